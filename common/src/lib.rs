@@ -1,0 +1,22 @@
+//! What both sides of Alambic speak: types, mathematics, wire and trust.
+//!
+//! This crate runs no process and touches no disk. Its modules build on one
+//! another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
+//! [`task`] → checked data ([`profile`], [`summary`], [`transfer`],
+//! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
+//! [`transport`].
+
+pub mod features;
+pub mod ids;
+pub mod labels;
+pub mod limits;
+pub mod math;
+pub mod model;
+pub mod moments;
+pub mod profile;
+pub mod summary;
+pub mod task;
+pub mod transfer;
+pub mod transport;
+pub mod trust;
+pub mod wire;

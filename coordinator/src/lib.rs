@@ -1,0 +1,3 @@
+//! The Alambic coordinator.
+
+pub mod store;

@@ -1,0 +1,3 @@
+//! The Alambic agent.
+
+pub mod data;
