@@ -1,1 +1,3 @@
-//! wire
+//! The wire: frames of bytes, and the messages inside them.
+
+pub mod frame;
