@@ -80,6 +80,17 @@ impl fmt::Debug for Signature {
 pub struct VerifyingKey(pub [u8; 32]);
 
 impl VerifyingKey {
+    /// The key that came over the wire as these bytes.
+    ///
+    /// # Errors
+    /// [`KeyError::MalformedPublic`] if they are not 32.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, KeyError> {
+        let bytes = bytes.try_into().map_err(|_| KeyError::MalformedPublic {
+            got: hex::encode(bytes),
+        })?;
+        Ok(Self(bytes))
+    }
+
     /// This key's name.
     pub fn id(&self) -> KeyId {
         let mut id = [0u8; 16];

@@ -101,8 +101,14 @@ pub struct TokenSecret([u8; 20]);
 
 impl TokenSecret {
     /// The secret that came over the wire as these bytes.
-    pub fn from_bytes(bytes: [u8; 20]) -> Self {
-        Self(bytes)
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`] if they are not 20.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, TokenError> {
+        let bytes = bytes.try_into().map_err(|_| TokenError::Malformed {
+            reason: "the secret is not 20 bytes long",
+        })?;
+        Ok(Self(bytes))
     }
 
     /// The bytes that prove the token. Show them to the coordinator only.

@@ -1,3 +1,5 @@
-//! The wire: frames of bytes, and the messages inside them.
+//! What travels: messages, their codec and frames.
 
+pub mod codec;
 pub mod frame;
+pub mod messages;
