@@ -14,6 +14,7 @@ pub mod math;
 pub mod model;
 pub mod moments;
 pub mod profile;
+pub mod round;
 pub mod summary;
 pub mod task;
 pub mod transfer;
