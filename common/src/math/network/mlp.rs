@@ -243,7 +243,7 @@ mod tests {
         let mut next = 0;
         for tensor in &tensors {
             assert_eq!(tensor.range.start, next);
-            assert_eq!(tensor.range.len(), tensor.shape.iter().product());
+            assert_eq!(tensor.range.len(), tensor.shape.iter().product::<usize>());
             next = tensor.range.end;
         }
         assert_eq!(next, mlp.shape().parameters());
