@@ -13,6 +13,7 @@ pub mod limits;
 pub mod math;
 pub mod model;
 pub mod moments;
+pub mod npz;
 pub mod profile;
 pub mod round;
 pub mod summary;
