@@ -18,6 +18,7 @@ pub mod profile;
 pub mod round;
 pub mod summary;
 pub mod task;
+pub mod teacher;
 pub mod transfer;
 pub mod transport;
 pub mod trust;

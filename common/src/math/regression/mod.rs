@@ -6,6 +6,7 @@
 
 mod choose;
 mod distil;
+mod gcv;
 mod shared;
 mod system;
 
@@ -13,6 +14,7 @@ use ndarray::{Array2, ArrayView2};
 
 pub use choose::{Choice, choose_ridge, leave_one_out};
 pub use distil::{KipStep, kip_loss_and_gradient};
+pub use gcv::{RidgeScore, choose_ridge_gcv};
 pub use shared::{DataTerm, data_term, regulariser_term};
 pub use system::{MomentSystem, Solution};
 
