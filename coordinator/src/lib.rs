@@ -1,3 +1,4 @@
 //! The Alambic coordinator.
 
+pub mod round;
 pub mod store;

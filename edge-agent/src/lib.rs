@@ -1,3 +1,4 @@
 //! The Alambic agent.
 
 pub mod data;
+pub mod session;
