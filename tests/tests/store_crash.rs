@@ -309,6 +309,60 @@ fn a_torn_or_damaged_database_is_never_papered_over() {
     assert!(refused > 0);
 }
 
+/// A kill in the middle of an append leaves a part of it in the file. That
+/// is no damage: the store opens with all that was acknowledged before.
+#[test]
+fn a_torn_append_costs_only_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    let epoch = store.open_epoch().unwrap();
+    let (mut kept, mut dropped) = (0, 0);
+    for number in 0..16u64 {
+        let before = image(folder.path());
+        let batch: Vec<_> = (0..3)
+            .map(|part| vec![part; 1_000 * number as usize + 7])
+            .collect();
+        store.append(epoch, None, &batch).unwrap();
+        let old = fs::read(before.path().join("log/db")).unwrap();
+        let new = fs::read(folder.path().join("log/db")).unwrap();
+        let changed: Vec<usize> = (0..new.len())
+            .filter(|at| old.get(*at) != new.get(*at))
+            .collect();
+        for part in 0..4 {
+            let case = image(before.path());
+            let cut = changed[changed.len() * part / 4] as u64;
+            let file = fs::File::options()
+                .write(true)
+                .open(case.path().join("log/db"))
+                .unwrap();
+            file.set_len(old.len().max(cut as usize) as u64).unwrap();
+            for at in changed.iter().filter(|at| (**at as u64) < cut) {
+                file.write_all_at(&new[*at..=*at], *at as u64).unwrap();
+            }
+            let store = SledStore::open(case.path()).unwrap();
+            let next = store.verify().unwrap().next.0;
+            assert!(
+                next == 3 * number || next == 3 * number + 3,
+                "half a batch: {next}"
+            );
+            if next == 3 * number {
+                dropped += 1
+            } else {
+                kept += 1
+            }
+            let epoch = store.open_epoch().unwrap();
+            store
+                .append(epoch, Some(Position(next)), &[event(number)])
+                .unwrap();
+            drop(store);
+            let store = SledStore::open(case.path()).unwrap();
+            assert_eq!(store.verify().unwrap().next.0, next + 1);
+        }
+    }
+    println!("{dropped} torn batches dropped, {kept} kept");
+    assert!(dropped > 0);
+}
+
 fn truncate(path: &Path, at: u64) {
     fs::File::options()
         .write(true)
@@ -594,6 +648,39 @@ fn a_disk_that_fills_in_mid_write_loses_nothing_acknowledged() {
     assert!(found.len() <= acknowledged.len() + 1);
     let epoch = store.open_epoch().unwrap();
     store.append(epoch, None, &[event(0)]).unwrap();
+}
+
+fn bytes_under(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| match entry.metadata().unwrap() {
+            metadata if metadata.is_dir() => bytes_under(&entry.path()),
+            metadata => metadata.len(),
+        })
+        .sum()
+}
+
+#[test]
+fn a_log_that_is_trimmed_stops_growing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(folder.path()).unwrap();
+    let epoch = store.open_epoch().unwrap();
+    let mut sizes = Vec::new();
+    for round in 0..30u64 {
+        for _ in 0..8 {
+            store
+                .append(epoch, None, &vec![vec![round as u8; 200]; 250])
+                .unwrap();
+        }
+        let next = store.head().unwrap().next.0;
+        store.trim(epoch, Position(next - 1_000)).unwrap();
+        sizes.push(bytes_under(folder.path()));
+    }
+    let early = sizes[..15].iter().max().unwrap();
+    let late = sizes[15..].iter().max().unwrap();
+    println!("at most {early} bytes in 15 rounds, {late} in 15 more");
+    assert!(late * 10 < early * 15, "{sizes:?}");
+    assert_eq!(store.verify().unwrap().next, Position(60_000));
 }
 
 #[test]
