@@ -2,3 +2,5 @@
 
 pub mod data;
 pub mod session;
+pub mod teacher;
+pub mod work;
