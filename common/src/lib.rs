@@ -15,6 +15,7 @@ pub mod model;
 pub mod moments;
 pub mod npz;
 pub mod profile;
+pub mod report;
 pub mod round;
 pub mod summary;
 pub mod task;

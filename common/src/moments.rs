@@ -9,9 +9,10 @@
 //! minimises, ‖Vᵀα − W‖², keeps its meaning at any rank.
 
 use bincode::{Decode, Encode};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::limits::ROWS_MAX;
+use crate::math::kernel::Ntk;
 use crate::math::quantise::{QuantiseError, QuantisedMatrix, RawQuantisedMatrix};
 
 /// Moments as a peer may send them. Nothing is known about them.
@@ -49,6 +50,18 @@ pub struct MomentsFrame {
     pub classes: usize,
     /// The largest ‖K(S, x)‖² one row can have.
     pub row_square_max: f64,
+}
+
+impl MomentsFrame {
+    /// The frame of a transfer set `points` (m×d) under a kernel. Inputs have
+    /// at most one as their mean square, so by Cauchy and Schwarz ‖K(S,x)‖²
+    /// is at most K(x,x)·Σ K(s,s).
+    pub fn of(ntk: &Ntk, points: ArrayView2<'_, f32>, classes: usize) -> Self {
+        let longest = Array2::ones((1, points.ncols()));
+        let own = f64::from(ntk.diagonal::<f32>(longest.view())[0]);
+        let support: f64 = ntk.diagonal(points).iter().map(|&value| f64::from(value)).sum();
+        Self { points: points.nrows(), classes, row_square_max: own * support }
+    }
 }
 
 /// Why moments were refused.

@@ -69,6 +69,9 @@ pub enum Input {
         /// The answer; none if the link broke first.
         answer: Option<TransferAnswer>,
     },
+    /// A shared blob is not in the cache any more: it made room for another,
+    /// or its file was damaged. Work that stands on it begins again.
+    Evicted(BlobHash),
     /// A release was judged, installed or not.
     Installed {
         /// The release.
@@ -111,7 +114,7 @@ pub enum Action {
 enum Link {
     Down { retry_at: Time },
     Connecting,
-    Up,
+    Up { since: Time },
 }
 
 /// The one piece of work in progress that needs the processor or the disk.
@@ -124,6 +127,10 @@ enum Work {
 
 /// Wait before a transiently refused contribution is offered again.
 const RETRY_MS: u64 = 2_000;
+
+/// A link that lived this long was a good one: waits start over after it. A
+/// link that is closed at once, again and again, is not hammered.
+const SETTLED_MS: u64 = 5_000;
 
 /// The session engine of one device.
 #[derive(Debug)]
@@ -138,6 +145,9 @@ pub struct Engine {
     upload_after: Time,
     work: Option<Work>,
     abstain_after: Vec<(Call, BTreeSet<ContributionKey>)>,
+    /// Calls the coordinator was told, in this session, not to wait for.
+    abstained: Vec<Call>,
+    changed: BTreeSet<TaskHash>,
     actions: VecDeque<Action>,
 }
 
@@ -156,6 +166,8 @@ impl Engine {
             upload_after: Time(0),
             work: None,
             abstain_after: Vec::new(),
+            abstained: Vec::new(),
+            changed: BTreeSet::new(),
             actions: VecDeque::new(),
         }
     }
@@ -169,7 +181,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Time> {
         match self.link {
             Link::Down { retry_at } => Some(retry_at),
-            Link::Up if self.uploading.is_none() && !self.outbox.is_empty() => {
+            Link::Up { .. } if self.uploading.is_none() && !self.outbox.is_empty() => {
                 Some(self.upload_after)
             }
             _ => None,
@@ -178,7 +190,7 @@ impl Engine {
 
     /// Whether the link is up.
     pub fn is_connected(&self) -> bool {
-        self.link == Link::Up
+        matches!(self.link, Link::Up { .. })
     }
 
     /// Whether nothing waits to be computed, fetched, sent or installed.
@@ -187,6 +199,7 @@ impl Engine {
             && self.outbox.is_empty()
             && self.calls.is_empty()
             && self.releases.is_empty()
+            && self.abstain_after.is_empty()
     }
 
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
@@ -197,8 +210,7 @@ impl Engine {
                 self.cached = cached;
             }
             Input::Connected => {
-                self.link = Link::Up;
-                self.backoff.reset();
+                self.link = Link::Up { since: now };
                 self.upload_after = now;
             }
             Input::Disconnected => self.disconnected(now),
@@ -210,21 +222,10 @@ impl Engine {
                 partial,
             } => self.built(call, entries, partial),
             Input::Answered { key, answer } => self.answered(now, key, answer),
-            Input::Installed { release } => {
-                self.finish(|work| *work == Work::Install(release));
-                if self
-                    .releases
-                    .get(&release.task)
-                    .is_some_and(|held| *held == release)
-                {
-                    self.releases.remove(&release.task);
-                }
-            }
+            Input::Evicted(blob) => self.evicted(blob),
+            Input::Installed { release } => self.installed(release),
             Input::DataChanged { task } => {
-                if self.link == Link::Up {
-                    self.actions
-                        .push_back(Action::Send(ToCoordinator::DataChanged(task)));
-                }
+                self.changed.insert(task);
             }
             Input::Tick => {}
         }
@@ -232,6 +233,11 @@ impl Engine {
     }
 
     fn disconnected(&mut self, now: Time) {
+        if let Link::Up { since } = self.link
+            && now.since_ms(since) >= SETTLED_MS
+        {
+            self.backoff.reset();
+        }
         let retry_at = now.after_ms(self.backoff.next_ms());
         self.link = Link::Down { retry_at };
         self.uploading = None;
@@ -240,6 +246,7 @@ impl Engine {
         }
         // The coordinator calls again for what still waits.
         self.calls.clear();
+        self.abstained.clear();
     }
 
     fn received(&mut self, message: ToDevice) {
@@ -252,7 +259,9 @@ impl Engine {
                     .any(|pending| answers(&pending.key, &call));
                 let building =
                     matches!(&self.work, Some(Work::Build(current)) if same(current, &call));
-                if !waiting && !building {
+                // It called before it read that this device abstains.
+                let abstained = self.abstained.iter().any(|said| same(said, &call));
+                if !waiting && !building && !abstained {
                     self.calls.insert(call.task, call);
                 }
             }
@@ -261,6 +270,8 @@ impl Engine {
                 if self.calls.get(&task).is_some_and(closed) {
                     self.calls.remove(&task);
                 }
+                self.abstain_after
+                    .retain(|(call, _)| call.task != task || !closed(call));
             }
             ToDevice::Released(release) => {
                 let newer = |held: &Announcement| held.version < release.version;
@@ -277,11 +288,39 @@ impl Engine {
             self.cached.insert(blob);
             return;
         }
-        // Whoever needed it cannot go on; the coordinator will call again
-        // with what it has.
-        self.calls
-            .retain(|_, call| !call.context.blobs().any(|needed| needed == blob));
+        // Whoever needed it cannot go on, and is not to be waited for.
         self.releases.retain(|_, release| release.blob != blob);
+        let needs = |call: &Call| call.context.blobs().any(|needed| needed == blob);
+        let (hopeless, others) = std::mem::take(&mut self.calls)
+            .into_iter()
+            .partition(|(_, call)| needs(call));
+        self.calls = others;
+        let hopeless: BTreeMap<TaskHash, Call> = hopeless;
+        for call in hopeless.into_values() {
+            self.abstain_once_answered(call, BTreeSet::new());
+        }
+    }
+
+    fn evicted(&mut self, blob: BlobHash) {
+        self.cached.remove(&blob);
+        self.finish(|work| match work {
+            Work::Fetch(_) => false,
+            Work::Build(call) => call.context.blobs().any(|needed| needed == blob),
+            Work::Install(release) => release.blob == blob,
+        });
+    }
+
+    fn installed(&mut self, release: Announcement) {
+        self.finish(|work| *work == Work::Install(release));
+        if self.releases.get(&release.task) == Some(&release) {
+            self.releases.remove(&release.task);
+        }
+    }
+
+    fn abstain_once_answered(&mut self, call: Call, keys: BTreeSet<ContributionKey>) {
+        self.abstain_after
+            .retain(|(earlier, _)| !same(earlier, &call));
+        self.abstain_after.push((call, keys));
     }
 
     fn built(&mut self, call: Call, entries: Vec<Pending>, partial: bool) {
@@ -295,7 +334,7 @@ impl Engine {
         }
         if partial {
             let keys = entries.iter().map(|pending| pending.key).collect();
-            self.abstain_after.push((call, keys));
+            self.abstain_once_answered(call, keys);
         }
         self.outbox
             .retain(|old| !entries.iter().any(|new| new.key == old.key));
@@ -341,7 +380,10 @@ impl Engine {
                 self.link = Link::Connecting;
                 self.actions.push_back(Action::Connect);
             }
-            Link::Up => {
+            Link::Up { .. } => {
+                let changed = std::mem::take(&mut self.changed);
+                let tell = |task| Action::Send(ToCoordinator::DataChanged(task));
+                self.actions.extend(changed.into_iter().map(tell));
                 self.abstain();
                 self.upload(now);
             }
@@ -372,6 +414,8 @@ impl Engine {
                 round: call.round,
                 phase: call.phase,
             }));
+            self.abstained.retain(|said| said.task != call.task);
+            self.abstained.push(call);
         }
     }
 
@@ -387,7 +431,7 @@ impl Engine {
 
     /// Releases come before calls: a report speaks of the newest student.
     fn next_work(&self) -> Option<Work> {
-        let online = self.link == Link::Up;
+        let online = self.is_connected();
         for release in self.releases.values() {
             if self.cached.contains(&release.blob) {
                 return Some(Work::Install(*release));
