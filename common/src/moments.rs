@@ -59,8 +59,16 @@ impl MomentsFrame {
     pub fn of(ntk: &Ntk, points: ArrayView2<'_, f32>, classes: usize) -> Self {
         let longest = Array2::ones((1, points.ncols()));
         let own = f64::from(ntk.diagonal::<f32>(longest.view())[0]);
-        let support: f64 = ntk.diagonal(points).iter().map(|&value| f64::from(value)).sum();
-        Self { points: points.nrows(), classes, row_square_max: own * support }
+        let support: f64 = ntk
+            .diagonal(points)
+            .iter()
+            .map(|&value| f64::from(value))
+            .sum();
+        Self {
+            points: points.nrows(),
+            classes,
+            row_square_max: own * support,
+        }
     }
 }
 

@@ -185,23 +185,21 @@ impl Window {
         let mut values = scratch.signal.row_mut(channel);
         let mean = values.sum() / count;
         let rms = (values.dot(&values) / count).sqrt();
-        let jerk = pairs(&values.view(), 1)
+        let jerk = pairs(values.view(), 1)
             .map(|(a, b)| (b - a).abs())
             .sum::<f64>()
             / (count - 1.0);
         values -= mean;
         let square = values.dot(&values);
         let deviation = (square / count).sqrt();
-        let crossings = pairs(&values.view(), 1)
-            .filter(|(a, b)| a * b < 0.0)
-            .count();
+        let crossings = pairs(values.view(), 1).filter(|(a, b)| a * b < 0.0).count();
         for (sorted, &value) in scratch.sorted.iter_mut().zip(&values) {
             *sorted = value;
         }
         scratch.sorted.sort_unstable_by(f64::total_cmp);
         let iqr = quantile(&scratch.sorted, 0.75) - quantile(&scratch.sorted, 0.25);
         let autocorrelations = self.lags.map(|lag| {
-            let product: f64 = pairs(&values.view(), lag).map(|(a, b)| a * b).sum();
+            let product: f64 = pairs(values.view(), lag).map(|(a, b)| a * b).sum();
             product / (square + FLOOR)
         });
         for ((tapered, value), weight) in scratch.tapered.iter_mut().zip(&values).zip(&self.taper) {
@@ -279,9 +277,8 @@ fn band_edges(bins: usize) -> Vec<(usize, f64)> {
 }
 
 /// Values `lag` steps apart.
-fn pairs(values: &ArrayView1<'_, f64>, lag: usize) -> impl Iterator<Item = (f64, f64)> {
-    let (first, second) = (*values, values.clone());
-    (lag..values.len()).map(move |step| (first[step - lag], second[step]))
+fn pairs(values: ArrayView1<'_, f64>, lag: usize) -> impl Iterator<Item = (f64, f64)> {
+    (lag..values.len()).map(move |step| (values[step - lag], values[step]))
 }
 
 /// Linear interpolation between order statistics.
