@@ -1,4 +1,13 @@
 //! The Alambic agent.
 
+pub mod cache;
+pub mod config;
 pub mod data;
+pub mod driver;
+pub mod enrol;
+pub mod identity;
 pub mod session;
+pub mod state;
+
+#[cfg(test)]
+mod fleet;
