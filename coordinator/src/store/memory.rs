@@ -9,6 +9,7 @@ use common::ids::BlobHash;
 use super::error::{Result, StoreError};
 use super::partial::{Chunk, PartialError, PartialKey, PartialLimits, PartialTable};
 use super::record::{Epoch, Head, Position, Record};
+use super::written::Written;
 use super::{READ_BYTES_MAX, Store};
 use super::{check_batch, check_blob, check_document, check_epoch, check_expected};
 
@@ -44,33 +45,6 @@ struct Inner {
     full: bool,
     lying: bool,
     stopped: Option<String>,
-}
-
-/// A value as it is written, and as it would be after a crash.
-#[derive(Debug, Default)]
-struct Written<T> {
-    now: T,
-    durable: T,
-}
-
-impl<T: Clone> Written<T> {
-    fn new(value: T) -> Self {
-        Self {
-            now: value.clone(),
-            durable: value,
-        }
-    }
-
-    fn set(&mut self, value: T, lying: bool) {
-        if !lying {
-            self.durable = value.clone();
-        }
-        self.now = value;
-    }
-
-    fn lose(&mut self) {
-        self.now = self.durable.clone();
-    }
 }
 
 impl Default for MemoryStore {

@@ -24,6 +24,7 @@ mod record;
 mod recover;
 mod sled_log;
 mod sled_store;
+mod written;
 
 use common::ids::BlobHash;
 

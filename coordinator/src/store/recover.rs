@@ -161,3 +161,137 @@ fn cut(log: &SledLog, mark_file: &MarkFile, scratch: &Scratch) -> Result<Recover
 }
 
 const RECORDS_CHECKED: u64 = 1_024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tempfile::TempDir;
+
+    use super::super::record::{ChainHash, Record};
+    use super::*;
+
+    struct Case {
+        folder: TempDir,
+        log: SledLog,
+        mark: MarkFile,
+        scratch: Scratch,
+        head: Head,
+    }
+
+    impl Case {
+        /// A log of this many records and the mark that belongs to it.
+        fn new(records: usize) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path();
+            let log = SledLog::open(path.join("log"), 1 << 20).unwrap();
+            let mark = MarkFile::new(path.join("high-water-mark"));
+            let scratch = Scratch::open(path.join("tmp")).unwrap();
+            let mut head = Head::START;
+            let mut changes = vec![Change::Epoch(Epoch(1))];
+            for number in 0..records {
+                let record = Record::after(head, Epoch(1), &vec![number as u8; 10_000]);
+                head = head.follow(&record).unwrap();
+                changes.push(Change::Put(record));
+            }
+            log.write(changes).unwrap();
+            let epoch = Epoch(1);
+            mark.write(Mark { head, epoch }, &scratch).unwrap();
+            Self {
+                folder,
+                log,
+                mark,
+                scratch,
+                head,
+            }
+        }
+
+        fn recover(&self) -> Result<Recovered> {
+            recover(self.folder.path(), &self.log, &self.mark, &self.scratch)
+        }
+
+        fn assert_corrupted_at(&self, expected: u64) {
+            assert!(matches!(
+                self.recover(),
+                Err(StoreError::Corrupted { position, .. }) if position == Position(expected)
+            ));
+        }
+
+        fn accept_loss(&self) -> Recovered {
+            std::fs::write(self.folder.path().join("accept-loss"), "").unwrap();
+            self.recover().unwrap()
+        }
+    }
+
+    #[test]
+    fn a_whole_log_opens_as_it_was() {
+        let case = Case::new(5);
+        let recovered = case.recover().unwrap();
+        assert_eq!(recovered.first, Position(0));
+        assert_eq!(recovered.mark.head, case.head);
+        assert_eq!(recovered.mark.epoch, Epoch(1));
+    }
+
+    #[test]
+    fn a_record_missing_inside_is_found_and_cut_only_by_consent() {
+        let case = Case::new(5);
+        case.log.write(vec![Change::Remove(Position(3))]).unwrap();
+        case.assert_corrupted_at(3);
+        case.assert_corrupted_at(3);
+        let recovered = case.accept_loss();
+        assert_eq!(recovered.mark.head.next, Position(3));
+        assert_eq!(recovered.mark.epoch, Epoch(2));
+        assert_eq!(case.log.last().unwrap(), Some(Position(2)));
+        assert_eq!(case.recover().unwrap().mark, recovered.mark);
+    }
+
+    #[test]
+    fn a_record_written_over_breaks_the_chain_after_it() {
+        let case = Case::new(5);
+        let before = case.log.record(Position(2)).unwrap();
+        let forged = Record {
+            bytes: b"forged".to_vec(),
+            ..before
+        };
+        case.log.write(vec![Change::Put(forged)]).unwrap();
+        assert!(case.recover().is_err());
+        assert!(case.accept_loss().mark.head.next < Position(5));
+        assert!(case.recover().is_ok());
+    }
+
+    #[test]
+    fn a_last_record_written_over_does_not_match_the_mark() {
+        let case = Case::new(5);
+        let before = case.log.record(Position(4)).unwrap();
+        let forged = Record {
+            epoch: Epoch(7),
+            ..before
+        };
+        case.log.write(vec![Change::Put(forged)]).unwrap();
+        case.assert_corrupted_at(4);
+    }
+
+    #[test]
+    fn an_unacknowledged_record_must_continue_the_chain_too() {
+        let case = Case::new(5);
+        let stranger = Record {
+            position: Position(5),
+            epoch: Epoch(1),
+            previous: ChainHash([9; 32]),
+            bytes: Vec::new(),
+        };
+        case.log.write(vec![Change::Put(stranger)]).unwrap();
+        case.assert_corrupted_at(5);
+        assert_eq!(case.accept_loss().mark.head, case.head);
+    }
+
+    #[test]
+    fn an_epoch_that_only_the_mark_remembers_is_kept() {
+        let case = Case::new(1);
+        let head = case.head;
+        let epoch = Epoch(9);
+        case.mark
+            .write(Mark { head, epoch }, &case.scratch)
+            .unwrap();
+        assert_eq!(case.recover().unwrap().mark.epoch, Epoch(9));
+    }
+}
