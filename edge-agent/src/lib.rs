@@ -1,6 +1,7 @@
 //! The Alambic agent.
 
 pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod data;
 pub mod driver;
