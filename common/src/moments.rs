@@ -1,15 +1,20 @@
 //! Moments: additive kernel statistics of a device's rows on the transfer
 //! set, from which the coordinator solves one teacher for all devices.
 //!
-//! With K = K(S, X) (points × rows) and centred targets T (rows × classes),
-//! a device's moments are G = K·Kᵀ and B = K·T. They travel as *pseudo-rows*:
-//! a factor V (points × rank) and targets W (rank × classes) with G = V·Vᵀ
-//! and B = V·W. So G is positive semi-definite by construction, a lower rank
-//! is simply fewer pseudo-rows, and the squared error that the solve
-//! minimises, ‖Vᵀα − W‖², keeps its meaning at any rank.
+//! In the whitened basis φ(x) = R⁻¹·K(S,x) (see
+//! [`crate::math::regression::Whitener`]), with Φ the features of all rows
+//! (points × rows) and centred targets T (rows × classes), a device's moments
+//! are G = Φ·Φᵀ and B = Φ·T. They travel as *virtual rows*: the first few,
+//! H = Φ·Q with Q an orthonormal basis of the columns of T, carry the labels
+//! QᵀT, so that B = H·QᵀT holds at any rank; the others are the largest
+//! principal directions of what is left, and carry none. What no virtual row
+//! holds is kept as a diagonal. So G is symmetric and positive semi-definite
+//! by construction, and G and B belong together at any rank and any number of
+//! bits (a truncated G beside a whole B does not: the solve then explodes in
+//! the directions that were cut).
 
 use bincode::{Decode, Encode};
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 
 use crate::limits::ROWS_MAX;
 use crate::math::kernel::Ntk;
@@ -22,10 +27,12 @@ pub struct RawMoments {
     pub rows: u64,
     /// ‖T‖², the sum of the squared centred targets.
     pub target_square: f32,
-    /// Vᵀ: one pseudo-row a row, shape (rank, points).
+    /// Virtual rows, shape (rank, points), those with labels first.
     pub factor: RawQuantisedMatrix,
-    /// W: the target of each pseudo-row, shape (rank, classes).
+    /// Labels of the first virtual rows, shape (up to classes, classes).
     pub targets: RawQuantisedMatrix,
+    /// Diagonal of what the virtual rows leave of G, shape (1, points).
+    pub remainder: RawQuantisedMatrix,
 }
 
 /// Moments that fit their transfer set and that so many rows can produce.
@@ -35,10 +42,12 @@ pub struct Moments {
     pub rows: u64,
     /// The sum of the squared centred targets.
     pub target_square: f64,
-    /// Vᵀ, shape (rank, points).
+    /// Virtual rows, shape (rank, points), those with labels first.
     pub factor: Array2<f32>,
-    /// W, shape (rank, classes).
+    /// Labels of the first virtual rows, shape (labelled, classes).
     pub targets: Array2<f32>,
+    /// Diagonal of what the virtual rows leave of G, not negative.
+    pub remainder: Vec<f32>,
 }
 
 /// What moments are held against.
@@ -48,19 +57,21 @@ pub struct MomentsFrame {
     pub points: usize,
     /// Classes of the task.
     pub classes: usize,
-    /// The largest ‖K(S, x)‖² one row can have.
+    /// The largest ‖φ(x)‖² one row can have.
     pub row_square_max: f64,
 }
 
 impl MomentsFrame {
-    /// The frame of a transfer set `points` (m×d) under a kernel. Inputs have
-    /// at most one as their mean square, so by Cauchy and Schwarz ‖K(S,x)‖²
-    /// is at most K(x,x)·Σ K(s,s).
-    pub fn of(ntk: &Ntk, points: ArrayView2<'_, f32>, classes: usize) -> Self {
-        let longest = Array2::ones((1, points.ncols()));
-        let own = f64::from(ntk.diagonal::<f32>(longest.view())[0]);
-        let support: f64 = ntk.diagonal(points).iter().map(|&value| f64::from(value)).sum();
-        Self { points: points.nrows(), classes, row_square_max: own * support }
+    /// The frame of `points` points with `features` features under a kernel.
+    /// The normaliser gives every input a mean square of at most one, and
+    /// ‖φ(x)‖² is at most K(x,x).
+    pub fn of(ntk: &Ntk, points: usize, features: usize, classes: usize) -> Self {
+        let longest = Array2::<f64>::ones((1, features.max(1)));
+        Self {
+            points,
+            classes,
+            row_square_max: ntk.diagonal(longest.view())[0],
+        }
     }
 }
 
@@ -77,6 +88,16 @@ pub enum MomentsError {
         what: &'static str,
         /// How many there should be.
         expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// More of something than there can be.
+    #[error("{got} {what}, at most {max} are possible")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// How many there can be.
+        max: usize,
         /// How many there are.
         got: usize,
     },
@@ -103,40 +124,43 @@ const SLACK: f64 = 1.05;
 impl Moments {
     /// Decodes and checks moments. Symmetry and positive semi-definiteness
     /// hold by construction; trace and norms are held against what the rows
-    /// can produce: tr G ≤ n·max‖K(S,x)‖², ‖W‖² ≤ ‖T‖² ≤ n·(1 − 1/C).
+    /// can produce: tr G ≤ n·max‖φ(x)‖², ‖QᵀT‖² = ‖T‖² ≤ n·(1 − 1/C).
     ///
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(raw: RawMoments, frame: MomentsFrame) -> Result<Self, MomentsError> {
-        let rank = raw.factor.rows as usize;
+        let (rank, labelled) = (raw.factor.rows as usize, raw.targets.rows as usize);
         same("points", frame.points, raw.factor.columns as usize)?;
-        same("targets", rank, raw.targets.rows as usize)?;
         same("classes", frame.classes, raw.targets.columns as usize)?;
+        same("remainders", frame.points, raw.remainder.columns as usize)?;
+        same("rows of remainders", 1, raw.remainder.rows as usize)?;
         if raw.rows == 0 || raw.rows > ROWS_MAX {
             return Err(MomentsError::Rows(raw.rows));
         }
-        let rank_max = frame
-            .points
-            .min(usize::try_from(raw.rows).unwrap_or(usize::MAX));
-        if rank > rank_max {
-            return Err(MomentsError::Shape {
-                what: "pseudo-rows",
-                expected: rank_max,
-                got: rank,
-            });
-        }
+        let most = |what, max: usize, got: usize| {
+            if got <= max {
+                Ok(())
+            } else {
+                Err(MomentsError::TooMany { what, max, got })
+            }
+        };
+        let rows = usize::try_from(raw.rows).unwrap_or(usize::MAX);
+        most(
+            "virtual rows",
+            (frame.points + frame.classes).min(rows),
+            rank,
+        )?;
+        most("labelled virtual rows", frame.classes.min(rank), labelled)?;
         let rows = raw.rows as f64;
         let target_max = rows * (1.0 - 1.0 / frame.classes as f64);
         let target_square = f64::from(raw.target_square);
         within("the target norm", target_square, target_max, raw.rows)?;
         let factor = QuantisedMatrix::try_from(raw.factor)?.decode();
         let targets = QuantisedMatrix::try_from(raw.targets)?.decode();
-        within(
-            "the trace",
-            square(&factor),
-            rows * frame.row_square_max,
-            raw.rows,
-        )?;
+        let remainder = QuantisedMatrix::try_from(raw.remainder)?.decode();
+        let remainder: Vec<f32> = remainder.iter().map(|value| value.max(0.0)).collect();
+        let trace = square(&factor) + remainder.iter().map(|&value| f64::from(value)).sum::<f64>();
+        within("the trace", trace, rows * frame.row_square_max, raw.rows)?;
         within(
             "the norm of the targets",
             square(&targets),
@@ -148,10 +172,11 @@ impl Moments {
             target_square,
             factor,
             targets,
+            remainder,
         })
     }
 
-    /// Pseudo-rows.
+    /// Virtual rows.
     pub fn rank(&self) -> usize {
         self.factor.nrows()
     }
@@ -211,7 +236,8 @@ mod tests {
             rows: 20,
             target_square: 10.0,
             factor: quantised(Array2::from_elem((3, 4), 1.0)),
-            targets: quantised(Array2::from_elem((3, 2), 0.5)),
+            targets: quantised(Array2::from_elem((2, 2), 0.5)),
+            remainder: quantised(Array2::from_elem((1, 4), 0.5)),
         }
     }
 
@@ -237,7 +263,7 @@ mod tests {
     #[test]
     fn targets_beyond_the_rows_and_nan_are_refused() {
         let mut liar = raw();
-        liar.targets = quantised(Array2::from_elem((3, 2), 50.0));
+        liar.targets = quantised(Array2::from_elem((2, 2), 50.0));
         assert!(matches!(
             Moments::check(liar, FRAME),
             Err(MomentsError::TooLarge { .. })
@@ -251,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn more_pseudo_rows_than_rows_are_refused() {
+    fn more_virtual_rows_than_rows_are_refused() {
         let mut odd = raw();
         odd.rows = 2;
         odd.target_square = 1.0;

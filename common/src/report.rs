@@ -42,7 +42,10 @@ impl Report {
     pub fn check(raw: RawReport) -> Result<Self, ReportError> {
         let correct = raw.correct.max(raw.previous_correct.unwrap_or(0));
         if raw.rows == 0 || raw.rows > ROWS_MAX || correct > raw.rows {
-            return Err(ReportError { rows: raw.rows, correct });
+            return Err(ReportError {
+                rows: raw.rows,
+                correct,
+            });
         }
         Ok(Self(raw))
     }
@@ -59,12 +62,40 @@ mod tests {
 
     #[test]
     fn more_right_answers_than_rows_are_refused() {
-        let version = Version { epoch: 1, number: 1 };
-        let raw = RawReport { version, rows: 30, correct: 20, previous_correct: None, installed: true };
+        let version = Version {
+            epoch: 1,
+            number: 1,
+        };
+        let raw = RawReport {
+            version,
+            rows: 30,
+            correct: 20,
+            previous_correct: None,
+            installed: true,
+        };
         assert!(Report::check(raw).is_ok());
         let refused = Report::check(RawReport { correct: 31, ..raw });
-        assert_eq!(refused, Err(ReportError { rows: 30, correct: 31 }));
-        assert!(Report::check(RawReport { previous_correct: Some(31), ..raw }).is_err());
-        assert!(Report::check(RawReport { rows: 0, correct: 0, ..raw }).is_err());
+        assert_eq!(
+            refused,
+            Err(ReportError {
+                rows: 30,
+                correct: 31
+            })
+        );
+        assert!(
+            Report::check(RawReport {
+                previous_correct: Some(31),
+                ..raw
+            })
+            .is_err()
+        );
+        assert!(
+            Report::check(RawReport {
+                rows: 0,
+                correct: 0,
+                ..raw
+            })
+            .is_err()
+        );
     }
 }

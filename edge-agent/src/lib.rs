@@ -9,6 +9,8 @@ pub mod enrol;
 pub mod identity;
 pub mod session;
 pub mod state;
+pub mod teacher;
+pub mod work;
 
 #[cfg(test)]
 mod fleet;

@@ -124,16 +124,32 @@ impl Cholesky {
             .map_err(library)
     }
 
+    /// L⁻ᵀ·b for b of m×C. Cost m²C.
+    ///
+    /// # Errors
+    /// If b has another number of rows.
+    pub fn solve_upper(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
+        let expected = self.lower.nrows();
+        if b.nrows() != expected {
+            return Err(LinalgError::RightSide {
+                expected,
+                got: b.nrows(),
+            });
+        }
+        if b.is_empty() {
+            return Ok(b.to_owned());
+        }
+        let b = b.as_standard_layout().into_owned();
+        let upper = self.lower.t().to_owned();
+        upper
+            .solve_triangular_into(UPLO::Upper, Diag::NonUnit, b)
+            .map_err(library)
+    }
+
     /// A⁻¹·b for b of m×C. Cost 2m²C.
     pub fn solve(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
         let half = self.solve_lower(b)?;
-        if half.is_empty() {
-            return Ok(half);
-        }
-        let upper = self.lower.t().to_owned();
-        upper
-            .solve_triangular_into(UPLO::Upper, Diag::NonUnit, half)
-            .map_err(library)
+        self.solve_upper(half.view())
     }
 }
 

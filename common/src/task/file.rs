@@ -18,7 +18,7 @@ use crate::round::Phase;
 /// | `classes.names` | – | 2 to 1000 distinct names |
 /// | `features.stage` | `"raw"` | `"raw"`, `"window"` |
 /// | `normaliser.range` | learnt | two numbers |
-/// | `normaliser.clip` | 5 | 1 to 100 |
+/// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
 /// | `student.hidden` | `[64]` | any depth |
 /// | `budget.points_per_device` | 20 | 1 to `points_max` |
@@ -30,9 +30,9 @@ use crate::round::Phase;
 /// | `budget.cluster_size_min` | 5 | 2 or more |
 /// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"` |
 /// | `distillation.temperature` | 0 (chosen) | 0.01 to 100 |
-/// | `distillation.steps` | 4000 | 1 to 10000000 |
+/// | `distillation.steps` | 3000 | 1 to 10000000 |
 /// | `distillation.batch` | 256 | 1 to 65536 |
-/// | `distillation.learning_rate` | 0.002 | above 0, at most 1 |
+/// | `distillation.learning_rate` | 0.003 | above 0, at most 1 |
 /// | `distillation.seed` | 0 | |
 /// | `rounds.devices_min` | 2 | 1 or more |
 /// | `rounds.quorum` | 0.8 | above 0, at most 1 |
@@ -92,10 +92,6 @@ impl RawTask {
                 clip: self.normaliser.clip,
             },
         };
-        let features = match self.features.stage {
-            RawStage::Raw => FeatureStage::Raw,
-            RawStage::Window => FeatureStage::window(),
-        };
         let contribute = match self.contribute {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
@@ -106,7 +102,7 @@ impl RawTask {
             name: self.name,
             input_shape: self.input.shape,
             classes: self.classes.names,
-            features,
+            features: self.features.stage,
             normalisation,
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
@@ -148,18 +144,18 @@ struct RawClasses {
     names: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawFeatures {
-    stage: RawStage,
+    stage: FeatureStage,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawStage {
-    #[default]
-    Raw,
-    Window,
+impl Default for RawFeatures {
+    fn default() -> Self {
+        Self {
+            stage: FeatureStage::Raw,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -30,6 +30,9 @@ pub mod traffic;
 pub mod tuning;
 mod verifier;
 
+#[cfg(test)]
+mod tests;
+
 pub use admission::PeerIdentity;
 pub use close::CloseCode;
 pub use connection::Connection;

@@ -50,7 +50,12 @@ impl KernelTeacher {
         let landmarks = rows.inputs.select(Axis(0), &chosen);
         let (fitting, held): (Vec<usize>, Vec<usize>) =
             (0..count).partition(|row| row % HELD_OUT != HELD_OUT - 1);
-        let mut teacher = Self { ntk, landmarks, alpha: Array2::zeros((0, 0)), temperature: 0.15 };
+        let mut teacher = Self {
+            ntk,
+            landmarks,
+            alpha: Array2::zeros((0, 0)),
+            temperature: 0.15,
+        };
         if held.len() >= 10 {
             teacher.alpha = teacher.solve(rows, &fitting)?;
             teacher.temperature = teacher.best_temperature(rows, &held)?;
@@ -70,16 +75,22 @@ impl KernelTeacher {
             inputs.view(),
             targets.view(),
         )?;
-        let ridges: Vec<f64> = RIDGES.map(|power| 10f64.powf(f64::from(power) / 2.0)).collect();
+        let ridges: Vec<f64> = RIDGES
+            .map(|power| 10f64.powf(f64::from(power) / 2.0))
+            .collect();
         let ridge = choose_ridge_gcv(&system, &ridges)?;
-        Ok(system.solve_absolute(ridge.lambda, 0.0)?.alpha.mapv(|value| value as f32))
+        Ok(system
+            .solve_absolute(ridge.lambda, 0.0)?
+            .alpha
+            .mapv(|value| value as f32))
     }
 
     fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError> {
         let mut out = Array2::zeros((inputs.nrows(), self.alpha.ncols()));
         let step = rows_per_block(self.landmarks.nrows());
         let visit = |block: ArrayView2<'_, f32>, range: std::ops::Range<usize>| {
-            out.slice_mut(ndarray::s![range, ..]).assign(&block.dot(&self.alpha));
+            out.slice_mut(ndarray::s![range, ..])
+                .assign(&block.dot(&self.alpha));
         };
         self.ntk
             .for_each_block(inputs, self.landmarks.view(), step, visit)
@@ -101,7 +112,9 @@ impl KernelTeacher {
             };
             held.iter().enumerate().map(of).sum::<f64>()
         };
-        let best = TEMPERATURES.into_iter().min_by(|one, other| loss(*one).total_cmp(&loss(*other)));
+        let best = TEMPERATURES
+            .into_iter()
+            .min_by(|one, other| loss(*one).total_cmp(&loss(*other)));
         Ok(best.unwrap_or(0.15))
     }
 }

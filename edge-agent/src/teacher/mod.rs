@@ -52,7 +52,11 @@ pub enum TeacherError {
 pub fn centred_one_hot(labels: &[u16], classes: usize) -> Array2<f32> {
     let off = -1.0 / classes as f32;
     Array2::from_shape_fn((labels.len(), classes), |(row, class)| {
-        if usize::from(labels[row]) == class { 1.0 + off } else { off }
+        if usize::from(labels[row]) == class {
+            1.0 + off
+        } else {
+            off
+        }
     })
 }
 
@@ -71,7 +75,11 @@ mod tests {
             let angle: f32 = rng.random_range(0.0..std::f32::consts::PI);
             let noise: f32 = rng.random_range(-0.1..0.1);
             let (x, y) = (angle.cos() + noise, angle.sin() + noise);
-            let (x, y) = if label == 0 { (x, y) } else { (1.0 - x, 0.4 - y) };
+            let (x, y) = if label == 0 {
+                (x, y)
+            } else {
+                (1.0 - x, 0.4 - y)
+            };
             inputs[[row, 0]] = x;
             inputs[[row, 1]] = y;
         }
@@ -93,7 +101,11 @@ mod tests {
     fn both_teachers_learn_what_no_line_separates() {
         let (inputs, labels) = two_moons(600);
         let (train, test) = inputs.view().split_at(ndarray::Axis(0), 400);
-        let rows = LabelledRows { inputs: train, labels: &labels[..400], classes: 2 };
+        let rows = LabelledRows {
+            inputs: train,
+            labels: &labels[..400],
+            classes: 2,
+        };
         let kernel = KernelTeacher::fit(rows, 2, 7).unwrap();
         assert!(accuracy(&kernel, test, &labels[400..]) > 0.95);
         let network = NetworkTeacher::fit(rows, &[32], 7).unwrap();
@@ -104,7 +116,11 @@ mod tests {
     fn a_device_with_one_class_gets_a_teacher_that_says_so() {
         let (inputs, _) = two_moons(50);
         let labels = vec![1u16; 50];
-        let rows = LabelledRows { inputs: inputs.view(), labels: &labels, classes: 3 };
+        let rows = LabelledRows {
+            inputs: inputs.view(),
+            labels: &labels,
+            classes: 3,
+        };
         let teacher = KernelTeacher::fit(rows, 2, 7).unwrap();
         let probabilities = teacher.probabilities(inputs.view()).unwrap();
         assert!(probabilities.rows().into_iter().all(|row| row[1] > 0.8));
@@ -113,7 +129,14 @@ mod tests {
     #[test]
     fn no_rows_are_an_error() {
         let inputs = Array2::zeros((0, 2));
-        let rows = LabelledRows { inputs: inputs.view(), labels: &[], classes: 2 };
-        assert!(matches!(KernelTeacher::fit(rows, 2, 7), Err(TeacherError::NoRows)));
+        let rows = LabelledRows {
+            inputs: inputs.view(),
+            labels: &[],
+            classes: 2,
+        };
+        assert!(matches!(
+            KernelTeacher::fit(rows, 2, 7),
+            Err(TeacherError::NoRows)
+        ));
     }
 }

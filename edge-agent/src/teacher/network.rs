@@ -57,7 +57,10 @@ impl NetworkTeacher {
             for (row, &index) in chosen.iter().enumerate() {
                 targets[[row, usize::from(rows.labels[index])]] = 1.0;
             }
-            let batch = Batch { inputs: inputs.view(), targets: targets.view() };
+            let batch = Batch {
+                inputs: inputs.view(),
+                targets: targets.view(),
+            };
             trainer.step(&mut network, batch, 1.0)?;
         }
         Ok(Self { network })

@@ -40,7 +40,9 @@ pub(super) fn build(
     transfer: &TransferSet,
     teacher: Option<&Box<dyn LocalTeacher>>,
 ) -> Result<Option<Entry>, WorkError> {
-    let Some(teacher) = teacher else { return Ok(None) };
+    let Some(teacher) = teacher else {
+        return Ok(None);
+    };
     let points = transfer.points.inputs.view();
     let labels = Labels {
         rows: view.rows(),
@@ -63,7 +65,11 @@ fn nearness(seed: u64, rows: ArrayView2<'_, f32>, points: ArrayView2<'_, f32>) -
     let own = mean_nearest(rows.view(), rows.view(), true);
     let mut sorted = own.clone();
     sorted.sort_by(f32::total_cmp);
-    let typical = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0).max(1e-12);
+    let typical = sorted
+        .get(sorted.len() / 2)
+        .copied()
+        .unwrap_or(0.0)
+        .max(1e-12);
     mean_nearest(points, rows.view(), false)
         .into_iter()
         .map(|distance| {
@@ -108,7 +114,10 @@ mod tests {
     fn a_point_among_the_rows_is_near_and_one_far_off_is_not() {
         let mut random = rng(5, "rows");
         let rows = Array2::from_shape_fn((200, 6), |_| random.random_range(-1.0f32..1.0));
-        let points = ndarray::array![[0.0f32, 0.0, 0.0, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 9.0, 9.0, 9.0]];
+        let points = ndarray::array![
+            [0.0f32, 0.0, 0.0, 0.0, 0.0, 0.0],
+            [9.0, 9.0, 9.0, 9.0, 9.0, 9.0]
+        ];
         let near = nearness(1, rows.view(), points.view());
         assert!(near[0] > 0.5, "{near:?}");
         assert!(near[1] < 0.01, "{near:?}");

@@ -164,12 +164,14 @@ impl Work<'_> {
 
     /// The normalised rows that may be spoken of.
     fn view(&self, call: &Call) -> Result<View, WorkError> {
-        let normaliser: Normaliser = decode_blob(self.blob(call, call.context.normaliser, "normaliser")?)?;
+        let normaliser: Normaliser =
+            decode_blob(self.blob(call, call.context.normaliser, "normaliser")?)?;
         View::of(self, &normaliser)
     }
 
     fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
-        let raw: RawTransferSet = decode_blob(self.blob(call, call.context.transfer, "transfer set")?)?;
+        let raw: RawTransferSet =
+            decode_blob(self.blob(call, call.context.transfer, "transfer set")?)?;
         let frame = PointsFrame {
             features: self.task.features(),
             classes: self.task.classes(),
@@ -197,12 +199,19 @@ impl Work<'_> {
     ) -> Result<&[u8], WorkError> {
         name.and_then(|name| self.blobs.get(&name))
             .map(Vec::as_slice)
-            .ok_or(WorkError::Missing { phase: call.phase, what })
+            .ok_or(WorkError::Missing {
+                phase: call.phase,
+                what,
+            })
     }
 }
 
 impl Entry {
     fn of(kind: Kind, value: &impl bincode::Encode, rows: u64) -> Self {
-        Self { kind, bytes: encode(value), rows }
+        Self {
+            kind,
+            bytes: encode(value),
+            rows,
+        }
     }
 }

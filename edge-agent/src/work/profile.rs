@@ -12,7 +12,10 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     let described = Described::of(work);
     let rows = described.chosen.len() as u64;
     if rows < work.privacy.rows_min {
-        return Ok(Built { entries: Vec::new(), partial: true });
+        return Ok(Built {
+            entries: Vec::new(),
+            partial: true,
+        });
     }
     let moments = if work.task.learns_normaliser() {
         let features = described.features(work.task, work.rows)?.mapv(f64::from);
@@ -25,6 +28,13 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     } else {
         None
     };
-    let profile = RawProfile { rows, class_counts: described.class_counts, moments };
-    Ok(Built { entries: vec![Entry::of(Kind::Profile, &profile, rows)], partial: false })
+    let profile = RawProfile {
+        rows,
+        class_counts: described.class_counts,
+        moments,
+    };
+    Ok(Built {
+        entries: vec![Entry::of(Kind::Profile, &profile, rows)],
+        partial: false,
+    })
 }

@@ -35,7 +35,11 @@ impl View {
         let described = Described::of(work);
         let mut inputs = described.features(work.task, work.rows)?;
         inputs = normaliser.apply(inputs.view())?;
-        Ok(Self { inputs, labels: described.labels, class_counts: described.class_counts })
+        Ok(Self {
+            inputs,
+            labels: described.labels,
+            class_counts: described.class_counts,
+        })
     }
 
     /// How many.
@@ -71,7 +75,13 @@ impl Described {
         let classes = work.task.classes();
         let known = |label: &u16| usize::from(*label) < classes;
         let mut class_counts = vec![0u64; classes];
-        for label in work.rows.labels.iter().flatten().filter(|label| known(label)) {
+        for label in work
+            .rows
+            .labels
+            .iter()
+            .flatten()
+            .filter(|label| known(label))
+        {
             class_counts[usize::from(*label)] += 1;
         }
         let Privacy { rows_min, .. } = work.privacy;
@@ -95,7 +105,11 @@ impl Described {
         if unlabelled.len() as u64 >= rows_min {
             chosen.extend(unlabelled);
         }
-        Self { chosen, labels, class_counts }
+        Self {
+            chosen,
+            labels,
+            class_counts,
+        }
     }
 
     /// Features of the chosen rows, before the normaliser.
@@ -105,6 +119,9 @@ impl Described {
         rows: RawRows<'_>,
     ) -> Result<Array2<f32>, WorkError> {
         let raw = rows.inputs.select(Axis(0), &self.chosen);
-        Ok(task.definition().features.compute(task.input_shape(), raw.view())?)
+        Ok(task
+            .definition()
+            .features
+            .compute(task.input_shape(), raw.view())?)
     }
 }

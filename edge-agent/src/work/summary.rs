@@ -19,18 +19,20 @@ pub(super) fn build(
 ) -> Result<Built, WorkError> {
     let points = summarise(work, view, teacher)?;
     if points.is_empty() {
-        return Ok(Built { entries: Vec::new(), partial: true });
+        return Ok(Built {
+            entries: Vec::new(),
+            partial: true,
+        });
     }
     let raw = points.to_raw(work.task.definition().budget.bits)?;
     let rows = view.labels.len() as u64;
-    Ok(Built { entries: vec![Entry::of(Kind::Summary, &raw, rows)], partial: false })
+    Ok(Built {
+        entries: vec![Entry::of(Kind::Summary, &raw, rows)],
+        partial: false,
+    })
 }
 
-fn summarise(
-    work: &Work<'_>,
-    view: &View,
-    teacher: Option<&Teacher>,
-) -> Result<Points, WorkError> {
+fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<Points, WorkError> {
     let rows = view.labelled();
     let weights = match teacher {
         Some(teacher) => Some(residual_weights(teacher, view)?),
@@ -42,15 +44,22 @@ fn summarise(
     let mut random = rng(work.seed, "summary");
     let mut points = Points::none(work.task.features());
     for (class, &clusters) in shares.iter().enumerate() {
-        let members: Vec<usize> =
-            (0..rows.labels.len()).filter(|&row| usize::from(rows.labels[row]) == class).collect();
+        let members: Vec<usize> = (0..rows.labels.len())
+            .filter(|&row| usize::from(rows.labels[row]) == class)
+            .collect();
         if clusters == 0 || members.is_empty() {
             continue;
         }
         let inputs = rows.inputs.select(Axis(0), &members);
-        let weights: Option<Vec<f32>> =
-            weights.as_ref().map(|all| members.iter().map(|&row| all[row]).collect());
-        let kmeans = KMeansParams { clusters, cluster_size_min, ..KMeansParams::default() }.check()?;
+        let weights: Option<Vec<f32>> = weights
+            .as_ref()
+            .map(|all| members.iter().map(|&row| all[row]).collect());
+        let kmeans = KMeansParams {
+            clusters,
+            cluster_size_min,
+            ..KMeansParams::default()
+        }
+        .check()?;
         let found = kmeans.fit(inputs.view(), weights.as_deref(), &mut random)?;
         points.push_class(class as u16, &found);
     }
@@ -67,9 +76,17 @@ pub(super) fn share(points: usize, class_counts: &[u64]) -> Vec<usize> {
     let exact = |count: u64| points as f64 * count as f64 / total as f64;
     let mut shares: Vec<usize> = class_counts
         .iter()
-        .map(|&count| if count == 0 { 0 } else { (exact(count).floor() as usize).max(1) })
+        .map(|&count| {
+            if count == 0 {
+                0
+            } else {
+                (exact(count).floor() as usize).max(1)
+            }
+        })
         .collect();
-    let mut order: Vec<usize> = (0..shares.len()).filter(|&class| class_counts[class] > 0).collect();
+    let mut order: Vec<usize> = (0..shares.len())
+        .filter(|&class| class_counts[class] > 0)
+        .collect();
     order.sort_by(|&one, &other| {
         let rest = |class: usize| exact(class_counts[class]).fract();
         rest(other).total_cmp(&rest(one))

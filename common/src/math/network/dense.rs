@@ -170,7 +170,8 @@ impl DenseStack {
             let (weight_gradient, bias_gradient) = layer.split_mut(gradient);
             let mut weight_gradient = matrix_mut(weight_gradient, layer.outputs, layer.inputs);
             general_mat_mul(one, &delta.t(), &from, zero, &mut weight_gradient);
-            sum_rows(delta, bias_gradient);
+            bias_gradient.fill(zero);
+            add_row_sums(delta, bias_gradient);
 
             let weight = matrix(layer.split(parameters).0, layer.outputs, layer.inputs);
             if let Some(buffer) = before.last_mut() {
@@ -230,9 +231,8 @@ pub(super) fn draw_normal<T: Real>(weights: &mut [T], deviation: f64, rng: &mut 
     }
 }
 
-/// The sum of the rows of `delta`.
-pub(super) fn sum_rows<T: Real>(delta: ArrayView2<'_, T>, sums: &mut [T]) {
-    sums.fill(T::zero());
+/// Adds every row of `delta` to `sums`.
+pub(super) fn add_row_sums<T: Real>(delta: ArrayView2<'_, T>, sums: &mut [T]) {
     for row in delta.axis_iter(Axis(0)) {
         sums.iter_mut().zip(row).for_each(|(sum, &d)| *sum += d);
     }

@@ -11,6 +11,31 @@ pub enum NetworkError {
         /// Counted from 0, the inputs.
         layer: usize,
     },
+    /// A convolutional network without a convolution.
+    #[error("no convolutions; at least one is needed, or an MLP")]
+    NoConvolutions,
+    /// A kernel or a pool that is empty or larger than what it slides over.
+    #[error("convolution {layer}: a {what} of {size:?} does not fit an input of {input:?}")]
+    DoesNotFit {
+        /// Which convolution, counted from 0.
+        layer: usize,
+        /// Kernel or pool.
+        what: &'static str,
+        /// Its height and width.
+        size: [usize; 2],
+        /// Height and width of what it slides over.
+        input: [usize; 2],
+    },
+    /// A convolution that would take too much memory for one input.
+    #[error("convolution {layer} needs {values} values an input, at most {max} are allowed")]
+    TooWide {
+        /// Which convolution, counted from 0.
+        layer: usize,
+        /// Of its windows or its response (saturating).
+        values: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The network has too many layers.
     #[error("{layers} layers, at most {max} are allowed")]
     TooDeep {

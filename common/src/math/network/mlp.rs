@@ -56,7 +56,7 @@ impl MlpShape {
         self.widths().windows(2).map(of_layer).fold(0, sum)
     }
 
-    fn widths(&self) -> Vec<usize> {
+    pub(super) fn widths(&self) -> Vec<usize> {
         let mut widths = vec![self.inputs];
         widths.extend(&self.hidden);
         widths.push(self.outputs);
@@ -137,6 +137,7 @@ impl<T: Real> Network<T> for Mlp<T> {
     fn workspace(&self, rows: usize) -> Workspace<T> {
         Workspace {
             dense: self.stack.buffers(rows),
+            convolutional: None,
         }
     }
 

@@ -7,6 +7,9 @@
 
 #[cfg(test)]
 mod check;
+mod cnn;
+mod cnn_shape;
+mod convolution;
 mod dense;
 mod error;
 mod loss;
@@ -18,6 +21,8 @@ mod workspace;
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use super::optimiser::Real;
+pub use cnn::Cnn;
+pub use cnn_shape::{CnnShape, ConvolutionShape, Padding, ROW_VALUES_MAX};
 pub use error::NetworkError;
 pub use loss::{cross_entropy, softmax_rows};
 pub use mlp::{Mlp, MlpShape};

@@ -1,6 +1,7 @@
 //! The buffers of one forward and backward pass.
 
 use super::Real;
+use super::cnn::CnnBuffers;
 use super::dense::DenseBuffers;
 
 /// Memory that a pass writes to, made by [`super::Network::workspace`] and
@@ -8,4 +9,6 @@ use super::dense::DenseBuffers;
 #[derive(Debug)]
 pub struct Workspace<T: Real> {
     pub(super) dense: DenseBuffers<T>,
+    /// None for a network without convolutions.
+    pub(super) convolutional: Option<CnnBuffers<T>>,
 }
