@@ -95,7 +95,7 @@ impl Cholesky {
             {
                 return Ok(Self { lower, jitter });
             }
-            if !(scale > 0.0) || relative > JITTER_MAX {
+            if scale <= 0.0 || relative > JITTER_MAX {
                 return Err(LinalgError::NotPositiveDefinite { size, jitter });
             }
             jitter = relative * scale;
