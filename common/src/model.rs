@@ -1,1 +1,147 @@
-//! model
+//! What a device installs: a student with everything it needs to predict.
+
+use bincode::{Decode, Encode};
+use ndarray::{Array2, ArrayView2};
+
+use crate::features::{FeatureError, Normaliser};
+use crate::ids::{DeviceId, RoundId, Time, Version};
+use crate::math::network::{Mlp, Network, NetworkError, softmax_rows};
+use crate::math::quantise::{QuantiseError, RawScaledF16, ScaledF16};
+use crate::task::{Task, TaskError};
+use crate::wire::codec::{DecodeError, decode_blob, encode};
+
+/// A trained student before it is released, as the coordinator stores it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawStudent {
+    /// Every parameter, in the network's order.
+    pub weights: Vec<f32>,
+    /// How often it gives the teacher's answer on fresh synthetic inputs.
+    pub agreement: f64,
+}
+
+/// A release as it is signed and travels. Nothing is known about it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawRelease {
+    /// The task's bytes.
+    pub task: Vec<u8>,
+    /// Version of the student.
+    pub version: Version,
+    /// The round it came from.
+    pub round: RoundId,
+    /// When it was released.
+    pub released: Time,
+    /// After this it is stale, and no device installs it.
+    pub expires: Time,
+    /// Devices whose contributions are in it.
+    pub lineage: Vec<DeviceId>,
+    /// Brings features to the scale the student expects.
+    pub normaliser: Normaliser,
+    /// Every parameter, in the network's order, at half precision.
+    pub weights: RawScaledF16,
+}
+
+/// A release whose parts fit one another. Its signature is the caller's
+/// business: see [`crate::trust`].
+#[derive(Clone, Debug)]
+pub struct Release {
+    task: Task,
+    raw: RawRelease,
+    student: Mlp<f32>,
+}
+
+/// Why a release was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The bytes are not a release.
+    #[error("the release does not decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// Its task is not a valid one.
+    #[error("the release's task is not valid: {0}")]
+    Task(#[from] TaskError),
+    /// Its weights do not hold together.
+    #[error("the release's weights do not decode: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// Its weights do not fit the task's student, or are not finite.
+    #[error("the release's weights do not fit its student: {0}")]
+    Network(#[from] NetworkError),
+    /// Its normaliser does not fit the task.
+    #[error("the release's normaliser does not fit its task: {0}")]
+    Features(#[from] FeatureError),
+}
+
+impl Release {
+    /// Checks a release's parts against one another.
+    ///
+    /// # Errors
+    /// The first part that does not fit.
+    pub fn check(raw: RawRelease) -> Result<Self, ReleaseError> {
+        let task = Task::from_bytes(&raw.task)?;
+        raw.normaliser
+            .check(task.features())
+            .map_err(FeatureError::from)?;
+        let weights = ScaledF16::try_from(raw.weights.clone())?.decode();
+        let student = Mlp::from_flat(task.student().clone(), weights)?;
+        Ok(Self { task, raw, student })
+    }
+
+    /// A release from the bytes of [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// If they are not a release, or one that does not fit.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReleaseError> {
+        Self::check(decode_blob(bytes)?)
+    }
+
+    /// The bytes that are signed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.raw)
+    }
+
+    /// The task it serves.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        self.raw.version
+    }
+
+    /// Everything else it says.
+    pub fn as_raw(&self) -> &RawRelease {
+        &self.raw
+    }
+
+    /// The network.
+    pub fn student(&self) -> &Mlp<f32> {
+        &self.student
+    }
+
+    /// Class probabilities of raw inputs (rows, values of one input), shape
+    /// (rows, classes): features, normaliser, student, softmax.
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape.
+    pub fn probabilities(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
+        let features = &self.task.definition().features;
+        let features = features.compute(self.task.input_shape(), inputs)?;
+        let view = self.raw.normaliser.apply(features.view())?;
+        let mut logits = self.student.logits(view.view())?;
+        softmax_rows(logits.view_mut(), 1.0);
+        Ok(logits)
+    }
+
+    /// The most likely class of each raw input.
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`].
+    pub fn predict(&self, inputs: ArrayView2<'_, f32>) -> Result<Vec<u16>, ReleaseError> {
+        let probabilities = self.probabilities(inputs)?;
+        let best = |row: ndarray::ArrayView1<'_, f32>| {
+            let larger =
+                |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            (0..row.len()).fold(0, larger) as u16
+        };
+        Ok(probabilities.rows().into_iter().map(best).collect())
+    }
+}

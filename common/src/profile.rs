@@ -1,1 +1,217 @@
-//! profile
+//! A device's profile: how many rows, of which classes, and the first two
+//! moments of its features. Additive, so that all devices together give one
+//! normaliser.
+
+use bincode::{Decode, Encode};
+
+use crate::limits::ROWS_MAX;
+
+/// A profile as a peer may send it. Nothing is known about it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawProfile {
+    /// Rows described.
+    pub rows: u64,
+    /// Rows of each class; zero where the device may not say.
+    pub class_counts: Vec<u64>,
+    /// Feature moments; absent where the task declares its range.
+    pub moments: Option<RawFeatureMoments>,
+}
+
+/// Mean and variance of each feature. Central moments keep their precision
+/// in `f32` where raw sums of squares would cancel.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawFeatureMoments {
+    /// Means.
+    pub mean: Vec<f32>,
+    /// Population variances.
+    pub variance: Vec<f32>,
+}
+
+/// A profile that fits its task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile(RawProfile);
+
+/// Why a profile was refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ProfileError {
+    /// Lists of the wrong length, or moments where none are wanted.
+    #[error("expected {expected} {what}, got {got}")]
+    Shape {
+        /// What is counted.
+        what: &'static str,
+        /// How many the task calls for.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// A mean or variance that is not finite, or a negative variance.
+    #[error("{what} {index} is {value}")]
+    Value {
+        /// Which list.
+        what: &'static str,
+        /// Its place.
+        index: usize,
+        /// What stands there.
+        value: f32,
+    },
+    /// No rows, too many, or more labelled rows than rows.
+    #[error("{rows} rows with {labelled} labels are not possible")]
+    Rows {
+        /// Rows claimed.
+        rows: u64,
+        /// Sum of the class counts.
+        labelled: u64,
+    },
+}
+
+impl Profile {
+    /// Checks a raw profile against a task of `features` features and
+    /// `classes` classes; `learnt` says whether feature moments are wanted.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check(
+        raw: RawProfile,
+        features: usize,
+        classes: usize,
+        learnt: bool,
+    ) -> Result<Self, ProfileError> {
+        let shape = |what, expected, got| {
+            if expected == got {
+                Ok(())
+            } else {
+                Err(ProfileError::Shape {
+                    what,
+                    expected,
+                    got,
+                })
+            }
+        };
+        shape("class counts", classes, raw.class_counts.len())?;
+        shape(
+            "sets of feature moments",
+            usize::from(learnt),
+            usize::from(raw.moments.is_some()),
+        )?;
+        let labelled = raw
+            .class_counts
+            .iter()
+            .fold(0u64, |sum, count| sum.saturating_add(*count));
+        if raw.rows == 0 || raw.rows > ROWS_MAX || labelled > raw.rows {
+            return Err(ProfileError::Rows {
+                rows: raw.rows,
+                labelled,
+            });
+        }
+        if let Some(moments) = &raw.moments {
+            shape("means", features, moments.mean.len())?;
+            shape("variances", features, moments.variance.len())?;
+            let bad_mean = moments.mean.iter().position(|mean| !mean.is_finite());
+            if let Some(index) = bad_mean {
+                return Err(ProfileError::Value {
+                    what: "mean",
+                    index,
+                    value: moments.mean[index],
+                });
+            }
+            let good = |variance: &f32| variance.is_finite() && *variance >= 0.0;
+            if let Some(index) = moments.variance.iter().position(|variance| !good(variance)) {
+                return Err(ProfileError::Value {
+                    what: "variance",
+                    index,
+                    value: moments.variance[index],
+                });
+            }
+        }
+        Ok(Self(raw))
+    }
+
+    /// Rows described.
+    pub fn rows(&self) -> u64 {
+        self.0.rows
+    }
+
+    /// Rows of each class.
+    pub fn class_counts(&self) -> &[u64] {
+        &self.0.class_counts
+    }
+
+    /// Feature moments, if the task learns its normaliser.
+    pub fn moments(&self) -> Option<&RawFeatureMoments> {
+        self.0.moments.as_ref()
+    }
+
+    /// The form that travels.
+    pub fn as_raw(&self) -> &RawProfile {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn raw() -> RawProfile {
+        RawProfile {
+            rows: 30,
+            class_counts: vec![10, 20],
+            moments: Some(RawFeatureMoments {
+                mean: vec![0.0; 3],
+                variance: vec![1.0; 3],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_fitting_profile_is_taken() {
+        assert_eq!(Profile::check(raw(), 3, 2, true).unwrap().rows(), 30);
+    }
+
+    #[test]
+    fn moments_for_a_declared_range_are_refused() {
+        let refused = Profile::check(raw(), 3, 2, false);
+        assert!(matches!(
+            refused,
+            Err(ProfileError::Shape {
+                expected: 0,
+                got: 1,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn nan_and_negative_variance_are_refused() {
+        let mut nan = raw();
+        nan.moments.as_mut().unwrap().mean[1] = f32::NAN;
+        assert!(matches!(
+            Profile::check(nan, 3, 2, true),
+            Err(ProfileError::Value {
+                what: "mean",
+                index: 1,
+                ..
+            })
+        ));
+        let mut negative = raw();
+        negative.moments.as_mut().unwrap().variance[2] = -1.0;
+        assert!(matches!(
+            Profile::check(negative, 3, 2, true),
+            Err(ProfileError::Value {
+                what: "variance",
+                index: 2,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn more_labels_than_rows_are_refused_even_where_they_overflow() {
+        let mut many = raw();
+        many.class_counts = vec![u64::MAX, 20];
+        assert!(matches!(
+            Profile::check(many, 3, 2, true),
+            Err(ProfileError::Rows { .. })
+        ));
+    }
+}

@@ -1,3 +1,6 @@
 //! The Alambic agent.
 
 pub mod data;
+pub mod session;
+pub mod teacher;
+pub mod work;

@@ -109,8 +109,11 @@ impl Cholesky {
         self.jitter
     }
 
-    /// A⁻¹·b for b of m×C. Cost 2m²C.
-    pub fn solve(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
+    /// L⁻¹·b for b of m×C. Cost m²C.
+    ///
+    /// # Errors
+    /// If b has another number of rows.
+    pub fn solve_lower(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
         let expected = self.lower.nrows();
         if b.nrows() != expected {
             return Err(LinalgError::RightSide {
@@ -121,14 +124,38 @@ impl Cholesky {
         if b.is_empty() {
             return Ok(b.to_owned());
         }
-        let half = self
-            .lower
-            .solve_triangular_into(UPLO::Lower, Diag::NonUnit, b.to_owned())
-            .map_err(library)?;
+        let b = b.as_standard_layout().into_owned();
+        self.lower
+            .solve_triangular_into(UPLO::Lower, Diag::NonUnit, b)
+            .map_err(library)
+    }
+
+    /// L⁻ᵀ·b for b of m×C. Cost m²C.
+    ///
+    /// # Errors
+    /// If b has another number of rows.
+    pub fn solve_upper(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
+        let expected = self.lower.nrows();
+        if b.nrows() != expected {
+            return Err(LinalgError::RightSide {
+                expected,
+                got: b.nrows(),
+            });
+        }
+        if b.is_empty() {
+            return Ok(b.to_owned());
+        }
+        let b = b.as_standard_layout().into_owned();
         let upper = self.lower.t().to_owned();
         upper
-            .solve_triangular_into(UPLO::Upper, Diag::NonUnit, half)
+            .solve_triangular_into(UPLO::Upper, Diag::NonUnit, b)
             .map_err(library)
+    }
+
+    /// A⁻¹·b for b of m×C. Cost 2m²C.
+    pub fn solve(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
+        let half = self.solve_lower(b)?;
+        self.solve_upper(half.view())
     }
 }
 

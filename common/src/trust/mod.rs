@@ -1,1 +1,21 @@
-//! trust
+//! Who is who, and who may say what: keys, certificates, tokens, releases.
+//!
+//! Nothing here touches a disk or a clock. Keys and certificates come and go
+//! as PEM text, which the programs keep in files that only they may read;
+//! the time is told through a [`clock::Clock`].
+//!
+//! Every certificate in a fleet hangs from one [`authority::Authority`], the
+//! coordinator's own. A device makes its key itself
+//! ([`device_key::DeviceKey`]), sends a signing request, and gets a
+//! certificate that names it by the hash of that key. It finds the right
+//! coordinator the first time by the authority's fingerprint inside its
+//! [`token::JoinToken`].
+
+pub mod authority;
+pub mod certificate;
+pub mod clock;
+pub mod device_key;
+pub mod keys;
+mod pem;
+pub mod release;
+pub mod token;

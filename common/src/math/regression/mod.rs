@@ -6,15 +6,19 @@
 
 mod choose;
 mod distil;
+mod gcv;
 mod shared;
 mod system;
+mod whitener;
 
 use ndarray::{Array2, ArrayView2};
 
 pub use choose::{Choice, choose_ridge, leave_one_out};
 pub use distil::{KipStep, kip_loss_and_gradient};
+pub use gcv::{RidgeScore, choose_ridge_gcv};
 pub use shared::{DataTerm, data_term, regulariser_term};
 pub use system::{MomentSystem, Solution};
+pub use whitener::Whitener;
 
 use super::kernel::{KernelError, Real};
 use super::linalg::{Cholesky, LinalgError};

@@ -1,0 +1,96 @@
+#![allow(clippy::unwrap_used)]
+
+use ndarray::{Array2, array};
+
+use super::*;
+
+fn shape(sides: &[usize]) -> InputShape {
+    InputShape::new(sides.to_vec()).unwrap()
+}
+
+#[test]
+fn shape_without_values_or_with_too_many_is_refused() {
+    for sides in [
+        vec![],
+        vec![0],
+        vec![3, 0],
+        vec![1, 1, 1, 1],
+        vec![usize::MAX, 2],
+        vec![INPUT_VALUES_MAX + 1],
+    ] {
+        assert_eq!(
+            InputShape::new(sides.clone()),
+            Err(FeatureError::Shape { shape: sides })
+        );
+    }
+    assert_eq!(shape(&[28, 28, 1]).values(), 784);
+}
+
+#[test]
+fn stage_is_read_as_it_is_written() {
+    for stage in [FeatureStage::Raw, FeatureStage::window()] {
+        assert_eq!(stage.to_string().parse(), Ok(stage));
+        let json = serde_json::to_string(&stage).unwrap();
+        assert_eq!(serde_json::from_str::<FeatureStage>(&json).unwrap(), stage);
+    }
+    assert_eq!("window".parse(), Ok(FeatureStage::window()));
+    for name in ["", "Raw", "window/0", "window/2", "window/01"] {
+        assert!(matches!(
+            name.parse::<FeatureStage>(),
+            Err(FeatureError::Unknown { .. })
+        ));
+    }
+}
+
+#[test]
+fn another_programs_version_is_refused() {
+    let stage = FeatureStage::Window { version: 2 };
+    let refused = stage.features(&shape(&[128, 6]));
+    assert_eq!(
+        refused,
+        Err(FeatureError::Unknown {
+            name: "window/2".to_owned()
+        })
+    );
+}
+
+#[test]
+fn raw_features_are_the_values() {
+    let rows = array![[1.0, 2.0], [3.0, 4.0]];
+    let stage = FeatureStage::Raw;
+    let shape = shape(&[2, 1]);
+    assert_eq!(stage.features(&shape), Ok(2));
+    assert_eq!(stage.names(&shape).unwrap().len(), 2);
+    assert_eq!(stage.compute(&shape, rows.view()).unwrap(), rows);
+    // A transposed view gives the same values in standard layout.
+    let transposed = stage.compute(&shape, rows.t()).unwrap();
+    assert!(transposed.is_standard_layout());
+    assert_eq!(transposed, array![[1.0, 3.0], [2.0, 4.0]]);
+}
+
+#[test]
+fn rows_of_another_length_are_refused() {
+    assert_eq!(
+        FeatureStage::Raw.compute(&shape(&[3]), Array2::zeros((1, 2)).view()),
+        Err(FeatureError::RowValues {
+            expected: 3,
+            got: 2
+        })
+    );
+}
+
+#[test]
+fn value_that_is_not_finite_is_named() {
+    for stage in [FeatureStage::Raw, FeatureStage::window()] {
+        let mut rows = Array2::zeros((2, 8));
+        rows[(1, 3)] = f32::INFINITY;
+        assert_eq!(
+            stage.compute(&shape(&[8, 1]), rows.view()),
+            Err(FeatureError::NotFinite {
+                row: 1,
+                column: 3,
+                value: f32::INFINITY
+            })
+        );
+    }
+}

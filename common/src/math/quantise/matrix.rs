@@ -1,0 +1,485 @@
+//! Uniform quantisation of a matrix.
+
+use bincode::{Decode, Encode};
+use ndarray::{Array2, ArrayView2};
+
+use super::bits::{check_padding, pack, packed_length, unpack};
+use super::{QuantiseError, check_bits, check_finite, check_length, check_scales};
+
+/// Which values share a scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Layout {
+    /// All of them: the fewest bytes, for columns of one size.
+    Tensor,
+    /// Each row its own.
+    Row,
+    /// Each column its own: for features of different sizes.
+    Column,
+}
+
+/// Where the levels lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Scheme {
+    /// Evenly around zero, up to the largest magnitude; zero stays exactly
+    /// zero. For values of both signs.
+    Symmetric,
+    /// Evenly from the smallest value to the largest, at four bytes more a
+    /// scale. Up to twice as fine where values are one-sided or have an
+    /// offset, such as pixels or ReLU features.
+    Affine,
+}
+
+/// A quantised matrix as a peer may send it. Nothing is known about it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawQuantisedMatrix {
+    /// Rows.
+    pub rows: u32,
+    /// Columns.
+    pub columns: u32,
+    /// Bits a value.
+    pub bits: u8,
+    /// Which values share a scale.
+    pub layout: Layout,
+    /// Where the levels lie.
+    pub scheme: Scheme,
+    /// The distance between two levels: one, or one a row or column.
+    pub scales: Vec<f32>,
+    /// The lowest level, as many as scales; none if symmetric.
+    pub offsets: Vec<f32>,
+    /// The codes, row by row, lowest bits first.
+    pub packed: Vec<u8>,
+}
+
+/// A matrix at 2 to 16 bits a value. Decodes to finite values only, no
+/// further than half a scale (and the rounding of `f32`) from what was
+/// encoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuantisedMatrix(RawQuantisedMatrix);
+
+impl QuantisedMatrix {
+    /// Quantises `values` (rows, columns). Costs a few operations a value.
+    ///
+    /// # Errors
+    /// If `bits` lies outside 2 to 16, a value is not finite, or a side is
+    /// longer than a `u32`.
+    pub fn encode(
+        values: ArrayView2<'_, f32>,
+        bits: u8,
+        layout: Layout,
+        scheme: Scheme,
+    ) -> Result<Self, QuantiseError> {
+        check_bits(bits)?;
+        let (rows, columns) = values.dim();
+        let length = packed_length(rows, columns, bits)?;
+        let too_large = QuantiseError::TooLarge { rows, columns };
+        let (Ok(rows), Ok(columns)) = (u32::try_from(rows), u32::try_from(columns)) else {
+            return Err(too_large);
+        };
+        for (index, &value) in values.iter().enumerate() {
+            check_finite("value", &[value]).map_err(|_| QuantiseError::NonFinite {
+                what: "value",
+                index,
+                value,
+            })?;
+        }
+        let ranges = ranges(values, layout);
+        let level_max = code_max(bits, scheme);
+        let (scales, offsets) = match scheme {
+            Scheme::Symmetric => {
+                let span = |range: &Range| 2.0 * range.low.abs().max(range.high.abs());
+                (
+                    ranges.iter().map(|r| scale(span(r), level_max)).collect(),
+                    vec![],
+                )
+            }
+            Scheme::Affine => (
+                ranges
+                    .iter()
+                    .map(|r| scale(r.high - r.low, level_max))
+                    .collect(),
+                ranges.iter().map(|r| r.low as f32).collect(),
+            ),
+        };
+        let mut raw = RawQuantisedMatrix {
+            rows,
+            columns,
+            bits,
+            layout,
+            scheme,
+            scales,
+            offsets,
+            packed: Vec::new(),
+        };
+        let codes = values.indexed_iter().map(|((row, column), &value)| {
+            let (scale, lowest) = raw.levels(row, column);
+            if scale > 0.0 {
+                let level = ((f64::from(value) - lowest) / scale).round();
+                level.clamp(0.0, f64::from(level_max)) as u32
+            } else {
+                0
+            }
+        });
+        let packed = pack(codes, bits, length);
+        raw.packed = packed;
+        Ok(Self(raw))
+    }
+
+    /// The values, shape (rows, columns).
+    pub fn decode(&self) -> Array2<f32> {
+        let shape = (self.rows(), self.columns());
+        let mut values = Array2::zeros(shape);
+        let codes = unpack(&self.0.packed, self.0.bits);
+        for (((row, column), value), code) in values.indexed_iter_mut().zip(codes) {
+            let (scale, lowest) = self.0.levels(row, column);
+            let exact = lowest + scale * f64::from(code);
+            *value = exact.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        }
+        values
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.0.rows as usize
+    }
+
+    /// Columns.
+    pub fn columns(&self) -> usize {
+        self.0.columns as usize
+    }
+
+    /// Bits a value.
+    pub fn bits(&self) -> u8 {
+        self.0.bits
+    }
+
+    /// The distance between two levels: one, or one a row or column.
+    pub fn scales(&self) -> &[f32] {
+        &self.0.scales
+    }
+
+    /// The form that travels.
+    pub fn as_raw(&self) -> &RawQuantisedMatrix {
+        &self.0
+    }
+
+    /// The form that travels.
+    pub fn into_raw(self) -> RawQuantisedMatrix {
+        self.0
+    }
+}
+
+impl TryFrom<RawQuantisedMatrix> for QuantisedMatrix {
+    type Error = QuantiseError;
+
+    /// Accepts exactly what [`QuantisedMatrix::encode`] can have written, but
+    /// for the choice of scales. Reads every code once.
+    fn try_from(raw: RawQuantisedMatrix) -> Result<Self, QuantiseError> {
+        check_bits(raw.bits)?;
+        let (rows, columns) = (raw.rows as usize, raw.columns as usize);
+        check_length(
+            "packed bytes",
+            packed_length(rows, columns, raw.bits)?,
+            raw.packed.len(),
+        )?;
+        let scales = match raw.layout {
+            Layout::Tensor => 1,
+            Layout::Row => rows,
+            Layout::Column => columns,
+        };
+        let offsets = match raw.scheme {
+            Scheme::Symmetric => 0,
+            Scheme::Affine => scales,
+        };
+        check_length("scales", scales, raw.scales.len())?;
+        check_length("offsets", offsets, raw.offsets.len())?;
+        check_scales(&raw.scales)?;
+        check_finite("offset", &raw.offsets)?;
+        check_padding(&raw.packed, rows * columns, raw.bits)?;
+        let max = code_max(raw.bits, raw.scheme);
+        let mut codes = unpack(&raw.packed, raw.bits)
+            .take(rows * columns)
+            .enumerate();
+        if let Some((index, code)) = codes.find(|&(_, code)| code > max) {
+            return Err(QuantiseError::Code { index, code, max });
+        }
+        drop(codes);
+        Ok(Self(raw))
+    }
+}
+
+impl RawQuantisedMatrix {
+    /// The scale at one place, and the value of code 0 there.
+    fn levels(&self, row: usize, column: usize) -> (f64, f64) {
+        let index = match self.layout {
+            Layout::Tensor => 0,
+            Layout::Row => row,
+            Layout::Column => column,
+        };
+        let scale = f64::from(self.scales[index]);
+        match self.scheme {
+            Scheme::Symmetric => {
+                let zero = f64::from(code_max(self.bits, self.scheme) / 2);
+                (scale, -zero * scale)
+            }
+            Scheme::Affine => (scale, f64::from(self.offsets[index])),
+        }
+    }
+}
+
+/// The smallest and the largest value that share a scale.
+#[derive(Clone, Copy)]
+struct Range {
+    low: f64,
+    high: f64,
+}
+
+fn ranges(values: ArrayView2<'_, f32>, layout: Layout) -> Vec<Range> {
+    fn range<'a>(values: impl Iterator<Item = &'a f32>) -> Range {
+        let empty = (f64::INFINITY, f64::NEG_INFINITY);
+        let (low, high) = values.fold(empty, |(low, high), &value| {
+            (low.min(f64::from(value)), high.max(f64::from(value)))
+        });
+        if low <= high {
+            Range { low, high }
+        } else {
+            Range {
+                low: 0.0,
+                high: 0.0,
+            }
+        }
+    }
+    match layout {
+        Layout::Tensor => vec![range(values.iter())],
+        Layout::Row => values
+            .rows()
+            .into_iter()
+            .map(|row| range(row.into_iter()))
+            .collect(),
+        Layout::Column => values
+            .columns()
+            .into_iter()
+            .map(|column| range(column.into_iter()))
+            .collect(),
+    }
+}
+
+/// The largest code: an odd number of levels around zero, all of them
+/// otherwise.
+fn code_max(bits: u8, scheme: Scheme) -> u32 {
+    match scheme {
+        Scheme::Symmetric => (1 << bits) - 2,
+        Scheme::Affine => (1 << bits) - 1,
+    }
+}
+
+/// The distance between levels that covers `span`. Never so small that `f32`
+/// loses it.
+fn scale(span: f64, level_max: u32) -> f32 {
+    if span > 0.0 {
+        ((span / f64::from(level_max)) as f32).max(f32::MIN_POSITIVE)
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use ndarray::array;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn layouts() -> impl Strategy<Value = Layout> {
+        prop_oneof![
+            Just(Layout::Tensor),
+            Just(Layout::Row),
+            Just(Layout::Column)
+        ]
+    }
+
+    fn schemes() -> impl Strategy<Value = Scheme> {
+        prop_oneof![Just(Scheme::Symmetric), Just(Scheme::Affine)]
+    }
+
+    /// Finite values of any size, or all of one size.
+    fn matrices() -> impl Strategy<Value = Array2<f32>> {
+        let any_size = prop::num::f32::NORMAL | prop::num::f32::ZERO | prop::num::f32::SUBNORMAL;
+        let value = prop_oneof![any_size, -3.0..3.0f32];
+        (0..7usize, 0..7usize).prop_flat_map(move |(rows, columns)| {
+            prop::collection::vec(value.clone(), rows * columns)
+                .prop_map(move |values| Array2::from_shape_vec((rows, columns), values).unwrap())
+        })
+    }
+
+    fn valid() -> RawQuantisedMatrix {
+        let values = array![[0.5, -1.0, 0.25], [1.0, 0.0, 0.75], [0.1, 0.2, 0.3]];
+        QuantisedMatrix::encode(values.view(), 5, Layout::Column, Scheme::Affine)
+            .unwrap()
+            .into_raw()
+    }
+
+    fn refusal(change: impl Fn(&mut RawQuantisedMatrix)) -> QuantiseError {
+        let mut raw = valid();
+        change(&mut raw);
+        QuantisedMatrix::try_from(raw).unwrap_err()
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_moves_by_more_than_half_a_scale(
+            values in matrices(),
+            bits in 2..=16u8,
+            layout in layouts(),
+            scheme in schemes(),
+        ) {
+            let encoded = QuantisedMatrix::encode(values.view(), bits, layout, scheme).unwrap();
+            let length = (values.len() * usize::from(bits)).div_ceil(8);
+            prop_assert_eq!(encoded.as_raw().packed.len(), length);
+            let decoded = encoded.decode();
+            prop_assert_eq!(decoded.dim(), values.dim());
+            for ((at, &x), &y) in values.indexed_iter().zip(&decoded) {
+                let (scale, lowest) = encoded.as_raw().levels(at.0, at.1);
+                // Beside half a step: the scale's own rounding, and that of
+                // the sum of offset and levels.
+                let largest = f64::from(x).abs().max(lowest.abs());
+                let bound = scale * 0.505 + largest * f64::from(f32::EPSILON);
+                prop_assert!((f64::from(x) - f64::from(y)).abs() <= bound, "{x} became {y}");
+            }
+            let again = QuantisedMatrix::try_from(encoded.as_raw().clone()).unwrap();
+            prop_assert_eq!(again, encoded);
+        }
+
+        #[test]
+        fn whatever_is_accepted_decodes_to_finite_values(
+            rows in 0..5u32,
+            columns in 0..5u32,
+            bits in 0..20u8,
+            layout in layouts(),
+            scheme in schemes(),
+            scales in prop::collection::vec(any::<f32>(), 0..4),
+            offsets in prop::collection::vec(any::<f32>(), 0..4),
+            packed in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let raw = RawQuantisedMatrix {
+                rows, columns, bits, layout, scheme, scales, offsets, packed,
+            };
+            if let Ok(matrix) = QuantisedMatrix::try_from(raw) {
+                let decoded = matrix.decode();
+                prop_assert_eq!(decoded.dim(), (rows as usize, columns as usize));
+                prop_assert!(decoded.iter().all(|value| value.is_finite()));
+            }
+        }
+    }
+
+    #[test]
+    fn zero_stays_zero_in_the_symmetric_scheme() {
+        let values = array![[0.0, 0.7, -0.3]];
+        for bits in 2..=16 {
+            let encoded =
+                QuantisedMatrix::encode(values.view(), bits, Layout::Tensor, Scheme::Symmetric);
+            assert_eq!(encoded.unwrap().decode()[(0, 0)], 0.0);
+        }
+    }
+
+    #[test]
+    fn a_constant_costs_no_accuracy_in_the_affine_scheme() {
+        let values = Array2::from_elem((3, 2), -7.3);
+        let encoded = QuantisedMatrix::encode(values.view(), 2, Layout::Row, Scheme::Affine);
+        assert_eq!(encoded.unwrap().decode(), values);
+    }
+
+    #[test]
+    fn values_that_are_not_finite_are_not_encoded() {
+        let values = array![[0.0, 1.0], [f32::INFINITY, 2.0]];
+        let refused = QuantisedMatrix::encode(values.view(), 8, Layout::Tensor, Scheme::Affine);
+        assert_eq!(
+            refused.unwrap_err(),
+            QuantiseError::NonFinite {
+                what: "value",
+                index: 2,
+                value: f32::INFINITY
+            }
+        );
+    }
+
+    #[test]
+    fn hostile_parts_are_refused_by_name() {
+        use QuantiseError as E;
+        assert_eq!(refusal(|raw| raw.bits = 1), E::Bits(1));
+        assert_eq!(refusal(|raw| raw.bits = 17), E::Bits(17));
+        assert!(matches!(
+            refusal(|raw| raw.rows = 4),
+            E::Length {
+                expected: 8,
+                got: 6,
+                ..
+            }
+        ));
+        assert!(matches!(
+            refusal(|raw| raw.packed.push(0)),
+            E::Length {
+                what: "packed bytes",
+                ..
+            }
+        ));
+        let huge = |raw: &mut RawQuantisedMatrix| (raw.rows, raw.columns) = (u32::MAX, u32::MAX);
+        assert!(matches!(refusal(huge), E::TooLarge { .. }));
+        assert!(matches!(
+            refusal(|raw| raw.layout = Layout::Tensor),
+            E::Length {
+                what: "scales",
+                expected: 1,
+                got: 3
+            }
+        ));
+        assert!(matches!(
+            refusal(|raw| raw.scheme = Scheme::Symmetric),
+            E::Length {
+                what: "offsets",
+                expected: 0,
+                got: 3
+            }
+        ));
+        assert!(matches!(
+            refusal(|raw| raw.scales[1] = f32::NAN),
+            E::Scale { index: 1, .. }
+        ));
+        assert!(matches!(
+            refusal(|raw| raw.scales[2] = -1.0),
+            E::Scale { index: 2, .. }
+        ));
+        assert!(matches!(
+            refusal(|raw| raw.offsets[0] = f32::INFINITY),
+            E::NonFinite {
+                what: "offset",
+                index: 0,
+                ..
+            }
+        ));
+        assert_eq!(refusal(|raw| raw.packed[5] |= 0x80), E::Padding);
+    }
+
+    #[test]
+    fn a_code_the_symmetric_scheme_never_writes_is_refused() {
+        let raw = RawQuantisedMatrix {
+            rows: 1,
+            columns: 2,
+            bits: 4,
+            layout: Layout::Tensor,
+            scheme: Scheme::Symmetric,
+            scales: vec![1.0],
+            offsets: vec![],
+            packed: vec![0xf0],
+        };
+        assert_eq!(
+            QuantisedMatrix::try_from(raw).unwrap_err(),
+            QuantiseError::Code {
+                index: 1,
+                code: 15,
+                max: 14
+            }
+        );
+    }
+}

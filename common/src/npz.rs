@@ -1,0 +1,231 @@
+//! NumPy's NPZ archives (and the NPY arrays in them), bytes in and bytes out.
+//!
+//! The reader is strict: whatever is not exactly a little-endian C-order
+//! array of a known element type is refused with a reason, and what a file
+//! declares is compared with limits and with its length before memory is
+//! taken. The writer is deterministic: the same arrays give the same bytes.
+//!
+//! Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
+
+mod header;
+mod npy;
+
+use std::io::{Cursor, Write};
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+pub use npy::{Array, Values};
+
+/// An NPZ archive, read from its bytes.
+#[derive(Clone, Debug)]
+pub struct Archive<'a> {
+    zip: ZipArchive<Cursor<&'a [u8]>>,
+}
+
+impl<'a> Archive<'a> {
+    /// Reads the directory of an archive. Errors: not a ZIP file, cut short,
+    /// or more than [`ENTRIES_MAX`] arrays.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, NpzError> {
+        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(NpzError::zip)?;
+        if zip.len() > ENTRIES_MAX {
+            return Err(NpzError::Entries { found: zip.len() });
+        }
+        Ok(Self { zip })
+    }
+
+    /// The names of the arrays, without `.npy`, in order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .zip
+            .file_names()
+            .filter_map(|name| name.strip_suffix(".npy"))
+            .map(str::to_owned)
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether there is an array of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.zip.index_for_name(&format!("{name}.npy")).is_some()
+    }
+
+    /// Reads one array. Errors: none of this name (says which there are), or
+    /// one that [`Array::parse`] would refuse.
+    pub fn array(&self, name: &str) -> Result<Array, NpzError> {
+        let index = self.zip.index_for_name(&format!("{name}.npy"));
+        let index = index.ok_or_else(|| NpzError::NoArray {
+            name: name.to_owned(),
+            names: self.names().join(", "),
+        })?;
+        let mut zip = self.zip.clone();
+        let entry = zip.by_index(index).map_err(NpzError::zip)?;
+        let bytes = entry.size();
+        Array::read(entry, bytes)
+    }
+}
+
+/// The archive of these arrays, compressed. The same arrays in the same order
+/// give the same bytes. Errors: a name given twice, or text arrays.
+pub fn write(arrays: &[(&str, &Array)]) -> Result<Vec<u8>, NpzError> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .last_modified_time(zip::DateTime::default());
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, array) in arrays {
+        writer
+            .start_file(format!("{name}.npy"), options)
+            .map_err(NpzError::zip)?;
+        writer.write_all(&array.encode()?).map_err(NpzError::read)?;
+    }
+    Ok(writer.finish().map_err(NpzError::zip)?.into_inner())
+}
+
+/// Why an archive or an array was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NpzError {
+    /// Not a ZIP file, or a damaged one.
+    #[error("not a readable NPZ archive ({reason}); write it again with numpy.savez_compressed")]
+    Archive {
+        /// What the ZIP reader said.
+        reason: String,
+    },
+    /// An archive with too many arrays.
+    #[error("the archive holds {found} files, at most {ENTRIES_MAX} are read")]
+    Entries {
+        /// How many there are.
+        found: usize,
+    },
+    /// No array of this name.
+    #[error("no array {name:?}; the archive holds: {names}")]
+    NoArray {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: String,
+    },
+    /// The data ends early, or its checksum is wrong.
+    #[error("the data is cut short or damaged ({reason})")]
+    Read {
+        /// What the reader said.
+        reason: String,
+    },
+    /// Not an NPY file.
+    #[error("not an NPY array: the first bytes are not \\x93NUMPY")]
+    Magic,
+    /// A format version after 3.
+    #[error("NPY format version {version} is not known, 1 to 3 are")]
+    FormatVersion {
+        /// What the file says.
+        version: u8,
+    },
+    /// A header longer than any real one.
+    #[error("the NPY header declares {length} bytes, at most 4096 are read")]
+    HeaderBytes {
+        /// What the file declares.
+        length: usize,
+    },
+    /// A header that is not the dictionary of NPY.
+    #[error("the NPY header is malformed: {reason}")]
+    Header {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Column-major data.
+    #[error("the array is stored in Fortran order; save numpy.ascontiguousarray(x)")]
+    FortranOrder,
+    /// An element type that is not read.
+    #[error(
+        "element type {descr:?} is not read; convert to uint8, int8, uint16, int16, int32, int64, float32 or float64 (little-endian)"
+    )]
+    ElementType {
+        /// NumPy's name of the type.
+        descr: String,
+    },
+    /// A shape beyond the limit.
+    #[error("shape {shape:?} is larger than an array may be (1 GiB)")]
+    ArrayBytes {
+        /// What the header declares.
+        shape: Vec<usize>,
+    },
+    /// The header and the length of the file disagree.
+    #[error("the header declares {expected} bytes of data, the file holds {found}")]
+    DataBytes {
+        /// What the shape and element type need.
+        expected: u64,
+        /// What there is.
+        found: u64,
+    },
+    /// More bytes than declared.
+    #[error("there are bytes after the last element")]
+    TrailingBytes,
+    /// A shape that does not fit its values.
+    #[error("shape {shape:?} does not hold {found} values")]
+    ValueCount {
+        /// The shape.
+        shape: Vec<usize>,
+        /// How many values there are.
+        found: usize,
+    },
+    /// A row beyond the first axis.
+    #[error("row {row} of an array of {rows} rows")]
+    NoRow {
+        /// What was asked for.
+        row: usize,
+        /// How many there are.
+        rows: usize,
+    },
+    /// Text where numbers are needed.
+    #[error("expected {wanted}, got text")]
+    NotNumbers {
+        /// What was needed.
+        wanted: &'static str,
+    },
+    /// Numbers where text is needed.
+    #[error("expected text, got numbers")]
+    NotText,
+    /// A fraction where an integer is needed.
+    #[error("expected integers, got {value}")]
+    NotInteger {
+        /// The first that is none.
+        value: f64,
+    },
+    /// A text element with an invalid character.
+    #[error("{code:#x} is not a character")]
+    Character {
+        /// The code point.
+        code: u32,
+    },
+}
+
+impl NpzError {
+    fn header(reason: &'static str) -> Self {
+        Self::Header { reason }
+    }
+
+    fn read(error: std::io::Error) -> Self {
+        Self::Read {
+            reason: error.to_string(),
+        }
+    }
+
+    fn zip(error: zip::result::ZipError) -> Self {
+        Self::Archive {
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The number of elements of a shape, if it can be counted.
+fn elements(shape: &[usize]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |count, &length| count.checked_mul(length))
+}
+
+/// Most arrays of an archive.
+pub const ENTRIES_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+//! One array in NumPy's NPY format, read strictly and written in version 1.0.
+
+use std::io::Read;
+
+use super::NpzError;
+use super::header::{self, Header};
+
+/// The elements of an [`Array`], in C order (the last axis runs fastest).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// `|u1`
+    U8(Vec<u8>),
+    /// `|i1`
+    I8(Vec<i8>),
+    /// `<u2`
+    U16(Vec<u16>),
+    /// `<i2`
+    I16(Vec<i16>),
+    /// `<i4`
+    I32(Vec<i32>),
+    /// `<i8`
+    I64(Vec<i64>),
+    /// `<f4`
+    F32(Vec<f32>),
+    /// `<f8`
+    F64(Vec<f64>),
+    /// `<U…`, trailing NULs removed. Such names are read, never written.
+    Text(Vec<String>),
+}
+
+/// An array of any rank: its shape, and as many values as the shape says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    shape: Vec<usize>,
+    values: Values,
+}
+
+/// Runs one expression for the vector inside, whatever its element type.
+macro_rules! each {
+    ($values:expr, $vector:ident => $body:expr) => {
+        match $values {
+            Values::U8($vector) => $body,
+            Values::I8($vector) => $body,
+            Values::U16($vector) => $body,
+            Values::I16($vector) => $body,
+            Values::I32($vector) => $body,
+            Values::I64($vector) => $body,
+            Values::F32($vector) => $body,
+            Values::F64($vector) => $body,
+            Values::Text($vector) => $body,
+        }
+    };
+}
+
+/// Converts every number of the vector inside; text is the caller's error.
+macro_rules! numbers {
+    ($values:expr, $value:ident => $body:expr, $kind:literal) => {
+        match $values {
+            Values::U8(v) => v.iter().map(|&$value| $body).collect(),
+            Values::I8(v) => v.iter().map(|&$value| $body).collect(),
+            Values::U16(v) => v.iter().map(|&$value| $body).collect(),
+            Values::I16(v) => v.iter().map(|&$value| $body).collect(),
+            Values::I32(v) => v.iter().map(|&$value| $body).collect(),
+            Values::I64(v) => v.iter().map(|&$value| $body).collect(),
+            Values::F32(v) => v.iter().map(|&$value| $body).collect(),
+            Values::F64(v) => v.iter().map(|&$value| $body).collect(),
+            Values::Text(_) => return Err(NpzError::NotNumbers { wanted: $kind }),
+        }
+    };
+}
+
+impl Array {
+    /// An array of this shape. Errors: the product of the shape is not the
+    /// number of values.
+    pub fn new(shape: Vec<usize>, values: Values) -> Result<Self, NpzError> {
+        let found = each!(&values, v => v.len());
+        if super::elements(&shape) != Some(found) {
+            return Err(NpzError::ValueCount { shape, found });
+        }
+        Ok(Self { shape, values })
+    }
+
+    /// Reads a whole NPY file. Errors: everything that is not exactly one
+    /// little-endian C-order array of a known element type.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NpzError> {
+        Self::read(bytes, bytes.len() as u64)
+    }
+
+    /// Reads an array from a stream that claims to hold `bytes_total` bytes.
+    /// The claim is compared with the header before anything is allocated,
+    /// and memory then grows only as data arrives.
+    pub(super) fn read(mut stream: impl Read, bytes_total: u64) -> Result<Self, NpzError> {
+        let (header, header_bytes) = Header::read(&mut stream)?;
+        let expected = header.data_bytes()?;
+        let found = bytes_total.saturating_sub(header_bytes);
+        if found != expected {
+            return Err(NpzError::DataBytes { expected, found });
+        }
+        let values = read_values(&header, &mut stream)?;
+        if stream.read(&mut [0]).map_err(NpzError::read)? != 0 {
+            return Err(NpzError::TrailingBytes);
+        }
+        Self::new(header.shape, values)
+    }
+
+    /// The NPY file (version 1.0) of this array.
+    ///
+    /// Errors: text, which is only ever read.
+    pub fn encode(&self) -> Result<Vec<u8>, NpzError> {
+        let descr = self.descr()?;
+        let mut bytes = header::encode(descr, &self.shape);
+        match &self.values {
+            Values::U8(v) => bytes.extend_from_slice(v),
+            Values::I8(v) => bytes.extend(v.iter().map(|x| x.to_le_bytes()[0])),
+            Values::U16(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::I16(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::I32(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::I64(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::F32(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::F64(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
+            Values::Text(_) => return Err(NpzError::NotNumbers { wanted: "numbers" }),
+        }
+        Ok(bytes)
+    }
+
+    /// Lengths of the axes; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The elements, in C order.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+
+    /// Length of the first axis: 1 for a scalar.
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// The array of these rows, in this order. Errors: a row that the first
+    /// axis does not have.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, NpzError> {
+        let width: usize = self.shape.iter().skip(1).product();
+        let count = self.rows();
+        if let Some(&row) = rows.iter().find(|&&row| row >= count) {
+            return Err(NpzError::NoRow { row, rows: count });
+        }
+        macro_rules! pick {
+            ($($kind:ident),*) => {
+                match &self.values {
+                    $(Values::$kind(v) => Values::$kind(
+                        rows.iter().flat_map(|&r| v[r * width..(r + 1) * width].iter().cloned()).collect(),
+                    ),)*
+                }
+            };
+        }
+        let values = pick!(U8, I8, U16, I16, I32, I64, F32, F64, Text);
+        let mut shape = self.shape.clone();
+        match shape.first_mut() {
+            Some(first) => *first = rows.len(),
+            None => shape.push(rows.len()),
+        }
+        Self::new(shape, values)
+    }
+
+    /// Every element as f32, rounded to nearest where f32 is too narrow.
+    /// Errors: text.
+    pub fn to_f32(&self) -> Result<Vec<f32>, NpzError> {
+        Ok(numbers!(&self.values, x => x as f32, "numbers"))
+    }
+
+    /// Every element as f64 (64-bit integers beyond 2⁵³ are rounded).
+    /// Errors: text.
+    pub fn to_f64(&self) -> Result<Vec<f64>, NpzError> {
+        Ok(numbers!(&self.values, x => x as f64, "numbers"))
+    }
+
+    /// Every element as an integer. Errors: text, or a number that is none.
+    pub fn to_integers(&self) -> Result<Vec<i64>, NpzError> {
+        let whole = |x: f64| x.fract() == 0.0 && x.abs() <= INTEGER_MAX;
+        let bad = match &self.values {
+            Values::F32(v) => v.iter().map(|&x| f64::from(x)).find(|&x| !whole(x)),
+            Values::F64(v) => v.iter().copied().find(|&x| !whole(x)),
+            _ => None,
+        };
+        match bad {
+            Some(value) => Err(NpzError::NotInteger { value }),
+            None => Ok(numbers!(&self.values, x => x as i64, "integers")),
+        }
+    }
+
+    /// Every element as text. Errors: numbers.
+    pub fn to_text(&self) -> Result<&[String], NpzError> {
+        match &self.values {
+            Values::Text(v) => Ok(v),
+            _ => Err(NpzError::NotText),
+        }
+    }
+
+    fn descr(&self) -> Result<&'static str, NpzError> {
+        Ok(match &self.values {
+            Values::U8(_) => "|u1",
+            Values::I8(_) => "|i1",
+            Values::U16(_) => "<u2",
+            Values::I16(_) => "<i2",
+            Values::I32(_) => "<i4",
+            Values::I64(_) => "<i8",
+            Values::F32(_) => "<f4",
+            Values::F64(_) => "<f8",
+            Values::Text(_) => return Err(NpzError::NotNumbers { wanted: "numbers" }),
+        })
+    }
+}
+
+fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzError> {
+    let bytes = header.data_bytes()?;
+    macro_rules! little_endian {
+        ($kind:ident, $number:ty) => {{
+            const BYTES: usize = size_of::<$number>();
+            let mut values: Vec<$number> = Vec::new();
+            read_elements(stream, bytes, BYTES, |chunk| {
+                values.reserve(chunk.len() / BYTES);
+                for element in chunk.chunks_exact(BYTES) {
+                    let mut raw = [0; BYTES];
+                    raw.copy_from_slice(element);
+                    values.push(<$number>::from_le_bytes(raw));
+                }
+                Ok(())
+            })?;
+            Ok(Values::$kind(values))
+        }};
+    }
+    match header.descr.as_str() {
+        "|u1" | "|b1" => little_endian!(U8, u8),
+        "|i1" => little_endian!(I8, i8),
+        "<u2" => little_endian!(U16, u16),
+        "<i2" => little_endian!(I16, i16),
+        "<i4" => little_endian!(I32, i32),
+        "<i8" => little_endian!(I64, i64),
+        "<f4" => little_endian!(F32, f32),
+        "<f8" => little_endian!(F64, f64),
+        _ => {
+            let width = header.element_bytes()?;
+            let mut values = Vec::new();
+            read_elements(stream, bytes, width, |chunk| {
+                for element in chunk.chunks_exact(width) {
+                    values.push(text(element)?);
+                }
+                Ok(())
+            })?;
+            Ok(Values::Text(values))
+        }
+    }
+}
+
+/// Hands the next `bytes` bytes over in pieces that hold whole elements.
+fn read_elements(
+    stream: &mut impl Read,
+    bytes: u64,
+    element_bytes: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), NpzError>,
+) -> Result<(), NpzError> {
+    let piece = (PIECE_BYTES / element_bytes).max(1) * element_bytes;
+    let mut buffer = vec![0; piece];
+    let mut left = bytes;
+    while left > 0 {
+        let now = left.min(piece as u64) as usize;
+        stream
+            .read_exact(&mut buffer[..now])
+            .map_err(NpzError::read)?;
+        take(&buffer[..now])?;
+        left -= now as u64;
+    }
+    Ok(())
+}
+
+/// A fixed-width UTF-32 string, NUL-padded at its end.
+fn text(element: &[u8]) -> Result<String, NpzError> {
+    let mut string = String::new();
+    for raw in element.chunks_exact(4) {
+        let code = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
+        string.push(char::from_u32(code).ok_or(NpzError::Character { code })?);
+    }
+    string.truncate(string.trim_end_matches('\0').len());
+    Ok(string)
+}
+
+/// Bytes converted at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Largest integer that an f64 counts to without gaps.
+const INTEGER_MAX: f64 = 9_007_199_254_740_992.0;

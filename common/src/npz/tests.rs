@@ -1,0 +1,244 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn npy(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+fn header_of(descr: &str, shape: &str) -> String {
+    format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n")
+}
+
+fn array(shape: &[usize], values: Values) -> Array {
+    Array::new(shape.to_vec(), values).unwrap()
+}
+
+#[test]
+fn array_as_numpy_writes_it_is_read() {
+    let parsed = Array::parse(&npy(&header_of("<i2", "(2, 1)"), &[1, 0, 255, 255])).unwrap();
+    assert_eq!(parsed, array(&[2, 1], Values::I16(vec![1, -1])));
+    assert_eq!(parsed.to_f32().unwrap(), [1.0, -1.0]);
+    assert_eq!(parsed.to_integers().unwrap(), [1, -1]);
+}
+
+#[test]
+fn text_is_read_without_its_padding() {
+    let mut data = Vec::new();
+    for character in ['a', 'ß', '\0', 'b', '\0', '\0'] {
+        data.extend(u32::from(character).to_le_bytes());
+    }
+    let parsed = Array::parse(&npy(&header_of("<U3", "(2,)"), &data)).unwrap();
+    assert_eq!(parsed.to_text().unwrap(), ["aß", "b"]);
+    assert_eq!(
+        parsed.to_f32(),
+        Err(NpzError::NotNumbers { wanted: "numbers" })
+    );
+}
+
+#[test]
+fn scalar_has_one_row() {
+    let parsed = Array::parse(&npy(&header_of("|u1", "()"), &[7])).unwrap();
+    assert_eq!(parsed.rows(), 1);
+    assert_eq!(parsed.shape(), [0usize; 0]);
+}
+
+#[test]
+fn fortran_order_is_refused() {
+    let header = "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1), }";
+    assert_eq!(
+        Array::parse(&npy(header, &[0; 4])),
+        Err(NpzError::FortranOrder)
+    );
+}
+
+#[test]
+fn big_endian_and_objects_are_refused() {
+    for descr in [">f4", "|O", "<f2", "<U0", "<U999", "<U99999999999999999999"] {
+        assert_eq!(
+            Array::parse(&npy(&header_of(descr, "(1,)"), &[0; 4])),
+            Err(NpzError::ElementType {
+                descr: descr.to_owned()
+            })
+        );
+    }
+}
+
+#[test]
+fn huge_shape_is_refused_before_allocation() {
+    for shape in [
+        "(1000000000000,)",
+        "(4294967296, 4294967296)",
+        "(9223372036854775807, 3)",
+    ] {
+        assert!(matches!(
+            Array::parse(&npy(&header_of("<f8", shape), &[])),
+            Err(NpzError::ArrayBytes { .. })
+        ));
+    }
+    assert!(matches!(
+        Array::parse(&npy(&header_of("<f8", "(99999999999999999999999,)"), &[])),
+        Err(NpzError::Header { .. })
+    ));
+}
+
+#[test]
+fn shape_that_does_not_fit_the_file_is_refused() {
+    for data in [&[0u8; 7][..], &[0; 9]] {
+        assert_eq!(
+            Array::parse(&npy(&header_of("<f4", "(2,)"), data)),
+            Err(NpzError::DataBytes {
+                expected: 8,
+                found: data.len() as u64
+            })
+        );
+    }
+}
+
+#[test]
+fn hostile_headers_are_refused() {
+    for header in [
+        "",
+        "{",
+        "{}",
+        "{'descr': '<f4'}",
+        "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': ()}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (), 'more': 'x'}",
+        "{'descr': '<f4', 'fortran_order': 0, 'shape': ()}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1,2,3,4,5,6,7,8,9)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ()} x",
+        "{'descr': '<f4, 'fortran_order': False, 'shape': ()}",
+    ] {
+        assert!(
+            matches!(
+                Array::parse(&npy(header, &[0; 4])),
+                Err(NpzError::Header { .. })
+            ),
+            "{header}"
+        );
+    }
+}
+
+#[test]
+fn header_longer_than_any_real_one_is_refused() {
+    let mut bytes = b"\x93NUMPY\x02\x00".to_vec();
+    bytes.extend(u32::MAX.to_le_bytes());
+    assert!(matches!(
+        Array::parse(&bytes),
+        Err(NpzError::HeaderBytes { .. })
+    ));
+}
+
+#[test]
+fn truncated_archive_is_refused_at_every_length() {
+    let x = array(&[3], Values::F32(vec![1.0, 2.0, 3.0]));
+    let bytes = write(&[("X", &x)]).unwrap();
+    for length in 0..bytes.len() {
+        let outcome = Archive::open(&bytes[..length]).and_then(|archive| archive.array("X"));
+        assert!(outcome.is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn missing_array_is_named_with_those_there_are() {
+    let x = array(&[1], Values::U8(vec![1]));
+    let bytes = write(&[("images", &x), ("labels", &x)]).unwrap();
+    let archive = Archive::open(&bytes).unwrap();
+    assert!(archive.contains("images"));
+    assert_eq!(
+        archive.array("X"),
+        Err(NpzError::NoArray {
+            name: "X".to_owned(),
+            names: "images, labels".to_owned()
+        })
+    );
+}
+
+#[test]
+fn same_arrays_give_the_same_bytes() {
+    let x = array(&[2, 2], Values::F64(vec![0.0, 1.0, 2.0, 3.0]));
+    assert_eq!(write(&[("x", &x)]), write(&[("x", &x)]));
+    assert!(write(&[("x", &x), ("x", &x)]).is_err());
+}
+
+#[test]
+fn selected_rows_keep_their_order() {
+    let x = array(&[3, 2], Values::I32(vec![0, 1, 10, 11, 20, 21]));
+    assert_eq!(
+        x.select(&[2, 0]).unwrap(),
+        array(&[2, 2], Values::I32(vec![20, 21, 0, 1]))
+    );
+    assert_eq!(x.select(&[3]), Err(NpzError::NoRow { row: 3, rows: 3 }));
+}
+
+#[test]
+fn fraction_is_no_integer() {
+    let x = array(&[2], Values::F32(vec![1.0, 0.5]));
+    assert_eq!(x.to_integers(), Err(NpzError::NotInteger { value: 0.5 }));
+}
+
+fn any_values(count: usize) -> impl Strategy<Value = Values> {
+    use proptest::collection::vec;
+    prop_oneof![
+        vec(any::<u8>(), count).prop_map(Values::U8),
+        vec(any::<i8>(), count).prop_map(Values::I8),
+        vec(any::<u16>(), count).prop_map(Values::U16),
+        vec(any::<i16>(), count).prop_map(Values::I16),
+        vec(any::<i32>(), count).prop_map(Values::I32),
+        vec(any::<i64>(), count).prop_map(Values::I64),
+        vec(-1e30f32..1e30, count).prop_map(Values::F32),
+        vec(-1e300f64..1e300, count).prop_map(Values::F64),
+    ]
+}
+
+fn any_array() -> impl Strategy<Value = Array> {
+    proptest::collection::vec(0usize..5, 0..4).prop_flat_map(|shape| {
+        let count = shape.iter().product();
+        any_values(count).prop_map(move |values| array(&shape, values))
+    })
+}
+
+proptest! {
+    #[test]
+    fn written_arrays_are_read_back(x in any_array(), y in any_array()) {
+        prop_assert_eq!(Array::parse(&x.encode().unwrap()).unwrap(), x.clone());
+        let bytes = write(&[("x", &x), ("y", &y)]).unwrap();
+        let archive = Archive::open(&bytes).unwrap();
+        prop_assert_eq!(archive.names(), ["x", "y"]);
+        prop_assert_eq!(archive.array("x").unwrap(), x);
+        prop_assert_eq!(archive.array("y").unwrap(), y);
+    }
+
+    #[test]
+    fn written_data_starts_at_a_multiple_of_64(x in any_array()) {
+        let bytes = x.encode().unwrap();
+        let length = u16::from_le_bytes([bytes[8], bytes[9]]);
+        prop_assert_eq!((10 + usize::from(length)) % 64, 0);
+    }
+
+    #[test]
+    fn any_bytes_are_answered_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = Array::parse(&bytes);
+        let _ = Archive::open(&bytes).map(|archive| archive.names());
+        let mut started = b"\x93NUMPY\x01\x00".to_vec();
+        started.extend(&bytes);
+        let _ = Array::parse(&started);
+    }
+
+    #[test]
+    fn damaged_archives_are_answered_without_panic(x in any_array(), at in any::<prop::sample::Index>(), flip in 1u8..) {
+        let mut bytes = write(&[("x", &x)]).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= flip;
+        if let Ok(archive) = Archive::open(&bytes) {
+            let _ = archive.array("x");
+        }
+    }
+}

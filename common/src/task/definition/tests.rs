@@ -1,0 +1,56 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::task::{RawTask, TaskFileError};
+
+const SMALL: &str = r#"
+name = "small"
+[input]
+shape = [4]
+[classes]
+names = ["off", "on"]
+"#;
+
+#[test]
+fn a_short_file_gets_defaults_and_survives_the_wire() {
+    let task = RawTask::parse(SMALL).unwrap();
+    assert_eq!(task.features(), 4);
+    assert_eq!(task.classes(), 2);
+    assert!(task.learns_normaliser());
+    let again = Task::from_bytes(task.bytes()).unwrap();
+    assert_eq!(again, task);
+}
+
+#[test]
+fn any_difference_gives_another_hash() {
+    let one = RawTask::parse(SMALL).unwrap();
+    let other = RawTask::parse(&format!("{SMALL}\n[distillation]\nseed = 1")).unwrap();
+    assert_ne!(one.hash(), other.hash());
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    let error = RawTask::parse(&format!("{SMALL}\n[student]\nhiden = [3]")).unwrap_err();
+    assert!(matches!(error, TaskFileError::Syntax(_)));
+    assert!(error.to_string().contains("hiden"), "{error}");
+}
+
+#[test]
+fn values_outside_their_range_name_their_key() {
+    for (extra, key) in [
+        ("[student]\nhidden = [0]", "student.hidden"),
+        ("[student]\nhidden = [9000000]", "student.hidden"),
+        ("[budget]\npoints_max = 0", "budget.points_max"),
+        ("[budget]\ncluster_size_min = 1", "budget.cluster_size_min"),
+        ("[normaliser]\nrange = [1.0, 0.0]", "normaliser.range"),
+        ("[rounds]\nquorum = 1.5", "rounds.quorum"),
+        ("[teacher]\ndepth = 0", "teacher.depth"),
+        ("[features]\nstage = \"window\"", "features.stage"),
+    ] {
+        match RawTask::parse(&format!("{SMALL}\n{extra}")) {
+            Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {
+                assert_eq!(named, key);
+            }
+            other => panic!("{extra}: {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The task file that a person writes.
+
+use serde::Deserialize;
+
+use super::definition::{
+    Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
+    TaskError, TeacherSpec,
+};
+use crate::features::FeatureStage;
+use crate::round::Phase;
+
+/// A task file. Unknown keys are refused; what is left out has a default.
+///
+/// | key | default | range |
+/// |---|---|---|
+/// | `name` | – | 1 to 64 of `A-Za-z0-9-_.` |
+/// | `input.shape` | – | 1 to 3 sides |
+/// | `classes.names` | – | 2 to 1000 distinct names |
+/// | `features.stage` | `"raw"` | `"raw"`, `"window"` |
+/// | `normaliser.range` | learnt | two numbers |
+/// | `normaliser.clip` | 4 | 1 to 100 |
+/// | `teacher.depth` | 2 | 1 to 8 |
+/// | `student.hidden` | `[64]` | any depth |
+/// | `budget.points_per_device` | 20 | 1 to `points_max` |
+/// | `budget.points_max` | 300 | 1 to 10000 |
+/// | `budget.uplink_bytes_max` | 100000 | 1000 to 64 MiB |
+/// | `budget.rank_max` | 0 (by bytes) | |
+/// | `budget.bits` | 8 | 4 to 16 |
+/// | `budget.label_bits` | 8 | 2 to 16 |
+/// | `budget.cluster_size_min` | 5 | 2 or more |
+/// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"` |
+/// | `distillation.temperature` | 0 (chosen) | 0.01 to 100 |
+/// | `distillation.steps` | 3000 | 1 to 10000000 |
+/// | `distillation.batch` | 256 | 1 to 65536 |
+/// | `distillation.learning_rate` | 0.003 | above 0, at most 1 |
+/// | `distillation.seed` | 0 | |
+/// | `rounds.devices_min` | 2 | 1 or more |
+/// | `rounds.quorum` | 0.8 | above 0, at most 1 |
+/// | `rounds.deadline_s` | 600 for each | 0.1 s to 7 days |
+/// | `rounds.grace_s` | 10 | 0 or more |
+/// | `rounds.interval_s` | by hand | 0.1 or more |
+/// | `rounds.new_data_devices_min` | 1 | 0 or more |
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTask {
+    name: String,
+    input: RawInput,
+    classes: RawClasses,
+    #[serde(default)]
+    features: RawFeatures,
+    #[serde(default)]
+    normaliser: RawNormaliser,
+    #[serde(default)]
+    teacher: RawTeacher,
+    #[serde(default)]
+    student: RawStudent,
+    #[serde(default)]
+    budget: RawBudget,
+    #[serde(default)]
+    contribute: RawContribute,
+    #[serde(default)]
+    distillation: RawDistillation,
+    #[serde(default)]
+    rounds: RawRounds,
+}
+
+/// Why a task file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskFileError {
+    /// Not TOML, a key that is unknown or missing, or a value of the wrong
+    /// type; the message names key and line.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value that does not fit.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+impl RawTask {
+    /// Reads and checks a task file's text.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its key and what is allowed.
+    pub fn parse(text: &str) -> Result<Task, TaskFileError> {
+        Ok(Task::check(toml::from_str::<Self>(text)?.definition()?)?)
+    }
+
+    fn definition(self) -> Result<TaskDefinition, TaskError> {
+        let normalisation = match self.normaliser.range {
+            Some([low, high]) => Normalisation::Range { low, high },
+            None => Normalisation::Learnt {
+                clip: self.normaliser.clip,
+            },
+        };
+        let contribute = match self.contribute {
+            RawContribute::Labels => Contribute::Labels,
+            RawContribute::Moments => Contribute::Moments,
+            RawContribute::Both => Contribute::Both,
+        };
+        let (budget, distillation) = (self.budget, self.distillation);
+        Ok(TaskDefinition {
+            name: self.name,
+            input_shape: self.input.shape,
+            classes: self.classes.names,
+            features: self.features.stage,
+            normalisation,
+            teacher: TeacherSpec {
+                depth: self.teacher.depth,
+            },
+            student: StudentSpec::Mlp {
+                hidden: self.student.hidden,
+            },
+            budget: Budget {
+                points_per_device: budget.points_per_device,
+                points_max: budget.points_max,
+                uplink_bytes_max: budget.uplink_bytes_max,
+                rank_max: budget.rank_max,
+                bits: budget.bits,
+                label_bits: budget.label_bits,
+                cluster_size_min: budget.cluster_size_min,
+            },
+            contribute,
+            distillation: Distillation {
+                temperature: distillation.temperature,
+                steps: distillation.steps,
+                batch: distillation.batch,
+                learning_rate: distillation.learning_rate,
+                seed: distillation.seed,
+            },
+            rounds: self.rounds.checked()?,
+        })
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawInput {
+    shape: Vec<u32>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawClasses {
+    names: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawFeatures {
+    stage: FeatureStage,
+}
+
+impl Default for RawFeatures {
+    fn default() -> Self {
+        Self {
+            stage: FeatureStage::Raw,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawNormaliser {
+    range: Option<[f32; 2]>,
+    clip: f32,
+}
+
+impl Default for RawNormaliser {
+    fn default() -> Self {
+        Self {
+            range: None,
+            clip: 5.0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTeacher {
+    depth: u8,
+}
+
+impl Default for RawTeacher {
+    fn default() -> Self {
+        Self { depth: 2 }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawStudentKind {
+    #[default]
+    Mlp,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawStudent {
+    #[allow(dead_code, reason = "one kind so far; the key is checked by its type")]
+    kind: RawStudentKind,
+    hidden: Vec<u32>,
+}
+
+impl Default for RawStudent {
+    fn default() -> Self {
+        Self {
+            kind: RawStudentKind::Mlp,
+            hidden: vec![64],
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawBudget {
+    points_per_device: u32,
+    points_max: u32,
+    uplink_bytes_max: u64,
+    rank_max: u32,
+    bits: u8,
+    label_bits: u8,
+    cluster_size_min: u32,
+}
+
+impl Default for RawBudget {
+    fn default() -> Self {
+        Self {
+            points_per_device: 20,
+            points_max: 300,
+            uplink_bytes_max: 100_000,
+            rank_max: 0,
+            bits: 8,
+            label_bits: 8,
+            cluster_size_min: 5,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawContribute {
+    Labels,
+    Moments,
+    #[default]
+    Both,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDistillation {
+    temperature: f32,
+    steps: u32,
+    batch: u32,
+    learning_rate: f32,
+    seed: u64,
+}
+
+impl Default for RawDistillation {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            steps: 4_000,
+            batch: 256,
+            learning_rate: 2e-3,
+            seed: 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawRounds {
+    devices_min: u32,
+    quorum: f32,
+    deadline_s: RawDeadlines,
+    grace_s: f64,
+    interval_s: Option<f64>,
+    new_data_devices_min: u32,
+}
+
+impl Default for RawRounds {
+    fn default() -> Self {
+        Self {
+            devices_min: 2,
+            quorum: 0.8,
+            deadline_s: RawDeadlines::default(),
+            grace_s: 10.0,
+            interval_s: None,
+            new_data_devices_min: 1,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDeadlines {
+    profile: f64,
+    summarise: f64,
+    contribute: f64,
+    report: f64,
+}
+
+impl Default for RawDeadlines {
+    fn default() -> Self {
+        Self {
+            profile: 600.0,
+            summarise: 600.0,
+            contribute: 600.0,
+            report: 600.0,
+        }
+    }
+}
+
+impl RawRounds {
+    fn checked(self) -> Result<Rounds, TaskError> {
+        let mut deadline_ms = [0; 7];
+        for (phase, seconds) in [
+            (Phase::Profile, self.deadline_s.profile),
+            (Phase::Summarise, self.deadline_s.summarise),
+            (Phase::Contribute, self.deadline_s.contribute),
+            (Phase::Report, self.deadline_s.report),
+        ] {
+            deadline_ms[phase as usize] = milliseconds("rounds.deadline_s", seconds)?;
+        }
+        Ok(Rounds {
+            devices_min: self.devices_min,
+            quorum: self.quorum,
+            deadline_ms,
+            grace_ms: milliseconds("rounds.grace_s", self.grace_s)?,
+            interval_ms: self
+                .interval_s
+                .map(|seconds| milliseconds("rounds.interval_s", seconds))
+                .transpose()?,
+            new_data_devices_min: self.new_data_devices_min,
+        })
+    }
+}
+
+fn milliseconds(key: &'static str, seconds: f64) -> Result<u64, TaskError> {
+    if seconds.is_finite() && (0.0..=1e9).contains(&seconds) {
+        Ok((seconds * 1000.0).round() as u64)
+    } else {
+        Err(TaskError::Value {
+            key,
+            value: seconds.to_string(),
+            allowed: "a number of seconds, 0 to 1e9".to_owned(),
+        })
+    }
+}

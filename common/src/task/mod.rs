@@ -1,0 +1,14 @@
+//! A task: what the fleet learns together, and by which rules.
+//!
+//! [`RawTask`] is the file a person writes. [`Task::check`] turns it into a
+//! [`Task`] whose parts fit one another; its bytes travel to the devices,
+//! and its hash names it everywhere.
+
+mod definition;
+mod file;
+
+pub use definition::{
+    Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
+    TaskError, TeacherSpec,
+};
+pub use file::{RawTask, TaskFileError};

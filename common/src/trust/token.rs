@@ -1,0 +1,403 @@
+//! Join tokens: what an operator hands to a new device.
+//!
+//! Written `alambic1.<id>.<secret>.<ca pin>`. The id names the coordinator's
+//! record; the secret proves the token; the pin is the fingerprint of the
+//! coordinator's authority, so that the device knows whom it talks to before
+//! it says anything. The coordinator keeps the hash of the secret only.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bincode::{Decode, Encode};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use super::certificate::Fingerprint;
+use crate::ids::{DeviceId, Time};
+
+/// Why a token was not understood or not honoured. No variant carries the
+/// secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// The text does not have the form of a token.
+    #[error("not a join token: {reason}; expected alambic1.<id>.<secret>.<pin>, copied whole")]
+    Malformed {
+        /// Which part is wrong, and how.
+        reason: &'static str,
+    },
+    /// The system gave no randomness.
+    #[error("the system gave no randomness for a new token")]
+    Randomness,
+    /// The secret is not the one that was handed out under this id.
+    #[error("token {id} is forged: its secret does not match")]
+    Forged {
+        /// The token's id.
+        id: TokenId,
+    },
+    /// The token's time is over.
+    #[error("token {id} expired {ago_ms} ms ago; create another")]
+    Expired {
+        /// The token's id.
+        id: TokenId,
+        /// How long ago.
+        ago_ms: u64,
+    },
+    /// Other devices have used the token up.
+    #[error("token {id} is used up: {uses_max} of {uses_max} uses taken; create another")]
+    Used {
+        /// The token's id.
+        id: TokenId,
+        /// How many devices it admits.
+        uses_max: u32,
+    },
+}
+
+/// Names a token. Not a secret. Written as 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct TokenId(pub [u8; 8]);
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenId({self})")
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0u8; 8];
+        hex::decode_to_slice(text, &mut id).map_err(|_| TokenError::Malformed {
+            reason: "the id is not 16 hexadecimal digits",
+        })?;
+        Ok(Self(id))
+    }
+}
+
+impl Serialize for TokenId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The secret of a token: 160 random bits. Its `Debug` hides them.
+#[derive(Clone, Encode, Decode)]
+pub struct TokenSecret([u8; 20]);
+
+impl TokenSecret {
+    /// The secret that came over the wire as these bytes.
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`] if they are not 20.
+    pub fn from_slice(bytes: &[u8]) -> Result<Self, TokenError> {
+        let bytes = bytes.try_into().map_err(|_| TokenError::Malformed {
+            reason: "the secret is not 20 bytes long",
+        })?;
+        Ok(Self(bytes))
+    }
+
+    /// The bytes that prove the token. Show them to the coordinator only.
+    pub fn reveal(&self) -> [u8; 20] {
+        self.0
+    }
+
+    /// What the coordinator keeps. Bound to the id, so a hash moved to
+    /// another record proves nothing there.
+    fn hash(&self, id: TokenId) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_derive_key("alambic join token secret v1");
+        hasher.update(&id.0);
+        hasher.update(&self.0);
+        hasher.finalize()
+    }
+}
+
+impl fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSecret(hidden)")
+    }
+}
+
+/// A join token as the device holds it.
+#[derive(Clone, Debug)]
+pub struct JoinToken {
+    /// Names the coordinator's record.
+    pub id: TokenId,
+    /// Proves the token.
+    pub secret: TokenSecret,
+    /// The fingerprint of the authority the device must meet.
+    pub ca_pin: Fingerprint,
+}
+
+impl JoinToken {
+    /// The token as text. This is the secret, to be shown once.
+    pub fn reveal(&self) -> String {
+        format!(
+            "{PREFIX}.{}.{}.{}",
+            self.id,
+            URL_SAFE_NO_PAD.encode(self.secret.0),
+            URL_SAFE_NO_PAD.encode(self.ca_pin.0)
+        )
+    }
+}
+
+impl FromStr for JoinToken {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let malformed = |reason| TokenError::Malformed { reason };
+        let mut parts = text.trim().split('.');
+        if parts.next() != Some(PREFIX) {
+            return Err(malformed("it does not begin with alambic1"));
+        }
+        let (Some(id), Some(secret), Some(pin), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(malformed("it does not have four parts"));
+        };
+        Ok(Self {
+            id: id.parse()?,
+            secret: TokenSecret(
+                decode(secret).ok_or(malformed("the secret is cut short or mistyped"))?,
+            ),
+            ca_pin: Fingerprint(decode(pin).ok_or(malformed("the pin is cut short or mistyped"))?),
+        })
+    }
+}
+
+/// What a token allows, chosen when it is created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenTerms {
+    /// When it stops being honoured.
+    pub expires: Time,
+    /// How many devices it admits.
+    pub uses_max: u32,
+    /// The group its devices join.
+    pub group: Option<String>,
+}
+
+/// A token as the coordinator keeps it: no secret in it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// The token's name.
+    pub id: TokenId,
+    /// The hash of the token's secret.
+    pub secret_hash: [u8; 32],
+    /// When it stops being honoured.
+    pub expires: Time,
+    /// How many devices it admits.
+    pub uses_max: u32,
+    /// The devices it has admitted.
+    pub redeemed_by: Vec<DeviceId>,
+    /// The group its devices join.
+    pub group: Option<String>,
+}
+
+impl TokenRecord {
+    /// A new token, and the record to keep of it.
+    ///
+    /// # Errors
+    /// [`TokenError::Randomness`] if the system has none.
+    pub fn create(ca_pin: Fingerprint, terms: TokenTerms) -> Result<(JoinToken, Self), TokenError> {
+        let random = SystemRandom::new();
+        let (mut id, mut secret) = ([0u8; 8], [0u8; 20]);
+        random.fill(&mut id).map_err(|_| TokenError::Randomness)?;
+        random
+            .fill(&mut secret)
+            .map_err(|_| TokenError::Randomness)?;
+        let token = JoinToken {
+            id: TokenId(id),
+            secret: TokenSecret(secret),
+            ca_pin,
+        };
+        let record = Self {
+            id: token.id,
+            secret_hash: *token.secret.hash(token.id).as_bytes(),
+            expires: terms.expires,
+            uses_max: terms.uses_max,
+            redeemed_by: Vec::new(),
+            group: terms.group,
+        };
+        Ok((token, record))
+    }
+
+    /// How many more devices this token admits.
+    pub fn uses_left(&self) -> u32 {
+        let used = u32::try_from(self.redeemed_by.len()).unwrap_or(u32::MAX);
+        self.uses_max.saturating_sub(used)
+    }
+
+    /// Whether `device`, showing `secret`, may join now. Changes nothing;
+    /// the caller records the admission with [`redeem`](Self::redeem).
+    ///
+    /// A device that was admitted before is admitted again while the token
+    /// lasts and takes no further use: its first answer may have been lost.
+    /// The secret is compared in constant time and before anything else, so
+    /// that whoever does not know it learns nothing.
+    ///
+    /// # Errors
+    /// [`TokenError::Forged`], [`TokenError::Expired`] or
+    /// [`TokenError::Used`], judged in this order.
+    pub fn check(
+        &self,
+        secret: &TokenSecret,
+        device: DeviceId,
+        now: Time,
+    ) -> Result<(), TokenError> {
+        // Comparing two `blake3::Hash` takes the same time wherever they differ.
+        if secret.hash(self.id) != blake3::Hash::from_bytes(self.secret_hash) {
+            return Err(TokenError::Forged { id: self.id });
+        }
+        if now >= self.expires {
+            return Err(TokenError::Expired {
+                id: self.id,
+                ago_ms: now.since_ms(self.expires),
+            });
+        }
+        if self.uses_left() == 0 && !self.redeemed_by.contains(&device) {
+            return Err(TokenError::Used {
+                id: self.id,
+                uses_max: self.uses_max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Records that `device` has joined by this token.
+    pub fn redeem(&mut self, device: DeviceId) {
+        if !self.redeemed_by.contains(&device) {
+            self.redeemed_by.push(device);
+        }
+    }
+}
+
+const PREFIX: &str = "alambic1";
+
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+
+    const PIN: Fingerprint = Fingerprint([9; 32]);
+    const ONE: DeviceId = DeviceId([1; 16]);
+    const TWO: DeviceId = DeviceId([2; 16]);
+
+    fn create(uses_max: u32) -> (JoinToken, TokenRecord) {
+        let terms = TokenTerms {
+            expires: Time(1_000),
+            uses_max,
+            group: None,
+        };
+        TokenRecord::create(PIN, terms).unwrap()
+    }
+
+    #[test]
+    fn a_token_survives_its_text() {
+        let (token, record) = create(1);
+        let again: JoinToken = format!(" {}\n", token.reveal()).parse().unwrap();
+        assert_eq!((again.id, again.ca_pin), (token.id, PIN));
+        assert_eq!(record.check(&again.secret, ONE, Time(0)), Ok(()));
+    }
+
+    #[test]
+    fn a_single_use_token_admits_one_device_and_that_one_again() {
+        let (token, mut record) = create(1);
+        record.check(&token.secret, ONE, Time(0)).unwrap();
+        record.redeem(ONE);
+        record.redeem(ONE);
+        assert_eq!(record.uses_left(), 0);
+        assert_eq!(record.check(&token.secret, ONE, Time(1)), Ok(()));
+        assert_eq!(
+            record.check(&token.secret, TWO, Time(1)),
+            Err(TokenError::Used {
+                id: token.id,
+                uses_max: 1
+            })
+        );
+    }
+
+    #[test]
+    fn an_expired_token_is_refused_from_its_last_moment_on() {
+        let (token, record) = create(5);
+        assert_eq!(record.check(&token.secret, ONE, Time(999)), Ok(()));
+        assert_eq!(
+            record.check(&token.secret, ONE, Time(1_200)),
+            Err(TokenError::Expired {
+                id: token.id,
+                ago_ms: 200
+            })
+        );
+    }
+
+    #[test]
+    fn a_forged_token_learns_nothing_but_that() {
+        let (token, mut record) = create(1);
+        record.redeem(ONE);
+        let mut forged = token.secret.clone();
+        forged.0[19] ^= 1;
+        let late = Time(5_000);
+        assert_eq!(
+            record.check(&forged, TWO, late),
+            Err(TokenError::Forged { id: token.id })
+        );
+    }
+
+    #[test]
+    fn a_hash_moved_to_another_record_proves_nothing() {
+        let (token, record) = create(1);
+        let (_, mut other) = create(1);
+        other.secret_hash = record.secret_hash;
+        assert_eq!(
+            other.check(&token.secret, ONE, Time(0)),
+            Err(TokenError::Forged { id: other.id })
+        );
+    }
+
+    #[test]
+    fn nothing_secret_is_in_debug_or_in_an_error() {
+        let (token, record) = create(1);
+        let text = token.reveal();
+        let secret = text.split('.').nth(2).unwrap();
+        assert!(!format!("{token:?} {record:?}").contains(secret));
+        let error = text[..text.len() - 4].parse::<JoinToken>().unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_panic(text in ".{0,120}") {
+            prop_assert!(text.parse::<JoinToken>().is_err());
+        }
+
+        #[test]
+        fn a_cut_token_is_malformed(cut in 1usize..100) {
+            let text = create(1).0.reveal();
+            let cut = cut.min(text.len());
+            let refused = matches!(
+                text[..text.len() - cut].parse::<JoinToken>(),
+                Err(TokenError::Malformed { .. })
+            );
+            prop_assert!(refused);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! From what devices sent to one teacher: normaliser, transfer set,
+//! consensus, moments. Pure.
+
+mod consensus;
+mod moments;
+mod normaliser;
+mod teacher;
+mod transfer;
+
+pub use consensus::{ConsensusParams, consensus};
+pub use moments::MomentSum;
+pub use normaliser::learn_normaliser;
+pub use teacher::{Evidence, SolveError, solve_teacher};
+pub use transfer::{GatherError, gather_transfer_set};

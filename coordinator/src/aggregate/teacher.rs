@@ -1,0 +1,170 @@
+//! The global teacher, from moments, labels, or both.
+
+use ndarray::{Array2, ArrayView2};
+use rand_distr::{Distribution, StandardNormal};
+
+use common::math::kernel::{KernelError, Ntk};
+use common::math::network::softmax_rows;
+use common::math::random::rng;
+use common::math::regression::{MomentSystem, RegressionError, Whitener, choose_ridge_gcv};
+use common::summary::Points;
+use common::task::Task;
+use common::teacher::{RawTeacher, Teacher, TeacherFacts};
+
+use super::consensus::{ConsensusParams, consensus};
+use super::moments::MomentSum;
+use common::labels::Labels;
+
+/// Everything the devices answered on the transfer set.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// The transfer set.
+    pub points: &'a Points,
+    /// The sum of all moments.
+    pub moments: &'a MomentSum,
+    /// Labels of the devices that sent no moments, in device order. (Who sent
+    /// moments has said all its labels say, and exactly.)
+    pub labels: &'a [Labels],
+}
+
+/// Why no teacher could be solved.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError {
+    /// No device sent labels or moments.
+    #[error("no device contributed labels or moments")]
+    NoEvidence,
+    /// The system could not be solved.
+    #[error(transparent)]
+    Regression(#[from] RegressionError),
+    /// The kernel refused its inputs.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The solution is no teacher.
+    #[error(transparent)]
+    Teacher(#[from] common::teacher::TeacherError),
+}
+
+/// Exponents of √10 of the ridges tried, for a kernel of order 1.
+const RIDGES: std::ops::RangeInclusive<i32> = -8..=6;
+/// Temperatures tried where the task lets the coordinator choose.
+const TEMPERATURES: [f64; 5] = [0.1, 0.125, 0.15, 0.2, 0.25];
+/// Samples drawn around each point to fit the temperature.
+const SAMPLES: usize = 4;
+
+/// Solves (ΣG + λ·K_SS)·α = ΣB, with λ by generalised cross-validation.
+/// Labels speak for the devices that sent no moments: each point is then a
+/// row that carries those devices' consensus, counted as often as the rows it
+/// stands for and only as far as one of them knows the region. The temperature is the one under which samples
+/// drawn around each point (as wide as its spread) are most likely of its
+/// class.
+///
+/// # Errors
+/// If nothing was contributed, or the system cannot be solved.
+pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher, SolveError> {
+    if evidence.moments.devices() == 0 && evidence.labels.is_empty() {
+        return Err(SolveError::NoEvidence);
+    }
+    let ntk = Ntk::new(task.definition().teacher.depth);
+    let whitener = Whitener::of(&ntk, evidence.points.inputs.view())?;
+    let mut system = evidence.moments.system();
+    if !evidence.labels.is_empty() {
+        system.add(&whitener.whiten(&label_system(&ntk, evidence, task.classes())?)?)?;
+    }
+    let ridges: Vec<f64> = RIDGES
+        .map(|power| 10f64.powf(f64::from(power) / 2.0))
+        .collect();
+    let ridge = choose_ridge_gcv(&system, &ridges)?;
+    let solution = system.solve_absolute(ridge.lambda, 0.0)?;
+    let alpha = whitener.coefficients(solution.alpha.view())?;
+    let mut raw = RawTeacher {
+        depth: task.definition().teacher.depth,
+        alpha: alpha.iter().map(|&value| value as f32).collect(),
+        temperature: 1.0,
+        facts: TeacherFacts {
+            lambda: ridge.lambda,
+            jitter: solution.jitter,
+            held_out_error: ridge.error,
+            rows: evidence.moments.rows(),
+            moments: evidence.moments.devices(),
+            labels: evidence.labels.len() as u32,
+        },
+    };
+    raw.temperature = match task.definition().distillation.temperature {
+        chosen if chosen > 0.0 => chosen,
+        _ => best_temperature(task, evidence.points, &raw)?,
+    };
+    Ok(raw)
+}
+
+/// The moments of the points themselves, labelled by consensus.
+fn label_system(
+    ntk: &Ntk,
+    evidence: &Evidence<'_>,
+    classes: usize,
+) -> Result<MomentSystem, SolveError> {
+    let points = evidence.points.inputs.view();
+    let (joined, weights) = consensus(
+        evidence.labels,
+        points.nrows(),
+        classes,
+        ConsensusParams::default(),
+    );
+    // √w on both sides of the regression weighs a row by w.
+    let roots: Vec<f64> = weights
+        .iter()
+        .zip(&evidence.points.counts)
+        .map(|(&weight, &count)| (f64::from(weight) * f64::from(count)).sqrt())
+        .collect();
+    let mut kernel = ntk.matrix(points, points)?.mapv(f64::from);
+    let mut targets = joined.mapv(|value| f64::from(value) - 1.0 / classes as f64);
+    for (row, &root) in roots.iter().enumerate() {
+        kernel.row_mut(row).mapv_inplace(|value| value * root);
+        targets.row_mut(row).mapv_inplace(|value| value * root);
+    }
+    let mut system = MomentSystem::empty(ntk, points, classes);
+    system.gram = kernel.t().dot(&kernel);
+    system.cross = kernel.t().dot(&targets);
+    system.rows = roots.iter().map(|root| root * root).sum::<f64>().max(1.0);
+    system.target_square = targets.iter().map(|value| value * value).sum();
+    Ok(system)
+}
+
+fn best_temperature(task: &Task, points: &Points, raw: &RawTeacher) -> Result<f32, SolveError> {
+    let teacher = Teacher::check(raw.clone(), points.inputs.clone(), task.classes())?;
+    let seed = task.definition().distillation.seed;
+    let answers = teacher.answers(around(points, seed).view())?;
+    let loss = |temperature: f64| {
+        let mut probabilities = answers.clone();
+        softmax_rows(probabilities.view_mut(), temperature);
+        negative_log_likelihood(probabilities.view(), points)
+    };
+    let best = TEMPERATURES
+        .into_iter()
+        .min_by(|one, other| loss(*one).total_cmp(&loss(*other)));
+    Ok(best.unwrap_or(0.15) as f32)
+}
+
+/// Samples as wide as each point's spread, point after point.
+fn around(points: &Points, seed: u64) -> Array2<f32> {
+    let mut random = rng(seed, "temperature");
+    let features = points.inputs.ncols();
+    let root = (features.max(1) as f32).sqrt();
+    Array2::from_shape_fn((points.len() * SAMPLES, features), |(row, feature)| {
+        let point = row / SAMPLES;
+        let noise: f32 = StandardNormal.sample(&mut random);
+        points.inputs[[point, feature]] + noise * points.spreads[point] / root
+    })
+}
+
+fn negative_log_likelihood(probabilities: ArrayView2<'_, f32>, points: &Points) -> f64 {
+    probabilities
+        .rows()
+        .into_iter()
+        .enumerate()
+        .map(|(row, probabilities)| {
+            let point = row / SAMPLES;
+            let right = probabilities[usize::from(points.classes[point])].max(1e-9);
+            -f64::from(right).ln() * f64::from(points.counts[point])
+        })
+        .sum()
+}

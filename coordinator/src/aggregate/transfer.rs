@@ -1,0 +1,140 @@
+//! One transfer set from all devices' points.
+
+use ndarray::Axis;
+
+use common::math::cluster::{ClusterError, merge_centres};
+use common::math::quantise::QuantiseError;
+use common::math::random::rng;
+use common::summary::Points;
+use common::task::Task;
+use common::transfer::{RawTransferSet, TRANSFER_BITS};
+
+/// Why points could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// No device sent a point.
+    #[error(
+        "no device sent a point; each class needs at least the task's smallest cluster of rows"
+    )]
+    NoPoints,
+    /// Centres could not be merged.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// Points could not be encoded.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+}
+
+/// Joins the points so far and the devices' new ones, in device order. Beyond
+/// `points_max`, the centres of each class are merged by weighted k-means,
+/// its share of points by its share of rows.
+///
+/// # Errors
+/// If there are no points at all.
+pub fn gather_transfer_set(
+    task: &Task,
+    previous: Option<&Points>,
+    summaries: &[Points],
+) -> Result<RawTransferSet, GatherError> {
+    let mut all = Points::none(task.features());
+    for points in previous.into_iter().chain(summaries) {
+        all.extend(points);
+    }
+    if all.is_empty() {
+        return Err(GatherError::NoPoints);
+    }
+    let points_max = task.definition().budget.points_max as usize;
+    if all.len() > points_max {
+        all = merge(task, &all, points_max)?;
+    }
+    Ok(RawTransferSet {
+        points: all.to_raw(TRANSFER_BITS)?,
+    })
+}
+
+fn merge(task: &Task, all: &Points, points_max: usize) -> Result<Points, GatherError> {
+    let mut random = rng(task.definition().distillation.seed, "merge");
+    let mut merged = Points::none(task.features());
+    let members: Vec<Vec<usize>> = (0..task.classes())
+        .map(|class| {
+            (0..all.len())
+                .filter(|&i| usize::from(all.classes[i]) == class)
+                .collect()
+        })
+        .collect();
+    let shares = share(points_max, &members);
+    for (class, (members, share)) in members.iter().zip(shares).enumerate() {
+        if members.is_empty() {
+            continue;
+        }
+        let inputs = all.inputs.select(Axis(0), members);
+        let counts: Vec<u32> = members.iter().map(|&i| all.counts[i]).collect();
+        let spreads: Vec<f32> = members.iter().map(|&i| all.spreads[i]).collect();
+        let found = merge_centres(inputs.view(), &counts, &spreads, share, &mut random)?;
+        merged.push_class(class as u16, &found);
+    }
+    Ok(merged)
+}
+
+/// Points for each class: in proportion to the points it has now, at least
+/// one each, never more than `points` in all (as far as there are no more
+/// classes than points).
+fn share(points: usize, members: &[Vec<usize>]) -> Vec<usize> {
+    let total: usize = members.iter().map(Vec::len).sum();
+    let present = members.iter().filter(|members| !members.is_empty()).count();
+    let spare = points.saturating_sub(present);
+    members
+        .iter()
+        .map(|members| match members.len() {
+            0 => 0,
+            count => 1 + spare * count / total.max(1),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::summary::PointsFrame;
+    use common::task::RawTask;
+    use common::transfer::TransferSet;
+    use ndarray::Array2;
+
+    fn points(count: usize, class: u16) -> Points {
+        Points {
+            inputs: Array2::from_shape_fn((count, 2), |(i, j)| (i * 3 + j) as f32),
+            classes: vec![class; count],
+            counts: vec![10; count],
+            spreads: vec![1.0; count],
+        }
+    }
+
+    #[test]
+    fn points_beyond_the_limit_are_merged_and_no_row_is_lost() {
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [budget]\npoints_max = 8\npoints_per_device = 8";
+        let task = RawTask::parse(task).unwrap();
+        let raw = gather_transfer_set(&task, Some(&points(6, 0)), &[points(9, 1), points(3, 0)]);
+        let frame = PointsFrame {
+            features: 2,
+            classes: 2,
+            points_max: 8,
+            cluster_size_min: 1,
+        };
+        let set = TransferSet::check(raw.unwrap(), frame).unwrap();
+        assert!(set.points.len() <= 8);
+        assert_eq!(set.points.rows(), 180);
+        assert!(set.points.classes.contains(&0) && set.points.classes.contains(&1));
+    }
+
+    #[test]
+    fn no_points_are_an_error() {
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        assert!(matches!(
+            gather_transfer_set(&task, None, &[]),
+            Err(GatherError::NoPoints)
+        ));
+    }
+}

@@ -1,0 +1,282 @@
+//! The coordinator's computations: a job in, a blob out. Pure, and the same
+//! job gives the same bytes, so a job that a crash interrupted is simply run
+//! again.
+
+use std::collections::BTreeSet;
+
+use common::ids::{BlobHash, DeviceId, Time};
+use common::labels::Labels;
+use common::math::network::Network;
+use common::math::quantise::{QuantiseError, ScaledF16};
+use common::model::{RawRelease, RawStudent, ReleaseError};
+use common::round::{Kind, Reason};
+use common::task::Task;
+use common::teacher::{RawTeacher, Teacher};
+use common::trust::keys::SigningKey;
+use common::trust::release::SignedRelease;
+use common::wire::codec::{DecodeError, decode_blob, encode};
+
+use crate::aggregate::{Evidence, MomentSum, gather_transfer_set, learn_normaliser, solve_teacher};
+use crate::intake::{self, ReadBlob};
+use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::student::train_student;
+
+/// How long a release may be installed: half a year.
+pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
+
+/// What a computation made, to be stored before anyone hears of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    /// The blob's bytes.
+    pub bytes: Vec<u8>,
+    /// What the engine is told once they are durable.
+    pub output: JobOutput,
+}
+
+/// What jobs are run with.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Reads stored blobs.
+    pub read: ReadBlob<'a>,
+    /// Signs releases.
+    pub signer: &'a SigningKey,
+    /// The time a release is stamped with.
+    pub now: Time,
+}
+
+/// Why a job failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ComputeError {
+    /// A blob that the log names is not in the store.
+    #[error("blob {0} is missing from the store; restore it from a backup")]
+    Missing(BlobHash),
+    /// A stored contribution no longer passes the checks it passed before.
+    #[error("stored blob {blob} of device {device} is refused: {reason}")]
+    Refused {
+        /// Whose it is.
+        device: DeviceId,
+        /// Its name.
+        blob: BlobHash,
+        /// Why.
+        reason: Reason,
+    },
+    /// A stored blob of the coordinator's own is damaged.
+    #[error("stored blob {blob} does not fit its task: {reason}")]
+    Damaged {
+        /// Its name.
+        blob: BlobHash,
+        /// Why.
+        reason: Reason,
+    },
+    /// A stored blob does not decode.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The normaliser could not be learnt.
+    #[error("no normaliser: {0}")]
+    Features(#[from] common::features::FeatureError),
+    /// The transfer set could not be gathered.
+    #[error("no transfer set: {0}")]
+    Gather(#[from] crate::aggregate::GatherError),
+    /// The teacher could not be solved.
+    #[error("no teacher: {0}")]
+    Solve(#[from] crate::aggregate::SolveError),
+    /// A teacher in the store is damaged.
+    #[error(transparent)]
+    Teacher(#[from] common::teacher::TeacherError),
+    /// The student could not be trained.
+    #[error("no student: {0}")]
+    Train(#[from] crate::student::TrainError),
+    /// Moments could not be summed.
+    #[error("moments cannot be summed: {0}")]
+    Sum(#[from] common::math::exact::ExactError),
+    /// The student cannot be released.
+    #[error("no release: {0}")]
+    Release(#[from] ReleaseError),
+    /// The release cannot be signed.
+    #[error("the release cannot be signed: {0}")]
+    Key(#[from] common::trust::keys::KeyError),
+    /// The student's weights cannot be encoded.
+    #[error(transparent)]
+    Quantise(#[from] QuantiseError),
+}
+
+/// Runs a job. Heavy: seconds of one core for the student. `progress` hears
+/// of optimiser steps.
+///
+/// # Errors
+/// What is missing, damaged or impossible.
+pub fn run(
+    job: &Job,
+    setting: Setting<'_>,
+    progress: impl FnMut(u32, u32),
+) -> Result<Made, ComputeError> {
+    match &job.kind {
+        JobKind::Normalise { profiles } => setting.normalise(profiles),
+        JobKind::Gather {
+            previous,
+            summaries,
+            ..
+        } => setting.gather(*previous, summaries),
+        JobKind::Solve { transfer, inputs } => setting.solve(*transfer, inputs),
+        JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
+        JobKind::Sign { .. } => setting.sign(job),
+    }
+}
+
+impl Setting<'_> {
+    fn normalise(&self, profiles: &[(DeviceId, BlobHash)]) -> Result<Made, ComputeError> {
+        let profiles = profiles
+            .iter()
+            .map(|&(device, blob)| {
+                self.contribution(device, blob, |bytes| intake::profile(self.task, bytes))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let bytes = encode(&learn_normaliser(self.task, &profiles)?);
+        let blob = BlobHash::of(&bytes);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Product(Product::Normaliser(blob)),
+        })
+    }
+
+    fn gather(
+        &self,
+        previous: Option<BlobHash>,
+        summaries: &[(DeviceId, BlobHash)],
+    ) -> Result<Made, ComputeError> {
+        let summaries = summaries
+            .iter()
+            .map(|&(device, blob)| {
+                self.contribution(device, blob, |bytes| intake::summary(self.task, bytes))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let previous = match previous {
+            Some(blob) => Some(self.own(blob, intake::transfer_set)?.points),
+            None => None,
+        };
+        let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
+        let points = set.points.inputs.rows;
+        let bytes = encode(&set);
+        let blob = BlobHash::of(&bytes);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Product(Product::TransferSet { blob, points }),
+        })
+    }
+
+    fn solve(
+        &self,
+        transfer: BlobHash,
+        inputs: &[(DeviceId, Kind, BlobHash)],
+    ) -> Result<Made, ComputeError> {
+        let points = self.own(transfer, intake::transfer_set)?.points;
+        let mut sum = MomentSum::new(points.len(), self.task.classes());
+        let mut exact = BTreeSet::new();
+        for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
+            let check = |bytes: &[u8]| intake::moments(self.task, bytes, points.len());
+            sum.add(&self.contribution(device, blob, check)?)?;
+            exact.insert(device);
+        }
+        let mut labels: Vec<Labels> = Vec::new();
+        for &(device, kind, blob) in inputs {
+            if kind == Kind::Labels && !exact.contains(&device) {
+                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points.len());
+                labels.push(self.contribution(device, blob, check)?);
+            }
+        }
+        let evidence = Evidence {
+            points: &points,
+            moments: &sum,
+            labels: &labels,
+        };
+        let bytes = encode(&solve_teacher(self.task, &evidence)?);
+        let blob = BlobHash::of(&bytes);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Product(Product::Teacher(blob)),
+        })
+    }
+
+    fn distil(
+        &self,
+        transfer: BlobHash,
+        teacher: BlobHash,
+        progress: impl FnMut(u32, u32),
+    ) -> Result<Made, ComputeError> {
+        let points = self.own(transfer, intake::transfer_set)?.points;
+        let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
+        let teacher = Teacher::check(raw, points.inputs.clone(), self.task.classes())?;
+        let trained = train_student(self.task, &points, &teacher, progress)?;
+        let student = RawStudent {
+            weights: trained.network.to_flat(),
+            agreement: trained.agreement,
+        };
+        let bytes = encode(&student);
+        let blob = BlobHash::of(&bytes);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Product(Product::Student(blob)),
+        })
+    }
+
+    fn sign(&self, job: &Job) -> Result<Made, ComputeError> {
+        let JobKind::Sign {
+            student,
+            normaliser,
+            version,
+            lineage,
+        } = &job.kind
+        else {
+            unreachable!("run() sends only signing jobs here");
+        };
+        let weights: RawStudent = decode_blob(&self.bytes(*student)?)?;
+        let release = RawRelease {
+            task: self.task.bytes().to_vec(),
+            version: *version,
+            round: job.round,
+            released: self.now,
+            expires: self.now.after_ms(RELEASE_LIFETIME_MS),
+            lineage: lineage.clone(),
+            normaliser: self.own(*normaliser, intake::normaliser)?,
+            weights: ScaledF16::encode(&weights.weights)?.into_raw(),
+        };
+        let payload = common::model::Release::check(release)?.to_bytes();
+        let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();
+        let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Release {
+                blob,
+                bytes: length,
+            },
+        })
+    }
+
+    fn bytes(&self, blob: BlobHash) -> Result<Vec<u8>, ComputeError> {
+        (self.read)(blob).ok_or(ComputeError::Missing(blob))
+    }
+
+    fn contribution<T>(
+        &self,
+        device: DeviceId,
+        blob: BlobHash,
+        check: impl Fn(&[u8]) -> Result<T, Reason>,
+    ) -> Result<T, ComputeError> {
+        check(&self.bytes(blob)?).map_err(|reason| ComputeError::Refused {
+            device,
+            blob,
+            reason,
+        })
+    }
+
+    fn own<T>(
+        &self,
+        blob: BlobHash,
+        check: impl Fn(&Task, &[u8]) -> Result<T, Reason>,
+    ) -> Result<T, ComputeError> {
+        check(self.task, &self.bytes(blob)?)
+            .map_err(|reason| ComputeError::Damaged { blob, reason })
+    }
+}

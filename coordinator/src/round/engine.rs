@@ -1,0 +1,376 @@
+//! The engine's surface: inputs, actions, timeouts.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use common::round::{ContributionKey, Kind, Phase, Reason};
+use common::wire::messages::{Announcement, Call, Context, ToDevice, TransferAnswer};
+
+use super::event::{Event, Product};
+use super::policy::RoundPolicy;
+use super::state::State;
+
+/// Names a question the driver wants answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happens to the engine.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The log has been replayed and the driver is ready.
+    Started,
+    /// A device said hello.
+    Connected {
+        /// Who.
+        device: DeviceId,
+        /// The student it runs, if any.
+        installed: Option<Version>,
+    },
+    /// A device's newest session ended.
+    Disconnected {
+        /// Who.
+        device: DeviceId,
+    },
+    /// A device has new rows.
+    DataChanged {
+        /// Who.
+        device: DeviceId,
+    },
+    /// A device will not contribute (further) to a phase.
+    Abstained {
+        /// Who.
+        device: DeviceId,
+        /// The round it was called for.
+        round: RoundId,
+        /// The phase it was called for.
+        phase: Phase,
+    },
+    /// A device offers a contribution; nothing has been sent yet.
+    Offered {
+        /// Who.
+        device: DeviceId,
+        /// What.
+        key: ContributionKey,
+        /// Name of its bytes.
+        blob: BlobHash,
+        /// Their length.
+        bytes: u64,
+        /// Answered by [`Action::Answer`].
+        ticket: Ticket,
+    },
+    /// A contribution's bytes arrived and were checked; the blob is durable.
+    Arrived {
+        /// Who.
+        device: DeviceId,
+        /// What.
+        key: ContributionKey,
+        /// Name of its bytes.
+        blob: BlobHash,
+        /// Rows it describes, or what is wrong with it.
+        checked: Result<u64, Reason>,
+        /// Answered by [`Action::Answer`].
+        ticket: Ticket,
+    },
+    /// A job finished.
+    Computed {
+        /// What it made, or why it could not.
+        result: Result<JobOutput, String>,
+    },
+    /// An operator or the automatic policy wants a round.
+    StartRound {
+        /// Answered by [`Action::RoundStarted`].
+        ticket: Ticket,
+    },
+    /// An operator ends the round.
+    CancelRound,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver must do, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Make this event durable before anything behind it happens.
+    Append(Event),
+    /// Answer an offer or an arrival.
+    Answer {
+        /// The question.
+        ticket: Ticket,
+        /// The answer.
+        answer: TransferAnswer,
+    },
+    /// Answer a request for a round.
+    RoundStarted {
+        /// The question.
+        ticket: Ticket,
+        /// The round, or why there is none.
+        result: Result<RoundId, StartRefused>,
+    },
+    /// Push a message to a device, if it is connected.
+    Send {
+        /// To whom.
+        device: DeviceId,
+        /// What.
+        message: ToDevice,
+    },
+    /// Run a computation and hand its result back. Replaces any that runs.
+    Compute(Job),
+}
+
+/// Why no round was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartRefused {
+    /// One is running.
+    #[error("round {0} is still running")]
+    Running(RoundId),
+}
+
+/// A computation, fully named by its inputs: the same job gives the same
+/// bytes, so it can be run again after a crash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// The round it belongs to.
+    pub round: RoundId,
+    /// What to compute.
+    pub kind: JobKind,
+}
+
+/// The coordinator's computations.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobKind {
+    /// Sum the profiles into one normaliser.
+    Normalise {
+        /// Profiles in device order.
+        profiles: Vec<(DeviceId, BlobHash)>,
+    },
+    /// Join summaries into a transfer set.
+    Gather {
+        /// The shared normaliser.
+        normaliser: BlobHash,
+        /// The transfer set so far.
+        previous: Option<BlobHash>,
+        /// Summaries in device order.
+        summaries: Vec<(DeviceId, BlobHash)>,
+    },
+    /// Solve the global teacher.
+    Solve {
+        /// The transfer set.
+        transfer: BlobHash,
+        /// Labels and moments in device order.
+        inputs: Vec<(DeviceId, Kind, BlobHash)>,
+    },
+    /// Train the student.
+    Distil {
+        /// The transfer set.
+        transfer: BlobHash,
+        /// The global teacher.
+        teacher: BlobHash,
+    },
+    /// Sign the release.
+    Sign {
+        /// The student's weights.
+        student: BlobHash,
+        /// The shared normaliser.
+        normaliser: BlobHash,
+        /// The version to release.
+        version: Version,
+        /// Devices whose contributions are in it.
+        lineage: Vec<DeviceId>,
+    },
+}
+
+/// What a job made; its blob is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOutput {
+    /// A normaliser, a transfer set, a teacher or a student.
+    Product(Product),
+    /// A signed release.
+    Release {
+        /// The signed bytes.
+        blob: BlobHash,
+        /// Their length.
+        bytes: u64,
+    },
+}
+
+/// The round engine of one task.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) task: TaskHash,
+    pub(super) policy: RoundPolicy,
+    pub(super) epoch: u32,
+    pub(super) state: State,
+    pub(super) connected: BTreeSet<DeviceId>,
+    pub(super) changed: BTreeSet<DeviceId>,
+    pub(super) computing: bool,
+    actions: VecDeque<Action>,
+}
+
+impl Engine {
+    /// An engine for a task whose log so far folds to `state`. `epoch` is the
+    /// store's fencing epoch, the first part of released versions.
+    pub fn new(task: TaskHash, policy: RoundPolicy, epoch: u32, state: State) -> Self {
+        Self {
+            task,
+            policy,
+            epoch,
+            state,
+            connected: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            computing: false,
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The task.
+    pub fn task(&self) -> TaskHash {
+        self.task
+    }
+
+    /// The rules.
+    pub fn policy(&self) -> &RoundPolicy {
+        &self.policy
+    }
+
+    /// What survives a restart.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Devices with a session.
+    pub fn connected(&self) -> &BTreeSet<DeviceId> {
+        &self.connected
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Started => {
+                if self.state.round.is_some() {
+                    self.record(Event::Resumed { at: now });
+                }
+            }
+            Input::Connected { device, installed } => self.welcome(now, device, installed),
+            Input::Disconnected { device } => {
+                self.connected.remove(&device);
+            }
+            Input::DataChanged { device } => {
+                self.changed.insert(device);
+            }
+            Input::Abstained {
+                device,
+                round,
+                phase,
+            } => self.abstain(now, device, round, phase),
+            Input::Offered {
+                device,
+                key,
+                blob,
+                bytes,
+                ticket,
+            } => {
+                let answer = match self.admit(device, &key, blob, bytes) {
+                    Ok(admission) => admission.answer_to_offer(),
+                    Err(reason) => self.refuse(now, device, key.kind, reason),
+                };
+                self.act(Action::Answer { ticket, answer });
+            }
+            Input::Arrived {
+                device,
+                key,
+                blob,
+                checked,
+                ticket,
+            } => {
+                let answer = self.take(now, device, &key, blob, checked);
+                self.act(Action::Answer { ticket, answer });
+            }
+            Input::Computed { result } => self.computed(now, result),
+            Input::StartRound { ticket } => {
+                let result = match &self.state.round {
+                    Some(round) => Err(StartRefused::Running(round.id)),
+                    None => Ok(self.open_round(now)),
+                };
+                self.act(Action::RoundStarted { ticket, result });
+            }
+            Input::CancelRound => self.cancel(now),
+            Input::Tick => {}
+        }
+        self.advance(now);
+    }
+
+    /// Appends an event and applies it. What follows in the action queue is
+    /// only run once the event is durable.
+    pub(super) fn record(&mut self, event: Event) {
+        self.state.apply(&event);
+        self.actions.push_back(Action::Append(event));
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push_back(action);
+    }
+
+    fn welcome(&mut self, now: Time, device: DeviceId, installed: Option<Version>) {
+        self.connected.insert(device);
+        if let Some(release) = &self.state.release
+            && installed.is_none_or(|version| version < release.version)
+        {
+            let message = ToDevice::Released(Announcement {
+                task: self.task,
+                version: release.version,
+                blob: release.blob,
+                bytes: release.bytes,
+            });
+            self.act(Action::Send { device, message });
+        }
+        let Some(open) = self.state.open() else {
+            return;
+        };
+        let wanted = self.policy.wanted(open.phase);
+        if !open.phase.gathers() || open.closed || open.is_done(device, wanted) {
+            return;
+        }
+        if !open.participants.contains(&device) {
+            self.record(Event::Joined { device });
+        }
+        self.call(now, device);
+    }
+
+    /// Asks a device for its contributions to the open phase.
+    pub(super) fn call(&mut self, now: Time, device: DeviceId) {
+        let (Some(round), Some(open)) = (&self.state.round, self.state.open()) else {
+            return;
+        };
+        let deadline = open
+            .counts_from
+            .after_ms(self.policy.deadline_of(open.phase));
+        let message = ToDevice::Call(Call {
+            task: self.task,
+            round: round.id,
+            phase: open.phase,
+            context: self.context(open.phase),
+            remaining_ms: deadline.since_ms(now),
+        });
+        self.act(Action::Send { device, message });
+    }
+
+    fn context(&self, phase: Phase) -> Context {
+        let state = &self.state;
+        Context {
+            task: state.spec.unwrap_or(BlobHash([0; 32])),
+            normaliser: state.normaliser,
+            transfer: state.transfer.map(|transfer| transfer.blob),
+            teacher: (phase == Phase::Summarise)
+                .then_some(state.teacher)
+                .flatten(),
+            release: (phase == Phase::Report)
+                .then(|| state.release.as_ref().map(|release| release.blob))
+                .flatten(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The round engine: no clock, no randomness, no socket, no disk, no async.
+//!
+//! [`Engine::handle`] takes one input at a given time, [`Engine::poll_action`]
+//! hands out what the driver must do, in order, and [`Engine::poll_timeout`]
+//! says when it wants to be woken. The driver must make every
+//! [`Action::Append`] durable before it runs any action behind it. If it
+//! cannot, it throws the engine and its queued actions away and builds a new
+//! one from the log.
+
+mod admission;
+mod engine;
+mod event;
+mod phases;
+mod policy;
+mod state;
+
+pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
+pub use event::{Event, Outcome, Product, TaskEvent};
+pub use policy::RoundPolicy;
+pub use state::{Ended, OpenPhase, Release, Round, Span, Standing, State, TransferRef};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! When phases close and rounds begin.
+
+use common::round::{Kind, Phase};
+
+/// The windows of a task's rounds, taken from its definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundPolicy {
+    /// Fewest devices whose contributions make a phase count.
+    pub devices_min: u32,
+    /// Share of the waited-for devices that starts the grace time, 0..=1.
+    pub quorum: f64,
+    /// Milliseconds until a gathering phase ends, by [`Phase`].
+    pub deadline_ms: [u64; 7],
+    /// Milliseconds between quorum and the end of a gathering phase.
+    pub grace_ms: u64,
+    /// Milliseconds between automatic rounds; none means rounds start by hand.
+    pub interval_ms: Option<u64>,
+    /// Devices with new data that let an automatic round start after the
+    /// first one.
+    pub new_data_devices_min: u32,
+    /// Which of labels and moments the contribute phase asks for.
+    pub contribute: Vec<Kind>,
+    /// Longest contribution taken, in bytes.
+    pub contribution_bytes_max: u64,
+    /// Most points of the transfer set.
+    pub points_max: u32,
+}
+
+impl RoundPolicy {
+    /// Devices that must contribute for the phase to count, of those waited
+    /// for.
+    pub fn quorum_of(&self, participants: usize) -> u32 {
+        let share = (self.quorum * participants as f64).ceil() as u32;
+        share.max(self.devices_min).max(1)
+    }
+
+    /// The kinds a phase waits for.
+    pub fn wanted(&self, phase: Phase) -> &[Kind] {
+        match phase {
+            Phase::Contribute => &self.contribute,
+            other => other.kinds(),
+        }
+    }
+
+    /// The phase's deadline, in milliseconds from its opening.
+    pub fn deadline_of(&self, phase: Phase) -> u64 {
+        self.deadline_ms[phase as usize]
+    }
+}

@@ -1,0 +1,412 @@
+//! The state of one task: the fold of its events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
+use common::round::{Kind, Phase};
+
+use super::event::{Event, Outcome, Product};
+
+/// Everything the engine knows about a task that survives a restart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    /// The task definition's blob.
+    pub spec: Option<BlobHash>,
+    /// The normaliser every device uses.
+    pub normaliser: Option<BlobHash>,
+    /// The newest transfer set.
+    pub transfer: Option<TransferRef>,
+    /// The newest global teacher.
+    pub teacher: Option<BlobHash>,
+    /// The round in progress.
+    pub round: Option<Round>,
+    /// The last round that was opened.
+    pub last_round: RoundId,
+    /// When the last round ended.
+    pub last_ended: Option<Time>,
+    /// Ended rounds, newest last.
+    pub history: Vec<Ended>,
+    /// The newest release.
+    pub release: Option<Release>,
+    /// All released versions, oldest first.
+    pub releases: Vec<Release>,
+    /// Newest labels and moments by device and kind, with the transfer set
+    /// they stand on. They count in a later round while it is unchanged.
+    pub standing: BTreeMap<(DeviceId, Kind), Standing>,
+    /// Devices whose profile or points are in the normaliser and the
+    /// transfer set.
+    pub founders: BTreeSet<DeviceId>,
+    /// Contributions refused for a fault no honest device makes.
+    pub strikes: BTreeMap<DeviceId, u32>,
+}
+
+/// A transfer set by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferRef {
+    /// Its blob.
+    pub blob: BlobHash,
+    /// Points it holds.
+    pub points: u32,
+}
+
+/// A round in progress.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Round {
+    /// Its number.
+    pub id: RoundId,
+    /// When it began.
+    pub opened: Time,
+    /// The phase it is in; none between its opening and its first phase.
+    pub phase: Option<OpenPhase>,
+    /// When earlier phases of this round opened and closed.
+    pub spans: Vec<Span>,
+    /// The student, once distilled.
+    pub student: Option<BlobHash>,
+    /// The labels and moments that the teacher is solved from, final once
+    /// the contribute phase has closed.
+    pub inputs: Vec<(DeviceId, Kind, BlobHash)>,
+    /// What was taken, by phase and kind, for reports.
+    pub accepted: BTreeMap<Kind, u32>,
+}
+
+/// The phase a round is in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenPhase {
+    /// Which one.
+    pub phase: Phase,
+    /// When it began.
+    pub opened: Time,
+    /// From when its deadline counts: the opening, or the last restart.
+    pub counts_from: Time,
+    /// Devices waited for.
+    pub participants: BTreeSet<DeviceId>,
+    /// Devices that said they will not contribute.
+    pub abstained: BTreeSet<DeviceId>,
+    /// What was taken.
+    pub taken: BTreeMap<(DeviceId, Kind), Standing>,
+    /// When contributions were taken and devices abstained, in log order.
+    pub finished: Vec<Time>,
+    /// Whether what was taken is final; the coordinator now computes.
+    pub closed: bool,
+}
+
+/// A contribution that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its bytes.
+    pub blob: BlobHash,
+    /// The transfer set it stands on.
+    pub transfer: Option<BlobHash>,
+    /// Rows it describes.
+    pub rows: u64,
+    /// The round it was made for.
+    pub round: RoundId,
+}
+
+/// When a phase ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The phase.
+    pub phase: Phase,
+    /// When it opened.
+    pub opened: Time,
+    /// When the next one opened or the round ended.
+    pub closed: Time,
+}
+
+/// A released student.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Release {
+    /// Its version.
+    pub version: Version,
+    /// The signed release.
+    pub blob: BlobHash,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The round it came from.
+    pub round: RoundId,
+    /// Devices whose contributions are in it.
+    pub lineage: Vec<DeviceId>,
+    /// When it was released.
+    pub at: Time,
+}
+
+/// A round that ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Its number.
+    pub id: RoundId,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it began.
+    pub opened: Time,
+    /// When it ended.
+    pub ended: Time,
+    /// When its phases ran.
+    pub spans: Vec<Span>,
+    /// Contributions taken by kind.
+    pub accepted: BTreeMap<Kind, u32>,
+    /// Evaluation reports taken, by device.
+    pub reports: Vec<(DeviceId, BlobHash)>,
+}
+
+/// Ended rounds kept in memory; older ones stay in the log.
+pub const HISTORY_MAX: usize = 256;
+
+impl State {
+    /// The state after one more event. Events that do not fit the state are
+    /// ignored: the engine never makes them, and a fold must not fail.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::TaskCreated { spec, .. } => self.spec = Some(*spec),
+            Event::RoundOpened { round, at } => self.open_round(*round, *at),
+            Event::PhaseOpened {
+                phase,
+                at,
+                participants,
+            } => {
+                self.open_phase(*phase, *at, participants);
+            }
+            Event::PhaseClosed { .. } => self.close_gathering(),
+            Event::Joined { device } => {
+                if let Some(open) = self.open_phase_mut() {
+                    open.participants.insert(*device);
+                }
+            }
+            Event::Abstained { device, at } => {
+                if let Some(open) = self.open_phase_mut() {
+                    open.abstained.insert(*device);
+                    open.finished.push(*at);
+                }
+            }
+            Event::Accepted {
+                device,
+                kind,
+                blob,
+                transfer,
+                rows,
+                at,
+            } => {
+                self.accept(*device, *kind, *blob, *transfer, *rows, *at);
+            }
+            Event::Refused { device, reason, .. } => {
+                if !reason.is_innocent() {
+                    *self.strikes.entry(*device).or_default() += 1;
+                }
+            }
+            Event::Produced { product, .. } => self.produce(*product),
+            Event::Released {
+                version,
+                blob,
+                bytes,
+                lineage,
+                at,
+            } => {
+                let release = Release {
+                    version: *version,
+                    blob: *blob,
+                    bytes: *bytes,
+                    round: self.last_round,
+                    lineage: lineage.clone(),
+                    at: *at,
+                };
+                self.release = Some(release.clone());
+                self.releases.push(release);
+            }
+            Event::RoundEnded { outcome, at } => self.end_round(outcome.clone(), *at),
+            Event::Resumed { at } => {
+                if let Some(open) = self.open_phase_mut() {
+                    open.counts_from = *at;
+                }
+            }
+        }
+    }
+
+    /// The open phase, if a round is in one.
+    pub fn open(&self) -> Option<&OpenPhase> {
+        self.round.as_ref().and_then(|round| round.phase.as_ref())
+    }
+
+    fn open_phase_mut(&mut self) -> Option<&mut OpenPhase> {
+        self.round.as_mut().and_then(|round| round.phase.as_mut())
+    }
+
+    fn open_round(&mut self, id: RoundId, at: Time) {
+        self.last_round = id;
+        self.round = Some(Round {
+            id,
+            opened: at,
+            phase: None,
+            spans: Vec::new(),
+            student: None,
+            inputs: Vec::new(),
+            accepted: BTreeMap::new(),
+        });
+    }
+
+    fn open_phase(&mut self, phase: Phase, at: Time, participants: &[DeviceId]) {
+        let Some(round) = &mut self.round else { return };
+        round.close_phase(at);
+        round.phase = Some(OpenPhase {
+            phase,
+            opened: at,
+            counts_from: at,
+            participants: participants.iter().copied().collect(),
+            abstained: BTreeSet::new(),
+            taken: BTreeMap::new(),
+            finished: Vec::new(),
+            closed: false,
+        });
+    }
+
+    fn close_gathering(&mut self) {
+        let Some(round) = &mut self.round else { return };
+        let Some(open) = &mut round.phase else { return };
+        open.closed = true;
+        match open.phase {
+            Phase::Profile | Phase::Summarise => {
+                self.founders
+                    .extend(open.taken.keys().map(|(device, _)| *device));
+            }
+            Phase::Contribute => {
+                round.inputs = self
+                    .standing
+                    .iter()
+                    .map(|((device, kind), standing)| (*device, *kind, standing.blob))
+                    .collect();
+            }
+            _ => {}
+        }
+    }
+
+    /// Devices whose contributions the round's student stands on.
+    pub fn lineage(&self) -> Vec<DeviceId> {
+        let inputs = self.round.iter().flat_map(|round| round.inputs.iter());
+        let devices: BTreeSet<DeviceId> = self
+            .founders
+            .iter()
+            .copied()
+            .chain(inputs.map(|(device, ..)| *device))
+            .collect();
+        devices.into_iter().collect()
+    }
+
+    fn accept(
+        &mut self,
+        device: DeviceId,
+        kind: Kind,
+        blob: BlobHash,
+        transfer: Option<BlobHash>,
+        rows: u64,
+        at: Time,
+    ) {
+        let standing = Standing {
+            blob,
+            transfer,
+            rows,
+            round: self.last_round,
+        };
+        if matches!(kind, Kind::Labels | Kind::Moments) {
+            self.standing.insert((device, kind), standing);
+        }
+        let Some(round) = &mut self.round else { return };
+        let Some(open) = &mut round.phase else { return };
+        if !open.phase.kinds().contains(&kind) {
+            return; // late, and standing for the next round
+        }
+        if open.closed {
+            return;
+        }
+        if open.taken.insert((device, kind), standing).is_none() {
+            *round.accepted.entry(kind).or_default() += 1;
+        }
+        open.finished.push(at);
+    }
+
+    fn produce(&mut self, product: Product) {
+        match product {
+            Product::Normaliser(blob) => self.normaliser = Some(blob),
+            Product::TransferSet { blob, points } => {
+                self.transfer = Some(TransferRef { blob, points });
+                self.standing.clear();
+            }
+            Product::Teacher(blob) => self.teacher = Some(blob),
+            Product::Student(blob) => {
+                if let Some(round) = &mut self.round {
+                    round.student = Some(blob);
+                }
+            }
+        }
+    }
+
+    fn end_round(&mut self, outcome: Outcome, at: Time) {
+        let Some(mut round) = self.round.take() else {
+            return;
+        };
+        let reports = match &round.phase {
+            Some(open) => open
+                .taken
+                .iter()
+                .filter(|((_, kind), _)| *kind == Kind::Report)
+                .map(|((device, _), standing)| (*device, standing.blob))
+                .collect(),
+            None => Vec::new(),
+        };
+        round.close_phase(at);
+        self.last_ended = Some(at);
+        self.history.push(Ended {
+            id: round.id,
+            outcome,
+            opened: round.opened,
+            ended: at,
+            spans: round.spans,
+            accepted: round.accepted,
+            reports,
+        });
+        if self.history.len() > HISTORY_MAX {
+            self.history.remove(0);
+        }
+    }
+}
+
+impl Round {
+    fn close_phase(&mut self, at: Time) {
+        if let Some(open) = self.phase.take() {
+            self.spans.push(Span {
+                phase: open.phase,
+                opened: open.opened,
+                closed: at,
+            });
+        }
+    }
+}
+
+impl OpenPhase {
+    /// Whether nothing more is expected of this device: it abstained, or
+    /// every wanted kind is taken.
+    pub fn is_done(&self, device: DeviceId, wanted: &[Kind]) -> bool {
+        self.abstained.contains(&device)
+            || wanted
+                .iter()
+                .all(|kind| self.taken.contains_key(&(device, *kind)))
+    }
+
+    /// Devices of whom at least one contribution was taken and no more is
+    /// expected.
+    pub fn contributed(&self, wanted: &[Kind]) -> BTreeSet<DeviceId> {
+        self.taken
+            .keys()
+            .map(|(device, _)| *device)
+            .filter(|device| self.is_done(*device, wanted))
+            .collect()
+    }
+
+    /// Devices waited for that are not done.
+    pub fn missing(&self, wanted: &[Kind]) -> Vec<DeviceId> {
+        self.participants
+            .iter()
+            .copied()
+            .filter(|device| !self.is_done(*device, wanted))
+            .collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! The student: a small network that learns what the global teacher says of
+//! a stream of synthetic inputs.
+
+mod stream;
+mod train;
+
+pub use stream::Stream;
+pub use train::{TrainError, Trained, train_student};

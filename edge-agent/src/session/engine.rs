@@ -1,0 +1,463 @@
+//! The engine's surface and its rules.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use common::ids::{BlobHash, TaskHash, Time};
+use common::round::{ContributionKey, Reason};
+use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
+
+use super::backoff::Backoff;
+
+/// A contribution in the outbox that has not been answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// What it is.
+    pub key: ContributionKey,
+    /// Name of its bytes.
+    pub blob: BlobHash,
+    /// Their length.
+    pub bytes: u64,
+}
+
+/// How a contribution's life in the outbox ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// The coordinator holds it durably.
+    Accepted,
+    /// The coordinator will not take it.
+    Refused(Reason),
+}
+
+/// What happens to the engine.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The program has started; these contributions wait in the outbox and
+    /// these shared blobs are cached.
+    Started {
+        /// Unanswered contributions, oldest first.
+        outbox: Vec<Pending>,
+        /// Cached shared blobs.
+        cached: BTreeSet<BlobHash>,
+    },
+    /// The control stream is open and the hello was sent.
+    Connected,
+    /// The link is gone, or could not be opened.
+    Disconnected,
+    /// A message from the coordinator.
+    Received(ToDevice),
+    /// A fetch ended; true if the blob is cached now.
+    Fetched {
+        /// The blob.
+        blob: BlobHash,
+        /// Whether it is at hand.
+        found: bool,
+    },
+    /// The answer to a call is durable in the outbox.
+    Built {
+        /// The call it answers.
+        call: Call,
+        /// What may leave the device, in sending order.
+        entries: Vec<Pending>,
+        /// Some of what was asked for will not come: the data or the policy
+        /// does not allow it.
+        partial: bool,
+    },
+    /// The coordinator answered an upload.
+    Answered {
+        /// What was sent.
+        key: ContributionKey,
+        /// The answer; none if the link broke first.
+        answer: Option<TransferAnswer>,
+    },
+    /// A shared blob is not in the cache any more: it made room for another,
+    /// or its file was damaged. Work that stands on it begins again.
+    Evicted(BlobHash),
+    /// A release was judged, installed or not.
+    Installed {
+        /// The release.
+        release: Announcement,
+    },
+    /// The device has new rows for a task, at least `rows_min`.
+    DataChanged {
+        /// The task.
+        task: TaskHash,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What the driver must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a link and say hello.
+    Connect,
+    /// Send a message on the control stream.
+    Send(ToCoordinator),
+    /// Bring a shared blob into the cache.
+    Fetch(BlobHash),
+    /// Compute what a call asks for and put it into the outbox.
+    Build(Call),
+    /// Offer a contribution and send its bytes if they are wanted.
+    Upload(Pending),
+    /// A contribution was answered: record it and drop it from the outbox.
+    Settle {
+        /// What it was.
+        pending: Pending,
+        /// How it ended.
+        settled: Settled,
+    },
+    /// Verify, evaluate and install a cached release.
+    Install(Announcement),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Down { retry_at: Time },
+    Connecting,
+    Up { since: Time },
+}
+
+/// The one piece of work in progress that needs the processor or the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Work {
+    Fetch(BlobHash),
+    Build(Call),
+    Install(Announcement),
+}
+
+/// Wait before a transiently refused contribution is offered again.
+const RETRY_MS: u64 = 2_000;
+
+/// A link that lived this long was a good one: waits start over after it. A
+/// link that is closed at once, again and again, is not hammered.
+const SETTLED_MS: u64 = 5_000;
+
+/// The session engine of one device.
+#[derive(Debug)]
+pub struct Engine {
+    link: Link,
+    backoff: Backoff,
+    cached: BTreeSet<BlobHash>,
+    calls: BTreeMap<TaskHash, Call>,
+    releases: BTreeMap<TaskHash, Announcement>,
+    outbox: VecDeque<Pending>,
+    uploading: Option<ContributionKey>,
+    upload_after: Time,
+    work: Option<Work>,
+    abstain_after: Vec<(Call, BTreeSet<ContributionKey>)>,
+    /// Calls the coordinator was told, in this session, not to wait for.
+    abstained: Vec<Call>,
+    changed: BTreeSet<TaskHash>,
+    actions: VecDeque<Action>,
+}
+
+impl Engine {
+    /// An engine for a device that has just started. `seed` spreads the
+    /// reconnection waits of a fleet.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            link: Link::Down { retry_at: Time(0) },
+            backoff: Backoff::new(seed),
+            cached: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            outbox: VecDeque::new(),
+            uploading: None,
+            upload_after: Time(0),
+            work: None,
+            abstain_after: Vec::new(),
+            abstained: Vec::new(),
+            changed: BTreeSet::new(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do, until there is none.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When the engine wants to be woken without another input.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        match self.link {
+            Link::Down { retry_at } => Some(retry_at),
+            Link::Up { .. } if self.uploading.is_none() && !self.outbox.is_empty() => {
+                Some(self.upload_after)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the link is up.
+    pub fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// Whether nothing waits to be computed, fetched, sent or installed.
+    pub fn is_idle(&self) -> bool {
+        self.work.is_none()
+            && self.outbox.is_empty()
+            && self.calls.is_empty()
+            && self.releases.is_empty()
+            && self.abstain_after.is_empty()
+    }
+
+    /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Started { outbox, cached } => {
+                self.outbox = outbox.into();
+                self.cached = cached;
+            }
+            Input::Connected => {
+                self.link = Link::Up { since: now };
+                self.upload_after = now;
+            }
+            Input::Disconnected => self.disconnected(now),
+            Input::Received(message) => self.received(message),
+            Input::Fetched { blob, found } => self.fetched(blob, found),
+            Input::Built {
+                call,
+                entries,
+                partial,
+            } => self.built(call, entries, partial),
+            Input::Answered { key, answer } => self.answered(now, key, answer),
+            Input::Evicted(blob) => self.evicted(blob),
+            Input::Installed { release } => self.installed(release),
+            Input::DataChanged { task } => {
+                self.changed.insert(task);
+            }
+            Input::Tick => {}
+        }
+        self.advance(now);
+    }
+
+    fn disconnected(&mut self, now: Time) {
+        if let Link::Up { since } = self.link
+            && now.since_ms(since) >= SETTLED_MS
+        {
+            self.backoff.reset();
+        }
+        let retry_at = now.after_ms(self.backoff.next_ms());
+        self.link = Link::Down { retry_at };
+        self.uploading = None;
+        if matches!(self.work, Some(Work::Fetch(_))) {
+            self.work = None;
+        }
+        // The coordinator calls again for what still waits.
+        self.calls.clear();
+        self.abstained.clear();
+    }
+
+    fn received(&mut self, message: ToDevice) {
+        match message {
+            ToDevice::Welcome(_) => {}
+            ToDevice::Call(call) => {
+                let waiting = self
+                    .outbox
+                    .iter()
+                    .any(|pending| answers(&pending.key, &call));
+                let building =
+                    matches!(&self.work, Some(Work::Build(current)) if same(current, &call));
+                // It called before it read that this device abstains.
+                let abstained = self.abstained.iter().any(|said| same(said, &call));
+                if !waiting && !building && !abstained {
+                    self.calls.insert(call.task, call);
+                }
+            }
+            ToDevice::PhaseClosed { task, round, phase } => {
+                let closed = |call: &Call| call.round == round && call.phase == phase;
+                if self.calls.get(&task).is_some_and(closed) {
+                    self.calls.remove(&task);
+                }
+                self.abstain_after
+                    .retain(|(call, _)| call.task != task || !closed(call));
+            }
+            ToDevice::Released(release) => {
+                let newer = |held: &Announcement| held.version < release.version;
+                if self.releases.get(&release.task).is_none_or(newer) {
+                    self.releases.insert(release.task, release);
+                }
+            }
+        }
+    }
+
+    fn fetched(&mut self, blob: BlobHash, found: bool) {
+        self.finish(|work| *work == Work::Fetch(blob));
+        if found {
+            self.cached.insert(blob);
+            return;
+        }
+        // Whoever needed it cannot go on, and is not to be waited for.
+        self.releases.retain(|_, release| release.blob != blob);
+        let needs = |call: &Call| call.context.blobs().any(|needed| needed == blob);
+        let (hopeless, others) = std::mem::take(&mut self.calls)
+            .into_iter()
+            .partition(|(_, call)| needs(call));
+        self.calls = others;
+        let hopeless: BTreeMap<TaskHash, Call> = hopeless;
+        for call in hopeless.into_values() {
+            self.abstain_once_answered(call, BTreeSet::new());
+        }
+    }
+
+    fn evicted(&mut self, blob: BlobHash) {
+        self.cached.remove(&blob);
+        self.finish(|work| match work {
+            Work::Fetch(_) => false,
+            Work::Build(call) => call.context.blobs().any(|needed| needed == blob),
+            Work::Install(release) => release.blob == blob,
+        });
+    }
+
+    fn installed(&mut self, release: Announcement) {
+        self.finish(|work| *work == Work::Install(release));
+        if self.releases.get(&release.task) == Some(&release) {
+            self.releases.remove(&release.task);
+        }
+    }
+
+    fn abstain_once_answered(&mut self, call: Call, keys: BTreeSet<ContributionKey>) {
+        self.abstain_after
+            .retain(|(earlier, _)| !same(earlier, &call));
+        self.abstain_after.push((call, keys));
+    }
+
+    fn built(&mut self, call: Call, entries: Vec<Pending>, partial: bool) {
+        self.finish(|work| matches!(work, Work::Build(current) if same(current, &call)));
+        if self
+            .calls
+            .get(&call.task)
+            .is_some_and(|waiting| same(waiting, &call))
+        {
+            self.calls.remove(&call.task);
+        }
+        if partial {
+            let keys = entries.iter().map(|pending| pending.key).collect();
+            self.abstain_once_answered(call, keys);
+        }
+        self.outbox
+            .retain(|old| !entries.iter().any(|new| new.key == old.key));
+        self.outbox.extend(entries);
+    }
+
+    fn answered(&mut self, now: Time, key: ContributionKey, answer: Option<TransferAnswer>) {
+        if self.uploading == Some(key) {
+            self.uploading = None;
+        }
+        let settled = match answer {
+            Some(TransferAnswer::Accepted) => Settled::Accepted,
+            Some(TransferAnswer::Refused(reason)) if reason.is_transient() => {
+                self.upload_after = now.after_ms(RETRY_MS);
+                return;
+            }
+            Some(TransferAnswer::Refused(reason)) => Settled::Refused(reason),
+            _ => {
+                self.upload_after = now.after_ms(RETRY_MS);
+                return;
+            }
+        };
+        let Some(at) = self.outbox.iter().position(|pending| pending.key == key) else {
+            return;
+        };
+        if let Some(pending) = self.outbox.remove(at) {
+            self.actions.push_back(Action::Settle { pending, settled });
+        }
+        for (_, keys) in &mut self.abstain_after {
+            keys.remove(&key);
+        }
+    }
+
+    fn finish(&mut self, is: impl Fn(&Work) -> bool) {
+        if self.work.as_ref().is_some_and(is) {
+            self.work = None;
+        }
+    }
+
+    fn advance(&mut self, now: Time) {
+        match self.link {
+            Link::Down { retry_at } if retry_at <= now => {
+                self.link = Link::Connecting;
+                self.actions.push_back(Action::Connect);
+            }
+            Link::Up { .. } => {
+                let changed = std::mem::take(&mut self.changed);
+                let tell = |task| Action::Send(ToCoordinator::DataChanged(task));
+                self.actions.extend(changed.into_iter().map(tell));
+                self.abstain();
+                self.upload(now);
+            }
+            _ => {}
+        }
+        if self.work.is_none()
+            && let Some(work) = self.next_work()
+        {
+            self.actions.push_back(match &work {
+                Work::Fetch(blob) => Action::Fetch(*blob),
+                Work::Build(call) => Action::Build(call.clone()),
+                Work::Install(release) => Action::Install(*release),
+            });
+            self.work = Some(work);
+        }
+    }
+
+    /// Says what will not come, once everything that will has been answered.
+    fn abstain(&mut self) {
+        let (done, waiting) = std::mem::take(&mut self.abstain_after)
+            .into_iter()
+            .partition(|(_, keys)| keys.is_empty());
+        self.abstain_after = waiting;
+        let done: Vec<(Call, BTreeSet<ContributionKey>)> = done;
+        for (call, _) in done {
+            self.actions.push_back(Action::Send(ToCoordinator::Abstain {
+                task: call.task,
+                round: call.round,
+                phase: call.phase,
+            }));
+            self.abstained.retain(|said| said.task != call.task);
+            self.abstained.push(call);
+        }
+    }
+
+    fn upload(&mut self, now: Time) {
+        if self.uploading.is_some() || self.upload_after > now {
+            return;
+        }
+        if let Some(pending) = self.outbox.front() {
+            self.uploading = Some(pending.key);
+            self.actions.push_back(Action::Upload(*pending));
+        }
+    }
+
+    /// Releases come before calls: a report speaks of the newest student.
+    fn next_work(&self) -> Option<Work> {
+        let online = self.is_connected();
+        for release in self.releases.values() {
+            if self.cached.contains(&release.blob) {
+                return Some(Work::Install(*release));
+            } else if online {
+                return Some(Work::Fetch(release.blob));
+            }
+        }
+        for call in self.calls.values() {
+            match call
+                .context
+                .blobs()
+                .find(|blob| !self.cached.contains(blob))
+            {
+                None => return Some(Work::Build(call.clone())),
+                Some(missing) if online => return Some(Work::Fetch(missing)),
+                Some(_) => {}
+            }
+        }
+        None
+    }
+}
+
+fn same(one: &Call, other: &Call) -> bool {
+    one.task == other.task && one.round == other.round && one.phase == other.phase
+}
+
+fn answers(key: &ContributionKey, call: &Call) -> bool {
+    key.task == call.task && key.round == call.round && key.phase == call.phase
+}

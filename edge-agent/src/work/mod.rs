@@ -1,0 +1,217 @@
+//! What a device computes when it is called: profile, summary, labels,
+//! moments, report. Pure: data and policy in, bytes out.
+
+mod labels;
+mod moments;
+mod profile;
+mod rows;
+mod summary;
+
+use std::collections::BTreeMap;
+
+use common::features::Normaliser;
+use common::ids::BlobHash;
+use common::math::quantise::QuantiseError;
+use common::round::{Kind, Phase};
+use common::summary::{PointsError, PointsFrame};
+use common::task::Task;
+use common::teacher::{RawTeacher, Teacher};
+use common::transfer::{RawTransferSet, TransferSet};
+use common::wire::codec::{DecodeError, decode_blob, encode};
+use common::wire::messages::Call;
+
+pub use rows::{RawRows, View};
+
+use crate::teacher::TeacherError;
+
+/// The part of the device's policy that the computations obey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// Nothing leaves that describes fewer rows.
+    pub rows_min: u64,
+    /// Fewest rows a distilled point may stand for; the larger of this and
+    /// the task's counts.
+    pub cluster_size_min: u32,
+}
+
+/// Which local teacher the device trains.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum TeacherChoice {
+    /// Kernel ridge regression; exact and quick for small data.
+    #[default]
+    Kernel,
+    /// A small network with these hidden layers.
+    Network(Vec<usize>),
+}
+
+/// What a call is answered from.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// The shared blobs that the call's context names.
+    pub blobs: &'a BTreeMap<BlobHash, Vec<u8>>,
+    /// Rows to learn from.
+    pub rows: RawRows<'a>,
+    /// What may leave.
+    pub privacy: Privacy,
+    /// The local teacher.
+    pub teacher: &'a TeacherChoice,
+    /// The device's own seed.
+    pub seed: u64,
+}
+
+/// What the answer to a call consists of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// Contributions in sending order.
+    pub entries: Vec<Entry>,
+    /// Some of what was asked for will not come.
+    pub partial: bool,
+}
+
+/// One contribution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What it carries.
+    pub kind: Kind,
+    /// The bytes that would leave.
+    pub bytes: Vec<u8>,
+    /// Rows it describes.
+    pub rows: u64,
+}
+
+/// Why a call could not be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// A shared blob that the call names is not at hand.
+    #[error("the call for {phase} names no {what}, or it is not cached")]
+    Missing {
+        /// The phase called for.
+        phase: Phase,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// A shared blob does not decode.
+    #[error("a shared blob does not decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// The transfer set does not fit the task.
+    #[error("the transfer set does not fit the task: {0}")]
+    Points(#[from] PointsError),
+    /// Raw rows do not fit the task's input shape.
+    #[error("the data does not fit the task: {0}")]
+    Features(#[from] common::features::FeatureError),
+    /// The local or global teacher failed.
+    #[error(transparent)]
+    Teacher(#[from] TeacherError),
+    /// A computation produced something that cannot be sent.
+    #[error("the result cannot be sent: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// Clustering refused its rows.
+    #[error("the rows cannot be clustered: {0}")]
+    Cluster(#[from] common::math::cluster::ClusterError),
+    /// A linear system or decomposition failed.
+    #[error("the moments cannot be computed: {0}")]
+    Regression(#[from] common::math::regression::RegressionError),
+    /// The call is for a phase that no device computes for.
+    #[error("a call for {0} asks for nothing a device computes")]
+    NotACall(Phase),
+}
+
+impl Work<'_> {
+    /// Answers a call of a gathering phase other than the report (which
+    /// needs the model slots).
+    ///
+    /// # Errors
+    /// If the call's context is incomplete or the data does not fit. Data
+    /// that is too little is no error: the answer is then partial.
+    pub fn answer(&self, call: &Call) -> Result<Built, WorkError> {
+        match call.phase {
+            Phase::Profile => profile::build(self),
+            Phase::Summarise => {
+                let view = self.view(call)?;
+                let teacher = self.global_teacher(call)?;
+                summary::build(self, &view, teacher.as_ref())
+            }
+            Phase::Contribute => {
+                let view = self.view(call)?;
+                let transfer = self.transfer(call)?;
+                self.contribute(&view, &transfer)
+            }
+            other => Err(WorkError::NotACall(other)),
+        }
+    }
+
+    fn contribute(&self, view: &View, transfer: &TransferSet) -> Result<Built, WorkError> {
+        let mut built = Built::default();
+        if view.rows() < self.privacy.rows_min {
+            built.partial = true;
+            return Ok(built);
+        }
+        let learnt = labels::learn(self, view)?;
+        for kind in self.task.definition().contribute.kinds() {
+            let entry = match kind {
+                Kind::Labels => labels::build(self, view, transfer, learnt.as_ref())?,
+                _ => moments::build(self, view, transfer, learnt.as_ref())?,
+            };
+            match entry {
+                Some(entry) => built.entries.push(entry),
+                None => built.partial = true,
+            }
+        }
+        Ok(built)
+    }
+
+    /// The normalised rows that may be spoken of.
+    fn view(&self, call: &Call) -> Result<View, WorkError> {
+        let normaliser: Normaliser =
+            decode_blob(self.blob(call, call.context.normaliser, "normaliser")?)?;
+        View::of(self, &normaliser)
+    }
+
+    fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
+        let raw: RawTransferSet =
+            decode_blob(self.blob(call, call.context.transfer, "transfer set")?)?;
+        let frame = PointsFrame {
+            features: self.task.features(),
+            classes: self.task.classes(),
+            points_max: self.task.definition().budget.points_max as usize,
+            cluster_size_min: 1,
+        };
+        Ok(TransferSet::check(raw, frame)?)
+    }
+
+    fn global_teacher(&self, call: &Call) -> Result<Option<Teacher>, WorkError> {
+        if call.context.teacher.is_none() || call.context.transfer.is_none() {
+            return Ok(None);
+        }
+        let raw: RawTeacher = decode_blob(self.blob(call, call.context.teacher, "teacher")?)?;
+        let points = self.transfer(call)?.points.inputs;
+        let teacher = Teacher::check(raw, points, self.task.classes());
+        Ok(Some(teacher.map_err(TeacherError::from)?))
+    }
+
+    fn blob(
+        &self,
+        call: &Call,
+        name: Option<BlobHash>,
+        what: &'static str,
+    ) -> Result<&[u8], WorkError> {
+        name.and_then(|name| self.blobs.get(&name))
+            .map(Vec::as_slice)
+            .ok_or(WorkError::Missing {
+                phase: call.phase,
+                what,
+            })
+    }
+}
+
+impl Entry {
+    fn of(kind: Kind, value: &impl bincode::Encode, rows: u64) -> Self {
+        Self {
+            kind,
+            bytes: encode(value),
+            rows,
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Moments on the transfer set, compressed into virtual rows.
+
+use ndarray::{Array1, Array2, Axis, concatenate, s};
+
+use common::math::kernel::Ntk;
+use common::math::linalg::top_eigenpairs;
+use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
+use common::math::regression::{MomentSystem, RegressionError, Whitener};
+use common::moments::RawMoments;
+use common::round::Kind;
+use common::task::Budget;
+use common::transfer::TransferSet;
+
+use super::{Entry, View, Work, WorkError};
+use crate::teacher::{LocalTeacher, centred_one_hot};
+
+/// Virtual rows stop where what is left of the trace is this share of it:
+/// below the error of eight bits.
+const TAIL: f64 = 1e-5;
+/// Labels of virtual rows are few and get more bits than the rows.
+const TARGET_BITS: u8 = 12;
+
+pub(super) fn build(
+    work: &Work<'_>,
+    view: &View,
+    transfer: &TransferSet,
+    teacher: Option<&Box<dyn LocalTeacher>>,
+) -> Result<Option<Entry>, WorkError> {
+    let Some(teacher) = teacher else {
+        return Ok(None);
+    };
+    let definition = work.task.definition();
+    let ntk = Ntk::new(definition.teacher.depth);
+    let targets = targets(view, teacher.as_ref())?;
+    let points = transfer.points.inputs.view();
+    let system = MomentSystem::gather(&ntk, points, view.inputs.view(), targets.view())?;
+    let white = Whitener::of(&ntk, points)?.whiten(&system)?;
+    let covariance = targets.t().dot(&targets).mapv(f64::from);
+    let rank = rank_within(&definition.budget, points.nrows(), work.task.classes());
+    let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
+    Ok(Some(Entry::of(Kind::Moments, &raw, view.rows())))
+}
+
+/// Centred one-hot labels, then the teacher's centred soft labels for rows
+/// without one.
+fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<f32>, WorkError> {
+    let classes = view.class_counts.len();
+    let hard = centred_one_hot(&view.labels, classes);
+    if view.unlabelled().is_empty() {
+        return Ok(hard);
+    }
+    let soft = teacher.probabilities(view.unlabelled())? - 1.0 / classes as f32;
+    let joined = concatenate(Axis(0), &[hard.view(), soft.view()]);
+    Ok(joined.expect("both have one column a class"))
+}
+
+/// Virtual rows that fit what the budget leaves for moments.
+fn rank_within(budget: &Budget, points: usize, classes: usize) -> usize {
+    if budget.rank_max > 0 {
+        return (budget.rank_max as usize).min(points);
+    }
+    let row_bytes = points * usize::from(budget.bits) / 8 + 8;
+    let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
+    // Framing and acknowledgements take a few per cent; profile and points of
+    // the same round were sent before.
+    let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
+    (left.saturating_sub(labels + 4_096) / row_bytes)
+        .clamp(8, points.max(8))
+        .min(points)
+}
+
+/// Virtual rows of a whitened system; `covariance` is TᵀT (classes ×
+/// classes), which holds all that is needed of the basis Q: with TᵀT =
+/// W·Σ²·Wᵀ, H = B·W·Σ⁻¹ and QᵀT = Σ·Wᵀ.
+fn compress(
+    system: &MomentSystem,
+    covariance: &Array2<f64>,
+    rank: usize,
+    bits: u8,
+) -> Result<RawMoments, WorkError> {
+    let (squares, basis) =
+        top_eigenpairs(covariance.view(), covariance.nrows()).map_err(RegressionError::from)?;
+    let floor = squares.first().copied().unwrap_or(0.0) * 1e-9;
+    let labelled = squares
+        .iter()
+        .take_while(|&&square| square > floor.max(1e-12))
+        .count();
+    let roots = squares.slice(s![..labelled]).mapv(f64::sqrt);
+    let basis = basis.slice(s![.., ..labelled]);
+    let carried = (&system.cross.dot(&basis) / &roots).reversed_axes();
+    let labels = (&basis * &roots).reversed_axes();
+
+    let left = &system.gram - &carried.t().dot(&carried);
+    let room = rank.min(system.rows as usize).saturating_sub(labelled);
+    let (values, vectors) = top_eigenpairs(left.view(), room).map_err(RegressionError::from)?;
+    let kept = kept(&values, system.gram.diag().sum(), left.diag().sum());
+    let scales = values.slice(s![..kept]).mapv(|value| value.max(0.0).sqrt());
+    let others = (&vectors.slice(s![.., ..kept]) * &scales).reversed_axes();
+    let rows = concatenate(Axis(0), &[carried.view(), others.view()]);
+    let rows = rows.expect("both have one column a point");
+
+    let quantise = |values: &Array2<f64>, bits, scheme| {
+        let narrow = values.mapv(|value| value as f32);
+        QuantisedMatrix::encode(narrow.view(), bits, Layout::Row, scheme)
+    };
+    let factor = quantise(&rows, bits, Scheme::Symmetric)?;
+    let held = factor
+        .decode()
+        .mapv(|value| f64::from(value).powi(2))
+        .sum_axis(Axis(0));
+    let remainder = (&system.gram.diag() - &held).mapv(|value| value.max(0.0));
+    Ok(RawMoments {
+        rows: system.rows as u64,
+        target_square: system.target_square as f32,
+        factor: factor.into_raw(),
+        targets: quantise(&labels, TARGET_BITS, Scheme::Symmetric)?.into_raw(),
+        remainder: quantise(&remainder.insert_axis(Axis(0)), 8, Scheme::Affine)?.into_raw(),
+    })
+}
+
+/// How many of the largest eigenvalues hold all but a tail of the trace;
+/// `left` is what they all hold together.
+fn kept(values: &Array1<f64>, trace: f64, mut left: f64) -> usize {
+    for (index, value) in values.iter().enumerate() {
+        if left <= TAIL * trace || *value <= 0.0 {
+            return index;
+        }
+        left -= value;
+    }
+    values.len()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::math::random::rng;
+    use common::moments::{Moments, MomentsFrame};
+    use rand::Rng;
+
+    struct Case {
+        white: MomentSystem,
+        covariance: Array2<f64>,
+        frame: MomentsFrame,
+    }
+
+    fn case(rows: usize) -> Case {
+        let ntk = Ntk::new(2);
+        let mut random = rng(9, "moments");
+        let mut x = Array2::from_shape_fn((rows, 8), |_| random.random_range(-1.0f32..1.0));
+        for mut row in x.rows_mut() {
+            let norm = (row.dot(&row) / row.len() as f32).sqrt();
+            row /= norm;
+        }
+        let class = |row: ndarray::ArrayView1<'_, f32>| u16::from(row[0] * row[1] > 0.0);
+        let labels: Vec<u16> = x.rows().into_iter().map(class).collect();
+        let points = x.slice(s![..40, ..]);
+        let targets = centred_one_hot(&labels, 2);
+        let system = MomentSystem::gather(&ntk, points, x.view(), targets.view()).unwrap();
+        Case {
+            white: Whitener::of(&ntk, points).unwrap().whiten(&system).unwrap(),
+            covariance: targets.t().dot(&targets).mapv(f64::from),
+            frame: MomentsFrame::of(&ntk, 40, 8, 2),
+        }
+    }
+
+    /// Error on the true rows of the teacher solved from what was sent.
+    fn error_at(case: &Case, rank: usize, bits: u8) -> f64 {
+        let raw = compress(&case.white, &case.covariance, rank, bits).unwrap();
+        let moments = Moments::check(raw, case.frame).unwrap();
+        assert!(moments.rank() <= rank);
+        let factor = moments.factor.mapv(f64::from);
+        let carried = factor.slice(s![..moments.targets.nrows(), ..]);
+        let mut decoded = case.white.clone();
+        decoded.gram = factor.t().dot(&factor);
+        for (index, &value) in moments.remainder.iter().enumerate() {
+            decoded.gram[[index, index]] += f64::from(value);
+        }
+        decoded.cross = carried.t().dot(&moments.targets.mapv(f64::from));
+        let beta = decoded.solve_absolute(0.1, 0.0).unwrap().alpha;
+        case.white.squared_error(beta.view()).unwrap() / case.white.target_square
+    }
+
+    #[test]
+    fn what_is_sent_passes_the_checks_and_loses_almost_nothing() {
+        let case = case(400);
+        let exact = case.white.solve_absolute(0.1, 0.0).unwrap().alpha;
+        let best = case.white.squared_error(exact.view()).unwrap() / case.white.target_square;
+        let sent = error_at(&case, 42, 8);
+        assert!(sent < best + 0.01, "{sent} against {best}");
+    }
+
+    #[test]
+    fn a_lower_rank_degrades_gently() {
+        let case = case(400);
+        let (full, low) = (error_at(&case, 42, 8), error_at(&case, 12, 8));
+        assert!(low < full + 0.2 && low < 0.9, "{low} against {full}");
+    }
+
+    #[test]
+    fn one_class_alone_is_carried_by_one_virtual_row() {
+        let mut case = case(60);
+        let ones = Array2::from_shape_fn((60, 2), |(_, class)| if class == 0 { 0.5 } else { -0.5 });
+        case.covariance = ones.t().dot(&ones);
+        let raw = compress(&case.white, &case.covariance, 10, 8).unwrap();
+        assert_eq!(raw.targets.rows, 1);
+    }
+}
