@@ -1,6 +1,16 @@
 //! The Alambic agent.
 
+pub mod cache;
+pub mod cli;
+pub mod config;
 pub mod data;
+pub mod driver;
+pub mod enrol;
+pub mod identity;
 pub mod session;
+pub mod state;
 pub mod teacher;
 pub mod work;
+
+#[cfg(test)]
+mod fleet;
