@@ -1,1 +1,11 @@
-//! x
+//! The laboratory: demo, simulation, baselines. The only crate that sees both
+//! the device's and the coordinator's side.
+
+pub mod baseline;
+pub mod data;
+pub mod demo;
+pub mod metrics;
+pub mod outcome;
+pub mod plan;
+pub mod progress;
+pub mod simulation;
