@@ -1,6 +1,7 @@
 //! The Alambic agent.
 
 pub mod data;
+pub mod outbox;
 pub mod session;
 pub mod teacher;
 pub mod work;
