@@ -2,6 +2,7 @@
 
 pub mod data;
 pub mod outbox;
+pub mod policy;
 pub mod session;
 pub mod teacher;
 pub mod work;
