@@ -1,6 +1,7 @@
 //! The Alambic agent.
 
 pub mod data;
+pub mod ledger;
 pub mod outbox;
 pub mod policy;
 pub mod session;
