@@ -5,5 +5,6 @@ pub mod ledger;
 pub mod outbox;
 pub mod policy;
 pub mod session;
+pub mod slots;
 pub mod teacher;
 pub mod work;
