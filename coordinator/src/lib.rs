@@ -1,9 +1,12 @@
 //! The Alambic coordinator: round engine, aggregation, student, releases,
 //! store and operator interfaces.
 
+pub mod admin;
 pub mod aggregate;
 pub mod compute;
 pub mod intake;
+pub mod registry;
 pub mod round;
+pub mod serve;
 pub mod store;
 pub mod student;

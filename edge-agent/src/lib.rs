@@ -1,10 +1,20 @@
 //! The Alambic agent.
 
+pub mod cache;
+pub mod cli;
+pub mod config;
 pub mod data;
+pub mod driver;
+pub mod enrol;
+pub mod identity;
 pub mod ledger;
 pub mod outbox;
 pub mod policy;
 pub mod session;
 pub mod slots;
+pub mod state;
 pub mod teacher;
 pub mod work;
+
+#[cfg(test)]
+mod fleet;

@@ -1,2 +1,16 @@
-//! x
-fn main() {}
+//! The agent's program.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use edge_agent::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code as u8)
+        }
+    }
+}

@@ -1,1 +1,8 @@
-//! x
+//! The laboratory: demo, simulation, baselines. The only crate that sees both
+//! the device's and the coordinator's side.
+
+pub mod baseline;
+pub mod data;
+pub mod metrics;
+pub mod plan;
+pub mod simulation;

@@ -73,7 +73,13 @@ impl Cholesky {
     pub fn factor(a: ArrayView2<'_, f64>) -> Result<Self, LinalgError> {
         check_symmetric(a)?;
         let size = a.nrows();
-        let scale = a.diag().sum() / size.max(1) as f64;
+        if size == 0 {
+            return Ok(Self {
+                lower: a.to_owned(),
+                jitter: 0.0,
+            });
+        }
+        let scale = a.diag().sum() / size as f64;
         let mut jitter = 0.0;
         let mut relative = JITTER_FIRST;
         loop {
@@ -89,7 +95,7 @@ impl Cholesky {
             {
                 return Ok(Self { lower, jitter });
             }
-            if !(scale > 0.0) || relative > JITTER_MAX {
+            if scale <= 0.0 || relative > JITTER_MAX {
                 return Err(LinalgError::NotPositiveDefinite { size, jitter });
             }
             jitter = relative * scale;
@@ -218,3 +224,132 @@ const JITTER_FIRST: f64 = 1e-12;
 const JITTER_MAX: f64 = 1.001e-4;
 /// Largest difference of mirrored entries, relative to the largest entry.
 const SYMMETRY_MAX: f64 = 1e-5;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use ndarray::{Axis, array};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// M·Mᵀ + I of a matrix with the given entries.
+    fn definite(size: usize, entries: &[f64]) -> Array2<f64> {
+        let m = Array2::from_shape_fn((size, size), |(i, j)| entries[i * size + j]);
+        m.dot(&m.t()) + Array2::<f64>::eye(size)
+    }
+
+    proptest! {
+        #[test]
+        fn a_solution_solves((size, entries, sides) in (1..8_usize).prop_flat_map(|size| {
+            let entries = prop::collection::vec(-1.0..1.0_f64, size * size);
+            (Just(size), entries, prop::collection::vec(-1.0..1.0_f64, size * 3))
+        })) {
+            let a = definite(size, &entries);
+            let b = Array2::from_shape_fn((size, 3), |(i, j)| sides[i * 3 + j]);
+            let factor = Cholesky::factor(a.view()).unwrap();
+            prop_assert_eq!(factor.jitter(), 0.0);
+            let x = factor.solve(b.view()).unwrap();
+            prop_assert!((a.dot(&x) - &b).iter().all(|value| value.abs() <= 1e-10));
+            // The same in the other memory order.
+            let turned = b.t().to_owned();
+            let y = factor.solve(turned.t()).unwrap();
+            prop_assert!((&x - &y).iter().all(|value| value.abs() <= 1e-12));
+        }
+
+        #[test]
+        fn eigenpairs_rebuild_the_matrix((size, entries) in (1..8_usize).prop_flat_map(|size| {
+            (Just(size), prop::collection::vec(-1.0..1.0_f64, size * size))
+        })) {
+            let a = definite(size, &entries);
+            let (values, vectors) = symmetric_eigen(a.view()).unwrap();
+            prop_assert!(values.windows(2).into_iter().all(|pair| pair[0] <= pair[1]));
+            let rebuilt = (&vectors * &values).dot(&vectors.t());
+            prop_assert!((&rebuilt - &a).iter().all(|value| value.abs() <= 1e-10));
+            let (top, frame) = top_eigenpairs(a.view(), 2).unwrap();
+            prop_assert_eq!(frame.dim(), (size, 2.min(size)));
+            prop_assert_eq!(top[0], values[size - 1]);
+            let apart = a.dot(&frame) - &frame * &top;
+            prop_assert!(apart.iter().all(|value| value.abs() <= 1e-10));
+        }
+    }
+
+    #[test]
+    fn a_singular_matrix_is_factored_with_a_reported_jitter() {
+        let row = array![[1.0, 2.0, 3.0]];
+        let a = row.t().dot(&row) - Array2::<f64>::eye(3) * 1e-9;
+        let factor = Cholesky::factor(a.view()).unwrap();
+        assert!(
+            factor.jitter() > 1e-9 && factor.jitter() < 1e-6,
+            "{}",
+            factor.jitter()
+        );
+    }
+
+    #[test]
+    fn an_indefinite_matrix_is_refused() {
+        let a = array![[1.0, 2.0], [2.0, 1.0]];
+        assert!(matches!(
+            Cholesky::factor(a.view()),
+            Err(LinalgError::NotPositiveDefinite { size: 2, .. })
+        ));
+        let negative = array![[-1.0]];
+        let refused = Cholesky::factor(negative.view());
+        assert!(matches!(
+            refused,
+            Err(LinalgError::NotPositiveDefinite {
+                size: 1,
+                jitter: 0.0
+            })
+        ));
+    }
+
+    #[test]
+    fn bad_matrices_are_refused_before_the_library_sees_them() {
+        let wide = Array2::<f64>::zeros((2, 3));
+        let lopsided = array![[1.0, 0.5], [0.0, 1.0]];
+        let nan = array![[1.0, f64::NAN], [f64::NAN, 1.0]];
+        let not_square = LinalgError::NotSquare {
+            rows: 2,
+            columns: 3,
+        };
+        let not_symmetric = LinalgError::NotSymmetric {
+            row: 1,
+            column: 0,
+            difference: 0.5,
+        };
+        let not_finite = LinalgError::NonFinite { row: 0, column: 1 };
+        for (a, expected) in [
+            (wide, not_square),
+            (lopsided, not_symmetric),
+            (nan, not_finite),
+        ] {
+            assert_eq!(Cholesky::factor(a.view()).unwrap_err(), expected);
+            assert_eq!(symmetric_eigen(a.view()).unwrap_err(), expected);
+            assert_eq!(top_eigenpairs(a.view(), 1).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_right_side_of_the_wrong_height_is_refused() {
+        let factor = Cholesky::factor(Array2::<f64>::eye(3).view()).unwrap();
+        let expected = LinalgError::RightSide {
+            expected: 3,
+            got: 2,
+        };
+        assert_eq!(factor.solve(Array2::zeros((2, 1)).view()), Err(expected));
+    }
+
+    #[test]
+    fn empty_matrices_are_no_special_case() {
+        let none = Array2::<f64>::zeros((0, 0));
+        assert!(
+            Cholesky::factor(none.view())
+                .unwrap()
+                .solve(none.view())
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(symmetric_eigen(none.view()).unwrap().1.len_of(Axis(0)), 0);
+    }
+}

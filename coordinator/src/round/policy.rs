@@ -1,6 +1,10 @@
 //! When phases close and rounds begin.
 
 use common::round::{Kind, Phase};
+use common::task::{Budget, Contribute, Rounds};
+
+/// A profile or report may always be this long, however small the budget.
+const CONTRIBUTION_BYTES_MIN: u64 = 64 * 1024;
 
 /// The windows of a task's rounds, taken from its definition.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,21 @@ pub struct RoundPolicy {
 }
 
 impl RoundPolicy {
+    /// The rules of a task.
+    pub fn of(rounds: &Rounds, budget: &Budget, contribute: Contribute) -> Self {
+        Self {
+            devices_min: rounds.devices_min,
+            quorum: f64::from(rounds.quorum),
+            deadline_ms: rounds.deadline_ms,
+            grace_ms: rounds.grace_ms,
+            interval_ms: rounds.interval_ms,
+            new_data_devices_min: rounds.new_data_devices_min,
+            contribute: contribute.kinds().to_vec(),
+            contribution_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
+            points_max: budget.points_max,
+        }
+    }
+
     /// Devices that must contribute for the phase to count, of those waited
     /// for.
     pub fn quorum_of(&self, participants: usize) -> u32 {

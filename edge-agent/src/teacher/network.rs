@@ -36,7 +36,7 @@ impl NetworkTeacher {
         let mut random = rng(seed, "network teacher");
         let mut network = Mlp::new(shape, &mut random)?;
         let settings = AdamParams {
-            learning_rate: 3e-3,
+            learning_rate: 1e-2,
             schedule: Schedule::cosine(STEPS as u64),
             ..AdamParams::default()
         }

@@ -303,9 +303,9 @@ impl Ntk {
     }
 }
 
-/// Rows of a block of a kernel matrix of `columns` columns that stays in a
-/// processor's cache (about a million bytes in `f32`) and still feeds the
-/// matrix product well.
+/// Rows of a block of a kernel matrix of `columns` columns, such that the
+/// block and the points of its rows stay in a processor's cache (2 MiB of
+/// `f32` for the block) and the matrix product still has enough to do.
 pub fn rows_per_block(columns: usize) -> usize {
     (BLOCK_VALUES / columns.max(1)).clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX)
 }
@@ -328,9 +328,9 @@ fn check_width<T>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Result<(), Kern
     }
 }
 
-const BLOCK_VALUES: usize = 1 << 18;
+const BLOCK_VALUES: usize = 1 << 19;
 const BLOCK_ROWS_MIN: usize = 128;
-const BLOCK_ROWS_MAX: usize = 4096;
+const BLOCK_ROWS_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests;

@@ -63,7 +63,7 @@ impl<'a, T: Real> Pass<'a, T> {
     pub fn backward(&self, gradient: Array2<T>, out: &mut Array2<T>) -> Result<(), KernelError> {
         self.check(gradient.dim(), out.dim())?;
         // The rows are walked as one slice; only a standard layout has it.
-        let mut gradient = gradient.as_standard_layout().into_owned();
+        let mut gradient = standard(gradient);
         let mut norms = vec![T::zero(); self.z_norms.stride];
         self.walk(&mut gradient, &mut norms);
         self.spread(&gradient, &norms, out);
@@ -93,7 +93,7 @@ impl<'a, T: Real> Pass<'a, T> {
             .diag()
             .mapv(|value| diagonal_gradient(&self.ntk, value));
         both.diag_mut().fill(T::zero());
-        let mut both = both.as_standard_layout().into_owned();
+        let mut both = standard(both);
         let mut norms = vec![T::zero(); self.z_norms.stride];
         self.walk(&mut both, &mut norms);
         both.diag_mut().assign(&diagonal);
@@ -138,5 +138,14 @@ impl<'a, T: Real> Pass<'a, T> {
             }
         }
         Ok(())
+    }
+}
+
+/// Row-major, copied only if it was not.
+fn standard<T: Real>(values: Array2<T>) -> Array2<T> {
+    if values.is_standard_layout() {
+        values
+    } else {
+        values.as_standard_layout().into_owned()
     }
 }

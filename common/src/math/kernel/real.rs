@@ -76,7 +76,7 @@ impl Real for f64 {
 
 /// Coefficients of P, lowest power first.
 const ACOS: [f32; 8] = [
-    1.570_796_3,
+    std::f32::consts::FRAC_PI_2,
     -0.214_598_8,
     0.088_979_05,
     -0.050_174_715,

@@ -122,7 +122,7 @@ pub(super) fn check_flat<T: Real>(expected: usize, values: &[T]) -> Result<(), N
         None => Ok(()),
         Some(index) => Err(NetworkError::NonFinite {
             index,
-            value: values[index].to_real64(),
+            value: values[index].wide(),
         }),
     }
 }

@@ -42,7 +42,7 @@ pub fn cross_entropy<T: Real>(
             .zip(&row)
             .fold(T::zero(), |sum, (&p, &z)| sum + p * z);
         let log_sum = softmax_row(row.view_mut(), inverse);
-        loss += (weight * log_sum - expected * inverse).to_real64();
+        loss += (weight * log_sum - expected * inverse).wide();
         for (value, &p) in row.iter_mut().zip(target) {
             *value = factor * (weight * *value - p);
         }

@@ -20,7 +20,7 @@ mod workspace;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-pub use super::optimiser::Real;
+pub use super::kernel::Real;
 pub use cnn::Cnn;
 pub use cnn_shape::{CnnShape, ConvolutionShape, Padding, ROW_VALUES_MAX};
 pub use error::NetworkError;

@@ -1,6 +1,7 @@
 //! Adam with optional clipping and decoupled weight decay.
 
-use super::{OptimiserError, Real, Schedule, require};
+use super::{OptimiserError, Schedule, require};
+use crate::math::kernel::Real;
 
 /// What an [`Adam`] optimiser can be told.
 ///
@@ -155,7 +156,7 @@ impl<T: Real> Adam<T> {
 
 /// Scales a gradient down to the given Euclidean norm if it is longer.
 fn clip<T: Real>(gradient: &mut [T], norm_max: f64) {
-    let square = |sum: f64, &g: &T| sum + g.to_real64() * g.to_real64();
+    let square = |sum: f64, &g: &T| sum + g.wide() * g.wide();
     let norm = gradient.iter().fold(0.0, square).sqrt();
     if norm > norm_max {
         let scale = T::of(norm_max / norm);

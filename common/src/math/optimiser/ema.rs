@@ -1,6 +1,7 @@
 //! A moving average of the parameters.
 
-use super::{OptimiserError, Real, require};
+use super::{OptimiserError, require};
+use crate::math::kernel::Real;
 
 /// The exponential moving average of parameters over steps. The decay rises
 /// from 0.1 to its value over the first steps, so that the random start is

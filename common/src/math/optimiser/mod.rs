@@ -2,12 +2,10 @@
 
 mod adam;
 mod ema;
-mod real;
 mod schedule;
 
 pub use adam::{Adam, AdamParams, AdamSettings};
 pub use ema::Ema;
-pub use real::Real;
 pub use schedule::Schedule;
 
 /// Why an optimiser's settings were refused.

@@ -56,7 +56,7 @@ impl MomentSystem {
     /// set `points` (m×d).
     ///
     /// Products run in `T`, sums over blocks in `f64`. Memory: m² doubles and
-    /// a block of about 2¹⁸ kernel entries, whatever n is. Cost n·m·(2d+2m).
+    /// a block of about 2¹⁹ kernel entries, whatever n is. Cost n·m·(2d+2m).
     pub fn gather<T: Real>(
         ntk: &Ntk,
         points: ArrayView2<'_, T>,

@@ -1,0 +1,208 @@
+//! The caller's end of the admin socket.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use common::ids::{RoundId, TaskHash, Version};
+use common::limits::BLOB_BYTES_MAX;
+
+use super::protocol::{Fault, Progress, Request, Response, TaskSummary};
+use super::status::Status;
+
+/// Why a request got no answer, or not the one hoped for.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody listens on the socket.
+    #[error(
+        "no coordinator answers at {path}: {source}; start it with `alambic-coordinator serve`, \
+         or name its state directory with --state"
+    )]
+    Unreachable {
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The socket belongs to someone else.
+    #[error("{path} may only be used by its owner; run this as the coordinator's user")]
+    Denied {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The connection broke.
+    #[error("the coordinator hung up: {0}; its log says why")]
+    Broken(#[from] io::Error),
+    /// The answer is not one this program knows.
+    #[error("the coordinator's answer was not understood: {0}; use the same version of both")]
+    Answer(String),
+    /// The coordinator said no.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A connection to a running coordinator. All calls block.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<UnixStream>,
+}
+
+impl Client {
+    /// Connects to the admin socket, `admin.sock` in the state directory
+    /// unless configured otherwise.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`] or [`AdminError::Denied`].
+    pub fn connect(socket: impl AsRef<Path>) -> Result<Self, AdminError> {
+        let path = socket.as_ref();
+        let stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => AdminError::Denied {
+                path: path.to_owned(),
+            },
+            _ => AdminError::Unreachable {
+                path: path.to_owned(),
+                source,
+            },
+        })?;
+        Ok(Self {
+            reader: BufReader::new(stream),
+        })
+    }
+
+    /// Sends a request and waits for the line that answers it.
+    ///
+    /// # Errors
+    /// [`AdminError::Fault`] if the coordinator says no.
+    pub fn ask(&mut self, request: &Request) -> Result<Response, AdminError> {
+        let mut line =
+            serde_json::to_vec(request).map_err(|error| AdminError::Answer(error.to_string()))?;
+        line.push(b'\n');
+        self.reader.get_mut().write_all(&line)?;
+        self.next_line()
+    }
+
+    /// Everything there is to know.
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn status(&mut self) -> Result<Status, AdminError> {
+        match self.ask(&Request::Status)? {
+            Response::Status(status) => Ok(status),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A new join token, as text for devices.
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn create_token(&mut self, ttl_ms: u64, uses: u32) -> Result<String, AdminError> {
+        match self.ask(&Request::CreateToken { ttl_ms, uses })? {
+            Response::Token { token, .. } => Ok(token),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A new task from the text of its file. The same text twice is the same
+    /// task.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; a wrong file is a fault that names the key.
+    pub fn create_task(&mut self, text: &str) -> Result<TaskSummary, AdminError> {
+        let text = text.to_owned();
+        match self.ask(&Request::CreateTask { text })? {
+            Response::Task(task) => Ok(task),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Begins a round.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; a running round is a fault.
+    pub fn start_round(
+        &mut self,
+        task: Option<&str>,
+        watch: bool,
+    ) -> Result<(TaskHash, RoundId), AdminError> {
+        let task = task.map(str::to_owned);
+        match self.ask(&Request::StartRound { task, watch })? {
+            Response::RoundStarted { task, round } => Ok((task, round)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Begins a round, shows each step to `seen` and returns how it ended:
+    /// its [`Progress::Ended`].
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn run_round(
+        &mut self,
+        task: Option<&str>,
+        mut seen: impl FnMut(&Progress),
+    ) -> Result<Progress, AdminError> {
+        let (of, _) = self.start_round(task, true)?;
+        loop {
+            let step = self.next_progress()?;
+            seen(&step);
+            match &step {
+                Progress::Ended { task, .. } if *task == of => return Ok(step),
+                _ => {}
+            }
+        }
+    }
+
+    /// The next step, after [`Request::Watch`] or a watched start. Blocks
+    /// until there is one.
+    ///
+    /// # Errors
+    /// [`AdminError::Broken`] once the coordinator hangs up.
+    pub fn next_progress(&mut self) -> Result<Progress, AdminError> {
+        match self.next_line()? {
+            Response::Progress(step) => Ok(step),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// A signed release: its version and its bytes.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; an unknown version is a fault.
+    pub fn release(
+        &mut self,
+        task: Option<&str>,
+        version: Option<Version>,
+    ) -> Result<(Version, Vec<u8>), AdminError> {
+        let task = task.map(str::to_owned);
+        match self.ask(&Request::Release { task, version })? {
+            Response::Release { version, bytes } => {
+                if bytes > BLOB_BYTES_MAX {
+                    return Err(AdminError::Answer(format!("a release of {bytes} bytes")));
+                }
+                let mut release = Vec::new();
+                let read = (&mut self.reader).take(bytes).read_to_end(&mut release)?;
+                if (read as u64) < bytes {
+                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+                }
+                Ok((version, release))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn next_line(&mut self) -> Result<Response, AdminError> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        match serde_json::from_str(&line).map_err(|error| AdminError::Answer(error.to_string()))? {
+            Response::Fault(fault) => Err(fault.into()),
+            response => Ok(response),
+        }
+    }
+}
+
+fn unexpected(response: &Response) -> AdminError {
+    AdminError::Answer(format!("{response:?}").chars().take(200).collect())
+}

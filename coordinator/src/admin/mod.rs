@@ -1,0 +1,23 @@
+//! How an operator reaches a running coordinator: a Unix socket in the state
+//! directory that only its owner may open, with one JSON value a line.
+//!
+//! [`Client`] is the caller's end, for the command line and for any program
+//! that drives a coordinator. Each [`Request`] has one [`Response`], except
+//! that [`Request::Watch`] and a watched [`Request::StartRound`] are followed
+//! by [`Response::Progress`] lines, and [`Response::Release`] by as many raw
+//! bytes as it says.
+
+mod client;
+mod protocol;
+pub(crate) mod server;
+mod status;
+
+pub use client::{AdminError, Client};
+pub use protocol::{
+    Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request, Response, TaskSummary,
+};
+pub use server::SocketError;
+pub use status::{
+    DeviceName, DeviceStatus, EndedStatus, ReleaseStatus, ReportSummary, RoundStatus, Status,
+    TaskStatus,
+};

@@ -1,0 +1,329 @@
+//! What is asked and answered on the admin socket.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use common::ids::{DeviceId, RoundId, TaskHash, Time, Version};
+use common::round::{Kind, Phase, Reason};
+use serde::{Deserialize, Serialize};
+
+use super::status::{DeviceName, Status};
+use crate::round::Outcome;
+
+/// Longest line a request may be.
+pub const LINE_BYTES_MAX: usize = 512 * 1024;
+
+/// What an operator asks. A task is named by its name, its hash or the first
+/// digits of its hash; none stands for the only one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Everything there is to know; answered by [`Response::Status`].
+    Status,
+    /// Progress of all tasks until the caller hangs up.
+    Watch,
+    /// A new join token; answered by [`Response::Token`].
+    CreateToken {
+        /// How long it is honoured, in milliseconds.
+        ttl_ms: u64,
+        /// How many devices it admits.
+        uses: u32,
+    },
+    /// A new task from the text of its file; answered by
+    /// [`Response::Task`].
+    CreateTask {
+        /// TOML.
+        text: String,
+    },
+    /// One task; answered by [`Response::Task`].
+    Task {
+        /// Which.
+        task: Option<String>,
+    },
+    /// Begin a round; answered by [`Response::RoundStarted`].
+    StartRound {
+        /// Of which task.
+        task: Option<String>,
+        /// Whether its progress is wanted, until it has ended.
+        watch: bool,
+    },
+    /// End the round in progress; answered by [`Response::Done`].
+    CancelRound {
+        /// Of which task.
+        task: Option<String>,
+    },
+    /// Believe a device no more and close its session; answered by
+    /// [`Response::Done`].
+    RevokeDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// A signed release; answered by [`Response::Release`].
+    Release {
+        /// Of which task.
+        task: Option<String>,
+        /// Which version; none stands for the newest.
+        version: Option<Version>,
+    },
+}
+
+/// What the coordinator answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The answer to [`Request::Status`].
+    Status(Status),
+    /// A token, shown this once.
+    Token {
+        /// What the device is given.
+        token: String,
+        /// When it stops being honoured.
+        expires: Time,
+        /// How many devices it admits.
+        uses: u32,
+    },
+    /// A task.
+    Task(TaskSummary),
+    /// A round began.
+    RoundStarted {
+        /// Of which task.
+        task: TaskHash,
+        /// Its number.
+        round: RoundId,
+    },
+    /// Something happened.
+    Progress(Progress),
+    /// A release; its signed bytes follow the line.
+    Release {
+        /// Its version.
+        version: Version,
+        /// Length of what follows.
+        bytes: u64,
+    },
+    /// It is done.
+    Done,
+    /// It could not be done.
+    Fault(Fault),
+}
+
+/// A task as it was created.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSummary {
+    /// Its hash.
+    pub task: TaskHash,
+    /// Its name.
+    pub name: String,
+    /// Whether this request made it; otherwise it existed.
+    pub created: bool,
+    /// All it fixes.
+    pub definition: serde_json::Value,
+}
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What kind of failure.
+    pub kind: FaultKind,
+    /// What happened and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+/// What kind of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The request itself is wrong.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// Not now: a round is running already.
+    Busy,
+    /// The coordinator cannot store it.
+    Storage,
+}
+
+/// What happens to a task's rounds, as it happens. Times are the
+/// coordinator's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Progress {
+    /// A round began.
+    RoundOpened {
+        /// The task.
+        task: TaskHash,
+        /// The round.
+        round: RoundId,
+        /// When.
+        at: Time,
+    },
+    /// A phase began.
+    PhaseOpened {
+        /// The task.
+        task: TaskHash,
+        /// The round.
+        round: RoundId,
+        /// The phase.
+        phase: Phase,
+        /// Devices waited for.
+        participants: usize,
+        /// When.
+        at: Time,
+    },
+    /// A contribution was taken.
+    Accepted {
+        /// The task.
+        task: TaskHash,
+        /// From whom.
+        device: DeviceName,
+        /// What.
+        kind: Kind,
+        /// Rows it describes.
+        rows: u64,
+        /// Its length.
+        bytes: u64,
+        /// Devices that have done their part in this phase.
+        contributed: usize,
+        /// Devices waited for.
+        participants: usize,
+        /// When.
+        at: Time,
+    },
+    /// A contribution was refused for a fault no honest device makes.
+    Refused {
+        /// The task.
+        task: TaskHash,
+        /// From whom.
+        device: DeviceName,
+        /// What it claimed to be.
+        kind: Kind,
+        /// Why.
+        reason: Reason,
+        /// When.
+        at: Time,
+    },
+    /// A device will not contribute to the phase.
+    Abstained {
+        /// The task.
+        task: TaskHash,
+        /// Who.
+        device: DeviceName,
+        /// When.
+        at: Time,
+    },
+    /// A student was signed and announced.
+    Released {
+        /// The task.
+        task: TaskHash,
+        /// Its version.
+        version: Version,
+        /// Length of the signed release.
+        bytes: u64,
+        /// Devices whose contributions are in it.
+        lineage: usize,
+        /// When.
+        at: Time,
+    },
+    /// A round ended.
+    Ended {
+        /// The task.
+        task: TaskHash,
+        /// The round.
+        round: RoundId,
+        /// How.
+        outcome: OutcomeStatus,
+        /// Milliseconds each phase took.
+        phase_ms: BTreeMap<Phase, u64>,
+        /// Milliseconds from its opening to its end.
+        wall_ms: u64,
+        /// When.
+        at: Time,
+    },
+    /// The watcher read too slowly and missed this many events.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+}
+
+impl Progress {
+    /// The task it is about.
+    pub fn task(&self) -> Option<TaskHash> {
+        match self {
+            Self::RoundOpened { task, .. }
+            | Self::PhaseOpened { task, .. }
+            | Self::Accepted { task, .. }
+            | Self::Refused { task, .. }
+            | Self::Abstained { task, .. }
+            | Self::Released { task, .. }
+            | Self::Ended { task, .. } => Some(*task),
+            Self::Missed { .. } => None,
+        }
+    }
+}
+
+/// How a round ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "result")]
+pub enum OutcomeStatus {
+    /// With a student.
+    Completed {
+        /// Its version.
+        version: Version,
+    },
+    /// With too few contributions.
+    QuorumNotMet {
+        /// In which phase.
+        phase: Phase,
+        /// Devices that contributed.
+        got: u32,
+        /// Devices that had to.
+        needed: u32,
+    },
+    /// A computation failed.
+    Failed {
+        /// In which phase.
+        phase: Phase,
+        /// What went wrong.
+        cause: String,
+    },
+    /// An operator ended it.
+    Cancelled,
+}
+
+impl From<&Outcome> for OutcomeStatus {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome.clone() {
+            Outcome::Completed { version } => Self::Completed { version },
+            Outcome::QuorumNotMet { phase, got, needed } => {
+                Self::QuorumNotMet { phase, got, needed }
+            }
+            Outcome::Failed { phase, cause } => Self::Failed { phase, cause },
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl fmt::Display for OutcomeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed { version } => write!(f, "completed with student {version}"),
+            Self::QuorumNotMet { phase, got, needed } => write!(
+                f,
+                "ended without a student: {got} of the {needed} devices needed contributed to \
+                 the {phase} phase before its deadline"
+            ),
+            Self::Failed { phase, cause } => write!(f, "failed in the {phase} phase: {cause}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
+}

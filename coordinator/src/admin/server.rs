@@ -1,0 +1,376 @@
+//! The coordinator's end of the admin socket.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::ids::{BlobHash, TaskHash};
+use common::task::RawTask;
+use common::trust::token::{TokenRecord, TokenTerms};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{broadcast, oneshot};
+
+use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response};
+use super::status::{ReportSummary, Status};
+use crate::serve::{AdminCommand, Command, Shared};
+
+/// Why the admin socket could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// A coordinator answers there.
+    #[error("a coordinator already answers at {path}; stop it first, or use another --state")]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// The path does not fit into a socket's address.
+    #[error(
+        "the socket path {path} has {length} bytes, at most 107 fit; set `admin_socket` to a shorter one"
+    )]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+        /// Its length.
+        length: usize,
+    },
+    /// The disk or its permissions.
+    #[error(
+        "cannot make the admin socket {path}: {source}; check the directory's owner and permissions"
+    )]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+}
+
+/// A socket that only its owner may use. Its file goes with it.
+#[derive(Debug)]
+pub(crate) struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl AdminSocket {
+    /// Takes the path. A file that a killed coordinator left there is
+    /// replaced; one that answers is not.
+    pub(crate) fn bind(path: &Path) -> Result<Self, SocketError> {
+        let length = path.as_os_str().len();
+        let path = path.to_owned();
+        if length > SOCKET_PATH_BYTES_MAX {
+            return Err(SocketError::TooLong { path, length });
+        }
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            return Err(SocketError::InUse { path });
+        }
+        let bound = remove_stale(&path).and_then(|()| {
+            let listener = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            Ok(listener)
+        });
+        match bound {
+            Ok(listener) => Ok(Self { listener, path }),
+            Err(source) => Err(SocketError::Io { path, source }),
+        }
+    }
+
+    /// Answers callers until it is dropped.
+    pub(crate) async fn serve(self, shared: Arc<Shared>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let shared = shared.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = converse(&shared, stream).await {
+                            tracing::debug!(%error, "an admin caller hung up");
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely; others close theirs.
+                    tracing::error!(%error, "the admin socket does not accept");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        // Gone already if the directory is.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// One caller, request by request.
+async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    while let Some(line) = next_line(&mut reader).await? {
+        // Before the request, so that a watcher misses nothing of what it
+        // sets going.
+        let steps = shared.progress.subscribe();
+        let request: Request = match serde_json::from_slice(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                let fault = Fault::new(FaultKind::Invalid, format!("not a request: {error}"));
+                write(&mut writer, &Response::Fault(fault)).await?;
+                continue;
+            }
+        };
+        match request {
+            Request::Watch => return relay(&mut writer, steps, None).await,
+            Request::StartRound { task, watch } => {
+                let started = start_round(shared, task).await;
+                let of = match (&started, watch) {
+                    (Response::RoundStarted { task, .. }, true) => Some(*task),
+                    _ => None,
+                };
+                write(&mut writer, &started).await?;
+                if of.is_some() {
+                    relay(&mut writer, steps, of).await?;
+                }
+            }
+            Request::Release { task, version } => {
+                send_release(shared, &mut writer, task, version).await?;
+            }
+            other => {
+                let response = answer(shared, other).await;
+                write(&mut writer, &response.unwrap_or_else(Response::Fault)).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Fault> {
+    match request {
+        Request::Status => {
+            let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+            Ok(Response::Status(with_reports(shared, status).await))
+        }
+        Request::CreateToken { ttl_ms, uses } => create_token(shared, ttl_ms, uses).await,
+        Request::CreateTask { text } => create_task(shared, &text).await,
+        Request::Task { task } => {
+            let found = ask(shared, |reply| AdminCommand::Task { name: task, reply }).await?;
+            Ok(Response::Task(found?))
+        }
+        Request::CancelRound { task } => {
+            let name = task;
+            ask(shared, |reply| AdminCommand::CancelRound { name, reply }).await??;
+            Ok(Response::Done)
+        }
+        Request::RevokeDevice { device } => {
+            ask(shared, |reply| AdminCommand::Revoke { device, reply }).await??;
+            Ok(Response::Done)
+        }
+        Request::Watch | Request::StartRound { .. } | Request::Release { .. } => Err(Fault::new(
+            FaultKind::Invalid,
+            "this request is answered elsewhere",
+        )),
+    }
+}
+
+async fn create_token(shared: &Shared, ttl_ms: u64, uses: u32) -> Result<Response, Fault> {
+    if !(TTL_MS_MIN..=TTL_MS_MAX).contains(&ttl_ms) || uses == 0 || uses > USES_MAX {
+        return Err(Fault::new(
+            FaultKind::Invalid,
+            format!("a token lasts 1 s to 366 days and admits 1 to {USES_MAX} devices"),
+        ));
+    }
+    let expires = shared.clock.now().after_ms(ttl_ms);
+    let terms = TokenTerms {
+        expires,
+        uses_max: uses,
+        group: None,
+    };
+    let pin = shared.identity.authority.fingerprint();
+    let (token, record) = TokenRecord::create(pin, terms)
+        .map_err(|error| Fault::new(FaultKind::Storage, error.to_string()))?;
+    ask(shared, |reply| AdminCommand::AddToken { record, reply }).await??;
+    Ok(Response::Token {
+        token: token.reveal(),
+        expires,
+        uses,
+    })
+}
+
+async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
+    let task = RawTask::parse(text)
+        .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
+    let task = Arc::new(task);
+    let (vault, kept) = (shared.vault.clone(), task.clone());
+    let stored =
+        tokio::task::spawn_blocking(move || vault.with(|store| store.put_blob(kept.bytes())));
+    match stored.await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
+        Err(error) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
+    }
+    let made = ask(shared, |reply| AdminCommand::AddTask { task, reply }).await??;
+    Ok(Response::Task(made))
+}
+
+async fn start_round(shared: &Shared, name: Option<String>) -> Response {
+    let started = ask(shared, |reply| AdminCommand::StartRound { name, reply }).await;
+    match started.and_then(|started| started) {
+        Ok((task, round)) => Response::RoundStarted { task, round },
+        Err(fault) => Response::Fault(fault),
+    }
+}
+
+async fn send_release(
+    shared: &Shared,
+    writer: &mut OwnedWriteHalf,
+    name: Option<String>,
+    version: Option<common::ids::Version>,
+) -> io::Result<()> {
+    let found = ask(shared, |reply| AdminCommand::Release {
+        name,
+        version,
+        reply,
+    })
+    .await;
+    let (version, blob) = match found.and_then(|found| found) {
+        Ok(found) => found,
+        Err(fault) => return write(writer, &Response::Fault(fault)).await,
+    };
+    match read_blob(shared, blob).await {
+        Err(fault) => write(writer, &Response::Fault(fault)).await,
+        Ok(bytes) => {
+            let length = bytes.len() as u64;
+            let head = Response::Release {
+                version,
+                bytes: length,
+            };
+            write(writer, &head).await?;
+            writer.write_all(&bytes).await
+        }
+    }
+}
+
+async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
+    let vault = shared.vault.clone();
+    let read = tokio::task::spawn_blocking(move || vault.read(blob)).await;
+    read.ok().flatten().ok_or_else(|| {
+        let message = format!("blob {blob} cannot be read; the coordinator's log says why");
+        Fault::new(FaultKind::Storage, message)
+    })
+}
+
+/// Fills in what the devices reported, which is in blobs.
+async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status {
+    let (shared, mut filled) = (shared.clone(), status.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        for task in &mut filled.tasks {
+            let recent = task.history.len().saturating_sub(ROUNDS_WITH_REPORTS_MAX);
+            for ended in &mut task.history[recent..] {
+                ended.report = summarise(&shared, &ended.reports);
+            }
+            for release in &mut task.releases {
+                let of_round = task
+                    .history
+                    .iter()
+                    .find(|ended| ended.round == release.round);
+                release.report = of_round.and_then(|ended| ended.report);
+            }
+        }
+        filled
+    });
+    // A status without reports is better than none.
+    reading.await.unwrap_or(status)
+}
+
+/// Mean over devices, weighted by the rows they held out.
+fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
+    let scores = reports.iter().filter_map(|blob| {
+        let bytes = shared.vault.read(*blob)?;
+        shared.brain.scored(&bytes)
+    });
+    let (mut devices, mut rows, mut right) = (0, 0u64, 0u64);
+    for (of, correct) in scores {
+        devices += 1;
+        rows = rows.saturating_add(of);
+        right = right.saturating_add(correct);
+    }
+    (rows > 0).then(|| ReportSummary {
+        devices,
+        rows,
+        accuracy: right as f64 / rows as f64,
+    })
+}
+
+/// Passes on what happens: of all tasks for ever, or of one until its round
+/// has ended.
+async fn relay(
+    writer: &mut OwnedWriteHalf,
+    mut steps: broadcast::Receiver<Progress>,
+    of: Option<TaskHash>,
+) -> io::Result<()> {
+    loop {
+        let step = match steps.recv().await {
+            Ok(step) => step,
+            Err(broadcast::error::RecvError::Lagged(events)) => Progress::Missed { events },
+            Err(broadcast::error::RecvError::Closed) => return Ok(()),
+        };
+        if of.is_some_and(|of| step.task().is_some_and(|task| task != of)) {
+            continue;
+        }
+        let last = of.is_some() && matches!(step, Progress::Ended { .. });
+        write(writer, &Response::Progress(step)).await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+async fn ask<T>(
+    shared: &Shared,
+    command: impl FnOnce(oneshot::Sender<T>) -> AdminCommand,
+) -> Result<T, Fault> {
+    let stopping = || Fault::new(FaultKind::Storage, "the coordinator is stopping");
+    let (reply, answer) = oneshot::channel();
+    let sent = shared.commands.send(Command::Admin(command(reply))).await;
+    sent.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// The next line, or `None` at the end. A line that is too long ends the
+/// conversation.
+async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut limited = reader.take(LINE_BYTES_MAX as u64);
+    let read = limited.read_until(b'\n', &mut line).await?;
+    match line.last() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) if read == LINE_BYTES_MAX => Err(io::ErrorKind::InvalidData.into()),
+        Some(_) => Ok(Some(line)),
+    }
+}
+
+async fn write(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+    let mut line = serde_json::to_vec(response)?;
+    line.push(b'\n');
+    writer.write_all(&line).await
+}
+
+/// What fits into a Unix socket's address, with its terminating zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+const TTL_MS_MIN: u64 = 1_000;
+const TTL_MS_MAX: u64 = 366 * 24 * 3_600_000;
+const USES_MAX: u32 = 100_000;
+const ROUNDS_WITH_REPORTS_MAX: usize = 16;

@@ -1,0 +1,158 @@
+//! What a coordinator says of itself. Sizes are bytes, times milliseconds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use common::round::{Kind, Phase};
+use common::trust::certificate::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+use super::protocol::OutcomeStatus;
+
+/// The whole state, for people and programs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub program: String,
+    /// Where devices reach it.
+    pub address: SocketAddr,
+    /// The coordinator's time.
+    pub now: Time,
+    /// When it was started.
+    pub started: Time,
+    /// The life of its store.
+    pub epoch: u32,
+    /// Batches of events that could not be stored since the start.
+    pub storage_failures: u64,
+    /// Whether it can store events now.
+    pub storage_ok: bool,
+    /// Its tasks.
+    pub tasks: Vec<TaskStatus>,
+    /// Devices that joined, or are connected.
+    pub devices: Vec<DeviceStatus>,
+}
+
+/// A device, and what people call it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceName {
+    /// The device.
+    pub device: DeviceId,
+    /// A name for people; may be empty.
+    pub label: String,
+}
+
+/// A task and its rounds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStatus {
+    /// Its hash.
+    pub task: TaskHash,
+    /// Its name.
+    pub name: String,
+    /// Points of the transfer set; 0 before the first.
+    pub points: u32,
+    /// The round in progress.
+    pub round: Option<RoundStatus>,
+    /// Ended rounds, newest last.
+    pub history: Vec<EndedStatus>,
+    /// Released students, newest last.
+    pub releases: Vec<ReleaseStatus>,
+}
+
+/// A round in progress.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RoundStatus {
+    /// Its number.
+    pub round: RoundId,
+    /// The phase it is in.
+    pub phase: Option<Phase>,
+    /// Milliseconds since it began.
+    pub elapsed_ms: u64,
+    /// Devices waited for in this phase.
+    pub participants: Vec<DeviceName>,
+    /// Those that did their part.
+    pub contributed: Vec<DeviceName>,
+    /// Those that will not.
+    pub abstained: Vec<DeviceName>,
+    /// Those still waited for.
+    pub missing: Vec<DeviceName>,
+    /// Contributions taken in the round so far.
+    pub accepted: BTreeMap<Kind, u32>,
+}
+
+/// A round that ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndedStatus {
+    /// Its number.
+    pub round: RoundId,
+    /// How it ended.
+    pub outcome: OutcomeStatus,
+    /// When it ended.
+    pub ended: Time,
+    /// Milliseconds from its opening to its end.
+    pub wall_ms: u64,
+    /// Milliseconds each phase took.
+    pub phase_ms: BTreeMap<Phase, u64>,
+    /// Contributions taken by kind.
+    pub accepted: BTreeMap<Kind, u32>,
+    /// What the devices say of the student.
+    pub report: Option<ReportSummary>,
+    #[serde(skip)]
+    pub(crate) reports: Vec<BlobHash>,
+}
+
+/// How a student did on the devices' held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReportSummary {
+    /// Devices that reported.
+    pub devices: u32,
+    /// Rows they held out.
+    pub rows: u64,
+    /// Share of those answered right, 0..=1.
+    pub accuracy: f64,
+}
+
+/// A released student.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseStatus {
+    /// Its version.
+    pub version: Version,
+    /// The round it came from.
+    pub round: RoundId,
+    /// Name of the signed bytes.
+    pub blob: BlobHash,
+    /// Length of the signed bytes.
+    pub bytes: u64,
+    /// Devices whose contributions are in it.
+    pub lineage: usize,
+    /// When it was released.
+    pub released: Time,
+    /// What the devices said of it.
+    pub report: Option<ReportSummary>,
+}
+
+/// A device and its traffic since the coordinator's start, as QUIC counts it
+/// (UDP payloads).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// The device.
+    pub device: DeviceId,
+    /// A name for people; may be empty.
+    pub label: String,
+    /// When it joined; absent for one this store does not know.
+    pub admitted: Option<Time>,
+    /// Its certificate.
+    pub certificate: Option<Fingerprint>,
+    /// Whether it has a session now.
+    pub connected: bool,
+    /// Whether its key was revoked.
+    pub revoked: bool,
+    /// Bytes received from it after the handshakes.
+    pub uplink_bytes: u64,
+    /// Bytes sent to it after the handshakes.
+    pub downlink_bytes: u64,
+    /// Bytes of handshakes and of its enrolment, both directions.
+    pub handshake_bytes: u64,
+    /// Sessions it has had.
+    pub sessions: u64,
+}

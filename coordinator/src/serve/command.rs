@@ -1,0 +1,160 @@
+//! What reaches the core, and from where.
+
+use std::sync::Arc;
+
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
+use common::round::{ContributionKey, Reason};
+use common::task::Task;
+use common::transport::{CloseCode, Connection, Traffic};
+use common::trust::certificate::Fingerprint;
+use common::trust::token::{TokenId, TokenRecord, TokenSecret};
+use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnswer};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::{Fault, Status, TaskSummary};
+use crate::round::JobOutput;
+
+/// Names one session of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionId(pub(crate) u64);
+
+/// Names one run of a computation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunId(pub(crate) u64);
+
+/// A dropped reply means that the core cannot say: the asker gives up.
+pub(crate) type Reply<T> = oneshot::Sender<T>;
+
+/// What happens to the core.
+pub(crate) enum Command {
+    /// A device said hello.
+    Connect {
+        device: DeviceId,
+        installed: Vec<(TaskHash, Version)>,
+        link: Box<dyn Link>,
+        outbox: mpsc::Sender<ToDevice>,
+        reply: Reply<SessionId>,
+    },
+    /// A session ended.
+    Disconnect {
+        device: DeviceId,
+        session: SessionId,
+    },
+    /// A device said something after its hello.
+    Said {
+        device: DeviceId,
+        session: SessionId,
+        message: ToCoordinator,
+    },
+    /// A device offers a contribution.
+    Offer {
+        device: DeviceId,
+        key: ContributionKey,
+        blob: BlobHash,
+        bytes: u64,
+        reply: Reply<TransferAnswer>,
+    },
+    /// Its bytes are durable and were checked.
+    Arrived {
+        device: DeviceId,
+        key: ContributionKey,
+        blob: BlobHash,
+        bytes: u64,
+        checked: Result<u64, Reason>,
+        reply: Reply<TransferAnswer>,
+    },
+    /// May every device fetch this blob?
+    IsPublic { blob: BlobHash, reply: Reply<bool> },
+    /// The newest release of a task.
+    Newest {
+        task: Option<TaskHash>,
+        reply: Reply<TransferAnswer>,
+    },
+    /// A task's definition.
+    TaskOf {
+        task: TaskHash,
+        reply: Reply<Option<Arc<Task>>>,
+    },
+    /// A device wants to join. Its certificate is made, and stays in the
+    /// house until the admission is durable.
+    Admit {
+        device: DeviceId,
+        certificate: Fingerprint,
+        label: String,
+        token: TokenId,
+        secret: TokenSecret,
+        reply: Reply<Result<(), EnrolRefusal>>,
+    },
+    /// What an enrolment took on the network.
+    EnrolTraffic { device: DeviceId, traffic: Traffic },
+    /// A computation finished.
+    Computed {
+        task: TaskHash,
+        run: RunId,
+        result: Result<JobOutput, String>,
+    },
+    /// An operator asks.
+    Admin(AdminCommand),
+}
+
+/// What an operator asks of the core.
+pub(crate) enum AdminCommand {
+    Status {
+        reply: Reply<Status>,
+    },
+    AddToken {
+        record: TokenRecord,
+        reply: Reply<Result<(), Fault>>,
+    },
+    /// The definition's blob is durable.
+    AddTask {
+        task: Arc<Task>,
+        reply: Reply<Result<TaskSummary, Fault>>,
+    },
+    Task {
+        name: Option<String>,
+        reply: Reply<Result<TaskSummary, Fault>>,
+    },
+    StartRound {
+        name: Option<String>,
+        reply: Reply<Result<(TaskHash, RoundId), Fault>>,
+    },
+    CancelRound {
+        name: Option<String>,
+        reply: Reply<Result<(), Fault>>,
+    },
+    Revoke {
+        device: DeviceId,
+        reply: Reply<Result<(), Fault>>,
+    },
+    /// Where a release's bytes are.
+    Release {
+        name: Option<String>,
+        version: Option<Version>,
+        reply: Reply<Result<(Version, BlobHash), Fault>>,
+    },
+}
+
+/// A session's connection, as far as the core needs one.
+pub(crate) trait Link: Send {
+    /// Bytes of the handshake.
+    fn handshake(&self) -> Traffic;
+    /// Bytes after the handshake.
+    fn work(&self) -> Traffic;
+    /// Ends it, with a reason.
+    fn close(&self, code: CloseCode, reason: &str);
+}
+
+impl Link for Connection {
+    fn handshake(&self) -> Traffic {
+        self.handshake_traffic()
+    }
+
+    fn work(&self) -> Traffic {
+        self.work_traffic()
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) {
+        Connection::close(self, code, reason);
+    }
+}

@@ -1,0 +1,415 @@
+//! The core: round engines, registry and sessions, behind one door.
+//!
+//! Like the engines it holds, it does no I/O. [`Core::handle`] takes a
+//! command and queues what follows from it: log entries and effects. The
+//! driver makes the entries durable and then calls [`Core::committed`], which
+//! lets the effects happen; or it calls [`Core::failed`], which tells
+//! everyone who waits that nothing was stored, and throws the state away
+//! until [`Core::restore`] brings it back from the log.
+
+mod admin;
+mod effect;
+mod sessions;
+mod snapshot;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use common::ids::{DeviceId, TaskHash, Time};
+use common::round::Reason;
+use common::task::Task;
+use common::wire::messages::{EnrolRefusal, TransferAnswer};
+use tokio::sync::broadcast;
+
+pub(crate) use self::effect::Work;
+use self::effect::{Answers, Effect};
+use self::sessions::Sessions;
+use super::command::{Command, RunId};
+use super::follower::{Around, Follower};
+use super::log::{LogEntry, Replayed};
+use crate::admin::Progress;
+use crate::registry::{Registry, RegistryEvent};
+use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
+
+/// Devices whose connections the listener refuses.
+pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;
+
+/// What does not change while the server runs.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) address: SocketAddr,
+    pub(crate) started: Time,
+}
+
+pub(crate) struct Core {
+    about: About,
+    epoch: u32,
+    registry: Registry,
+    tasks: Vec<Runner>,
+    sessions: Sessions,
+    answers: Answers,
+    entries: Vec<Vec<u8>>,
+    effects: Vec<Effect>,
+    runs: u64,
+    /// Length of the contribution that is being taken.
+    arriving_bytes: u64,
+    in_service: bool,
+    storage_failures: u64,
+    progress: broadcast::Sender<Progress>,
+    revoked: Revoked,
+}
+
+/// One task at work.
+struct Runner {
+    task: Arc<Task>,
+    engine: Engine,
+    follower: Follower,
+    /// The computation whose result is awaited.
+    run: Option<RunId>,
+}
+
+impl Core {
+    /// A core that is out of service until [`Self::restore`].
+    pub(crate) fn new(
+        about: About,
+        progress: broadcast::Sender<Progress>,
+        revoked: Revoked,
+    ) -> Self {
+        Self {
+            about,
+            epoch: 0,
+            registry: Registry::default(),
+            tasks: Vec::new(),
+            sessions: Sessions::default(),
+            answers: Answers::default(),
+            entries: Vec::new(),
+            effects: Vec::new(),
+            runs: 0,
+            arriving_bytes: 0,
+            in_service: false,
+            storage_failures: 0,
+            progress,
+            revoked,
+        }
+    }
+
+    /// Takes the state that the log folds to, and goes on from there with
+    /// the sessions that are open.
+    pub(crate) fn restore(&mut self, now: Time, epoch: u32, replayed: Replayed) {
+        self.epoch = epoch;
+        self.registry = replayed.registry;
+        self.publish_revoked();
+        self.in_service = true;
+        self.tasks.clear();
+        for (task, state) in replayed.tasks {
+            self.add_runner(now, task, state);
+        }
+    }
+
+    /// Takes one command.
+    pub(crate) fn handle(&mut self, now: Time, command: Command) {
+        match command {
+            Command::Connect {
+                device,
+                installed,
+                link,
+                outbox,
+                reply,
+            } => self.connect(now, device, installed, link, outbox, reply),
+            Command::Disconnect { device, session } => self.disconnect(now, device, session),
+            Command::Said {
+                device,
+                session,
+                message,
+            } => self.said(now, device, session, message),
+            Command::Offer {
+                device,
+                key,
+                blob,
+                bytes,
+                reply,
+            } => {
+                let Some(at) = self.runner_or_refuse(key.task, reply) else {
+                    return;
+                };
+                let (at, ticket) = (at.0, self.answers.expect_transfer(at.1));
+                let input = Input::Offered {
+                    device,
+                    key,
+                    blob,
+                    bytes,
+                    ticket,
+                };
+                self.feed(now, at, input);
+            }
+            Command::Arrived {
+                device,
+                key,
+                blob,
+                bytes,
+                checked,
+                reply,
+            } => {
+                let Some(at) = self.runner_or_refuse(key.task, reply) else {
+                    return;
+                };
+                let (at, ticket) = (at.0, self.answers.expect_transfer(at.1));
+                let input = Input::Arrived {
+                    device,
+                    key,
+                    blob,
+                    checked,
+                    ticket,
+                };
+                self.arriving_bytes = bytes;
+                self.feed(now, at, input);
+            }
+            Command::IsPublic { blob, reply } => {
+                if self.in_service {
+                    let _ = reply.send(self.is_public(blob));
+                }
+            }
+            Command::Newest { task, reply } => {
+                if self.in_service {
+                    let _ = reply.send(self.newest(task));
+                }
+            }
+            Command::TaskOf { task, reply } => {
+                let found = self.position(task).map(|at| self.tasks[at].task.clone());
+                let _ = reply.send(found);
+            }
+            Command::Admit {
+                device,
+                certificate,
+                label,
+                token,
+                secret,
+                reply,
+            } => {
+                if !self.in_service {
+                    let _ = reply.send(Err(EnrolRefusal::Storage));
+                    return;
+                }
+                if let Err(refusal) = self.registry.check(token, &secret, device, now) {
+                    tracing::warn!(device = %device.short(), %token, %refusal, "not admitted");
+                    let _ = reply.send(Err(refusal));
+                    return;
+                }
+                self.record(RegistryEvent::Admitted {
+                    device,
+                    certificate,
+                    label,
+                    token,
+                    at: now,
+                });
+                self.effects
+                    .push(Effect::reply(reply, Ok(()), || Err(EnrolRefusal::Storage)));
+            }
+            Command::EnrolTraffic { device, traffic } => {
+                self.sessions.count_handshake(device, traffic);
+            }
+            Command::Computed { task, run, result } => self.computed(now, task, run, result),
+            Command::Admin(command) => self.admin(now, command),
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: Time) {
+        for at in 0..self.tasks.len() {
+            if self.tasks[at]
+                .engine
+                .poll_timeout()
+                .is_some_and(|due| due <= now)
+            {
+                self.feed(now, at, Input::Tick);
+            }
+        }
+    }
+
+    /// When the core wants [`Self::tick`].
+    pub(crate) fn timeout(&self) -> Option<Time> {
+        let timeouts = self.tasks.iter().map(|runner| runner.engine.poll_timeout());
+        timeouts.flatten().min()
+    }
+
+    /// Entries that wait to become durable.
+    pub(crate) fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes those entries, for the log.
+    pub(crate) fn take_entries(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.entries)
+    }
+
+    /// All entries so far are durable: their effects happen. Returns the
+    /// computations to start.
+    pub(crate) fn committed(&mut self) -> Vec<Work> {
+        let mut works = Vec::new();
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Reply(reply) => reply(true),
+                Effect::Send { device, message } => self.sessions.send(device, message),
+                Effect::Work(work) => works.push(work),
+                Effect::Progress(step) => {
+                    // Fails only if nobody watches.
+                    let _ = self.progress.send(step);
+                }
+                Effect::PublishRevoked => self.publish_revoked(),
+            }
+        }
+        works
+    }
+
+    /// Nothing since the last commit was stored: whoever waits for it is
+    /// told, and the state, which is ahead of the log, is thrown away.
+    pub(crate) fn failed(&mut self) {
+        self.storage_failures += 1;
+        self.in_service = false;
+        self.entries.clear();
+        for effect in std::mem::take(&mut self.effects) {
+            if let Effect::Reply(reply) = effect {
+                reply(false);
+            }
+        }
+        self.answers.refuse_all();
+        self.tasks.clear();
+        self.registry = Registry::default();
+    }
+
+    /// Whether there is a state to work on.
+    pub(crate) fn in_service(&self) -> bool {
+        self.in_service
+    }
+
+    fn position(&self, task: TaskHash) -> Option<usize> {
+        self.tasks
+            .iter()
+            .position(|runner| runner.task.hash() == task)
+    }
+
+    /// The task's runner and the reply, unless the reply was used to refuse.
+    fn runner_or_refuse(
+        &mut self,
+        task: TaskHash,
+        reply: super::command::Reply<TransferAnswer>,
+    ) -> Option<(usize, super::command::Reply<TransferAnswer>)> {
+        let reason = match self.position(task) {
+            Some(at) => return Some((at, reply)),
+            None if self.in_service => Reason::UnknownTask,
+            None => Reason::Storage,
+        };
+        let _ = reply.send(TransferAnswer::Refused(reason));
+        None
+    }
+
+    fn add_runner(&mut self, now: Time, task: Arc<Task>, state: State) {
+        let hash = task.hash();
+        let contribute = task.definition().contribute.kinds().to_vec();
+        let follower = Follower::new(hash, contribute, &state);
+        let engine = Engine::new(hash, policy(&task), self.epoch, state);
+        self.tasks.push(Runner {
+            task,
+            engine,
+            follower,
+            run: None,
+        });
+        let at = self.tasks.len() - 1;
+        self.feed(now, at, Input::Started);
+        for (device, installed) in self.sessions.connected(hash) {
+            self.feed(now, at, Input::Connected { device, installed });
+        }
+    }
+
+    /// Gives an engine one input and queues all that follows.
+    fn feed(&mut self, now: Time, at: usize, input: Input) {
+        self.tasks[at].engine.handle(now, input);
+        while let Some(action) = self.tasks[at].engine.poll_action() {
+            self.queue(at, action);
+        }
+        self.arriving_bytes = 0;
+    }
+
+    fn queue(&mut self, at: usize, action: Action) {
+        let runner = &mut self.tasks[at];
+        match action {
+            Action::Append(event) => {
+                let around = Around {
+                    registry: &self.registry,
+                    state: runner.engine.state(),
+                    bytes: self.arriving_bytes,
+                };
+                if let Some(step) = runner.follower.see(&event, around) {
+                    self.effects.push(Effect::Progress(step));
+                }
+                let task = runner.task.hash();
+                let entry = LogEntry::Task(TaskEvent { task, event });
+                self.entries.push(entry.to_bytes());
+            }
+            Action::Answer { ticket, answer } => {
+                self.effects.extend(self.answers.transfer(ticket, answer));
+            }
+            Action::RoundStarted { ticket, result } => {
+                let task = runner.task.hash();
+                self.effects
+                    .extend(self.answers.round(ticket, task, result));
+            }
+            Action::Send { device, message } => {
+                self.effects.push(Effect::Send { device, message });
+            }
+            Action::Compute(job) => {
+                self.runs += 1;
+                let run = RunId(self.runs);
+                runner.run = Some(run);
+                let task = runner.task.clone();
+                self.effects.push(Effect::Work(Work { run, task, job }));
+            }
+        }
+    }
+
+    fn record(&mut self, event: RegistryEvent) {
+        self.registry.apply(&event);
+        self.entries.push(LogEntry::Registry(event).to_bytes());
+    }
+
+    /// A result counts only if the engine still waits for this very run; it
+    /// may have been rebuilt, or the round cancelled, since the run began.
+    fn computed(
+        &mut self,
+        now: Time,
+        task: TaskHash,
+        run: RunId,
+        result: Result<crate::round::JobOutput, String>,
+    ) {
+        let Some(at) = self.position(task) else {
+            return;
+        };
+        if self.tasks[at].run == Some(run) {
+            self.tasks[at].run = None;
+            self.feed(now, at, Input::Computed { result });
+        }
+    }
+
+    fn publish_revoked(&self) {
+        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
+        revoked.clone_from(self.registry.revoked());
+    }
+}
+
+/// A task's rules, as its engine takes them.
+fn policy(task: &Task) -> RoundPolicy {
+    let definition = task.definition();
+    let rounds = &definition.rounds;
+    RoundPolicy {
+        devices_min: rounds.devices_min,
+        quorum: f64::from(rounds.quorum),
+        deadline_ms: rounds.deadline_ms,
+        grace_ms: rounds.grace_ms,
+        interval_ms: rounds.interval_ms,
+        new_data_devices_min: rounds.new_data_devices_min,
+        contribute: definition.contribute.kinds().to_vec(),
+        contribution_bytes_max: definition.budget.uplink_bytes_max,
+        points_max: definition.budget.points_max,
+    }
+}

@@ -1,0 +1,228 @@
+//! Devices that are connected, and what they have cost on the network.
+
+use std::collections::BTreeMap;
+
+use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
+use common::transport::{CloseCode, Traffic};
+use common::wire::messages::{
+    Announcement, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome,
+};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::super::command::{Link, Reply, SessionId};
+use super::Core;
+use crate::round::Input;
+
+/// The newest session of each device, and every device's traffic.
+#[derive(Default)]
+pub(super) struct Sessions {
+    last: u64,
+    open: BTreeMap<DeviceId, Session>,
+    counters: BTreeMap<DeviceId, Counters>,
+}
+
+struct Session {
+    id: SessionId,
+    installed: Vec<(TaskHash, Version)>,
+    link: Box<dyn Link>,
+    outbox: mpsc::Sender<ToDevice>,
+}
+
+/// A device's traffic since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) handshake: Traffic,
+    pub(super) work: Traffic,
+    pub(super) sessions: u64,
+}
+
+impl Sessions {
+    /// Devices with a session, and the student of this task they run.
+    pub(super) fn connected(&self, task: TaskHash) -> Vec<(DeviceId, Option<Version>)> {
+        let open = self.open.iter();
+        open.map(|(device, session)| (*device, installed(&session.installed, task)))
+            .collect()
+    }
+
+    pub(super) fn is_connected(&self, device: DeviceId) -> bool {
+        self.open.contains_key(&device)
+    }
+
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        self.counters.keys().copied()
+    }
+
+    /// What a device has cost so far, its open session included.
+    pub(super) fn counters(&self, device: DeviceId) -> Counters {
+        let mut counters = self.counters.get(&device).copied().unwrap_or_default();
+        if let Some(session) = self.open.get(&device) {
+            counters.handshake = counters.handshake + session.link.handshake();
+            counters.work = counters.work + session.link.work();
+        }
+        counters
+    }
+
+    pub(super) fn count_handshake(&mut self, device: DeviceId, traffic: Traffic) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + traffic;
+    }
+
+    /// Hands a message to a session. A device that does not read is hung up
+    /// on; it comes back and is told anew.
+    pub(super) fn send(&mut self, device: DeviceId, message: ToDevice) {
+        let Some(session) = self.open.get(&device) else {
+            return;
+        };
+        if let Err(TrySendError::Full(_)) = session.outbox.try_send(message) {
+            tracing::warn!(device = %device.short(), "does not read its messages; hung up");
+            session
+                .link
+                .close(CloseCode::Stalled, "messages are not read");
+        }
+    }
+
+    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &str) {
+        if let Some(session) = self.open.remove(&device) {
+            session.link.close(code, reason);
+            self.settle(device, &session);
+        }
+    }
+
+    fn settle(&mut self, device: DeviceId, session: &Session) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + session.link.handshake();
+        counters.work = counters.work + session.link.work();
+    }
+}
+
+impl Core {
+    /// A new session; the newest one of a device wins.
+    pub(super) fn connect(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        installed: Vec<(TaskHash, Version)>,
+        link: Box<dyn Link>,
+        outbox: mpsc::Sender<ToDevice>,
+        reply: Reply<SessionId>,
+    ) {
+        let reason = "a newer session of this device took over";
+        self.sessions.close(device, CloseCode::Superseded, reason);
+        self.sessions.last += 1;
+        let id = SessionId(self.sessions.last);
+        self.sessions.counters.entry(device).or_default().sessions += 1;
+        self.sessions.open.insert(
+            device,
+            Session {
+                id,
+                installed: installed.clone(),
+                link,
+                outbox,
+            },
+        );
+        // Nothing in a welcome waits for the log, and every call that does
+        // comes after it in the same queue.
+        let welcome = ToDevice::Welcome(Welcome {
+            minor: PROTOCOL_MINOR,
+            time: now,
+            tasks: self.known_tasks(),
+        });
+        self.sessions.send(device, welcome);
+        let _ = reply.send(id);
+        for at in 0..self.tasks.len() {
+            let installed = self::installed(&installed, self.tasks[at].task.hash());
+            self.feed(now, at, Input::Connected { device, installed });
+        }
+    }
+
+    /// A session ended; an older one than the newest changes nothing.
+    pub(super) fn disconnect(&mut self, now: Time, device: DeviceId, session: SessionId) {
+        if self.is_newest(device, session)
+            && let Some(session) = self.sessions.open.remove(&device)
+        {
+            self.sessions.settle(device, &session);
+            for at in 0..self.tasks.len() {
+                self.feed(now, at, Input::Disconnected { device });
+            }
+        }
+    }
+
+    /// A device said something on its control stream.
+    pub(super) fn said(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        session: SessionId,
+        message: ToCoordinator,
+    ) {
+        if !self.is_newest(device, session) {
+            return;
+        }
+        let (task, input) = match message {
+            // Only the first message of a session is a hello.
+            ToCoordinator::Hello(_) => return,
+            ToCoordinator::DataChanged(task) => (task, Input::DataChanged { device }),
+            ToCoordinator::Abstain { task, round, phase } => (
+                task,
+                Input::Abstained {
+                    device,
+                    round,
+                    phase,
+                },
+            ),
+        };
+        if let Some(at) = self.position(task) {
+            self.feed(now, at, input);
+        }
+    }
+
+    /// Whether every device may have this blob: what a task publishes, never
+    /// what another device contributed.
+    pub(super) fn is_public(&self, blob: BlobHash) -> bool {
+        self.tasks.iter().any(|runner| {
+            let state = runner.engine.state();
+            let transfer = state.transfer.map(|transfer| transfer.blob);
+            let shared = [state.spec, state.normaliser, transfer, state.teacher];
+            shared.contains(&Some(blob))
+                || state.releases.iter().any(|release| release.blob == blob)
+        })
+    }
+
+    pub(super) fn newest(&self, task: Option<TaskHash>) -> TransferAnswer {
+        let runner = match task {
+            Some(task) => self.position(task).map(|at| &self.tasks[at]),
+            None if self.tasks.len() == 1 => self.tasks.first(),
+            None => None,
+        };
+        let Some(runner) = runner else {
+            return TransferAnswer::NotFound;
+        };
+        match &runner.engine.state().release {
+            None => TransferAnswer::NoRelease,
+            Some(release) => TransferAnswer::Newest(Announcement {
+                task: runner.task.hash(),
+                version: release.version,
+                blob: release.blob,
+                bytes: release.bytes,
+            }),
+        }
+    }
+
+    fn known_tasks(&self) -> Vec<(TaskHash, BlobHash)> {
+        let tasks = self.tasks.iter();
+        tasks
+            .filter_map(|runner| Some((runner.task.hash(), runner.engine.state().spec?)))
+            .collect()
+    }
+
+    fn is_newest(&self, device: DeviceId, session: SessionId) -> bool {
+        let newest = self.sessions.open.get(&device);
+        newest.is_some_and(|newest| newest.id == session)
+    }
+}
+
+fn installed(all: &[(TaskHash, Version)], task: TaskHash) -> Option<Version> {
+    let of_task = all.iter().filter(|(of, _)| *of == task);
+    of_task.map(|(_, version)| *version).max()
+}

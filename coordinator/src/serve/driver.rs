@@ -1,0 +1,219 @@
+//! Drives the core: gathers what is ready, makes it durable in one append,
+//! lets its effects happen, and keeps serving when the store does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::ids::Time;
+use common::trust::clock::Clock;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::brain::Brain;
+use super::command::Command;
+use super::core::{Core, Work};
+use super::log::{ReplayError, replay};
+use super::vault::{Vault, blocking};
+use crate::round::JobOutput;
+use crate::store::{Epoch, Position, StoreError};
+
+/// Commands that wait for the core. Whoever sends more waits.
+pub(super) const COMMANDS_MAX: usize = 1_024;
+/// Entries of one append; the rest waits for the next.
+const ENTRIES_PER_COMMIT: usize = 512;
+/// Longest pause between two attempts to open a store that failed.
+const RETRY_MS_MAX: u64 = 30_000;
+const RETRY_MS_MIN: u64 = 1_000;
+
+pub(super) struct Driver {
+    pub(super) core: Core,
+    pub(super) vault: Arc<Vault>,
+    pub(super) brain: Arc<dyn Brain>,
+    pub(super) clock: Clock,
+    pub(super) epoch: Epoch,
+    pub(super) next: Position,
+    /// To hand back what computations make.
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) outage: Outage,
+    pub(super) computing: Arc<Semaphore>,
+}
+
+/// A store that cannot be written.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    retry_at: Option<Time>,
+    wait_ms: u64,
+}
+
+impl Driver {
+    /// Runs until `stop` changes. Everything acknowledged until then is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if another writer took over.
+    pub(super) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
+        self.settle().await?;
+        loop {
+            let due = self
+                .core
+                .timeout()
+                .into_iter()
+                .chain(self.outage.retry_at)
+                .min();
+            let wait = due.map(|due| Duration::from_millis(due.since_ms(self.clock.now())));
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return Ok(()),
+                Some(command) = commands.recv() => {
+                    self.core.handle(self.clock.now(), command);
+                }
+                () = sleep(wait) => {
+                    self.core.tick(self.clock.now());
+                    self.mend().await?;
+                }
+            }
+            while self.core.entries() < ENTRIES_PER_COMMIT
+                && let Ok(command) = commands.try_recv()
+            {
+                self.core.handle(self.clock.now(), command);
+            }
+            self.settle().await?;
+        }
+    }
+
+    /// One append for all that is queued, and then its effects.
+    async fn settle(&mut self) -> Result<(), StoreError> {
+        let entries = self.core.take_entries();
+        if !entries.is_empty() {
+            let (vault, epoch, next) = (self.vault.clone(), self.epoch, self.next);
+            let stored = blocking(move || vault.append(epoch, next, &entries)).await;
+            match stored {
+                Ok(next) => {
+                    self.next = next;
+                    self.outage.wait_ms = 0;
+                }
+                Err(error) => return self.suffer(error),
+            }
+        }
+        for work in self.core.committed() {
+            self.start(work);
+        }
+        Ok(())
+    }
+
+    fn suffer(&mut self, error: StoreError) -> Result<(), StoreError> {
+        tracing::error!(%error, "events could not be stored; nothing was acknowledged");
+        self.core.failed();
+        if matches!(error, StoreError::Fenced { .. }) {
+            return Err(error);
+        }
+        self.postpone();
+        Ok(())
+    }
+
+    fn postpone(&mut self) {
+        let now = self.clock.now();
+        self.outage.retry_at = Some(now.after_ms(self.outage.wait_ms));
+        self.outage.wait_ms = (2 * self.outage.wait_ms).clamp(RETRY_MS_MIN, RETRY_MS_MAX);
+    }
+
+    /// Opens the store again and goes on from its log, if it is time to.
+    async fn mend(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        if self.core.in_service() || self.outage.retry_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.outage.retry_at = None;
+        let vault = self.vault.clone();
+        let reopened = tokio::task::spawn_blocking(move || {
+            let epoch = vault.reopen()?;
+            Ok::<_, ReplayError>((epoch, with_replay(&vault)?))
+        })
+        .await;
+        match reopened {
+            Ok(Ok((epoch, replayed))) => {
+                tracing::warn!(epoch = epoch.0, next = replayed.next.0, "the store is back");
+                self.epoch = epoch;
+                self.next = replayed.next;
+                self.core.restore(self.clock.now(), epoch.0, replayed);
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store could not be opened again");
+                self.postpone();
+            }
+            Err(error) => {
+                tracing::error!(%error, "opening the store failed");
+                self.postpone();
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a computation on a blocking thread, after any that still runs.
+    fn start(&self, work: Work) {
+        let (vault, brain, clock) = (self.vault.clone(), self.brain.clone(), self.clock.clone());
+        let (commands, computing) = (self.commands.clone(), self.computing.clone());
+        tokio::spawn(async move {
+            let Ok(_permit) = computing.acquire().await else {
+                return;
+            };
+            let (task, run) = (work.task.hash(), work.run);
+            let span =
+                tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
+            let outcome = tokio::task::spawn_blocking(move || {
+                span.in_scope(|| compute(brain.as_ref(), &vault, &work, clock.now()))
+            })
+            .await;
+            let result =
+                outcome.unwrap_or_else(|error| Err(format!("the computation broke: {error}")));
+            if let Err(cause) = &result {
+                tracing::error!(task = %task.short(), cause, "a computation failed");
+            }
+            // Fails only if the server has stopped; the job is run again then.
+            let _ = commands.send(Command::Computed { task, run, result }).await;
+        });
+    }
+}
+
+/// The blob is durable before anyone hears its name.
+fn compute(brain: &dyn Brain, vault: &Vault, work: &Work, now: Time) -> Result<JobOutput, String> {
+    let read = |hash| vault.read(hash);
+    let made = brain.run(&work.job, &work.task, &read, now)?;
+    vault
+        .with(|store| store.put_blob(&made.bytes))
+        .map_err(|error| error.to_string())?;
+    Ok(made.output)
+}
+
+/// Folds the vault's log.
+pub(super) fn with_replay(vault: &Vault) -> Result<super::log::Replayed, ReplayError> {
+    let mut failure = None;
+    let replayed = vault.with(|store| match replay(store) {
+        Ok(replayed) => Ok(Some(replayed)),
+        Err(ReplayError::Store(error)) => Err(error),
+        Err(error) => {
+            failure = Some(error);
+            Ok(None)
+        }
+    })?;
+    match (replayed, failure) {
+        (Some(replayed), _) => Ok(replayed),
+        (None, Some(error)) => Err(error),
+        (None, None) => Ok(super::log::Replayed::default()),
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender is gone only when the server is.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn sleep(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! What a coordinator proves itself with, and its files in the state
+//! directory.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::ids::Time;
+use common::trust::authority::{Authority, AuthorityError};
+use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
+use common::trust::keys::{KeyError, SigningKey};
+
+/// Days a device's certificate lasts.
+pub const DEVICE_DAYS: u32 = 365;
+/// Days the server's certificate lasts.
+pub const SERVER_DAYS: u32 = 825;
+/// A server's certificate with fewer days left is replaced at the start.
+const SERVER_DAYS_LEFT_MIN: u64 = 90;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// The authority, the server's certificate, and the key that signs releases.
+#[derive(Debug)]
+pub struct Identity {
+    /// Certifies devices and the server.
+    pub authority: Authority,
+    /// The server's certificate and key.
+    pub server: Credentials,
+    /// Signs releases.
+    pub release_key: Arc<SigningKey>,
+}
+
+/// Why the state directory could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// There is one already.
+    #[error(
+        "{path} exists; this directory is a coordinator's already, choose another with --state"
+    )]
+    Exists {
+        /// The file in the way.
+        path: PathBuf,
+    },
+    /// There is none.
+    #[error("{path} is missing; make the state directory with `alambic-coordinator init`")]
+    Missing {
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// The disk or its permissions.
+    #[error("cannot {action} {path}: {source}; check its owner, its permissions and the mount")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A key file is not what it should be.
+    #[error("{path}: {source}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// A certificate is not what it should be.
+    #[error("{path}: {source}")]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CertificateError,
+    },
+    /// The authority cannot be made or used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+impl Identity {
+    /// A new identity. `addresses` go into the server's certificate for
+    /// other programs' sake; devices go by the authority.
+    ///
+    /// # Errors
+    /// If the system gives no randomness.
+    pub fn generate(addresses: &[IpAddr], now: Time) -> Result<Self, IdentityError> {
+        let authority = Authority::create("coordinator", now)?;
+        let server = authority.server_certificate(addresses, now, SERVER_DAYS)?;
+        let release_key = SigningKey::generate().map_err(|source| IdentityError::Key {
+            path: PathBuf::from(RELEASE_KEY),
+            source,
+        })?;
+        Ok(Self {
+            authority,
+            server,
+            release_key: Arc::new(release_key),
+        })
+    }
+
+    /// Writes a new identity into a state directory, which is made if it is
+    /// missing, for its owner only. Private keys get mode 0600.
+    ///
+    /// # Errors
+    /// [`IdentityError::Exists`] if the directory has an identity; nothing
+    /// is changed then.
+    pub fn create_in(&self, state: &Path) -> Result<(), IdentityError> {
+        create_folder(state)?;
+        for name in [AUTHORITY, AUTHORITY_KEY, SERVER, SERVER_KEY, RELEASE_KEY] {
+            let path = state.join(name);
+            if path.exists() {
+                return Err(IdentityError::Exists { path });
+            }
+        }
+        let files = [
+            (AUTHORITY, self.authority.certificate_pem(), 0o644),
+            (AUTHORITY_KEY, self.authority.key_pem(), 0o600),
+            (SERVER, self.server.chain_pem(), 0o644),
+            (SERVER_KEY, self.server.key_pem(), 0o600),
+            (RELEASE_KEY, self.release_key.to_pem(), 0o600),
+        ];
+        for (name, text, mode) in files {
+            write_new(&state.join(name), &text, mode)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the identity in a state directory. A server certificate that is
+    /// about to end is replaced.
+    ///
+    /// # Errors
+    /// [`IdentityError::Missing`] before `init`, and whatever is wrong with
+    /// a file.
+    pub fn load(state: &Path, addresses: &[IpAddr], now: Time) -> Result<Self, IdentityError> {
+        let text = |name| read(&state.join(name));
+        let authority = Authority::from_pem(&text(AUTHORITY)?, &text(AUTHORITY_KEY)?)?;
+        let release_key =
+            SigningKey::from_pem(&text(RELEASE_KEY)?).map_err(|source| IdentityError::Key {
+                path: state.join(RELEASE_KEY),
+                source,
+            })?;
+        let certificate = |source| IdentityError::Certificate {
+            path: state.join(SERVER),
+            source,
+        };
+        let mut server =
+            Credentials::from_pem(&text(SERVER)?, &text(SERVER_KEY)?).map_err(certificate)?;
+        let ends = match server.chain().first() {
+            Some(own) => CertificateFacts::parse(own).map_err(certificate)?.not_after,
+            None => now,
+        };
+        if ends.since_ms(now) < SERVER_DAYS_LEFT_MIN * DAY_MS {
+            server = authority.server_certificate(addresses, now, SERVER_DAYS)?;
+            replace(&state.join(SERVER_KEY), &server.key_pem(), 0o600)?;
+            replace(&state.join(SERVER), &server.chain_pem(), 0o644)?;
+            tracing::info!("the server's certificate was replaced before its end");
+        }
+        Ok(Self {
+            authority,
+            server,
+            release_key: Arc::new(release_key),
+        })
+    }
+}
+
+const AUTHORITY: &str = "ca.pem";
+const AUTHORITY_KEY: &str = "ca-key.pem";
+const SERVER: &str = "server.pem";
+const SERVER_KEY: &str = "server-key.pem";
+const RELEASE_KEY: &str = "release-key.pem";
+
+fn create_folder(path: &Path) -> Result<(), IdentityError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| IdentityError::Io {
+            action: "create",
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// Writes a file that must not exist yet.
+///
+/// # Errors
+/// [`IdentityError::Exists`] or [`IdentityError::Io`].
+pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    let path = path.to_owned();
+    written.map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => IdentityError::Exists { path },
+        _ => IdentityError::Io {
+            action: "write",
+            path,
+            source,
+        },
+    })
+}
+
+fn replace(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
+    let new = path.with_extension("new");
+    // Left behind by an attempt that was cut off, if it is there at all.
+    let _ = fs::remove_file(&new);
+    write_new(&new, text, mode)?;
+    fs::rename(&new, path).map_err(|source| IdentityError::Io {
+        action: "replace",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(path: &Path) -> Result<String, IdentityError> {
+    fs::read_to_string(path).map_err(|source| {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::NotFound => IdentityError::Missing { path },
+            _ => IdentityError::Io {
+                action: "read",
+                path,
+                source,
+            },
+        }
+    })
+}

@@ -1,0 +1,261 @@
+//! The running coordinator: one core behind a bounded queue, and around it
+//! the sessions of devices and the operators' socket.
+//!
+//! [`Server::start`] takes the address and replays the log;
+//! [`Server::run_until`] serves until it is told to stop, and then hangs up
+//! on everyone with a reason. What was acknowledged is durable at any time,
+//! so a server may as well be killed.
+
+mod brain;
+mod command;
+mod core;
+mod driver;
+mod enrol;
+mod follower;
+mod identity;
+mod log;
+mod session;
+mod transfer;
+mod vault;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use common::transport::{
+    CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
+};
+use common::trust::clock::Clock;
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tracing::Instrument;
+
+pub use brain::{Brain, Mathematics};
+pub use identity::{DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, write_new};
+pub use log::{LogEntry, ReplayError, Replayed, replay};
+pub use vault::{OpenStore, Vault};
+
+pub(crate) use command::{AdminCommand, Command};
+
+use self::core::{About, Core, Revoked};
+use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use crate::admin::server::AdminSocket;
+use crate::admin::{Progress, SocketError};
+use crate::store::StoreError;
+
+/// What a server is made of.
+pub struct Parts {
+    /// Where devices reach it; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The operators' socket.
+    pub admin_socket: PathBuf,
+    /// Certificates and keys.
+    pub identity: Identity,
+    /// Opens the store.
+    pub open_store: OpenStore,
+    /// The computations.
+    pub brain: Arc<dyn Brain>,
+    /// The time.
+    pub clock: Clock,
+    /// How connections behave.
+    pub tuning: Tuning,
+}
+
+/// Why a server did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address or the certificates.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The operators' socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// A bug.
+    #[error("the server's core stopped: {0}")]
+    Core(String),
+}
+
+/// What sessions and operators share.
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) brain: Arc<dyn Brain>,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) progress: broadcast::Sender<Progress>,
+}
+
+/// Steps that a slow watcher may lag behind before it misses some.
+const PROGRESS_STEPS_MAX: usize = 4_096;
+
+/// A coordinator that has its address and its state.
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: Listener,
+    socket: AdminSocket,
+    driver: Driver,
+    queue: mpsc::Receiver<Command>,
+}
+
+impl Server {
+    /// Opens the store, replays the log and takes the address. Must be
+    /// called inside a Tokio runtime with time and I/O enabled; blocks it
+    /// for the time of the replay.
+    ///
+    /// # Errors
+    /// Whatever is in the way; nothing is left behind.
+    pub fn start(parts: Parts) -> Result<Self, ServeError> {
+        let vault = Arc::new(Vault::open(parts.open_store)?);
+        let epoch = vault.with(|store| store.open_epoch())?;
+        let replayed = with_replay(&vault)?;
+        let revoked = Revoked::default();
+        let listener = listen(
+            &parts.identity,
+            &parts.clock,
+            &parts.tuning,
+            parts.listen,
+            &revoked,
+        )?;
+        let address = listener.local_address()?;
+        let socket = AdminSocket::bind(&parts.admin_socket)?;
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
+        let now = parts.clock.now();
+        let about = About {
+            address,
+            started: now,
+        };
+        let next = replayed.next;
+        let mut core = Core::new(about, progress.clone(), revoked);
+        core.restore(now, epoch.0, replayed);
+        let driver = Driver {
+            core,
+            vault: vault.clone(),
+            brain: parts.brain.clone(),
+            clock: parts.clock.clone(),
+            epoch,
+            next,
+            commands: commands.clone(),
+            outage: Outage::default(),
+            computing: Arc::new(Semaphore::new(1)),
+        };
+        let shared = Arc::new(Shared {
+            commands,
+            vault,
+            brain: parts.brain,
+            identity: parts.identity,
+            clock: parts.clock,
+            progress,
+        });
+        Ok(Self {
+            shared,
+            listener,
+            socket,
+            driver,
+            queue,
+        })
+    }
+
+    /// Where devices reach it.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn address(&self) -> Result<SocketAddr, TransportError> {
+        self.listener.local_address()
+    }
+
+    /// Serves until `stop` is ready, then takes no more connections, tells
+    /// the devices that it is going down, and returns once they know.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if another writer took the store over.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (stopping, stopped) = watch::channel(false);
+        let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
+        let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        let ended = tokio::select! {
+            () = stop => None,
+            () = accept(&self.listener, &self.shared) => None,
+            ended = &mut driver => Some(ended),
+        };
+        self.listener
+            .close(CloseCode::Shutdown, "the coordinator is going down")
+            .await;
+        admin.abort();
+        // Fails only if the core has stopped already.
+        let _ = stopping.send(true);
+        let ended = match ended {
+            Some(ended) => ended,
+            None => driver.await,
+        };
+        Ok(ended.map_err(|error| ServeError::Core(error.to_string()))??)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listen(
+    identity: &Identity,
+    clock: &Clock,
+    tuning: &Tuning,
+    address: SocketAddr,
+    revoked: &Revoked,
+) -> Result<Listener, TransportError> {
+    let authorities = vec![identity.authority.certificate().clone()];
+    let mut settings = ListenerSettings::new(identity.server.clone(), authorities, clock.clone());
+    settings.tuning = tuning.clone();
+    let revoked = revoked.clone();
+    settings.revoked = Arc::new(move |device| {
+        let revoked = revoked.read().unwrap_or_else(PoisonError::into_inner);
+        revoked.contains(&device)
+    });
+    Listener::bind(address, settings)
+}
+
+/// Lets peers in, each in a task of its own.
+async fn accept(listener: &Listener, shared: &Arc<Shared>) {
+    while let Some(arrival) = listener.next().await {
+        let shared = shared.clone();
+        let from = arrival.remote_address();
+        tokio::spawn(async move {
+            let connection = match arrival.admit().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::info!(%from, %error, "turned away");
+                    return;
+                }
+            };
+            match (connection.protocol(), connection.peer()) {
+                (Protocol::Devices, PeerIdentity::Device(device)) => {
+                    let span = tracing::info_span!("session", device = %device.short());
+                    session::serve(shared, connection, device)
+                        .instrument(span)
+                        .await;
+                }
+                (Protocol::Enrolment, _) => {
+                    let span = tracing::info_span!("enrolment", %from);
+                    enrol::serve(shared, connection).instrument(span).await;
+                }
+                (Protocol::Devices, _) => {
+                    connection.close(CloseCode::Unauthenticated, "a device certificate is needed");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,156 @@
+//! One device's session: hello, welcome, then both sides speak as they have
+//! something to say.
+
+use std::sync::Arc;
+
+use common::ids::DeviceId;
+use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
+use common::wire::codec::{decode, encode};
+use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::command::{Command, SessionId};
+use super::transfer;
+
+/// Messages that wait for a device to read.
+const OUTBOX_MESSAGES_MAX: usize = 64;
+/// Tasks a device may say it runs a student for.
+const INSTALLED_MAX: usize = 1_024;
+
+/// Serves a device until its connection ends, however it ends. Nothing that
+/// goes wrong here leaves this session.
+pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
+    tracing::info!(address = %connection.remote_address(), "session began");
+    match run(&shared, &connection, device).await {
+        Ok(()) => tracing::info!("session ended"),
+        Err(error) => {
+            let code = error.code();
+            connection.close(code, &error.to_string());
+            tracing::info!(%error, "session ended");
+        }
+    }
+}
+
+async fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    device: DeviceId,
+) -> Result<(), TransportError> {
+    let mut control = connection.accept_control().await?;
+    let Some(frame) = control.receiver.recv_answer().await? else {
+        return Ok(());
+    };
+    let Some(hello) = greeting(connection, &frame) else {
+        return Ok(());
+    };
+    let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+    let (reply, session) = oneshot::channel();
+    let connect = Command::Connect {
+        device,
+        installed: hello.installed,
+        link: Box::new(connection.clone()),
+        outbox,
+        reply,
+    };
+    if shared.commands.send(connect).await.is_err() {
+        return Ok(());
+    }
+    let Ok(session) = session.await else {
+        return Ok(());
+    };
+    let outcome = tokio::select! {
+        outcome = listen(shared, &mut control.receiver, device, session) => outcome,
+        outcome = speak(&mut control.sender, messages) => outcome,
+        outcome = transfers(shared, connection, device) => outcome,
+    };
+    let _ = shared
+        .commands
+        .send(Command::Disconnect { device, session })
+        .await;
+    connection.close(CloseCode::Normal, "");
+    outcome
+}
+
+/// The hello, unless the connection was closed over it.
+fn greeting(connection: &Connection, frame: &[u8]) -> Option<Hello> {
+    let refuse = |code, reason: &str| {
+        tracing::warn!(reason, "hello refused");
+        connection.close(code, reason);
+        None
+    };
+    match decode::<ToCoordinator>(frame) {
+        Ok(ToCoordinator::Hello(hello)) if hello.minor > PROTOCOL_MINOR => refuse(
+            CloseCode::ProtocolVersion,
+            &format!(
+                "this coordinator speaks alambic/1.{PROTOCOL_MINOR}, the device 1.{}; update the \
+                 coordinator first",
+                hello.minor
+            ),
+        ),
+        Ok(ToCoordinator::Hello(hello)) if hello.installed.len() > INSTALLED_MAX => {
+            refuse(CloseCode::Violation, "the hello names too many tasks")
+        }
+        Ok(ToCoordinator::Hello(hello)) => Some(hello),
+        Ok(_) => refuse(CloseCode::Violation, "the first message is not a hello"),
+        Err(error) => refuse(CloseCode::Violation, &format!("the hello: {error}")),
+    }
+}
+
+/// What the device says, until it hangs up.
+async fn listen(
+    shared: &Shared,
+    receiver: &mut FrameReceiver,
+    device: DeviceId,
+    session: SessionId,
+) -> Result<(), TransportError> {
+    while let Some(frame) = receiver.recv().await? {
+        let message = match decode::<ToCoordinator>(&frame) {
+            Ok(ToCoordinator::Hello(_)) => return Err(violation("a second hello")),
+            Ok(message) => message,
+            Err(error) => return Err(violation(&error.to_string())),
+        };
+        let said = Command::Said {
+            device,
+            session,
+            message,
+        };
+        if shared.commands.send(said).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// What the core has to tell it, in order.
+async fn speak(
+    sender: &mut FrameSender,
+    mut messages: mpsc::Receiver<ToDevice>,
+) -> Result<(), TransportError> {
+    while let Some(message) = messages.recv().await {
+        sender.send(&encode(&message)).await?;
+    }
+    // The core forgot the session and closes the connection with the reason.
+    std::future::pending().await
+}
+
+/// Its transfers, each in a task of its own; QUIC bounds how many there are.
+async fn transfers(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    device: DeviceId,
+) -> Result<(), TransportError> {
+    let mut running = JoinSet::new();
+    loop {
+        let stream = connection.accept_transfer().await?;
+        while running.try_join_next().is_some() {}
+        running.spawn(transfer::serve(shared.clone(), stream, device));
+    }
+}
+
+fn violation(reason: &str) -> TransportError {
+    TransportError::Quic {
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,258 @@
+//! One transfer: a contribution that comes, a shared blob that goes, or the
+//! question which release is the newest.
+
+use std::io;
+use std::sync::Arc;
+
+use common::ids::{BlobHash, DeviceId};
+use common::limits::BLOB_BYTES_MAX;
+use common::round::{ContributionKey, Reason};
+use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
+use common::wire::codec::{decode, encode};
+use common::wire::messages::{TransferAnswer, TransferRequest};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::command::{Command, Reply};
+use super::vault::blocking;
+use crate::store::{Chunk, PartialError, PartialKey, StoreError};
+
+/// Why a transfer ended without an answer.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    #[error("the request does not decode: {0}")]
+    Request(#[from] common::wire::codec::DecodeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the server is stopping, or cannot say")]
+    NoAnswer,
+}
+
+/// Serves one transfer stream to its end.
+pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: DeviceId) {
+    if let Err(error) = run(&shared, &mut stream, device).await {
+        tracing::debug!(device = %device.short(), %error, "transfer given up");
+        stream.give_up(match &error {
+            TransferError::Transport(error) => error.code(),
+            TransferError::Request(_) => CloseCode::Violation,
+            TransferError::Store(_) | TransferError::NoAnswer => CloseCode::Internal,
+        });
+    }
+}
+
+async fn run(
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+    device: DeviceId,
+) -> Result<(), TransferError> {
+    let Some(frame) = stream.receiver.recv_answer().await? else {
+        return Ok(());
+    };
+    let answer = match decode::<TransferRequest>(&frame)? {
+        TransferRequest::Offer { key, blob, bytes } => {
+            let offer = Offer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            offer.take(shared, stream).await?
+        }
+        TransferRequest::Fetch { blob, offset } => {
+            return send_blob(shared, stream, blob, offset).await;
+        }
+        TransferRequest::Newest { task } => {
+            ask(shared, |reply| Command::Newest { task, reply }).await?
+        }
+    };
+    finish(stream, answer).await
+}
+
+/// A contribution on its way in.
+#[derive(Clone, Copy)]
+struct Offer {
+    device: DeviceId,
+    key: ContributionKey,
+    blob: BlobHash,
+    bytes: u64,
+}
+
+impl Offer {
+    async fn take(
+        self,
+        shared: &Arc<Shared>,
+        stream: &mut Stream,
+    ) -> Result<TransferAnswer, TransferError> {
+        let Self {
+            device,
+            key,
+            blob,
+            bytes,
+        } = self;
+        if bytes > BLOB_BYTES_MAX {
+            return Ok(TransferAnswer::Refused(Reason::TooLarge));
+        }
+        let answer = ask(shared, |reply| Command::Offer {
+            device,
+            key,
+            blob,
+            bytes,
+            reply,
+        })
+        .await?;
+        if !matches!(answer, TransferAnswer::Send { .. }) {
+            return Ok(answer);
+        }
+        let checked = match self.receive(shared, stream).await {
+            Ok(()) => self.check(shared).await?,
+            Err(TransferError::Store(StoreError::Partial(error))) => Err(blamed(&error)),
+            Err(TransferError::Store(error)) => {
+                tracing::error!(%error, "a contribution could not be stored");
+                Err(Reason::Storage)
+            }
+            Err(error) => return Err(error),
+        };
+        if checked == Err(Reason::Storage) {
+            return Ok(TransferAnswer::Refused(Reason::Storage));
+        }
+        ask(shared, |reply| Command::Arrived {
+            device,
+            key,
+            blob,
+            bytes,
+            checked,
+            reply,
+        })
+        .await
+    }
+
+    /// Receives what is missing and makes it a durable blob under the name
+    /// it was offered by.
+    async fn receive(self, shared: &Arc<Shared>, stream: &mut Stream) -> Result<(), TransferError> {
+        let partial = PartialKey {
+            device: self.device,
+            hash: self.blob,
+        };
+        let vault = &shared.vault;
+        let mut at = vault.with(|store| store.partial_bytes(partial))?;
+        if at > self.bytes {
+            vault.with(|store| store.drop_partial(partial))?;
+            at = 0;
+        }
+        let answer = TransferAnswer::Send { offset: at };
+        stream.send(&encode(&answer)).await?;
+        let span = BlobSpan::new(at, self.bytes)?;
+        let mut failure = None;
+        // A chunk is written through the page cache and not flushed, which
+        // is short enough for this thread; the flush below is not.
+        let received = stream
+            .receiver
+            .recv_blob(span, |bytes| {
+                let chunk = Chunk {
+                    declared_bytes: self.bytes,
+                    offset: at,
+                    bytes,
+                };
+                match vault.with(|store| store.append_partial(partial, chunk)) {
+                    Ok(length) => {
+                        at = length;
+                        Ok(())
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        Err(io::ErrorKind::Other.into())
+                    }
+                }
+            })
+            .await;
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        received?;
+        let vault = vault.clone();
+        if self.bytes == 0 {
+            return Err(StoreError::from(PartialError::Unknown {
+                device: self.device,
+                hash: self.blob,
+            })
+            .into());
+        }
+        Ok(blocking(move || vault.with(|store| store.finish_partial(partial))).await?)
+    }
+
+    /// Holds the bytes against the task, on a blocking thread.
+    async fn check(self, shared: &Arc<Shared>) -> Result<Result<u64, Reason>, TransferError> {
+        let task = self.key.task;
+        let Some(task) = ask(shared, |reply| Command::TaskOf { task, reply }).await? else {
+            return Ok(Err(Reason::UnknownTask));
+        };
+        let shared = shared.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let read = |hash| shared.vault.read(hash);
+            match shared.vault.with(|store| store.blob(self.blob)) {
+                Ok(Some(bytes)) => shared.brain.check(&task, &self.key, &bytes, &read),
+                Ok(None) | Err(_) => Err(Reason::Storage),
+            }
+        })
+        .await;
+        Ok(checked.unwrap_or_else(|error| {
+            tracing::error!(%error, key = %self.key, "checking a contribution broke");
+            Err(Reason::Malformed)
+        }))
+    }
+}
+
+/// What the device is told about an upload that its own table refused.
+fn blamed(error: &PartialError) -> Reason {
+    match error {
+        PartialError::HashMismatch { .. } => Reason::HashMismatch,
+        PartialError::TooLong { .. } | PartialError::BeyondDeclared { .. } => Reason::TooLarge,
+        PartialError::Unknown { .. } => Reason::Malformed,
+        PartialError::Offset { .. }
+        | PartialError::Busy { .. }
+        | PartialError::TooMany { .. }
+        | PartialError::TooManyBytes { .. } => Reason::Storage,
+    }
+}
+
+/// Sends a blob that the fleet shares. Whatever else the store holds, such
+/// as another device's contribution, is not found.
+async fn send_blob(
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+    blob: BlobHash,
+    offset: u64,
+) -> Result<(), TransferError> {
+    if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
+        return finish(stream, TransferAnswer::NotFound).await;
+    }
+    let vault = shared.vault.clone();
+    let Some(bytes) = blocking(move || vault.shared(blob)).await? else {
+        return finish(stream, TransferAnswer::NotFound).await;
+    };
+    let length = bytes.len() as u64;
+    stream
+        .send(&encode(&TransferAnswer::Blob { bytes: length }))
+        .await?;
+    stream.sender.send_blob(offset.min(length), &bytes).await?;
+    stream.sender.finish();
+    Ok(stream.sender.delivered().await?)
+}
+
+async fn finish(stream: &mut Stream, answer: TransferAnswer) -> Result<(), TransferError> {
+    stream.send(&encode(&answer)).await?;
+    stream.sender.finish();
+    Ok(())
+}
+
+async fn ask<T>(
+    shared: &Shared,
+    command: impl FnOnce(Reply<T>) -> Command,
+) -> Result<T, TransferError> {
+    let (reply, answer) = oneshot::channel();
+    let sent = shared.commands.send(command(reply)).await;
+    sent.map_err(|_| TransferError::NoAnswer)?;
+    answer.await.map_err(|_| TransferError::NoAnswer)
+}

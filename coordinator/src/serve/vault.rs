@@ -1,0 +1,130 @@
+//! The store as the running server holds it: reached from blocking threads,
+//! and opened again after a failure that stopped it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use common::ids::BlobHash;
+
+use crate::store::{Epoch, Position, Result, Store, StoreError};
+
+/// Opens the store. Called again after a failure, when nothing of the
+/// earlier one is held any more.
+pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
+
+/// The store, or the place where it was.
+pub struct Vault {
+    open: OpenStore,
+    slot: RwLock<Option<Arc<dyn Store>>>,
+    /// Blobs that are being sent: many devices fetch the same one at once.
+    shared: Mutex<BTreeMap<BlobHash, Weak<Vec<u8>>>>,
+}
+
+impl Vault {
+    /// Opens the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn open(open: OpenStore) -> Result<Self> {
+        let store = open()?;
+        Ok(Self {
+            open,
+            slot: RwLock::new(Some(store)),
+            shared: Mutex::default(),
+        })
+    }
+
+    /// Makes calls to the store. Blocks as long as the store does.
+    ///
+    /// # Errors
+    /// Those of the call; [`StoreError::Stopped`] while there is no store.
+    pub fn with<T>(&self, call: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(store) => call(store.as_ref()),
+            None => Err(StoreError::Stopped {
+                reason: "the store could not be opened again".to_owned(),
+            }),
+        }
+    }
+
+    /// Appends in as many batches as the store needs. If one fails, the
+    /// earlier ones may stand; whoever replays sees which.
+    ///
+    /// # Errors
+    /// Those of [`Store::append`].
+    pub fn append(&self, epoch: Epoch, at: Position, events: &[Vec<u8>]) -> Result<Position> {
+        self.with(|store| {
+            events
+                .chunks(crate::store::BATCH_EVENTS_MAX)
+                .try_fold(at, |at, batch| store.append(epoch, Some(at), batch))
+        })
+    }
+
+    /// Closes the store and opens it again, in a new epoch.
+    ///
+    /// # Errors
+    /// Those of the store; then there is none until the next call succeeds.
+    pub fn reopen(&self) -> Result<Epoch> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        // The old store holds the lock on its directory until it is dropped.
+        *slot = None;
+        let store = (self.open)()?;
+        let epoch = store.open_epoch()?;
+        *slot = Some(store);
+        Ok(epoch)
+    }
+
+    /// A blob, if it can be read; why it cannot is logged.
+    pub fn read(&self, hash: BlobHash) -> Option<Vec<u8>> {
+        match self.with(|store| store.blob(hash)) {
+            Ok(blob) => blob,
+            Err(error) => {
+                tracing::error!(blob = %hash.short(), %error, "a blob cannot be read");
+                None
+            }
+        }
+    }
+
+    /// A blob, in memory once however many read it at the same time.
+    ///
+    /// # Errors
+    /// Those of [`Store::blob`].
+    pub fn shared(&self, hash: BlobHash) -> Result<Option<Arc<Vec<u8>>>> {
+        let known = || self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(blob) = known().get(&hash).and_then(Weak::upgrade) {
+            return Ok(Some(blob));
+        }
+        let Some(bytes) = self.with(|store| store.blob(hash))? else {
+            return Ok(None);
+        };
+        let blob = Arc::new(bytes);
+        let mut shared = known();
+        shared.retain(|_, blob| blob.strong_count() > 0);
+        shared.insert(hash, Arc::downgrade(&blob));
+        Ok(Some(blob))
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Vault")
+    }
+}
+
+/// Runs a call to the store on a blocking thread.
+///
+/// # Errors
+/// Those of the call. A panic in it is a bug and becomes
+/// [`StoreError::Stopped`].
+pub(super) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::task::spawn_blocking(call).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(StoreError::Stopped {
+            reason: format!("a call to the store did not return: {error}"),
+        }),
+    }
+}

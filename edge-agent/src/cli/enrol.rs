@@ -1,0 +1,62 @@
+//! `enrol`: join a fleet.
+
+use common::trust::token::JoinToken;
+
+use super::{ExitCode, Failure, block_on, own_state};
+use crate::config::{Config, is_host_and_port};
+use crate::enrol::{Joining, enrol};
+
+/// Join a fleet. The device makes its key itself and shows it to nobody; it
+/// makes sure by the token's pin that it talks to the right coordinator
+/// before it says a word.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  alambic-agent enrol --coordinator 10.0.0.5:4433 --token alambic1.0123….….…
+  ALAMBIC_TOKEN=alambic1.… alambic-agent enrol --coordinator fleet:4433 --label kitchen")]
+pub(super) struct Arguments {
+    /// Where the coordinator is
+    #[arg(long, value_name = "HOST:PORT", env = "ALAMBIC_COORDINATOR")]
+    coordinator: String,
+    /// The join token; in the environment it stays out of process lists
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "ALAMBIC_TOKEN",
+        hide_env_values = true
+    )]
+    token: String,
+    /// A name for people
+    #[arg(long, default_value = "", hide_default_value = true)]
+    label: String,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    if !is_host_and_port(&arguments.coordinator) {
+        let message = format!(
+            "--coordinator is {:?}, expected HOST:PORT",
+            arguments.coordinator
+        );
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    let token: JoinToken = arguments.token.parse().map_err(|error| {
+        let error: common::trust::token::TokenError = error;
+        Failure::new(ExitCode::Usage, error.to_string())
+    })?;
+    let label = arguments.label.trim();
+    if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
+        let message = format!("--label must be plain text of at most {LABEL_BYTES_MAX} bytes");
+        return Err(Failure::new(ExitCode::Usage, message));
+    }
+    let joining = Joining {
+        coordinator: arguments.coordinator.clone(),
+        token,
+        label: label.to_owned(),
+    };
+    let state = own_state(config)?;
+    let membership = block_on(async { Ok(enrol(&state, &joining).await?) })?;
+    println!("enrolled as {}", membership.device);
+    println!("next: alambic-agent run --data FOLDER");
+    Ok(())
+}
+
+const LABEL_BYTES_MAX: usize = 64;

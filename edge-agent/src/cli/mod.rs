@@ -1,0 +1,111 @@
+//! The command line: one file a command.
+
+mod enrol;
+mod exit;
+mod log;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::{ExitCode, Failure};
+
+use crate::config::{Config, Flags};
+use crate::state::StateDir;
+
+/// The device's side of Alambic: learns from local data, sends only what the
+/// owner's policy allows, and runs the student that the fleet distils.
+#[derive(Debug, Parser)]
+#[command(name = "alambic-agent", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file [default: /etc/alambic/agent.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// State directory: key, students, outbox [default: /var/lib/alambic-agent]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Folder with the device's data (CSV, NPZ, NPY)
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Log lines as JSON
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join a fleet with a token from its operator
+    Enrol(enrol::Arguments),
+    /// Show who this device is and how it goes
+    Status(status::Arguments),
+}
+
+impl Cli {
+    /// Carries the command out. What it prints goes to standard output; logs
+    /// and errors do not.
+    ///
+    /// # Errors
+    /// [`Failure`], with the exit code, what happened and what to do.
+    pub fn run(self) -> Result<(), Failure> {
+        let flags = Flags {
+            config: self.common.config,
+            state: self.common.state,
+            data: self.common.data,
+        };
+        let config = Config::load(&flags, &|name| std::env::var(name).ok())?;
+        log::begin(&config.log, self.common.log_json);
+        match self.command {
+            Command::Enrol(arguments) => enrol::run(&config, &arguments),
+            Command::Status(arguments) => status::run(&config, &arguments),
+        }
+    }
+}
+
+/// The state directory, made if it is missing.
+fn own_state(config: &Config) -> Result<StateDir, Failure> {
+    Ok(StateDir::create(&config.state)?)
+}
+
+/// Runs a future on this thread. At most two more threads exist, for one
+/// piece of heavy work and for looking up a host's name meanwhile.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .thread_keep_alive(std::time::Duration::from_secs(2))
+        .build()
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(future);
+    // Heavy work that is under way must not hold the exit up: the next start
+    // goes on with it.
+    runtime.shutdown_background();
+    outcome
+}
+
+const EXAMPLES: &str = "Examples:
+  alambic-agent enrol --coordinator fleet.example.org:4433 --token alambic1....
+  alambic-agent run --data /srv/sensor
+  alambic-agent status --json
+
+Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
+5 not found, 6 quorum failed, 7 verification failed.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,106 @@
+//! `status`: who this device is and how it goes, from its files.
+
+use serde::Serialize;
+
+use super::{ExitCode, Failure};
+use crate::config::Config;
+use crate::driver::status::RunStatus;
+use crate::identity::Membership;
+use crate::state::StateDir;
+
+/// Show who this device is and how it goes. Reads the state directory; the
+/// agent need not run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    enrolled: bool,
+    device: Option<String>,
+    label: Option<String>,
+    coordinator: Option<String>,
+    state: String,
+    data: Option<String>,
+    running: bool,
+    run: Option<RunStatus>,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let status = gather(config)?;
+    if arguments.json {
+        let text = serde_json::to_string_pretty(&status).map_err(|error| {
+            Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}"))
+        })?;
+        println!("{text}");
+    } else {
+        print(&status);
+    }
+    Ok(())
+}
+
+fn gather(config: &Config) -> Result<Status, Failure> {
+    let state = StateDir::at(&config.state);
+    let membership = Membership::load(&state)?;
+    let run = RunStatus::load(&state)?;
+    let here = membership.as_ref();
+    Ok(Status {
+        enrolled: membership.is_some(),
+        device: here.map(|one| one.device.to_string()),
+        label: here.map(|one| one.label.clone()),
+        coordinator: config
+            .coordinator
+            .clone()
+            .or_else(|| here.map(|one| one.coordinator.clone())),
+        state: config.state.display().to_string(),
+        data: config.data.as_ref().map(|path| path.display().to_string()),
+        running: state.is_locked(),
+        run,
+    })
+}
+
+fn print(status: &Status) {
+    let none = || "none".to_owned();
+    let show = |value: &Option<String>| value.clone().unwrap_or_else(none);
+    if status.enrolled {
+        println!("device       {}", show(&status.device));
+        println!("coordinator  {}", show(&status.coordinator));
+    } else {
+        println!(
+            "device       not enrolled: alambic-agent enrol --coordinator HOST:PORT --token T"
+        );
+    }
+    println!("state        {}", status.state);
+    println!("data         {}", show(&status.data));
+    let running = if status.running {
+        "running"
+    } else {
+        "not running"
+    };
+    println!("agent        {running}");
+    let Some(run) = &status.run else { return };
+    if status.running {
+        let link = if run.connected {
+            "connected"
+        } else {
+            "not connected"
+        };
+        println!("link         {link}");
+        println!(
+            "memory       {:.1} MiB now, {:.1} MiB at most",
+            run.resident_kib as f64 / 1024.0,
+            run.resident_peak_kib as f64 / 1024.0
+        );
+    }
+    let (handshakes, work) = (run.handshake_bytes, run.work_bytes);
+    println!(
+        "bytes        {} up, {} down (handshakes: {} up, {} down)",
+        work.up, work.down, handshakes.up, handshakes.down
+    );
+    for problem in run.link_error.iter().chain(&run.work_error) {
+        println!("problem      {problem}");
+    }
+}

@@ -1,0 +1,360 @@
+//! The agent's configuration: `agent.toml`, environment and flags, checked.
+//!
+//! | key | environment | flag | default |
+//! |---|---|---|---|
+//! | `state` | `ALAMBIC_STATE` | `--state` | `/var/lib/alambic-agent` |
+//! | `coordinator.address` | `ALAMBIC_COORDINATOR` | | where the device enrolled |
+//! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
+//! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
+//! | `log.level` | `ALAMBIC_LOG` | | `info` |
+//! | `policy.*` | | | see [`crate::policy`] |
+//!
+//! A flag goes before the environment, and that before the file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
+
+/// Why the configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or holds an unknown key or a wrong type.
+    #[error("{}: {reason}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and what is allowed.
+        reason: String,
+    },
+    /// A value outside what its key allows.
+    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
+    Value {
+        /// The file, variable or flag it came from.
+        origin: String,
+        /// The key, with its table.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawConfig {
+    state: Option<String>,
+    coordinator: RawCoordinator,
+    data: RawData,
+    log: RawLog,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawCoordinator {
+    address: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawData {
+    folder: Option<String>,
+    label_column: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawLog {
+    level: Option<String>,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--state`.
+    pub state: Option<PathBuf>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The state directory.
+    pub state: PathBuf,
+    /// Where the coordinator is, if not where the device enrolled.
+    pub coordinator: Option<String>,
+    /// The folder with the device's data, if it has any.
+    pub data: Option<PathBuf>,
+    /// The column that holds the label.
+    pub label_column: String,
+    /// What is logged, as `RUST_LOG` is written.
+    pub log: String,
+}
+
+impl Config {
+    /// Brings file, environment and flags together.
+    ///
+    /// # Errors
+    /// The first file, key or value that does not fit.
+    pub fn load(
+        flags: &Flags,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let named = flags
+            .config
+            .clone()
+            .or_else(|| environment("ALAMBIC_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        let raw = match read(&path) {
+            Err(ConfigError::Read { source, .. })
+                if named.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                RawConfig::default()
+            }
+            other => other?,
+        };
+        let pick = Pick {
+            file: path.display().to_string(),
+            environment,
+        };
+        pick.config(raw, flags)
+    }
+}
+
+fn read(path: &Path) -> Result<RawConfig, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
+        path: path.to_owned(),
+        reason: error.to_string().trim_end().to_owned(),
+    })
+}
+
+/// A value and where it came from.
+struct Origin {
+    value: String,
+    origin: String,
+}
+
+struct Pick<'a> {
+    file: String,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Pick<'_> {
+    fn config(&self, raw: RawConfig, flags: &Flags) -> Result<Config, ConfigError> {
+        let state = self.path("state", "--state", &flags.state, "ALAMBIC_STATE", raw.state)?;
+        let data = self.path(
+            "data.folder",
+            "--data",
+            &flags.data,
+            "ALAMBIC_DATA",
+            raw.data.folder,
+        )?;
+        let coordinator = self.text("ALAMBIC_COORDINATOR", raw.coordinator.address);
+        if let Some(found) = &coordinator {
+            let fits = is_host_and_port(&found.value);
+            check(fits, found, "coordinator.address", "HOST:PORT")?;
+        }
+        let label = self.text("ALAMBIC_LABEL_COLUMN", raw.data.label_column);
+        if let Some(found) = &label {
+            let fits = !found.value.trim().is_empty();
+            check(fits, found, "data.label_column", "a column's name")?;
+        }
+        let log = self.text("ALAMBIC_LOG", raw.log.level);
+        if let Some(found) = &log {
+            let fits = found
+                .value
+                .parse::<tracing_subscriber::filter::Targets>()
+                .is_ok();
+            let allowed = "error, warn, info, debug or trace, also by module as in \
+                 warn,edge_agent=debug";
+            check(fits, found, "log.level", allowed)?;
+        }
+        let or = |found: Option<Origin>, default: &str| {
+            found.map_or_else(|| default.to_owned(), |found| found.value)
+        };
+        Ok(Config {
+            state: state.unwrap_or_else(|| DEFAULT_STATE.into()),
+            coordinator: coordinator.map(|found| found.value),
+            data,
+            label_column: or(label, "label"),
+            log: or(log, "info"),
+        })
+    }
+
+    fn text(&self, variable: &str, raw: Option<String>) -> Option<Origin> {
+        let named = (self.environment)(variable).map(|value| Origin {
+            value,
+            origin: format!("environment variable {variable}"),
+        });
+        named.or_else(|| {
+            raw.map(|value| Origin {
+                value,
+                origin: self.file.clone(),
+            })
+        })
+    }
+
+    fn path(
+        &self,
+        key: &'static str,
+        flag_name: &str,
+        flag: &Option<PathBuf>,
+        variable: &str,
+        raw: Option<String>,
+    ) -> Result<Option<PathBuf>, ConfigError> {
+        if let Some(path) = flag {
+            let given = Origin {
+                value: path.display().to_string(),
+                origin: format!("flag {flag_name}"),
+            };
+            check(!path.as_os_str().is_empty(), &given, key, "a path")?;
+            return Ok(Some(path.clone()));
+        }
+        let Some(found) = self.text(variable, raw) else {
+            return Ok(None);
+        };
+        check(!found.value.is_empty(), &found, key, "a path")?;
+        Ok(Some(found.value.into()))
+    }
+}
+
+fn check(
+    holds: bool,
+    found: &Origin,
+    key: &'static str,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        origin: found.origin.clone(),
+        key,
+        value: found.value.clone(),
+        allowed,
+    })
+}
+
+/// Whether `text` is a host and a port.
+pub fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        let plain = !host.is_empty() && !host.contains([':', '/', ' ', '@']);
+        (bracketed || plain) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
+}
+
+const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn with(text: &str, flags: &Flags, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent.toml");
+        std::fs::write(&path, text).unwrap();
+        let flags = Flags {
+            config: Some(path),
+            ..flags.clone()
+        };
+        let lookup = |name: &str| {
+            let found = env.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Config::load(&flags, &lookup)
+    }
+
+    #[test]
+    fn an_empty_file_gives_the_defaults() {
+        let config = with("", &Flags::default(), &[]).unwrap();
+        assert_eq!(config.state, PathBuf::from(DEFAULT_STATE));
+        assert_eq!(config.label_column, "label");
+        assert_eq!(config.data, None);
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+        let file = "state = \"/file\"\n[data]\nfolder = \"/file-data\"\n";
+        let flags = Flags {
+            state: Some("/flag".into()),
+            ..Flags::default()
+        };
+        let env = [("ALAMBIC_STATE", "/env"), ("ALAMBIC_DATA", "/env-data")];
+        let config = with(file, &flags, &env).unwrap();
+        assert_eq!(config.state, PathBuf::from("/flag"));
+        assert_eq!(config.data, Some("/env-data".into()));
+        let config = with(file, &Flags::default(), &[]).unwrap();
+        assert_eq!(config.state, PathBuf::from("/file"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_file_and_what_is_allowed() {
+        let error = with("[data]\nfoldr = \"/x\"\n", &Flags::default(), &[]).unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax { .. }));
+        let text = error.to_string();
+        for part in ["agent.toml", "foldr", "folder", "label_column"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_its_origin_and_what_is_allowed() {
+        let file = "[coordinator]\naddress = \"no port\"\n";
+        let text = with(file, &Flags::default(), &[]).unwrap_err().to_string();
+        for part in ["agent.toml", "coordinator.address", "no port", "HOST:PORT"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let env = [("ALAMBIC_LOG", "loud=very")];
+        let text = with("", &Flags::default(), &env).unwrap_err().to_string();
+        assert!(text.contains("ALAMBIC_LOG"), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let flags = Flags {
+            config: Some("/nowhere/agent.toml".into()),
+            ..Flags::default()
+        };
+        let error = Config::load(&flags, &|_| None).unwrap_err();
+        assert!(matches!(error, ConfigError::Read { .. }));
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for good in ["host:4433", "10.0.0.1:1", "[::1]:4433"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in [
+            "host",
+            "host:",
+            ":4433",
+            "host:0",
+            "host:99999",
+            "::1:44 33",
+            "a b:1",
+        ] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+}

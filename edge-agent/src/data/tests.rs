@@ -1,0 +1,335 @@
+#![allow(clippy::unwrap_used)]
+
+use common::features::InputShape;
+use common::npz::{self, Array, Values};
+use proptest::prelude::*;
+
+use super::*;
+
+pub(super) fn schema() -> Schema {
+    let shape = InputShape::new(vec![2]).unwrap();
+    Schema::new(shape, vec!["cat".to_owned(), "dog".to_owned()]).unwrap()
+}
+
+fn parse_csv(text: &str) -> Result<Dataset, ParseError> {
+    Dataset::parse(Path::new("a.csv"), text.as_bytes(), &schema())
+}
+
+fn parse_npz(arrays: &[(&str, &Array)]) -> Result<Dataset, ParseError> {
+    let bytes = npz::write(arrays).unwrap();
+    Dataset::parse(Path::new("a.npz"), &bytes, &schema())
+}
+
+fn array(shape: &[usize], values: Values) -> Array {
+    Array::new(shape.to_vec(), values).unwrap()
+}
+
+fn cell(line: u64, column: &str, problem: Problem) -> Result<Dataset, ParseError> {
+    let column = column.to_owned();
+    Err(ParseError::At {
+        place: Place::Cell { line, column },
+        problem,
+    })
+}
+
+#[test]
+fn csv_rows_have_values_in_column_order_and_labels_by_name_or_number() {
+    let data = parse_csv("\u{feff}a,label,b\n1, dog ,2\n\n3,,4e-1\n5,0,-6\n").unwrap();
+    assert_eq!(
+        data.inputs(),
+        ndarray::array![[1.0, 2.0], [3.0, 0.4], [5.0, -6.0]]
+    );
+    assert_eq!(data.labels(), [Some(1), None, Some(0)]);
+    assert_eq!(data.class_counts(2), [1, 1]);
+}
+
+#[test]
+fn csv_line_of_another_length_is_named() {
+    for (text, found) in [
+        ("a,b,label\n1,2,cat\n1,2\n", 2),
+        ("a,b,label\n1,2,cat\n1,2,3,4\n", 4),
+    ] {
+        assert_eq!(
+            parse_csv(text),
+            Err(ParseError::At {
+                place: Place::Line(3),
+                problem: Problem::ColumnCount { expected: 3, found }
+            })
+        );
+    }
+}
+
+#[test]
+fn csv_text_in_a_number_is_named() {
+    let found = "1.2.3".to_owned();
+    let expected = cell(2, "b", Problem::NotANumber { found });
+    assert_eq!(parse_csv("a,b,label\n1,1.2.3,cat\n"), expected);
+    let empty = cell(
+        2,
+        "a",
+        Problem::NotANumber {
+            found: String::new(),
+        },
+    );
+    assert_eq!(parse_csv("a,b,label\n,1,cat\n"), empty);
+}
+
+#[test]
+fn csv_nan_infinity_and_overflow_are_named() {
+    for found in ["nan", "NaN", "inf", "-infinity", "1e99"] {
+        let problem = Problem::NotFinite {
+            found: found.to_owned(),
+        };
+        let text = format!("a,b,label\n1,2,cat\n{found},1,cat\n");
+        assert_eq!(parse_csv(&text), cell(3, "a", problem));
+    }
+}
+
+#[test]
+fn csv_unknown_class_is_named_with_those_there_are() {
+    let refused = parse_csv("a,b,label\n1,2,cow\n").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "line 2, column \"label\": class \"cow\" is not one of the task's (cat, dog) nor a number \
+         from 0 to 1; correct it, or leave it empty for an unlabelled row"
+    );
+    assert!(parse_csv("a,b,label\n1,2,2\n").is_err());
+    assert!(parse_csv("a,b,label\n1,2,-1\n").is_err());
+}
+
+#[test]
+fn csv_headers_that_do_not_fit_are_refused() {
+    assert_eq!(parse_csv(""), Err(ParseError::NoHeader));
+    assert_eq!(parse_csv("1,2,0\n3,4,1\n"), Err(ParseError::NumericHeader));
+    assert!(matches!(
+        parse_csv("a;b;label\n1;2;0\n"),
+        Err(ParseError::Separator { .. })
+    ));
+    assert!(matches!(
+        parse_csv("a,b\n1,2\n"),
+        Err(ParseError::NoLabelColumn { .. })
+    ));
+    assert!(matches!(
+        parse_csv("label,b,label\n1,2,3\n"),
+        Err(ParseError::TwoLabelColumns { .. })
+    ));
+    assert!(matches!(
+        parse_csv("a,label\n1,cat\n"),
+        Err(ParseError::ValueColumns {
+            expected: 2,
+            found: 1,
+            ..
+        })
+    ));
+}
+
+#[test]
+fn csv_columns_may_be_numbered() {
+    assert_eq!(parse_csv("0,1,label\n3,4,cat\n").unwrap().rows(), 1);
+    let unlabelled = schema().with_labels(LabelSource::None);
+    let data = Dataset::parse(Path::new("a.csv"), b"0,1\n3,4\n", &unlabelled).unwrap();
+    assert_eq!(data.labels(), [None]);
+}
+
+#[test]
+fn csv_for_prediction_needs_no_label_column() {
+    let schema = schema().with_optional_labels();
+    let parse = |text: &[u8]| Dataset::parse(Path::new("a.csv"), text, &schema).unwrap();
+    assert_eq!(parse(b"a,b\n1,2\n").labels(), [None]);
+    assert_eq!(parse(b"a,b,label\n1,2,dog\n").labels(), [Some(1)]);
+}
+
+#[test]
+fn csv_that_is_no_text_is_refused() {
+    let refused = Dataset::parse(Path::new("a.csv"), b"a,b,label\n1,2,\xff\n", &schema());
+    assert!(matches!(
+        refused,
+        Err(ParseError::At {
+            place: Place::Line(2),
+            problem: Problem::Text { .. }
+        })
+    ));
+}
+
+#[test]
+fn npz_is_read_with_scale_and_labels() {
+    let x = array(&[2, 2], Values::I16(vec![1, 2, -3, 4]));
+    let scale = array(&[2], Values::F32(vec![0.5, 2.0]));
+    let y = array(&[2], Values::I64(vec![1, -1]));
+    let data = parse_npz(&[("X_train", &x), ("scale", &scale), ("y_train", &y)]).unwrap();
+    assert_eq!(data.inputs(), ndarray::array![[0.5, 4.0], [-1.5, 8.0]]);
+    assert_eq!(data.labels(), [Some(1), None]);
+    let y = array(&[2], Values::F64(vec![f64::NAN, 0.0]));
+    let data = parse_npz(&[("X", &x), ("y", &y)]).unwrap();
+    assert_eq!(data.labels(), [None, Some(0)]);
+    assert_eq!(parse_npz(&[("X", &x)]).unwrap().labels(), [None, None]);
+}
+
+#[test]
+fn npz_without_inputs_says_what_there_is() {
+    let x = array(&[1], Values::U8(vec![0]));
+    assert_eq!(
+        parse_npz(&[("images", &x)]),
+        Err(ParseError::NoInputs {
+            wanted: "X, X_train".to_owned(),
+            names: "images".to_owned()
+        })
+    );
+}
+
+#[test]
+fn npz_of_other_shapes_is_refused() {
+    let y = array(&[1], Values::U8(vec![0]));
+    for shape in [&[2][..], &[1, 1, 2], &[2, 1]] {
+        let count = shape.iter().product();
+        let x = array(shape, Values::F32(vec![0.0; count]));
+        assert!(matches!(
+            parse_npz(&[("X", &x), ("y", &y)]),
+            Err(ParseError::InputShape { .. })
+        ));
+    }
+    let x = array(&[2, 2], Values::F32(vec![0.0; 4]));
+    assert!(matches!(
+        parse_npz(&[("X", &x), ("y", &y)]),
+        Err(ParseError::LabelCount { rows: 2, .. })
+    ));
+    let scale = array(&[3], Values::F32(vec![1.0; 3]));
+    assert!(matches!(
+        parse_npz(&[("X", &x), ("scale", &scale)]),
+        Err(ParseError::Scale { found: 3, .. })
+    ));
+}
+
+#[test]
+fn npz_value_that_is_not_finite_is_named() {
+    let x = array(&[2, 2], Values::F32(vec![0.0, 0.0, 0.0, f32::NAN]));
+    assert_eq!(
+        parse_npz(&[("X", &x)]).unwrap_err().to_string(),
+        "array \"X\", row 1, value 1: NaN is not a finite number; fill the gap or remove the row"
+    );
+    let wide = array(&[1, 2], Values::F64(vec![1e300, 0.0]));
+    assert!(parse_npz(&[("X", &wide)]).is_err());
+}
+
+#[test]
+fn npz_with_an_unknown_class_is_refused() {
+    let x = array(&[1, 2], Values::F32(vec![0.0; 2]));
+    for value in [2.0, -2.0, 0.5, f64::INFINITY] {
+        let y = array(&[1], Values::F64(vec![value]));
+        assert!(matches!(
+            parse_npz(&[("X", &x), ("y", &y)]),
+            Err(ParseError::At {
+                problem: Problem::UnknownClass { .. },
+                ..
+            })
+        ));
+    }
+}
+
+#[test]
+fn truncated_npz_is_refused_at_every_length() {
+    let x = array(&[1, 2], Values::F32(vec![1.0, 2.0]));
+    let bytes = npz::write(&[("X", &x)]).unwrap();
+    for length in 0..bytes.len() {
+        let refused = Dataset::parse(Path::new("a.npz"), &bytes[..length], &schema());
+        assert!(
+            matches!(refused, Err(ParseError::Numpy(_))),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn npy_holds_unlabelled_rows() {
+    let x = array(&[3, 2], Values::U8(vec![1, 2, 3, 4, 5, 6]));
+    let bytes = x.encode().unwrap();
+    let data = Dataset::parse(Path::new("a.NPY"), &bytes, &schema()).unwrap();
+    assert_eq!(data.labels(), [None; 3]);
+    assert_eq!(data.select(&[2]).inputs(), ndarray::array![[5.0, 6.0]]);
+}
+
+#[test]
+fn other_endings_are_refused() {
+    let refused = Dataset::parse(Path::new("a.xlsx"), b"", &schema());
+    assert_eq!(refused, Err(ParseError::Format));
+}
+
+#[test]
+fn equal_rows_have_different_names_that_do_not_depend_on_place() {
+    let one = parse_csv("a,b,label\n1,2,0\n1,2,0\n1,2,1\n").unwrap();
+    let other = parse_csv("a,b,label\n1,2,1\n1,2,0\n1,2,0\n").unwrap();
+    let (mut a, mut b) = (one.row_names(), other.row_names());
+    assert_ne!(a[0], a[1]);
+    assert_ne!(a[0], a[2]);
+    a.sort_unstable();
+    b.sort_unstable();
+    assert_eq!(a, b);
+}
+
+/// Rows that differ from one another.
+pub(super) fn numbered(range: std::ops::Range<usize>) -> Dataset {
+    let rows = range.flat_map(|row| [row as f32, 0.5]).collect::<Vec<_>>();
+    let labels = vec![Some(0); rows.len() / 2];
+    Dataset::from_rows(2, rows, labels).unwrap()
+}
+
+#[test]
+fn one_block_in_five_is_held_out_and_guarded() {
+    let split = SplitRule::default().rows(&numbered(0..1000));
+    assert_eq!(split.training.len(), 800);
+    assert!((160..=170).contains(&split.held_out.len()));
+    for &row in &split.held_out {
+        let neighbours = [row.wrapping_sub(1), row + 1];
+        assert!(neighbours.iter().all(|row| !split.training.contains(row)));
+    }
+}
+
+#[test]
+fn nothing_is_held_out_when_the_rule_says_so() {
+    let rule = SplitRule {
+        one_in: 0,
+        ..SplitRule::default()
+    };
+    let split = rule.rows(&numbered(0..30));
+    assert_eq!((split.training.len(), split.held_out.len()), (30, 0));
+}
+
+proptest! {
+    #[test]
+    fn appended_rows_move_no_row_to_the_other_side(start in 0usize..1000, rows in 0usize..200, more in 0usize..200) {
+        let rule = SplitRule::default();
+        let before = rule.rows(&numbered(start..start + rows));
+        let after = rule.rows(&numbered(start..start + rows + more));
+        let old = |part: &[usize]| part.iter().copied().filter(|&row| row < rows).collect::<Vec<_>>();
+        prop_assert_eq!(&old(&after.training), &before.training);
+        prop_assert_eq!(&old(&after.held_out), &before.held_out);
+        prop_assert!(before.training.iter().all(|row| !before.held_out.contains(row)));
+    }
+
+    #[test]
+    fn any_bytes_are_answered_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        for name in ["a.csv", "a.npz", "a.npy"] {
+            let _ = Dataset::parse(Path::new(name), &bytes, &schema());
+        }
+    }
+
+    #[test]
+    fn any_table_is_answered_without_panic(text in "([a-z0-9.,;\" -]|\n){0,80}") {
+        let _ = parse_csv(&format!("a,b,label\n{text}"));
+        let _ = parse_csv(&text);
+    }
+
+    #[test]
+    fn written_tables_are_read_back(rows in proptest::collection::vec((-1e6f32..1e6, -1e6f32..1e6, 0u16..2), 0..20)) {
+        let mut text = "a,b,label\n".to_owned();
+        for (a, b, label) in &rows {
+            text.push_str(&format!("{a},{b},{label}\n"));
+        }
+        let data = parse_csv(&text).unwrap();
+        prop_assert_eq!(data.rows(), rows.len());
+        for (row, (a, b, label)) in rows.into_iter().enumerate() {
+            prop_assert_eq!(data.inputs().row(row).to_vec(), vec![a, b]);
+            prop_assert_eq!(data.labels()[row], Some(label));
+        }
+    }
+}

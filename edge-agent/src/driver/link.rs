@@ -1,0 +1,250 @@
+//! One session with the coordinator.
+
+use std::sync::Arc;
+
+use common::ids::{BlobHash, TaskHash};
+use common::transport::dialler::resolve;
+use common::transport::{
+    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
+    TransportError, Tuning,
+};
+use common::wire::codec::{DecodeError, decode, encode};
+use common::wire::messages::{
+    Announcement, Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
+};
+
+use crate::cache::{Cache, CacheError};
+use crate::identity::{Identity, TimeFloor};
+use crate::session::Pending;
+
+/// Why a session or a transfer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The network, or one of the two programs around it.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A message from the coordinator does not decode.
+    #[error("the coordinator's message was not understood: {0}")]
+    Decode(#[from] DecodeError),
+    /// The coordinator answered something else than was asked.
+    #[error("the coordinator's answer does not fit what was asked: {0}")]
+    Unexpected(String),
+    /// The coordinator ended the stream.
+    #[error("the coordinator ended the stream")]
+    Ended,
+    /// What came cannot be kept.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl LinkError {
+    /// What a person can do about it, where there is something.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Transport(error) => error.advice(),
+            Self::Decode(_) | Self::Unexpected(_) => {
+                Some("update the older of the two programs".to_owned())
+            }
+            Self::Cache(_) => Some("free some disk space, or check the state directory".to_owned()),
+            Self::Ended => None,
+        }
+    }
+}
+
+/// Where the coordinator is and who asks.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its address, `host:port`.
+    pub coordinator: String,
+    /// Who this device is.
+    pub identity: Arc<Identity>,
+    /// What the device's clock may not be behind of.
+    pub floor: TimeFloor,
+    /// How connections behave.
+    pub tuning: Tuning,
+}
+
+/// An open session: the hello was sent.
+#[derive(Debug)]
+pub struct Link {
+    /// For transfers, and the counters.
+    pub connection: Connection,
+    /// Messages to the coordinator.
+    pub sender: ControlSender,
+    /// Messages from the coordinator.
+    pub receiver: ControlReceiver,
+    dialler: Dialler,
+}
+
+/// Messages to the coordinator.
+#[derive(Debug)]
+pub struct ControlSender(FrameSender);
+
+/// Messages from the coordinator.
+#[derive(Debug)]
+pub struct ControlReceiver(FrameReceiver);
+
+impl Link {
+    /// Finds the coordinator, makes sure it is the one, and says hello. Each
+    /// address of its name is tried in turn.
+    ///
+    /// # Errors
+    /// [`LinkError::Transport`] with what the last address said.
+    pub async fn open(route: &Route, hello: Hello) -> Result<Self, LinkError> {
+        let mut last = TransportError::Lost {
+            reason: "its name has no address",
+        };
+        for address in resolve(&route.coordinator).await? {
+            let dialler = Dialler::bind(address, route.tuning.clone(), route.floor.clock())?;
+            let client = route.identity.client();
+            match dialler.connect(address, client, Protocol::Devices).await {
+                Ok(connection) => return Self::greet(dialler, connection, hello).await,
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
+    }
+
+    async fn greet(
+        dialler: Dialler,
+        connection: Connection,
+        hello: Hello,
+    ) -> Result<Self, LinkError> {
+        let control = connection.open_control().await?;
+        let mut sender = ControlSender(control.sender);
+        sender.send(&ToCoordinator::Hello(hello)).await?;
+        Ok(Self {
+            connection,
+            sender,
+            receiver: ControlReceiver(control.receiver),
+            dialler,
+        })
+    }
+
+    /// Takes the parts that tasks of their own use, and what closes it.
+    pub fn split(self) -> (Connection, ControlSender, ControlReceiver, Closer) {
+        let closer = Closer(self.dialler);
+        (self.connection, self.sender, self.receiver, closer)
+    }
+}
+
+/// Ends a session so that the coordinator learns of it.
+#[derive(Debug)]
+pub struct Closer(Dialler);
+
+impl Closer {
+    /// Tells the coordinator that this device goes, and waits until it knows.
+    pub async fn close(&self) {
+        self.0.close(CloseCode::Shutdown).await;
+    }
+}
+
+impl ControlSender {
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// The loss of the connection.
+    pub async fn send(&mut self, message: &ToCoordinator) -> Result<(), LinkError> {
+        Ok(self.0.send(&encode(message)).await?)
+    }
+}
+
+impl ControlReceiver {
+    /// The next message. The future can be dropped at any time.
+    ///
+    /// # Errors
+    /// The loss of the connection, and its ordinary end too.
+    pub async fn receive(&mut self) -> Result<ToDevice, LinkError> {
+        let payload = self.0.recv().await?.ok_or(LinkError::Ended)?;
+        Ok(decode(&payload)?)
+    }
+}
+
+/// Brings a blob into the cache, from where an earlier try stopped. False if
+/// the coordinator does not have it.
+///
+/// # Errors
+/// The loss of stream or connection; [`CacheError::Damaged`] if the bytes
+/// are not the blob's, and then the next try starts over.
+pub async fn fetch(
+    connection: &Connection,
+    cache: &Cache,
+    blob: BlobHash,
+) -> Result<bool, LinkError> {
+    let mut partial = cache.begin(blob)?;
+    let mut stream = connection.open_transfer().await?;
+    let request = TransferRequest::Fetch {
+        blob,
+        offset: partial.bytes(),
+    };
+    match answer(stream.ask(&encode(&request)).await?)? {
+        TransferAnswer::Blob { bytes } => {
+            if partial.bytes() > bytes {
+                partial.restart().map_err(TransportError::Keep)?;
+                return Err(LinkError::Unexpected(format!(
+                    "blob {} has {bytes} bytes, more were at hand",
+                    blob.short()
+                )));
+            }
+            let span = BlobSpan::new(partial.bytes(), bytes)?;
+            let keep = |chunk: &[u8]| partial.append(chunk);
+            stream.receiver.recv_blob(span, keep).await?;
+            cache.complete(partial)?;
+            Ok(true)
+        }
+        TransferAnswer::NotFound => Ok(false),
+        other => Err(LinkError::Unexpected(format!("{other:?} to a fetch"))),
+    }
+}
+
+/// Offers a contribution and sends its bytes if they are wanted. Returns the
+/// coordinator's last word on it.
+///
+/// # Errors
+/// The loss of stream or connection: then nothing is known, and it must be
+/// offered again.
+pub async fn offer(
+    connection: &Connection,
+    pending: &Pending,
+    bytes: &[u8],
+) -> Result<TransferAnswer, LinkError> {
+    let mut stream = connection.open_transfer().await?;
+    let request = TransferRequest::Offer {
+        key: pending.key,
+        blob: pending.blob,
+        bytes: pending.bytes,
+    };
+    let first = answer(stream.ask(&encode(&request)).await?)?;
+    let TransferAnswer::Send { offset } = first else {
+        return Ok(first);
+    };
+    stream.sender.send_blob(offset, bytes).await?;
+    stream.sender.finish();
+    answer(stream.receiver.recv_answer().await?)
+}
+
+/// The newest release of a task, or of the coordinator's only one.
+///
+/// # Errors
+/// The loss of stream or connection.
+pub async fn newest(
+    connection: &Connection,
+    task: Option<TaskHash>,
+) -> Result<Option<Announcement>, LinkError> {
+    let mut stream = connection.open_transfer().await?;
+    let request = TransferRequest::Newest { task };
+    match answer(stream.ask(&encode(&request)).await?)? {
+        TransferAnswer::Newest(release) => Ok(Some(release)),
+        TransferAnswer::NoRelease => Ok(None),
+        other => Err(LinkError::Unexpected(format!("{other:?} to a question"))),
+    }
+}
+
+/// All bytes of a connection: the handshake's, and those of the work.
+pub fn traffic(connection: &Connection) -> (Traffic, Traffic) {
+    (connection.handshake_traffic(), connection.work_traffic())
+}
+
+fn answer(payload: Option<Vec<u8>>) -> Result<TransferAnswer, LinkError> {
+    Ok(decode(&payload.ok_or(LinkError::Ended)?)?)
+}

@@ -1,0 +1,19 @@
+//! What runs the session engine: the network, the disk and the clock.
+//!
+//! [`agent::Agent`] is the loop. It hands each action of the engine to a task
+//! of its own and each result back as an input, so that the engine alone
+//! decides. [`link`] speaks to the coordinator, [`workshop`] is everything
+//! the device does for itself, [`status`] tells others how it goes.
+
+pub mod agent;
+pub mod link;
+pub mod notify;
+pub mod status;
+pub mod workshop;
+
+pub use agent::{Agent, AgentError, AgentSettings};
+pub use link::{Link, LinkError, Route};
+pub use workshop::{Built, Workshop, WorkshopError};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! What the device does for itself, as the loop sees it.
+
+use common::ids::{BlobHash, TaskHash, Version};
+use common::wire::messages::{Announcement, Call};
+
+use crate::cache::CacheError;
+use crate::session::{Pending, Settled};
+
+/// Why a piece of work came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkshopError {
+    /// A shared blob is not at hand any more: fetch it again.
+    #[error("blob {0} is not at hand")]
+    Blob(BlobHash),
+    /// The work failed.
+    #[error("{what}")]
+    Failed {
+        /// What happened, with its values.
+        what: String,
+        /// What a person can do about it.
+        advice: String,
+    },
+}
+
+/// The answer to a call, durable in the outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// What may leave the device, in sending order.
+    pub entries: Vec<Pending>,
+    /// Some of what was asked for will not come.
+    pub partial: bool,
+}
+
+/// How a release fared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is the device's student now.
+    Installed {
+        /// Right answers among the device's held-out rows, and their number.
+        score: Option<(u64, u64)>,
+    },
+    /// It is installed already, or is older than what is.
+    NotNewer {
+        /// The version at hand.
+        current: Version,
+    },
+    /// It does worse than the student at hand, which stays.
+    Worse {
+        /// Right answers of the new student and of the one at hand, and the
+        /// number of rows.
+        score: (u64, u64, u64),
+    },
+    /// It is not to be believed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Shared blobs, by name.
+pub type Blobs<'a> = dyn Fn(BlobHash) -> Result<Vec<u8>, CacheError> + 'a;
+
+/// The device's own work: its data, its outbox, its students. All calls may
+/// block; [`build`](Self::build), [`install`](Self::install) and
+/// [`count`](Self::count) may compute for long, and run one at a time in a
+/// thread of their own.
+pub trait Workshop: Send + Sync + 'static {
+    /// The newest students, by task.
+    fn installed(&self) -> Vec<(TaskHash, Version)>;
+
+    /// Contributions that were not answered, oldest first.
+    ///
+    /// # Errors
+    /// If the outbox cannot be read.
+    fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError>;
+
+    /// Computes what a call asks for and may leave the device, and puts it
+    /// into the outbox. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`WorkshopError::Blob`] if a blob is missing or damaged; otherwise the
+    /// device abstains.
+    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError>;
+
+    /// A contribution's bytes.
+    ///
+    /// # Errors
+    /// If they are not there, or not what was promised.
+    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, WorkshopError>;
+
+    /// Records how a contribution ended and drops it from the outbox.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), WorkshopError>;
+
+    /// Verifies and evaluates a release, and installs it if it is good.
+    ///
+    /// # Errors
+    /// [`WorkshopError::Blob`] if a blob is missing or damaged; otherwise the
+    /// student at hand stays.
+    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError>;
+
+    /// Whether the files in the data folder are others than when
+    /// [`count`](Self::count) last looked. Cheap.
+    fn glance(&self) -> bool;
+
+    /// Counts the rows; the tasks whose data grew by at least `rows_min`
+    /// since they were last told.
+    ///
+    /// # Errors
+    /// If the data folder cannot be read.
+    fn count(&self) -> Result<Vec<TaskHash>, WorkshopError>;
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Installed { score: None } => {
+                f.write_str("installed (no labelled data here to evaluate it on)")
+            }
+            Self::Installed {
+                score: Some((right, rows)),
+            } => write!(f, "installed ({right} of {rows} held-out rows right)"),
+            Self::NotNewer { current } => {
+                write!(f, "nothing to do: version {current} is installed")
+            }
+            Self::Worse {
+                score: (new, old, rows),
+            } => write!(
+                f,
+                "not installed: {new} of {rows} held-out rows right, the student at hand gets {old}"
+            ),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Joining a fleet: a token becomes a certificate.
+
+use common::transport::dialler::resolve;
+use common::transport::{
+    ClientIdentity, CloseCode, Connection, Dialler, Protocol, TransportError, Tuning,
+};
+use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
+use common::trust::device_key::DeviceKeyError;
+use common::trust::keys::{KeyError, VerifyingKey};
+use common::trust::token::JoinToken;
+use common::wire::codec::{DecodeError, decode, encode};
+use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
+
+use rustls_pki_types::CertificateDer;
+
+use crate::identity::{IdentityError, Membership, TimeFloor, load_or_make_key};
+use crate::state::{StateDir, StateError};
+
+/// Why a device did not join.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    /// The device is in a fleet already.
+    #[error("this device is already enrolled with {coordinator} as {device}")]
+    Already {
+        /// The fleet's coordinator.
+        coordinator: String,
+        /// The device's name there.
+        device: String,
+        /// The state directory.
+        state: String,
+    },
+    /// The coordinator says no.
+    #[error("the coordinator refused: {0}")]
+    Refused(EnrolRefusal),
+    /// The coordinator cannot be reached, or is not the one.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The coordinator's answer does not decode.
+    #[error("the coordinator's answer was not understood: {0}")]
+    Answer(#[from] DecodeError),
+    /// The coordinator ended the conversation.
+    #[error("the coordinator closed the stream without an answer")]
+    NoAnswer,
+    /// The answer names an authority other than the one that was met.
+    #[error("the answer's authority is {got}, the token expects {pinned}")]
+    OtherAuthority {
+        /// What the token pins.
+        pinned: Fingerprint,
+        /// What the answer holds.
+        got: Fingerprint,
+    },
+    /// The certificate is not for this device's key.
+    #[error("the certificate in the answer cannot be used: {0}")]
+    Certificate(#[from] DeviceKeyError),
+    /// A certificate in the answer does not parse.
+    #[error("the certificate in the answer cannot be used: {0}")]
+    Malformed(#[from] CertificateError),
+    /// The release key is none.
+    #[error("the release key in the answer cannot be used: {0}")]
+    ReleaseKey(#[from] KeyError),
+    /// The device's own files.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl EnrolError {
+    /// What a person can do about it, where there is something.
+    pub fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::Already { state, .. } => format!(
+                "nothing to do: start it with `alambic-agent run`. To join another fleet, use \
+                 another --state directory, or remove {state} (its key, students and unsent \
+                 contributions are lost)"
+            ),
+            Self::Refused(EnrolRefusal::UnknownToken) => {
+                "copy the token whole; it is for one coordinator only".to_owned()
+            }
+            Self::Refused(EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken) => {
+                "ask the operator for a new one (`alambic-coordinator token create`)".to_owned()
+            }
+            Self::Refused(EnrolRefusal::RevokedKey) => {
+                "ask the operator; a device that was revoked needs a new key, in a new --state \
+                 directory"
+                    .to_owned()
+            }
+            Self::Refused(EnrolRefusal::Storage) | Self::NoAnswer => "try again later".to_owned(),
+            Self::Transport(error) => return error.advice(),
+            Self::Identity(error) => error.advice(),
+            Self::State(error) => error.advice(),
+            _ => "update the older of the two programs".to_owned(),
+        })
+    }
+}
+
+/// What a person gives to join.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// Where the coordinator is, `host:port`.
+    pub coordinator: String,
+    /// The token.
+    pub token: JoinToken,
+    /// A name for people; may be empty.
+    pub label: String,
+}
+
+/// Joins a fleet. The key is made here and stays here; the coordinator is
+/// held against the token's pin before it is told anything; and the device
+/// has joined once the membership is on the disk. A device whose answer was
+/// lost may simply try again.
+///
+/// # Errors
+/// [`EnrolError`]; unless it is [`EnrolError::Already`], the device is as
+/// before but for its key.
+pub async fn enrol(state: &StateDir, joining: &Joining) -> Result<Membership, EnrolError> {
+    let _lock = state.lock()?;
+    if let Some(membership) = Membership::load(state)? {
+        return Err(EnrolError::Already {
+            coordinator: membership.coordinator,
+            device: membership.device.to_string(),
+            state: state.path().display().to_string(),
+        });
+    }
+    let key = load_or_make_key(state)?;
+    let request = EnrolRequest::Join {
+        token: joining.token.id.to_string(),
+        secret: joining.token.secret.reveal().to_vec(),
+        csr: key.signing_request()?,
+        label: joining.label.clone(),
+    };
+    let (dialler, connection) = connect(state, joining).await?;
+    let answer = ask(&connection, &request).await;
+    dialler.close(CloseCode::Normal).await;
+    let (certificate, authority, release_key) = match answer? {
+        EnrolAnswer::Issued {
+            certificate,
+            authority,
+            release_key,
+            ..
+        } => (certificate, authority, release_key),
+        EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
+    };
+    let got = Fingerprint::of(&authority);
+    if got != joining.token.ca_pin {
+        return Err(EnrolError::OtherAuthority {
+            pinned: joining.token.ca_pin,
+            got,
+        });
+    }
+    let certificate = CertificateDer::from(certificate);
+    let credentials = key.certified(certificate.clone())?;
+    let facts = credentials.facts()?;
+    let membership = Membership {
+        coordinator: joining.coordinator.clone(),
+        device: facts.device,
+        label: joining.label.clone(),
+        certificate: certificate_to_pem(&certificate),
+        authority: certificate_to_pem(&CertificateDer::from(authority)),
+        release_key: hex::encode(VerifyingKey::from_slice(&release_key)?.0),
+    };
+    TimeFloor::raise(state, facts.not_before)?;
+    membership.store(state)?;
+    Ok(membership)
+}
+
+async fn connect(
+    state: &StateDir,
+    joining: &Joining,
+) -> Result<(Dialler, Connection), TransportError> {
+    let identity = ClientIdentity::Enrolling {
+        ca_pin: joining.token.ca_pin,
+    };
+    let mut last = None;
+    for address in resolve(&joining.coordinator).await? {
+        let clock = TimeFloor::load(state).clock();
+        let dialler = Dialler::bind(address, Tuning::device(), clock)?;
+        match dialler
+            .connect(address, &identity, Protocol::Enrolment)
+            .await
+        {
+            Ok(connection) => return Ok((dialler, connection)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or(TransportError::Lost {
+        reason: "its name has no address",
+    }))
+}
+
+async fn ask(connection: &Connection, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
+    let mut stream = connection.open_transfer().await?;
+    let answer = stream.ask(&encode(request)).await?;
+    Ok(decode(&answer.ok_or(EnrolError::NoAnswer)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fleet::Fleet;
+    use crate::identity::Identity;
+    use common::ids::Time;
+    use common::trust::token::{TokenRecord, TokenTerms};
+
+    fn token(pin: Fingerprint) -> JoinToken {
+        let terms = TokenTerms {
+            expires: Time(u64::MAX),
+            uses_max: 1,
+            group: None,
+        };
+        TokenRecord::create(pin, terms).unwrap().0
+    }
+
+    fn joining(fleet: &Fleet) -> Joining {
+        Joining {
+            coordinator: fleet.address.to_string(),
+            token: token(fleet.authority.fingerprint()),
+            label: "kitchen".to_owned(),
+        }
+    }
+
+    async fn answer_join(fleet: &Fleet, answer: impl Fn(Vec<u8>) -> EnrolAnswer) {
+        let connection = fleet.knock().await.admit().await.unwrap();
+        let mut stream = connection.accept_transfer().await.unwrap();
+        let asked = stream.recv().await.unwrap().unwrap();
+        let EnrolRequest::Join { csr, .. } = decode(&asked).unwrap();
+        stream.send(&encode(&answer(csr))).await.unwrap();
+        stream.sender.finish();
+        connection.closed().await;
+    }
+
+    fn issued(fleet: &Fleet, csr: &[u8], authority: Vec<u8>) -> EnrolAnswer {
+        EnrolAnswer::Issued {
+            device: common::ids::DeviceId([0; 16]),
+            certificate: fleet.certify(csr),
+            authority,
+            release_key: fleet.signing.verifying_key().0.to_vec(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_device_joins_once_and_is_told_so_the_second_time() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let authority = fleet.authority.certificate().to_vec();
+        let coordinator = answer_join(&fleet, |csr| issued(&fleet, &csr, authority.clone()));
+        let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+        let membership = joined.unwrap();
+        let identity = Identity::load(&state).unwrap();
+        assert_eq!(identity.membership, membership);
+        assert_eq!(identity.release_key, fleet.signing.verifying_key());
+
+        let again = enrol(&state, &joining).await.unwrap_err();
+        assert!(matches!(again, EnrolError::Already { .. }), "{again}");
+        assert!(again.advice().unwrap().contains("run"));
+        assert_eq!(Membership::load(&state).unwrap(), Some(membership));
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_leaves_the_device_out_and_its_key_in_place() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        for refusal in [
+            EnrolRefusal::UsedToken,
+            EnrolRefusal::ExpiredToken,
+            EnrolRefusal::UnknownToken,
+        ] {
+            let coordinator = answer_join(&fleet, |_| EnrolAnswer::Refused(refusal));
+            let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+            let error = joined.unwrap_err();
+            assert!(matches!(error, EnrolError::Refused(r) if r == refusal));
+            assert!(error.advice().is_some());
+        }
+        assert_eq!(Membership::load(&state).unwrap(), None);
+        assert!(crate::identity::load_key(&state).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_coordinator_with_another_pin_is_told_nothing() {
+        let fleet = Fleet::new();
+        let state = fleet.state();
+        let joining = Joining {
+            token: token(Fingerprint([9; 32])),
+            ..joining(&fleet)
+        };
+        let coordinator = async { fleet.knock().await.admit().await };
+        let (joined, admitted) = tokio::join!(enrol(&state, &joining), coordinator);
+        let error = joined.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                EnrolError::Transport(TransportError::PinMismatch { .. })
+            ),
+            "{error}"
+        );
+        // Had it been admitted, it would still have to open a stream.
+        if let Ok(connection) = admitted {
+            assert!(connection.accept_transfer().await.is_err());
+        }
+        assert_eq!(Membership::load(&state).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_with_another_authority_is_not_believed() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let other = common::trust::authority::Authority::create("other", Time(0)).unwrap();
+        let coordinator = answer_join(&fleet, |csr| {
+            issued(&fleet, &csr, other.certificate().to_vec())
+        });
+        let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+        let error = joined.unwrap_err();
+        assert!(
+            matches!(error, EnrolError::OtherAuthority { .. }),
+            "{error}"
+        );
+        assert_eq!(Membership::load(&state).unwrap(), None);
+    }
+}

@@ -1,0 +1,7 @@
+//! Data sets with a test part, and how they are spread over devices.
+
+mod dataset;
+mod partition;
+
+pub use dataset::{Dataset, DatasetError, Part};
+pub use partition::{Partition, PartitionError, partition};

@@ -1,0 +1,121 @@
+//! What a run is made of: data, devices, and the task they share.
+
+use common::task::{RawTask, Task, TaskFileError};
+
+use crate::data::Dataset;
+
+/// What the user asked of the task; the rest has defaults.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// Feature stage; none lets the shape decide.
+    pub features: Option<String>,
+    /// Hidden units of the student.
+    pub hidden: Vec<u32>,
+    /// Points of the transfer set in all.
+    pub points: u32,
+    /// Devices.
+    pub agents: usize,
+    /// Rounds; points are spread over them.
+    pub rounds: u32,
+    /// `labels`, `moments` or `both`.
+    pub contribute: String,
+    /// Bytes a device may send in a round.
+    pub uplink_bytes_max: u64,
+    /// Virtual rows of a device's moments; 0 for as many as the bytes allow.
+    pub rank_max: u32,
+    /// Optimiser steps of the student.
+    pub steps: u32,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Seconds a gathering phase may take.
+    pub deadline_s: u32,
+    /// Seconds a phase stays open after its quorum.
+    pub grace_s: f64,
+}
+
+/// The task file for a data set, as a person would write it.
+pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
+    let stage = wishes
+        .features
+        .clone()
+        .unwrap_or_else(|| auto_stage(data).to_owned());
+    let range = match data.range {
+        Some([low, high]) if stage == "raw" => format!("range = [{low:?}, {high:?}]\n"),
+        _ => String::new(),
+    };
+    let each = wishes
+        .points
+        .div_ceil(wishes.agents.max(1) as u32 * wishes.rounds.max(1))
+        .max(1);
+    let deadline = wishes.deadline_s;
+    format!(
+        "name = {name:?}\ncontribute = {contribute:?}\n\n\
+         [input]\nshape = {shape:?}\n\n\
+         [classes]\nnames = {classes:?}\n\n\
+         [features]\nstage = {stage:?}\n\n\
+         [normaliser]\n{range}\n\
+         [student]\nhidden = {hidden:?}\n\n\
+         [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
+         uplink_bytes_max = {bytes}\nrank_max = {rank}\n\n\
+         [distillation]\nsteps = {steps}\nseed = {seed}\n\n\
+         [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
+         deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
+         contribute = {deadline}.0, report = {deadline}.0 }}\n",
+        name = data.name,
+        contribute = wishes.contribute,
+        shape = data.shape,
+        classes = data.classes,
+        hidden = wishes.hidden,
+        points = wishes.points.max(each),
+        bytes = wishes.uplink_bytes_max,
+        rank = wishes.rank_max,
+        steps = wishes.steps,
+        seed = wishes.seed,
+        grace = wishes.grace_s,
+    )
+}
+
+/// The checked task of [`task_file`].
+///
+/// # Errors
+/// What the wishes ask for that no task allows.
+pub fn task(data: &Dataset, wishes: &Wishes) -> Result<Task, TaskFileError> {
+    RawTask::parse(&task_file(data, wishes))
+}
+
+/// Long multi-channel series are windows; everything else is taken as it is.
+pub fn auto_stage(data: &Dataset) -> &'static str {
+    match data.shape[..] {
+        [time, channels] if data.range.is_none() && time >= 4 * channels && time >= 16 => "window",
+        _ => "raw",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_carried_data_sets_give_valid_tasks() {
+        let wishes = Wishes {
+            features: None,
+            hidden: vec![64],
+            points: 300,
+            agents: 21,
+            rounds: 1,
+            contribute: "both".into(),
+            uplink_bytes_max: 100_000,
+            rank_max: 0,
+            steps: 100,
+            seed: 0,
+            deadline_s: 60,
+            grace_s: 5.0,
+        };
+        let har = task(&Dataset::open("har").unwrap(), &wishes).unwrap();
+        assert!(har.learns_normaliser() && har.features() < 300);
+        let digits = task(&Dataset::open("digits").unwrap(), &wishes).unwrap();
+        assert!(!digits.learns_normaliser());
+        assert_eq!(digits.features(), 64);
+    }
+}
