@@ -96,7 +96,7 @@ fn safetensors(release: &Release) -> Result<Vec<u8>, Failure> {
     serialize(views, Some(about)).map_err(failed)
 }
 
-/// The same tensors as arrays, with the class names as `classes`.
+/// The same tensors as arrays.
 fn npz(release: &Release) -> Result<Vec<u8>, Failure> {
     let failed = |error: npz::NpzError| Failure::Export {
         format: "npz",
@@ -110,9 +110,6 @@ fn npz(release: &Release) -> Result<Vec<u8>, Failure> {
         let array = Array::new(tensor.shape, values).map_err(failed)?;
         arrays.push((tensor.name, array));
     }
-    let classes = release.task().definition().classes.clone();
-    let array = Array::new(vec![classes.len()], Values::Text(classes)).map_err(failed)?;
-    arrays.push(("classes".to_owned(), array));
     let named: Vec<_> = arrays
         .iter()
         .map(|(name, array)| (name.as_str(), array))
@@ -168,7 +165,7 @@ mod tests {
             expires: Time(2),
             lineage: Vec::new(),
             normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
-            weights: ScaledF16::encode(&weights).unwrap().into(),
+            weights: ScaledF16::encode(&weights).unwrap().into_raw(),
         })
         .unwrap()
     }
@@ -180,7 +177,7 @@ mod tests {
         let bytes = safetensors(&release).unwrap();
         let safe = SafeTensors::deserialize(&bytes).unwrap();
         let bytes = npz(&release).unwrap();
-        let mut archive = npz::Archive::open(&bytes).unwrap();
+        let archive = npz::Archive::open(&bytes).unwrap();
         assert_eq!(safe.len(), student.tensors().len());
         for tensor in student.tensors() {
             let expected = &student.parameters()[tensor.range];
@@ -195,8 +192,6 @@ mod tests {
             assert_eq!(array.shape(), tensor.shape);
             assert_eq!(array.to_f32().unwrap(), expected);
         }
-        let classes = archive.array("classes").unwrap();
-        assert_eq!(classes.to_text().unwrap(), ["off", "on"]);
     }
 
     #[test]
