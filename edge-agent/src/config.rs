@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::policy::{Policy, PolicyError, RawPolicy};
+
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
@@ -37,6 +39,14 @@ pub enum ConfigError {
         /// Line, key and what is allowed.
         reason: String,
     },
+    /// A value of `[policy]`.
+    #[error("{}: {error}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// Key, value and what is allowed.
+        error: PolicyError,
+    },
     /// A value outside what its key allows.
     #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
     Value {
@@ -58,6 +68,7 @@ struct RawConfig {
     state: Option<String>,
     coordinator: RawCoordinator,
     data: RawData,
+    policy: RawPolicy,
     log: RawLog,
 }
 
@@ -102,6 +113,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// The column that holds the label.
     pub label_column: String,
+    /// What may leave the device.
+    pub policy: Policy,
     /// What is logged, as `RUST_LOG` is written.
     pub log: String,
 }
@@ -188,6 +201,10 @@ impl Pick<'_> {
                  warn,edge_agent=debug";
             check(fits, found, "log.level", allowed)?;
         }
+        let policy = raw.policy.check().map_err(|error| ConfigError::Policy {
+            path: self.file.clone().into(),
+            error,
+        })?;
         let or = |found: Option<Origin>, default: &str| {
             found.map_or_else(|| default.to_owned(), |found| found.value)
         };
@@ -196,6 +213,7 @@ impl Pick<'_> {
             coordinator: coordinator.map(|found| found.value),
             data,
             label_column: or(label, "label"),
+            policy,
             log: or(log, "info"),
         })
     }
@@ -328,6 +346,35 @@ mod tests {
         let env = [("ALAMBIC_LOG", "loud=very")];
         let text = with("", &Flags::default(), &env).unwrap_err().to_string();
         assert!(text.contains("ALAMBIC_LOG"), "{text}");
+    }
+
+    #[test]
+    fn a_policy_that_allows_too_much_is_named_with_its_file() {
+        let text = with("[policy]\nrows_min = 1\n", &Flags::default(), &[]);
+        let text = text.unwrap_err().to_string();
+        for part in ["agent.toml", "policy.rows_min", "\"1\"", "2 to"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_annotated_example_holds_what_it_says() {
+        let example = include_str!("../../configs/agent.toml");
+        let plain = with(example, &Flags::default(), &[]).unwrap();
+        assert_eq!(plain, with("", &Flags::default(), &[]).unwrap());
+        let uncommented: String = example
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let all = with(&uncommented, &Flags::default(), &[]).unwrap();
+        assert_eq!(all.state, plain.state);
+        assert_eq!(all.label_column, plain.label_column);
+        assert_eq!(all.policy.rows_min(), plain.policy.rows_min());
+        assert_eq!(all.policy.kinds(), plain.policy.kinds());
+        assert_eq!(all.log, plain.log);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 
 pub mod baseline;
 pub mod data;
+pub mod demo;
 pub mod metrics;
+pub mod outcome;
 pub mod plan;
+pub mod progress;
 pub mod simulation;

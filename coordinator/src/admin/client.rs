@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use common::ids::{RoundId, TaskHash, Version};
+use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::limits::BLOB_BYTES_MAX;
 
 use super::protocol::{Fault, Progress, Request, Response, TaskSummary};
@@ -176,19 +176,33 @@ impl Client {
     ) -> Result<(Version, Vec<u8>), AdminError> {
         let task = task.map(str::to_owned);
         match self.ask(&Request::Release { task, version })? {
-            Response::Release { version, bytes } => {
-                if bytes > BLOB_BYTES_MAX {
-                    return Err(AdminError::Answer(format!("a release of {bytes} bytes")));
-                }
-                let mut release = Vec::new();
-                let read = (&mut self.reader).take(bytes).read_to_end(&mut release)?;
-                if (read as u64) < bytes {
-                    return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
-                }
-                Ok((version, release))
-            }
+            Response::Release { version, bytes } => Ok((version, self.bytes(bytes)?)),
             other => Err(unexpected(&other)),
         }
+    }
+
+    /// A stored blob by its name.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; an unknown blob is a fault.
+    pub fn blob(&mut self, blob: BlobHash) -> Result<Vec<u8>, AdminError> {
+        match self.ask(&Request::Blob { blob })? {
+            Response::Blob { bytes } => self.bytes(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The bytes that follow a line.
+    fn bytes(&mut self, length: u64) -> Result<Vec<u8>, AdminError> {
+        if length > BLOB_BYTES_MAX {
+            return Err(AdminError::Answer(format!("a blob of {length} bytes")));
+        }
+        let mut bytes = Vec::new();
+        let read = (&mut self.reader).take(length).read_to_end(&mut bytes)?;
+        if (read as u64) < length {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        Ok(bytes)
     }
 
     fn next_line(&mut self) -> Result<Response, AdminError> {

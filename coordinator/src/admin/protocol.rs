@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use common::ids::{DeviceId, RoundId, TaskHash, Time, Version};
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{Kind, Phase, Reason};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,12 @@ pub enum Request {
         /// Which version; none stands for the newest.
         version: Option<Version>,
     },
+    /// A stored blob by its name, such as a transfer set or a teacher out of
+    /// the status; answered by [`Response::Blob`].
+    Blob {
+        /// Its name.
+        blob: BlobHash,
+    },
 }
 
 /// What the coordinator answers.
@@ -97,6 +103,11 @@ pub enum Response {
     Release {
         /// Its version.
         version: Version,
+        /// Length of what follows.
+        bytes: u64,
+    },
+    /// A blob; its bytes follow the line.
+    Blob {
         /// Length of what follows.
         bytes: u64,
     },

@@ -147,6 +147,14 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
             Request::Release { task, version } => {
                 send_release(shared, &mut writer, task, version).await?;
             }
+            Request::Blob { blob } => match read_blob(shared, blob).await {
+                Err(fault) => write(&mut writer, &Response::Fault(fault)).await?,
+                Ok(bytes) => {
+                    let head = Response::Blob { bytes: bytes.len() as u64 };
+                    write(&mut writer, &head).await?;
+                    writer.write_all(&bytes).await?;
+                }
+            },
             other => {
                 let response = answer(shared, other).await;
                 write(&mut writer, &response.unwrap_or_else(Response::Fault)).await?;
@@ -177,7 +185,10 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, |reply| AdminCommand::Revoke { device, reply }).await??;
             Ok(Response::Done)
         }
-        Request::Watch | Request::StartRound { .. } | Request::Release { .. } => Err(Fault::new(
+        Request::Watch
+        | Request::StartRound { .. }
+        | Request::Release { .. }
+        | Request::Blob { .. } => Err(Fault::new(
             FaultKind::Invalid,
             "this request is answered elsewhere",
         )),

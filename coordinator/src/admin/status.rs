@@ -51,6 +51,12 @@ pub struct TaskStatus {
     pub name: String,
     /// Points of the transfer set; 0 before the first.
     pub points: u32,
+    /// The normaliser's blob.
+    pub normaliser: Option<BlobHash>,
+    /// The newest transfer set's blob.
+    pub transfer: Option<BlobHash>,
+    /// The newest global teacher's blob.
+    pub teacher: Option<BlobHash>,
     /// The round in progress.
     pub round: Option<RoundStatus>,
     /// Ended rounds, newest last.

@@ -151,7 +151,7 @@ pub struct Ended {
 }
 
 /// Ended rounds kept in memory; older ones stay in the log.
-pub const HISTORY_MAX: usize = 256;
+const HISTORY_MAX: usize = 256;
 
 impl State {
     /// The state after one more event. Events that do not fit the state are

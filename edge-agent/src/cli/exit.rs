@@ -3,7 +3,7 @@
 use common::transport::{Blame, CloseCode, TransportError};
 
 use crate::config::ConfigError;
-use crate::driver::LinkError;
+use crate::driver::{AgentError, LinkError, WorkshopError};
 use crate::enrol::EnrolError;
 use crate::identity::IdentityError;
 use crate::state::StateError;
@@ -90,6 +90,25 @@ impl From<LinkError> for Failure {
             _ => ExitCode::Failed,
         };
         Self::with(code, &error, error.advice())
+    }
+}
+
+impl From<WorkshopError> for Failure {
+    fn from(error: WorkshopError) -> Self {
+        let advice = match &error {
+            WorkshopError::Failed { advice, .. } => Some(advice.clone()),
+            WorkshopError::Blob(_) => Some("try again".to_owned()),
+        };
+        Self::with(ExitCode::Failed, &error, advice)
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        match error {
+            AgentError::Outbox(error) => error.into(),
+            AgentError::Cache(error) => LinkError::from(error).into(),
+        }
     }
 }
 

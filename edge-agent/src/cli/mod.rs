@@ -3,7 +3,12 @@
 mod enrol;
 mod exit;
 mod log;
+mod predict;
+mod pull;
+mod run;
+mod sent;
 mod status;
+mod student;
 
 use std::path::PathBuf;
 
@@ -45,6 +50,16 @@ struct Common {
 enum Command {
     /// Join a fleet with a token from its operator
     Enrol(enrol::Arguments),
+    /// Run the device until it is stopped
+    Run(run::Arguments),
+    /// Fetch, verify and install the newest student, once
+    Pull(pull::Arguments),
+    /// Say what class each row of a file has, offline
+    Predict(predict::Arguments),
+    /// Show everything that left this device
+    Sent(sent::Arguments),
+    /// Show, check or go back to installed students
+    Student(student::Arguments),
     /// Show who this device is and how it goes
     Status(status::Arguments),
 }
@@ -65,6 +80,11 @@ impl Cli {
         log::begin(&config.log, self.common.log_json);
         match self.command {
             Command::Enrol(arguments) => enrol::run(&config, &arguments),
+            Command::Run(arguments) => run::run(&config, &arguments),
+            Command::Pull(arguments) => pull::run(&config, &arguments),
+            Command::Predict(arguments) => predict::run(&config, &arguments),
+            Command::Sent(arguments) => sent::run(&config, &arguments),
+            Command::Student(arguments) => student::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
         }
     }
@@ -73,6 +93,11 @@ impl Cli {
 /// The state directory, made if it is missing.
 fn own_state(config: &Config) -> Result<StateDir, Failure> {
     Ok(StateDir::create(&config.state)?)
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}")))
 }
 
 /// Runs a future on this thread. At most two more threads exist, for one
@@ -94,6 +119,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
 const EXAMPLES: &str = "Examples:
   alambic-agent enrol --coordinator fleet.example.org:4433 --token alambic1....
   alambic-agent run --data /srv/sensor
+  alambic-agent predict --input new.csv
   alambic-agent status --json
 
 Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,

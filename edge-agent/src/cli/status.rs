@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::{ExitCode, Failure};
+use super::Failure;
+use super::student::{Installed, installed};
 use crate::config::Config;
+use crate::driver::local::OUTBOX;
 use crate::driver::status::RunStatus;
 use crate::identity::Membership;
 use crate::state::StateDir;
@@ -25,6 +27,8 @@ struct Status {
     coordinator: Option<String>,
     state: String,
     data: Option<String>,
+    students: Vec<Installed>,
+    outbox: usize,
     running: bool,
     run: Option<RunStatus>,
 }
@@ -32,10 +36,7 @@ struct Status {
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let status = gather(config)?;
     if arguments.json {
-        let text = serde_json::to_string_pretty(&status).map_err(|error| {
-            Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}"))
-        })?;
-        println!("{text}");
+        println!("{}", super::to_json(&status)?);
     } else {
         print(&status);
     }
@@ -57,9 +58,21 @@ fn gather(config: &Config) -> Result<Status, Failure> {
             .or_else(|| here.map(|one| one.coordinator.clone())),
         state: config.state.display().to_string(),
         data: config.data.as_ref().map(|path| path.display().to_string()),
+        students: installed(config)?,
+        outbox: waiting(&state),
         running: state.is_locked(),
         run,
     })
+}
+
+/// Contributions that wait for an answer. The agent may be writing: names
+/// are counted and nothing is touched.
+fn waiting(state: &StateDir) -> usize {
+    let Ok(entries) = std::fs::read_dir(state.file(OUTBOX)) else {
+        return 0;
+    };
+    let is_entry = |entry: &std::fs::DirEntry| entry.path().extension() == Some("entry".as_ref());
+    entries.flatten().filter(is_entry).count()
 }
 
 fn print(status: &Status) {
@@ -75,6 +88,14 @@ fn print(status: &Status) {
     }
     println!("state        {}", status.state);
     println!("data         {}", show(&status.data));
+    for one in status.students.iter().filter(|one| one.current) {
+        let name = one.name.as_deref().unwrap_or("?");
+        println!("student      {name} version {}", one.version);
+    }
+    if status.students.is_empty() {
+        println!("student      none yet");
+    }
+    println!("outbox       {} waiting", status.outbox);
     let running = if status.running {
         "running"
     } else {

@@ -273,7 +273,7 @@ pub enum ParseError {
     },
     /// No label column.
     #[error(
-        "no column {name:?} among {columns}; name the label column in the agent's config (data.label), or leave its cells empty for unlabelled rows"
+        "no column {name:?} among {columns}; name the label column in the agent's config (data.label_column), or leave its cells empty for unlabelled rows"
     )]
     NoLabelColumn {
         /// What was looked for.

@@ -420,7 +420,7 @@ impl<W: Workshop> Agent<W> {
                 debug!(%round, %phase, "phase closed");
             }
             ToDevice::Released(release) => {
-                let newest = self.workshop.installed();
+                let newest = self.workshop.seen();
                 let at_hand = |(task, version): &(TaskHash, _)| {
                     *task == release.task && *version >= release.version
                 };

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod link;
+pub mod local;
 pub mod notify;
 pub mod status;
 pub mod workshop;

@@ -61,6 +61,10 @@ impl Workshop for Script {
         self.installed.lock().unwrap().clone()
     }
 
+    fn seen(&self) -> Vec<(TaskHash, Version)> {
+        self.installed()
+    }
+
     fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {
         let outbox = self.outbox.lock().unwrap();
         Ok(outbox.values().map(|(pending, _)| *pending).collect())

@@ -65,8 +65,11 @@ pub type Blobs<'a> = dyn Fn(BlobHash) -> Result<Vec<u8>, CacheError> + 'a;
 /// [`count`](Self::count) may compute for long, and run one at a time in a
 /// thread of their own.
 pub trait Workshop: Send + Sync + 'static {
-    /// The newest students, by task.
+    /// The students in use, by task.
     fn installed(&self) -> Vec<(TaskHash, Version)>;
+
+    /// The newest releases that were judged, in use or not, by task.
+    fn seen(&self) -> Vec<(TaskHash, Version)>;
 
     /// Contributions that were not answered, oldest first.
     ///

@@ -42,6 +42,9 @@ impl Core {
             task: runner.task.hash(),
             name: runner.task.definition().name.clone(),
             points: state.transfer.map_or(0, |transfer| transfer.points),
+            normaliser: state.normaliser,
+            transfer: state.transfer.map(|transfer| transfer.blob),
+            teacher: state.teacher,
             round: state
                 .round
                 .as_ref()

@@ -1,0 +1,149 @@
+//! `predict`: classes for the rows of a file, offline.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use common::model::Release;
+use ndarray::ArrayView1;
+use serde_json::json;
+
+use super::student::choose;
+use super::{ExitCode, Failure};
+use crate::config::Config;
+use crate::data::{Dataset, LabelSource, Schema};
+
+/// Say what class each row of a file has, with the installed student. Needs
+/// no network and no running agent. If the file has labels, the share of
+/// right answers follows.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  alambic-agent predict --input new.csv
+  alambic-agent predict --input windows.npz --json | jq .accuracy")]
+pub(super) struct Arguments {
+    /// A CSV, NPZ or NPY file
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// The task, if students of several are installed
+    #[arg(long, value_name = "HASH")]
+    task: Option<common::ids::TaskHash>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    common::math::blas::pin_to_one_thread();
+    let release = choose(config, arguments.task)?;
+    let rows = read(config, arguments, &release)?;
+    let probabilities = release.probabilities(rows.inputs()).map_err(|error| {
+        Failure::new(
+            ExitCode::Usage,
+            format!("{}: {error}", arguments.input.display()),
+        )
+    })?;
+    let answers: Vec<Answer> = probabilities
+        .rows()
+        .into_iter()
+        .zip(rows.labels())
+        .map(|(row, label)| Answer::of(row, *label))
+        .collect();
+    let labelled = answers.iter().filter(|answer| answer.label.is_some());
+    let score = (
+        labelled.clone().filter(|answer| answer.is_right()).count(),
+        labelled.count(),
+    );
+    let classes = &release.task().definition().classes;
+    let written = if arguments.json {
+        write_json(&release, classes, &answers, score)
+    } else {
+        write_lines(classes, &answers, score)
+    };
+    match written {
+        // Whoever reads has seen enough, as in `… | head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!("cannot write the answers: {error}"),
+            )
+        }),
+    }
+}
+
+struct Answer {
+    class: usize,
+    probability: f32,
+    label: Option<u16>,
+}
+
+impl Answer {
+    fn of(row: ArrayView1<'_, f32>, label: Option<u16>) -> Self {
+        let larger = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+        let class = (0..row.len()).fold(0, larger);
+        Self {
+            class,
+            probability: row[class],
+            label,
+        }
+    }
+
+    fn is_right(&self) -> bool {
+        self.label.map(usize::from) == Some(self.class)
+    }
+}
+
+fn read(config: &Config, arguments: &Arguments, release: &Release) -> Result<Dataset, Failure> {
+    let path = &arguments.input;
+    let bad = |code, error: &dyn std::fmt::Display| {
+        Failure::new(code, format!("{}: {error}", path.display()))
+    };
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => bad(ExitCode::NotFound, &"no such file"),
+        _ => bad(ExitCode::Usage, &error),
+    })?;
+    let task = release.task();
+    let classes = task.definition().classes.clone();
+    let schema = Schema::new(task.input_shape().clone(), classes);
+    let schema = schema.map_err(|error| bad(ExitCode::Failed, &error))?;
+    let labels = LabelSource::OptionalColumn(config.label_column.clone());
+    Dataset::parse(path, &bytes, &schema.with_labels(labels))
+        .map_err(|error| bad(ExitCode::Usage, &error))
+}
+
+fn write_lines(
+    classes: &[String],
+    answers: &[Answer],
+    (right, labelled): (usize, usize),
+) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for answer in answers {
+        writeln!(out, "{}\t{:.4}", classes[answer.class], answer.probability)?;
+    }
+    out.flush()?;
+    if labelled > 0 {
+        let share = 100.0 * right as f64 / labelled as f64;
+        eprintln!("{right} of {labelled} labelled rows right ({share:.1} %)");
+    }
+    Ok(())
+}
+
+fn write_json(
+    release: &Release,
+    classes: &[String],
+    answers: &[Answer],
+    (right, labelled): (usize, usize),
+) -> std::io::Result<()> {
+    let rows: Vec<_> = answers
+        .iter()
+        .map(|answer| json!({"class": classes[answer.class], "probability": answer.probability}))
+        .collect();
+    let accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
+    let text = json!({
+        "task": release.task().hash(),
+        "version": release.version().to_string(),
+        "rows": rows,
+        "labelled": labelled,
+        "accuracy": accuracy,
+    });
+    writeln!(std::io::stdout().lock(), "{text}")
+}

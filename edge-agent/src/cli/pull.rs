@@ -1,0 +1,87 @@
+//! `pull`: fetch, verify and install the newest student, once.
+
+use std::collections::BTreeSet;
+
+use common::wire::messages::{Announcement, Hello, PROTOCOL_MINOR};
+
+use super::run::Device;
+use super::{ExitCode, Failure, block_on, own_state};
+use crate::config::Config;
+use crate::driver::link::{Link, fetch, newest};
+use crate::driver::workshop::{Verdict, Workshop as _};
+use crate::state::StateError;
+
+/// Fetch the newest student, verify it, try it on the data if there is any,
+/// and install it. Succeeds as well if it is installed already, so that a
+/// timer may do this.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  alambic-agent pull && alambic-agent predict --input new.csv")]
+pub(super) struct Arguments {
+    /// The task, if the coordinator runs several
+    #[arg(long, value_name = "HASH")]
+    task: Option<common::ids::TaskHash>,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    common::math::blas::pin_to_one_thread();
+    let state = own_state(config)?;
+    let _lock = match state.lock() {
+        Err(StateError::Locked { .. }) => {
+            println!("the agent is running: releases are pushed to it, nothing to pull");
+            return Ok(());
+        }
+        other => other?,
+    };
+    let device = Device::open(config, &state)?;
+    let release = block_on(async { bring(&device, arguments).await })?;
+    let blobs = |blob| device.cache.read(blob);
+    match device.workshop.install(&release, &blobs)? {
+        Verdict::Refused { reason } => {
+            let message = format!("version {} refused: {reason}", release.version);
+            let advice = "the student at hand stays; tell the operator";
+            Err(Failure::new(ExitCode::Unverified, message).advise(advice))
+        }
+        verdict => {
+            println!("version {}: {verdict}", release.version);
+            Ok(())
+        }
+    }
+}
+
+/// The newest release, announced and in the cache.
+async fn bring(device: &Device, arguments: &Arguments) -> Result<Announcement, Failure> {
+    let hello = Hello {
+        minor: PROTOCOL_MINOR,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        installed: device.workshop.installed(),
+    };
+    let (connection, _sender, _receiver, closer) = Link::open(&device.route, hello).await?.split();
+    let found = async {
+        let release = newest(&connection, arguments.task).await?.ok_or_else(|| {
+            let message = "the task has no student yet";
+            let advice = "wait for its first round (`alambic-coordinator round start`)";
+            Failure::new(ExitCode::NotFound, message).advise(advice)
+        })?;
+        let cached = device
+            .cache
+            .blobs()
+            .map_err(crate::driver::LinkError::from)?;
+        let at_hand = device
+            .workshop
+            .seen()
+            .into_iter()
+            .any(|(task, version)| task == release.task && version >= release.version);
+        if !at_hand && !cached.contains(&release.blob) {
+            if !fetch(&connection, &device.cache, release.blob).await? {
+                let message = "the coordinator announces a student and does not have it";
+                return Err(Failure::new(ExitCode::NotFound, message).advise("try again later"));
+            }
+            let _ = device.cache.evict(&BTreeSet::from([release.blob]));
+        }
+        Ok(release)
+    };
+    let found = found.await;
+    closer.close().await;
+    found
+}

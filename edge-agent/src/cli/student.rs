@@ -1,0 +1,166 @@
+//! `student`: what is installed.
+
+use common::ids::{TaskHash, Version};
+use common::model::Release;
+use serde::Serialize;
+
+use super::{ExitCode, Failure, own_state};
+use crate::config::Config;
+use crate::driver::local::{open_all, verified};
+use crate::identity::Identity;
+use crate::slots::{SlotInfo, Slots, SlotsError};
+use crate::state::StateDir;
+
+/// Show, check or go back to installed students.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// The task, if students of several are installed
+    #[arg(long, global = true, value_name = "HASH")]
+    task: Option<TaskHash>,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// The student in use
+    Current,
+    /// Every student at hand
+    List,
+    /// Check the signature of the student in use
+    Verify,
+    /// Use the student before this one again (stop the agent first)
+    Rollback,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Installed {
+    pub(super) task: TaskHash,
+    pub(super) name: Option<String>,
+    pub(super) version: String,
+    pub(super) current: bool,
+    pub(super) whole: bool,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Current => show(config, arguments, true),
+        Command::List => show(config, arguments, false),
+        Command::Verify => verify(config, arguments),
+        Command::Rollback => rollback(config, arguments),
+    }
+}
+
+/// Every student in the slots, those in use first in each task.
+pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
+    let state = StateDir::at(&config.state);
+    let key = Identity::load(&state).ok().map(|one| one.release_key);
+    let mut all = Vec::new();
+    for (task, slots) in open_all(&state)? {
+        let bytes = slots.current().ok().flatten();
+        let release = bytes.and_then(|(_, bytes)| verified(&bytes, &key?).ok());
+        let name = release.map(|release| release.task().definition().name.clone());
+        all.extend(slots.list().into_iter().map(|info| {
+            let SlotInfo {
+                version,
+                is_current,
+                is_whole,
+                ..
+            } = info;
+            Installed {
+                task,
+                name: name.clone(),
+                version: version.to_string(),
+                current: is_current,
+                whole: is_whole,
+            }
+        }));
+    }
+    Ok(all)
+}
+
+/// The student in use of the task that is meant, verified.
+pub(super) fn choose(config: &Config, task: Option<TaskHash>) -> Result<Release, Failure> {
+    let state = StateDir::at(&config.state);
+    let identity = Identity::load(&state)?;
+    let (_, slots) = one(&state, task)?;
+    let current = slots.current().map_err(of_slots)?;
+    let (_, bytes) = current.ok_or_else(none)?;
+    verified(&bytes, &identity.release_key).map_err(|error| {
+        let message = format!("the installed student: {error}");
+        Failure::new(ExitCode::Unverified, message).advise("`alambic-agent pull` brings it again")
+    })
+}
+
+fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<(), Failure> {
+    let mut all = installed(config)?;
+    all.retain(|one| arguments.task.is_none_or(|task| task == one.task));
+    all.retain(|one| one.current || !only_current);
+    if arguments.json {
+        println!("{}", super::to_json(&all)?);
+        return Ok(());
+    }
+    if all.is_empty() {
+        return Err(none());
+    }
+    for one in all {
+        let name = one.name.as_deref().unwrap_or("?");
+        let mark = if one.current { "current" } else { "previous" };
+        let whole = if one.whole { "" } else { "  DAMAGED" };
+        println!(
+            "{name} ({}…)  {}  {mark}{whole}",
+            one.task.short(),
+            one.version
+        );
+    }
+    Ok(())
+}
+
+fn verify(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let release = choose(config, arguments.task)?;
+    let name = &release.task().definition().name;
+    println!(
+        "{name}: version {} is signed by the fleet's key, its weights are whole and finite",
+        release.version()
+    );
+    Ok(())
+}
+
+fn rollback(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let state = own_state(config)?;
+    let _lock = state.lock()?;
+    let (_, mut slots) = one(&state, arguments.task)?;
+    let version: Version = slots.rollback().map_err(of_slots)?;
+    println!("version {version} is in use; a newer release replaces it");
+    Ok(())
+}
+
+fn one(state: &StateDir, task: Option<TaskHash>) -> Result<(TaskHash, Slots), Failure> {
+    let mut all = open_all(state)?;
+    all.retain(|one, _| task.is_none_or(|task| task == *one));
+    if all.len() > 1 {
+        let tasks: Vec<String> = all.keys().map(ToString::to_string).collect();
+        let message = format!(
+            "students of several tasks are installed: {}",
+            tasks.join(", ")
+        );
+        return Err(Failure::new(ExitCode::Usage, message).advise("name one with --task"));
+    }
+    all.pop_first().ok_or_else(none)
+}
+
+fn none() -> Failure {
+    let advice = "`alambic-agent pull` fetches the newest, `alambic-agent run` waits for it";
+    Failure::new(ExitCode::NotFound, "no student is installed").advise(advice)
+}
+
+fn of_slots(error: SlotsError) -> Failure {
+    let code = match error {
+        SlotsError::NoPrevious(_) => ExitCode::NotFound,
+        _ => ExitCode::Failed,
+    };
+    Failure::new(code, error.to_string()).advise(error.advice())
+}

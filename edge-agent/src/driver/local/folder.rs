@@ -1,0 +1,116 @@
+//! Rows out of the data folder, read anew for each piece of work so that
+//! nothing stays in memory between two.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use common::task::Task;
+use tracing::warn;
+
+use super::explained;
+use super::holdings::Source;
+use crate::data::{Folder, LabelSource, Schema, Split, SplitRule};
+use crate::driver::WorkshopError;
+
+/// The data folder of the configuration, if there is one.
+#[derive(Debug)]
+pub struct FolderSource {
+    path: Option<PathBuf>,
+    label_column: String,
+    looked: Mutex<Option<Vec<FileStamp>>>,
+}
+
+/// What changes when a file does.
+type FileStamp = (PathBuf, u64, Option<SystemTime>);
+
+impl FolderSource {
+    /// The folder at `path`, whose label column has this name. Nothing is
+    /// read yet.
+    pub fn new(path: Option<PathBuf>, label_column: String) -> Self {
+        Self {
+            path,
+            label_column,
+            looked: Mutex::new(None),
+        }
+    }
+
+    /// What files of a task look like.
+    ///
+    /// # Errors
+    /// If the task's classes are too many to name.
+    pub fn schema(task: &Task, label_column: &str) -> Result<Schema, WorkshopError> {
+        let classes = task.definition().classes.clone();
+        let schema = Schema::new(task.input_shape().clone(), classes)
+            .map_err(|error| explained(&error, "ask the operator to correct the task"))?;
+        Ok(schema.with_labels(LabelSource::Column(label_column.to_owned())))
+    }
+
+    fn path(&self) -> Result<&Path, WorkshopError> {
+        let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
+             this device only receives students";
+        let path = self.path.as_deref();
+        path.ok_or_else(|| explained(&"no data folder is set", advice))
+    }
+
+    /// Remembers what is there now, before it is read.
+    fn look(&self, path: &Path) {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        *looked = Some(stamps(path));
+    }
+}
+
+impl Source for FolderSource {
+    fn glance(&self) -> bool {
+        let Some(path) = &self.path else {
+            return false;
+        };
+        let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        looked.as_ref() != Some(&stamps(path))
+    }
+
+    fn probe(&self) -> Result<(), WorkshopError> {
+        let path = self.path()?;
+        self.look(path);
+        std::fs::read_dir(path).map(|_| ()).map_err(|error| {
+            let what = format!("data folder {}: {error}", path.display());
+            explained(
+                &what,
+                "create it, or correct data.folder and its permissions",
+            )
+        })
+    }
+
+    fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+        let path = self.path()?;
+        self.look(path);
+        let mut folder = Folder::new(path, Self::schema(task, &self.label_column)?);
+        let scan = folder.scan().map_err(|error| {
+            explained(
+                &error,
+                "the agent goes on and looks again when a file changes",
+            )
+        })?;
+        for refused in &scan.quarantined {
+            warn!("{} is not used: {}", refused.path.display(), refused.error);
+        }
+        Ok(folder.split(SplitRule::default()))
+    }
+}
+
+/// Names, lengths and times of the files of a folder; nothing for a folder
+/// that cannot be read.
+fn stamps(path: &Path) -> Vec<FileStamp> {
+    let Ok(entries) = std::fs::read_dir(path) else {
+        return Vec::new();
+    };
+    let mut stamps: Vec<FileStamp> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let metadata = std::fs::metadata(entry.path()).ok()?;
+            Some((entry.path(), metadata.len(), metadata.modified().ok()))
+        })
+        .collect();
+    stamps.sort();
+    stamps
+}

@@ -1,0 +1,75 @@
+//! The device's rows as the workshop wants them.
+
+use common::task::Task;
+
+use crate::data::{Dataset, Split};
+use crate::driver::WorkshopError;
+use crate::policy::{RowHash, RowSet};
+use crate::work::RawRows;
+
+/// Where rows come from.
+pub trait Source: Send + Sync + 'static {
+    /// Whether there is anything else than when [`load`](Self::load) last
+    /// looked. Cheap.
+    fn glance(&self) -> bool;
+
+    /// Whether rows could be read at all, before a task is known.
+    ///
+    /// # Errors
+    /// What is in the way, and what to do about it.
+    fn probe(&self) -> Result<(), WorkshopError>;
+
+    /// All rows, read for a task, in two parts: those to learn from and those
+    /// only to try students on.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, and what to do about it.
+    fn load(&self, task: &Task) -> Result<Split, WorkshopError>;
+}
+
+/// The rows, borrowed.
+pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
+    RawRows {
+        inputs: rows.inputs(),
+        labels: rows.labels(),
+    }
+}
+
+/// Names of the rows, in order: the hash of their values and label.
+pub(super) fn hashes(rows: &Dataset) -> Vec<RowHash> {
+    let inputs = rows.inputs();
+    let mut bytes = Vec::with_capacity(4 * inputs.ncols() + 4);
+    let pairs = inputs.rows().into_iter().zip(rows.labels());
+    pairs
+        .map(|(row, label)| {
+            bytes.clear();
+            for value in row {
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+            let label = label.map_or(u32::MAX, u32::from);
+            bytes.extend_from_slice(&label.to_le_bytes());
+            RowHash::of(&bytes)
+        })
+        .collect()
+}
+
+/// Only the rows of a set, in order. If all are, nothing is copied.
+pub(super) fn only(rows: Dataset, hashes: &[RowHash], set: &RowSet) -> Dataset {
+    keep(rows, &set.select(hashes))
+}
+
+/// Only the labelled rows, in order, and their labels.
+pub(super) fn labelled(rows: Dataset) -> (Dataset, Vec<u16>) {
+    let selected: Vec<bool> = rows.labels().iter().map(Option::is_some).collect();
+    let rows = keep(rows, &selected);
+    let labels = rows.labels().iter().flatten().copied().collect();
+    (rows, labels)
+}
+
+fn keep(rows: Dataset, selected: &[bool]) -> Dataset {
+    if selected.iter().all(|selected| *selected) {
+        return rows;
+    }
+    let chosen: Vec<usize> = (0..selected.len()).filter(|row| selected[*row]).collect();
+    rows.select(&chosen)
+}

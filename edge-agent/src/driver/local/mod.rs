@@ -1,0 +1,229 @@
+//! The device's own work on its own disk: data in, contributions and
+//! students out. Nothing here speaks to anybody.
+
+mod answer;
+mod folder;
+mod holdings;
+mod release;
+mod students;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::ids::{RoundId, TaskHash, Time, Version};
+use common::round::Phase;
+use common::trust::clock::Clock;
+use common::trust::keys::VerifyingKey;
+use common::wire::codec::decode;
+use common::wire::messages::{Announcement, Call};
+use tracing::warn;
+
+pub use folder::FolderSource;
+pub use holdings::Source;
+pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
+pub use students::{STUDENTS, open_all, verified};
+
+use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
+use crate::ledger::{Entry, Ledger};
+use crate::outbox::Outbox;
+use crate::policy::{Policy, RowSet};
+use crate::session::{Pending, Settled};
+use crate::slots::Slots;
+use crate::state::{StateDir, StateError};
+use crate::work::TeacherChoice;
+use answer::UNFINISHED;
+use tasks::Tasks;
+
+/// What the workshop is told.
+#[derive(Clone, Debug)]
+pub struct WorkshopSettings {
+    /// What may leave.
+    pub policy: Policy,
+    /// The local teacher.
+    pub teacher: TeacherChoice,
+    /// The fleet's key for releases.
+    pub release_key: VerifyingKey,
+    /// The device's clock, never below what it knows to have passed.
+    pub clock: Clock,
+    /// The device's own seed.
+    pub seed: u64,
+}
+
+/// A workshop on a state directory, which its caller holds the lock of.
+pub struct LocalWorkshop<S> {
+    state: StateDir,
+    source: S,
+    settings: WorkshopSettings,
+    store: Mutex<Store>,
+    tasks: Mutex<Tasks>,
+    judged: Mutex<BTreeMap<TaskHash, (Version, Comparison)>>,
+    told: Mutex<BTreeMap<TaskHash, RowSet>>,
+}
+
+/// What is on the disk.
+struct Store {
+    outbox: Outbox,
+    ledger: Ledger,
+}
+
+impl<S: Source> LocalWorkshop<S> {
+    /// Opens what is on the disk. Half of an answer that an interruption left
+    /// is taken away; it was never offered.
+    ///
+    /// # Errors
+    /// The first thing that cannot be used, and what to do about it.
+    pub fn open(
+        state: &StateDir,
+        source: S,
+        settings: WorkshopSettings,
+    ) -> Result<Self, WorkshopError> {
+        let mut outbox =
+            Outbox::open(&state.file(OUTBOX)).map_err(|error| explained(&error, error.advice()))?;
+        drop_unfinished(state, &mut outbox)?;
+        let ledger =
+            Ledger::open(&state.file(LEDGER)).map_err(|error| explained(&error, error.advice()))?;
+        Ok(Self {
+            store: Mutex::new(Store { outbox, ledger }),
+            tasks: Mutex::new(Tasks::open(state).map_err(of_state)?),
+            judged: Mutex::default(),
+            told: Mutex::default(),
+            state: state.clone(),
+            source,
+            settings,
+        })
+    }
+
+    /// A panic in one piece of work must not take the others along: what is
+    /// behind the lock is changed by single calls only.
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One version a task, out of its slots.
+    fn students(&self, which: impl Fn(&Slots) -> Option<Version>) -> Vec<(TaskHash, Version)> {
+        let all = open_all(&self.state).unwrap_or_else(|error| {
+            warn!("the students cannot be read: {error}");
+            BTreeMap::new()
+        });
+        all.iter()
+            .filter_map(|(task, slots)| Some((*task, which(slots)?)))
+            .collect()
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Source> Workshop for LocalWorkshop<S> {
+    fn installed(&self) -> Vec<(TaskHash, Version)> {
+        self.students(|slots| {
+            let in_use = slots.list().into_iter().find(|student| student.is_current);
+            in_use
+                .filter(|student| student.is_whole)
+                .map(|student| student.version)
+        })
+    }
+
+    fn seen(&self) -> Vec<(TaskHash, Version)> {
+        self.students(Slots::highest_seen)
+    }
+
+    fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {
+        Ok(self.store().outbox.list())
+    }
+
+    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
+        self.answer(call, blobs)
+    }
+
+    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, WorkshopError> {
+        let payload = self.store().outbox.payload(&pending.key);
+        payload.map_err(|error| explained(&error, error.advice()))
+    }
+
+    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), WorkshopError> {
+        let mut store = self.store();
+        let rows = store.outbox.rows(&pending.key).unwrap_or(0);
+        // A damaged payload never left.
+        if let Ok(payload) = store.outbox.payload(&pending.key) {
+            let entry = Entry::new(self.settings.clock.now(), pending, rows, settled);
+            let noted = store.ledger.append(&entry, &payload);
+            noted.map_err(|error| explained(&error, error.advice()))?;
+        }
+        let removed = store.outbox.remove(&pending.key);
+        removed.map_err(|error| explained(&error, error.advice()))
+    }
+
+    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError> {
+        self.judge(release, blobs)
+    }
+
+    fn glance(&self) -> bool {
+        self.source.glance()
+    }
+
+    fn count(&self) -> Result<Vec<TaskHash>, WorkshopError> {
+        let mut grown = Vec::new();
+        let tasks = self.tasks().all();
+        if tasks.is_empty() {
+            self.source.probe()?;
+        }
+        for task in tasks {
+            let (next, last) = self.growth(&task)?;
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = told.get(&task.hash()).unwrap_or(&last);
+            if !next.is_empty() && next != *known {
+                told.insert(task.hash(), next);
+                grown.push(task.hash());
+            }
+        }
+        Ok(grown)
+    }
+}
+
+impl Store {
+    /// Bytes that left today, and those on their way.
+    fn spent(&self, now: Time) -> u64 {
+        let sent = self.ledger.sent_today(now);
+        sent.saturating_add(self.outbox.bytes())
+    }
+}
+
+fn drop_unfinished(state: &StateDir, outbox: &mut Outbox) -> Result<(), WorkshopError> {
+    let Some(bytes) = state.read(UNFINISHED).map_err(of_state)? else {
+        return Ok(());
+    };
+    if let Ok((task, round, phase)) = decode::<(TaskHash, RoundId, Phase)>(&bytes) {
+        warn!(%round, %phase, "an answer was not finished; it is computed again when called for");
+        for pending in outbox.list() {
+            let key = pending.key;
+            if (key.task, key.round, key.phase) == (task, round, phase) {
+                let removed = outbox.remove(&key);
+                removed.map_err(|error| explained(&error, error.advice()))?;
+            }
+        }
+    }
+    state.remove(UNFINISHED).map_err(of_state)
+}
+
+fn of_state(error: StateError) -> WorkshopError {
+    explained(&error, error.advice())
+}
+
+fn explained(what: &dyn Display, advice: impl Into<String>) -> WorkshopError {
+    WorkshopError::Failed {
+        what: what.to_string(),
+        advice: advice.into(),
+    }
+}
+
+/// Names of the folders in the state directory.
+pub const OUTBOX: &str = "outbox";
+/// See [`OUTBOX`].
+pub const LEDGER: &str = "ledger";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Students: judged when they come, reported on when the round asks.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use common::ids::{BlobHash, TaskHash};
+use common::model::Release;
+use common::report::RawReport;
+use common::round::Kind;
+use common::trust::keys::VerifyingKey;
+use common::trust::release::SignedRelease;
+use common::wire::codec::encode;
+use common::wire::messages::{Announcement, Call};
+use tracing::warn;
+
+use super::answer::{ABSTAIN, REPORTED, read};
+use super::holdings::{Source, hashes, labelled, only};
+use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
+use super::{LocalWorkshop, explained};
+use crate::data::Dataset;
+use crate::driver::workshop::{Blobs, Built, Verdict, WorkshopError};
+use crate::slots::{Slots, SlotsError};
+use crate::state::StateDir;
+use crate::work::Entry;
+
+/// Folder of the slots, one folder a task.
+pub const STUDENTS: &str = "students";
+
+impl<S: Source> LocalWorkshop<S> {
+    /// Verifies a release, tries it beside the student at hand, and switches
+    /// to it unless it is worse.
+    pub(super) fn judge(
+        &self,
+        announced: &Announcement,
+        blobs: &Blobs<'_>,
+    ) -> Result<Verdict, WorkshopError> {
+        let mut slots = open_one(&self.state, announced.task)?;
+        let installed = self.serving(&slots)?;
+        if let Some(current) = &installed
+            && current.version() >= announced.version
+        {
+            return Ok(Verdict::NotNewer {
+                current: current.version(),
+            });
+        }
+        let bytes = read(blobs, announced.blob)?;
+        let conditions = Conditions {
+            announced,
+            key: &self.settings.release_key,
+            floor: slots.highest_seen(),
+            now: self.settings.clock.now(),
+        };
+        let release = match open(&bytes, &conditions) {
+            Ok(release) => release,
+            Err(reason) => {
+                return Ok(Verdict::Refused {
+                    reason: reason.to_string(),
+                });
+            }
+        };
+        let version = release.version();
+        if let Err(reason @ (SlotsError::Older { .. } | SlotsError::Held { .. })) =
+            slots.admit(version)
+        {
+            return Ok(Verdict::Refused {
+                reason: reason.to_string(),
+            });
+        }
+        let comparison = self.compare(&release, installed.as_ref());
+        if let Some(comparison) = comparison {
+            let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+            judged.insert(announced.task, (version, comparison));
+        }
+        let verdict = match comparison {
+            Some(comparison) if comparison.is_worse() => {
+                slots.note(version).map_err(of_slots)?;
+                let old = comparison.previous.unwrap_or(0);
+                Verdict::Worse {
+                    score: (comparison.correct, old, comparison.rows),
+                }
+            }
+            comparison => {
+                slots.install(version, &bytes).map_err(of_slots)?;
+                Verdict::Installed {
+                    score: comparison.map(|found| (found.correct, found.rows)),
+                }
+            }
+        };
+        Ok(verdict)
+    }
+
+    /// How the release of a report's call did here: as it was judged when it
+    /// came, or tried now.
+    pub(super) fn report(
+        &self,
+        call: &Call,
+        blobs: &BTreeMap<BlobHash, Vec<u8>>,
+        held_out: Dataset,
+    ) -> Result<Built, WorkshopError> {
+        let Some(bytes) = call.context.release.and_then(|name| blobs.get(&name)) else {
+            warn!("a report was asked for without a release");
+            return Ok(ABSTAIN);
+        };
+        let release = verified(bytes, &self.settings.release_key)
+            .map_err(|error| explained(&error, "ask the operator; the device does not use it"))?;
+        let hashes = hashes(&held_out);
+        let mut history = self.history(REPORTED, call.task)?;
+        let rows_min = self.settings.policy.rows_min();
+        let described = history.admit(hashes.iter().copied().collect(), rows_min);
+        let (rows, labels) = labelled(only(held_out, &hashes, &described));
+        if (labels.len() as u64) < rows_min {
+            return Ok(ABSTAIN);
+        }
+        let held_out = HeldOut {
+            inputs: rows.inputs(),
+            labels: &labels,
+        };
+        let now = Comparison::of(&release, None, held_out)
+            .map_err(|error| explained(&error, "check that the data fits the task"))?;
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = judged.get(&call.task).copied();
+        let before = judged
+            .filter(|(version, found)| *version == release.version() && found.rows == now.rows);
+        let slots = open_one(&self.state, call.task)?;
+        let installed = self.serving(&slots)?.map(|student| student.version());
+        let report = RawReport {
+            version: release.version(),
+            rows: now.rows,
+            correct: now.correct,
+            previous_correct: before.and_then(|(_, found)| found.previous),
+            installed: installed == Some(release.version()),
+        };
+        let entry = Entry {
+            kind: Kind::Report,
+            bytes: encode(&report),
+            rows: now.rows,
+        };
+        self.hand_out(call, vec![entry], false, &mut history, described)
+    }
+
+    /// None if there is nothing to try it on. Data that cannot be read is no
+    /// reason to stay without a student.
+    fn compare(&self, release: &Release, installed: Option<&Release>) -> Option<Comparison> {
+        let held_out = match self.source.load(release.task()) {
+            Ok(split) => split.held_out,
+            Err(error) => {
+                warn!("not evaluated: {error}");
+                return None;
+            }
+        };
+        let (rows, labels) = labelled(held_out);
+        if labels.is_empty() {
+            return None;
+        }
+        let held_out = HeldOut {
+            inputs: rows.inputs(),
+            labels: &labels,
+        };
+        let compared = Comparison::of(release, installed, held_out);
+        compared
+            .inspect_err(|error| warn!("not evaluated: {error}"))
+            .ok()
+    }
+
+    /// The student in use. One that cannot be read or believed is as good as
+    /// none: the next release replaces it.
+    fn serving(&self, slots: &Slots) -> Result<Option<Release>, WorkshopError> {
+        let bytes = match slots.current() {
+            Ok(None) => return Ok(None),
+            Ok(Some((_, bytes))) => bytes,
+            Err(error @ SlotsError::Damaged { .. }) => {
+                warn!("{error}; {}", error.advice());
+                return Ok(None);
+            }
+            Err(error) => return Err(of_slots(error)),
+        };
+        let release = verified(&bytes, &self.settings.release_key);
+        Ok(release.inspect_err(|error| warn!("{error}")).ok())
+    }
+}
+
+/// A release that is at hand already, from its signed bytes.
+pub fn verified(bytes: &[u8], key: &VerifyingKey) -> Result<Release, ReleaseRefusal> {
+    let signed = SignedRelease::from_bytes(bytes)?;
+    Ok(Release::from_bytes(
+        signed.verify(std::slice::from_ref(key))?,
+    )?)
+}
+
+/// The slots of every task that has some.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn open_all(state: &StateDir) -> Result<BTreeMap<TaskHash, Slots>, WorkshopError> {
+    let folder = state.file(STUDENTS);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => {
+            let advice = format!("make {} readable", folder.display());
+            return Err(explained(&error, advice));
+        }
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    names
+        .map(|task: TaskHash| Ok((task, open_one(state, task)?)))
+        .collect()
+}
+
+fn open_one(state: &StateDir, task: TaskHash) -> Result<Slots, WorkshopError> {
+    let folder = state.file(STUDENTS).join(task.to_string());
+    Slots::open(&folder).map_err(of_slots)
+}
+
+fn of_slots(error: SlotsError) -> WorkshopError {
+    explained(&error, error.advice())
+}

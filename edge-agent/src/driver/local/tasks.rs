@@ -1,0 +1,53 @@
+//! The tasks this device was called for, so that new data can be announced
+//! right after a start.
+
+use std::collections::BTreeMap;
+
+use common::ids::TaskHash;
+use common::task::Task;
+
+use crate::state::{StateDir, StateError};
+
+/// Most tasks that are remembered.
+const TASKS_MAX: usize = 16;
+
+/// Tasks by name, each also a file.
+#[derive(Debug)]
+pub(super) struct Tasks {
+    state: StateDir,
+    known: BTreeMap<TaskHash, Task>,
+}
+
+impl Tasks {
+    /// The tasks remembered in a state directory. Files that are none are
+    /// passed over: the coordinator calls with the task again.
+    pub(super) fn open(state: &StateDir) -> Result<Self, StateError> {
+        let folder = StateDir::create(&state.file("tasks"))?;
+        let entries = std::fs::read_dir(folder.path())
+            .map_err(|source| StateError::io(folder.path(), source))?;
+        let read = |entry: std::io::Result<std::fs::DirEntry>| {
+            let bytes = std::fs::read(entry.ok()?.path()).ok()?;
+            Task::from_bytes(&bytes).ok()
+        };
+        let tasks = entries.filter_map(read).take(TASKS_MAX);
+        Ok(Self {
+            known: tasks.map(|task| (task.hash(), task)).collect(),
+            state: folder,
+        })
+    }
+
+    /// Remembers a task; the first ones stay if there are too many.
+    pub(super) fn remember(&mut self, task: &Task) -> Result<(), StateError> {
+        if self.known.contains_key(&task.hash()) || self.known.len() >= TASKS_MAX {
+            return Ok(());
+        }
+        self.state.write(&task.hash().to_string(), task.bytes())?;
+        self.known.insert(task.hash(), task.clone());
+        Ok(())
+    }
+
+    /// The tasks.
+    pub(super) fn all(&self) -> Vec<Task> {
+        self.known.values().cloned().collect()
+    }
+}

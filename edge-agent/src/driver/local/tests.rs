@@ -1,0 +1,409 @@
+//! The workshop on a real disk, with rows from a script.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Mutex;
+
+use common::features::Normaliser;
+use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
+use common::math::quantise::{RawScaledF16, ScaledF16};
+use common::model::{RawRelease, Release};
+use common::report::RawReport;
+use common::round::{Kind, Phase, Reason};
+use common::task::{RawTask, Task};
+use common::trust::clock::Clock;
+use common::trust::keys::SigningKey;
+use common::trust::release::SignedRelease;
+use common::wire::codec::{decode, encode};
+use common::wire::messages::{Announcement, Call, Context};
+
+use super::holdings::Source;
+use super::{LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkshopSettings, open_all};
+use crate::cache::CacheError;
+use crate::data::{Dataset, LabelSource, Schema, Split};
+use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
+use crate::ledger::{Outcome, entries_in};
+use crate::policy::Policy;
+use crate::session::Settled;
+use crate::slots::Slots;
+use crate::state::StateDir;
+use crate::work::TeacherChoice;
+
+const NOW: Time = Time(1_000_000);
+
+/// Rows from memory; none stands for a folder that is missing.
+struct Script(Mutex<Option<usize>>);
+
+impl Source for Script {
+    fn glance(&self) -> bool {
+        true
+    }
+
+    fn probe(&self) -> Result<(), WorkshopError> {
+        self.rows().map(|_| ())
+    }
+
+    fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+        let rows = self.rows()?;
+        Ok(Split {
+            training: dataset(task, 0, rows),
+            held_out: dataset(task, rows, 40),
+        })
+    }
+}
+
+impl Script {
+    fn rows(&self) -> Result<usize, WorkshopError> {
+        self.0.lock().unwrap().ok_or(WorkshopError::Failed {
+            what: "data folder /nowhere does not exist".to_owned(),
+            advice: "create it".to_owned(),
+        })
+    }
+}
+
+/// Distinct rows; all labels are `off`, the class of a student with the
+/// first output bias.
+fn dataset(task: &Task, from: usize, rows: usize) -> Dataset {
+    let classes = task.definition().classes.clone();
+    let schema = Schema::new(task.input_shape().clone(), classes).unwrap();
+    let schema = schema.with_labels(LabelSource::Column("label".to_owned()));
+    let mut text = "a,b,label\n".to_owned();
+    for row in from..from + rows {
+        text.push_str(&format!("{row},{},off\n", row % 7));
+    }
+    Dataset::parse("rows.csv".as_ref(), text.as_bytes(), &schema).unwrap()
+}
+
+struct Bench {
+    folder: tempfile::TempDir,
+    key: SigningKey,
+    task: Task,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let text = "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+             [student]\nhidden = [2]\n";
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            key: SigningKey::generate().unwrap(),
+            task: RawTask::parse(text).unwrap(),
+        }
+    }
+
+    fn state(&self) -> StateDir {
+        StateDir::create(self.folder.path()).unwrap()
+    }
+
+    fn workshop(&self, rows: Option<usize>) -> LocalWorkshop<Script> {
+        let settings = WorkshopSettings {
+            policy: Policy::default(),
+            teacher: TeacherChoice::default(),
+            release_key: self.key.verifying_key(),
+            clock: Clock::fixed(NOW),
+            seed: 7,
+        };
+        LocalWorkshop::open(&self.state(), Script(Mutex::new(rows)), settings).unwrap()
+    }
+
+    /// A release whose student always answers with one class.
+    fn raw(&self, number: u64, class: usize) -> RawRelease {
+        let mut weights = vec![0.0; self.task.student().parameters()];
+        let at = weights.len() - 2 + class;
+        weights[at] = 1.0;
+        RawRelease {
+            task: self.task.bytes().to_vec(),
+            version: version(number),
+            round: RoundId(number),
+            released: NOW,
+            expires: NOW.after_ms(1_000),
+            lineage: Vec::new(),
+            normaliser: Normaliser::of_range(2, 0.0, 100.0).unwrap(),
+            weights: ScaledF16::encode(&weights).unwrap().into_raw(),
+        }
+    }
+
+    fn sign(&self, raw: &RawRelease) -> Vec<u8> {
+        SignedRelease::sign(&self.key, encode(raw))
+            .unwrap()
+            .to_bytes()
+    }
+
+    fn announce(&self, number: u64, bytes: &[u8]) -> Announcement {
+        Announcement {
+            task: self.task.hash(),
+            version: version(number),
+            blob: BlobHash::of(bytes),
+            bytes: bytes.len() as u64,
+        }
+    }
+
+    fn call(&self, round: u64, phase: Phase, release: Option<BlobHash>) -> Call {
+        Call {
+            task: self.task.hash(),
+            round: RoundId(round),
+            phase,
+            context: Context {
+                task: BlobHash(self.task.hash().0),
+                normaliser: None,
+                transfer: None,
+                teacher: None,
+                release,
+            },
+            remaining_ms: 1_000,
+        }
+    }
+
+    fn build(
+        &self,
+        workshop: &LocalWorkshop<Script>,
+        call: &Call,
+        release: &[u8],
+    ) -> Result<Built, WorkshopError> {
+        workshop.build(call, &|blob| {
+            [self.task.bytes(), release]
+                .into_iter()
+                .find(|bytes| BlobHash::of(bytes) == blob)
+                .map(<[u8]>::to_vec)
+                .ok_or(CacheError::Missing(blob))
+        })
+    }
+
+    fn current(&self) -> Option<Version> {
+        let all = open_all(&self.state()).unwrap();
+        let slots: &Slots = all.get(&self.task.hash())?;
+        slots.current().unwrap().map(|(version, _)| version)
+    }
+}
+
+fn version(number: u64) -> Version {
+    Version { epoch: 1, number }
+}
+
+fn install(workshop: &LocalWorkshop<Script>, bench: &Bench, number: u64, bytes: &[u8]) -> Verdict {
+    let release = bench.announce(number, bytes);
+    workshop.install(&release, &|_| Ok(bytes.to_vec())).unwrap()
+}
+
+fn refused(verdict: &Verdict, part: &str) {
+    let Verdict::Refused { reason } = verdict else {
+        panic!("{verdict:?} is no refusal");
+    };
+    assert!(reason.contains(part), "{part} in {reason}");
+}
+
+#[test]
+fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    let good = bench.sign(&bench.raw(1, 0));
+    let verdict = install(&workshop, &bench, 1, &good);
+    let score = Some((40, 40));
+    assert_eq!(verdict, Verdict::Installed { score });
+    let bad = bench.sign(&bench.raw(2, 1));
+    let verdict = install(&workshop, &bench, 2, &bad);
+    assert_eq!(verdict, Verdict::Worse { score: (0, 40, 40) });
+    assert_eq!(bench.current(), Some(version(1)));
+    assert_eq!(workshop.seen(), [(bench.task.hash(), version(2))]);
+    assert_eq!(workshop.installed(), [(bench.task.hash(), version(1))]);
+    let again = install(&workshop, &bench, 1, &good);
+    let current = version(1);
+    assert_eq!(again, Verdict::NotNewer { current });
+}
+
+#[test]
+fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    let first = bench.sign(&bench.raw(5, 0));
+    install(&workshop, &bench, 5, &first);
+
+    let mut forged = bench.sign(&bench.raw(6, 0));
+    *forged.last_mut().unwrap() ^= 1;
+    refused(&install(&workshop, &bench, 6, &forged), "signature");
+
+    let stranger = SigningKey::generate().unwrap();
+    let signed = SignedRelease::sign(&stranger, encode(&bench.raw(6, 0))).unwrap();
+    refused(
+        &install(&workshop, &bench, 6, &signed.to_bytes()),
+        "not among",
+    );
+
+    let lower = bench.sign(&bench.raw(4, 0));
+    refused(&install(&workshop, &bench, 6, &lower), "announced was 1.6");
+
+    let text = "name = \"other\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+         [student]\nhidden = [2]\n";
+    let other = RawRelease {
+        task: RawTask::parse(text).unwrap().bytes().to_vec(),
+        ..bench.raw(6, 0)
+    };
+    refused(
+        &install(&workshop, &bench, 6, &bench.sign(&other)),
+        "it serves task",
+    );
+
+    let raw = bench.raw(6, 0);
+    let endless = RawRelease {
+        weights: RawScaledF16 {
+            scale: f32::INFINITY,
+            ..raw.weights.clone()
+        },
+        ..raw.clone()
+    };
+    refused(
+        &install(&workshop, &bench, 6, &bench.sign(&endless)),
+        "weights",
+    );
+
+    let stale = RawRelease {
+        expires: NOW,
+        ..raw
+    };
+    refused(
+        &install(&workshop, &bench, 6, &bench.sign(&stale)),
+        "expired",
+    );
+
+    assert_eq!(bench.current(), Some(version(5)));
+    assert_eq!(workshop.seen(), [(bench.task.hash(), version(5))]);
+}
+
+#[test]
+fn no_version_below_the_floor_comes_back_after_a_worse_one_was_seen() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    install(&workshop, &bench, 9, &bench.sign(&bench.raw(9, 1)));
+    let replayed = bench.sign(&bench.raw(3, 0));
+    refused(&install(&workshop, &bench, 3, &replayed), "below 1.9");
+    assert_eq!(bench.current(), Some(version(1)));
+}
+
+#[test]
+fn a_device_without_data_installs_without_evaluating() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(None);
+    let verdict = install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 1)));
+    assert_eq!(verdict, Verdict::Installed { score: None });
+    assert_eq!(bench.current(), Some(version(1)));
+}
+
+#[test]
+fn a_missing_data_folder_is_named_and_leaves_nothing_behind() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(None);
+    let call = bench.call(1, Phase::Profile, None);
+    let error = bench.build(&workshop, &call, b"").unwrap_err();
+    assert!(matches!(&error, WorkshopError::Failed { what, .. } if what.contains("/nowhere")));
+    assert_eq!(workshop.unanswered().unwrap(), []);
+    assert!(workshop.count().is_err());
+}
+
+#[test]
+fn a_profile_waits_on_the_disk_until_it_is_settled_and_then_stands_in_the_ledger() {
+    let bench = Bench::new();
+    let call = bench.call(1, Phase::Profile, None);
+    let workshop = bench.workshop(Some(100));
+    let built = bench.build(&workshop, &call, b"").unwrap();
+    let [pending] = built.entries[..] else {
+        panic!("{built:?} is not one entry");
+    };
+    drop(workshop);
+
+    let workshop = bench.workshop(Some(100));
+    assert_eq!(workshop.unanswered().unwrap(), [pending]);
+    let bytes = workshop.bytes(&pending).unwrap();
+    assert_eq!(BlobHash::of(&bytes), pending.blob);
+    let settled = Settled::Refused(Reason::WrongRound);
+    workshop.settle(&pending, settled).unwrap();
+    assert_eq!(workshop.unanswered().unwrap(), []);
+    let left = entries_in(&bench.state().file(LEDGER)).unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!((left[0].kind, left[0].rows), (Kind::Profile, 100));
+    let reason = Reason::WrongRound;
+    assert_eq!(left[0].outcome, Outcome::Refused { reason });
+}
+
+#[test]
+fn half_of_an_answer_is_not_taken_for_the_whole() {
+    let bench = Bench::new();
+    let call = bench.call(1, Phase::Profile, None);
+    let workshop = bench.workshop(Some(100));
+    let built = bench.build(&workshop, &call, b"").unwrap();
+    assert_eq!(built.entries.len(), 1);
+    drop(workshop);
+    // The image a kill leaves behind before the last file of the answer.
+    let unfinished = encode(&(call.task, call.round, call.phase));
+    bench.state().write(UNFINISHED, &unfinished).unwrap();
+    let workshop = bench.workshop(Some(100));
+    assert_eq!(workshop.unanswered().unwrap(), []);
+    assert_eq!(bench.state().read(UNFINISHED).unwrap(), None);
+    assert_eq!(bench.build(&workshop, &call, b"").unwrap(), built);
+}
+
+#[test]
+fn too_few_rows_send_nothing_and_touch_no_file() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(19));
+    let call = bench.call(1, Phase::Profile, None);
+    let built = bench.build(&workshop, &call, b"").unwrap();
+    assert!(built.entries.is_empty() && built.partial);
+    let outbox = bench.state().file(OUTBOX);
+    assert_eq!(std::fs::read_dir(outbox).unwrap().count(), 0);
+}
+
+#[test]
+fn new_rows_are_told_once_and_only_when_there_are_enough() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    let call = bench.call(1, Phase::Profile, None);
+    let task: TaskHash = bench.task.hash();
+    bench.build(&workshop, &call, b"").unwrap();
+    assert_eq!(workshop.count().unwrap(), []);
+    *workshop.source.0.lock().unwrap() = Some(110);
+    assert_eq!(workshop.count().unwrap(), []);
+    *workshop.source.0.lock().unwrap() = Some(120);
+    assert_eq!(workshop.count().unwrap(), [task]);
+    assert_eq!(workshop.count().unwrap(), []);
+    drop(workshop);
+    // The task is known again after a start.
+    assert_eq!(bench.workshop(Some(150)).count().unwrap(), [task]);
+}
+
+#[test]
+fn a_report_says_how_both_students_did() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let worse = bench.sign(&bench.raw(2, 1));
+    install(&workshop, &bench, 2, &worse);
+    let call = bench.call(2, Phase::Report, Some(BlobHash::of(&worse)));
+    let built = bench.build(&workshop, &call, &worse).unwrap();
+    let bytes = workshop.bytes(&built.entries[0]).unwrap();
+    let expected = RawReport {
+        version: version(2),
+        rows: 40,
+        correct: 0,
+        previous_correct: Some(40),
+        installed: false,
+    };
+    assert_eq!(decode::<RawReport>(&bytes).unwrap(), expected);
+}
+
+#[test]
+fn a_definition_that_is_not_the_task_is_refused() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(100));
+    let mut call = bench.call(1, Phase::Profile, None);
+    call.task = TaskHash([3; 32]);
+    let error = bench.build(&workshop, &call, b"").unwrap_err();
+    assert!(error.to_string().contains("was called for"), "{error}");
+}
+
+#[test]
+fn a_release_keeps_its_bytes_through_the_envelope() {
+    let bench = Bench::new();
+    let raw = bench.raw(1, 0);
+    let release = Release::check(raw.clone()).unwrap();
+    assert_eq!(release.to_bytes(), encode(&raw));
+}

@@ -1,0 +1,88 @@
+//! Which slot is in use.
+
+use std::path::Path;
+
+use common::ids::{BlobHash, Version};
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::SlotsError;
+use crate::outbox::disk;
+
+/// One of the two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::A => "a.student",
+            Self::B => "b.student",
+        }
+    }
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// What a slot holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) slot: Slot,
+    pub(super) version: Version,
+    pub(super) blob: BlobHash,
+}
+
+/// The pointer's content: JSON behind a line with its hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pointer {
+    pub(super) current: Option<Held>,
+    pub(super) previous: Option<Held>,
+    pub(super) highest_seen: Option<Version>,
+}
+
+pub(super) const POINTER: &str = "current";
+pub(super) const COPY: &str = "current.copy";
+
+impl Pointer {
+    /// The pointer in `folder`. The copy counts only if the pointer is
+    /// damaged; it is one change behind at most, and what it names is not
+    /// overwritten before it has caught up.
+    pub(super) fn open(folder: &Path) -> Result<Self, SlotsError> {
+        let path = folder.join(POINTER);
+        let (pointer, copy) = (disk::read(&path)?, disk::read(&folder.join(COPY))?);
+        let read = match (pointer.as_deref().map(parse), copy.as_deref().map(parse)) {
+            (None, None) => return Ok(Self::default()),
+            (Some(Some(pointer)), Some(Some(copy))) if copy == pointer => return Ok(pointer),
+            (Some(Some(pointer)), _) => pointer,
+            (_, Some(Some(copy))) => {
+                warn!("{} is damaged; using its copy", path.display());
+                copy
+            }
+            _ => return Err(SlotsError::Pointer(path)),
+        };
+        read.write(folder)?;
+        Ok(read)
+    }
+
+    /// Takes effect with the first of the two files.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), SlotsError> {
+        let json = serde_json::to_vec_pretty(self).expect("a pointer has string keys only");
+        let sealed = disk::seal(&json);
+        disk::replace(folder, POINTER, &sealed)?;
+        disk::replace(folder, COPY, &sealed)?;
+        Ok(())
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Pointer> {
+    serde_json::from_slice(disk::unseal(bytes)?).ok()
+}

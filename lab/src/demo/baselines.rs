@@ -1,0 +1,46 @@
+//! The same network on each device alone and on everything in one place.
+
+use common::task::Task;
+
+use crate::baseline::{BaselineError, train};
+use crate::data::Dataset;
+use crate::metrics::accuracy;
+use crate::outcome::Baselines;
+use crate::progress::Progress;
+
+/// Steps of a device alone: its few hundred rows are seen a hundred times.
+const ALONE_STEPS: u32 = 600;
+
+/// Trains the baselines, each with rate and stopping chosen on a tenth of its
+/// own training rows.
+///
+/// # Errors
+/// If training fails.
+pub fn measure(
+    task: &Task,
+    data: &Dataset,
+    parts: &[Vec<usize>],
+    seed: u64,
+    progress: &mut Progress,
+) -> Result<Baselines, BaselineError> {
+    let test = data.test.inputs.view();
+    let mut alone = Vec::new();
+    progress.stage("each device alone");
+    progress.bar(parts.len() as u64);
+    for rows in parts {
+        if !rows.is_empty() {
+            let said = train(task, &data.train.select(rows), test, ALONE_STEPS, seed)?;
+            alone.push(accuracy(&said, &data.test.labels));
+        }
+        progress.advance();
+    }
+    progress.stage("the same student on all data pooled");
+    let steps = task.definition().distillation.steps;
+    let said = train(task, &data.train, test, steps, seed)?;
+    Ok(Baselines {
+        alone_mean: alone.iter().sum::<f64>() / alone.len().max(1) as f64,
+        alone_min: alone.iter().copied().fold(f64::INFINITY, f64::min).min(1.0),
+        alone_max: alone.iter().copied().fold(0.0, f64::max),
+        pooled_student: accuracy(&said, &data.test.labels),
+    })
+}

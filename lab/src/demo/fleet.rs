@@ -1,0 +1,545 @@
+//! The processes of a demo: started, watched, and stopped whatever happens.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::npz::{self, Array, Values};
+use common::trust::keys::{SigningKey, VerifyingKey};
+use coordinator::admin::{AdminError, Client};
+
+use super::DemoError;
+use crate::data::Dataset;
+use crate::progress::Progress;
+
+/// Set by Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Why the fleet could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// A program is not beside this one.
+    #[error("{0} is not there; build it with `cargo build --release --bins`")]
+    Program(PathBuf),
+    /// A file or folder could not be written or read.
+    #[error("{path}: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// A program ended when it should not have.
+    #[error("{what} ended with {status}; see {log}\n{tail}")]
+    Ended {
+        /// Which.
+        what: String,
+        /// How.
+        status: String,
+        /// Where its log is.
+        log: PathBuf,
+        /// The log's last lines.
+        tail: String,
+    },
+    /// Something did not happen in time.
+    #[error("{what} within {seconds} s; see the logs in {folder}")]
+    TooSlow {
+        /// What did not happen.
+        what: String,
+        /// How long it had.
+        seconds: u64,
+        /// Where the logs are.
+        folder: PathBuf,
+    },
+    /// The array writer refused a device's rows.
+    #[error("a device's rows cannot be written: {0}")]
+    Rows(#[from] npz::NpzError),
+    /// The release key cannot be read.
+    #[error("the release key cannot be read: {0}")]
+    Key(#[from] common::trust::keys::KeyError),
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    /// The coordinator's peak.
+    pub coordinator_peak: u64,
+    /// The largest peak of an agent.
+    pub agent_peak: u64,
+    /// The most that an agent holds now.
+    pub agent_idle: u64,
+}
+
+/// A coordinator and its agents, stopped when this is dropped.
+#[derive(Debug)]
+pub struct Fleet {
+    folder: PathBuf,
+    temporary: bool,
+    coordinator: Child,
+    agents: Vec<Child>,
+}
+
+const START_S: u64 = 30;
+const CONNECT_S: u64 = 60;
+const STOP_S: u64 = 5;
+
+impl Fleet {
+    /// Initialises and starts a coordinator on a free loopback port.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(folder: Option<PathBuf>, progress: &mut Progress) -> Result<Self, DemoError> {
+        progress.stage("starting the coordinator");
+        let temporary = folder.is_none();
+        let folder = folder.unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("alambic-demo-{}", std::process::id()))
+        });
+        make_folder(&folder)?;
+        let state = folder.join("coordinator");
+        // A fixed port, so that a coordinator started again is found again.
+        let listen = free_address(&folder)?;
+        let init = Command::new(program("alambic-coordinator")?)
+            .arg("--state")
+            .arg(&state)
+            .args(["init", "--listen", &listen])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|cause| FleetError::File {
+                path: state.clone(),
+                cause,
+            })?;
+        if !init.status.success() {
+            return Err(FleetError::Ended {
+                what: "alambic-coordinator init".into(),
+                status: init.status.to_string(),
+                log: folder,
+                tail: String::from_utf8_lossy(&init.stderr).into_owned(),
+            }
+            .into());
+        }
+        let coordinator = serve(&folder)?;
+        let mut fleet = Self {
+            folder,
+            temporary,
+            coordinator,
+            agents: Vec::new(),
+        };
+        fleet.wait_ready()?;
+        Ok(fleet)
+    }
+
+    /// A connection to the coordinator's admin socket.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn client(&self) -> Result<Client, AdminError> {
+        Client::connect(self.socket())
+    }
+
+    /// Kills the coordinator as a power cut would (SIGKILL) and starts it
+    /// again on the same state.
+    ///
+    /// # Errors
+    /// If it does not come up again.
+    pub fn crash_coordinator(&mut self) -> Result<(), DemoError> {
+        let file = |cause| FleetError::File {
+            path: self.folder.clone(),
+            cause,
+        };
+        self.coordinator.kill().map_err(file)?;
+        self.coordinator.wait().map_err(file)?;
+        self.coordinator = serve(&self.folder)?;
+        self.wait_ready()
+    }
+
+    /// Kills an agent as a power cut would and starts it again.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn crash_agent(&mut self, index: usize) -> Result<(), DemoError> {
+        let home = self.agent_home(index);
+        let agent = &mut self.agents[index];
+        let file = |cause| FleetError::File {
+            path: home.clone(),
+            cause,
+        };
+        agent.kill().map_err(file)?;
+        agent.wait().map_err(file)?;
+        *agent = run_agent(&home)?;
+        Ok(())
+    }
+
+    /// The folder of one agent: its data, state and log.
+    pub fn agent_home(&self, index: usize) -> PathBuf {
+        self.folder.join("agents").join(format!("{index:02}"))
+    }
+
+    /// Writes each part's rows into a folder of its own, and enrols and
+    /// starts an agent on it.
+    ///
+    /// # Errors
+    /// If an agent cannot enrol or start.
+    pub fn add_agents(
+        &mut self,
+        data: &Dataset,
+        parts: &[Vec<usize>],
+        token: &str,
+        progress: &mut Progress,
+    ) -> Result<(), DemoError> {
+        let address = self.client()?.status()?.address.to_string();
+        progress.stage(&format!("enrolling {} agents", parts.len()));
+        progress.bar(parts.len() as u64);
+        for (index, rows) in parts.iter().enumerate() {
+            self.check_interrupted()?;
+            let home = self.agent_home(index);
+            let folder = home.join("data");
+            make_folder(&folder)?;
+            write_rows(&folder.join("rows.npz"), data, rows)?;
+            let state = home.join("state");
+            let enrolled = Command::new(program("alambic-agent")?)
+                .arg("--state")
+                .arg(&state)
+                .args([
+                    "enrol",
+                    "--coordinator",
+                    &address,
+                    "--label",
+                    &format!("device-{index:02}"),
+                ])
+                .env("ALAMBIC_TOKEN", token)
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|cause| FleetError::File {
+                    path: home.clone(),
+                    cause,
+                })?;
+            if !enrolled.status.success() {
+                return Err(FleetError::Ended {
+                    what: format!("alambic-agent enrol of device {index}"),
+                    status: enrolled.status.to_string(),
+                    log: home,
+                    tail: String::from_utf8_lossy(&enrolled.stderr).into_owned(),
+                }
+                .into());
+            }
+            self.agents.push(run_agent(&home)?);
+            progress.advance();
+        }
+        Ok(())
+    }
+
+    /// Waits until so many devices have a session.
+    ///
+    /// # Errors
+    /// If they do not come, or an agent ends.
+    pub fn wait_connected(
+        &mut self,
+        client: &mut Client,
+        devices: usize,
+        progress: &mut Progress,
+    ) -> Result<(), DemoError> {
+        progress.stage("waiting for sessions");
+        let begun = Instant::now();
+        loop {
+            self.check_interrupted()?;
+            self.check_running()?;
+            let status = client.status()?;
+            if status
+                .devices
+                .iter()
+                .filter(|device| device.connected)
+                .count()
+                >= devices
+            {
+                return Ok(());
+            }
+            self.within(begun, CONNECT_S, "not every agent connected")?;
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Where everything is kept.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The coordinator's log.
+    pub fn coordinator_log(&self) -> String {
+        self.folder.join("coordinator.log").display().to_string()
+    }
+
+    /// The key that the coordinator signs releases with.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn release_key(&self) -> Result<VerifyingKey, DemoError> {
+        let path = self.folder.join("coordinator").join("release-key.pem");
+        let pem = fs::read_to_string(&path).map_err(|cause| FleetError::File { path, cause })?;
+        Ok(SigningKey::from_pem(&pem)
+            .map_err(FleetError::from)?
+            .verifying_key())
+    }
+
+    /// Resident memory of the processes, as the system counts it.
+    pub fn memory(&self) -> Memory {
+        let of = |child: &Child, key: &str| resident(child.id(), key).unwrap_or(0);
+        Memory {
+            coordinator_peak: of(&self.coordinator, "VmHWM:"),
+            agent_peak: self
+                .agents
+                .iter()
+                .map(|agent| of(agent, "VmHWM:"))
+                .max()
+                .unwrap_or(0),
+            agent_idle: self
+                .agents
+                .iter()
+                .map(|agent| of(agent, "VmRSS:"))
+                .max()
+                .unwrap_or(0),
+        }
+    }
+
+    /// Fails after Ctrl-C.
+    ///
+    /// # Errors
+    /// [`DemoError::Interrupted`].
+    pub fn check_interrupted(&self) -> Result<(), DemoError> {
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            Err(DemoError::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Waits for Ctrl-C.
+    pub fn wait_interrupted(&self) {
+        while !INTERRUPTED.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Stops every process and, if the folder was made for this run, removes
+    /// it.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("coordinator").join("admin.sock")
+    }
+
+    fn wait_ready(&mut self) -> Result<(), DemoError> {
+        let begun = Instant::now();
+        loop {
+            self.check_interrupted()?;
+            self.check_running()?;
+            if let Ok(mut client) = self.client()
+                && client.status().is_ok()
+            {
+                return Ok(());
+            }
+            self.within(begun, START_S, "the coordinator did not answer")?;
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn within(&self, begun: Instant, seconds: u64, what: &str) -> Result<(), FleetError> {
+        if begun.elapsed().as_secs() < seconds {
+            return Ok(());
+        }
+        let folder = self.folder.clone();
+        Err(FleetError::TooSlow {
+            what: what.to_owned(),
+            seconds,
+            folder,
+        })
+    }
+
+    fn check_running(&mut self) -> Result<(), FleetError> {
+        let folder = self.folder.clone();
+        let ended = |what: String, status: std::process::ExitStatus, log: PathBuf| {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let tail = lines[lines.len().saturating_sub(5)..].join("\n");
+            FleetError::Ended {
+                what,
+                status: status.to_string(),
+                log,
+                tail,
+            }
+        };
+        if let Ok(Some(status)) = self.coordinator.try_wait() {
+            return Err(ended(
+                "the coordinator".into(),
+                status,
+                folder.join("coordinator.log"),
+            ));
+        }
+        for (index, agent) in self.agents.iter_mut().enumerate() {
+            if let Ok(Some(status)) = agent.try_wait() {
+                let log = folder
+                    .join("agents")
+                    .join(format!("{index:02}"))
+                    .join("agent.log");
+                return Err(ended(format!("agent {index}"), status, log));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for child in self.agents.iter().chain([&self.coordinator]) {
+            if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+        let begun = Instant::now();
+        for child in self.agents.iter_mut().chain([&mut self.coordinator]) {
+            while begun.elapsed().as_secs() < STOP_S && matches!(child.try_wait(), Ok(None)) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if self.temporary && !thread::panicking() {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Sets [`INTERRUPTED`] on SIGINT and SIGTERM, for as long as the program
+/// runs.
+pub fn watch_signals() {
+    let flag: Arc<dyn Fn() + Send + Sync> = Arc::new(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
+            return;
+        };
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut term) = signal(SignalKind::terminate()) else {
+                return;
+            };
+            loop {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => flag(),
+                    _ = term.recv() => flag(),
+                }
+            }
+        });
+    });
+}
+
+/// Starts a coordinator on the state in a demo's folder.
+fn serve(folder: &Path) -> Result<Child, FleetError> {
+    let log = folder.join("coordinator.log");
+    Command::new(program("alambic-coordinator")?)
+        .arg("--state")
+        .arg(folder.join("coordinator"))
+        .arg("serve")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(open_log(&log)?)
+        .spawn()
+        .map_err(|cause| FleetError::File { path: log, cause })
+}
+
+/// Starts an agent on the state and data in its folder.
+fn run_agent(home: &Path) -> Result<Child, FleetError> {
+    let log = home.join("agent.log");
+    Command::new(program("alambic-agent")?)
+        .arg("--state")
+        .arg(home.join("state"))
+        .arg("--data")
+        .arg(home.join("data"))
+        .arg("run")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(open_log(&log)?)
+        .spawn()
+        .map_err(|cause| FleetError::File { path: log, cause })
+}
+
+/// A loopback address whose UDP port is free now.
+fn free_address(folder: &Path) -> Result<String, FleetError> {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let free = free.map_err(|cause| FleetError::File {
+        path: folder.to_owned(),
+        cause,
+    })?;
+    Ok(free.to_string())
+}
+
+/// The program beside this one.
+///
+/// # Errors
+/// If it has not been built.
+pub fn program(name: &str) -> Result<PathBuf, FleetError> {
+    let own = std::env::current_exe().map_err(|cause| FleetError::File {
+        path: PathBuf::from(name),
+        cause,
+    })?;
+    // Tests and examples run from a folder below the binaries'.
+    let candidates = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name));
+    let mut missing = PathBuf::from(name);
+    for candidate in candidates {
+        if candidate.is_file() {
+            return Ok(candidate);
+        }
+        missing = candidate;
+    }
+    Err(FleetError::Program(missing))
+}
+
+fn make_folder(path: &Path) -> Result<(), FleetError> {
+    fs::create_dir_all(path).map_err(|cause| FleetError::File {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn open_log(path: &Path) -> Result<File, FleetError> {
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|cause| FleetError::File {
+            path: path.to_owned(),
+            cause,
+        })
+}
+
+/// One device's rows, as its owner would store them.
+fn write_rows(path: &Path, data: &Dataset, rows: &[usize]) -> Result<(), FleetError> {
+    let part = data.train.select(rows);
+    let mut shape = vec![part.len()];
+    shape.extend(data.shape.iter().map(|&side| side as usize));
+    let inputs = Array::new(shape, Values::F32(part.inputs.iter().copied().collect()))?;
+    let labels = Array::new(vec![part.len()], Values::U16(part.labels))?;
+    let bytes = npz::write(&[("X", &inputs), ("y", &labels)])?;
+    fs::write(path, bytes).map_err(|cause| FleetError::File {
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn resident(pid: u32, key: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}

@@ -1,0 +1,117 @@
+//! The demo's last words: what came of it, where things are, what to try.
+
+use std::fmt::Write;
+
+use comfy_table::{Table, presets};
+
+use super::DemoResult;
+use super::fleet::Memory;
+
+/// The table and the hints below it.
+pub fn render(result: &DemoResult) -> String {
+    let mut text = String::new();
+    let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "on people and inputs nobody trained on",
+        "accuracy",
+        "macro-F1",
+    ]);
+    if let Some(baselines) = result.outcome.baselines {
+        let alone = format!(
+            "{} ({} to {})",
+            percent(baselines.alone_mean),
+            percent(baselines.alone_min),
+            percent(baselines.alone_max)
+        );
+        table.add_row([
+            "a device alone, mean (range)".to_owned(),
+            alone,
+            String::new(),
+        ]);
+    }
+    for round in &result.outcome.rounds {
+        table.add_row([
+            format!("federated student, round {}", round.round),
+            percent(round.student_accuracy),
+            percent(round.student_macro_f1),
+        ]);
+        table.add_row([
+            format!("  its kernel teacher, round {}", round.round),
+            percent(round.teacher_accuracy),
+            String::new(),
+        ]);
+    }
+    if let Some(baselines) = result.outcome.baselines {
+        let pooled = percent(baselines.pooled_student);
+        table.add_row([
+            "the same student, all data pooled".to_owned(),
+            pooled,
+            String::new(),
+        ]);
+    }
+    let _ = writeln!(text, "{table}\n");
+    let _ = writeln!(text, "{}\n", bytes(result));
+    let phases: Vec<String> = result
+        .phase_ms
+        .iter()
+        .map(|(phase, ms)| format!("{phase} {ms} ms"))
+        .collect();
+    let _ = writeln!(text, "phases      {}", phases.join(", "));
+    let Memory {
+        coordinator_peak,
+        agent_peak,
+        agent_idle,
+    } = result.memory;
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let _ = writeln!(
+        text,
+        "memory      coordinator at most {}; an agent at most {}, {} when idle",
+        mib(coordinator_peak),
+        mib(agent_peak),
+        mib(agent_idle),
+    );
+    let _ = writeln!(text, "student     {} bytes signed", result.release_bytes);
+    let _ = write!(text, "{}", hints(result));
+    text
+}
+
+fn bytes(result: &DemoResult) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["bytes per device (UDP payload)", "mean", "most"]);
+    if let Some(round) = result.outcome.rounds.last() {
+        table.add_row([
+            "up, profile and all rounds".to_owned(),
+            format!("{:.0}", round.uplink_bytes_mean),
+            round.uplink_bytes_max.to_string(),
+        ]);
+        let down = format!("{:.0}", round.downlink_bytes_mean);
+        table.add_row(["down".to_owned(), down, String::new()]);
+        let handshake = format!("{:.0}", round.handshake_bytes_mean);
+        table.add_row([
+            "enrolment and handshakes, both ways".to_owned(),
+            handshake,
+            String::new(),
+        ]);
+    }
+    table
+}
+
+fn hints(result: &DemoResult) -> String {
+    let folder = result.folder.display();
+    match &result.fleet {
+        None => "\nRun it again with --keep to look around in a running fleet.\n".to_owned(),
+        Some(_) => format!(
+            "\nThe fleet is still running. Its state is in {folder}. Try:\n\
+             \x20 alambic-coordinator --state {folder}/coordinator status\n\
+             \x20 alambic-coordinator --state {folder}/coordinator round start --watch\n\
+             \x20 alambic-coordinator --state {folder}/coordinator model export --format safetensors --out student.safetensors\n\
+             \x20 alambic-agent --state {folder}/agents/00/state status\n\
+             \x20 alambic-agent --state {folder}/agents/00/state predict --input {folder}/agents/00/data/rows.npz\n\
+             \x20 alambic-agent --state {folder}/agents/00/state sent list\n\
+             Ctrl-C stops it.\n"
+        ),
+    }
+}
