@@ -79,6 +79,7 @@ pub struct Memory {
 pub struct Fleet {
     folder: PathBuf,
     temporary: bool,
+    listen: String,
     coordinator: Child,
     agents: Vec<Child>,
 }
@@ -105,7 +106,7 @@ impl Fleet {
         let init = Command::new(program("alambic-coordinator")?)
             .arg("--state")
             .arg(&state)
-            .args(["init", "--listen", &listen])
+            .arg("init")
             .stdin(Stdio::null())
             .output()
             .map_err(|cause| FleetError::File {
@@ -121,10 +122,11 @@ impl Fleet {
             }
             .into());
         }
-        let coordinator = serve(&folder)?;
+        let coordinator = serve(&folder, &listen)?;
         let mut fleet = Self {
             folder,
             temporary,
+            listen,
             coordinator,
             agents: Vec::new(),
         };
@@ -152,7 +154,7 @@ impl Fleet {
         };
         self.coordinator.kill().map_err(file)?;
         self.coordinator.wait().map_err(file)?;
-        self.coordinator = serve(&self.folder)?;
+        self.coordinator = serve(&self.folder, &self.listen)?;
         self.wait_ready()
     }
 
@@ -441,12 +443,12 @@ pub fn watch_signals() {
 }
 
 /// Starts a coordinator on the state in a demo's folder.
-fn serve(folder: &Path) -> Result<Child, FleetError> {
+fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
     let log = folder.join("coordinator.log");
     Command::new(program("alambic-coordinator")?)
         .arg("--state")
         .arg(folder.join("coordinator"))
-        .arg("serve")
+        .args(["serve", "--listen", listen])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)
@@ -463,6 +465,9 @@ fn run_agent(home: &Path) -> Result<Child, FleetError> {
         .arg("--data")
         .arg(home.join("data"))
         .arg("run")
+        // As the systemd unit does: one BLAS thread, one memory arena.
+        .env("OPENBLAS_NUM_THREADS", "1")
+        .env("MALLOC_ARENA_MAX", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)
