@@ -10,7 +10,7 @@ use common::transport::{CloseCode, Traffic};
 use common::wire::messages::{ToDevice, TransferAnswer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::super::command::{AdminCommand, Command, Link};
+use super::super::command::{AdminCommand, Command, Link, Offer};
 use super::super::log::Replayed;
 use super::{About, Core, Revoked};
 
@@ -99,10 +99,12 @@ fn arrive(core: &mut Core, key: ContributionKey) -> oneshot::Receiver<TransferAn
     core.handle(
         NOW,
         Command::Arrived {
-            device: DEVICE,
-            key,
-            blob: BlobHash([7; 32]),
-            bytes: 3,
+            offer: Offer {
+                device: DEVICE,
+                key,
+                blob: BlobHash([7; 32]),
+                bytes: 3,
+            },
             checked: Ok(30),
             reply,
         },
