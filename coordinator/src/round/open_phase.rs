@@ -24,6 +24,8 @@ pub struct OpenPhase {
     pub abstained_at: Vec<Time>,
     /// Whether what was taken is final; the coordinator now computes.
     pub closed: bool,
+    /// Whether what the coordinator computes in it is there.
+    pub produced: bool,
 }
 
 /// A contribution that counts.
@@ -65,6 +67,7 @@ impl OpenPhase {
             taken: BTreeMap::new(),
             abstained_at: Vec::new(),
             closed: false,
+            produced: false,
         }
     }
 

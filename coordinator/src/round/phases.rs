@@ -16,6 +16,13 @@ enum Verdict {
     QuorumNotMet { got: u32, needed: u32 },
 }
 
+/// What follows a phase.
+enum Next {
+    Compute,
+    Open(Phase),
+    Complete(Version),
+}
+
 impl Engine {
     /// When the engine wants to be woken without another input.
     pub fn poll_timeout(&self) -> Option<Time> {
@@ -52,7 +59,11 @@ impl Engine {
                 }
             }
         } else if !self.computing {
-            self.compute(now);
+            match self.next(open) {
+                Next::Compute => self.compute(now),
+                Next::Open(phase) => self.open_phase(now, phase),
+                Next::Complete(version) => self.end(now, Outcome::Completed { version }),
+            }
         }
     }
 
@@ -85,13 +96,6 @@ impl Engine {
             }
             Ok(JobOutput::Product(product)) => {
                 self.record(Event::Produced { product, at: now });
-                let next = match phase {
-                    Phase::Profile => self.phase_after_profile(),
-                    Phase::Summarise => Phase::Contribute,
-                    Phase::Solve => Phase::Distil,
-                    _ => Phase::Release,
-                };
-                self.open_phase(now, next);
             }
             Ok(JobOutput::Release { blob, bytes }) => {
                 let version = self.next_version();
@@ -109,8 +113,29 @@ impl Engine {
                     blob,
                     bytes,
                 });
-                self.open_phase(now, Phase::Report);
             }
+        }
+    }
+
+    /// What follows a phase that is closed or computes. Depends on the state
+    /// alone, so a restart between any two events goes on in the same way.
+    fn next(&self, open: &OpenPhase) -> Next {
+        match open.phase {
+            Phase::Summarise if open.taken.is_empty() => Next::Open(Phase::Contribute),
+            Phase::Contribute => Next::Open(Phase::Solve),
+            Phase::Report => {
+                let released = self.state.release.as_ref().map(|release| release.version);
+                Next::Complete(released.unwrap_or(Version {
+                    epoch: self.epoch,
+                    number: 0,
+                }))
+            }
+            _ if !open.produced => Next::Compute,
+            Phase::Profile => Next::Open(self.phase_after_profile()),
+            Phase::Summarise => Next::Open(Phase::Contribute),
+            Phase::Solve => Next::Open(Phase::Distil),
+            Phase::Distil => Next::Open(Phase::Release),
+            Phase::Release => Next::Open(Phase::Report),
         }
     }
 
@@ -220,22 +245,9 @@ impl Engine {
         };
         let (round, phase) = (round.id, open.phase);
         let late = open.missing(self.policy.wanted(phase));
-        let empty = open.taken.is_empty();
         self.record(Event::PhaseClosed { at: now });
         self.call_off(round, phase, late);
-        match phase {
-            Phase::Contribute => self.open_phase(now, Phase::Solve),
-            Phase::Summarise if empty => self.open_phase(now, Phase::Contribute),
-            Phase::Report => {
-                let version = self.state.release.as_ref().map(|release| release.version);
-                let version = version.unwrap_or(Version {
-                    epoch: self.epoch,
-                    number: 0,
-                });
-                self.end(now, Outcome::Completed { version });
-            }
-            _ => self.advance(now),
-        }
+        self.advance(now);
     }
 
     /// Starts the computation that the open phase stands for.

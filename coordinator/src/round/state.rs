@@ -167,7 +167,10 @@ impl State {
                     *self.strikes.entry(*device).or_default() += 1;
                 }
             }
-            Event::Produced { product, .. } => self.produce(*product),
+            Event::Produced { product, .. } => {
+                self.produce(*product);
+                self.mark_produced();
+            }
             Event::Released {
                 version,
                 blob,
@@ -188,6 +191,7 @@ impl State {
                 if self.releases.len() > RELEASES_MAX {
                     self.releases.remove(0);
                 }
+                self.mark_produced();
             }
             Event::RoundEnded { outcome, at } => self.end_round(outcome.clone(), *at),
             Event::Resumed { at } => {
@@ -208,6 +212,12 @@ impl State {
 
     fn open_phase_mut(&mut self) -> Option<&mut OpenPhase> {
         self.round.as_mut().and_then(|round| round.phase.as_mut())
+    }
+
+    fn mark_produced(&mut self) {
+        if let Some(open) = self.open_phase_mut() {
+            open.produced = true;
+        }
     }
 
     fn open_round(&mut self, id: RoundId, at: Time) {
