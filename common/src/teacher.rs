@@ -79,7 +79,8 @@ impl Teacher {
         let expected = points.nrows() * classes;
         let got = raw.alpha.len();
         let finite = raw.alpha.iter().all(|value| value.is_finite());
-        if !finite || !(raw.temperature > 0.0 && raw.temperature.is_finite()) {
+        let positive = raw.temperature > 0.0 && raw.temperature.is_finite();
+        if !finite || !positive {
             return Err(TeacherError::NotFinite);
         }
         let alpha = Array2::from_shape_vec((points.nrows(), classes), raw.alpha)

@@ -3,7 +3,9 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod cli;
 pub mod compute;
+pub mod config;
 pub mod intake;
 pub mod registry;
 pub mod round;

@@ -1,2 +1,16 @@
-//! x
-fn main() {}
+//! The `alambic-coordinator` program.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use coordinator::cli::{Arguments, run};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}

@@ -110,7 +110,8 @@ fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
         if to_stdout {
             std::io::stdout().write_all(text.as_bytes())?;
         } else {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     if !to_stdout {

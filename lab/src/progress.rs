@@ -19,7 +19,11 @@ impl Progress {
     /// Live on a terminal, lines elsewhere, nothing if `quiet`.
     pub fn new(quiet: bool) -> Self {
         let live = !quiet && std::io::stderr().is_terminal();
-        let bar = if live { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if live {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
         bar.enable_steady_tick(Duration::from_millis(100));
         Self { bar, live, quiet }
     }
@@ -50,7 +54,11 @@ impl Progress {
     /// What the coordinator says of its round.
     pub fn round(&mut self, step: &Step) {
         match step {
-            Step::PhaseOpened { phase, participants, .. } => {
+            Step::PhaseOpened {
+                phase,
+                participants,
+                ..
+            } => {
                 let whom = match participants {
                     0 => String::new(),
                     many => format!(", {many} devices"),
@@ -61,7 +69,12 @@ impl Progress {
                 }
             }
             Step::Accepted { contributed, .. } => self.bar.set_position(*contributed as u64),
-            Step::Released { version, bytes, lineage, .. } => {
+            Step::Released {
+                version,
+                bytes,
+                lineage,
+                ..
+            } => {
                 self.stage(&format!(
                     "  student {version} released: {bytes} bytes from {lineage} devices"
                 ));

@@ -153,6 +153,52 @@ fn wanted(kinds: &[Kind], contribute: &[Kind]) -> Vec<Kind> {
     }
 }
 
+/// Writes a step to the log, in the span of its task.
+pub(super) fn log(step: &Progress) {
+    let task = step.task().map(|task| task.short()).unwrap_or_default();
+    let _entered = tracing::info_span!("round", %task).entered();
+    match step {
+        Progress::RoundOpened { round, .. } => tracing::info!(%round, "round began"),
+        Progress::PhaseOpened {
+            round,
+            phase,
+            participants,
+            ..
+        } => tracing::info!(%round, %phase, participants, "phase began"),
+        Progress::Accepted {
+            device,
+            kind,
+            rows,
+            bytes,
+            ..
+        } => {
+            tracing::info!(device = %device.device.short(), %kind, rows, bytes, "accepted");
+        }
+        Progress::Refused {
+            device,
+            kind,
+            reason,
+            ..
+        } => tracing::warn!(device = %device.device.short(), %kind, %reason, "refused"),
+        Progress::Abstained { device, .. } => {
+            tracing::info!(device = %device.device.short(), "abstained");
+        }
+        Progress::Released {
+            version,
+            bytes,
+            lineage,
+            ..
+        } => tracing::info!(%version, bytes, lineage, "released"),
+        Progress::Ended {
+            round,
+            outcome,
+            wall_ms,
+            ..
+        } => tracing::info!(%round, %outcome, wall_ms, "round ended"),
+        Progress::Missed { .. } => {}
+    }
+}
+
 fn ended(task: TaskHash, ended: &Ended) -> Progress {
     Progress::Ended {
         task,

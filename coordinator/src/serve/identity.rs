@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::ids::Time;
 use common::trust::authority::{Authority, AuthorityError};
 use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
-use common::trust::keys::{KeyError, SigningKey};
+use common::trust::keys::{KeyError, SigningKey, VerifyingKey};
 
 /// Days a device's certificate lasts.
 pub const DEVICE_DAYS: u32 = 365;
@@ -114,7 +114,9 @@ impl Identity {
                 return Err(IdentityError::Exists { path });
             }
         }
+        let public = self.release_key.verifying_key().to_string();
         let files = [
+            (RELEASE_PUBLIC, public, 0o644),
             (AUTHORITY, self.authority.certificate_pem(), 0o644),
             (AUTHORITY_KEY, self.authority.key_pem(), 0o600),
             (SERVER, self.server.chain_pem(), 0o644),
@@ -170,6 +172,20 @@ const AUTHORITY_KEY: &str = "ca-key.pem";
 const SERVER: &str = "server.pem";
 const SERVER_KEY: &str = "server-key.pem";
 const RELEASE_KEY: &str = "release-key.pem";
+const RELEASE_PUBLIC: &str = "release-key.pub";
+
+/// The public half of the key that signs releases, from a state directory.
+///
+/// # Errors
+/// [`IdentityError::Missing`] before `init`, and whatever is wrong with the
+/// file.
+pub fn release_public_key(state: &Path) -> Result<VerifyingKey, IdentityError> {
+    let path = state.join(RELEASE_PUBLIC);
+    let text = read(&path)?;
+    text.trim()
+        .parse()
+        .map_err(|source| IdentityError::Key { path, source })
+}
 
 fn create_folder(path: &Path) -> Result<(), IdentityError> {
     DirBuilder::new()

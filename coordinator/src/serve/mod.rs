@@ -35,7 +35,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics};
-pub use identity::{DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, write_new};
+pub use identity::{
+    DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, release_public_key, write_new,
+};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use vault::{OpenStore, Vault};
 

@@ -14,9 +14,7 @@ pub(super) fn begin(filter: &str, json: bool) {
     let targets: Targets = filter.parse().unwrap_or_default();
     let registry = tracing_subscriber::registry().with(targets);
     let colours = std::io::stderr().is_terminal();
-    let layer = fmt::layer()
-        .with_ansi(colours)
-        .with_writer(std::io::stderr);
+    let layer = fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
     let _ = if json {
         registry.with(layer.json()).try_init()
     } else {

@@ -57,7 +57,11 @@ fn a_torn_last_line_costs_itself_only() {
     let whole = fs::read(&ledger.path).unwrap().len();
     ledger.append(&second, b"second").unwrap();
     let bytes = fs::read(&ledger.path).unwrap();
-    for length in whole..bytes.len() {
+    for length in (whole..bytes.len())
+        .rev()
+        .step_by(9)
+        .chain([whole, whole + 1])
+    {
         let image = tempfile::tempdir().unwrap();
         let path = image.path().join("ledger.jsonl");
         fs::write(&path, &bytes[..length]).unwrap();

@@ -46,16 +46,12 @@ pub enum OutboxError {
         path: PathBuf,
     },
     /// The bytes are not those that were announced: a fault in this program.
-    #[error("{key}: announced {} bytes named {}, got {bytes} named {blob}", .announced.1, .announced.0)]
+    #[error("announced {} bytes named {}, got {} named {}", .announced.1, .announced.0, .got.1, .got.0)]
     Mismatch {
-        /// The contribution.
-        key: ContributionKey,
         /// Name and length announced.
         announced: (BlobHash, u64),
-        /// Name of the bytes given.
-        blob: BlobHash,
-        /// Their length.
-        bytes: u64,
+        /// Name and length of the bytes given.
+        got: (BlobHash, u64),
     },
     /// Nothing of an older round can make room.
     #[error("{} holds {entries} contributions with {bytes} bytes, no room for {needed} more bytes", path.display())]
@@ -157,10 +153,8 @@ impl Outbox {
         let (blob, bytes) = (BlobHash::of(payload), payload.len() as u64);
         if (blob, bytes) != (pending.blob, pending.bytes) {
             return Err(OutboxError::Mismatch {
-                key: pending.key,
                 announced: (pending.blob, pending.bytes),
-                blob,
-                bytes,
+                got: (blob, bytes),
             });
         }
         let leaving = self.room_for(pending)?;

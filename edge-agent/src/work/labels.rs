@@ -38,7 +38,7 @@ pub(super) fn build(
     work: &Work<'_>,
     view: &View,
     transfer: &TransferSet,
-    teacher: Option<&Box<dyn LocalTeacher>>,
+    teacher: Option<&dyn LocalTeacher>,
 ) -> Result<Option<Entry>, WorkError> {
     let Some(teacher) = teacher else {
         return Ok(None);

@@ -151,8 +151,8 @@ impl Work<'_> {
         let learnt = labels::learn(self, view)?;
         for kind in self.task.definition().contribute.kinds() {
             let entry = match kind {
-                Kind::Labels => labels::build(self, view, transfer, learnt.as_ref())?,
-                _ => moments::build(self, view, transfer, learnt.as_ref())?,
+                Kind::Labels => labels::build(self, view, transfer, learnt.as_deref())?,
+                _ => moments::build(self, view, transfer, learnt.as_deref())?,
             };
             match entry {
                 Some(entry) => built.entries.push(entry),

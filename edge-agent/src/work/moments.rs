@@ -24,14 +24,14 @@ pub(super) fn build(
     work: &Work<'_>,
     view: &View,
     transfer: &TransferSet,
-    teacher: Option<&Box<dyn LocalTeacher>>,
+    teacher: Option<&dyn LocalTeacher>,
 ) -> Result<Option<Entry>, WorkError> {
     let Some(teacher) = teacher else {
         return Ok(None);
     };
     let definition = work.task.definition();
     let ntk = Ntk::new(definition.teacher.depth);
-    let targets = targets(view, teacher.as_ref())?;
+    let targets = targets(view, teacher)?;
     let points = transfer.points.inputs.view();
     let system = MomentSystem::gather(&ntk, points, view.inputs.view(), targets.view())?;
     let white = Whitener::of(&ntk, points)?.whiten(&system)?;

@@ -79,6 +79,7 @@ pub struct Memory {
 pub struct Fleet {
     folder: PathBuf,
     temporary: bool,
+    listen: String,
     coordinator: Child,
     agents: Vec<Child>,
 }
@@ -100,13 +101,18 @@ impl Fleet {
         });
         make_folder(&folder)?;
         let state = folder.join("coordinator");
+        // A fixed port, so that a coordinator started again is found again.
+        let listen = free_address(&folder)?;
         let init = Command::new(program("alambic-coordinator")?)
             .arg("--state")
             .arg(&state)
-            .args(["init", "--listen", "127.0.0.1:0"])
+            .arg("init")
             .stdin(Stdio::null())
             .output()
-            .map_err(|cause| FleetError::File { path: state.clone(), cause })?;
+            .map_err(|cause| FleetError::File {
+                path: state.clone(),
+                cause,
+            })?;
         if !init.status.success() {
             return Err(FleetError::Ended {
                 what: "alambic-coordinator init".into(),
@@ -116,17 +122,14 @@ impl Fleet {
             }
             .into());
         }
-        let log = folder.join("coordinator.log");
-        let coordinator = Command::new(program("alambic-coordinator")?)
-            .arg("--state")
-            .arg(&state)
-            .arg("serve")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(open_log(&log)?)
-            .spawn()
-            .map_err(|cause| FleetError::File { path: log, cause })?;
-        let mut fleet = Self { folder, temporary, coordinator, agents: Vec::new() };
+        let coordinator = serve(&folder, &listen)?;
+        let mut fleet = Self {
+            folder,
+            temporary,
+            listen,
+            coordinator,
+            agents: Vec::new(),
+        };
         fleet.wait_ready()?;
         Ok(fleet)
     }
@@ -137,6 +140,44 @@ impl Fleet {
     /// If it does not answer.
     pub fn client(&self) -> Result<Client, AdminError> {
         Client::connect(self.socket())
+    }
+
+    /// Kills the coordinator as a power cut would (SIGKILL) and starts it
+    /// again on the same state.
+    ///
+    /// # Errors
+    /// If it does not come up again.
+    pub fn crash_coordinator(&mut self) -> Result<(), DemoError> {
+        let file = |cause| FleetError::File {
+            path: self.folder.clone(),
+            cause,
+        };
+        self.coordinator.kill().map_err(file)?;
+        self.coordinator.wait().map_err(file)?;
+        self.coordinator = serve(&self.folder, &self.listen)?;
+        self.wait_ready()
+    }
+
+    /// Kills an agent as a power cut would and starts it again.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn crash_agent(&mut self, index: usize) -> Result<(), DemoError> {
+        let home = self.agent_home(index);
+        let agent = &mut self.agents[index];
+        let file = |cause| FleetError::File {
+            path: home.clone(),
+            cause,
+        };
+        agent.kill().map_err(file)?;
+        agent.wait().map_err(file)?;
+        *agent = run_agent(&home)?;
+        Ok(())
+    }
+
+    /// The folder of one agent: its data, state and log.
+    pub fn agent_home(&self, index: usize) -> PathBuf {
+        self.folder.join("agents").join(format!("{index:02}"))
     }
 
     /// Writes each part's rows into a folder of its own, and enrols and
@@ -156,20 +197,28 @@ impl Fleet {
         progress.bar(parts.len() as u64);
         for (index, rows) in parts.iter().enumerate() {
             self.check_interrupted()?;
-            let home = self.folder.join("agents").join(format!("{index:02}"));
+            let home = self.agent_home(index);
             let folder = home.join("data");
             make_folder(&folder)?;
             write_rows(&folder.join("rows.npz"), data, rows)?;
             let state = home.join("state");
-            let log = home.join("agent.log");
             let enrolled = Command::new(program("alambic-agent")?)
                 .arg("--state")
                 .arg(&state)
-                .args(["enrol", "--coordinator", &address, "--label", &format!("device-{index:02}")])
+                .args([
+                    "enrol",
+                    "--coordinator",
+                    &address,
+                    "--label",
+                    &format!("device-{index:02}"),
+                ])
                 .env("ALAMBIC_TOKEN", token)
                 .stdin(Stdio::null())
                 .output()
-                .map_err(|cause| FleetError::File { path: home.clone(), cause })?;
+                .map_err(|cause| FleetError::File {
+                    path: home.clone(),
+                    cause,
+                })?;
             if !enrolled.status.success() {
                 return Err(FleetError::Ended {
                     what: format!("alambic-agent enrol of device {index}"),
@@ -179,18 +228,7 @@ impl Fleet {
                 }
                 .into());
             }
-            let agent = Command::new(program("alambic-agent")?)
-                .arg("--state")
-                .arg(&state)
-                .arg("--data")
-                .arg(&folder)
-                .arg("run")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(open_log(&log)?)
-                .spawn()
-                .map_err(|cause| FleetError::File { path: log, cause })?;
-            self.agents.push(agent);
+            self.agents.push(run_agent(&home)?);
             progress.advance();
         }
         Ok(())
@@ -212,7 +250,13 @@ impl Fleet {
             self.check_interrupted()?;
             self.check_running()?;
             let status = client.status()?;
-            if status.devices.iter().filter(|device| device.connected).count() >= devices {
+            if status
+                .devices
+                .iter()
+                .filter(|device| device.connected)
+                .count()
+                >= devices
+            {
                 return Ok(());
             }
             self.within(begun, CONNECT_S, "not every agent connected")?;
@@ -237,7 +281,9 @@ impl Fleet {
     pub fn release_key(&self) -> Result<VerifyingKey, DemoError> {
         let path = self.folder.join("coordinator").join("release-key.pem");
         let pem = fs::read_to_string(&path).map_err(|cause| FleetError::File { path, cause })?;
-        Ok(SigningKey::from_pem(&pem).map_err(FleetError::from)?.verifying_key())
+        Ok(SigningKey::from_pem(&pem)
+            .map_err(FleetError::from)?
+            .verifying_key())
     }
 
     /// Resident memory of the processes, as the system counts it.
@@ -245,8 +291,18 @@ impl Fleet {
         let of = |child: &Child, key: &str| resident(child.id(), key).unwrap_or(0);
         Memory {
             coordinator_peak: of(&self.coordinator, "VmHWM:"),
-            agent_peak: self.agents.iter().map(|agent| of(agent, "VmHWM:")).max().unwrap_or(0),
-            agent_idle: self.agents.iter().map(|agent| of(agent, "VmRSS:")).max().unwrap_or(0),
+            agent_peak: self
+                .agents
+                .iter()
+                .map(|agent| of(agent, "VmHWM:"))
+                .max()
+                .unwrap_or(0),
+            agent_idle: self
+                .agents
+                .iter()
+                .map(|agent| of(agent, "VmRSS:"))
+                .max()
+                .unwrap_or(0),
         }
     }
 
@@ -255,7 +311,11 @@ impl Fleet {
     /// # Errors
     /// [`DemoError::Interrupted`].
     pub fn check_interrupted(&self) -> Result<(), DemoError> {
-        if INTERRUPTED.load(Ordering::Relaxed) { Err(DemoError::Interrupted) } else { Ok(()) }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            Err(DemoError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits for Ctrl-C.
@@ -295,7 +355,11 @@ impl Fleet {
             return Ok(());
         }
         let folder = self.folder.clone();
-        Err(FleetError::TooSlow { what: what.to_owned(), seconds, folder })
+        Err(FleetError::TooSlow {
+            what: what.to_owned(),
+            seconds,
+            folder,
+        })
     }
 
     fn check_running(&mut self) -> Result<(), FleetError> {
@@ -304,14 +368,26 @@ impl Fleet {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
             let tail = lines[lines.len().saturating_sub(5)..].join("\n");
-            FleetError::Ended { what, status: status.to_string(), log, tail }
+            FleetError::Ended {
+                what,
+                status: status.to_string(),
+                log,
+                tail,
+            }
         };
         if let Ok(Some(status)) = self.coordinator.try_wait() {
-            return Err(ended("the coordinator".into(), status, folder.join("coordinator.log")));
+            return Err(ended(
+                "the coordinator".into(),
+                status,
+                folder.join("coordinator.log"),
+            ));
         }
         for (index, agent) in self.agents.iter_mut().enumerate() {
             if let Ok(Some(status)) = agent.try_wait() {
-                let log = folder.join("agents").join(format!("{index:02}")).join("agent.log");
+                let log = folder
+                    .join("agents")
+                    .join(format!("{index:02}"))
+                    .join("agent.log");
                 return Err(ended(format!("agent {index}"), status, log));
             }
         }
@@ -345,12 +421,17 @@ impl Drop for Fleet {
 pub fn watch_signals() {
     let flag: Arc<dyn Fn() + Send + Sync> = Arc::new(|| INTERRUPTED.store(true, Ordering::Relaxed));
     thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        else {
             return;
         };
         runtime.block_on(async {
             use tokio::signal::unix::{SignalKind, signal};
-            let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+            let Ok(mut term) = signal(SignalKind::terminate()) else {
+                return;
+            };
             loop {
                 tokio::select! {
                     _ = tokio::signal::ctrl_c() => flag(),
@@ -361,12 +442,64 @@ pub fn watch_signals() {
     });
 }
 
+/// Starts a coordinator on the state in a demo's folder.
+fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
+    let log = folder.join("coordinator.log");
+    Command::new(program("alambic-coordinator")?)
+        .arg("--state")
+        .arg(folder.join("coordinator"))
+        .args(["serve", "--listen", listen])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(open_log(&log)?)
+        .spawn()
+        .map_err(|cause| FleetError::File { path: log, cause })
+}
+
+/// Starts an agent on the state and data in its folder.
+fn run_agent(home: &Path) -> Result<Child, FleetError> {
+    let log = home.join("agent.log");
+    Command::new(program("alambic-agent")?)
+        .arg("--state")
+        .arg(home.join("state"))
+        .arg("--data")
+        .arg(home.join("data"))
+        .arg("run")
+        // As the systemd unit does: one BLAS thread, one memory arena.
+        .env("OPENBLAS_NUM_THREADS", "1")
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(open_log(&log)?)
+        .spawn()
+        .map_err(|cause| FleetError::File { path: log, cause })
+}
+
+/// A loopback address whose UDP port is free now.
+fn free_address(folder: &Path) -> Result<String, FleetError> {
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let free = free.map_err(|cause| FleetError::File {
+        path: folder.to_owned(),
+        cause,
+    })?;
+    Ok(free.to_string())
+}
+
 /// The program beside this one.
-fn program(name: &str) -> Result<PathBuf, FleetError> {
-    let own = std::env::current_exe()
-        .map_err(|cause| FleetError::File { path: PathBuf::from(name), cause })?;
+///
+/// # Errors
+/// If it has not been built.
+pub fn program(name: &str) -> Result<PathBuf, FleetError> {
+    let own = std::env::current_exe().map_err(|cause| FleetError::File {
+        path: PathBuf::from(name),
+        cause,
+    })?;
     // Tests and examples run from a folder below the binaries'.
-    let candidates = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    let candidates = own
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name));
     let mut missing = PathBuf::from(name);
     for candidate in candidates {
         if candidate.is_file() {
@@ -378,11 +511,21 @@ fn program(name: &str) -> Result<PathBuf, FleetError> {
 }
 
 fn make_folder(path: &Path) -> Result<(), FleetError> {
-    fs::create_dir_all(path).map_err(|cause| FleetError::File { path: path.to_owned(), cause })
+    fs::create_dir_all(path).map_err(|cause| FleetError::File {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 fn open_log(path: &Path) -> Result<File, FleetError> {
-    File::create(path).map_err(|cause| FleetError::File { path: path.to_owned(), cause })
+    File::options()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|cause| FleetError::File {
+            path: path.to_owned(),
+            cause,
+        })
 }
 
 /// One device's rows, as its owner would store them.
@@ -393,7 +536,10 @@ fn write_rows(path: &Path, data: &Dataset, rows: &[usize]) -> Result<(), FleetEr
     let inputs = Array::new(shape, Values::F32(part.inputs.iter().copied().collect()))?;
     let labels = Array::new(vec![part.len()], Values::U16(part.labels))?;
     let bytes = npz::write(&[("X", &inputs), ("y", &labels)])?;
-    fs::write(path, bytes).map_err(|cause| FleetError::File { path: path.to_owned(), cause })
+    fs::write(path, bytes).map_err(|cause| FleetError::File {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 fn resident(pid: u32, key: &str) -> Option<u64> {

@@ -24,7 +24,7 @@ use crate::plan::{Wishes, task, task_file};
 use crate::progress::Progress;
 
 pub use baselines::measure as measure_baselines;
-pub use fleet::{Fleet, FleetError, Memory, watch_signals};
+pub use fleet::{Fleet, FleetError, Memory, program, watch_signals};
 pub use table::render;
 
 /// What a demo is asked for.
@@ -119,7 +119,13 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         Partition::Dirichlet(0.1)
     };
     let how = options.partition.unwrap_or(natural);
-    let parts = partition(&data.train, data.classes.len(), how, options.agents, options.seed)?;
+    let parts = partition(
+        &data.train,
+        data.classes.len(),
+        how,
+        options.agents,
+        options.seed,
+    )?;
     let wishes = Wishes {
         features: None,
         hidden: vec![64],
@@ -156,8 +162,11 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         let ended = ended.and_then(|task| task.history.last());
         let wall_ms = ended.map_or(started.elapsed().as_millis() as u64, |ended| ended.wall_ms);
         if let Some(ended) = ended {
-            phase_ms =
-                ended.phase_ms.iter().map(|(phase, ms)| (phase.to_string(), *ms)).collect();
+            phase_ms = ended
+                .phase_ms
+                .iter()
+                .map(|(phase, ms)| (phase.to_string(), *ms))
+                .collect();
         }
         let log = fleet.coordinator_log();
         let (_, bytes) = client
@@ -167,14 +176,22 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         let release = open(&bytes, &fleet)?;
         let blobs = TeacherBlobs::fetch(&mut client, &status, summary.task)?;
         let teacher = teacher_says(&checked, &blobs, &data)?;
-        rounds.push(round_outcome(round, wall_ms, &release, &teacher, &data, &status)?);
+        rounds.push(round_outcome(
+            round, wall_ms, &release, &teacher, &data, &status,
+        )?);
         fleet.check_interrupted()?;
     }
     let memory = fleet.memory();
     let baselines = if options.no_baselines {
         None
     } else {
-        Some(measure_baselines(&checked, &data, &parts, options.seed, progress)?)
+        Some(measure_baselines(
+            &checked,
+            &data,
+            &parts,
+            options.seed,
+            progress,
+        )?)
     };
     fleet.check_interrupted()?;
     progress.finish();
@@ -192,8 +209,19 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         fleet.stop();
         None
     };
-    let outcome = RunOutcome { config, rounds, baselines };
-    Ok(DemoResult { outcome, phase_ms, folder, release_bytes, memory, fleet })
+    let outcome = RunOutcome {
+        config,
+        rounds,
+        baselines,
+    };
+    Ok(DemoResult {
+        outcome,
+        phase_ms,
+        folder,
+        release_bytes,
+        memory,
+        fleet,
+    })
 }
 
 /// Verifies the release as a device does.
@@ -201,7 +229,9 @@ fn open(bytes: &[u8], fleet: &Fleet) -> Result<Release, DemoError> {
     let refused = |error: String| DemoError::Release(error);
     let signed = SignedRelease::from_bytes(bytes).map_err(|error| refused(error.to_string()))?;
     let key = fleet.release_key()?;
-    let payload = signed.verify(&[key]).map_err(|error| refused(error.to_string()))?;
+    let payload = signed
+        .verify(&[key])
+        .map_err(|error| refused(error.to_string()))?;
     Release::from_bytes(payload).map_err(|error| refused(error.to_string()))
 }
 
@@ -249,7 +279,10 @@ fn teacher_says(
     let mut answers: Array2<f32> = teacher.answers(view.view()).map_err(|e| refused(&e))?;
     softmax_rows(answers.view_mut(), 1.0);
     let largest = |row: ndarray::ArrayView1<'_, f32>| {
-        (0..row.len()).fold(0, |best, class| if row[class] > row[best] { class } else { best }) as u16
+        (0..row.len()).fold(
+            0,
+            |best, class| if row[class] > row[best] { class } else { best },
+        ) as u16
     };
     Ok(answers.rows().into_iter().map(largest).collect())
 }
@@ -267,7 +300,12 @@ fn round_outcome(
         .map_err(|error| DemoError::Release(error.to_string()))?;
     let devices = status.devices.len().max(1) as f64;
     let mean = |of: &dyn Fn(&coordinator::admin::DeviceStatus) -> u64| {
-        status.devices.iter().map(|device| of(device) as f64).sum::<f64>() / devices
+        status
+            .devices
+            .iter()
+            .map(|device| of(device) as f64)
+            .sum::<f64>()
+            / devices
     };
     Ok(RoundOutcome {
         round,
@@ -275,7 +313,12 @@ fn round_outcome(
         student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
         teacher_accuracy: accuracy(teacher, &data.test.labels),
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),
-        uplink_bytes_max: status.devices.iter().map(|d| d.uplink_bytes).max().unwrap_or(0),
+        uplink_bytes_max: status
+            .devices
+            .iter()
+            .map(|d| d.uplink_bytes)
+            .max()
+            .unwrap_or(0),
         downlink_bytes_mean: mean(&|device| device.downlink_bytes),
         handshake_bytes_mean: mean(&|device| device.handshake_bytes),
         wall_ms,

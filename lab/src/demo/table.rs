@@ -13,7 +13,11 @@ pub fn render(result: &DemoResult) -> String {
     let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["on people and inputs nobody trained on", "accuracy", "macro-F1"]);
+    table.set_header([
+        "on people and inputs nobody trained on",
+        "accuracy",
+        "macro-F1",
+    ]);
     if let Some(baselines) = result.outcome.baselines {
         let alone = format!(
             "{} ({} to {})",
@@ -21,7 +25,11 @@ pub fn render(result: &DemoResult) -> String {
             percent(baselines.alone_min),
             percent(baselines.alone_max)
         );
-        table.add_row(["a device alone, mean (range)".to_owned(), alone, String::new()]);
+        table.add_row([
+            "a device alone, mean (range)".to_owned(),
+            alone,
+            String::new(),
+        ]);
     }
     for round in &result.outcome.rounds {
         table.add_row([
@@ -37,14 +45,25 @@ pub fn render(result: &DemoResult) -> String {
     }
     if let Some(baselines) = result.outcome.baselines {
         let pooled = percent(baselines.pooled_student);
-        table.add_row(["the same student, all data pooled".to_owned(), pooled, String::new()]);
+        table.add_row([
+            "the same student, all data pooled".to_owned(),
+            pooled,
+            String::new(),
+        ]);
     }
     let _ = writeln!(text, "{table}\n");
     let _ = writeln!(text, "{}\n", bytes(result));
-    let phases: Vec<String> =
-        result.phase_ms.iter().map(|(phase, ms)| format!("{phase} {ms} ms")).collect();
+    let phases: Vec<String> = result
+        .phase_ms
+        .iter()
+        .map(|(phase, ms)| format!("{phase} {ms} ms"))
+        .collect();
     let _ = writeln!(text, "phases      {}", phases.join(", "));
-    let Memory { coordinator_peak, agent_peak, agent_idle } = result.memory;
+    let Memory {
+        coordinator_peak,
+        agent_peak,
+        agent_idle,
+    } = result.memory;
     let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
     let _ = writeln!(
         text,
@@ -71,7 +90,11 @@ fn bytes(result: &DemoResult) -> Table {
         let down = format!("{:.0}", round.downlink_bytes_mean);
         table.add_row(["down".to_owned(), down, String::new()]);
         let handshake = format!("{:.0}", round.handshake_bytes_mean);
-        table.add_row(["enrolment and handshakes, both ways".to_owned(), handshake, String::new()]);
+        table.add_row([
+            "enrolment and handshakes, both ways".to_owned(),
+            handshake,
+            String::new(),
+        ]);
     }
     table
 }

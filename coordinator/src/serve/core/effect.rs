@@ -52,12 +52,15 @@ impl Effect {
     }
 }
 
+/// The task and number of a round that began, or why none did.
+type StartedRound = Result<(TaskHash, RoundId), Fault>;
+
 /// Those who wait for an engine's answer.
 #[derive(Default)]
 pub(super) struct Answers {
     tickets: u64,
     transfers: BTreeMap<Ticket, Reply<TransferAnswer>>,
-    rounds: BTreeMap<Ticket, Reply<Result<(TaskHash, RoundId), Fault>>>,
+    rounds: BTreeMap<Ticket, Reply<StartedRound>>,
 }
 
 impl Answers {
@@ -67,10 +70,7 @@ impl Answers {
         ticket
     }
 
-    pub(super) fn expect_round(
-        &mut self,
-        reply: Reply<Result<(TaskHash, RoundId), Fault>>,
-    ) -> Ticket {
+    pub(super) fn expect_round(&mut self, reply: Reply<StartedRound>) -> Ticket {
         let ticket = self.ticket();
         self.rounds.insert(ticket, reply);
         ticket

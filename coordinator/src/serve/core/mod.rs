@@ -26,7 +26,7 @@ pub(crate) use self::effect::Work;
 use self::effect::{Answers, Effect};
 use self::sessions::Sessions;
 use super::command::{Command, RunId};
-use super::follower::{Around, Follower};
+use super::follower::{self, Around, Follower};
 use super::log::{LogEntry, Replayed};
 use crate::admin::Progress;
 use crate::registry::{Registry, RegistryEvent};
@@ -253,6 +253,7 @@ impl Core {
                 Effect::Send { device, message } => self.sessions.send(device, message),
                 Effect::Work(work) => works.push(work),
                 Effect::Progress(step) => {
+                    follower::log(&step);
                     // Fails only if nobody watches.
                     let _ = self.progress.send(step);
                 }

@@ -1,0 +1,103 @@
+//! Why a command failed, and the exit code for it.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use common::model::ReleaseError;
+
+use crate::admin::{AdminError, FaultKind, OutcomeStatus};
+use crate::config::ConfigError;
+use crate::serve::{IdentityError, ServeError};
+
+/// Why a command failed. The message says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The running coordinator.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The state directory.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The server.
+    #[error("{error}{}", advice(.error))]
+    Serve {
+        /// What stopped it.
+        #[from]
+        error: ServeError,
+    },
+    /// A watched round ended without a student.
+    #[error("the round {outcome}")]
+    Round {
+        /// How it ended.
+        outcome: OutcomeStatus,
+    },
+    /// A file.
+    #[error("cannot {action} {path}: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A release that is not believed.
+    #[error("the release is not what this coordinator signed: {0}; nothing was written")]
+    Verification(String),
+    /// A release that this version does not understand.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+    /// Output that could not be made.
+    #[error("cannot write the {format} file: {reason}")]
+    Export {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The process could not be set up.
+    #[error("cannot start: {0}")]
+    Start(io::Error),
+}
+
+impl Failure {
+    /// 1 failed, 2 usage or configuration, 3 unreachable, 4 denied, 5 not
+    /// found, 6 quorum not met, 7 verification failed.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) => 2,
+            Self::Admin(AdminError::Unreachable { .. } | AdminError::Broken(_)) => 3,
+            Self::Admin(AdminError::Denied { .. }) => 4,
+            Self::Admin(AdminError::Fault(fault)) => match fault.kind {
+                FaultKind::Invalid => 2,
+                FaultKind::NotFound => 5,
+                FaultKind::Busy | FaultKind::Storage => 1,
+            },
+            Self::Identity(IdentityError::Missing { .. }) => 5,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 5,
+            Self::File { source, .. } | Self::Identity(IdentityError::Io { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                4
+            }
+            Self::Round {
+                outcome: OutcomeStatus::QuorumNotMet { .. },
+            } => 6,
+            Self::Verification(_) => 7,
+            _ => 1,
+        })
+    }
+}
+
+fn advice(error: &ServeError) -> String {
+    match error {
+        ServeError::Transport(error) => error
+            .advice()
+            .map_or_else(String::new, |advice| format!("; {advice}")),
+        _ => String::new(),
+    }
+}

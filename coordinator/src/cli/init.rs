@@ -1,0 +1,43 @@
+//! `init`: a state directory with all a coordinator needs.
+
+use common::trust::clock::Clock;
+use serde_json::json;
+
+use super::failure::Failure;
+use crate::config::{Config, FILE_NAME};
+use crate::serve::{Identity, write_new};
+
+/// The configuration that is put into a new state directory.
+const ANNOTATED: &str = include_str!("../../../configs/coordinator.toml");
+
+pub(super) fn init(config: &Config, as_json: bool) -> Result<(), Failure> {
+    let state = &config.state;
+    let identity = Identity::generate(&config.addresses, Clock::system().now())?;
+    identity.create_in(state)?;
+    let file = state.join(FILE_NAME);
+    if !file.exists() {
+        write_new(&file, ANNOTATED, 0o600)?;
+    }
+    let authority = identity.authority.fingerprint();
+    let release_key = identity.release_key.verifying_key();
+    if as_json {
+        let made = json!({
+            "state": state,
+            "config": file,
+            "authority": authority,
+            "release_key": release_key,
+        });
+        println!("{made}");
+        return Ok(());
+    }
+    println!("made the state directory {}", state.display());
+    println!("  configuration   {}", file.display());
+    println!("  authority       {authority} (SHA-256)");
+    println!("  release key     {release_key}");
+    println!("keep a copy of ca-key.pem and release-key.pem in a safe place");
+    println!(
+        "next: alambic-coordinator serve --state {}",
+        state.display()
+    );
+    Ok(())
+}

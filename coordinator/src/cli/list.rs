@@ -1,0 +1,231 @@
+//! Commands that show what a running coordinator knows.
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use common::ids::Time;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::operate::print_json;
+use crate::admin::{
+    Client, DeviceName, Fault, FaultKind, ReportSummary, RoundStatus, Status, TaskStatus,
+};
+
+pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> {
+    let status = client.status()?;
+    if as_json {
+        print_json(&status);
+        return Ok(());
+    }
+    let connected = status.devices.iter().filter(|device| device.connected);
+    println!(
+        "coordinator {} at {}, up {}, {} of {} devices connected",
+        status.program,
+        status.address,
+        seconds(status.now.since_ms(status.started)),
+        connected.count(),
+        status.devices.len(),
+    );
+    if !status.storage_ok {
+        println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
+    }
+    if status.tasks.is_empty() {
+        println!("no task yet; create one with `alambic-coordinator task create FILE`");
+    }
+    for task in &status.tasks {
+        show_task(task, status.now);
+    }
+    Ok(())
+}
+
+fn show_task(task: &TaskStatus, now: Time) {
+    println!("\ntask {} ({})", task.name, task.task.short());
+    match &task.round {
+        Some(round) => show_round(round),
+        None => println!("  no round is running"),
+    }
+    if let Some(last) = task.history.last() {
+        println!(
+            "  round {} {}, {} ago, after {}",
+            last.round,
+            last.outcome,
+            seconds(now.since_ms(last.ended)),
+            seconds(last.wall_ms),
+        );
+        let spans = last.phase_ms.iter();
+        let spans: Vec<_> = spans
+            .map(|(phase, ms)| format!("{phase} {}", seconds(*ms)))
+            .collect();
+        println!("    {}", spans.join(", "));
+        if let Some(report) = last.report {
+            println!("    {}", reported(report));
+        }
+    }
+}
+
+fn show_round(round: &RoundStatus) {
+    let phase = round.phase.map_or("opening", common::round::Phase::name);
+    println!(
+        "  round {} in phase {phase} since its start {} ago",
+        round.round,
+        seconds(round.elapsed_ms)
+    );
+    if !round.participants.is_empty() {
+        println!(
+            "    {} of {} devices have contributed",
+            round.contributed.len(),
+            round.participants.len()
+        );
+    }
+    if !round.missing.is_empty() {
+        let names: Vec<_> = round.missing.iter().take(NAMES_MAX).map(name).collect();
+        println!("    waiting for {}", names.join(", "));
+    }
+}
+
+pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
+    let Status { tasks, .. } = client.status()?;
+    if as_json {
+        let all: Vec<_> = tasks
+            .iter()
+            .map(|task| json!({ "task": task.task, "name": task.name }))
+            .collect();
+        print_json(&all);
+        return Ok(());
+    }
+    let mut table = table(&["task", "hash", "points", "rounds", "newest student"]);
+    for task in &tasks {
+        let newest = task.releases.last();
+        table.add_row([
+            task.name.clone(),
+            task.task.short(),
+            task.points.to_string(),
+            task.history
+                .last()
+                .map_or(0, |ended| ended.round.0)
+                .to_string(),
+            newest.map_or_else(|| "-".to_owned(), |release| release.version.to_string()),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure> {
+    let Status { devices, .. } = client.status()?;
+    if as_json {
+        print_json(&devices);
+        return Ok(());
+    }
+    if devices.is_empty() {
+        println!("no device has joined; let one in with `alambic-coordinator token create`");
+        return Ok(());
+    }
+    let mut table = table(&[
+        "device",
+        "label",
+        "state",
+        "up bytes",
+        "down bytes",
+        "handshakes",
+    ]);
+    for device in &devices {
+        let state = match (device.revoked, device.connected) {
+            (true, _) => "revoked",
+            (false, true) => "connected",
+            (false, false) => "away",
+        };
+        table.add_row([
+            device.device.to_string(),
+            device.label.clone(),
+            state.to_owned(),
+            device.uplink_bytes.to_string(),
+            device.downlink_bytes.to_string(),
+            device.handshake_bytes.to_string(),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+pub(super) fn models(
+    client: &mut Client,
+    task: Option<&str>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let Status { tasks, .. } = client.status()?;
+    let is_wanted = |of: &&TaskStatus| {
+        task.is_none_or(|name| of.name == name || of.task.to_string().starts_with(name))
+    };
+    let tasks: Vec<_> = tasks.iter().filter(is_wanted).collect();
+    if let (Some(name), true) = (task, tasks.is_empty()) {
+        let message = format!("no task {name:?}; `task list` shows all");
+        let kind = FaultKind::NotFound;
+        return Err(crate::admin::AdminError::from(Fault { kind, message }).into());
+    }
+    if as_json {
+        let all: Vec<_> = tasks
+            .iter()
+            .map(|task| json!({ "task": task.task, "name": task.name, "releases": task.releases }))
+            .collect();
+        print_json(&all);
+        return Ok(());
+    }
+    let mut table = table(&[
+        "task",
+        "version",
+        "round",
+        "bytes",
+        "devices in it",
+        "reported",
+    ]);
+    for task in tasks {
+        for release in &task.releases {
+            table.add_row([
+                task.name.clone(),
+                release.version.to_string(),
+                release.round.to_string(),
+                release.bytes.to_string(),
+                release.lineage.to_string(),
+                release.report.map_or_else(|| "-".to_owned(), reported),
+            ]);
+        }
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_header(header);
+    table
+}
+
+fn reported(report: ReportSummary) -> String {
+    format!(
+        "{:.1} % right on {} held-out rows of {} devices",
+        100.0 * report.accuracy,
+        report.rows,
+        report.devices
+    )
+}
+
+/// What people call a device, or else the beginning of its id.
+pub(super) fn name(device: &DeviceName) -> String {
+    if device.label.is_empty() {
+        device.device.short()
+    } else {
+        device.label.clone()
+    }
+}
+
+pub(super) fn seconds(ms: u64) -> String {
+    match ms {
+        0..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
+        60_000..7_200_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}
+
+/// Devices that are named one by one.
+const NAMES_MAX: usize = 8;

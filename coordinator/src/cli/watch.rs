@@ -1,0 +1,134 @@
+//! `round start`, and its progress as it happens.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::list::{name, seconds};
+use super::operate::print_json;
+use crate::admin::{Client, OutcomeStatus, Progress};
+
+pub(super) fn start(
+    client: &mut Client,
+    task: Option<&str>,
+    watch: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    if !watch {
+        let (task, round) = client.start_round(task, false)?;
+        if as_json {
+            print_json(&json!({ "task": task, "round": round }));
+        } else {
+            println!("round {round} of task {} has begun", task.short());
+        }
+        return Ok(());
+    }
+    let mut screen = Screen::new();
+    let ended = client.run_round(task, |step| {
+        if as_json {
+            print_json(step);
+        } else {
+            screen.show(step);
+        }
+    })?;
+    screen.bar.finish_and_clear();
+    match ended {
+        Progress::Ended {
+            outcome: outcome @ OutcomeStatus::Completed { .. },
+            wall_ms,
+            ..
+        } => {
+            if !as_json {
+                println!("the round {outcome} after {}", seconds(wall_ms));
+            }
+            Ok(())
+        }
+        Progress::Ended { outcome, .. } => Err(Failure::Round { outcome }),
+        _ => Ok(()),
+    }
+}
+
+/// A line for each phase, and a moving one below where someone looks on.
+struct Screen {
+    bar: ProgressBar,
+    bytes: u64,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        // The template is constant and names only known fields.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { bar, bytes: 0 }
+    }
+
+    fn show(&mut self, step: &Progress) {
+        match step {
+            Progress::RoundOpened { round, .. } => self.line(&format!("round {round}")),
+            Progress::PhaseOpened {
+                phase,
+                participants,
+                ..
+            } => {
+                self.bytes = 0;
+                let waited_for = match phase.gathers() {
+                    true => format!(", {participants} devices"),
+                    false => String::new(),
+                };
+                self.line(&format!("  {phase}{waited_for}"));
+                self.bar.set_message(format!("{phase}…"));
+            }
+            Progress::Accepted {
+                device,
+                kind,
+                rows,
+                bytes,
+                contributed,
+                participants,
+                ..
+            } => {
+                self.bytes += bytes;
+                self.bar.set_message(format!(
+                    "{contributed} of {participants} devices, {} bytes; {kind} of {rows} rows \
+                     from {}",
+                    self.bytes,
+                    name(device)
+                ));
+                if contributed == participants {
+                    self.line(&format!(
+                        "    {contributed} of {participants} devices, {} bytes",
+                        self.bytes
+                    ));
+                }
+            }
+            Progress::Refused {
+                device,
+                kind,
+                reason,
+                ..
+            } => self.line(&format!("    {kind} of {} refused: {reason}", name(device))),
+            Progress::Abstained { device, .. } => {
+                self.line(&format!("    {} abstains", name(device)));
+            }
+            Progress::Released {
+                version,
+                bytes,
+                lineage,
+                ..
+            } => self.line(&format!(
+                "    student {version}, {bytes} bytes, from {lineage} devices"
+            )),
+            Progress::Missed { events } => self.line(&format!("    ({events} steps not shown)")),
+            Progress::Ended { .. } => {}
+        }
+    }
+
+    fn line(&self, text: &str) {
+        self.bar.suspend(|| println!("{text}"));
+    }
+}

@@ -1,0 +1,391 @@
+//! The coordinator's configuration: defaults, file, environment, flags, each
+//! overruling the one before.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+/// A checked configuration.
+///
+/// | key | default | allowed |
+/// |---|---|---|
+/// | `listen` | `0.0.0.0:4433` | address and port |
+/// | `state` | where the file is, or `/var/lib/alambic-coordinator` | directory |
+/// | `admin_socket` | `admin.sock` in the state directory | path |
+/// | `log` | `info` | filter of levels and modules |
+/// | `log_json` | `false` | `true`, `false` |
+/// | `certificate.addresses` | none | IP addresses |
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where devices reach the coordinator.
+    pub listen: SocketAddr,
+    /// The state directory.
+    pub state: PathBuf,
+    /// The operators' socket.
+    pub admin_socket: PathBuf,
+    /// What is logged.
+    pub log: String,
+    /// Whether it is logged as JSON.
+    pub log_json: bool,
+    /// Addresses in the server's certificate.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What the flags say; none of them has to.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<String>,
+    /// `--state`
+    pub state: Option<PathBuf>,
+    /// `--admin-socket`
+    pub admin_socket: Option<PathBuf>,
+    /// `--log`
+    pub log: Option<String>,
+    /// `--log-json`
+    pub log_json: bool,
+    /// `--address`, as often as given
+    pub addresses: Vec<String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type. The reason
+    /// names key and line.
+    #[error("{path}: {reason}")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong and where.
+        reason: String,
+    },
+    /// A value that is not allowed.
+    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
+    Value {
+        /// The file, environment variable or flag it comes from.
+        origin: String,
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+}
+
+/// Where the state directory is unless something says otherwise.
+pub const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
+/// The configuration's name in the state directory.
+pub const FILE_NAME: &str = "coordinator.toml";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    listen: Option<String>,
+    state: Option<PathBuf>,
+    admin_socket: Option<PathBuf>,
+    log: Option<String>,
+    log_json: Option<bool>,
+    #[serde(default)]
+    certificate: RawCertificate,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCertificate {
+    #[serde(default)]
+    addresses: Vec<String>,
+}
+
+impl Config {
+    /// Puts the configuration together. `environment` gives the value of a
+    /// variable.
+    ///
+    /// # Errors
+    /// The first value that does not fit, with where it stands and what is
+    /// allowed. A file is only required if one was named.
+    pub fn resolve(
+        flags: &Flags,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConfigError> {
+        let variable = |name: &str| environment(name).filter(|value| !value.is_empty());
+        let told_state = flags
+            .state
+            .clone()
+            .or_else(|| variable("ALAMBIC_STATE").map(PathBuf::from));
+        let (path, raw) = read(flags, &variable, told_state.as_deref())?;
+        let layers = Layers {
+            path: path.clone(),
+            variable: &variable,
+        };
+        let listen = layers.text("listen", flags.listen.clone(), raw.listen);
+        let log = layers.text("log", flags.log.clone(), raw.log);
+        let beside_file = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let state = told_state
+            .or(raw.state)
+            .or(beside_file.filter(|_| flags.config.is_none()))
+            .unwrap_or_else(|| PathBuf::from(STATE_DEFAULT));
+        let admin_socket = flags
+            .admin_socket
+            .clone()
+            .or_else(|| variable("ALAMBIC_ADMIN_SOCKET").map(PathBuf::from))
+            .or(raw.admin_socket)
+            .unwrap_or_else(|| state.join("admin.sock"));
+        Ok(Self {
+            listen: match listen {
+                None => SocketAddr::from(([0, 0, 0, 0], 4433)),
+                Some(found) => found.parse("an IP address and a port, such as 0.0.0.0:4433")?,
+            },
+            state,
+            admin_socket,
+            log: match log {
+                None => "info".to_owned(),
+                Some(found) => found.filter()?,
+            },
+            log_json: match variable("ALAMBIC_LOG_JSON") {
+                _ if flags.log_json => true,
+                Some(value) => Found {
+                    origin: "environment ALAMBIC_LOG_JSON".to_owned(),
+                    key: "log_json",
+                    value,
+                }
+                .parse("true or false")?,
+                None => raw.log_json.unwrap_or(false),
+            },
+            addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
+        })
+    }
+}
+
+/// The configuration file, if one was named or is in the state directory.
+fn read(
+    flags: &Flags,
+    variable: &dyn Fn(&str) -> Option<String>,
+    state: Option<&Path>,
+) -> Result<(Option<PathBuf>, RawConfig), ConfigError> {
+    let named = flags
+        .config
+        .clone()
+        .or_else(|| variable("ALAMBIC_CONFIG").map(PathBuf::from));
+    let is_named = named.is_some();
+    let path = named.unwrap_or_else(|| state.unwrap_or(Path::new(STATE_DEFAULT)).join(FILE_NAME));
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        // A state directory of another user is that user's to configure.
+        Err(_) if !is_named => return Ok((None, RawConfig::default())),
+        Err(source) => return Err(ConfigError::Read { path, source }),
+    };
+    match toml::from_str(&text) {
+        Ok(raw) => Ok((Some(path), raw)),
+        Err(error) => Err(ConfigError::Syntax {
+            path,
+            reason: error.to_string().trim_end().to_owned(),
+        }),
+    }
+}
+
+struct Layers<'a> {
+    path: Option<PathBuf>,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A value and where it stands.
+struct Found {
+    origin: String,
+    key: &'static str,
+    value: String,
+}
+
+impl Layers<'_> {
+    fn text(&self, key: &'static str, flag: Option<String>, file: Option<String>) -> Option<Found> {
+        let name = format!("ALAMBIC_{}", key.to_uppercase());
+        let found = |origin: String, value| Found { origin, key, value };
+        flag.map(|value| found(format!("flag --{key}"), value))
+            .or_else(|| {
+                let value = (self.variable)(&name)?;
+                Some(found(format!("environment {name}"), value))
+            })
+            .or_else(|| Some(found(self.file(), file?)))
+    }
+
+    fn addresses(&self, flags: &[String], file: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {
+        let name = "ALAMBIC_CERTIFICATE_ADDRESSES";
+        let (origin, values) = match (self.variable)(name) {
+            _ if !flags.is_empty() => ("flag --address".to_owned(), flags.to_vec()),
+            Some(value) => {
+                let values = value.split(',').map(|one| one.trim().to_owned());
+                (format!("environment {name}"), values.collect())
+            }
+            None => (self.file(), file),
+        };
+        let one = |value| Found {
+            origin: origin.clone(),
+            key: "certificate.addresses",
+            value,
+        };
+        let parsed = values
+            .into_iter()
+            .map(|value| one(value).parse("IP addresses, without ports"));
+        parsed.collect()
+    }
+
+    fn file(&self) -> String {
+        self.path
+            .as_ref()
+            .map_or_else(String::new, |path| path.display().to_string())
+    }
+}
+
+impl Found {
+    fn parse<T: std::str::FromStr>(self, allowed: &'static str) -> Result<T, ConfigError> {
+        self.value.parse().map_err(|_| self.refuse(allowed))
+    }
+
+    fn filter(self) -> Result<String, ConfigError> {
+        match EnvFilter::builder().parse(&self.value) {
+            Ok(_) => Ok(self.value),
+            Err(_) => Err(self.refuse(
+                "error, warn, info, debug or trace, or levels by module such as \
+                 info,coordinator::round=debug",
+            )),
+        }
+    }
+
+    fn refuse(&self, allowed: &'static str) -> ConfigError {
+        ConfigError::Value {
+            origin: self.origin.clone(),
+            key: self.key,
+            value: self.value.clone(),
+            allowed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    fn with_file(text: &str) -> (tempfile::TempDir, Flags) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("some.toml");
+        fs::write(&path, text).unwrap();
+        let flags = Flags {
+            config: Some(path),
+            ..Flags::default()
+        };
+        (folder, flags)
+    }
+
+    #[test]
+    fn flags_overrule_the_environment_which_overrules_the_file() {
+        let (_folder, mut flags) = with_file("listen = \"127.0.0.1:1\"\nlog = \"warn\"");
+        let port = |flags: &Flags, environment: fn(&str) -> Option<String>| {
+            Config::resolve(flags, environment).unwrap().listen.port()
+        };
+        let set = |name: &str| (name == "ALAMBIC_LISTEN").then(|| "127.0.0.1:2".to_owned());
+        assert_eq!(port(&Flags::default(), none), 4433);
+        assert_eq!(port(&flags, none), 1);
+        assert_eq!(port(&flags, set), 2);
+        flags.listen = Some("127.0.0.1:3".into());
+        assert_eq!(port(&flags, set), 3);
+        assert_eq!(Config::resolve(&flags, set).unwrap().log, "warn");
+    }
+
+    #[test]
+    fn the_shipped_file_says_what_the_defaults_are() {
+        let text = include_str!("../../configs/coordinator.toml");
+        let (_folder, flags) = with_file(text);
+        let shipped = Config::resolve(&flags, none).unwrap();
+        assert_eq!(shipped, Config::resolve(&Flags::default(), none).unwrap());
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_file_key_and_line() {
+        let (_folder, flags) = with_file("\nlisen = \"127.0.0.1:1\"");
+        let error = Config::resolve(&flags, none).unwrap_err();
+        assert!(matches!(error, ConfigError::Syntax { .. }));
+        let text = error.to_string();
+        for part in ["some.toml", "lisen", "line 2", "listen"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_names_file_key_value_and_what_is_allowed() {
+        for (text, key, value) in [
+            ("listen = \"nowhere\"", "listen", "nowhere"),
+            ("log = \"loud=very\"", "log", "loud=very"),
+            (
+                "[certificate]\naddresses = [\"a.b\"]",
+                "certificate.addresses",
+                "a.b",
+            ),
+        ] {
+            let (_folder, flags) = with_file(text);
+            match Config::resolve(&flags, none).unwrap_err() {
+                ConfigError::Value {
+                    origin,
+                    key: k,
+                    value: v,
+                    allowed,
+                } => {
+                    assert!(origin.ends_with("some.toml"));
+                    assert_eq!((k, v.as_str()), (key, value));
+                    assert!(!allowed.is_empty());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        let set = |name: &str| (name == "ALAMBIC_LOG_JSON").then(|| "maybe".to_owned());
+        let error = Config::resolve(&Flags::default(), set).unwrap_err();
+        assert!(error.to_string().contains("ALAMBIC_LOG_JSON"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let flags = Flags {
+            config: Some("/nonexistent/x.toml".into()),
+            ..Flags::default()
+        };
+        let error = Config::resolve(&flags, none).unwrap_err();
+        assert!(matches!(error, ConfigError::Read { .. }));
+    }
+
+    #[test]
+    fn the_state_directory_holds_file_and_socket_unless_told_otherwise() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE_NAME), "listen = \"127.0.0.1:9\"").unwrap();
+        let flags = Flags {
+            state: Some(folder.path().into()),
+            ..Flags::default()
+        };
+        let config = Config::resolve(&flags, none).unwrap();
+        assert_eq!(config.listen.port(), 9);
+        assert_eq!(config.state, folder.path());
+        assert_eq!(config.admin_socket, folder.path().join("admin.sock"));
+    }
+}

@@ -1,0 +1,232 @@
+//! The real binaries as processes over loopback QUIC.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+
+use common::round::{Kind, Phase};
+use coordinator::admin::{Client, OutcomeStatus, Progress as Step};
+use lab::data::{Dataset, Partition, partition};
+use lab::demo::{Fleet, program};
+use lab::metrics::accuracy;
+use lab::plan::{Wishes, task_file};
+use lab::progress::Progress;
+use serde_json::Value;
+
+struct Running {
+    fleet: Fleet,
+    client: Client,
+    data: Dataset,
+    task: String,
+    _folder: tempfile::TempDir,
+}
+
+/// A fleet of three agents with digits, all connected.
+fn three_agents() -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let mut progress = Progress::new(true);
+    let data = Dataset::open("digits").unwrap();
+    let parts = partition(&data.train, 10, Partition::Iid, 3, 1).unwrap();
+    let wishes = Wishes {
+        features: None,
+        hidden: vec![32],
+        points: 90,
+        agents: 3,
+        rounds: 2,
+        contribute: "both".to_owned(),
+        uplink_bytes_max: 100_000,
+        rank_max: 40,
+        steps: 800,
+        seed: 1,
+        deadline_s: 60,
+        grace_s: 30.0,
+    };
+    let mut fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();
+    let mut client = fleet.client().unwrap();
+    let token = client.create_token(60_000, 3).unwrap();
+    let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
+    fleet
+        .add_agents(&data, &parts, &token, &mut progress)
+        .unwrap();
+    fleet.wait_connected(&mut client, 3, &mut progress).unwrap();
+    Running {
+        fleet,
+        client,
+        data,
+        task,
+        _folder: folder,
+    }
+}
+
+fn agent(running: &Running, index: usize, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(program("alambic-agent").unwrap())
+        .arg("--state")
+        .arg(running.fleet.agent_home(index).join("state"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+fn completed(client: &mut Client, round: usize) -> bool {
+    let status = client.status().unwrap();
+    let ended = status.tasks[0].history.get(round - 1);
+    ended.is_some_and(|ended| matches!(ended.outcome, OutcomeStatus::Completed { .. }))
+}
+
+#[test]
+fn three_agents_distil_a_student_install_it_and_predict() {
+    let mut running = three_agents();
+    let task = running.task.clone();
+    running.client.run_round(Some(&task), |_| {}).unwrap();
+    assert!(completed(&mut running.client, 1));
+
+    let status = running.client.status().unwrap();
+    let ended = &status.tasks[0].history[0];
+    for kind in Kind::ALL {
+        assert_eq!(ended.accepted.get(&kind), Some(&3), "{kind}");
+    }
+    assert!(ended.phase_ms.contains_key(&Phase::Distil));
+    assert_eq!(status.tasks[0].releases[0].lineage, 3);
+    assert!(
+        status
+            .devices
+            .iter()
+            .all(|device| device.uplink_bytes > 1_000)
+    );
+
+    let test = running.fleet.folder().join("test.npz");
+    let data = &running.data;
+    let shape = vec![data.test.len(), 8, 8];
+    let values = common::npz::Values::F32(data.test.inputs.iter().copied().collect());
+    let inputs = common::npz::Array::new(shape, values).unwrap();
+    std::fs::write(&test, common::npz::write(&[("X", &inputs)]).unwrap()).unwrap();
+    let path = test.display().to_string();
+    let (code, out, err) = agent(&running, 0, &["predict", "--input", &path, "--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let said: Value = serde_json::from_str(&out).unwrap();
+    let classes: Vec<u16> = find_classes(&said);
+    let right = accuracy(&classes, &data.test.labels);
+    assert!(right > 0.9, "{right}");
+
+    let (code, out, _) = agent(&running, 1, &["status", "--json"]);
+    assert_eq!(code, Some(0));
+    serde_json::from_str::<Value>(&out).unwrap();
+    let (code, out, _) = agent(&running, 2, &["sent", "list"]);
+    assert_eq!(code, Some(0));
+    for kind in ["profile", "summary", "labels", "moments"] {
+        assert!(
+            out.contains(kind),
+            "{kind} left the device and is listed: {out}"
+        );
+    }
+}
+
+/// The class index of each prediction, wherever the answer keeps its rows.
+fn find_classes(said: &Value) -> Vec<u16> {
+    let rows = said
+        .as_array()
+        .or_else(|| said.get("predictions").and_then(Value::as_array));
+    let rows = rows
+        .or_else(|| said.get("rows").and_then(Value::as_array))
+        .unwrap();
+    rows.iter()
+        .map(|row| {
+            let class = row.get("class").unwrap();
+            let name = class
+                .as_str()
+                .map(|name| name.trim_start_matches("class-").to_owned());
+            name.unwrap_or_else(|| class.to_string()).parse().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_coordinator_killed_in_mid_round_finishes_it_and_asks_for_nothing_twice() {
+    let mut running = three_agents();
+    let (send, seen) = mpsc::channel();
+    let mut watcher = running.fleet.client().unwrap();
+    let task = running.task.clone();
+    let watching = thread::spawn(move || {
+        // Ends when the coordinator is killed.
+        let _ = watcher.run_round(Some(&task), |step| {
+            let _ = send.send(step.clone());
+        });
+    });
+    let first = seen.iter().find(|step| {
+        matches!(
+            step,
+            Step::Accepted {
+                kind: Kind::Labels | Kind::Moments,
+                ..
+            }
+        )
+    });
+    assert!(first.is_some(), "the contribute phase was reached");
+    running.fleet.crash_coordinator().unwrap();
+    watching.join().unwrap();
+
+    let mut client = running.fleet.client().unwrap();
+    wait_until_ended(&mut client, 1);
+    assert!(
+        completed(&mut client, 1),
+        "{:?}",
+        client.status().unwrap().tasks[0].history
+    );
+    let status = client.status().unwrap();
+    let ended = &status.tasks[0].history[0];
+    assert_eq!(ended.accepted.get(&Kind::Labels), Some(&3));
+    assert_eq!(ended.accepted.get(&Kind::Moments), Some(&3));
+    for index in 0..3 {
+        let (_, out, _) = agent(&running, index, &["sent", "list"]);
+        let lines = |kind: &str| out.lines().filter(|line| line.contains(kind)).count();
+        for kind in ["profile", "summary", "labels", "moments"] {
+            assert_eq!(
+                lines(kind),
+                1,
+                "{kind} of device {index} was made once: {out}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_agent_killed_in_mid_round_comes_back_and_its_work_counts_once() {
+    let mut running = three_agents();
+    let (send, seen) = mpsc::channel();
+    let mut watcher = running.fleet.client().unwrap();
+    let task = running.task.clone();
+    let watching = thread::spawn(move || {
+        watcher.run_round(Some(&task), |step| {
+            let _ = send.send(step.clone());
+        })
+    });
+    assert!(
+        seen.iter()
+            .any(|step| matches!(step, Step::Accepted { .. }))
+    );
+    running.fleet.crash_agent(1).unwrap();
+    watching.join().unwrap().unwrap();
+    assert!(completed(&mut running.client, 1));
+    let status = running.client.status().unwrap();
+    assert_eq!(
+        status.tasks[0].history[0].accepted.get(&Kind::Moments),
+        Some(&3)
+    );
+}
+
+/// Follows the coordinator's own events until so many rounds have ended.
+fn wait_until_ended(client: &mut Client, rounds: usize) {
+    let ended = |client: &mut Client| client.status().unwrap().tasks[0].history.len() >= rounds;
+    let begun = std::time::Instant::now();
+    while !ended(client) {
+        assert!(begun.elapsed().as_secs() < 120, "the round did not end");
+        thread::yield_now();
+    }
+}
