@@ -149,7 +149,8 @@ impl Ledger {
                 product: Product::TransferSet { blob, .. },
                 ..
             } => {
-                if self.transfer.replace(*blob) != Some(*blob) {
+                let before = self.transfer.replace(*blob);
+                if before != Some(*blob) {
                     self.standing.clear();
                 }
             }
