@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::task::RawTask;
+use coordinator::config::{Config as CoordinatorConfig, Flags as CoordinatorFlags};
 use edge_agent::config::{Config as AgentConfig, Flags as AgentFlags};
 
 #[test]
@@ -21,20 +22,28 @@ fn every_example_task_is_accepted() {
 
 #[test]
 fn every_example_agent_configuration_is_accepted_also_with_its_comments_taken_away() {
-    for path in examples("agent") {
-        let folder = tempfile::tempdir().unwrap();
-        let bare = folder.path().join("agent.toml");
-        fs::write(&bare, uncommented(&fs::read_to_string(&path).unwrap())).unwrap();
-        for file in [path, bare] {
-            let flags = AgentFlags {
-                config: Some(file.clone()),
-                ..AgentFlags::default()
-            };
-            if let Err(error) = AgentConfig::load(&flags, &|_| None) {
-                panic!("{}: {error}", file.display());
-            }
-        }
-    }
+    for_each_form("agent", |file| {
+        let flags = AgentFlags {
+            config: Some(file),
+            ..AgentFlags::default()
+        };
+        AgentConfig::load(&flags, &|_| None)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
+}
+
+#[test]
+fn every_example_coordinator_configuration_is_accepted_also_with_its_comments_taken_away() {
+    for_each_form("coordinator", |file| {
+        let flags = CoordinatorFlags {
+            config: Some(file),
+            ..CoordinatorFlags::default()
+        };
+        CoordinatorConfig::resolve(&flags, |_| None)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
 }
 
 #[test]
@@ -50,6 +59,20 @@ fn every_example_is_of_a_kind_that_is_checked_here() {
             .iter()
             .any(|kind| name.starts_with(kind));
         assert!(known, "configs/{name} is checked by no test");
+    }
+}
+
+/// Loads each example as it stands and with its commented values made real.
+fn for_each_form(prefix: &str, load: impl Fn(PathBuf) -> Result<(), String>) {
+    for path in examples(prefix) {
+        let folder = tempfile::tempdir().unwrap();
+        let bare = folder.path().join("bare.toml");
+        fs::write(&bare, uncommented(&fs::read_to_string(&path).unwrap())).unwrap();
+        for (form, file) in [("as it stands", path.clone()), ("uncommented", bare)] {
+            if let Err(error) = load(file) {
+                panic!("{}, {form}: {error}", path.display());
+            }
+        }
     }
 }
 
@@ -78,7 +101,10 @@ fn examples(prefix: &str) -> Vec<PathBuf> {
     };
     let mut found: Vec<PathBuf> = entries
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .filter(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             name.starts_with(prefix)

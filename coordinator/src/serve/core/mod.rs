@@ -414,3 +414,6 @@ fn policy(task: &Task) -> RoundPolicy {
         points_max: definition.budget.points_max,
     }
 }
+
+#[cfg(test)]
+mod tests;
