@@ -276,13 +276,11 @@ fn resets(credentials: &Credentials) -> quinn::EndpointConfig {
     let names = u64::from_le_bytes(first);
     let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &reset);
     let mut config = quinn::EndpointConfig::new(Arc::new(reset));
-    config.cid_generator(move || {
-        Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(names))
-    });
+    config
+        .cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(names)));
     config.min_reset_interval(RESET_INTERVAL);
     config
 }
 
 /// Between two stateless resets; each answers one packet with a smaller one.
 const RESET_INTERVAL: Duration = Duration::from_millis(1);
-
