@@ -323,18 +323,11 @@ impl Core {
 /// A task's rules, as its engine takes them.
 fn policy(task: &Task) -> RoundPolicy {
     let definition = task.definition();
-    let rounds = &definition.rounds;
-    RoundPolicy {
-        devices_min: rounds.devices_min,
-        quorum: f64::from(rounds.quorum),
-        deadline_ms: rounds.deadline_ms,
-        grace_ms: rounds.grace_ms,
-        interval_ms: rounds.interval_ms,
-        new_data_devices_min: rounds.new_data_devices_min,
-        contribute: definition.contribute.kinds().to_vec(),
-        contribution_bytes_max: definition.budget.uplink_bytes_max,
-        points_max: definition.budget.points_max,
-    }
+    RoundPolicy::of(
+        &definition.rounds,
+        &definition.budget,
+        definition.contribute,
+    )
 }
 
 #[cfg(test)]
