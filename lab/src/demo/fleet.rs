@@ -416,8 +416,8 @@ impl Drop for Fleet {
     }
 }
 
-/// Sets [`INTERRUPTED`] on SIGINT and SIGTERM, for as long as the program
-/// runs.
+/// From now on SIGINT and SIGTERM end a demo in order: its next check stops
+/// every process.
 pub fn watch_signals() {
     let flag: Arc<dyn Fn() + Send + Sync> = Arc::new(|| INTERRUPTED.store(true, Ordering::Relaxed));
     thread::spawn(move || {
