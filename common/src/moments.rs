@@ -283,9 +283,9 @@ mod tests {
         odd.target_square = 1.0;
         assert!(matches!(
             Moments::check(odd, FRAME),
-            Err(MomentsError::Shape {
-                what: "pseudo-rows",
-                expected: 2,
+            Err(MomentsError::TooMany {
+                what: "virtual rows",
+                max: 2,
                 got: 3
             })
         ));

@@ -150,7 +150,9 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
             Request::Blob { blob } => match read_blob(shared, blob).await {
                 Err(fault) => write(&mut writer, &Response::Fault(fault)).await?,
                 Ok(bytes) => {
-                    let head = Response::Blob { bytes: bytes.len() as u64 };
+                    let head = Response::Blob {
+                        bytes: bytes.len() as u64,
+                    };
                     write(&mut writer, &head).await?;
                     writer.write_all(&bytes).await?;
                 }

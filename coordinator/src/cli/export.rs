@@ -96,7 +96,7 @@ fn safetensors(release: &Release) -> Result<Vec<u8>, Failure> {
     serialize(views, Some(about)).map_err(failed)
 }
 
-/// The same tensors as arrays, with the class names as `classes`.
+/// The same tensors as arrays.
 fn npz(release: &Release) -> Result<Vec<u8>, Failure> {
     let failed = |error: npz::NpzError| Failure::Export {
         format: "npz",
@@ -110,9 +110,6 @@ fn npz(release: &Release) -> Result<Vec<u8>, Failure> {
         let array = Array::new(tensor.shape, values).map_err(failed)?;
         arrays.push((tensor.name, array));
     }
-    let classes = release.task().definition().classes.clone();
-    let array = Array::new(vec![classes.len()], Values::Text(classes)).map_err(failed)?;
-    arrays.push(("classes".to_owned(), array));
     let named: Vec<_> = arrays
         .iter()
         .map(|(name, array)| (name.as_str(), array))
@@ -136,4 +133,107 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
         path: path.to_owned(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::features::Normaliser;
+    use common::ids::{RoundId, Time, Version};
+    use common::math::quantise::ScaledF16;
+    use common::model::RawRelease;
+    use common::task::RawTask;
+    use common::trust::keys::SigningKey;
+    use safetensors::SafeTensors;
+
+    fn release() -> Release {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+                    [student]\nhidden = [3]";
+        let task = RawTask::parse(text).unwrap();
+        let weights: Vec<f32> = (0..task.student().parameters())
+            .map(|i| i as f32 / 16.0)
+            .collect();
+        Release::check(RawRelease {
+            task: task.bytes().to_vec(),
+            version: Version {
+                epoch: 1,
+                number: 2,
+            },
+            round: RoundId(1),
+            released: Time(1),
+            expires: Time(2),
+            lineage: Vec::new(),
+            normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
+            weights: ScaledF16::encode(&weights).unwrap().into_raw(),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn both_formats_hold_every_weight_under_its_name() {
+        let release = release();
+        let student = release.student();
+        let bytes = safetensors(&release).unwrap();
+        let safe = SafeTensors::deserialize(&bytes).unwrap();
+        let bytes = npz(&release).unwrap();
+        let archive = npz::Archive::open(&bytes).unwrap();
+        assert_eq!(safe.len(), student.tensors().len());
+        for tensor in student.tensors() {
+            let expected = &student.parameters()[tensor.range];
+            let view = safe.tensor(&tensor.name).unwrap();
+            assert_eq!(view.shape(), tensor.shape);
+            let chunks = view.data().chunks_exact(4);
+            let values: Vec<f32> = chunks
+                .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+                .collect();
+            assert_eq!(values, expected);
+            let array = archive.array(&tensor.name).unwrap();
+            assert_eq!(array.shape(), tensor.shape);
+            assert_eq!(array.to_f32().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_release_of_another_key_is_not_exported() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = (
+            SigningKey::generate().unwrap(),
+            SigningKey::generate().unwrap(),
+        );
+        std::fs::write(
+            folder.path().join("release-key.pub"),
+            own.verifying_key().to_string(),
+        )
+        .unwrap();
+        let signed = |key| {
+            SignedRelease::sign(key, release().to_bytes())
+                .unwrap()
+                .to_bytes()
+        };
+        assert!(verified(folder.path(), &signed(&own)).is_ok());
+        let refused = verified(folder.path(), &signed(&other)).unwrap_err();
+        assert!(matches!(refused, Failure::Verification(_)));
+        assert_eq!(refused.exit_code(), std::process::ExitCode::from(7));
+        let mut changed = signed(&own);
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(matches!(
+            verified(folder.path(), &changed),
+            Err(Failure::Verification(_))
+        ));
+    }
+
+    #[test]
+    fn an_existing_file_is_only_replaced_when_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("student.npz");
+        write(&path, b"longer", false).unwrap();
+        assert!(matches!(
+            write(&path, b"new", false),
+            Err(Failure::File { .. })
+        ));
+        assert_eq!(std::fs::read(&path).unwrap(), b"longer");
+        write(&path, b"new", true).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+    }
 }

@@ -1,38 +1,42 @@
 //! Which contributions count: each once, for the round and transfer set they
 //! were made for.
 
+use std::cmp::Ordering;
+
 use common::ids::{BlobHash, DeviceId, RoundId, Time};
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::wire::messages::TransferAnswer;
 
 use super::engine::Engine;
 use super::event::Event;
+use super::open_phase::OpenPhase;
 
 /// Refusals for faults no honest device makes, before a device's offers are
 /// no longer looked at.
 pub(super) const STRIKES_MAX: u32 = 16;
+
+/// How often a device may put other content in place of what was taken in a
+/// phase, before what was taken is final for it.
+pub(super) const REPLACED_MAX: u32 = 8;
 
 /// What to do with an offered contribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// The very same content is durable and counted already.
     Held,
+    /// The same bytes stand from an earlier round on the same transfer set:
+    /// they count anew and need not come again.
+    Stands {
+        /// Rows they describe.
+        rows: u64,
+    },
     /// It may come, for the open phase or for the next round.
     Wanted,
 }
 
-impl Admission {
-    pub(super) fn answer_to_offer(self) -> TransferAnswer {
-        match self {
-            Self::Held => TransferAnswer::Accepted,
-            Self::Wanted => TransferAnswer::Send { offset: 0 },
-        }
-    }
-}
-
 impl Engine {
     /// Judges a contribution by its key, its name and its length alone.
-    pub(super) fn admit(
+    fn admit(
         &self,
         device: DeviceId,
         key: &ContributionKey,
@@ -42,6 +46,9 @@ impl Engine {
         if key.task != self.task {
             return Err(Reason::UnknownTask);
         }
+        if self.state.strikes.get(&device).copied().unwrap_or(0) >= STRIKES_MAX {
+            return Err(Reason::NotAdmitted);
+        }
         if !key.phase.kinds().contains(&key.kind)
             || !self.policy.wanted(key.phase).contains(&key.kind)
         {
@@ -50,13 +57,18 @@ impl Engine {
         if bytes > self.policy.contribution_bytes_max {
             return Err(Reason::TooLarge);
         }
-        if self.state.strikes.get(&device).copied().unwrap_or(0) >= STRIKES_MAX {
-            return Err(Reason::NotAdmitted);
+        // Its acknowledgement may have been lost on the way, however far the
+        // round has moved on since.
+        let newest = self.state.newest.get(&(device, key.kind));
+        if newest.is_some_and(|newest| {
+            newest.blob == blob && newest.round == key.round && newest.transfer == key.transfer
+        }) {
+            return Ok(Admission::Held);
         }
         if key.phase == Phase::Contribute {
             self.admit_on_support(device, key, blob)
         } else {
-            self.admit_in_phase(device, key, blob)
+            self.admit_in_phase(device, key)
         }
     }
 
@@ -75,50 +87,65 @@ impl Engine {
         if key.round > self.state.last_round {
             return Err(Reason::WrongRound);
         }
-        let gathering = self
-            .state
-            .open()
-            .is_some_and(|open| open.phase == Phase::Contribute && !open.closed);
         let Some(standing) = self.state.standing.get(&(device, key.kind)) else {
             return Ok(Admission::Wanted);
         };
-        let counted = self
-            .state
-            .open()
-            .is_none_or(|open| !gathering || open.taken.contains_key(&(device, key.kind)));
-        if standing.blob == blob && counted {
-            return Ok(Admission::Held);
+        match standing.round.cmp(&key.round) {
+            // A stray of an earlier round never takes the place of a newer one.
+            Ordering::Greater => Err(Reason::WrongRound),
+            Ordering::Equal => self.admit_replacement(device, key),
+            Ordering::Less if standing.blob == blob => Ok(Admission::Stands {
+                rows: standing.rows,
+            }),
+            Ordering::Less => Ok(Admission::Wanted),
         }
-        // Other content replaces the first until the phase closes. What was
-        // taken for this round is final after that.
-        if !gathering && standing.round == self.state.last_round {
-            return Err(Reason::PhaseClosed);
-        }
-        Ok(Admission::Wanted)
     }
 
-    fn admit_in_phase(
-        &self,
-        device: DeviceId,
-        key: &ContributionKey,
-        blob: BlobHash,
-    ) -> Result<Admission, Reason> {
+    fn admit_in_phase(&self, device: DeviceId, key: &ContributionKey) -> Result<Admission, Reason> {
         let Some(round) = &self.state.round else {
             return Err(Reason::PhaseClosed);
         };
         if key.round != round.id {
             return Err(Reason::WrongRound);
         }
-        let Some(open) = &round.phase else {
-            return Err(Reason::PhaseClosed);
-        };
-        if open.phase != key.phase {
-            return Err(Reason::PhaseClosed);
-        }
+        self.admit_replacement(device, key)
+    }
+
+    /// Other content replaces the first until the phase closes; what was
+    /// taken is final after that.
+    fn admit_replacement(
+        &self,
+        device: DeviceId,
+        key: &ContributionKey,
+    ) -> Result<Admission, Reason> {
+        let open = self.open_for(key).ok_or(Reason::PhaseClosed)?;
         match open.taken.get(&(device, key.kind)) {
-            Some(taken) if taken.blob == blob => Ok(Admission::Held),
-            _ if open.closed => Err(Reason::PhaseClosed),
+            Some(taken) if taken.replaced >= REPLACED_MAX => Err(Reason::PhaseClosed),
             _ => Ok(Admission::Wanted),
+        }
+    }
+
+    /// The open phase, if it is the one that this contribution was made for.
+    fn open_for(&self, key: &ContributionKey) -> Option<&OpenPhase> {
+        let round = self.state.round.as_ref()?;
+        let open = round.phase.as_ref()?;
+        (key.round == round.id && open.phase == key.phase && open.takes(key.kind)).then_some(open)
+    }
+
+    /// Answers an offer. Bytes that stand already are counted at once.
+    pub(super) fn offered(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        key: &ContributionKey,
+        blob: BlobHash,
+        bytes: u64,
+    ) -> TransferAnswer {
+        match self.admit(device, key, blob, bytes) {
+            Ok(Admission::Held) => TransferAnswer::Accepted,
+            Ok(Admission::Stands { rows }) => self.accept(now, device, key, blob, rows),
+            Ok(Admission::Wanted) => TransferAnswer::Send { offset: 0 },
+            Err(reason) => self.refuse(now, device, key.kind, reason),
         }
     }
 
@@ -132,35 +159,40 @@ impl Engine {
         checked: Result<u64, Reason>,
     ) -> TransferAnswer {
         // The phase may have closed while the bytes travelled.
-        let judged = self
-            .admit(device, key, blob, 0)
-            .and_then(|admission| match admission {
-                Admission::Held => Ok(None),
-                Admission::Wanted => checked.map(Some),
-            });
-        match judged {
-            Ok(None) => TransferAnswer::Accepted,
-            Ok(Some(rows)) => {
-                if !self
-                    .state
-                    .open()
-                    .is_none_or(|open| open.participants.contains(&device))
-                {
-                    self.record(Event::Joined { device });
-                }
-                self.record(Event::Accepted {
-                    device,
-                    kind: key.kind,
-                    blob,
-                    transfer: key.transfer,
-                    rows,
-                    at: now,
-                });
-                self.changed.remove(&device);
-                TransferAnswer::Accepted
-            }
+        let judged = self.admit(device, key, blob, 0);
+        match judged.and_then(|admission| checked.map(|rows| (admission, rows))) {
+            Ok((Admission::Held, _)) => TransferAnswer::Accepted,
+            Ok((_, rows)) => self.accept(now, device, key, blob, rows),
+            // The same bytes were checked before they were counted.
+            Err(_) if judged == Ok(Admission::Held) => TransferAnswer::Accepted,
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
+    }
+
+    fn accept(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        key: &ContributionKey,
+        blob: BlobHash,
+        rows: u64,
+    ) -> TransferAnswer {
+        // A phase waits for all it took something from, and for nobody whose
+        // contribution belongs elsewhere.
+        let joins = |open: &OpenPhase| !open.participants.contains(&device);
+        if self.open_for(key).is_some_and(joins) {
+            self.record(Event::Joined { device });
+        }
+        self.record(Event::Accepted {
+            device,
+            kind: key.kind,
+            round: key.round,
+            blob,
+            transfer: key.transfer,
+            rows,
+            at: now,
+        });
+        TransferAnswer::Accepted
     }
 
     /// Says no. Faults that no honest device makes are remembered.
@@ -183,15 +215,11 @@ impl Engine {
     }
 
     pub(super) fn abstain(&mut self, now: Time, device: DeviceId, round: RoundId, phase: Phase) {
-        let Some(open) = self.state.open() else {
+        let Some((running, open)) = self.state.round.as_ref().zip(self.state.open()) else {
             return;
         };
-        let current = self
-            .state
-            .round
-            .as_ref()
-            .is_some_and(|running| running.id == round);
-        if current && open.phase == phase && !open.closed && !open.abstained.contains(&device) {
+        let called = running.id == round && open.phase == phase && open.phase.gathers();
+        if called && !open.closed && !open.is_done(device, self.policy.wanted(phase)) {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });
             }

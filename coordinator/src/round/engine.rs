@@ -201,7 +201,9 @@ pub struct Engine {
     pub(super) epoch: u32,
     pub(super) state: State,
     pub(super) connected: BTreeSet<DeviceId>,
-    pub(super) changed: BTreeSet<DeviceId>,
+    /// Devices that contributed to the round before the restart, and are
+    /// waited for in its next phase though they may not be back yet.
+    pub(super) returning: BTreeSet<DeviceId>,
     pub(super) computing: bool,
     actions: VecDeque<Action>,
 }
@@ -216,7 +218,7 @@ impl Engine {
             epoch,
             state,
             connected: BTreeSet::new(),
-            changed: BTreeSet::new(),
+            returning: BTreeSet::new(),
             computing: false,
             actions: VecDeque::new(),
         }
@@ -252,6 +254,7 @@ impl Engine {
         match input {
             Input::Started => {
                 if self.state.round.is_some() {
+                    self.returning = self.state.contributors();
                     self.record(Event::Resumed { at: now });
                 }
             }
@@ -260,7 +263,9 @@ impl Engine {
                 self.connected.remove(&device);
             }
             Input::DataChanged { device } => {
-                self.changed.insert(device);
+                if !self.state.changed.contains(&device) {
+                    self.record(Event::DataChanged { device });
+                }
             }
             Input::Abstained {
                 device,
@@ -274,10 +279,7 @@ impl Engine {
                 bytes,
                 ticket,
             } => {
-                let answer = match self.admit(device, &key, blob, bytes) {
-                    Ok(admission) => admission.answer_to_offer(),
-                    Err(reason) => self.refuse(now, device, key.kind, reason),
-                };
+                let answer = self.offered(now, device, &key, blob, bytes);
                 self.act(Action::Answer { ticket, answer });
             }
             Input::Arrived {

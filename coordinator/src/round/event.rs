@@ -54,6 +54,8 @@ pub enum Event {
         device: DeviceId,
         /// What it carries.
         kind: Kind,
+        /// The round it was made for; an earlier one if it comes late.
+        round: RoundId,
         /// Its bytes.
         blob: BlobHash,
         /// The transfer set it stands on.
@@ -106,6 +108,11 @@ pub enum Event {
     Resumed {
         /// When.
         at: Time,
+    },
+    /// A device has new rows.
+    DataChanged {
+        /// The device.
+        device: DeviceId,
     },
 }
 

@@ -10,14 +10,16 @@
 mod admission;
 mod engine;
 mod event;
+mod open_phase;
 mod phases;
 mod policy;
 mod state;
 
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};
+pub use open_phase::{OpenPhase, Span, Standing};
 pub use policy::RoundPolicy;
-pub use state::{Ended, OpenPhase, Release, Round, Span, Standing, State, TransferRef};
+pub use state::{Ended, Release, Round, State, TransferRef};
 
 #[cfg(test)]
 mod tests;

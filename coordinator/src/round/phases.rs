@@ -1,19 +1,26 @@
 //! How a round moves: when phases close, what is computed between them, and
 //! how it ends.
 
-use common::ids::{RoundId, Time, Version};
+use common::ids::{DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
 use common::wire::messages::{Announcement, ToDevice};
 
 use super::engine::{Action, Engine, Job, JobKind, JobOutput};
-use super::event::{Event, Outcome};
-use super::state::OpenPhase;
+use super::event::{Event, Outcome, Product};
+use super::open_phase::OpenPhase;
 
 /// Whether a gathering phase may close.
 enum Verdict {
     Wait(Time),
     Close,
     QuorumNotMet { got: u32, needed: u32 },
+}
+
+/// What follows a phase.
+enum Next {
+    Compute,
+    Open(Phase),
+    Complete(Version),
 }
 
 impl Engine {
@@ -33,10 +40,10 @@ impl Engine {
     /// Moves on as far as the state allows.
     pub(super) fn advance(&mut self, now: Time) {
         if self.state.round.is_none() {
-            if self.automatic_start().is_some_and(|at| at <= now) {
-                self.open_round(now);
+            if self.automatic_start().is_none_or(|at| at > now) {
+                return;
             }
-            return;
+            self.open_round(now);
         }
         let Some(open) = self.state.open() else {
             self.open_first_phase(now);
@@ -52,13 +59,16 @@ impl Engine {
                 }
             }
         } else if !self.computing {
-            self.compute();
+            match self.next(open) {
+                Next::Compute => self.compute(now),
+                Next::Open(phase) => self.open_phase(now, phase),
+                Next::Complete(version) => self.end(now, Outcome::Completed { version }),
+            }
         }
     }
 
     pub(super) fn open_round(&mut self, now: Time) -> RoundId {
         let round = RoundId(self.state.last_round.0 + 1);
-        self.changed.clear();
         self.record(Event::RoundOpened { round, at: now });
         round
     }
@@ -80,15 +90,12 @@ impl Engine {
         };
         match result {
             Err(cause) => self.end(now, Outcome::Failed { phase, cause }),
+            Ok(output) if !fits(phase, output) => {
+                let cause = format!("the computation of {phase} returned {output:?}");
+                self.end(now, Outcome::Failed { phase, cause });
+            }
             Ok(JobOutput::Product(product)) => {
                 self.record(Event::Produced { product, at: now });
-                let next = match phase {
-                    Phase::Profile => self.phase_after_profile(),
-                    Phase::Summarise => Phase::Contribute,
-                    Phase::Solve => Phase::Distil,
-                    _ => Phase::Release,
-                };
-                self.open_phase(now, next);
             }
             Ok(JobOutput::Release { blob, bytes }) => {
                 let version = self.next_version();
@@ -106,23 +113,51 @@ impl Engine {
                     blob,
                     bytes,
                 });
-                self.open_phase(now, Phase::Report);
             }
         }
     }
 
+    /// What follows a phase that is closed or computes. Depends on the state
+    /// alone, so a restart between any two events goes on in the same way.
+    fn next(&self, open: &OpenPhase) -> Next {
+        match open.phase {
+            Phase::Summarise if open.taken.is_empty() => Next::Open(Phase::Contribute),
+            Phase::Contribute => Next::Open(Phase::Solve),
+            Phase::Report => {
+                let released = self.state.release.as_ref().map(|release| release.version);
+                Next::Complete(released.unwrap_or(Version {
+                    epoch: self.epoch,
+                    number: 0,
+                }))
+            }
+            _ if !open.produced => Next::Compute,
+            Phase::Profile => Next::Open(self.phase_after_profile()),
+            Phase::Summarise => Next::Open(Phase::Contribute),
+            Phase::Solve => Next::Open(Phase::Distil),
+            Phase::Distil => Next::Open(Phase::Release),
+            Phase::Release => Next::Open(Phase::Report),
+        }
+    }
+
     /// The automatic policy: the first round as soon as enough devices are
-    /// there, later ones at intervals while there is something new.
+    /// there, later ones at intervals while there is something new, or the
+    /// last one came to nothing.
     fn automatic_start(&self) -> Option<Time> {
         let interval = self.policy.interval_ms?;
         if (self.connected.len() as u32) < self.policy.devices_min {
             return None;
         }
-        match self.state.last_ended {
-            None => Some(Time(0)),
-            Some(_) if (self.changed.len() as u32) < self.policy.new_data_devices_min => None,
-            Some(ended) => Some(ended.after_ms(interval)),
-        }
+        let Some(last) = self.state.history.last() else {
+            return Some(Time(0));
+        };
+        let due = match last.outcome {
+            Outcome::QuorumNotMet { .. } | Outcome::Failed { .. } => true,
+            Outcome::Completed { .. } | Outcome::Cancelled => {
+                let changed = self.connected.intersection(&self.state.changed).count();
+                changed as u32 >= self.policy.new_data_devices_min
+            }
+        };
+        due.then(|| last.ended.after_ms(interval))
     }
 
     fn open_first_phase(&mut self, now: Time) {
@@ -143,7 +178,8 @@ impl Engine {
 
     fn open_phase(&mut self, now: Time, phase: Phase) {
         let participants: Vec<_> = if phase.gathers() {
-            self.connected.iter().copied().collect()
+            let returning = std::mem::take(&mut self.returning);
+            self.connected.union(&returning).copied().collect()
         } else {
             Vec::new()
         };
@@ -153,59 +189,54 @@ impl Engine {
             participants: participants.clone(),
         });
         for device in participants {
-            self.call(now, device);
+            if self.connected.contains(&device) {
+                self.call(now, device);
+            }
         }
         self.advance(now);
+    }
+
+    /// Whether a phase may close without a single contribution: reports are
+    /// for people, and new points are welcome but the old ones do.
+    fn is_optional(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Report => true,
+            Phase::Summarise => self.state.transfer.is_some(),
+            _ => false,
+        }
     }
 
     /// Judges a gathering phase; without a time, says until when to wait.
     fn judge(&self, open: &OpenPhase, now: Option<Time>) -> Verdict {
         let wanted = self.policy.wanted(open.phase);
-        let missing = open.missing(wanted).len();
-        let contributed = open.contributed(wanted).len() as u32;
-        let needed = self
-            .policy
-            .quorum_of(open.participants.len() - open.abstained.len());
-        let met = contributed >= needed;
-        let report = open.phase == Phase::Report;
-        if missing == 0 && !open.participants.is_empty() && (met || report) {
+        let optional = self.is_optional(open.phase);
+        let mut answered = open.contributed_at(wanted);
+        let got = answered.len() as u32;
+        let needed = if optional {
+            // Whoever says it has nothing to send has answered too.
+            answered.extend(&open.abstained_at);
+            answered.sort_unstable();
+            self.policy.share_of(open.participants.len())
+        } else {
+            self.policy.quorum_of(open.expected())
+        };
+        let quorum_at = answered.get(needed as usize - 1);
+        let may_close = quorum_at.is_some() || optional;
+        if may_close && !open.participants.is_empty() && open.missing(wanted).is_empty() {
             return Verdict::Close;
         }
         let deadline = open
             .counts_from
             .after_ms(self.policy.deadline_of(open.phase));
-        let until = match open.finished.last() {
-            Some(last) if met => {
-                let graced = self.quorum_at(open, needed).unwrap_or(*last);
-                graced
-                    .max(open.counts_from)
-                    .after_ms(self.policy.grace_ms)
-                    .min(deadline)
-            }
-            _ => deadline,
-        };
+        let until = quorum_at.map_or(deadline, |&at| {
+            let graced = at.max(open.counts_from).after_ms(self.policy.grace_ms);
+            graced.min(deadline)
+        });
         match now {
-            Some(now) if now >= until => {
-                let optional = open.phase == Phase::Summarise && self.state.transfer.is_some();
-                if met || report || optional {
-                    Verdict::Close
-                } else {
-                    Verdict::QuorumNotMet {
-                        got: contributed,
-                        needed,
-                    }
-                }
-            }
+            Some(now) if now >= until && may_close => Verdict::Close,
+            Some(now) if now >= until => Verdict::QuorumNotMet { got, needed },
             _ => Verdict::Wait(until),
         }
-    }
-
-    /// When the quorum was reached: the needed-th contribution of the phase.
-    fn quorum_at(&self, open: &OpenPhase, needed: u32) -> Option<Time> {
-        let each = self.policy.wanted(open.phase).len();
-        open.finished
-            .get((needed as usize * each).saturating_sub(1))
-            .copied()
     }
 
     fn close_gathering(&mut self, now: Time) {
@@ -214,33 +245,13 @@ impl Engine {
         };
         let (round, phase) = (round.id, open.phase);
         let late = open.missing(self.policy.wanted(phase));
-        let empty = open.taken.is_empty();
         self.record(Event::PhaseClosed { at: now });
-        for device in late {
-            let message = ToDevice::PhaseClosed {
-                task: self.task,
-                round,
-                phase,
-            };
-            self.act(Action::Send { device, message });
-        }
-        match phase {
-            Phase::Contribute => self.open_phase(now, Phase::Solve),
-            Phase::Summarise if empty => self.open_phase(now, Phase::Contribute),
-            Phase::Report => {
-                let version = self.state.release.as_ref().map(|release| release.version);
-                let version = version.unwrap_or(Version {
-                    epoch: self.epoch,
-                    number: 0,
-                });
-                self.end(now, Outcome::Completed { version });
-            }
-            _ => self.advance(now),
-        }
+        self.call_off(round, phase, late);
+        self.advance(now);
     }
 
     /// Starts the computation that the open phase stands for.
-    fn compute(&mut self) {
+    fn compute(&mut self, now: Time) {
         let state = &self.state;
         let (Some(round), Some(open)) = (&state.round, state.open()) else {
             return;
@@ -283,24 +294,31 @@ impl Engine {
                 }),
             Phase::Contribute | Phase::Report => None,
         };
-        if let Some(kind) = kind {
-            let job = Job {
-                round: round.id,
-                kind,
-            };
-            self.computing = true;
-            self.act(Action::Compute(job));
+        let (round, phase) = (round.id, open.phase);
+        match kind {
+            Some(kind) => {
+                self.computing = true;
+                self.act(Action::Compute(Job { round, kind }));
+            }
+            // Unreachable while the log is whole; a round ends all the same.
+            None => {
+                let cause = "what it is computed from is not there".to_owned();
+                self.end(now, Outcome::Failed { phase, cause });
+            }
         }
     }
 
+    /// Versions never go down, not even under an older store's epoch.
     fn next_version(&self) -> Version {
-        let number = match &self.state.release {
-            Some(release) if release.version.epoch == self.epoch => release.version.number + 1,
-            _ => 1,
-        };
-        Version {
-            epoch: self.epoch,
-            number,
+        match &self.state.release {
+            Some(release) if release.version.epoch >= self.epoch => Version {
+                epoch: release.version.epoch,
+                number: release.version.number + 1,
+            },
+            _ => Version {
+                epoch: self.epoch,
+                number: 1,
+            },
         }
     }
 
@@ -316,6 +334,43 @@ impl Engine {
 
     fn end(&mut self, now: Time, outcome: Outcome) {
         self.computing = false;
+        self.returning.clear();
+        let called = self.state.round.as_ref().zip(self.state.open());
+        let called = called
+            .filter(|(_, open)| open.phase.gathers() && !open.closed)
+            .map(|(round, open)| {
+                let missing = open.missing(self.policy.wanted(open.phase));
+                (round.id, open.phase, missing)
+            });
         self.record(Event::RoundEnded { outcome, at: now });
+        if let Some((round, phase, missing)) = called {
+            self.call_off(round, phase, missing);
+        }
     }
+
+    /// Tells devices that are still at work that nobody waits any more.
+    fn call_off(&mut self, round: RoundId, phase: Phase, devices: Vec<DeviceId>) {
+        for device in devices {
+            if self.connected.contains(&device) {
+                let task = self.task;
+                let message = ToDevice::PhaseClosed { task, round, phase };
+                self.act(Action::Send { device, message });
+            }
+        }
+    }
+}
+
+/// Whether a computation's output is what its phase waits for.
+fn fits(phase: Phase, output: JobOutput) -> bool {
+    matches!(
+        (phase, output),
+        (Phase::Profile, JobOutput::Product(Product::Normaliser(_)))
+            | (
+                Phase::Summarise,
+                JobOutput::Product(Product::TransferSet { .. })
+            )
+            | (Phase::Solve, JobOutput::Product(Product::Teacher(_)))
+            | (Phase::Distil, JobOutput::Product(Product::Student(_)))
+            | (Phase::Release, JobOutput::Release { .. })
+    )
 }

@@ -49,8 +49,15 @@ impl RoundPolicy {
     /// Devices that must contribute for the phase to count, of those waited
     /// for.
     pub fn quorum_of(&self, participants: usize) -> u32 {
-        let share = (self.quorum * participants as f64).ceil() as u32;
-        share.max(self.devices_min).max(1)
+        self.share_of(participants).max(self.devices_min)
+    }
+
+    /// The quorum's share of so many devices, at least one.
+    pub fn share_of(&self, participants: usize) -> u32 {
+        // The share may come from an f32, whose 0.8 lies above 0.8 and would
+        // ask for all of five devices.
+        let share = self.quorum * (1.0 - f64::from(f32::EPSILON));
+        ((share * participants as f64).ceil() as u32).max(1)
     }
 
     /// The kinds a phase waits for.

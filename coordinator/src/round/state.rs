@@ -6,6 +6,7 @@ use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
 
 use super::event::{Event, Outcome, Product};
+use super::open_phase::{OpenPhase, Span, Standing};
 
 /// Everything the engine knows about a task that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,11 +29,16 @@ pub struct State {
     pub history: Vec<Ended>,
     /// The newest release.
     pub release: Option<Release>,
-    /// All released versions, oldest first.
+    /// The newest released versions, oldest first.
     pub releases: Vec<Release>,
     /// Newest labels and moments by device and kind, with the transfer set
     /// they stand on. They count in a later round while it is unchanged.
     pub standing: BTreeMap<(DeviceId, Kind), Standing>,
+    /// The newest contribution of each device and kind, whatever became of
+    /// it: the same content is acknowledged again even after its phase.
+    pub newest: BTreeMap<(DeviceId, Kind), Standing>,
+    /// Devices with new rows that no contribute phase has asked for yet.
+    pub changed: BTreeSet<DeviceId>,
     /// Devices whose profile or points are in the normaliser and the
     /// transfer set.
     pub founders: BTreeSet<DeviceId>,
@@ -67,51 +73,6 @@ pub struct Round {
     pub inputs: Vec<(DeviceId, Kind, BlobHash)>,
     /// What was taken, by phase and kind, for reports.
     pub accepted: BTreeMap<Kind, u32>,
-}
-
-/// The phase a round is in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenPhase {
-    /// Which one.
-    pub phase: Phase,
-    /// When it began.
-    pub opened: Time,
-    /// From when its deadline counts: the opening, or the last restart.
-    pub counts_from: Time,
-    /// Devices waited for.
-    pub participants: BTreeSet<DeviceId>,
-    /// Devices that said they will not contribute.
-    pub abstained: BTreeSet<DeviceId>,
-    /// What was taken.
-    pub taken: BTreeMap<(DeviceId, Kind), Standing>,
-    /// When contributions were taken and devices abstained, in log order.
-    pub finished: Vec<Time>,
-    /// Whether what was taken is final; the coordinator now computes.
-    pub closed: bool,
-}
-
-/// A contribution that counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Its bytes.
-    pub blob: BlobHash,
-    /// The transfer set it stands on.
-    pub transfer: Option<BlobHash>,
-    /// Rows it describes.
-    pub rows: u64,
-    /// The round it was made for.
-    pub round: RoundId,
-}
-
-/// When a phase ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// The phase.
-    pub phase: Phase,
-    /// When it opened.
-    pub opened: Time,
-    /// When the next one opened or the round ended.
-    pub closed: Time,
 }
 
 /// A released student.
@@ -151,7 +112,10 @@ pub struct Ended {
 }
 
 /// Ended rounds kept in memory; older ones stay in the log.
-const HISTORY_MAX: usize = 256;
+pub(super) const HISTORY_MAX: usize = 64;
+/// Releases kept in memory, each with its lineage; older ones stay in the
+/// log.
+pub(super) const RELEASES_MAX: usize = 64;
 
 impl State {
     /// The state after one more event. Events that do not fit the state are
@@ -169,32 +133,44 @@ impl State {
             }
             Event::PhaseClosed { .. } => self.close_gathering(),
             Event::Joined { device } => {
+                self.asked(*device);
                 if let Some(open) = self.open_phase_mut() {
                     open.participants.insert(*device);
                 }
             }
             Event::Abstained { device, at } => {
                 if let Some(open) = self.open_phase_mut() {
-                    open.abstained.insert(*device);
-                    open.finished.push(*at);
+                    open.abstain(*device, *at);
                 }
             }
             Event::Accepted {
                 device,
                 kind,
+                round,
                 blob,
                 transfer,
                 rows,
                 at,
             } => {
-                self.accept(*device, *kind, *blob, *transfer, *rows, *at);
+                let standing = Standing {
+                    blob: *blob,
+                    transfer: *transfer,
+                    rows: *rows,
+                    round: *round,
+                    at: *at,
+                    replaced: 0,
+                };
+                self.accept(*device, *kind, standing);
             }
             Event::Refused { device, reason, .. } => {
                 if !reason.is_innocent() {
                     *self.strikes.entry(*device).or_default() += 1;
                 }
             }
-            Event::Produced { product, .. } => self.produce(*product),
+            Event::Produced { product, .. } => {
+                self.produce(*product);
+                self.mark_produced();
+            }
             Event::Released {
                 version,
                 blob,
@@ -212,12 +188,19 @@ impl State {
                 };
                 self.release = Some(release.clone());
                 self.releases.push(release);
+                if self.releases.len() > RELEASES_MAX {
+                    self.releases.remove(0);
+                }
+                self.mark_produced();
             }
             Event::RoundEnded { outcome, at } => self.end_round(outcome.clone(), *at),
             Event::Resumed { at } => {
                 if let Some(open) = self.open_phase_mut() {
                     open.counts_from = *at;
                 }
+            }
+            Event::DataChanged { device } => {
+                self.changed.insert(*device);
             }
         }
     }
@@ -229,6 +212,12 @@ impl State {
 
     fn open_phase_mut(&mut self) -> Option<&mut OpenPhase> {
         self.round.as_mut().and_then(|round| round.phase.as_mut())
+    }
+
+    fn mark_produced(&mut self) {
+        if let Some(open) = self.open_phase_mut() {
+            open.produced = true;
+        }
     }
 
     fn open_round(&mut self, id: RoundId, at: Time) {
@@ -247,36 +236,42 @@ impl State {
     fn open_phase(&mut self, phase: Phase, at: Time, participants: &[DeviceId]) {
         let Some(round) = &mut self.round else { return };
         round.close_phase(at);
-        round.phase = Some(OpenPhase {
-            phase,
-            opened: at,
-            counts_from: at,
-            participants: participants.iter().copied().collect(),
-            abstained: BTreeSet::new(),
-            taken: BTreeMap::new(),
-            finished: Vec::new(),
-            closed: false,
-        });
+        round.phase = Some(OpenPhase::new(phase, at, participants));
+        for device in participants {
+            self.asked(*device);
+        }
+    }
+
+    /// A contribute phase asks this device, so its answer holds the new rows.
+    fn asked(&mut self, device: DeviceId) {
+        if self.open().map(|open| open.phase) == Some(Phase::Contribute) {
+            self.changed.remove(&device);
+        }
     }
 
     fn close_gathering(&mut self) {
         let Some(round) = &mut self.round else { return };
         let Some(open) = &mut round.phase else { return };
         open.closed = true;
-        match open.phase {
-            Phase::Profile | Phase::Summarise => {
-                self.founders
-                    .extend(open.taken.keys().map(|(device, _)| *device));
-            }
-            Phase::Contribute => {
-                round.inputs = self
-                    .standing
-                    .iter()
-                    .map(|((device, kind), standing)| (*device, *kind, standing.blob))
-                    .collect();
-            }
-            _ => {}
+        if open.phase == Phase::Contribute {
+            round.inputs = self
+                .standing
+                .iter()
+                .map(|((device, kind), standing)| (*device, *kind, standing.blob))
+                .collect();
         }
+    }
+
+    /// Devices of which the round in progress has taken something.
+    pub fn contributors(&self) -> BTreeSet<DeviceId> {
+        let Some(round) = &self.round else {
+            return BTreeSet::new();
+        };
+        let of_round = self
+            .newest
+            .iter()
+            .filter(|(_, newest)| newest.round == round.id);
+        of_round.map(|((device, _), _)| *device).collect()
     }
 
     /// Devices whose contributions the round's student stands on.
@@ -291,44 +286,43 @@ impl State {
         devices.into_iter().collect()
     }
 
-    fn accept(
-        &mut self,
-        device: DeviceId,
-        kind: Kind,
-        blob: BlobHash,
-        transfer: Option<BlobHash>,
-        rows: u64,
-        at: Time,
-    ) {
-        let standing = Standing {
-            blob,
-            transfer,
-            rows,
-            round: self.last_round,
-        };
+    fn accept(&mut self, device: DeviceId, kind: Kind, standing: Standing) {
+        let key = (device, kind);
         if matches!(kind, Kind::Labels | Kind::Moments) {
-            self.standing.insert((device, kind), standing);
+            self.standing.insert(key, standing);
         }
+        self.newest.insert(key, standing);
         let Some(round) = &mut self.round else { return };
         let Some(open) = &mut round.phase else { return };
-        if !open.phase.kinds().contains(&kind) {
-            return; // late, and standing for the next round
-        }
-        if open.closed {
-            return;
-        }
-        if open.taken.insert((device, kind), standing).is_none() {
+        // What was made for an earlier round stands, but does not answer the
+        // call of this one.
+        if standing.round == round.id && open.takes(kind) && open.take(key, standing) {
             *round.accepted.entry(kind).or_default() += 1;
         }
-        open.finished.push(at);
+    }
+
+    /// The devices whose contributions the open phase's product is made of
+    /// are in everything that stands on it.
+    fn found(&mut self) {
+        let Some(open) = self.round.as_ref().and_then(|round| round.phase.as_ref()) else {
+            return;
+        };
+        let devices = open.taken.keys().map(|(device, _)| *device);
+        self.founders.extend(devices);
     }
 
     fn produce(&mut self, product: Product) {
         match product {
-            Product::Normaliser(blob) => self.normaliser = Some(blob),
+            Product::Normaliser(blob) => {
+                self.normaliser = Some(blob);
+                self.found();
+            }
             Product::TransferSet { blob, points } => {
+                if self.transfer.map(|transfer| transfer.blob) != Some(blob) {
+                    self.standing.clear();
+                }
                 self.transfer = Some(TransferRef { blob, points });
-                self.standing.clear();
+                self.found();
             }
             Product::Teacher(blob) => self.teacher = Some(blob),
             Product::Student(blob) => {
@@ -378,35 +372,5 @@ impl Round {
                 closed: at,
             });
         }
-    }
-}
-
-impl OpenPhase {
-    /// Whether nothing more is expected of this device: it abstained, or
-    /// every wanted kind is taken.
-    pub fn is_done(&self, device: DeviceId, wanted: &[Kind]) -> bool {
-        self.abstained.contains(&device)
-            || wanted
-                .iter()
-                .all(|kind| self.taken.contains_key(&(device, *kind)))
-    }
-
-    /// Devices of whom at least one contribution was taken and no more is
-    /// expected.
-    pub fn contributed(&self, wanted: &[Kind]) -> BTreeSet<DeviceId> {
-        self.taken
-            .keys()
-            .map(|(device, _)| *device)
-            .filter(|device| self.is_done(*device, wanted))
-            .collect()
-    }
-
-    /// Devices waited for that are not done.
-    pub fn missing(&self, wanted: &[Kind]) -> Vec<DeviceId> {
-        self.participants
-            .iter()
-            .copied()
-            .filter(|device| !self.is_done(*device, wanted))
-            .collect()
     }
 }

@@ -1,1 +1,8 @@
+#![allow(clippy::unwrap_used)]
 
+mod admission;
+mod bench;
+mod gathering;
+mod recovery;
+mod rounds;
+mod schedules;

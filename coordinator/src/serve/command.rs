@@ -48,18 +48,12 @@ pub(crate) enum Command {
     },
     /// A device offers a contribution.
     Offer {
-        device: DeviceId,
-        key: ContributionKey,
-        blob: BlobHash,
-        bytes: u64,
+        offer: Offer,
         reply: Reply<TransferAnswer>,
     },
     /// Its bytes are durable and were checked.
     Arrived {
-        device: DeviceId,
-        key: ContributionKey,
-        blob: BlobHash,
-        bytes: u64,
+        offer: Offer,
         checked: Result<u64, Reason>,
         reply: Reply<TransferAnswer>,
     },
@@ -78,11 +72,7 @@ pub(crate) enum Command {
     /// A device wants to join. Its certificate is made, and stays in the
     /// house until the admission is durable.
     Admit {
-        device: DeviceId,
-        certificate: Fingerprint,
-        label: String,
-        token: TokenId,
-        secret: TokenSecret,
+        admission: Admission,
         reply: Reply<Result<(), EnrolRefusal>>,
     },
     /// What an enrolment took on the network.
@@ -95,6 +85,25 @@ pub(crate) enum Command {
     },
     /// An operator asks.
     Admin(AdminCommand),
+}
+
+/// A contribution on its way in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    pub(crate) device: DeviceId,
+    pub(crate) key: ContributionKey,
+    pub(crate) blob: BlobHash,
+    pub(crate) bytes: u64,
+}
+
+/// A device at the door, and the token it shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Admission {
+    pub(crate) device: DeviceId,
+    pub(crate) certificate: Fingerprint,
+    pub(crate) label: String,
+    pub(crate) token: TokenId,
+    pub(crate) secret: TokenSecret,
 }
 
 /// What an operator asks of the core.

@@ -11,7 +11,7 @@ use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::command::Command;
+use super::command::{Admission, Command};
 use super::identity::DEVICE_DAYS;
 use crate::registry::clean_label;
 
@@ -89,14 +89,14 @@ impl Join {
                 EnrolRefusal::Storage
             })?;
         let (reply, admitted) = oneshot::channel();
-        let admit = Command::Admit {
+        let admission = Admission {
             device,
             certificate: Fingerprint::of(&certificate),
             label: clean_label(&self.label),
             token,
             secret,
-            reply,
         };
+        let admit = Command::Admit { admission, reply };
         let sent = shared.commands.send(admit).await;
         sent.map_err(|_| EnrolRefusal::Storage)?;
         admitted.await.map_err(|_| EnrolRefusal::Storage)??;

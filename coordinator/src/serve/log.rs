@@ -132,3 +132,72 @@ fn load(store: &dyn Store, task: TaskHash, state: &State) -> Result<Arc<Task>, R
 }
 
 const RECORDS_PER_READ: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::ids::{BlobHash, Time};
+    use proptest::prelude::*;
+
+    use crate::store::MemoryStore;
+
+    fn created(task: &Task) -> LogEntry {
+        LogEntry::Task(TaskEvent {
+            task: task.hash(),
+            event: Event::TaskCreated {
+                spec: BlobHash::of(task.bytes()),
+                at: Time(1),
+            },
+        })
+    }
+
+    fn task() -> Task {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        common::task::RawTask::parse(text).unwrap()
+    }
+
+    #[test]
+    fn entries_survive_the_log() {
+        let entry = created(&task());
+        assert_eq!(LogEntry::from_bytes(&entry.to_bytes()).unwrap(), entry);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_records_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = LogEntry::from_bytes(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_log_folds_to_its_tasks_and_says_where_it_goes_on() {
+        let store = MemoryStore::new();
+        let epoch = store.open_epoch().unwrap();
+        store.put_blob(task().bytes()).unwrap();
+        store
+            .append(epoch, None, &[created(&task()).to_bytes()])
+            .unwrap();
+        let replayed = replay(&store).unwrap();
+        assert_eq!(replayed.next, Position(1));
+        assert_eq!(replayed.tasks[0].0.hash(), task().hash());
+    }
+
+    #[test]
+    fn a_missing_definition_and_a_foreign_record_are_named() {
+        let store = MemoryStore::new();
+        let epoch = store.open_epoch().unwrap();
+        store
+            .append(epoch, None, &[created(&task()).to_bytes()])
+            .unwrap();
+        assert!(matches!(
+            replay(&store),
+            Err(ReplayError::TaskMissing { task: named }) if named == task().hash()
+        ));
+        store.append(epoch, None, &[vec![250]]).unwrap();
+        assert!(matches!(
+            replay(&store),
+            Err(ReplayError::Record { position: 1, .. })
+        ));
+    }
+}

@@ -24,7 +24,10 @@ const INSTALLED_MAX: usize = 1_024;
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
     tracing::info!(address = %connection.remote_address(), "session began");
     match run(&shared, &connection, device).await {
-        Ok(()) => tracing::info!("session ended"),
+        Ok(()) => {
+            connection.close(CloseCode::Normal, "");
+            tracing::info!("session ended");
+        }
         Err(error) => {
             let code = error.code();
             connection.close(code, &error.to_string());
@@ -69,7 +72,6 @@ async fn run(
         .commands
         .send(Command::Disconnect { device, session })
         .await;
-    connection.close(CloseCode::Normal, "");
     outcome
 }
 

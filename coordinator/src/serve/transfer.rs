@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId};
 use common::limits::BLOB_BYTES_MAX;
-use common::round::{ContributionKey, Reason};
+use common::round::Reason;
 use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{TransferAnswer, TransferRequest};
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::command::{Command, Reply};
+use super::command::{Command, Offer, Reply};
 use super::vault::blocking;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 
@@ -70,38 +70,16 @@ async fn run(
     finish(stream, answer).await
 }
 
-/// A contribution on its way in.
-#[derive(Clone, Copy)]
-struct Offer {
-    device: DeviceId,
-    key: ContributionKey,
-    blob: BlobHash,
-    bytes: u64,
-}
-
 impl Offer {
     async fn take(
         self,
         shared: &Arc<Shared>,
         stream: &mut Stream,
     ) -> Result<TransferAnswer, TransferError> {
-        let Self {
-            device,
-            key,
-            blob,
-            bytes,
-        } = self;
-        if bytes > BLOB_BYTES_MAX {
+        if self.bytes > BLOB_BYTES_MAX {
             return Ok(TransferAnswer::Refused(Reason::TooLarge));
         }
-        let answer = ask(shared, |reply| Command::Offer {
-            device,
-            key,
-            blob,
-            bytes,
-            reply,
-        })
-        .await?;
+        let answer = ask(shared, |reply| Command::Offer { offer: self, reply }).await?;
         if !matches!(answer, TransferAnswer::Send { .. }) {
             return Ok(answer);
         }
@@ -118,10 +96,7 @@ impl Offer {
             return Ok(TransferAnswer::Refused(Reason::Storage));
         }
         ask(shared, |reply| Command::Arrived {
-            device,
-            key,
-            blob,
-            bytes,
+            offer: self,
             checked,
             reply,
         })

@@ -14,6 +14,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::error::{Result, StoreError};
 use super::files;
@@ -47,7 +48,7 @@ impl SledLog {
             .path(&folder)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
-        let database = guarded(&folder, || config.open())?;
+        let database = guarded(&folder, || open_when_free(&config))?;
         let path = folder.join("db");
         let data = File::options()
             .write(true)
@@ -247,3 +248,24 @@ const PIECE_BYTES_MAX: usize = 4 * 1024;
 
 const _: () = assert!(super::EVENT_BYTES_MAX / PIECE_BYTES_MAX < u8::MAX as usize);
 const _: () = assert!(20 * PIECE_BYTES_MAX < 96 * 1024);
+/// Opens the database, giving one that was just closed in this process the
+/// time to let go of its file: its threads may outlive the handle by a
+/// moment. Another process cannot be in the way, since the store's own lock
+/// is held already.
+fn open_when_free(config: &sled::Config) -> sled::Result<sled::Db> {
+    let begun = Instant::now();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock")
+                    && begun.elapsed() < LET_GO =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
+}
+
+/// How long a closed database may take to let go of its file.
+const LET_GO: Duration = Duration::from_secs(5);

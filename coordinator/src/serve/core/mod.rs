@@ -8,6 +8,7 @@
 //! until [`Core::restore`] brings it back from the log.
 
 mod admin;
+mod door;
 mod effect;
 mod sessions;
 mod snapshot;
@@ -17,9 +18,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use common::ids::{DeviceId, TaskHash, Time};
-use common::round::Reason;
 use common::task::Task;
-use common::wire::messages::{EnrolRefusal, TransferAnswer};
 use tokio::sync::broadcast;
 
 pub(crate) use self::effect::Work;
@@ -123,48 +122,12 @@ impl Core {
                 session,
                 message,
             } => self.said(now, device, session, message),
-            Command::Offer {
-                device,
-                key,
-                blob,
-                bytes,
-                reply,
-            } => {
-                let Some(at) = self.runner_or_refuse(key.task, reply) else {
-                    return;
-                };
-                let (at, ticket) = (at.0, self.answers.expect_transfer(at.1));
-                let input = Input::Offered {
-                    device,
-                    key,
-                    blob,
-                    bytes,
-                    ticket,
-                };
-                self.feed(now, at, input);
-            }
+            Command::Offer { offer, reply } => self.offered(now, offer, reply),
             Command::Arrived {
-                device,
-                key,
-                blob,
-                bytes,
+                offer,
                 checked,
                 reply,
-            } => {
-                let Some(at) = self.runner_or_refuse(key.task, reply) else {
-                    return;
-                };
-                let (at, ticket) = (at.0, self.answers.expect_transfer(at.1));
-                let input = Input::Arrived {
-                    device,
-                    key,
-                    blob,
-                    checked,
-                    ticket,
-                };
-                self.arriving_bytes = bytes;
-                self.feed(now, at, input);
-            }
+            } => self.arrived(now, offer, checked, reply),
             Command::IsPublic { blob, reply } => {
                 if self.in_service {
                     let _ = reply.send(self.is_public(blob));
@@ -179,33 +142,7 @@ impl Core {
                 let found = self.position(task).map(|at| self.tasks[at].task.clone());
                 let _ = reply.send(found);
             }
-            Command::Admit {
-                device,
-                certificate,
-                label,
-                token,
-                secret,
-                reply,
-            } => {
-                if !self.in_service {
-                    let _ = reply.send(Err(EnrolRefusal::Storage));
-                    return;
-                }
-                if let Err(refusal) = self.registry.check(token, &secret, device, now) {
-                    tracing::warn!(device = %device.short(), %token, %refusal, "not admitted");
-                    let _ = reply.send(Err(refusal));
-                    return;
-                }
-                self.record(RegistryEvent::Admitted {
-                    device,
-                    certificate,
-                    label,
-                    token,
-                    at: now,
-                });
-                self.effects
-                    .push(Effect::reply(reply, Ok(()), || Err(EnrolRefusal::Storage)));
-            }
+            Command::Admit { admission, reply } => self.admit(now, admission, reply),
             Command::EnrolTraffic { device, traffic } => {
                 self.sessions.count_handshake(device, traffic);
             }
@@ -288,21 +225,6 @@ impl Core {
         self.tasks
             .iter()
             .position(|runner| runner.task.hash() == task)
-    }
-
-    /// The task's runner and the reply, unless the reply was used to refuse.
-    fn runner_or_refuse(
-        &mut self,
-        task: TaskHash,
-        reply: super::command::Reply<TransferAnswer>,
-    ) -> Option<(usize, super::command::Reply<TransferAnswer>)> {
-        let reason = match self.position(task) {
-            Some(at) => return Some((at, reply)),
-            None if self.in_service => Reason::UnknownTask,
-            None => Reason::Storage,
-        };
-        let _ = reply.send(TransferAnswer::Refused(reason));
-        None
     }
 
     fn add_runner(&mut self, now: Time, task: Arc<Task>, state: State) {
@@ -401,16 +323,12 @@ impl Core {
 /// A task's rules, as its engine takes them.
 fn policy(task: &Task) -> RoundPolicy {
     let definition = task.definition();
-    let rounds = &definition.rounds;
-    RoundPolicy {
-        devices_min: rounds.devices_min,
-        quorum: f64::from(rounds.quorum),
-        deadline_ms: rounds.deadline_ms,
-        grace_ms: rounds.grace_ms,
-        interval_ms: rounds.interval_ms,
-        new_data_devices_min: rounds.new_data_devices_min,
-        contribute: definition.contribute.kinds().to_vec(),
-        contribution_bytes_max: definition.budget.uplink_bytes_max,
-        points_max: definition.budget.points_max,
-    }
+    RoundPolicy::of(
+        &definition.rounds,
+        &definition.budget,
+        definition.contribute,
+    )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! A server, an operator and devices to try it with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::ids::{BlobHash, DeviceId, TaskHash, Time};
+use common::round::{ContributionKey, Kind, Reason};
+use common::task::Task;
+use common::transport::{
+    BlobSpan, ClientIdentity, CloseCode, Connection, Dialler, Protocol, Stream, TransportError,
+    Tuning,
+};
+use common::trust::clock::Clock;
+use common::trust::device_key::DeviceKey;
+use common::trust::token::JoinToken;
+use common::wire::codec::{decode, encode};
+use common::wire::messages::{
+    Call, EnrolAnswer, EnrolRequest, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice,
+    TransferAnswer, TransferRequest,
+};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::super::{Brain, Identity, Parts, ServeError, Server};
+use crate::admin::{AdminError, Client, Status};
+use crate::compute::Made;
+use crate::intake::ReadBlob;
+use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::store::{MemoryStore, Store};
+
+/// Two devices, both needed.
+pub(super) const PAIR: &str = r#"
+name = "pair"
+[input]
+shape = [2]
+[classes]
+names = ["off", "on"]
+[rounds]
+devices_min = 2
+quorum = 1.0
+"#;
+
+/// Mathematics that make short blobs and like all that does not begin with
+/// `bad`.
+struct Fake;
+
+impl Brain for Fake {
+    fn run(&self, job: &Job, _: &Task, _: ReadBlob<'_>, _: Time) -> Result<Made, String> {
+        let bytes = format!("{:?}", job.kind).into_bytes();
+        let blob = BlobHash::of(&bytes);
+        let output = match &job.kind {
+            JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
+            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
+            JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
+            JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
+            JobKind::Sign { .. } => JobOutput::Release {
+                blob,
+                bytes: bytes.len() as u64,
+            },
+        };
+        Ok(Made { bytes, output })
+    }
+
+    fn check(
+        &self,
+        _: &Task,
+        _: &ContributionKey,
+        bytes: &[u8],
+        _: ReadBlob<'_>,
+    ) -> Result<u64, Reason> {
+        if bytes.starts_with(b"bad") {
+            return Err(Reason::NotFinite);
+        }
+        Ok(bytes.len() as u64)
+    }
+
+    fn scored(&self, _: &[u8]) -> Option<(u64, u64)> {
+        Some((10, 9))
+    }
+}
+
+/// A running server.
+pub(super) struct Rig {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) address: std::net::SocketAddr,
+    pub(super) socket: PathBuf,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), ServeError>>,
+    folder: Arc<tempfile::TempDir>,
+    keys: Keys,
+}
+
+/// What a coordinator is recognised by after a restart.
+#[derive(Clone)]
+struct Keys(Arc<tempfile::TempDir>);
+
+impl Keys {
+    fn load(&self) -> Identity {
+        Identity::load(self.0.path(), &[], Clock::system().now()).unwrap()
+    }
+}
+
+impl Rig {
+    pub(super) fn start() -> Self {
+        let keys = Keys(Arc::new(tempfile::tempdir().unwrap()));
+        let identity = Identity::generate(&[], Clock::system().now()).unwrap();
+        identity.create_in(keys.0.path()).unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::start_with(Arc::new(MemoryStore::new()), folder, keys)
+    }
+
+    fn start_with(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>, keys: Keys) -> Self {
+        let socket = folder.path().join("admin.sock");
+        let server = Server::start(parts(&store, &socket, keys.load())).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        Self {
+            address: server.address().unwrap(),
+            running: tokio::spawn(server.run_until(async {
+                let _ = stopped.await;
+            })),
+            store,
+            socket,
+            stop,
+            folder,
+            keys,
+        }
+    }
+
+    /// Stops the server and waits for its end.
+    pub(super) async fn stop(self) -> (Arc<MemoryStore>, Stopped) {
+        self.stop.send(()).unwrap();
+        self.running.await.unwrap().unwrap();
+        (self.store, Stopped(self.folder, self.keys))
+    }
+
+    /// Stops the server and starts another on the same store.
+    pub(super) async fn restart(self) -> Self {
+        let (store, Stopped(folder, keys)) = self.stop().await;
+        Self::start_with(store, folder, keys)
+    }
+
+    /// Asks the operators' socket, which blocks, away from the server.
+    pub(super) async fn operate<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Client) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, AdminError> {
+        let socket = self.socket.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&mut Client::connect(socket)?));
+        asked.await.unwrap()
+    }
+
+    pub(super) async fn status(&self) -> Status {
+        self.operate(Client::status).await.unwrap()
+    }
+
+    pub(super) async fn task(&self, text: &'static str) -> TaskHash {
+        let made = self.operate(|client| client.create_task(text)).await;
+        made.unwrap().task
+    }
+
+    pub(super) async fn token(&self, uses: u32) -> JoinToken {
+        let made = self
+            .operate(move |client| client.create_token(60_000, uses))
+            .await;
+        made.unwrap().parse().unwrap()
+    }
+
+    pub(super) fn dialler(&self) -> Dialler {
+        Dialler::bind(self.address, Tuning::device(), Clock::system()).unwrap()
+    }
+
+    /// Joins by a token and returns the answer.
+    pub(super) async fn enrol(&self, token: &JoinToken, key: &DeviceKey) -> EnrolAnswer {
+        let identity = ClientIdentity::Enrolling {
+            ca_pin: token.ca_pin,
+        };
+        let dialler = self.dialler();
+        let connection = dialler
+            .connect(self.address, &identity, Protocol::Enrolment)
+            .await
+            .unwrap();
+        let mut stream = connection.open_control().await.unwrap();
+        let request = EnrolRequest::Join {
+            token: token.id.to_string(),
+            secret: token.secret.reveal().to_vec(),
+            csr: key.signing_request().unwrap(),
+            label: "pump".into(),
+        };
+        let answer = stream.ask(&encode(&request)).await.unwrap().unwrap();
+        connection.close(CloseCode::Normal, "");
+        dialler.close(CloseCode::Normal).await;
+        decode(&answer).unwrap()
+    }
+
+    /// A new device that has joined.
+    pub(super) async fn device(&self) -> Device {
+        let token = self.token(1).await;
+        let key = DeviceKey::generate().unwrap();
+        let EnrolAnswer::Issued {
+            device,
+            certificate,
+            authority,
+            ..
+        } = self.enrol(&token, &key).await
+        else {
+            panic!("not admitted")
+        };
+        let identity = ClientIdentity::Enrolled {
+            credentials: key.certified(certificate.into()).unwrap(),
+            authorities: vec![authority.into()],
+        };
+        Device {
+            id: device,
+            identity,
+        }
+    }
+}
+
+/// What is left of a stopped server.
+pub(super) struct Stopped(Arc<tempfile::TempDir>, Keys);
+
+/// What a server on this store is made of.
+pub(super) fn parts(
+    store: &Arc<MemoryStore>,
+    socket: &std::path::Path,
+    identity: Identity,
+) -> Parts {
+    let store = store.clone();
+    Parts {
+        listen: ([127, 0, 0, 1], 0).into(),
+        admin_socket: socket.to_owned(),
+        identity,
+        open_store: Box::new(move || {
+            store.restart();
+            Ok(store.clone() as Arc<dyn Store>)
+        }),
+        brain: Arc::new(Fake),
+        clock: Clock::system(),
+        tuning: Tuning::coordinator(),
+    }
+}
+
+/// A device's credentials.
+pub(super) struct Device {
+    pub(super) id: DeviceId,
+    pub(super) identity: ClientIdentity,
+}
+
+impl Device {
+    pub(super) async fn dial(&self, rig: &Rig) -> Result<(Dialler, Connection), TransportError> {
+        let dialler = rig.dialler();
+        let connection = dialler
+            .connect(rig.address, &self.identity, Protocol::Devices)
+            .await?;
+        Ok((dialler, connection))
+    }
+
+    /// A session that was welcomed.
+    pub(super) async fn session(&self, rig: &Rig) -> Session {
+        let (dialler, connection) = self.dial(rig).await.unwrap();
+        let mut control = connection.open_control().await.unwrap();
+        control.send(&encode(&hello(PROTOCOL_MINOR))).await.unwrap();
+        let mut session = Session {
+            _dialler: dialler,
+            connection,
+            control,
+        };
+        assert!(matches!(session.next().await, ToDevice::Welcome(_)));
+        session
+    }
+}
+
+pub(super) fn hello(minor: u16) -> ToCoordinator {
+    ToCoordinator::Hello(Hello {
+        minor,
+        agent: "test".into(),
+        installed: Vec::new(),
+    })
+}
+
+/// A device's end of a session.
+pub(super) struct Session {
+    _dialler: Dialler,
+    pub(super) connection: Connection,
+    pub(super) control: Stream,
+}
+
+impl Session {
+    pub(super) async fn next(&mut self) -> ToDevice {
+        decode(&self.control.recv().await.unwrap().unwrap()).unwrap()
+    }
+
+    /// The next call; other messages are passed over.
+    pub(super) async fn call(&mut self) -> Call {
+        loop {
+            if let ToDevice::Call(call) = self.next().await {
+                return call;
+            }
+        }
+    }
+
+    pub(super) async fn ask(&self, request: TransferRequest) -> TransferAnswer {
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        let answer = stream.ask(&encode(&request)).await.unwrap().unwrap();
+        decode(&answer).unwrap()
+    }
+
+    /// Offers these bytes and sends what is asked of them.
+    pub(super) async fn give(&self, key: ContributionKey, bytes: &[u8]) -> TransferAnswer {
+        let blob = BlobHash::of(bytes);
+        self.give_as(key, blob, bytes).await
+    }
+
+    /// The same, under a name that may be another's.
+    pub(super) async fn give_as(
+        &self,
+        key: ContributionKey,
+        blob: BlobHash,
+        bytes: &[u8],
+    ) -> TransferAnswer {
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        let offer = TransferRequest::Offer {
+            key,
+            blob,
+            bytes: bytes.len() as u64,
+        };
+        let answer = stream.ask(&encode(&offer)).await.unwrap().unwrap();
+        let answer = decode(&answer).unwrap();
+        let TransferAnswer::Send { offset } = answer else {
+            return answer;
+        };
+        stream.sender.send_blob(offset, bytes).await.unwrap();
+        decode(&stream.receiver.recv_answer().await.unwrap().unwrap()).unwrap()
+    }
+
+    /// Gives until it is taken, as a device does after a transient refusal.
+    pub(super) async fn give_until_taken(&self, key: ContributionKey, bytes: &[u8]) {
+        for _ in 0..10_000 {
+            match self.give(key, bytes).await {
+                TransferAnswer::Accepted => return,
+                TransferAnswer::Refused(Reason::Storage) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        panic!("never taken");
+    }
+
+    /// Fetches a blob, if there is one for this device.
+    pub(super) async fn fetch(&self, blob: BlobHash) -> Option<Vec<u8>> {
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        let request = TransferRequest::Fetch { blob, offset: 0 };
+        let answer = stream.ask(&encode(&request)).await.unwrap().unwrap();
+        let TransferAnswer::Blob { bytes } = decode(&answer).unwrap() else {
+            return None;
+        };
+        let span = BlobSpan::new(0, bytes).unwrap();
+        let mut whole = Vec::new();
+        stream
+            .receiver
+            .recv_blob(span, |chunk| {
+                whole.extend_from_slice(chunk);
+                Ok(())
+            })
+            .await
+            .unwrap();
+        Some(whole)
+    }
+
+    /// Answers every call of a round until the student has been reported on.
+    pub(super) async fn take_part(mut self) -> Self {
+        loop {
+            let call = self.call().await;
+            for kind in call.phase.kinds() {
+                let bytes = format!("{kind} of {:?}", self.connection.handshake_traffic());
+                self.give_until_taken(key(&call, *kind), bytes.as_bytes())
+                    .await;
+            }
+            if call.phase == common::round::Phase::Report {
+                return self;
+            }
+        }
+    }
+}
+
+pub(super) fn key(call: &Call, kind: Kind) -> ContributionKey {
+    ContributionKey {
+        task: call.task,
+        transfer: call.context.transfer,
+        round: call.round,
+        phase: call.phase,
+        kind,
+    }
+}
