@@ -328,12 +328,12 @@ fn choices(task: &Task, options: &SimulateOptions, teacher: &Teacher) -> Value {
         "lambda": choice(json!(facts.lambda), if facts.held_out_error < 0.0 {
             "nothing could be held out".to_owned()
         } else {
-            format!("least error on held-out devices, {:.5}", facts.held_out_error)
+            format!("generalised cross-validation of the summed moments, estimated error, {:.5}", facts.held_out_error)
         }),
         "temperature": choice(json!(teacher.temperature()), said(
             definition.distillation.temperature > 0.0, "chosen by the coordinator's teacher")),
         "stream": choice(json!("mixtures of points"),
-            "the student sees synthetic inputs between transfer points".to_owned()),
+            "half mixtures of any two points, half around one along its class".to_owned()),
     })
 }
 
