@@ -18,9 +18,13 @@ fail() {
 }
 
 missing() {
-    local package
+    local package status
     for package in "${NEEDED[@]}"; do
-        if ! dpkg -s "$package" 2>/dev/null | grep -q '^Status: .* installed$'; then
+        # Read whole, then compared: behind a pipe that closes early, dpkg
+        # would fail by its broken pipe and an installed package seem missing.
+        # shellcheck disable=SC2016 # dpkg expands it, not the shell
+        status=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) || status=
+        if [ "$status" != installed ]; then
             printf '%s\n' "$package"
         fi
     done
