@@ -6,6 +6,8 @@ pub mod data;
 pub mod demo;
 pub mod metrics;
 pub mod outcome;
+pub mod overhead;
 pub mod plan;
 pub mod progress;
+pub mod simulate;
 pub mod simulation;

@@ -1,15 +1,14 @@
 //! `alambic-lab`: the laboratory's command line.
 
-use std::io::Write;
-use std::path::PathBuf;
+mod cli;
+
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use lab::demo;
 
-use lab::data::Partition;
-use lab::demo::{self, DemoOptions};
-use lab::progress::Progress;
+use cli::demo::DemoArguments;
+use cli::simulate::SimulateArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -25,46 +24,9 @@ enum Command {
     /// Run a coordinator and many agents as processes, one round or more, and
     /// show what came of it
     Demo(DemoArguments),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  alambic-lab demo
-  alambic-lab demo --dataset digits --partition dirichlet:0.1 --agents 10
-  alambic-lab demo --dataset mydata.npz --partition shards:2 --agents 20 --rounds 3 --json out.json
-  alambic-lab demo --keep")]
-struct DemoArguments {
-    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
-    #[arg(long, default_value = "har", value_name = "NAME|FILE")]
-    dataset: String,
-    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
-    /// where the data says whose rows they are, else dirichlet:0.1]
-    #[arg(long)]
-    partition: Option<Partition>,
-    /// Devices; ignored for natural
-    #[arg(long, default_value_t = 21)]
-    agents: usize,
-    /// Rounds; the points are spread over them
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Points of the shared transfer set in all
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: u32,
-    /// Seed of partition, task and baselines
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Leave the fleet running until Ctrl-C, to look around
-    #[arg(long)]
-    keep: bool,
-    /// Keep the fleet's state in this folder instead of a temporary one
-    #[arg(long, value_name = "DIR")]
-    folder: Option<PathBuf>,
-    /// Leave out the pooled and the alone baselines
-    #[arg(long)]
-    no_baselines: bool,
-    /// Write the figures as JSON to a file, or to standard output with -
-    #[arg(long, value_name = "PATH")]
-    json: Option<PathBuf>,
+    /// Run the same fleet in one process under a simulated clock, and count
+    /// what it would send
+    Simulate(SimulateArguments),
 }
 
 fn main() -> ExitCode {
@@ -82,44 +44,8 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     common::math::blas::pin_to_one_thread();
-    demo::watch_signals();
     match cli.command {
-        Command::Demo(arguments) => run_demo(arguments),
+        Command::Demo(arguments) => cli::demo::run(arguments),
+        Command::Simulate(arguments) => cli::simulate::run(arguments),
     }
-}
-
-fn run_demo(arguments: DemoArguments) -> anyhow::Result<()> {
-    let options = DemoOptions {
-        dataset: arguments.dataset,
-        partition: arguments.partition,
-        agents: arguments.agents,
-        rounds: arguments.rounds,
-        points: arguments.points,
-        seed: arguments.seed,
-        keep: arguments.keep,
-        folder: arguments.folder,
-        no_baselines: arguments.no_baselines,
-    };
-    let mut progress = Progress::new(false);
-    let result = demo::run(&options, &mut progress);
-    progress.finish();
-    let result = result?;
-    let to_stdout = arguments.json.as_deref() == Some(std::path::Path::new("-"));
-    if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&result.outcome)? + "\n";
-        if to_stdout {
-            std::io::stdout().write_all(text.as_bytes())?;
-        } else {
-            std::fs::write(path, text)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
-    }
-    if !to_stdout {
-        print!("{}", demo::render(&result));
-    }
-    if let Some(fleet) = result.fleet {
-        fleet.wait_interrupted();
-        fleet.stop();
-    }
-    Ok(())
 }

@@ -6,21 +6,26 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
-use common::round::{ContributionKey, Phase};
+use common::report::RawReport;
+use common::round::{ContributionKey, Kind, Phase};
 use common::task::{Rounds, Task};
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::wire::codec::encode;
 use common::wire::messages::{
-    Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
+    Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
+    TransferRequest, Welcome,
 };
 use coordinator::compute::{self, Setting};
 use coordinator::intake;
 use coordinator::round::{Action, Engine, Event, Input, Outcome, RoundPolicy, State, Ticket};
+use edge_agent::data::{Dataset, Split, SplitRule};
+use edge_agent::driver::local::{Comparison, HeldOut};
 use edge_agent::session;
-use edge_agent::work::{Privacy, RawRows, TeacherChoice, Work};
+use edge_agent::work::{Built, Entry, Privacy, RawRows, TeacherChoice, Work};
 
 use crate::data::Part;
+use crate::overhead::Wire;
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -49,13 +54,30 @@ pub enum SimulationError {
     },
 }
 
-/// Bytes of one device, both ways, as encoded messages.
+/// What one device's connection carried, both ways.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DeviceBytes {
     /// Device to coordinator.
-    pub up: u64,
+    pub up: Wire,
     /// Coordinator to device.
-    pub down: u64,
+    pub down: Wire,
+}
+
+impl DeviceBytes {
+    fn sends(&mut self, bytes: u64) {
+        self.up.write(bytes);
+        self.down.acknowledge(bytes);
+    }
+
+    fn receives(&mut self, bytes: u64) {
+        self.down.write(bytes);
+        self.up.acknowledge(bytes);
+    }
+
+    fn ends_stream(&mut self) {
+        self.up.end_stream();
+        self.down.end_stream();
+    }
 }
 
 /// What a round left behind.
@@ -74,7 +96,9 @@ pub struct RoundResult {
 struct Device {
     id: DeviceId,
     engine: session::Engine,
-    rows: Part,
+    rows: Split,
+    installed: Option<Release>,
+    judged: Option<Comparison>,
     outbox: BTreeMap<ContributionKey, Vec<u8>>,
     bytes: DeviceBytes,
 }
@@ -116,10 +140,12 @@ impl Simulation {
         let devices = rows
             .into_iter()
             .enumerate()
-            .map(|(index, rows)| Device {
+            .map(|(index, part)| Device {
                 id: DeviceId::of_public_key(format!("{seed}/{index}").as_bytes()),
                 engine: session::Engine::new(index as u64),
-                rows,
+                rows: split(part),
+                installed: None,
+                judged: None,
                 outbox: BTreeMap::new(),
                 bytes: DeviceBytes::default(),
             })
@@ -166,7 +192,7 @@ impl Simulation {
         self.coordinate(Input::StartRound { ticket });
         while self.engine.state().round.is_some() {
             if let Some((device, message)) = self.inbox.pop_front() {
-                self.devices[device].bytes.down += framed(&message);
+                self.devices[device].bytes.receives(framed(&message));
                 self.drive(device, session::Input::Received(message))?;
             } else if let Some(due) = self.engine.poll_timeout() {
                 self.now = self.now.max(due);
@@ -216,16 +242,9 @@ impl Simulation {
                 outcome: format!("{outcome:?}"),
             });
         };
-        let refused = |error: String| SimulationError::Release(error);
-        let bytes = self.blob(release.blob).unwrap_or_default();
-        let signed = SignedRelease::from_bytes(&bytes).map_err(|e| refused(e.to_string()))?;
-        let trusted = [self.signer.verifying_key()];
-        let payload = signed
-            .verify(&trusted)
-            .map_err(|e| refused(e.to_string()))?;
         Ok(RoundResult {
             round,
-            release: Release::from_bytes(payload).map_err(|e| refused(e.to_string()))?,
+            release: self.open(release.blob)?,
             teacher: [teacher, transfer.blob, normaliser],
             bytes: self.devices.iter().map(|device| device.bytes).collect(),
         })
@@ -298,7 +317,13 @@ impl Simulation {
                     agent: env!("CARGO_PKG_VERSION").to_owned(),
                     installed: Vec::new(),
                 });
-                self.devices[index].bytes.up += framed(&hello);
+                let welcome = ToDevice::Welcome(Welcome {
+                    minor: PROTOCOL_MINOR,
+                    time: self.now,
+                    tasks: vec![(self.task.hash(), BlobHash::of(self.task.bytes()))],
+                });
+                self.devices[index].bytes.sends(framed(&hello));
+                self.devices[index].bytes.receives(framed(&welcome));
                 self.coordinate(Input::Connected {
                     device: id,
                     installed: None,
@@ -306,7 +331,7 @@ impl Simulation {
                 Some(session::Input::Connected)
             }
             session::Action::Send(message) => {
-                self.devices[index].bytes.up += framed(&message);
+                self.devices[index].bytes.sends(framed(&message));
                 if let ToCoordinator::Abstain { round, phase, .. } = message {
                     self.coordinate(Input::Abstained {
                         device: id,
@@ -320,8 +345,10 @@ impl Simulation {
                 let request = TransferRequest::Fetch { blob, offset: 0 };
                 let found = self.blob(blob);
                 let bytes = found.as_ref().map_or(0, Vec::len) as u64;
-                self.devices[index].bytes.up += framed(&request);
-                self.devices[index].bytes.down += framed(&TransferAnswer::Blob { bytes }) + bytes;
+                let device = &mut self.devices[index].bytes;
+                device.sends(framed(&request));
+                device.receives(framed(&TransferAnswer::Blob { bytes }) + bytes);
+                device.ends_stream();
                 Some(session::Input::Fetched {
                     blob,
                     found: found.is_some(),
@@ -344,47 +371,24 @@ impl Simulation {
                 self.devices[index].outbox.remove(&pending.key);
                 None
             }
-            session::Action::Install(release) => Some(session::Input::Installed { release }),
+            session::Action::Install(release) => {
+                self.install(index, &release)?;
+                Some(session::Input::Installed { release })
+            }
         })
     }
 
     fn build(&mut self, index: usize, call: Call) -> Result<session::Input, SimulationError> {
-        if call.phase == Phase::Report {
-            return Ok(session::Input::Built {
-                call,
-                entries: Vec::new(),
-                partial: true,
-            });
-        }
-        let blobs: BTreeMap<BlobHash, Vec<u8>> = call
-            .context
-            .blobs()
-            .filter_map(|name| self.blob(name).map(|bytes| (name, bytes)))
-            .collect();
-        let device = &self.devices[index];
-        let labels: Vec<Option<u16>> = device.rows.labels.iter().copied().map(Some).collect();
-        let work = Work {
-            task: &self.task,
-            blobs: &blobs,
-            rows: RawRows {
-                inputs: device.rows.inputs.view(),
-                labels: &labels,
-            },
-            privacy: self.privacy,
-            teacher: &TeacherChoice::Kernel,
-            seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+        let built = if call.phase == Phase::Report {
+            self.report(index, &call)?
+        } else {
+            self.compute(index, &call)?
         };
-        let built = work.answer(&call).map_err(|error| SimulationError::Work {
-            device: index,
-            cause: error.to_string(),
-        })?;
         let mut entries = Vec::new();
         for entry in built.entries {
             let key = ContributionKey {
                 task: call.task,
-                transfer: (call.phase == Phase::Contribute)
-                    .then_some(call.context.transfer)
-                    .flatten(),
+                transfer: call.context.transfer,
                 round: call.round,
                 phase: call.phase,
                 kind: entry.kind,
@@ -403,6 +407,91 @@ impl Simulation {
         })
     }
 
+    /// What the device computes from the rows it learns from.
+    fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        let training = &self.devices[index].rows.training;
+        if (training.rows() as u64) < self.privacy.rows_min {
+            return Ok(ABSTAIN);
+        }
+        let blobs: BTreeMap<BlobHash, Vec<u8>> = call
+            .context
+            .blobs()
+            .filter_map(|name| self.blob(name).map(|bytes| (name, bytes)))
+            .collect();
+        let work = Work {
+            task: &self.task,
+            blobs: &blobs,
+            rows: RawRows {
+                inputs: training.inputs(),
+                labels: training.labels(),
+            },
+            privacy: self.privacy,
+            teacher: &TeacherChoice::Kernel,
+            seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+        };
+        work.answer(call).map_err(|error| failed(index, &error))
+    }
+
+    /// How the release did on the rows the device held out.
+    fn report(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        let device = &self.devices[index];
+        let rows = device.rows.held_out.rows() as u64;
+        let Some(blob) = call.context.release else {
+            return Ok(ABSTAIN);
+        };
+        if rows < self.privacy.rows_min {
+            return Ok(ABSTAIN);
+        }
+        let release = self.open(blob)?;
+        let installed = device.installed.as_ref().map(Release::version);
+        let now = compare(index, &release, None, &device.rows.held_out)?;
+        let report = RawReport {
+            version: release.version(),
+            rows,
+            correct: now.correct,
+            previous_correct: device.judged.and_then(|found| found.previous),
+            installed: installed == Some(release.version()),
+        };
+        Ok(Built {
+            entries: vec![Entry {
+                kind: Kind::Report,
+                bytes: encode(&report),
+                rows,
+            }],
+            partial: false,
+        })
+    }
+
+    /// Tries a release beside the student at hand, and switches to it unless
+    /// it is worse.
+    fn install(&mut self, index: usize, announced: &Announcement) -> Result<(), SimulationError> {
+        let release = self.open(announced.blob)?;
+        let device = &mut self.devices[index];
+        if device.rows.held_out.is_empty() {
+            device.installed = Some(release);
+            return Ok(());
+        }
+        let previous = device.installed.as_ref();
+        let found = compare(index, &release, previous, &device.rows.held_out)?;
+        device.judged = Some(found);
+        if !found.is_worse() {
+            device.installed = Some(release);
+        }
+        Ok(())
+    }
+
+    /// A stored release, verified as a device does.
+    fn open(&self, blob: BlobHash) -> Result<Release, SimulationError> {
+        let refused = |error: String| SimulationError::Release(error);
+        let bytes = self.blob(blob).unwrap_or_default();
+        let signed = SignedRelease::from_bytes(&bytes).map_err(|e| refused(e.to_string()))?;
+        let trusted = [self.signer.verifying_key()];
+        let payload = signed
+            .verify(&trusted)
+            .map_err(|e| refused(e.to_string()))?;
+        Release::from_bytes(payload).map_err(|e| refused(e.to_string()))
+    }
+
     fn upload(
         &mut self,
         index: usize,
@@ -411,7 +500,9 @@ impl Simulation {
         payload: Vec<u8>,
     ) -> TransferAnswer {
         let session::Pending { key, blob, bytes } = pending;
-        self.devices[index].bytes.up += framed(&TransferRequest::Offer { key, blob, bytes });
+        self.devices[index]
+            .bytes
+            .sends(framed(&TransferRequest::Offer { key, blob, bytes }));
         let ticket = self.ticket();
         self.coordinate(Input::Offered {
             device: id,
@@ -424,9 +515,9 @@ impl Simulation {
             .tickets
             .remove(&ticket)
             .unwrap_or(TransferAnswer::NotFound);
-        self.devices[index].bytes.down += framed(&answer);
+        self.devices[index].bytes.receives(framed(&answer));
         if let TransferAnswer::Send { .. } = answer {
-            self.devices[index].bytes.up += bytes;
+            self.devices[index].bytes.sends(bytes);
             let checked = {
                 let read = |name: BlobHash| self.blobs.borrow().get(&name).cloned();
                 intake::check(&self.task, &key, &payload, &read)
@@ -444,9 +535,44 @@ impl Simulation {
                 .tickets
                 .remove(&ticket)
                 .unwrap_or(TransferAnswer::NotFound);
-            self.devices[index].bytes.down += framed(&answer);
+            self.devices[index].bytes.receives(framed(&answer));
         }
+        self.devices[index].bytes.ends_stream();
         answer
+    }
+}
+
+const ABSTAIN: Built = Built {
+    entries: Vec::new(),
+    partial: true,
+};
+
+/// Rows as the device's own files would give them: learnt from and held out.
+fn split(part: Part) -> Split {
+    let labels = part.labels.into_iter().map(Some).collect();
+    let values = part.inputs.ncols();
+    let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
+    rows.split(SplitRule::default())
+}
+
+fn compare(
+    device: usize,
+    release: &Release,
+    previous: Option<&Release>,
+    held_out: &Dataset,
+) -> Result<Comparison, SimulationError> {
+    let labels: Vec<u16> = held_out.labels().iter().flatten().copied().collect();
+    let rows = HeldOut {
+        inputs: held_out.inputs(),
+        labels: &labels,
+    };
+    Comparison::of(release, previous, rows).map_err(|error| failed(device, &error))
+}
+
+fn failed(device: usize, cause: &dyn std::fmt::Display) -> SimulationError {
+    SimulationError::Work {
+        device,
+        cause: cause.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! through the same lens.
 
 mod normaliser;
+mod patches;
 mod window;
 
 use std::fmt;
@@ -15,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{FEATURES_MAX, INPUT_VALUES_MAX};
 
 pub use normaliser::{Normaliser, NormaliserError};
+pub use patches::PatchPlan;
 
-/// A feature stage, with the version of its definition. Written as `raw` or
-/// `window/1`; `window` alone stands for the newest version.
+/// A feature stage, with the version of its definition. Written as `raw`,
+/// `window/1`, `patches/1` or, with parameters, `patches/1:5x8x7`; `window`
+/// and `patches` alone stand for the newest version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum FeatureStage {
@@ -29,6 +32,20 @@ pub enum FeatureStage {
         /// Version of the definition.
         version: u16,
     },
+    /// Answers of fixed cosine filters in the cells of an image; shape is
+    /// height × width, or height × width × channels.
+    Patches {
+        /// Version of the definition.
+        version: u16,
+        /// Parameters; without them the shape decides.
+        plan: Option<PatchPlan>,
+    },
+}
+
+/// What computes the features of one shape.
+enum Extractor {
+    Window(window::Window),
+    Patches(patches::Patches),
 }
 
 /// Shape of one raw input: 1 to 3 sides, none zero, at most
@@ -59,6 +76,25 @@ pub enum FeatureError {
         /// What was given.
         shape: Vec<usize>,
     },
+    /// A shape that this stage does not take.
+    #[error(
+        "the patch stage takes images of height x width or height x width x channels with sides of at least {}; got {shape:?}",
+        patches::SIDE_MIN
+    )]
+    NotAnImage {
+        /// What was given.
+        shape: Vec<usize>,
+    },
+    /// Parameters of the patch stage that do not fit the image.
+    #[error(
+        "patches {plan} (size x filters x grid) do not fit images of {shape:?}: size is odd, 3 to 9, filters 1 to size² - 1, size and grid within the sides, and features at most {FEATURES_MAX}"
+    )]
+    Patches {
+        /// What was given.
+        plan: PatchPlan,
+        /// Shape of the images.
+        shape: Vec<usize>,
+    },
     /// So many channels that their correlations are too many.
     #[error("{channels} channels give more than {FEATURES_MAX} features")]
     Channels {
@@ -67,8 +103,9 @@ pub enum FeatureError {
     },
     /// Another program's stage.
     #[error(
-        "feature stage {name:?} is not known; known are \"raw\" and \"window/{}\"",
-        window::VERSION
+        "feature stage {name:?} is not known; known are \"raw\", \"window/{}\" and \"patches/{}\" with or without \":5x8x7\" for size, filters and grid",
+        window::VERSION,
+        patches::VERSION
     )]
     Unknown {
         /// What was given.
@@ -105,12 +142,38 @@ impl FeatureStage {
         }
     }
 
+    /// The patch stage of the newest version, with these parameters or what
+    /// the shape asks for.
+    pub const fn patches(plan: Option<PatchPlan>) -> Self {
+        Self::Patches {
+            version: patches::VERSION,
+            plan,
+        }
+    }
+
     /// Features of one input. Errors: a shape the stage does not take, or a
     /// version that is not known here.
     pub fn features(&self, shape: &InputShape) -> Result<usize, FeatureError> {
         match self {
             Self::Raw => Ok(shape.values()),
-            Self::Window { .. } => Ok(self.extractor(shape)?.features()),
+            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.features()),
+        }
+    }
+
+    /// What a task may declare as the range of its features where its values
+    /// are all from `low` to `high`; none if only statistics can bring these
+    /// features to one scale. Errors: as [`Self::features`].
+    pub fn range(
+        &self,
+        shape: &InputShape,
+        [low, high]: [f32; 2],
+    ) -> Result<Option<[f32; 2]>, FeatureError> {
+        match self {
+            Self::Raw => Ok(Some([low, high])),
+            Self::Window { .. } | Self::Patches { .. } => match self.extractor(shape)? {
+                Extractor::Window(_) => Ok(None),
+                Extractor::Patches(patches) => Ok(Some(patches.range(low, high))),
+            },
         }
     }
 
@@ -118,7 +181,7 @@ impl FeatureStage {
     pub fn names(&self, shape: &InputShape) -> Result<Vec<String>, FeatureError> {
         match self {
             Self::Raw => Ok((0..shape.values()).map(|i| format!("value {i}")).collect()),
-            Self::Window { .. } => Ok(self.extractor(shape)?.names()),
+            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.names()),
         }
     }
 
@@ -126,8 +189,8 @@ impl FeatureStage {
     /// n × features. The result is finite. Errors: rows of another length, or
     /// a value that is not finite.
     ///
-    /// Takes O(values · log(time)) a row and, beside the result, memory for
-    /// one row.
+    /// Windows take O(values · log(time)) a row, patches O(values · size² ·
+    /// filters); beside the result, memory for one row or its patches.
     pub fn compute(
         &self,
         shape: &InputShape,
@@ -146,18 +209,45 @@ impl FeatureStage {
         }
         match self {
             Self::Raw => Ok(rows.as_standard_layout().into_owned()),
-            Self::Window { .. } => Ok(self.extractor(shape)?.compute(rows)),
+            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.compute(rows)),
         }
     }
 
-    fn extractor(&self, shape: &InputShape) -> Result<window::Window, FeatureError> {
+    fn extractor(&self, shape: &InputShape) -> Result<Extractor, FeatureError> {
         match self {
             Self::Window {
                 version: window::VERSION,
-            } => window::Window::new(shape),
+            } => window::Window::new(shape).map(Extractor::Window),
+            &Self::Patches {
+                version: patches::VERSION,
+                plan,
+            } => patches::Patches::new(shape, plan).map(Extractor::Patches),
             other => Err(FeatureError::Unknown {
                 name: other.to_string(),
             }),
+        }
+    }
+}
+
+impl Extractor {
+    fn features(&self) -> usize {
+        match self {
+            Self::Window(window) => window.features(),
+            Self::Patches(patches) => patches.features(),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Window(window) => window.names(),
+            Self::Patches(patches) => patches.names(),
+        }
+    }
+
+    fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        match self {
+            Self::Window(window) => window.compute(rows),
+            Self::Patches(patches) => patches.compute(rows),
         }
     }
 }
@@ -167,6 +257,14 @@ impl fmt::Display for FeatureStage {
         match self {
             Self::Raw => f.write_str("raw"),
             Self::Window { version } => write!(f, "window/{version}"),
+            Self::Patches {
+                version,
+                plan: None,
+            } => write!(f, "patches/{version}"),
+            Self::Patches {
+                version,
+                plan: Some(plan),
+            } => write!(f, "patches/{version}:{plan}"),
         }
     }
 }
@@ -175,15 +273,22 @@ impl FromStr for FeatureStage {
     type Err = FeatureError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let newest = Self::window();
-        match name {
-            "raw" => Ok(Self::Raw),
-            "window" => Ok(newest),
-            _ if name == newest.to_string() => Ok(newest),
-            _ => Err(FeatureError::Unknown {
-                name: name.to_owned(),
-            }),
-        }
+        let patches = Self::patches(None);
+        let known = match name {
+            "raw" => Some(Self::Raw),
+            "window" => Some(Self::window()),
+            "patches" => Some(patches),
+            _ if name == Self::window().to_string() => Some(Self::window()),
+            _ if name == patches.to_string() => Some(patches),
+            _ => name
+                .strip_prefix(&patches.to_string())
+                .and_then(|rest| rest.strip_prefix(':'))
+                .and_then(PatchPlan::parse)
+                .map(|plan| Self::patches(Some(plan))),
+        };
+        known.ok_or_else(|| FeatureError::Unknown {
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -28,13 +28,41 @@ fn shape_without_values_or_with_too_many_is_refused() {
 
 #[test]
 fn stage_is_read_as_it_is_written() {
-    for stage in [FeatureStage::Raw, FeatureStage::window()] {
+    let plan = PatchPlan {
+        size: 5,
+        filters: 12,
+        grid: 7,
+    };
+    assert_eq!(
+        FeatureStage::patches(Some(plan)).to_string(),
+        "patches/1:5x12x7"
+    );
+    for stage in [
+        FeatureStage::Raw,
+        FeatureStage::window(),
+        FeatureStage::patches(None),
+        FeatureStage::patches(Some(plan)),
+    ] {
         assert_eq!(stage.to_string().parse(), Ok(stage));
         let json = serde_json::to_string(&stage).unwrap();
         assert_eq!(serde_json::from_str::<FeatureStage>(&json).unwrap(), stage);
     }
     assert_eq!("window".parse(), Ok(FeatureStage::window()));
-    for name in ["", "Raw", "window/0", "window/2", "window/01"] {
+    assert_eq!("patches".parse(), Ok(FeatureStage::patches(None)));
+    for name in [
+        "",
+        "Raw",
+        "window/0",
+        "window/2",
+        "window/01",
+        "patches/2",
+        "patches/1:",
+        "patches/1:5x8",
+        "patches/1:5x8x7x1",
+        "patches/1:05x8x7",
+        "patches/1:5x8x999",
+        "patches:5x8x7",
+    ] {
         assert!(matches!(
             name.parse::<FeatureStage>(),
             Err(FeatureError::Unknown { .. })

@@ -33,6 +33,21 @@ impl Dataset {
         }
     }
 
+    /// Rows that are in memory already; none if there are not as many labels
+    /// as inputs.
+    pub fn new(inputs: Array2<f32>, labels: Vec<Option<u16>>) -> Option<Self> {
+        (inputs.nrows() == labels.len()).then_some(Self { inputs, labels })
+    }
+
+    /// The two parts that `rule` makes of these rows, as of one file.
+    pub fn split(&self, rule: SplitRule) -> Split {
+        let rows = rule.rows(self);
+        Split {
+            training: self.select(&rows.training),
+            held_out: self.select(&rows.held_out),
+        }
+    }
+
     /// Rows, row-major, as the readers make them: the caller has made sure
     /// that there are as many labels as rows.
     fn from_rows(values: usize, rows: Vec<f32>, labels: Vec<Option<u16>>) -> Option<Self> {

@@ -1,0 +1,144 @@
+//! `alambic-lab simulate`. Ctrl-C ends it: it leaves nothing behind.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::Value;
+
+use lab::data::{Dataset, Partition};
+use lab::progress::Progress;
+use lab::simulate::{self, SimulateOptions};
+
+use super::{is_stdout, write_json};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  alambic-lab simulate --data har
+  alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
+  alambic-lab simulate --data mnist.npz --points 500 --uplink-bytes-max 100000 --student mlp:200")]
+pub(crate) struct SimulateArguments {
+    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
+    #[arg(long, value_name = "NAME|FILE")]
+    data: String,
+    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
+    /// where the data says whose rows they are, else dirichlet:0.1]
+    #[arg(long)]
+    partition: Option<Partition>,
+    /// Devices; ignored for natural
+    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+    agents: usize,
+    /// Rounds; the points are spread over them
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+    /// Points of the shared transfer set in all
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    points: u32,
+    /// Seed of partition, task and baselines
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Several seeds, like 0,1,2: means, maxima and deviations
+    #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
+    /// mlp:UNITS or mlp:UNITS,UNITS [default: mlp:64 up to 300 features, else
+    /// mlp:200]
+    #[arg(long, value_parser = student)]
+    student: Option<Student>,
+    /// raw, window or auto
+    #[arg(long, default_value = "auto")]
+    features: String,
+    /// labels, moments or both
+    #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both"])]
+    contribute: String,
+    /// Bytes of contributions a device may send in a round
+    #[arg(long, default_value_t = 100_000)]
+    uplink_bytes_max: u64,
+    /// Virtual rows of a device's moments; 0 for as many as the bytes allow
+    #[arg(long, default_value_t = 60)]
+    rank: u32,
+    /// Optimiser steps of the student
+    #[arg(long, default_value_t = 3_000)]
+    steps: u32,
+    /// Leave out the pooled and the alone baselines
+    #[arg(long)]
+    no_baselines: bool,
+    /// Write the figures as JSON to a file, or to standard output with -
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// Runs every seed and shows what came of them.
+pub(crate) fn run(arguments: SimulateArguments) -> anyhow::Result<()> {
+    let options = SimulateOptions {
+        partition: arguments.partition,
+        agents: arguments.agents,
+        rounds: arguments.rounds,
+        points: arguments.points,
+        hidden: arguments.student.map(|student| student.0),
+        features: Some(arguments.features),
+        contribute: arguments.contribute,
+        uplink_bytes_max: arguments.uplink_bytes_max,
+        rank_max: arguments.rank,
+        steps: arguments.steps,
+        no_baselines: arguments.no_baselines,
+    };
+    let data = Dataset::open(&arguments.data)?;
+    let mut progress = Progress::new(false);
+    let outcome = if arguments.seeds.is_empty() {
+        simulate::run(&data, &options, arguments.seed, &mut progress)?.outcome
+    } else {
+        let each = |&seed: &u64| Ok(simulate::run(&data, &options, seed, &mut progress)?.outcome);
+        let all: anyhow::Result<Vec<Value>> = arguments.seeds.iter().map(each).collect();
+        simulate::summarise(&all?)
+    };
+    progress.finish();
+    if let Some(path) = &arguments.json {
+        write_json(path, &outcome)?;
+    }
+    if !arguments.json.as_deref().is_some_and(is_stdout) {
+        show(&outcome);
+    }
+    Ok(())
+}
+
+fn show(outcome: &Value) {
+    let percent = |value: &Value| 100.0 * value.as_f64().unwrap_or(f64::NAN);
+    for round in outcome["rounds"].as_array().into_iter().flatten() {
+        println!(
+            "round {}: student {:.2} %, teacher {:.2} %, {:.0} bytes up ({:.0} at most), {:.0} down",
+            round["round"],
+            percent(&round["student_accuracy"]),
+            percent(&round["teacher_accuracy"]),
+            round["uplink_bytes_mean"].as_f64().unwrap_or(f64::NAN),
+            round["uplink_bytes_max"].as_f64().unwrap_or(f64::NAN),
+            round["downlink_bytes_mean"].as_f64().unwrap_or(f64::NAN),
+        );
+    }
+    if outcome["baselines"].is_object() {
+        let baselines = &outcome["baselines"];
+        println!(
+            "alone {:.2} % (mean), pooled {:.2} %",
+            percent(&baselines["alone_mean"]),
+            percent(&baselines["pooled_student"])
+        );
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Student(Vec<u32>);
+
+fn student(text: &str) -> Result<Student, String> {
+    let known = || format!("{text:?} is no student; write mlp:64 or mlp:64,32");
+    let units = text.strip_prefix("mlp:").ok_or_else(known)?;
+    let hidden: Result<Vec<u32>, _> = units.split(',').map(str::parse).collect();
+    match hidden {
+        Ok(hidden) if hidden.iter().all(|&units| units > 0) => Ok(Student(hidden)),
+        _ => Err(known()),
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(agents) if agents > 0 => Ok(agents),
+        _ => Err("a number of devices, 1 or more".to_owned()),
+    }
+}

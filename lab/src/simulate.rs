@@ -1,0 +1,408 @@
+//! What a fleet would reach for how many bytes, in one process: the outcome
+//! of a simulated run, or of several with different seeds.
+
+use std::time::Instant;
+
+use ndarray::Array2;
+use serde_json::{Map, Value, json};
+
+use common::model::Release;
+use common::task::Task;
+use common::teacher::Teacher;
+use common::wire::codec::decode_blob;
+use coordinator::intake;
+use edge_agent::work::Privacy;
+
+use crate::data::{Dataset, Partition, PartitionError, partition};
+use crate::demo::measure_baselines;
+use crate::metrics::{accuracy, macro_f1};
+use crate::outcome::{RoundOutcome, RunOutcome};
+use crate::plan::{Wishes, task};
+use crate::progress::Progress;
+use crate::simulation::{DeviceBytes, RoundResult, Simulation, SimulationError};
+
+/// What a simulation is asked for; what is left open is chosen.
+#[derive(Clone, Debug)]
+pub struct SimulateOptions {
+    /// How rows are spread; none stands for `natural` where the data says
+    /// whose they are, and `dirichlet:0.1` elsewhere.
+    pub partition: Option<Partition>,
+    /// Devices; ignored for `natural`.
+    pub agents: usize,
+    /// Rounds; points are spread over them.
+    pub rounds: u32,
+    /// Points of the transfer set in all.
+    pub points: u32,
+    /// Hidden units of the student; none lets the features decide.
+    pub hidden: Option<Vec<u32>>,
+    /// Feature stage; none lets the shape decide.
+    pub features: Option<String>,
+    /// `labels`, `moments` or `both`.
+    pub contribute: String,
+    /// Bytes of contributions a device may send in a round.
+    pub uplink_bytes_max: u64,
+    /// Virtual rows of moments; 0 for as many as the bytes allow.
+    pub rank_max: u32,
+    /// Optimiser steps of the student.
+    pub steps: u32,
+    /// Leave the baselines out.
+    pub no_baselines: bool,
+}
+
+/// Why a simulation came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The data cannot be spread that way.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The task does not hold together.
+    #[error("the task is refused: {0}")]
+    Task(#[from] common::task::TaskFileError),
+    /// The fleet failed.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// A baseline could not be trained.
+    #[error(transparent)]
+    Baseline(#[from] crate::baseline::BaselineError),
+    /// The teacher or the student cannot be tried.
+    #[error("the result cannot be tried: {0}")]
+    Result(String),
+    /// The outcome cannot be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// One seed's run.
+#[derive(Debug)]
+pub struct SimulateResult {
+    /// The figures, with `choices`.
+    pub outcome: Value,
+    /// The last round's student.
+    pub release: Release,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first thing that does not work.
+pub fn run(
+    data: &Dataset,
+    options: &SimulateOptions,
+    seed: u64,
+    progress: &mut Progress,
+) -> Result<SimulateResult, SimulateError> {
+    let natural = if data.train.users.is_some() {
+        Partition::Natural
+    } else {
+        Partition::Dirichlet(0.1)
+    };
+    let how = options.partition.unwrap_or(natural);
+    let classes = data.classes.len();
+    let parts = partition(&data.train, classes, how, options.agents, seed)?;
+    let checked = checked_task(data, options, parts.len(), seed)?;
+    let fleet = parts.iter().map(|rows| data.train.select(rows));
+    let mut simulation = Simulation::new(checked.clone(), fleet, PRIVACY, seed)?;
+    progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
+    simulation.connect()?;
+    let mut rounds = Vec::new();
+    let mut last = None;
+    for round in 1..=options.rounds.max(1) {
+        progress.stage(&format!("  round {round} of {}", options.rounds.max(1)));
+        let begun = Instant::now();
+        let result = simulation.round()?;
+        let wall_ms = begun.elapsed().as_millis() as u64;
+        let teacher = open_teacher(&simulation, &result)?;
+        rounds.push(measure(&checked, data, &result, &teacher, wall_ms)?);
+        last = Some((result, teacher));
+    }
+    let (result, teacher) =
+        last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
+    let baselines = if options.no_baselines {
+        None
+    } else {
+        Some(measure_baselines(&checked, data, &parts, seed, progress)?)
+    };
+    let outcome = RunOutcome {
+        config: json!({
+            "dataset": data.name, "partition": how.to_string(), "agents": parts.len(),
+            "rounds": options.rounds, "points": options.points, "seed": seed,
+            "features": checked.definition().features.to_string(),
+            "feature_count": checked.features(),
+            "student_hidden": checked.student().hidden, "rank_max": options.rank_max,
+        }),
+        rounds,
+        baselines,
+    };
+    let mut outcome = serde_json::to_value(outcome)?;
+    outcome["choices"] = choices(&checked, options, &teacher.teacher);
+    outcome["wire"] = wire(&result.bytes);
+    Ok(SimulateResult {
+        outcome,
+        release: result.release,
+    })
+}
+
+/// The outcomes of several seeds as one: means under the same keys, maxima
+/// under those that end in `_max`, and beside each its standard deviation
+/// (of the sample) under the key with `_std`. What is not a number is the
+/// first one's.
+pub fn summarise(outcomes: &[Value]) -> Value {
+    let Some(first) = outcomes.first() else {
+        return Value::Null;
+    };
+    match first {
+        Value::Object(fields) => {
+            let mut out = Map::new();
+            for (key, value) in fields {
+                let all: Vec<Value> = outcomes.iter().map(|one| one[key].clone()).collect();
+                match numbers(&all) {
+                    Some(_) if FIXED.contains(&key.as_str()) => {
+                        out.insert(key.clone(), value.clone());
+                    }
+                    Some(numbers) => {
+                        let (mean, deviation) = spread(&numbers);
+                        let highest = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                        let shown = if key.ends_with("_max") { highest } else { mean };
+                        out.insert(key.clone(), json!(shown));
+                        out.insert(format!("{key}_std"), json!(deviation));
+                    }
+                    None if key == "config" => {
+                        let mut config = value.clone();
+                        let seeds = outcomes.iter().map(|one| one[key]["seed"].clone());
+                        config["seeds"] = seeds.collect();
+                        out.insert(key.clone(), config);
+                    }
+                    None => {
+                        out.insert(key.clone(), summarise(&all));
+                    }
+                }
+            }
+            Value::Object(out)
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => (0..items.len())
+            .map(|at| {
+                summarise(
+                    &outcomes
+                        .iter()
+                        .map(|one| one[at].clone())
+                        .collect::<Vec<_>>(),
+                )
+            })
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn numbers(values: &[Value]) -> Option<Vec<f64>> {
+    values.iter().map(Value::as_f64).collect()
+}
+
+fn spread(values: &[f64]) -> (f64, f64) {
+    let many = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / many;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (squares / (many - 1.0).max(1.0)).sqrt())
+}
+
+/// Numbers that name something.
+const FIXED: [&str; 2] = ["round", "seed"];
+
+/// What an agent without a policy of its own keeps to.
+const PRIVACY: Privacy = Privacy {
+    rows_min: 20,
+    cluster_size_min: 5,
+};
+
+fn checked_task(
+    data: &Dataset,
+    options: &SimulateOptions,
+    agents: usize,
+    seed: u64,
+) -> Result<Task, SimulateError> {
+    let mut wishes = Wishes {
+        features: options.features.clone().filter(|stage| stage != "auto"),
+        hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),
+        points: options.points,
+        agents,
+        rounds: options.rounds,
+        contribute: options.contribute.clone(),
+        uplink_bytes_max: options.uplink_bytes_max,
+        rank_max: options.rank_max,
+        steps: options.steps,
+        seed,
+        deadline_s: 600,
+        grace_s: 1.0,
+    };
+    let first = task(data, &wishes)?;
+    if options.hidden.is_some() || first.features() <= SMALL_FEATURES {
+        return Ok(first);
+    }
+    wishes.hidden = vec![200];
+    Ok(task(data, &wishes)?)
+}
+
+/// Up to so many features a hidden layer of 64 does.
+const SMALL_FEATURES: usize = 300;
+
+struct Opened {
+    teacher: Teacher,
+    normaliser: common::features::Normaliser,
+}
+
+fn open_teacher(simulation: &Simulation, result: &RoundResult) -> Result<Opened, SimulateError> {
+    let task = simulation.task();
+    let [teacher, transfer, normaliser] = result
+        .teacher
+        .map(|name| simulation.blob(name).unwrap_or_default());
+    let set = intake::transfer_set(task, &transfer).map_err(|e| unusable(&e))?;
+    let raw = decode_blob(&teacher).map_err(|e| unusable(&e))?;
+    Ok(Opened {
+        teacher: Teacher::check(raw, set.points.inputs, task.classes())
+            .map_err(|e| unusable(&e))?,
+        normaliser: intake::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
+    })
+}
+
+fn measure(
+    task: &Task,
+    data: &Dataset,
+    result: &RoundResult,
+    opened: &Opened,
+    wall_ms: u64,
+) -> Result<RoundOutcome, SimulateError> {
+    let inputs = data.test.inputs.view();
+    let said = result.release.predict(inputs).map_err(|e| unusable(&e))?;
+    let stage = &task.definition().features;
+    let features = stage
+        .compute(task.input_shape(), inputs)
+        .map_err(|e| unusable(&e))?;
+    let view = opened
+        .normaliser
+        .apply(features.view())
+        .map_err(|e| unusable(&e))?;
+    let answers: Array2<f32> = opened
+        .teacher
+        .answers(view.view())
+        .map_err(|e| unusable(&e))?;
+    let largest = |row: ndarray::ArrayView1<'_, f32>| {
+        (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best }) as u16
+    };
+    let taught: Vec<u16> = answers.rows().into_iter().map(largest).collect();
+    let mean = |of: &dyn Fn(&DeviceBytes) -> u64| {
+        result.bytes.iter().map(|one| of(one) as f64).sum::<f64>()
+            / result.bytes.len().max(1) as f64
+    };
+    let sent = result.bytes.iter().map(|one| one.up.udp_bytes());
+    Ok(RoundOutcome {
+        round: result.round,
+        student_accuracy: accuracy(&said, &data.test.labels),
+        student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
+        teacher_accuracy: accuracy(&taught, &data.test.labels),
+        uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
+        uplink_bytes_max: sent.max().unwrap_or(0),
+        downlink_bytes_mean: mean(&|one| one.down.udp_bytes()),
+        handshake_bytes_mean: 0.0,
+        wall_ms,
+    })
+}
+
+fn unusable(cause: &dyn std::fmt::Display) -> SimulateError {
+    SimulateError::Result(cause.to_string())
+}
+
+/// Each choice with its reason.
+fn choices(task: &Task, options: &SimulateOptions, teacher: &Teacher) -> Value {
+    let definition = task.definition();
+    let said =
+        |given: bool, otherwise: &str| if given { "asked for" } else { otherwise }.to_owned();
+    let facts = teacher.facts();
+    let given = options.features.as_deref().is_some_and(|s| s != "auto");
+    let choice = |value: Value, reason: String| json!({ "value": value, "reason": reason });
+    json!({
+        "features": choice(json!(definition.features.to_string()),
+            said(given, "the shape of an input: a long series of channels is a window")),
+        "points": choice(json!(options.points), "asked for, or the default of 300".to_owned()),
+        "bits": choice(json!(definition.budget.bits), "the task's default".to_owned()),
+        "rank": choice(json!(options.rank_max), said(options.rank_max > 0,
+            "0: as many virtual rows as the bytes allow")),
+        "lambda": choice(json!(facts.lambda), if facts.held_out_error < 0.0 {
+            "nothing could be held out".to_owned()
+        } else {
+            format!("generalised cross-validation of the summed moments, estimated error, {:.5}", facts.held_out_error)
+        }),
+        "temperature": choice(json!(teacher.temperature()), said(
+            definition.distillation.temperature > 0.0, "chosen by the coordinator's teacher")),
+        "stream": choice(json!("mixtures of points"),
+            "half mixtures of any two points, half around one along its class".to_owned()),
+    })
+}
+
+/// Mean messages and packets of a device, beside the UDP bytes.
+fn wire(bytes: &[DeviceBytes]) -> Value {
+    let mean = |of: &dyn Fn(&DeviceBytes) -> u64| {
+        bytes.iter().map(|one| of(one) as f64).sum::<f64>() / bytes.len().max(1) as f64
+    };
+    json!({
+        "uplink_message_bytes": mean(&|one| one.up.message_bytes),
+        "uplink_packets": mean(&|one| one.up.packets),
+        "uplink_acknowledgements": mean(&|one| one.up.acknowledgements),
+        "downlink_message_bytes": mean(&|one| one.down.message_bytes),
+        "downlink_packets": mean(&|one| one.down.packets),
+        "downlink_acknowledgements": mean(&|one| one.down.acknowledgements),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn options() -> SimulateOptions {
+        SimulateOptions {
+            partition: Some(Partition::Iid),
+            agents: 3,
+            rounds: 1,
+            points: 60,
+            hidden: Some(vec![16]),
+            features: None,
+            contribute: "both".to_owned(),
+            uplink_bytes_max: 100_000,
+            rank_max: 20,
+            steps: 200,
+            no_baselines: true,
+        }
+    }
+
+    #[test]
+    fn corrupt_test_labels_give_the_same_student_bit_for_bit() {
+        let data = Dataset::open("digits").unwrap();
+        let mut corrupt = data.clone();
+        for label in &mut corrupt.test.labels {
+            *label = (*label + 3) % 10;
+        }
+        let mut progress = Progress::new(true);
+        let one = run(&data, &options(), 5, &mut progress).unwrap();
+        let other = run(&corrupt, &options(), 5, &mut progress).unwrap();
+        assert_eq!(one.release.as_raw().weights, other.release.as_raw().weights);
+        let right = |found: &SimulateResult| found.outcome["rounds"][0]["student_accuracy"].clone();
+        assert_ne!(right(&one), right(&other), "the labels were used to judge");
+        assert_eq!(one.outcome["choices"], other.outcome["choices"]);
+    }
+
+    #[test]
+    fn several_seeds_become_means_maxima_and_deviations() {
+        let of = |seed: u64, mean: f64, max: u64| {
+            json!({ "config": { "seed": seed }, "baselines": null,
+                "rounds": [{ "round": 1, "a_mean": mean, "b_max": max }] })
+        };
+        let all = summarise(&[of(0, 1.0, 5), of(1, 3.0, 4)]);
+        let round = &all["rounds"][0];
+        assert_eq!(
+            (&round["round"], &round["a_mean"]),
+            (&json!(1), &json!(2.0))
+        );
+        assert_eq!(round["b_max"], json!(5.0));
+        assert!((round["a_mean_std"].as_f64().unwrap() - 2f64.sqrt()).abs() < 1e-12);
+        assert_eq!(all["config"]["seeds"], json!([0, 1]));
+    }
+}
