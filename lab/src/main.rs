@@ -5,8 +5,8 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use lab::demo;
 
+use cli::Failure;
 use cli::demo::DemoArguments;
 use cli::simulate::SimulateArguments;
 
@@ -32,17 +32,14 @@ enum Command {
 fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            let interrupted = error
-                .downcast_ref::<demo::DemoError>()
-                .is_some_and(|error| matches!(error, demo::DemoError::Interrupted));
-            ExitCode::from(if interrupted { 130 } else { 1 })
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit_code())
         }
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> Result<(), Failure> {
     common::math::blas::pin_to_one_thread();
     match cli.command {
         Command::Demo(arguments) => cli::demo::run(arguments),

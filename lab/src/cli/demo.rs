@@ -8,7 +8,7 @@ use lab::data::Partition;
 use lab::demo::{self, DemoOptions};
 use lab::progress::Progress;
 
-use super::{is_stdout, write_json};
+use super::{Failure, is_stdout, write_json};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -51,7 +51,7 @@ pub(crate) struct DemoArguments {
 }
 
 /// Runs it and shows what came of it.
-pub(crate) fn run(arguments: DemoArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let options = DemoOptions {
         dataset: arguments.dataset,
         partition: arguments.partition,

@@ -1,24 +1,30 @@
 //! One file a command.
 
 pub(crate) mod demo;
+mod failure;
 pub(crate) mod simulate;
 
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Context;
 use serde::Serialize;
+
+pub(crate) use failure::Failure;
 
 /// Whether a path stands for standard output.
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-fn write_json(path: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)? + "\n";
-    if is_stdout(path) {
-        Ok(std::io::stdout().write_all(text.as_bytes())?)
+    let written = if is_stdout(path) {
+        std::io::stdout().write_all(text.as_bytes())
     } else {
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-    }
+        std::fs::write(path, text)
+    };
+    written.map_err(|cause| Failure::Write {
+        path: path.to_owned(),
+        cause,
+    })
 }

@@ -9,7 +9,7 @@ use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
 use lab::simulate::{self, SimulateOptions};
 
-use super::{is_stdout, write_json};
+use super::{Failure, is_stdout, write_json};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -67,7 +67,7 @@ pub(crate) struct SimulateArguments {
 }
 
 /// Runs every seed and shows what came of them.
-pub(crate) fn run(arguments: SimulateArguments) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let options = SimulateOptions {
         partition: arguments.partition,
         agents: arguments.agents,
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> anyhow::Result<()> {
         simulate::run(&data, &options, arguments.seed, &mut progress)?.outcome
     } else {
         let each = |&seed: &u64| Ok(simulate::run(&data, &options, seed, &mut progress)?.outcome);
-        let all: anyhow::Result<Vec<Value>> = arguments.seeds.iter().map(each).collect();
+        let all: Result<Vec<Value>, Failure> = arguments.seeds.iter().map(each).collect();
         simulate::summarise(&all?)
     };
     progress.finish();

@@ -1,0 +1,42 @@
+//! Why a command came to nothing, and the exit code for it.
+
+use std::path::PathBuf;
+
+use lab::data::DatasetError;
+use lab::demo::DemoError;
+use lab::simulate::SimulateError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The data set was refused.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The demo failed.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// The simulation failed.
+    #[error(transparent)]
+    Simulate(#[from] SimulateError),
+    /// The figures cannot be written.
+    #[error("cannot write {path}: {cause}", path = path.display())]
+    Write {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The figures are no JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl Failure {
+    /// 130 for Ctrl-C, as a shell has it; else 1.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Demo(DemoError::Interrupted) => 130,
+            _ => 1,
+        }
+    }
+}
