@@ -1,6 +1,7 @@
 //! What a fleet would reach for how many bytes, in one process: the outcome
 //! of a simulated run, or of several with different seeds.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -78,7 +79,7 @@ pub struct SimulateResult {
     /// The figures, with `choices`.
     pub outcome: Value,
     /// The last round's student.
-    pub release: Release,
+    pub release: Arc<Release>,
 }
 
 /// Runs one seed.
@@ -100,8 +101,8 @@ pub fn run(
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let checked = checked_task(data, options, parts.len(), seed)?;
-    let fleet = parts.iter().map(|rows| data.train.select(rows));
-    let mut simulation = Simulation::new(checked.clone(), fleet, PRIVACY, seed)?;
+    let train = data.train.clone();
+    let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), PRIVACY, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     simulation.connect()?;
     let mut rounds = Vec::new();
