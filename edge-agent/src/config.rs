@@ -327,7 +327,8 @@ pub fn is_host_and_port(text: &str) -> bool {
     })
 }
 
-const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
+/// Where the state is when nothing is said.
+pub const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
 
 /// Hidden layers of a network teacher, if they are not named.
 const HIDDEN: [i64; 1] = [32];
