@@ -23,4 +23,5 @@ pub mod teacher;
 pub mod transfer;
 pub mod transport;
 pub mod trust;
+pub mod weights;
 pub mod wire;

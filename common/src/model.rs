@@ -5,9 +5,9 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::features::{FeatureError, Normaliser};
 use crate::ids::{DeviceId, RoundId, Time, Version};
-use crate::math::network::{Mlp, Network, NetworkError, softmax_rows};
-use crate::math::quantise::{QuantiseError, RawScaledF16, ScaledF16};
+use crate::math::network::{Network, NetworkError, Student, softmax_rows};
 use crate::task::{Task, TaskError};
+use crate::weights::{RawWeights, WeightsError};
 use crate::wire::codec::{DecodeError, decode_blob, encode};
 
 /// A trained student before it is released, as the coordinator stores it.
@@ -36,8 +36,8 @@ pub struct RawRelease {
     pub lineage: Vec<DeviceId>,
     /// Brings features to the scale the student expects.
     pub normaliser: Normaliser,
-    /// Every parameter, in the network's order, at half precision.
-    pub weights: RawScaledF16,
+    /// Every parameter, eight bits a weight.
+    pub weights: RawWeights,
 }
 
 /// A release whose parts fit one another. Its signature is the caller's
@@ -46,7 +46,7 @@ pub struct RawRelease {
 pub struct Release {
     task: Task,
     raw: RawRelease,
-    student: Mlp<f32>,
+    student: Student,
 }
 
 /// Why a release was refused.
@@ -58,11 +58,11 @@ pub enum ReleaseError {
     /// Its task is not a valid one.
     #[error("the release's task is not valid: {0}")]
     Task(#[from] TaskError),
-    /// Its weights do not hold together.
-    #[error("the release's weights do not decode: {0}")]
-    Quantise(#[from] QuantiseError),
-    /// Its weights do not fit the task's student, or are not finite.
+    /// Its weights do not fit the task's student, or do not decode.
     #[error("the release's weights do not fit its student: {0}")]
+    Weights(#[from] WeightsError),
+    /// Inputs do not fit its student.
+    #[error("the inputs do not fit the student: {0}")]
     Network(#[from] NetworkError),
     /// Its normaliser does not fit the task.
     #[error("the release's normaliser does not fit its task: {0}")]
@@ -79,8 +79,7 @@ impl Release {
         raw.normaliser
             .check(task.features())
             .map_err(FeatureError::from)?;
-        let weights = ScaledF16::try_from(raw.weights.clone())?.decode();
-        let student = Mlp::from_flat(task.student().clone(), weights)?;
+        let student = raw.weights.clone().decode(task.student())?;
         Ok(Self { task, raw, student })
     }
 
@@ -113,7 +112,7 @@ impl Release {
     }
 
     /// The network.
-    pub fn student(&self) -> &Mlp<f32> {
+    pub fn student(&self) -> &Student {
         &self.student
     }
 

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use common::ids::{BlobHash, DeviceId, Time};
 use common::labels::Labels;
 use common::math::network::Network;
-use common::math::quantise::{QuantiseError, ScaledF16};
 use common::model::{RawRelease, RawStudent, ReleaseError};
 use common::round::{Kind, Reason};
 use common::summary::Points;
@@ -15,6 +14,7 @@ use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
+use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
@@ -101,8 +101,8 @@ pub enum ComputeError {
     #[error("the release cannot be signed: {0}")]
     Key(#[from] common::trust::keys::KeyError),
     /// The student's weights cannot be encoded.
-    #[error(transparent)]
-    Quantise(#[from] QuantiseError),
+    #[error("the student's weights cannot be encoded: {0}")]
+    Weights(#[from] WeightsError),
 }
 
 /// Runs a job. Heavy: seconds of one core for the student. `progress` hears
@@ -255,7 +255,7 @@ impl Setting<'_> {
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
             lineage: lineage.clone(),
             normaliser: self.own(*normaliser, intake::normaliser)?,
-            weights: ScaledF16::encode(&weights.weights)?.into_raw(),
+            weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
         let payload = common::model::Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();

@@ -21,7 +21,7 @@ fn main() {
     let parts = partition(&data.train, 2, Partition::Shards(1), agents, 0).unwrap();
     let wishes = Wishes {
         features: Some("raw".to_owned()),
-        hidden: vec![4],
+        student: common::task::StudentSpec::Mlp { hidden: vec![4] },
         points: 10,
         points_per_device: 1,
         bits: 8,

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 
 use common::features::{FeatureError, Normaliser};
-use common::math::network::{Batch, Mlp, Network, NetworkError, Trainer};
+use common::math::network::{Batch, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
 use common::math::random::rng;
 use common::task::{Normalisation, Task};
@@ -66,7 +66,7 @@ pub fn train(
         labels: chosen.iter().map(|&row| rows.labels[row]).collect(),
     };
     let (fit, validation) = (of(&fitting), of(&held));
-    let mut best: Option<(usize, Mlp<f32>)> = None;
+    let mut best: Option<(usize, Student)> = None;
     for rate in RATES {
         let found = run(task, &fit, &validation, rate, steps, seed)?;
         if best.as_ref().is_none_or(|(right, _)| found.0 > *right) {
@@ -113,9 +113,9 @@ fn run(
     rate: f64,
     steps: u32,
     seed: u64,
-) -> Result<(usize, Mlp<f32>), BaselineError> {
+) -> Result<(usize, Student), BaselineError> {
     let mut random = rng(seed, "baseline");
-    let mut network = Mlp::new(task.student().clone(), &mut random)?;
+    let mut network = Student::new(task.student(), &mut random)?;
     let adam = AdamParams {
         learning_rate: rate,
         schedule: Schedule::cosine(u64::from(steps)),

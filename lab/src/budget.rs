@@ -290,7 +290,7 @@ const ACKNOWLEDGED: f64 = 0.0165;
 /// What a round's greetings, offers and report cost a device.
 const ROUND_BYTES: f64 = 1_900.0;
 /// Bytes of a weight that comes down.
-const WEIGHT_BYTES: usize = 2;
+const WEIGHT_BYTES: usize = 1;
 
 #[cfg(test)]
 mod tests {

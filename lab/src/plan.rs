@@ -1,7 +1,7 @@
 //! What a run is made of: data, devices, and the task they share.
 
 use common::features::{FeatureStage, InputShape};
-use common::task::{RawTask, Task, TaskFileError};
+use common::task::{RawTask, StudentSpec, Task, TaskFileError};
 
 use crate::data::Dataset;
 
@@ -10,8 +10,8 @@ use crate::data::Dataset;
 pub struct Wishes {
     /// Feature stage; none lets the shape decide.
     pub features: Option<String>,
-    /// Hidden units of the student.
-    pub hidden: Vec<u32>,
+    /// The student.
+    pub student: StudentSpec,
     /// Points of the transfer set in all.
     pub points: u32,
     /// Points a device sends in a round.
@@ -52,7 +52,7 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
          [classes]\nnames = {classes:?}\n\n\
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
-         [student]\nhidden = {hidden:?}\n\n\
+         [student]\n{student}\n\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\n\
@@ -63,7 +63,7 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         contribute = wishes.contribute,
         shape = data.shape,
         classes = data.classes,
-        hidden = wishes.hidden,
+        student = student_lines(&wishes.student),
         points = wishes.points.max(each),
         bytes = wishes.uplink_bytes_max,
         rank = wishes.rank_max,
@@ -82,6 +82,15 @@ pub fn task(data: &Dataset, wishes: &Wishes) -> Result<Task, TaskFileError> {
     RawTask::parse(&task_file(data, wishes))
 }
 
+fn student_lines(student: &StudentSpec) -> String {
+    match student {
+        StudentSpec::Mlp { hidden } => format!("hidden = {hidden:?}"),
+        StudentSpec::Cnn { channels, hidden } => {
+            format!("kind = \"cnn\"\nchannels = {channels:?}\nhidden = {hidden:?}")
+        }
+    }
+}
+
 /// Points a device sends in a round where `points` are spread over all of
 /// them.
 pub fn spread(points: u32, agents: usize, rounds: u32) -> u32 {
@@ -97,6 +106,15 @@ fn declared_range(data: &Dataset, stage: &str) -> Option<[f32; 2]> {
     let shape = data.shape.iter().map(|&side| side as usize).collect();
     let shape = InputShape::new(shape).ok()?;
     stage.range(&shape, data.range?).ok().flatten()
+}
+
+/// Long multi-channel series are windows of a signal and so are their
+/// filtered stretches; everything else that has neighbours is an image.
+pub fn filtered_stage(data: &Dataset) -> Option<&'static str> {
+    match (auto_stage(data), &data.shape[..]) {
+        ("window", _) => Some("series"),
+        (stage, _) => Some(stage).filter(|stage| *stage == "patches"),
+    }
 }
 
 /// Long multi-channel series are windows, planes of 8 × 8 and more are
@@ -118,7 +136,7 @@ mod tests {
     fn the_carried_data_sets_give_valid_tasks() {
         let wishes = Wishes {
             features: None,
-            hidden: vec![64],
+            student: StudentSpec::Mlp { hidden: vec![64] },
             points: 300,
             points_per_device: 15,
             bits: 8,

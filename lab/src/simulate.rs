@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use common::model::Release;
-use common::task::Task;
+use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 use common::wire::codec::decode_blob;
 use coordinator::intake;
@@ -19,7 +19,7 @@ use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, auto_stage, task};
+use crate::plan::{Wishes, auto_stage, filtered_stage, task};
 use crate::progress::Progress;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation, SimulationError};
 
@@ -37,8 +37,8 @@ pub struct SimulateOptions {
     pub points: Option<u32>,
     /// Bits a value of points and moments; none lets the bytes decide.
     pub bits: Option<u8>,
-    /// Hidden units of the student; none lets the features decide.
-    pub hidden: Option<Vec<u32>>,
+    /// The student; none lets the features decide.
+    pub student: Option<StudentSpec>,
     /// Feature stage; none lets the shape decide.
     pub features: Option<String>,
     /// What devices send beside points; `both` leaves it to the plan whether
@@ -133,7 +133,7 @@ pub fn run(
             "rounds": options.rounds, "points": chosen.plan.points_max, "seed": seed,
             "features": checked.definition().features.to_string(),
             "feature_count": checked.features(),
-            "student_hidden": checked.student().hidden, "rank_max": chosen.plan.rank,
+            "student": checked.student().to_string(), "rank_max": chosen.plan.rank,
         }),
         rounds,
         baselines,
@@ -238,12 +238,16 @@ fn checked_task(
         bits: options.bits,
         contribute: options.contribute,
     };
-    let (stages, reason) = stages(data, asked);
+    let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
+    let (stages, reason) = stages(data, asked, convolves);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
         let mut wishes = Wishes {
             features: Some(stage),
-            hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),
+            student: options
+                .student
+                .clone()
+                .unwrap_or(StudentSpec::Mlp { hidden: vec![64] }),
             points: 2,
             points_per_device: 1,
             bits: 8,
@@ -257,8 +261,8 @@ fn checked_task(
         };
         let mut sketch = task(data, &wishes)?;
         let small = sketch.features() <= SMALL_FEATURES && data.shape.len() < 3;
-        if options.hidden.is_none() && !(small && reason != IMAGE) {
-            wishes.hidden = vec![200];
+        if options.student.is_none() && !(small && reason != IMAGE) {
+            wishes.student = StudentSpec::Mlp { hidden: vec![200] };
             sketch = task(data, &wishes)?;
         }
         let setting = Setting {
@@ -285,7 +289,7 @@ fn checked_task(
         let chosen = Chosen {
             plan,
             features_reason: reason.to_owned(),
-            student_reason: if options.hidden.is_some() {
+            student_reason: if options.student.is_some() {
                 ASKED
             } else {
                 "64 hidden units for few features, 200 for many or images"
@@ -300,11 +304,21 @@ fn checked_task(
 }
 
 /// Feature stages to try, richest first, and why.
-fn stages(data: &Dataset, asked: Option<String>) -> (Vec<String>, &'static str) {
-    if let Some(stage) = asked {
-        return (vec![stage], ASKED);
-    }
-    let auto = auto_stage(data).to_owned();
+fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> (Vec<String>, &'static str) {
+    let filtered = filtered_stage(data).filter(|_| convolves);
+    let auto = match (asked, filtered) {
+        (Some(stage), Some(filtered)) if stage == "raw" => {
+            let fine = if filtered == "series" {
+                FINE_SERIES
+            } else {
+                filtered
+            };
+            return (vec![fine.to_owned()], FIRST_LAYER);
+        }
+        (Some(stage), _) => return (vec![stage], ASKED),
+        (None, Some("series")) => return (vec![FINE_SERIES.to_owned()], SERIES),
+        (None, _) => auto_stage(data).to_owned(),
+    };
     match (auto.as_str(), &data.shape[..]) {
         ("patches", [height, width, ..]) if *height.min(width) >= 16 => {
             let narrower = ["patches/1:5x8x5", "patches/1:5x5x4"].map(str::to_owned);
@@ -317,6 +331,12 @@ fn stages(data: &Dataset, asked: Option<String>) -> (Vec<String>, &'static str) 
 }
 
 const ASKED: &str = "asked for";
+const SERIES: &str = "a convolution needs neighbours: a long series is seen in eight stretches";
+/// The kernel of raw values caps the teacher, and with it any student.
+const FIRST_LAYER: &str = "the kernel of raw values caps the teacher, so the network's first \
+                           layer is a bank of fixed filters that the kernel sees through too";
+/// Stretches fine enough for a convolution along time.
+const FINE_SERIES: &str = "series/1:16x6x8";
 const IMAGE: &str = "images are seen through fixed filters, by as many cells as leave bytes for \
                      enough points";
 /// Points in all below which an image is better seen by fewer cells.
@@ -410,7 +430,7 @@ fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
     };
     json!({
         "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
-        "student": choice(json!(task.student().hidden), &chosen.student_reason),
+        "student": choice(json!(task.student().to_string()), &chosen.student_reason),
         "points": choice(json!(plan.points_max), &plan.points_reason),
         "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),
         "bits": choice(json!(plan.bits), &plan.bits_reason),
@@ -450,7 +470,7 @@ mod tests {
             rounds: 1,
             points: Some(60),
             bits: None,
-            hidden: Some(vec![16]),
+            student: Some(StudentSpec::Mlp { hidden: vec![16] }),
             features: None,
             contribute: Kinds::Moments,
             uplink_bytes_max: 100_000,

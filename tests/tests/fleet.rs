@@ -30,7 +30,7 @@ fn three_agents() -> Running {
     let parts = partition(&data.train, 10, Partition::Iid, 3, 1).unwrap();
     let wishes = Wishes {
         features: None,
-        hidden: vec![32],
+        student: common::task::StudentSpec::Mlp { hidden: vec![32] },
         points: 90,
         points_per_device: 15,
         bits: 8,

@@ -4,6 +4,7 @@
 
 mod normaliser;
 mod patches;
+mod series;
 mod window;
 
 use std::fmt;
@@ -17,10 +18,11 @@ use crate::limits::{FEATURES_MAX, INPUT_VALUES_MAX};
 
 pub use normaliser::{Normaliser, NormaliserError};
 pub use patches::PatchPlan;
+pub use series::SeriesPlan;
 
 /// A feature stage, with the version of its definition. Written as `raw`,
-/// `window/1`, `patches/1` or, with parameters, `patches/1:5x8x7`; `window`
-/// and `patches` alone stand for the newest version.
+/// `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
+/// `series/1:32x12x2`; a name alone stands for its newest version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum FeatureStage {
@@ -40,12 +42,21 @@ pub enum FeatureStage {
         /// Parameters; without them the shape decides.
         plan: Option<PatchPlan>,
     },
+    /// Answers of fixed cosine filters in stretches of a signal; shape is
+    /// time × channels.
+    Series {
+        /// Version of the definition.
+        version: u16,
+        /// Parameters; without them the shape decides.
+        plan: Option<SeriesPlan>,
+    },
 }
 
 /// What computes the features of one shape.
 enum Extractor {
     Window(window::Window),
     Patches(patches::Patches),
+    Series(series::Series),
 }
 
 /// Shape of one raw input: 1 to 3 sides, none zero, at most
@@ -95,6 +106,25 @@ pub enum FeatureError {
         /// Shape of the images.
         shape: Vec<usize>,
     },
+    /// A shape that this stage does not take.
+    #[error(
+        "the series stage takes inputs of time x channels with at least {} steps; got {shape:?}",
+        series::STEPS_MIN
+    )]
+    NotASeries {
+        /// What was given.
+        shape: Vec<usize>,
+    },
+    /// Parameters of the series stage that do not fit the window.
+    #[error(
+        "series {plan} (size x filters x grid) does not fit windows of {shape:?}: size is 4 to 128 and at most the steps, filters 1 to size - 1, grid at most the places of a filter, and features at most {FEATURES_MAX}"
+    )]
+    Series {
+        /// What was given.
+        plan: SeriesPlan,
+        /// Shape of the windows.
+        shape: Vec<usize>,
+    },
     /// So many channels that their correlations are too many.
     #[error("{channels} channels give more than {FEATURES_MAX} features")]
     Channels {
@@ -103,9 +133,10 @@ pub enum FeatureError {
     },
     /// Another program's stage.
     #[error(
-        "feature stage {name:?} is not known; known are \"raw\", \"window/{}\" and \"patches/{}\" with or without \":5x8x7\" for size, filters and grid",
+        "feature stage {name:?} is not known; known are \"raw\", \"window/{}\", \"patches/{}\" with or without \":5x8x7\" and \"series/{}\" with or without \":32x12x2\" for size, filters and grid",
         window::VERSION,
-        patches::VERSION
+        patches::VERSION,
+        series::VERSION
     )]
     Unknown {
         /// What was given.
@@ -151,12 +182,40 @@ impl FeatureStage {
         }
     }
 
+    /// The series stage of the newest version, with these parameters or what
+    /// the shape asks for.
+    pub const fn series(plan: Option<SeriesPlan>) -> Self {
+        Self::Series {
+            version: series::VERSION,
+            plan,
+        }
+    }
+
+    /// Height, width and channels of the features as an image, channels last,
+    /// on which a convolution can stand; a series is an image of height 1.
+    /// None where features have no neighbours. Errors: as [`Self::features`].
+    pub fn layout(&self, shape: &InputShape) -> Result<Option<[usize; 3]>, FeatureError> {
+        match self {
+            Self::Raw => Ok(match *shape.sides() {
+                [time, channels] if time >= 4 * channels => Some([1, time, channels]),
+                [height, width] => Some([height, width, 1]),
+                [height, width, channels] => Some([height, width, channels]),
+                _ => None,
+            }),
+            _ => Ok(match self.extractor(shape)? {
+                Extractor::Window(_) => None,
+                Extractor::Patches(patches) => Some(patches.layout()),
+                Extractor::Series(series) => Some(series.layout()),
+            }),
+        }
+    }
+
     /// Features of one input. Errors: a shape the stage does not take, or a
     /// version that is not known here.
     pub fn features(&self, shape: &InputShape) -> Result<usize, FeatureError> {
         match self {
             Self::Raw => Ok(shape.values()),
-            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.features()),
+            _ => Ok(self.extractor(shape)?.features()),
         }
     }
 
@@ -170,8 +229,8 @@ impl FeatureStage {
     ) -> Result<Option<[f32; 2]>, FeatureError> {
         match self {
             Self::Raw => Ok(Some([low, high])),
-            Self::Window { .. } | Self::Patches { .. } => match self.extractor(shape)? {
-                Extractor::Window(_) => Ok(None),
+            _ => match self.extractor(shape)? {
+                Extractor::Window(_) | Extractor::Series(_) => Ok(None),
                 Extractor::Patches(patches) => Ok(Some(patches.range(low, high))),
             },
         }
@@ -181,7 +240,7 @@ impl FeatureStage {
     pub fn names(&self, shape: &InputShape) -> Result<Vec<String>, FeatureError> {
         match self {
             Self::Raw => Ok((0..shape.values()).map(|i| format!("value {i}")).collect()),
-            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.names()),
+            _ => Ok(self.extractor(shape)?.names()),
         }
     }
 
@@ -209,7 +268,7 @@ impl FeatureStage {
         }
         match self {
             Self::Raw => Ok(rows.as_standard_layout().into_owned()),
-            Self::Window { .. } | Self::Patches { .. } => Ok(self.extractor(shape)?.compute(rows)),
+            _ => Ok(self.extractor(shape)?.compute(rows)),
         }
     }
 
@@ -222,6 +281,10 @@ impl FeatureStage {
                 version: patches::VERSION,
                 plan,
             } => patches::Patches::new(shape, plan).map(Extractor::Patches),
+            &Self::Series {
+                version: series::VERSION,
+                plan,
+            } => series::Series::new(shape, plan).map(Extractor::Series),
             other => Err(FeatureError::Unknown {
                 name: other.to_string(),
             }),
@@ -234,6 +297,7 @@ impl Extractor {
         match self {
             Self::Window(window) => window.features(),
             Self::Patches(patches) => patches.features(),
+            Self::Series(series) => series.features(),
         }
     }
 
@@ -241,6 +305,7 @@ impl Extractor {
         match self {
             Self::Window(window) => window.names(),
             Self::Patches(patches) => patches.names(),
+            Self::Series(series) => series.names(),
         }
     }
 
@@ -248,6 +313,7 @@ impl Extractor {
         match self {
             Self::Window(window) => window.compute(rows),
             Self::Patches(patches) => patches.compute(rows),
+            Self::Series(series) => series.compute(rows),
         }
     }
 }
@@ -265,6 +331,14 @@ impl fmt::Display for FeatureStage {
                 version,
                 plan: Some(plan),
             } => write!(f, "patches/{version}:{plan}"),
+            Self::Series {
+                version,
+                plan: None,
+            } => write!(f, "series/{version}"),
+            Self::Series {
+                version,
+                plan: Some(plan),
+            } => write!(f, "series/{version}:{plan}"),
         }
     }
 }
@@ -273,18 +347,24 @@ impl FromStr for FeatureStage {
     type Err = FeatureError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let patches = Self::patches(None);
+        let (patches, series) = (Self::patches(None), Self::series(None));
+        let parameters = |stage: Self| {
+            let rest = name.strip_prefix(&stage.to_string())?;
+            rest.strip_prefix(':')
+        };
         let known = match name {
             "raw" => Some(Self::Raw),
             "window" => Some(Self::window()),
             "patches" => Some(patches),
+            "series" => Some(series),
             _ if name == Self::window().to_string() => Some(Self::window()),
             _ if name == patches.to_string() => Some(patches),
-            _ => name
-                .strip_prefix(&patches.to_string())
-                .and_then(|rest| rest.strip_prefix(':'))
-                .and_then(PatchPlan::parse)
-                .map(|plan| Self::patches(Some(plan))),
+            _ if name == series.to_string() => Some(series),
+            _ => match (parameters(patches), parameters(series)) {
+                (Some(text), _) => PatchPlan::parse(text).map(|plan| Self::patches(Some(plan))),
+                (_, Some(text)) => SeriesPlan::parse(text).map(|plan| Self::series(Some(plan))),
+                _ => None,
+            },
         };
         known.ok_or_else(|| FeatureError::Unknown {
             name: name.to_owned(),

@@ -149,6 +149,16 @@ impl Patches {
         2 * usize::from(self.plan.filters) * self.channels * grid * grid
     }
 
+    /// Height, width and channels of the features as an image of cells.
+    pub(super) fn layout(&self) -> [usize; 3] {
+        let grid = usize::from(self.plan.grid);
+        [
+            grid,
+            grid,
+            2 * usize::from(self.plan.filters) * self.channels,
+        ]
+    }
+
     /// No feature of images of values from `low` to `high` is outside this
     /// range. A filter has unit norm and sum zero, so that its positive
     /// weights add up to at most size / 2, as do its negative ones.
@@ -248,7 +258,7 @@ fn inside(centre: usize, margin: usize, side: usize) -> Range<usize> {
 
 /// A side of `side` pixels cut into `grid` cells whose sizes differ by at
 /// most one.
-fn cells(side: usize, grid: usize) -> impl Iterator<Item = Range<usize>> {
+pub(super) fn cells(side: usize, grid: usize) -> impl Iterator<Item = Range<usize>> {
     let edge = move |index: usize| (index * side + grid / 2) / grid;
     (0..grid).map(move |index| edge(index)..edge(index + 1))
 }

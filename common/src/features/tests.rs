@@ -47,6 +47,15 @@ fn stage_is_read_as_it_is_written() {
         let json = serde_json::to_string(&stage).unwrap();
         assert_eq!(serde_json::from_str::<FeatureStage>(&json).unwrap(), stage);
     }
+    let plan = SeriesPlan {
+        size: 32,
+        filters: 12,
+        grid: 2,
+    };
+    for stage in [FeatureStage::series(None), FeatureStage::series(Some(plan))] {
+        assert_eq!(stage.to_string().parse(), Ok(stage));
+    }
+    assert_eq!("series".parse(), Ok(FeatureStage::series(None)));
     assert_eq!("window".parse(), Ok(FeatureStage::window()));
     assert_eq!("patches".parse(), Ok(FeatureStage::patches(None)));
     for name in [

@@ -6,7 +6,9 @@ use serde::Serialize;
 use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
-use crate::math::network::MlpShape;
+use crate::math::network::{
+    CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape,
+};
 use crate::round::{Kind, Phase};
 use crate::wire::codec::{DecodeError, decode_blob, encode};
 
@@ -71,6 +73,15 @@ pub enum StudentSpec {
     /// A multi-layer perceptron on the features.
     Mlp {
         /// Units of each hidden layer.
+        hidden: Vec<u32>,
+    },
+    /// A convolutional network on the features as an image or a series:
+    /// windows of 3 × 3 (or 3 steps), each followed by a pool of 2 along
+    /// every side of 4 or more.
+    Cnn {
+        /// Channels of each convolution.
+        channels: Vec<u32>,
+        /// Units of each hidden layer after them.
         hidden: Vec<u32>,
     },
 }
@@ -159,7 +170,7 @@ pub struct Task {
     definition: TaskDefinition,
     shape: InputShape,
     features: usize,
-    student: MlpShape,
+    student: StudentShape,
     bytes: Vec<u8>,
     hash: TaskHash,
 }
@@ -241,7 +252,8 @@ impl Task {
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
-        let student = check_student(&d.student, features, d.classes.len())?;
+        let layout = d.features.layout(&shape).ok().flatten();
+        let student = check_student(&d.student, features, layout, d.classes.len())?;
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
@@ -296,7 +308,7 @@ impl Task {
     }
 
     /// The student's shape.
-    pub fn student(&self) -> &MlpShape {
+    pub fn student(&self) -> &StudentShape {
         &self.student
     }
 
@@ -346,28 +358,71 @@ fn check_normalisation(normalisation: Normalisation) -> Result<(), TaskError> {
 fn check_student(
     student: &StudentSpec,
     inputs: usize,
+    layout: Option<[usize; 3]>,
     outputs: usize,
-) -> Result<MlpShape, TaskError> {
-    let StudentSpec::Mlp { hidden } = student;
-    let shape = MlpShape {
-        inputs,
-        hidden: hidden.iter().map(|&units| units as usize).collect(),
-        outputs,
+) -> Result<StudentShape, TaskError> {
+    let units = |numbers: &[u32]| numbers.iter().map(|&units| units as usize).collect();
+    let (key, value, shape) = match student {
+        StudentSpec::Mlp { hidden } => {
+            let shape = MlpShape {
+                inputs,
+                hidden: units(hidden),
+                outputs,
+            };
+            ("student.hidden", hidden, StudentShape::Mlp(shape))
+        }
+        StudentSpec::Cnn { channels, hidden } => {
+            let input = layout.ok_or_else(|| TaskError::Value {
+                key: "student.kind",
+                value: "cnn".to_owned(),
+                allowed:
+                    "\"mlp\" for features without neighbours; \"cnn\" stands on features.stage \
+                          \"patches\" or \"series\", or \"raw\" images and series"
+                        .to_owned(),
+            })?;
+            let shape = CnnShape {
+                input,
+                convolutions: convolutions(input, channels),
+                hidden: units(hidden),
+                outputs,
+            };
+            ("student.channels", channels, StudentShape::Cnn(shape))
+        }
     };
-    shape.check().map_err(|error| TaskError::Value {
-        key: "student.hidden",
-        value: format!("{hidden:?}"),
-        allowed: error.to_string(),
-    })?;
-    // Weights travel as f32 beside the task and the normaliser.
+    let refused = |allowed: String| TaskError::Value {
+        key,
+        value: format!("{value:?}"),
+        allowed,
+    };
+    let check = |error: NetworkError| refused(error.to_string());
+    shape.check().map_err(check)?;
+    // Weights travel at one byte each, and are kept as f32 beside the task.
     let bytes = shape.parameters() as u64 * 4;
-    allowed(
-        bytes <= BLOB_BYTES_MAX / 2,
-        "student.hidden",
-        format!("{hidden:?}"),
-        format!("weights of at most {} bytes", BLOB_BYTES_MAX / 2),
-    )?;
+    if bytes > BLOB_BYTES_MAX / 2 {
+        return Err(refused(format!(
+            "weights of at most {} bytes",
+            BLOB_BYTES_MAX / 2
+        )));
+    }
     Ok(shape)
+}
+
+/// Windows of 3 that keep the size of their input, and pools of 2 along every
+/// side that has 4 cells or more.
+fn convolutions(input: [usize; 3], channels: &[u32]) -> Vec<ConvolutionShape> {
+    let mut sides = [input[0], input[1]];
+    let mut shapes = Vec::with_capacity(channels.len());
+    for &channels in channels {
+        let pool = sides.map(|side| if side >= 4 { 2 } else { 1 });
+        shapes.push(ConvolutionShape {
+            channels: channels as usize,
+            kernel: sides.map(|side| side.min(3)),
+            padding: Padding::Same,
+            pool,
+        });
+        sides = [sides[0] / pool[0], sides[1] / pool[1]];
+    }
+    shapes
 }
 
 fn check_budget(budget: &Budget) -> Result<(), TaskError> {

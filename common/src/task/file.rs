@@ -16,11 +16,13 @@ use crate::round::Phase;
 /// | `name` | – | 1 to 64 of `A-Za-z0-9-_.` |
 /// | `input.shape` | – | 1 to 3 sides |
 /// | `classes.names` | – | 2 to 1000 distinct names |
-/// | `features.stage` | `"raw"` | `"raw"`, `"window"`, `"patches"` |
+/// | `features.stage` | `"raw"` | `"raw"`, `"window"`, `"patches"`, `"series"` |
 /// | `normaliser.range` | learnt | two numbers |
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
+/// | `student.kind` | `"mlp"` | `"mlp"`, `"cnn"` |
 /// | `student.hidden` | `[64]` | any depth |
+/// | `student.channels` | `[16, 32]` | of each convolution, for `"cnn"` |
 /// | `budget.points_per_device` | 20 | 1 to `points_max` |
 /// | `budget.points_max` | 300 | 1 to 10000 |
 /// | `budget.uplink_bytes_max` | 100000 | 1000 to 64 MiB |
@@ -108,9 +110,7 @@ impl RawTask {
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
             },
-            student: StudentSpec::Mlp {
-                hidden: self.student.hidden,
-            },
+            student: self.student.checked()?,
             budget: Budget {
                 points_per_device: budget.points_per_device,
                 points_max: budget.points_max,
@@ -192,14 +192,33 @@ impl Default for RawTeacher {
 enum RawStudentKind {
     #[default]
     Mlp,
+    Cnn,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawStudent {
-    #[allow(dead_code, reason = "one kind so far; the key is checked by its type")]
     kind: RawStudentKind,
     hidden: Vec<u32>,
+    channels: Option<Vec<u32>>,
+}
+
+impl RawStudent {
+    fn checked(self) -> Result<StudentSpec, TaskError> {
+        let hidden = self.hidden;
+        match (self.kind, self.channels) {
+            (RawStudentKind::Mlp, None) => Ok(StudentSpec::Mlp { hidden }),
+            (RawStudentKind::Mlp, Some(channels)) => Err(TaskError::Value {
+                key: "student.channels",
+                value: format!("{channels:?}"),
+                allowed: "nothing, unless student.kind is \"cnn\"".to_owned(),
+            }),
+            (RawStudentKind::Cnn, channels) => Ok(StudentSpec::Cnn {
+                channels: channels.unwrap_or_else(|| vec![16, 32]),
+                hidden,
+            }),
+        }
+    }
 }
 
 impl Default for RawStudent {
@@ -207,6 +226,7 @@ impl Default for RawStudent {
         Self {
             kind: RawStudentKind::Mlp,
             hidden: vec![64],
+            channels: None,
         }
     }
 }

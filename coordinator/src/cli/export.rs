@@ -141,10 +141,10 @@ mod tests {
     use super::*;
     use common::features::Normaliser;
     use common::ids::{RoundId, Time, Version};
-    use common::math::quantise::ScaledF16;
     use common::model::RawRelease;
     use common::task::RawTask;
     use common::trust::keys::SigningKey;
+    use common::weights::RawWeights;
     use safetensors::SafeTensors;
 
     fn release() -> Release {
@@ -165,7 +165,7 @@ mod tests {
             expires: Time(2),
             lineage: Vec::new(),
             normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
-            weights: ScaledF16::encode(&weights).unwrap().into_raw(),
+            weights: RawWeights::encode(task.student(), &weights).unwrap(),
         })
         .unwrap()
     }

@@ -3,7 +3,7 @@
 use ndarray::{Array2, Axis, s};
 use rand::Rng;
 
-use common::math::network::{Batch, Mlp, Network, NetworkError, Trainer};
+use common::math::network::{Batch, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
 use common::math::random::rng;
 use common::summary::Points;
@@ -17,7 +17,7 @@ use super::stream::Stream;
 #[derive(Clone, Debug)]
 pub struct Trained {
     /// The network.
-    pub network: Mlp<f32>,
+    pub network: Student,
     /// How often it gives the teacher's answer on fresh synthetic inputs.
     pub agreement: f64,
     /// Optimiser steps taken.
@@ -71,11 +71,11 @@ pub fn train_student(
     let mut stream = Stream::new(points, task.classes(), settings.seed);
     let (mut inputs, targets) = label(&mut stream, teacher, rows, task.classes())?;
 
-    let centring = Centring::of(&inputs);
+    let centring = Centring::of(&inputs, task.student());
     centring.apply(&mut inputs);
 
     let mut random = rng(settings.seed, "student");
-    let mut network = Mlp::new(task.student().clone(), &mut random)?;
+    let mut network = Student::new(task.student(), &mut random)?;
     let steps = u64::from(settings.steps);
     let adam = AdamParams {
         learning_rate: f64::from(settings.learning_rate),
@@ -136,7 +136,7 @@ fn label(
 }
 
 fn agreement(
-    network: &Mlp<f32>,
+    network: &Student,
     teacher: &Teacher,
     stream: &mut Stream<'_>,
 ) -> Result<f64, TrainError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
+use common::task::StudentSpec;
 use lab::budget::Kinds;
 use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
@@ -16,7 +17,8 @@ use super::{Failure, is_stdout, write_json};
 #[command(after_help = "Examples:
   alambic-lab simulate --data har
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
-  alambic-lab simulate --data mnist.npz --points 500 --uplink-bytes-max 100000 --student mlp:200")]
+  alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
+  alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
     #[arg(long, value_name = "NAME|FILE")]
@@ -44,11 +46,13 @@ pub(crate) struct SimulateArguments {
     /// Several seeds, like 0,1,2: means, maxima and deviations
     #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
-    /// mlp:UNITS or mlp:UNITS,UNITS [default: mlp:64 up to 300 features, mlp:200
-    /// beyond and for images]
+    /// mlp:UNITS (mlp:200 or mlp:200,100) or cnn:CHANNELS/UNITS (cnn:16,32/64:
+    /// two convolutions, then 64 hidden units) [default: mlp:64 up to 300
+    /// features, mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, window, patches or auto
+    /// raw, window, patches, series or auto; with a cnn, raw images and windows
+    /// go through fixed filters first
     #[arg(long, default_value = "auto")]
     features: String,
     /// labels, moments, both, or points (nothing but the distilled points);
@@ -81,7 +85,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         rounds: arguments.rounds,
         points: arguments.points,
         bits: arguments.bits,
-        hidden: arguments.student.map(|student| student.0),
+        student: arguments.student.map(|student| student.0),
         features: Some(arguments.features),
         contribute: Kinds::named(&arguments.contribute).unwrap_or_default(),
         uplink_bytes_max: arguments.uplink_bytes_max,
@@ -133,16 +137,30 @@ fn show(outcome: &Value) {
 }
 
 #[derive(Clone, Debug)]
-struct Student(Vec<u32>);
+struct Student(StudentSpec);
 
 fn student(text: &str) -> Result<Student, String> {
-    let known = || format!("{text:?} is no student; write mlp:64 or mlp:64,32");
-    let units = text.strip_prefix("mlp:").ok_or_else(known)?;
-    let hidden: Result<Vec<u32>, _> = units.split(',').map(str::parse).collect();
-    match hidden {
-        Ok(hidden) if hidden.iter().all(|&units| units > 0) => Ok(Student(hidden)),
-        _ => Err(known()),
-    }
+    let known = || format!("{text:?} is no student; write mlp:64, mlp:64,32 or cnn:16,32/64");
+    let units = |text: &str| -> Result<Vec<u32>, String> {
+        let numbers: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
+        let numbers = numbers.map_err(|_| known())?;
+        let fit = numbers.iter().all(|&units| units > 0);
+        fit.then_some(numbers).ok_or_else(known)
+    };
+    let spec = match text.split_once(':') {
+        Some(("mlp", hidden)) => StudentSpec::Mlp {
+            hidden: units(hidden)?,
+        },
+        Some(("cnn", layers)) => {
+            let (channels, hidden) = layers.split_once('/').ok_or_else(known)?;
+            StudentSpec::Cnn {
+                channels: units(channels)?,
+                hidden: units(hidden)?,
+            }
+        }
+        _ => return Err(known()),
+    };
+    Ok(Student(spec))
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -14,6 +14,7 @@ use serde_json::json;
 use common::ids::{BlobHash, TaskHash};
 use common::math::network::softmax_rows;
 use common::model::Release;
+use common::task::StudentSpec;
 use common::trust::release::SignedRelease;
 use coordinator::admin::{AdminError, Client, Status};
 
@@ -128,7 +129,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
     )?;
     let wishes = Wishes {
         features: None,
-        hidden: vec![64],
+        student: StudentSpec::Mlp { hidden: vec![64] },
         points: options.points,
         points_per_device: spread(options.points, parts.len(), options.rounds),
         bits: 8,
@@ -199,7 +200,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         "dataset": options.dataset, "partition": how.to_string(), "agents": parts.len(),
         "rounds": options.rounds, "points": options.points, "seed": options.seed,
         "features": checked.definition().features.to_string(),
-        "feature_count": checked.features(), "student_hidden": wishes.hidden,
+        "feature_count": checked.features(), "student": checked.student().to_string(),
         "rank_max": wishes.rank_max,
     });
     let folder = fleet.folder().to_owned();

@@ -21,6 +21,32 @@ fn a_short_file_gets_defaults_and_survives_the_wire() {
 }
 
 #[test]
+fn a_convolutional_student_stands_on_the_cells_of_its_features() {
+    let file = |stage: &str, student: &str| {
+        format!(
+            "name = \"i\"\n[input]\nshape = [28, 28]\n[classes]\nnames = [\"a\", \"b\"]\n\
+             [features]\nstage = \"{stage}\"\n[student]\nkind = \"cnn\"\n{student}"
+        )
+    };
+    let task = RawTask::parse(&file("patches", "channels = [8, 12]\nhidden = [20]")).unwrap();
+    assert_eq!(task.student().to_string(), "cnn:8,12/20");
+    let parameters = 8 * (9 * 16 + 1) + 12 * (9 * 8 + 1) + 20 * (9 * 12 + 1) + 2 * 21;
+    assert_eq!(task.student().parameters(), parameters);
+    for (student, key) in [
+        ("channels = []", "student.channels"),
+        ("channels = [0]", "student.channels"),
+        ("hidden = [0]", "student.channels"),
+    ] {
+        match RawTask::parse(&file("raw", student)) {
+            Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {
+                assert_eq!(named, key);
+            }
+            other => panic!("{student}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn any_difference_gives_another_hash() {
     let one = RawTask::parse(SMALL).unwrap();
     let other = RawTask::parse(&format!("{SMALL}\n[distillation]\nseed = 1")).unwrap();
@@ -45,6 +71,8 @@ fn values_outside_their_range_name_their_key() {
         ("[rounds]\nquorum = 1.5", "rounds.quorum"),
         ("[teacher]\ndepth = 0", "teacher.depth"),
         ("[features]\nstage = \"window\"", "features.stage"),
+        ("[student]\nkind = \"cnn\"", "student.kind"),
+        ("[student]\nchannels = [8]", "student.channels"),
     ] {
         match RawTask::parse(&format!("{SMALL}\n{extra}")) {
             Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use common::features::Normaliser;
 use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
-use common::math::quantise::{RawScaledF16, ScaledF16};
+use common::math::quantise::RawScaledF16;
 use common::model::{RawRelease, Release};
 use common::report::RawReport;
 use common::round::{Kind, Phase, Reason};
@@ -13,6 +13,7 @@ use common::task::{RawTask, Task};
 use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
+use common::weights::RawWeights;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Announcement, Call, Context};
 
@@ -120,7 +121,7 @@ impl Bench {
             expires: NOW.after_ms(1_000),
             lineage: Vec::new(),
             normaliser: Normaliser::of_range(2, 0.0, 100.0).unwrap(),
-            weights: ScaledF16::encode(&weights).unwrap().into_raw(),
+            weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
         }
     }
 
@@ -251,8 +252,11 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
 
     let raw = bench.raw(6, 0);
     let endless = RawRelease {
-        weights: RawScaledF16 {
-            scale: f32::INFINITY,
+        weights: RawWeights {
+            biases: RawScaledF16 {
+                scale: f32::INFINITY,
+                ..raw.weights.biases.clone()
+            },
             ..raw.weights.clone()
         },
         ..raw.clone()
