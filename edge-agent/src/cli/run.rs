@@ -63,7 +63,7 @@ impl Device {
             policy: config.policy.clone(),
             teacher: TeacherChoice::default(),
             release_key: identity.release_key,
-            clock: floor.clock(),
+            clock: TimeFloor::living_clock(state),
             seed: u64::from_le_bytes(seed),
         };
         let coordinator = config.coordinator.clone();

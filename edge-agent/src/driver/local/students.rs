@@ -19,6 +19,7 @@ use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
 use super::{LocalWorkshop, explained};
 use crate::data::Dataset;
 use crate::driver::workshop::{Blobs, Built, Verdict, WorkshopError};
+use crate::identity::TimeFloor;
 use crate::slots::{Slots, SlotsError};
 use crate::state::StateDir;
 use crate::work::Entry;
@@ -58,6 +59,8 @@ impl<S: Source> LocalWorkshop<S> {
                 });
             }
         };
+        // It was signed then, so it is that late at least.
+        TimeFloor::raise(&self.state, release.as_raw().released).map_err(super::of_state)?;
         let version = release.version();
         if let Err(reason @ (SlotsError::Older { .. } | SlotsError::Held { .. })) =
             slots.admit(version)
