@@ -65,7 +65,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             authority::retire(&config, connect, force)
         }
         Command::Task(TaskCommand::Create { file, json }) => {
-            operate::create_task(&mut connect()?, &file, json)
+            operate::create_task(&mut connect()?, &config, &file, json)
         }
         Command::Task(TaskCommand::Show { task, json }) => {
             operate::show_task(&mut connect()?, task, json)

@@ -64,7 +64,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     };
     let membership = block_on(async { Ok(enrol(&state, &joining, waiting).await?) })?;
     println!("enrolled as {}", membership.device);
-    println!("next: alambic-agent run --data FOLDER");
+    println!(
+        "next: alambic-agent run{} --data FOLDER",
+        super::state_option(config)
+    );
     Ok(())
 }
 
