@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
+use crate::serve::CertificateTerms;
+
 /// A checked configuration.
 ///
 /// | key | default | allowed |
@@ -19,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 /// | `log` | `info` | filter of levels and modules |
 /// | `log_json` | `false` | `true`, `false` |
 /// | `certificate.addresses` | none | IP addresses |
+/// | `certificate.device_lifetime` | `30d` | `2s` to `366d` |
+/// | `certificate.renewal_grace` | `180d` | `0s` to `3660d` |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where devices reach the coordinator.
@@ -33,6 +37,8 @@ pub struct Config {
     pub log_json: bool,
     /// Addresses in the server's certificate.
     pub addresses: Vec<IpAddr>,
+    /// How long devices are believed.
+    pub certificates: CertificateTerms,
 }
 
 /// What the flags say; none of them has to.
@@ -110,6 +116,8 @@ struct RawConfig {
 struct RawCertificate {
     #[serde(default)]
     addresses: Vec<String>,
+    device_lifetime: Option<String>,
+    renewal_grace: Option<String>,
 }
 
 impl Config {
@@ -167,6 +175,24 @@ impl Config {
                 .parse("true or false")?,
                 None => raw.log_json.unwrap_or(false),
             },
+            certificates: CertificateTerms {
+                device_lifetime_ms: layers
+                    .duration(
+                        "certificate.device_lifetime",
+                        raw.certificate.device_lifetime,
+                        2_000..=366 * DAY_MS,
+                        "2s to 366d: a number and s, m, h or d",
+                    )?
+                    .unwrap_or(CertificateTerms::default().device_lifetime_ms),
+                renewal_grace_ms: layers
+                    .duration(
+                        "certificate.renewal_grace",
+                        raw.certificate.renewal_grace,
+                        0..=3_660 * DAY_MS,
+                        "0s to 3660d: a number and s, m, h or d",
+                    )?
+                    .unwrap_or(CertificateTerms::default().renewal_grace_ms),
+            },
             addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
         })
     }
@@ -199,6 +225,22 @@ fn read(
     }
 }
 
+/// `90s`, `15m`, `1h`, `7d`, in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Option<u64> {
+    let unit = text.chars().last()?;
+    let seconds: u64 = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let number: u64 = text[..text.len() - 1].parse().ok()?;
+    number.checked_mul(seconds * 1_000)
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
 struct Layers<'a> {
     path: Option<PathBuf>,
     variable: &'a dyn Fn(&str) -> Option<String>,
@@ -221,6 +263,28 @@ impl Layers<'_> {
                 Some(found(format!("environment {name}"), value))
             })
             .or_else(|| Some(found(self.file(), file?)))
+    }
+
+    /// A span of time, from the environment or the file.
+    fn duration(
+        &self,
+        key: &'static str,
+        file: Option<String>,
+        range: std::ops::RangeInclusive<u64>,
+        allowed: &'static str,
+    ) -> Result<Option<u64>, ConfigError> {
+        let name = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
+        let found = match (self.variable)(&name) {
+            Some(value) => Some((format!("environment {name}"), value)),
+            None => file.map(|value| (self.file(), value)),
+        };
+        let Some((origin, value)) = found else {
+            return Ok(None);
+        };
+        match duration_ms(&value).filter(|ms| range.contains(ms)) {
+            Some(ms) => Ok(Some(ms)),
+            None => Err(Found { origin, key, value }.refuse(allowed)),
+        }
     }
 
     fn addresses(&self, flags: &[String], file: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {

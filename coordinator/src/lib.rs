@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod audit;
 pub mod cli;
 pub mod compute;
 pub mod config;

@@ -1,9 +1,14 @@
-//! Joining a fleet: a token becomes a certificate.
+//! Joining a fleet: a token becomes a certificate, at once or once an
+//! operator has approved the device.
 
+use std::time::Duration;
+
+use common::ids::DeviceId;
 use common::transport::dialler::resolve;
 use common::transport::{
     ClientIdentity, CloseCode, Connection, Dialler, Protocol, TransportError, Tuning,
 };
+use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
 use common::trust::device_key::DeviceKeyError;
 use common::trust::keys::{KeyError, VerifyingKey};
@@ -41,13 +46,11 @@ pub enum EnrolError {
     /// The coordinator ended the conversation.
     #[error("the coordinator closed the stream without an answer")]
     NoAnswer,
-    /// The answer names an authority other than the one that was met.
-    #[error("the answer's authority is {got}, the token expects {pinned}")]
+    /// The answer does not name the authority that was met.
+    #[error("the answer does not name the authority {pinned}, which the token expects")]
     OtherAuthority {
         /// What the token pins.
         pinned: Fingerprint,
-        /// What the answer holds.
-        got: Fingerprint,
     },
     /// The certificate is not for this device's key.
     #[error("the certificate in the answer cannot be used: {0}")]
@@ -78,13 +81,16 @@ impl EnrolError {
             Self::Refused(EnrolRefusal::UnknownToken) => {
                 "copy the token whole; it is for one coordinator only".to_owned()
             }
-            Self::Refused(EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken) => {
-                "ask the operator for a new one (`alambic-coordinator token create`)".to_owned()
-            }
+            Self::Refused(
+                EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken | EnrolRefusal::RevokedToken,
+            ) => "ask the operator for a new one (`alambic-coordinator token create`)".to_owned(),
             Self::Refused(EnrolRefusal::RevokedKey) => {
                 "ask the operator; a device that was revoked needs a new key, in a new --state \
                  directory"
                     .to_owned()
+            }
+            Self::Refused(EnrolRefusal::Denied) => {
+                "ask the operator; with another token the device may ask again".to_owned()
             }
             Self::Refused(EnrolRefusal::Storage) | Self::NoAnswer => "try again later".to_owned(),
             Self::Transport(error) => return error.advice(),
@@ -111,10 +117,18 @@ pub struct Joining {
 /// has joined once the membership is on the disk. A device whose answer was
 /// lost may simply try again.
 ///
+/// If an operator has to approve the device, `waiting` is told its name once,
+/// and the device asks again until there is an answer. Dropping the future
+/// ends that; asking later goes on with it.
+///
 /// # Errors
 /// [`EnrolError`]; unless it is [`EnrolError::Already`], the device is as
 /// before but for its key.
-pub async fn enrol(state: &StateDir, joining: &Joining) -> Result<Membership, EnrolError> {
+pub async fn enrol(
+    state: &StateDir,
+    joining: &Joining,
+    waiting: impl FnOnce(DeviceId),
+) -> Result<Membership, EnrolError> {
     let _lock = state.lock()?;
     if let Some(membership) = Membership::load(state)? {
         return Err(EnrolError::Already {
@@ -130,25 +144,36 @@ pub async fn enrol(state: &StateDir, joining: &Joining) -> Result<Membership, En
         csr: key.signing_request()?,
         label: joining.label.clone(),
     };
-    let (dialler, connection) = connect(state, joining).await?;
-    let answer = ask(&connection, &request).await;
-    dialler.close(CloseCode::Normal).await;
-    let (certificate, authority, release_key) = match answer? {
-        EnrolAnswer::Issued {
-            certificate,
-            authority,
-            release_key,
-            ..
-        } => (certificate, authority, release_key),
-        EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
+    let mut waiting = Some(waiting);
+    let (certificate, authorities, release_key) = loop {
+        let (dialler, connection) = connect(state, joining).await?;
+        let answer = ask(&connection, &request).await;
+        dialler.close(CloseCode::Normal).await;
+        match answer? {
+            EnrolAnswer::Issued {
+                certificate,
+                authorities,
+                release_key,
+                ..
+            } => break (certificate, authorities, release_key),
+            EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
+            EnrolAnswer::Waiting { retry_ms, .. } => {
+                if let Some(waiting) = waiting.take() {
+                    waiting(key.device());
+                }
+                let retry = Duration::from_millis(retry_ms.min(RETRY_MS_MAX));
+                tokio::time::sleep(retry).await;
+            }
+            EnrolAnswer::Renewed { .. } => return Err(EnrolError::NoAnswer),
+        }
     };
-    let got = Fingerprint::of(&authority);
-    if got != joining.token.ca_pin {
-        return Err(EnrolError::OtherAuthority {
-            pinned: joining.token.ca_pin,
-            got,
-        });
-    }
+    let pinned = joining.token.ca_pin;
+    let is_pinned = |one: &AnnouncedAuthority| Fingerprint::of(&one.certificate) == pinned;
+    let Some(met) = authorities.iter().find(|one| is_pinned(one)) else {
+        return Err(EnrolError::OtherAuthority { pinned });
+    };
+    let met = CertificateDer::from(met.certificate.clone());
+    let authorities = believe(&[met], &authorities);
     let certificate = CertificateDer::from(certificate);
     let credentials = key.certified(certificate.clone())?;
     let facts = credentials.facts()?;
@@ -157,7 +182,7 @@ pub async fn enrol(state: &StateDir, joining: &Joining) -> Result<Membership, En
         device: facts.device,
         label: joining.label.clone(),
         certificate: certificate_to_pem(&certificate),
-        authority: certificate_to_pem(&CertificateDer::from(authority)),
+        authority: authorities.iter().map(certificate_to_pem).collect(),
         release_key: hex::encode(VerifyingKey::from_slice(&release_key)?.0),
     };
     TimeFloor::raise(state, facts.not_before)?;
@@ -189,11 +214,17 @@ async fn connect(
     }))
 }
 
-async fn ask(connection: &Connection, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
+pub(crate) async fn ask(
+    connection: &Connection,
+    request: &EnrolRequest,
+) -> Result<EnrolAnswer, EnrolError> {
     let mut stream = connection.open_transfer().await?;
     let answer = stream.ask(&encode(request)).await?;
     Ok(decode(&answer.ok_or(EnrolError::NoAnswer)?)?)
 }
+
+/// Longest wait between two questions, whatever the coordinator asks for.
+const RETRY_MS_MAX: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +240,7 @@ mod tests {
             expires: Time(u64::MAX),
             uses_max: 1,
             group: None,
+            approval: common::trust::token::Approval::Auto,
         };
         TokenRecord::create(pin, terms).unwrap().0
     }
@@ -225,7 +257,9 @@ mod tests {
         let connection = fleet.knock().await.admit().await.unwrap();
         let mut stream = connection.accept_transfer().await.unwrap();
         let asked = stream.recv().await.unwrap().unwrap();
-        let EnrolRequest::Join { csr, .. } = decode(&asked).unwrap();
+        let EnrolRequest::Join { csr, .. } = decode(&asked).unwrap() else {
+            panic!("not a join");
+        };
         stream.send(&encode(&answer(csr))).await.unwrap();
         stream.sender.finish();
         connection.closed().await;
@@ -235,7 +269,10 @@ mod tests {
         EnrolAnswer::Issued {
             device: common::ids::DeviceId([0; 16]),
             certificate: fleet.certify(csr),
-            authority,
+            authorities: vec![AnnouncedAuthority {
+                certificate: authority,
+                cross: None,
+            }],
             release_key: fleet.signing.verifying_key().0.to_vec(),
         }
     }
@@ -246,13 +283,13 @@ mod tests {
         let (state, joining) = (fleet.state(), joining(&fleet));
         let authority = fleet.authority.certificate().to_vec();
         let coordinator = answer_join(&fleet, |csr| issued(&fleet, &csr, authority.clone()));
-        let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+        let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let membership = joined.unwrap();
         let identity = Identity::load(&state).unwrap();
         assert_eq!(identity.membership, membership);
         assert_eq!(identity.release_key, fleet.signing.verifying_key());
 
-        let again = enrol(&state, &joining).await.unwrap_err();
+        let again = enrol(&state, &joining, |_| {}).await.unwrap_err();
         assert!(matches!(again, EnrolError::Already { .. }), "{again}");
         assert!(again.advice().unwrap().contains("run"));
         assert_eq!(Membership::load(&state).unwrap(), Some(membership));
@@ -268,7 +305,7 @@ mod tests {
             EnrolRefusal::UnknownToken,
         ] {
             let coordinator = answer_join(&fleet, |_| EnrolAnswer::Refused(refusal));
-            let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+            let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
             let error = joined.unwrap_err();
             assert!(matches!(error, EnrolError::Refused(r) if r == refusal));
             assert!(error.advice().is_some());
@@ -286,7 +323,7 @@ mod tests {
             ..joining(&fleet)
         };
         let coordinator = async { fleet.knock().await.admit().await };
-        let (joined, admitted) = tokio::join!(enrol(&state, &joining), coordinator);
+        let (joined, admitted) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
         assert!(
             matches!(
@@ -310,12 +347,44 @@ mod tests {
         let coordinator = answer_join(&fleet, |csr| {
             issued(&fleet, &csr, other.certificate().to_vec())
         });
-        let (joined, ()) = tokio::join!(enrol(&state, &joining), coordinator);
+        let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
         assert!(
             matches!(error, EnrolError::OtherAuthority { .. }),
             "{error}"
         );
         assert_eq!(Membership::load(&state).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_device_waits_for_approval_says_so_once_and_joins() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let authority = fleet.authority.certificate().to_vec();
+        let waiting = |_: Vec<u8>| EnrolAnswer::Waiting {
+            device: common::ids::DeviceId([0; 16]),
+            retry_ms: 0,
+        };
+        let coordinator = async {
+            answer_join(&fleet, waiting).await;
+            answer_join(&fleet, waiting).await;
+            answer_join(&fleet, |csr| issued(&fleet, &csr, authority.clone())).await;
+        };
+        let mut told = Vec::new();
+        let asking = enrol(&state, &joining, |device| told.push(device));
+        let (joined, ()) = tokio::join!(asking, coordinator);
+        assert_eq!(told, [joined.unwrap().device]);
+    }
+
+    #[tokio::test]
+    async fn a_denied_device_stops_asking() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let refusal = EnrolRefusal::Denied;
+        let coordinator = answer_join(&fleet, |_| EnrolAnswer::Refused(refusal));
+        let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
+        let error = joined.unwrap_err();
+        assert!(matches!(error, EnrolError::Refused(r) if r == refusal));
+        assert!(error.advice().unwrap().contains("operator"));
     }
 }

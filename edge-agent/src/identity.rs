@@ -2,7 +2,7 @@
 
 use common::ids::{DeviceId, Time};
 use common::transport::ClientIdentity;
-use common::trust::certificate::{CertificateError, certificates_from_pem};
+use common::trust::certificate::{CertificateError, CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;
 use common::trust::device_key::{DeviceKey, DeviceKeyError};
 use common::trust::keys::{KeyError, VerifyingKey};
@@ -103,6 +103,8 @@ pub struct Identity {
     pub membership: Membership,
     /// The key releases must be signed with.
     pub release_key: VerifyingKey,
+    /// What its certificate says.
+    pub certificate: CertificateFacts,
     client: ClientIdentity,
 }
 
@@ -124,12 +126,14 @@ impl Identity {
         let certificate = certificate.into_iter().next();
         let certificate = certificate.ok_or_else(|| wrong(&CertificateError::Missing))?;
         let credentials = key.certified(certificate).map_err(|error| wrong(&error))?;
+        let facts = credentials.facts().map_err(|error| wrong(&error))?;
         let authorities = pem(&membership.authority).map_err(|error| wrong(&error))?;
         let release_key =
             parse_release_key(&membership.release_key).map_err(|error| wrong(&error))?;
         Ok(Self {
             membership,
             release_key,
+            certificate: facts,
             client: ClientIdentity::Enrolled {
                 credentials,
                 authorities,
@@ -194,6 +198,13 @@ impl TimeFloor {
             state.write(TIME_FLOOR, seen.0.to_string().as_bytes())?;
         }
         Ok(())
+    }
+
+    /// The system's clock, never below the floor kept in this directory,
+    /// whenever that rises.
+    pub fn living_clock(state: &StateDir) -> Clock {
+        let (system, state) = (Clock::system(), state.clone());
+        Clock::new(move || system.now().max(Self::load(&state).0))
     }
 
     /// The system's clock, never below this floor.

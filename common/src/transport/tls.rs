@@ -30,7 +30,7 @@ pub(crate) fn server(
     let mut config = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(Chains::new(credentials, &provider)?));
+        .with_cert_resolver(Arc::new(Chains::new(credentials, authorities, &provider)?));
     config.alpn_protocols = Protocol::ALL.map(|one| one.alpn().to_vec()).to_vec();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
@@ -82,9 +82,10 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// The server's certificate, with the authority's behind it for devices that
-/// join: they have to see it to check the pin. The others hold it already,
-/// and are spared its bytes at each handshake.
+/// The server's certificate, with the authorities' behind it for devices that
+/// join or renew: they have to see the one they pinned. The others hold
+/// theirs already, and are spared its bytes at each handshake; but what leads
+/// from one authority to the next is for everyone.
 #[derive(Debug)]
 struct Chains {
     joining: Arc<CertifiedKey>,
@@ -92,15 +93,19 @@ struct Chains {
 }
 
 impl Chains {
-    fn new(credentials: &Credentials, provider: &CryptoProvider) -> Result<Self, TransportError> {
-        let certified = |certificates: usize| {
-            let chain = credentials.chain().iter().take(certificates).cloned();
+    fn new(
+        credentials: &Credentials,
+        authorities: &[CertificateDer<'static>],
+        provider: &CryptoProvider,
+    ) -> Result<Self, TransportError> {
+        let certified = |is_sent: &dyn Fn(&CertificateDer<'static>) -> bool| {
+            let chain = credentials.chain().iter().filter(|one| is_sent(one));
             let key = PrivateKeyDer::Pkcs8(credentials.key().clone_key());
-            CertifiedKey::from_der(chain.collect(), key, provider).map(Arc::new)
+            CertifiedKey::from_der(chain.cloned().collect(), key, provider).map(Arc::new)
         };
         Ok(Self {
-            joining: certified(usize::MAX)?,
-            working: certified(1)?,
+            joining: certified(&|_| true)?,
+            working: certified(&|one| !authorities.contains(one))?,
         })
     }
 }

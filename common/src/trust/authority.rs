@@ -206,7 +206,7 @@ impl Authority {
         days: u32,
     ) -> Result<Credentials, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ED25519).map_err(library)?;
-        let mut params = self.leaf_parameters(SERVER_NAME, now, days)?;
+        let mut params = self.leaf_parameters(SERVER_NAME, now, days_after(now, days))?;
         let name = SERVER_NAME.try_into().map_err(library)?;
         params.subject_alt_names = vec![SanType::DnsName(name)];
         let addresses = addresses.iter().copied().map(SanType::IpAddress);
@@ -232,9 +232,45 @@ impl Authority {
         now: Time,
         days: u32,
     ) -> Result<CertificateDer<'static>, AuthorityError> {
-        let mut params = self.leaf_parameters(&request.device.to_string(), now, days)?;
+        self.sign_device_until(request, now, days_after(now, days))
+    }
+
+    /// The same, good until `end`, in whole seconds.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ended`] or [`AuthorityError::Library`].
+    pub fn sign_device_until(
+        &self,
+        request: &SigningRequest,
+        now: Time,
+        end: Time,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        let mut params = self.leaf_parameters(&request.device.to_string(), now, end)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let signed = params.signed_by(&request.key, &self.issuer);
+        Ok(signed.map_err(library)?.der().clone())
+    }
+
+    /// A certificate by this authority for another one: whoever believes
+    /// this one can be shown the other through it.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ended`] or [`AuthorityError::Library`].
+    pub fn cross_certify(
+        &self,
+        other: &Self,
+        now: Time,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        if now >= self.ends {
+            return Err(AuthorityError::Ended { ended: self.ends.0 });
+        }
+        let facts = CertificateFacts::parse(&other.certificate)?;
+        let end = self.ends.min(other.ends);
+        let mut params = parameters(&facts.common_name, now, end)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let signed = params.signed_by(other.issuer.key(), &self.issuer);
         Ok(signed.map_err(library)?.der().clone())
     }
 
@@ -263,12 +299,12 @@ impl Authority {
         &self,
         subject: &str,
         now: Time,
-        days: u32,
+        end: Time,
     ) -> Result<CertificateParams, AuthorityError> {
         if now >= self.ends {
             return Err(AuthorityError::Ended { ended: self.ends.0 });
         }
-        let mut params = parameters(subject, now, days_after(now, days).min(self.ends))?;
+        let mut params = parameters(subject, now, end.min(self.ends))?;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -5,13 +5,15 @@
 //! the time is told through a [`clock::Clock`].
 //!
 //! Every certificate in a fleet hangs from one [`authority::Authority`], the
-//! coordinator's own. A device makes its key itself
+//! coordinator's own, or, while that is exchanged, from the next one
+//! ([`bundle`]). A device makes its key itself
 //! ([`device_key::DeviceKey`]), sends a signing request, and gets a
 //! certificate that names it by the hash of that key. It finds the right
 //! coordinator the first time by the authority's fingerprint inside its
 //! [`token::JoinToken`].
 
 pub mod authority;
+pub mod bundle;
 pub mod certificate;
 pub mod clock;
 pub mod device_key;

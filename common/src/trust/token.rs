@@ -44,6 +44,12 @@ pub enum TokenError {
         /// How long ago.
         ago_ms: u64,
     },
+    /// The operator took it back.
+    #[error("token {id} was revoked; ask for another")]
+    Revoked {
+        /// The token's id.
+        id: TokenId,
+    },
     /// Other devices have used the token up.
     #[error("token {id} is used up: {uses_max} of {uses_max} uses taken; create another")]
     Used {
@@ -179,6 +185,17 @@ impl FromStr for JoinToken {
     }
 }
 
+/// Whether a person has to approve a device that shows a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// The token is enough.
+    #[default]
+    Auto,
+    /// The device waits until an operator has approved it.
+    Manual,
+}
+
 /// What a token allows, chosen when it is created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenTerms {
@@ -188,6 +205,8 @@ pub struct TokenTerms {
     pub uses_max: u32,
     /// The group its devices join.
     pub group: Option<String>,
+    /// Whether a person approves each device.
+    pub approval: Approval,
 }
 
 /// A token as the coordinator keeps it: no secret in it.
@@ -205,6 +224,10 @@ pub struct TokenRecord {
     pub redeemed_by: Vec<DeviceId>,
     /// The group its devices join.
     pub group: Option<String>,
+    /// Whether a person approves each device.
+    pub approval: Approval,
+    /// When the operator took it back.
+    pub revoked: Option<Time>,
 }
 
 impl TokenRecord {
@@ -231,6 +254,8 @@ impl TokenRecord {
             uses_max: terms.uses_max,
             redeemed_by: Vec::new(),
             group: terms.group,
+            approval: terms.approval,
+            revoked: None,
         };
         Ok((token, record))
     }
@@ -239,6 +264,20 @@ impl TokenRecord {
     pub fn uses_left(&self) -> u32 {
         let used = u32::try_from(self.redeemed_by.len()).unwrap_or(u32::MAX);
         self.uses_max.saturating_sub(used)
+    }
+
+    /// Whether `secret` is this token's, whatever else is wrong with it.
+    /// Takes the same time wherever the two differ.
+    ///
+    /// # Errors
+    /// [`TokenError::Forged`].
+    pub fn prove(&self, secret: &TokenSecret) -> Result<(), TokenError> {
+        // Comparing two `blake3::Hash` takes the same time wherever they differ.
+        if secret.hash(self.id) == blake3::Hash::from_bytes(self.secret_hash) {
+            Ok(())
+        } else {
+            Err(TokenError::Forged { id: self.id })
+        }
     }
 
     /// Whether `device`, showing `secret`, may join now. Changes nothing;
@@ -250,17 +289,17 @@ impl TokenRecord {
     /// that whoever does not know it learns nothing.
     ///
     /// # Errors
-    /// [`TokenError::Forged`], [`TokenError::Expired`] or
-    /// [`TokenError::Used`], judged in this order.
+    /// [`TokenError::Forged`], [`TokenError::Revoked`],
+    /// [`TokenError::Expired`] or [`TokenError::Used`], judged in this order.
     pub fn check(
         &self,
         secret: &TokenSecret,
         device: DeviceId,
         now: Time,
     ) -> Result<(), TokenError> {
-        // Comparing two `blake3::Hash` takes the same time wherever they differ.
-        if secret.hash(self.id) != blake3::Hash::from_bytes(self.secret_hash) {
-            return Err(TokenError::Forged { id: self.id });
+        self.prove(secret)?;
+        if self.revoked.is_some() {
+            return Err(TokenError::Revoked { id: self.id });
         }
         if now >= self.expires {
             return Err(TokenError::Expired {
@@ -307,6 +346,7 @@ mod tests {
             expires: Time(1_000),
             uses_max,
             group: None,
+            approval: Approval::Auto,
         };
         TokenRecord::create(PIN, terms).unwrap()
     }
@@ -347,6 +387,19 @@ mod tests {
                 ago_ms: 200
             })
         );
+    }
+
+    #[test]
+    fn a_token_that_was_taken_back_admits_nobody() {
+        let (token, mut record) = create(5);
+        record.redeem(ONE);
+        record.revoked = Some(Time(1));
+        for device in [ONE, TWO] {
+            assert_eq!(
+                record.check(&token.secret, device, Time(2)),
+                Err(TokenError::Revoked { id: token.id })
+            );
+        }
     }
 
     #[test]

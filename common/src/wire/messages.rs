@@ -5,9 +5,11 @@
 //! stays readable.
 
 use bincode::{Decode, Encode};
+use serde::Serialize;
 
 use crate::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use crate::round::{ContributionKey, Phase, Reason};
+use crate::trust::bundle::AnnouncedAuthority;
 
 /// Minor version of the protocol this build speaks.
 pub const PROTOCOL_MINOR: u16 = 0;
@@ -196,6 +198,12 @@ pub enum EnrolRequest {
         /// A name for people; may be empty.
         label: String,
     },
+    /// A device that showed its certificate, over or not, asks for the next
+    /// one for the same key.
+    Renew {
+        /// Certificate signing request (DER).
+        csr: Vec<u8>,
+    },
 }
 
 /// Coordinator to device on the enrolment protocol.
@@ -207,17 +215,32 @@ pub enum EnrolAnswer {
         device: DeviceId,
         /// Its certificate (DER).
         certificate: Vec<u8>,
-        /// The certificate authority's certificate (DER).
-        authority: Vec<u8>,
+        /// The authorities to believe; the token's pin is among them.
+        authorities: Vec<AnnouncedAuthority>,
         /// The key that signs releases (Ed25519, 32 bytes).
         release_key: Vec<u8>,
     },
     /// The device is not admitted.
     Refused(EnrolRefusal),
+    /// An operator has yet to approve the device. It asks again.
+    Waiting {
+        /// Its name, by which it is approved.
+        device: DeviceId,
+        /// Milliseconds until it should ask again.
+        retry_ms: u64,
+    },
+    /// The next certificate.
+    Renewed {
+        /// The certificate (DER).
+        certificate: Vec<u8>,
+        /// The authorities to believe from now on.
+        authorities: Vec<AnnouncedAuthority>,
+    },
 }
 
 /// Why a device was not admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EnrolRefusal {
     /// No such token, or its secret is wrong.
     UnknownToken,
@@ -231,6 +254,12 @@ pub enum EnrolRefusal {
     RevokedKey,
     /// The coordinator could not store the admission; try again.
     Storage,
+    /// The operator took the token back.
+    RevokedToken,
+    /// The operator said no to this device.
+    Denied,
+    /// The device is not of this fleet, so it has nothing to renew.
+    NotAMember,
 }
 
 impl std::fmt::Display for EnrolRefusal {
@@ -242,6 +271,9 @@ impl std::fmt::Display for EnrolRefusal {
             Self::BadRequest => "the certificate request is not valid",
             Self::RevokedKey => "this device's key was revoked",
             Self::Storage => "the coordinator could not store the admission; try again later",
+            Self::RevokedToken => "the token was revoked",
+            Self::Denied => "the operator denied this device",
+            Self::NotAMember => "this device is not known to this coordinator",
         })
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::limits::BLOB_BYTES_MAX;
+use common::trust::token::Approval;
 
-use super::protocol::{Fault, Progress, Request, Response, TaskSummary};
+use super::protocol::{Fault, Progress, Request, Response, TaskSummary, TokenWish};
 use super::status::Status;
 
 /// Why a request got no answer, or not the one hoped for.
@@ -97,7 +98,13 @@ impl Client {
     /// # Errors
     /// See [`Self::ask`].
     pub fn create_token(&mut self, ttl_ms: u64, uses: u32) -> Result<String, AdminError> {
-        match self.ask(&Request::CreateToken { ttl_ms, uses })? {
+        let wish = TokenWish {
+            ttl_ms,
+            uses,
+            group: None,
+            approval: Approval::Auto,
+        };
+        match self.ask(&Request::CreateToken(wish))? {
             Response::Token { token, .. } => Ok(token),
             other => Err(unexpected(&other)),
         }

@@ -15,9 +15,10 @@ mod status;
 pub use client::{AdminError, Client};
 pub use protocol::{
     Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request, Response, TaskSummary,
+    TokenStatus, TokenWish,
 };
 pub use server::SocketError;
 pub use status::{
-    DeviceName, DeviceStatus, EndedStatus, ReleaseStatus, ReportSummary, RoundStatus, Status,
-    TaskStatus,
+    DeviceName, DeviceStatus, EndedStatus, ReleaseStatus, ReportSummary, RoundStatus, Standing,
+    Status, TaskStatus,
 };

@@ -5,9 +5,11 @@ use std::fmt;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{Kind, Phase, Reason};
+use common::trust::token::{Approval, TokenId, TokenRecord};
 use serde::{Deserialize, Serialize};
 
 use super::status::{DeviceName, Status};
+use crate::audit::{AuditRecord, AuditSpan};
 use crate::round::Outcome;
 
 /// Longest line a request may be.
@@ -23,11 +25,31 @@ pub enum Request {
     /// Progress of all tasks until the caller hangs up.
     Watch,
     /// A new join token; answered by [`Response::Token`].
-    CreateToken {
-        /// How long it is honoured, in milliseconds.
-        ttl_ms: u64,
-        /// How many devices it admits.
-        uses: u32,
+    CreateToken(TokenWish),
+    /// All tokens; answered by [`Response::Tokens`].
+    ListTokens,
+    /// Take a token back; answered by [`Response::Done`].
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// Let a device that waits in; answered by [`Response::Done`].
+    ApproveDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Turn a device that waits away; answered by [`Response::Done`].
+    DenyDevice {
+        /// Which.
+        device: DeviceId,
+    },
+    /// Give a device another name for people; answered by
+    /// [`Response::Done`].
+    LabelDevice {
+        /// Which.
+        device: DeviceId,
+        /// The name; may be empty.
+        label: String,
     },
     /// A new task from the text of its file; answered by
     /// [`Response::Task`].
@@ -57,6 +79,25 @@ pub enum Request {
     RevokeDevice {
         /// Which.
         device: DeviceId,
+        /// Why, for the record; may be empty.
+        #[serde(default)]
+        reason: String,
+    },
+    /// Read the whole log and check its chain; answered by
+    /// [`Response::Audit`].
+    VerifyAudit,
+    /// Records of the log; answered by [`Response::AuditRecords`].
+    ReadAudit {
+        /// Number of the first; none stands for the oldest kept.
+        from: Option<u64>,
+    },
+    /// Whose contributions are in a release; answered by
+    /// [`Response::Lineage`].
+    Lineage {
+        /// Of which task.
+        task: Option<String>,
+        /// Which version; none stands for the newest.
+        version: Option<Version>,
     },
     /// A signed release; answered by [`Response::Release`].
     Release {
@@ -71,6 +112,54 @@ pub enum Request {
         /// Its name.
         blob: BlobHash,
     },
+}
+
+/// A token to be made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenWish {
+    /// How long it is honoured, in milliseconds.
+    pub ttl_ms: u64,
+    /// How many devices it admits.
+    pub uses: u32,
+    /// The group its devices join.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Whether a person approves each device.
+    #[serde(default)]
+    pub approval: Approval,
+}
+
+/// A token, without its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// Its name.
+    pub token: TokenId,
+    /// When it stops being honoured.
+    pub expires: Time,
+    /// How many devices it admits.
+    pub uses: u32,
+    /// Devices it has admitted, or that wait by it.
+    pub used_by: Vec<DeviceId>,
+    /// The group its devices join.
+    pub group: Option<String>,
+    /// Whether a person approves each device.
+    pub approval: Approval,
+    /// When it was taken back.
+    pub revoked: Option<Time>,
+}
+
+impl From<TokenRecord> for TokenStatus {
+    fn from(record: TokenRecord) -> Self {
+        Self {
+            token: record.id,
+            expires: record.expires,
+            uses: record.uses_max,
+            used_by: record.redeemed_by,
+            group: record.group,
+            approval: record.approval,
+            revoked: record.revoked,
+        }
+    }
 }
 
 /// What the coordinator answers.
@@ -88,6 +177,19 @@ pub enum Response {
         /// How many devices it admits.
         uses: u32,
     },
+    /// The log's chain holds.
+    Audit(AuditSpan),
+    /// Records of the log, in order; none at its end.
+    AuditRecords(Vec<AuditRecord>),
+    /// Whose contributions are in a release.
+    Lineage {
+        /// Its version.
+        version: Version,
+        /// The devices, in the order of their ids.
+        devices: Vec<DeviceName>,
+    },
+    /// All tokens, oldest name first.
+    Tokens(Vec<TokenStatus>),
     /// A task.
     Task(TaskSummary),
     /// A round began.

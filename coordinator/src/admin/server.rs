@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::ids::{BlobHash, TaskHash};
+use common::ids::{BlobHash, DeviceId, TaskHash};
 use common::task::RawTask;
 use common::trust::token::{TokenRecord, TokenTerms};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -14,9 +14,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, oneshot};
 
-use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response};
+use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
 use super::status::{ReportSummary, Status};
+use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
+use crate::registry::clean_label;
 use crate::serve::{AdminCommand, Command, Shared};
+use crate::store::{Position, Store, StoreError};
 
 /// Why the admin socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +175,40 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
             Ok(Response::Status(with_reports(shared, status).await))
         }
-        Request::CreateToken { ttl_ms, uses } => create_token(shared, ttl_ms, uses).await,
+        Request::CreateToken(wish) => create_token(shared, wish).await,
+        Request::VerifyAudit => verify_audit(shared).await.map(Response::Audit),
+        Request::ReadAudit { from } => {
+            let records = read_audit(shared, from).await?;
+            Ok(Response::AuditRecords(records))
+        }
+        Request::Lineage { task, version } => {
+            let command = |reply| AdminCommand::Lineage {
+                name: task,
+                version,
+                reply,
+            };
+            let (version, devices) = ask(shared, command).await??;
+            Ok(Response::Lineage { version, devices })
+        }
+        Request::ListTokens => {
+            let all = ask(shared, |reply| AdminCommand::Tokens { reply }).await?;
+            Ok(Response::Tokens(all.into_iter().map(Into::into).collect()))
+        }
+        Request::RevokeToken { token } => {
+            ask(shared, |reply| AdminCommand::RevokeToken { token, reply }).await??;
+            Ok(Response::Done)
+        }
+        Request::ApproveDevice { device } => decide(shared, device, true).await,
+        Request::DenyDevice { device } => decide(shared, device, false).await,
+        Request::LabelDevice { device, label } => {
+            let command = |reply| AdminCommand::Label {
+                device,
+                label,
+                reply,
+            };
+            ask(shared, command).await??;
+            Ok(Response::Done)
+        }
         Request::CreateTask { text } => create_task(shared, &text).await,
         Request::Task { task } => {
             let found = ask(shared, |reply| AdminCommand::Task { name: task, reply }).await?;
@@ -183,8 +219,13 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, |reply| AdminCommand::CancelRound { name, reply }).await??;
             Ok(Response::Done)
         }
-        Request::RevokeDevice { device } => {
-            ask(shared, |reply| AdminCommand::Revoke { device, reply }).await??;
+        Request::RevokeDevice { device, reason } => {
+            let command = |reply| AdminCommand::Revoke {
+                device,
+                reason,
+                reply,
+            };
+            ask(shared, command).await??;
             Ok(Response::Done)
         }
         Request::Watch
@@ -197,7 +238,57 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
     }
 }
 
-async fn create_token(shared: &Shared, ttl_ms: u64, uses: u32) -> Result<Response, Fault> {
+async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
+    from_store(shared, |store| {
+        let (first, head) = (store.first()?, store.verify()?);
+        Ok(AuditSpan {
+            first: first.0,
+            next: head.next.0,
+            hash: head.hash.to_string(),
+        })
+    })
+    .await
+}
+
+async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecord>, Fault> {
+    from_store(shared, move |store| {
+        let first = store.first()?;
+        let from = from.map_or(first, |from| Position(from).max(first));
+        if from >= store.head()?.next {
+            return Ok(Vec::new());
+        }
+        let records = store.read(from, RECORDS_MAX)?;
+        Ok(records.iter().map(AuditRecord::of).collect())
+    })
+    .await
+}
+
+/// Asks the store, on a blocking thread.
+async fn from_store<T: Send + 'static>(
+    shared: &Shared,
+    call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Fault> {
+    let vault = shared.vault.clone();
+    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
+    match tokio::task::spawn_blocking(move || vault.with(call)).await {
+        Ok(outcome) => outcome.map_err(|error| failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+async fn decide(shared: &Shared, device: DeviceId, approved: bool) -> Result<Response, Fault> {
+    let command = |reply| AdminCommand::Decide {
+        device,
+        approved,
+        reply,
+    };
+    ask(shared, command).await??;
+    Ok(Response::Done)
+}
+
+async fn create_token(shared: &Shared, wish: TokenWish) -> Result<Response, Fault> {
+    let TokenWish { ttl_ms, uses, .. } = wish;
+    let group = wish.group.as_deref().map(clean_label);
     if !(TTL_MS_MIN..=TTL_MS_MAX).contains(&ttl_ms) || uses == 0 || uses > USES_MAX {
         return Err(Fault::new(
             FaultKind::Invalid,
@@ -208,7 +299,8 @@ async fn create_token(shared: &Shared, ttl_ms: u64, uses: u32) -> Result<Respons
     let terms = TokenTerms {
         expires,
         uses_max: uses,
-        group: None,
+        group: group.filter(|group| !group.is_empty()),
+        approval: wish.approval,
     };
     let pin = shared.identity.authority.fingerprint();
     let (token, record) = TokenRecord::create(pin, terms)

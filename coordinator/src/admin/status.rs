@@ -137,6 +137,24 @@ pub struct ReleaseStatus {
     pub report: Option<ReportSummary>,
 }
 
+/// What a device is to the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It has joined.
+    Member,
+    /// It waits for an operator's approval.
+    Waiting,
+    /// It was approved and has not come back for its certificate yet.
+    Approved,
+    /// It was denied.
+    Denied,
+    /// Its key is believed no more.
+    Revoked,
+    /// This store does not know it.
+    Unknown,
+}
+
 /// A device and its traffic since the coordinator's start, as QUIC counts it
 /// (UDP payloads).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,10 +167,22 @@ pub struct DeviceStatus {
     pub admitted: Option<Time>,
     /// Its certificate.
     pub certificate: Option<Fingerprint>,
+    /// The authority that signed it.
+    pub authority: Option<Fingerprint>,
+    /// When its certificate ends.
+    pub expires: Option<Time>,
+    /// The group its token put it in.
+    pub group: Option<String>,
+    /// What it is to the fleet.
+    pub standing: Standing,
     /// Whether it has a session now.
     pub connected: bool,
     /// Whether its key was revoked.
     pub revoked: bool,
+    /// When it was revoked.
+    pub revoked_at: Option<Time>,
+    /// Why it was revoked, in the operator's words; may be empty.
+    pub revoked_why: Option<String>,
     /// Bytes received from it after the handshakes.
     pub uplink_bytes: u64,
     /// Bytes sent to it after the handshakes.

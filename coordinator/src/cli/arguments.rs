@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::ids::{DeviceId, Version};
+use common::trust::token::TokenId;
 
 use crate::config::Flags;
 
@@ -74,6 +75,9 @@ pub(super) enum Command {
     /// Join tokens for new devices
     #[command(subcommand)]
     Token(TokenCommand),
+    /// The fleet's certificate authority
+    #[command(subcommand, name = "ca")]
+    Authority(AuthorityCommand),
     /// What the fleet learns
     #[command(subcommand)]
     Task(TaskCommand),
@@ -89,6 +93,9 @@ pub(super) enum Command {
     /// Devices of the fleet
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// The record of all that happened
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Released students
     #[command(subcommand)]
     Model(ModelCommand),
@@ -105,9 +112,57 @@ pub(super) enum TokenCommand {
         /// How many devices it admits
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         uses: u32,
+        /// The group its devices join
+        #[arg(long, value_name = "NAME")]
+        group: Option<String>,
+        /// Whether each device waits for `device approve`
+        #[arg(long, value_enum, default_value_t = ApproveBy::Auto)]
+        approve: ApproveBy,
         /// Print token and end as JSON
         #[arg(long)]
         json: bool,
+    },
+    /// List all tokens; their secrets are not kept
+    List {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a token back; devices that joined by it stay
+    Revoke {
+        /// The token's id, as `token list` shows it
+        token: TokenId,
+    },
+}
+
+/// Who lets a device in that shows a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ApproveBy {
+    /// The token is enough.
+    Auto,
+    /// An operator approves each device.
+    Manual,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuthorityCommand {
+    /// Show the authorities that are believed, and which devices hold the older one's certificates
+    Show {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the next authority; no device has to join again (restart the coordinator afterwards)
+    #[command(after_help = "Example:
+  alambic-coordinator ca rotate && systemctl restart alambic-coordinator
+  alambic-coordinator ca show          # until every device has renewed
+  alambic-coordinator ca retire && systemctl restart alambic-coordinator")]
+    Rotate,
+    /// Believe the authority before this one no more (restart the coordinator afterwards)
+    Retire {
+        /// Also if devices still hold its certificates; they have to join again then
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -169,10 +224,65 @@ pub(super) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Believe a device's key no more, for good
+    /// Show one device
+    Show {
+        /// The device's id, as `device list` shows it
+        device: DeviceId,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a device that waits for approval in
+    Approve {
+        /// The device's id, as `device list` and the device itself show it
+        device: DeviceId,
+    },
+    /// Turn a device that waits for approval away
+    Deny {
+        /// The device's id, as `device list` shows it
+        device: DeviceId,
+    },
+    /// Give a device another name for people
+    Label {
+        /// The device's id, as `device list` shows it
+        device: DeviceId,
+        /// The name; an empty one takes it away
+        label: String,
+    },
+    /// Believe a device's key no more, for good, and end its session at once
+    #[command(after_help = "Example:
+  alambic-coordinator device revoke 0123… --reason 'left on a train'")]
     Revoke {
         /// The device's id, as `device list` shows it
         device: DeviceId,
+        /// Why, for the record
+        #[arg(long, default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AuditCommand {
+    /// Check that no record of the log was changed, moved or left out
+    #[command(after_help = "Examples:
+  alambic-coordinator audit verify
+  alambic-coordinator audit verify audit.jsonl       # an export; needs no coordinator")]
+    Verify {
+        /// An export to check instead of the running coordinator's log
+        file: Option<PathBuf>,
+        /// Print what was checked as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the log, one JSON object a line
+    #[command(after_help = "Example:\n  alambic-coordinator audit export --out audit.jsonl")]
+    Export {
+        /// The file to write, which must not exist [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Number of the first record [default: the oldest kept]
+        #[arg(long, value_name = "NUMBER")]
+        from: Option<u64>,
     },
 }
 
@@ -181,6 +291,18 @@ pub(super) enum ModelCommand {
     /// List the released students
     List {
         /// Name or hash of the task; left out, those of all tasks
+        #[arg(long)]
+        task: Option<String>,
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the devices whose contributions are in a student
+    Lineage {
+        /// Version, such as 1.3 [default: the newest]
+        #[arg(value_parser = version, value_name = "EPOCH.NUMBER")]
+        version: Option<Version>,
+        /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
         /// Print them as JSON
@@ -249,21 +371,11 @@ impl Arguments {
 
 /// `90s`, `15m`, `1h`, `7d`, in milliseconds.
 fn duration_ms(text: &str) -> Result<u64, String> {
-    let expected =
-        || format!("expected a number and s, m, h or d, such as 90s or 1h, got {text:?}");
-    let unit = text.chars().last().ok_or_else(expected)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(expected()),
-    };
-    let number: u64 = text[..text.len() - 1].parse().map_err(|_| expected())?;
-    number
-        .checked_mul(seconds * 1_000)
+    crate::config::duration_ms(text)
         .filter(|ms| *ms > 0)
-        .ok_or_else(expected)
+        .ok_or_else(|| {
+            format!("expected a number and s, m, h or d, such as 90s or 1h, got {text:?}")
+        })
 }
 
 fn version(text: &str) -> Result<Version, String> {

@@ -35,6 +35,15 @@ pub enum Failure {
         /// How it ended.
         outcome: OutcomeStatus,
     },
+    /// Devices would be shut out.
+    #[error(
+        "{devices} device(s) still hold certificates of the authority before this one; `ca show` \
+         names them. Wait until they have renewed, or use --force: they have to join again then"
+    )]
+    Behind {
+        /// How many.
+        devices: usize,
+    },
     /// A file.
     #[error("cannot {action} {path}: {source}")]
     File {
@@ -48,6 +57,9 @@ pub enum Failure {
     /// A release that is not believed.
     #[error("the release is not what this coordinator signed: {0}; nothing was written")]
     Verification(String),
+    /// A log that is not what was written.
+    #[error("the log does not hold together: {0}")]
+    Audit(String),
     /// A release that this version does not understand.
     #[error(transparent)]
     Release(#[from] ReleaseError),
@@ -87,7 +99,7 @@ impl Failure {
             Self::Round {
                 outcome: OutcomeStatus::QuorumNotMet { .. },
             } => 6,
-            Self::Verification(_) => 7,
+            Self::Verification(_) | Self::Audit(_) => 7,
             _ => 1,
         })
     }

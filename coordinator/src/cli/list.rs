@@ -2,13 +2,14 @@
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use common::ids::Time;
+use common::ids::{Time, Version};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::operate::print_json;
+use super::operate::{print_json, unexpected};
 use crate::admin::{
-    Client, DeviceName, Fault, FaultKind, ReportSummary, RoundStatus, Status, TaskStatus,
+    Client, DeviceName, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status,
+    TaskStatus,
 };
 
 pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> {
@@ -130,15 +131,10 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
         "handshakes",
     ]);
     for device in &devices {
-        let state = match (device.revoked, device.connected) {
-            (true, _) => "revoked",
-            (false, true) => "connected",
-            (false, false) => "away",
-        };
         table.add_row([
             device.device.to_string(),
             device.label.clone(),
-            state.to_owned(),
+            super::members::state(device).to_owned(),
             device.uplink_bytes.to_string(),
             device.downlink_bytes.to_string(),
             device.handshake_bytes.to_string(),
@@ -195,7 +191,28 @@ pub(super) fn models(
     Ok(())
 }
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn lineage(
+    client: &mut Client,
+    task: Option<String>,
+    version: Option<Version>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let (version, devices) = match client.ask(&Request::Lineage { task, version })? {
+        Response::Lineage { version, devices } => (version, devices),
+        other => return Err(unexpected(&other)),
+    };
+    if as_json {
+        print_json(&json!({ "version": version, "devices": devices }));
+        return Ok(());
+    }
+    println!("{} devices are in student {version}:", devices.len());
+    for device in devices {
+        println!("  {} {}", device.device, device.label);
+    }
+    Ok(())
+}
+
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header);
     table

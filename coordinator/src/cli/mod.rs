@@ -1,10 +1,13 @@
 //! The command line of `alambic-coordinator`.
 
 mod arguments;
+mod audit;
+mod authority;
 mod export;
 mod failure;
 mod init;
 mod list;
+mod members;
 mod operate;
 mod run;
 mod watch;
@@ -12,9 +15,13 @@ mod watch;
 pub use arguments::Arguments;
 pub use failure::Failure;
 
-use arguments::{Command, DeviceCommand, ModelCommand, RoundCommand, TaskCommand, TokenCommand};
+use arguments::{
+    ApproveBy, AuditCommand, AuthorityCommand, Command, DeviceCommand, ModelCommand, RoundCommand,
+    TaskCommand, TokenCommand,
+};
+use common::trust::token::Approval;
 
-use crate::admin::Client;
+use crate::admin::{Client, TokenWish};
 use crate::config::Config;
 
 /// Runs one command.
@@ -27,8 +34,35 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Init { json, .. } => init::init(&config, json),
         Command::Serve { .. } => run::serve(&config),
-        Command::Token(TokenCommand::Create { ttl, uses, json }) => {
-            operate::create_token(&mut connect()?, ttl, uses, json)
+        Command::Token(TokenCommand::Create {
+            ttl,
+            uses,
+            group,
+            approve,
+            json,
+        }) => {
+            let approval = match approve {
+                ApproveBy::Auto => Approval::Auto,
+                ApproveBy::Manual => Approval::Manual,
+            };
+            let wish = TokenWish {
+                ttl_ms: ttl,
+                uses,
+                group,
+                approval,
+            };
+            members::create_token(&mut connect()?, wish, json)
+        }
+        Command::Token(TokenCommand::List { json }) => members::tokens(&mut connect()?, json),
+        Command::Token(TokenCommand::Revoke { token }) => {
+            members::revoke_token(&mut connect()?, token)
+        }
+        Command::Authority(AuthorityCommand::Show { json }) => {
+            authority::show(&config, connect().ok(), json)
+        }
+        Command::Authority(AuthorityCommand::Rotate) => authority::rotate(&config),
+        Command::Authority(AuthorityCommand::Retire { force }) => {
+            authority::retire(&config, connect, force)
         }
         Command::Task(TaskCommand::Create { file, json }) => {
             operate::create_task(&mut connect()?, &config, &file, json)
@@ -43,12 +77,33 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Round(RoundCommand::Cancel { task }) => operate::cancel(&mut connect()?, task),
         Command::Status { json } => list::status(&mut connect()?, json),
         Command::Device(DeviceCommand::List { json }) => list::devices(&mut connect()?, json),
-        Command::Device(DeviceCommand::Revoke { device }) => {
-            operate::revoke(&mut connect()?, device)
+        Command::Device(DeviceCommand::Show { device, json }) => {
+            members::show(&mut connect()?, device, json)
+        }
+        Command::Device(DeviceCommand::Approve { device }) => {
+            members::approve(&mut connect()?, device)
+        }
+        Command::Device(DeviceCommand::Deny { device }) => members::deny(&mut connect()?, device),
+        Command::Device(DeviceCommand::Label { device, label }) => {
+            members::label(&mut connect()?, device, label)
+        }
+        Command::Device(DeviceCommand::Revoke { device, reason }) => {
+            members::revoke(&mut connect()?, device, reason)
         }
         Command::Model(ModelCommand::List { task, json }) => {
             list::models(&mut connect()?, task.as_deref(), json)
         }
+        Command::Audit(AuditCommand::Verify { file, json }) => {
+            audit::verify(connect, file.as_deref(), json)
+        }
+        Command::Audit(AuditCommand::Export { out, from }) => {
+            audit::export(&mut connect()?, from, out.as_deref())
+        }
+        Command::Model(ModelCommand::Lineage {
+            version,
+            task,
+            json,
+        }) => list::lineage(&mut connect()?, task, version, json),
         Command::Model(ModelCommand::Export(what)) => {
             export::export(&mut connect()?, &config.state, &what)
         }

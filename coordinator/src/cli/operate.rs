@@ -3,39 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use common::ids::DeviceId;
 use serde::Serialize;
-use serde_json::json;
 
 use super::failure::Failure;
 use crate::admin::{AdminError, Client, Request, Response, TaskSummary};
 use crate::config::{Config, STATE_DEFAULT};
-
-pub(super) fn create_token(
-    client: &mut Client,
-    ttl_ms: u64,
-    uses: u32,
-    as_json: bool,
-) -> Result<(), Failure> {
-    match client.ask(&Request::CreateToken { ttl_ms, uses })? {
-        Response::Token {
-            token,
-            expires,
-            uses,
-        } if as_json => {
-            print_json(&json!({ "token": token, "expires": expires, "uses": uses }));
-        }
-        Response::Token { token, .. } => {
-            println!("{token}");
-            eprintln!(
-                "shown this once; it admits {uses} device(s). On the device:\n  \
-                 alambic-agent enrol --coordinator HOST:PORT --token TOKEN"
-            );
-        }
-        other => return Err(unexpected(&other)),
-    }
-    Ok(())
-}
 
 pub(super) fn create_task(
     client: &mut Client,
@@ -97,12 +69,6 @@ pub(super) fn cancel(client: &mut Client, task: Option<String>) -> Result<(), Fa
     Ok(())
 }
 
-pub(super) fn revoke(client: &mut Client, device: DeviceId) -> Result<(), Failure> {
-    expect_done(client, &Request::RevokeDevice { device })?;
-    println!("device {device} is revoked; its key can never join again");
-    Ok(())
-}
-
 pub(super) fn print_json(value: &impl Serialize) {
     match serde_json::to_string(value) {
         Ok(text) => println!("{text}"),
@@ -110,14 +76,14 @@ pub(super) fn print_json(value: &impl Serialize) {
     }
 }
 
-fn expect_done(client: &mut Client, request: &Request) -> Result<(), Failure> {
+pub(super) fn expect_done(client: &mut Client, request: &Request) -> Result<(), Failure> {
     match client.ask(request)? {
         Response::Done => Ok(()),
         other => Err(unexpected(&other)),
     }
 }
 
-fn unexpected(response: &Response) -> Failure {
+pub(super) fn unexpected(response: &Response) -> Failure {
     let shown = format!("{response:?}").chars().take(200).collect();
     AdminError::Answer(shown).into()
 }

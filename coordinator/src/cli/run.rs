@@ -36,6 +36,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
         tuning: Tuning::coordinator(),
+        certificates: config.certificates,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

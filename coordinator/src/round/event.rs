@@ -4,9 +4,11 @@ use bincode::{Decode, Encode};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{Kind, Phase, Reason};
+use serde::Serialize;
 
 /// A change of one task's state. Variants are only ever added at the end.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A task was created.
     TaskCreated {
@@ -117,7 +119,7 @@ pub enum Event {
 }
 
 /// An event and the task it belongs to, as the log holds it.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct TaskEvent {
     /// The task.
     pub task: TaskHash,
@@ -126,7 +128,8 @@ pub struct TaskEvent {
 }
 
 /// What a computation produced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Product {
     /// The shared normaliser.
     Normaliser(BlobHash),
@@ -144,7 +147,8 @@ pub enum Product {
 }
 
 /// How a round ended.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// With a student.
     Completed {

@@ -6,12 +6,12 @@ use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
 use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::transport::{CloseCode, Connection, Traffic};
-use common::trust::certificate::Fingerprint;
 use common::trust::token::{TokenId, TokenRecord, TokenSecret};
 use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{Fault, Status, TaskSummary};
+use crate::admin::{DeviceName, Fault, Status, TaskSummary};
+use crate::registry::Certified;
 use crate::round::JobOutput;
 
 /// Names one session of a device.
@@ -73,6 +73,13 @@ pub(crate) enum Command {
     /// house until the admission is durable.
     Admit {
         admission: Admission,
+        reply: Reply<Result<Admitted, EnrolRefusal>>,
+    },
+    /// A device wants its next certificate, which stays in the house until
+    /// it is on record.
+    Renew {
+        device: DeviceId,
+        certificate: Certified,
         reply: Reply<Result<(), EnrolRefusal>>,
     },
     /// What an enrolment took on the network.
@@ -100,10 +107,19 @@ pub(crate) struct Offer {
 #[derive(Clone, Debug)]
 pub(crate) struct Admission {
     pub(crate) device: DeviceId,
-    pub(crate) certificate: Fingerprint,
+    pub(crate) certificate: Certified,
     pub(crate) label: String,
     pub(crate) token: TokenId,
     pub(crate) secret: TokenSecret,
+}
+
+/// What becomes of a device that may join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// It is a member.
+    Member,
+    /// An operator has to approve it first.
+    Waiting,
 }
 
 /// What an operator asks of the core.
@@ -132,8 +148,32 @@ pub(crate) enum AdminCommand {
         name: Option<String>,
         reply: Reply<Result<(), Fault>>,
     },
+    /// Whose contributions are in a release.
+    Lineage {
+        name: Option<String>,
+        version: Option<Version>,
+        reply: Reply<Result<(Version, Vec<DeviceName>), Fault>>,
+    },
+    Tokens {
+        reply: Reply<Vec<TokenRecord>>,
+    },
+    RevokeToken {
+        token: TokenId,
+        reply: Reply<Result<(), Fault>>,
+    },
+    Decide {
+        device: DeviceId,
+        approved: bool,
+        reply: Reply<Result<(), Fault>>,
+    },
+    Label {
+        device: DeviceId,
+        label: String,
+        reply: Reply<Result<(), Fault>>,
+    },
     Revoke {
         device: DeviceId,
+        reason: String,
         reply: Reply<Result<(), Fault>>,
     },
     /// Where a release's bytes are.

@@ -1,19 +1,20 @@
-//! Joining: one request, one answer.
+//! Joining and renewing: one request, one answer.
 
 use std::sync::Arc;
 
-use common::transport::{CloseCode, Connection, TransportError};
+use common::ids::{DeviceId, Time};
+use common::transport::{CloseCode, Connection, PeerIdentity, TransportError};
 use common::trust::authority::SigningRequest;
-use common::trust::certificate::Fingerprint;
+use common::trust::certificate::{CertificateFacts, Fingerprint};
 use common::trust::token::TokenSecret;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
+use rustls_pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::command::{Admission, Command};
-use super::identity::DEVICE_DAYS;
-use crate::registry::clean_label;
+use super::command::{Admission, Admitted, Command};
+use crate::registry::{Certified, clean_label};
 
 /// Serves one connection on the enrolment protocol.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
@@ -28,32 +29,39 @@ async fn run(shared: &Shared, connection: &Connection) -> Result<(), TransportEr
     let Some(frame) = stream.receiver.recv_answer().await? else {
         return Ok(());
     };
-    let Ok(EnrolRequest::Join {
-        token,
-        secret,
-        csr,
-        label,
-    }) = decode(&frame)
-    else {
+    let Ok(request) = decode::<EnrolRequest>(&frame) else {
         connection.close(CloseCode::Violation, "the request does not decode");
         return Ok(());
     };
-    let join = Join {
-        token,
-        secret,
-        csr,
-        label,
+    let answer = match request {
+        EnrolRequest::Join {
+            token,
+            secret,
+            csr,
+            label,
+        } => {
+            let join = Join {
+                token,
+                secret,
+                csr,
+                label,
+            };
+            join.decide(shared).await
+        }
+        EnrolRequest::Renew { csr } => renew(shared, connection.peer(), &csr).await,
     };
-    let answer = join
-        .decide(shared)
-        .await
-        .unwrap_or_else(EnrolAnswer::Refused);
+    let answer = answer.unwrap_or_else(EnrolAnswer::Refused);
     stream.send(&encode(&answer)).await?;
     stream.sender.finish();
     stream.sender.delivered().await?;
     // The device closes the connection; it heard the last word.
     connection.closed().await;
-    if let EnrolAnswer::Issued { device, .. } = answer {
+    let device = match answer {
+        EnrolAnswer::Issued { device, .. } => Some(device),
+        EnrolAnswer::Renewed { .. } => device_of(connection.peer()),
+        _ => None,
+    };
+    if let Some(device) = device {
         let traffic = connection.traffic();
         let counted = Command::EnrolTraffic { device, traffic };
         let _ = shared.commands.send(counted).await;
@@ -75,23 +83,13 @@ impl Join {
         let token = self.token.parse().map_err(|_| EnrolRefusal::UnknownToken)?;
         let secret =
             TokenSecret::from_slice(&self.secret).map_err(|_| EnrolRefusal::UnknownToken)?;
-        let request = SigningRequest::parse(&self.csr).map_err(|error| {
-            tracing::warn!(%error, "bad signing request");
-            EnrolRefusal::BadRequest
-        })?;
+        let request = parse(&self.csr)?;
         let device = request.device();
-        let identity = &shared.identity;
-        let certificate = identity
-            .authority
-            .sign_device(&request, shared.clock.now(), DEVICE_DAYS)
-            .map_err(|error| {
-                tracing::error!(%error, "cannot certify a device");
-                EnrolRefusal::Storage
-            })?;
+        let (certificate, certified) = certify(shared, &request)?;
         let (reply, admitted) = oneshot::channel();
         let admission = Admission {
             device,
-            certificate: Fingerprint::of(&certificate),
+            certificate: certified,
             label: clean_label(&self.label),
             token,
             secret,
@@ -99,13 +97,89 @@ impl Join {
         let admit = Command::Admit { admission, reply };
         let sent = shared.commands.send(admit).await;
         sent.map_err(|_| EnrolRefusal::Storage)?;
-        admitted.await.map_err(|_| EnrolRefusal::Storage)??;
+        if admitted.await.map_err(|_| EnrolRefusal::Storage)?? == Admitted::Waiting {
+            return Ok(EnrolAnswer::Waiting {
+                device,
+                retry_ms: RETRY_MS,
+            });
+        }
         tracing::info!(device = %device.short(), label = self.label, "joined");
         Ok(EnrolAnswer::Issued {
             device,
             certificate: certificate.to_vec(),
-            authority: identity.authority.certificate().to_vec(),
-            release_key: identity.release_key.verifying_key().0.to_vec(),
+            authorities: shared.identity.announced(),
+            release_key: shared.identity.release_key.verifying_key().0.to_vec(),
         })
     }
 }
+
+/// A device's next certificate. Its certificate may be over (the listener has
+/// judged by how much), and the key stays the same: a device is its key.
+async fn renew(
+    shared: &Shared,
+    peer: PeerIdentity,
+    csr: &[u8],
+) -> Result<EnrolAnswer, EnrolRefusal> {
+    let request = parse(csr)?;
+    if device_of(peer) != Some(request.device()) {
+        tracing::warn!(?peer, "asks to renew for another key");
+        return Err(EnrolRefusal::BadRequest);
+    }
+    let (certificate, certified) = certify(shared, &request)?;
+    let (reply, renewed) = oneshot::channel();
+    let renew = Command::Renew {
+        device: request.device(),
+        certificate: certified,
+        reply,
+    };
+    let sent = shared.commands.send(renew).await;
+    sent.map_err(|_| EnrolRefusal::Storage)?;
+    renewed.await.map_err(|_| EnrolRefusal::Storage)??;
+    tracing::info!(device = %request.device().short(), "renewed");
+    Ok(EnrolAnswer::Renewed {
+        certificate: certificate.to_vec(),
+        authorities: shared.identity.announced(),
+    })
+}
+
+fn parse(csr: &[u8]) -> Result<SigningRequest, EnrolRefusal> {
+    SigningRequest::parse(csr).map_err(|error| {
+        tracing::warn!(%error, "bad signing request");
+        EnrolRefusal::BadRequest
+    })
+}
+
+fn certify(
+    shared: &Shared,
+    request: &SigningRequest,
+) -> Result<(CertificateDer<'static>, Certified), EnrolRefusal> {
+    let failed = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, "cannot certify a device");
+        EnrolRefusal::Storage
+    };
+    let authority = &shared.identity.authority;
+    let now = shared.clock.now();
+    let end = now.after_ms(shared.certificates.device_lifetime_ms);
+    // Certificates end with whole seconds; a short one must not end at once.
+    let end = Time(end.0.next_multiple_of(1_000));
+    let certificate = authority
+        .sign_device_until(request, now, end)
+        .map_err(|error| failed(&error))?;
+    let facts = CertificateFacts::parse(&certificate).map_err(|error| failed(&error))?;
+    let certified = Certified {
+        fingerprint: Fingerprint::of(&certificate),
+        authority: authority.fingerprint(),
+        expires: facts.not_after,
+    };
+    Ok((certificate, certified))
+}
+
+fn device_of(peer: PeerIdentity) -> Option<DeviceId> {
+    match peer {
+        PeerIdentity::Device(device) | PeerIdentity::LapsedDevice(device) => Some(device),
+        PeerIdentity::Anonymous | PeerIdentity::Coordinator => None,
+    }
+}
+
+/// How often a device that waits for approval asks.
+const RETRY_MS: u64 = 5_000;

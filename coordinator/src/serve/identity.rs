@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use common::ids::Time;
 use common::trust::authority::{Authority, AuthorityError};
+use common::trust::bundle::AnnouncedAuthority;
 use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
 use common::trust::keys::{KeyError, SigningKey, VerifyingKey};
+use rustls_pki_types::CertificateDer;
 
-/// Days a device's certificate lasts.
-pub const DEVICE_DAYS: u32 = 365;
+use super::rotation;
+
 /// Days the server's certificate lasts.
 pub const SERVER_DAYS: u32 = 825;
 /// A server's certificate with fewer days left is replaced at the start.
@@ -30,6 +32,18 @@ pub struct Identity {
     pub server: Credentials,
     /// Signs releases.
     pub release_key: Arc<SigningKey>,
+    /// The authority before this one, while devices still hold its
+    /// certificates.
+    pub previous: Option<Previous>,
+}
+
+/// The authority before the present one.
+#[derive(Clone, Debug)]
+pub struct Previous {
+    /// Its certificate. Its key is gone.
+    pub certificate: CertificateDer<'static>,
+    /// What it said of the present one.
+    pub cross: CertificateDer<'static>,
 }
 
 /// Why the state directory could not be made or read.
@@ -75,6 +89,15 @@ pub enum IdentityError {
         /// What is wrong.
         source: CertificateError,
     },
+    /// An exchange of authorities is under way already.
+    #[error(
+        "{path} exists: the authority before this one is still believed; wait until every \
+         device has renewed, then `alambic-coordinator ca retire`"
+    )]
+    Rotating {
+        /// The earlier authority's certificate.
+        path: PathBuf,
+    },
     /// The authority cannot be made or used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -97,7 +120,29 @@ impl Identity {
             authority,
             server,
             release_key: Arc::new(release_key),
+            previous: None,
         })
+    }
+
+    /// The authorities whose devices are known.
+    pub fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        let previous = self.previous.iter().map(|one| one.certificate.clone());
+        let mut all = vec![self.authority.certificate().clone()];
+        all.extend(previous);
+        all
+    }
+
+    /// The authorities as devices are told of them.
+    pub fn announced(&self) -> Vec<AnnouncedAuthority> {
+        let mut all = vec![AnnouncedAuthority {
+            certificate: self.authority.certificate().to_vec(),
+            cross: self.previous.as_ref().map(|one| one.cross.to_vec()),
+        }];
+        all.extend(self.previous.iter().map(|one| AnnouncedAuthority {
+            certificate: one.certificate.to_vec(),
+            cross: None,
+        }));
+        all
     }
 
     /// Writes a new identity into a state directory, which is made if it is
@@ -130,12 +175,14 @@ impl Identity {
     }
 
     /// Reads the identity in a state directory. A server certificate that is
-    /// about to end is replaced.
+    /// about to end, or is by another authority, is replaced; an exchange of
+    /// authorities that was cut off is finished.
     ///
     /// # Errors
     /// [`IdentityError::Missing`] before `init`, and whatever is wrong with
     /// a file.
     pub fn load(state: &Path, addresses: &[IpAddr], now: Time) -> Result<Self, IdentityError> {
+        rotation::finish(state)?;
         let text = |name| read(&state.join(name));
         let authority = Authority::from_pem(&text(AUTHORITY)?, &text(AUTHORITY_KEY)?)?;
         let release_key =
@@ -147,28 +194,36 @@ impl Identity {
             path: state.join(SERVER),
             source,
         };
+        let previous = rotation::previous(state)?;
         let mut server =
             Credentials::from_pem(&text(SERVER)?, &text(SERVER_KEY)?).map_err(certificate)?;
         let ends = match server.chain().first() {
             Some(own) => CertificateFacts::parse(own).map_err(certificate)?.not_after,
             None => now,
         };
-        if ends.since_ms(now) < SERVER_DAYS_LEFT_MIN * DAY_MS {
+        let is_by_another = server.chain().get(1) != Some(authority.certificate());
+        if is_by_another || ends.since_ms(now) < SERVER_DAYS_LEFT_MIN * DAY_MS {
             server = authority.server_certificate(addresses, now, SERVER_DAYS)?;
             replace(&state.join(SERVER_KEY), &server.key_pem(), 0o600)?;
             replace(&state.join(SERVER), &server.chain_pem(), 0o644)?;
-            tracing::info!("the server's certificate was replaced before its end");
+            tracing::info!("the server's certificate was replaced");
+        }
+        if let Some(previous) = &previous {
+            let mut chain = server.chain().to_vec();
+            chain.extend([previous.cross.clone(), previous.certificate.clone()]);
+            server = Credentials::new(chain, server.key().clone_key()).map_err(certificate)?;
         }
         Ok(Self {
             authority,
             server,
             release_key: Arc::new(release_key),
+            previous,
         })
     }
 }
 
-const AUTHORITY: &str = "ca.pem";
-const AUTHORITY_KEY: &str = "ca-key.pem";
+pub(super) const AUTHORITY: &str = "ca.pem";
+pub(super) const AUTHORITY_KEY: &str = "ca-key.pem";
 const SERVER: &str = "server.pem";
 const SERVER_KEY: &str = "server-key.pem";
 const RELEASE_KEY: &str = "release-key.pem";
@@ -224,7 +279,7 @@ pub fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError
     })
 }
 
-fn replace(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
+pub(super) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
     let new = path.with_extension("new");
     // Left behind by an attempt that was cut off, if it is there at all.
     let _ = fs::remove_file(&new);
@@ -236,7 +291,7 @@ fn replace(path: &Path, text: &str, mode: u32) -> Result<(), IdentityError> {
     })
 }
 
-fn read(path: &Path) -> Result<String, IdentityError> {
+pub(super) fn read(path: &Path) -> Result<String, IdentityError> {
     fs::read_to_string(path).map_err(|source| {
         let path = path.to_owned();
         match source.kind() {

@@ -6,6 +6,7 @@ use bincode::{Decode, Encode};
 use common::ids::TaskHash;
 use common::task::{Task, TaskError};
 use common::wire::codec::{self, DecodeError};
+use serde::Serialize;
 
 use crate::registry::{Registry, RegistryEvent};
 use crate::round::{Event, State, TaskEvent};
@@ -13,7 +14,8 @@ use crate::store::{Position, Store, StoreError};
 
 /// One record. Variants are only ever added at the end, so every log that an
 /// earlier version wrote stays readable.
-#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogEntry {
     /// A change of one task's state.
     Task(TaskEvent),

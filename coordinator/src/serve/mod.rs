@@ -14,6 +14,7 @@ mod enrol;
 mod follower;
 mod identity;
 mod log;
+mod rotation;
 mod session;
 mod transfer;
 mod vault;
@@ -35,10 +36,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics};
-pub use identity::{
-    DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, release_public_key, write_new,
-};
+pub use identity::{Identity, IdentityError, SERVER_DAYS, release_public_key, write_new};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
+pub use rotation::{retire, rotate};
 pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command};
@@ -65,7 +65,32 @@ pub struct Parts {
     pub clock: Clock,
     /// How connections behave.
     pub tuning: Tuning,
+    /// How long devices are believed.
+    pub certificates: CertificateTerms,
 }
+
+/// How long devices are believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateTerms {
+    /// How long a device's certificate lasts. Short, because a lost device
+    /// that nobody misses is out after this; devices renew by themselves
+    /// from half of it on.
+    pub device_lifetime_ms: u64,
+    /// How long a device may still renew once its certificate is over.
+    pub renewal_grace_ms: u64,
+}
+
+impl Default for CertificateTerms {
+    /// 30 days, and 180 days of grace.
+    fn default() -> Self {
+        Self {
+            device_lifetime_ms: 30 * DAY_MS,
+            renewal_grace_ms: 180 * DAY_MS,
+        }
+    }
+}
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Why a server did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +120,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
     pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) certificates: CertificateTerms,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -117,17 +143,12 @@ impl Server {
     /// # Errors
     /// Whatever is in the way; nothing is left behind.
     pub fn start(parts: Parts) -> Result<Self, ServeError> {
+        let revoked = Revoked::default();
+        let settings = settings(&parts, &revoked);
         let vault = Arc::new(Vault::open(parts.open_store)?);
         let epoch = vault.with(|store| store.open_epoch())?;
         let replayed = with_replay(&vault)?;
-        let revoked = Revoked::default();
-        let listener = listen(
-            &parts.identity,
-            &parts.clock,
-            &parts.tuning,
-            parts.listen,
-            &revoked,
-        )?;
+        let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
@@ -158,6 +179,7 @@ impl Server {
             identity: parts.identity,
             clock: parts.clock,
             progress,
+            certificates: parts.certificates,
         });
         Ok(Self {
             shared,
@@ -212,22 +234,19 @@ impl fmt::Debug for Server {
     }
 }
 
-fn listen(
-    identity: &Identity,
-    clock: &Clock,
-    tuning: &Tuning,
-    address: SocketAddr,
-    revoked: &Revoked,
-) -> Result<Listener, TransportError> {
-    let authorities = vec![identity.authority.certificate().clone()];
-    let mut settings = ListenerSettings::new(identity.server.clone(), authorities, clock.clone());
-    settings.tuning = tuning.clone();
+fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
+    let identity = &parts.identity;
+    let clock = parts.clock.clone();
+    let mut settings =
+        ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
+    settings.tuning = parts.tuning.clone();
+    settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
     settings.revoked = Arc::new(move |device| {
         let revoked = revoked.read().unwrap_or_else(PoisonError::into_inner);
         revoked.contains(&device)
     });
-    Listener::bind(address, settings)
+    settings
 }
 
 /// Lets peers in, each in a task of its own.

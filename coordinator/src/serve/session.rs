@@ -2,6 +2,7 @@
 //! something to say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::ids::DeviceId;
 use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
@@ -18,6 +19,8 @@ use super::transfer;
 const OUTBOX_MESSAGES_MAX: usize = 64;
 /// Tasks a device may say it runs a student for.
 const INSTALLED_MAX: usize = 1_024;
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// Serves a device until its connection ends, however it ends. Nothing that
 /// goes wrong here leaves this session.
@@ -64,6 +67,10 @@ async fn run(
         return Ok(());
     };
     let outcome = tokio::select! {
+        () = expired(shared, connection) => {
+            connection.close(CloseCode::Expired, "the certificate has expired");
+            Ok(())
+        }
         outcome = listen(shared, &mut control.receiver, device, session) => outcome,
         outcome = speak(&mut control.sender, messages) => outcome,
         outcome = transfers(shared, connection, device) => outcome,
@@ -148,6 +155,22 @@ async fn transfers(
         let stream = connection.accept_transfer().await?;
         while running.try_join_next().is_some() {}
         running.spawn(transfer::serve(shared.clone(), stream, device));
+    }
+}
+
+/// Ready once the certificate that opened the session is over: no session
+/// outlives it.
+async fn expired(shared: &Shared, connection: &Connection) {
+    let Some(end) = connection.peer_certificate().map(|facts| facts.not_after) else {
+        return std::future::pending().await;
+    };
+    loop {
+        let left_ms = end.after_ms(1).since_ms(shared.clock.now());
+        if left_ms == 0 {
+            return;
+        }
+        // The clock may be set; look again now and then.
+        tokio::time::sleep(Duration::from_millis(left_ms.min(HOUR_MS))).await;
     }
 }
 

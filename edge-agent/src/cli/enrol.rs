@@ -1,5 +1,6 @@
 //! `enrol`: join a fleet.
 
+use common::ids::DeviceId;
 use common::trust::token::JoinToken;
 
 use super::{ExitCode, Failure, block_on, own_state};
@@ -53,7 +54,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         label: label.to_owned(),
     };
     let state = own_state(config)?;
-    let membership = block_on(async { Ok(enrol(&state, &joining).await?) })?;
+    let coordinator = &arguments.coordinator;
+    let waiting = |device: DeviceId| {
+        eprintln!(
+            "waiting for approval as {device}; at {coordinator} the operator may say\n  \
+             alambic-coordinator device approve {device}\n\
+             Ctrl-C ends the waiting; the same command goes on with it"
+        );
+    };
+    let membership = block_on(async { Ok(enrol(&state, &joining, waiting).await?) })?;
     println!("enrolled as {}", membership.device);
     println!(
         "next: alambic-agent run{} --data FOLDER",

@@ -72,10 +72,11 @@ impl<W: Worker> Device<W> {
     ) -> Result<Self, Failure> {
         let identity = Arc::new(Identity::load(state)?);
         let floor = TimeFloor::load(state);
-        let worker = worker(&identity, floor.clock())?;
+        let clock = TimeFloor::living_clock(state);
+        let worker = worker(&identity, clock.clone())?;
         let coordinator = config.coordinator.clone();
         Ok(Self {
-            workshop: LocalWorkshop::open(state, floor.clock(), worker)?,
+            workshop: LocalWorkshop::open(state, clock, worker)?,
             cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,
             route: Route {

@@ -20,7 +20,9 @@ use super::link::{self, Closer, Link, LinkError, Route};
 use super::status::{Bytes, RunStatus};
 use super::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::cache::{Cache, CacheError};
-use crate::identity::TimeFloor;
+use crate::enrol::EnrolError;
+use crate::identity::{Identity, TimeFloor};
+use crate::renewal;
 use crate::session::{Action, Engine, Input, Pending};
 use crate::state::StateDir;
 
@@ -59,7 +61,21 @@ pub struct Agent<W> {
     work: JoinSet<()>,
     needed: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
     counting: bool,
+    renewal: Renewal,
     status: RunStatus,
+}
+
+/// When the next certificate is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renewal {
+    /// At this time of day.
+    At(Time),
+    /// At this moment, after a failure.
+    Again(Instant),
+    /// It was asked for.
+    Asked,
+    /// Never: the coordinator will not give one.
+    Hopeless,
 }
 
 /// An open session. Its tasks end with it.
@@ -76,6 +92,7 @@ enum Event {
     Built(Call, Result<Built, WorkshopError>),
     Judged(Announcement, Result<Verdict, WorkshopError>),
     Counted(Result<Vec<TaskHash>, WorkshopError>),
+    Renewed(Result<Arc<Identity>, EnrolError>),
 }
 
 enum SessionEvent {
@@ -94,6 +111,7 @@ impl<W: Workshop> Agent<W> {
         let device = settings.route.identity.membership.device;
         let mut seed = [0u8; 8];
         seed.copy_from_slice(&device.0[..8]);
+        let renewal = Renewal::At(renewal::due(&settings.route.identity.certificate));
         let status = RunStatus::begin(settings.route.floor.clock().now());
         Self {
             settings,
@@ -109,6 +127,7 @@ impl<W: Workshop> Agent<W> {
             work: JoinSet::new(),
             needed: BTreeMap::new(),
             counting: false,
+            renewal,
             status,
         }
     }
@@ -129,12 +148,13 @@ impl<W: Workshop> Agent<W> {
         glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
         loop {
-            let wake = self.wake();
+            let (wake, renewal) = (self.wake(), self.renewal_wake());
             tokio::select! {
                 () = &mut shutdown => break,
                 Some(event) = self.events.recv() => self.event(event),
                 () = sleep_until(wake) => self.input(Input::Tick),
                 _ = glance.tick() => self.glance(),
+                () = sleep_until(renewal) => self.renew_if_due(),
             }
             while self.work.try_join_next().is_some() {}
         }
@@ -270,6 +290,66 @@ impl<W: Workshop> Agent<W> {
         });
     }
 
+    /// When to look whether the next certificate is due. The clock may be
+    /// set meanwhile, so it is looked at now and then.
+    fn renewal_wake(&self) -> Instant {
+        match self.renewal {
+            Renewal::At(due) => {
+                let left_ms = due.since_ms(self.settings.route.floor.clock().now());
+                Instant::now() + Duration::from_millis(left_ms).min(LONG)
+            }
+            Renewal::Again(at) => at,
+            Renewal::Asked | Renewal::Hopeless => Instant::now() + LONG,
+        }
+    }
+
+    fn renew_if_due(&mut self) {
+        let is_due = match self.renewal {
+            Renewal::At(due) => due <= self.settings.route.floor.clock().now(),
+            Renewal::Again(at) => at <= Instant::now(),
+            Renewal::Asked | Renewal::Hopeless => false,
+        };
+        if !is_due {
+            return;
+        }
+        self.renewal = Renewal::Asked;
+        let (back, state) = (self.back.clone(), self.state.clone());
+        let route = self.settings.route.clone();
+        self.work.spawn(async move {
+            let renewed = renewal::renew(&state, &route).await;
+            // Fails only if the agent has stopped.
+            let _ = back.send(Event::Renewed(renewed)).await;
+        });
+    }
+
+    /// The open session goes on with the certificate that opened it.
+    fn renewed(&mut self, result: Result<Arc<Identity>, EnrolError>) {
+        match result {
+            Ok(identity) => {
+                let end_ms = identity.certificate.not_after.0;
+                info!(end_ms, "the certificate was renewed");
+                self.renewal = Renewal::At(renewal::due(&identity.certificate));
+                self.settings.route.identity = identity;
+                self.raise_floor();
+            }
+            Err(problem) if renewal::is_final(&problem) => {
+                let advice = problem.advice().unwrap_or_default();
+                error!("the certificate is not renewed: {problem}; {advice}");
+                self.renewal = Renewal::Hopeless;
+            }
+            Err(problem) => {
+                let wait_ms = renewal::retry_ms(&self.settings.route.identity.certificate);
+                warn!(wait_ms, "the certificate could not be renewed: {problem}");
+                self.renewal = Renewal::Again(Instant::now() + Duration::from_millis(wait_ms));
+            }
+        }
+    }
+
+    /// What was signed since tells how late it is at least.
+    fn raise_floor(&mut self) {
+        self.settings.route.floor = TimeFloor::load(&self.state);
+    }
+
     fn glance(&mut self) {
         if self.counting || !self.workshop.glance() {
             return;
@@ -288,6 +368,7 @@ impl<W: Workshop> Agent<W> {
             Event::Session(..) => {}
             Event::Built(call, result) => self.built(call, result),
             Event::Judged(release, result) => self.judged(release, result),
+            Event::Renewed(result) => self.renewed(result),
             Event::Counted(result) => {
                 self.counting = false;
                 match result {
@@ -366,6 +447,7 @@ impl<W: Workshop> Agent<W> {
         {
             warn!("{problem}");
         }
+        self.raise_floor();
         info!(coordinator = %connection.remote_address(), "connected");
         self.live = Some(Live {
             connection,
@@ -383,6 +465,7 @@ impl<W: Workshop> Agent<W> {
     fn lost(&mut self, problem: &LinkError) {
         // Whatever is still reported by this session is not heard.
         self.session += 1;
+        let was_open = self.live.is_some();
         if let Some(live) = self.live.take() {
             self.count_bytes(&live.connection);
             let code = common::transport::CloseCode::Normal;
@@ -394,6 +477,15 @@ impl<W: Workshop> Agent<W> {
                 .advice()
                 .unwrap_or_else(|| "trying again".to_owned());
             warn!("not connected: {text}; {advice}");
+        }
+        // Whatever this device's clock says, the coordinator's says it is over.
+        // An open session ends with the certificate that opened it, and that
+        // may have been renewed.
+        if problem.is_expiry()
+            && !was_open
+            && let Renewal::At(_) = self.renewal
+        {
+            self.renewal = Renewal::Again(Instant::now());
         }
         self.status.connected = false;
         self.status.link_error = Some(text);

@@ -38,6 +38,17 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// Whether the coordinator holds that this device's certificate is over.
+    pub fn is_expiry(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(TransportError::Closed {
+                code: CloseCode::Expired,
+                ..
+            })
+        )
+    }
+
     /// What a person can do about it, where there is something.
     pub fn advice(&self) -> Option<String> {
         match self {

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId, Time, Version};
+use common::ids::{BlobHash, Time, Version};
 use common::task::Task;
-use common::transport::CloseCode;
 
-use super::super::command::AdminCommand;
+use super::super::command::{AdminCommand, Reply};
 use super::super::log::LogEntry;
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
-use crate::admin::{Fault, FaultKind, TaskSummary};
+use crate::admin::{DeviceName, Fault, FaultKind, TaskSummary};
 use crate::registry::RegistryEvent;
-use crate::round::{Event, Input, State, TaskEvent};
+use crate::round::{Event, Input, Release, State, TaskEvent};
 
 impl Core {
     pub(super) fn admin(&mut self, now: Time, command: AdminCommand) {
@@ -57,18 +56,61 @@ impl Core {
                     self.effects.push(Effect::done(reply, ()));
                 }
             },
-            AdminCommand::Revoke { device, reply } => match self.revoke(now, device) {
-                Ok(()) => self.effects.push(Effect::done(reply, ())),
-                Err(fault) => {
-                    let _ = reply.send(Err(fault));
-                }
-            },
+            AdminCommand::Lineage {
+                name,
+                version,
+                reply,
+            } => {
+                let _ = reply.send(self.lineage(name.as_deref(), version));
+            }
+            AdminCommand::Tokens { reply } => {
+                let _ = reply.send(self.registry.tokens().values().cloned().collect());
+            }
+            AdminCommand::RevokeToken { token, reply } => {
+                let outcome = self.revoke_token(now, token);
+                self.settle(reply, outcome);
+            }
+            AdminCommand::Decide {
+                device,
+                approved,
+                reply,
+            } => {
+                let outcome = self.decide(now, device, approved);
+                self.settle(reply, outcome);
+            }
+            AdminCommand::Label {
+                device,
+                label,
+                reply,
+            } => {
+                let outcome = self.label(now, device, &label);
+                self.settle(reply, outcome);
+            }
+            AdminCommand::Revoke {
+                device,
+                reason,
+                reply,
+            } => {
+                let outcome = self.revoke(now, device, &reason);
+                self.settle(reply, outcome);
+            }
             AdminCommand::Release {
                 name,
                 version,
                 reply,
             } => {
                 let _ = reply.send(self.release(name.as_deref(), version));
+            }
+        }
+    }
+
+    /// Answers a request at once if it failed, and otherwise once what it
+    /// changed is durable.
+    fn settle(&mut self, reply: Reply<Result<(), Fault>>, outcome: Result<(), Fault>) {
+        match outcome {
+            Ok(()) => self.effects.push(Effect::done(reply, ())),
+            Err(fault) => {
+                let _ = reply.send(Err(fault));
             }
         }
     }
@@ -100,46 +142,42 @@ impl Core {
         Ok(made)
     }
 
-    fn revoke(&mut self, now: Time, device: DeviceId) -> Result<(), Fault> {
-        if !self.in_service {
-            return Err(not_stored());
-        }
-        if !self.registry.members().contains_key(&device) {
-            let message = format!("no device {device}; `device list` shows those that joined");
-            return Err(Fault::new(FaultKind::NotFound, message));
-        }
-        if !self.registry.revoked().contains(&device) {
-            self.record(RegistryEvent::Revoked { device, at: now });
-            self.effects.push(Effect::PublishRevoked);
-        }
-        self.sessions
-            .close(device, CloseCode::Revoked, "revoked by an operator");
-        for at in 0..self.tasks.len() {
-            self.feed(now, at, Input::Disconnected { device });
-        }
-        Ok(())
-    }
-
     fn release(
         &self,
         name: Option<&str>,
         version: Option<Version>,
     ) -> Result<(Version, BlobHash), Fault> {
+        let release = self.released(name, version)?;
+        Ok((release.version, release.blob))
+    }
+
+    fn lineage(
+        &self,
+        name: Option<&str>,
+        version: Option<Version>,
+    ) -> Result<(Version, Vec<DeviceName>), Fault> {
+        let release = self.released(name, version)?;
+        let devices = release.lineage.iter();
+        Ok((
+            release.version,
+            devices.map(|device| self.name(*device)).collect(),
+        ))
+    }
+
+    fn released(&self, name: Option<&str>, version: Option<Version>) -> Result<&Release, Fault> {
         let runner = &self.tasks[self.find(name)?];
         let releases = &runner.engine.state().releases;
         let found = match version {
             None => releases.last(),
             Some(version) => releases.iter().find(|release| release.version == version),
         };
-        found
-            .map(|release| (release.version, release.blob))
-            .ok_or_else(|| {
-                let message = match version {
-                    None => "this task has no release yet; start a round".to_owned(),
-                    Some(version) => format!("no release {version}; `model list` shows all"),
-                };
-                Fault::new(FaultKind::NotFound, message)
-            })
+        found.ok_or_else(|| {
+            let message = match version {
+                None => "this task has no release yet; start a round".to_owned(),
+                Some(version) => format!("no release {version}; `model list` shows all"),
+            };
+            Fault::new(FaultKind::NotFound, message)
+        })
     }
 
     fn running(&self, name: Option<&str>) -> Result<usize, Fault> {

@@ -1,13 +1,11 @@
-//! What comes in from devices: contributions, and devices that join.
+//! What comes in from devices: contributions.
 
 use common::ids::{TaskHash, Time};
 use common::round::Reason;
-use common::wire::messages::{EnrolRefusal, TransferAnswer};
+use common::wire::messages::TransferAnswer;
 
-use super::super::command::{Admission, Offer, Reply};
+use super::super::command::{Offer, Reply};
 use super::Core;
-use super::effect::Effect;
-use crate::registry::RegistryEvent;
 use crate::round::Input;
 
 impl Core {
@@ -54,42 +52,6 @@ impl Core {
                 self.feed(now, at, input);
             }
         }
-    }
-
-    /// A device shows a token. What it buys is counted durably before the
-    /// device hears of it.
-    pub(super) fn admit(
-        &mut self,
-        now: Time,
-        admission: Admission,
-        reply: Reply<Result<(), EnrolRefusal>>,
-    ) {
-        let Admission {
-            device,
-            certificate,
-            label,
-            token,
-            secret,
-        } = admission;
-        let allowed = if self.in_service {
-            self.registry.check(token, &secret, device, now)
-        } else {
-            Err(EnrolRefusal::Storage)
-        };
-        if let Err(refusal) = allowed {
-            tracing::warn!(device = %device.short(), %token, %refusal, "not admitted");
-            let _ = reply.send(Err(refusal));
-            return;
-        }
-        self.record(RegistryEvent::Admitted {
-            device,
-            certificate,
-            label,
-            token,
-            at: now,
-        });
-        let lost = || Err(EnrolRefusal::Storage);
-        self.effects.push(Effect::reply(reply, Ok(()), lost));
     }
 
     fn task_of(&self, task: TaskHash) -> Result<usize, Reason> {

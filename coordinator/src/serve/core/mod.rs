@@ -10,6 +10,7 @@
 mod admin;
 mod door;
 mod effect;
+mod members;
 mod sessions;
 mod snapshot;
 
@@ -19,6 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use common::ids::{DeviceId, TaskHash, Time};
 use common::task::Task;
+use common::transport::CloseCode;
 use tokio::sync::broadcast;
 
 pub(crate) use self::effect::Work;
@@ -143,6 +145,11 @@ impl Core {
                 let _ = reply.send(found);
             }
             Command::Admit { admission, reply } => self.admit(now, admission, reply),
+            Command::Renew {
+                device,
+                certificate,
+                reply,
+            } => self.renew(now, device, certificate, reply),
             Command::EnrolTraffic { device, traffic } => {
                 self.sessions.count_handshake(device, traffic);
             }
@@ -314,9 +321,15 @@ impl Core {
         }
     }
 
-    fn publish_revoked(&self) {
+    fn publish_revoked(&mut self) {
         let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        revoked.clone_from(self.registry.revoked());
+        *revoked = self.registry.revoked().keys().copied().collect();
+        drop(revoked);
+        // One may have come in between the revocation and this.
+        for device in self.registry.revoked().keys() {
+            self.sessions
+                .close(*device, CloseCode::Revoked, "revoked by an operator");
+        }
     }
 }
 

@@ -107,6 +107,10 @@ impl Core {
         outbox: mpsc::Sender<ToDevice>,
         reply: Reply<SessionId>,
     ) {
+        if self.registry.revoked().contains_key(&device) {
+            link.close(CloseCode::Revoked, "revoked by an operator");
+            return;
+        }
         let reason = "a newer session of this device took over";
         self.sessions.close(device, CloseCode::Superseded, reason);
         self.sessions.last += 1;

@@ -7,14 +7,20 @@ use common::ids::{DeviceId, Time};
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
-    DeviceName, DeviceStatus, EndedStatus, OutcomeStatus, ReleaseStatus, RoundStatus, Status,
-    TaskStatus,
+    DeviceName, DeviceStatus, EndedStatus, OutcomeStatus, ReleaseStatus, RoundStatus, Standing,
+    Status, TaskStatus,
 };
+use crate::registry::Decision;
 use crate::round::{Ended, Round};
 
 impl Core {
     pub(super) fn status(&self, now: Time) -> Status {
-        let known = self.registry.members().keys().copied();
+        let registry = &self.registry;
+        let known = registry
+            .members()
+            .keys()
+            .chain(registry.applicants().keys());
+        let known = known.chain(registry.revoked().keys()).copied();
         let devices: BTreeSet<DeviceId> = known.chain(self.sessions.devices()).collect();
         Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -95,14 +101,21 @@ impl Core {
 
     fn device_status(&self, device: DeviceId) -> DeviceStatus {
         let member = self.registry.members().get(&device);
+        let revocation = self.registry.revoked().get(&device);
         let counters = self.sessions.counters(device);
         DeviceStatus {
             device,
             label: self.registry.label(device).to_owned(),
             admitted: member.map(|member| member.admitted),
-            certificate: member.map(|member| member.certificate),
+            certificate: member.map(|member| member.certificate.fingerprint),
+            authority: member.map(|member| member.certificate.authority),
+            expires: member.map(|member| member.certificate.expires),
+            group: member.and_then(|member| member.group.clone()),
+            standing: self.standing(device),
+            revoked: revocation.is_some(),
+            revoked_at: revocation.map(|revocation| revocation.at),
+            revoked_why: revocation.map(|revocation| revocation.reason.clone()),
             connected: self.sessions.is_connected(device),
-            revoked: self.registry.revoked().contains(&device),
             uplink_bytes: counters.work.udp_rx_bytes,
             downlink_bytes: counters.work.udp_tx_bytes,
             handshake_bytes: counters.handshake.udp_rx_bytes + counters.handshake.udp_tx_bytes,
@@ -110,7 +123,23 @@ impl Core {
         }
     }
 
-    fn name(&self, device: DeviceId) -> DeviceName {
+    fn standing(&self, device: DeviceId) -> Standing {
+        let registry = &self.registry;
+        if registry.revoked().contains_key(&device) {
+            return Standing::Revoked;
+        }
+        if registry.members().contains_key(&device) {
+            return Standing::Member;
+        }
+        match registry.applicants().get(&device).map(|one| one.decision) {
+            Some(Decision::Waiting) => Standing::Waiting,
+            Some(Decision::Approved) => Standing::Approved,
+            Some(Decision::Denied) => Standing::Denied,
+            None => Standing::Unknown,
+        }
+    }
+
+    pub(super) fn name(&self, device: DeviceId) -> DeviceName {
         DeviceName {
             device,
             label: self.registry.label(device).to_owned(),

@@ -145,3 +145,49 @@ fn requests_and_answers_survive_their_lines() {
     assert!(line.contains(r#""summarise":7"#), "{line}");
     assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), progress);
 }
+
+#[tokio::test]
+async fn the_log_is_a_record_that_checks_itself() {
+    let rig = Rig::start();
+    let device = rig.device().await;
+    let reason = "sold".to_owned();
+    rig.done(Request::RevokeDevice {
+        device: device.id,
+        reason,
+    })
+    .await
+    .unwrap();
+    let records = rig
+        .operate(|client| client.ask(&Request::ReadAudit { from: None }))
+        .await;
+    let Response::AuditRecords(records) = records.unwrap() else {
+        panic!("not records")
+    };
+    let kinds: Vec<_> = records
+        .iter()
+        .map(|record| {
+            record.event["registry"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .next()
+                .unwrap()
+                .clone()
+        })
+        .collect();
+    assert_eq!(kinds, ["token_created", "admitted", "revoked"]);
+    let mut span = None;
+    for record in &records {
+        span = Some(record.follow(span.as_ref()).unwrap());
+    }
+    let checked = rig
+        .operate(|client| client.ask(&Request::VerifyAudit))
+        .await
+        .unwrap();
+    assert_eq!(checked, Response::Audit(span.unwrap()));
+    let beyond = rig
+        .operate(|client| client.ask(&Request::ReadAudit { from: Some(99) }))
+        .await
+        .unwrap();
+    assert_eq!(beyond, Response::AuditRecords(Vec::new()));
+}

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::ids::{BlobHash, DeviceId, TaskHash, Time};
 use common::round::{ContributionKey, Kind, Reason};
@@ -10,9 +11,10 @@ use common::transport::{
     BlobSpan, ClientIdentity, CloseCode, Connection, Dialler, Protocol, Stream, TransportError,
     Tuning,
 };
+use common::trust::bundle::believe;
 use common::trust::clock::Clock;
 use common::trust::device_key::DeviceKey;
-use common::trust::token::JoinToken;
+use common::trust::token::{Approval, JoinToken};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{
     Call, EnrolAnswer, EnrolRequest, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice,
@@ -21,8 +23,8 @@ use common::wire::messages::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::super::{Brain, Identity, Parts, ServeError, Server};
-use crate::admin::{AdminError, Client, Status};
+use super::super::{Brain, CertificateTerms, Identity, Parts, ServeError, Server};
+use crate::admin::{AdminError, Client, Request, Response, Status, TokenWish};
 use crate::compute::Made;
 use crate::intake::ReadBlob;
 use crate::round::{Job, JobKind, JobOutput, Product};
@@ -90,9 +92,9 @@ pub(super) struct Rig {
     keys: Keys,
 }
 
-/// What a coordinator is recognised by after a restart.
+/// What a coordinator is recognised by after a restart, and its clock.
 #[derive(Clone)]
-struct Keys(Arc<tempfile::TempDir>);
+struct Keys(Arc<tempfile::TempDir>, Arc<AtomicU64>);
 
 impl Keys {
     fn load(&self) -> Identity {
@@ -102,7 +104,8 @@ impl Keys {
 
 impl Rig {
     pub(super) fn start() -> Self {
-        let keys = Keys(Arc::new(tempfile::tempdir().unwrap()));
+        let ahead = Arc::new(AtomicU64::new(0));
+        let keys = Keys(Arc::new(tempfile::tempdir().unwrap()), ahead);
         let identity = Identity::generate(&[], Clock::system().now()).unwrap();
         identity.create_in(keys.0.path()).unwrap();
         let folder = Arc::new(tempfile::tempdir().unwrap());
@@ -111,7 +114,13 @@ impl Rig {
 
     fn start_with(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>, keys: Keys) -> Self {
         let socket = folder.path().join("admin.sock");
-        let server = Server::start(parts(&store, &socket, keys.load())).unwrap();
+        let (system, ahead) = (Clock::system(), keys.1.clone());
+        let clock = Clock::new(move || system.now().after_ms(ahead.load(Ordering::SeqCst)));
+        let parts = Parts {
+            clock,
+            ..parts(&store, &socket, keys.load())
+        };
+        let server = Server::start(parts).unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
             address: server.address().unwrap(),
@@ -124,6 +133,16 @@ impl Rig {
             folder,
             keys,
         }
+    }
+
+    /// Sets the coordinator's clock ahead.
+    pub(super) fn advance(&self, ms: u64) {
+        self.keys.1.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    /// The coordinator's state directory.
+    pub(super) fn state(&self) -> &std::path::Path {
+        self.keys.0.path()
     }
 
     /// Stops the server and waits for its end.
@@ -165,6 +184,29 @@ impl Rig {
         made.unwrap().parse().unwrap()
     }
 
+    pub(super) async fn token_with_approval(&self) -> JoinToken {
+        let wish = TokenWish {
+            ttl_ms: 60_000,
+            uses: 1,
+            group: Some("hall".into()),
+            approval: Approval::Manual,
+        };
+        let made = self
+            .operate(|client| client.ask(&Request::CreateToken(wish)))
+            .await;
+        let Response::Token { token, .. } = made.unwrap() else {
+            panic!("not a token")
+        };
+        token.parse().unwrap()
+    }
+
+    /// Asks for something that is answered by `Done`, or for its fault.
+    pub(super) async fn done(&self, request: Request) -> Result<(), AdminError> {
+        let answer = self.operate(move |client| client.ask(&request)).await?;
+        assert_eq!(answer, Response::Done);
+        Ok(())
+    }
+
     pub(super) fn dialler(&self) -> Dialler {
         Dialler::bind(self.address, Tuning::device(), Clock::system()).unwrap()
     }
@@ -174,22 +216,30 @@ impl Rig {
         let identity = ClientIdentity::Enrolling {
             ca_pin: token.ca_pin,
         };
-        let dialler = self.dialler();
-        let connection = dialler
-            .connect(self.address, &identity, Protocol::Enrolment)
-            .await
-            .unwrap();
-        let mut stream = connection.open_control().await.unwrap();
         let request = EnrolRequest::Join {
             token: token.id.to_string(),
             secret: token.secret.reveal().to_vec(),
             csr: key.signing_request().unwrap(),
             label: "pump".into(),
         };
-        let answer = stream.ask(&encode(&request)).await.unwrap().unwrap();
+        self.ask_at_door(&identity, &request).await.unwrap()
+    }
+
+    /// Asks on the enrolment protocol.
+    pub(super) async fn ask_at_door(
+        &self,
+        identity: &ClientIdentity,
+        request: &EnrolRequest,
+    ) -> Result<EnrolAnswer, TransportError> {
+        let dialler = self.dialler();
+        let connection = dialler
+            .connect(self.address, identity, Protocol::Enrolment)
+            .await?;
+        let mut stream = connection.open_control().await.unwrap();
+        let answer = stream.ask(&encode(request)).await.unwrap().unwrap();
         connection.close(CloseCode::Normal, "");
         dialler.close(CloseCode::Normal).await;
-        decode(&answer).unwrap()
+        Ok(decode(&answer).unwrap())
     }
 
     /// A new device that has joined.
@@ -199,7 +249,7 @@ impl Rig {
         let EnrolAnswer::Issued {
             device,
             certificate,
-            authority,
+            authorities,
             ..
         } = self.enrol(&token, &key).await
         else {
@@ -207,11 +257,15 @@ impl Rig {
         };
         let identity = ClientIdentity::Enrolled {
             credentials: key.certified(certificate.into()).unwrap(),
-            authorities: vec![authority.into()],
+            authorities: authorities
+                .into_iter()
+                .map(|one| one.certificate.into())
+                .collect(),
         };
         Device {
             id: device,
             identity,
+            key,
         }
     }
 }
@@ -237,6 +291,7 @@ pub(super) fn parts(
         brain: Arc::new(Fake),
         clock: Clock::system(),
         tuning: Tuning::coordinator(),
+        certificates: CertificateTerms::default(),
     }
 }
 
@@ -244,9 +299,36 @@ pub(super) fn parts(
 pub(super) struct Device {
     pub(super) id: DeviceId,
     pub(super) identity: ClientIdentity,
+    pub(super) key: DeviceKey,
 }
 
 impl Device {
+    /// Asks for the next certificate and takes it.
+    pub(super) async fn renew(&mut self, rig: &Rig) -> Result<EnrolAnswer, TransportError> {
+        let request = EnrolRequest::Renew {
+            csr: self.key.signing_request().unwrap(),
+        };
+        let answer = rig.ask_at_door(&self.identity, &request).await?;
+        if let EnrolAnswer::Renewed {
+            certificate,
+            authorities,
+        } = &answer
+        {
+            let ClientIdentity::Enrolled {
+                authorities: trusted,
+                ..
+            } = &self.identity
+            else {
+                panic!("not enrolled")
+            };
+            self.identity = ClientIdentity::Enrolled {
+                credentials: self.key.certified(certificate.clone().into()).unwrap(),
+                authorities: believe(trusted, authorities),
+            };
+        }
+        Ok(answer)
+    }
+
     pub(super) async fn dial(&self, rig: &Rig) -> Result<(Dialler, Connection), TransportError> {
         let dialler = rig.dialler();
         let connection = dialler

@@ -99,7 +99,10 @@ async fn a_revoked_device_is_hung_up_on_and_stays_out_after_a_restart() {
     let session = device.session(&rig).await;
     let id = device.id;
     let done = rig
-        .operate(move |client| client.ask(&Request::RevokeDevice { device: id }))
+        .operate(move |client| {
+            let reason = "left on a train".to_owned();
+            client.ask(&Request::RevokeDevice { device: id, reason })
+        })
         .await;
     assert_eq!(done.unwrap(), Response::Done);
     assert_eq!(code_of(&session.connection).await, CloseCode::Revoked);

@@ -21,6 +21,7 @@ use super::worker::{Done, Job, Judged, Judgement, Worker};
 use super::{LocalWorkshop, explained, unasked};
 use crate::data::Dataset;
 use crate::driver::workshop::{Blobs, Verdict, WorkshopError};
+use crate::identity::TimeFloor;
 use crate::slots::{Slots, SlotsError};
 use crate::state::StateDir;
 use crate::work::{Built, Entry};
@@ -100,6 +101,10 @@ impl<S: Source> InProcess<S> {
                 });
             }
         };
+        // It was signed then, so it is that late at least.
+        if let Err(problem) = TimeFloor::raise(&self.state, release.as_raw().released) {
+            warn!("{problem}");
+        }
         if let Err(reason @ (SlotsError::Older { .. } | SlotsError::Held { .. })) =
             slots.admit(release.version())
         {

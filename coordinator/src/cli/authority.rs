@@ -1,0 +1,87 @@
+//! `ca`: the fleet's certificate authority and its exchange.
+
+use common::trust::certificate::Fingerprint;
+use common::trust::clock::Clock;
+use serde_json::json;
+
+use super::failure::Failure;
+use super::operate::print_json;
+use crate::admin::{AdminError, Client, DeviceStatus, Standing};
+use crate::config::Config;
+use crate::serve::{self, Identity};
+
+pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Result<(), Failure> {
+    let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
+    let present = identity.authority.fingerprint();
+    let previous = identity
+        .previous
+        .map(|one| Fingerprint::of(&one.certificate));
+    let left = match client {
+        Some(mut client) => Some(behind(client.status()?.devices, present)),
+        None => None,
+    };
+    if as_json {
+        print_json(&json!({
+            "authority": present,
+            "previous": previous,
+            "devices_behind": left,
+        }));
+        return Ok(());
+    }
+    println!("authority  {present} (SHA-256)");
+    let Some(previous) = previous else {
+        return Ok(());
+    };
+    println!("previous   {previous}, believed until `ca retire`");
+    match left {
+        None => println!("no coordinator answers, so it is not known which devices still need it"),
+        Some(left) if left.is_empty() => {
+            println!("no device needs it any more: `alambic-coordinator ca retire`");
+        }
+        Some(left) => {
+            println!("{} device(s) still hold its certificates:", left.len());
+            for device in left {
+                println!("  {} {}", device.device, device.label);
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn rotate(config: &Config) -> Result<(), Failure> {
+    let next = serve::rotate(&config.state, Clock::system().now())?;
+    println!("next authority  {} (SHA-256)", next.fingerprint());
+    println!("it is used from the coordinator's next start on; devices follow as they renew");
+    println!("keep a copy of the new ca-key.pem in a safe place");
+    Ok(())
+}
+
+pub(super) fn retire(
+    config: &Config,
+    connect: impl Fn() -> Result<Client, AdminError>,
+    force: bool,
+) -> Result<(), Failure> {
+    if !force {
+        let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
+        let left = behind(
+            connect()?.status()?.devices,
+            identity.authority.fingerprint(),
+        );
+        if !left.is_empty() {
+            return Err(Failure::Behind {
+                devices: left.len(),
+            });
+        }
+    }
+    serve::retire(&config.state)?;
+    println!("the authority before this one is believed no more, from the next start on");
+    Ok(())
+}
+
+/// Members whose certificates are by another authority than the present one.
+fn behind(devices: Vec<DeviceStatus>, present: Fingerprint) -> Vec<DeviceStatus> {
+    let is_behind = |device: &DeviceStatus| {
+        device.standing == Standing::Member && device.authority != Some(present)
+    };
+    devices.into_iter().filter(is_behind).collect()
+}

@@ -1,0 +1,162 @@
+//! Commands about who belongs to the fleet: tokens and devices.
+
+use common::ids::{DeviceId, Time};
+use common::trust::clock::Clock;
+use common::trust::token::{Approval, TokenId};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::list::{seconds, table};
+use super::operate::{expect_done, print_json, unexpected};
+use crate::admin::{
+    Client, DeviceStatus, Fault, FaultKind, Request, Response, Standing, TokenStatus, TokenWish,
+};
+
+pub(super) fn create_token(
+    client: &mut Client,
+    wish: TokenWish,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let is_manual = wish.approval == Approval::Manual;
+    match client.ask(&Request::CreateToken(wish))? {
+        Response::Token {
+            token,
+            expires,
+            uses,
+        } if as_json => {
+            print_json(&json!({ "token": token, "expires": expires, "uses": uses }));
+        }
+        Response::Token { token, uses, .. } => {
+            println!("{token}");
+            eprintln!(
+                "shown this once; it admits {uses} device(s). On the device:\n  \
+                 alambic-agent enrol --coordinator HOST:PORT --token TOKEN"
+            );
+            if is_manual {
+                eprintln!("then here: alambic-coordinator device approve DEVICE");
+            }
+        }
+        other => return Err(unexpected(&other)),
+    }
+    Ok(())
+}
+
+pub(super) fn tokens(client: &mut Client, as_json: bool) -> Result<(), Failure> {
+    let tokens = match client.ask(&Request::ListTokens)? {
+        Response::Tokens(tokens) => tokens,
+        other => return Err(unexpected(&other)),
+    };
+    if as_json {
+        print_json(&tokens);
+        return Ok(());
+    }
+    if tokens.is_empty() {
+        println!("no token was made yet; make one with `alambic-coordinator token create`");
+        return Ok(());
+    }
+    let now = Clock::system().now();
+    let mut table = table(&["token", "state", "used", "group", "approval"]);
+    for token in &tokens {
+        table.add_row([
+            token.token.to_string(),
+            state_of(token, now),
+            format!("{} of {}", token.used_by.len(), token.uses),
+            token.group.clone().unwrap_or_default(),
+            match token.approval {
+                Approval::Auto => "auto".to_owned(),
+                Approval::Manual => "manual".to_owned(),
+            },
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn state_of(token: &TokenStatus, now: Time) -> String {
+    if token.revoked.is_some() {
+        "revoked".to_owned()
+    } else if token.expires <= now {
+        "expired".to_owned()
+    } else if token.used_by.len() >= token.uses as usize {
+        "used up".to_owned()
+    } else {
+        format!("good for {}", seconds(token.expires.since_ms(now)))
+    }
+}
+
+pub(super) fn revoke_token(client: &mut Client, token: TokenId) -> Result<(), Failure> {
+    expect_done(client, &Request::RevokeToken { token })?;
+    println!("token {token} is revoked; devices that joined by it stay");
+    Ok(())
+}
+
+pub(super) fn show(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+    let status = client.status()?;
+    let now = status.now;
+    let found = status.devices.into_iter().find(|one| one.device == device);
+    let Some(found) = found else {
+        let message = format!("no device {device}; `device list` shows those that joined");
+        let kind = FaultKind::NotFound;
+        return Err(crate::admin::AdminError::from(Fault { kind, message }).into());
+    };
+    if as_json {
+        print_json(&found);
+        return Ok(());
+    }
+    println!("device       {}", found.device);
+    println!("label        {}", found.label);
+    println!("group        {}", found.group.as_deref().unwrap_or("-"));
+    println!("state        {}", state(&found));
+    if let Some(at) = found.admitted {
+        println!("joined       {} ago", seconds(now.since_ms(at)));
+    }
+    if let (Some(at), Some(why)) = (found.revoked_at, &found.revoked_why) {
+        println!("revoked      {} ago: {why}", seconds(now.since_ms(at)));
+    }
+    if let Some(certificate) = found.certificate {
+        println!("certificate  {certificate}");
+    }
+    match found.expires {
+        Some(end) if end > now => println!("good for     {}", seconds(end.since_ms(now))),
+        Some(end) => println!("expired      {} ago", seconds(now.since_ms(end))),
+        None => {}
+    }
+    println!("sessions     {}", found.sessions);
+    Ok(())
+}
+
+/// What a device is and does now, in a word.
+pub(super) fn state(device: &DeviceStatus) -> &'static str {
+    match (device.standing, device.connected) {
+        (Standing::Revoked, _) => "revoked",
+        (Standing::Waiting, _) => "WAITS FOR APPROVAL",
+        (Standing::Approved, _) => "approved",
+        (Standing::Denied, _) => "denied",
+        (_, true) => "connected",
+        (Standing::Member, false) => "away",
+        (Standing::Unknown, false) => "unknown",
+    }
+}
+
+pub(super) fn approve(client: &mut Client, device: DeviceId) -> Result<(), Failure> {
+    expect_done(client, &Request::ApproveDevice { device })?;
+    println!("device {device} is approved; it joins when it asks again, within seconds");
+    Ok(())
+}
+
+pub(super) fn deny(client: &mut Client, device: DeviceId) -> Result<(), Failure> {
+    expect_done(client, &Request::DenyDevice { device })?;
+    println!("device {device} is denied; it may come again with another token");
+    Ok(())
+}
+
+pub(super) fn label(client: &mut Client, device: DeviceId, label: String) -> Result<(), Failure> {
+    expect_done(client, &Request::LabelDevice { device, label })?;
+    Ok(())
+}
+
+pub(super) fn revoke(client: &mut Client, device: DeviceId, reason: String) -> Result<(), Failure> {
+    expect_done(client, &Request::RevokeDevice { device, reason })?;
+    println!("device {device} is revoked; its key can never join again");
+    Ok(())
+}
