@@ -20,7 +20,7 @@ const AGENTS: usize = 4;
 fn wishes(contribute: &str, points: u32, rank_max: u32) -> Wishes {
     Wishes {
         features: Some("raw".to_owned()),
-        hidden: vec![32],
+        student: common::task::StudentSpec::Mlp { hidden: vec![32] },
         points,
         points_per_device: spread(points, AGENTS, 1),
         bits: 8,
