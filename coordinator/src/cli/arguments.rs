@@ -70,6 +70,9 @@ pub(super) enum Command {
         /// Address and UDP port for devices [default: 0.0.0.0:4433]
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<String>,
+        /// Address and TCP port of the web page and the metrics, or off [default: 127.0.0.1:4480]
+        #[arg(long, value_name = "IP:PORT|off")]
+        page: Option<String>,
     },
     /// Join tokens for new devices
     #[command(subcommand)]
@@ -230,14 +233,15 @@ impl Arguments {
     /// What the flags say of the configuration.
     pub(super) fn flags(&self) -> Flags {
         let common = &self.common;
-        let (listen, addresses) = match &self.command {
-            Command::Serve { listen } => (listen.clone(), Vec::new()),
-            Command::Init { addresses, .. } => (None, addresses.clone()),
-            _ => (None, Vec::new()),
+        let (listen, page, addresses) = match &self.command {
+            Command::Serve { listen, page } => (listen.clone(), page.clone(), Vec::new()),
+            Command::Init { addresses, .. } => (None, None, addresses.clone()),
+            _ => (None, None, Vec::new()),
         };
         Flags {
             config: common.config.clone(),
             listen,
+            page,
             state: common.state.clone(),
             admin_socket: common.admin_socket.clone(),
             log: common.log.clone(),

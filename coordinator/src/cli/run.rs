@@ -25,6 +25,15 @@ const STOP_WAIT: Duration = Duration::from_millis(200);
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     start_logging(config);
+    if let Some(page) = &config.page
+        && !page.listen.ip().is_loopback()
+    {
+        tracing::warn!(
+            address = %page.listen,
+            "the page and the metrics are open to the network: anyone there can read device \
+             names and the distilled data"
+        );
+    }
     let clock = Clock::system();
     let identity = Identity::load(&config.state, &config.addresses, clock.now())?;
     let folder = config.state.join("store");
@@ -36,6 +45,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
         tuning: Tuning::coordinator(),
+        page: config.page.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,6 +60,9 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
             "ready: devices at {address}, state in {}",
             config.state.display()
         );
+        if let Some(page) = server.page() {
+            eprintln!("page: http://{page}/");
+        }
         notify("READY=1");
         server.run_until(stop).await?;
         Ok(())

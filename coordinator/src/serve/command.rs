@@ -11,7 +11,7 @@ use common::trust::token::{TokenId, TokenRecord, TokenSecret};
 use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{Fault, Status, TaskSummary};
+use crate::admin::{DeviceName, Fault, Status, TaskSummary};
 use crate::round::JobOutput;
 
 /// Names one session of a device.
@@ -135,6 +135,12 @@ pub(crate) enum AdminCommand {
     Revoke {
         device: DeviceId,
         reply: Reply<Result<(), Fault>>,
+    },
+    /// Devices in a release, for people; none if there is no such release.
+    Lineage {
+        task: TaskHash,
+        version: Version,
+        reply: Reply<Option<Vec<DeviceName>>>,
     },
     /// Where a release's bytes are.
     Release {

@@ -47,6 +47,7 @@ use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use crate::admin::server::AdminSocket;
 use crate::admin::{Progress, SocketError};
+use crate::page::{PageError, PageServer, PageSettings};
 use crate::store::StoreError;
 
 /// What a server is made of.
@@ -65,6 +66,8 @@ pub struct Parts {
     pub clock: Clock,
     /// How connections behave.
     pub tuning: Tuning,
+    /// The web page, if there is to be one.
+    pub page: Option<PageSettings>,
 }
 
 /// Why a server did not start, or had to stop.
@@ -82,6 +85,9 @@ pub enum ServeError {
     /// The operators' socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The web page's address.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// A bug.
     #[error("the server's core stopped: {0}")]
     Core(String),
@@ -95,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
     pub(crate) progress: broadcast::Sender<Progress>,
+    /// Where the page is served, if it is.
+    pub(crate) page: Option<SocketAddr>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -105,6 +113,7 @@ pub struct Server {
     shared: Arc<Shared>,
     listener: Listener,
     socket: AdminSocket,
+    page: Option<PageServer>,
     driver: Driver,
     queue: mpsc::Receiver<Command>,
 }
@@ -130,6 +139,7 @@ impl Server {
         )?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
+        let page = parts.page.map(PageServer::bind).transpose()?.flatten();
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
         let now = parts.clock.now();
@@ -158,11 +168,13 @@ impl Server {
             identity: parts.identity,
             clock: parts.clock,
             progress,
+            page: page.as_ref().map(PageServer::address),
         });
         Ok(Self {
             shared,
             listener,
             socket,
+            page,
             driver,
             queue,
         })
@@ -176,6 +188,11 @@ impl Server {
         self.listener.local_address()
     }
 
+    /// Where the page is served, if it is.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.shared.page
+    }
+
     /// Serves until `stop` is ready, then takes no more connections, tells
     /// the devices that it is going down, and returns once they know.
     ///
@@ -185,6 +202,9 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
         let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        let page = self
+            .page
+            .map(|page| tokio::spawn(page.serve(self.shared.clone())));
         let ended = tokio::select! {
             () = stop => None,
             () = accept(&self.listener, &self.shared) => None,
@@ -194,6 +214,9 @@ impl Server {
             .close(CloseCode::Shutdown, "the coordinator is going down")
             .await;
         admin.abort();
+        if let Some(page) = page {
+            page.abort();
+        }
         // Fails only if the core has stopped already.
         let _ = stopping.send(true);
         let ended = match ended {

@@ -264,6 +264,14 @@ impl Fleet {
         }
     }
 
+    /// Where the coordinator's web page is.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn page(&self) -> Result<Option<std::net::SocketAddr>, AdminError> {
+        Ok(self.client()?.status()?.page)
+    }
+
     /// Where everything is kept.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -448,7 +456,7 @@ fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
     Command::new(program("alambic-coordinator")?)
         .arg("--state")
         .arg(folder.join("coordinator"))
-        .args(["serve", "--listen", listen])
+        .args(["serve", "--listen", listen, "--page", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)

@@ -63,6 +63,13 @@ impl Core {
                     let _ = reply.send(Err(fault));
                 }
             },
+            AdminCommand::Lineage {
+                task,
+                version,
+                reply,
+            } => {
+                let _ = reply.send(self.lineage(task, version));
+            }
             AdminCommand::Release {
                 name,
                 version,
