@@ -156,6 +156,23 @@ pub(super) enum RoundCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the round in progress: who is in, who is missing and why
+    #[command(after_help = "Examples:
+  alambic-coordinator round watch
+  alambic-coordinator round watch --once --json
+
+Ctrl-C ends it; the round goes on.")]
+    Watch {
+        /// Name or hash of the task; all tasks if it is left out
+        #[arg(long)]
+        task: Option<String>,
+        /// Show it once and end
+        #[arg(long)]
+        once: bool,
+        /// Print JSON, one array of tasks a line whenever something changed
+        #[arg(long)]
+        json: bool,
+    },
     /// End the round in progress without a student
     Cancel {
         /// Name or hash of the task; may be left out if there is one

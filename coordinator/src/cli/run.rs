@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use common::transport::Tuning;
 use common::trust::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::failure::Failure;
 use crate::config::Config;
@@ -74,6 +77,20 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
 
 fn start_logging(config: &Config) {
     let filter = EnvFilter::builder().parse_lossy(&config.log);
+    if is_journal()
+        && !config.log_json
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        // Fields become ALAMBIC_DEVICE, ALAMBIC_ROUND and so on.
+        let journal = journal
+            .with_syslog_identifier("alambic-coordinator".to_owned())
+            .with_field_prefix(Some("ALAMBIC".to_owned()));
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(journal)
+            .init();
+        return;
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
@@ -82,6 +99,15 @@ fn start_logging(config: &Config) {
     } else {
         builder.with_target(false).init();
     }
+}
+
+/// Whether standard error goes to the journal (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Some(told) = std::env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
+    let file = std::fs::metadata("/proc/self/fd/2");
+    file.is_ok_and(|file| told == *format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Ready at the first Ctrl-C or SIGTERM; both are caught from here on.

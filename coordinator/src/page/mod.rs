@@ -18,10 +18,11 @@ mod live;
 mod picture;
 mod rounds;
 mod route;
+mod scrape;
 mod server;
 mod students;
 mod view;
-mod words;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use maud::Markup;
 use super::layout::{self, Room};
 use super::server::Content;
 use super::view::Viewer;
-use super::{audit, distilled, fleet, health, live, rounds, students};
+use super::{audit, distilled, fleet, health, live, rounds, scrape, students};
 use crate::admin::Fault;
 
 const STYLE: &str = include_str!("assets/page.css");
@@ -27,6 +27,7 @@ pub(super) async fn answer(viewer: &Arc<Viewer>, uri: &Uri) -> Response<Content>
         "/page.js" => return Content::of("text/javascript; charset=utf-8", SCRIPT),
         "/icon.svg" | "/favicon.ico" => return Content::of("image/svg+xml", ICON),
         "/events" => return live::follow(viewer),
+        "/metrics" => return scrape::show(viewer).await,
         "/" => simple(viewer, Room::Fleet, query, fleet::render).await,
         "/rounds" => simple(viewer, Room::Rounds, query, rounds::render).await,
         "/students" => students::show(viewer, query).await,

@@ -5,7 +5,7 @@ use common::ids::Time;
 use crate::admin::DeviceName;
 
 /// `2026-11-23 23:49:05`, UTC; the raw number for a time out of the calendar.
-pub(super) fn instant(time: Time) -> String {
+pub(crate) fn instant(time: Time) -> String {
     let seconds = (time.0 / 1000) as i64;
     match time::OffsetDateTime::from_unix_timestamp(seconds) {
         Ok(at) => format!(
@@ -22,7 +22,7 @@ pub(super) fn instant(time: Time) -> String {
 }
 
 /// `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `9 days ago`.
-pub(super) fn ago(now: Time, then: Time) -> String {
+pub(crate) fn ago(now: Time, then: Time) -> String {
     match now.since_ms(then) {
         0..2_000 => "just now".to_owned(),
         ms => format!("{} ago", span(ms)),
@@ -30,7 +30,7 @@ pub(super) fn ago(now: Time, then: Time) -> String {
 }
 
 /// `180 ms`, `4.2 s`, `90 s`, `3 min`, `5 h`, `9 days`.
-pub(super) fn span(ms: u64) -> String {
+pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
@@ -42,7 +42,7 @@ pub(super) fn span(ms: u64) -> String {
 }
 
 /// `512 B`, `28.6 kB`, `3.2 MB`, `1.1 GB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let scaled = |unit: f64| bytes as f64 / unit;
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -53,7 +53,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `12 345` with thin spaces that do not break.
-pub(super) fn number(number: u64) -> String {
+pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -66,13 +66,13 @@ pub(super) fn number(number: u64) -> String {
 }
 
 /// `1 device`, `3 devices`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", self::number(number as u64))
 }
 
 /// What people call a device, or else the beginning of its id.
-pub(super) fn name(device: &DeviceName) -> String {
+pub(crate) fn name(device: &DeviceName) -> String {
     if device.label.is_empty() {
         device.device.short()
     } else {
@@ -81,14 +81,14 @@ pub(super) fn name(device: &DeviceName) -> String {
 }
 
 /// `96.4 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
 /// The Wilson interval of a share of `rows` at 95 % (Wilson 1927), in 0..=1.
 /// Rows of one device resemble each other, so the truth may lie a little
 /// further out.
-pub(super) fn interval(share: f64, rows: u64) -> (f64, f64) {
+pub(crate) fn interval(share: f64, rows: u64) -> (f64, f64) {
     const Z: f64 = 1.959_964;
     let n = rows.max(1) as f64;
     let middle = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);

@@ -47,6 +47,7 @@ use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use crate::admin::server::AdminSocket;
 use crate::admin::{Progress, SocketError};
+use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::store::StoreError;
 
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     pub(crate) progress: broadcast::Sender<Progress>,
     /// Where the page is served, if it is.
     pub(crate) page: Option<SocketAddr>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -150,8 +152,10 @@ impl Server {
         let next = replayed.next;
         let mut core = Core::new(about, progress.clone(), revoked);
         core.restore(now, epoch.0, replayed);
+        let metrics = Arc::new(Metrics::new());
         let driver = Driver {
             core,
+            metrics: metrics.clone(),
             vault: vault.clone(),
             brain: parts.brain.clone(),
             clock: parts.clock.clone(),
@@ -169,6 +173,7 @@ impl Server {
             clock: parts.clock,
             progress,
             page: page.as_ref().map(PageServer::address),
+            metrics,
         });
         Ok(Self {
             shared,
@@ -202,6 +207,11 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
         let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        let (metrics, steps) = (
+            self.shared.metrics.clone(),
+            self.shared.progress.subscribe(),
+        );
+        let counting = tokio::spawn(async move { metrics.follow(steps).await });
         let page = self
             .page
             .map(|page| tokio::spawn(page.serve(self.shared.clone())));
@@ -214,6 +224,7 @@ impl Server {
             .close(CloseCode::Shutdown, "the coordinator is going down")
             .await;
         admin.abort();
+        counting.abort();
         if let Some(page) = page {
             page.abort();
         }
@@ -262,6 +273,7 @@ async fn accept(listener: &Listener, shared: &Arc<Shared>) {
             let connection = match arrival.admit().await {
                 Ok(connection) => connection,
                 Err(error) => {
+                    shared.metrics.turned_away(&error);
                     tracing::info!(%from, %error, "turned away");
                     return;
                 }

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::driver::local::{FolderSource, LocalWorkshop, WorkshopSettings};
 use crate::driver::{Agent, AgentSettings, Route, notify};
 use crate::identity::{Identity, TimeFloor};
+use crate::predictions::{PredictionServer, Shelf};
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
 
@@ -31,10 +32,19 @@ pub(super) fn run(config: &Config, _: &Arguments) -> Result<(), Failure> {
     block_on(async {
         let stop = stopped()?;
         info!(device = %device.route.identity.membership.device, "running");
+        let release_key = device.route.identity.release_key.clone();
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
         };
+        if let Some(path) = &config.predictions {
+            let shelf = Shelf::new(state.clone(), release_key);
+            let server = PredictionServer::bind(path, shelf)
+                .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+            info!(socket = %path.display(), "programs on this device are answered");
+            // Ends with the runtime.
+            tokio::spawn(server.serve());
+        }
         let agent = Agent::new(settings, state, device.cache, Arc::new(device.workshop));
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
             && let Err(problem) = notify::notify(&socket, "READY=1")

@@ -477,6 +477,8 @@ fn run_agent(home: &Path) -> Result<Child, FleetError> {
         // As the systemd unit does: one BLAS thread, one memory arena.
         .env("OPENBLAS_NUM_THREADS", "1")
         .env("MALLOC_ARENA_MAX", "1")
+        // In the state directory, so that each device has its own.
+        .env("ALAMBIC_PREDICTIONS", "predict.sock")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)

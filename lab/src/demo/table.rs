@@ -111,6 +111,7 @@ fn hints(result: &DemoResult) -> String {
              \x20 alambic-agent --state {folder}/agents/00/state status\n\
              \x20 alambic-agent --state {folder}/agents/00/state predict --input {folder}/agents/00/data/rows.npz\n\
              \x20 alambic-agent --state {folder}/agents/00/state sent list\n\
+             \x20 curl --unix-socket {folder}/agents/00/state/predict.sock http://localhost/v1/students\n\
              Ctrl-C stops it.\n",
             look(fleet)
         ),

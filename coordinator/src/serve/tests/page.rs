@@ -110,3 +110,21 @@ async fn an_open_page_hears_of_a_round() {
     }
     rig.stop().await;
 }
+
+#[tokio::test]
+async fn metrics_tell_states_flushes_and_expiry_and_name_no_device() {
+    let rig = Rig::start_with_page();
+    rig.task(PAIR).await;
+    let device = rig.device().await;
+    let text = page(&rig, "/metrics").await;
+    assert!(text.contains("alambic_devices{state=\"away\"} 1"), "{text}");
+    assert!(text.contains("alambic_certificate_expiry_timestamp_seconds{certificate=\"server\"}"));
+    assert!(text.contains("alambic_storage_ok 1"));
+    let flushes = text
+        .lines()
+        .find(|line| line.starts_with("alambic_store_flush_seconds_count"));
+    assert_ne!(flushes, Some("alambic_store_flush_seconds_count 0"));
+    assert!(!text.contains(&device.id.to_string()) && !text.contains("pump"));
+    assert!(text.ends_with("# EOF\n"));
+    rig.stop().await;
+}
