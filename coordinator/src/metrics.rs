@@ -21,6 +21,8 @@ use crate::admin::{OutcomeStatus, Progress};
 pub(crate) type Labels = Vec<(&'static str, String)>;
 /// A gauge for each set of labels.
 pub(crate) type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+/// A gauge without labels.
+pub(crate) type Plain = Gauge<f64, AtomicU64>;
 type Counters = Family<Labels, Counter>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
@@ -37,8 +39,8 @@ pub(crate) struct Metrics {
     pub(crate) devices: Gauges,
     pub(crate) sessions: Counter,
     pub(crate) bytes: Counters,
-    pub(crate) struck: Gauges,
-    pub(crate) strikes: Gauges,
+    pub(crate) struck: Plain,
+    pub(crate) strikes: Plain,
     pub(crate) quorum_ratio: Gauges,
     pub(crate) round_running: Gauges,
     pub(crate) student_epoch: Gauges,
@@ -47,15 +49,15 @@ pub(crate) struct Metrics {
     pub(crate) student_reports: Gauges,
     pub(crate) student_age: Gauges,
     pub(crate) certificate_expiry: Gauges,
-    pub(crate) storage_ok: Gauges,
+    pub(crate) storage_ok: Plain,
     pub(crate) storage_failures: Counter,
     pub(crate) disk: Gauges,
     pub(crate) memory: Gauges,
-    pub(crate) queue: Gauges,
+    pub(crate) queue: Plain,
 }
 
 impl Metrics {
-    /// All at zero. `seconds` below is what OpenMetrics names the unit.
+    /// All at zero.
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("alambic");
         let r = &mut registry;
@@ -84,12 +86,12 @@ impl Metrics {
             devices: gauges(r, "devices", "Devices by state"),
             sessions: counter(r, "sessions", "Sessions of devices since the start"),
             bytes: counters(r, "link_bytes", "UDP payload of all devices, by direction"),
-            struck: gauges(
+            struck: plain(
                 r,
                 "devices_struck",
                 "Devices with a contribution refused as faulty",
             ),
-            strikes: gauges(r, "strikes", "Contributions refused as faulty, in all"),
+            strikes: plain(r, "strikes", "Contributions refused as faulty, in all"),
             quorum_ratio: gauges(
                 r,
                 "quorum_ratio",
@@ -122,7 +124,7 @@ impl Metrics {
                 "certificate_expiry_timestamp_seconds",
                 "When certificates end, seconds since 1970",
             ),
-            storage_ok: gauges(r, "storage_ok", "Whether events can be stored"),
+            storage_ok: plain(r, "storage_ok", "Whether events can be stored"),
             storage_failures: counter(
                 r,
                 "storage_failures",
@@ -130,7 +132,7 @@ impl Metrics {
             ),
             disk: gauges(r, "disk_bytes", "Disk of the state directory"),
             memory: gauges(r, "memory_bytes", "Memory of the process"),
-            queue: gauges(r, "queue_length", "Commands that wait for the core"),
+            queue: plain(r, "queue_length", "Commands that wait for the core"),
             registry,
         }
     }
@@ -204,6 +206,12 @@ impl Metrics {
 
 fn gauges(registry: &mut Registry, name: &str, help: &str) -> Gauges {
     let made = Gauges::default();
+    registry.register(name, help, made.clone());
+    made
+}
+
+fn plain(registry: &mut Registry, name: &str, help: &str) -> Plain {
+    let made = Plain::default();
     registry.register(name, help, made.clone());
     made
 }

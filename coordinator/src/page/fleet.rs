@@ -235,7 +235,7 @@ fn row(device: &DeviceStatus, status: &Status) -> Markup {
                 None => span class="quiet" { "never" },
             } }
             td { @match device.seen {
-                Some(at) if device.connected => { "since " (words::ago(status.now, at)) },
+                Some(at) if device.connected => { "for " (words::span(status.now.since_ms(at))) },
                 Some(at) => { "ended " (words::ago(status.now, at)) },
                 None => span class="quiet" { "none since the start" },
             } }

@@ -54,16 +54,14 @@ fn set(metrics: &Metrics, view: &View) {
         .sessions
         .inner()
         .fetch_max(sessions, Ordering::Relaxed);
-    put(&metrics.strikes, &[], strikes as f64);
-    put(&metrics.struck, &[], struck as f64);
+    metrics.strikes.set(strikes as f64);
+    metrics.struck.set(struck as f64);
     let failures = metrics.storage_failures.inner();
     failures.store(status.storage_failures, Ordering::Relaxed);
-    put(
-        &metrics.storage_ok,
-        &[],
-        f64::from(u8::from(status.storage_ok)),
-    );
-    put(&metrics.queue, &[], health.queue as f64);
+    metrics
+        .storage_ok
+        .set(f64::from(u8::from(status.storage_ok)));
+    metrics.queue.set(health.queue as f64);
     let ends = [
         ("server", health.certificate_ends),
         ("authority", health.authority_ends),
