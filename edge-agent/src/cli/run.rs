@@ -44,7 +44,7 @@ pub(super) fn run(config: &Config, _: &Arguments, log_json: bool) -> Result<(), 
     block_on(async {
         let stop = stopped()?;
         info!(device = %device.route.identity.membership.device, "running");
-        let release_key = device.route.identity.release_key.clone();
+        let release_key = device.route.identity.release_key;
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
