@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::page::PageSettings;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -23,6 +24,9 @@ use crate::serve::CertificateTerms;
 /// | `certificate.addresses` | none | IP addresses |
 /// | `certificate.device_lifetime` | `30d` | `2s` to `366d` |
 /// | `certificate.renewal_grace` | `180d` | `0s` to `3660d` |
+/// | `page.listen` | `127.0.0.1:4480` | address and port, `off` |
+/// | `page.public` | `false` | `true` lets `page.listen` be no loopback address |
+/// | `page.hosts` | none | names the page may be asked by |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where devices reach the coordinator.
@@ -39,6 +43,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// How long devices are believed.
     pub certificates: CertificateTerms,
+    /// The web page and the metrics.
+    pub page: Option<PageSettings>,
 }
 
 /// What the flags say; none of them has to.
@@ -52,6 +58,8 @@ pub struct Flags {
     pub state: Option<PathBuf>,
     /// `--admin-socket`
     pub admin_socket: Option<PathBuf>,
+    /// `--page`
+    pub page: Option<String>,
     /// `--log`
     pub log: Option<String>,
     /// `--log-json`
@@ -96,6 +104,9 @@ pub enum ConfigError {
 
 /// Where the state directory is unless something says otherwise.
 pub const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
+/// Where the page is served unless something says otherwise.
+pub const PAGE_DEFAULT: SocketAddr =
+    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4480);
 /// The configuration's name in the state directory.
 pub const FILE_NAME: &str = "coordinator.toml";
 
@@ -109,6 +120,18 @@ struct RawConfig {
     log_json: Option<bool>,
     #[serde(default)]
     certificate: RawCertificate,
+    #[serde(default)]
+    page: RawPage,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPage {
+    listen: Option<String>,
+    #[serde(default)]
+    public: bool,
+    #[serde(default)]
+    hosts: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +177,7 @@ impl Config {
             .or_else(|| variable("ALAMBIC_ADMIN_SOCKET").map(PathBuf::from))
             .or(raw.admin_socket)
             .unwrap_or_else(|| state.join("admin.sock"));
+        let page = layers.page(flags.page.clone(), raw.page, &state)?;
         Ok(Self {
             listen: match listen {
                 None => SocketAddr::from(([0, 0, 0, 0], 4433)),
@@ -194,6 +218,7 @@ impl Config {
                     .unwrap_or(CertificateTerms::default().renewal_grace_ms),
             },
             addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
+            page,
         })
     }
 }
@@ -308,6 +333,50 @@ impl Layers<'_> {
         parsed.collect()
     }
 
+    /// What anyone can see of the fleet is kept from the network, unless the
+    /// file says otherwise in so many words.
+    fn page(
+        &self,
+        flag: Option<String>,
+        raw: RawPage,
+        state: &Path,
+    ) -> Result<Option<PageSettings>, ConfigError> {
+        let found = |origin: String, value| Found {
+            origin,
+            key: "page.listen",
+            value,
+        };
+        let told = flag
+            .map(|value| found("flag --page".to_owned(), value))
+            .or_else(|| {
+                let value = (self.variable)("ALAMBIC_PAGE")?;
+                Some(found("environment ALAMBIC_PAGE".to_owned(), value))
+            })
+            .or_else(|| Some(found(self.file(), raw.listen?)));
+        let settings = |listen, required| PageSettings {
+            listen,
+            required,
+            hosts: raw.hosts,
+            state: state.to_owned(),
+        };
+        let Some(told) = told else {
+            return Ok(Some(settings(PAGE_DEFAULT, false)));
+        };
+        if told.value == "off" {
+            return Ok(None);
+        }
+        let Ok(listen) = told.value.parse::<SocketAddr>() else {
+            return Err(told.refuse("off, or an IP address and a port, such as 127.0.0.1:4480"));
+        };
+        if !listen.ip().is_loopback() && !raw.public {
+            return Err(told.refuse(
+                "a loopback address (127.0.0.1 or [::1]): whoever reaches the page sees device \
+                 names and the distilled data; `public = true` under [page] allows others",
+            ));
+        }
+        Ok(Some(settings(listen, listen != PAGE_DEFAULT)))
+    }
+
     fn file(&self) -> String {
         self.path
             .as_ref()
@@ -420,6 +489,31 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_page_stays_on_loopback_unless_the_file_says_public() {
+        let page = |text: &str| {
+            let (_folder, flags) = with_file(text);
+            Config::resolve(&flags, none).map(|config| config.page)
+        };
+        assert_eq!(page("").unwrap().unwrap().listen, PAGE_DEFAULT);
+        assert_eq!(page("[page]\nlisten = \"off\"").unwrap(), None);
+        let open = "[page]\nlisten = \"0.0.0.0:4480\"";
+        let error = page(open).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                ConfigError::Value {
+                    key: "page.listen",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        let public = page(&format!("{open}\npublic = true")).unwrap().unwrap();
+        assert_eq!(public.listen.port(), 4480);
+        assert!(public.required);
     }
 
     #[test]

@@ -8,6 +8,8 @@ pub mod cli;
 pub mod compute;
 pub mod config;
 pub mod intake;
+mod metrics;
+pub mod page;
 pub mod registry;
 pub mod round;
 pub mod serve;

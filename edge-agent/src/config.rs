@@ -9,6 +9,7 @@
 //! | `teacher.kind` | | | `kernel` |
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
+//! | `predictions.socket` | `ALAMBIC_PREDICTIONS` | | none: programs on the device are not answered |
 //! | `policy.*` | | | see [`crate::policy`] |
 //!
 //! A flag goes before the environment, and that before the file.
@@ -74,6 +75,13 @@ struct RawConfig {
     policy: RawPolicy,
     teacher: RawTeacher,
     log: RawLog,
+    predictions: RawPredictions,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawPredictions {
+    socket: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -130,6 +138,8 @@ pub struct Config {
     pub teacher: TeacherChoice,
     /// What is logged, as `RUST_LOG` is written.
     pub log: String,
+    /// The socket on which programs on the device are answered, if they are.
+    pub predictions: Option<PathBuf>,
 }
 
 impl Config {
@@ -222,8 +232,18 @@ impl Pick<'_> {
         let or = |found: Option<Origin>, default: &str| {
             found.map_or_else(|| default.to_owned(), |found| found.value)
         };
+        let state = state.unwrap_or_else(|| DEFAULT_STATE.into());
+        let socket = self.path(
+            "predictions.socket",
+            "",
+            &None,
+            "ALAMBIC_PREDICTIONS",
+            raw.predictions.socket,
+        )?;
         Ok(Config {
-            state: state.unwrap_or_else(|| DEFAULT_STATE.into()),
+            // A relative path lies in the state directory.
+            predictions: socket.map(|socket| state.join(socket)),
+            state,
             coordinator: coordinator.map(|found| found.value),
             data,
             label_column: or(label, "label"),

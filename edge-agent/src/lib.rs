@@ -10,6 +10,7 @@ pub mod identity;
 pub mod ledger;
 pub mod outbox;
 pub mod policy;
+pub mod predictions;
 pub mod renewal;
 pub mod session;
 pub mod slots;

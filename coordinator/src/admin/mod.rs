@@ -19,6 +19,6 @@ pub use protocol::{
 };
 pub use server::SocketError;
 pub use status::{
-    DeviceName, DeviceStatus, EndedStatus, ReleaseStatus, ReportSummary, RoundStatus, Standing,
-    Status, TaskStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, PhaseStatus,
+    ReleaseStatus, ReportSummary, RoundStatus, Standing, Status, TaskStatus,
 };

@@ -172,7 +172,8 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
 async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Fault> {
     match request {
         Request::Status => {
-            let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+            let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+            status.page = shared.page;
             Ok(Response::Status(with_reports(shared, status).await))
         }
         Request::CreateToken(wish) => create_token(shared, wish).await,
@@ -400,7 +401,7 @@ async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status {
 }
 
 /// Mean over devices, weighted by the rows they held out.
-fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
+pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
     let scores = reports.iter().filter_map(|blob| {
         let bytes = shared.vault.read(*blob)?;
         shared.brain.scored(&bytes)
@@ -442,7 +443,7 @@ async fn relay(
     }
 }
 
-async fn ask<T>(
+pub(crate) async fn ask<T>(
     shared: &Shared,
     command: impl FnOnce(oneshot::Sender<T>) -> AdminCommand,
 ) -> Result<T, Fault> {

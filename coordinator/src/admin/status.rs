@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
-use common::round::{Kind, Phase};
+use common::round::{Kind, Phase, Reason};
 use common::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct Status {
     pub storage_failures: u64,
     /// Whether it can store events now.
     pub storage_ok: bool,
+    /// Where the page and the metrics are, if they are served.
+    #[serde(default)]
+    pub page: Option<SocketAddr>,
     /// Its tasks.
     pub tasks: Vec<TaskStatus>,
     /// Devices that joined, or are connected.
@@ -84,6 +87,73 @@ pub struct RoundStatus {
     pub missing: Vec<DeviceName>,
     /// Contributions taken in the round so far.
     pub accepted: BTreeMap<Kind, u32>,
+    /// The round's phases so far, in order; the open one has no end.
+    #[serde(default)]
+    pub phases: Vec<PhaseStatus>,
+    /// When the open phase ends at the latest, if it gathers.
+    #[serde(default)]
+    pub deadline: Option<Time>,
+    /// Devices whose contributions the open phase needs to count.
+    #[serde(default)]
+    pub quorum: Option<u32>,
+    /// Why devices are still waited for, or will not contribute; the first
+    /// [`ABSENCES_MAX`] of them.
+    #[serde(default)]
+    pub absent: Vec<Absence>,
+    /// Bytes of the contributions taken in the round since the coordinator's
+    /// start.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// When a phase ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseStatus {
+    /// The phase.
+    pub phase: Phase,
+    /// When it opened.
+    pub opened: Time,
+    /// When it ended; absent while it is open.
+    pub closed: Option<Time>,
+}
+
+/// A device that did not do its part in a phase, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    /// The phase.
+    pub phase: Phase,
+    /// The device.
+    pub device: DeviceName,
+    /// Why.
+    pub why: AbsenceReason,
+}
+
+/// Why a device did not do its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AbsenceReason {
+    /// It has no session.
+    Away,
+    /// It has a session and has not answered.
+    Silent,
+    /// It said that it will not, by its policy or for want of rows.
+    Abstained,
+    /// What it sent was refused.
+    Refused(Reason),
+}
+
+/// Absences kept for each round; more are counted, not named.
+pub const ABSENCES_MAX: usize = 100;
+
+impl std::fmt::Display for AbsenceReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Away => f.write_str("away: no session"),
+            Self::Silent => f.write_str("connected, has not answered"),
+            Self::Abstained => f.write_str("abstained: its policy or its data"),
+            Self::Refused(reason) => write!(f, "refused: {}", reason.describe()),
+        }
+    }
 }
 
 /// A round that ended.
@@ -103,6 +173,13 @@ pub struct EndedStatus {
     pub accepted: BTreeMap<Kind, u32>,
     /// What the devices say of the student.
     pub report: Option<ReportSummary>,
+    /// Bytes of its contributions; unknown for rounds before the
+    /// coordinator's start.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// Devices that were waited for in vain; known as the bytes are.
+    #[serde(default)]
+    pub absent: Vec<Absence>,
     #[serde(skip)]
     pub(crate) reports: Vec<BlobHash>,
 }
@@ -191,4 +268,14 @@ pub struct DeviceStatus {
     pub handshake_bytes: u64,
     /// Sessions it has had.
     pub sessions: u64,
+    /// When its session last began or ended, since the coordinator's start.
+    #[serde(default)]
+    pub seen: Option<Time>,
+    /// When the newest contribution of it was taken.
+    #[serde(default)]
+    pub contributed: Option<Time>,
+    /// Its contributions that were refused for a fault no honest device
+    /// makes.
+    #[serde(default)]
+    pub strikes: u32,
 }

@@ -71,6 +71,9 @@ pub(super) enum Command {
         /// Address and UDP port for devices [default: 0.0.0.0:4433]
         #[arg(long, value_name = "IP:PORT")]
         listen: Option<String>,
+        /// Address and TCP port of the web page and the metrics, or off [default: 127.0.0.1:4480]
+        #[arg(long, value_name = "IP:PORT|off")]
+        page: Option<String>,
     },
     /// Join tokens for new devices
     #[command(subcommand)]
@@ -205,6 +208,23 @@ pub(super) enum RoundCommand {
         #[arg(long)]
         watch: bool,
         /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the round in progress: who is in, who is missing and why
+    #[command(after_help = "Examples:
+  alambic-coordinator round watch
+  alambic-coordinator round watch --once --json
+
+Ctrl-C ends it; the round goes on.")]
+    Watch {
+        /// Name or hash of the task; all tasks if it is left out
+        #[arg(long)]
+        task: Option<String>,
+        /// Show it once and end
+        #[arg(long)]
+        once: bool,
+        /// Print JSON, one array of tasks a line whenever something changed
         #[arg(long)]
         json: bool,
     },
@@ -352,14 +372,15 @@ impl Arguments {
     /// What the flags say of the configuration.
     pub(super) fn flags(&self) -> Flags {
         let common = &self.common;
-        let (listen, addresses) = match &self.command {
-            Command::Serve { listen } => (listen.clone(), Vec::new()),
-            Command::Init { addresses, .. } => (None, addresses.clone()),
-            _ => (None, Vec::new()),
+        let (listen, page, addresses) = match &self.command {
+            Command::Serve { listen, page } => (listen.clone(), page.clone(), Vec::new()),
+            Command::Init { addresses, .. } => (None, None, addresses.clone()),
+            _ => (None, None, Vec::new()),
         };
         Flags {
             config: common.config.clone(),
             listen,
+            page,
             state: common.state.clone(),
             admin_socket: common.admin_socket.clone(),
             log: common.log.clone(),

@@ -5,6 +5,7 @@ mod audit;
 mod authority;
 mod export;
 mod failure;
+mod follow;
 mod init;
 mod list;
 mod members;
@@ -73,6 +74,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
         Command::Round(RoundCommand::Start { task, watch, json }) => {
             watch::start(&mut connect()?, task.as_deref(), watch, json)
+        }
+        Command::Round(RoundCommand::Watch { task, once, json }) => {
+            follow::watch(connect, task.as_deref(), once, json)
         }
         Command::Round(RoundCommand::Cancel { task }) => operate::cancel(&mut connect()?, task),
         Command::Status { json } => list::status(&mut connect()?, json),

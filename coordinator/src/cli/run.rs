@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use common::transport::Tuning;
 use common::trust::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::failure::Failure;
 use crate::config::Config;
@@ -25,6 +28,15 @@ const STOP_WAIT: Duration = Duration::from_millis(200);
 
 pub(super) fn serve(config: &Config) -> Result<(), Failure> {
     start_logging(config);
+    if let Some(page) = &config.page
+        && !page.listen.ip().is_loopback()
+    {
+        tracing::warn!(
+            address = %page.listen,
+            "the page and the metrics are open to the network: anyone there can read device \
+             names and the distilled data"
+        );
+    }
     let clock = Clock::system();
     let identity = Identity::load(&config.state, &config.addresses, clock.now())?;
     let folder = config.state.join("store");
@@ -37,6 +49,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         clock,
         tuning: Tuning::coordinator(),
         certificates: config.certificates,
+        page: config.page.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,6 +64,9 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
             "ready: devices at {address}, state in {}",
             config.state.display()
         );
+        if let Some(page) = server.page() {
+            eprintln!("page: http://{page}/");
+        }
         notify("READY=1");
         server.run_until(stop).await?;
         Ok(())
@@ -62,6 +78,20 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
 
 fn start_logging(config: &Config) {
     let filter = EnvFilter::builder().parse_lossy(&config.log);
+    if is_journal()
+        && !config.log_json
+        && let Ok(journal) = tracing_journald::layer()
+    {
+        // Fields become ALAMBIC_DEVICE, ALAMBIC_ROUND and so on.
+        let journal = journal
+            .with_syslog_identifier("alambic-coordinator".to_owned())
+            .with_field_prefix(Some("ALAMBIC".to_owned()));
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(journal)
+            .init();
+        return;
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
@@ -70,6 +100,15 @@ fn start_logging(config: &Config) {
     } else {
         builder.with_target(false).init();
     }
+}
+
+/// Whether standard error goes to the journal (systemd.exec(5)).
+fn is_journal() -> bool {
+    let Some(told) = std::env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
+    let file = std::fs::metadata("/proc/self/fd/2");
+    file.is_ok_and(|file| told == *format!("{}:{}", file.dev(), file.ino()))
 }
 
 /// Ready at the first Ctrl-C or SIGTERM; both are caught from here on.

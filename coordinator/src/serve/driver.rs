@@ -13,6 +13,7 @@ use super::command::Command;
 use super::core::{Core, Work};
 use super::log::{ReplayError, replay};
 use super::vault::{Vault, blocking};
+use crate::metrics::Metrics;
 use crate::round::JobOutput;
 use crate::store::{Epoch, Position, StoreError};
 
@@ -26,6 +27,7 @@ const RETRY_MS_MIN: u64 = 1_000;
 
 pub(super) struct Driver {
     pub(super) core: Core,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) vault: Arc<Vault>,
     pub(super) brain: Arc<dyn Brain>,
     pub(super) clock: Clock,
@@ -89,9 +91,11 @@ impl Driver {
         let entries = self.core.take_entries();
         if !entries.is_empty() {
             let (vault, epoch, next) = (self.vault.clone(), self.epoch, self.next);
+            let begun = std::time::Instant::now();
             let stored = blocking(move || vault.append(epoch, next, &entries)).await;
             match stored {
                 Ok(next) => {
+                    self.metrics.flushed(begun.elapsed());
                     self.next = next;
                     self.outage.wait_ms = 0;
                 }

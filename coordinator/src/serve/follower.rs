@@ -1,11 +1,11 @@
 //! Turns a task's events into what a watcher is shown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::ids::{DeviceId, RoundId, TaskHash};
-use common::round::Kind;
+use common::round::{Kind, Phase, Reason};
 
-use crate::admin::{DeviceName, OutcomeStatus, Progress};
+use crate::admin::{ABSENCES_MAX, Absence, AbsenceReason, DeviceName, OutcomeStatus, Progress};
 use crate::registry::Registry;
 use crate::round::{Ended, Event, State};
 
@@ -19,7 +19,27 @@ pub(super) struct Follower {
     participants: BTreeSet<DeviceId>,
     taken: BTreeSet<(DeviceId, Kind)>,
     contribute: Vec<Kind>,
+    /// The open phase, if it gathers.
+    phase: Option<Phase>,
+    abstained: BTreeSet<DeviceId>,
+    /// Why the newest contribution of a device in the open phase was refused.
+    refused: BTreeMap<DeviceId, Reason>,
+    seen: Seen,
+    /// What was seen of ended rounds, newest last.
+    ended: VecDeque<(RoundId, Seen)>,
 }
+
+/// What the log does not keep of a round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// Bytes of contributions.
+    pub(super) bytes: u64,
+    /// Devices that were waited for in vain, the first of them.
+    pub(super) absent: Vec<Absence>,
+}
+
+/// Ended rounds of which this is kept.
+const ENDED_MAX: usize = 16;
 
 /// What an event alone does not say.
 #[derive(Clone, Copy)]
@@ -28,6 +48,8 @@ pub(super) struct Around<'a> {
     pub(super) state: &'a State,
     /// Length of the contribution that is being taken.
     pub(super) bytes: u64,
+    /// Whether a device has a session.
+    pub(super) connected: &'a dyn Fn(DeviceId) -> bool,
 }
 
 impl Follower {
@@ -42,6 +64,32 @@ impl Follower {
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
             taken: open.map_or_else(BTreeSet::new, |open| open.taken.keys().copied().collect()),
             contribute,
+            phase: open.map(|open| open.phase).filter(|phase| phase.gathers()),
+            abstained: open.map_or_else(BTreeSet::new, |open| open.abstained.clone()),
+            refused: BTreeMap::new(),
+            seen: Seen::default(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Bytes of the contributions that were seen in the open round.
+    pub(super) fn bytes(&self) -> u64 {
+        self.seen.bytes
+    }
+
+    /// What was seen of a round that ended.
+    pub(super) fn ended(&self, round: RoundId) -> Option<&Seen> {
+        let mut ended = self.ended.iter();
+        ended.find(|(id, _)| *id == round).map(|(_, seen)| seen)
+    }
+
+    /// Why a device is missing in the open phase.
+    pub(super) fn why(&self, device: DeviceId, is_connected: bool) -> AbsenceReason {
+        match self.refused.get(&device) {
+            _ if self.abstained.contains(&device) => AbsenceReason::Abstained,
+            Some(reason) => AbsenceReason::Refused(*reason),
+            None if is_connected => AbsenceReason::Silent,
+            None => AbsenceReason::Away,
         }
     }
 
@@ -55,6 +103,7 @@ impl Follower {
         Some(match event {
             Event::RoundOpened { round, at } => {
                 self.round = *round;
+                self.seen = Seen::default();
                 Progress::RoundOpened {
                     task,
                     round: *round,
@@ -66,9 +115,13 @@ impl Follower {
                 at,
                 participants,
             } => {
+                self.leave_phase(around);
+                self.phase = Some(*phase).filter(|phase| phase.gathers());
                 self.wanted = wanted(phase.kinds(), &self.contribute);
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
+                self.abstained.clear();
+                self.refused.clear();
                 Progress::PhaseOpened {
                     task,
                     round: self.round,
@@ -81,11 +134,14 @@ impl Follower {
                 self.participants.insert(*device);
                 return None;
             }
-            Event::Abstained { device, at } => Progress::Abstained {
-                task,
-                device: name(*device),
-                at: *at,
-            },
+            Event::Abstained { device, at } => {
+                self.abstained.insert(*device);
+                Progress::Abstained {
+                    task,
+                    device: name(*device),
+                    at: *at,
+                }
+            }
             Event::Accepted {
                 device,
                 kind,
@@ -94,6 +150,8 @@ impl Follower {
                 ..
             } => {
                 self.taken.insert((*device, *kind));
+                self.refused.remove(device);
+                self.seen.bytes += around.bytes;
                 Progress::Accepted {
                     task,
                     device: name(*device),
@@ -110,13 +168,18 @@ impl Follower {
                 kind,
                 reason,
                 at,
-            } => Progress::Refused {
-                task,
-                device: name(*device),
-                kind: *kind,
-                reason: *reason,
-                at: *at,
-            },
+            } => {
+                if self.refused.len() < ABSENCES_MAX {
+                    self.refused.insert(*device, *reason);
+                }
+                Progress::Refused {
+                    task,
+                    device: name(*device),
+                    kind: *kind,
+                    reason: *reason,
+                    at: *at,
+                }
+            }
             Event::Released {
                 version,
                 bytes,
@@ -130,18 +193,48 @@ impl Follower {
                 lineage: lineage.len(),
                 at: *at,
             },
-            Event::RoundEnded { .. } => ended(task, around.state.history.last()?),
+            Event::RoundEnded { .. } => {
+                self.leave_phase(around);
+                self.phase = None;
+                self.ended
+                    .push_back((self.round, std::mem::take(&mut self.seen)));
+                if self.ended.len() > ENDED_MAX {
+                    self.ended.pop_front();
+                }
+                ended(task, around.state.history.last()?)
+            }
             _ => return None,
         })
     }
 
     fn contributed(&self) -> usize {
-        let done = |device: &&DeviceId| {
-            self.wanted
-                .iter()
-                .all(|kind| self.taken.contains(&(**device, *kind)))
-        };
+        let done = |device: &&DeviceId| self.is_done(**device);
         self.participants.iter().filter(done).count()
+    }
+
+    fn is_done(&self, device: DeviceId) -> bool {
+        let mut wanted = self.wanted.iter();
+        wanted.all(|kind| self.taken.contains(&(device, *kind)))
+    }
+
+    /// Keeps who did not do its part in the phase that ends.
+    fn leave_phase(&mut self, around: Around<'_>) {
+        let Some(phase) = self.phase else { return };
+        let missing = self
+            .participants
+            .iter()
+            .filter(|device| !self.is_done(**device));
+        let absences = missing.map(|&device| Absence {
+            phase,
+            device: DeviceName {
+                device,
+                label: around.registry.label(device).to_owned(),
+            },
+            why: self.why(device, (around.connected)(device)),
+        });
+        let room = ABSENCES_MAX.saturating_sub(self.seen.absent.len());
+        let absences: Vec<_> = absences.take(room).collect();
+        self.seen.absent.extend(absences);
     }
 }
 

@@ -47,6 +47,8 @@ use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use crate::admin::server::AdminSocket;
 use crate::admin::{Progress, SocketError};
+use crate::metrics::Metrics;
+use crate::page::{PageError, PageServer, PageSettings};
 use crate::store::StoreError;
 
 /// What a server is made of.
@@ -67,6 +69,8 @@ pub struct Parts {
     pub tuning: Tuning,
     /// How long devices are believed.
     pub certificates: CertificateTerms,
+    /// The web page, if there is to be one.
+    pub page: Option<PageSettings>,
 }
 
 /// How long devices are believed.
@@ -107,6 +111,9 @@ pub enum ServeError {
     /// The operators' socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The web page's address.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// A bug.
     #[error("the server's core stopped: {0}")]
     Core(String),
@@ -121,6 +128,9 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) certificates: CertificateTerms,
+    /// Where the page is served, if it is.
+    pub(crate) page: Option<SocketAddr>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -131,6 +141,7 @@ pub struct Server {
     shared: Arc<Shared>,
     listener: Listener,
     socket: AdminSocket,
+    page: Option<PageServer>,
     driver: Driver,
     queue: mpsc::Receiver<Command>,
 }
@@ -151,6 +162,7 @@ impl Server {
         let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
+        let page = parts.page.map(PageServer::bind).transpose()?.flatten();
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
         let now = parts.clock.now();
@@ -161,8 +173,10 @@ impl Server {
         let next = replayed.next;
         let mut core = Core::new(about, progress.clone(), revoked);
         core.restore(now, epoch.0, replayed);
+        let metrics = Arc::new(Metrics::new());
         let driver = Driver {
             core,
+            metrics: metrics.clone(),
             vault: vault.clone(),
             brain: parts.brain.clone(),
             clock: parts.clock.clone(),
@@ -180,11 +194,14 @@ impl Server {
             clock: parts.clock,
             progress,
             certificates: parts.certificates,
+            page: page.as_ref().map(PageServer::address),
+            metrics,
         });
         Ok(Self {
             shared,
             listener,
             socket,
+            page,
             driver,
             queue,
         })
@@ -198,6 +215,11 @@ impl Server {
         self.listener.local_address()
     }
 
+    /// Where the page is served, if it is.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.shared.page
+    }
+
     /// Serves until `stop` is ready, then takes no more connections, tells
     /// the devices that it is going down, and returns once they know.
     ///
@@ -207,6 +229,14 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
         let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        let (metrics, steps) = (
+            self.shared.metrics.clone(),
+            self.shared.progress.subscribe(),
+        );
+        let counting = tokio::spawn(async move { metrics.follow(steps).await });
+        let page = self
+            .page
+            .map(|page| tokio::spawn(page.serve(self.shared.clone())));
         let ended = tokio::select! {
             () = stop => None,
             () = accept(&self.listener, &self.shared) => None,
@@ -216,6 +246,10 @@ impl Server {
             .close(CloseCode::Shutdown, "the coordinator is going down")
             .await;
         admin.abort();
+        counting.abort();
+        if let Some(page) = page {
+            page.abort();
+        }
         // Fails only if the core has stopped already.
         let _ = stopping.send(true);
         let ended = match ended {
@@ -258,6 +292,7 @@ async fn accept(listener: &Listener, shared: &Arc<Shared>) {
             let connection = match arrival.admit().await {
                 Ok(connection) => connection,
                 Err(error) => {
+                    shared.metrics.turned_away(&error);
                     tracing::info!(%from, %error, "turned away");
                     return;
                 }

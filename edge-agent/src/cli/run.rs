@@ -14,6 +14,7 @@ use crate::driver::local::child::{ChildSettings, ChildWorker};
 use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
 use crate::driver::{Agent, AgentSettings, Route, WorkshopError, notify};
 use crate::identity::{Identity, TimeFloor};
+use crate::predictions::{PredictionServer, Shelf};
 use crate::state::StateDir;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the
@@ -43,10 +44,19 @@ pub(super) fn run(config: &Config, _: &Arguments, log_json: bool) -> Result<(), 
     block_on(async {
         let stop = stopped()?;
         info!(device = %device.route.identity.membership.device, "running");
+        let release_key = device.route.identity.release_key;
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
         };
+        if let Some(path) = &config.predictions {
+            let shelf = Shelf::new(state.clone(), release_key);
+            let server = PredictionServer::bind(path, shelf)
+                .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+            info!(socket = %path.display(), "programs on this device are answered");
+            // Ends with the runtime.
+            tokio::spawn(server.serve());
+        }
         let agent = Agent::new(settings, state, device.cache, Arc::new(device.workshop));
         if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
             && let Err(problem) = notify::notify(&socket, "READY=1")

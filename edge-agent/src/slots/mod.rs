@@ -15,6 +15,8 @@ use tracing::warn;
 use crate::outbox::{DiskError, disk};
 use pointer::{Held, Pointer, Slot};
 
+pub use pointer::POINTER as POINTER_FILE;
+
 /// Why the slots cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum SlotsError {

@@ -49,7 +49,8 @@ pub(super) struct Pointer {
     pub(super) highest_seen: Option<Version>,
 }
 
-pub(super) const POINTER: &str = "current";
+/// The file that says which student is in use. Each change replaces it.
+pub const POINTER: &str = "current";
 pub(super) const COPY: &str = "current.copy";
 
 impl Pointer {

@@ -268,6 +268,14 @@ impl Fleet {
         }
     }
 
+    /// Where the coordinator's web page is.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn page(&self) -> Result<Option<std::net::SocketAddr>, AdminError> {
+        Ok(self.client()?.status()?.page)
+    }
+
     /// Where everything is kept.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -453,7 +461,7 @@ fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
     Command::new(program("alambic-coordinator")?)
         .arg("--state")
         .arg(folder.join("coordinator"))
-        .args(["serve", "--listen", listen])
+        .args(["serve", "--listen", listen, "--page", "127.0.0.1:0"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)
@@ -473,6 +481,8 @@ fn run_agent(home: &Path) -> Result<Child, FleetError> {
         // As the systemd unit does: one BLAS thread, one memory arena.
         .env("OPENBLAS_NUM_THREADS", "1")
         .env("MALLOC_ARENA_MAX", "1")
+        // In the state directory, so that each device has its own.
+        .env("ALAMBIC_PREDICTIONS", "predict.sock")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(open_log(&log)?)

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use comfy_table::{Table, presets};
 
 use super::DemoResult;
-use super::fleet::Memory;
+use super::fleet::{Fleet, Memory};
 
 /// The table and the hints below it.
 pub fn render(result: &DemoResult) -> String {
@@ -103,15 +103,25 @@ fn hints(result: &DemoResult) -> String {
     let folder = result.folder.display();
     match &result.fleet {
         None => "\nRun it again with --keep to look around in a running fleet.\n".to_owned(),
-        Some(_) => format!(
-            "\nThe fleet is still running. Its state is in {folder}. Try:\n\
+        Some(fleet) => format!(
+            "\n{}The fleet is still running. Its state is in {folder}. Try:\n\
              \x20 alambic-coordinator --state {folder}/coordinator status\n\
              \x20 alambic-coordinator --state {folder}/coordinator round start --watch\n\
              \x20 alambic-coordinator --state {folder}/coordinator model export --format safetensors --out student.safetensors\n\
              \x20 alambic-agent --state {folder}/agents/00/state status\n\
              \x20 alambic-agent --state {folder}/agents/00/state predict --input {folder}/agents/00/data/rows.npz\n\
              \x20 alambic-agent --state {folder}/agents/00/state sent list\n\
-             Ctrl-C stops it.\n"
+             \x20 curl --unix-socket {folder}/agents/00/state/predict.sock http://localhost/v1/students\n\
+             Ctrl-C stops it.\n",
+            look(fleet)
         ),
+    }
+}
+
+/// Where to look at the fleet in a browser.
+fn look(fleet: &Fleet) -> String {
+    match fleet.page() {
+        Ok(Some(page)) => format!("Look at the fleet: http://{page}/\n\n"),
+        _ => String::new(),
     }
 }

@@ -269,6 +269,7 @@ impl Core {
                     registry: &self.registry,
                     state: runner.engine.state(),
                     bytes: self.arriving_bytes,
+                    connected: &|device| self.sessions.is_connected(device),
                 };
                 if let Some(step) = runner.follower.see(&event, around) {
                     self.effects.push(Effect::Progress(step));

@@ -35,6 +35,8 @@ pub(super) struct Counters {
     pub(super) handshake: Traffic,
     pub(super) work: Traffic,
     pub(super) sessions: u64,
+    /// When a session last began or ended.
+    pub(super) seen: Option<Time>,
 }
 
 impl Sessions {
@@ -115,7 +117,9 @@ impl Core {
         self.sessions.close(device, CloseCode::Superseded, reason);
         self.sessions.last += 1;
         let id = SessionId(self.sessions.last);
-        self.sessions.counters.entry(device).or_default().sessions += 1;
+        let counters = self.sessions.counters.entry(device).or_default();
+        counters.sessions += 1;
+        counters.seen = Some(now);
         self.sessions.open.insert(
             device,
             Session {
@@ -146,6 +150,7 @@ impl Core {
             && let Some(session) = self.sessions.open.remove(&device)
         {
             self.sessions.settle(device, &session);
+            self.sessions.counters.entry(device).or_default().seen = Some(now);
             for at in 0..self.tasks.len() {
                 self.feed(now, at, Input::Disconnected { device });
             }

@@ -1,17 +1,17 @@
 //! The core's state, for operators.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{DeviceId, Time};
 
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
-    DeviceName, DeviceStatus, EndedStatus, OutcomeStatus, ReleaseStatus, RoundStatus, Standing,
-    Status, TaskStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, OutcomeStatus,
+    PhaseStatus, ReleaseStatus, RoundStatus, Standing, Status, TaskStatus,
 };
 use crate::registry::Decision;
-use crate::round::{Ended, Round};
+use crate::round::{Ended, OpenPhase, Round};
 
 impl Core {
     pub(super) fn status(&self, now: Time) -> Status {
@@ -22,6 +22,7 @@ impl Core {
             .chain(registry.applicants().keys());
         let known = known.chain(registry.revoked().keys()).copied();
         let devices: BTreeSet<DeviceId> = known.chain(self.sessions.devices()).collect();
+        let marks = self.marks();
         Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.about.address,
@@ -30,6 +31,7 @@ impl Core {
             epoch: self.epoch,
             storage_failures: self.storage_failures,
             storage_ok: self.in_service,
+            page: None,
             tasks: self
                 .tasks
                 .iter()
@@ -37,7 +39,7 @@ impl Core {
                 .collect(),
             devices: devices
                 .into_iter()
-                .map(|device| self.device_status(device))
+                .map(|device| self.device_status(device, &marks))
                 .collect(),
         }
     }
@@ -55,7 +57,11 @@ impl Core {
                 .round
                 .as_ref()
                 .map(|round| self.round_status(now, runner, round)),
-            history: state.history.iter().map(ended_status).collect(),
+            history: state
+                .history
+                .iter()
+                .map(|ended| ended_status(runner, ended))
+                .collect(),
             releases: state
                 .releases
                 .iter()
@@ -85,6 +91,11 @@ impl Core {
             abstained: Vec::new(),
             missing: Vec::new(),
             accepted: round.accepted.clone(),
+            phases: phases(round),
+            deadline: None,
+            quorum: None,
+            absent: Vec::new(),
+            bytes: runner.follower.bytes(),
         };
         if let Some(open) = &round.phase {
             let wanted = runner.engine.policy().wanted(open.phase);
@@ -94,12 +105,53 @@ impl Core {
             if open.phase.gathers() {
                 status.contributed = names(&mut open.contributed(wanted).into_iter());
                 status.missing = names(&mut open.missing(wanted).into_iter());
+                let policy = runner.engine.policy();
+                status.deadline = Some(open.counts_from.after_ms(policy.deadline_of(open.phase)));
+                status.quorum = Some(policy.quorum_of(open.expected()));
+                status.absent = self.absences(runner, open, &status);
             }
         }
         status
     }
 
-    fn device_status(&self, device: DeviceId) -> DeviceStatus {
+    /// Why those who are missing are, those that may be mended first.
+    fn absences(&self, runner: &Runner, open: &OpenPhase, status: &RoundStatus) -> Vec<Absence> {
+        let why = |device: DeviceId| {
+            runner
+                .follower
+                .why(device, self.sessions.is_connected(device))
+        };
+        let missing = status.missing.iter().map(|name| (name, why(name.device)));
+        let abstained = status.abstained.iter();
+        let abstained = abstained.map(|name| (name, AbsenceReason::Abstained));
+        let absence = |(name, why): (&DeviceName, AbsenceReason)| Absence {
+            phase: open.phase,
+            device: name.clone(),
+            why,
+        };
+        let all = missing.chain(abstained).map(absence);
+        all.take(ABSENCES_MAX).collect()
+    }
+
+    /// When each device's newest contribution was taken, and its strikes,
+    /// over all tasks. Linear in devices and tasks.
+    fn marks(&self) -> Marks {
+        let mut marks = Marks::default();
+        for runner in &self.tasks {
+            let state = runner.engine.state();
+            for ((device, _), newest) in &state.newest {
+                let mark = marks.entry(*device).or_default();
+                mark.0 = mark.0.max(Some(newest.at));
+            }
+            for (device, strikes) in &state.strikes {
+                marks.entry(*device).or_default().1 += strikes;
+            }
+        }
+        marks
+    }
+
+    fn device_status(&self, device: DeviceId, marks: &Marks) -> DeviceStatus {
+        let (contributed, strikes) = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
         let counters = self.sessions.counters(device);
@@ -120,6 +172,9 @@ impl Core {
             downlink_bytes: counters.work.udp_tx_bytes,
             handshake_bytes: counters.handshake.udp_rx_bytes + counters.handshake.udp_tx_bytes,
             sessions: counters.sessions,
+            seen: counters.seen,
+            contributed,
+            strikes,
         }
     }
 
@@ -147,7 +202,25 @@ impl Core {
     }
 }
 
-fn ended_status(ended: &Ended) -> EndedStatus {
+/// The newest contribution and the strikes of each device.
+type Marks = BTreeMap<DeviceId, (Option<Time>, u32)>;
+
+fn phases(round: &Round) -> Vec<PhaseStatus> {
+    let past = round.spans.iter().map(|span| PhaseStatus {
+        phase: span.phase,
+        opened: span.opened,
+        closed: Some(span.closed),
+    });
+    let open = round.phase.iter().map(|open| PhaseStatus {
+        phase: open.phase,
+        opened: open.opened,
+        closed: None,
+    });
+    past.chain(open).collect()
+}
+
+fn ended_status(runner: &Runner, ended: &Ended) -> EndedStatus {
+    let seen = runner.follower.ended(ended.id);
     EndedStatus {
         round: ended.id,
         outcome: OutcomeStatus::from(&ended.outcome),
@@ -156,6 +229,8 @@ fn ended_status(ended: &Ended) -> EndedStatus {
         phase_ms: phase_ms(ended),
         accepted: ended.accepted.clone(),
         report: None,
+        bytes: seen.map(|seen| seen.bytes),
+        absent: seen.map_or_else(Vec::new, |seen| seen.absent.clone()),
         reports: ended.reports.iter().map(|(_, blob)| *blob).collect(),
     }
 }

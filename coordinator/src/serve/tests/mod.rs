@@ -4,6 +4,7 @@
 
 mod enrolment;
 mod operators;
+mod page;
 mod rig;
 mod rounds;
 mod sessions;

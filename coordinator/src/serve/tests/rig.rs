@@ -104,22 +104,48 @@ impl Keys {
 
 impl Rig {
     pub(super) fn start() -> Self {
+        Self::begin(|_| {})
+    }
+
+    /// One with a page on a free port.
+    pub(super) fn start_with_page() -> Self {
+        Self::begin(|parts| {
+            parts.page = Some(crate::page::PageSettings {
+                listen: ([127, 0, 0, 1], 0).into(),
+                required: true,
+                hosts: Vec::new(),
+                state: std::env::temp_dir(),
+            });
+        })
+    }
+
+    fn begin(change: impl FnOnce(&mut Parts)) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let keys = Keys(Arc::new(tempfile::tempdir().unwrap()), ahead);
         let identity = Identity::generate(&[], Clock::system().now()).unwrap();
         identity.create_in(keys.0.path()).unwrap();
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::start_with(Arc::new(MemoryStore::new()), folder, keys)
+        Self::launch(Arc::new(MemoryStore::new()), folder, keys, change)
     }
 
     fn start_with(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>, keys: Keys) -> Self {
+        Self::launch(store, folder, keys, |_| {})
+    }
+
+    fn launch(
+        store: Arc<MemoryStore>,
+        folder: Arc<tempfile::TempDir>,
+        keys: Keys,
+        change: impl FnOnce(&mut Parts),
+    ) -> Self {
         let socket = folder.path().join("admin.sock");
         let (system, ahead) = (Clock::system(), keys.1.clone());
         let clock = Clock::new(move || system.now().after_ms(ahead.load(Ordering::SeqCst)));
-        let parts = Parts {
+        let mut parts = Parts {
             clock,
             ..parts(&store, &socket, keys.load())
         };
+        change(&mut parts);
         let server = Server::start(parts).unwrap();
         let (stop, stopped) = oneshot::channel();
         Self {
@@ -292,6 +318,7 @@ pub(super) fn parts(
         clock: Clock::system(),
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
+        page: None,
     }
 }
 

@@ -1,0 +1,286 @@
+//! What Prometheus is told. Counters and histograms fill as things happen;
+//! gauges are set from a snapshot at each scrape (`page::scrape`). No label
+//! ever holds a device.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use common::transport::TransportError;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::admin::{OutcomeStatus, Progress};
+
+/// Names and values of labels. Values come from fixed sets or task names.
+pub(crate) type Labels = Vec<(&'static str, String)>;
+/// A gauge for each set of labels.
+pub(crate) type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
+/// A gauge without labels.
+pub(crate) type Plain = Gauge<f64, AtomicU64>;
+type Counters = Family<Labels, Counter>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// All metrics of a coordinator.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    handshake_failures: Counters,
+    contributions: Counters,
+    rounds: Counters,
+    missed: Counter,
+    phase_seconds: Histograms,
+    flush_seconds: Histogram,
+    pub(crate) devices: Gauges,
+    pub(crate) sessions: Counter,
+    pub(crate) bytes: Counters,
+    pub(crate) struck: Plain,
+    pub(crate) strikes: Plain,
+    pub(crate) quorum_ratio: Gauges,
+    pub(crate) round_running: Gauges,
+    pub(crate) student_epoch: Gauges,
+    pub(crate) student_number: Gauges,
+    pub(crate) student_accuracy: Gauges,
+    pub(crate) student_reports: Gauges,
+    pub(crate) student_age: Gauges,
+    pub(crate) certificate_expiry: Gauges,
+    pub(crate) storage_ok: Plain,
+    pub(crate) storage_failures: Counter,
+    pub(crate) disk: Gauges,
+    pub(crate) memory: Gauges,
+    pub(crate) queue: Plain,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("alambic");
+        let r = &mut registry;
+        let phase_seconds = Histograms::new_with_constructor(phase_histogram);
+        let name = "round_phase_seconds";
+        let help = "How long phases of ended rounds took";
+        r.register(name, help, phase_seconds.clone());
+        let flush_seconds = Histogram::new(exponential_buckets(0.000_5, 2.0, 14));
+        let help = "How long appends to the log took until they were durable";
+        r.register("store_flush_seconds", help, flush_seconds.clone());
+        Self {
+            handshake_failures: counters(
+                r,
+                "handshake_failures",
+                "Connections turned away, by reason",
+            ),
+            contributions: counters(r, "contributions", "Contributions by kind and result"),
+            rounds: counters(r, "rounds", "Ended rounds by task and outcome"),
+            missed: counter(
+                r,
+                "progress_missed",
+                "Steps that these metrics missed under load",
+            ),
+            phase_seconds,
+            flush_seconds,
+            devices: gauges(r, "devices", "Devices by state"),
+            sessions: counter(r, "sessions", "Sessions of devices since the start"),
+            bytes: counters(r, "link_bytes", "UDP payload of all devices, by direction"),
+            struck: plain(
+                r,
+                "devices_struck",
+                "Devices with a contribution refused as faulty",
+            ),
+            strikes: plain(r, "strikes", "Contributions refused as faulty, in all"),
+            quorum_ratio: gauges(
+                r,
+                "quorum_ratio",
+                "Devices in, as a share of those needed, in the open or else the last gathering phase",
+            ),
+            round_running: gauges(r, "round_running", "Whether a round runs"),
+            student_epoch: gauges(
+                r,
+                "student_version_epoch",
+                "Epoch of the newest student's version",
+            ),
+            student_number: gauges(
+                r,
+                "student_version_number",
+                "Number of the newest student's version",
+            ),
+            student_accuracy: gauges(
+                r,
+                "student_accuracy_ratio",
+                "Share of held-out rows that the newest reported student answers right",
+            ),
+            student_reports: gauges(r, "student_reports", "Devices that reported on it"),
+            student_age: gauges(
+                r,
+                "student_age_seconds",
+                "Seconds since the newest student was released",
+            ),
+            certificate_expiry: gauges(
+                r,
+                "certificate_expiry_timestamp_seconds",
+                "When certificates end, seconds since 1970",
+            ),
+            storage_ok: plain(r, "storage_ok", "Whether events can be stored"),
+            storage_failures: counter(
+                r,
+                "storage_failures",
+                "Batches of events that could not be stored",
+            ),
+            disk: gauges(r, "disk_bytes", "Disk of the state directory"),
+            memory: gauges(r, "memory_bytes", "Memory of the process"),
+            queue: plain(r, "queue_length", "Commands that wait for the core"),
+            registry,
+        }
+    }
+
+    /// A connection was turned away.
+    pub(crate) fn turned_away(&self, error: &TransportError) {
+        let labels = vec![("reason", reason(error).to_owned())];
+        self.handshake_failures.get_or_create(&labels).inc();
+    }
+
+    /// An append became durable.
+    pub(crate) fn flushed(&self, took: Duration) {
+        self.flush_seconds.observe(took.as_secs_f64());
+    }
+
+    /// Counts what happens in rounds, until the server is gone.
+    pub(crate) async fn follow(&self, mut steps: broadcast::Receiver<Progress>) {
+        loop {
+            match steps.recv().await {
+                Ok(step) => self.step(&step),
+                Err(RecvError::Lagged(steps)) => {
+                    self.missed.inc_by(steps);
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn step(&self, step: &Progress) {
+        let contribution = |kind: &dyn ToString, result: String| {
+            let labels = vec![("kind", kind.to_string()), ("result", result)];
+            self.contributions.get_or_create(&labels).inc();
+        };
+        match step {
+            Progress::Accepted { kind, .. } => contribution(kind, "accepted".to_owned()),
+            Progress::Refused { kind, reason, .. } => {
+                contribution(kind, word(reason));
+            }
+            Progress::Ended {
+                task,
+                outcome,
+                phase_ms,
+                ..
+            } => {
+                let outcome = match outcome {
+                    OutcomeStatus::Completed { .. } => "completed",
+                    OutcomeStatus::QuorumNotMet { .. } => "quorum_not_met",
+                    OutcomeStatus::Failed { .. } => "failed",
+                    OutcomeStatus::Cancelled => "cancelled",
+                };
+                let labels = vec![("task", task.short()), ("outcome", outcome.to_owned())];
+                self.rounds.get_or_create(&labels).inc();
+                for (phase, ms) in phase_ms {
+                    let labels = vec![("phase", phase.to_string())];
+                    let seconds = *ms as f64 / 1000.0;
+                    self.phase_seconds.get_or_create(&labels).observe(seconds);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything, in the text format of OpenMetrics 1.0.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn gauges(registry: &mut Registry, name: &str, help: &str) -> Gauges {
+    let made = Gauges::default();
+    registry.register(name, help, made.clone());
+    made
+}
+
+fn plain(registry: &mut Registry, name: &str, help: &str) -> Plain {
+    let made = Plain::default();
+    registry.register(name, help, made.clone());
+    made
+}
+
+fn counters(registry: &mut Registry, name: &str, help: &str) -> Counters {
+    let made = Counters::default();
+    registry.register(name, help, made.clone());
+    made
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
+    let made = Counter::default();
+    registry.register(name, help, made.clone());
+    made
+}
+
+/// From 10 ms to three hours.
+fn phase_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(0.01, 4.0, 11))
+}
+
+/// The serialised name of a unit variant.
+fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => "other".to_owned(),
+    }
+}
+
+fn reason(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::RefusedPeer { .. } => "certificate",
+        TransportError::NotAdmitted { .. } => "not_admitted",
+        TransportError::NoCommonProtocol => "protocol",
+        TransportError::Closed { .. } => "closed",
+        TransportError::Quic { .. } => "quic",
+        TransportError::Stalled { .. } => "timeout",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{DeviceId, TaskHash, Time};
+    use common::round::{Kind, Reason};
+
+    use crate::admin::DeviceName;
+
+    #[test]
+    fn what_happens_is_counted_under_its_reason_and_names_no_device() {
+        let metrics = Metrics::new();
+        metrics.step(&Progress::Refused {
+            task: TaskHash([7; 32]),
+            device: DeviceName {
+                device: DeviceId([9; 16]),
+                label: "pump".into(),
+            },
+            kind: Kind::Moments,
+            reason: Reason::NotFinite,
+            at: Time(1),
+        });
+        metrics.turned_away(&TransportError::NoCommonProtocol);
+        metrics.flushed(Duration::from_millis(3));
+        let text = metrics.text();
+        let refused = "alambic_contributions_total{kind=\"moments\",result=\"not_finite\"} 1";
+        assert!(text.contains(refused), "{text}");
+        assert!(text.contains("alambic_handshake_failures_total{reason=\"protocol\"} 1"));
+        assert!(text.contains("alambic_store_flush_seconds_count 1"));
+        assert!(!text.contains("pump") && !text.contains("0909"));
+    }
+}

@@ -1,0 +1,258 @@
+//! The log, newest first: every change of state that the coordinator made.
+
+use std::sync::Arc;
+
+use common::ids::Time;
+use maud::{Markup, html};
+
+use super::layout::{Room, Tone, page, pill};
+use super::route::{Query, on_the_side};
+use super::view::{AuditRecord, View, Viewer};
+use super::words;
+use crate::admin::{Fault, OutcomeStatus};
+use crate::registry::RegistryEvent;
+use crate::round::{Event, Product, TaskEvent};
+use crate::serve::LogEntry;
+
+/// Records on one page.
+const RECORDS_EACH: usize = 100;
+
+/// The newest records, or those before a position (`?before=…`).
+pub(super) async fn show(viewer: &Arc<Viewer>, query: Query) -> Result<Markup, Fault> {
+    let view = viewer.view().await?;
+    let before = query.get("before").and_then(|before| before.parse().ok());
+    let (records, first) = viewer.audit(before, RECORDS_EACH).await?;
+    on_the_side(move || {
+        let content = render(&view, &records, first, before.is_some());
+        page(Room::Audit, &view, content)
+    })
+    .await
+}
+
+fn render(view: &View, records: &[AuditRecord], first: u64, is_older: bool) -> Markup {
+    let oldest = records.last().map(|record| record.position);
+    html! {
+        h1 { "Audit" }
+        p { "The coordinator's log, newest first. Each record carries the hash of the one before it, so none can be changed or left out unseen." }
+        div class="scroll" tabindex="0" role="region" aria-label="Records of the log" {
+            table {
+                thead { tr {
+                    th scope="col" class="figure" { "No." } th scope="col" { "When (UTC)" }
+                    th scope="col" { "What" } th scope="col" { "Details" } th scope="col" { "Task" }
+                } }
+                tbody { @for record in records { (row(view, record)) } }
+            }
+        }
+        nav class="pages" aria-label="Pages of the log" {
+            @if is_older { a href="/audit" { "« Newest" } }
+            @if let Some(oldest) = oldest.filter(|&oldest| oldest > first) {
+                a href={ "/audit?before=" (oldest) } rel="next" { "Older ›" }
+            }
+        }
+    }
+}
+
+fn row(view: &View, record: &AuditRecord) -> Markup {
+    let told = match &record.entry {
+        Some(LogEntry::Task(TaskEvent { event, .. })) => of_task(view, event),
+        Some(LogEntry::Registry(event)) => of_registry(view, event),
+        #[allow(unreachable_patterns)]
+        Some(other) => Told::new(Tone::Quiet, "other", cut(format!("{other:?}")), None),
+        None => Told::new(
+            Tone::Bad,
+            "not understood",
+            "written by another version".into(),
+            None,
+        ),
+    };
+    let task = match &record.entry {
+        Some(LogEntry::Task(TaskEvent { task, .. })) => {
+            let mut tasks = view.status.tasks.iter();
+            let known = tasks.find(|one| one.task == *task);
+            known.map_or_else(|| task.short(), |one| one.name.clone())
+        }
+        _ => String::new(),
+    };
+    html! {
+        tr {
+            td class="figure" title={ "epoch " (record.epoch) } { (record.position) }
+            td { @if let Some(at) = told.at { time { (words::instant(at)) } } }
+            td { (pill(told.tone, told.what)) }
+            td { (told.details) }
+            td { (task) }
+        }
+    }
+}
+
+struct Told {
+    tone: Tone,
+    what: &'static str,
+    details: String,
+    at: Option<Time>,
+}
+
+impl Told {
+    fn new(tone: Tone, what: &'static str, details: String, at: impl Into<Option<Time>>) -> Self {
+        let at = at.into();
+        Self {
+            tone,
+            what,
+            details,
+            at,
+        }
+    }
+}
+
+fn of_task(view: &View, event: &Event) -> Told {
+    use Tone::{Bad, Good, Quiet, Warn};
+    let who = |device: &common::ids::DeviceId| {
+        let known = view
+            .status
+            .devices
+            .binary_search_by_key(device, |one| one.device);
+        match known.map(|at| view.status.devices[at].label.as_str()) {
+            Ok("") | Err(_) => device.short(),
+            Ok(label) => label.to_owned(),
+        }
+    };
+    match event {
+        Event::TaskCreated { spec, at } => Told::new(
+            Good,
+            "task created",
+            format!("definition {}", spec.short()),
+            *at,
+        ),
+        Event::RoundOpened { round, at } => {
+            Told::new(Good, "round began", format!("round {round}"), *at)
+        }
+        Event::PhaseOpened {
+            phase,
+            at,
+            participants,
+        } => {
+            let devices = words::count(participants.len(), "device");
+            Told::new(Quiet, "phase began", format!("{phase}, {devices}"), *at)
+        }
+        Event::PhaseClosed { at } => Told::new(Quiet, "phase closed", String::new(), *at),
+        Event::Joined { device } => Told::new(Quiet, "asked too", who(device), None),
+        Event::Abstained { device, at } => Told::new(Warn, "abstained", who(device), *at),
+        Event::Accepted {
+            device,
+            kind,
+            rows,
+            blob,
+            at,
+            ..
+        } => {
+            let rows = words::number(*rows);
+            let details = format!(
+                "{kind} of {rows} rows from {}, {}",
+                who(device),
+                blob.short()
+            );
+            Told::new(Good, "accepted", details, *at)
+        }
+        Event::Refused {
+            device,
+            kind,
+            reason,
+            at,
+        } => {
+            let tone = if reason.is_innocent() { Warn } else { Bad };
+            let details = format!("{kind} of {}: {}", who(device), reason.describe());
+            Told::new(tone, "refused", details, *at)
+        }
+        Event::Produced { product, at } => {
+            let details = match product {
+                Product::Normaliser(blob) => format!("normaliser {}", blob.short()),
+                Product::TransferSet { blob, points } => {
+                    format!("transfer set of {points} points, {}", blob.short())
+                }
+                Product::Teacher(blob) => format!("teacher {}", blob.short()),
+                Product::Student(blob) => format!("student {}, not yet signed", blob.short()),
+            };
+            Told::new(Quiet, "computed", details, *at)
+        }
+        Event::Released {
+            version,
+            lineage,
+            at,
+            ..
+        } => {
+            let devices = words::count(lineage.len(), "device");
+            Told::new(
+                Good,
+                "released",
+                format!("student {version} from {devices}"),
+                *at,
+            )
+        }
+        Event::RoundEnded { outcome, at } => {
+            let outcome = OutcomeStatus::from(outcome);
+            let tone = match outcome {
+                OutcomeStatus::Completed { .. } => Good,
+                OutcomeStatus::Cancelled => Warn,
+                _ => Bad,
+            };
+            Told::new(tone, "round ended", outcome.to_string(), *at)
+        }
+        Event::Resumed { at } => {
+            Told::new(Warn, "resumed", "the coordinator was restarted".into(), *at)
+        }
+        other => Told::new(Quiet, "other", cut(format!("{other:?}")), None),
+    }
+}
+
+fn of_registry(view: &View, event: &RegistryEvent) -> Told {
+    let _ = view;
+    match event {
+        RegistryEvent::Admitted {
+            device, label, at, ..
+        } => {
+            let details = format!("{label} {}", device.short());
+            Told::new(Tone::Good, "joined", details, *at)
+        }
+        RegistryEvent::Revoked { device, reason, at } => {
+            let details = match reason.as_str() {
+                "" => device.short(),
+                reason => format!("{}: {reason}", device.short()),
+            };
+            Told::new(Tone::Bad, "revoked", cut(details), *at)
+        }
+        RegistryEvent::Applied {
+            device, label, at, ..
+        } => {
+            let details = format!("{label} {} waits for approval", device.short());
+            Told::new(Tone::Warn, "applied", details, *at)
+        }
+        RegistryEvent::Approved { device, at } => {
+            Told::new(Tone::Good, "approved", device.short(), *at)
+        }
+        RegistryEvent::Denied { device, at } => Told::new(Tone::Bad, "denied", device.short(), *at),
+        RegistryEvent::Renewed { device, at, .. } => {
+            Told::new(Tone::Quiet, "renewed", device.short(), *at)
+        }
+        RegistryEvent::Labelled { device, label, at } => {
+            let details = format!("{} is now called {label}", device.short());
+            Told::new(Tone::Quiet, "labelled", details, *at)
+        }
+        RegistryEvent::TurnedAway {
+            device, reason, at, ..
+        } => {
+            let details = format!("{}: {reason}", device.short());
+            Told::new(Tone::Bad, "turned away", cut(details), *at)
+        }
+        RegistryEvent::TokenRevoked { at, .. } => {
+            Told::new(Tone::Quiet, "token revoked", String::new(), *at)
+        }
+        // Its record holds what a token is checked against: no part of it is
+        // shown.
+        RegistryEvent::TokenCreated { at, .. } => {
+            Told::new(Tone::Quiet, "token made", String::new(), *at)
+        }
+    }
+}
+
+fn cut(text: String) -> String {
+    text.chars().take(160).collect()
+}

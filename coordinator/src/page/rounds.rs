@@ -1,0 +1,216 @@
+//! Rounds: the one that runs, with who is missing and why, and the last ones.
+
+use std::collections::BTreeMap;
+
+use common::ids::Time;
+use common::round::{Kind, Phase};
+use maud::{Markup, html};
+
+use super::layout::{self, Tone, pill};
+use super::route::Query;
+use super::view::View;
+use super::words;
+use crate::admin::{ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatus, TaskStatus};
+
+/// Devices that are in, named one by one.
+const NAMES_MAX: usize = 60;
+
+pub(super) fn render(view: &View, _: &Query) -> Markup {
+    let now = view.status.now;
+    html! {
+        h1 { "Rounds" }
+        (legend())
+        @if view.status.tasks.is_empty() { (layout::no_task()) }
+        @for task in &view.status.tasks {
+            section aria-label={ "Task " (task.name) } {
+                h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
+                @match &task.round {
+                    Some(round) => (running(round, now)),
+                    None => p class="hint" { "No round is running." },
+                }
+                (past(task, now))
+            }
+        }
+    }
+}
+
+/// What the colours of the timelines are.
+fn legend() -> Markup {
+    html! {
+        p class="legend" {
+            @for phase in Phase::ALL {
+                span { svg class="swatch" viewBox="0 0 10 10" aria-hidden="true" { rect class=(phase.name()) width="10" height="10" rx="2" {} } (phase) }
+            }
+        }
+    }
+}
+
+fn running(round: &RoundStatus, now: Time) -> Markup {
+    let spans: Vec<(Phase, u64)> = round
+        .phases
+        .iter()
+        .map(|one| (one.phase, one.closed.unwrap_or(now).since_ms(one.opened)))
+        .collect();
+    let left = round.deadline.map(|deadline| deadline.since_ms(now));
+    html! {
+        article class="card running" {
+            h3 {
+                "Round " (round.round) " "
+                (pill(Tone::Good, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
+            }
+            (timeline(&spans))
+            p {
+                "Running for " (words::span(round.elapsed_ms))
+                @if let Some(left) = left { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
+                ". " (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "."
+            }
+            @if !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
+                @let (done, all) = (round.contributed.len(), round.participants.len());
+                p {
+                    label { strong { (done) " of " (all) } " devices are in "
+                        progress value=(done) max=(all) { (done) " of " (all) }
+                    }
+                    @if let Some(quorum) = round.quorum {
+                        " · " (quorum) " are needed"
+                    }
+                }
+                @if !round.contributed.is_empty() {
+                    details open[done <= NAMES_MAX] {
+                        summary { "Who is in" }
+                        ul class="names" {
+                            @for device in round.contributed.iter().take(NAMES_MAX) { li { (words::name(device)) } }
+                            @if done > NAMES_MAX { li { "and " (words::count(done - NAMES_MAX, "more")) } }
+                        }
+                    }
+                }
+                (absences(&round.absent, round.missing.len() + round.abstained.len()))
+            }
+        }
+    }
+}
+
+fn past(task: &TaskStatus, now: Time) -> Markup {
+    html! {
+        @for ended in task.history.iter().rev() {
+            article class="card" {
+                h3 {
+                    "Round " (ended.round) " " (outcome(&ended.outcome)) " "
+                    small class="quiet" { time title=(words::instant(ended.ended)) { (words::ago(now, ended.ended)) } }
+                }
+                (timeline(&ended.phase_ms.iter().map(|(phase, ms)| (*phase, *ms)).collect::<Vec<_>>()))
+                p {
+                    @if !matches!(ended.outcome, OutcomeStatus::Completed { .. }) { "It " (ended.outcome) ". " }
+                    "Took " (words::span(ended.wall_ms))
+                    (kinds(&ended.accepted))
+                    @if let Some(bytes) = ended.bytes { ", " (words::bytes(bytes)) " of contributions" }
+                    ". " (reported(ended))
+                }
+                (absences(&ended.absent, ended.absent.len()))
+            }
+        }
+    }
+}
+
+fn reported(ended: &EndedStatus) -> Markup {
+    html! {
+        @if let Some(report) = ended.report {
+            @let (low, high) = words::interval(report.accuracy, report.rows);
+            "Its student answers " strong { (words::percent(report.accuracy)) }
+            " of " (words::number(report.rows)) " held-out rows of "
+            (words::count(report.devices as usize, "device")) " right ("
+            (words::percent(low)) " to " (words::percent(high)) ")."
+        }
+    }
+}
+
+fn outcome(outcome: &OutcomeStatus) -> Markup {
+    match outcome {
+        OutcomeStatus::Completed { version } => pill(Tone::Good, &format!("student {version}")),
+        OutcomeStatus::QuorumNotMet { .. } => pill(Tone::Bad, "too few devices"),
+        OutcomeStatus::Failed { .. } => pill(Tone::Bad, "failed"),
+        OutcomeStatus::Cancelled => pill(Tone::Warn, "cancelled"),
+    }
+}
+
+fn kinds(accepted: &BTreeMap<Kind, u32>) -> Markup {
+    html! {
+        @for (at, (kind, count)) in accepted.iter().enumerate() {
+            @if at == 0 { ": " } @else { ", " }
+            (count) " " (plural(*kind, *count))
+        }
+    }
+}
+
+fn plural(kind: Kind, count: u32) -> &'static str {
+    match (kind, count) {
+        (Kind::Profile, 1) => "profile",
+        (Kind::Profile, _) => "profiles",
+        (Kind::Summary, 1) => "summary",
+        (Kind::Summary, _) => "summaries",
+        (Kind::Labels, 1) => "set of labels",
+        (Kind::Labels, _) => "sets of labels",
+        (Kind::Moments, 1) => "set of moments",
+        (Kind::Moments, _) => "sets of moments",
+        (Kind::Report, 1) => "report",
+        (Kind::Report, _) => "reports",
+    }
+}
+
+fn absences(absent: &[Absence], all: usize) -> Markup {
+    html! {
+        @if !absent.is_empty() {
+            details open[absent.len() <= 12] {
+                summary { (pill(Tone::Warn, &words::count(all, "device"))) " missing, and why" }
+                table class="tight" {
+                    thead { tr { th scope="col" { "Device" } th scope="col" { "Phase" } th scope="col" { "Why" } } }
+                    tbody {
+                        @for absence in absent {
+                            tr {
+                                th scope="row" { (words::name(&absence.device)) " " code class="quiet" { (absence.device.device.short()) } }
+                                td { (absence.phase) } td { (absence.why) }
+                            }
+                        }
+                    }
+                }
+                @if all > absent.len() { p class="quiet" { "and " (words::number((all - absent.len()) as u64)) " more" } }
+                @else if absent.len() >= ABSENCES_MAX { p class="quiet" { "Only the first " (ABSENCES_MAX) " are kept." } }
+            }
+        }
+    }
+}
+
+/// Phases side by side, as wide as they took long. A short one stays visible.
+fn timeline(spans: &[(Phase, u64)]) -> Markup {
+    const WIDTH: f64 = 1000.0;
+    const LEAST: f64 = 14.0;
+    let all: u64 = spans.iter().map(|(_, ms)| ms).sum::<u64>().max(1);
+    let room = (WIDTH - LEAST * spans.len() as f64).max(1.0);
+    let mut left = 0.0;
+    let bars: Vec<_> = spans
+        .iter()
+        .map(|(phase, ms)| {
+            let width = LEAST + room * *ms as f64 / all as f64;
+            let bar = (*phase, *ms, left, width - 3.0);
+            left += width;
+            bar
+        })
+        .collect();
+    let told: Vec<_> = spans
+        .iter()
+        .map(|(phase, ms)| format!("{phase} {}", words::span(*ms)))
+        .collect();
+    html! {
+        @if !spans.is_empty() {
+            figure class="timeline" {
+                svg viewBox="0 0 1000 22" preserveAspectRatio="none" role="img" aria-label={ "Phases: " (told.join(", ")) } {
+                    @for (phase, ms, x, width) in bars {
+                        rect class=(phase.name()) x=(format!("{x:.1}")) width=(format!("{width:.1}")) height="22" rx="3" {
+                            title { (phase) " " (words::span(ms)) }
+                        }
+                    }
+                }
+                figcaption aria-hidden="true" { @for (at, one) in told.iter().enumerate() { @if at > 0 { " · " } (one) } }
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `/metrics`: gauges from the newest snapshot beside what was counted.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use hyper::Response;
+
+use super::server::Content;
+use super::view::{View, Viewer};
+use crate::admin::{Fault, TaskStatus};
+use crate::metrics::{Gauges, Metrics};
+
+const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics as text. While the core cannot answer, what was counted is
+/// told all the same.
+pub(super) async fn show(viewer: &Arc<Viewer>) -> Response<Content> {
+    let metrics = &viewer.shared.metrics;
+    match viewer.view().await {
+        Ok(view) => set(metrics, &view),
+        Err(Fault { message, .. }) => tracing::warn!(message, "metrics without gauges"),
+    }
+    Content::of(TYPE, metrics.text())
+}
+
+fn set(metrics: &Metrics, view: &View) {
+    let (status, health) = (&view.status, &view.health);
+    let mut counts = [0u64; 3];
+    let (mut up, mut down, mut handshake, mut sessions) = (0, 0, 0, 0);
+    let (mut strikes, mut struck) = (0u64, 0u64);
+    for device in &status.devices {
+        let state = match (device.revoked, device.connected) {
+            (true, _) => 2,
+            (false, true) => 0,
+            (false, false) => 1,
+        };
+        counts[state] += 1;
+        up += device.uplink_bytes;
+        down += device.downlink_bytes;
+        handshake += device.handshake_bytes;
+        sessions += device.sessions;
+        strikes += u64::from(device.strikes);
+        struck += u64::from(device.strikes > 0);
+    }
+    for (state, count) in ["connected", "away", "revoked"].iter().zip(counts) {
+        put(&metrics.devices, &[("state", state)], count as f64);
+    }
+    for (direction, bytes) in [("up", up), ("down", down), ("handshake", handshake)] {
+        let labels = vec![("direction", direction.to_owned())];
+        let counter = metrics.bytes.get_or_create(&labels);
+        counter.inner().fetch_max(bytes, Ordering::Relaxed);
+    }
+    metrics
+        .sessions
+        .inner()
+        .fetch_max(sessions, Ordering::Relaxed);
+    metrics.strikes.set(strikes as f64);
+    metrics.struck.set(struck as f64);
+    let failures = metrics.storage_failures.inner();
+    failures.store(status.storage_failures, Ordering::Relaxed);
+    metrics
+        .storage_ok
+        .set(f64::from(u8::from(status.storage_ok)));
+    metrics.queue.set(health.queue as f64);
+    let ends = [
+        ("server", health.certificate_ends),
+        ("authority", health.authority_ends),
+    ];
+    for (which, ends) in ends {
+        if let Some(ends) = ends {
+            put(
+                &metrics.certificate_expiry,
+                &[("certificate", which)],
+                ends.0 as f64 / 1e3,
+            );
+        }
+    }
+    for (what, bytes) in [("free", health.disk_free), ("total", health.disk_total)] {
+        if let Some(bytes) = bytes {
+            put(&metrics.disk, &[("kind", what)], bytes as f64);
+        }
+    }
+    for (what, bytes) in [("resident", health.memory), ("peak", health.memory_peak)] {
+        if let Some(bytes) = bytes {
+            put(&metrics.memory, &[("kind", what)], bytes as f64);
+        }
+    }
+    for task in &status.tasks {
+        set_task(metrics, task, status.now);
+    }
+}
+
+fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
+    let labels = [("task", task.name.as_str())];
+    let running = f64::from(u8::from(task.round.is_some()));
+    put(&metrics.round_running, &labels, running);
+    if let Some(round) = &task.round
+        && let Some(quorum) = round.quorum
+    {
+        let ratio = round.contributed.len() as f64 / f64::from(quorum.max(1));
+        put(&metrics.quorum_ratio, &labels, ratio);
+    }
+    if let Some(newest) = task.releases.last() {
+        put(
+            &metrics.student_epoch,
+            &labels,
+            f64::from(newest.version.epoch),
+        );
+        put(
+            &metrics.student_number,
+            &labels,
+            newest.version.number as f64,
+        );
+        let age = now.since_ms(newest.released) as f64 / 1000.0;
+        put(&metrics.student_age, &labels, age);
+    }
+    let reported = task
+        .releases
+        .iter()
+        .rev()
+        .find_map(|release| release.report);
+    if let Some(report) = reported {
+        put(&metrics.student_accuracy, &labels, report.accuracy);
+        put(&metrics.student_reports, &labels, f64::from(report.devices));
+    }
+}
+
+fn put(gauges: &Gauges, labels: &[(&'static str, &str)], value: f64) {
+    let labels = labels
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    gauges.get_or_create(&labels.collect()).set(value);
+}

@@ -1,0 +1,262 @@
+//! The HTTP server of the page: who may ask, how much, and in what headers
+//! the answer goes.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use super::route;
+use super::view::Viewer;
+use super::{PageError, PageSettings};
+use crate::serve::Shared;
+
+/// Connections at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a peer may take to send its request, or be idle.
+const HEADER_WAIT: Duration = Duration::from_secs(15);
+/// Longest head of a request, and what is buffered of an answer.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// An address that is taken, ready to serve.
+#[derive(Debug)]
+pub(crate) struct PageServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: PageSettings,
+}
+
+impl PageServer {
+    /// Takes the address. None if it is not to be had and not required.
+    ///
+    /// # Errors
+    /// What is in the way of an address that is required.
+    pub(crate) fn bind(settings: PageSettings) -> Result<Option<Self>, PageError> {
+        let bound = StdListener::bind(settings.listen).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok((TcpListener::from_std(listener)?, address))
+        });
+        match bound {
+            Ok((listener, address)) => Ok(Some(Self {
+                listener,
+                address,
+                settings,
+            })),
+            Err(source) => {
+                let error = PageError {
+                    address: settings.listen,
+                    source,
+                };
+                if settings.required {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "going on without the page");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where it is served.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until it is dropped.
+    pub(crate) async fn serve(self, shared: Arc<Shared>) {
+        let hosts = Arc::new(Hosts(self.settings.hosts));
+        let viewer = Arc::new(Viewer::new(shared, self.settings.state));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut open = JoinSet::new();
+        loop {
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    while open.try_join_next().is_some() {}
+                    let (hosts, viewer) = (hosts.clone(), viewer.clone());
+                    open.spawn(async move {
+                        let _permit = permit;
+                        let service = service_fn(|request| answer(&hosts, &viewer, request));
+                        let connection = http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(HEADER_WAIT)
+                            .max_buf_size(BUFFER_BYTES_MAX)
+                            .serve_connection(TokioIo::new(stream), service);
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "a reader of the page hung up");
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely; others close theirs.
+                    tracing::error!(%error, "the page does not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(
+    hosts: &Hosts,
+    viewer: &Arc<Viewer>,
+    request: Request<Incoming>,
+) -> Result<Response<Content>, Infallible> {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok());
+    let mut response = if !hosts.allow(host) {
+        let text = "This name is not allowed here: ask by IP address or as localhost, or add the \
+                    name to page.hosts in the coordinator's configuration.\n";
+        Content::text(StatusCode::MISDIRECTED_REQUEST, text)
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused =
+            Content::text(StatusCode::METHOD_NOT_ALLOWED, "This page is read-only.\n");
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        refused.headers_mut().insert(header::ALLOW, allowed);
+        refused
+    } else {
+        route::answer(viewer, request.uri()).await
+    };
+    for (name, value) in HEADERS {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    Ok(response)
+}
+
+/// Sent with everything. Nothing is loaded from elsewhere, no script or style
+/// stands in a page, nobody may frame it, and no answer stays in a cache.
+const HEADERS: [(&str, &str); 7] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+         img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+];
+
+/// Names by which the page may be asked. A browser that a foreign name was
+/// rebound to this address sends that name, and is refused; an address
+/// cannot be rebound.
+#[derive(Debug)]
+struct Hosts(Vec<String>);
+
+impl Hosts {
+    fn allow(&self, host: Option<&str>) -> bool {
+        let Some(host) = host else { return false };
+        if host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok() {
+            return true;
+        }
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.parse::<u16>().is_ok() => name,
+            _ => host,
+        };
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok()
+            || name.eq_ignore_ascii_case("localhost")
+            || self.0.iter().any(|one| one.eq_ignore_ascii_case(name))
+    }
+}
+
+/// The body of an answer: whole, or as it happens.
+#[derive(Debug)]
+pub(super) enum Content {
+    Whole(Option<Bytes>),
+    Live {
+        events: mpsc::Receiver<Bytes>,
+        /// Held as long as someone reads.
+        _reader: OwnedSemaphorePermit,
+    },
+}
+
+impl Content {
+    /// An answer of this type.
+    pub(super) fn of(kind: &'static str, bytes: impl Into<Bytes>) -> Response<Self> {
+        let mut response = Response::new(Self::Whole(Some(bytes.into())));
+        let kind = HeaderValue::from_static(kind);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+
+    /// A few words.
+    pub(super) fn text(status: StatusCode, text: &'static str) -> Response<Self> {
+        let mut response = Self::of("text/plain; charset=utf-8", text);
+        *response.status_mut() = status;
+        response
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Live { events, .. } => events
+                .poll_recv(context)
+                .map(|event| event.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        match self {
+            Self::Whole(bytes) => {
+                hyper::body::SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Self::Live { .. } => hyper::body::SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn addresses_localhost_and_listed_names_may_ask_and_nobody_else() {
+        let hosts = Hosts(vec!["fleet.example".into()]);
+        for host in [
+            "127.0.0.1:4480",
+            "127.0.0.1",
+            "[::1]:4480",
+            "[::1]",
+            "localhost",
+            "LocalHost:4480",
+            "fleet.example:4480",
+        ] {
+            assert!(hosts.allow(Some(host)), "{host}");
+        }
+        for host in ["evil.example", "evil.example:4480", "localhost.evil", ""] {
+            assert!(!hosts.allow(Some(host)), "{host}");
+        }
+        assert!(!hosts.allow(None));
+    }
+}

@@ -1,0 +1,268 @@
+//! What pages are made from: snapshots of the core, shared by all readers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
+use common::summary::Points;
+use common::task::Task;
+use common::trust::certificate::CertificateFacts;
+use tokio::sync::{Mutex, Semaphore};
+
+use crate::admin::server::{ask, summarise};
+use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
+use crate::intake;
+use crate::serve::{AdminCommand, Command, LogEntry, Shared};
+use crate::store::Position;
+
+/// A snapshot younger than this serves the next reader too.
+pub(super) const AGE_MAX: Duration = Duration::from_millis(500);
+/// How long the core may take to answer; it always answers between two
+/// appends.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+/// Pages that follow the fleet at a time.
+const LIVE_MAX: usize = 16;
+/// Ended rounds whose reports are read for one snapshot; the rest come with
+/// the next ones.
+const ROUNDS_PER_SNAPSHOT: usize = 16;
+
+/// Gathers what pages show.
+pub(super) struct Viewer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) live: Arc<Semaphore>,
+    state: PathBuf,
+    newest: Mutex<Option<(Instant, Arc<View>)>>,
+    /// What devices reported of ended rounds, which does not change.
+    reports: StdMutex<BTreeMap<(TaskHash, RoundId), Option<ReportSummary>>>,
+    points: Mutex<Option<(BlobHash, Arc<Distilled>)>>,
+}
+
+/// One snapshot.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) status: Status,
+    pub(super) health: Health,
+}
+
+/// The coordinator as a process. Sizes in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    pub(super) disk_free: Option<u64>,
+    pub(super) disk_total: Option<u64>,
+    pub(super) memory: Option<u64>,
+    pub(super) memory_peak: Option<u64>,
+    pub(super) certificate_ends: Option<Time>,
+    pub(super) authority_ends: Option<Time>,
+    pub(super) queue: usize,
+    pub(super) queue_max: usize,
+    pub(super) log_records: Option<u64>,
+    pub(super) readers: usize,
+}
+
+/// A transfer set and its task.
+#[derive(Debug)]
+pub(super) struct Distilled {
+    pub(super) task: Arc<Task>,
+    pub(super) points: Points,
+}
+
+/// One record of the log, or why it cannot be shown.
+pub(super) struct AuditRecord {
+    pub(super) position: u64,
+    pub(super) epoch: u32,
+    pub(super) entry: Option<LogEntry>,
+}
+
+impl Viewer {
+    pub(super) fn new(shared: Arc<Shared>, state: PathBuf) -> Self {
+        Self {
+            shared,
+            live: Arc::new(Semaphore::new(LIVE_MAX)),
+            state,
+            newest: Mutex::default(),
+            reports: StdMutex::default(),
+            points: Mutex::default(),
+        }
+    }
+
+    /// The newest snapshot. Readers who ask at the same time get the same.
+    ///
+    /// # Errors
+    /// If the core does not answer.
+    pub(super) async fn view(self: &Arc<Self>) -> Result<Arc<View>, Fault> {
+        let mut newest = self.newest.lock().await;
+        if let Some((taken, view)) = &*newest
+            && taken.elapsed() < AGE_MAX
+        {
+            return Ok(view.clone());
+        }
+        let asked = ask(&self.shared, |reply| AdminCommand::Status { reply });
+        let mut status = within(asked).await?;
+        status.page = self.shared.page;
+        let viewer = self.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            viewer.report(&mut status);
+            let health = viewer.health();
+            Arc::new(View { status, health })
+        });
+        let view = made.await.map_err(broken)?;
+        *newest = Some((Instant::now(), view.clone()));
+        Ok(view)
+    }
+
+    /// Devices in a release, or none if there is no such release.
+    pub(super) async fn lineage(
+        &self,
+        task: TaskHash,
+        version: Version,
+    ) -> Result<Option<Vec<DeviceName>>, Fault> {
+        let asked = ask(&self.shared, |reply| AdminCommand::Lineage {
+            name: Some(task.to_string()),
+            version: Some(version),
+            reply,
+        });
+        match within(asked).await? {
+            Ok((_, devices)) => Ok(Some(devices)),
+            Err(fault) if fault.kind == FaultKind::NotFound => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// The decoded transfer set of this name. The newest one stays decoded.
+    pub(super) async fn distilled(
+        &self,
+        task: TaskHash,
+        blob: BlobHash,
+    ) -> Result<Option<Arc<Distilled>>, Fault> {
+        let mut points = self.points.lock().await;
+        if let Some((known, distilled)) = &*points
+            && *known == blob
+        {
+            return Ok(Some(distilled.clone()));
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let sent = self.shared.commands.send(Command::TaskOf { task, reply });
+        sent.await.map_err(|error| broken(error.to_string()))?;
+        let Ok(Some(task)) = answer.await else {
+            return Ok(None);
+        };
+        let vault = self.shared.vault.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let bytes = vault.read(blob)?;
+            let set = intake::transfer_set(&task, &bytes).ok()?;
+            let points = set.points;
+            Some(Arc::new(Distilled { task, points }))
+        });
+        let Some(distilled) = read.await.map_err(broken)? else {
+            return Ok(None);
+        };
+        *points = Some((blob, distilled.clone()));
+        Ok(Some(distilled))
+    }
+
+    /// Up to `records_max` records before a position (or the end), newest
+    /// first, and the position of the oldest one that is kept.
+    pub(super) async fn audit(
+        &self,
+        before: Option<u64>,
+        records_max: usize,
+    ) -> Result<(Vec<AuditRecord>, u64), Fault> {
+        let vault = self.shared.vault.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            vault.with(|store| {
+                let (first, next) = (store.first()?.0, store.head()?.next.0);
+                let end = before.unwrap_or(next).clamp(first, next);
+                let mut from = end.saturating_sub(records_max as u64).max(first);
+                let mut records = Vec::new();
+                while from < end {
+                    let some = store.read(Position(from), (end - from) as usize)?;
+                    let Some(last) = some.last() else { break };
+                    from = last.position.0 + 1;
+                    records.extend(some.iter().map(|record| AuditRecord {
+                        position: record.position.0,
+                        epoch: record.epoch.0,
+                        entry: LogEntry::from_bytes(&record.bytes).ok(),
+                    }));
+                }
+                records.reverse();
+                Ok((records, first))
+            })
+        });
+        let read = read.await.map_err(broken)?;
+        read.map_err(|error| Fault::new(FaultKind::Storage, error.to_string()))
+    }
+
+    /// Fills in what devices reported; newest rounds first.
+    fn report(&self, status: &mut Status) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = 0;
+        for task in &mut status.tasks {
+            for ended in task.history.iter_mut().rev() {
+                let key = (task.task, ended.round);
+                if !reports.contains_key(&key) && read < ROUNDS_PER_SNAPSHOT {
+                    read += 1;
+                    reports.insert(key, summarise(&self.shared, &ended.reports));
+                }
+                ended.report = reports.get(&key).copied().flatten();
+            }
+            for release in &mut task.releases {
+                let mut history = task.history.iter();
+                let of_round = history.find(|ended| ended.round == release.round);
+                release.report = of_round.and_then(|ended| ended.report);
+            }
+        }
+        let current = |task: TaskHash, round: RoundId| {
+            let task = status.tasks.iter().find(|one| one.task == task);
+            task.is_some_and(|task| task.history.iter().any(|ended| ended.round == round))
+        };
+        reports.retain(|(task, round), _| current(*task, *round));
+    }
+
+    fn health(&self) -> Health {
+        let disk = rustix::fs::statvfs(&self.state).ok();
+        let ends = |der: &[u8]| {
+            CertificateFacts::parse(der)
+                .ok()
+                .map(|facts| facts.not_after)
+        };
+        let identity = &self.shared.identity;
+        let commands = &self.shared.commands;
+        let head = self.shared.vault.with(|store| store.head());
+        Health {
+            disk_free: disk.as_ref().map(|disk| disk.f_bavail * disk.f_frsize),
+            disk_total: disk.as_ref().map(|disk| disk.f_blocks * disk.f_frsize),
+            memory: process_memory("VmRSS:"),
+            memory_peak: process_memory("VmHWM:"),
+            certificate_ends: identity.server.chain().first().and_then(|der| ends(der)),
+            authority_ends: ends(identity.authority.certificate()),
+            queue: commands.max_capacity() - commands.capacity(),
+            queue_max: commands.max_capacity(),
+            log_records: head.ok().map(|head| head.next.0),
+            readers: LIVE_MAX - self.live.available_permits(),
+        }
+    }
+}
+
+/// A line of the kernel's account of this process, in bytes (proc(5)).
+fn process_memory(key: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with(key))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+async fn within<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(ANSWER_WAIT, asked).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Fault::new(
+            FaultKind::Storage,
+            "the coordinator is busy writing; try again in a moment",
+        )),
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultKind::Storage, error.to_string())
+}

@@ -1,0 +1,139 @@
+//! From a request's body to its answer, without any network.
+
+use common::ids::TaskHash;
+use common::model::Release;
+use ndarray::ArrayView2;
+use serde::{Deserialize, Serialize};
+
+use super::inputs::Nested;
+
+/// What a program asks.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question {
+    /// Many rows.
+    inputs: Option<Nested>,
+    /// One row.
+    input: Option<Nested>,
+    /// The task's name, its hash or at least 4 digits of it, if students of several are
+    /// installed.
+    pub(super) task: Option<String>,
+    /// Whether the probabilities of all classes are wanted.
+    #[serde(default)]
+    all: bool,
+}
+
+/// What it is answered.
+#[derive(Debug, Serialize)]
+pub struct Answered {
+    /// The student's task.
+    pub task: TaskHash,
+    /// The student's version.
+    pub version: String,
+    /// An answer for each row, in order.
+    pub rows: Vec<Row>,
+}
+
+/// The answer for one row.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The most likely class.
+    pub class: String,
+    /// Its probability.
+    pub probability: f32,
+    /// Probabilities of all classes in the task's order, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probabilities: Option<Vec<f32>>,
+}
+
+/// Why a question is not answered. The messages say what to send.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The body is not what is asked for.
+    #[error("the body is not understood: {0}; send {{\"inputs\": [[…], …]}} or {{\"input\": […]}}")]
+    Body(String),
+    /// Neither or both of `input` and `inputs`.
+    #[error("send either `inputs`, a list of rows, or `input`, one row")]
+    Inputs,
+    /// Rows of another shape.
+    #[error(
+        "rows of shape {got:?} do not fit task {task}: a row is {expected:?}, or its {values} values in one list"
+    )]
+    Shape {
+        /// The task's name.
+        task: String,
+        /// What one row is.
+        expected: Vec<usize>,
+        /// Its values.
+        values: usize,
+        /// What came.
+        got: Vec<usize>,
+    },
+    /// No student is installed, or none of this task.
+    #[error("{0}")]
+    NoStudent(String),
+    /// Students of several tasks are installed.
+    #[error("students of several tasks are installed; name one as `task`: {0}")]
+    Ambiguous(String),
+    /// A bug, or a damaged student.
+    #[error("the student could not answer: {0}")]
+    Student(String),
+}
+
+impl Question {
+    /// The question in a body.
+    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
+        serde_json::from_slice(body).map_err(|error| Refusal::Body(error.to_string()))
+    }
+
+    /// Values that are asked about.
+    pub(super) fn values(&self) -> usize {
+        let nested = self.inputs.iter().chain(&self.input);
+        nested.map(|nested| nested.values.len()).sum()
+    }
+
+    /// What a student says. Cost: its features and its network, for each row.
+    pub(super) fn answer(&self, release: &Release) -> Result<Answered, Refusal> {
+        let definition = release.task().definition();
+        let (nested, sides) = match (&self.inputs, &self.input) {
+            (Some(nested), None) => (nested, nested.sides.get(1..).unwrap_or_default()),
+            (None, Some(nested)) => (nested, &nested.sides[..]),
+            _ => return Err(Refusal::Inputs),
+        };
+        let shape = release.task().input_shape();
+        let values = shape.values();
+        let rows = match (&self.inputs, nested.sides.first()) {
+            (Some(_), Some(&rows)) => rows,
+            (Some(_), None) => return Err(Refusal::Inputs),
+            (None, _) => 1,
+        };
+        let fits = sides == shape.sides() || sides == [values];
+        if rows > 0 && !fits {
+            return Err(Refusal::Shape {
+                task: definition.name.clone(),
+                expected: shape.sides().to_vec(),
+                values,
+                got: sides.to_vec(),
+            });
+        }
+        let inputs = ArrayView2::from_shape((rows, values), &nested.values)
+            .map_err(|error| Refusal::Student(error.to_string()))?;
+        let probabilities = release
+            .probabilities(inputs)
+            .map_err(|error| Refusal::Student(error.to_string()))?;
+        let rows = probabilities.rows().into_iter().map(|row| {
+            let larger = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
+            let class = (0..row.len()).fold(0, larger);
+            Row {
+                class: definition.classes[class].clone(),
+                probability: row[class],
+                probabilities: self.all.then(|| row.to_vec()),
+            }
+        });
+        Ok(Answered {
+            task: release.task().hash(),
+            version: release.version().to_string(),
+            rows: rows.collect(),
+        })
+    }
+}

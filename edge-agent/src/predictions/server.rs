@@ -1,0 +1,224 @@
+//! The socket and the HTTP around questions and answers.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::UnixListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::answer::{Question, Refusal};
+use super::shelf::Shelf;
+
+/// Longest body of a request.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Connections at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 32;
+/// How long a program may take to send a request, or be idle.
+const REQUEST_WAIT: Duration = Duration::from_secs(30);
+/// More values than this are worked on away from the agent's own thread.
+const VALUES_AT_ONCE: usize = 16 * 1024;
+/// What fits into a Unix socket's address, with its terminating zero.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The path does not fit into a socket's address.
+    #[error("the socket path {} is too long, at most 107 bytes fit; set predictions.socket to a shorter one", .0.display())]
+    TooLong(PathBuf),
+    /// Someone answers there.
+    #[error("a program answers at {} already; stop it, or set predictions.socket to another path", .0.display())]
+    InUse(PathBuf),
+    /// The disk or its permissions.
+    #[error("cannot make the socket {}: {source}; check that its directory exists and may be written", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// A socket that answers questions. Its file goes with it.
+#[derive(Debug)]
+pub struct PredictionServer {
+    listener: UnixListener,
+    path: PathBuf,
+    shelf: Arc<Shelf>,
+}
+
+impl PredictionServer {
+    /// Takes the path, with mode 0660. A file that a killed agent left there
+    /// is replaced; one that answers is not. Must be called inside a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind(path: &Path, shelf: Shelf) -> Result<Self, SocketError> {
+        let path = path.to_owned();
+        if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(SocketError::TooLong(path));
+        }
+        if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            return Err(SocketError::InUse(path));
+        }
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        let bound = removed.and_then(|()| {
+            let listener = UnixListener::bind(&path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o660))?;
+            Ok(listener)
+        });
+        match bound {
+            Ok(listener) => Ok(Self {
+                listener,
+                path,
+                shelf: Arc::new(shelf),
+            }),
+            Err(source) => Err(SocketError::Io { path, source }),
+        }
+    }
+
+    /// Answers until it is dropped.
+    pub async fn serve(self) {
+        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let mut open = JoinSet::new();
+        loop {
+            let Ok(permit) = permits.clone().acquire_owned().await else {
+                return;
+            };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    while open.try_join_next().is_some() {}
+                    let shelf = self.shelf.clone();
+                    open.spawn(async move {
+                        let _permit = permit;
+                        let service = service_fn(|request| respond(&shelf, request));
+                        let connection = http1::Builder::new()
+                            .timer(TokioTimer::new())
+                            .header_read_timeout(REQUEST_WAIT)
+                            .serve_connection(TokioIo::new(stream), service);
+                        if let Err(error) = connection.await {
+                            tracing::debug!(%error, "a program that asked hung up");
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely; others close theirs.
+                    tracing::error!(%error, "the prediction socket does not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for PredictionServer {
+    fn drop(&mut self) {
+        // Gone already if the directory is.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+type Reply = Response<Full<Bytes>>;
+
+async fn respond(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    let path = request.uri().path();
+    Ok(match (path, request.method()) {
+        ("/v1/predict", &Method::POST) => predict(shelf, request).await,
+        ("/v1/students", &Method::GET) => students(shelf),
+        ("/v1/predict", _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST with a JSON body"),
+        ("/v1/students", _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            "there are POST /v1/predict and GET /v1/students",
+        ),
+    })
+}
+
+async fn predict(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Reply {
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+    let body = match tokio::time::timeout(REQUEST_WAIT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let text = format!("the body is longer than {BODY_BYTES_MAX} bytes; send fewer rows");
+            return refuse(StatusCode::PAYLOAD_TOO_LARGE, &text);
+        }
+        Ok(Err(error)) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
+    };
+    let answered = Question::parse(&body).and_then(|question| {
+        let student = shelf.student(question.task.as_deref())?;
+        Ok((question, student))
+    });
+    let answered = match answered {
+        Ok((question, student)) if question.values() > VALUES_AT_ONCE => {
+            let work = tokio::task::spawn_blocking(move || question.answer(&student));
+            work.await
+                .unwrap_or_else(|error| Err(Refusal::Student(error.to_string())))
+        }
+        Ok((question, student)) => question.answer(&student),
+        Err(refusal) => Err(refusal),
+    };
+    match answered {
+        Ok(answered) => match serde_json::to_vec(&answered) {
+            Ok(json) => reply(StatusCode::OK, json),
+            Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        },
+        Err(refusal) => refuse(status_of(&refusal), &refusal.to_string()),
+    }
+}
+
+fn students(shelf: &Arc<Shelf>) -> Reply {
+    let students = shelf.students();
+    let all: Vec<_> = students
+        .values()
+        .map(|release| {
+            let definition = release.task().definition();
+            json!({
+                "task": release.task().hash(),
+                "name": definition.name,
+                "version": release.version().to_string(),
+                "input_shape": release.task().input_shape().sides(),
+                "classes": definition.classes,
+            })
+        })
+        .collect();
+    reply(StatusCode::OK, json!({ "students": all }).to_string())
+}
+
+fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal {
+        Refusal::NoStudent(_) => StatusCode::NOT_FOUND,
+        Refusal::Student(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+fn refuse(status: StatusCode, error: &str) -> Reply {
+    reply(status, json!({ "error": error }).to_string())
+}
+
+fn reply(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
