@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use cli::Failure;
 use cli::demo::DemoArguments;
+use cli::distill::DistillArguments;
 use cli::simulate::SimulateArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
@@ -27,6 +28,8 @@ enum Command {
     /// Run the same fleet in one process under a simulated clock, and count
     /// what it would send
     Simulate(SimulateArguments),
+    /// Distil one data set into a few points a class
+    Distill(DistillArguments),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +47,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
+        Command::Distill(arguments) => cli::distill::run(arguments),
     }
 }
