@@ -186,7 +186,10 @@ pub enum NpzError {
     #[error("expected text, got numbers")]
     NotText,
     /// A text too long to be read again.
-    #[error("a text of {found} characters, at most {} are written", header::TEXT_CHARACTERS_MAX)]
+    #[error(
+        "a text of {found} characters, at most {} are written",
+        header::TEXT_CHARACTERS_MAX
+    )]
     TextCharacters {
         /// Its characters.
         found: usize,

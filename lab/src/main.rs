@@ -10,6 +10,7 @@ use cli::Failure;
 use cli::demo::DemoArguments;
 use cli::distill::DistillArguments;
 use cli::simulate::SimulateArguments;
+use cli::split::SplitArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -30,6 +31,9 @@ enum Command {
     Simulate(SimulateArguments),
     /// Distil one data set into a few points a class
     Distill(DistillArguments),
+    /// Write what each device of such a fleet would hold into folders, to
+    /// feed real agents
+    Split(SplitArguments),
 }
 
 fn main() -> ExitCode {
@@ -48,5 +52,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
         Command::Distill(arguments) => cli::distill::run(arguments),
+        Command::Split(arguments) => cli::split::run(arguments),
     }
 }

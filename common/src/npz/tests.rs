@@ -50,10 +50,7 @@ fn text_that_is_written_is_read_again() {
     );
     assert_eq!(Array::parse(&names.encode().unwrap()), Ok(names));
     let long = array(&[1], Values::Text(vec!["x".repeat(257)]));
-    assert_eq!(
-        long.encode(),
-        Err(NpzError::TextCharacters { found: 257 })
-    );
+    assert_eq!(long.encode(), Err(NpzError::TextCharacters { found: 257 }));
 }
 
 #[test]

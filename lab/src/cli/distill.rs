@@ -149,7 +149,9 @@ fn show(figures: &Value, out: &Path) {
     println!(
         "{} points, features {}, depth {}: kernel regression {}, student {}; {} bytes in {}, {:.1} s",
         figures["config"]["points"],
-        figures["choices"]["features"]["value"].as_str().unwrap_or("raw"),
+        figures["choices"]["features"]["value"]
+            .as_str()
+            .unwrap_or("raw"),
         figures["choices"]["depth"]["value"],
         percent(&figures["krr_accuracy"]),
         percent(&figures["student_accuracy"]),
@@ -188,9 +190,9 @@ impl<'a> Watch<'a> {
 impl Monitor for Watch<'_> {
     fn step(&mut self, report: StepReport) {
         self.losses.push((report.step, report.loss));
-        let held_out = report.held_out.map(|score| {
-            format!(", {:.2} % of held-out rows", 100.0 * score.accuracy)
-        });
+        let held_out = report
+            .held_out
+            .map(|score| format!(", {:.2} % of held-out rows", 100.0 * score.accuracy));
         if held_out.is_none() && self.shown.elapsed() < EVERY {
             return;
         }

@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod distill;
 mod failure;
 pub(crate) mod simulate;
+pub(crate) mod split;
 
 use std::io::Write;
 use std::path::Path;

@@ -72,10 +72,7 @@ impl DistilledSet {
             ("y", &matrix(&self.labels)?),
             (
                 "classes",
-                &Array::new(
-                    vec![self.classes.len()],
-                    Values::U16(self.classes.clone()),
-                )?,
+                &Array::new(vec![self.classes.len()], Values::U16(self.classes.clone()))?,
             ),
             (
                 "class_names",
@@ -110,7 +107,11 @@ impl DistilledSet {
             );
             return Err(DistilError::Archive(problem));
         }
-        let known = |&class: &i64| u16::try_from(class).ok().filter(|&c| usize::from(c) < count);
+        let known = |&class: &i64| {
+            u16::try_from(class)
+                .ok()
+                .filter(|&c| usize::from(c) < count)
+        };
         let classes: Option<Vec<u16>> = classes.iter().map(known).collect();
         let normaliser = match archive.array("normaliser")?.values() {
             Values::U8(bytes) => decode_blob::<Normaliser>(bytes)

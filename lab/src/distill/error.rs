@@ -28,7 +28,9 @@ pub enum DistilError {
         needed: usize,
     },
     /// Nothing can be held out.
-    #[error("all training rows are needed to learn from; at least 10 rows are needed to hold some out")]
+    #[error(
+        "all training rows are needed to learn from; at least 10 rows are needed to hold some out"
+    )]
     NothingHeldOut,
     /// A feature stage that does not fit the data.
     #[error(transparent)]

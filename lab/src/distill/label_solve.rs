@@ -32,7 +32,10 @@ pub(super) fn with_labels(
     solved: &Solved,
     steps: u32,
 ) -> Distilled {
-    let labels = labels(&problem.kernel.symmetric(points.mapv(f64::from).view()), solved.alpha.view());
+    let labels = labels(
+        &problem.kernel.symmetric(points.mapv(f64::from).view()),
+        solved.alpha.view(),
+    );
     Distilled {
         points,
         labels,

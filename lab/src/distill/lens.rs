@@ -40,9 +40,7 @@ impl Lens {
     pub fn new(data: &Dataset, fit: &[usize], plan: &LensPlan) -> Result<Self, DistilError> {
         let task = task(data, plan)?;
         let normaliser = match task.definition().normalisation {
-            Normalisation::Range { low, high } => {
-                Normaliser::of_range(task.features(), low, high)?
-            }
+            Normalisation::Range { low, high } => Normaliser::of_range(task.features(), low, high)?,
             Normalisation::Learnt { clip } => {
                 let rows = data.train.inputs.select(Axis(0), fit);
                 let stage = &task.definition().features;

@@ -61,7 +61,9 @@ impl Split {
             Some((users, mut names)) => {
                 names.shuffle(&mut random);
                 names.truncate(names.len().div_ceil(5));
-                order.into_iter().partition(|&row| names.contains(&users[row]))
+                order
+                    .into_iter()
+                    .partition(|&row| names.contains(&users[row]))
             }
             None => {
                 let rest = order.split_off((rows.len() / 10).min(HELD_OUT_MAX));

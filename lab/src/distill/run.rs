@@ -79,14 +79,14 @@ pub fn choose(
 ) -> Result<Session, DistilError> {
     let split = Split::of(&data.train, options.seed)?;
     let mut part = split.clone();
-    part.fit.truncate(CHOICE_ROWS.max(40 * options.per_class * data.classes.len()));
+    part.fit
+        .truncate(CHOICE_ROWS.max(40 * options.per_class * data.classes.len()));
     let (stages, depths) = (stages(data, options), depths(options));
     let mut tried: Vec<(String, u8, Score)> = Vec::new();
     if stages.len() * depths.len() > 1 {
         for stage in &stages {
             let lens = Lens::new(data, &part.fit, &plan(options, stage, depths[0], 0))?;
-            let mut problem =
-                Problem::new(data, &lens, &part, options.per_class, options.seed)?;
+            let mut problem = Problem::new(data, &lens, &part, options.per_class, options.seed)?;
             for &depth in &depths {
                 let plan = plan(options, stage, depth, 0);
                 problem.kernel = lens.with_plan(data, &plan)?.kernel();
@@ -99,12 +99,12 @@ pub fn choose(
             }
         }
     }
-    let best = tried.iter().fold(None, |best: Option<&(String, u8, Score)>, one| {
-        match best {
+    let best = tried
+        .iter()
+        .fold(None, |best: Option<&(String, u8, Score)>, one| match best {
             Some(best) if !one.2.beats(&best.2) => Some(best),
             _ => Some(one),
-        }
-    });
+        });
     let (stage, depth) = match best {
         Some((stage, depth, _)) => (stage.clone(), *depth),
         None => (stages[0].clone(), depths[0]),
@@ -147,16 +147,17 @@ impl Session {
     ///
     /// # Errors
     /// If regression cannot be solved.
-    pub fn krr_accuracy(
-        &self,
-        data: &Dataset,
-        distilled: &Distilled,
-    ) -> Result<f64, DistilError> {
+    pub fn krr_accuracy(&self, data: &Dataset, distilled: &Distilled) -> Result<f64, DistilError> {
         let all: Vec<usize> = (0..data.test.len()).collect();
         let test = Rows::of(&data.test, &self.lens, &all, data.classes.len())?;
         let alpha = distilled.coefficients(&self.problem)?;
         let inputs = test.inputs.view();
-        let said = answers(&self.problem.kernel, distilled.points.view(), &alpha, inputs)?;
+        let said = answers(
+            &self.problem.kernel,
+            distilled.points.view(),
+            &alpha,
+            inputs,
+        )?;
         Ok(test.accuracy(said.view()))
     }
 

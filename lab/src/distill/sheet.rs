@@ -48,7 +48,11 @@ pub fn sheet(
 ) -> String {
     let pictures = pictures(data, session, distilled);
     let mut page = String::new();
-    let title = format!("{}: {} distilled points", data.name, distilled.classes.len());
+    let title = format!(
+        "{}: {} distilled points",
+        data.name,
+        distilled.classes.len()
+    );
     let raw = session.lens.task().definition().features == FeatureStage::Raw;
     let what = if raw {
         "Each picture is a distilled point, in the units of the normaliser."
@@ -98,7 +102,10 @@ fn table(figures: &Value) -> String {
         ("points a class", text(&figures["config"]["per_class"])),
         ("features", text(&figures["choices"]["features"]["value"])),
         ("kernel depth", text(&figures["choices"]["depth"]["value"])),
-        ("kernel regression, test set", percent(&figures["krr_accuracy"])),
+        (
+            "kernel regression, test set",
+            percent(&figures["krr_accuracy"]),
+        ),
         ("student, test set", percent(&figures["student_accuracy"])),
         ("bytes", text(&figures["bytes"])),
     ];
@@ -256,10 +263,10 @@ mod tests {
         let values = ndarray::array![0.0f32, 1.0, 2.0, 4.0, 0.0, 2.0];
         let tag = image(values.view(), 2, 3, 1).unwrap();
         let start = tag.find("base64,").unwrap() + 7;
-        let file = STANDARD
-            .decode(&tag[start..tag.len() - 2])
+        let file = STANDARD.decode(&tag[start..tag.len() - 2]).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(file))
+            .read_info()
             .unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file)).read_info().unwrap();
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!((info.width, info.height), (3, 2));
@@ -276,7 +283,10 @@ mod tests {
 
     #[test]
     fn names_cannot_break_the_page() {
-        let bars = bars(ndarray::array![0.1, -0.1].view(), &["a\"<b>".into(), "c".into()]);
+        let bars = bars(
+            ndarray::array![0.1, -0.1].view(),
+            &["a\"<b>".into(), "c".into()],
+        );
         assert!(!bars.contains("<b>"));
     }
 }

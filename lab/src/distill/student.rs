@@ -86,11 +86,18 @@ pub(super) fn members(rows: &Rows, distilled: &Distilled) -> (Vec<u32>, Vec<f32>
     }
     let total: f64 = squares.iter().sum::<f64>() / rows.len().max(1) as f64;
     let spreads = counts.iter().zip(&squares).map(|(&count, &square)| {
-        let mean = if count == 0 { total } else { square / f64::from(count) };
+        let mean = if count == 0 {
+            total
+        } else {
+            square / f64::from(count)
+        };
         mean.sqrt() as f32
     });
     let spreads = spreads.collect();
-    (counts.into_iter().map(|count| count.max(1)).collect(), spreads)
+    (
+        counts.into_iter().map(|count| count.max(1)).collect(),
+        spreads,
+    )
 }
 
 /// For each row, the nearest point of its class and the squared distance.
