@@ -13,7 +13,7 @@ use serde_json::Value;
 use common::features::FeatureStage;
 
 use super::student::nearest;
-use super::{Distilled, Session};
+use super::{Distilled, Rows, Session};
 use crate::data::Dataset;
 use crate::plan::auto_stage;
 
@@ -31,10 +31,24 @@ pub fn pictures(data: &Dataset, session: &Session, distilled: &Distilled) -> Arr
         sum += &data.train.inputs.row(row);
         counts[point] += 1;
     }
+    for (point, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
+        if let Some(row) = nearest_row(&session.problem.fit, distilled, point) {
+            sums.row_mut(point)
+                .assign(&data.train.inputs.row(session.split.fit[row]));
+        }
+    }
     for (mut sum, &count) in sums.rows_mut().into_iter().zip(&counts) {
         sum /= count.max(1) as f32;
     }
     sums
+}
+
+/// The row of a point's class in most nearly the same direction: what a point
+/// that has left the data looks like.
+fn nearest_row(rows: &Rows, distilled: &Distilled, point: usize) -> Option<usize> {
+    let along = |row: usize| rows.inputs.row(row).dot(&distilled.points.row(point));
+    let members = rows.of_class(distilled.classes[point]).into_iter();
+    members.max_by(|&a, &b| along(a).total_cmp(&along(b)))
 }
 
 /// The page: the figures, then every point under its class. Images are drawn
@@ -57,15 +71,15 @@ pub fn sheet(
     let what = if raw {
         "Each picture is a distilled point, in the units of the normaliser."
     } else {
-        "Points live in feature space; each picture is the mean of the training rows nearest to \
-         one among those of its class."
+        "Points live in feature space; each picture is the mean of the training rows of its \
+         class nearest to it, or the row most nearly in its direction where none is."
     };
     // Writing into a String cannot fail.
     let _ = write!(
         page,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
-         <style>{STYLE}</style><h1>{title}</h1>{figures}<p>{what} The line under it is its soft \
-         label, one bar a class.</p>{losses}",
+         <style>{STYLE}</style><h1>{title}</h1>{figures}<p>{what} The bars under it are its soft \
+         label, one a class.</p>{losses}",
         title = escape(&title),
         figures = table(figures),
         losses = loss_curve(losses),
