@@ -67,7 +67,7 @@ impl<'a> Archive<'a> {
 }
 
 /// The archive of these arrays, compressed. The same arrays in the same order
-/// give the same bytes. Errors: a name given twice, or text arrays.
+/// give the same bytes. Errors: a name given twice, or a text too long.
 pub fn write(arrays: &[(&str, &Array)]) -> Result<Vec<u8>, NpzError> {
     let options = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Deflated)
@@ -185,6 +185,15 @@ pub enum NpzError {
     /// Numbers where text is needed.
     #[error("expected text, got numbers")]
     NotText,
+    /// A text too long to be read again.
+    #[error(
+        "a text of {found} characters, at most {} are written",
+        header::TEXT_CHARACTERS_MAX
+    )]
+    TextCharacters {
+        /// Its characters.
+        found: usize,
+    },
     /// A fraction where an integer is needed.
     #[error("expected integers, got {value}")]
     NotInteger {

@@ -5,6 +5,7 @@ pub mod baseline;
 pub mod budget;
 pub mod data;
 pub mod demo;
+pub mod distill;
 pub mod folders;
 pub mod metrics;
 pub mod outcome;

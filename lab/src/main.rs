@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use cli::Failure;
 use cli::demo::DemoArguments;
+use cli::distill::DistillArguments;
 use cli::simulate::SimulateArguments;
 use cli::split::SplitArguments;
 
@@ -28,6 +29,8 @@ enum Command {
     /// Run the same fleet in one process under a simulated clock, and count
     /// what it would send
     Simulate(SimulateArguments),
+    /// Distil one data set into a few points a class
+    Distill(DistillArguments),
     /// Write what each device of such a fleet would hold into folders, to
     /// feed real agents
     Split(SplitArguments),
@@ -48,6 +51,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
+        Command::Distill(arguments) => cli::distill::run(arguments),
         Command::Split(arguments) => cli::split::run(arguments),
     }
 }

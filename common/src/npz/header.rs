@@ -221,6 +221,6 @@ const HEADER_BYTES_MAX: usize = 4096;
 /// Most axes of an array.
 const AXES_MAX: usize = 8;
 /// Longest string element, in characters.
-const TEXT_CHARACTERS_MAX: usize = 256;
+pub(super) const TEXT_CHARACTERS_MAX: usize = 256;
 /// Largest array, in bytes of its elements.
 const ARRAY_BYTES_MAX: u64 = 1 << 30;

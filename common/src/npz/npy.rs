@@ -24,7 +24,7 @@ pub enum Values {
     F32(Vec<f32>),
     /// `<f8`
     F64(Vec<f64>),
-    /// `<U…`, trailing NULs removed. Such names are read, never written.
+    /// `<U…`, trailing NULs removed.
     Text(Vec<String>),
 }
 
@@ -105,10 +105,10 @@ impl Array {
 
     /// The NPY file (version 1.0) of this array.
     ///
-    /// Errors: text, which is only ever read.
+    /// Errors: a text longer than is read again.
     pub fn encode(&self) -> Result<Vec<u8>, NpzError> {
         let descr = self.descr()?;
-        let mut bytes = header::encode(descr, &self.shape);
+        let mut bytes = header::encode(&descr, &self.shape);
         match &self.values {
             Values::U8(v) => bytes.extend_from_slice(v),
             Values::I8(v) => bytes.extend(v.iter().map(|x| x.to_le_bytes()[0])),
@@ -118,7 +118,15 @@ impl Array {
             Values::I64(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
             Values::F32(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
             Values::F64(v) => v.iter().for_each(|x| bytes.extend(x.to_le_bytes())),
-            Values::Text(_) => return Err(NpzError::NotNumbers { wanted: "numbers" }),
+            Values::Text(v) => {
+                let width = text_width(v)?;
+                for text in v {
+                    let codes = text.chars().map(u32::from).chain(std::iter::repeat(0));
+                    codes
+                        .take(width)
+                        .for_each(|code| bytes.extend(code.to_le_bytes()));
+                }
+            }
         }
         Ok(bytes)
     }
@@ -198,8 +206,8 @@ impl Array {
         }
     }
 
-    fn descr(&self) -> Result<&'static str, NpzError> {
-        Ok(match &self.values {
+    fn descr(&self) -> Result<String, NpzError> {
+        let name = match &self.values {
             Values::U8(_) => "|u1",
             Values::I8(_) => "|i1",
             Values::U16(_) => "<u2",
@@ -208,8 +216,18 @@ impl Array {
             Values::I64(_) => "<i8",
             Values::F32(_) => "<f4",
             Values::F64(_) => "<f8",
-            Values::Text(_) => return Err(NpzError::NotNumbers { wanted: "numbers" }),
-        })
+            Values::Text(v) => return Ok(format!("<U{}", text_width(v)?)),
+        };
+        Ok(name.to_owned())
+    }
+}
+
+/// Characters of the longest text, at least one. Errors: more than are read.
+fn text_width(texts: &[String]) -> Result<usize, NpzError> {
+    let longest = texts.iter().map(|text| text.chars().count()).max();
+    match longest.unwrap_or(0).max(1) {
+        found if found > header::TEXT_CHARACTERS_MAX => Err(NpzError::TextCharacters { found }),
+        width => Ok(width),
     }
 }
 

@@ -43,6 +43,17 @@ fn text_is_read_without_its_padding() {
 }
 
 #[test]
+fn text_that_is_written_is_read_again() {
+    let names = array(
+        &[3],
+        Values::Text(vec!["aß".into(), String::new(), "walking".into()]),
+    );
+    assert_eq!(Array::parse(&names.encode().unwrap()), Ok(names));
+    let long = array(&[1], Values::Text(vec!["x".repeat(257)]));
+    assert_eq!(long.encode(), Err(NpzError::TextCharacters { found: 257 }));
+}
+
+#[test]
 fn scalar_has_one_row() {
     let parsed = Array::parse(&npy(&header_of("|u1", "()"), &[7])).unwrap();
     assert_eq!(parsed.rows(), 1);

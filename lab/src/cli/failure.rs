@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
+use lab::distill::DistilError;
 use lab::folders::FolderError;
 use lab::simulate::SimulateError;
 
@@ -16,6 +17,15 @@ pub(crate) enum Failure {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The data set could not be distilled.
+    #[error(transparent)]
+    Distil(#[from] DistilError),
+    /// Ctrl-C; what was found so far is written.
+    #[error("interrupted; the best points so far are in {}", kept.display())]
+    Interrupted {
+        /// Where they are.
+        kept: PathBuf,
+    },
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
@@ -42,7 +52,7 @@ impl Failure {
     /// 130 for Ctrl-C, as a shell has it; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Demo(DemoError::Interrupted) => 130,
+            Self::Demo(DemoError::Interrupted) | Self::Interrupted { .. } => 130,
             _ => 1,
         }
     }

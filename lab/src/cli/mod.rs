@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod demo;
+pub(crate) mod distill;
 mod failure;
 pub(crate) mod simulate;
 pub(crate) mod split;
