@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lab::data::DatasetError;
 use lab::demo::DemoError;
 use lab::simulate::SimulateError;
+use lab::survive::Broken;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub(crate) enum Failure {
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+    /// A promise was broken.
+    #[error(transparent)]
+    Broken(#[from] Box<Broken>),
     /// The figures cannot be written.
     #[error("cannot write {path}: {cause}", path = path.display())]
     Write {
