@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use cli::Failure;
 use cli::demo::DemoArguments;
 use cli::simulate::SimulateArguments;
+use cli::split::SplitArguments;
 use cli::survive::SurviveArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
@@ -31,6 +32,9 @@ enum Command {
     /// Treat simulated fleets badly, a seed each, and see that they keep their
     /// promises
     Survive(SurviveArguments),
+    /// Write what each device of such a fleet would hold into folders, to
+    /// feed real agents
+    Split(SplitArguments),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +53,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
         Command::Survive(arguments) => cli::survive::run(arguments),
+        Command::Split(arguments) => cli::split::run(arguments),
     }
 }

@@ -15,6 +15,7 @@ mod follower;
 mod identity;
 mod log;
 mod session;
+mod steady;
 mod transfer;
 mod vault;
 
@@ -26,6 +27,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use common::transport::{
     CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
@@ -39,6 +41,7 @@ pub use identity::{
     DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, release_public_key, write_new,
 };
 pub use log::{LogEntry, ReplayError, Replayed, replay};
+pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command};
@@ -144,6 +147,8 @@ impl Server {
             core,
             vault: vault.clone(),
             brain: parts.brain.clone(),
+            time: SteadyTime::begin(now, 0),
+            started: Instant::now(),
             clock: parts.clock.clone(),
             epoch,
             next,

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 mod failure;
 pub(crate) mod simulate;
+pub(crate) mod split;
 pub(crate) mod survive;
 
 use std::io::Write;

@@ -10,7 +10,7 @@ use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAn
 use coordinator::round::{
     Action, Engine, Event, Input, Job, JobKind, JobOutput, TaskEvent, Ticket,
 };
-use coordinator::serve::{LogEntry, replay};
+use coordinator::serve::{LogEntry, SteadyTime, replay};
 use coordinator::store::{AppendFault, Chunk, Epoch, MemoryStore, PartialKey, Position, Store};
 use edge_agent::session::Pending;
 
@@ -31,9 +31,8 @@ pub(super) struct Server {
 
 /// What is gone when the process is.
 struct Process {
-    born: u64,
-    /// What its clock read when it, or its store, came up.
-    base: Time,
+    /// What its engine is told.
+    time: SteadyTime,
     epoch: Epoch,
     next: Position,
     /// None while the store is out of order.
@@ -193,8 +192,16 @@ impl World {
     }
 
     /// What its engine is told.
-    fn server_time(&self) -> Time {
-        self.wall()
+    fn server_time(&mut self) -> Time {
+        let (wall, now) = (self.wall(), self.now);
+        let idle = self
+            .server
+            .engine()
+            .is_none_or(|engine| engine.state().round.is_none());
+        match self.process() {
+            Some(process) => process.time.read(wall, now, idle),
+            None => wall,
+        }
     }
 
     fn process(&mut self) -> Option<&mut Process> {
@@ -206,10 +213,9 @@ impl World {
             return;
         }
         self.server.life += 1;
-        let base = self.wall();
+        let wall = self.wall();
         self.server.process = Some(Process {
-            born: self.now,
-            base,
+            time: SteadyTime::begin(wall, self.now),
             epoch: Epoch(0),
             next: Position(0),
             engine: None,
@@ -256,14 +262,12 @@ impl World {
         );
         let held = self.witness.state(&engine);
         self.hold(held);
-        let (now, wall) = (self.now, self.wall());
         let Some(process) = self.process() else {
             return;
         };
         process.epoch = epoch;
         process.next = replayed.next;
         process.engine = Some(engine);
-        (process.born, process.base) = (now, wall);
         let connected: Vec<_> = process
             .sessions
             .iter()
@@ -597,7 +601,9 @@ impl World {
             match action {
                 Action::Append(event) => {
                     recorded |= matches!(event, Event::Accepted { .. });
-                    if matches!(event, Event::PhaseOpened { .. } | Event::RoundOpened { .. }) {
+                    if matches!(event, Event::PhaseOpened { .. }
+                            | Event::PhaseClosed { .. }
+                            | Event::RoundOpened { .. }) {
                         self.phase_since = self.now;
                     }
                     let entry = LogEntry::Task(TaskEvent { task, event });

@@ -100,9 +100,10 @@ impl Weather {
 }
 
 fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
-    let contribute = match dice.between(0, 3) {
-        0 => vec![Kind::Labels],
-        1 => vec![Kind::Moments],
+    let contribute = match dice.between(0, 7) {
+        0 => Vec::new(),
+        1 | 2 => vec![Kind::Labels],
+        3 | 4 => vec![Kind::Moments],
         _ => vec![Kind::Labels, Kind::Moments],
     };
     RoundPolicy {

@@ -179,6 +179,7 @@ impl Reading {
                     return Err(format!("round {round} opened after round {}", self.round));
                 }
                 (self.round, self.open, self.phase) = (*round, true, None);
+                self.inputs.clear();
             }
             Event::PhaseOpened { phase, .. } => {
                 if self.phase.is_some_and(|before| before >= *phase) {
