@@ -6,6 +6,8 @@
 //! | `coordinator.address` | `ALAMBIC_COORDINATOR` | | where the device enrolled |
 //! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
 //! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
+//! | `teacher.kind` | | | `kernel` |
+//! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
 //! | `policy.*` | | | see [`crate::policy`] |
 //!
@@ -16,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::policy::{Policy, PolicyError, RawPolicy};
+use crate::work::TeacherChoice;
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
@@ -69,6 +72,7 @@ struct RawConfig {
     coordinator: RawCoordinator,
     data: RawData,
     policy: RawPolicy,
+    teacher: RawTeacher,
     log: RawLog,
 }
 
@@ -83,6 +87,13 @@ struct RawCoordinator {
 struct RawData {
     folder: Option<String>,
     label_column: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTeacher {
+    kind: Option<String>,
+    hidden: Option<Vec<i64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -115,6 +126,8 @@ pub struct Config {
     pub label_column: String,
     /// What may leave the device.
     pub policy: Policy,
+    /// The teacher that learns from the device's own rows.
+    pub teacher: TeacherChoice,
     /// What is logged, as `RUST_LOG` is written.
     pub log: String,
 }
@@ -205,6 +218,7 @@ impl Pick<'_> {
             path: self.file.clone().into(),
             error,
         })?;
+        let teacher = self.teacher(raw.teacher)?;
         let or = |found: Option<Origin>, default: &str| {
             found.map_or_else(|| default.to_owned(), |found| found.value)
         };
@@ -214,8 +228,40 @@ impl Pick<'_> {
             data,
             label_column: or(label, "label"),
             policy,
+            teacher,
             log: or(log, "info"),
         })
+    }
+
+    fn teacher(&self, raw: RawTeacher) -> Result<TeacherChoice, ConfigError> {
+        let refuse = |key, value, allowed| {
+            let origin = self.file.clone();
+            Err(ConfigError::Value {
+                origin,
+                key,
+                value,
+                allowed,
+            })
+        };
+        let kind = raw.kind.as_deref().unwrap_or("kernel");
+        match (kind, raw.hidden) {
+            ("kernel", None) => Ok(TeacherChoice::Kernel),
+            ("kernel", Some(hidden)) => {
+                let allowed = "absent unless teacher.kind is \"mlp\"";
+                refuse("teacher.hidden", format!("{hidden:?}"), allowed)
+            }
+            ("mlp", hidden) => {
+                let hidden = hidden.unwrap_or_else(|| HIDDEN.to_vec());
+                let fits = |width: &i64| (1..=HIDDEN_WIDTH_MAX).contains(width);
+                if hidden.len() > HIDDEN_LAYERS_MAX || !hidden.iter().all(fits) {
+                    let allowed = "at most 8 widths from 1 to 1024";
+                    return refuse("teacher.hidden", format!("{hidden:?}"), allowed);
+                }
+                let hidden = hidden.into_iter().map(|width| width as usize);
+                Ok(TeacherChoice::Network(hidden.collect()))
+            }
+            (other, _) => refuse("teacher.kind", other.to_owned(), "kernel or mlp"),
+        }
     }
 
     fn text(&self, variable: &str, raw: Option<String>) -> Option<Origin> {
@@ -283,6 +329,11 @@ pub fn is_host_and_port(text: &str) -> bool {
 
 /// Where the state is when nothing is said.
 pub const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
+
+/// Hidden layers of a network teacher, if they are not named.
+const HIDDEN: [i64; 1] = [32];
+const HIDDEN_LAYERS_MAX: usize = 8;
+const HIDDEN_WIDTH_MAX: i64 = 1_024;
 
 #[cfg(test)]
 mod tests {
@@ -354,6 +405,29 @@ mod tests {
         let text = with("[policy]\nrows_min = 1\n", &Flags::default(), &[]);
         let text = text.unwrap_err().to_string();
         for part in ["agent.toml", "policy.rows_min", "\"1\"", "2 to"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_local_teacher_is_chosen_and_checked() {
+        let teacher = |text: &str| {
+            let config = with(&format!("[teacher]\n{text}\n"), &Flags::default(), &[]);
+            config.map(|config| config.teacher)
+        };
+        assert_eq!(teacher("").unwrap(), TeacherChoice::Kernel);
+        assert_eq!(teacher("kind = \"kernel\"").unwrap(), TeacherChoice::Kernel);
+        let small = TeacherChoice::Network(vec![32]);
+        assert_eq!(teacher("kind = \"mlp\"").unwrap(), small);
+        let deep = teacher("kind = \"mlp\"\nhidden = [64, 16]").unwrap();
+        assert_eq!(deep, TeacherChoice::Network(vec![64, 16]));
+        for (text, part) in [
+            ("kind = \"forest\"", "kernel or mlp"),
+            ("hidden = [8]", "absent unless"),
+            ("kind = \"mlp\"\nhidden = [0]", "1 to 1024"),
+            ("width = 3", "hidden"),
+        ] {
+            let text = teacher(text).unwrap_err().to_string();
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -98,19 +98,31 @@ impl StateDir {
     /// [`StateError::Locked`] if another agent holds it.
     pub fn lock(&self) -> Result<StateLock, StateError> {
         let path = self.file("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|source| StateError::io(&path, source))?;
+        let file = open_lock(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(StateLock { _file: file }),
             Err(Errno::WOULDBLOCK) => Err(StateError::Locked {
                 path: self.path.clone(),
             }),
             Err(error) => Err(StateError::io(&path, error.into())),
+        }
+    }
+
+    /// Waits for the lock that lets one process at a time do heavy work on
+    /// the directory. Whoever holds it lives only as long as an agent that
+    /// holds the other, so the wait is short.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn lock_work(&self) -> Result<StateLock, StateError> {
+        let path = self.file("work.lock");
+        let file = open_lock(&path)?;
+        loop {
+            match flock(&file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(StateLock { _file: file }),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(StateError::io(&path, error.into())),
+            }
         }
     }
 
@@ -189,6 +201,13 @@ impl StateDir {
         };
         written().map_err(|source| StateError::io(&path, source))
     }
+}
+
+fn open_lock(path: &Path) -> Result<File, StateError> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).mode(0o600);
+    let opened = options.open(path);
+    opened.map_err(|source| StateError::io(path, source))
 }
 
 #[cfg(test)]

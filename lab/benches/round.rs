@@ -23,8 +23,8 @@ fn main() {
         features: Some("raw".to_owned()),
         hidden: vec![4],
         points: 10,
-        agents,
-        rounds: 1,
+        points_per_device: 1,
+        bits: 8,
         contribute: "both".to_owned(),
         uplink_bytes_max: 100_000,
         rank_max: 0,
@@ -81,7 +81,7 @@ fn trivial(rows: usize) -> Dataset {
         shape: vec![4],
         classes: vec!["left".to_owned(), "right".to_owned()],
         range: None,
-        train: part(rows),
+        train: part(rows).into(),
         test: part(20),
     }
 }

@@ -2,6 +2,7 @@
 //! the device's and the coordinator's side.
 
 pub mod baseline;
+pub mod budget;
 pub mod data;
 pub mod demo;
 pub mod folders;

@@ -25,6 +25,8 @@ pub struct RoundOutcome {
     pub student_macro_f1: f64,
     /// Of the global kernel teacher.
     pub teacher_accuracy: f64,
+    /// How often the student gives the teacher's answer, on the test inputs.
+    pub student_teacher_agreement: f64,
     /// UDP payload bytes a device sent after the handshake, profile and all
     /// rounds so far: mean over devices.
     pub uplink_bytes_mean: f64,

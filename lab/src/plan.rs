@@ -1,5 +1,6 @@
 //! What a run is made of: data, devices, and the task they share.
 
+use common::features::{FeatureStage, InputShape};
 use common::task::{RawTask, Task, TaskFileError};
 
 use crate::data::Dataset;
@@ -13,11 +14,11 @@ pub struct Wishes {
     pub hidden: Vec<u32>,
     /// Points of the transfer set in all.
     pub points: u32,
-    /// Devices.
-    pub agents: usize,
-    /// Rounds; points are spread over them.
-    pub rounds: u32,
-    /// `labels`, `moments` or `both`.
+    /// Points a device sends in a round.
+    pub points_per_device: u32,
+    /// Bits a value of points and moments.
+    pub bits: u8,
+    /// `labels`, `moments`, `both` or `points`.
     pub contribute: String,
     /// Bytes a device may send in a round.
     pub uplink_bytes_max: u64,
@@ -39,14 +40,11 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         .features
         .clone()
         .unwrap_or_else(|| auto_stage(data).to_owned());
-    let range = match data.range {
-        Some([low, high]) if stage == "raw" => format!("range = [{low:?}, {high:?}]\n"),
-        _ => String::new(),
+    let range = match declared_range(data, &stage) {
+        Some([low, high]) => format!("range = [{low:?}, {high:?}]\n"),
+        None => String::new(),
     };
-    let each = wishes
-        .points
-        .div_ceil(wishes.agents.max(1) as u32 * wishes.rounds.max(1))
-        .max(1);
+    let each = wishes.points_per_device;
     let deadline = wishes.deadline_s;
     format!(
         "name = {name:?}\ncontribute = {contribute:?}\n\n\
@@ -56,7 +54,7 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
          [normaliser]\n{range}\n\
          [student]\nhidden = {hidden:?}\n\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
-         uplink_bytes_max = {bytes}\nrank_max = {rank}\n\n\
+         uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
@@ -69,6 +67,7 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         points = wishes.points.max(each),
         bytes = wishes.uplink_bytes_max,
         rank = wishes.rank_max,
+        bits = wishes.bits,
         steps = wishes.steps,
         seed = wishes.seed,
         grace = wishes.grace_s,
@@ -83,10 +82,29 @@ pub fn task(data: &Dataset, wishes: &Wishes) -> Result<Task, TaskFileError> {
     RawTask::parse(&task_file(data, wishes))
 }
 
-/// Long multi-channel series are windows; everything else is taken as it is.
+/// Points a device sends in a round where `points` are spread over all of
+/// them.
+pub fn spread(points: u32, agents: usize, rounds: u32) -> u32 {
+    let senders = u32::try_from(agents.max(1)).unwrap_or(u32::MAX);
+    points
+        .div_ceil(senders.saturating_mul(rounds.max(1)))
+        .max(1)
+}
+
+/// The range of a stage's features, where the data's type declares one.
+fn declared_range(data: &Dataset, stage: &str) -> Option<[f32; 2]> {
+    let stage: FeatureStage = stage.parse().ok()?;
+    let shape = data.shape.iter().map(|&side| side as usize).collect();
+    let shape = InputShape::new(shape).ok()?;
+    stage.range(&shape, data.range?).ok().flatten()
+}
+
+/// Long multi-channel series are windows, planes of 8 × 8 and more are
+/// images; everything else is taken as it is.
 pub fn auto_stage(data: &Dataset) -> &'static str {
     match data.shape[..] {
         [time, channels] if data.range.is_none() && time >= 4 * channels && time >= 16 => "window",
+        [height, width] | [height, width, _] if height.min(width) >= 8 => "patches",
         _ => "raw",
     }
 }
@@ -102,8 +120,8 @@ mod tests {
             features: None,
             hidden: vec![64],
             points: 300,
-            agents: 21,
-            rounds: 1,
+            points_per_device: 15,
+            bits: 8,
             contribute: "both".into(),
             uplink_bytes_max: 100_000,
             rank_max: 0,
@@ -116,6 +134,6 @@ mod tests {
         assert!(har.learns_normaliser() && har.features() < 300);
         let digits = task(&Dataset::open("digits").unwrap(), &wishes).unwrap();
         assert!(!digits.learns_normaliser());
-        assert_eq!(digits.features(), 64);
+        assert_eq!(digits.features(), 90);
     }
 }

@@ -1,6 +1,7 @@
 //! What a fleet would reach for how many bytes, in one process: the outcome
 //! of a simulated run, or of several with different seeds.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -13,11 +14,12 @@ use common::wire::codec::decode_blob;
 use coordinator::intake;
 use edge_agent::work::Privacy;
 
+use crate::budget::{Fixed, Kinds, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, task};
+use crate::plan::{Wishes, auto_stage, task};
 use crate::progress::Progress;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation, SimulationError};
 
@@ -31,18 +33,21 @@ pub struct SimulateOptions {
     pub agents: usize,
     /// Rounds; points are spread over them.
     pub rounds: u32,
-    /// Points of the transfer set in all.
-    pub points: u32,
+    /// Points of the transfer set in all; none lets the bytes decide.
+    pub points: Option<u32>,
+    /// Bits a value of points and moments; none lets the bytes decide.
+    pub bits: Option<u8>,
     /// Hidden units of the student; none lets the features decide.
     pub hidden: Option<Vec<u32>>,
     /// Feature stage; none lets the shape decide.
     pub features: Option<String>,
-    /// `labels`, `moments` or `both`.
-    pub contribute: String,
-    /// Bytes of contributions a device may send in a round.
+    /// What devices send beside points; `both` leaves it to the plan whether
+    /// anything is.
+    pub contribute: Kinds,
+    /// Bytes a device may send in all, everything counted.
     pub uplink_bytes_max: u64,
-    /// Virtual rows of moments; 0 for as many as the bytes allow.
-    pub rank_max: u32,
+    /// Virtual rows of moments; none lets the bytes decide.
+    pub rank_max: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
     /// Leave the baselines out.
@@ -78,7 +83,7 @@ pub struct SimulateResult {
     /// The figures, with `choices`.
     pub outcome: Value,
     /// The last round's student.
-    pub release: Release,
+    pub release: Arc<Release>,
 }
 
 /// Runs one seed.
@@ -99,9 +104,9 @@ pub fn run(
     let how = options.partition.unwrap_or(natural);
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let checked = checked_task(data, options, parts.len(), seed)?;
-    let fleet = parts.iter().map(|rows| data.train.select(rows));
-    let mut simulation = Simulation::new(checked.clone(), fleet, PRIVACY, seed)?;
+    let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
+    let train = data.train.clone();
+    let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), PRIVACY, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     simulation.connect()?;
     let mut rounds = Vec::new();
@@ -125,16 +130,16 @@ pub fn run(
     let outcome = RunOutcome {
         config: json!({
             "dataset": data.name, "partition": how.to_string(), "agents": parts.len(),
-            "rounds": options.rounds, "points": options.points, "seed": seed,
+            "rounds": options.rounds, "points": chosen.plan.points_max, "seed": seed,
             "features": checked.definition().features.to_string(),
             "feature_count": checked.features(),
-            "student_hidden": checked.student().hidden, "rank_max": options.rank_max,
+            "student_hidden": checked.student().hidden, "rank_max": chosen.plan.rank,
         }),
         rounds,
         baselines,
     };
     let mut outcome = serde_json::to_value(outcome)?;
-    outcome["choices"] = choices(&checked, options, &teacher.teacher);
+    outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["wire"] = wire(&result.bytes);
     Ok(SimulateResult {
         outcome,
@@ -213,34 +218,109 @@ const PRIVACY: Privacy = Privacy {
     cluster_size_min: 5,
 };
 
+/// What was chosen before the run, and why.
+struct Chosen {
+    plan: Plan,
+    features_reason: String,
+    student_reason: String,
+}
+
 fn checked_task(
     data: &Dataset,
     options: &SimulateOptions,
     agents: usize,
     seed: u64,
-) -> Result<Task, SimulateError> {
-    let mut wishes = Wishes {
-        features: options.features.clone().filter(|stage| stage != "auto"),
-        hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),
+) -> Result<(Task, Chosen), SimulateError> {
+    let asked = options.features.clone().filter(|stage| stage != "auto");
+    let fixed = Fixed {
         points: options.points,
-        agents,
-        rounds: options.rounds,
-        contribute: options.contribute.clone(),
-        uplink_bytes_max: options.uplink_bytes_max,
-        rank_max: options.rank_max,
-        steps: options.steps,
-        seed,
-        deadline_s: 600,
-        grace_s: 1.0,
+        rank: options.rank_max,
+        bits: options.bits,
+        contribute: options.contribute,
     };
-    let first = task(data, &wishes)?;
-    if options.hidden.is_some() || first.features() <= SMALL_FEATURES {
-        return Ok(first);
+    let (stages, reason) = stages(data, asked);
+    let last = stages.len() - 1;
+    for (index, stage) in stages.into_iter().enumerate() {
+        let mut wishes = Wishes {
+            features: Some(stage),
+            hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),
+            points: 2,
+            points_per_device: 1,
+            bits: 8,
+            contribute: fixed.contribute.to_string(),
+            uplink_bytes_max: options.uplink_bytes_max,
+            rank_max: 0,
+            steps: options.steps,
+            seed,
+            deadline_s: 600,
+            grace_s: 1.0,
+        };
+        let mut sketch = task(data, &wishes)?;
+        let small = sketch.features() <= SMALL_FEATURES && data.shape.len() < 3;
+        if options.hidden.is_none() && !(small && reason != IMAGE) {
+            wishes.hidden = vec![200];
+            sketch = task(data, &wishes)?;
+        }
+        let setting = Setting {
+            features: sketch.features(),
+            classes: sketch.classes(),
+            devices: agents,
+            rounds: options.rounds.max(1),
+            rows: data.train.labels.len(),
+            learns_normaliser: sketch.learns_normaliser(),
+            parameters: sketch.student().parameters(),
+            uplink_bytes: options.uplink_bytes_max,
+        };
+        let plan = plan(&setting, fixed);
+        let senders = agents.max(1) * setting.rounds as usize;
+        let wanted = POINTS_WANTED.min(setting.rows / ROWS_A_POINT);
+        if index < last && (plan.points_per_device as usize * senders) < wanted {
+            continue;
+        }
+        wishes.points = plan.points_max;
+        wishes.points_per_device = plan.points_per_device;
+        wishes.bits = plan.bits;
+        wishes.rank_max = plan.rank;
+        wishes.contribute = plan.contribute.to_string();
+        let chosen = Chosen {
+            plan,
+            features_reason: reason.to_owned(),
+            student_reason: if options.hidden.is_some() {
+                ASKED
+            } else {
+                "64 hidden units for few features, 200 for many or images"
+            }
+            .to_owned(),
+        };
+        return Ok((task(data, &wishes)?, chosen));
     }
-    wishes.hidden = vec![200];
-    Ok(task(data, &wishes)?)
+    Err(SimulateError::Result(
+        "there is no feature stage to try".to_owned(),
+    ))
 }
 
+/// Feature stages to try, richest first, and why.
+fn stages(data: &Dataset, asked: Option<String>) -> (Vec<String>, &'static str) {
+    if let Some(stage) = asked {
+        return (vec![stage], ASKED);
+    }
+    let auto = auto_stage(data).to_owned();
+    match (auto.as_str(), &data.shape[..]) {
+        ("patches", [height, width, ..]) if *height.min(width) >= 16 => {
+            let narrower = ["patches/1:5x8x5", "patches/1:5x5x4"].map(str::to_owned);
+            (std::iter::once(auto).chain(narrower).collect(), IMAGE)
+        }
+        ("patches", _) => (vec![auto], IMAGE),
+        ("window", _) => (vec![auto], "a long series of channels is a window"),
+        _ => (vec![auto], "a list of features is taken as it is"),
+    }
+}
+
+const ASKED: &str = "asked for";
+const IMAGE: &str = "images are seen through fixed filters, by as many cells as leave bytes for \
+                     enough points";
+/// Points in all below which an image is better seen by fewer cells.
+const POINTS_WANTED: usize = 2_000;
 /// Up to so many features a hidden layer of 64 does.
 const SMALL_FEATURES: usize = 300;
 
@@ -298,6 +378,7 @@ fn measure(
         student_accuracy: accuracy(&said, &data.test.labels),
         student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
         teacher_accuracy: accuracy(&taught, &data.test.labels),
+        student_teacher_agreement: accuracy(&said, &taught),
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
         uplink_bytes_max: sent.max().unwrap_or(0),
         downlink_bytes_mean: mean(&|one| one.down.udp_bytes()),
@@ -311,29 +392,34 @@ fn unusable(cause: &dyn std::fmt::Display) -> SimulateError {
 }
 
 /// Each choice with its reason.
-fn choices(task: &Task, options: &SimulateOptions, teacher: &Teacher) -> Value {
+fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
     let definition = task.definition();
-    let said =
-        |given: bool, otherwise: &str| if given { "asked for" } else { otherwise }.to_owned();
     let facts = teacher.facts();
-    let given = options.features.as_deref().is_some_and(|s| s != "auto");
-    let choice = |value: Value, reason: String| json!({ "value": value, "reason": reason });
+    let choice = |value: Value, reason: &str| json!({ "value": value, "reason": reason });
+    let plan = &chosen.plan;
+    let ridge = if facts.held_out_error < 0.0 {
+        "fixed: centres carry no noise that could tell".to_owned()
+    } else {
+        let error = facts.held_out_error;
+        format!("generalised cross-validation of the summed moments, estimated error {error:.5}")
+    };
+    let tempered = if definition.distillation.temperature > 0.0 {
+        ASKED
+    } else {
+        "samples around each point are most likely of its class"
+    };
     json!({
-        "features": choice(json!(definition.features.to_string()),
-            said(given, "the shape of an input: a long series of channels is a window")),
-        "points": choice(json!(options.points), "asked for, or the default of 300".to_owned()),
-        "bits": choice(json!(definition.budget.bits), "the task's default".to_owned()),
-        "rank": choice(json!(options.rank_max), said(options.rank_max > 0,
-            "0: as many virtual rows as the bytes allow")),
-        "lambda": choice(json!(facts.lambda), if facts.held_out_error < 0.0 {
-            "nothing could be held out".to_owned()
-        } else {
-            format!("generalised cross-validation of the summed moments, estimated error, {:.5}", facts.held_out_error)
-        }),
-        "temperature": choice(json!(teacher.temperature()), said(
-            definition.distillation.temperature > 0.0, "chosen by the coordinator's teacher")),
+        "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
+        "student": choice(json!(task.student().hidden), &chosen.student_reason),
+        "points": choice(json!(plan.points_max), &plan.points_reason),
+        "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),
+        "bits": choice(json!(plan.bits), &plan.bits_reason),
+        "rank": choice(json!(plan.rank), &plan.rank_reason),
+        "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
+        "lambda": choice(json!(facts.lambda), &ridge),
+        "temperature": choice(json!(teacher.temperature()), tempered),
         "stream": choice(json!("mixtures of points"),
-            "half mixtures of any two points, half around one along its class".to_owned()),
+            "half mixtures of any two points, half around one along its class"),
     })
 }
 
@@ -362,12 +448,13 @@ mod tests {
             partition: Some(Partition::Iid),
             agents: 3,
             rounds: 1,
-            points: 60,
+            points: Some(60),
+            bits: None,
             hidden: Some(vec![16]),
             features: None,
-            contribute: "both".to_owned(),
+            contribute: Kinds::Moments,
             uplink_bytes_max: 100_000,
-            rank_max: 20,
+            rank_max: Some(20),
             steps: 200,
             no_baselines: true,
         }

@@ -369,13 +369,18 @@ impl Engine {
 
     fn context(&self, phase: Phase) -> Context {
         let state = &self.state;
+        let teacher = state.teacher.filter(|_| phase == Phase::Summarise);
+        // The transfer set is large: it only travels where an answer stands
+        // on it, or on the teacher that does.
+        let stood_on = phase == Phase::Contribute || teacher.is_some();
         Context {
             task: state.spec.unwrap_or(BlobHash([0; 32])),
             normaliser: state.normaliser,
-            transfer: state.transfer.map(|transfer| transfer.blob),
-            teacher: (phase == Phase::Summarise)
-                .then_some(state.teacher)
-                .flatten(),
+            transfer: state
+                .transfer
+                .map(|transfer| transfer.blob)
+                .filter(|_| stood_on),
+            teacher,
             release: (phase == Phase::Report)
                 .then(|| state.release.as_ref().map(|release| release.blob))
                 .flatten(),

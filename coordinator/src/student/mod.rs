@@ -1,6 +1,7 @@
 //! The student: a small network that learns what the global teacher says of
 //! a stream of synthetic inputs.
 
+mod centring;
 mod stream;
 mod train;
 

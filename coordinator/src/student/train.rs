@@ -10,6 +10,7 @@ use common::summary::Points;
 use common::task::Task;
 use common::teacher::{Teacher, TeacherError};
 
+use super::centring::Centring;
 use super::stream::Stream;
 
 /// A trained student and how it went.
@@ -68,7 +69,10 @@ pub fn train_student(
     let wanted = u64::from(settings.steps) * u64::from(settings.batch);
     let rows = POOL.min(usize::try_from(wanted).unwrap_or(POOL)).max(batch);
     let mut stream = Stream::new(points, task.classes(), settings.seed);
-    let (inputs, targets) = label(&mut stream, teacher, rows, task.classes())?;
+    let (mut inputs, targets) = label(&mut stream, teacher, rows, task.classes())?;
+
+    let centring = Centring::of(&inputs);
+    centring.apply(&mut inputs);
 
     let mut random = rng(settings.seed, "student");
     let mut network = Mlp::new(task.student().clone(), &mut random)?;
@@ -99,6 +103,7 @@ pub fn train_student(
     if settings.steps >= 500 {
         network.load_flat(average.average())?;
     }
+    centring.fold(&mut network);
     let agreement = agreement(&network, teacher, &mut stream)?;
     Ok(Trained {
         network,

@@ -9,6 +9,7 @@ mod run;
 mod sent;
 mod status;
 mod student;
+mod work_child;
 
 use std::path::PathBuf;
 
@@ -62,6 +63,8 @@ enum Command {
     Student(student::Arguments),
     /// Show who this device is and how it goes
     Status(status::Arguments),
+    #[command(hide = true)]
+    WorkChild(work_child::Arguments),
 }
 
 impl Cli {
@@ -71,21 +74,26 @@ impl Cli {
     /// # Errors
     /// [`Failure`], with the exit code, what happened and what to do.
     pub fn run(self) -> Result<(), Failure> {
+        if let Command::WorkChild(_) = self.command {
+            return work_child::run(self.common);
+        }
         let flags = Flags {
             config: self.common.config,
             state: self.common.state,
             data: self.common.data,
         };
         let config = Config::load(&flags, &|name| std::env::var(name).ok())?;
-        log::begin(&config.log, self.common.log_json);
+        let log_json = self.common.log_json;
+        log::begin(&config.log, log_json);
         match self.command {
             Command::Enrol(arguments) => enrol::run(&config, &arguments),
-            Command::Run(arguments) => run::run(&config, &arguments),
+            Command::Run(arguments) => run::run(&config, &arguments, log_json),
             Command::Pull(arguments) => pull::run(&config, &arguments),
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),
             Command::Student(arguments) => student::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
+            Command::WorkChild(_) => unreachable!("carried out above"),
         }
     }
 }
@@ -100,12 +108,14 @@ fn to_json(value: &impl serde::Serialize) -> Result<String, Failure> {
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write JSON: {error}")))
 }
 
-/// Runs a future on this thread. At most two more threads exist, for one
-/// piece of heavy work and for looking up a host's name meanwhile.
+/// Runs a future on this thread. At most three more threads exist: one waits
+/// for a piece of heavy work and one for its turn, while another looks up a
+/// host's name.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(2)
+        .max_blocking_threads(3)
+        .thread_stack_size(THREAD_STACK_BYTES)
         .thread_keep_alive(std::time::Duration::from_secs(2))
         .build()
         .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot start: {error}")))?;
@@ -124,6 +134,9 @@ fn state_option(config: &Config) -> String {
         format!(" --state {}", config.state.display())
     }
 }
+
+/// The three threads of [`block_on`] read files and wait; they do not recurse.
+const THREAD_STACK_BYTES: usize = 512 * 1024;
 
 const EXAMPLES: &str = "Examples:
   alambic-agent enrol --coordinator fleet.example.org:4433 --token alambic1....

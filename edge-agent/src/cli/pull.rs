@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use common::wire::messages::{Announcement, Hello, PROTOCOL_MINOR};
 
-use super::run::Device;
+use super::run::{Device, seed};
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::config::Config;
 use crate::driver::link::{Link, fetch, newest};
+use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
 use crate::driver::workshop::{Verdict, Workshop as _};
 use crate::state::StateError;
 
@@ -33,7 +34,18 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         }
         other => other?,
     };
-    let device = Device::open(config, &state)?;
+    let device = Device::open(config, &state, |identity, clock| {
+        // This process ends when the work is done, like a child would.
+        let source = FolderSource::new(config.data.clone(), config.label_column.clone());
+        let settings = WorkSettings {
+            policy: config.policy.clone(),
+            teacher: config.teacher.clone(),
+            release_key: identity.release_key,
+            clock,
+            seed: seed(identity),
+        };
+        InProcess::open(&state, source, settings)
+    })?;
     let release = block_on(async { bring(&device, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
     match device.workshop.install(&release, &blobs)? {
@@ -50,7 +62,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
 }
 
 /// The newest release, announced and in the cache.
-async fn bring(device: &Device, arguments: &Arguments) -> Result<Announcement, Failure> {
+async fn bring<W: Worker>(
+    device: &Device<W>,
+    arguments: &Arguments,
+) -> Result<Announcement, Failure> {
     let hello = Hello {
         minor: PROTOCOL_MINOR,
         agent: env!("CARGO_PKG_VERSION").to_owned(),

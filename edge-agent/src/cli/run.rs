@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use common::transport::Tuning;
+use common::trust::clock::Clock;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info};
 
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::driver::local::{FolderSource, LocalWorkshop, WorkshopSettings};
-use crate::driver::{Agent, AgentSettings, Route, notify};
+use crate::driver::local::child::{ChildSettings, ChildWorker};
+use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
+use crate::driver::{Agent, AgentSettings, Route, WorkshopError, notify};
 use crate::identity::{Identity, TimeFloor};
 use crate::state::StateDir;
-use crate::work::TeacherChoice;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the
 /// policy allows, and install the students it releases.
@@ -23,11 +24,22 @@ use crate::work::TeacherChoice;
   alambic-agent run --state ./device-1 --data ./data-1 --log-json")]
 pub(super) struct Arguments {}
 
-pub(super) fn run(config: &Config, _: &Arguments) -> Result<(), Failure> {
-    common::math::blas::pin_to_one_thread();
+pub(super) fn run(config: &Config, _: &Arguments, log_json: bool) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let device = Device::open(config, &state)?;
+    let device = Device::open(config, &state, |identity, _| {
+        let settings = ChildSettings {
+            policy: config.policy.clone(),
+            teacher: config.teacher.clone(),
+            release_key: identity.release_key,
+            seed: seed(identity),
+            data: config.data.clone(),
+            label_column: config.label_column.clone(),
+            log: config.log.clone(),
+            log_json,
+        };
+        Ok(ChildWorker::new(&state, settings))
+    })?;
     block_on(async {
         let stop = stopped()?;
         info!(device = %device.route.identity.membership.device, "running");
@@ -46,30 +58,25 @@ pub(super) fn run(config: &Config, _: &Arguments) -> Result<(), Failure> {
 }
 
 /// All that `run` and `pull` stand on. The state directory's lock is held.
-pub(super) struct Device {
+pub(super) struct Device<W> {
     pub(super) route: Route,
     pub(super) cache: Cache,
-    pub(super) workshop: LocalWorkshop<FolderSource>,
+    pub(super) workshop: LocalWorkshop<W>,
 }
 
-impl Device {
-    pub(super) fn open(config: &Config, state: &StateDir) -> Result<Self, Failure> {
+impl<W: Worker> Device<W> {
+    pub(super) fn open(
+        config: &Config,
+        state: &StateDir,
+        worker: impl FnOnce(&Identity, Clock) -> Result<W, WorkshopError>,
+    ) -> Result<Self, Failure> {
         let identity = Arc::new(Identity::load(state)?);
         let floor = TimeFloor::load(state);
-        let source = FolderSource::new(config.data.clone(), config.label_column.clone());
-        let mut seed = [0u8; 8];
-        seed.copy_from_slice(&identity.membership.device.0[..8]);
-        let settings = WorkshopSettings {
-            policy: config.policy.clone(),
-            teacher: TeacherChoice::default(),
-            release_key: identity.release_key,
-            clock: floor.clock(),
-            seed: u64::from_le_bytes(seed),
-        };
+        let worker = worker(&identity, floor.clock())?;
         let coordinator = config.coordinator.clone();
         Ok(Self {
-            workshop: LocalWorkshop::open(state, source, settings)?,
-            cache: Cache::open(&state.file("cache"), CACHE_BYTES_MAX)
+            workshop: LocalWorkshop::open(state, floor.clock(), worker)?,
+            cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,
             route: Route {
                 coordinator: coordinator.unwrap_or(identity.membership.coordinator.clone()),
@@ -79,6 +86,13 @@ impl Device {
             },
         })
     }
+}
+
+/// The device's own seed.
+pub(super) fn seed(identity: &Identity) -> u64 {
+    let mut seed = [0u8; 8];
+    seed.copy_from_slice(&identity.membership.device.0[..8]);
+    u64::from_le_bytes(seed)
 }
 
 /// Done at the first SIGTERM or SIGINT. A second one ends the program at
@@ -100,7 +114,5 @@ fn stopped() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Most bytes of shared blobs that are kept besides those in use.
-const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Time between two looks at the data folder.
 const GLANCE_MS: u64 = 3_000;

@@ -511,7 +511,7 @@ impl<W: Workshop> Agent<W> {
             status.handshake_bytes = status.handshake_bytes + handshake.into();
             status.work_bytes = status.work_bytes + work.into();
         }
-        if let Err(problem) = status.publish(&self.state) {
+        if let Err(problem) = status.publish(&self.state, self.workshop.memory_elsewhere_kib()) {
             debug!("{problem}");
         }
     }

@@ -27,7 +27,8 @@ pub struct RunStatus {
     pub work_bytes: Bytes,
     /// Resident memory now, in KiB.
     pub resident_kib: u64,
-    /// The most resident memory so far, in KiB.
+    /// The most resident memory so far, in KiB: of this process and of the
+    /// largest that worked for it, together.
     pub resident_peak_kib: u64,
 }
 
@@ -70,12 +71,14 @@ impl RunStatus {
         }
     }
 
-    /// Measures memory and writes the file.
+    /// Measures memory, adds what work took outside this process at most,
+    /// and writes the file.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn publish(&mut self, state: &StateDir) -> Result<(), StateError> {
+    pub fn publish(&mut self, state: &StateDir, elsewhere_kib: u64) -> Result<(), StateError> {
         (self.resident_kib, self.resident_peak_kib) = resident_kib();
+        self.resident_peak_kib += elsewhere_kib;
         let text = serde_json::to_vec_pretty(self).expect("numbers and strings can be written");
         state.write_lightly(FILE, &text)
     }
@@ -116,7 +119,7 @@ mod tests {
         let state = StateDir::create(folder.path()).unwrap();
         assert_eq!(RunStatus::load(&state).unwrap(), None);
         let mut status = RunStatus::begin(Time(5));
-        status.publish(&state).unwrap();
+        status.publish(&state, 0).unwrap();
         assert!(status.resident_kib > 0);
         assert!(status.resident_peak_kib >= status.resident_kib);
         assert_eq!(RunStatus::load(&state).unwrap(), Some(status));

@@ -1,5 +1,6 @@
 //! What the device does for itself, as the loop sees it.
 
+use bincode::{Decode, Encode};
 use common::ids::{BlobHash, TaskHash, Version};
 use common::wire::messages::{Announcement, Call};
 
@@ -7,7 +8,7 @@ use crate::cache::CacheError;
 use crate::session::{Pending, Settled};
 
 /// Why a piece of work came to nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Encode, Decode)]
 pub enum WorkshopError {
     /// A shared blob is not at hand any more: fetch it again.
     #[error("blob {0} is not at hand")]
@@ -114,6 +115,12 @@ pub trait Workshop: Send + Sync + 'static {
     /// # Errors
     /// If the data folder cannot be read.
     fn count(&self) -> Result<Vec<TaskHash>, WorkshopError>;
+
+    /// The most resident memory, in KiB, that work took outside this process;
+    /// zero if none is done there.
+    fn memory_elsewhere_kib(&self) -> u64 {
+        0
+    }
 }
 
 impl std::fmt::Display for Verdict {

@@ -7,6 +7,7 @@ mod rows;
 
 use std::collections::BTreeSet;
 
+use bincode::{Decode, Encode};
 use common::limits::ROWS_MAX;
 use common::round::Kind;
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use serde::Deserialize;
 use crate::work::Privacy;
 pub use history::{HISTORY_BYTES_MAX, HistoryError, RowHistory};
 pub use refusal::Refusal;
-pub use rows::{RowHash, RowSet};
+pub use rows::{RowHash, RowSet, RowSetDigest};
 
 /// `[policy]` as it is written.
 ///
@@ -46,7 +47,7 @@ pub struct PolicyError {
 }
 
 /// The policy, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Policy {
     kinds: BTreeSet<Kind>,
     rows_min: u64,

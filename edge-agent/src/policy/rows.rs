@@ -29,6 +29,11 @@ impl FromIterator<RowHash> for RowSet {
     }
 }
 
+/// Stands for a [`RowSet`] where only equality matters: the BLAKE3 hash of its
+/// hashes in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct RowSetDigest(pub [u8; 32]);
+
 /// How a set of rows differs from an earlier one.
 struct Difference {
     kept: Vec<RowHash>,
@@ -45,6 +50,15 @@ impl RowSet {
     /// Whether there is no row: nothing may leave.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// The set's digest. Cost: O(rows).
+    pub fn digest(&self) -> RowSetDigest {
+        let mut hasher = blake3::Hasher::new();
+        for row in &self.0 {
+            hasher.update(&row.0);
+        }
+        RowSetDigest(*hasher.finalize().as_bytes())
     }
 
     /// Which of `rows` are in the set; of rows that are alike, the first as

@@ -9,6 +9,7 @@ mod summary;
 
 use std::collections::BTreeMap;
 
+use bincode::{Decode, Encode};
 use common::features::Normaliser;
 use common::ids::BlobHash;
 use common::math::quantise::QuantiseError;
@@ -35,7 +36,7 @@ pub struct Privacy {
 }
 
 /// Which local teacher the device trains.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub enum TeacherChoice {
     /// Kernel ridge regression; exact and quick for small data.
     #[default]
@@ -62,7 +63,7 @@ pub struct Work<'a> {
 }
 
 /// What the answer to a call consists of.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Built {
     /// Contributions in sending order.
     pub entries: Vec<Entry>,
@@ -71,7 +72,7 @@ pub struct Built {
 }
 
 /// One contribution.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Entry {
     /// What it carries.
     pub kind: Kind,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
+use lab::budget::Kinds;
 use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
 use lab::simulate::{self, SimulateOptions};
@@ -30,31 +31,37 @@ pub(crate) struct SimulateArguments {
     /// Rounds; the points are spread over them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Points of the shared transfer set in all
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: u32,
+    /// Points of the shared transfer set in all [default: planned from the
+    /// bytes]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    points: Option<u32>,
+    /// Bits a value of points and moments [default: planned from the bytes]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=16))]
+    bits: Option<u8>,
     /// Seed of partition, task and baselines
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Several seeds, like 0,1,2: means, maxima and deviations
     #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
-    /// mlp:UNITS or mlp:UNITS,UNITS [default: mlp:64 up to 300 features, else
-    /// mlp:200]
+    /// mlp:UNITS or mlp:UNITS,UNITS [default: mlp:64 up to 300 features, mlp:200
+    /// beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
     /// raw, window, patches or auto
     #[arg(long, default_value = "auto")]
     features: String,
-    /// labels, moments, both, or points (nothing but the distilled points)
+    /// labels, moments, both, or points (nothing but the distilled points);
+    /// with both, points alone are sent where they are worth more
     #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
-    /// Bytes of contributions a device may send in a round
+    /// Bytes a device may send in all, everything counted; what is not fixed
+    /// is planned to fit
     #[arg(long, default_value_t = 100_000)]
     uplink_bytes_max: u64,
-    /// Virtual rows of a device's moments; 0 for as many as the bytes allow
-    #[arg(long, default_value_t = 60)]
-    rank: u32,
+    /// Virtual rows of a device's moments [default: planned from the bytes]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rank: Option<u32>,
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 3_000)]
     steps: u32,
@@ -73,9 +80,10 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         agents: arguments.agents,
         rounds: arguments.rounds,
         points: arguments.points,
+        bits: arguments.bits,
         hidden: arguments.student.map(|student| student.0),
         features: Some(arguments.features),
-        contribute: arguments.contribute,
+        contribute: Kinds::named(&arguments.contribute).unwrap_or_default(),
         uplink_bytes_max: arguments.uplink_bytes_max,
         rank_max: arguments.rank,
         steps: arguments.steps,
@@ -104,10 +112,11 @@ fn show(outcome: &Value) {
     let percent = |value: &Value| 100.0 * value.as_f64().unwrap_or(f64::NAN);
     for round in outcome["rounds"].as_array().into_iter().flatten() {
         println!(
-            "round {}: student {:.2} %, teacher {:.2} %, {:.0} bytes up ({:.0} at most), {:.0} down",
+            "round {}: student {:.2} %, teacher {:.2} % ({:.2} % alike), {:.0} bytes up ({:.0} at most), {:.0} down",
             round["round"],
             percent(&round["student_accuracy"]),
             percent(&round["teacher_accuracy"]),
+            percent(&round["student_teacher_agreement"]),
             round["uplink_bytes_mean"].as_f64().unwrap_or(f64::NAN),
             round["uplink_bytes_max"].as_f64().unwrap_or(f64::NAN),
             round["downlink_bytes_mean"].as_f64().unwrap_or(f64::NAN),

@@ -1,6 +1,7 @@
 //! Data sets: two carried, any other from an NPZ file.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
@@ -20,8 +21,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The range of the values where their type declares one (bytes).
     pub range: Option<[f32; 2]>,
-    /// What devices hold.
-    pub train: Part,
+    /// What devices hold; shared, so that a fleet keeps row numbers only.
+    pub train: Arc<Part>,
     /// What nobody sees before the end.
     pub test: Part,
 }
@@ -145,7 +146,7 @@ impl Dataset {
             shape,
             classes,
             range,
-            train,
+            train: Arc::new(train),
             test,
         })
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use common::trust::keys::{SigningKey, VerifyingKey};
 use coordinator::admin::{AdminError, Client};
+use edge_agent::driver::status::RunStatus;
+use edge_agent::state::StateDir;
 
 use super::DemoError;
 use crate::data::Dataset;
@@ -68,7 +70,8 @@ pub enum FleetError {
 pub struct Memory {
     /// The coordinator's peak.
     pub coordinator_peak: u64,
-    /// The largest peak of an agent.
+    /// The largest peak of an agent, with what the processes that compute for
+    /// it took at most.
     pub agent_peak: u64,
     /// The most that an agent holds now.
     pub agent_idle: u64,
@@ -290,14 +293,15 @@ impl Fleet {
     /// Resident memory of the processes, as the system counts it.
     pub fn memory(&self) -> Memory {
         let of = |child: &Child, key: &str| resident(child.id(), key).unwrap_or(0);
+        // Its children are gone by now; it has written down what they took.
+        let peak = |index: usize| {
+            let state = StateDir::at(&self.agent_home(index).join("state"));
+            let status = RunStatus::load(&state).ok().flatten();
+            status.map_or(0, |status| status.resident_peak_kib * 1024)
+        };
         Memory {
             coordinator_peak: of(&self.coordinator, "VmHWM:"),
-            agent_peak: self
-                .agents
-                .iter()
-                .map(|agent| of(agent, "VmHWM:"))
-                .max()
-                .unwrap_or(0),
+            agent_peak: (0..self.agents.len()).map(peak).max().unwrap_or(0),
             agent_idle: self
                 .agents
                 .iter()

@@ -20,7 +20,7 @@ use coordinator::admin::{AdminError, Client, Status};
 use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, task, task_file};
+use crate::plan::{Wishes, spread, task, task_file};
 use crate::progress::Progress;
 
 pub use baselines::measure as measure_baselines;
@@ -130,8 +130,8 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         features: None,
         hidden: vec![64],
         points: options.points,
-        agents: parts.len(),
-        rounds: options.rounds,
+        points_per_device: spread(options.points, parts.len(), options.rounds),
+        bits: 8,
         contribute: "both".to_owned(),
         uplink_bytes_max: 100_000,
         rank_max: 60,
@@ -312,6 +312,7 @@ fn round_outcome(
         student_accuracy: accuracy(&said, &data.test.labels),
         student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
         teacher_accuracy: accuracy(teacher, &data.test.labels),
+        student_teacher_agreement: accuracy(&said, teacher),
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),
         uplink_bytes_max: status
             .devices

@@ -23,11 +23,6 @@ impl DeviceBytes {
         self.down.write(bytes);
         self.up.acknowledge(bytes);
     }
-
-    pub(super) fn ends_stream(&mut self) {
-        self.up.end_stream();
-        self.down.end_stream();
-    }
 }
 
 /// Bytes of a message in its frame.

@@ -1,6 +1,7 @@
 //! One device: its session engine's actions, and its work on its own rows.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId};
 use common::model::Release;
@@ -21,13 +22,12 @@ use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
 use super::{Simulation, SimulationError};
-use crate::data::Part;
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
     pub(super) engine: session::Engine,
-    pub(super) rows: Split,
-    pub(super) installed: Option<Release>,
+    pub(super) rows: Vec<usize>,
+    pub(super) installed: Option<Arc<Release>>,
     pub(super) judged: Option<Comparison>,
     pub(super) outbox: BTreeMap<ContributionKey, Vec<u8>>,
     pub(super) bytes: DeviceBytes,
@@ -91,12 +91,11 @@ impl Simulation {
             }
             session::Action::Fetch(blob) => {
                 let request = TransferRequest::Fetch { blob, offset: 0 };
-                let found = self.blob(blob);
-                let bytes = found.as_ref().map_or(0, Vec::len) as u64;
+                let found = self.blobs.borrow().bytes(blob);
+                let bytes = found.unwrap_or(0);
                 let device = &mut self.devices[index].bytes;
                 device.sends(framed(&request));
                 device.receives(framed(&TransferAnswer::Blob { bytes }) + bytes);
-                device.ends_stream();
                 Some(session::Input::Fetched {
                     blob,
                     found: found.is_some(),
@@ -109,7 +108,7 @@ impl Simulation {
                     .get(&pending.key)
                     .cloned()
                     .unwrap_or_default();
-                let answer = self.upload(index, id, pending, payload);
+                let answer = self.upload(index, id, pending, payload)?;
                 Some(session::Input::Answered {
                     key: pending.key,
                     answer: Some(answer),
@@ -157,7 +156,7 @@ impl Simulation {
 
     /// What the device computes from the rows it learns from.
     fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
-        let training = &self.devices[index].rows.training;
+        let training = self.split(index).training;
         if (training.rows() as u64) < self.privacy.rows_min {
             return Ok(ABSTAIN);
         }
@@ -175,15 +174,15 @@ impl Simulation {
             },
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
-            seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+            seed: seed(self.devices[index].id),
         };
         work.answer(call).map_err(|error| failed(index, &error))
     }
 
     /// How the release did on the rows the device held out.
-    fn report(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
-        let device = &self.devices[index];
-        let rows = device.rows.held_out.rows() as u64;
+    fn report(&mut self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        let held_out = self.split(index).held_out;
+        let rows = held_out.rows() as u64;
         let Some(blob) = call.context.release else {
             return Ok(ABSTAIN);
         };
@@ -191,8 +190,9 @@ impl Simulation {
             return Ok(ABSTAIN);
         }
         let release = self.open(blob)?;
-        let installed = device.installed.as_ref().map(Release::version);
-        let now = compare(index, &release, None, &device.rows.held_out)?;
+        let device = &self.devices[index];
+        let installed = device.installed.as_ref().map(|release| release.version());
+        let now = compare(index, &release, None, &held_out)?;
         let report = RawReport {
             version: release.version(),
             rows,
@@ -214,13 +214,14 @@ impl Simulation {
     /// it is worse.
     fn install(&mut self, index: usize, announced: &Announcement) -> Result<(), SimulationError> {
         let release = self.open(announced.blob)?;
+        let held_out = self.split(index).held_out;
         let device = &mut self.devices[index];
-        if device.rows.held_out.is_empty() {
+        if held_out.is_empty() {
             device.installed = Some(release);
             return Ok(());
         }
-        let previous = device.installed.as_ref();
-        let found = compare(index, &release, previous, &device.rows.held_out)?;
+        let previous = device.installed.as_deref();
+        let found = compare(index, &release, previous, &held_out)?;
         device.judged = Some(found);
         if !found.is_worse() {
             device.installed = Some(release);
@@ -229,7 +230,12 @@ impl Simulation {
     }
 
     /// A stored release, verified as a device does.
-    pub(super) fn open(&self, blob: BlobHash) -> Result<Release, SimulationError> {
+    pub(super) fn open(&mut self, blob: BlobHash) -> Result<Arc<Release>, SimulationError> {
+        if let Some((name, release)) = &self.opened
+            && *name == blob
+        {
+            return Ok(release.clone());
+        }
         let refused = |error: String| SimulationError::Release(error);
         let bytes = self.blob(blob).unwrap_or_default();
         let signed = SignedRelease::from_bytes(&bytes).map_err(|e| refused(e.to_string()))?;
@@ -237,7 +243,20 @@ impl Simulation {
         let payload = signed
             .verify(&trusted)
             .map_err(|e| refused(e.to_string()))?;
-        Release::from_bytes(payload).map_err(|e| refused(e.to_string()))
+        let release = Release::from_bytes(payload).map_err(|e| refused(e.to_string()))?;
+        let release = Arc::new(release);
+        self.opened = Some((blob, release.clone()));
+        Ok(release)
+    }
+
+    /// A device's rows as its own files would give them: learnt from and
+    /// held out.
+    fn split(&self, index: usize) -> Split {
+        let part = self.train.select(&self.devices[index].rows);
+        let labels = part.labels.into_iter().map(Some).collect();
+        let values = part.inputs.ncols();
+        let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
+        rows.split(SplitRule::default())
     }
 
     fn upload(
@@ -246,7 +265,7 @@ impl Simulation {
         id: DeviceId,
         pending: session::Pending,
         payload: Vec<u8>,
-    ) -> TransferAnswer {
+    ) -> Result<TransferAnswer, SimulationError> {
         let session::Pending { key, blob, bytes } = pending;
         self.devices[index]
             .bytes
@@ -267,10 +286,10 @@ impl Simulation {
         if let TransferAnswer::Send { .. } = answer {
             self.devices[index].bytes.sends(bytes);
             let checked = {
-                let read = |name: BlobHash| self.blobs.borrow().get(&name).cloned();
+                let read = |name: BlobHash| self.blobs.borrow().read(name);
                 intake::check(&self.task, &key, &payload, &read)
             };
-            self.blobs.borrow_mut().insert(blob, payload);
+            self.blobs.borrow_mut().spill(blob, &payload)?;
             let ticket = self.ticket();
             self.coordinate(Input::Arrived {
                 device: id,
@@ -285,8 +304,7 @@ impl Simulation {
                 .unwrap_or(TransferAnswer::NotFound);
             self.devices[index].bytes.receives(framed(&answer));
         }
-        self.devices[index].bytes.ends_stream();
-        answer
+        Ok(answer)
     }
 }
 
@@ -295,12 +313,11 @@ const ABSTAIN: Built = Built {
     partial: true,
 };
 
-/// Rows as the device's own files would give them: learnt from and held out.
-pub(super) fn split(part: Part) -> Split {
-    let labels = part.labels.into_iter().map(Some).collect();
-    let values = part.inputs.ncols();
-    let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
-    rows.split(SplitRule::default())
+/// A device's own seed, as an agent takes it from its name.
+pub(super) fn seed(id: DeviceId) -> u64 {
+    let mut seed = [0u8; 8];
+    seed.copy_from_slice(&id.0[..8]);
+    u64::from_le_bytes(seed)
 }
 
 fn compare(

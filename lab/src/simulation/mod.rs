@@ -3,9 +3,11 @@
 
 mod bytes;
 mod device;
+mod shelf;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
@@ -19,7 +21,8 @@ use edge_agent::work::Privacy;
 
 pub use self::bytes::DeviceBytes;
 use self::bytes::framed;
-use self::device::{Device, split};
+use self::device::Device;
+use self::shelf::Shelf;
 use crate::data::Part;
 
 /// Why a simulation stopped.
@@ -33,6 +36,9 @@ pub enum SimulationError {
         /// How it ended.
         outcome: String,
     },
+    /// The file that contributions are put away in failed.
+    #[error("cannot put contributions away in a temporary file: {0}; is the disk of TMPDIR full?")]
+    Shelf(#[from] std::io::Error),
     /// Keys could not be made.
     #[error(transparent)]
     Key(#[from] common::trust::keys::KeyError),
@@ -48,13 +54,14 @@ pub enum SimulationError {
         cause: String,
     },
 }
+
 /// What a round left behind.
 #[derive(Debug)]
 pub struct RoundResult {
     /// Its number.
     pub round: u64,
     /// The released student.
-    pub release: Release,
+    pub release: Arc<Release>,
     /// The global teacher's blob, the transfer set's and the normaliser's.
     pub teacher: [BlobHash; 3],
     /// Bytes of each device so far.
@@ -66,10 +73,12 @@ pub struct Simulation {
     task: Task,
     engine: Engine,
     devices: Vec<Device>,
-    blobs: RefCell<BTreeMap<BlobHash, Vec<u8>>>,
+    train: Arc<Part>,
+    index: BTreeMap<DeviceId, usize>,
+    opened: Option<(BlobHash, Arc<Release>)>,
+    blobs: RefCell<Shelf>,
     signer: SigningKey,
     now: Time,
-    seed: u64,
     tickets: BTreeMap<Ticket, TransferAnswer>,
     next_ticket: u64,
     inbox: VecDeque<(usize, ToDevice)>,
@@ -78,15 +87,34 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A fleet whose devices hold these rows.
+    /// A fleet whose devices hold these rows of `train` each. Keeps row
+    /// numbers only: a device's rows are copied while it computes.
     ///
     /// # Errors
-    /// If no signing key can be made.
+    /// If no signing key or temporary file can be made.
     pub fn new(
         task: Task,
-        rows: impl IntoIterator<Item = Part>,
+        train: Arc<Part>,
+        rows: Vec<Vec<usize>>,
         privacy: Privacy,
         seed: u64,
+    ) -> Result<Self, SimulationError> {
+        let device = |index| DeviceId::of_public_key(format!("{seed}/{index}").as_bytes());
+        let ids = (0..rows.len()).map(device).collect();
+        Self::with_ids(task, train, rows, ids, privacy)
+    }
+
+    /// The same with the names of real devices, which their seeds follow
+    /// from.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_ids(
+        task: Task,
+        train: Arc<Part>,
+        rows: Vec<Vec<usize>>,
+        ids: Vec<DeviceId>,
+        privacy: Privacy,
     ) -> Result<Self, SimulationError> {
         let policy = policy(&task.definition().rounds, &task);
         let mut engine = Engine::new(task.hash(), policy, 1, State::default());
@@ -95,13 +123,14 @@ impl Simulation {
         let mut state = State::default();
         state.apply(&log[0]);
         engine = Engine::new(engine.task(), engine.policy().clone(), 1, state);
+        let index = ids.iter().enumerate().map(|(at, &id)| (id, at)).collect();
         let devices = rows
             .into_iter()
-            .enumerate()
-            .map(|(index, part)| Device {
-                id: DeviceId::of_public_key(format!("{seed}/{index}").as_bytes()),
-                engine: session::Engine::new(index as u64),
-                rows: split(part),
+            .zip(ids)
+            .map(|(rows, id)| Device {
+                id,
+                engine: session::Engine::new(device::seed(id)),
+                rows,
                 installed: None,
                 judged: None,
                 outbox: BTreeMap::new(),
@@ -109,14 +138,18 @@ impl Simulation {
             })
             .collect();
         log.clear();
+        let mut blobs = Shelf::new()?;
+        blobs.keep(spec, task.bytes().to_vec());
         Ok(Self {
-            blobs: RefCell::new(BTreeMap::from([(spec, task.bytes().to_vec())])),
+            train,
+            index,
+            opened: None,
+            blobs: RefCell::new(blobs),
             task,
             engine,
             devices,
             signer: SigningKey::generate()?,
             now: Time(1_000),
-            seed,
             tickets: BTreeMap::new(),
             next_ticket: 0,
             inbox: VecDeque::new(),
@@ -174,22 +207,23 @@ impl Simulation {
 
     /// A stored blob.
     pub fn blob(&self, name: BlobHash) -> Option<Vec<u8>> {
-        self.blobs.borrow().get(&name).cloned()
+        self.blobs.borrow().read(name)
     }
 
-    fn result(&self) -> Result<RoundResult, SimulationError> {
+    fn result(&mut self) -> Result<RoundResult, SimulationError> {
         let state = self.engine.state();
+        let blob = state.release.as_ref().map(|release| release.blob);
         let round = state.last_round.0;
         let outcome = state.history.last().map(|ended| ended.outcome.clone());
         let (
             Some(Outcome::Completed { .. }),
-            Some(release),
+            Some(blob),
             Some(teacher),
             Some(transfer),
             Some(normaliser),
         ) = (
             &outcome,
-            &state.release,
+            blob,
             state.teacher,
             state.transfer,
             state.normaliser,
@@ -202,7 +236,7 @@ impl Simulation {
         };
         Ok(RoundResult {
             round,
-            release: self.open(release.blob)?,
+            release: self.open(blob)?,
             teacher: [teacher, transfer.blob, normaliser],
             bytes: self.devices.iter().map(|device| device.bytes).collect(),
         })
@@ -224,12 +258,12 @@ impl Simulation {
                 }
                 Action::RoundStarted { .. } => {}
                 Action::Send { device, message } => {
-                    if let Some(index) = self.devices.iter().position(|d| d.id == device) {
+                    if let Some(&index) = self.index.get(&device) {
                         self.inbox.push_back((index, message));
                     }
                 }
                 Action::Compute(job) => {
-                    let read = |name: BlobHash| self.blobs.borrow().get(&name).cloned();
+                    let read = |name: BlobHash| self.blobs.borrow().read(name);
                     let setting = Setting {
                         task: &self.task,
                         read: &read,
@@ -239,7 +273,7 @@ impl Simulation {
                     let result = compute::run(&job, setting, |_, _| ());
                     let result = result.map_err(|error| error.to_string()).map(|made| {
                         let name = BlobHash::of(&made.bytes);
-                        self.blobs.borrow_mut().insert(name, made.bytes);
+                        self.blobs.borrow_mut().keep(name, made.bytes);
                         made.output
                     });
                     self.engine.handle(self.now, Input::Computed { result });

@@ -1,8 +1,9 @@
 //! From a call to what waits in the outbox.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
-use common::ids::{BlobHash, TaskHash};
+use common::ids::BlobHash;
 use common::round::{ContributionKey, Kind, Phase};
 use common::task::Task;
 use common::wire::codec::encode;
@@ -10,17 +11,80 @@ use common::wire::messages::Call;
 use tracing::{info, warn};
 
 use super::holdings::{Source, hashes, only, view};
-use super::{LocalWorkshop, explained};
+use super::in_process::{InProcess, ROWS};
+use super::worker::{Done, Job, Judged, Worker};
+use super::{LocalWorkshop, explained, unasked};
 use crate::cache::CacheError;
 use crate::driver::workshop::{Blobs, Built, WorkshopError};
 use crate::policy::{RowHistory, RowSet};
 use crate::session::Pending;
-use crate::work::{Entry, Work};
+use crate::work::{self, Work};
 
-impl<S: Source> LocalWorkshop<S> {
-    /// Computes, asks the policy, remembers the rows, and only then writes
-    /// the outbox.
+impl<W: Worker> LocalWorkshop<W> {
+    /// Has the answer computed and writes it into the outbox.
     pub(super) fn answer(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
+        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = judged.get(&call.task).copied();
+        let job = Job::Answer {
+            call: call.clone(),
+            spent: self.store().spent(self.clock.now()),
+            judged,
+        };
+        match self.worker.work(job, blobs)? {
+            Done::Answered(built) => self.keep(call, built),
+            other => Err(unasked(&other)),
+        }
+    }
+
+    fn keep(&self, call: &Call, answer: work::Built) -> Result<Built, WorkshopError> {
+        let mut built = Built {
+            entries: Vec::new(),
+            partial: answer.partial,
+        };
+        if answer.entries.is_empty() {
+            return Ok(built);
+        }
+        self.begin_answer(call)?;
+        for entry in answer.entries {
+            let pending = Pending {
+                key: key(call, entry.kind),
+                blob: BlobHash::of(&entry.bytes),
+                bytes: entry.bytes.len() as u64,
+            };
+            let put = self.store().outbox.put(&pending, entry.rows, &entry.bytes);
+            put.map_err(|error| explained(&error, error.advice()))?;
+            built.entries.push(pending);
+        }
+        self.end_answer()?;
+        Ok(built)
+    }
+
+    /// A kill between two files of one answer must not leave half of it: the
+    /// next start would take it for the whole. The file names the answer that
+    /// is being written.
+    fn begin_answer(&self, call: &Call) -> Result<(), WorkshopError> {
+        let name = encode(&(call.task, call.round, call.phase));
+        let written = self.state.write(UNFINISHED, &name);
+        written.map_err(|error| explained(&error, error.advice()))
+    }
+
+    fn end_answer(&self) -> Result<(), WorkshopError> {
+        self.state
+            .remove(UNFINISHED)
+            .map_err(|error| explained(&error, error.advice()))
+    }
+}
+
+impl<S: Source> InProcess<S> {
+    /// Computes, asks the policy, and remembers the rows before anything that
+    /// describes them is handed out.
+    pub(super) fn answer(
+        &self,
+        call: &Call,
+        spent: u64,
+        judged: Option<Judged>,
+        blobs: &Blobs<'_>,
+    ) -> Result<work::Built, WorkshopError> {
         let blobs = gather(call, blobs)?;
         let task = task_of(call, &blobs)?;
         self.tasks()
@@ -28,7 +92,7 @@ impl<S: Source> LocalWorkshop<S> {
             .map_err(|error| explained(&error, error.advice()))?;
         let split = self.source.load(&task)?;
         if call.phase == Phase::Report {
-            return self.report(call, &blobs, split.held_out);
+            return self.report(call, &blobs, split.held_out, spent, judged);
         }
         let train = split.training;
         let hashes = hashes(&train);
@@ -43,7 +107,7 @@ impl<S: Source> LocalWorkshop<S> {
                 rows_min = self.settings.policy.rows_min(),
                 "too few rows; nothing leaves. Wait for more data, or lower policy.rows_min"
             );
-            return Ok(ABSTAIN);
+            return Ok(abstention());
         }
         let train = only(train, &hashes, &admitted);
         drop(hashes);
@@ -64,107 +128,54 @@ impl<S: Source> LocalWorkshop<S> {
                 .to_owned();
             explained(&error, advice)
         })?;
-        self.hand_out(call, built.entries, built.partial, &mut history, admitted)
+        self.permitted(built, spent, &mut history, admitted)
     }
 
-    /// What the policy permits goes into the outbox.
-    pub(super) fn hand_out(
+    /// What the policy permits of an answer, its rows recorded.
+    pub(super) fn permitted(
         &self,
-        call: &Call,
-        entries: Vec<Entry>,
-        partial: bool,
+        built: work::Built,
+        mut spent: u64,
         history: &mut RowHistory,
         described: RowSet,
-    ) -> Result<Built, WorkshopError> {
-        let mut built = Built {
+    ) -> Result<work::Built, WorkshopError> {
+        let mut leaving = work::Built {
             entries: Vec::new(),
-            partial,
+            partial: built.partial,
         };
-        let mut leaving = Vec::new();
-        let mut store = self.store();
-        let mut spent = store.spent(self.settings.clock.now());
-        for entry in entries {
+        let policy = &self.settings.policy;
+        for entry in built.entries {
             let bytes = entry.bytes.len() as u64;
-            match self
-                .settings
-                .policy
-                .permit(entry.kind, entry.rows, bytes, spent)
-            {
+            match policy.permit(entry.kind, entry.rows, bytes, spent) {
                 Ok(()) => {
                     spent += bytes;
-                    leaving.push(entry);
+                    leaving.entries.push(entry);
                 }
                 Err(refusal) => {
                     info!("{} not sent: {refusal}; {}", entry.kind, refusal.advice());
-                    built.partial = true;
+                    leaving.partial = true;
                 }
             }
         }
-        if leaving.is_empty() {
-            return Ok(built);
+        if !leaving.entries.is_empty() {
+            history
+                .record(described)
+                .map_err(|error| explained(&error, error.advice()))?;
         }
-        // Before anything that describes these rows can leave.
-        history
-            .record(described)
-            .map_err(|error| explained(&error, error.advice()))?;
-        self.begin_answer(call)?;
-        for entry in leaving {
-            let pending = Pending {
-                key: key(call, entry.kind),
-                blob: BlobHash::of(&entry.bytes),
-                bytes: entry.bytes.len() as u64,
-            };
-            let put = store.outbox.put(&pending, entry.rows, &entry.bytes);
-            put.map_err(|error| explained(&error, error.advice()))?;
-            built.entries.push(pending);
-        }
-        self.end_answer()?;
-        Ok(built)
-    }
-
-    /// Every set of rows of a task that was described before.
-    pub(super) fn history(&self, name: &str, task: TaskHash) -> Result<RowHistory, WorkshopError> {
-        RowHistory::open(&self.state.file(name), task)
-            .map_err(|error| explained(&error, error.advice()))
-    }
-
-    /// The rows of a task that the next contribution would describe, and
-    /// those the last one did.
-    pub(super) fn growth(&self, task: &Task) -> Result<(RowSet, RowSet), WorkshopError> {
-        let train = self.source.load(task)?.training;
-        let history = self.history(ROWS, task.hash())?;
-        let current = hashes(&train).into_iter().collect();
-        let admitted = history.admit(current, self.settings.policy.rows_min());
-        Ok((admitted, history.last().cloned().unwrap_or_default()))
-    }
-
-    /// A kill between two files of one answer must not leave half of it: the
-    /// next start would take it for the whole. The file names the answer that
-    /// is being written.
-    fn begin_answer(&self, call: &Call) -> Result<(), WorkshopError> {
-        let name = encode(&(call.task, call.round, call.phase));
-        let written = self.state.write(UNFINISHED, &name);
-        written.map_err(|error| explained(&error, error.advice()))
-    }
-
-    fn end_answer(&self) -> Result<(), WorkshopError> {
-        self.state
-            .remove(UNFINISHED)
-            .map_err(|error| explained(&error, error.advice()))
+        Ok(leaving)
     }
 }
-
-/// Folder of the rows that were described, and of those reports spoke of.
-const ROWS: &str = "rows";
-pub(super) const REPORTED: &str = "rows-reported";
 
 /// Names the answer that is being written into the outbox.
 pub(super) const UNFINISHED: &str = "answer.unfinished";
 
-pub(super) const ABSTAIN: Built = Built {
-    entries: Vec::new(),
-    partial: true,
-};
+/// Nothing leaves.
+pub(super) fn abstention() -> work::Built {
+    work::Built {
+        entries: Vec::new(),
+        partial: true,
+    }
+}
 
 pub(super) fn key(call: &Call, kind: Kind) -> ContributionKey {
     ContributionKey {

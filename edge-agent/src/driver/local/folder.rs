@@ -35,6 +35,13 @@ impl FolderSource {
         }
     }
 
+    /// Remembers what is there now as looked at: somebody else reads it.
+    pub fn look_now(&self) {
+        if let Some(path) = &self.path {
+            self.look(path);
+        }
+    }
+
     /// What files of a task look like.
     ///
     /// # Errors

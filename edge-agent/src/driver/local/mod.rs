@@ -1,65 +1,56 @@
 //! The device's own work on its own disk: data in, contributions and
 //! students out. Nothing here speaks to anybody.
+//!
+//! [`LocalWorkshop`] keeps the outbox, the ledger and the slots; a
+//! [`Worker`] reads the rows and computes: [`InProcess`] here, or a
+//! [`ChildWorker`] in a process of its own.
 
 mod answer;
+pub mod child;
 mod folder;
 mod holdings;
+mod in_process;
 mod release;
 mod students;
 mod tasks;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::ids::{RoundId, TaskHash, Time, Version};
+use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
 use common::round::Phase;
 use common::trust::clock::Clock;
-use common::trust::keys::VerifyingKey;
 use common::wire::codec::decode;
 use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
+pub use child::ChildWorker;
 pub use folder::FolderSource;
 pub use holdings::Source;
+pub use in_process::{InProcess, WorkSettings};
 pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
+pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
 use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
+use crate::cache::CacheError;
 use crate::ledger::{Entry, Ledger};
 use crate::outbox::Outbox;
-use crate::policy::{Policy, RowSet};
 use crate::session::{Pending, Settled};
 use crate::slots::Slots;
 use crate::state::{StateDir, StateError};
-use crate::work::TeacherChoice;
 use answer::UNFINISHED;
-use tasks::Tasks;
-
-/// What the workshop is told.
-#[derive(Clone, Debug)]
-pub struct WorkshopSettings {
-    /// What may leave.
-    pub policy: Policy,
-    /// The local teacher.
-    pub teacher: TeacherChoice,
-    /// The fleet's key for releases.
-    pub release_key: VerifyingKey,
-    /// The device's clock, never below what it knows to have passed.
-    pub clock: Clock,
-    /// The device's own seed.
-    pub seed: u64,
-}
 
 /// A workshop on a state directory, which its caller holds the lock of.
-pub struct LocalWorkshop<S> {
+pub struct LocalWorkshop<W> {
     state: StateDir,
-    source: S,
-    settings: WorkshopSettings,
+    clock: Clock,
+    worker: W,
     store: Mutex<Store>,
-    tasks: Mutex<Tasks>,
-    judged: Mutex<BTreeMap<TaskHash, (Version, Comparison)>>,
-    told: Mutex<BTreeMap<TaskHash, RowSet>>,
+    judged: Mutex<BTreeMap<TaskHash, Judged>>,
+    told: Mutex<Told>,
 }
 
 /// What is on the disk.
@@ -68,17 +59,13 @@ struct Store {
     ledger: Ledger,
 }
 
-impl<S: Source> LocalWorkshop<S> {
+impl<W: Worker> LocalWorkshop<W> {
     /// Opens what is on the disk. Half of an answer that an interruption left
     /// is taken away; it was never offered.
     ///
     /// # Errors
     /// The first thing that cannot be used, and what to do about it.
-    pub fn open(
-        state: &StateDir,
-        source: S,
-        settings: WorkshopSettings,
-    ) -> Result<Self, WorkshopError> {
+    pub fn open(state: &StateDir, clock: Clock, worker: W) -> Result<Self, WorkshopError> {
         let mut outbox =
             Outbox::open(&state.file(OUTBOX)).map_err(|error| explained(&error, error.advice()))?;
         drop_unfinished(state, &mut outbox)?;
@@ -86,12 +73,11 @@ impl<S: Source> LocalWorkshop<S> {
             Ledger::open(&state.file(LEDGER)).map_err(|error| explained(&error, error.advice()))?;
         Ok(Self {
             store: Mutex::new(Store { outbox, ledger }),
-            tasks: Mutex::new(Tasks::open(state).map_err(of_state)?),
             judged: Mutex::default(),
             told: Mutex::default(),
             state: state.clone(),
-            source,
-            settings,
+            clock,
+            worker,
         })
     }
 
@@ -111,13 +97,9 @@ impl<S: Source> LocalWorkshop<S> {
             .filter_map(|(task, slots)| Some((*task, which(slots)?)))
             .collect()
     }
-
-    fn tasks(&self) -> MutexGuard<'_, Tasks> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-impl<S: Source> Workshop for LocalWorkshop<S> {
+impl<W: Worker> Workshop for LocalWorkshop<W> {
     fn installed(&self) -> Vec<(TaskHash, Version)> {
         self.students(|slots| {
             let in_use = slots.list().into_iter().find(|student| student.is_current);
@@ -149,7 +131,7 @@ impl<S: Source> Workshop for LocalWorkshop<S> {
         let rows = store.outbox.rows(&pending.key).unwrap_or(0);
         // A damaged payload never left.
         if let Ok(payload) = store.outbox.payload(&pending.key) {
-            let entry = Entry::new(self.settings.clock.now(), pending, rows, settled);
+            let entry = Entry::new(self.clock.now(), pending, rows, settled);
             let noted = store.ledger.append(&entry, &payload);
             noted.map_err(|error| explained(&error, error.advice()))?;
         }
@@ -162,25 +144,22 @@ impl<S: Source> Workshop for LocalWorkshop<S> {
     }
 
     fn glance(&self) -> bool {
-        self.source.glance()
+        self.worker.glance()
     }
 
     fn count(&self) -> Result<Vec<TaskHash>, WorkshopError> {
-        let mut grown = Vec::new();
-        let tasks = self.tasks().all();
-        if tasks.is_empty() {
-            self.source.probe()?;
-        }
-        for task in tasks {
-            let (next, last) = self.growth(&task)?;
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = told.get(&task.hash()).unwrap_or(&last);
-            if !next.is_empty() && next != *known {
-                told.insert(task.hash(), next);
-                grown.push(task.hash());
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.worker.work(Job::Count(told.clone()), &no_blobs)? {
+            Done::Counted(grown) => {
+                told.extend(&grown);
+                Ok(grown.into_keys().collect())
             }
+            other => Err(unasked(&other)),
         }
-        Ok(grown)
+    }
+
+    fn memory_elsewhere_kib(&self) -> u64 {
+        self.worker.memory_elsewhere_kib()
     }
 }
 
@@ -209,6 +188,18 @@ fn drop_unfinished(state: &StateDir, outbox: &mut Outbox) -> Result<(), Workshop
     state.remove(UNFINISHED).map_err(of_state)
 }
 
+/// For work that stands on no blob.
+fn no_blobs(blob: BlobHash) -> Result<Vec<u8>, CacheError> {
+    Err(CacheError::Missing(blob))
+}
+
+fn unasked(done: &Done) -> WorkshopError {
+    explained(
+        &format!("another piece of work came back than was asked for: {done:?}"),
+        "report this as a fault of the agent",
+    )
+}
+
 fn of_state(error: StateError) -> WorkshopError {
     explained(&error, error.advice())
 }
@@ -224,6 +215,11 @@ fn explained(what: &dyn Display, advice: impl Into<String>) -> WorkshopError {
 pub const OUTBOX: &str = "outbox";
 /// See [`OUTBOX`].
 pub const LEDGER: &str = "ledger";
+/// See [`OUTBOX`].
+pub const CACHE: &str = "cache";
+
+/// Most bytes of shared blobs that are kept besides those in use.
+pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

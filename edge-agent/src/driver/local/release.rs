@@ -1,5 +1,6 @@
 //! Whether a release is to be believed, and whether it is any good here.
 
+use bincode::{Decode, Encode};
 use common::ids::{TaskHash, Time, Version};
 use common::model::{Release, ReleaseError as ContentError};
 use common::trust::keys::VerifyingKey;
@@ -110,7 +111,7 @@ pub struct HeldOut<'a> {
 }
 
 /// How a student did on the held-out rows, beside the one at hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Comparison {
     /// Rows.
     pub rows: u64,

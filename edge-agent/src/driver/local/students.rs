@@ -13,33 +13,75 @@ use common::wire::codec::encode;
 use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
-use super::answer::{ABSTAIN, REPORTED, read};
+use super::answer::{abstention, read};
 use super::holdings::{Source, hashes, labelled, only};
+use super::in_process::{InProcess, REPORTED};
 use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
-use super::{LocalWorkshop, explained};
+use super::worker::{Done, Job, Judged, Judgement, Worker};
+use super::{LocalWorkshop, explained, unasked};
 use crate::data::Dataset;
-use crate::driver::workshop::{Blobs, Built, Verdict, WorkshopError};
+use crate::driver::workshop::{Blobs, Verdict, WorkshopError};
 use crate::slots::{Slots, SlotsError};
 use crate::state::StateDir;
-use crate::work::Entry;
+use crate::work::{Built, Entry};
 
 /// Folder of the slots, one folder a task.
 pub const STUDENTS: &str = "students";
 
-impl<S: Source> LocalWorkshop<S> {
-    /// Verifies a release, tries it beside the student at hand, and switches
-    /// to it unless it is worse.
+impl<W: Worker> LocalWorkshop<W> {
+    /// Has a release judged, and switches to it unless it is worse.
     pub(super) fn judge(
         &self,
         announced: &Announcement,
         blobs: &Blobs<'_>,
     ) -> Result<Verdict, WorkshopError> {
+        let comparison = match self.worker.work(Job::Judge(*announced), blobs)? {
+            Done::Judged(Judgement::NotNewer { current }) => {
+                return Ok(Verdict::NotNewer { current });
+            }
+            Done::Judged(Judgement::Refused { reason }) => return Ok(Verdict::Refused { reason }),
+            Done::Judged(Judgement::Genuine(comparison)) => comparison,
+            other => return Err(unasked(&other)),
+        };
+        let version = announced.version;
+        if let Some(comparison) = comparison {
+            let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+            judged.insert(announced.task, (version, comparison));
+        }
         let mut slots = open_one(&self.state, announced.task)?;
+        match comparison {
+            Some(comparison) if comparison.is_worse() => {
+                slots.note(version).map_err(of_slots)?;
+                let old = comparison.previous.unwrap_or(0);
+                Ok(Verdict::Worse {
+                    score: (comparison.correct, old, comparison.rows),
+                })
+            }
+            comparison => {
+                // The bytes that were judged: their name is their hash.
+                let bytes = read(blobs, announced.blob)?;
+                slots.install(version, &bytes).map_err(of_slots)?;
+                Ok(Verdict::Installed {
+                    score: comparison.map(|found| (found.correct, found.rows)),
+                })
+            }
+        }
+    }
+}
+
+impl<S: Source> InProcess<S> {
+    /// Verifies a release and tries it beside the student at hand.
+    pub(super) fn judge(
+        &self,
+        announced: &Announcement,
+        blobs: &Blobs<'_>,
+    ) -> Result<Judgement, WorkshopError> {
+        let slots = open_one(&self.state, announced.task)?;
         let installed = self.serving(&slots)?;
         if let Some(current) = &installed
             && current.version() >= announced.version
         {
-            return Ok(Verdict::NotNewer {
+            return Ok(Judgement::NotNewer {
                 current: current.version(),
             });
         }
@@ -53,40 +95,20 @@ impl<S: Source> LocalWorkshop<S> {
         let release = match open(&bytes, &conditions) {
             Ok(release) => release,
             Err(reason) => {
-                return Ok(Verdict::Refused {
+                return Ok(Judgement::Refused {
                     reason: reason.to_string(),
                 });
             }
         };
-        let version = release.version();
         if let Err(reason @ (SlotsError::Older { .. } | SlotsError::Held { .. })) =
-            slots.admit(version)
+            slots.admit(release.version())
         {
-            return Ok(Verdict::Refused {
+            return Ok(Judgement::Refused {
                 reason: reason.to_string(),
             });
         }
         let comparison = self.compare(&release, installed.as_ref());
-        if let Some(comparison) = comparison {
-            let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-            judged.insert(announced.task, (version, comparison));
-        }
-        let verdict = match comparison {
-            Some(comparison) if comparison.is_worse() => {
-                slots.note(version).map_err(of_slots)?;
-                let old = comparison.previous.unwrap_or(0);
-                Verdict::Worse {
-                    score: (comparison.correct, old, comparison.rows),
-                }
-            }
-            comparison => {
-                slots.install(version, &bytes).map_err(of_slots)?;
-                Verdict::Installed {
-                    score: comparison.map(|found| (found.correct, found.rows)),
-                }
-            }
-        };
-        Ok(verdict)
+        Ok(Judgement::Genuine(comparison))
     }
 
     /// How the release of a report's call did here: as it was judged when it
@@ -96,10 +118,12 @@ impl<S: Source> LocalWorkshop<S> {
         call: &Call,
         blobs: &BTreeMap<BlobHash, Vec<u8>>,
         held_out: Dataset,
+        spent: u64,
+        judged: Option<Judged>,
     ) -> Result<Built, WorkshopError> {
         let Some(bytes) = call.context.release.and_then(|name| blobs.get(&name)) else {
             warn!("a report was asked for without a release");
-            return Ok(ABSTAIN);
+            return Ok(abstention());
         };
         let release = verified(bytes, &self.settings.release_key)
             .map_err(|error| explained(&error, "ask the operator; the device does not use it"))?;
@@ -109,7 +133,7 @@ impl<S: Source> LocalWorkshop<S> {
         let described = history.admit(hashes.iter().copied().collect(), rows_min);
         let (rows, labels) = labelled(only(held_out, &hashes, &described));
         if (labels.len() as u64) < rows_min {
-            return Ok(ABSTAIN);
+            return Ok(abstention());
         }
         let held_out = HeldOut {
             inputs: rows.inputs(),
@@ -117,8 +141,6 @@ impl<S: Source> LocalWorkshop<S> {
         };
         let now = Comparison::of(&release, None, held_out)
             .map_err(|error| explained(&error, "check that the data fits the task"))?;
-        let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = judged.get(&call.task).copied();
         let before = judged
             .filter(|(version, found)| *version == release.version() && found.rows == now.rows);
         let slots = open_one(&self.state, call.task)?;
@@ -135,7 +157,11 @@ impl<S: Source> LocalWorkshop<S> {
             bytes: encode(&report),
             rows: now.rows,
         };
-        self.hand_out(call, vec![entry], false, &mut history, described)
+        let built = Built {
+            entries: vec![entry],
+            partial: false,
+        };
+        self.permitted(built, spent, &mut history, described)
     }
 
     /// None if there is nothing to try it on. Data that cannot be read is no

@@ -17,7 +17,7 @@ use common::wire::codec::{decode, encode};
 use common::wire::messages::{Announcement, Call, Context};
 
 use super::holdings::Source;
-use super::{LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkshopSettings, open_all};
+use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkSettings, open_all};
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
@@ -94,15 +94,17 @@ impl Bench {
         StateDir::create(self.folder.path()).unwrap()
     }
 
-    fn workshop(&self, rows: Option<usize>) -> LocalWorkshop<Script> {
-        let settings = WorkshopSettings {
+    fn workshop(&self, rows: Option<usize>) -> LocalWorkshop<InProcess<Script>> {
+        let settings = WorkSettings {
             policy: Policy::default(),
             teacher: TeacherChoice::default(),
             release_key: self.key.verifying_key(),
             clock: Clock::fixed(NOW),
             seed: 7,
         };
-        LocalWorkshop::open(&self.state(), Script(Mutex::new(rows)), settings).unwrap()
+        let source = Script(Mutex::new(rows));
+        let worker = InProcess::open(&self.state(), source, settings).unwrap();
+        LocalWorkshop::open(&self.state(), Clock::fixed(NOW), worker).unwrap()
     }
 
     /// A release whose student always answers with one class.
@@ -155,7 +157,7 @@ impl Bench {
 
     fn build(
         &self,
-        workshop: &LocalWorkshop<Script>,
+        workshop: &LocalWorkshop<InProcess<Script>>,
         call: &Call,
         release: &[u8],
     ) -> Result<Built, WorkshopError> {
@@ -179,7 +181,12 @@ fn version(number: u64) -> Version {
     Version { epoch: 1, number }
 }
 
-fn install(workshop: &LocalWorkshop<Script>, bench: &Bench, number: u64, bytes: &[u8]) -> Verdict {
+fn install(
+    workshop: &LocalWorkshop<InProcess<Script>>,
+    bench: &Bench,
+    number: u64,
+    bytes: &[u8],
+) -> Verdict {
     let release = bench.announce(number, bytes);
     workshop.install(&release, &|_| Ok(bytes.to_vec())).unwrap()
 }
@@ -360,9 +367,9 @@ fn new_rows_are_told_once_and_only_when_there_are_enough() {
     let task: TaskHash = bench.task.hash();
     bench.build(&workshop, &call, b"").unwrap();
     assert_eq!(workshop.count().unwrap(), []);
-    *workshop.source.0.lock().unwrap() = Some(110);
+    *workshop.worker.source.0.lock().unwrap() = Some(110);
     assert_eq!(workshop.count().unwrap(), []);
-    *workshop.source.0.lock().unwrap() = Some(120);
+    *workshop.worker.source.0.lock().unwrap() = Some(120);
     assert_eq!(workshop.count().unwrap(), [task]);
     assert_eq!(workshop.count().unwrap(), []);
     drop(workshop);

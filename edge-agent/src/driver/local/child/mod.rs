@@ -1,0 +1,261 @@
+//! Heavy work in a process of its own, which ends with the work.
+//!
+//! A running agent mostly waits. Had it computed once itself, it would keep
+//! the pages of the linear algebra library, of the transforms and of the
+//! allocator for good; the child takes them along when it ends. And whatever
+//! happens to it (a fault, a kill, no memory) is an error of one piece of
+//! work: the agent reports it and goes on.
+
+mod protocol;
+mod serve;
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use common::limits::BLOB_BYTES_MAX;
+use common::trust::keys::VerifyingKey;
+use common::wire::codec::{decode_blob, encode};
+
+use super::explained;
+use super::folder::FolderSource;
+use super::holdings::Source as _;
+use super::worker::{Done, Job, Worker};
+use crate::driver::workshop::{Blobs, WorkshopError};
+use crate::policy::Policy;
+use crate::state::StateDir;
+use crate::work::TeacherChoice;
+use protocol::{Commission, Delivery};
+
+pub use serve::{ServeError, serve};
+
+/// The command of `alambic-agent` that is the child.
+pub const COMMAND: &str = "work-child";
+
+/// What a child is told, whatever its job.
+#[derive(Clone, Debug)]
+pub struct ChildSettings {
+    /// What may leave.
+    pub policy: Policy,
+    /// The local teacher.
+    pub teacher: TeacherChoice,
+    /// The fleet's key for releases.
+    pub release_key: VerifyingKey,
+    /// The device's own seed.
+    pub seed: u64,
+    /// The data folder, if there is one.
+    pub data: Option<PathBuf>,
+    /// The column that holds the label.
+    pub label_column: String,
+    /// What is logged.
+    pub log: String,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+}
+
+/// A worker that starts a child for each piece of work, one at a time.
+#[derive(Debug)]
+pub struct ChildWorker {
+    program: PathBuf,
+    state: StateDir,
+    settings: ChildSettings,
+    source: FolderSource,
+    busy: Mutex<()>,
+    peak_kib: AtomicU64,
+}
+
+impl ChildWorker {
+    /// A worker whose children are this very program, even if its file has
+    /// been replaced by a newer one since it started.
+    pub fn new(state: &StateDir, settings: ChildSettings) -> Self {
+        Self {
+            program: OWN_PROGRAM.into(),
+            state: state.clone(),
+            source: FolderSource::new(settings.data.clone(), settings.label_column.clone()),
+            settings,
+            busy: Mutex::new(()),
+            peak_kib: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs another program as the child.
+    #[must_use]
+    pub fn with_program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
+    fn spawn(&self) -> Result<Child, WorkshopError> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg0("alambic-agent")
+            .arg("--state")
+            .arg(self.state.path());
+        if let Some(data) = &self.settings.data {
+            command.arg("--data").arg(data);
+        }
+        if self.settings.log_json {
+            command.arg("--log-json");
+        }
+        command
+            .arg(COMMAND)
+            // One thread computes; more arenas would only hold memory.
+            .env("OPENBLAS_NUM_THREADS", "1")
+            .env("MALLOC_ARENA_MAX", "1")
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command.spawn().map_err(|error| {
+            let what = format!("cannot start a process to compute in: {error}");
+            explained(
+                &what,
+                "check the limits on processes and memory (TasksMax, MemoryMax)",
+            )
+        })
+    }
+
+    fn commission(&self, job: Job) -> Vec<u8> {
+        let settings = &self.settings;
+        encode(&Commission {
+            parent: std::process::id(),
+            log: settings.log.clone(),
+            policy: settings.policy.clone(),
+            teacher: settings.teacher.clone(),
+            release_key: settings.release_key,
+            seed: settings.seed,
+            label_column: settings.label_column.clone(),
+            job,
+        })
+    }
+}
+
+impl Worker for ChildWorker {
+    fn work(&self, job: Job, _: &Blobs<'_>) -> Result<Done, WorkshopError> {
+        let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.source.look_now();
+        let (delivered, status) = converse(self.spawn()?, &self.commission(job))?;
+        if !status.success() {
+            return Err(died(status));
+        }
+        let delivery: Delivery = decode_blob(&delivered).map_err(|error| {
+            let what = format!("the process that computes answered with something else: {error}");
+            explained(&what, "report this as a fault of the agent")
+        })?;
+        self.peak_kib
+            .fetch_max(delivery.peak_kib, Ordering::Relaxed);
+        delivery.result
+    }
+
+    fn glance(&self) -> bool {
+        self.source.glance()
+    }
+
+    fn memory_elsewhere_kib(&self) -> u64 {
+        self.peak_kib.load(Ordering::Relaxed)
+    }
+}
+
+/// Hands a job over and waits for the end: what the child wrote, and how it
+/// ended. A child that does not read or says too much is no exception: it
+/// is always waited for.
+fn converse(mut child: Child, job: &[u8]) -> Result<(Vec<u8>, ExitStatus), WorkshopError> {
+    let mut delivered = Vec::new();
+    if let Some(mut stdin) = child.stdin.take() {
+        // Fails if the child has ended; its status says more.
+        let _ = stdin.write_all(job);
+    }
+    if let Some(stdout) = child.stdout.take() {
+        let read = stdout.take(BLOB_BYTES_MAX + 1).read_to_end(&mut delivered);
+        if read.is_err() || delivered.len() as u64 > BLOB_BYTES_MAX {
+            let _ = child.kill();
+        }
+    }
+    let status = child.wait().map_err(|error| {
+        let what = format!("lost the process that computes: {error}");
+        explained(&what, "report this as a fault of the agent")
+    })?;
+    Ok((delivered, status))
+}
+
+fn died(status: ExitStatus) -> WorkshopError {
+    match status.signal() {
+        Some(signal) => explained(
+            &format!("the process that computes was ended by signal {signal}"),
+            "if that is 9, memory may have run out (`journalctl -k` says so): give the service \
+             more (MemoryMax) or the folder fewer rows. The agent goes on",
+        ),
+        None => explained(
+            &format!("a fault in this program stopped a piece of work ({status})"),
+            "report it with the lines above; the agent goes on",
+        ),
+    }
+}
+
+/// The file a process was started from, wherever it is by now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::cache::CacheError;
+    use crate::driver::local::Told;
+    use common::trust::keys::SigningKey;
+
+    fn worker(folder: &Path, script: &str) -> ChildWorker {
+        let program = folder.join("child");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let settings = ChildSettings {
+            policy: Policy::default(),
+            teacher: TeacherChoice::default(),
+            release_key: SigningKey::generate().unwrap().verifying_key(),
+            seed: 1,
+            data: None,
+            label_column: "label".to_owned(),
+            log: "info".to_owned(),
+            log_json: false,
+        };
+        let state = StateDir::create(&folder.join("state")).unwrap();
+        ChildWorker::new(&state, settings).with_program(&program)
+    }
+
+    fn failure(script: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = worker(folder.path(), script);
+        let blobs = |blob| Err(CacheError::Missing(blob));
+        let error = worker.work(Job::Count(Told::new()), &blobs).unwrap_err();
+        let WorkshopError::Failed { what, advice } = error else {
+            panic!("{error} is no failure");
+        };
+        format!("{what}; {advice}")
+    }
+
+    #[test]
+    fn a_child_that_is_killed_is_an_error_that_says_so() {
+        let text = failure("kill -9 $$");
+        assert!(text.contains("signal 9"), "{text}");
+        assert!(text.contains("memory"), "{text}");
+    }
+
+    #[test]
+    fn a_child_that_fails_or_talks_nonsense_is_an_error() {
+        assert!(failure("cat >/dev/null; exit 101").contains("101"));
+        assert!(failure("cat >/dev/null; echo nonsense").contains("something else"));
+        assert!(failure("exit 0").contains("something else"));
+    }
+
+    #[test]
+    fn a_child_that_cannot_be_started_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let worker = worker(folder.path(), "").with_program(&folder.path().join("none"));
+        let blobs = |blob| Err(CacheError::Missing(blob));
+        let error = worker.work(Job::Count(Told::new()), &blobs).unwrap_err();
+        assert!(error.to_string().contains("cannot start"), "{error}");
+    }
+}

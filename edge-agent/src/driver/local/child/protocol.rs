@@ -1,0 +1,74 @@
+//! What an agent and its child say to each other: one value each.
+
+use bincode::{Decode, Encode};
+use common::trust::keys::VerifyingKey;
+
+use crate::driver::local::worker::{Done, Job};
+use crate::driver::workshop::WorkshopError;
+use crate::policy::Policy;
+use crate::work::TeacherChoice;
+
+/// All a child is told, on its standard input, besides the paths on its
+/// command line. The settings are the agent's, not read again from a file
+/// that may have changed since it started.
+#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Commission {
+    /// The agent's process: a child with another parent is an orphan.
+    pub(super) parent: u32,
+    pub(super) log: String,
+    pub(super) policy: Policy,
+    pub(super) teacher: TeacherChoice,
+    pub(super) release_key: VerifyingKey,
+    pub(super) seed: u64,
+    pub(super) label_column: String,
+    pub(super) job: Job,
+}
+
+/// All a child says, on its standard output.
+#[derive(Debug, Encode, Decode)]
+pub(super) struct Delivery {
+    /// The child's most resident memory.
+    pub(super) peak_kib: u64,
+    pub(super) result: Result<Done, WorkshopError>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::work::{Built, Entry};
+    use common::round::Kind;
+    use common::wire::codec::{decode, decode_blob, encode};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_understood(
+            seed in any::<u64>(), column in ".{0,20}", bytes in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let commission = Commission {
+                parent: 7,
+                log: "info".to_owned(),
+                policy: Policy::default(),
+                teacher: TeacherChoice::Network(vec![8, 4]),
+                release_key: VerifyingKey([3; 32]),
+                seed,
+                label_column: column,
+                job: Job::Count(Default::default()),
+            };
+            prop_assert_eq!(&decode::<Commission>(&encode(&commission)).unwrap(), &commission);
+            let entry = Entry { kind: Kind::Moments, bytes, rows: seed };
+            let done = Done::Answered(Built { entries: vec![entry], partial: false });
+            let delivery = Delivery { peak_kib: seed, result: Ok(done.clone()) };
+            let heard: Delivery = decode_blob(&encode(&delivery)).unwrap();
+            prop_assert_eq!(heard.result.unwrap(), done);
+            prop_assert_eq!(heard.peak_kib, seed);
+        }
+
+        #[test]
+        fn any_bytes_are_understood_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode::<Commission>(&bytes);
+            let _ = decode_blob::<Delivery>(&bytes);
+        }
+    }
+}

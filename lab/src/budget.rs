@@ -1,0 +1,368 @@
+//! What a byte budget is best spent on: points, bits, rank and kinds of
+//! contributions, from shapes and counts alone, each with its reason.
+
+use std::fmt;
+
+/// What a plan is made from. No value of any row is among it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    /// Features of a row.
+    pub features: usize,
+    /// Classes.
+    pub classes: usize,
+    /// Devices.
+    pub devices: usize,
+    /// Rounds the points are spread over.
+    pub rounds: u32,
+    /// Rows of all devices.
+    pub rows: usize,
+    /// Whether devices send feature sums.
+    pub learns_normaliser: bool,
+    /// Parameters of the student that travels down.
+    pub parameters: usize,
+    /// Bytes a device may send in all rounds, everything counted.
+    pub uplink_bytes: u64,
+}
+
+/// What the user fixed; the rest is planned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// Points of the transfer set in all.
+    pub points: Option<u32>,
+    /// Virtual rows of moments.
+    pub rank: Option<u32>,
+    /// Bits a value.
+    pub bits: Option<u8>,
+    /// What devices may contribute.
+    pub contribute: Kinds,
+}
+
+/// What devices contribute beside their points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kinds {
+    /// Nothing.
+    Points,
+    /// Soft labels.
+    Labels,
+    /// Moments.
+    Moments,
+    /// Labels and moments, or nothing where points are worth more.
+    #[default]
+    Both,
+}
+
+/// A plan and its reasons.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Points a device sends in a round.
+    pub points_per_device: u32,
+    /// Points of the transfer set.
+    pub points_max: u32,
+    /// Bits a value of points and moments.
+    pub bits: u8,
+    /// Virtual rows of a device's moments; 0 where none are sent.
+    pub rank: u32,
+    /// What devices contribute.
+    pub contribute: Kinds,
+    /// Why so many points.
+    pub points_reason: String,
+    /// Why so many bits.
+    pub bits_reason: String,
+    /// Why this rank.
+    pub rank_reason: String,
+    /// Why these contributions.
+    pub contribute_reason: String,
+}
+
+impl fmt::Display for Kinds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Points => "points",
+            Self::Labels => "labels",
+            Self::Moments => "moments",
+            Self::Both => "both",
+        })
+    }
+}
+
+impl Kinds {
+    /// The kinds of this name; none for another text.
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [Self::Points, Self::Labels, Self::Moments, Self::Both];
+        all.into_iter().find(|kinds| kinds.to_string() == name)
+    }
+}
+
+/// Plans what to spend the bytes on.
+///
+/// Points come first: up to one for [`ROWS_A_POINT`] of a device's rows. Where
+/// all devices together can give [`POINTS_ENOUGH`], they are worth more than
+/// kernel statistics on fewer, which cost the devices m³ operations besides.
+/// Otherwise what the points leave goes to moments. Values have 8 bits where
+/// the points fit with them and 6 where a third more points are worth it.
+pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
+    let wide = points_alone(setting, fixed, fixed.bits.unwrap_or(8));
+    let narrow = points_alone(setting, fixed, fixed.bits.unwrap_or(6));
+    let alone = if wide.each * 10 >= narrow.each * 9 {
+        wide
+    } else {
+        narrow
+    };
+    let everywhere = alone.each * setting.devices.max(1) * rounds(setting);
+    match fixed.contribute {
+        Kinds::Points => alone_plan(setting, fixed, alone, "asked for".to_owned()),
+        Kinds::Both if everywhere >= POINTS_ENOUGH => {
+            let reason = format!(
+                "{everywhere} points can be sent: from {POINTS_ENOUGH} on their classes say more \
+                 for each byte than statistics on fewer"
+            );
+            alone_plan(setting, fixed, alone, reason)
+        }
+        kinds => with_contributions(setting, fixed, kinds).unwrap_or_else(|| {
+            let reason = "the bytes that the points leave are too few for anything else";
+            let kinds = Fixed {
+                contribute: Kinds::Points,
+                ..fixed
+            };
+            alone_plan(setting, kinds, alone, reason.to_owned())
+        }),
+    }
+}
+
+/// Points of one device in one round, and what bounds them.
+#[derive(Clone, Copy, Debug)]
+struct Points {
+    each: usize,
+    bits: u8,
+    bound: &'static str,
+}
+
+fn points_alone(setting: &Setting, fixed: Fixed, bits: u8) -> Points {
+    points_within(setting, fixed, bits, spendable(setting), POINTS_ALONE_MAX)
+}
+
+/// As many points as `bytes`, the rows and the memory for `most` allow.
+fn points_within(setting: &Setting, fixed: Fixed, bits: u8, bytes: f64, most: usize) -> Points {
+    let senders = setting.devices.max(1) * rounds(setting);
+    if let Some(points) = fixed.points {
+        let each = (points as usize).div_ceil(senders).max(1);
+        let bound = "asked for";
+        return Points { each, bits, bound };
+    }
+    let by_bytes = (bytes / point_bytes(setting, bits)).max(0.0) as usize;
+    let by_rows = setting.rows / senders / ROWS_A_POINT;
+    let by_memory = most / senders;
+    let bounds = [
+        (by_bytes, "as many as the bytes allow"),
+        (by_rows, "a point for every 6 rows of a device"),
+        (by_memory, "more would cost the coordinator too much time"),
+    ];
+    let least = bounds.into_iter().min_by_key(|(points, _)| *points);
+    let (each, bound) = least.unwrap_or((1, ""));
+    let each = each.max(POINTS_EACH_MIN);
+    Points { each, bits, bound }
+}
+
+fn alone_plan(setting: &Setting, fixed: Fixed, points: Points, reason: String) -> Plan {
+    let senders = setting.devices.max(1) * rounds(setting);
+    let most = fixed
+        .points
+        .map_or(POINTS_ALONE_MAX, |points| points as usize);
+    Plan {
+        points_per_device: points.each as u32,
+        points_max: (points.each * senders).min(most.max(points.each)) as u32,
+        bits: points.bits,
+        rank: 0,
+        contribute: Kinds::Points,
+        points_reason: points.bound.to_owned(),
+        bits_reason: bits_reason(fixed, points.bits),
+        rank_reason: "no moments are sent".to_owned(),
+        contribute_reason: reason,
+    }
+}
+
+/// Points and what stands on them, if the bytes suffice for it.
+fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<Plan> {
+    let senders = setting.devices.max(1) * rounds(setting);
+    let tries = fixed.bits.map_or(vec![8, 6], |bits| vec![bits]);
+    let mut last = None;
+    for bits in tries {
+        let share = 0.5 * spendable(setting);
+        let points = points_within(setting, fixed, bits, share, POINTS_SHARED_MAX);
+        let total = points.each * senders;
+        let labels = match kinds {
+            Kinds::Moments => 0.0,
+            _ => (total * (setting.classes + 2)) as f64,
+        };
+        // The transfer set comes down, and its packets are acknowledged.
+        let heard = ACKNOWLEDGED * total as f64 * (setting.features + 13) as f64;
+        let spent = points.each as f64 * point_bytes(setting, bits) + WIRE * labels + heard;
+        let left = spendable(setting) - spent - total as f64;
+        let row = WIRE * (total as f64 * f64::from(bits) / 8.0 + 8.0);
+        let affordable = (left / row).max(0.0) as usize;
+        let rank = match kinds {
+            Kinds::Labels => 0,
+            _ => affordable.min(RANK_MAX).min(total),
+        };
+        let enough = kinds == Kinds::Labels && left > 0.0
+            || rank >= (setting.classes + RANK_SPARE).min(total)
+            || fixed.rank.is_some();
+        last = Some(Plan {
+            points_per_device: points.each as u32,
+            points_max: total as u32,
+            bits,
+            rank: fixed.rank.unwrap_or(rank as u32),
+            contribute: kinds,
+            points_reason: points.bound.to_owned(),
+            bits_reason: bits_reason(fixed, bits),
+            rank_reason: match (fixed.rank, rank) {
+                (Some(_), _) => "asked for".to_owned(),
+                (_, RANK_MAX) => "more would add nothing that eight bits keep".to_owned(),
+                _ => "what the bytes leave beside the points".to_owned(),
+            },
+            contribute_reason: match kinds {
+                Kinds::Both => "there are few points, and statistics on them hold every row",
+                _ => "asked for",
+            }
+            .to_owned(),
+        });
+        if enough {
+            return last;
+        }
+    }
+    last.filter(|_| kinds != Kinds::Both)
+}
+
+fn bits_reason(fixed: Fixed, bits: u8) -> String {
+    match (fixed.bits, bits) {
+        (Some(_), _) => "asked for",
+        (None, 8) => "the bytes suffice",
+        _ => "a third more points are worth more than two more bits",
+    }
+    .to_owned()
+}
+
+/// Bytes of one round for points and what stands on them.
+fn spendable(setting: &Setting) -> f64 {
+    let profile = if setting.learns_normaliser {
+        8 * setting.features
+    } else {
+        0
+    };
+    let heard = setting.parameters * WEIGHT_BYTES + 16 * setting.features + 24 * setting.devices;
+    let once = WIRE * (profile + 2 * setting.classes) as f64;
+    let each = (setting.uplink_bytes as f64 * SAFE - once) / rounds(setting) as f64;
+    each - ROUND_BYTES - ACKNOWLEDGED * heard as f64
+}
+
+/// Bytes of one point on the wire: values, the scale of its row, class, count
+/// and spread.
+fn point_bytes(setting: &Setting, bits: u8) -> f64 {
+    WIRE * ((setting.features * usize::from(bits)).div_ceil(8) as f64 + 14.0)
+}
+
+fn rounds(setting: &Setting) -> usize {
+    setting.rounds.max(1) as usize
+}
+
+/// Rows that a point should stand for: a little more than the fewest it may,
+/// so that clusters need not be forced.
+pub const ROWS_A_POINT: usize = 6;
+/// Points in all from which on they are worth more by themselves.
+pub const POINTS_ENOUGH: usize = 1_500;
+/// Most points of a teacher solved from points: m³/3 and the student's
+/// 40,000 questions stay within a minute.
+const POINTS_ALONE_MAX: usize = 4_000;
+/// Most points where devices send statistics on them: 9m³ operations each.
+const POINTS_SHARED_MAX: usize = 600;
+/// Fewest points a device is asked for.
+const POINTS_EACH_MIN: usize = 2;
+/// Virtual rows beyond these hold less than eight bits keep.
+const RANK_MAX: usize = 100;
+/// Virtual rows beside those of the labels without which moments say little.
+const RANK_SPARE: usize = 8;
+/// Share of the budget that is planned; counts and scales vary a little.
+const SAFE: f64 = 0.985;
+/// Packets and their frames, for each byte of a message.
+const WIRE: f64 = 1.035;
+/// Bytes that acknowledge one byte that comes down.
+const ACKNOWLEDGED: f64 = 0.0165;
+/// What a round's greetings, offers and report cost a device.
+const ROUND_BYTES: f64 = 1_900.0;
+/// Bytes of a weight that comes down.
+const WEIGHT_BYTES: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images(uplink_bytes: u64, devices: usize, features: usize) -> Setting {
+        Setting {
+            features,
+            classes: 10,
+            devices,
+            rounds: 1,
+            rows: 60_000,
+            learns_normaliser: false,
+            parameters: 200 * (features + 10),
+            uplink_bytes,
+        }
+    }
+
+    #[test]
+    fn many_points_go_alone_and_few_are_joined_by_moments() {
+        let alone = plan(&images(100_000, 10, 400), Fixed::default());
+        assert_eq!(alone.contribute, Kinds::Points);
+        assert!(alone.points_max >= 2_000, "{alone:?}");
+        let few = Setting {
+            rows: 1_000,
+            ..images(100_000, 10, 30)
+        };
+        let joined = plan(&few, Fixed::default());
+        assert_eq!(joined.contribute, Kinds::Both);
+        assert!(joined.rank >= 20, "{joined:?}");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_kept() {
+        let fixed = Fixed {
+            points: Some(300),
+            rank: Some(60),
+            bits: Some(8),
+            contribute: Kinds::Moments,
+        };
+        let found = plan(&images(100_000, 10, 400), fixed);
+        assert_eq!((found.points_per_device, found.points_max), (30, 300));
+        assert_eq!((found.rank, found.bits), (60, 8));
+        assert_eq!(found.contribute, Kinds::Moments);
+    }
+
+    #[test]
+    fn scarce_bytes_are_spent_on_more_points_of_fewer_bits() {
+        let fixed = Fixed {
+            contribute: Kinds::Points,
+            ..Fixed::default()
+        };
+        assert_eq!(plan(&images(30_000, 10, 400), fixed).bits, 6);
+        assert_eq!(plan(&images(900_000, 10, 160), fixed).bits, 8);
+    }
+
+    #[test]
+    fn points_fit_the_bytes_and_the_rows() {
+        for uplink in [3_000, 20_000, 100_000, 1_000_000] {
+            for devices in [1, 7, 100, 1_000] {
+                for features in [2, 64, 784, 3_000] {
+                    let setting = images(uplink, devices, features);
+                    let found = plan(&setting, Fixed::default());
+                    let each = found.points_per_device as usize;
+                    assert!((1..=found.points_max as usize).contains(&each), "{found:?}");
+                    if each > POINTS_EACH_MIN {
+                        let bytes = each as f64 * point_bytes(&setting, found.bits);
+                        assert!(bytes <= uplink as f64, "{found:?}");
+                        assert!(each * ROWS_A_POINT <= 60_000 / devices, "{found:?}");
+                    }
+                }
+            }
+        }
+    }
+}
