@@ -1,48 +1,45 @@
 //! A device: the real session engine over a disk that outlives the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
-use common::round::{ContributionKey, Phase};
-use common::wire::codec::{decode_blob, encode};
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
 };
-use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
-use edge_agent::session::{Action, Engine, Input, Pending, Settled};
+use edge_agent::session::{Action, Engine, Input, Pending};
 
-use super::craft::{Contribution, Stuff};
+use super::chores::CHUNK_BYTES;
 use super::network::{Down, Up};
 use super::world::{Happening, World};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
-    seed: u64,
-    life: u64,
-    process: Option<Process>,
+    pub(super) seed: u64,
+    pub(super) life: u64,
+    pub(super) process: Option<Process>,
     /// Its disk takes nothing.
     pub(super) full: bool,
     /// Contributions without an answer, by the order they were made in.
-    outbox: BTreeMap<u64, (Pending, Vec<u8>)>,
-    made: u64,
-    cache: BTreeMap<BlobHash, Vec<u8>>,
+    pub(super) outbox: BTreeMap<u64, (Pending, Vec<u8>)>,
+    pub(super) made: u64,
+    pub(super) cache: BTreeMap<BlobHash, Vec<u8>>,
     /// The newest version it judged, and the one it runs.
-    floor: Option<Version>,
-    installed: Option<Version>,
+    pub(super) floor: Option<Version>,
+    pub(super) installed: Option<Version>,
 }
 
-struct Process {
-    engine: Engine,
-    born: u64,
-    session: Option<u64>,
-    is_open: bool,
-    transfers: BTreeMap<u64, Transfer>,
-    awaited: Option<Time>,
+pub(super) struct Process {
+    pub(super) engine: Engine,
+    pub(super) born: u64,
+    pub(super) session: Option<u64>,
+    pub(super) is_open: bool,
+    pub(super) transfers: BTreeMap<u64, Transfer>,
+    pub(super) awaited: Option<Time>,
 }
 
 /// A stream that waits for an answer.
 #[derive(Clone, Copy)]
-enum Transfer {
+pub(super) enum Transfer {
     Upload(Pending),
     Fetch(BlobHash),
 }
@@ -133,7 +130,7 @@ impl World {
         }
     }
 
-    fn drive(&mut self, device: usize, input: Input) {
+    pub(super) fn drive(&mut self, device: usize, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             let Some(process) = &mut self.devices[device].process else {
@@ -151,7 +148,7 @@ impl World {
         self.wake_device(device);
     }
 
-    fn wake_device(&mut self, device: usize) {
+    pub(super) fn wake_device(&mut self, device: usize) {
         let one = &mut self.devices[device];
         let life = one.life;
         let Some(process) = &mut one.process else {
@@ -183,7 +180,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, device: usize, action: Action) {
+    pub(super) fn act(&mut self, device: usize, action: Action) {
         let life = self.devices[device].life;
         match action {
             Action::Connect => self.connect(device),
@@ -208,12 +205,7 @@ impl World {
         }
     }
 
-    fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
-        let at = self.now + self.dice.duration(1, self.weather.work_ms);
-        self.at(at, Happening::DeviceWork { device, life, work });
-    }
-
-    fn connect(&mut self, device: usize) {
+    pub(super) fn connect(&mut self, device: usize) {
         self.sessions += 1;
         let session = self.sessions;
         let installed = self.devices[device].installed;
@@ -242,7 +234,7 @@ impl World {
     }
 
     /// Opens a stream, unless the session is gone.
-    fn begin(&mut self, device: usize, transfer: Transfer) -> Option<(u64, u64)> {
+    pub(super) fn begin(&mut self, device: usize, transfer: Transfer) -> Option<(u64, u64)> {
         self.sessions += 1;
         let stream = self.sessions;
         let process = self.devices[device].process.as_mut()?;
@@ -318,7 +310,13 @@ impl World {
         }
     }
 
-    fn answered(&mut self, device: usize, session: u64, stream: u64, answer: TransferAnswer) {
+    pub(super) fn answered(
+        &mut self,
+        device: usize,
+        session: u64,
+        stream: u64,
+        answer: TransferAnswer,
+    ) {
         let one = &mut self.devices[device];
         let Some(process) = &mut one.process else {
             return;
@@ -367,7 +365,7 @@ impl World {
         );
     }
 
-    fn fetched(&mut self, device: usize, stream: u64, bytes: Option<Vec<u8>>) {
+    pub(super) fn fetched(&mut self, device: usize, stream: u64, bytes: Option<Vec<u8>>) {
         let one = &mut self.devices[device];
         let Some(process) = &mut one.process else {
             return;
@@ -381,154 +379,9 @@ impl World {
         }
         self.drive(device, Input::Fetched { blob, found });
     }
-
-    /// An answer is written into the ledger, and leaves the outbox.
-    fn write_down(&mut self, device: usize, pending: Pending, settled: Settled) {
-        // Sometimes the process is gone just before.
-        if self.weather.kinds[1] && !self.is_calm && self.dice.chance(0.01) {
-            self.crash_device(device);
-            let at = self.now + 500;
-            return self.at(at, Happening::DeviceStart { device });
-        }
-        let one = &mut self.devices[device];
-        let held = one
-            .outbox
-            .iter()
-            .find(|(_, (held, _))| *held == pending)
-            .map(|(at, _)| *at);
-        let Some(at) = held else { return };
-        one.outbox.remove(&at);
-        let id = one.id;
-        if settled == Settled::Accepted {
-            self.survived.settled += 1;
-            let held = self.witness.settled(id, pending.key, pending.blob);
-            self.hold(held);
-        }
-    }
-
-    /// Work is done.
-    pub(super) fn worked(&mut self, device: usize, life: u64, work: DeviceWork) {
-        if self.devices[device].life != life || !self.devices[device].is_up() {
-            return;
-        }
-        match work {
-            DeviceWork::Build(call) => self.built(device, call),
-            DeviceWork::Install(release) => self.judged(device, release),
-        }
-    }
-
-    fn built(&mut self, device: usize, call: Call) {
-        let cache = &self.devices[device].cache;
-        if let Some(gone) = call.context.blobs().find(|blob| !cache.contains_key(blob)) {
-            return self.drive(device, Input::Evicted(gone));
-        }
-        let abstains = self.devices[device].full || self.dice.chance(0.03);
-        let partial = abstains || self.dice.chance(0.05);
-        let mut kinds = call.phase.kinds().to_vec();
-        if call.phase == Phase::Contribute {
-            kinds.retain(|kind| self.weather.policy.contribute.contains(kind));
-        }
-        if abstains {
-            kinds.clear();
-        } else if partial {
-            kinds.truncate(1);
-        }
-        let mut entries = Vec::new();
-        for kind in kinds {
-            let key = ContributionKey {
-                task: call.task,
-                transfer: call.context.transfer,
-                round: call.round,
-                phase: call.phase,
-                kind,
-            };
-            let padding = if self.dice.chance(0.2) {
-                CHUNK_BYTES + 100
-            } else {
-                10
-            };
-            let made = Contribution {
-                device: self.devices[device].id,
-                key,
-                value: self.dice.between(1, 1_000_000),
-                sound: !self.dice.chance(self.weather.unsound),
-                padding: vec![7; padding],
-            };
-            let bytes = encode(&made);
-            let pending = Pending {
-                key,
-                blob: BlobHash::of(&bytes),
-                bytes: bytes.len() as u64,
-            };
-            self.put(device, pending, bytes);
-            entries.push(pending);
-        }
-        self.drive(
-            device,
-            Input::Built {
-                call,
-                entries,
-                partial,
-            },
-        );
-    }
-
-    fn put(&mut self, device: usize, pending: Pending, bytes: Vec<u8>) {
-        let one = &mut self.devices[device];
-        one.outbox.retain(|_, (held, _)| held.key != pending.key);
-        one.made += 1;
-        one.outbox.insert(one.made, (pending, bytes));
-        if one.outbox.len() > OUTBOX_ENTRIES_MAX {
-            self.hold(Err(format!(
-                "{OUTBOX_ENTRIES_MAX} contributions wait in an outbox"
-            )));
-        }
-    }
-
-    fn judged(&mut self, device: usize, release: Announcement) {
-        let one = &mut self.devices[device];
-        let Some(bytes) = one.cache.get(&release.blob) else {
-            return self.drive(device, Input::Evicted(release.blob));
-        };
-        let believed =
-            decode_blob::<Stuff>(bytes).is_ok_and(|stuff| stuff.version == Some(release.version));
-        if !believed {
-            self.hold(Err(format!(
-                "release {} is not what was announced",
-                release.version
-            )));
-        } else if one.floor.is_none_or(|floor| floor < release.version) {
-            one.floor = Some(release.version);
-            if !self.dice.chance(0.1) {
-                one.installed = Some(release.version);
-                let id = one.id;
-                let held = self.witness.installed(id, release.version);
-                self.hold(held);
-            }
-        }
-        self.drive(device, Input::Installed { release });
-    }
-
-    /// Its cache made room for something.
-    pub(super) fn evict(&mut self, device: usize) {
-        let one = &mut self.devices[device];
-        let blobs: BTreeSet<BlobHash> = one.cache.keys().copied().collect();
-        let Some(blob) = blobs.into_iter().next() else {
-            return;
-        };
-        one.cache.remove(&blob);
-        self.drive(device, Input::Evicted(blob));
-    }
-
-    pub(super) fn new_data(&mut self, device: usize) {
-        let task = self.task.hash();
-        self.drive(device, Input::DataChanged { task });
-    }
 }
 
 /// A handshake that takes longer is given up.
 const HANDSHAKE_MS: u64 = 10_000;
 /// As in the transport.
 const NO_PROGRESS_MS: u64 = common::limits::NO_PROGRESS_MS_MAX;
-/// Larger contributions go in pieces.
-const CHUNK_BYTES: usize = 256;

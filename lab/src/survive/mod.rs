@@ -6,8 +6,12 @@
 //! After every step a witness holds the fleet against what no fault excuses;
 //! `ARCHITECTURE.md` lists it. The same seed gives the same run, to the bit.
 
+mod chores;
+mod clock;
 mod craft;
 mod device;
+mod door;
+mod driver;
 mod faults;
 mod network;
 mod server;

@@ -266,9 +266,8 @@ impl World {
             if trace.len() >= TRACE_MAX {
                 trace.pop_front();
             }
-            let mut line = format!("{now:>7} {what:?}");
-            line.truncate(line.floor_char_boundary(LINE_BYTES_MAX));
-            trace.push_back(line);
+            let line = format!("{now:>7} {what:?}");
+            trace.push_back(line.chars().take(LINE_CHARACTERS_MAX).collect());
         }
     }
 
@@ -276,9 +275,8 @@ impl World {
     pub(super) fn remark(&mut self, line: impl FnOnce() -> String) {
         let now = self.now;
         if let Some(trace) = &mut self.trace {
-            let mut line = format!("{now:>7}   {}", line());
-            line.truncate(line.floor_char_boundary(LINE_BYTES_MAX));
-            trace.push_back(line);
+            let line = format!("{now:>7}   {}", line());
+            trace.push_back(line.chars().take(LINE_CHARACTERS_MAX).collect());
         }
     }
 }
@@ -294,4 +292,4 @@ fn task() -> Task {
 const SETTLED_MS_MAX: u64 = 1_200_000;
 const STEPS_MAX: u64 = 3_000_000;
 const TRACE_MAX: usize = 40;
-const LINE_BYTES_MAX: usize = 240;
+const LINE_CHARACTERS_MAX: usize = 240;
