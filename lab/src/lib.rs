@@ -14,3 +14,4 @@ pub mod plan;
 pub mod progress;
 pub mod simulate;
 pub mod simulation;
+pub mod survive;

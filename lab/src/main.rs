@@ -11,6 +11,7 @@ use cli::demo::DemoArguments;
 use cli::distill::DistillArguments;
 use cli::simulate::SimulateArguments;
 use cli::split::SplitArguments;
+use cli::survive::SurviveArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -31,6 +32,9 @@ enum Command {
     Simulate(SimulateArguments),
     /// Distil one data set into a few points a class
     Distill(DistillArguments),
+    /// Treat simulated fleets badly, a seed each, and see that they keep their
+    /// promises
+    Survive(SurviveArguments),
     /// Write what each device of such a fleet would hold into folders, to
     /// feed real agents
     Split(SplitArguments),
@@ -52,6 +56,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
         Command::Distill(arguments) => cli::distill::run(arguments),
+        Command::Survive(arguments) => cli::survive::run(arguments),
         Command::Split(arguments) => cli::split::run(arguments),
     }
 }

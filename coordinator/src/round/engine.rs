@@ -205,6 +205,9 @@ pub struct Engine {
     /// waited for in its next phase though they may not be back yet.
     pub(super) returning: BTreeSet<DeviceId>,
     pub(super) computing: bool,
+    /// The last round, if it ended in what is now the future: the clock was
+    /// set back while the coordinator was away. Waits count from here.
+    pub(super) ended_ahead: Option<(RoundId, Time)>,
     actions: VecDeque<Action>,
 }
 
@@ -220,6 +223,7 @@ impl Engine {
             connected: BTreeSet::new(),
             returning: BTreeSet::new(),
             computing: false,
+            ended_ahead: None,
             actions: VecDeque::new(),
         }
     }
@@ -253,6 +257,8 @@ impl Engine {
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
             Input::Started => {
+                let ahead = self.state.history.last().filter(|last| last.ended > now);
+                self.ended_ahead = ahead.map(|last| (last.id, now));
                 if self.state.round.is_some() {
                     self.returning = self.state.contributors();
                     self.record(Event::Resumed { at: now });

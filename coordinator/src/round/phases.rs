@@ -157,7 +157,11 @@ impl Engine {
                 changed as u32 >= self.policy.new_data_devices_min
             }
         };
-        due.then(|| last.ended.after_ms(interval))
+        let ended = match self.ended_ahead {
+            Some((round, at)) if round == last.id => at,
+            _ => last.ended,
+        };
+        due.then(|| ended.after_ms(interval))
     }
 
     fn open_first_phase(&mut self, now: Time) {

@@ -2,7 +2,7 @@
 //! lets its effects happen, and keeps serving when the store does not.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::ids::Time;
 use common::trust::clock::Clock;
@@ -12,6 +12,7 @@ use super::brain::Brain;
 use super::command::Command;
 use super::core::{Core, Work};
 use super::log::{ReplayError, replay};
+use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
 use crate::metrics::Metrics;
 use crate::round::JobOutput;
@@ -30,7 +31,11 @@ pub(super) struct Driver {
     pub(super) metrics: Arc<Metrics>,
     pub(super) vault: Arc<Vault>,
     pub(super) brain: Arc<dyn Brain>,
+    /// The wall clock, for what is signed.
     pub(super) clock: Clock,
+    /// What the core is told.
+    pub(super) time: SteadyTime,
+    pub(super) started: Instant,
     pub(super) epoch: Epoch,
     pub(super) next: Position,
     /// To hand back what computations make.
@@ -65,25 +70,35 @@ impl Driver {
                 .into_iter()
                 .chain(self.outage.retry_at)
                 .min();
-            let wait = due.map(|due| Duration::from_millis(due.since_ms(self.clock.now())));
+            let now = self.now();
+            let wait = due.map(|due| Duration::from_millis(due.since_ms(now)));
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => return Ok(()),
                 Some(command) = commands.recv() => {
-                    self.core.handle(self.clock.now(), command);
+                    let now = self.now();
+                self.core.handle(now, command);
                 }
                 () = sleep(wait) => {
-                    self.core.tick(self.clock.now());
+                    let now = self.now();
+                    self.core.tick(now);
                     self.mend().await?;
                 }
             }
             while self.core.entries() < ENTRIES_PER_COMMIT
                 && let Ok(command) = commands.try_recv()
             {
-                self.core.handle(self.clock.now(), command);
+                let now = self.now();
+                self.core.handle(now, command);
             }
             self.settle().await?;
         }
+    }
+
+    fn now(&mut self) -> Time {
+        let uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.time
+            .read(self.clock.now(), uptime_ms, self.core.is_idle())
     }
 
     /// One append for all that is queued, and then its effects.
@@ -119,14 +134,14 @@ impl Driver {
     }
 
     fn postpone(&mut self) {
-        let now = self.clock.now();
+        let now = self.now();
         self.outage.retry_at = Some(now.after_ms(self.outage.wait_ms));
         self.outage.wait_ms = (2 * self.outage.wait_ms).clamp(RETRY_MS_MIN, RETRY_MS_MAX);
     }
 
     /// Opens the store again and goes on from its log, if it is time to.
     async fn mend(&mut self) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.now();
         if self.core.in_service() || self.outage.retry_at.is_none_or(|at| at > now) {
             return Ok(());
         }
@@ -142,7 +157,7 @@ impl Driver {
                 tracing::warn!(epoch = epoch.0, next = replayed.next.0, "the store is back");
                 self.epoch = epoch;
                 self.next = replayed.next;
-                self.core.restore(self.clock.now(), epoch.0, replayed);
+                self.core.restore(now, epoch.0, replayed);
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the store could not be opened again");

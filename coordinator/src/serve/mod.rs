@@ -16,6 +16,7 @@ mod identity;
 mod log;
 mod rotation;
 mod session;
+mod steady;
 mod transfer;
 mod vault;
 
@@ -27,6 +28,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use common::transport::{
     CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
@@ -39,6 +41,7 @@ pub use brain::{Brain, Mathematics};
 pub use identity::{Identity, IdentityError, SERVER_DAYS, release_public_key, write_new};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use rotation::{retire, rotate};
+pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command};
@@ -179,6 +182,8 @@ impl Server {
             metrics: metrics.clone(),
             vault: vault.clone(),
             brain: parts.brain.clone(),
+            time: SteadyTime::begin(now, 0),
+            started: Instant::now(),
             clock: parts.clock.clone(),
             epoch,
             next,

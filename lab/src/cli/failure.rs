@@ -7,6 +7,7 @@ use lab::demo::DemoError;
 use lab::distill::DistilError;
 use lab::folders::FolderError;
 use lab::simulate::SimulateError;
+use lab::survive::Broken;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,9 @@ pub(crate) enum Failure {
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+    /// A promise was broken.
+    #[error(transparent)]
+    Broken(#[from] Box<Broken>),
     /// The rows cannot be spread that way.
     #[error(transparent)]
     Partition(#[from] PartitionError),

@@ -5,6 +5,7 @@ pub(crate) mod distill;
 mod failure;
 pub(crate) mod simulate;
 pub(crate) mod split;
+pub(crate) mod survive;
 
 use std::io::Write;
 use std::path::Path;

@@ -220,6 +220,24 @@ fn new_data_is_remembered_over_a_restart() {
 }
 
 #[test]
+fn a_clock_set_back_over_a_restart_does_not_hold_the_next_round_up() {
+    let mut bench = Bench::new(automatic());
+    bench.connect(&[1, 2]);
+    bench.tick(10_000);
+    assert!(matches!(
+        bench.outcome(),
+        Some(Outcome::QuorumNotMet { .. })
+    ));
+    let mut again = Bench::restarted(automatic(), bench.log, Time(500));
+    again.connect(&[1, 2]);
+    assert_eq!(again.state().round, None);
+    let due = again.engine.poll_timeout();
+    assert_eq!(due, Some(again.now.after_ms(60_000)));
+    again.tick(60_000);
+    assert_eq!(again.state().last_round, RoundId(2));
+}
+
+#[test]
 fn an_automatic_round_that_came_to_nothing_is_tried_again() {
     let mut bench = Bench::new(automatic());
     bench.connect(&[1, 2]);

@@ -228,6 +228,12 @@ impl Core {
         self.in_service
     }
 
+    /// Whether no round is open, so that no deadline is counted.
+    pub(crate) fn is_idle(&self) -> bool {
+        let open = |runner: &Runner| runner.engine.state().round.is_some();
+        !self.tasks.iter().any(open)
+    }
+
     fn position(&self, task: TaskHash) -> Option<usize> {
         self.tasks
             .iter()

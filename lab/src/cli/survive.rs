@@ -1,0 +1,80 @@
+//! `alambic-lab survive`. Ctrl-C ends it: it leaves nothing behind.
+
+use clap::Args;
+
+use lab::survive::{self, Planted, Survived};
+
+use super::Failure;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  alambic-lab survive --seeds 500
+  alambic-lab survive --seed 123
+  alambic-lab survive --seed 500 --seeds 1000 --json")]
+pub(crate) struct SurviveArguments {
+    /// The first seed
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How many seeds to run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
+    /// Plant a fault in the harness, to see that it is found
+    #[arg(long, value_parser = planted, value_name = "acknowledge-before-flush|count-resend-twice|forget-timeout")]
+    plant: Option<Planted>,
+    /// What was survived, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
+    let mut total = Survived::default();
+    let begun = std::time::Instant::now();
+    let mut told = begun;
+    for done in 0..arguments.seeds {
+        let survived = survive::run(arguments.seed.wrapping_add(done), arguments.plant)?;
+        total = total.plus(survived);
+        if told.elapsed().as_secs() >= PROGRESS_S {
+            told = std::time::Instant::now();
+            eprintln!("{} of {} seeds", done + 1, arguments.seeds);
+        }
+    }
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&total)?);
+        return Ok(());
+    }
+    println!(
+        "{} seeds in {:.1} s, none broke a promise\n\
+         {} devices, {} rounds with a student, {} contributions settled, {} steps, {} simulated hours\n\
+         {} coordinator crashes, {} device crashes, {} store outages, {} partitions,\n\
+         {} clock jumps, {} transfers that came twice, {} resent and counted once",
+        arguments.seeds,
+        begun.elapsed().as_secs_f64(),
+        total.devices,
+        total.completed,
+        total.settled,
+        total.steps,
+        total.simulated_ms / 3_600_000,
+        total.coordinator_crashes,
+        total.device_crashes,
+        total.outages,
+        total.partitions,
+        total.clock_jumps,
+        total.duplicates,
+        total.resent,
+    );
+    Ok(())
+}
+
+fn planted(name: &str) -> Result<Planted, String> {
+    match name {
+        "acknowledge-before-flush" => Ok(Planted::AcknowledgeBeforeFlush),
+        "count-resend-twice" => Ok(Planted::CountResendTwice),
+        "forget-timeout" => Ok(Planted::ForgetTimeout),
+        _ => Err(
+            "expected acknowledge-before-flush, count-resend-twice or forget-timeout".to_owned(),
+        ),
+    }
+}
+
+/// Seconds between two lines of progress.
+const PROGRESS_S: u64 = 5;

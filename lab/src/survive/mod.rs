@@ -1,0 +1,128 @@
+//! A fleet that is treated badly, on purpose and repeatably: the real round
+//! engine, device sessions, admission and log, in one thread, under a
+//! simulated clock, with a network, disks and processes that fail as a seed
+//! says. Computations are stand-ins, so that a seed takes milliseconds.
+//!
+//! After every step a witness holds the fleet against what no fault excuses;
+//! `ARCHITECTURE.md` lists it. The same seed gives the same run, to the bit.
+
+mod chores;
+mod clock;
+mod craft;
+mod device;
+mod door;
+mod driver;
+mod faults;
+mod network;
+mod server;
+mod weather;
+mod witness;
+mod world;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use self::world::World;
+
+/// A fault of the harness itself, planted to show that it would be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Planted {
+    /// Effects happen before what they follow from is durable.
+    AcknowledgeBeforeFlush,
+    /// A contribution that comes a second time is added a second time.
+    CountResendTwice,
+    /// The contribute phase's timeout is forgotten.
+    ForgetTimeout,
+}
+
+/// What a seed went through, and came out of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Survived {
+    /// Devices.
+    pub devices: u64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Rounds that ended with a student.
+    pub completed: u64,
+    /// Contributions that devices wrote down as accepted.
+    pub settled: u64,
+    /// Times the coordinator was killed.
+    pub coordinator_crashes: u64,
+    /// Times a device was killed.
+    pub device_crashes: u64,
+    /// Times the store stopped.
+    pub outages: u64,
+    /// Partitions and one-way links.
+    pub partitions: u64,
+    /// Jumps of the coordinator's clock.
+    pub clock_jumps: u64,
+    /// Transfers that arrived twice.
+    pub duplicates: u64,
+    /// Contributions acknowledged again without being counted again.
+    pub resent: u64,
+}
+
+/// An invariant that a seed broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The seed that does it again.
+    pub seed: u64,
+    /// When, in simulated milliseconds.
+    pub at_ms: u64,
+    /// What does not hold.
+    pub violation: String,
+    /// The last steps before it.
+    pub trace: Vec<String>,
+}
+
+impl std::error::Error for Broken {}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seed {}, {} ms: {}",
+            self.seed, self.at_ms, self.violation
+        )?;
+        for line in &self.trace {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "again: alambic-lab survive --seed {}", self.seed)
+    }
+}
+
+/// Runs one seed. Milliseconds for a small fleet.
+///
+/// # Errors
+/// The first invariant that does not hold, with a trace. Finding the trace
+/// runs the seed a second time.
+pub fn run(seed: u64, planted: Option<Planted>) -> Result<Survived, Box<Broken>> {
+    match World::new(seed, planted, false).run() {
+        Ok(survived) => Ok(survived),
+        Err(_) => World::new(seed, planted, true).run(),
+    }
+}
+
+impl Survived {
+    /// The sum over several seeds.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            devices: self.devices + other.devices,
+            steps: self.steps + other.steps,
+            simulated_ms: self.simulated_ms + other.simulated_ms,
+            completed: self.completed + other.completed,
+            settled: self.settled + other.settled,
+            coordinator_crashes: self.coordinator_crashes + other.coordinator_crashes,
+            device_crashes: self.device_crashes + other.device_crashes,
+            outages: self.outages + other.outages,
+            partitions: self.partitions + other.partitions,
+            clock_jumps: self.clock_jumps + other.clock_jumps,
+            duplicates: self.duplicates + other.duplicates,
+            resent: self.resent + other.resent,
+        }
+    }
+}

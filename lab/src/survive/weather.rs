@@ -1,0 +1,120 @@
+//! What a seed has in store: how large the fleet is, and what goes wrong.
+
+use common::math::random::{ChaCha8Rng, rng};
+use common::round::Kind;
+use coordinator::round::RoundPolicy;
+use rand::Rng;
+
+/// Throws dice, from a seed.
+#[derive(Debug)]
+pub(super) struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub(super) fn new(seed: u64, purpose: &str) -> Self {
+        Self(rng(seed, purpose))
+    }
+
+    /// From `low` up to, not including, `high`.
+    pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
+        self.0.random_range(low..high.max(low + 1))
+    }
+
+    pub(super) fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && self.0.random_bool(share.min(1.0))
+    }
+
+    /// Log-uniform: short times are as likely as long ones.
+    pub(super) fn duration(&mut self, low_ms: u64, high_ms: u64) -> u64 {
+        let (low, high) = ((low_ms.max(1) as f64).ln(), (high_ms.max(2) as f64).ln());
+        (low + (high - low) * self.0.random::<f64>()).exp() as u64
+    }
+}
+
+/// Rates and sizes of one seed. Each fault is absent in some seeds, so that
+/// none hides what another would show.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    pub(super) devices: usize,
+    /// Until when faults happen; then everything heals.
+    pub(super) calm_at: u64,
+    pub(super) policy: RoundPolicy,
+    /// Mean one-way delay, in milliseconds.
+    pub(super) delay_ms: u64,
+    /// Share of packets that have to be sent again.
+    pub(super) loss: f64,
+    /// Share of transfers that arrive twice.
+    pub(super) duplicates: f64,
+    /// Longest flush of the coordinator's disk.
+    pub(super) flush_ms: u64,
+    /// Longest computation, of either side.
+    pub(super) work_ms: u64,
+    /// Share of the coordinator's computations that fail.
+    pub(super) failing: f64,
+    /// Share of contributions that are not sound.
+    pub(super) unsound: f64,
+    /// Milliseconds between two faults, on average; none if there are none.
+    pub(super) faults_ms: Option<u64>,
+    /// Which kinds of faults there are, by number.
+    pub(super) kinds: [bool; 9],
+}
+
+impl Weather {
+    pub(super) fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "weather");
+        let devices = match dice.between(0, 100) {
+            0..70 => dice.between(1, 9),
+            70..97 => dice.between(9, 31),
+            _ => dice.between(31, 201),
+        } as usize;
+        let some = |dice: &mut Dice, most: f64| {
+            let share = dice.between(0, 1_000) as f64 / 1_000.0;
+            if dice.chance(0.5) { share * most } else { 0.0 }
+        };
+        Self {
+            devices,
+            calm_at: dice.between(20_000, 150_000),
+            policy: policy(&mut dice, devices),
+            delay_ms: dice.duration(1, 400),
+            loss: some(&mut dice, 0.3),
+            duplicates: some(&mut dice, 0.3),
+            flush_ms: dice.duration(1, 500),
+            work_ms: dice.duration(2, 4_000),
+            failing: some(&mut dice, 0.1),
+            unsound: some(&mut dice, 0.1),
+            faults_ms: dice.chance(0.9).then(|| dice.duration(300, 20_000)),
+            kinds: std::array::from_fn(|_| dice.chance(0.6)),
+        }
+    }
+
+    /// The weather after the storm.
+    pub(super) fn calm(&mut self) {
+        self.loss = 0.0;
+        self.duplicates = 0.0;
+        self.failing = 0.0;
+        self.unsound = 0.0;
+        self.faults_ms = None;
+        self.flush_ms = 2;
+        self.delay_ms = self.delay_ms.min(50);
+        self.work_ms = self.work_ms.min(500);
+    }
+}
+
+fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
+    let contribute = match dice.between(0, 7) {
+        0 => Vec::new(),
+        1 | 2 => vec![Kind::Labels],
+        3 | 4 => vec![Kind::Moments],
+        _ => vec![Kind::Labels, Kind::Moments],
+    };
+    RoundPolicy {
+        devices_min: dice.between(1, (devices as u64 / 2).max(2)) as u32,
+        quorum: [0.3, 0.5, 0.8, 1.0][dice.between(0, 4) as usize],
+        deadline_ms: std::array::from_fn(|_| dice.duration(3_000, 60_000)),
+        grace_ms: dice.duration(1, 10_000),
+        interval_ms: dice.chance(0.5).then(|| dice.duration(100, 20_000)),
+        new_data_devices_min: dice.between(1, 4) as u32,
+        contribute,
+        contribution_bytes_max: 64 * 1024,
+        points_max: dice.between(3, 40) as u32,
+    }
+}

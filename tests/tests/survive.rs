@@ -1,0 +1,92 @@
+//! Simulated fleets under a seeded network and seeded faults. One seed again:
+//! `ALAMBIC_SEED=123 cargo test --release -p tests --test survive`; more of
+//! them: `ALAMBIC_SEEDS=100000`.
+#![allow(clippy::unwrap_used)]
+
+use lab::survive::{Planted, Survived, run};
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap())
+}
+
+#[test]
+fn every_seed_keeps_the_promises() {
+    if let Some(seed) = number("ALAMBIC_SEED") {
+        let survived = run(seed, None).unwrap_or_else(|broken| panic!("{broken}"));
+        println!("{survived:#?}");
+        return;
+    }
+    let seeds = number("ALAMBIC_SEEDS").unwrap_or(500);
+    let mut total = Survived::default();
+    for seed in 0..seeds {
+        let survived = run(seed, None).unwrap_or_else(|broken| panic!("{broken}"));
+        total = total.plus(survived);
+    }
+    println!("{total:#?}");
+    // Nothing that a seed can have in store may have been left out by all.
+    for happened in [
+        total.completed / seeds,
+        total.coordinator_crashes,
+        total.device_crashes,
+        total.outages,
+        total.partitions,
+        total.clock_jumps,
+        total.duplicates,
+        total.resent,
+    ] {
+        assert!(happened > 0, "{total:?}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    for seed in 0..20 {
+        assert_eq!(run(seed, None), run(seed, None));
+    }
+}
+
+/// The first violation of each of the first seeds.
+fn found(planted: Planted) -> Vec<String> {
+    let broken = (0..200).filter_map(|seed| run(seed, Some(planted)).err());
+    broken.map(|broken| broken.violation).collect()
+}
+
+#[test]
+fn an_acknowledgement_before_the_flush_is_found() {
+    let found = found(Planted::AcknowledgeBeforeFlush);
+    assert!(
+        found.iter().any(|what| what.contains("acknowledged")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_resend_that_is_counted_twice_is_found() {
+    let found = found(Planted::CountResendTwice);
+    assert!(!found.is_empty());
+    assert!(
+        found.iter().all(|what| what.contains("the moments sum to")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_forgotten_timeout_is_found() {
+    let found = found(Planted::ForgetTimeout);
+    assert!(
+        found
+            .iter()
+            .any(|what| what.contains("contribute has been open")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_broken_promise_says_how_to_see_it_again() {
+    let broken = (0..200).find_map(|seed| run(seed, Some(Planted::CountResendTwice)).err());
+    let broken = broken.unwrap();
+    let said = broken.to_string();
+    assert!(said.contains(&format!("alambic-lab survive --seed {}", broken.seed)));
+    assert!(!broken.trace.is_empty());
+}
