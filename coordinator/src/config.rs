@@ -92,6 +92,9 @@ pub enum ConfigError {
 pub const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
 /// The configuration's name in the state directory.
 pub const FILE_NAME: &str = "coordinator.toml";
+/// The configuration that packages install. Looked at, if it is there, where
+/// neither a file nor a state directory is named.
+pub const SYSTEM_FILE: &str = "/etc/alambic/coordinator.toml";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +138,10 @@ impl Config {
         };
         let listen = layers.text("listen", flags.listen.clone(), raw.listen);
         let log = layers.text("log", flags.log.clone(), raw.log);
-        let beside_file = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let own_file = path
+            .as_deref()
+            .filter(|path| *path != Path::new(SYSTEM_FILE));
+        let beside_file = own_file.and_then(Path::parent).map(Path::to_owned);
         let state = told_state
             .or(raw.state)
             .or(beside_file.filter(|_| flags.config.is_none()))
@@ -172,7 +178,8 @@ impl Config {
     }
 }
 
-/// The configuration file, if one was named or is in the state directory.
+/// The configuration file, if one was named, or is in the state directory or
+/// where packages put it.
 fn read(
     flags: &Flags,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -183,7 +190,11 @@ fn read(
         .clone()
         .or_else(|| variable("ALAMBIC_CONFIG").map(PathBuf::from));
     let is_named = named.is_some();
-    let path = named.unwrap_or_else(|| state.unwrap_or(Path::new(STATE_DEFAULT)).join(FILE_NAME));
+    let path = named.unwrap_or_else(|| match state {
+        Some(state) => state.join(FILE_NAME),
+        None if Path::new(SYSTEM_FILE).exists() => SYSTEM_FILE.into(),
+        None => Path::new(STATE_DEFAULT).join(FILE_NAME),
+    });
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         // A state directory of another user is that user's to configure.

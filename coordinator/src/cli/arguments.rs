@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use common::ids::{DeviceId, Version};
 
 use crate::config::Flags;
@@ -33,7 +34,8 @@ pub struct Arguments {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Configuration file [default: coordinator.toml in the state directory]
+    /// Configuration file [default: coordinator.toml in the state directory, or
+    /// /etc/alambic/coordinator.toml if no state directory is named]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// State directory [default: /var/lib/alambic-coordinator]
@@ -92,6 +94,20 @@ pub(super) enum Command {
     /// Released students
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  alambic-coordinator completions bash > /etc/bash_completion.d/alambic-coordinator"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

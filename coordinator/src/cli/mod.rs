@@ -6,6 +6,7 @@ mod failure;
 mod init;
 mod list;
 mod operate;
+mod reference;
 mod run;
 mod watch;
 
@@ -22,11 +23,23 @@ use crate::config::Config;
 /// # Errors
 /// Why it failed, with the exit code for it.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = Config::resolve(&arguments.flags(), |name| std::env::var(name).ok())?;
+    match arguments.command {
+        // These need no configuration, not even one that is right.
+        Command::Completions { shell } => {
+            reference::completions(shell);
+            return Ok(());
+        }
+        Command::Manual { folder } => return reference::manual(&folder),
+        _ => {}
+    }
+    let flags = arguments.flags();
+    let resolve = || Config::resolve(&flags, |name| std::env::var(name).ok());
+    let config = resolve()?;
     let connect = || Client::connect(&config.admin_socket);
     match arguments.command {
+        Command::Completions { .. } | Command::Manual { .. } => Ok(()),
         Command::Init { json, .. } => init::init(&config, json),
-        Command::Serve { .. } => run::serve(&config),
+        Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create { ttl, uses, json }) => {
             operate::create_token(&mut connect()?, ttl, uses, json)
         }

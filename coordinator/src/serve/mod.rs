@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
+use common::service::Service;
 use common::transport::{
     CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
 };
@@ -65,6 +66,8 @@ pub struct Parts {
     pub clock: Clock,
     /// How connections behave.
     pub tuning: Tuning,
+    /// The service manager, whose watchdog the core's loop feeds.
+    pub service: Service,
 }
 
 /// Why a server did not start, or had to stop.
@@ -150,6 +153,7 @@ impl Server {
             commands: commands.clone(),
             outage: Outage::default(),
             computing: Arc::new(Semaphore::new(1)),
+            service: parts.service,
         };
         let shared = Arc::new(Shared {
             commands,

@@ -2,17 +2,21 @@
 
 mod enrol;
 mod exit;
+mod join;
 mod log;
 mod predict;
 mod pull;
+mod reference;
 mod run;
 mod sent;
+mod signals;
 mod status;
 mod student;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use exit::{ExitCode, Failure};
 
@@ -62,6 +66,20 @@ enum Command {
     Student(student::Arguments),
     /// Show who this device is and how it goes
     Status(status::Arguments),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  alambic-agent completions bash > /etc/bash_completion.d/alambic-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 impl Cli {
@@ -71,16 +89,27 @@ impl Cli {
     /// # Errors
     /// [`Failure`], with the exit code, what happened and what to do.
     pub fn run(self) -> Result<(), Failure> {
+        match self.command {
+            // These need no configuration, not even one that is right.
+            Command::Completions { shell } => {
+                reference::completions(shell);
+                return Ok(());
+            }
+            Command::Manual { folder } => return reference::manual(&folder),
+            _ => {}
+        }
         let flags = Flags {
             config: self.common.config,
             state: self.common.state,
             data: self.common.data,
         };
-        let config = Config::load(&flags, &|name| std::env::var(name).ok())?;
+        let load = || Config::load(&flags, &|name| std::env::var(name).ok());
+        let config = load()?;
         log::begin(&config.log, self.common.log_json);
         match self.command {
+            Command::Completions { .. } | Command::Manual { .. } => Ok(()),
             Command::Enrol(arguments) => enrol::run(&config, &arguments),
-            Command::Run(arguments) => run::run(&config, &arguments),
+            Command::Run(arguments) => run::run(&config, &load, &arguments),
             Command::Pull(arguments) => pull::run(&config, &arguments),
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),

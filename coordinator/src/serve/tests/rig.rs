@@ -237,6 +237,7 @@ pub(super) fn parts(
         brain: Arc::new(Fake),
         clock: Clock::system(),
         tuning: Tuning::coordinator(),
+        service: common::service::Service::none(),
     }
 }
 
