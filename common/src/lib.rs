@@ -7,6 +7,7 @@
 //! [`transport`].
 
 pub mod features;
+pub mod health;
 pub mod ids;
 pub mod labels;
 pub mod limits;

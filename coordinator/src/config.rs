@@ -21,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 /// | `certificate.addresses` | none | IP addresses |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
     /// Where devices reach the coordinator.
     pub listen: SocketAddr,
     /// The state directory.
@@ -153,6 +155,7 @@ impl Config {
             .or(raw.admin_socket)
             .unwrap_or_else(|| state.join("admin.sock"));
         Ok(Self {
+            file: path.clone(),
             listen: match listen {
                 None => SocketAddr::from(([0, 0, 0, 0], 4433)),
                 Some(found) => found.parse("an IP address and a port, such as 0.0.0.0:4433")?,
@@ -326,7 +329,8 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let text = include_str!("../../configs/coordinator.toml");
         let (_folder, flags) = with_file(text);
-        let shipped = Config::resolve(&flags, none).unwrap();
+        let mut shipped = Config::resolve(&flags, none).unwrap();
+        assert_eq!(shipped.file.take(), flags.config);
         assert_eq!(shipped, Config::resolve(&Flags::default(), none).unwrap());
     }
 

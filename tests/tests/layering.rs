@@ -254,7 +254,7 @@ const FLOORS: &[&[&str]] = &[
         "task", "teacher", "transfer",
     ],
     &["wire", "trust"],
-    &["transport", "service"],
+    &["transport", "service", "health"],
 ];
 
 /// All breaches of one file, each as `file:line: rule`.

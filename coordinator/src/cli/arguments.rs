@@ -94,6 +94,20 @@ pub(super) enum Command {
     /// Released students
     #[command(subcommand)]
     Model(ModelCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look for what stands in the coordinator's way, and say what to do
+    ///
+    /// Clock, certificate, UDP port, disk, permissions and the BLAS kernels.
+    /// Changes nothing; the coordinator may run meanwhile. Exit code 1 if
+    /// something does not work.
+    #[command(after_help = "Example:\n  alambic-coordinator doctor --json")]
+    Doctor {
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  alambic-coordinator completions bash > /etc/bash_completion.d/alambic-coordinator"
@@ -107,6 +121,22 @@ pub(super) enum Command {
     Manual {
         /// The folder
         folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check file, environment and flags; exit code 2 if they do not fit
+    #[command(after_help = "Examples:
+  alambic-coordinator config check
+  alambic-coordinator config check --explain --config ./coordinator.toml")]
+    Check {
+        /// Print each value and where it came from
+        #[arg(long)]
+        explain: bool,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 

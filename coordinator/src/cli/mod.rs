@@ -1,6 +1,8 @@
 //! The command line of `alambic-coordinator`.
 
 mod arguments;
+mod config;
+mod doctor;
 mod export;
 mod failure;
 mod init;
@@ -13,7 +15,9 @@ mod watch;
 pub use arguments::Arguments;
 pub use failure::Failure;
 
-use arguments::{Command, DeviceCommand, ModelCommand, RoundCommand, TaskCommand, TokenCommand};
+use arguments::{
+    Command, ConfigCommand, DeviceCommand, ModelCommand, RoundCommand, TaskCommand, TokenCommand,
+};
 
 use crate::admin::Client;
 use crate::config::Config;
@@ -33,11 +37,21 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         _ => {}
     }
     let flags = arguments.flags();
-    let resolve = || Config::resolve(&flags, |name| std::env::var(name).ok());
+    let environment = |name: &str| std::env::var(name).ok();
+    let resolve = || Config::resolve(&flags, environment);
     let config = resolve()?;
     let connect = || Client::connect(&config.admin_socket);
     match arguments.command {
         Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+        Command::Config(ConfigCommand::Check { explain, json }) => {
+            let layers = config::Layers {
+                flags: &flags,
+                environment: &environment,
+            };
+            config::check(&config, &layers, explain, json);
+            Ok(())
+        }
+        Command::Doctor { json } => doctor::doctor(&config, json),
         Command::Init { json, .. } => init::init(&config, json),
         Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create { ttl, uses, json }) => {

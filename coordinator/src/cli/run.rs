@@ -1,6 +1,6 @@
 //! `serve`: the coordinator as a process.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,9 @@ fn start_logging(config: &Config) -> LogFilter {
     let filter = EnvFilter::builder().parse_lossy(&config.log);
     let (filter, handle) = reload::Layer::new(filter);
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(io::stderr);
+    let layer = fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     if config.log_json {
         registry.with(layer.json()).init();
     } else {

@@ -13,6 +13,8 @@ use common::trust::authority::{Authority, AuthorityError};
 use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
 use common::trust::keys::{KeyError, SigningKey, VerifyingKey};
 
+/// The file of the server's certificate, in the state directory.
+pub const SERVER_CERTIFICATE: &str = "server.pem";
 /// Days a device's certificate lasts.
 pub const DEVICE_DAYS: u32 = 365;
 /// Days the server's certificate lasts.
@@ -169,7 +171,7 @@ impl Identity {
 
 const AUTHORITY: &str = "ca.pem";
 const AUTHORITY_KEY: &str = "ca-key.pem";
-const SERVER: &str = "server.pem";
+const SERVER: &str = SERVER_CERTIFICATE;
 const SERVER_KEY: &str = "server-key.pem";
 const RELEASE_KEY: &str = "release-key.pem";
 const RELEASE_PUBLIC: &str = "release-key.pub";

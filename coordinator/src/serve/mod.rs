@@ -37,7 +37,8 @@ use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics};
 pub use identity::{
-    DEVICE_DAYS, Identity, IdentityError, SERVER_DAYS, release_public_key, write_new,
+    DEVICE_DAYS, Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, release_public_key,
+    write_new,
 };
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use vault::{OpenStore, Vault};

@@ -1,5 +1,7 @@
 //! The command line: one file a command.
 
+mod config;
+mod doctor;
 mod enrol;
 mod exit;
 mod join;
@@ -66,6 +68,10 @@ enum Command {
     Student(student::Arguments),
     /// Show who this device is and how it goes
     Status(status::Arguments),
+    /// The configuration
+    Config(config::Arguments),
+    /// Look for what stands in this device's way, and say what to do
+    Doctor(doctor::Arguments),
     /// Print completions for a shell
     #[command(
         after_help = "Example:\n  alambic-agent completions bash > /etc/bash_completion.d/alambic-agent"
@@ -103,17 +109,26 @@ impl Cli {
             state: self.common.state,
             data: self.common.data,
         };
-        let load = || Config::load(&flags, &|name| std::env::var(name).ok());
+        let environment = |name: &str| std::env::var(name).ok();
+        let load = || Config::load(&flags, &environment);
         let config = load()?;
         log::begin(&config.log, self.common.log_json);
         match self.command {
             Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+            Command::Config(arguments) => {
+                let layers = config::Layers {
+                    flags: &flags,
+                    environment: &environment,
+                };
+                config::run(&config, &layers, &arguments)
+            }
             Command::Enrol(arguments) => enrol::run(&config, &arguments),
             Command::Run(arguments) => run::run(&config, &load, &arguments),
             Command::Pull(arguments) => pull::run(&config, &arguments),
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),
             Command::Student(arguments) => student::run(&config, &arguments),
+            Command::Doctor(arguments) => doctor::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
         }
     }
