@@ -163,14 +163,13 @@ impl Points {
     }
 
     /// The form that travels, at `bits` bits a value with a scale for each
-    /// feature or one for all, whichever is shorter for so many points.
+    /// point or for each feature, whichever is shorter.
     ///
     /// # Errors
     /// If a value is not finite.
     pub fn to_raw(&self, bits: u8) -> Result<RawPoints, QuantiseError> {
         let (points, features) = self.inputs.dim();
-        // A column's own scale costs 8 bytes; it pays from a few dozen rows.
-        let layout = if points >= 32 && points * 4 >= features {
+        let layout = if points >= features {
             Layout::Column
         } else {
             Layout::Row

@@ -10,13 +10,16 @@ use common::math::network::Network;
 use common::math::quantise::{QuantiseError, ScaledF16};
 use common::model::{RawRelease, RawStudent, ReleaseError};
 use common::round::{Kind, Reason};
-use common::task::Task;
+use common::summary::Points;
+use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
-use crate::aggregate::{Evidence, MomentSum, gather_transfer_set, learn_normaliser, solve_teacher};
+use crate::aggregate::{
+    Evidence, MomentSum, gather_transfer_set, learn_normaliser, solve_points, solve_teacher,
+};
 use crate::intake::{self, ReadBlob};
 use crate::round::{Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
@@ -172,6 +175,23 @@ impl Setting<'_> {
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
         let points = self.own(transfer, intake::transfer_set)?.points;
+        let teacher = match self.task.definition().contribute {
+            Contribute::Points => solve_points(self.task, &points)?,
+            _ => self.solve_evidence(&points, inputs)?,
+        };
+        let bytes = encode(&teacher);
+        let blob = BlobHash::of(&bytes);
+        Ok(Made {
+            bytes,
+            output: JobOutput::Product(Product::Teacher(blob)),
+        })
+    }
+
+    fn solve_evidence(
+        &self,
+        points: &Points,
+        inputs: &[(DeviceId, Kind, BlobHash)],
+    ) -> Result<RawTeacher, ComputeError> {
         let mut sum = MomentSum::new(points.len(), self.task.classes());
         let mut exact = BTreeSet::new();
         for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
@@ -187,16 +207,11 @@ impl Setting<'_> {
             }
         }
         let evidence = Evidence {
-            points: &points,
+            points,
             moments: &sum,
             labels: &labels,
         };
-        let bytes = encode(&solve_teacher(self.task, &evidence)?);
-        let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::Teacher(blob)),
-        })
+        Ok(solve_teacher(self.task, &evidence)?)
     }
 
     fn distil(

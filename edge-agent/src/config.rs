@@ -281,7 +281,8 @@ pub fn is_host_and_port(text: &str) -> bool {
     })
 }
 
-const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
+/// Where the state is when nothing is said.
+pub const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
 
 #[cfg(test)]
 mod tests {

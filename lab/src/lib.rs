@@ -4,6 +4,7 @@
 pub mod baseline;
 pub mod data;
 pub mod demo;
+pub mod folders;
 pub mod metrics;
 pub mod outcome;
 pub mod overhead;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use cli::Failure;
 use cli::demo::DemoArguments;
 use cli::simulate::SimulateArguments;
+use cli::split::SplitArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -27,6 +28,9 @@ enum Command {
     /// Run the same fleet in one process under a simulated clock, and count
     /// what it would send
     Simulate(SimulateArguments),
+    /// Write what each device of such a fleet would hold into folders, to
+    /// feed real agents
+    Split(SplitArguments),
 }
 
 fn main() -> ExitCode {
@@ -44,5 +48,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
+        Command::Split(arguments) => cli::split::run(arguments),
     }
 }

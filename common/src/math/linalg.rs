@@ -2,7 +2,9 @@
 //! eigenpairs. The one file that names the LAPACK binding.
 
 use ndarray::{Array1, Array2, ArrayView2, s};
-use ndarray_linalg::{Cholesky as _, Diag, Eigh as _, SolveTriangularInto as _, UPLO};
+use ndarray_linalg::{
+    Cholesky as _, CholeskyInplace as _, Diag, Eigh as _, SolveTriangularInto as _, UPLO,
+};
 
 /// A matrix could not be factored.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -103,6 +105,39 @@ impl Cholesky {
         }
     }
 
+    /// Factors a large `a` (m×m) where it lies: no second matrix is made, and
+    /// nothing is added to its diagonal. Cost m³/3; symmetry is the caller's
+    /// promise, only the lower triangle counts.
+    ///
+    /// # Errors
+    /// If it is not square, not finite or not positive definite as it is.
+    pub fn factor_in_place(mut a: Array2<f64>) -> Result<Self, LinalgError> {
+        let (rows, columns) = a.dim();
+        if rows != columns {
+            return Err(LinalgError::NotSquare { rows, columns });
+        }
+        if let Some(((row, column), _)) = a.indexed_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(LinalgError::NonFinite { row, column });
+        }
+        let refused = LinalgError::NotPositiveDefinite {
+            size: rows,
+            jitter: 0.0,
+        };
+        if rows > 0 {
+            a.cholesky_inplace(UPLO::Lower)
+                .map_err(|_| refused.clone())?;
+        }
+        let definite = |value: &f64| value.is_finite() && *value > 0.0;
+        if a.diag().iter().all(definite) {
+            Ok(Self {
+                lower: a,
+                jitter: 0.0,
+            })
+        } else {
+            Err(refused)
+        }
+    }
+
     /// What was added to the diagonal, in the matrix's own units; 0 if it
     /// needed nothing.
     pub fn jitter(&self) -> f64 {
@@ -146,8 +181,8 @@ impl Cholesky {
             return Ok(b.to_owned());
         }
         let b = b.as_standard_layout().into_owned();
-        let upper = self.lower.t().to_owned();
-        upper
+        self.lower
+            .t()
             .solve_triangular_into(UPLO::Upper, Diag::NonUnit, b)
             .map_err(library)
     }

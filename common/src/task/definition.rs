@@ -105,6 +105,8 @@ pub enum Contribute {
     Moments,
     /// Both.
     Both,
+    /// Neither: the teacher is solved from the points themselves.
+    Points,
 }
 
 impl Contribute {
@@ -114,6 +116,7 @@ impl Contribute {
             Self::Labels => &[Kind::Labels],
             Self::Moments => &[Kind::Moments],
             Self::Both => &[Kind::Labels, Kind::Moments],
+            Self::Points => &[],
         }
     }
 }

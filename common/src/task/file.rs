@@ -16,7 +16,7 @@ use crate::round::Phase;
 /// | `name` | – | 1 to 64 of `A-Za-z0-9-_.` |
 /// | `input.shape` | – | 1 to 3 sides |
 /// | `classes.names` | – | 2 to 1000 distinct names |
-/// | `features.stage` | `"raw"` | `"raw"`, `"window"` |
+/// | `features.stage` | `"raw"` | `"raw"`, `"window"`, `"patches"` |
 /// | `normaliser.range` | learnt | two numbers |
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
@@ -28,7 +28,7 @@ use crate::round::Phase;
 /// | `budget.bits` | 8 | 4 to 16 |
 /// | `budget.label_bits` | 8 | 2 to 16 |
 /// | `budget.cluster_size_min` | 5 | 2 or more |
-/// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"` |
+/// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"`, `"points"` |
 /// | `distillation.temperature` | 0 (chosen) | 0.01 to 100 |
 /// | `distillation.steps` | 3000 | 1 to 10000000 |
 /// | `distillation.batch` | 256 | 1 to 65536 |
@@ -96,6 +96,7 @@ impl RawTask {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
             RawContribute::Both => Contribute::Both,
+            RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
         Ok(TaskDefinition {
@@ -243,6 +244,7 @@ enum RawContribute {
     Moments,
     #[default]
     Both,
+    Points,
 }
 
 #[derive(Clone, Debug, Deserialize)]

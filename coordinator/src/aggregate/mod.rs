@@ -10,5 +10,5 @@ mod transfer;
 pub use consensus::{ConsensusParams, consensus};
 pub use moments::MomentSum;
 pub use normaliser::learn_normaliser;
-pub use teacher::{Evidence, SolveError, solve_teacher};
+pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};

@@ -6,7 +6,9 @@ use rand_distr::{Distribution, StandardNormal};
 use common::math::kernel::{KernelError, Ntk};
 use common::math::network::softmax_rows;
 use common::math::random::rng;
-use common::math::regression::{MomentSystem, RegressionError, Whitener, choose_ridge_gcv};
+use common::math::regression::{
+    MomentSystem, RegressionError, Whitener, choose_ridge_gcv, weighted_ridge,
+};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher, TeacherFacts};
@@ -46,6 +48,12 @@ pub enum SolveError {
 
 /// Exponents of √10 of the ridges tried, for a kernel of order 1.
 const RIDGES: std::ops::RangeInclusive<i32> = -8..=6;
+/// Ridge of a teacher solved from points alone, for a kernel of order 1.
+/// Centres carry no noise, so criteria on their residuals ask for none at
+/// all; and it matters little: over eight data sets in two partitions each,
+/// everything from 0.003 to 1 was within 0.4 points of the best on unseen rows,
+/// 10 was not.
+const POINT_RIDGE: f64 = 0.3;
 /// Temperatures tried where the task lets the coordinator choose.
 const TEMPERATURES: [f64; 5] = [0.1, 0.125, 0.15, 0.2, 0.25];
 /// Samples drawn around each point to fit the temperature.
@@ -76,22 +84,66 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
     let ridge = choose_ridge_gcv(&system, &ridges)?;
     let solution = system.solve_absolute(ridge.lambda, 0.0)?;
     let alpha = whitener.coefficients(solution.alpha.view())?;
+    let facts = TeacherFacts {
+        lambda: ridge.lambda,
+        jitter: solution.jitter,
+        held_out_error: ridge.error,
+        rows: evidence.moments.rows(),
+        moments: evidence.moments.devices(),
+        labels: evidence.labels.len() as u32,
+    };
+    tempered(task, evidence.points, &alpha, facts)
+}
+
+/// The teacher of the points alone: kernel ridge regression on them with
+/// their classes, each as often as the rows it stands for.
+///
+/// Memory: one matrix of m×m doubles. Cost m³/3.
+///
+/// # Errors
+/// If the system cannot be solved.
+pub fn solve_points(task: &Task, points: &Points) -> Result<RawTeacher, SolveError> {
+    let depth = task.definition().teacher.depth;
+    let classes = task.classes();
+    let weights: Vec<f64> = points
+        .counts
+        .iter()
+        .map(|&count| f64::from(count))
+        .collect();
+    let centre = 1.0 / classes as f64;
+    let targets = Array2::from_shape_fn((points.len(), classes), |(point, class)| {
+        f64::from(u8::from(usize::from(points.classes[point]) == class)) - centre
+    });
+    let inputs = points.inputs.view();
+    let ntk = Ntk::new(depth);
+    let alpha = weighted_ridge(&ntk, inputs, &weights, targets.view(), POINT_RIDGE)?;
+    let facts = TeacherFacts {
+        lambda: POINT_RIDGE,
+        jitter: 0.0,
+        held_out_error: -1.0,
+        rows: points.rows(),
+        moments: 0,
+        labels: 0,
+    };
+    tempered(task, points, &alpha, facts)
+}
+
+/// The teacher of these coefficients, with the task's temperature or the best.
+fn tempered(
+    task: &Task,
+    points: &Points,
+    alpha: &Array2<f64>,
+    facts: TeacherFacts,
+) -> Result<RawTeacher, SolveError> {
     let mut raw = RawTeacher {
         depth: task.definition().teacher.depth,
         alpha: alpha.iter().map(|&value| value as f32).collect(),
         temperature: 1.0,
-        facts: TeacherFacts {
-            lambda: ridge.lambda,
-            jitter: solution.jitter,
-            held_out_error: ridge.error,
-            rows: evidence.moments.rows(),
-            moments: evidence.moments.devices(),
-            labels: evidence.labels.len() as u32,
-        },
+        facts,
     };
     raw.temperature = match task.definition().distillation.temperature {
         chosen if chosen > 0.0 => chosen,
-        _ => best_temperature(task, evidence.points, &raw)?,
+        _ => best_temperature(task, points, &raw)?,
     };
     Ok(raw)
 }

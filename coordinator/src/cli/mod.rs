@@ -58,7 +58,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             operate::create_token(&mut connect()?, ttl, uses, json)
         }
         Command::Task(TaskCommand::Create { file, json }) => {
-            operate::create_task(&mut connect()?, &file, json)
+            operate::create_task(&mut connect()?, &config, &file, json)
         }
         Command::Task(TaskCommand::Show { task, json }) => {
             operate::show_task(&mut connect()?, task, json)

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use crate::admin::{AdminError, Client, Request, Response, TaskSummary};
+use crate::config::{Config, STATE_DEFAULT};
 
 pub(super) fn create_token(
     client: &mut Client,
@@ -36,7 +37,12 @@ pub(super) fn create_token(
     Ok(())
 }
 
-pub(super) fn create_task(client: &mut Client, file: &Path, as_json: bool) -> Result<(), Failure> {
+pub(super) fn create_task(
+    client: &mut Client,
+    config: &Config,
+    file: &Path,
+    as_json: bool,
+) -> Result<(), Failure> {
     let text = fs::read_to_string(file).map_err(|source| Failure::File {
         action: "read",
         path: file.to_owned(),
@@ -48,13 +54,23 @@ pub(super) fn create_task(client: &mut Client, file: &Path, as_json: bool) -> Re
     } else if task.created {
         println!("created task {} {}", task.name, task.task);
         eprintln!(
-            "next: alambic-coordinator round start --task {} --watch",
+            "next: alambic-coordinator round start{} --task {} --watch",
+            state_option(config),
             task.name
         );
     } else {
         println!("task {} {} exists already", task.name, task.task);
     }
     Ok(())
+}
+
+/// ` --state FOLDER` where it is not the usual one, for the next command.
+fn state_option(config: &Config) -> String {
+    if config.state == Path::new(STATE_DEFAULT) {
+        String::new()
+    } else {
+        format!(" --state {}", config.state.display())
+    }
 }
 
 pub(super) fn show_task(

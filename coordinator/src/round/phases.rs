@@ -121,7 +121,7 @@ impl Engine {
     /// alone, so a restart between any two events goes on in the same way.
     fn next(&self, open: &OpenPhase) -> Next {
         match open.phase {
-            Phase::Summarise if open.taken.is_empty() => Next::Open(Phase::Contribute),
+            Phase::Summarise if open.taken.is_empty() => Next::Open(self.phase_after_points()),
             Phase::Contribute => Next::Open(Phase::Solve),
             Phase::Report => {
                 let released = self.state.release.as_ref().map(|release| release.version);
@@ -132,7 +132,7 @@ impl Engine {
             }
             _ if !open.produced => Next::Compute,
             Phase::Profile => Next::Open(self.phase_after_profile()),
-            Phase::Summarise => Next::Open(Phase::Contribute),
+            Phase::Summarise => Next::Open(self.phase_after_points()),
             Phase::Solve => Next::Open(Phase::Distil),
             Phase::Distil => Next::Open(Phase::Release),
             Phase::Release => Next::Open(Phase::Report),
@@ -171,8 +171,20 @@ impl Engine {
     /// Points are asked for until the transfer set is full.
     fn phase_after_profile(&self) -> Phase {
         match self.state.transfer {
-            Some(transfer) if transfer.points >= self.policy.points_max => Phase::Contribute,
+            Some(transfer) if transfer.points >= self.policy.points_max => {
+                self.phase_after_points()
+            }
             _ => Phase::Summarise,
+        }
+    }
+
+    /// Where points are all that a task asks for, the teacher is solved from
+    /// them at once.
+    fn phase_after_points(&self) -> Phase {
+        if self.policy.contribute.is_empty() {
+            Phase::Solve
+        } else {
+            Phase::Contribute
         }
     }
 

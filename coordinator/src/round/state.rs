@@ -236,6 +236,12 @@ impl State {
     fn open_phase(&mut self, phase: Phase, at: Time, participants: &[DeviceId]) {
         let Some(round) = &mut self.round else { return };
         round.close_phase(at);
+        let contributed = |span: &Span| span.phase == Phase::Contribute;
+        if phase == Phase::Solve && !round.spans.iter().any(contributed) {
+            // Points were all that this task asks for, so nobody is asked for
+            // the new rows any more.
+            self.changed.clear();
+        }
         round.phase = Some(OpenPhase::new(phase, at, participants));
         for device in participants {
             self.asked(*device);

@@ -55,7 +55,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let state = own_state(config)?;
     let membership = block_on(async { Ok(enrol(&state, &joining).await?) })?;
     println!("enrolled as {}", membership.device);
-    println!("next: alambic-agent run --data FOLDER");
+    println!(
+        "next: alambic-agent run{} --data FOLDER",
+        super::state_option(config)
+    );
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use clap_complete::Shell;
 
 pub use exit::{ExitCode, Failure};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, DEFAULT_STATE, Flags};
 use crate::state::StateDir;
 
 /// The device's side of Alambic: learns from local data, sends only what the
@@ -158,6 +158,15 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     // goes on with it.
     runtime.shutdown_background();
     outcome
+}
+
+/// ` --state FOLDER` where it is not the usual one, for the next command.
+fn state_option(config: &Config) -> String {
+    if config.state == std::path::Path::new(DEFAULT_STATE) {
+        String::new()
+    } else {
+        format!(" --state {}", config.state.display())
+    }
 }
 
 const EXAMPLES: &str = "Examples:

@@ -1,5 +1,7 @@
 //! `sent`: everything that left the device.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use common::ids::BlobHash;
 
 use super::{ExitCode, Failure};
@@ -58,7 +60,7 @@ fn list(entries: &[Entry]) {
     for entry in entries {
         println!(
             "{}  {}…  round {:>4}  {:<8} {:>8} rows {:>9} bytes  {}",
-            entry.time.0,
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(entry.time.0)),
             entry.blob.short(),
             entry.round,
             entry.kind.name(),

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use lab::data::DatasetError;
+use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
+use lab::folders::FolderError;
 use lab::simulate::SimulateError;
 
 /// Why a command failed.
@@ -18,6 +19,12 @@ pub(crate) enum Failure {
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+    /// The rows cannot be spread that way.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The folders cannot be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The figures cannot be written.
     #[error("cannot write {path}: {cause}", path = path.display())]
     Write {

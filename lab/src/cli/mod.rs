@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 mod failure;
 pub(crate) mod simulate;
+pub(crate) mod split;
 
 use std::io::Write;
 use std::path::Path;

@@ -43,11 +43,11 @@ pub(crate) struct SimulateArguments {
     /// mlp:200]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, window or auto
+    /// raw, window, patches or auto
     #[arg(long, default_value = "auto")]
     features: String,
-    /// labels, moments or both
-    #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both"])]
+    /// labels, moments, both, or points (nothing but the distilled points)
+    #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
     /// Bytes of contributions a device may send in a round
     #[arg(long, default_value_t = 100_000)]

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::npz::{self, Array, Values};
 use common::trust::keys::{SigningKey, VerifyingKey};
 use coordinator::admin::{AdminError, Client};
 
 use super::DemoError;
 use crate::data::Dataset;
+use crate::folders::{FolderError, write_rows};
 use crate::progress::Progress;
 
 /// Set by Ctrl-C.
@@ -56,8 +56,8 @@ pub enum FleetError {
         folder: PathBuf,
     },
     /// The array writer refused a device's rows.
-    #[error("a device's rows cannot be written: {0}")]
-    Rows(#[from] npz::NpzError),
+    #[error(transparent)]
+    Rows(#[from] FolderError),
     /// The release key cannot be read.
     #[error("the release key cannot be read: {0}")]
     Key(#[from] common::trust::keys::KeyError),
@@ -200,7 +200,8 @@ impl Fleet {
             let home = self.agent_home(index);
             let folder = home.join("data");
             make_folder(&folder)?;
-            write_rows(&folder.join("rows.npz"), data, rows)?;
+            write_rows(&folder.join("rows.npz"), data, data.train.select(rows))
+                .map_err(FleetError::Rows)?;
             let state = home.join("state");
             let enrolled = Command::new(program("alambic-agent")?)
                 .arg("--state")
@@ -526,20 +527,6 @@ fn open_log(path: &Path) -> Result<File, FleetError> {
             path: path.to_owned(),
             cause,
         })
-}
-
-/// One device's rows, as its owner would store them.
-fn write_rows(path: &Path, data: &Dataset, rows: &[usize]) -> Result<(), FleetError> {
-    let part = data.train.select(rows);
-    let mut shape = vec![part.len()];
-    shape.extend(data.shape.iter().map(|&side| side as usize));
-    let inputs = Array::new(shape, Values::F32(part.inputs.iter().copied().collect()))?;
-    let labels = Array::new(vec![part.len()], Values::U16(part.labels))?;
-    let bytes = npz::write(&[("X", &inputs), ("y", &labels)])?;
-    fs::write(path, bytes).map_err(|cause| FleetError::File {
-        path: path.to_owned(),
-        cause,
-    })
 }
 
 fn resident(pid: u32, key: &str) -> Option<u64> {

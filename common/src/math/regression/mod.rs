@@ -9,6 +9,7 @@ mod distil;
 mod gcv;
 mod shared;
 mod system;
+mod weighted;
 mod whitener;
 
 use ndarray::{Array2, ArrayView2};
@@ -18,6 +19,7 @@ pub use distil::{KipStep, kip_loss_and_gradient};
 pub use gcv::{RidgeScore, choose_ridge_gcv};
 pub use shared::{DataTerm, data_term, regulariser_term};
 pub use system::{MomentSystem, Solution};
+pub use weighted::weighted_ridge;
 pub use whitener::Whitener;
 
 use super::kernel::{KernelError, Real};

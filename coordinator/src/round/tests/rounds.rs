@@ -273,3 +273,47 @@ fn versions_never_go_down_under_an_older_epoch() {
     };
     assert_eq!(older.outcome(), Some(&Outcome::Completed { version }));
 }
+
+/// A task that asks for points and for nothing on them.
+fn points_alone() -> RoundPolicy {
+    RoundPolicy {
+        contribute: Vec::new(),
+        ..policy()
+    }
+}
+
+#[test]
+fn where_points_are_all_that_is_asked_nobody_is_called_to_contribute() {
+    let mut bench = Bench::in_round(points_alone(), &[1, 2, 3]);
+    bench.run();
+    let state = bench.state();
+    let ended = &state.history[0];
+    assert_eq!(ended.outcome, Outcome::Completed { version: FIRST });
+    let phases: Vec<_> = ended.spans.iter().map(|span| span.phase).collect();
+    let without = Phase::ALL
+        .into_iter()
+        .filter(|phase| *phase != Phase::Contribute);
+    assert_eq!(phases, without.collect::<Vec<_>>());
+    assert!(
+        bench
+            .calls
+            .iter()
+            .all(|(_, call)| call.phase != Phase::Contribute)
+    );
+    assert!(!ended.accepted.contains_key(&Kind::Moments));
+    let lineage = &state.release.as_ref().unwrap().lineage;
+    assert_eq!(*lineage, [device(1), device(2), device(3)]);
+}
+
+#[test]
+fn a_full_set_of_points_alone_is_solved_again_without_a_call() {
+    let mut bench = Bench::in_round(points_alone(), &[1, 2]);
+    bench.run();
+    bench.input(Input::DataChanged { device: device(1) });
+    assert_eq!(bench.start(), Ok(RoundId(2)));
+    assert_eq!(bench.phase(), Some(Phase::Solve));
+    assert!(
+        bench.state().changed.is_empty(),
+        "or rounds would never rest"
+    );
+}

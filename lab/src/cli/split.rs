@@ -1,0 +1,57 @@
+//! `alambic-lab split`: what each device of a fleet would hold, as folders.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use lab::data::{self, Dataset, Partition};
+use lab::folders;
+
+use super::Failure;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  alambic-lab split --data har --out ./devices
+  alambic-lab split --data mydata.npz --partition dirichlet:0.1 --agents 20 --out ./devices")]
+pub(crate) struct SplitArguments {
+    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
+    #[arg(long, value_name = "NAME|FILE")]
+    data: String,
+    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
+    /// where the data says whose rows they are, else dirichlet:0.1]
+    #[arg(long)]
+    partition: Option<Partition>,
+    /// Devices; ignored for natural
+    #[arg(long, default_value_t = 10)]
+    agents: usize,
+    /// Seed of the partition
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder to make; a folder for each device, and test.npz
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Writes the folders and says what is in them.
+pub(crate) fn run(arguments: SplitArguments) -> Result<(), Failure> {
+    let data = Dataset::open(&arguments.data)?;
+    let natural = if data.train.users.is_some() {
+        Partition::Natural
+    } else {
+        Partition::Dirichlet(0.1)
+    };
+    let how = arguments.partition.unwrap_or(natural);
+    let parts = data::partition(
+        &data.train,
+        data.classes.len(),
+        how,
+        arguments.agents,
+        arguments.seed,
+    )?;
+    folders::write(&data, &parts, &arguments.out)?;
+    let out = arguments.out.display();
+    println!("{} devices, {how}, in {out}", parts.len());
+    println!("next: alambic-agent run --data {out}/device-000");
+    println!("      alambic-agent predict --input {out}/test.npz");
+    Ok(())
+}
