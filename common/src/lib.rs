@@ -7,6 +7,7 @@
 //! [`transport`].
 
 pub mod features;
+pub mod health;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -15,8 +16,10 @@ pub mod model;
 pub mod moments;
 pub mod npz;
 pub mod profile;
+pub mod pulse;
 pub mod report;
 pub mod round;
+pub mod service;
 pub mod summary;
 pub mod task;
 pub mod teacher;

@@ -29,6 +29,8 @@ use crate::serve::CertificateTerms;
 /// | `page.hosts` | none | names the page may be asked by |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
     /// Where devices reach the coordinator.
     pub listen: SocketAddr,
     /// The state directory.
@@ -109,6 +111,9 @@ pub const PAGE_DEFAULT: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4480);
 /// The configuration's name in the state directory.
 pub const FILE_NAME: &str = "coordinator.toml";
+/// The configuration that packages install. Looked at, if it is there, where
+/// neither a file nor a state directory is named.
+pub const SYSTEM_FILE: &str = "/etc/alambic/coordinator.toml";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +171,10 @@ impl Config {
         };
         let listen = layers.text("listen", flags.listen.clone(), raw.listen);
         let log = layers.text("log", flags.log.clone(), raw.log);
-        let beside_file = path.as_deref().and_then(Path::parent).map(Path::to_owned);
+        let own_file = path
+            .as_deref()
+            .filter(|path| *path != Path::new(SYSTEM_FILE));
+        let beside_file = own_file.and_then(Path::parent).map(Path::to_owned);
         let state = told_state
             .or(raw.state)
             .or(beside_file.filter(|_| flags.config.is_none()))
@@ -179,6 +187,7 @@ impl Config {
             .unwrap_or_else(|| state.join("admin.sock"));
         let page = layers.page(flags.page.clone(), raw.page, &state)?;
         Ok(Self {
+            file: path.clone(),
             listen: match listen {
                 None => SocketAddr::from(([0, 0, 0, 0], 4433)),
                 Some(found) => found.parse("an IP address and a port, such as 0.0.0.0:4433")?,
@@ -223,7 +232,8 @@ impl Config {
     }
 }
 
-/// The configuration file, if one was named or is in the state directory.
+/// The configuration file, if one was named, or is in the state directory or
+/// where packages put it.
 fn read(
     flags: &Flags,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -234,7 +244,11 @@ fn read(
         .clone()
         .or_else(|| variable("ALAMBIC_CONFIG").map(PathBuf::from));
     let is_named = named.is_some();
-    let path = named.unwrap_or_else(|| state.unwrap_or(Path::new(STATE_DEFAULT)).join(FILE_NAME));
+    let path = named.unwrap_or_else(|| match state {
+        Some(state) => state.join(FILE_NAME),
+        None if Path::new(SYSTEM_FILE).exists() => SYSTEM_FILE.into(),
+        None => Path::new(STATE_DEFAULT).join(FILE_NAME),
+    });
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         // A state directory of another user is that user's to configure.
@@ -448,7 +462,8 @@ mod tests {
     fn the_shipped_file_says_what_the_defaults_are() {
         let text = include_str!("../../configs/coordinator.toml");
         let (_folder, flags) = with_file(text);
-        let shipped = Config::resolve(&flags, none).unwrap();
+        let mut shipped = Config::resolve(&flags, none).unwrap();
+        assert_eq!(shipped.file.take(), flags.config);
         assert_eq!(shipped, Config::resolve(&Flags::default(), none).unwrap());
     }
 

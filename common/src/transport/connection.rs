@@ -90,6 +90,12 @@ impl Connection {
         self.inner.rtt()
     }
 
+    /// The largest UDP payload that is known to get through to the peer. 1200
+    /// bytes unless [`super::Tuning::mtu_discovery`] is on.
+    pub fn path_mtu(&self) -> u16 {
+        self.inner.stats().path.current_mtu
+    }
+
     /// Opens the control stream, which goes before every transfer. The peer
     /// sees it with the first frame sent on it.
     ///

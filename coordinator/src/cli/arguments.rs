@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use common::ids::{DeviceId, Version};
 use common::trust::token::TokenId;
 
@@ -34,7 +35,8 @@ pub struct Arguments {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Configuration file [default: coordinator.toml in the state directory]
+    /// Configuration file [default: coordinator.toml in the state directory, or
+    /// /etc/alambic/coordinator.toml if no state directory is named]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// State directory [default: /var/lib/alambic-coordinator]
@@ -102,6 +104,50 @@ pub(super) enum Command {
     /// Released students
     #[command(subcommand)]
     Model(ModelCommand),
+    /// The configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Look for what stands in the coordinator's way, and say what to do
+    ///
+    /// Clock, certificate, UDP port, disk, permissions and the BLAS kernels.
+    /// Changes nothing; the coordinator may run meanwhile. Exit code 1 if
+    /// something does not work.
+    #[command(after_help = "Example:\n  alambic-coordinator doctor --json")]
+    Doctor {
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  alambic-coordinator completions bash > /etc/bash_completion.d/alambic-coordinator"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Check file, environment and flags; exit code 2 if they do not fit
+    #[command(after_help = "Examples:
+  alambic-coordinator config check
+  alambic-coordinator config check --explain --config ./coordinator.toml")]
+    Check {
+        /// Print each value and where it came from
+        #[arg(long)]
+        explain: bool,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

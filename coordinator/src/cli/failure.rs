@@ -71,6 +71,9 @@ pub enum Failure {
         /// What is wrong.
         reason: String,
     },
+    /// The doctor found something.
+    #[error("something does not work, see above")]
+    Unwell,
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Start(io::Error),

@@ -1,10 +1,12 @@
 //! `init`: a state directory with all a coordinator needs.
 
+use std::path::Path;
+
 use common::trust::clock::Clock;
 use serde_json::json;
 
 use super::failure::Failure;
-use crate::config::{Config, FILE_NAME};
+use crate::config::{Config, FILE_NAME, STATE_DEFAULT, SYSTEM_FILE};
 use crate::serve::{Identity, write_new};
 
 /// The configuration that is put into a new state directory.
@@ -14,7 +16,12 @@ pub(super) fn init(config: &Config, as_json: bool) -> Result<(), Failure> {
     let state = &config.state;
     let identity = Identity::generate(&config.addresses, Clock::system().now())?;
     identity.create_in(state)?;
-    let file = state.join(FILE_NAME);
+    let system_file = Path::new(SYSTEM_FILE);
+    let file = if state == Path::new(STATE_DEFAULT) && system_file.exists() {
+        system_file.to_owned()
+    } else {
+        state.join(FILE_NAME)
+    };
     if !file.exists() {
         write_new(&file, ANNOTATED, 0o600)?;
     }

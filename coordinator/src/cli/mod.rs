@@ -3,6 +3,8 @@
 mod arguments;
 mod audit;
 mod authority;
+mod config;
+mod doctor;
 mod export;
 mod failure;
 mod follow;
@@ -10,6 +12,7 @@ mod init;
 mod list;
 mod members;
 mod operate;
+mod reference;
 mod run;
 mod watch;
 
@@ -17,8 +20,8 @@ pub use arguments::Arguments;
 pub use failure::Failure;
 
 use arguments::{
-    ApproveBy, AuditCommand, AuthorityCommand, Command, DeviceCommand, ModelCommand, RoundCommand,
-    TaskCommand, TokenCommand,
+    ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
+    RoundCommand, TaskCommand, TokenCommand,
 };
 use common::trust::token::Approval;
 
@@ -30,11 +33,33 @@ use crate::config::Config;
 /// # Errors
 /// Why it failed, with the exit code for it.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let config = Config::resolve(&arguments.flags(), |name| std::env::var(name).ok())?;
+    match arguments.command {
+        // These need no configuration, not even one that is right.
+        Command::Completions { shell } => {
+            reference::completions(shell);
+            return Ok(());
+        }
+        Command::Manual { folder } => return reference::manual(&folder),
+        _ => {}
+    }
+    let flags = arguments.flags();
+    let environment = |name: &str| std::env::var(name).ok();
+    let resolve = || Config::resolve(&flags, environment);
+    let config = resolve()?;
     let connect = || Client::connect(&config.admin_socket);
     match arguments.command {
+        Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+        Command::Config(ConfigCommand::Check { explain, json }) => {
+            let layers = config::Layers {
+                flags: &flags,
+                environment: &environment,
+            };
+            config::check(&config, &layers, explain, json);
+            Ok(())
+        }
+        Command::Doctor { json } => doctor::doctor(&config, json),
         Command::Init { json, .. } => init::init(&config, json),
-        Command::Serve { .. } => run::serve(&config),
+        Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create {
             ttl,
             uses,

@@ -1,21 +1,21 @@
 //! `serve`: the coordinator as a process.
 
-use std::io;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::service::Service;
 use common::transport::Tuning;
 use common::trust::clock::Clock;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::failure::Failure;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::serve::{Identity, Mathematics, Parts, ServeError, Server};
 use crate::store::{SledStore, Store};
 
@@ -26,12 +26,18 @@ const BLOCKING_THREADS_MAX: usize = 8;
 /// again at the next start.
 const STOP_WAIT: Duration = Duration::from_millis(200);
 
-pub(super) fn serve(config: &Config) -> Result<(), Failure> {
-    start_logging(config);
+/// How the configuration is read again.
+pub(super) type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigError>;
+/// What is logged, to be changed while it runs.
+type LogFilter = reload::Handle<EnvFilter, Registry>;
+
+pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> {
+    let log = start_logging(config);
+    let mut service = Service::of(|name| std::env::var_os(name));
     if let Some(page) = &config.page
         && !page.listen.ip().is_loopback()
     {
-        tracing::warn!(
+        warn!(
             address = %page.listen,
             "the page and the metrics are open to the network: anyone there can read device \
              names and the distilled data"
@@ -50,6 +56,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         tuning: Tuning::coordinator(),
         certificates: config.certificates,
         page: config.page.clone(),
+        service: service.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,7 +64,7 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         .build()
         .map_err(Failure::Start)?;
     let outcome = runtime.block_on(async {
-        let stop = stop_signal().map_err(Failure::Start)?;
+        let mut signals = Signals::catch().map_err(Failure::Start)?;
         let server = Server::start(parts)?;
         let address = server.address().map_err(ServeError::from)?;
         eprintln!(
@@ -67,17 +74,27 @@ pub(super) fn serve(config: &Config) -> Result<(), Failure> {
         if let Some(page) = server.page() {
             eprintln!("page: http://{page}/");
         }
-        notify("READY=1");
+        service.status(&format!("devices at {address}"));
+        service.ready();
+        let stop = async {
+            while signals.next().await == Asked::Reload {
+                service.reloading();
+                reload_configuration(config, reread, &log);
+                service.ready();
+            }
+        };
         server.run_until(stop).await?;
         Ok(())
     });
-    notify("STOPPING=1");
+    service.stopping();
     runtime.shutdown_timeout(STOP_WAIT);
     outcome
 }
 
-fn start_logging(config: &Config) {
+fn start_logging(config: &Config) -> LogFilter {
     let filter = EnvFilter::builder().parse_lossy(&config.log);
+    let (filter, handle) = reload::Layer::new(filter);
+    let registry = tracing_subscriber::registry().with(filter);
     if is_journal()
         && !config.log_json
         && let Ok(journal) = tracing_journald::layer()
@@ -86,19 +103,38 @@ fn start_logging(config: &Config) {
         let journal = journal
             .with_syslog_identifier("alambic-coordinator".to_owned())
             .with_field_prefix(Some("ALAMBIC".to_owned()));
-        tracing_subscriber::registry()
-            .with(filter)
-            .with(journal)
-            .init();
-        return;
+        registry.with(journal).init();
+        return handle;
     }
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let layer = fmt::layer()
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     if config.log_json {
-        builder.json().init();
+        registry.with(layer.json()).init();
     } else {
-        builder.with_target(false).init();
+        registry.with(layer.with_target(false)).init();
+    }
+    handle
+}
+
+/// Takes over what can change while the coordinator runs, and says what
+/// cannot. A configuration that does not fit changes nothing.
+fn reload_configuration(old: &Config, reread: Reread<'_>, log: &LogFilter) {
+    let new = match reread() {
+        Ok(new) => new,
+        Err(error) => return error!("the configuration stays as it is: {error}"),
+    };
+    if let Err(error) = log.reload(EnvFilter::builder().parse_lossy(&new.log)) {
+        warn!(%error, "the log filter stays as it is");
+    }
+    let waits = Config {
+        log: old.log.clone(),
+        ..new
+    };
+    if waits == *old {
+        info!("configuration read again");
+    } else {
+        warn!("configuration read again: only `log` changes now, the rest needs a restart");
     }
 }
 
@@ -111,31 +147,35 @@ fn is_journal() -> bool {
     file.is_ok_and(|file| told == *format!("{}:{}", file.dev(), file.ino()))
 }
 
-/// Ready at the first Ctrl-C or SIGTERM; both are caught from here on.
-fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
+/// SIGTERM and Ctrl-C end the coordinator, SIGHUP has it read its
+/// configuration again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
 }
 
-/// Tells the service manager, where there is one (sd_notify(3)).
-fn notify(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-        return;
-    };
-    let name = path.as_encoded_bytes();
-    let address = match name.strip_prefix(b"@") {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address
-        .and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
-    if let Err(error) = sent {
-        tracing::warn!(%error, "the service manager could not be told");
+#[derive(PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    /// All three are caught from here on.
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
     }
 }

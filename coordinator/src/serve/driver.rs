@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::Time;
+use common::pulse::PROCESS;
+use common::service::Service;
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -42,6 +44,7 @@ pub(super) struct Driver {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) outage: Outage,
     pub(super) computing: Arc<Semaphore>,
+    pub(super) service: Service,
 }
 
 /// A store that cannot be written.
@@ -64,6 +67,8 @@ impl Driver {
     ) -> Result<(), StoreError> {
         self.settle().await?;
         loop {
+            self.service.feed(Instant::now());
+            let hungry = self.service.due();
             let due = self
                 .core
                 .timeout()
@@ -84,6 +89,8 @@ impl Driver {
                     self.core.tick(now);
                     self.mend().await?;
                 }
+                // Only to go round and feed the watchdog.
+                () = sleep(hungry.map(|at| at.saturating_duration_since(Instant::now()))) => {}
             }
             while self.core.entries() < ENTRIES_PER_COMMIT
                 && let Ok(command) = commands.try_recv()
@@ -183,6 +190,7 @@ impl Driver {
             let span =
                 tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
             let outcome = tokio::task::spawn_blocking(move || {
+                let _working = PROCESS.work();
                 span.in_scope(|| compute(brain.as_ref(), &vault, &work, clock.now()))
             })
             .await;

@@ -17,6 +17,8 @@ use rustls_pki_types::CertificateDer;
 
 use super::rotation;
 
+/// The file of the server's certificate, in the state directory.
+pub const SERVER_CERTIFICATE: &str = "server.pem";
 /// Days the server's certificate lasts.
 pub const SERVER_DAYS: u32 = 825;
 /// A server's certificate with fewer days left is replaced at the start.
@@ -224,7 +226,7 @@ impl Identity {
 
 pub(super) const AUTHORITY: &str = "ca.pem";
 pub(super) const AUTHORITY_KEY: &str = "ca-key.pem";
-const SERVER: &str = "server.pem";
+const SERVER: &str = SERVER_CERTIFICATE;
 const SERVER_KEY: &str = "server-key.pem";
 const RELEASE_KEY: &str = "release-key.pem";
 const RELEASE_PUBLIC: &str = "release-key.pub";

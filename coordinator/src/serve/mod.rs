@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use common::service::Service;
 use common::transport::{
     CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
 };
@@ -38,7 +39,9 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics};
-pub use identity::{Identity, IdentityError, SERVER_DAYS, release_public_key, write_new};
+pub use identity::{
+    Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, release_public_key, write_new,
+};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
@@ -74,6 +77,8 @@ pub struct Parts {
     pub certificates: CertificateTerms,
     /// The web page, if there is to be one.
     pub page: Option<PageSettings>,
+    /// The service manager, whose watchdog the core's loop feeds.
+    pub service: Service,
 }
 
 /// How long devices are believed.
@@ -190,6 +195,7 @@ impl Server {
             commands: commands.clone(),
             outage: Outage::default(),
             computing: Arc::new(Semaphore::new(1)),
+            service: parts.service,
         };
         let shared = Arc::new(Shared {
             commands,

@@ -1,12 +1,17 @@
 //! The command line: one file a command.
 
+mod config;
+mod doctor;
 mod enrol;
 mod exit;
+mod join;
 mod log;
 mod predict;
 mod pull;
+mod reference;
 mod run;
 mod sent;
+mod signals;
 mod status;
 mod student;
 mod work_child;
@@ -14,6 +19,7 @@ mod work_child;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use exit::{ExitCode, Failure};
 
@@ -65,6 +71,24 @@ enum Command {
     Status(status::Arguments),
     #[command(hide = true)]
     WorkChild(work_child::Arguments),
+    /// The configuration
+    Config(config::Arguments),
+    /// Look for what stands in this device's way, and say what to do
+    Doctor(doctor::Arguments),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example:\n  alambic-agent completions bash > /etc/bash_completion.d/alambic-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// The folder
+        folder: PathBuf,
+    },
 }
 
 impl Cli {
@@ -74,24 +98,42 @@ impl Cli {
     /// # Errors
     /// [`Failure`], with the exit code, what happened and what to do.
     pub fn run(self) -> Result<(), Failure> {
-        if let Command::WorkChild(_) = self.command {
-            return work_child::run(self.common);
+        match self.command {
+            Command::WorkChild(_) => return work_child::run(self.common),
+            // These need no configuration, not even one that is right.
+            Command::Completions { shell } => {
+                reference::completions(shell);
+                return Ok(());
+            }
+            Command::Manual { folder } => return reference::manual(&folder),
+            _ => {}
         }
         let flags = Flags {
             config: self.common.config,
             state: self.common.state,
             data: self.common.data,
         };
-        let config = Config::load(&flags, &|name| std::env::var(name).ok())?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let load = || Config::load(&flags, &environment);
+        let config = load()?;
         let log_json = self.common.log_json;
         log::begin(&config.log, log_json);
         match self.command {
+            Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+            Command::Config(arguments) => {
+                let layers = config::Layers {
+                    flags: &flags,
+                    environment: &environment,
+                };
+                config::run(&config, &layers, &arguments)
+            }
             Command::Enrol(arguments) => enrol::run(&config, &arguments),
-            Command::Run(arguments) => run::run(&config, &arguments, log_json),
+            Command::Run(arguments) => run::run(&config, &load, &arguments, log_json),
             Command::Pull(arguments) => pull::run(&config, &arguments),
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),
             Command::Student(arguments) => student::run(&config, &arguments),
+            Command::Doctor(arguments) => doctor::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
             Command::WorkChild(_) => unreachable!("carried out above"),
         }

@@ -1,53 +1,72 @@
 //! `run`: the service.
 
+use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 
+use common::service::Service;
 use common::transport::Tuning;
 use common::trust::clock::Clock;
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::{debug, info};
+use tracing::{error, info};
 
+use super::join::join_if_new;
+use super::signals::{Asked, Signals};
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::driver::local::child::{ChildSettings, ChildWorker};
 use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
-use crate::driver::{Agent, AgentSettings, Route, WorkshopError, notify};
+use crate::driver::{Agent, AgentSettings, Route, WorkshopError};
 use crate::identity::{Identity, TimeFloor};
 use crate::predictions::{PredictionServer, Shelf};
 use crate::state::StateDir;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the
-/// policy allows, and install the students it releases.
+/// policy allows, and install the students it releases. SIGHUP reads the
+/// configuration again. A device that has not joined does so with the token
+/// that the service manager hands over as the credential `join-token`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent run --data /srv/sensor
   alambic-agent run --state ./device-1 --data ./data-1 --log-json")]
 pub(super) struct Arguments {}
 
-pub(super) fn run(config: &Config, _: &Arguments, log_json: bool) -> Result<(), Failure> {
+/// How the configuration is read again.
+pub(super) type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigError>;
+
+pub(super) fn run(
+    config: &Config,
+    reread: Reread<'_>,
+    _: &Arguments,
+    log_json: bool,
+) -> Result<(), Failure> {
     let state = own_state(config)?;
-    let _lock = state.lock()?;
-    let device = Device::open(config, &state, |identity, _| {
-        let settings = ChildSettings {
-            policy: config.policy.clone(),
-            teacher: config.teacher.clone(),
-            release_key: identity.release_key,
-            seed: seed(identity),
-            data: config.data.clone(),
-            label_column: config.label_column.clone(),
-            log: config.log.clone(),
-            log_json,
-        };
-        Ok(ChildWorker::new(&state, settings))
-    })?;
-    block_on(async {
-        let stop = stopped()?;
+    let asked = block_on(async {
+        let mut signals = Signals::catch()?;
+        let service = Service::of(|name| std::env::var_os(name));
+        tokio::select! {
+            joined = join_if_new(config, &state, |name| std::env::var_os(name)) => joined?,
+            asked = signals.next() => return Ok(asked),
+        }
+        let _lock = state.lock()?;
+        let device = Device::open(config, &state, |identity, _| {
+            let settings = ChildSettings {
+                policy: config.policy.clone(),
+                teacher: config.teacher.clone(),
+                release_key: identity.release_key,
+                seed: seed(identity),
+                data: config.data.clone(),
+                label_column: config.label_column.clone(),
+                log: config.log.clone(),
+                log_json,
+            };
+            Ok(ChildWorker::new(&state, settings))
+        })?;
         info!(device = %device.route.identity.membership.device, "running");
         let release_key = device.route.identity.release_key;
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
+            service: service.clone(),
         };
         if let Some(path) = &config.predictions {
             let shelf = Shelf::new(state.clone(), release_key);
@@ -58,13 +77,49 @@ pub(super) fn run(config: &Config, _: &Arguments, log_json: bool) -> Result<(), 
             tokio::spawn(server.serve());
         }
         let agent = Agent::new(settings, state, device.cache, Arc::new(device.workshop));
-        if let Some(socket) = std::env::var_os("NOTIFY_SOCKET")
-            && let Err(problem) = notify::notify(&socket, "READY=1")
-        {
-            debug!("the service manager does not listen: {problem}");
+        service.ready();
+        let mut asked = Asked::Stop;
+        let ended = async { asked = next(&mut signals, &service, reread).await };
+        agent.run(ended).await?;
+        if asked == Asked::Stop {
+            service.stopping();
         }
-        Ok(agent.run(stop).await?)
-    })
+        Ok(asked)
+    })?;
+    match asked {
+        Asked::Stop => Ok(()),
+        Asked::Reload => Err(begin_again()),
+    }
+}
+
+/// Waits for the signal that ends the agent, or for one that has it begin
+/// again with a configuration that fits.
+async fn next(signals: &mut Signals, service: &Service, reread: Reread<'_>) -> Asked {
+    while signals.next().await == Asked::Reload {
+        service.reloading();
+        match reread() {
+            Ok(_) => return Asked::Reload,
+            Err(problem) => {
+                error!("the configuration stays as it is: {problem}");
+                service.ready();
+            }
+        }
+    }
+    Asked::Stop
+}
+
+/// Begins this program again, as the same process with the same arguments.
+/// So every setting is read again, and no computation of before goes on
+/// beside those to come. Returns only if that failed.
+fn begin_again() -> Failure {
+    info!("beginning again with the configuration as it is now");
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| PROGRAM.into());
+    let error = std::process::Command::new(PROGRAM)
+        .arg0(name)
+        .args(arguments)
+        .exec();
+    Failure::new(ExitCode::Failed, format!("cannot begin again: {error}"))
 }
 
 /// All that `run` and `pull` stand on. The state directory's lock is held.
@@ -106,24 +161,7 @@ pub(super) fn seed(identity: &Identity) -> u64 {
     u64::from_le_bytes(seed)
 }
 
-/// Done at the first SIGTERM or SIGINT. A second one ends the program at
-/// once, as the system does it.
-fn stopped() -> Result<impl Future<Output = ()>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(
-            ExitCode::Failed,
-            format!("cannot wait for signals: {error}"),
-        )
-    };
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
+/// This program, also after its file was replaced.
+const PROGRAM: &str = "/proc/self/exe";
 /// Time between two looks at the data folder.
 const GLANCE_MS: u64 = 3_000;

@@ -47,6 +47,7 @@ pub(super) fn parse(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseError
             })?;
         }
         labels.push(label);
+        common::pulse::beat();
     }
     let found = header.len() - usize::from(label_column.is_some());
     Dataset::from_rows(values, rows, labels).ok_or_else(|| value_columns(schema, found))

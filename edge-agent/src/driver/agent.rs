@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{BlobHash, TaskHash, Time};
+use common::pulse::PROCESS;
 use common::round::{ContributionKey, Reason};
+use common::service::Service;
 use common::transport::Connection;
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
@@ -44,6 +46,8 @@ pub struct AgentSettings {
     pub route: Route,
     /// Milliseconds between two looks at the data folder.
     pub glance_ms: u64,
+    /// The service manager, told how it goes.
+    pub service: Service,
 }
 
 /// A running device.
@@ -148,6 +152,7 @@ impl<W: Workshop> Agent<W> {
         glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
         loop {
+            self.settings.service.feed(std::time::Instant::now());
             let (wake, renewal) = (self.wake(), self.renewal_wake());
             tokio::select! {
                 () = &mut shutdown => break,
@@ -175,10 +180,12 @@ impl<W: Workshop> Agent<W> {
     }
 
     fn wake(&self) -> Instant {
-        match self.engine.poll_timeout() {
+        let engine = match self.engine.poll_timeout() {
             Some(time) => self.began + Duration::from_millis(time.0),
             None => Instant::now() + LONG,
-        }
+        };
+        let watchdog = self.settings.service.due();
+        watchdog.map_or(engine, |due| engine.min(Instant::from_std(due)))
     }
 
     fn input(&mut self, input: Input) {
@@ -606,6 +613,13 @@ impl<W: Workshop> Agent<W> {
         if let Err(problem) = status.publish(&self.state, self.workshop.memory_elsewhere_kib()) {
             debug!("{problem}");
         }
+        let line = match (&status.link_error, &status.work_error) {
+            _ if status.connected && status.work_error.is_none() => "connected".to_owned(),
+            (_, Some(problem)) => problem.clone(),
+            (Some(problem), _) => format!("not connected: {problem}"),
+            _ => "connecting".to_owned(),
+        };
+        self.settings.service.status(&line);
     }
 }
 
@@ -619,7 +633,10 @@ async fn report(back: &mpsc::Sender<Event>, session: u64, event: SessionEvent) {
 async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkshopError> + Send + 'static,
 ) -> Result<T, WorkshopError> {
-    let caught = tokio::task::spawn_blocking(|| catch_unwind(AssertUnwindSafe(work)));
+    let caught = tokio::task::spawn_blocking(|| {
+        let _working = PROCESS.work();
+        catch_unwind(AssertUnwindSafe(work))
+    });
     match caught.await {
         Ok(Ok(result)) => result,
         _ => Err(WorkshopError::Failed {

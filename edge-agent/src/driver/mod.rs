@@ -8,7 +8,6 @@
 pub mod agent;
 pub mod link;
 pub mod local;
-pub mod notify;
 pub mod status;
 pub mod workshop;
 

@@ -146,6 +146,7 @@ impl Running {
         let settings = AgentSettings {
             route: fleet.route(identity),
             glance_ms: 20,
+            service: common::service::Service::none(),
         };
         let agent = Agent::new(settings, state, cache, script.clone());
         let (stop, stopped) = oneshot::channel();

@@ -319,6 +319,7 @@ pub(super) fn parts(
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
+        service: common::service::Service::none(),
     }
 }
 

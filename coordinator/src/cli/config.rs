@@ -1,0 +1,192 @@
+//! `config`: what the configuration is and where each value came from.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{Config, Flags};
+
+/// What the configuration was put together from.
+pub(super) struct Layers<'a> {
+    pub(super) flags: &'a Flags,
+    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// One value.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Setting {
+    key: &'static str,
+    value: String,
+    origin: String,
+}
+
+/// The configuration fits: it was loaded before this is called.
+pub(super) fn check(config: &Config, layers: &Layers<'_>, explain: bool, as_json: bool) {
+    let settings = explained(config, layers);
+    match (explain, as_json) {
+        (_, true) => println!("{:#}", json!(settings)),
+        (true, false) => {
+            for Setting { key, value, origin } in settings {
+                println!("{key:26} {value:40} {origin}");
+            }
+        }
+        (false, false) => match &config.file {
+            Some(file) => println!("{}: nothing wrong", file.display()),
+            None => println!("no configuration file; defaults, environment and flags fit"),
+        },
+    }
+}
+
+/// A key, who may set it, and its value for people.
+struct Key {
+    name: &'static str,
+    flag: Option<(&'static str, fn(&Flags) -> bool)>,
+    variable: Option<&'static str>,
+    value: fn(&Config) -> String,
+}
+
+const NONE: &str = "-";
+
+const KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        flag: Some(("--listen", |flags| flags.listen.is_some())),
+        variable: Some("ALAMBIC_LISTEN"),
+        value: |config| config.listen.to_string(),
+    },
+    Key {
+        name: "state",
+        flag: Some(("--state", |flags| flags.state.is_some())),
+        variable: Some("ALAMBIC_STATE"),
+        value: |config| shown(&config.state),
+    },
+    Key {
+        name: "admin_socket",
+        flag: Some(("--admin-socket", |flags| flags.admin_socket.is_some())),
+        variable: Some("ALAMBIC_ADMIN_SOCKET"),
+        value: |config| shown(&config.admin_socket),
+    },
+    Key {
+        name: "log",
+        flag: Some(("--log", |flags| flags.log.is_some())),
+        variable: Some("ALAMBIC_LOG"),
+        value: |config| config.log.clone(),
+    },
+    Key {
+        name: "log_json",
+        flag: Some(("--log-json", |flags| flags.log_json)),
+        variable: Some("ALAMBIC_LOG_JSON"),
+        value: |config| config.log_json.to_string(),
+    },
+    Key {
+        name: "certificate.addresses",
+        flag: Some(("--address", |flags| !flags.addresses.is_empty())),
+        variable: Some("ALAMBIC_CERTIFICATE_ADDRESSES"),
+        value: |config| match config.addresses.as_slice() {
+            [] => NONE.into(),
+            some => some
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+        },
+    },
+];
+
+fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {
+    let file = &config.file;
+    let table = file
+        .as_ref()
+        .and_then(|path| std::fs::read_to_string(path).ok()?.parse().ok());
+    let table: toml::Table = table.unwrap_or_default();
+    let origin = |key: &Key| {
+        if let Some((flag, _)) = key.flag.filter(|(_, given)| given(layers.flags)) {
+            return format!("flag {flag}");
+        }
+        if let Some(name) = key
+            .variable
+            .filter(|&name| (layers.environment)(name).is_some_and(|value| !value.is_empty()))
+        {
+            return format!("environment {name}");
+        }
+        match file {
+            Some(path) if holds(&table, key.name) => shown(path),
+            _ => "default".to_owned(),
+        }
+    };
+    KEYS.iter()
+        .map(|key| Setting {
+            key: key.name,
+            value: (key.value)(config),
+            origin: origin(key),
+        })
+        .collect()
+}
+
+/// Whether a file sets this dotted key.
+fn holds(table: &toml::Table, key: &str) -> bool {
+    match key.split_once('.') {
+        None => table.contains_key(key),
+        Some((outer, inner)) => table
+            .get(outer)
+            .and_then(toml::Value::as_table)
+            .is_some_and(|table| holds(table, inner)),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_value_is_explained_by_the_layer_that_set_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("coordinator.toml");
+        std::fs::write(&path, "log = \"warn\"\nlisten = \"127.0.0.1:1\"\n").unwrap();
+        let flags = Flags {
+            config: Some(path.clone()),
+            state: Some("/flag".into()),
+            ..Flags::default()
+        };
+        let environment = |name: &str| (name == "ALAMBIC_LISTEN").then(|| "127.0.0.1:2".to_owned());
+        let config = Config::resolve(&flags, environment).unwrap();
+        let layers = Layers {
+            flags: &flags,
+            environment: &environment,
+        };
+        let settings = explained(&config, &layers);
+        let of = |key: &str| {
+            let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+            (setting.value.clone(), setting.origin.clone())
+        };
+        assert_eq!(of("state"), ("/flag".into(), "flag --state".into()));
+        assert_eq!(
+            of("listen"),
+            ("127.0.0.1:2".into(), "environment ALAMBIC_LISTEN".into())
+        );
+        assert_eq!(of("log"), ("warn".into(), shown(&path)));
+        assert_eq!(of("log_json"), ("false".into(), "default".into()));
+    }
+
+    #[test]
+    fn every_key_of_the_annotated_example_is_explained() {
+        let example = include_str!("../../../configs/coordinator.toml");
+        let table: toml::Table = example.parse().unwrap();
+        let mut keys = vec!["state".to_owned(), "admin_socket".to_owned()];
+        for (name, value) in &table {
+            match value.as_table() {
+                Some(inner) => keys.extend(inner.keys().map(|key| format!("{name}.{key}"))),
+                None => keys.push(name.clone()),
+            }
+        }
+        for key in keys {
+            assert!(KEYS.iter().any(|known| known.name == key), "{key}");
+        }
+    }
+}

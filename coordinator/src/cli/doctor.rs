@@ -1,0 +1,133 @@
+//! `doctor`: what stands in this coordinator's way.
+
+use std::fmt::Display;
+use std::fs;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use common::health::{self, Finding, Verdict};
+use common::trust::certificate::{CertificateFacts, certificates_from_pem};
+use common::trust::clock::Clock;
+use serde_json::json;
+
+use super::failure::Failure;
+use crate::admin::Client;
+use crate::config::Config;
+use crate::serve::SERVER_CERTIFICATE;
+
+/// Looks at everything and changes nothing; the coordinator may run
+/// meanwhile.
+pub(super) fn doctor(config: &Config, as_json: bool) -> Result<(), Failure> {
+    let findings = examine(config);
+    if as_json {
+        println!("{:#}", json!(findings));
+    } else {
+        for finding in &findings {
+            println!("{}", finding.text());
+        }
+    }
+    match health::worst(&findings) {
+        Verdict::Failed => Err(Failure::Unwell),
+        _ => Ok(()),
+    }
+}
+
+fn examine(config: &Config) -> Vec<Finding> {
+    let now = Clock::system().now();
+    let mut findings = Vec::new();
+    match server_certificate(&config.state) {
+        Ok(facts) => {
+            findings.push(health::clock(now, facts.not_before));
+            findings.push(health::certificate(now, facts.not_after));
+        }
+        Err(found) => {
+            let advice = "run this as the coordinator's user; a new state directory is made by \
+                 `alambic-coordinator init`";
+            findings.push(Finding::failed("certificate", found, advice));
+        }
+    }
+    findings.push(names());
+    findings.push(udp(config));
+    findings.push(disk(&config.state));
+    findings.push(permissions(&config.state));
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    findings.push(health::blas(&cpuinfo));
+    findings
+}
+
+/// Only read: it is `serve` that renews it.
+fn server_certificate(state: &Path) -> Result<CertificateFacts, String> {
+    let path = state.join(SERVER_CERTIFICATE);
+    let wrong = |error: &dyn Display| format!("{}: {error}", path.display());
+    let text = fs::read_to_string(&path).map_err(|error| wrong(&error))?;
+    let chain = certificates_from_pem(&text).map_err(|error| wrong(&error))?;
+    let own = chain.first().ok_or_else(|| wrong(&"no certificate"))?;
+    CertificateFacts::parse(own).map_err(|error| wrong(&error))
+}
+
+/// Devices look the coordinator up; it looks up nobody.
+fn names() -> Finding {
+    Finding::skipped(
+        "dns",
+        "the coordinator looks up no names; ask a device's doctor",
+    )
+}
+
+/// Whether the port can be had, or is this coordinator's already.
+fn udp(config: &Config) -> Finding {
+    if let Ok(status) = Client::connect(&config.admin_socket).and_then(|mut it| it.status()) {
+        let connected = status
+            .devices
+            .iter()
+            .filter(|device| device.connected)
+            .count();
+        let found = format!(
+            "serving at {}, {connected} devices connected",
+            status.address
+        );
+        return Finding::ok("udp", found);
+    }
+    match UdpSocket::bind(config.listen) {
+        Ok(_) => Finding::warning(
+            "udp",
+            format!("{} is free, no coordinator serves there", config.listen),
+            "start it: systemctl start alambic-coordinator; path MTU: see a device's doctor",
+        ),
+        Err(error) => Finding::failed(
+            "udp",
+            format!("{}: {error}", config.listen),
+            "choose another `listen`, or end the program that has the port",
+        ),
+    }
+}
+
+fn disk(state: &Path) -> Finding {
+    match rustix::fs::statvfs(state) {
+        Ok(figures) => health::disk(figures.f_bavail * figures.f_frsize, FREE_BYTES_MIN),
+        Err(error) => Finding::failed(
+            "disk",
+            format!("{}: {error}", state.display()),
+            "check --state, and that the disk is mounted",
+        ),
+    }
+}
+
+/// The state directory holds the fleet's keys: for its owner only.
+fn permissions(state: &Path) -> Finding {
+    let Ok(facts) = fs::metadata(state) else {
+        let found = format!("{} cannot be looked at", state.display());
+        return Finding::failed("permissions", found, "run this as the coordinator's user");
+    };
+    let mode = facts.permissions().mode() & 0o777;
+    let found = format!("{} has mode {mode:o}", state.display());
+    if mode & 0o077 == 0 {
+        Finding::ok("permissions", found)
+    } else {
+        let advice = format!("chmod 700 {}", state.display());
+        Finding::failed("permissions", found, advice)
+    }
+}
+
+/// Room for contributions, releases and the log of some rounds.
+const FREE_BYTES_MIN: u64 = 1 << 30;

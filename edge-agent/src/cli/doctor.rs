@@ -1,0 +1,206 @@
+//! `doctor`: what stands in this device's way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use common::health::{self, Finding, Verdict};
+use common::transport::dialler::resolve;
+use common::transport::{CloseCode, Connection, Dialler, Protocol, Tuning};
+use common::trust::certificate::{CertificateFacts, certificates_from_pem};
+use common::trust::clock::Clock;
+use tokio::time::{Instant, sleep};
+
+use super::{ExitCode, Failure, block_on, to_json};
+use crate::config::Config;
+use crate::identity::{Identity, TimeFloor};
+use crate::state::StateDir;
+
+/// Look at clock, name resolution, the way to the coordinator and its path
+/// MTU, certificate, disk, permissions and the BLAS kernels, and say what to
+/// do. Changes nothing; the agent may run meanwhile. Exit code 1 if something
+/// does not work.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  alambic-agent doctor
+  alambic-agent doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
+pub(super) struct Arguments {
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let findings = examine(config)?;
+    if arguments.json {
+        println!("{}", to_json(&findings)?);
+    } else {
+        for finding in &findings {
+            println!("{}", finding.text());
+        }
+    }
+    if health::worst(&findings) == Verdict::Failed {
+        return Err(Failure::new(
+            ExitCode::Failed,
+            "something does not work, see above",
+        ));
+    }
+    Ok(())
+}
+
+fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
+    let state = StateDir::at(&config.state);
+    let floor = TimeFloor::load(&state);
+    // The plain system clock: the device's own never falls below the floor.
+    let now = Clock::system().now();
+    let mut findings = vec![health::clock(now, floor.0)];
+    match Identity::load(&state) {
+        Ok(identity) => {
+            let leaf = certificates_from_pem(&identity.membership.certificate)
+                .ok()
+                .and_then(|chain| CertificateFacts::parse(chain.first()?).ok());
+            if let Some(facts) = leaf {
+                findings.push(health::certificate(now, facts.not_after));
+            }
+            findings.extend(block_on(async {
+                Ok(reach(config, &identity, floor).await)
+            })?);
+        }
+        Err(error) => findings.push(Finding::failed(
+            "enrolment",
+            error.to_string(),
+            error.advice(),
+        )),
+    }
+    findings.push(disk(&config.state));
+    findings.push(permissions(&config.state));
+    findings.push(data(config.data.as_deref()));
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    findings.push(health::blas(&cpuinfo));
+    Ok(findings)
+}
+
+/// The coordinator's name, and the way to it.
+async fn reach(config: &Config, identity: &Identity, floor: TimeFloor) -> Vec<Finding> {
+    let coordinator = config.coordinator.as_ref();
+    let coordinator = coordinator.unwrap_or(&identity.membership.coordinator);
+    let addresses = match resolve(coordinator).await {
+        Ok(addresses) if !addresses.is_empty() => addresses,
+        Ok(_) => {
+            let found = format!("{coordinator} has no address");
+            return vec![Finding::failed("dns", found, "check coordinator.address")];
+        }
+        Err(error) => {
+            let advice = "check coordinator.address, /etc/resolv.conf and the network";
+            return vec![Finding::failed("dns", error.to_string(), advice)];
+        }
+    };
+    let list: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let mut findings = vec![Finding::ok(
+        "dns",
+        format!("{coordinator} is {}", list.join(", ")),
+    )];
+    let tuning = Tuning {
+        mtu_discovery: true,
+        ..Tuning::device()
+    };
+    for address in addresses {
+        let outcome = async {
+            let dialler = Dialler::bind(address, tuning.clone(), floor.clock())?;
+            // The protocol for joining: a second session would end the first.
+            let client = identity.client();
+            let connected = dialler.connect(address, client, Protocol::Enrolment).await;
+            Ok((dialler, connected?))
+        };
+        match outcome.await {
+            Ok((dialler, connection)) => {
+                let round_trip = connection.round_trip().as_secs_f64() * 1e3;
+                let found = format!("{address} answers, {round_trip:.1} ms there and back");
+                findings.push(Finding::ok("udp", found));
+                findings.push(path_mtu(&connection).await);
+                dialler.close(CloseCode::Normal).await;
+                break;
+            }
+            Err(error) => {
+                let error: common::transport::TransportError = error;
+                let advice = error.advice().unwrap_or_else(|| {
+                    "let UDP through to the coordinator's port, both ways".to_owned()
+                });
+                findings.push(Finding::failed(
+                    "udp",
+                    format!("{address}: {error}"),
+                    advice,
+                ));
+            }
+        }
+    }
+    findings
+}
+
+/// Waits until the path was probed. Packets of 1200 bytes are all that is
+/// needed, so a small MTU is no fault.
+async fn path_mtu(connection: &Connection) -> Finding {
+    let end = Instant::now() + PROBING;
+    while connection.path_mtu() < MTU_PROBED_MAX && Instant::now() < end {
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mtu = connection.path_mtu();
+    Finding::ok(
+        "path mtu",
+        format!("{mtu} bytes of UDP payload get through, 1200 are needed"),
+    )
+}
+
+fn disk(state: &Path) -> Finding {
+    match rustix::fs::statvfs(state) {
+        Ok(figures) => health::disk(figures.f_bavail * figures.f_frsize, FREE_BYTES_MIN),
+        Err(error) => Finding::failed(
+            "disk",
+            format!("{}: {error}", state.display()),
+            "check --state, and that the disk is mounted",
+        ),
+    }
+}
+
+/// The state directory holds the device's key: for its owner only.
+fn permissions(state: &Path) -> Finding {
+    let Ok(facts) = fs::metadata(state) else {
+        let found = format!("{} cannot be looked at", state.display());
+        return Finding::failed("permissions", found, "run this as the agent's user");
+    };
+    let mode = facts.permissions().mode() & 0o777;
+    let found = format!("{} has mode {mode:o}", state.display());
+    if mode & 0o077 != 0 {
+        let advice = format!("chmod 700 {}", state.display());
+        return Finding::failed("permissions", found, advice);
+    }
+    if rustix::fs::access(state, rustix::fs::Access::WRITE_OK).is_err() {
+        return Finding::failed("permissions", found, "run this as the agent's user");
+    }
+    Finding::ok("permissions", found)
+}
+
+fn data(folder: Option<&Path>) -> Finding {
+    let Some(folder) = folder else {
+        return Finding::skipped("data", "no folder: the device only receives students");
+    };
+    match fs::read_dir(folder) {
+        Ok(entries) => Finding::ok(
+            "data",
+            format!("{} has {} entries", folder.display(), entries.count()),
+        ),
+        Err(error) => Finding::failed(
+            "data",
+            format!("{}: {error}", folder.display()),
+            "check data.folder, and that the agent's user may read it",
+        ),
+    }
+}
+
+/// Room for outbox, cache and two students.
+const FREE_BYTES_MIN: u64 = 128 << 20;
+/// QUIC's own largest probe; what is larger is not looked for.
+const MTU_PROBED_MAX: u16 = 1_452;
+/// How long probing may take.
+const PROBING: Duration = Duration::from_secs(2);

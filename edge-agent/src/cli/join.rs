@@ -1,0 +1,103 @@
+//! Joining at the first start, with the token that the service manager hands
+//! over.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::trust::token::JoinToken;
+use tracing::info;
+
+use super::{ExitCode, Failure};
+use crate::config::Config;
+use crate::enrol::{Joining, enrol};
+use crate::identity::Membership;
+use crate::state::StateDir;
+
+/// The credential's name, in the folder that `CREDENTIALS_DIRECTORY` names
+/// (`LoadCredential=` of the unit).
+const CREDENTIAL: &str = "join-token";
+
+/// What the unit hands over where the operator put no token.
+const NO_TOKEN: &str = "none";
+
+/// Enrols a device that has not joined, if it was handed a token. A device
+/// that has joined needs none: the token is not even looked at.
+///
+/// # Errors
+/// If there is a token and the device could not join with it.
+pub(super) async fn join_if_new(
+    config: &Config,
+    state: &StateDir,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<(), Failure> {
+    if Membership::load(state)?.is_some() {
+        return Ok(());
+    }
+    let Some(path) = environment("CREDENTIALS_DIRECTORY").map(|folder| token_path(folder.as_ref()))
+    else {
+        return Ok(());
+    };
+    let Some(token) = read(&path)? else {
+        return Ok(());
+    };
+    let Some(coordinator) = config.coordinator.clone() else {
+        let message = "there is a join token, but no coordinator to join";
+        let advice = "set coordinator.address in /etc/alambic/agent.toml";
+        return Err(Failure::new(ExitCode::Usage, message).advise(advice));
+    };
+    let joining = Joining {
+        coordinator,
+        token,
+        label: String::new(),
+    };
+    let membership = enrol(state, &joining, |device| {
+        info!(%device, "waits for an operator to approve it");
+    })
+    .await?;
+    info!(device = %membership.device, "joined the fleet; the token is not needed again");
+    Ok(())
+}
+
+fn token_path(folder: &Path) -> PathBuf {
+    folder.join(CREDENTIAL)
+}
+
+/// The token; `None` if there is no file, or no token in it.
+fn read(path: &Path) -> Result<Option<JoinToken>, Failure> {
+    let Ok(text) = fs::read_to_string(path) else {
+        return Ok(None);
+    };
+    let text = text.trim();
+    if text.is_empty() || text == NO_TOKEN {
+        return Ok(None);
+    }
+    let parsed = text
+        .parse()
+        .map_err(|error: common::trust::token::TokenError| {
+            let message = format!("the join token in {}: {error}", path.display());
+            Failure::new(ExitCode::Usage, message)
+        })?;
+    Ok(Some(parsed))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_empty_or_absent_token_is_none_and_a_broken_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = token_path(folder.path());
+        assert!(read(&path).unwrap().is_none());
+        for nothing in ["\n", "none"] {
+            fs::write(&path, nothing).unwrap();
+            assert!(read(&path).unwrap().is_none());
+        }
+        fs::write(&path, "alambic1.nonsense").unwrap();
+        let failure = read(&path).unwrap_err();
+        assert_eq!(failure.code, ExitCode::Usage);
+        assert!(failure.to_string().contains(CREDENTIAL), "{failure}");
+    }
+}
