@@ -9,7 +9,7 @@
 mod protocol;
 mod serve;
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -28,7 +28,7 @@ use crate::driver::workshop::{Blobs, WorkshopError};
 use crate::policy::Policy;
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
-use protocol::{Commission, Delivery};
+use protocol::{BEAT, Commission, DELIVERY, Delivery};
 
 pub use serve::{ServeError, serve};
 
@@ -168,7 +168,7 @@ fn converse(mut child: Child, job: &[u8]) -> Result<(Vec<u8>, ExitStatus), Works
         let _ = stdin.write_all(job);
     }
     if let Some(stdout) = child.stdout.take() {
-        let read = stdout.take(BLOB_BYTES_MAX + 1).read_to_end(&mut delivered);
+        let read = listen(stdout.take(BYTES_SAID_MAX), &mut delivered);
         if read.is_err() || delivered.len() as u64 > BLOB_BYTES_MAX {
             let _ = child.kill();
         }
@@ -178,6 +178,21 @@ fn converse(mut child: Child, job: &[u8]) -> Result<(Vec<u8>, ExitStatus), Works
         explained(&what, "report this as a fault of the agent")
     })?;
     Ok((delivered, status))
+}
+
+/// Takes the child's signs of life as the agent's own, so that whoever watches
+/// the agent sees the child too, and then what it delivers.
+fn listen(mut stdout: impl Read, delivered: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut sign = [0];
+    loop {
+        match stdout.read(&mut sign)? {
+            0 => return Ok(()),
+            _ if sign[0] == BEAT => common::pulse::beat(),
+            // What is no delivery is found out when it is decoded.
+            _ if sign[0] == DELIVERY => return stdout.read_to_end(delivered).map(drop),
+            _ => return Ok(()),
+        }
+    }
 }
 
 fn died(status: ExitStatus) -> WorkshopError {
@@ -194,6 +209,8 @@ fn died(status: ExitStatus) -> WorkshopError {
     }
 }
 
+/// Most that a child says: its delivery, and signs of life for weeks.
+const BYTES_SAID_MAX: u64 = 2 * BLOB_BYTES_MAX;
 /// The file a process was started from, wherever it is by now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -248,6 +265,19 @@ mod tests {
         assert!(failure("cat >/dev/null; exit 101").contains("101"));
         assert!(failure("cat >/dev/null; echo nonsense").contains("something else"));
         assert!(failure("exit 0").contains("something else"));
+    }
+
+    #[test]
+    fn signs_of_life_are_passed_on_and_are_no_part_of_the_delivery() {
+        let before = common::pulse::PROCESS.beats();
+        let mut delivered = Vec::new();
+        let said = [&[BEAT; 5][..], &[DELIVERY], &[BEAT, 7]].concat();
+        listen(&said[..], &mut delivered).unwrap();
+        assert_eq!(delivered, [BEAT, 7]);
+        assert!(common::pulse::PROCESS.beats() >= before + 5);
+        delivered.clear();
+        listen(&[BEAT, b'?', 7][..], &mut delivered).unwrap();
+        assert!(delivered.is_empty());
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What an agent and its child say to each other: one value each.
+//! What an agent and its child say to each other: one value each, and signs of
+//! life before the child's.
 
 use bincode::{Decode, Encode};
 use common::trust::keys::VerifyingKey;
@@ -24,7 +25,12 @@ pub(super) struct Commission {
     pub(super) job: Job,
 }
 
-/// All a child says, on its standard output.
+/// On the child's standard output: what it computes has moved.
+pub(super) const BEAT: u8 = 1;
+/// On the child's standard output: the rest is its [`Delivery`].
+pub(super) const DELIVERY: u8 = 2;
+
+/// What a child says at last.
 #[derive(Debug, Encode, Decode)]
 pub(super) struct Delivery {
     /// The child's most resident memory.

@@ -2,8 +2,12 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use common::limits::FRAME_BYTES_MAX;
+use common::pulse::PROCESS;
 use common::wire::codec::{DecodeError, decode, encode};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tracing::info_span;
@@ -12,7 +16,7 @@ use super::super::folder::FolderSource;
 use super::super::in_process::{InProcess, WorkSettings};
 use super::super::worker::{Job, Worker as _};
 use super::super::{CACHE, CACHE_BYTES_MAX, explained};
-use super::protocol::{Commission, Delivery};
+use super::protocol::{BEAT, Commission, DELIVERY, Delivery};
 use crate::cache::Cache;
 use crate::driver::status::resident_kib;
 use crate::driver::workshop::WorkshopError;
@@ -61,14 +65,61 @@ pub fn serve(
     volunteer_for_the_killer();
     // The last agent's child may live for a moment longer than it.
     let _alone = state.lock_work()?;
+    let life = SignsOfLife::begin();
     let result = work(state, data, commission);
+    life.end();
     let delivery = Delivery {
         peak_kib: resident_kib().1,
         result,
     };
-    io::stdout().lock().write_all(&encode(&delivery))?;
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&[DELIVERY])?;
+    stdout.write_all(&encode(&delivery))?;
+    stdout.flush()?;
     Ok(())
 }
+
+/// Tells the agent now and then that the computation moves, as long as it
+/// does: the agent's watchdog cannot see it otherwise.
+struct SignsOfLife {
+    stop: mpsc::Sender<()>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl SignsOfLife {
+    fn begin() -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut told = PROCESS.beats();
+            while stopped.recv_timeout(BETWEEN_SIGNS) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let beats = PROCESS.beats();
+                if beats == told {
+                    continue;
+                }
+                told = beats;
+                let mut stdout = io::stdout().lock();
+                if stdout
+                    .write_all(&[BEAT])
+                    .and_then(|()| stdout.flush())
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self { stop, thread }
+    }
+
+    /// No sign comes after this.
+    fn end(self) {
+        drop(self.stop);
+        // It cannot fail but by a panic, and then it says nothing either.
+        let _ = self.thread.join();
+    }
+}
+
+/// Far below any watchdog's patience.
+const BETWEEN_SIGNS: Duration = Duration::from_secs(1);
 
 fn work(
     state: &StateDir,
