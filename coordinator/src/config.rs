@@ -370,6 +370,7 @@ impl Layers<'_> {
         let settings = |listen, required| PageSettings {
             listen,
             required,
+            public: raw.public,
             hosts: raw.hosts,
             state: state.to_owned(),
         };

@@ -38,10 +38,13 @@ pub(super) fn check(config: &Config, layers: &Layers<'_>, explain: bool, as_json
     }
 }
 
+/// A flag, and whether it was given.
+type Flag = (&'static str, fn(&Flags) -> bool);
+
 /// A key, who may set it, and its value for people.
 struct Key {
     name: &'static str,
-    flag: Option<(&'static str, fn(&Flags) -> bool)>,
+    flag: Option<Flag>,
     variable: Option<&'static str>,
     value: fn(&Config) -> String,
 }
@@ -92,6 +95,45 @@ const KEYS: &[Key] = &[
                 .join(" "),
         },
     },
+    Key {
+        name: "certificate.device_lifetime",
+        flag: None,
+        variable: Some("ALAMBIC_CERTIFICATE_DEVICE_LIFETIME"),
+        value: |config| duration(config.certificates.device_lifetime_ms),
+    },
+    Key {
+        name: "certificate.renewal_grace",
+        flag: None,
+        variable: Some("ALAMBIC_CERTIFICATE_RENEWAL_GRACE"),
+        value: |config| duration(config.certificates.renewal_grace_ms),
+    },
+    Key {
+        name: "page.listen",
+        flag: Some(("--page", |flags| flags.page.is_some())),
+        variable: Some("ALAMBIC_PAGE"),
+        value: |config| match &config.page {
+            Some(page) => page.listen.to_string(),
+            None => "off".into(),
+        },
+    },
+    Key {
+        name: "page.public",
+        flag: None,
+        variable: None,
+        value: |config| match &config.page {
+            Some(page) => page.public.to_string(),
+            None => NONE.into(),
+        },
+    },
+    Key {
+        name: "page.hosts",
+        flag: None,
+        variable: None,
+        value: |config| match config.page.as_ref().map(|page| page.hosts.as_slice()) {
+            None | Some([]) => NONE.into(),
+            Some(hosts) => hosts.join(" "),
+        },
+    },
 ];
 
 fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {
@@ -133,6 +175,10 @@ fn holds(table: &toml::Table, key: &str) -> bool {
             .and_then(toml::Value::as_table)
             .is_some_and(|table| holds(table, inner)),
     }
+}
+
+fn duration(ms: u64) -> String {
+    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
 fn shown(path: &Path) -> String {

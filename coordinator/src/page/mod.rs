@@ -37,6 +37,8 @@ pub struct PageSettings {
     /// Whether the coordinator may not start without it. A default address
     /// that another program has is only worth a warning.
     pub required: bool,
+    /// Whether any address but a loopback one is allowed.
+    pub public: bool,
     /// Names it may be asked by besides IP addresses and `localhost`.
     pub hosts: Vec<String>,
     /// The state directory, whose disk is watched.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Failure, to_json};
 use crate::config::{Config, DEFAULT_FILE, Flags};
+use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -75,10 +76,13 @@ impl Layers<'_> {
     }
 }
 
+/// A flag, and whether it was given.
+type Flag = (&'static str, fn(&Flags) -> bool);
+
 /// A key, who may set it, and its value for people.
 struct Key {
     name: &'static str,
-    flag: Option<(&'static str, fn(&Flags) -> bool)>,
+    flag: Option<Flag>,
     variable: Option<&'static str>,
     value: fn(&Config) -> String,
 }
@@ -145,6 +149,36 @@ const KEYS: &[Key] = &[
         flag: None,
         variable: Some("ALAMBIC_LOG"),
         value: |config| config.log.clone(),
+    },
+    Key {
+        name: "teacher.kind",
+        flag: None,
+        variable: None,
+        value: |config| match config.teacher {
+            TeacherChoice::Kernel => "kernel".into(),
+            TeacherChoice::Network(_) => "mlp".into(),
+        },
+    },
+    Key {
+        name: "teacher.hidden",
+        flag: None,
+        variable: None,
+        value: |config| match &config.teacher {
+            TeacherChoice::Kernel => NONE.into(),
+            TeacherChoice::Network(widths) => {
+                let widths = widths.iter().map(ToString::to_string);
+                widths.collect::<Vec<_>>().join(" ")
+            }
+        },
+    },
+    Key {
+        name: "predictions.socket",
+        flag: None,
+        variable: Some("ALAMBIC_PREDICTIONS"),
+        value: |config| {
+            let socket = config.predictions.as_deref();
+            socket.map_or_else(|| NONE.into(), shown)
+        },
     },
 ];
 

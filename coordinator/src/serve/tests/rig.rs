@@ -113,6 +113,7 @@ impl Rig {
             parts.page = Some(crate::page::PageSettings {
                 listen: ([127, 0, 0, 1], 0).into(),
                 required: true,
+                public: false,
                 hosts: Vec::new(),
                 state: std::env::temp_dir(),
             });
