@@ -108,7 +108,7 @@ fn both_programs_live_as_services_and_an_agent_joins_by_credential_once() {
     server.hears("RELOADING=1");
     server.hears("READY=1");
 
-    let mut client = Client::connect(&state.join("admin.sock")).unwrap();
+    let mut client = Client::connect(state.join("admin.sock")).unwrap();
     let address = client.status().unwrap().address;
     let device = home("device");
     fs::write(
@@ -122,7 +122,7 @@ fn both_programs_live_as_services_and_an_agent_joins_by_credential_once() {
     let token = client.create_token(60_000, 1).unwrap();
     fs::write(
         home("device/credentials").join("join-token"),
-        token.to_string(),
+        &token,
     )
     .unwrap();
     let first = Service::start(&device, agent(&device));
