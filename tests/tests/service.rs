@@ -120,11 +120,7 @@ fn both_programs_live_as_services_and_an_agent_joins_by_credential_once() {
     )
     .unwrap();
     let token = client.create_token(60_000, 1).unwrap();
-    fs::write(
-        home("device/credentials").join("join-token"),
-        &token,
-    )
-    .unwrap();
+    fs::write(home("device/credentials").join("join-token"), &token).unwrap();
     let first = Service::start(&device, agent(&device));
     first.hears("READY=1");
     first.hears("STATUS=connected");

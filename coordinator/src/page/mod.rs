@@ -5,7 +5,7 @@
 //! JavaScript. With it, the page follows the fleet by server-sent events.
 //!
 //! A page is made from snapshots that the core gives to operators anyway
-//! ([`view`]), at most one each [`view::AGE_MAX`] however many people look,
+//! (`view`), at most one each `view::AGE_MAX` however many people look,
 //! and rendered on blocking threads; the core never waits for a browser.
 
 mod audit;
