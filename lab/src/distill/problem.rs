@@ -47,7 +47,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Holds out a tenth of the training rows, at most [`HELD_OUT_MAX`]. Where
+    /// Holds out a tenth of the training rows, at most `HELD_OUT_MAX`. Where
     /// the data says whose rows they are, whole people are held out, a fifth
     /// of them: neighbouring windows of one person are all but equal.
     ///
