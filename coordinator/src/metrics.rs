@@ -283,4 +283,28 @@ mod tests {
         assert!(text.contains("alambic_store_flush_seconds_count 1"));
         assert!(!text.contains("pump") && !text.contains("0909"));
     }
+
+    #[test]
+    fn dashboard_and_alerts_ask_for_nothing_that_is_not_told() {
+        // Families tell nothing before their first labels, so the source is
+        // asked for the names.
+        let source = include_str!("metrics.rs");
+        let told = |name: &str| {
+            let name = name.strip_prefix("alambic_").unwrap();
+            let parts = ["", "_total", "_bucket", "_sum", "_count"];
+            let mut bases = parts.iter().filter_map(|part| name.strip_suffix(part));
+            bases.any(|base| source.contains(&format!("\"{base}\"")))
+        };
+        for file in [
+            include_str!("../../configs/grafana-dashboard.json"),
+            include_str!("../../configs/prometheus-alerts.yml"),
+        ] {
+            let words = file.split(|c: char| !c.is_ascii_lowercase() && c != '_');
+            let names: Vec<_> = words.filter(|word| word.starts_with("alambic_")).collect();
+            assert!(names.len() > 8);
+            for name in names {
+                assert!(told(name), "{name} is not told");
+            }
+        }
+    }
 }

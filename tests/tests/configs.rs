@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use common::task::RawTask;
 use coordinator::config::{Config as CoordinatorConfig, Flags as CoordinatorFlags};
@@ -47,6 +48,20 @@ fn every_example_coordinator_configuration_is_accepted_also_with_its_comments_ta
 }
 
 #[test]
+fn the_alert_rules_are_ones_that_prometheus_takes() {
+    let rules = root().join("configs/prometheus-alerts.yml");
+    let mut promtool = Command::new("promtool");
+    match promtool.args(["check", "rules"]).arg(&rules).output() {
+        Err(error) => println!("SKIPPED: no promtool to check the alert rules with ({error})"),
+        Ok(output) => assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}
+
+#[test]
 fn every_example_is_of_a_kind_that_is_checked_here() {
     let folder = root().join("configs");
     let Ok(entries) = fs::read_dir(&folder) else {
@@ -55,7 +70,7 @@ fn every_example_is_of_a_kind_that_is_checked_here() {
     };
     for entry in entries {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let known = ["task-", "agent", "coordinator"]
+        let known = ["task-", "agent", "coordinator", "prometheus", "grafana"]
             .iter()
             .any(|kind| name.starts_with(kind));
         assert!(known, "configs/{name} is checked by no test");

@@ -7,9 +7,11 @@ use hyper::Response;
 
 use super::server::Content;
 use super::view::{View, Viewer};
-use crate::admin::{Fault, TaskStatus};
+use crate::admin::{Fault, Standing, TaskStatus};
 use crate::metrics::{Gauges, Metrics};
 
+/// What a device can be, as `set` counts them.
+const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
 const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics as text. While the core cannot answer, what was counted is
@@ -25,14 +27,16 @@ pub(super) async fn show(viewer: &Arc<Viewer>) -> Response<Content> {
 
 fn set(metrics: &Metrics, view: &View) {
     let (status, health) = (&view.status, &view.health);
-    let mut counts = [0u64; 3];
+    let mut counts = [0u64; STATES.len()];
     let (mut up, mut down, mut handshake, mut sessions) = (0, 0, 0, 0);
     let (mut strikes, mut struck) = (0u64, 0u64);
     for device in &status.devices {
-        let state = match (device.revoked, device.connected) {
-            (true, _) => 2,
-            (false, true) => 0,
-            (false, false) => 1,
+        let state = match device.standing {
+            Standing::Revoked => 2,
+            Standing::Waiting => 3,
+            Standing::Denied => 4,
+            _ if device.connected => 0,
+            _ => 1,
         };
         counts[state] += 1;
         up += device.uplink_bytes;
@@ -42,7 +46,7 @@ fn set(metrics: &Metrics, view: &View) {
         strikes += u64::from(device.strikes);
         struck += u64::from(device.strikes > 0);
     }
-    for (state, count) in ["connected", "away", "revoked"].iter().zip(counts) {
+    for (state, count) in STATES.iter().zip(counts) {
         put(&metrics.devices, &[("state", state)], count as f64);
     }
     for (direction, bytes) in [("up", up), ("down", down), ("handshake", handshake)] {
