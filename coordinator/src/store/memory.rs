@@ -327,7 +327,10 @@ impl Store for MemoryStore {
     fn append_partial(&self, key: PartialKey, chunk: Chunk<'_>) -> Result<u64> {
         let mut inner = self.inner();
         inner.check_writable()?;
-        inner.table.check(key, &chunk)?;
+        for left in inner.table.check(key, &chunk)? {
+            inner.partials.remove(&left);
+            inner.table.remove(left);
+        }
         let upload = inner.partials.entry(key).or_default();
         upload.extend_from_slice(chunk.bytes);
         let bytes = upload.len() as u64;

@@ -99,7 +99,9 @@ pub trait Store: Send + Sync {
     /// Adds a chunk at the end of an upload and returns its new length. What
     /// was added survives a crash of the process, but need not survive a
     /// loss of power: the device keeps its copy until the blob that comes of
-    /// it is acknowledged.
+    /// it is acknowledged. Where there is no room for another upload, the one
+    /// that nothing was added to for longest is dropped, the same device's
+    /// before others'; its device begins it again.
     fn append_partial(&self, key: PartialKey, chunk: Chunk<'_>) -> Result<u64>;
 
     /// Makes the upload a blob, durable when it returns. If the bytes have

@@ -118,11 +118,14 @@ pub(super) struct PartialTable {
     limits: PartialLimits,
     entries: BTreeMap<PartialKey, Entry>,
     bytes: u64,
+    touches: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
     bytes: u64,
+    /// How many times any upload had grown when this one last did.
+    touched: u64,
     finishing: bool,
 }
 
@@ -132,6 +135,7 @@ impl PartialTable {
             limits,
             entries: BTreeMap::new(),
             bytes: 0,
+            touches: 0,
         }
     }
 
@@ -145,8 +149,15 @@ impl PartialTable {
         all.map(|(key, entry)| (*key, entry.bytes)).collect()
     }
 
-    /// Whether this chunk may be added. Changes nothing.
-    pub(super) fn check(&self, key: PartialKey, chunk: &Chunk<'_>) -> Result<(), PartialError> {
+    /// Whether this chunk may be added, and which uploads have to make way for
+    /// it: those that nothing was added to for longest, a device's own before
+    /// others'. An upload that its device gave up would otherwise take room for
+    /// good. Changes nothing. Linear in the uploads where a limit is met.
+    pub(super) fn check(
+        &self,
+        key: PartialKey,
+        chunk: &Chunk<'_>,
+    ) -> Result<Vec<PartialKey>, PartialError> {
         if chunk.declared_bytes > BLOB_BYTES_MAX {
             return Err(PartialError::TooLong {
                 declared: chunk.declared_bytes,
@@ -171,42 +182,70 @@ impl PartialTable {
                 bytes,
             });
         }
-        if self.bytes + chunk.bytes.len() as u64 > self.limits.bytes_max {
-            return Err(PartialError::TooManyBytes {
-                bytes_max: self.limits.bytes_max,
-            });
-        }
+        let mut leaving = Vec::new();
         if entry.is_none() {
-            self.check_new(key.device)?;
+            self.make_way_for_one(key.device, &mut leaving)?;
         }
-        Ok(())
+        self.make_way_for_bytes(key, chunk.bytes.len() as u64, bytes, &mut leaving)?;
+        Ok(leaving)
     }
 
-    fn check_new(&self, device: DeviceId) -> Result<(), PartialError> {
+    fn make_way_for_one(
+        &self,
+        device: DeviceId,
+        leaving: &mut Vec<PartialKey>,
+    ) -> Result<(), PartialError> {
         let hash = |byte| BlobHash([byte; 32]);
         let (least, most) = (hash(0), hash(255));
         let of_device = PartialKey {
             device,
             hash: least,
         }..=PartialKey { device, hash: most };
-        if self.entries.range(of_device).count() >= self.limits.device_count_max {
-            return Err(PartialError::TooMany {
-                count_max: self.limits.device_count_max,
-            });
+        let own = self.entries.range(of_device);
+        let (limit, oldest) = if own.clone().count() >= self.limits.device_count_max {
+            (self.limits.device_count_max, oldest_idle(own))
+        } else if self.entries.len() >= self.limits.count_max {
+            (self.limits.count_max, oldest_idle(self.entries.iter()))
+        } else {
+            return Ok(());
+        };
+        leaving.push(oldest.ok_or(PartialError::TooMany { count_max: limit })?);
+        Ok(())
+    }
+
+    /// `added` bytes come, after which the upload holds `whole`.
+    fn make_way_for_bytes(
+        &self,
+        key: PartialKey,
+        added: u64,
+        whole: u64,
+        leaving: &mut Vec<PartialKey>,
+    ) -> Result<(), PartialError> {
+        let bytes_max = self.limits.bytes_max;
+        if whole > bytes_max {
+            return Err(PartialError::TooManyBytes { bytes_max });
         }
-        if self.entries.len() >= self.limits.count_max {
-            return Err(PartialError::TooMany {
-                count_max: self.limits.count_max,
-            });
+        let mut held = self.bytes + added;
+        for left in leaving.iter() {
+            held -= self.bytes(*left);
+        }
+        while held > bytes_max {
+            let others = self.entries.iter();
+            let others = others.filter(|(other, _)| **other != key && !leaving.contains(other));
+            let oldest = oldest_idle(others).ok_or(PartialError::TooManyBytes { bytes_max })?;
+            held -= self.bytes(oldest);
+            leaving.push(oldest);
         }
         Ok(())
     }
 
     /// Notes how long an upload has become.
     pub(super) fn set(&mut self, key: PartialKey, bytes: u64) {
+        self.touches += 1;
         let entry = self.entries.entry(key).or_default();
         self.bytes = self.bytes - entry.bytes + bytes;
         entry.bytes = bytes;
+        entry.touched = self.touches;
     }
 
     /// Keeps others away from an upload while it is made a blob.
@@ -244,6 +283,15 @@ impl PartialTable {
     }
 }
 
+/// The upload that nothing was added to for longest, of those that may go.
+fn oldest_idle<'a>(
+    entries: impl Iterator<Item = (&'a PartialKey, &'a Entry)>,
+) -> Option<PartialKey> {
+    let idle = entries.filter(|(_, entry)| !entry.finishing);
+    let oldest = idle.min_by_key(|(_, entry)| entry.touched);
+    oldest.map(|(key, _)| *key)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -273,34 +321,62 @@ mod tests {
     }
 
     #[test]
-    fn one_device_cannot_take_the_room_of_all() {
+    fn a_device_makes_way_for_itself_before_others_do() {
         let mut table = table();
-        table.set(key(1, 0), 1);
         table.set(key(1, 255), 1);
+        table.set(key(2, 9), 1);
+        table.set(key(1, 0), 1);
+        // Its own that nothing was added to for longest.
+        let leaving = table.check(key(1, 9), &chunk(b"x"));
+        assert_eq!(leaving, Ok(vec![key(1, 255)]));
+        // What grows is no longer the oldest.
+        table.set(key(1, 255), 2);
+        let leaving = table.check(key(1, 9), &chunk(b"x"));
+        assert_eq!(leaving, Ok(vec![key(1, 0)]));
+        // A device with room of its own, where all the room is taken.
+        let leaving = table.check(key(3, 9), &chunk(b"x"));
+        assert_eq!(leaving, Ok(vec![key(2, 9)]));
+        assert!(table.remove(key(2, 9)));
+        assert_eq!(table.check(key(3, 9), &chunk(b"x")), Ok(vec![]));
+    }
+
+    #[test]
+    fn uploads_that_are_being_finished_do_not_make_way() {
+        let mut table = table();
+        for hash in [0, 255] {
+            table.set(key(1, hash), 1);
+            table.begin_finish(key(1, hash)).unwrap();
+        }
         assert_eq!(
             table.check(key(1, 9), &chunk(b"x")),
             Err(PartialError::TooMany { count_max: 2 })
         );
-        assert_eq!(table.check(key(2, 9), &chunk(b"x")), Ok(()));
-        table.set(key(2, 9), 1);
-        assert_eq!(
-            table.check(key(3, 9), &chunk(b"x")),
-            Err(PartialError::TooMany { count_max: 3 })
-        );
-        assert!(table.remove(key(1, 0)));
-        assert_eq!(table.check(key(3, 9), &chunk(b"x")), Ok(()));
     }
 
     #[test]
     fn the_bytes_of_all_uploads_are_bounded_and_given_back() {
         let mut table = table();
         table.set(key(1, 1), 8);
+        let leaving = table.check(key(2, 2), &chunk(b"12345"));
+        assert_eq!(leaving, Ok(vec![key(1, 1)]));
+        table.begin_finish(key(1, 1)).unwrap();
         assert_eq!(
             table.check(key(2, 2), &chunk(b"12345")),
             Err(PartialError::TooManyBytes { bytes_max: 12 })
         );
         table.remove(key(1, 1));
-        assert_eq!(table.check(key(2, 2), &chunk(b"12345")), Ok(()));
+        assert_eq!(table.check(key(2, 2), &chunk(b"12345")), Ok(vec![]));
+        // No room is made for what never fits.
+        table.set(key(1, 1), 4);
+        let much = Chunk {
+            declared_bytes: 20,
+            offset: 0,
+            bytes: &[0; 13],
+        };
+        assert_eq!(
+            table.check(key(2, 2), &much),
+            Err(PartialError::TooManyBytes { bytes_max: 12 })
+        );
     }
 
     #[test]
@@ -311,10 +387,10 @@ mod tests {
         let busy = Err(PartialError::Busy {
             hash: key(1, 1).hash,
         });
-        assert_eq!(table.check(key(1, 1), &chunk(b"x")), busy);
+        assert_eq!(table.check(key(1, 1), &chunk(b"x")).map(drop), busy);
         assert_eq!(table.begin_finish(key(1, 1)), busy);
         assert_eq!(table.check_idle(key(1, 1)), busy);
         table.abandon_finish(key(1, 1));
-        assert_eq!(table.check(key(1, 1), &chunk(b"x")), Ok(()));
+        assert_eq!(table.check(key(1, 1), &chunk(b"x")), Ok(vec![]));
     }
 }

@@ -49,7 +49,10 @@ impl PartialFiles {
     /// further than the page cache.
     pub(super) fn append(&self, key: PartialKey, chunk: &Chunk<'_>) -> Result<u64> {
         let mut table = self.table();
-        table.check(key, chunk)?;
+        for left in table.check(key, chunk)? {
+            files::remove(&self.path(left))?;
+            table.remove(left);
+        }
         let path = self.path(key);
         let file = files::private().append(true).create(true).open(&path);
         let written = file.and_then(|mut file| match file.write_all(chunk.bytes) {
