@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod overhead;
 pub mod plan;
+pub mod privacy;
 pub mod progress;
 pub mod simulate;
 pub mod simulation;

@@ -12,7 +12,6 @@ use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 use common::wire::codec::decode_blob;
 use coordinator::intake;
-use edge_agent::work::Privacy;
 
 use crate::budget::{Fixed, Kinds, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::{Dataset, Partition, PartitionError, partition};
@@ -20,6 +19,7 @@ use crate::demo::measure_baselines;
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
 use crate::plan::{Wishes, auto_stage, filtered_stage, task};
+use crate::privacy;
 use crate::progress::Progress;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation, SimulationError};
 
@@ -50,6 +50,8 @@ pub struct SimulateOptions {
     pub rank_max: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
+    /// Below how many rows a device says nothing; none lets the data decide.
+    pub rows_min: Option<u64>,
     /// Leave the baselines out.
     pub no_baselines: bool,
 }
@@ -106,7 +108,8 @@ pub fn run(
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
     let train = data.train.clone();
-    let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), PRIVACY, seed)?;
+    let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
+    let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     simulation.connect()?;
     let mut rounds = Vec::new();
@@ -140,6 +143,7 @@ pub fn run(
     };
     let mut outcome = serde_json::to_value(outcome)?;
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
+    outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     outcome["wire"] = wire(&result.bytes);
     Ok(SimulateResult {
         outcome,
@@ -211,12 +215,6 @@ fn spread(values: &[f64]) -> (f64, f64) {
 
 /// Numbers that name something.
 const FIXED: [&str; 2] = ["round", "seed"];
-
-/// What an agent without a policy of its own keeps to.
-const PRIVACY: Privacy = Privacy {
-    rows_min: 20,
-    cluster_size_min: 5,
-};
 
 /// What was chosen before the run, and why.
 struct Chosen {
@@ -476,6 +474,7 @@ mod tests {
             uplink_bytes_max: 100_000,
             rank_max: Some(20),
             steps: 200,
+            rows_min: None,
             no_baselines: true,
         }
     }

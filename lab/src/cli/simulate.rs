@@ -69,6 +69,11 @@ pub(crate) struct SimulateArguments {
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 3_000)]
     steps: u32,
+    /// Below how many rows, of a class or in all, a device says nothing
+    /// [default: 20, as an agent's policy; 5 where that keeps back more than a
+    /// tenth of the rows]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    rows_min: Option<u64>,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -91,6 +96,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         uplink_bytes_max: arguments.uplink_bytes_max,
         rank_max: arguments.rank,
         steps: arguments.steps,
+        rows_min: arguments.rows_min,
         no_baselines: arguments.no_baselines,
     };
     let data = Dataset::open(&arguments.data)?;

@@ -1,0 +1,99 @@
+//! Below how many rows a simulated device keeps back what it has.
+
+use edge_agent::work::Privacy;
+
+/// What an agent without a policy of its own keeps to.
+const DEFAULT: Privacy = Privacy {
+    rows_min: 20,
+    cluster_size_min: 5,
+};
+/// Kept to where the default would keep back more than a tenth of the rows.
+const SMALL: u64 = 5;
+/// Fewest of all rows that the default must let take part.
+const SHARE_MIN: f64 = 0.9;
+/// Of a device's rows, about those it learns from; it judges by the rest.
+const LEARNT: f64 = 0.75;
+
+/// The policy of every device of a fleet, and why. `parts` holds the rows of
+/// each device, `labels` the class of each row. A device says nothing of a
+/// class of which it has fewer than `rows_min` rows; where small devices would
+/// so keep back much of what there is, the fleet's owners would have to allow
+/// less.
+pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Privacy, String) {
+    if let Some(rows_min) = asked {
+        let policy = Privacy {
+            rows_min,
+            cluster_size_min: DEFAULT
+                .cluster_size_min
+                .min(u32::try_from(rows_min).unwrap_or(u32::MAX)),
+        };
+        return (policy, "asked for".to_owned());
+    }
+    let share = share_that_takes_part(labels, parts, DEFAULT.rows_min);
+    if share >= SHARE_MIN {
+        return (DEFAULT, "the default of an agent's policy".to_owned());
+    }
+    let policy = Privacy {
+        rows_min: SMALL,
+        ..DEFAULT
+    };
+    let reason = format!(
+        "of classes with fewer than {} rows a device says nothing by default, which would keep \
+         back {:.0} % of all rows: real agents need `rows_min = {SMALL}` in their policy",
+        DEFAULT.rows_min,
+        100.0 * (1.0 - share)
+    );
+    (policy, reason)
+}
+
+fn share_that_takes_part(labels: &[u16], parts: &[Vec<usize>], rows_min: u64) -> f64 {
+    let classes = labels.iter().max().map_or(0, |&most| usize::from(most) + 1);
+    let (mut all, mut part) = (0usize, 0usize);
+    for rows in parts {
+        let mut counts = vec![0usize; classes];
+        for &row in rows {
+            counts[usize::from(labels[row])] += 1;
+        }
+        all += rows.len();
+        let speaks = |count: &&usize| **count as f64 * LEARNT >= rows_min as f64;
+        part += counts.iter().filter(speaks).sum::<usize>();
+    }
+    part as f64 / all.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(rows_of_a_class: usize) -> (Vec<u16>, Vec<Vec<usize>>) {
+        let rows = 4 * 3 * rows_of_a_class;
+        let labels = (0..rows).map(|row| (row % 3) as u16).collect();
+        let each = 3 * rows_of_a_class;
+        let parts = (0..4).map(|device| (device * each..(device + 1) * each).collect());
+        (labels, parts.collect())
+    }
+
+    #[test]
+    fn devices_with_enough_rows_keep_to_the_default() {
+        let (labels, parts) = fleet(30);
+        let (policy, reason) = choose(&labels, &parts, None);
+        assert_eq!((policy.rows_min, policy.cluster_size_min), (20, 5));
+        assert!(reason.contains("default"), "{reason}");
+    }
+
+    #[test]
+    fn small_devices_take_part_and_the_reason_says_what_that_needs() {
+        let (labels, parts) = fleet(14);
+        let (policy, reason) = choose(&labels, &parts, None);
+        assert_eq!(policy.rows_min, 5);
+        assert!(reason.contains("100 %"), "{reason}");
+        assert!(reason.contains("rows_min = 5"), "{reason}");
+    }
+
+    #[test]
+    fn what_is_asked_for_is_kept_to() {
+        let (labels, parts) = fleet(14);
+        let (policy, _) = choose(&labels, &parts, Some(3));
+        assert_eq!((policy.rows_min, policy.cluster_size_min), (3, 3));
+    }
+}
