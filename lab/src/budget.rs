@@ -190,9 +190,14 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
         let share = 0.5 * spendable(setting);
         let points = points_within(setting, fixed, bits, share, POINTS_SHARED_MAX);
         let total = points.each * senders;
-        let labels = match kinds {
-            Kinds::Moments => 0.0,
-            _ => (total * (setting.classes + 2)) as f64,
+        // Statistics hold every row: labels beside them would change nothing.
+        let sent = match kinds {
+            Kinds::Both => Kinds::Moments,
+            kinds => kinds,
+        };
+        let labels = match sent {
+            Kinds::Labels => (total * (setting.classes + 2)) as f64,
+            _ => 0.0,
         };
         // The transfer set comes down, and its packets are acknowledged.
         let heard = ACKNOWLEDGED * total as f64 * (setting.features + 13) as f64;
@@ -212,7 +217,7 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
             points_max: total as u32,
             bits,
             rank: fixed.rank.unwrap_or(rank as u32),
-            contribute: kinds,
+            contribute: sent,
             points_reason: points.bound.to_owned(),
             bits_reason: bits_reason(fixed, bits),
             rank_reason: match (fixed.rank, rank) {
@@ -319,7 +324,7 @@ mod tests {
             ..images(100_000, 10, 30)
         };
         let joined = plan(&few, Fixed::default());
-        assert_eq!(joined.contribute, Kinds::Both);
+        assert_eq!(joined.contribute, Kinds::Moments);
         assert!(joined.rank >= 20, "{joined:?}");
     }
 

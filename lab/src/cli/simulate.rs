@@ -56,7 +56,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long, default_value = "auto")]
     features: String,
     /// labels, moments, both, or points (nothing but the distilled points);
-    /// with both, points alone are sent where they are worth more
+    /// with both, what is worth its bytes: moments, or points alone
     #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
     /// Bytes a device may send in all, everything counted; what is not fixed
