@@ -244,7 +244,12 @@ impl Engine {
         let deadline = open
             .counts_from
             .after_ms(self.policy.deadline_of(open.phase));
-        let until = quorum_at.map_or(deadline, |&at| {
+        // Where all who were called have nothing to give, there is nobody to
+        // wait for but newcomers.
+        let nobody_left = (got == 0 && open.missing(wanted).is_empty())
+            .then(|| open.abstained_at.last())
+            .flatten();
+        let until = quorum_at.or(nobody_left).map_or(deadline, |&at| {
             let graced = at.max(open.counts_from).after_ms(self.policy.grace_ms);
             graced.min(deadline)
         });

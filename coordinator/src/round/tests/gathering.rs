@@ -99,6 +99,24 @@ fn a_round_without_devices_ends_at_its_deadline() {
 }
 
 #[test]
+fn when_all_abstain_only_newcomers_are_waited_for() {
+    let grace_ms = policy().grace_ms;
+    let mut bench = Bench::in_round(policy(), &[1, 2]);
+    bench.abstain(1);
+    assert_eq!(bench.engine.poll_timeout(), Some(Time(11_000)));
+    bench.abstain(2);
+    bench.tick(grace_ms - 1);
+    assert!(bench.state().round.is_some());
+    bench.tick(1);
+    let (phase, got) = (Phase::Profile, 0);
+    assert!(matches!(
+        bench.outcome(),
+        Some(&Outcome::QuorumNotMet { phase: ended, got: taken, .. })
+            if (ended, taken) == (phase, got)
+    ));
+}
+
+#[test]
 fn nobody_waits_for_a_device_that_abstains() {
     let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
     bench.give_kind(1, Kind::Profile);
