@@ -10,5 +10,6 @@ pub mod outcome;
 pub mod overhead;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod simulate;
 pub mod simulation;
