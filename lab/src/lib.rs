@@ -13,6 +13,7 @@ pub mod overhead;
 pub mod plan;
 pub mod privacy;
 pub mod progress;
+pub mod report;
 pub mod simulate;
 pub mod simulation;
 pub mod survive;

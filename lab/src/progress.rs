@@ -7,8 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use coordinator::admin::Progress as Step;
 
+use crate::simulation::Seen;
+
 /// Shows what is going on, on standard error.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Progress {
     bar: ProgressBar,
     live: bool,
@@ -49,6 +51,35 @@ impl Progress {
     /// One step is done.
     pub fn advance(&mut self) {
         self.bar.inc(1);
+    }
+
+    /// Whether somebody watches.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// What a simulation is at.
+    pub fn simulated(&mut self, seen: &Seen) {
+        match *seen {
+            Seen::Device {
+                phase,
+                begun,
+                devices,
+            } => {
+                if begun == 1 {
+                    self.stage(&format!("    {phase}: devices"));
+                    self.bar(devices as u64);
+                }
+                self.bar.set_position(begun as u64);
+            }
+            Seen::Job { phase } => self.stage(&format!("    {phase}: coordinator")),
+            Seen::Step { step, steps } => {
+                if self.bar.length() != Some(u64::from(steps)) {
+                    self.bar(u64::from(steps));
+                }
+                self.bar.set_position(u64::from(step));
+            }
+        }
     }
 
     /// What the coordinator says of its round.

@@ -21,6 +21,7 @@ use crate::outcome::{RoundOutcome, RunOutcome};
 use crate::plan::{Wishes, auto_stage, filtered_stage, task};
 use crate::privacy;
 use crate::progress::Progress;
+use crate::report::{Detail, DetailError};
 use crate::simulation::{DeviceBytes, RoundResult, Simulation, SimulationError};
 
 /// What a simulation is asked for; what is left open is chosen.
@@ -54,6 +55,8 @@ pub struct SimulateOptions {
     pub rows_min: Option<u64>,
     /// Leave the baselines out.
     pub no_baselines: bool,
+    /// Gather what a report shows beyond the figures.
+    pub detail: bool,
 }
 
 /// Why a simulation came to nothing.
@@ -68,6 +71,9 @@ pub enum SimulateError {
     /// The fleet failed.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
+    /// What a report shows could not be gathered.
+    #[error(transparent)]
+    Detail(#[from] DetailError),
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
@@ -86,6 +92,8 @@ pub struct SimulateResult {
     pub outcome: Value,
     /// The last round's student.
     pub release: Arc<Release>,
+    /// What a report shows, if it was asked for.
+    pub detail: Option<Detail>,
 }
 
 /// Runs one seed.
@@ -111,6 +119,10 @@ pub fn run(
     let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
+    if progress.is_live() {
+        let mut told = progress.clone();
+        simulation.watch(move |seen| told.simulated(&seen));
+    }
     simulation.connect()?;
     let mut rounds = Vec::new();
     let mut last = None;
@@ -125,6 +137,12 @@ pub fn run(
     }
     let (result, teacher) =
         last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
+    let detail = if options.detail {
+        progress.stage("  looking at devices, mistakes and points");
+        Some(Detail::gather(&simulation, &result, data, &parts)?)
+    } else {
+        None
+    };
     let baselines = if options.no_baselines {
         None
     } else {
@@ -148,6 +166,7 @@ pub fn run(
     Ok(SimulateResult {
         outcome,
         release: result.release,
+        detail,
     })
 }
 
@@ -476,6 +495,7 @@ mod tests {
             steps: 200,
             rows_min: None,
             no_baselines: true,
+            detail: false,
         }
     }
 

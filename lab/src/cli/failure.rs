@@ -12,6 +12,9 @@ use lab::survive::Broken;
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// A report's chart cannot be drawn.
+    #[error("cannot draw the report: {0}")]
+    Chart(#[from] lab::report::ChartError),
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -9,6 +9,7 @@ use common::task::StudentSpec;
 use lab::budget::Kinds;
 use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
+use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
 use super::{Failure, is_stdout, write_json};
@@ -18,6 +19,7 @@ use super::{Failure, is_stdout, write_json};
   alambic-lab simulate --data har
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
+  alambic-lab simulate --data har --report har.html
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
@@ -80,11 +82,15 @@ pub(crate) struct SimulateArguments {
     /// Write the figures as JSON to a file, or to standard output with -
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
+    /// Write a page with charts, devices, mistakes and distilled points, which
+    /// needs nothing beside it
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
 }
 
 /// Runs every seed and shows what came of them.
 pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
-    let options = SimulateOptions {
+    let mut options = SimulateOptions {
         partition: arguments.partition,
         agents: arguments.agents,
         rounds: arguments.rounds,
@@ -98,24 +104,49 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         steps: arguments.steps,
         rows_min: arguments.rows_min,
         no_baselines: arguments.no_baselines,
+        detail: false,
     };
     let data = Dataset::open(&arguments.data)?;
     let mut progress = Progress::new(false);
-    let outcome = if arguments.seeds.is_empty() {
-        simulate::run(&data, &options, arguments.seed, &mut progress)?.outcome
-    } else {
-        let each = |&seed: &u64| Ok(simulate::run(&data, &options, seed, &mut progress)?.outcome);
-        let all: Result<Vec<Value>, Failure> = arguments.seeds.iter().map(each).collect();
-        simulate::summarise(&all?)
+    let seeds = match arguments.seeds.as_slice() {
+        [] => vec![arguments.seed],
+        several => several.to_vec(),
+    };
+    let mut outcomes = Vec::new();
+    let mut detail = None;
+    for (at, &seed) in seeds.iter().enumerate() {
+        // A report looks at the first seed closely.
+        options.detail = at == 0 && arguments.report.is_some();
+        let result = simulate::run(&data, &options, seed, &mut progress)?;
+        outcomes.push(result.outcome);
+        detail = detail.or(result.detail);
+    }
+    let outcome = match (arguments.seeds.as_slice(), outcomes.as_slice()) {
+        ([], [one]) => one.clone(),
+        _ => simulate::summarise(&outcomes),
     };
     progress.finish();
     if let Some(path) = &arguments.json {
         write_json(path, &outcome)?;
     }
+    if let (Some(path), Some(detail)) = (&arguments.report, &detail) {
+        let page = report::render(&outcome, detail, &command())?;
+        std::fs::write(path, page).map_err(|cause| Failure::Write {
+            path: path.clone(),
+            cause,
+        })?;
+    }
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
     }
     Ok(())
+}
+
+/// What was typed, for whoever reads the report later.
+fn command() -> String {
+    let mut words = vec!["alambic-lab".to_owned()];
+    words.extend(std::env::args().skip(1));
+    words.join(" ")
 }
 
 fn show(outcome: &Value) {

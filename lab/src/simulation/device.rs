@@ -21,7 +21,7 @@ use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
-use super::{Simulation, SimulationError};
+use super::{Seen, Simulation, SimulationError};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -126,6 +126,17 @@ impl Simulation {
     }
 
     fn build(&mut self, index: usize, call: Call) -> Result<session::Input, SimulationError> {
+        if self.begun.0 != Some(call.phase) {
+            self.begun = (Some(call.phase), 0);
+        }
+        self.begun.1 += 1;
+        if let Some(watch) = &mut self.watch {
+            watch(Seen::Device {
+                phase: call.phase,
+                begun: self.begun.1,
+                devices: self.devices.len(),
+            });
+        }
         let built = if call.phase == Phase::Report {
             self.report(index, &call)?
         } else {

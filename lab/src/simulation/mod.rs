@@ -11,11 +11,14 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
+use common::round::{Kind, Phase};
 use common::task::{Rounds, Task};
 use common::trust::keys::SigningKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
 use coordinator::compute::{self, Setting};
-use coordinator::round::{Action, Engine, Event, Input, Outcome, RoundPolicy, State, Ticket};
+use coordinator::round::{
+    Action, Engine, Event, Input, JobKind, Outcome, RoundPolicy, Standing, State, Ticket,
+};
 use edge_agent::session;
 use edge_agent::work::Privacy;
 
@@ -55,6 +58,45 @@ pub enum SimulationError {
     },
 }
 
+/// What a device contributed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// Its number.
+    pub device: usize,
+    /// The contribution.
+    pub blob: BlobHash,
+    /// Rows it describes.
+    pub rows: u64,
+}
+
+/// What goes on in a simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// A device computes.
+    Device {
+        /// What for.
+        phase: Phase,
+        /// Devices that have begun in this phase, this one included.
+        begun: usize,
+        /// Devices in all.
+        devices: usize,
+    },
+    /// The coordinator computes.
+    Job {
+        /// What for.
+        phase: Phase,
+    },
+    /// The student is trained.
+    Step {
+        /// Optimiser steps done.
+        step: u32,
+        /// Optimiser steps in all.
+        steps: u32,
+    },
+}
+
+type Watch = Box<dyn FnMut(Seen)>;
+
 /// What a round left behind.
 #[derive(Debug)]
 pub struct RoundResult {
@@ -84,6 +126,8 @@ pub struct Simulation {
     inbox: VecDeque<(usize, ToDevice)>,
     log: Vec<Event>,
     privacy: Privacy,
+    watch: Option<Watch>,
+    begun: (Option<Phase>, usize),
 }
 
 impl Simulation {
@@ -155,6 +199,8 @@ impl Simulation {
             inbox: VecDeque::new(),
             log,
             privacy,
+            watch: None,
+            begun: (None, 0),
         })
     }
 
@@ -203,6 +249,31 @@ impl Simulation {
     /// The task.
     pub fn task(&self) -> &Task {
         &self.task
+    }
+
+    /// The newest contributions of a kind, by device; labels and moments only
+    /// if they stand on the newest transfer set.
+    pub fn contributions(&self, kind: Kind) -> Vec<Contribution> {
+        let state = self.engine.state();
+        let transfer = state.transfer.map(|transfer| transfer.blob);
+        let counts = |standing: &&Standing| match kind {
+            Kind::Labels | Kind::Moments => standing.transfer == transfer,
+            _ => true,
+        };
+        let of = |(index, device): (usize, &Device)| {
+            let standing = state.newest.get(&(device.id, kind)).filter(counts)?;
+            Some(Contribution {
+                device: index,
+                blob: standing.blob,
+                rows: standing.rows,
+            })
+        };
+        self.devices.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// From now on `watch` hears what goes on.
+    pub fn watch(&mut self, watch: impl FnMut(Seen) + 'static) {
+        self.watch = Some(Box::new(watch));
     }
 
     /// A stored blob.
@@ -270,12 +341,29 @@ impl Simulation {
                         signer: &self.signer,
                         now: self.now,
                     };
-                    let result = compute::run(&job, setting, |_, _| ());
+                    let phase = match &job.kind {
+                        JobKind::Normalise { .. } => Phase::Profile,
+                        JobKind::Gather { .. } => Phase::Summarise,
+                        JobKind::Solve { .. } => Phase::Solve,
+                        JobKind::Distil { .. } => Phase::Distil,
+                        JobKind::Sign { .. } => Phase::Release,
+                    };
+                    let mut watch = self.watch.take();
+                    let mut tell = |seen: Seen| {
+                        if let Some(watch) = &mut watch {
+                            watch(seen);
+                        }
+                    };
+                    tell(Seen::Job { phase });
+                    let result = compute::run(&job, setting, |step, steps| {
+                        tell(Seen::Step { step, steps });
+                    });
                     let result = result.map_err(|error| error.to_string()).map(|made| {
                         let name = BlobHash::of(&made.bytes);
                         self.blobs.borrow_mut().keep(name, made.bytes);
                         made.output
                     });
+                    self.watch = watch;
                     self.engine.handle(self.now, Input::Computed { result });
                 }
             }
