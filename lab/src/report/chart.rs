@@ -205,8 +205,8 @@ mod tests {
         for part in [
             "bytes",
             "accuracy",
-            "95.0 %",
-            "15 k",
+            "96.0 %",
+            "14 k",
             "pooled &lt;all&gt;",
             "dashed",
         ] {
