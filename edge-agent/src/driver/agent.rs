@@ -144,6 +144,7 @@ impl<W: Workshop> Agent<W> {
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         let started = Input::Started {
             outbox: self.workshop.unanswered().map_err(AgentError::Outbox)?,
+            partial: self.workshop.partial().map_err(AgentError::Outbox)?,
             cached: self.cache.blobs()?,
         };
         self.publish();

@@ -19,7 +19,7 @@ use super::workshop::{Blobs, Verdict};
 use super::{Agent, AgentError, AgentSettings, Built, Workshop, WorkshopError};
 use crate::cache::Cache;
 use crate::fleet::Fleet;
-use crate::session::{Pending, Settled};
+use crate::session::{CallName, Pending, Settled};
 
 const TASK: TaskHash = TaskHash([1; 32]);
 
@@ -68,6 +68,10 @@ impl Workshop for Script {
     fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {
         let outbox = self.outbox.lock().unwrap();
         Ok(outbox.values().map(|(pending, _)| *pending).collect())
+    }
+
+    fn partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+        Ok(Vec::new())
     }
 
     fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {

@@ -5,7 +5,7 @@ use common::ids::{BlobHash, TaskHash, Version};
 use common::wire::messages::{Announcement, Call};
 
 use crate::cache::CacheError;
-use crate::session::{Pending, Settled};
+use crate::session::{CallName, Pending, Settled};
 
 /// Why a piece of work came to nothing.
 #[derive(Debug, thiserror::Error, Encode, Decode)]
@@ -77,6 +77,13 @@ pub trait Workshop: Send + Sync + 'static {
     /// # Errors
     /// If the outbox cannot be read.
     fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError>;
+
+    /// Calls whose answers among [`unanswered`](Self::unanswered) are all that
+    /// will come, though more was asked for.
+    ///
+    /// # Errors
+    /// If that cannot be read.
+    fn partial(&self) -> Result<Vec<CallName>, WorkshopError>;
 
     /// Computes what a call asks for and may leave the device, and puts it
     /// into the outbox. Durable when this returns.

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use common::ids::{BlobHash, TaskHash, Time};
-use common::round::{ContributionKey, Reason};
+use bincode::{Decode, Encode};
+use common::ids::{BlobHash, RoundId, TaskHash, Time};
+use common::round::{ContributionKey, Phase, Reason};
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
 
 use super::backoff::Backoff;
@@ -17,6 +18,33 @@ pub struct Pending {
     pub blob: BlobHash,
     /// Their length.
     pub bytes: u64,
+}
+
+/// Names a call: a device is asked once a task, round and phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct CallName {
+    /// The task.
+    pub task: TaskHash,
+    /// The round.
+    pub round: RoundId,
+    /// The phase.
+    pub phase: Phase,
+}
+
+impl CallName {
+    /// The name of a call.
+    pub fn of(call: &Call) -> Self {
+        Self {
+            task: call.task,
+            round: call.round,
+            phase: call.phase,
+        }
+    }
+
+    /// Whether a contribution answers this call.
+    pub fn is_answered_by(&self, key: &ContributionKey) -> bool {
+        (key.task, key.round, key.phase) == (self.task, self.round, self.phase)
+    }
 }
 
 /// How a contribution's life in the outbox ended.
@@ -38,6 +66,9 @@ pub enum Input {
         outbox: Vec<Pending>,
         /// Cached shared blobs.
         cached: BTreeSet<BlobHash>,
+        /// Calls whose answers in the outbox are all that will come, though
+        /// more was asked for.
+        partial: Vec<CallName>,
     },
     /// The control stream is open and the hello was sent.
     Connected,
@@ -144,9 +175,9 @@ pub struct Engine {
     uploading: Option<ContributionKey>,
     upload_after: Time,
     work: Option<Work>,
-    abstain_after: Vec<(Call, BTreeSet<ContributionKey>)>,
+    abstain_after: Vec<(CallName, BTreeSet<ContributionKey>)>,
     /// Calls the coordinator was told, in this session, not to wait for.
-    abstained: Vec<Call>,
+    abstained: Vec<CallName>,
     changed: BTreeSet<TaskHash>,
     actions: VecDeque<Action>,
 }
@@ -205,7 +236,16 @@ impl Engine {
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
-            Input::Started { outbox, cached } => {
+            Input::Started {
+                outbox,
+                cached,
+                partial,
+            } => {
+                for call in partial {
+                    let keys = outbox.iter().map(|pending| pending.key);
+                    let keys = keys.filter(|key| call.is_answered_by(key)).collect();
+                    self.abstain_once_answered(call, keys);
+                }
                 self.outbox = outbox.into();
                 self.cached = cached;
             }
@@ -256,11 +296,11 @@ impl Engine {
                 let waiting = self
                     .outbox
                     .iter()
-                    .any(|pending| answers(&pending.key, &call));
+                    .any(|pending| CallName::of(&call).is_answered_by(&pending.key));
                 let building =
                     matches!(&self.work, Some(Work::Build(current)) if same(current, &call));
                 // It called before it read that this device abstains.
-                let abstained = self.abstained.iter().any(|said| same(said, &call));
+                let abstained = self.abstained.contains(&CallName::of(&call));
                 if !waiting && !building && !abstained {
                     self.calls.insert(call.task, call);
                 }
@@ -270,8 +310,8 @@ impl Engine {
                 if self.calls.get(&task).is_some_and(closed) {
                     self.calls.remove(&task);
                 }
-                self.abstain_after
-                    .retain(|(call, _)| call.task != task || !closed(call));
+                let ended = CallName { task, round, phase };
+                self.abstain_after.retain(|(call, _)| *call != ended);
             }
             ToDevice::Released(release) => {
                 let newer = |held: &Announcement| held.version < release.version;
@@ -297,7 +337,7 @@ impl Engine {
         self.calls = others;
         let hopeless: BTreeMap<TaskHash, Call> = hopeless;
         for call in hopeless.into_values() {
-            self.abstain_once_answered(call, BTreeSet::new());
+            self.abstain_once_answered(CallName::of(&call), BTreeSet::new());
         }
     }
 
@@ -317,9 +357,8 @@ impl Engine {
         }
     }
 
-    fn abstain_once_answered(&mut self, call: Call, keys: BTreeSet<ContributionKey>) {
-        self.abstain_after
-            .retain(|(earlier, _)| !same(earlier, &call));
+    fn abstain_once_answered(&mut self, call: CallName, keys: BTreeSet<ContributionKey>) {
+        self.abstain_after.retain(|(earlier, _)| *earlier != call);
         self.abstain_after.push((call, keys));
     }
 
@@ -334,7 +373,7 @@ impl Engine {
         }
         if partial {
             let keys = entries.iter().map(|pending| pending.key).collect();
-            self.abstain_once_answered(call, keys);
+            self.abstain_once_answered(CallName::of(&call), keys);
         }
         self.outbox
             .retain(|old| !entries.iter().any(|new| new.key == old.key));
@@ -407,7 +446,7 @@ impl Engine {
             .into_iter()
             .partition(|(_, keys)| keys.is_empty());
         self.abstain_after = waiting;
-        let done: Vec<(Call, BTreeSet<ContributionKey>)> = done;
+        let done: Vec<(CallName, BTreeSet<ContributionKey>)> = done;
         for (call, _) in done {
             self.actions.push_back(Action::Send(ToCoordinator::Abstain {
                 task: call.task,
@@ -455,9 +494,5 @@ impl Engine {
 }
 
 fn same(one: &Call, other: &Call) -> bool {
-    one.task == other.task && one.round == other.round && one.phase == other.phase
-}
-
-fn answers(key: &ContributionKey, call: &Call) -> bool {
-    key.task == call.task && key.round == call.round && key.phase == call.phase
+    CallName::of(one) == CallName::of(other)
 }

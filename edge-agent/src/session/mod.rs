@@ -9,7 +9,7 @@ mod backoff;
 mod engine;
 
 pub use backoff::Backoff;
-pub use engine::{Action, Engine, Input, Pending, Settled};
+pub use engine::{Action, CallName, Engine, Input, Pending, Settled};
 
 #[cfg(test)]
 mod tests;

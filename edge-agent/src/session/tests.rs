@@ -10,7 +10,7 @@ use common::wire::messages::{
 };
 use proptest::prelude::*;
 
-use super::{Action, Engine, Input, Pending, Settled};
+use super::{Action, CallName, Engine, Input, Pending, Settled};
 
 const TASK: TaskHash = TaskHash([1; 32]);
 const DEFINITION: BlobHash = BlobHash([1; 32]);
@@ -30,7 +30,11 @@ impl Bench {
             now: Time(1_000),
         };
         let cached: BTreeSet<BlobHash> = cached.iter().copied().collect();
-        let actions = bench.input(Input::Started { outbox, cached });
+        let actions = bench.input(Input::Started {
+            outbox,
+            cached,
+            partial: Vec::new(),
+        });
         assert_eq!(actions, [Action::Connect]);
         let actions = bench.input(Input::Connected);
         (bench, actions)
@@ -483,12 +487,37 @@ fn a_link_that_cannot_be_opened_is_tried_again() {
     let started = Input::Started {
         outbox: vec![],
         cached: BTreeSet::new(),
+        partial: vec![],
     };
     assert_eq!(bench.input(started), [Action::Connect]);
     assert_eq!(bench.later(60_000), []);
     assert_eq!(bench.input(Input::Disconnected), []);
     assert_eq!(bench.reconnect(), []);
     assert!(bench.engine.is_connected());
+}
+
+#[test]
+fn a_restart_amid_a_partial_answer_still_says_that_no_more_will_come() {
+    let call = call(1, Phase::Contribute);
+    let labels = pending(&call, Kind::Labels);
+    let mut bench = Bench {
+        engine: Engine::new(7),
+        now: Time(0),
+    };
+    let started = Input::Started {
+        outbox: vec![labels],
+        cached: BTreeSet::new(),
+        partial: vec![CallName::of(&call)],
+    };
+    assert_eq!(bench.input(started), [Action::Connect]);
+    assert_eq!(bench.input(Input::Connected), [Action::Upload(labels)]);
+    assert_eq!(bench.receive(ToDevice::Call(call.clone())), []);
+    let settled = Action::Settle {
+        pending: labels,
+        settled: Settled::Accepted,
+    };
+    let after = bench.answer(labels.key, TransferAnswer::Accepted);
+    assert_eq!(after, [settled, abstain(&call)]);
 }
 
 #[test]

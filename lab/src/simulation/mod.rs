@@ -214,6 +214,7 @@ impl Simulation {
             let started = session::Input::Started {
                 outbox: Vec::new(),
                 cached: BTreeSet::new(),
+                partial: Vec::new(),
             };
             self.drive(index, started)?;
         }

@@ -116,6 +116,7 @@ impl World {
         let started = Input::Started {
             outbox: one.outbox.values().map(|(pending, _)| *pending).collect(),
             cached: one.cache.keys().copied().collect(),
+            partial: Vec::new(),
         };
         self.drive(device, started);
     }

@@ -6,18 +6,18 @@ use std::sync::PoisonError;
 use common::ids::BlobHash;
 use common::round::{ContributionKey, Kind, Phase};
 use common::task::Task;
-use common::wire::codec::encode;
+use common::wire::codec::{decode, encode};
 use common::wire::messages::Call;
 use tracing::{info, warn};
 
 use super::holdings::{Source, hashes, only, view};
 use super::in_process::{InProcess, ROWS};
 use super::worker::{Done, Job, Judged, Worker};
-use super::{LocalWorkshop, explained, unasked};
+use super::{LocalWorkshop, explained, of_state, unasked};
 use crate::cache::CacheError;
 use crate::driver::workshop::{Blobs, Built, WorkshopError};
 use crate::policy::{RowHistory, RowSet};
-use crate::session::Pending;
+use crate::session::{CallName, Pending};
 use crate::work::{self, Work};
 
 impl<W: Worker> LocalWorkshop<W> {
@@ -55,15 +55,49 @@ impl<W: Worker> LocalWorkshop<W> {
             put.map_err(|error| explained(&error, error.advice()))?;
             built.entries.push(pending);
         }
+        self.note_partial(CallName::of(call), built.partial)?;
         self.end_answer()?;
         Ok(built)
+    }
+
+    /// The calls whose waiting answers are all that will come. A call is
+    /// forgotten with the last of its answers in the outbox.
+    pub(super) fn kept_partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+        let Some(bytes) = self.state.read(PARTIAL).map_err(of_state)? else {
+            return Ok(Vec::new());
+        };
+        // A damaged file costs one computation when the coordinator calls.
+        let mut calls: Vec<CallName> = decode(&bytes).unwrap_or_default();
+        let waiting = self.store().outbox.list();
+        let answered = |call: &CallName| waiting.iter().any(|one| call.is_answered_by(&one.key));
+        calls.retain(answered);
+        Ok(calls)
+    }
+
+    /// A restart before everything was answered must still say that no more
+    /// will come.
+    pub(super) fn note_partial(
+        &self,
+        call: CallName,
+        is_partial: bool,
+    ) -> Result<(), WorkshopError> {
+        let mut calls = self.kept_partial()?;
+        let known = calls.len();
+        calls.retain(|other| *other != call);
+        if is_partial {
+            calls.push(call);
+        } else if calls.len() == known {
+            return Ok(());
+        }
+        let written = self.state.write(PARTIAL, &encode(&calls));
+        written.map_err(of_state)
     }
 
     /// A kill between two files of one answer must not leave half of it: the
     /// next start would take it for the whole. The file names the answer that
     /// is being written.
     fn begin_answer(&self, call: &Call) -> Result<(), WorkshopError> {
-        let name = encode(&(call.task, call.round, call.phase));
+        let name = encode(&CallName::of(call));
         let written = self.state.write(UNFINISHED, &name);
         written.map_err(|error| explained(&error, error.advice()))
     }
@@ -168,6 +202,9 @@ impl<S: Source> InProcess<S> {
 
 /// Names the answer that is being written into the outbox.
 pub(super) const UNFINISHED: &str = "answer.unfinished";
+
+/// Names the calls that are answered in part.
+const PARTIAL: &str = "answer.partial";
 
 /// Nothing leaves.
 pub(super) fn abstention() -> work::Built {

@@ -19,8 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
-use common::round::Phase;
+use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::trust::clock::Clock;
 use common::wire::codec::decode;
 use common::wire::messages::{Announcement, Call};
@@ -38,7 +37,7 @@ use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
 use crate::cache::CacheError;
 use crate::ledger::{Entry, Ledger};
 use crate::outbox::Outbox;
-use crate::session::{Pending, Settled};
+use crate::session::{CallName, Pending, Settled};
 use crate::slots::Slots;
 use crate::state::{StateDir, StateError};
 use answer::UNFINISHED;
@@ -117,6 +116,10 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         Ok(self.store().outbox.list())
     }
 
+    fn partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+        self.kept_partial()
+    }
+
     fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
         self.answer(call, blobs)
     }
@@ -175,12 +178,15 @@ fn drop_unfinished(state: &StateDir, outbox: &mut Outbox) -> Result<(), Workshop
     let Some(bytes) = state.read(UNFINISHED).map_err(of_state)? else {
         return Ok(());
     };
-    if let Ok((task, round, phase)) = decode::<(TaskHash, RoundId, Phase)>(&bytes) {
-        warn!(%round, %phase, "an answer was not finished; it is computed again when called for");
+    if let Ok(call) = decode::<CallName>(&bytes) {
+        warn!(
+            round = %call.round,
+            phase = %call.phase,
+            "an answer was not finished; it is computed again when called for"
+        );
         for pending in outbox.list() {
-            let key = pending.key;
-            if (key.task, key.round, key.phase) == (task, round, phase) {
-                let removed = outbox.remove(&key);
+            if call.is_answered_by(&pending.key) {
+                let removed = outbox.remove(&pending.key);
                 removed.map_err(|error| explained(&error, error.advice()))?;
             }
         }

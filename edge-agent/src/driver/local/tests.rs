@@ -24,7 +24,7 @@ use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::Policy;
-use crate::session::Settled;
+use crate::session::{CallName, Settled};
 use crate::slots::Slots;
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
@@ -336,6 +336,30 @@ fn a_profile_waits_on_the_disk_until_it_is_settled_and_then_stands_in_the_ledger
 }
 
 #[test]
+fn an_answer_in_part_is_known_as_one_after_a_restart_until_it_is_settled() {
+    let bench = Bench::new();
+    let call = bench.call(1, Phase::Profile, None);
+    let name = CallName::of(&call);
+    let workshop = bench.workshop(Some(100));
+    let built = bench.build(&workshop, &call, b"").unwrap();
+    assert_eq!(workshop.partial().unwrap(), []);
+    workshop.note_partial(name, true).unwrap();
+    drop(workshop);
+
+    let workshop = bench.workshop(Some(100));
+    assert_eq!(workshop.partial().unwrap(), [name]);
+    workshop
+        .settle(&built.entries[0], Settled::Accepted)
+        .unwrap();
+    assert_eq!(workshop.partial().unwrap(), []);
+
+    bench.build(&workshop, &call, b"").unwrap();
+    workshop.note_partial(name, true).unwrap();
+    bench.state().write("answer.partial", b"rotten").unwrap();
+    assert_eq!(workshop.partial().unwrap(), []);
+}
+
+#[test]
 fn half_of_an_answer_is_not_taken_for_the_whole() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
@@ -344,7 +368,7 @@ fn half_of_an_answer_is_not_taken_for_the_whole() {
     assert_eq!(built.entries.len(), 1);
     drop(workshop);
     // The image a kill leaves behind before the last file of the answer.
-    let unfinished = encode(&(call.task, call.round, call.phase));
+    let unfinished = encode(&CallName::of(&call));
     bench.state().write(UNFINISHED, &unfinished).unwrap();
     let workshop = bench.workshop(Some(100));
     assert_eq!(workshop.unanswered().unwrap(), []);
