@@ -183,6 +183,8 @@ pub enum Reason {
     Storage,
     /// The device has been quarantined or revoked.
     NotAdmitted,
+    /// With it the device would send more in one round than the task allows.
+    OverBudget,
 }
 
 impl Reason {
@@ -201,6 +203,7 @@ impl Reason {
                 | Self::PhaseClosed
                 | Self::StaleSupport
                 | Self::Storage
+                | Self::OverBudget
         )
     }
 
@@ -220,6 +223,9 @@ impl Reason {
             Self::HashMismatch => "its bytes do not match its name",
             Self::Storage => "the coordinator cannot store it now",
             Self::NotAdmitted => "the device is not admitted",
+            Self::OverBudget => {
+                "with it the device sends more in this round than the task's uplink_bytes_max"
+            }
         }
     }
 }

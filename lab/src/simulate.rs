@@ -516,6 +516,48 @@ mod tests {
     }
 
     #[test]
+    fn devices_of_one_class_each_make_one_student_of_all() {
+        let data = Dataset::open("digits").unwrap();
+        let options = SimulateOptions {
+            partition: Some(Partition::Shards(1)),
+            agents: 10,
+            steps: 1_000,
+            ..options()
+        };
+        let mut progress = Progress::new(true);
+        let found = run(&data, &options, 3, &mut progress).unwrap();
+        let right = &found.outcome["rounds"][0]["student_accuracy"];
+        assert!(right.as_f64().unwrap() > 0.85, "{right}");
+    }
+
+    /// Nothing is told of the few, and the others go on.
+    #[test]
+    fn devices_with_too_few_rows_are_done_without() {
+        let mut data = Dataset::open("digits").unwrap();
+        let rows = data.train.labels.len();
+        // The first device has three rows, fewer than any cluster may have,
+        // and the second one class of three.
+        let owner = |row: usize| match row {
+            0..3 => 0,
+            3..203 => 1,
+            _ => 2 + row as u32 % 3,
+        };
+        let train = std::sync::Arc::make_mut(&mut data.train);
+        train.users = Some((0..rows).map(owner).collect());
+        let options = SimulateOptions {
+            partition: Some(Partition::Natural),
+            steps: 1_000,
+            detail: true,
+            ..options()
+        };
+        let mut progress = Progress::new(true);
+        let found = run(&data, &options, 3, &mut progress).unwrap();
+        assert_eq!(found.release.as_raw().lineage.len(), 4);
+        let right = &found.outcome["rounds"][0]["student_accuracy"];
+        assert!(right.as_f64().unwrap() > 0.85, "{right}");
+    }
+
+    #[test]
     fn several_seeds_become_means_maxima_and_deviations() {
         let of = |seed: u64, mean: f64, max: u64| {
             json!({ "config": { "seed": seed }, "baselines": null,

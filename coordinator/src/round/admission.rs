@@ -144,9 +144,20 @@ impl Engine {
         match self.admit(device, key, blob, bytes) {
             Ok(Admission::Held) => TransferAnswer::Accepted,
             Ok(Admission::Stands { rows }) => self.accept(now, device, key, blob, rows),
+            Ok(Admission::Wanted) if self.is_over_budget(device, bytes) => {
+                // It was sent within the budget or not at all: nobody waits.
+                self.abstain(now, device, key.round, key.phase);
+                TransferAnswer::Refused(Reason::OverBudget)
+            }
             Ok(Admission::Wanted) => TransferAnswer::Send { offset: 0 },
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
+    }
+
+    /// Whether a device would have sent more than it may in this round.
+    fn is_over_budget(&self, device: DeviceId, bytes: u64) -> bool {
+        let sent = self.received.from(self.state.last_round, device);
+        sent.saturating_add(bytes) > self.policy.round_bytes_max
     }
 
     /// Takes a contribution whose bytes are durable, or refuses it.

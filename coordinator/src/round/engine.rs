@@ -1,6 +1,6 @@
 //! The engine's surface: inputs, actions, timeouts.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
@@ -66,6 +66,8 @@ pub enum Input {
         key: ContributionKey,
         /// Name of its bytes.
         blob: BlobHash,
+        /// Their length.
+        bytes: u64,
         /// Rows it describes, or what is wrong with it.
         checked: Result<u64, Reason>,
         /// Answered by [`Action::Answer`].
@@ -193,6 +195,29 @@ pub enum JobOutput {
     },
 }
 
+/// Bytes of contributions by device, within one round.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    round: RoundId,
+    bytes: BTreeMap<DeviceId, u64>,
+}
+
+impl Received {
+    fn count(&mut self, round: RoundId, device: DeviceId, bytes: u64) {
+        if self.round != round {
+            self.round = round;
+            self.bytes.clear();
+        }
+        let sum = self.bytes.entry(device).or_default();
+        *sum = sum.saturating_add(bytes);
+    }
+
+    pub(super) fn from(&self, round: RoundId, device: DeviceId) -> u64 {
+        let bytes = self.bytes.get(&device).filter(|_| self.round == round);
+        bytes.copied().unwrap_or(0)
+    }
+}
+
 /// The round engine of one task.
 #[derive(Debug)]
 pub struct Engine {
@@ -205,6 +230,8 @@ pub struct Engine {
     /// waited for in its next phase though they may not be back yet.
     pub(super) returning: BTreeSet<DeviceId>,
     pub(super) computing: bool,
+    /// What devices have sent in the newest round, since the last restart.
+    pub(super) received: Received,
     /// The last round, if it ended in what is now the future: the clock was
     /// set back while the coordinator was away. Waits count from here.
     pub(super) ended_ahead: Option<(RoundId, Time)>,
@@ -223,6 +250,7 @@ impl Engine {
             connected: BTreeSet::new(),
             returning: BTreeSet::new(),
             computing: false,
+            received: Received::default(),
             ended_ahead: None,
             actions: VecDeque::new(),
         }
@@ -292,9 +320,11 @@ impl Engine {
                 device,
                 key,
                 blob,
+                bytes,
                 checked,
                 ticket,
             } => {
+                self.received.count(self.state.last_round, device, bytes);
                 let answer = self.take(now, device, &key, blob, checked);
                 self.act(Action::Answer { ticket, answer });
             }

@@ -26,6 +26,8 @@ pub struct RoundPolicy {
     pub contribute: Vec<Kind>,
     /// Longest contribution taken, in bytes.
     pub contribution_bytes_max: u64,
+    /// Most bytes of contributions taken from one device in one round.
+    pub round_bytes_max: u64,
     /// Most points of the transfer set.
     pub points_max: u32,
 }
@@ -42,6 +44,7 @@ impl RoundPolicy {
             new_data_devices_min: rounds.new_data_devices_min,
             contribute: contribute.kinds().to_vec(),
             contribution_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
+            round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             points_max: budget.points_max,
         }
     }

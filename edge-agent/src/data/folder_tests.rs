@@ -45,6 +45,38 @@ fn missing_folder_is_named() {
     assert!(folder.dataset().is_empty());
 }
 
+/// Root reads everything, so there is nothing to show to it.
+#[test]
+fn a_folder_and_a_file_that_may_not_be_read_are_named() {
+    use std::fs::{Permissions, read_dir, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut bench = Bench::new();
+    bench.write("good.csv", &["1,2,cat", "3,4,cat"]);
+    bench.write("closed.csv", &["5,6,cat"]);
+    bench.settle();
+    let folder = bench.root.path().to_owned();
+    let file = folder.join("closed.csv");
+    set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+    if std::fs::read(&file).is_ok() {
+        eprintln!("SKIPPED: this user may read every file");
+        return;
+    }
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.quarantined.len(), 1);
+    assert!(scan.quarantined[0].path.ends_with("closed.csv"));
+    assert_eq!(bench.first_values(), [1.0, 3.0]);
+
+    set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
+    let listed = read_dir(&folder).is_ok();
+    let error = bench.folder.scan().unwrap_err().to_string();
+    set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    assert!(
+        !listed && error.contains(folder.to_str().unwrap()),
+        "{error}"
+    );
+}
+
 #[test]
 fn file_in_place_of_the_folder_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -8,7 +8,7 @@ use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::regression::{MomentSystem, RegressionError, Whitener};
 use common::moments::RawMoments;
 use common::round::Kind;
-use common::task::Budget;
+use common::task::TaskDefinition;
 use common::transfer::TransferSet;
 
 use super::{Entry, View, Work, WorkError};
@@ -36,7 +36,12 @@ pub(super) fn build(
     let system = MomentSystem::gather(&ntk, points, view.inputs.view(), targets.view())?;
     let white = Whitener::of(&ntk, points)?.whiten(&system)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
-    let rank = rank_within(&definition.budget, points.nrows(), work.task.classes());
+    let rank = rank_within(
+        definition,
+        points.ncols(),
+        points.nrows(),
+        work.task.classes(),
+    );
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
     Ok(Some(Entry::of(Kind::Moments, &raw, view.rows())))
 }
@@ -55,16 +60,24 @@ fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<f32>, WorkE
 }
 
 /// Virtual rows that fit what the budget leaves for moments.
-fn rank_within(budget: &Budget, points: usize, classes: usize) -> usize {
+fn rank_within(
+    definition: &TaskDefinition,
+    features: usize,
+    points: usize,
+    classes: usize,
+) -> usize {
+    let budget = &definition.budget;
     if budget.rank_max > 0 {
         return (budget.rank_max as usize).min(points);
     }
     let row_bytes = points * usize::from(budget.bits) / 8 + 8;
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
-    // Framing and acknowledgements take a few per cent; profile and points of
-    // the same round were sent before.
+    let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
+    // The same round's points went before, and count towards the same budget.
+    let summary = budget.points_per_device as usize * (features + 8);
+    // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
-    (left.saturating_sub(labels + 4_096) / row_bytes)
+    (left.saturating_sub(summary + labels + 4_096) / row_bytes)
         .clamp(8, points.max(8))
         .min(points)
 }

@@ -306,6 +306,7 @@ impl Simulation {
                 device: id,
                 key,
                 blob,
+                bytes,
                 checked,
                 ticket,
             });

@@ -244,6 +244,7 @@ impl World {
                 device,
                 key,
                 blob,
+                bytes,
                 checked,
                 ticket,
             },

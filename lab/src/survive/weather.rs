@@ -115,6 +115,7 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         new_data_devices_min: dice.between(1, 4) as u32,
         contribute,
         contribution_bytes_max: 64 * 1024,
+        round_bytes_max: 64 * 1024 * 1024,
         points_max: dice.between(3, 40) as u32,
     }
 }

@@ -244,6 +244,33 @@ fn what_is_too_long_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn a_round_takes_no_more_bytes_from_a_device_than_its_budget_and_waits_for_none() {
+    let mut policy = policy();
+    policy.round_bytes_max = 3 * BYTES;
+    let mut bench = Bench::in_phase(policy, &[1, 2], Phase::Contribute);
+    assert_eq!(bench.give_kind(1, Kind::Labels), ACCEPTED);
+    assert_eq!(bench.give_kind(2, Kind::Labels), ACCEPTED);
+    for device in [1, 2] {
+        let refused = REFUSED(Reason::OverBudget);
+        assert_eq!(bench.give_kind(device, Kind::Moments), refused);
+    }
+    assert!(bench.state().strikes.is_empty(), "an honest mistake");
+    assert_eq!(bench.phase(), Some(Phase::Solve));
+    assert_eq!(bench.state().round.as_ref().unwrap().inputs.len(), 2);
+}
+
+#[test]
+fn the_budget_is_a_rounds() {
+    let mut policy = policy();
+    policy.round_bytes_max = 5 * BYTES;
+    let mut bench = Bench::in_round(policy, &[1, 2]);
+    bench.run();
+    assert_eq!(bench.start(), Ok(RoundId(2)));
+    bench.run();
+    assert_eq!(bench.state().history.len(), 2);
+}
+
+#[test]
 fn a_bad_contribution_changes_nothing_but_the_strikes() {
     let mut bench = Bench::in_round(policy(), &[1, 2]);
     let key = bench.key(Kind::Profile);

@@ -30,6 +30,7 @@ pub(super) fn policy() -> RoundPolicy {
         new_data_devices_min: 2,
         contribute: vec![Kind::Labels, Kind::Moments],
         contribution_bytes_max: 1_000,
+        round_bytes_max: 100_000,
         points_max: 50,
     }
 }
@@ -41,6 +42,9 @@ pub(super) fn fold(events: &[Event]) -> State {
     }
     state
 }
+
+/// The length of every contribution here.
+pub(super) const BYTES: u64 = 100;
 
 pub(super) struct Bench {
     pub(super) engine: Engine,
@@ -221,7 +225,7 @@ impl Bench {
             device,
             key,
             blob,
-            bytes: 100,
+            bytes: BYTES,
             ticket,
         });
         self.answered.take().unwrap()
@@ -241,6 +245,7 @@ impl Bench {
             device,
             key,
             blob,
+            bytes: BYTES,
             checked,
             ticket,
         });

@@ -45,6 +45,7 @@ impl Core {
                     device: offer.device,
                     key: offer.key,
                     blob: offer.blob,
+                    bytes: offer.bytes,
                     checked,
                     ticket: self.answers.expect_transfer(reply),
                 };

@@ -266,6 +266,21 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
         "weights",
     );
 
+    let wide = RawTask::parse(
+        "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+         [student]\nhidden = [3]\n",
+    );
+    let wide = wide.unwrap();
+    let zeros = vec![0.0; wide.student().parameters()];
+    let misfit = RawRelease {
+        weights: RawWeights::encode(wide.student(), &zeros).unwrap(),
+        ..raw.clone()
+    };
+    refused(
+        &install(&workshop, &bench, 6, &bench.sign(&misfit)),
+        "weights",
+    );
+
     let stale = RawRelease {
         expires: NOW,
         ..raw
