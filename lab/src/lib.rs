@@ -17,3 +17,4 @@ pub mod report;
 pub mod simulate;
 pub mod simulation;
 pub mod survive;
+pub mod sweep;

@@ -12,6 +12,7 @@ use cli::distill::DistillArguments;
 use cli::simulate::SimulateArguments;
 use cli::split::SplitArguments;
 use cli::survive::SurviveArguments;
+use cli::sweep::SweepArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -30,6 +31,9 @@ enum Command {
     /// Run the same fleet in one process under a simulated clock, and count
     /// what it would send
     Simulate(SimulateArguments),
+    /// Simulate every combination of settings that a file lists, and gather
+    /// them in one table
+    Sweep(SweepArguments),
     /// Distil one data set into a few points a class
     Distill(DistillArguments),
     /// Treat simulated fleets badly, a seed each, and see that they keep their
@@ -55,6 +59,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Demo(arguments) => cli::demo::run(arguments),
         Command::Simulate(arguments) => cli::simulate::run(arguments),
+        Command::Sweep(arguments) => cli::sweep::run(arguments),
         Command::Distill(arguments) => cli::distill::run(arguments),
         Command::Survive(arguments) => cli::survive::run(arguments),
         Command::Split(arguments) => cli::split::run(arguments),

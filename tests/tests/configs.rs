@@ -22,6 +22,14 @@ fn every_example_task_is_accepted() {
 }
 
 #[test]
+fn every_example_sweep_is_accepted() {
+    for path in examples("sweep-") {
+        let grid = lab::sweep::Grid::open(&path).unwrap();
+        assert!(grid.cells.len() > 1, "{}", path.display());
+    }
+}
+
+#[test]
 fn every_example_agent_configuration_is_accepted_also_with_its_comments_taken_away() {
     for_each_form("agent", |file| {
         let flags = AgentFlags {
@@ -70,9 +78,16 @@ fn every_example_is_of_a_kind_that_is_checked_here() {
     };
     for entry in entries {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        let known = ["task-", "agent", "coordinator", "prometheus", "grafana"]
-            .iter()
-            .any(|kind| name.starts_with(kind));
+        let known = [
+            "task-",
+            "sweep-",
+            "agent",
+            "coordinator",
+            "prometheus",
+            "grafana",
+        ]
+        .iter()
+        .any(|kind| name.starts_with(kind));
         assert!(known, "configs/{name} is checked by no test");
     }
 }

@@ -2,9 +2,7 @@
 //! one ends at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,7 +14,7 @@ use lab::distill::{
 };
 use lab::progress::Progress;
 
-use super::{Failure, is_stdout, write_json};
+use super::{Failure, interrupt, is_stdout, write_json};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -77,7 +75,7 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
         student_steps: arguments.student_steps.max(1),
     };
     let data = Dataset::open(&arguments.data)?;
-    let stop = watch_interrupt();
+    let stop = interrupt::watch("ending with the best so far");
     let mut progress = Progress::new(false);
     let begun = Instant::now();
     progress.stage(&format!(
@@ -209,40 +207,6 @@ impl Monitor for Watch<'_> {
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
-}
-
-/// Set by Ctrl-C or SIGTERM; the second one ends the program.
-fn watch_interrupt() -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        else {
-            return;
-        };
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut interrupt), Ok(mut terminate)) = (
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::terminate()),
-            ) else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => (),
-                    _ = terminate.recv() => (),
-                }
-                if flag.swap(true, Ordering::Relaxed) {
-                    std::process::exit(130);
-                }
-                eprintln!("ending with the best so far; once more to end at once");
-            }
-        });
-    });
-    stop
 }
 
 /// How often progress is shown.

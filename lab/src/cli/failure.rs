@@ -30,6 +30,42 @@ pub(crate) enum Failure {
         /// Where they are.
         kept: PathBuf,
     },
+    /// Ctrl-C before all seeds were run; the figures are those of the others.
+    #[error("interrupted after {done} of {seeds} seeds")]
+    SeedsMissing {
+        /// Seeds that were run.
+        done: usize,
+        /// Seeds that were asked for.
+        seeds: usize,
+    },
+    /// Ctrl-C; the same command goes on from here.
+    #[error("interrupted; the same command goes on where {} stands", kept.display())]
+    SweepStopped {
+        /// Where the outcomes are.
+        kept: PathBuf,
+    },
+    /// The sweep's file was refused.
+    #[error(transparent)]
+    Grid(#[from] lab::sweep::GridError),
+    /// A cell's options are not those of a simulation.
+    #[error("cell {cell}: {what}")]
+    Cell {
+        /// Its name.
+        cell: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Some cells failed; the others are written.
+    #[error("{failed} of {cells} cells failed; mend them and run the same command again")]
+    CellsFailed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        cells: usize,
+    },
+    /// A table could not be made.
+    #[error("cannot make the table: {0}")]
+    Table(#[from] csv::Error),
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
@@ -56,10 +92,15 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 130 for Ctrl-C, as a shell has it; else 1.
+    /// 130 for Ctrl-C, as a shell has it; 2 for a sweep that asks for what
+    /// there is not; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Demo(DemoError::Interrupted) | Self::Interrupted { .. } => 130,
+            Self::Demo(DemoError::Interrupted)
+            | Self::Interrupted { .. }
+            | Self::SeedsMissing { .. }
+            | Self::SweepStopped { .. } => 130,
+            Self::Grid(_) | Self::Cell { .. } => 2,
             _ => 1,
         }
     }

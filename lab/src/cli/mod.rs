@@ -3,9 +3,11 @@
 pub(crate) mod demo;
 pub(crate) mod distill;
 mod failure;
+mod interrupt;
 pub(crate) mod simulate;
 pub(crate) mod split;
 pub(crate) mod survive;
+pub(crate) mod sweep;
 
 use std::io::Write;
 use std::path::Path;
@@ -17,6 +19,13 @@ pub(crate) use failure::Failure;
 /// Whether a path stands for standard output.
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text).map_err(|cause| Failure::Write {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {

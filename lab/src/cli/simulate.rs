@@ -1,6 +1,8 @@
-//! `alambic-lab simulate`. Ctrl-C ends it: it leaves nothing behind.
+//! `alambic-lab simulate`. Ctrl-C ends it after the seed in hand; a second one
+//! ends it at once.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use clap::Args;
 use serde_json::Value;
@@ -12,7 +14,7 @@ use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
-use super::{Failure, is_stdout, write_json};
+use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -88,33 +90,53 @@ pub(crate) struct SimulateArguments {
     report: Option<PathBuf>,
 }
 
+impl SimulateArguments {
+    /// What they ask of one seed's run.
+    pub(crate) fn options(&self) -> SimulateOptions {
+        SimulateOptions {
+            partition: self.partition,
+            agents: self.agents,
+            rounds: self.rounds,
+            points: self.points,
+            bits: self.bits,
+            student: self.student.clone().map(|student| student.0),
+            features: Some(self.features.clone()),
+            contribute: Kinds::named(&self.contribute).unwrap_or_default(),
+            uplink_bytes_max: self.uplink_bytes_max,
+            rank_max: self.rank,
+            steps: self.steps,
+            rows_min: self.rows_min,
+            no_baselines: self.no_baselines,
+            detail: false,
+        }
+    }
+
+    /// The data set's name or file.
+    pub(crate) fn data(&self) -> &str {
+        &self.data
+    }
+}
+
 /// Runs every seed and shows what came of them.
 pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
-    let mut options = SimulateOptions {
-        partition: arguments.partition,
-        agents: arguments.agents,
-        rounds: arguments.rounds,
-        points: arguments.points,
-        bits: arguments.bits,
-        student: arguments.student.map(|student| student.0),
-        features: Some(arguments.features),
-        contribute: Kinds::named(&arguments.contribute).unwrap_or_default(),
-        uplink_bytes_max: arguments.uplink_bytes_max,
-        rank_max: arguments.rank,
-        steps: arguments.steps,
-        rows_min: arguments.rows_min,
-        no_baselines: arguments.no_baselines,
-        detail: false,
-    };
+    let mut options = arguments.options();
     let data = Dataset::open(&arguments.data)?;
     let mut progress = Progress::new(false);
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
         several => several.to_vec(),
     };
+    // One seed that is cut short leaves nothing to show.
+    let stop = (seeds.len() > 1).then(|| interrupt::watch("ending after this seed"));
     let mut outcomes = Vec::new();
     let mut detail = None;
     for (at, &seed) in seeds.iter().enumerate() {
+        if stop
+            .as_ref()
+            .is_some_and(|stop| stop.load(Ordering::Relaxed))
+        {
+            break;
+        }
         // A report looks at the first seed closely.
         options.detail = at == 0 && arguments.report.is_some();
         let result = simulate::run(&data, &options, seed, &mut progress)?;
@@ -131,19 +153,22 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     }
     if let (Some(path), Some(detail)) = (&arguments.report, &detail) {
         let page = report::render(&outcome, detail, &command())?;
-        std::fs::write(path, page).map_err(|cause| Failure::Write {
-            path: path.clone(),
-            cause,
-        })?;
+        write_text(path, &page)?;
     }
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
+    }
+    if outcomes.len() < seeds.len() {
+        return Err(Failure::SeedsMissing {
+            done: outcomes.len(),
+            seeds: seeds.len(),
+        });
     }
     Ok(())
 }
 
 /// What was typed, for whoever reads the report later.
-fn command() -> String {
+pub(super) fn command() -> String {
     let mut words = vec!["alambic-lab".to_owned()];
     words.extend(std::env::args().skip(1));
     words.join(" ")
