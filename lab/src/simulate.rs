@@ -557,6 +557,35 @@ mod tests {
         assert!(right.as_f64().unwrap() > 0.85, "{right}");
     }
 
+    /// The figures are in `docs/results.md`; this guards their order.
+    #[test]
+    fn eight_bits_lose_next_to_nothing_against_sixteen() {
+        let data = Dataset::open("digits").unwrap();
+        let mut progress = Progress::new(true);
+        let mut right = |bits: u8| -> f64 {
+            let options = SimulateOptions {
+                partition: Some(Partition::Dirichlet(0.1)),
+                agents: 10,
+                points: Some(200),
+                rank_max: Some(64),
+                uplink_bytes_max: 400_000,
+                bits: Some(bits),
+                steps: 1_000,
+                ..options()
+            };
+            let seeds = 0..4;
+            let many = seeds.end as f64;
+            let of = |seed| {
+                let found = run(&data, &options, seed, &mut progress).unwrap();
+                found.outcome["rounds"][0]["student_accuracy"].as_f64()
+            };
+            seeds.map(of).map(Option::unwrap).sum::<f64>() / many
+        };
+        let (eight, sixteen) = (right(8), right(16));
+        assert!(eight > sixteen - 0.005, "{eight} against {sixteen}");
+        assert!(sixteen > 0.95, "{sixteen}");
+    }
+
     #[test]
     fn several_seeds_become_means_maxima_and_deviations() {
         let of = |seed: u64, mean: f64, max: u64| {
