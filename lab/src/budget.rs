@@ -189,7 +189,11 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
     for bits in tries {
         let share = 0.5 * spendable(setting);
         let points = points_within(setting, fixed, bits, share, POINTS_SHARED_MAX);
-        let total = points.each * senders;
+        // Beyond this the coordinator merges them.
+        let most = fixed
+            .points
+            .map_or(POINTS_SHARED_MAX, |points| points as usize);
+        let total = (points.each * senders).min(most.max(points.each));
         // Statistics hold every row: labels beside them would change nothing.
         let sent = match kinds {
             Kinds::Both => Kinds::Moments,
@@ -326,6 +330,17 @@ mod tests {
         let joined = plan(&few, Fixed::default());
         assert_eq!(joined.contribute, Kinds::Moments);
         assert!(joined.rank >= 20, "{joined:?}");
+    }
+
+    #[test]
+    fn statistics_of_many_devices_stand_on_no_more_points_than_the_solver_bears() {
+        let fixed = Fixed {
+            contribute: Kinds::Moments,
+            ..Fixed::default()
+        };
+        let found = plan(&images(20_000, 1_000, 400), fixed);
+        assert_eq!((found.points_per_device, found.points_max), (2, 600));
+        assert!(found.rank >= 8, "{found:?}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! global teacher is wrong.
 
 use ndarray::{Array1, ArrayView2, Axis};
+use rand::Rng;
 
 use common::math::cluster::KMeansParams;
 use common::math::random::rng;
@@ -40,8 +41,9 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
     };
     let budget = &work.task.definition().budget;
     let cluster_size_min = budget.cluster_size_min.max(work.privacy.cluster_size_min) as usize;
-    let shares = share(budget.points_per_device as usize, &view.class_counts);
     let mut random = rng(work.seed, "summary");
+    let wanted = budget.points_per_device as usize;
+    let shares = share(wanted, &view.class_counts, cluster_size_min, &mut random);
     let mut points = Points::none(work.task.features());
     for (class, &clusters) in shares.iter().enumerate() {
         let members: Vec<usize> = (0..rows.labels.len())
@@ -67,37 +69,50 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
 }
 
 /// How many points each class gets: by its share of the rows, at least one
-/// for a class that has any.
-pub(super) fn share(points: usize, class_counts: &[u64]) -> Vec<usize> {
-    let total: u64 = class_counts.iter().sum();
-    if total == 0 {
-        return vec![0; class_counts.len()];
+/// for a class that has any to tell of, and none for one whose rows are fewer
+/// than `size_min`. No class gets more than its rows can fill. Where there are
+/// more classes than points the dice choose, by rows, so that other devices
+/// speak of the others.
+fn share(points: usize, counts: &[u64], size_min: usize, random: &mut impl Rng) -> Vec<usize> {
+    let room = |class: usize| counts[class] as usize / size_min.max(1);
+    let mut shares = vec![0; counts.len()];
+    let mut classes: Vec<usize> = (0..counts.len()).filter(|&class| room(class) > 0).collect();
+    if classes.len() > points {
+        let mut keys = vec![0.0; counts.len()];
+        for &class in &classes {
+            keys[class] = random.random::<f64>().ln() / counts[class] as f64;
+        }
+        classes.sort_by(|&one, &other| keys[other].total_cmp(&keys[one]));
+        for &class in classes.iter().take(points) {
+            shares[class] = 1;
+        }
+        return shares;
     }
-    let exact = |count: u64| points as f64 * count as f64 / total as f64;
-    let mut shares: Vec<usize> = class_counts
-        .iter()
-        .map(|&count| {
-            if count == 0 {
-                0
-            } else {
-                (exact(count).floor() as usize).max(1)
+    let total: u64 = classes.iter().map(|&class| counts[class]).sum();
+    let exact = |class: usize| points as f64 * counts[class] as f64 / total as f64;
+    for &class in &classes {
+        shares[class] = (exact(class).floor() as usize).clamp(1, room(class));
+    }
+    // The ones that rare classes got are taken from the most common.
+    while shares.iter().sum::<usize>() > points {
+        if let Some(most) = shares.iter_mut().max() {
+            *most -= 1;
+        }
+    }
+    let rest = |class: usize| exact(class).fract();
+    classes.sort_by(|&one, &other| rest(other).total_cmp(&rest(one)));
+    let mut left = points - shares.iter().sum::<usize>();
+    while left > 0 {
+        let before = left;
+        for &class in &classes {
+            if left > 0 && shares[class] < room(class) {
+                shares[class] += 1;
+                left -= 1;
             }
-        })
-        .collect();
-    let mut order: Vec<usize> = (0..shares.len())
-        .filter(|&class| class_counts[class] > 0)
-        .collect();
-    order.sort_by(|&one, &other| {
-        let rest = |class: usize| exact(class_counts[class]).fract();
-        rest(other).total_cmp(&rest(one))
-    });
-    let mut left = points.saturating_sub(shares.iter().sum());
-    for &class in order.iter().cycle().take(order.len() * 2) {
-        if left == 0 {
+        }
+        if left == before {
             break;
         }
-        shares[class] += 1;
-        left -= 1;
     }
     shares
 }
@@ -125,13 +140,41 @@ fn squared_rows(values: ArrayView2<'_, f32>) -> Array1<f32> {
 
 #[cfg(test)]
 mod tests {
-    use super::share;
+    use super::*;
+
+    fn shared(points: usize, counts: &[u64], size_min: usize) -> Vec<usize> {
+        share(points, counts, size_min, &mut rng(3, "test"))
+    }
 
     #[test]
     fn points_are_shared_by_rows_and_none_is_lost() {
-        assert_eq!(share(20, &[100, 0, 300]), vec![5, 0, 15]);
-        assert_eq!(share(10, &[33, 33, 34]).iter().sum::<usize>(), 10);
-        assert_eq!(share(3, &[1_000, 20, 20]), vec![2, 1, 1]);
-        assert_eq!(share(5, &[0, 0]), vec![0, 0]);
+        assert_eq!(shared(20, &[100, 0, 300], 5), vec![5, 0, 15]);
+        assert_eq!(shared(10, &[33, 33, 34], 3).iter().sum::<usize>(), 10);
+        assert_eq!(shared(3, &[1_000, 20, 20], 5), vec![1, 1, 1]);
+        assert_eq!(shared(4, &[1_000, 20, 20], 5), vec![2, 1, 1]);
+        assert_eq!(shared(5, &[0, 0], 5), vec![0, 0]);
+    }
+
+    #[test]
+    fn what_a_small_class_cannot_fill_goes_to_the_others() {
+        assert_eq!(shared(20, &[10, 100, 4], 5), vec![2, 18, 0]);
+        assert_eq!(shared(30, &[10, 100, 4], 5), vec![2, 20, 0]);
+        assert_eq!(shared(50, &[14, 14], 5), vec![2, 2]);
+        assert_eq!(shared(50, &[4, 3], 5), vec![0, 0]);
+    }
+
+    #[test]
+    fn the_budget_holds_however_many_classes_there_are_and_each_is_told_of_by_some() {
+        let mut told = [0; 10];
+        let mut random = rng(3, "test");
+        for _ in 0..200 {
+            let shares = share(2, &[50, 5, 5, 5, 5, 5, 5, 5, 5, 4], 5, &mut random);
+            assert_eq!(shares.iter().sum::<usize>(), 2);
+            for (sum, share) in told.iter_mut().zip(shares) {
+                *sum += share;
+            }
+        }
+        assert!(told[..9].iter().all(|&sum| sum > 5), "{told:?}");
+        assert!(told[0] > 2 * told[1] && told[9] == 0, "{told:?}");
     }
 }
