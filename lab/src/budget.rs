@@ -159,7 +159,8 @@ fn points_within(setting: &Setting, fixed: Fixed, bits: u8, bytes: f64, most: us
     ];
     let least = bounds.into_iter().min_by_key(|(points, _)| *points);
     let (each, bound) = least.unwrap_or((1, ""));
-    let each = each.max(POINTS_EACH_MIN);
+    // Two classes a device are common; bytes go before that.
+    let each = each.max(POINTS_EACH_MIN.min(by_bytes)).max(1);
     Points { each, bits, bound }
 }
 
@@ -284,7 +285,7 @@ pub const POINTS_ENOUGH: usize = 1_500;
 const POINTS_ALONE_MAX: usize = 4_000;
 /// Most points where devices send statistics on them: 9m³ operations each.
 const POINTS_SHARED_MAX: usize = 600;
-/// Fewest points a device is asked for.
+/// Fewest points a device is asked for, where the bytes suffice for them.
 const POINTS_EACH_MIN: usize = 2;
 /// Virtual rows beyond these hold less than eight bits keep.
 const RANK_MAX: usize = 100;
