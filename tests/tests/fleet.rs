@@ -1,78 +1,14 @@
 //! The real binaries as processes over loopback QUIC.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 
 use common::round::{Kind, Phase};
 use coordinator::admin::{Client, OutcomeStatus, Progress as Step};
-use lab::data::{Dataset, Partition, partition};
-use lab::demo::{Fleet, program};
 use lab::metrics::accuracy;
-use lab::plan::{Wishes, task_file};
-use lab::progress::Progress;
 use serde_json::Value;
-
-struct Running {
-    fleet: Fleet,
-    client: Client,
-    data: Dataset,
-    task: String,
-    _folder: tempfile::TempDir,
-}
-
-/// A fleet of three agents with digits, all connected.
-fn three_agents() -> Running {
-    let folder = tempfile::tempdir().unwrap();
-    let mut progress = Progress::new(true);
-    let data = Dataset::open("digits").unwrap();
-    let parts = partition(&data.train, 10, Partition::Iid, 3, 1).unwrap();
-    let wishes = Wishes {
-        features: None,
-        student: common::task::StudentSpec::Mlp { hidden: vec![32] },
-        points: 90,
-        points_per_device: 15,
-        bits: 8,
-        contribute: "both".to_owned(),
-        uplink_bytes_max: 100_000,
-        rank_max: 40,
-        steps: 800,
-        seed: 1,
-        deadline_s: 60,
-        grace_s: 30.0,
-    };
-    let mut fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();
-    let mut client = fleet.client().unwrap();
-    let token = client.create_token(60_000, 3).unwrap();
-    let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
-    fleet
-        .add_agents(&data, &parts, &token, &mut progress)
-        .unwrap();
-    fleet.wait_connected(&mut client, 3, &mut progress).unwrap();
-    Running {
-        fleet,
-        client,
-        data,
-        task,
-        _folder: folder,
-    }
-}
-
-fn agent(running: &Running, index: usize, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(program("alambic-agent").unwrap())
-        .arg("--state")
-        .arg(running.fleet.agent_home(index).join("state"))
-        .args(arguments)
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
+use tests::rig::{agent, three_agents};
 
 fn completed(client: &mut Client, round: usize) -> bool {
     let status = client.status().unwrap();

@@ -1,0 +1,133 @@
+//! Kill torture on real processes: SIGKILL for the coordinator and for agents
+//! at random moments of running rounds. Afterwards, whatever a device was told
+//! is held must be held, and nothing may have been counted twice.
+#![allow(clippy::unwrap_used)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::ids::BlobHash;
+use coordinator::admin::OutcomeStatus;
+use lab::progress::Progress;
+use rand::Rng;
+use serde_json::Value;
+use tests::rig::{Running, agent, three_agents};
+
+const AGENTS: usize = 3;
+
+#[test]
+fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+    torture(12, 1);
+}
+
+/// `cargo test --release -p tests --test kill -- --ignored --nocapture`
+#[test]
+#[ignore = "the long form: 200 kills, some minutes"]
+fn two_hundred_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+    torture(200, 2);
+}
+
+fn torture(kills: usize, seed: u64) {
+    let mut running = three_agents();
+    let mut random = common::math::random::rng(seed, "kill");
+    let (mut ready, mut back) = (Vec::new(), Vec::new());
+    for _ in 0..kills {
+        // One is running still, or a new one begins.
+        let _ = running.client.start_round(Some(&running.task), false);
+        // This chooses the moment; nothing is waited for.
+        thread::sleep(Duration::from_millis(random.random_range(0..1_500)));
+        if random.random_bool(0.5) {
+            let begun = Instant::now();
+            running.fleet.crash_coordinator().unwrap();
+            ready.push(begun.elapsed().as_millis());
+            running.client = running.fleet.client().unwrap();
+        } else {
+            let index = random.random_range(0..AGENTS);
+            running.fleet.crash_agent(index).unwrap();
+        }
+        if random.random_bool(0.5) {
+            let begun = Instant::now();
+            all_back(&mut running);
+            back.push(begun.elapsed().as_millis());
+        }
+    }
+    all_back(&mut running);
+    finish_round(&mut running);
+    running
+        .client
+        .start_round(Some(&running.task), false)
+        .unwrap();
+    finish_round(&mut running);
+
+    let status = running.client.status().unwrap();
+    let task = &status.tasks[0];
+    let last = task.history.last().unwrap();
+    assert!(
+        matches!(last.outcome, OutcomeStatus::Completed { .. }),
+        "the fleet works after all: {last:?}"
+    );
+    for ended in &task.history {
+        for (kind, &count) in &ended.accepted {
+            assert!(
+                count as usize <= AGENTS,
+                "{kind} of round {} was counted {count} times",
+                ended.round
+            );
+        }
+    }
+    let held = acknowledged_is_held(&mut running);
+    ready.sort_unstable();
+    back.sort_unstable();
+    println!(
+        "{kills} kills, {} rounds ended, {held} acknowledged contributions held; \
+         ms from kill to serving, p95: {:?}; until all agents were back, p95: {:?}",
+        task.history.len(),
+        p95(&ready),
+        p95(&back),
+    );
+}
+
+fn all_back(running: &mut Running) {
+    let mut progress = Progress::new(true);
+    let fleet = &mut running.fleet;
+    fleet
+        .wait_connected(&mut running.client, AGENTS, &mut progress)
+        .unwrap();
+}
+
+/// Follows the round that runs, if one does, to its end.
+fn finish_round(running: &mut Running) {
+    let begun = Instant::now();
+    while running.client.status().unwrap().tasks[0].round.is_some() {
+        assert!(begun.elapsed().as_secs() < 180, "the round does not end");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What each agent was told is held, the coordinator still has, byte for byte.
+fn acknowledged_is_held(running: &mut Running) -> usize {
+    let mut held = 0;
+    for index in 0..AGENTS {
+        let (code, out, err) = agent(running, index, &["sent", "list", "--json"]);
+        assert_eq!(code, Some(0), "{err}");
+        let entries: Vec<Value> = serde_json::from_str(&out).unwrap();
+        for entry in entries
+            .iter()
+            .filter(|entry| entry["outcome"] == "accepted")
+        {
+            let name: BlobHash = serde_json::from_value(entry["blob"].clone()).unwrap();
+            let bytes = running.client.blob(name);
+            let bytes = bytes.unwrap_or_else(|error| panic!("{entry} is lost: {error}"));
+            assert_eq!(BlobHash::of(&bytes), name);
+            held += 1;
+        }
+    }
+    assert!(held >= AGENTS * 4, "{held}");
+    held
+}
+
+fn p95(sorted: &[u128]) -> Option<u128> {
+    sorted
+        .get((sorted.len() * 95).div_ceil(100).saturating_sub(1))
+        .copied()
+}
