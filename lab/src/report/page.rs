@@ -459,7 +459,7 @@ fn number(value: &Value) -> f64 {
 
 fn percent(value: &Value) -> String {
     match value.as_f64() {
-        Some(value) => format!("{:.2} %", 100.0 * value),
+        Some(value) => format!("{:.2}\u{a0}%", 100.0 * value),
         None => "–".to_owned(),
     }
 }
@@ -560,7 +560,7 @@ mod tests {
     fn a_page_is_whole_fetches_nothing_and_runs_nothing() {
         let page = render(&outcome(), &detail(), "alambic-lab simulate --data <x>").unwrap();
         for part in [
-            "92.00 %",
+            "92.00\u{a0}%",
             "1\u{202f}234\u{202f}567",
             "cross-validation",
             "+2.00 %",
