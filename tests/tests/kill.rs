@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::ids::BlobHash;
-use coordinator::admin::OutcomeStatus;
+use coordinator::admin::{OutcomeStatus, Progress as Step};
 use lab::progress::Progress;
 use rand::Rng;
 use serde_json::Value;
@@ -32,10 +32,8 @@ fn torture(kills: usize, seed: u64) {
     let mut random = common::math::random::rng(seed, "kill");
     let (mut ready, mut back) = (Vec::new(), Vec::new());
     for _ in 0..kills {
-        // One is running still, or a new one begins.
-        let _ = running.client.start_round(Some(&running.task), false);
-        // This chooses the moment; nothing is waited for.
-        thread::sleep(Duration::from_millis(random.random_range(0..1_500)));
+        let steps = random.random_range(0..16);
+        follow(&mut running, steps);
         if random.random_bool(0.5) {
             let begun = Instant::now();
             running.fleet.crash_coordinator().unwrap();
@@ -87,6 +85,21 @@ fn torture(kills: usize, seed: u64) {
     );
 }
 
+/// Begins a round and follows it for so many steps. Where one runs still, the
+/// moment is now, soon after the kill before.
+fn follow(running: &mut Running, steps: u32) {
+    let mut watcher = running.fleet.client().unwrap();
+    if watcher.start_round(Some(&running.task), true).is_err() {
+        return;
+    }
+    for _ in 0..steps {
+        match watcher.next_progress().unwrap() {
+            Step::Ended { .. } => return,
+            _ => continue,
+        }
+    }
+}
+
 fn all_back(running: &mut Running) {
     let mut progress = Progress::new(true);
     let fleet = &mut running.fleet;
@@ -100,7 +113,7 @@ fn finish_round(running: &mut Running) {
     let begun = Instant::now();
     while running.client.status().unwrap().tasks[0].round.is_some() {
         assert!(begun.elapsed().as_secs() < 180, "the round does not end");
-        thread::sleep(Duration::from_millis(50));
+        thread::yield_now();
     }
 }
 

@@ -195,6 +195,9 @@ pub enum JobOutput {
     },
 }
 
+/// How many starts a lost state may have been ahead of its copy.
+const EPOCHS_AHEAD_MAX: u32 = 1_000;
+
 /// Bytes of contributions by device, within one round.
 #[derive(Debug, Default)]
 pub(super) struct Received {
@@ -355,6 +358,7 @@ impl Engine {
 
     fn welcome(&mut self, now: Time, device: DeviceId, installed: Option<Version>) {
         self.connected.insert(device);
+        self.pass_unknown_release(installed);
         if let Some(release) = &self.state.release
             && installed.is_none_or(|version| version < release.version)
         {
@@ -377,6 +381,21 @@ impl Engine {
             self.record(Event::Joined { device });
         }
         self.call(now, device);
+    }
+
+    /// A device that runs a student which this log has never released: the
+    /// state was restored from an older copy. What is released from now on
+    /// must lie above it, or devices would hold two students to be the same.
+    /// A liar moves the epoch by so little each time that it never runs out.
+    fn pass_unknown_release(&mut self, installed: Option<Version>) {
+        let newest = self.state.release.as_ref().map(|release| release.version);
+        let Some(unknown) = installed.filter(|&version| Some(version) > newest) else {
+            return;
+        };
+        let current = self.epoch.max(newest.map_or(0, |version| version.epoch));
+        if unknown.epoch >= current && unknown.epoch - current <= EPOCHS_AHEAD_MAX {
+            self.epoch = unknown.epoch.saturating_add(1);
+        }
     }
 
     /// Asks a device for its contributions to the open phase.

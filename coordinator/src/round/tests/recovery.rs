@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::ids::Time;
+use common::ids::{Time, Version};
 use common::round::{Kind, Phase};
 use common::wire::messages::TransferAnswer;
 
@@ -112,4 +112,30 @@ fn devices_are_told_of_a_release_they_do_not_run() {
     assert!(again.sent.is_empty());
     again.connect(&[2]);
     assert_eq!(again.sent.len(), 1);
+}
+
+#[test]
+fn a_state_from_an_older_copy_releases_above_what_devices_run() {
+    let mut bench = Bench::in_round(policy(), &[1, 2]);
+    bench.run();
+    let known = bench.state().release.as_ref().unwrap().version;
+    let mut again = Bench::restarted(policy(), bench.log, Time(500_000));
+    let lost = Version {
+        epoch: known.epoch + 4,
+        number: 7,
+    };
+    let liar = Version {
+        epoch: u32::MAX,
+        number: 1,
+    };
+    for (number, version) in [(1, lost), (2, liar)] {
+        again.input(Input::Connected {
+            device: device(number),
+            installed: Some(version),
+        });
+    }
+    again.start().unwrap();
+    again.run();
+    let released = again.state().release.as_ref().unwrap().version;
+    assert_eq!((released.epoch, released.number), (lost.epoch + 1, 1));
 }
