@@ -14,6 +14,7 @@ pub mod plan;
 pub mod privacy;
 pub mod progress;
 pub mod report;
+pub mod signals;
 pub mod simulate;
 pub mod simulation;
 pub mod survive;

@@ -74,7 +74,7 @@ fn rank_within(
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
     // The same round's points went before, and count towards the same budget.
-    let summary = budget.points_per_device as usize * (features + 8);
+    let summary = budget.points_per_device as usize * (features * usize::from(budget.bits) / 8 + 8);
     // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
     (left.saturating_sub(summary + labels + 4_096) / row_bytes)

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -432,27 +431,7 @@ impl Drop for Fleet {
 /// From now on SIGINT and SIGTERM end a demo in order: its next check stops
 /// every process.
 pub fn watch_signals() {
-    let flag: Arc<dyn Fn() + Send + Sync> = Arc::new(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    thread::spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-        else {
-            return;
-        };
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let Ok(mut term) = signal(SignalKind::terminate()) else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => flag(),
-                    _ = term.recv() => flag(),
-                }
-            }
-        });
-    });
+    crate::signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
 }
 
 /// Starts a coordinator on the state in a demo's folder.

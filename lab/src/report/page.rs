@@ -189,29 +189,19 @@ fn headline(outcome: &Value) -> String {
 }
 
 fn bytes_chart(outcome: &Value) -> Result<String, ChartError> {
-    let against = |key: &str| {
-        rounds(outcome)
-            .map(|round| (number(&round["uplink_bytes_max"]), number(&round[key])))
-            .collect()
-    };
-    let mut lines = vec![
-        line("student", against("student_accuracy")),
-        line("kernel teacher", against("teacher_accuracy")),
-    ];
-    lines.extend(bounds(outcome));
-    Plot {
-        x: "bytes sent by the device that sends most, everything counted",
-        y: "accuracy, test set",
-        lines,
-        joined: true,
-    }
-    .html()
+    let x = "bytes sent by the device that sends most, everything counted";
+    accuracy_chart(outcome, "uplink_bytes_max", x)
 }
 
 fn rounds_chart(outcome: &Value) -> Result<String, ChartError> {
+    accuracy_chart(outcome, "round", "round")
+}
+
+/// Student and teacher of every round against one of its figures.
+fn accuracy_chart(outcome: &Value, over: &str, x: &str) -> Result<String, ChartError> {
     let against = |key: &str| {
         rounds(outcome)
-            .map(|round| (number(&round["round"]), number(&round[key])))
+            .map(|round| (number(&round[over]), number(&round[key])))
             .collect()
     };
     let mut lines = vec![
@@ -220,7 +210,7 @@ fn rounds_chart(outcome: &Value) -> Result<String, ChartError> {
     ];
     lines.extend(bounds(outcome));
     Plot {
-        x: "round",
+        x,
         y: "accuracy, test set",
         lines,
         joined: true,
