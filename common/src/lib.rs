@@ -25,6 +25,7 @@ pub mod task;
 pub mod teacher;
 pub mod transfer;
 pub mod transport;
+pub mod trial;
 pub mod trust;
 pub mod weights;
 pub mod wire;

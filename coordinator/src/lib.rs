@@ -11,6 +11,7 @@ pub mod intake;
 mod metrics;
 pub mod page;
 pub mod registry;
+pub mod rollout;
 pub mod round;
 pub mod serve;
 pub mod store;

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use crate::round::{ContributionKey, Phase, Reason};
+use crate::trial::Trial;
 use crate::trust::bundle::AnnouncedAuthority;
 
 /// Minor version of the protocol this build speaks.
@@ -30,6 +31,16 @@ pub enum ToCoordinator {
         round: RoundId,
         /// The phase called for.
         phase: Phase,
+    },
+    /// How a release fares here. Said again in each session, for it may have
+    /// been lost.
+    Tried {
+        /// The task.
+        task: TaskHash,
+        /// The release.
+        version: Version,
+        /// What the device found.
+        trial: Trial,
     },
 }
 
@@ -131,6 +142,8 @@ pub struct Announcement {
     pub blob: BlobHash,
     /// Length of the signed release.
     pub bytes: u64,
+    /// Milliseconds of use after which the device tries it once more.
+    pub soak_ms: u64,
 }
 
 /// First frame of a transfer stream, from the device.

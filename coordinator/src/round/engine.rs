@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
-use common::wire::messages::{Announcement, Call, Context, ToDevice, TransferAnswer};
+use common::trial::Trial;
+use common::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
 use super::event::{Event, Product};
 use super::policy::RoundPolicy;
 use super::state::State;
+use crate::rollout::Order;
 
 /// Names a question the driver wants answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +87,30 @@ pub enum Input {
     },
     /// An operator ends the round.
     CancelRound,
+    /// A device said how a release fares.
+    Tried {
+        /// Who.
+        device: DeviceId,
+        /// The release.
+        version: Version,
+        /// What it found.
+        trial: Trial,
+    },
+    /// An operator orders something of rollouts; [`Engine::check_order`] found
+    /// nothing against it.
+    Ordered(Order),
+    /// An earlier release was signed again under [`Engine::next_version`];
+    /// its blob is durable.
+    ReReleased {
+        /// The earlier version.
+        from: Version,
+        /// The version it has now.
+        version: Version,
+        /// The signed release.
+        blob: BlobHash,
+        /// Its length in bytes.
+        bytes: u64,
+    },
     /// Time has passed.
     Tick,
 }
@@ -227,6 +253,8 @@ pub struct Engine {
     pub(super) task: TaskHash,
     pub(super) policy: RoundPolicy,
     pub(super) epoch: u32,
+    /// An epoch above that of students which this log has never released.
+    pub(super) epoch_unknown: u32,
     pub(super) state: State,
     pub(super) connected: BTreeSet<DeviceId>,
     /// Devices that contributed to the round before the restart, and are
@@ -249,6 +277,7 @@ impl Engine {
             task,
             policy,
             epoch,
+            epoch_unknown: 0,
             state,
             connected: BTreeSet::new(),
             returning: BTreeSet::new(),
@@ -340,9 +369,22 @@ impl Engine {
                 self.act(Action::RoundStarted { ticket, result });
             }
             Input::CancelRound => self.cancel(now),
+            Input::Tried {
+                device,
+                version,
+                trial,
+            } => self.tried(now, device, version, trial),
+            Input::Ordered(order) => self.ordered(now, order),
+            Input::ReReleased {
+                from,
+                version,
+                blob,
+                bytes,
+            } => self.rereleased(now, from, version, blob, bytes),
             Input::Tick => {}
         }
         self.advance(now);
+        self.advance_rollout(now);
     }
 
     /// Appends an event and applies it. What follows in the action queue is
@@ -359,17 +401,7 @@ impl Engine {
     fn welcome(&mut self, now: Time, device: DeviceId, installed: Option<Version>) {
         self.connected.insert(device);
         self.pass_unknown_release(installed);
-        if let Some(release) = &self.state.release
-            && installed.is_none_or(|version| version < release.version)
-        {
-            let message = ToDevice::Released(Announcement {
-                task: self.task,
-                version: release.version,
-                blob: release.blob,
-                bytes: release.bytes,
-            });
-            self.act(Action::Send { device, message });
-        }
+        self.offer(device, installed);
         let Some(open) = self.state.open() else {
             return;
         };
@@ -386,7 +418,8 @@ impl Engine {
     /// A device that runs a student which this log has never released: the
     /// state was restored from an older copy. What is released from now on
     /// must lie above it, or devices would hold two students to be the same.
-    /// A liar moves the epoch by so little each time that it never runs out.
+    /// Whoever lies moves versions up by so much at most, however often: what
+    /// was raised so is no reason to raise it again.
     fn pass_unknown_release(&mut self, installed: Option<Version>) {
         let newest = self.state.release.as_ref().map(|release| release.version);
         let Some(unknown) = installed.filter(|&version| Some(version) > newest) else {
@@ -394,7 +427,8 @@ impl Engine {
         };
         let current = self.epoch.max(newest.map_or(0, |version| version.epoch));
         if unknown.epoch >= current && unknown.epoch - current <= EPOCHS_AHEAD_MAX {
-            self.epoch = unknown.epoch.saturating_add(1);
+            let above = unknown.epoch.saturating_add(1);
+            self.epoch_unknown = self.epoch_unknown.max(above);
         }
     }
 

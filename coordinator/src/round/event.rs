@@ -4,7 +4,10 @@ use bincode::{Decode, Encode};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{Kind, Phase, Reason};
+use common::trial::Trial;
 use serde::Serialize;
+
+use crate::rollout::{Plan, Standing};
 
 /// A change of one task's state. Variants are only ever added at the end.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
@@ -115,6 +118,64 @@ pub enum Event {
     DataChanged {
         /// The device.
         device: DeviceId,
+    },
+    /// The release that follows is offered to nobody until a rollout.
+    Held {
+        /// Its version.
+        version: Version,
+    },
+    /// A rollout began.
+    RolloutStarted {
+        /// Of this release.
+        version: Version,
+        /// How.
+        plan: Plan,
+        /// When.
+        at: Time,
+    },
+    /// A rollout's next stage began.
+    StageOpened {
+        /// Which of the plan's.
+        stage: u32,
+        /// When.
+        at: Time,
+    },
+    /// A device was put into a stage that would be empty otherwise.
+    Piloted {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A rollout stands otherwise than before.
+    RolloutChanged {
+        /// How.
+        standing: Standing,
+        /// When.
+        at: Time,
+    },
+    /// A device said how a release fares.
+    Tried {
+        /// The device.
+        device: DeviceId,
+        /// The release.
+        version: Version,
+        /// What it found.
+        trial: Trial,
+        /// When.
+        at: Time,
+    },
+    /// An earlier release was signed again under a higher version, by order
+    /// of an operator.
+    ReReleased {
+        /// The earlier version.
+        from: Version,
+        /// The version it has now.
+        version: Version,
+        /// The signed release.
+        blob: BlobHash,
+        /// Its length in bytes.
+        bytes: u64,
+        /// When.
+        at: Time,
     },
 }
 

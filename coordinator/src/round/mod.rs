@@ -13,6 +13,7 @@ mod event;
 mod open_phase;
 mod phases;
 mod policy;
+mod rollouts;
 mod state;
 
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};

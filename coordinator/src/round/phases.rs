@@ -3,7 +3,7 @@
 
 use common::ids::{DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
-use common::wire::messages::{Announcement, ToDevice};
+use common::wire::messages::ToDevice;
 
 use super::engine::{Action, Engine, Job, JobKind, JobOutput};
 use super::event::{Event, Outcome, Product};
@@ -26,6 +26,11 @@ enum Next {
 impl Engine {
     /// When the engine wants to be woken without another input.
     pub fn poll_timeout(&self) -> Option<Time> {
+        let round = self.round_timeout();
+        round.into_iter().chain(self.rollout_timeout()).min()
+    }
+
+    fn round_timeout(&self) -> Option<Time> {
         match self.state.open() {
             Some(open) if open.phase.gathers() && !open.closed => match self.judge(open, None) {
                 Verdict::Wait(until) => Some(until),
@@ -100,6 +105,7 @@ impl Engine {
             Ok(JobOutput::Release { blob, bytes }) => {
                 let version = self.next_version();
                 let lineage = self.state.lineage();
+                self.hold(version);
                 self.record(Event::Released {
                     version,
                     blob,
@@ -107,12 +113,7 @@ impl Engine {
                     lineage,
                     at: now,
                 });
-                self.announce(Announcement {
-                    task: self.task,
-                    version,
-                    blob,
-                    bytes,
-                });
+                self.announce();
             }
         }
     }
@@ -272,7 +273,7 @@ impl Engine {
     }
 
     /// Starts the computation that the open phase stands for.
-    fn compute(&mut self, now: Time) {
+    pub(super) fn compute(&mut self, now: Time) {
         let state = &self.state;
         let (Some(round), Some(open)) = (&state.round, state.open()) else {
             return;
@@ -329,27 +330,16 @@ impl Engine {
         }
     }
 
-    /// Versions never go down, not even under an older store's epoch.
-    fn next_version(&self) -> Version {
+    /// The version of what is released next. Versions never go down, not
+    /// even under an older store's epoch.
+    pub fn next_version(&self) -> Version {
+        let epoch = self.epoch.max(self.epoch_unknown);
         match &self.state.release {
-            Some(release) if release.version.epoch >= self.epoch => Version {
+            Some(release) if release.version.epoch >= epoch => Version {
                 epoch: release.version.epoch,
                 number: release.version.number + 1,
             },
-            _ => Version {
-                epoch: self.epoch,
-                number: 1,
-            },
-        }
-    }
-
-    fn announce(&mut self, announcement: Announcement) {
-        let devices: Vec<_> = self.connected.iter().copied().collect();
-        for device in devices {
-            self.act(Action::Send {
-                device,
-                message: ToDevice::Released(announcement),
-            });
+            _ => Version { epoch, number: 1 },
         }
     }
 

@@ -3,6 +3,8 @@
 use common::round::{Kind, Phase};
 use common::task::{Budget, Contribute, Rounds};
 
+use crate::rollout::Releases;
+
 /// A profile or report may always be this long, however small the budget.
 const CONTRIBUTION_BYTES_MIN: u64 = 64 * 1024;
 
@@ -30,6 +32,8 @@ pub struct RoundPolicy {
     pub round_bytes_max: u64,
     /// Most points of the transfer set.
     pub points_max: u32,
+    /// Who is offered what a round released.
+    pub releases: Releases,
 }
 
 impl RoundPolicy {
@@ -46,6 +50,7 @@ impl RoundPolicy {
             contribution_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             points_max: budget.points_max,
+            releases: Releases::default(),
         }
     }
 

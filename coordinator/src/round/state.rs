@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
+use common::trial::Trial;
 
 use super::event::{Event, Outcome, Product};
 use super::open_phase::{OpenPhase, Span, Standing};
+use crate::rollout::{self, Rollout, Trials};
 
 /// Everything the engine knows about a task that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,6 +46,12 @@ pub struct State {
     pub founders: BTreeSet<DeviceId>,
     /// Contributions refused for a fault no honest device makes.
     pub strikes: BTreeMap<DeviceId, u32>,
+    /// Releases that are not offered to every device.
+    pub held: BTreeSet<Version>,
+    /// The newest rollout.
+    pub rollout: Option<Rollout>,
+    /// The newest release each device has tried, and how it fared.
+    pub trials: Trials,
 }
 
 /// A transfer set by name.
@@ -186,11 +194,7 @@ impl State {
                     lineage: lineage.clone(),
                     at: *at,
                 };
-                self.release = Some(release.clone());
-                self.releases.push(release);
-                if self.releases.len() > RELEASES_MAX {
-                    self.releases.remove(0);
-                }
+                self.keep(release);
                 self.mark_produced();
             }
             Event::RoundEnded { outcome, at } => self.end_round(outcome.clone(), *at),
@@ -202,6 +206,112 @@ impl State {
             Event::DataChanged { device } => {
                 self.changed.insert(*device);
             }
+            Event::Held { version } => {
+                self.held.insert(*version);
+            }
+            Event::RolloutStarted { version, plan, at } => {
+                self.rollout = Some(Rollout::new(*version, plan.clone(), *at));
+            }
+            Event::StageOpened { stage, at } => {
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.stage = *stage as usize;
+                    rollout.since = *at;
+                }
+            }
+            Event::Piloted { device } => {
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.pilots.insert(*device);
+                }
+            }
+            Event::RolloutChanged { standing, at } => self.change_rollout(standing, *at),
+            Event::Tried {
+                device,
+                version,
+                trial,
+                ..
+            } => {
+                self.trials.insert(*device, (*version, *trial));
+            }
+            Event::ReReleased {
+                from,
+                version,
+                blob,
+                bytes,
+                at,
+            } => {
+                let again = self.releases.iter().find(|one| one.version == *from);
+                if let Some(again) = again.cloned() {
+                    self.keep(Release {
+                        version: *version,
+                        blob: *blob,
+                        bytes: *bytes,
+                        at: *at,
+                        ..again
+                    });
+                }
+            }
+        }
+    }
+
+    /// The newest release that every device is offered.
+    pub fn baseline(&self) -> Option<&Release> {
+        let mut newest_first = self.releases.iter().rev();
+        newest_first.find(|release| !self.held.contains(&release.version))
+    }
+
+    /// What this device is offered.
+    pub fn offered(&self, device: DeviceId) -> Option<&Release> {
+        let staged = self.rollout.as_ref().filter(|rollout| {
+            rollout.standing == rollout::Standing::Running && rollout.includes(device)
+        });
+        let staged = staged.and_then(|rollout| self.released(rollout.version));
+        let baseline = self.baseline();
+        staged
+            .filter(|release| baseline.is_none_or(|base| base.version < release.version))
+            .or(baseline)
+    }
+
+    /// A release by its version, if it is among the newest.
+    pub fn released(&self, version: Version) -> Option<&Release> {
+        self.releases.iter().find(|one| one.version == version)
+    }
+
+    /// How this release fares on this device, as far as it said.
+    pub fn trial(&self, device: DeviceId, version: Version) -> Option<Trial> {
+        let newest = self.trials.get(&device);
+        newest
+            .filter(|(tried, _)| *tried == version)
+            .map(|(_, trial)| *trial)
+    }
+
+    /// What devices are offered stays, however many are held after it.
+    fn keep(&mut self, release: Release) {
+        self.release = Some(release.clone());
+        self.releases.push(release);
+        if self.releases.len() > RELEASES_MAX {
+            let baseline = self.baseline().map(|release| release.version);
+            let gone = self
+                .releases
+                .iter()
+                .position(|one| Some(one.version) != baseline);
+            if let Some(gone) = gone {
+                let gone = self.releases.remove(gone);
+                self.held.remove(&gone.version);
+            }
+        }
+    }
+
+    fn change_rollout(&mut self, standing: &rollout::Standing, at: Time) {
+        let Some(rollout) = &mut self.rollout else {
+            return;
+        };
+        if rollout.standing == rollout::Standing::Paused {
+            // A pause is no soak.
+            rollout.since = at;
+        }
+        rollout.standing = standing.clone();
+        if *standing == rollout::Standing::Completed {
+            self.held.remove(&rollout.version);
         }
     }
 

@@ -59,8 +59,9 @@ pub(crate) enum Command {
     },
     /// May every device fetch this blob?
     IsPublic { blob: BlobHash, reply: Reply<bool> },
-    /// The newest release of a task.
+    /// The newest release of a task that a device is offered.
     Newest {
+        device: DeviceId,
         task: Option<TaskHash>,
         reply: Reply<TransferAnswer>,
     },

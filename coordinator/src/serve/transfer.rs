@@ -64,7 +64,12 @@ async fn run(
             return send_blob(shared, stream, blob, offset).await;
         }
         TransferRequest::Newest { task } => {
-            ask(shared, |reply| Command::Newest { task, reply }).await?
+            let newest = |reply| Command::Newest {
+                device,
+                task,
+                reply,
+            };
+            ask(shared, newest).await?
         }
     };
     finish(stream, answer).await

@@ -32,6 +32,7 @@ pub(super) fn policy() -> RoundPolicy {
         contribution_bytes_max: 1_000,
         round_bytes_max: 100_000,
         points_max: 50,
+        releases: crate::rollout::Releases::default(),
     }
 }
 

@@ -135,9 +135,13 @@ impl Core {
                     let _ = reply.send(self.is_public(blob));
                 }
             }
-            Command::Newest { task, reply } => {
+            Command::Newest {
+                device,
+                task,
+                reply,
+            } => {
                 if self.in_service {
-                    let _ = reply.send(self.newest(task));
+                    let _ = reply.send(self.newest(device, task));
                 }
             }
             Command::TaskOf { task, reply } => {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::transport::{CloseCode, Traffic};
-use common::wire::messages::{
-    Announcement, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome,
-};
+use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -172,6 +170,18 @@ impl Core {
             // Only the first message of a session is a hello.
             ToCoordinator::Hello(_) => return,
             ToCoordinator::DataChanged(task) => (task, Input::DataChanged { device }),
+            ToCoordinator::Tried {
+                task,
+                version,
+                trial,
+            } => (
+                task,
+                Input::Tried {
+                    device,
+                    version,
+                    trial,
+                },
+            ),
             ToCoordinator::Abstain { task, round, phase } => (
                 task,
                 Input::Abstained {
@@ -198,7 +208,8 @@ impl Core {
         })
     }
 
-    pub(super) fn newest(&self, task: Option<TaskHash>) -> TransferAnswer {
+    /// The newest release of a task that this device is offered.
+    pub(super) fn newest(&self, device: DeviceId, task: Option<TaskHash>) -> TransferAnswer {
         let runner = match task {
             Some(task) => self.position(task).map(|at| &self.tasks[at]),
             None if self.tasks.len() == 1 => self.tasks.first(),
@@ -207,14 +218,9 @@ impl Core {
         let Some(runner) = runner else {
             return TransferAnswer::NotFound;
         };
-        match &runner.engine.state().release {
+        match runner.engine.announcement(device) {
             None => TransferAnswer::NoRelease,
-            Some(release) => TransferAnswer::Newest(Announcement {
-                task: runner.task.hash(),
-                version: release.version,
-                blob: release.blob,
-                bytes: release.bytes,
-            }),
+            Some(announcement) => TransferAnswer::Newest(announcement),
         }
     }
 

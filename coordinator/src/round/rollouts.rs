@@ -1,0 +1,270 @@
+//! How releases reach devices: at once, stage by stage, or again.
+
+use common::ids::{BlobHash, DeviceId, Time, Version};
+use common::round::Phase;
+use common::trial::Trial;
+use common::wire::messages::{Announcement, ToDevice};
+
+use super::engine::{Action, Engine};
+use super::event::Event;
+use super::state::Release;
+use crate::rollout::{Order, OrderError, Plan, Releases, Rollout, Standing, Step};
+
+impl Engine {
+    /// What this device is offered, as it is announced.
+    pub fn announcement(&self, device: DeviceId) -> Option<Announcement> {
+        let release = self.state.offered(device)?;
+        Some(Announcement {
+            task: self.task,
+            version: release.version,
+            blob: release.blob,
+            bytes: release.bytes,
+            soak_ms: self.soak_ms(release),
+        })
+    }
+
+    /// Whether an order can be followed.
+    ///
+    /// # Errors
+    /// What stands against it.
+    pub fn check_order(&self, order: &Order) -> Result<(), OrderError> {
+        let open = self.state.rollout.as_ref().filter(|one| one.is_open());
+        match order {
+            Order::Start { version, plan } => {
+                plan.clone().check()?;
+                if let Some(open) = open {
+                    return Err(OrderError::Open(open.version));
+                }
+                if self.state.released(*version).is_none() {
+                    return Err(OrderError::Unknown(*version));
+                }
+                if let Some(base) = self.state.baseline()
+                    && *version < base.version
+                {
+                    return Err(OrderError::Older {
+                        version: *version,
+                        newest: base.version,
+                    });
+                }
+                if !self.state.held.contains(version) {
+                    return Err(OrderError::Offered(*version));
+                }
+                Ok(())
+            }
+            Order::Resume => match open {
+                None => Err(OrderError::None),
+                Some(open) if open.standing != Standing::Paused => {
+                    Err(OrderError::NotPaused(open.version))
+                }
+                Some(_) => Ok(()),
+            },
+            Order::Pause | Order::Abort => open.map(|_| ()).ok_or(OrderError::None),
+        }
+    }
+
+    /// Follows an order that was checked.
+    pub(super) fn ordered(&mut self, now: Time, order: Order) {
+        if self.check_order(&order).is_err() {
+            return;
+        }
+        match order {
+            Order::Start { version, plan } => self.start_rollout(now, version, plan),
+            Order::Pause => self.change_rollout(now, Standing::Paused),
+            Order::Resume => {
+                self.change_rollout(now, Standing::Running);
+                self.announce();
+            }
+            Order::Abort => self.change_rollout(now, Standing::Aborted),
+        }
+    }
+
+    /// A release that waits for a rollout is held before it is made.
+    pub(super) fn hold(&mut self, version: Version) {
+        if !matches!(self.policy.releases, Releases::All { .. }) {
+            self.record(Event::Held { version });
+        }
+    }
+
+    /// Tells each connected device what it is offered, if it may not have it.
+    pub(super) fn announce(&mut self) {
+        let devices: Vec<_> = self.connected.iter().copied().collect();
+        for device in devices {
+            self.offer(device, None);
+        }
+    }
+
+    /// Tells a device what it is offered, unless it runs that or has tried
+    /// it.
+    pub(super) fn offer(&mut self, device: DeviceId, installed: Option<Version>) {
+        self.pilot(device);
+        let Some(announcement) = self.announcement(device) else {
+            return;
+        };
+        let version = announcement.version;
+        let is_newer = installed.is_none_or(|installed| installed < version);
+        if is_newer && self.state.trial(device, version).is_none() {
+            self.act(Action::Send {
+                device,
+                message: ToDevice::Released(announcement),
+            });
+        }
+    }
+
+    /// A device's word counts for releases it can have been offered.
+    pub(super) fn tried(&mut self, now: Time, device: DeviceId, version: Version, trial: Trial) {
+        let known = self.state.released(version).is_some();
+        let newest = self.state.trials.get(&device);
+        let is_new = newest.is_none_or(|(tried, before)| {
+            *tried < version || (*tried == version && *before != trial)
+        });
+        if known && is_new {
+            self.record(Event::Tried {
+                device,
+                version,
+                trial,
+                at: now,
+            });
+        }
+    }
+
+    /// An earlier release under a higher version, for everyone at once.
+    pub(super) fn rereleased(
+        &mut self,
+        now: Time,
+        from: Version,
+        version: Version,
+        blob: BlobHash,
+        bytes: u64,
+    ) {
+        if version != self.next_version() || self.state.released(from).is_none() {
+            return;
+        }
+        let open = self.state.rollout.as_ref().is_some_and(Rollout::is_open);
+        if open {
+            self.change_rollout(now, Standing::Aborted);
+        }
+        self.record(Event::ReReleased {
+            from,
+            version,
+            blob,
+            bytes,
+            at: now,
+        });
+        self.announce();
+        // What is being signed meanwhile would have the same version.
+        let signing = self.state.open().map(|open| open.phase) == Some(Phase::Release);
+        if signing && self.computing {
+            self.compute(now);
+        }
+    }
+
+    /// When a rollout wants to be looked at.
+    pub(super) fn rollout_timeout(&self) -> Option<Time> {
+        match self.rollout_step(Time(0))? {
+            Step::Wait(until) => until,
+            Step::Advance | Step::Halt { .. } => Some(Time(0)),
+        }
+    }
+
+    /// Goes as far as devices' words allow.
+    pub(super) fn advance_rollout(&mut self, now: Time) {
+        self.start_staged(now);
+        match self.rollout_step(now) {
+            None | Some(Step::Wait(_)) => {}
+            Some(Step::Halt { worse, of }) => {
+                self.change_rollout(now, Standing::Halted { worse, of });
+            }
+            Some(Step::Advance) => self.next_stage(now),
+        }
+    }
+
+    fn rollout_step(&self, now: Time) -> Option<Step> {
+        let rollout = self.state.rollout.as_ref().filter(|one| one.is_open())?;
+        let tally = rollout.tally(&self.connected, &self.state.trials);
+        Some(rollout.judge(tally, now))
+    }
+
+    /// Where rollouts begin by themselves, the newest release that has not
+    /// had its turn has it once no other goes on.
+    fn start_staged(&mut self, now: Time) {
+        let Releases::Staged(plan) = &self.policy.releases else {
+            return;
+        };
+        let Some(newest) = self.state.release.as_ref().map(|newest| newest.version) else {
+            return;
+        };
+        let had_its_turn = self
+            .state
+            .rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.is_open() || rollout.version >= newest);
+        if !had_its_turn && self.state.held.contains(&newest) {
+            let plan = plan.clone();
+            self.start_rollout(now, newest, plan);
+        }
+    }
+
+    fn start_rollout(&mut self, now: Time, version: Version, plan: Plan) {
+        self.record(Event::RolloutStarted {
+            version,
+            plan,
+            at: now,
+        });
+        self.open_stage();
+    }
+
+    fn next_stage(&mut self, now: Time) {
+        let Some(rollout) = &self.state.rollout else {
+            return;
+        };
+        let stage = rollout.stage + 1;
+        if stage >= rollout.plan.stages.len() {
+            self.change_rollout(now, Standing::Completed);
+        } else {
+            let stage = u32::try_from(stage).unwrap_or(u32::MAX);
+            self.record(Event::StageOpened { stage, at: now });
+        }
+        self.open_stage();
+    }
+
+    /// A stage has a device at least, if any is connected.
+    fn open_stage(&mut self) {
+        if let Some(rollout) = &self.state.rollout {
+            let first = rollout.first_of(self.connected.iter().copied());
+            if let Some(device) = first {
+                self.pilot(device);
+            }
+        }
+        self.announce();
+    }
+
+    /// Puts this device into a stage that would have none.
+    fn pilot(&mut self, device: DeviceId) {
+        let Some(rollout) = &self.state.rollout else {
+            return;
+        };
+        let is_empty = || {
+            let connected = &self.connected;
+            rollout.tally(connected, &self.state.trials).devices == 0
+        };
+        let is_running = rollout.standing == Standing::Running;
+        if is_running && self.connected.contains(&device) && is_empty() {
+            self.record(Event::Piloted { device });
+        }
+    }
+
+    fn change_rollout(&mut self, now: Time, standing: Standing) {
+        self.record(Event::RolloutChanged { standing, at: now });
+    }
+
+    fn soak_ms(&self, release: &Release) -> u64 {
+        let staged = self.state.rollout.as_ref();
+        let staged = staged.filter(|rollout| rollout.version == release.version);
+        match (staged, &self.policy.releases) {
+            (Some(rollout), _) => rollout.plan.soak_ms,
+            (None, Releases::All { soak_ms }) => *soak_ms,
+            (None, Releases::Staged(plan)) => plan.soak_ms,
+            (None, Releases::Held) => Plan::default().soak_ms,
+        }
+    }
+}
