@@ -165,3 +165,20 @@ impl fmt::Display for Version {
         write!(f, "{}.{}", self.epoch, self.number)
     }
 }
+
+/// A text that is no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected EPOCH.NUMBER, such as 1.3")]
+pub struct MalformedVersion;
+
+impl std::str::FromStr for Version {
+    type Err = MalformedVersion;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, number) = text.split_once('.').ok_or(MalformedVersion)?;
+        Ok(Self {
+            epoch: epoch.parse().map_err(|_| MalformedVersion)?,
+            number: number.parse().map_err(|_| MalformedVersion)?,
+        })
+    }
+}

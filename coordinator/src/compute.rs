@@ -4,16 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use common::ids::{BlobHash, DeviceId, Time};
+use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::labels::Labels;
 use common::math::network::Network;
-use common::model::{RawRelease, RawStudent, ReleaseError};
+use common::model::{RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
 use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
 use common::trust::keys::SigningKey;
-use common::trust::release::SignedRelease;
+use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
@@ -97,12 +97,35 @@ pub enum ComputeError {
     /// The student cannot be released.
     #[error("no release: {0}")]
     Release(#[from] ReleaseError),
+    /// A stored release is none.
+    #[error("the earlier release: {0}")]
+    Envelope(#[from] EnvelopeError),
     /// The release cannot be signed.
     #[error("the release cannot be signed: {0}")]
     Key(#[from] common::trust::keys::KeyError),
     /// The student's weights cannot be encoded.
     #[error("the student's weights cannot be encoded: {0}")]
     Weights(#[from] WeightsError),
+}
+
+/// An earlier release of this coordinator under a higher version, signed now.
+/// Its weights, its normaliser and its lineage stay what they were.
+///
+/// # Errors
+/// If the bytes are no release.
+pub fn sign_again(
+    bytes: &[u8],
+    version: Version,
+    now: Time,
+    signer: &SigningKey,
+) -> Result<Vec<u8>, ComputeError> {
+    let raw = SignedRelease::from_bytes(bytes)?.into_unverified();
+    let mut raw = Release::from_bytes(&raw)?.as_raw().clone();
+    raw.version = version;
+    raw.released = now;
+    raw.expires = now.after_ms(RELEASE_LIFETIME_MS);
+    let payload = Release::check(raw)?.to_bytes();
+    Ok(SignedRelease::sign(signer, payload)?.to_bytes())
 }
 
 /// Runs a job. Heavy: seconds of one core for the student. `progress` hears
@@ -257,7 +280,7 @@ impl Setting<'_> {
             normaliser: self.own(*normaliser, intake::normaliser)?,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
-        let payload = common::model::Release::check(release)?.to_bytes();
+        let payload = Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();
         let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
         Ok(Made {

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::page::PageSettings;
+use crate::rollout::{Plan, Releases};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -27,6 +28,10 @@ use crate::serve::CertificateTerms;
 /// | `page.listen` | `127.0.0.1:4480` | address and port, `off` |
 /// | `page.public` | `false` | `true` lets `page.listen` be no loopback address |
 /// | `page.hosts` | none | names the page may be asked by |
+/// | `rollout.releases` | `all` | `all`, `held`, `staged` |
+/// | `rollout.stages` | `[1, 10, 50, 100]` | percents that ascend to 100 |
+/// | `rollout.max_worse` | `2%` | `0%` to `100%` |
+/// | `rollout.soak` | `30m` | `0s` to `30d` |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file that was read, if there was one.
@@ -47,6 +52,43 @@ pub struct Config {
     pub certificates: CertificateTerms,
     /// The web page and the metrics.
     pub page: Option<PageSettings>,
+    /// How releases reach the fleet.
+    pub rollout: RolloutSettings,
+}
+
+/// How releases reach the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RolloutSettings {
+    /// Who is offered what a round released.
+    pub mode: ReleaseMode,
+    /// What rollouts go by unless they are told otherwise.
+    pub plan: Plan,
+}
+
+/// Who is offered what a round released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseMode {
+    /// Every device at once.
+    #[default]
+    All,
+    /// Nobody until an operator starts a rollout.
+    Held,
+    /// A rollout by the plan, by itself.
+    Staged,
+}
+
+impl RolloutSettings {
+    /// The same for the round engine.
+    pub fn releases(&self) -> Releases {
+        match self.mode {
+            ReleaseMode::All => Releases::All {
+                soak_ms: self.plan.soak_ms,
+            },
+            ReleaseMode::Held => Releases::Held,
+            ReleaseMode::Staged => Releases::Staged(self.plan.clone()),
+        }
+    }
 }
 
 /// What the flags say; none of them has to.
@@ -127,6 +169,18 @@ struct RawConfig {
     certificate: RawCertificate,
     #[serde(default)]
     page: RawPage,
+    #[serde(default)]
+    rollout: RawRollout,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRollout {
+    #[serde(default)]
+    releases: ReleaseMode,
+    stages: Option<Vec<u8>>,
+    max_worse: Option<String>,
+    soak: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -228,6 +282,7 @@ impl Config {
             },
             addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
             page,
+            rollout: layers.rollout(raw.rollout)?,
         })
     }
 }
@@ -262,6 +317,15 @@ fn read(
             reason: error.to_string().trim_end().to_owned(),
         }),
     }
+}
+
+/// `2%` or `0.5%`, in thousandths.
+pub(crate) fn permille(text: &str) -> Option<u16> {
+    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
+    let permille = (10.0 * percent).round();
+    (0.0..=1_000.0)
+        .contains(&permille)
+        .then_some(permille as u16)
 }
 
 /// `90s`, `15m`, `1h`, `7d`, in milliseconds.
@@ -324,6 +388,35 @@ impl Layers<'_> {
             Some(ms) => Ok(Some(ms)),
             None => Err(Found { origin, key, value }.refuse(allowed)),
         }
+    }
+
+    fn rollout(&self, raw: RawRollout) -> Result<RolloutSettings, ConfigError> {
+        let refuse = |key, value, allowed| {
+            let origin = self.file();
+            Found { origin, key, value }.refuse(allowed)
+        };
+        let mut plan = Plan::default();
+        if let Some(stages) = raw.stages {
+            let shown = format!("{stages:?}");
+            plan.stages = stages;
+            plan = plan.check().map_err(|_| {
+                let allowed = "percents from 1 that ascend and end with 100";
+                refuse("rollout.stages", shown, allowed)
+            })?;
+        }
+        if let Some(text) = raw.max_worse {
+            let allowed = "a share of the devices such as 2%";
+            plan.worse_permille_max =
+                permille(&text).ok_or_else(|| refuse("rollout.max_worse", text, allowed))?;
+        }
+        let allowed = "0s to 30d: a number and s, m, h or d";
+        if let Some(ms) = self.duration("rollout.soak", raw.soak, 0..=30 * DAY_MS, allowed)? {
+            plan.soak_ms = ms;
+        }
+        Ok(RolloutSettings {
+            mode: raw.releases,
+            plan,
+        })
     }
 
     fn addresses(&self, flags: &[String], file: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {

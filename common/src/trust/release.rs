@@ -71,6 +71,12 @@ impl SignedRelease {
         Ok(&self.payload)
     }
 
+    /// The payload, whoever signed it: for its author, who keeps it where
+    /// nobody else writes.
+    pub fn into_unverified(self) -> Vec<u8> {
+        self.payload
+    }
+
     /// The key this release says it is signed by, before that is checked.
     pub fn claimed_key(&self) -> KeyId {
         self.key

@@ -20,5 +20,6 @@ pub use protocol::{
 pub use server::SocketError;
 pub use status::{
     ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, PhaseStatus,
-    ReleaseStatus, ReportSummary, RoundStatus, Standing, Status, TaskStatus,
+    ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
+    TrialStatus,
 };

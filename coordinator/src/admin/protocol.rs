@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{DeviceName, Status};
 use crate::audit::{AuditRecord, AuditSpan};
+use crate::rollout::Order;
 use crate::round::Outcome;
 
 /// Longest line a request may be.
@@ -112,6 +113,21 @@ pub enum Request {
         /// Its name.
         blob: BlobHash,
     },
+    /// Something of rollouts; answered by [`Response::Done`].
+    Rollout {
+        /// Of which task.
+        task: Option<String>,
+        /// What.
+        order: Order,
+    },
+    /// Release an earlier student again under a higher version, to everyone;
+    /// answered by [`Response::ReReleased`].
+    ReRelease {
+        /// Of which task.
+        task: Option<String>,
+        /// Which version; none stands for the one before the newest rollout.
+        version: Option<Version>,
+    },
 }
 
 /// A token to be made.
@@ -212,6 +228,13 @@ pub enum Response {
     Blob {
         /// Length of what follows.
         bytes: u64,
+    },
+    /// An earlier student has a higher version now.
+    ReReleased {
+        /// The earlier version.
+        from: Version,
+        /// The version it has now.
+        version: Version,
     },
     /// It is done.
     Done,

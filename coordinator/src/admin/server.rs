@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
 use super::status::{ReportSummary, Status};
 use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
+use crate::compute;
 use crate::registry::clean_label;
 use crate::serve::{AdminCommand, Command, Shared};
 use crate::store::{Position, Store, StoreError};
@@ -229,6 +230,16 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, command).await??;
             Ok(Response::Done)
         }
+        Request::Rollout { task, order } => {
+            let command = |reply| AdminCommand::Rollout {
+                name: task,
+                order,
+                reply,
+            };
+            ask(shared, command).await??;
+            Ok(Response::Done)
+        }
+        Request::ReRelease { task, version } => rerelease(shared, task, version).await,
         Request::Watch
         | Request::StartRound { .. }
         | Request::Release { .. }
@@ -328,6 +339,33 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
     }
     let made = ask(shared, |reply| AdminCommand::AddTask { task, reply }).await??;
     Ok(Response::Task(made))
+}
+
+/// Signs an earlier release again. The weights, the normaliser and the
+/// lineage stay what they were.
+async fn rerelease(
+    shared: &Shared,
+    name: Option<String>,
+    version: Option<common::ids::Version>,
+) -> Result<Response, Fault> {
+    let plan = |reply| AdminCommand::PlanReRelease {
+        name,
+        version,
+        reply,
+    };
+    let mut done = ask(shared, plan).await??;
+    let bytes = read_blob(shared, done.blob).await?;
+    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
+    let (signer, now) = (shared.identity.release_key.clone(), shared.clock.now());
+    let again = compute::sign_again(&bytes, done.version, now, &signer);
+    let again = again.map_err(|error| failed(&error))?;
+    (done.blob, done.bytes) = (BlobHash::of(&again), again.len() as u64);
+    from_store(shared, move |store| store.put_blob(&again).map(|_| ())).await?;
+    ask(shared, |reply| AdminCommand::ReRelease { done, reply }).await??;
+    Ok(Response::ReReleased {
+        from: done.from,
+        version: done.version,
+    })
 }
 
 async fn start_round(shared: &Shared, name: Option<String>) -> Response {

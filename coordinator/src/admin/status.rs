@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{Kind, Phase, Reason};
+use common::trial::Trial;
 use common::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::OutcomeStatus;
+use crate::rollout::{self, Plan, Tally};
 
 /// The whole state, for people and programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +68,41 @@ pub struct TaskStatus {
     pub history: Vec<EndedStatus>,
     /// Released students, newest last.
     pub releases: Vec<ReleaseStatus>,
+    /// The newest rollout.
+    #[serde(default)]
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// A rollout and how it fares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The release.
+    pub version: Version,
+    /// How it reaches the fleet.
+    pub plan: Plan,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub standing: rollout::Standing,
+    /// Number of the stage, from 1.
+    pub stage: usize,
+    /// Percent of the devices at this stage.
+    pub percent: u8,
+    /// When the stage began.
+    pub since: Time,
+    /// How the stage's devices fare.
+    pub tally: Tally,
+    /// Devices that do not want it, the first [`ABSENCES_MAX`] of them.
+    pub unwanted_by: Vec<TrialStatus>,
+}
+
+/// What a device found of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    /// The device.
+    #[serde(flatten)]
+    pub device: DeviceName,
+    /// What it found.
+    pub trial: Trial,
 }
 
 /// A round in progress.
@@ -212,6 +249,9 @@ pub struct ReleaseStatus {
     pub released: Time,
     /// What the devices said of it.
     pub report: Option<ReportSummary>,
+    /// Whether it is not offered to every device.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// What a device is to the fleet.

@@ -104,6 +104,9 @@ pub(super) enum Command {
     /// Released students
     #[command(subcommand)]
     Model(ModelCommand),
+    /// How released students reach the devices
+    #[command(subcommand)]
+    Rollout(RolloutCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -382,6 +385,74 @@ pub(super) enum ModelCommand {
     Export(Export),
 }
 
+#[derive(Debug, Subcommand)]
+pub(super) enum RolloutCommand {
+    /// Offer a held release stage by stage; it halts by itself if devices do not want it
+    #[command(after_help = "Example:
+  alambic-coordinator rollout start 1.7 --stages 1,10,50,100 --max-worse 2% --soak 30m
+
+Releases are held back where `releases` under [rollout] in coordinator.toml says so.")]
+    Start {
+        /// Version, such as 1.7
+        #[arg(value_parser = version, value_name = "EPOCH.NUMBER")]
+        version: Version,
+        /// Percent of the devices at each stage [default: as configured, 1,10,50,100]
+        #[arg(long, value_delimiter = ',', value_name = "PERCENTS")]
+        stages: Option<Vec<u8>>,
+        /// Most devices of a stage that may not want it [default: as configured, 2%]
+        #[arg(long, value_parser = permille, value_name = "SHARE")]
+        max_worse: Option<u16>,
+        /// How long a stage lasts at least, and a device uses it before it tries it once more
+        /// [default: as configured, 30m]
+        #[arg(long, value_parser = soak_ms, value_name = "TIME")]
+        soak: Option<u64>,
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+    },
+    /// Show the newest rollout of each task: its stage, and how its devices fare
+    Status {
+        /// Name or hash of the task; all tasks if it is left out
+        #[arg(long)]
+        task: Option<String>,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Offer it to no further device until it is resumed
+    Pause {
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+    },
+    /// Go on after a pause
+    Resume {
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+    },
+    /// End it; devices that use the student go on doing so
+    Abort {
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+    },
+    /// Release an earlier student again, under a higher version, to every device at once
+    #[command(after_help = "Example:
+  alambic-coordinator rollout rollback        # to the student before the newest rollout")]
+    Rollback {
+        /// The version whose weights come back [default: the one before the newest rollout's]
+        #[arg(value_parser = version, value_name = "EPOCH.NUMBER")]
+        version: Option<Version>,
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+        /// Print both versions as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// What to export, and where to.
 #[derive(Debug, Args)]
 pub(super) struct Export {
@@ -445,14 +516,20 @@ fn duration_ms(text: &str) -> Result<u64, String> {
         })
 }
 
+/// The same, or none at all.
+fn soak_ms(text: &str) -> Result<u64, String> {
+    crate::config::duration_ms(text)
+        .ok_or_else(|| format!("expected a number and s, m, h or d, such as 30m, got {text:?}"))
+}
+
+fn permille(text: &str) -> Result<u16, String> {
+    crate::config::permille(text)
+        .ok_or_else(|| format!("expected a share of the devices such as 2%, got {text:?}"))
+}
+
 fn version(text: &str) -> Result<Version, String> {
-    let parsed = text.split_once('.').and_then(|(epoch, number)| {
-        Some(Version {
-            epoch: epoch.parse().ok()?,
-            number: number.parse().ok()?,
-        })
-    });
-    parsed.ok_or_else(|| format!("expected EPOCH.NUMBER, such as 1.3, got {text:?}"))
+    text.parse()
+        .map_err(|error| format!("{error}, got {text:?}"))
 }
 
 #[cfg(test)]

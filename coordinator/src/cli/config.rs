@@ -134,6 +134,33 @@ const KEYS: &[Key] = &[
             Some(hosts) => hosts.join(" "),
         },
     },
+    Key {
+        name: "rollout.releases",
+        flag: None,
+        variable: None,
+        value: |config| format!("{:?}", config.rollout.mode).to_lowercase(),
+    },
+    Key {
+        name: "rollout.stages",
+        flag: None,
+        variable: None,
+        value: |config| format!("{:?}", config.rollout.plan.stages),
+    },
+    Key {
+        name: "rollout.max_worse",
+        flag: None,
+        variable: None,
+        value: |config| {
+            let permille = config.rollout.plan.worse_permille_max;
+            format!("{}%", f64::from(permille) / 10.0)
+        },
+    },
+    Key {
+        name: "rollout.soak",
+        flag: None,
+        variable: Some("ALAMBIC_ROLLOUT_SOAK"),
+        value: |config| duration(config.rollout.plan.soak_ms),
+    },
 ];
 
 fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {

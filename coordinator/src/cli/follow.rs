@@ -255,6 +255,7 @@ mod tests {
                 round: Some(round),
                 history: Vec::new(),
                 releases: Vec::new(),
+                rollout: None,
             }],
             devices: Vec::new(),
         }

@@ -13,6 +13,7 @@ mod list;
 mod members;
 mod operate;
 mod reference;
+mod rollout;
 mod run;
 mod watch;
 
@@ -21,12 +22,13 @@ pub use failure::Failure;
 
 use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
-    RoundCommand, TaskCommand, TokenCommand,
+    RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
 };
 use common::trust::token::Approval;
 
 use crate::admin::{Client, TokenWish};
 use crate::config::Config;
+use crate::rollout::Plan;
 
 /// Runs one command.
 ///
@@ -133,8 +135,38 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             task,
             json,
         }) => list::lineage(&mut connect()?, task, version, json),
+        Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {
             export::export(&mut connect()?, &config.state, &what)
         }
+    }
+}
+
+fn rollout(command: RolloutCommand, config: &Config, client: &mut Client) -> Result<(), Failure> {
+    match command {
+        RolloutCommand::Start {
+            version,
+            stages,
+            max_worse,
+            soak,
+            task,
+        } => {
+            let usual = config.rollout.plan.clone();
+            let plan = Plan {
+                stages: stages.unwrap_or(usual.stages),
+                worse_permille_max: max_worse.unwrap_or(usual.worse_permille_max),
+                soak_ms: soak.unwrap_or(usual.soak_ms),
+            };
+            rollout::start(client, task, version, plan)
+        }
+        RolloutCommand::Status { task, json } => rollout::status(client, task.as_deref(), json),
+        RolloutCommand::Pause { task } => rollout::pause(client, task),
+        RolloutCommand::Resume { task } => rollout::resume(client, task),
+        RolloutCommand::Abort { task } => rollout::abort(client, task),
+        RolloutCommand::Rollback {
+            version,
+            task,
+            json,
+        } => rollout::rollback(client, task, version, json),
     }
 }

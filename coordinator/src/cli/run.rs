@@ -55,6 +55,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         clock,
         tuning: Tuning::coordinator(),
         certificates: config.certificates,
+        releases: config.rollout.releases(),
         page: config.page.clone(),
         service: service.clone(),
     };

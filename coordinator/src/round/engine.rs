@@ -261,6 +261,8 @@ pub struct Engine {
     /// waited for in its next phase though they may not be back yet.
     pub(super) returning: BTreeSet<DeviceId>,
     pub(super) computing: bool,
+    /// When the rollout wants to be looked at.
+    pub(super) rollout_due: Option<Time>,
     /// What devices have sent in the newest round, since the last restart.
     pub(super) received: Received,
     /// The last round, if it ended in what is now the future: the clock was
@@ -282,6 +284,7 @@ impl Engine {
             connected: BTreeSet::new(),
             returning: BTreeSet::new(),
             computing: false,
+            rollout_due: None,
             received: Received::default(),
             ended_ahead: None,
             actions: VecDeque::new(),
@@ -315,6 +318,8 @@ impl Engine {
 
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
     pub fn handle(&mut self, now: Time, input: Input) {
+        // Contributions are many, and say nothing of releases.
+        let is_contribution = matches!(input, Input::Offered { .. } | Input::Arrived { .. });
         match input {
             Input::Started => {
                 let ahead = self.state.history.last().filter(|last| last.ended > now);
@@ -384,7 +389,9 @@ impl Engine {
             Input::Tick => {}
         }
         self.advance(now);
-        self.advance_rollout(now);
+        if !is_contribution {
+            self.advance_rollout(now);
+        }
     }
 
     /// Appends an event and applies it. What follows in the action queue is
@@ -401,6 +408,7 @@ impl Engine {
     fn welcome(&mut self, now: Time, device: DeviceId, installed: Option<Version>) {
         self.connected.insert(device);
         self.pass_unknown_release(installed);
+        self.pilot(device);
         self.offer(device, installed);
         let Some(open) = self.state.open() else {
             return;

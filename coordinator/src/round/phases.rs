@@ -27,7 +27,7 @@ impl Engine {
     /// When the engine wants to be woken without another input.
     pub fn poll_timeout(&self) -> Option<Time> {
         let round = self.round_timeout();
-        round.into_iter().chain(self.rollout_timeout()).min()
+        round.into_iter().chain(self.rollout_due).min()
     }
 
     fn round_timeout(&self) -> Option<Time> {

@@ -96,13 +96,14 @@ impl Engine {
     /// Tells a device what it is offered, unless it runs that or has tried
     /// it.
     pub(super) fn offer(&mut self, device: DeviceId, installed: Option<Version>) {
-        self.pilot(device);
         let Some(announcement) = self.announcement(device) else {
             return;
         };
         let version = announcement.version;
         let is_newer = installed.is_none_or(|installed| installed < version);
-        if is_newer && self.state.trial(device, version).is_none() {
+        // A refusal may have been for a clock that was wrong.
+        let tried = self.state.trial(device, version);
+        if is_newer && tried.is_none_or(|trial| trial == Trial::Refused) {
             self.act(Action::Send {
                 device,
                 message: ToDevice::Released(announcement),
@@ -158,24 +159,21 @@ impl Engine {
         }
     }
 
-    /// When a rollout wants to be looked at.
-    pub(super) fn rollout_timeout(&self) -> Option<Time> {
-        match self.rollout_step(Time(0))? {
-            Step::Wait(until) => until,
-            Step::Advance | Step::Halt { .. } => Some(Time(0)),
-        }
-    }
-
-    /// Goes as far as devices' words allow.
+    /// Goes as far as devices' words allow. Linear in the devices while a
+    /// rollout goes on.
     pub(super) fn advance_rollout(&mut self, now: Time) {
         self.start_staged(now);
-        match self.rollout_step(now) {
-            None | Some(Step::Wait(_)) => {}
-            Some(Step::Halt { worse, of }) => {
-                self.change_rollout(now, Standing::Halted { worse, of });
+        self.rollout_due = loop {
+            match self.rollout_step(now) {
+                None => break None,
+                Some(Step::Wait(until)) => break until,
+                Some(Step::Halt { worse, of }) => {
+                    self.change_rollout(now, Standing::Halted { worse, of });
+                    self.start_staged(now);
+                }
+                Some(Step::Advance) => self.next_stage(now),
             }
-            Some(Step::Advance) => self.next_stage(now),
-        }
+        };
     }
 
     fn rollout_step(&self, now: Time) -> Option<Step> {
@@ -239,7 +237,7 @@ impl Engine {
     }
 
     /// Puts this device into a stage that would have none.
-    fn pilot(&mut self, device: DeviceId) {
+    pub(super) fn pilot(&mut self, device: DeviceId) {
         let Some(rollout) = &self.state.rollout else {
             return;
         };

@@ -4,5 +4,6 @@ mod admission;
 mod bench;
 mod gathering;
 mod recovery;
+mod rollouts;
 mod rounds;
 mod schedules;

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{DeviceName, Fault, Status, TaskSummary};
 use crate::registry::Certified;
+use crate::rollout::Order;
 use crate::round::JobOutput;
 
 /// Names one session of a device.
@@ -183,6 +184,36 @@ pub(crate) enum AdminCommand {
         version: Option<Version>,
         reply: Reply<Result<(Version, BlobHash), Fault>>,
     },
+    /// Something of rollouts.
+    Rollout {
+        name: Option<String>,
+        order: Order,
+        reply: Reply<Result<(), Fault>>,
+    },
+    /// What releasing an earlier version again would be.
+    PlanReRelease {
+        name: Option<String>,
+        version: Option<Version>,
+        reply: Reply<Result<ReRelease, Fault>>,
+    },
+    /// An earlier version was signed as planned; its blob is durable.
+    ReRelease {
+        done: ReRelease,
+        reply: Reply<Result<(), Fault>>,
+    },
+}
+
+/// An earlier release under a higher version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReRelease {
+    pub(crate) task: TaskHash,
+    /// The earlier version.
+    pub(crate) from: Version,
+    /// The version it gets.
+    pub(crate) version: Version,
+    /// The signed bytes: the earlier ones in a plan, then the new ones.
+    pub(crate) blob: BlobHash,
+    pub(crate) bytes: u64,
 }
 
 /// A session's connection, as far as the core needs one.

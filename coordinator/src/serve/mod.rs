@@ -55,6 +55,7 @@ use crate::admin::server::AdminSocket;
 use crate::admin::{Progress, SocketError};
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
+use crate::rollout::Releases;
 use crate::store::StoreError;
 
 /// What a server is made of.
@@ -75,6 +76,8 @@ pub struct Parts {
     pub tuning: Tuning,
     /// How long devices are believed.
     pub certificates: CertificateTerms,
+    /// Who is offered what rounds release.
+    pub releases: Releases,
     /// The web page, if there is to be one.
     pub page: Option<PageSettings>,
     /// The service manager, whose watchdog the core's loop feeds.
@@ -177,6 +180,7 @@ impl Server {
         let about = About {
             address,
             started: now,
+            releases: parts.releases,
         };
         let next = replayed.next;
         let mut core = Core::new(about, progress.clone(), revoked);

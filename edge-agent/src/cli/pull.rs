@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use common::wire::messages::{Announcement, Hello, PROTOCOL_MINOR};
+use common::wire::messages::{Announcement, Hello, PROTOCOL_MINOR, ToCoordinator};
 
 use super::run::{Device, seed};
 use super::{ExitCode, Failure, block_on, own_state};
@@ -46,6 +46,9 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         };
         InProcess::open(&state, source, settings)
     })?;
+    for (_, version, trial) in device.workshop.soak()? {
+        println!("version {version}, after its soak: {trial}");
+    }
     let release = block_on(async { bring(&device, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
     match device.workshop.install(&release, &blobs)? {
@@ -71,8 +74,17 @@ async fn bring<W: Worker>(
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         installed: device.workshop.installed(),
     };
-    let (connection, _sender, _receiver, closer) = Link::open(&device.route, hello).await?.split();
+    let (connection, mut sender, _receiver, closer) =
+        Link::open(&device.route, hello).await?.split();
     let found = async {
+        for (task, version, trial) in device.workshop.trials() {
+            let tried = ToCoordinator::Tried {
+                task,
+                version,
+                trial,
+            };
+            sender.send(&tried).await?;
+        }
         let release = newest(&connection, arguments.task).await?.ok_or_else(|| {
             let message = "the task has no student yet";
             let advice = "wait for its first round (`alambic-coordinator round start`)";

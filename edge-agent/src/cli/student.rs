@@ -2,6 +2,7 @@
 
 use common::ids::{TaskHash, Version};
 use common::model::Release;
+use common::trial::Trial;
 use serde::Serialize;
 
 use super::{ExitCode, Failure, own_state};
@@ -34,6 +35,17 @@ enum Command {
     Verify,
     /// Use the student before this one again (stop the agent first)
     Rollback,
+    /// Hold on to a student: no release replaces it until `unpin` (stop the agent first)
+    #[command(after_help = "Examples:
+  alambic-agent student pin           # the student in use
+  alambic-agent student pin 1.3       # the one before it, which is used from now on")]
+    Pin {
+        /// The version, if not the one in use
+        #[arg(value_name = "EPOCH.NUMBER", value_parser = version)]
+        version: Option<Version>,
+    },
+    /// Let releases replace the student in use again (stop the agent first)
+    Unpin,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +55,9 @@ pub(super) struct Installed {
     pub(super) version: String,
     pub(super) current: bool,
     pub(super) whole: bool,
+    pub(super) pinned: bool,
+    /// How it fares, if it is the newest release that was tried.
+    pub(super) trial: Option<Trial>,
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
@@ -51,7 +66,45 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         Command::List => show(config, arguments, false),
         Command::Verify => verify(config, arguments),
         Command::Rollback => rollback(config, arguments),
+        Command::Pin { version } => pin(config, arguments, version),
+        Command::Unpin => unpin(config, arguments),
     }
+}
+
+fn version(text: &str) -> Result<Version, String> {
+    text.parse()
+        .map_err(|_| format!("expected EPOCH.NUMBER, such as 1.3, got {text:?}"))
+}
+
+fn pin(config: &Config, arguments: &Arguments, version: Option<Version>) -> Result<(), Failure> {
+    let state = own_state(config)?;
+    let _lock = state.lock()?;
+    let (_, mut slots) = one(&state, arguments.task)?;
+    let current = slots.current().map_err(of_slots)?.ok_or_else(none)?.0;
+    let wanted = version.unwrap_or(current);
+    if wanted != current {
+        if slots
+            .previous()
+            .is_none_or(|(previous, _)| previous != wanted)
+        {
+            let message = format!("version {wanted} is not at hand");
+            let advice = "`alambic-agent student list` shows those that are";
+            return Err(Failure::new(ExitCode::NotFound, message).advise(advice));
+        }
+        slots.rollback().map_err(of_slots)?;
+    }
+    slots.pin(true).map_err(of_slots)?;
+    println!("version {wanted} is in use and stays until `alambic-agent student unpin`");
+    Ok(())
+}
+
+fn unpin(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let state = own_state(config)?;
+    let _lock = state.lock()?;
+    let (_, mut slots) = one(&state, arguments.task)?;
+    slots.pin(false).map_err(of_slots)?;
+    println!("the next release replaces the student in use if it is no worse");
+    Ok(())
 }
 
 /// Every student in the slots, those in use first in each task.
@@ -76,6 +129,11 @@ pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
                 version: version.to_string(),
                 current: is_current,
                 whole: is_whole,
+                pinned: is_current && slots.is_pinned(),
+                trial: slots
+                    .trial()
+                    .filter(|trial| trial.version == version)
+                    .map(|trial| trial.trial),
             }
         }));
     }
@@ -110,8 +168,13 @@ fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<()
         let name = one.name.as_deref().unwrap_or("?");
         let mark = if one.current { "current" } else { "previous" };
         let whole = if one.whole { "" } else { "  DAMAGED" };
+        let pinned = if one.pinned { "  pinned" } else { "" };
+        let trial = one
+            .trial
+            .map(|trial| format!("  ({trial})"))
+            .unwrap_or_default();
         println!(
-            "{name} ({}…)  {}  {mark}{whole}",
+            "{name} ({}…)  {}  {mark}{whole}{pinned}{trial}",
             one.task.short(),
             one.version
         );

@@ -5,11 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::ids::{BlobHash, TaskHash, Time};
+use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::pulse::PROCESS;
 use common::round::{ContributionKey, Reason};
 use common::service::Service;
 use common::transport::Connection;
+use common::trial::Trial;
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
 };
@@ -65,6 +66,9 @@ pub struct Agent<W> {
     work: JoinSet<()>,
     needed: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
     counting: bool,
+    soaking: bool,
+    /// After a failure.
+    soak_after: Instant,
     renewal: Renewal,
     status: RunStatus,
 }
@@ -96,6 +100,7 @@ enum Event {
     Built(Call, Result<Built, WorkshopError>),
     Judged(Announcement, Result<Verdict, WorkshopError>),
     Counted(Result<Vec<TaskHash>, WorkshopError>),
+    Soaked(Result<Vec<(TaskHash, Version, Trial)>, WorkshopError>),
     Renewed(Result<Arc<Identity>, EnrolError>),
 }
 
@@ -131,6 +136,8 @@ impl<W: Workshop> Agent<W> {
             work: JoinSet::new(),
             needed: BTreeMap::new(),
             counting: false,
+            soaking: false,
+            soak_after: Instant::now(),
             renewal,
             status,
         }
@@ -149,6 +156,7 @@ impl<W: Workshop> Agent<W> {
         };
         self.publish();
         self.input(started);
+        self.tell_trials();
         let mut glance = tokio::time::interval(Duration::from_millis(self.settings.glance_ms));
         glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
@@ -159,7 +167,10 @@ impl<W: Workshop> Agent<W> {
                 () = &mut shutdown => break,
                 Some(event) = self.events.recv() => self.event(event),
                 () = sleep_until(wake) => self.input(Input::Tick),
-                _ = glance.tick() => self.glance(),
+                _ = glance.tick() => {
+                    self.glance();
+                    self.soak_if_due();
+                }
                 () = sleep_until(renewal) => self.renew_if_due(),
             }
             while self.work.try_join_next().is_some() {}
@@ -370,6 +381,49 @@ impl<W: Workshop> Agent<W> {
         });
     }
 
+    /// Looked at with each glance at the data: a soak is minutes long, and
+    /// the clock may be set meanwhile.
+    fn soak_if_due(&mut self) {
+        let now = self.settings.route.floor.clock().now();
+        let waits = self.soaking || self.soak_after > Instant::now();
+        if waits || self.workshop.soak_due().is_none_or(|due| due > now) {
+            return;
+        }
+        self.soaking = true;
+        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        self.work.spawn(async move {
+            let soaked = in_thread(move || workshop.soak()).await;
+            let _ = back.send(Event::Soaked(soaked)).await;
+        });
+    }
+
+    fn soaked(&mut self, result: Result<Vec<(TaskHash, Version, Trial)>, WorkshopError>) {
+        self.soaking = false;
+        match result {
+            Ok(found) => {
+                for (task, version, trial) in found {
+                    info!(task = %task.short(), %version, "after its soak, the student is {trial}");
+                }
+            }
+            Err(problem) => {
+                self.soak_after = Instant::now() + SOAK_AGAIN;
+                self.complain("a student could not be tried once more", &problem);
+            }
+        }
+        self.tell_trials();
+        self.publish();
+    }
+
+    fn tell_trials(&mut self) {
+        for (task, version, trial) in self.workshop.trials() {
+            self.input(Input::Tried {
+                task,
+                version,
+                trial,
+            });
+        }
+    }
+
     fn event(&mut self, event: Event) {
         match event {
             Event::Session(session, event) if session == self.session => self.session_event(event),
@@ -377,6 +431,7 @@ impl<W: Workshop> Agent<W> {
             Event::Built(call, result) => self.built(call, result),
             Event::Judged(release, result) => self.judged(release, result),
             Event::Renewed(result) => self.renewed(result),
+            Event::Soaked(result) => self.soaked(result),
             Event::Counted(result) => {
                 self.counting = false;
                 match result {
@@ -524,7 +579,7 @@ impl<W: Workshop> Agent<W> {
                 let at_hand = |(task, version): &(TaskHash, _)| {
                     *task == release.task && *version >= release.version
                 };
-                if newest.iter().any(at_hand) {
+                if newest.iter().any(at_hand) || self.workshop.pinned().contains(&release.task) {
                     return;
                 }
                 info!(version = %release.version, "a student is released");
@@ -571,6 +626,7 @@ impl<W: Workshop> Agent<W> {
         }
         self.publish();
         self.input(Input::Installed { release });
+        self.tell_trials();
     }
 
     fn make_room(&mut self) {
@@ -653,5 +709,7 @@ const EVENTS_MAX: usize = 16;
 const OUTGOING_MAX: usize = 64;
 /// How long a stopping agent waits for the coordinator's goodbye.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// Wait before a soak that failed is tried again.
+const SOAK_AGAIN: Duration = Duration::from_secs(60);
 /// A sleep that other events end.
 const LONG: Duration = Duration::from_secs(3_600);

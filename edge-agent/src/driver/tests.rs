@@ -238,6 +238,7 @@ async fn a_fetch_goes_on_where_a_broken_link_stopped_it() {
         },
         blob: BlobHash::of(&blob),
         bytes: blob.len() as u64,
+        soak_ms: 0,
     });
     let mut session = fleet.session().await;
     session.push(release.clone()).await;
@@ -333,6 +334,7 @@ async fn an_installed_release_is_not_fetched_again_and_is_named_in_the_hello() {
         version,
         blob: BlobHash([7; 32]),
         bytes: 9,
+        soak_ms: 0,
     };
     session.push(ToDevice::Released(release)).await;
     let newer = Announcement {

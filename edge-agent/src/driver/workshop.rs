@@ -1,7 +1,8 @@
 //! What the device does for itself, as the loop sees it.
 
 use bincode::{Decode, Encode};
-use common::ids::{BlobHash, TaskHash, Version};
+use common::ids::{BlobHash, TaskHash, Time, Version};
+use common::trial::Trial;
 use common::wire::messages::{Announcement, Call};
 
 use crate::cache::CacheError;
@@ -56,6 +57,8 @@ pub enum Verdict {
         /// Why.
         reason: String,
     },
+    /// The owner holds on to the student in use.
+    Pinned,
 }
 
 /// Shared blobs, by name.
@@ -112,6 +115,30 @@ pub trait Workshop: Send + Sync + 'static {
     /// student at hand stays.
     fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError>;
 
+    /// Tries the students whose soak is over once more; the one before is used
+    /// again where that is better. What was found, by task.
+    ///
+    /// # Errors
+    /// If that cannot be computed or written; it is tried again then.
+    fn soak(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+        Ok(Vec::new())
+    }
+
+    /// When the next soak is over.
+    fn soak_due(&self) -> Option<Time> {
+        None
+    }
+
+    /// How each task's newest release fares here.
+    fn trials(&self) -> Vec<(TaskHash, Version, Trial)> {
+        Vec::new()
+    }
+
+    /// Tasks whose student in use the owner holds on to.
+    fn pinned(&self) -> Vec<TaskHash> {
+        Vec::new()
+    }
+
     /// Whether the files in the data folder are others than when
     /// [`count`](Self::count) last looked. Cheap.
     fn glance(&self) -> bool;
@@ -149,6 +176,9 @@ impl std::fmt::Display for Verdict {
                 "not installed: {new} of {rows} held-out rows right, the student at hand gets {old}"
             ),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Pinned => f.write_str(
+                "not installed: the student in use is pinned (`student unpin` lets go of it)",
+            ),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bincode::{Decode, Encode};
-use common::ids::{BlobHash, RoundId, TaskHash, Time};
+use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Phase, Reason};
+use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
 
 use super::backoff::Backoff;
@@ -108,6 +109,15 @@ pub enum Input {
         /// The release.
         release: Announcement,
     },
+    /// A release fares so here.
+    Tried {
+        /// The task.
+        task: TaskHash,
+        /// The release.
+        version: Version,
+        /// What was found.
+        trial: Trial,
+    },
     /// The device has new rows for a task, at least `rows_min`.
     DataChanged {
         /// The task.
@@ -179,6 +189,8 @@ pub struct Engine {
     /// Calls the coordinator was told, in this session, not to wait for.
     abstained: Vec<CallName>,
     changed: BTreeSet<TaskHash>,
+    /// How releases fare, and whether this session's coordinator was told.
+    tried: BTreeMap<TaskHash, (Version, Trial, bool)>,
     actions: VecDeque<Action>,
 }
 
@@ -199,6 +211,7 @@ impl Engine {
             abstain_after: Vec::new(),
             abstained: Vec::new(),
             changed: BTreeSet::new(),
+            tried: BTreeMap::new(),
             actions: VecDeque::new(),
         }
     }
@@ -264,6 +277,16 @@ impl Engine {
             Input::Answered { key, answer } => self.answered(now, key, answer),
             Input::Evicted(blob) => self.evicted(blob),
             Input::Installed { release } => self.installed(release),
+            Input::Tried {
+                task,
+                version,
+                trial,
+            } => {
+                let known = self.tried.get(&task);
+                if known.is_none_or(|known| (known.0, known.1) != (version, trial)) {
+                    self.tried.insert(task, (version, trial, false));
+                }
+            }
             Input::DataChanged { task } => {
                 self.changed.insert(task);
             }
@@ -287,6 +310,10 @@ impl Engine {
         // The coordinator calls again for what still waits.
         self.calls.clear();
         self.abstained.clear();
+        // What was said last may have been lost.
+        for (_, _, told) in self.tried.values_mut() {
+            *told = false;
+        }
     }
 
     fn received(&mut self, message: ToDevice) {
@@ -423,6 +450,7 @@ impl Engine {
                 let changed = std::mem::take(&mut self.changed);
                 let tell = |task| Action::Send(ToCoordinator::DataChanged(task));
                 self.actions.extend(changed.into_iter().map(tell));
+                self.tell_trials();
                 self.abstain();
                 self.upload(now);
             }
@@ -437,6 +465,18 @@ impl Engine {
                 Work::Install(release) => Action::Install(*release),
             });
             self.work = Some(work);
+        }
+    }
+
+    fn tell_trials(&mut self) {
+        for (task, (version, trial, told)) in &mut self.tried {
+            if !std::mem::replace(told, true) {
+                self.actions.push_back(Action::Send(ToCoordinator::Tried {
+                    task: *task,
+                    version: *version,
+                    trial: *trial,
+                }));
+            }
         }
     }
 

@@ -105,6 +105,7 @@ fn release(number: u64) -> Announcement {
         version: Version { epoch: 1, number },
         blob: STUDENT,
         bytes: 100,
+        soak_ms: 0,
     }
 }
 

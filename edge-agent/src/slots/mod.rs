@@ -9,7 +9,9 @@ mod pointer;
 
 use std::path::{Path, PathBuf};
 
-use common::ids::{BlobHash, Version};
+use common::ids::{BlobHash, Time, Version};
+use common::trial::Trial;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::outbox::{DiskError, disk};
@@ -89,6 +91,17 @@ pub struct SlotInfo {
     pub is_whole: bool,
 }
 
+/// How a release fares on this device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// The release.
+    pub version: Version,
+    /// What was found so far.
+    pub trial: Trial,
+    /// When it is tried once more, if it is.
+    pub due: Option<Time>,
+}
+
 /// The slots of one task's students.
 #[derive(Debug)]
 pub struct Slots {
@@ -119,6 +132,19 @@ impl Slots {
     /// [`SlotsError::Held`] for a version that is in a slot, or
     /// [`SlotsError::Disk`]. The student in use stays.
     pub fn install(&mut self, version: Version, bytes: &[u8]) -> Result<(), SlotsError> {
+        self.install_on_trial(version, bytes, None)
+    }
+
+    /// The same, with how it fares so far.
+    ///
+    /// # Errors
+    /// Those of [`Self::install`].
+    pub fn install_on_trial(
+        &mut self,
+        version: Version,
+        bytes: &[u8],
+        trial: Option<TrialRecord>,
+    ) -> Result<(), SlotsError> {
         let blob = BlobHash::of(bytes);
         if let Some(current) = self.pointer.current
             && (current.version, current.blob) == (version, blob)
@@ -140,6 +166,73 @@ impl Slots {
         });
         next.previous = serving;
         next.highest_seen = next.highest_seen.max(Some(version));
+        next.trial = trial;
+        self.switch(next)
+    }
+
+    /// How the newest release fares, as far as it was tried.
+    pub fn trial(&self) -> Option<TrialRecord> {
+        self.pointer.trial
+    }
+
+    /// Records what was found of a release; one that is not in use counts
+    /// as seen. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`SlotsError::Disk`].
+    pub fn conclude(&mut self, version: Version, trial: Trial) -> Result<(), SlotsError> {
+        let mut next = self.pointer;
+        next.highest_seen = next.highest_seen.max(Some(version));
+        next.trial = Some(TrialRecord {
+            version,
+            trial,
+            due: None,
+        });
+        self.switch(next)
+    }
+
+    /// Records that a release is not to be believed. It does not count as
+    /// seen: its version is what it says itself.
+    ///
+    /// # Errors
+    /// [`SlotsError::Disk`].
+    pub fn refuse(&mut self, version: Version) -> Result<(), SlotsError> {
+        let mut next = self.pointer;
+        next.trial = Some(TrialRecord {
+            version,
+            trial: Trial::Refused,
+            due: None,
+        });
+        self.switch(next)
+    }
+
+    /// Goes back from a release that did worse after its soak; one change on
+    /// the disk.
+    ///
+    /// # Errors
+    /// [`SlotsError::NoPrevious`] or [`SlotsError::Disk`]; the student in use
+    /// stays.
+    pub fn roll_back_trial(&mut self, version: Version) -> Result<Version, SlotsError> {
+        self.roll_back_to_previous(Some(TrialRecord {
+            version,
+            trial: Trial::RolledBack,
+            due: None,
+        }))
+    }
+
+    /// Whether the owner holds on to the student in use.
+    pub fn is_pinned(&self) -> bool {
+        self.pointer.pinned
+    }
+
+    /// Holds on to the student in use, or lets go of it. Durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// [`SlotsError::Disk`].
+    pub fn pin(&mut self, pinned: bool) -> Result<(), SlotsError> {
+        let mut next = self.pointer;
+        next.pinned = pinned;
         self.switch(next)
     }
 
@@ -174,12 +267,22 @@ impl Slots {
     /// [`SlotsError::NoPrevious`] or [`SlotsError::Disk`]; the student in use
     /// stays.
     pub fn rollback(&mut self) -> Result<Version, SlotsError> {
+        // The owner has spoken: nothing is tried any more.
+        let trial = self
+            .pointer
+            .trial
+            .map(|trial| TrialRecord { due: None, ..trial });
+        self.roll_back_to_previous(trial)
+    }
+
+    fn roll_back_to_previous(&mut self, trial: Option<TrialRecord>) -> Result<Version, SlotsError> {
         let previous = self.pointer.previous;
         let Some(previous) = previous.filter(|held| self.read(held).is_some()) else {
             return Err(SlotsError::NoPrevious(self.folder.clone()));
         };
         let mut next = self.pointer;
         next.previous = next.current.replace(previous);
+        next.trial = trial;
         self.switch(next)?;
         Ok(previous.version)
     }

@@ -6,7 +6,7 @@ use common::ids::{BlobHash, Version};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::SlotsError;
+use super::{SlotsError, TrialRecord};
 use crate::outbox::disk;
 
 /// One of the two places.
@@ -47,6 +47,12 @@ pub(super) struct Pointer {
     pub(super) current: Option<Held>,
     pub(super) previous: Option<Held>,
     pub(super) highest_seen: Option<Version>,
+    /// How the newest release fares.
+    #[serde(default)]
+    pub(super) trial: Option<TrialRecord>,
+    /// Whether the owner holds on to the student in use.
+    #[serde(default)]
+    pub(super) pinned: bool,
 }
 
 /// The file that says which student is in use. Each change replaces it.

@@ -107,6 +107,7 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         _ => vec![Kind::Labels, Kind::Moments],
     };
     RoundPolicy {
+        releases: coordinator::rollout::Releases::default(),
         devices_min: dice.between(1, (devices as u64 / 2).max(2)) as u32,
         quorum: [0.3, 0.5, 0.8, 1.0][dice.between(0, 4) as usize],
         deadline_ms: std::array::from_fn(|_| dice.duration(3_000, 60_000)),

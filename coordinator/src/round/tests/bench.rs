@@ -157,8 +157,8 @@ impl Bench {
                         assert!(!gathers, "durable first");
                     }
                     ToDevice::Released(announced) => {
-                        let release = self.durable.release.as_ref().unwrap();
-                        assert_eq!(release.version, announced.version, "durable first");
+                        let offered = self.durable.offered(device).unwrap();
+                        assert_eq!(offered.version, announced.version, "durable first");
                     }
                     ToDevice::Welcome(_) => panic!("sessions say welcome, engines do not"),
                 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use common::ids::{BlobHash, Time, Version};
 use common::task::Task;
 
-use super::super::command::{AdminCommand, Reply};
+use super::super::command::{AdminCommand, ReRelease, Reply};
 use super::super::log::LogEntry;
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
 use crate::admin::{DeviceName, Fault, FaultKind, TaskSummary};
 use crate::registry::RegistryEvent;
+use crate::rollout::{Order, OrderError};
 use crate::round::{Event, Input, Release, State, TaskEvent};
 
 impl Core {
@@ -101,6 +102,21 @@ impl Core {
             } => {
                 let _ = reply.send(self.release(name.as_deref(), version));
             }
+            AdminCommand::Rollout { name, order, reply } => {
+                let outcome = self.rollout(now, name.as_deref(), order);
+                self.settle(reply, outcome);
+            }
+            AdminCommand::PlanReRelease {
+                name,
+                version,
+                reply,
+            } => {
+                let _ = reply.send(self.plan_rerelease(name.as_deref(), version));
+            }
+            AdminCommand::ReRelease { done, reply } => {
+                let outcome = self.rerelease(now, done);
+                self.settle(reply, outcome);
+            }
         }
     }
 
@@ -149,6 +165,75 @@ impl Core {
     ) -> Result<(Version, BlobHash), Fault> {
         let release = self.released(name, version)?;
         Ok((release.version, release.blob))
+    }
+
+    fn rollout(&mut self, now: Time, name: Option<&str>, order: Order) -> Result<(), Fault> {
+        let at = self.find(name)?;
+        let checked = self.tasks[at].engine.check_order(&order);
+        checked.map_err(|error| {
+            let kind = match &error {
+                OrderError::Unknown(_) | OrderError::None => FaultKind::NotFound,
+                OrderError::Open(_) => FaultKind::Busy,
+                _ => FaultKind::Invalid,
+            };
+            Fault::new(kind, error.to_string())
+        })?;
+        self.feed(now, at, Input::Ordered(order));
+        Ok(())
+    }
+
+    /// Without a version, the one that was offered before the newest
+    /// rollout's.
+    fn plan_rerelease(
+        &self,
+        name: Option<&str>,
+        version: Option<Version>,
+    ) -> Result<ReRelease, Fault> {
+        let runner = &self.tasks[self.find(name)?];
+        let state = runner.engine.state();
+        let release = match (version, &state.rollout, state.releases.last()) {
+            (Some(version), ..) => self.released(name, Some(version))?,
+            (None, rollout, Some(newest)) => {
+                let unwanted = rollout
+                    .as_ref()
+                    .map_or(newest.version, |rollout| rollout.version);
+                let before =
+                    |one: &&Release| one.version < unwanted && !state.held.contains(&one.version);
+                let found = state.releases.iter().rev().find(before);
+                found.ok_or_else(|| {
+                    let message = format!("no release before {unwanted} to go back to");
+                    Fault::new(FaultKind::NotFound, message)
+                })?
+            }
+            (None, _, None) => self.released(name, None)?,
+        };
+        Ok(ReRelease {
+            task: runner.task.hash(),
+            from: release.version,
+            version: runner.engine.next_version(),
+            blob: release.blob,
+            bytes: release.bytes,
+        })
+    }
+
+    fn rerelease(&mut self, now: Time, done: ReRelease) -> Result<(), Fault> {
+        let at = self.position(done.task).filter(|_| self.in_service);
+        let at = at.ok_or_else(not_stored)?;
+        if self.tasks[at].engine.next_version() != done.version {
+            let message = "another student was released meanwhile; try again";
+            return Err(Fault::new(FaultKind::Busy, message));
+        }
+        self.feed(
+            now,
+            at,
+            Input::ReReleased {
+                from: done.from,
+                version: done.version,
+                blob: done.blob,
+                bytes: done.bytes,
+            },
+        );
+        Ok(())
     }
 
     fn lineage(

@@ -31,6 +31,7 @@ use super::follower::{self, Around, Follower};
 use super::log::{LogEntry, Replayed};
 use crate::admin::Progress;
 use crate::registry::{Registry, RegistryEvent};
+use crate::rollout::Releases;
 use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
 
 /// Devices whose connections the listener refuses.
@@ -41,6 +42,8 @@ pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;
 pub(crate) struct About {
     pub(crate) address: SocketAddr,
     pub(crate) started: Time,
+    /// Who is offered what rounds release.
+    pub(crate) releases: Releases,
 }
 
 pub(crate) struct Core {
@@ -248,7 +251,11 @@ impl Core {
         let hash = task.hash();
         let contribute = task.definition().contribute.kinds().to_vec();
         let follower = Follower::new(hash, contribute, &state);
-        let engine = Engine::new(hash, policy(&task), self.epoch, state);
+        let policy = RoundPolicy {
+            releases: self.about.releases.clone(),
+            ..policy(&task)
+        };
+        let engine = Engine::new(hash, policy, self.epoch, state);
         self.tasks.push(Runner {
             task,
             engine,

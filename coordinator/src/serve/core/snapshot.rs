@@ -8,9 +8,11 @@ use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
     ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, OutcomeStatus,
-    PhaseStatus, ReleaseStatus, RoundStatus, Standing, Status, TaskStatus,
+    PhaseStatus, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
+    TrialStatus,
 };
 use crate::registry::Decision;
+use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round};
 
 impl Core {
@@ -73,8 +75,34 @@ impl Core {
                     lineage: release.lineage.len(),
                     released: release.at,
                     report: None,
+                    held: state.held.contains(&release.version),
                 })
                 .collect(),
+            rollout: state
+                .rollout
+                .as_ref()
+                .map(|rollout| self.rollout_status(runner, rollout)),
+        }
+    }
+
+    fn rollout_status(&self, runner: &Runner, rollout: &Rollout) -> RolloutStatus {
+        let trials = &runner.engine.state().trials;
+        let unwanted = trials
+            .iter()
+            .filter(|(_, (version, trial))| *version == rollout.version && trial.is_bad())
+            .map(|(device, (_, trial))| TrialStatus {
+                device: self.name(*device),
+                trial: *trial,
+            });
+        RolloutStatus {
+            version: rollout.version,
+            plan: rollout.plan.clone(),
+            standing: rollout.standing.clone(),
+            stage: rollout.stage + 1,
+            percent: rollout.percent(),
+            since: rollout.since,
+            tally: rollout.tally(runner.engine.connected(), trials),
+            unwanted_by: unwanted.take(ABSENCES_MAX).collect(),
         }
     }
 

@@ -45,6 +45,7 @@ fn core() -> Core {
     let about = About {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
+        releases: crate::rollout::Releases::default(),
     };
     let (progress, _) = broadcast::channel(16);
     let mut core = Core::new(about, progress, Revoked::default());

@@ -20,6 +20,7 @@ use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::ids::{BlobHash, TaskHash, Time, Version};
+use common::trial::Trial;
 use common::trust::clock::Clock;
 use common::wire::codec::decode;
 use common::wire::messages::{Announcement, Call};
@@ -144,6 +145,28 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
 
     fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError> {
         self.judge(release, blobs)
+    }
+
+    fn soak(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+        self.soak_those_due()
+    }
+
+    fn soak_due(&self) -> Option<Time> {
+        let trials = self.all_trials();
+        trials.iter().filter_map(|(_, trial)| trial.due).min()
+    }
+
+    fn trials(&self) -> Vec<(TaskHash, Version, Trial)> {
+        let trials = self.all_trials().into_iter();
+        trials
+            .map(|(task, record)| (task, record.version, record.trial))
+            .collect()
+    }
+
+    fn pinned(&self) -> Vec<TaskHash> {
+        let all = open_all(&self.state).unwrap_or_default();
+        let pinned = all.into_iter().filter(|(_, slots)| slots.is_pinned());
+        pinned.map(|(task, _)| task).collect()
     }
 
     fn glance(&self) -> bool {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use common::ids::{BlobHash, TaskHash};
+use common::ids::{BlobHash, TaskHash, Version};
 use common::model::Release;
 use common::report::RawReport;
 use common::round::Kind;
+use common::trial::Trial;
 use common::trust::keys::VerifyingKey;
 use common::trust::release::SignedRelease;
 use common::wire::codec::encode;
@@ -18,11 +19,11 @@ use super::holdings::{Source, hashes, labelled, only};
 use super::in_process::{InProcess, REPORTED};
 use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
 use super::worker::{Done, Job, Judged, Judgement, Worker};
-use super::{LocalWorkshop, explained, unasked};
+use super::{LocalWorkshop, explained, no_blobs, unasked};
 use crate::data::Dataset;
 use crate::driver::workshop::{Blobs, Verdict, WorkshopError};
 use crate::identity::TimeFloor;
-use crate::slots::{Slots, SlotsError};
+use crate::slots::{Slots, SlotsError, TrialRecord};
 use crate::state::StateDir;
 use crate::work::{Built, Entry};
 
@@ -36,11 +37,18 @@ impl<W: Worker> LocalWorkshop<W> {
         announced: &Announcement,
         blobs: &Blobs<'_>,
     ) -> Result<Verdict, WorkshopError> {
+        let mut slots = open_one(&self.state, announced.task)?;
+        if slots.is_pinned() {
+            return Ok(Verdict::Pinned);
+        }
         let comparison = match self.worker.work(Job::Judge(*announced), blobs)? {
             Done::Judged(Judgement::NotNewer { current }) => {
                 return Ok(Verdict::NotNewer { current });
             }
-            Done::Judged(Judgement::Refused { reason }) => return Ok(Verdict::Refused { reason }),
+            Done::Judged(Judgement::Refused { reason }) => {
+                slots.refuse(announced.version).map_err(of_slots)?;
+                return Ok(Verdict::Refused { reason });
+            }
             Done::Judged(Judgement::Genuine(comparison)) => comparison,
             other => return Err(unasked(&other)),
         };
@@ -49,10 +57,9 @@ impl<W: Worker> LocalWorkshop<W> {
             let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
             judged.insert(announced.task, (version, comparison));
         }
-        let mut slots = open_one(&self.state, announced.task)?;
         match comparison {
             Some(comparison) if comparison.is_worse() => {
-                slots.note(version).map_err(of_slots)?;
+                slots.conclude(version, Trial::Worse).map_err(of_slots)?;
                 let old = comparison.previous.unwrap_or(0);
                 Ok(Verdict::Worse {
                     score: (comparison.correct, old, comparison.rows),
@@ -61,7 +68,19 @@ impl<W: Worker> LocalWorkshop<W> {
             comparison => {
                 // The bytes that were judged: their name is their hash.
                 let bytes = read(blobs, announced.blob)?;
-                slots.install(version, &bytes).map_err(of_slots)?;
+                let due = self.clock.now().after_ms(announced.soak_ms);
+                let trial = match comparison {
+                    None => (Trial::Untested, None),
+                    Some(_) => (Trial::Soaking, Some(due)),
+                };
+                let trial = TrialRecord {
+                    version,
+                    trial: trial.0,
+                    due: trial.1,
+                };
+                slots
+                    .install_on_trial(version, &bytes, Some(trial))
+                    .map_err(of_slots)?;
                 Ok(Verdict::Installed {
                     score: comparison.map(|found| (found.correct, found.rows)),
                 })
@@ -70,7 +89,65 @@ impl<W: Worker> LocalWorkshop<W> {
     }
 }
 
+impl<W: Worker> LocalWorkshop<W> {
+    /// Tries the students whose soak is over once more, and goes back from
+    /// those that do worse than the ones before them.
+    pub(super) fn soak_those_due(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+        let mut found = Vec::new();
+        let now = self.clock.now();
+        for (task, mut slots) in open_all(&self.state)? {
+            let due = slots
+                .trial()
+                .filter(|trial| trial.due.is_some_and(|at| at <= now));
+            let Some(TrialRecord { version, .. }) = due else {
+                continue;
+            };
+            let comparison = match self.worker.work(Job::Soak(task), &no_blobs)? {
+                Done::Soaked(comparison) => comparison,
+                other => return Err(unasked(&other)),
+            };
+            let trial = match comparison {
+                Some(comparison) if comparison.is_worse() => Trial::RolledBack,
+                _ => Trial::Kept,
+            };
+            let recorded = match trial {
+                Trial::RolledBack => slots.roll_back_trial(version).map(|_| ()),
+                _ => slots.conclude(version, trial),
+            };
+            recorded.map_err(of_slots)?;
+            found.push((task, version, trial));
+        }
+        Ok(found)
+    }
+
+    /// Each task's trial.
+    pub(super) fn all_trials(&self) -> Vec<(TaskHash, TrialRecord)> {
+        let all = open_all(&self.state).unwrap_or_else(|error| {
+            warn!("the students cannot be read: {error}");
+            BTreeMap::new()
+        });
+        all.iter()
+            .filter_map(|(task, slots)| Some((*task, slots.trial()?)))
+            .collect()
+    }
+}
+
 impl<S: Source> InProcess<S> {
+    /// The student in use beside the one before, on the rows held out now.
+    pub(super) fn soak(&self, task: TaskHash) -> Result<Option<Comparison>, WorkshopError> {
+        let slots = open_one(&self.state, task)?;
+        let previous = slots.previous();
+        let (Some(current), Some((_, previous))) = (self.serving(&slots)?, previous) else {
+            return Ok(None);
+        };
+        let previous = verified(&previous, &self.settings.release_key);
+        let previous = previous.inspect_err(|error| warn!("{error}")).ok();
+        Ok(match previous {
+            Some(previous) => self.compare(&current, Some(&previous)),
+            None => None,
+        })
+    }
+
     /// Verifies a release and tries it beside the student at hand.
     pub(super) fn judge(
         &self,

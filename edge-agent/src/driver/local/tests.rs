@@ -10,6 +10,7 @@ use common::model::{RawRelease, Release};
 use common::report::RawReport;
 use common::round::{Kind, Phase, Reason};
 use common::task::{RawTask, Task};
+use common::trial::Trial;
 use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
@@ -25,7 +26,7 @@ use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::Policy;
 use crate::session::{CallName, Settled};
-use crate::slots::Slots;
+use crate::slots::{Slots, TrialRecord};
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
 
@@ -96,16 +97,20 @@ impl Bench {
     }
 
     fn workshop(&self, rows: Option<usize>) -> LocalWorkshop<InProcess<Script>> {
+        self.workshop_at(rows, NOW)
+    }
+
+    fn workshop_at(&self, rows: Option<usize>, now: Time) -> LocalWorkshop<InProcess<Script>> {
         let settings = WorkSettings {
             policy: Policy::default(),
             teacher: TeacherChoice::default(),
             release_key: self.key.verifying_key(),
-            clock: Clock::fixed(NOW),
+            clock: Clock::fixed(now),
             seed: 7,
         };
         let source = Script(Mutex::new(rows));
         let worker = InProcess::open(&self.state(), source, settings).unwrap();
-        LocalWorkshop::open(&self.state(), Clock::fixed(NOW), worker).unwrap()
+        LocalWorkshop::open(&self.state(), Clock::fixed(now), worker).unwrap()
     }
 
     /// A release whose student always answers with one class.
@@ -137,6 +142,7 @@ impl Bench {
             version: version(number),
             blob: BlobHash::of(bytes),
             bytes: bytes.len() as u64,
+            soak_ms: 500,
         }
     }
 
@@ -456,4 +462,107 @@ fn a_release_keeps_its_bytes_through_the_envelope() {
     let raw = bench.raw(1, 0);
     let release = Release::check(raw.clone()).unwrap();
     assert_eq!(release.to_bytes(), encode(&raw));
+}
+
+/// The same place later on, with a clock that has gone on.
+fn later(bench: &Bench, ms: u64) -> LocalWorkshop<InProcess<Script>> {
+    bench.workshop_at(Some(60), NOW.after_ms(ms))
+}
+
+#[test]
+fn a_student_is_kept_after_its_soak_if_it_is_no_worse() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(60));
+    assert_eq!(workshop.soak_due(), None);
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let trial = |workshop: &LocalWorkshop<InProcess<Script>>| {
+        let trials = workshop.trials();
+        (trials[0].1, trials[0].2)
+    };
+    assert_eq!(trial(&workshop), (version(1), Trial::Soaking));
+    assert_eq!(workshop.soak_due(), Some(NOW.after_ms(500)));
+    assert_eq!(workshop.soak().unwrap(), []);
+    drop(workshop);
+    let workshop = later(&bench, 500);
+    let found = workshop.soak().unwrap();
+    assert_eq!(found, [(bench.task.hash(), version(1), Trial::Kept)]);
+    assert_eq!(trial(&workshop), (version(1), Trial::Kept));
+    assert_eq!(workshop.soak_due(), None);
+    assert_eq!(bench.current(), Some(version(1)));
+}
+
+#[test]
+fn a_student_that_does_worse_after_its_soak_is_rolled_back_for_good() {
+    let bench = Bench::new();
+    let good = bench.sign(&bench.raw(1, 0));
+    let bad = bench.sign(&bench.raw(2, 1));
+    // Without rows at first, so that nothing stands against it.
+    let workshop = bench.workshop(Some(60));
+    install(&workshop, &bench, 1, &good);
+    drop(workshop);
+    let mut slots = open_all(&bench.state()).unwrap();
+    let slots = slots.get_mut(&bench.task.hash()).unwrap();
+    let record = TrialRecord {
+        version: version(2),
+        trial: Trial::Soaking,
+        due: Some(NOW.after_ms(500)),
+    };
+    slots
+        .install_on_trial(version(2), &bad, Some(record))
+        .unwrap();
+    assert_eq!(bench.current(), Some(version(2)));
+    let workshop = later(&bench, 499);
+    assert_eq!(workshop.soak().unwrap(), []);
+    drop(workshop);
+    let workshop = later(&bench, 500);
+    let found = workshop.soak().unwrap();
+    assert_eq!(found, [(bench.task.hash(), version(2), Trial::RolledBack)]);
+    assert_eq!(bench.current(), Some(version(1)));
+    let verdict = install(&workshop, &bench, 2, &bad);
+    refused(&verdict, "version 1.2");
+    assert_eq!(bench.current(), Some(version(1)));
+}
+
+#[test]
+fn each_way_a_release_fares_is_told() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(60));
+    let trial = || workshop.trials()[0].2;
+    let forged = {
+        let mut bytes = bench.sign(&bench.raw(1, 0));
+        *bytes.last_mut().unwrap() ^= 1;
+        bytes
+    };
+    install(&workshop, &bench, 1, &forged);
+    assert_eq!(trial(), Trial::Refused);
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    assert_eq!(trial(), Trial::Soaking);
+    install(&workshop, &bench, 2, &bench.sign(&bench.raw(2, 1)));
+    assert_eq!(trial(), Trial::Worse);
+    let bench = Bench::new();
+    let blind = bench.workshop(None);
+    install(&blind, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    assert_eq!(blind.trials()[0].2, Trial::Untested);
+    assert_eq!(blind.soak_due(), None);
+}
+
+#[test]
+fn a_pinned_student_stays_whatever_is_released() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(60));
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let pin = |pinned| {
+        let mut slots = open_all(&bench.state()).unwrap();
+        let slots = slots.get_mut(&bench.task.hash()).unwrap();
+        slots.pin(pinned).unwrap();
+    };
+    pin(true);
+    assert_eq!(workshop.pinned(), [bench.task.hash()]);
+    let next = bench.sign(&bench.raw(2, 0));
+    assert_eq!(install(&workshop, &bench, 2, &next), Verdict::Pinned);
+    assert_eq!(bench.current(), Some(version(1)));
+    pin(false);
+    let installed = install(&workshop, &bench, 2, &next);
+    assert!(matches!(installed, Verdict::Installed { .. }));
+    assert_eq!(bench.current(), Some(version(2)));
 }

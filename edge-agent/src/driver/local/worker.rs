@@ -28,6 +28,8 @@ pub enum Job {
     },
     /// Verify a release and try it beside the student at hand.
     Judge(Announcement),
+    /// Try the student in use once more beside the one before.
+    Soak(TaskHash),
     /// Find the tasks whose rows are others than the coordinator was told.
     Count(Told),
 }
@@ -39,6 +41,8 @@ pub enum Done {
     Answered(work::Built),
     /// What became of the release.
     Judged(Judgement),
+    /// How the student in use did, if there is anything to compare.
+    Soaked(Option<Comparison>),
     /// The tasks whose rows changed, and a digest of those rows.
     Counted(Told),
 }

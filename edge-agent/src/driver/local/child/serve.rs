@@ -144,6 +144,7 @@ fn work(
             "round", task = %call.task.short(), round = %call.round, phase = %call.phase
         ),
         Job::Judge(release) => info_span!("judge", version = %release.version),
+        Job::Soak(task) => info_span!("soak", task = %task.short()),
         Job::Count(_) => info_span!("count"),
     };
     let _entered = span.entered();
