@@ -13,6 +13,7 @@ use common::features::Normaliser;
 use common::ids::{RoundId, Time, Version};
 use common::model::{RawRelease, Release};
 use common::task::RawTask;
+use common::trust::charter::{Charter, SignedCharter};
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::weights::RawWeights;
@@ -20,6 +21,7 @@ use edge_agent::driver::local::STUDENTS;
 use edge_agent::predictions::{PredictionServer, Shelf};
 use edge_agent::slots::Slots;
 use edge_agent::state::StateDir;
+use edge_agent::trust::Trust;
 
 fn main() {
     common::math::blas::pin_to_one_thread();
@@ -34,7 +36,17 @@ fn measure(what: &str, shape: &str, features: &str, values: usize, requests: usi
     let key = SigningKey::generate().unwrap();
     install(folder.path(), &key, shape, features);
     let socket = folder.path().join("predict.sock");
-    let shelf = Shelf::new(StateDir::at(folder.path()), key.verifying_key());
+    let state = StateDir::at(folder.path());
+    let charter = Charter {
+        number: 1,
+        issued: Time(0),
+        expires: Time(u64::MAX),
+        root: key.verifying_key(),
+        release_keys: vec![key.verifying_key()],
+    };
+    let charter = SignedCharter::sign(charter, &[&key]).unwrap().to_bytes();
+    Trust::first(&charter).unwrap().store(&state).unwrap();
+    let shelf = Shelf::new(state);
     let bound = socket.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()

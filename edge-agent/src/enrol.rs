@@ -10,8 +10,8 @@ use common::transport::{
 };
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
+use common::trust::charter::CharterError;
 use common::trust::device_key::DeviceKeyError;
-use common::trust::keys::{KeyError, VerifyingKey};
 use common::trust::token::JoinToken;
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
@@ -20,6 +20,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::identity::{IdentityError, Membership, TimeFloor, load_or_make_key};
 use crate::state::{StateDir, StateError};
+use crate::trust::Trust;
 
 /// Why a device did not join.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +59,9 @@ pub enum EnrolError {
     /// A certificate in the answer does not parse.
     #[error("the certificate in the answer cannot be used: {0}")]
     Malformed(#[from] CertificateError),
-    /// The release key is none.
-    #[error("the release key in the answer cannot be used: {0}")]
-    ReleaseKey(#[from] KeyError),
+    /// What is said of the release keys is not believed.
+    #[error("the answer cannot be used: {0}")]
+    Charter(#[from] CharterError),
     /// The device's own files.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -145,7 +146,7 @@ pub async fn enrol(
         label: joining.label.clone(),
     };
     let mut waiting = Some(waiting);
-    let (certificate, authorities, release_key) = loop {
+    let (certificate, authorities, charter) = loop {
         let (dialler, connection) = connect(state, joining).await?;
         let answer = ask(&connection, &request).await;
         dialler.close(CloseCode::Normal).await;
@@ -153,9 +154,9 @@ pub async fn enrol(
             EnrolAnswer::Issued {
                 certificate,
                 authorities,
-                release_key,
+                charter,
                 ..
-            } => break (certificate, authorities, release_key),
+            } => break (certificate, authorities, charter),
             EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
             EnrolAnswer::Waiting { retry_ms, .. } => {
                 if let Some(waiting) = waiting.take() {
@@ -183,9 +184,11 @@ pub async fn enrol(
         label: joining.label.clone(),
         certificate: certificate_to_pem(&certificate),
         authority: authorities.iter().map(certificate_to_pem).collect(),
-        release_key: hex::encode(VerifyingKey::from_slice(&release_key)?.0),
+        release_key: None,
     };
-    TimeFloor::raise(state, facts.not_before)?;
+    let trust = Trust::first(&charter)?;
+    TimeFloor::raise(state, facts.not_before.max(trust.charter().issued))?;
+    trust.store(state)?;
     membership.store(state)?;
     Ok(membership)
 }
@@ -273,7 +276,7 @@ mod tests {
                 certificate: authority,
                 cross: None,
             }],
-            release_key: fleet.signing.verifying_key().0.to_vec(),
+            charter: fleet.charter.clone(),
         }
     }
 
@@ -287,7 +290,8 @@ mod tests {
         let membership = joined.unwrap();
         let identity = Identity::load(&state).unwrap();
         assert_eq!(identity.membership, membership);
-        assert_eq!(identity.release_key, fleet.signing.verifying_key());
+        let trust = Trust::load(&state).unwrap().unwrap();
+        assert_eq!(trust.known_signers(), [fleet.signing.verifying_key()]);
 
         let again = enrol(&state, &joining, |_| {}).await.unwrap_err();
         assert!(matches!(again, EnrolError::Already { .. }), "{again}");

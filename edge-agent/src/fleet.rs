@@ -8,6 +8,7 @@ use common::ids::Time;
 use common::transport::{Arrival, Connection, Listener, ListenerSettings, Stream, Tuning};
 use common::trust::authority::{Authority, SigningRequest};
 use common::trust::certificate::certificate_to_pem;
+use common::trust::charter::{Charter, Freshness, SignedCharter};
 use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
 use common::wire::codec::{decode, encode};
@@ -16,10 +17,12 @@ use common::wire::messages::{Hello, ToCoordinator, ToDevice, TransferAnswer, Tra
 use crate::driver::Route;
 use crate::identity::{Identity, Membership, TimeFloor, load_or_make_key};
 use crate::state::StateDir;
+use crate::trust::Trust;
 
 pub(crate) struct Fleet {
     pub(crate) authority: Authority,
     pub(crate) signing: SigningKey,
+    pub(crate) charter: Vec<u8>,
     pub(crate) listener: Listener,
     pub(crate) address: SocketAddr,
     pub(crate) folder: tempfile::TempDir,
@@ -45,11 +48,13 @@ impl Fleet {
             vec![authority.certificate().clone()],
             Clock::system(),
         );
+        let signing = SigningKey::generate().unwrap();
         let listener = Listener::bind((loopback, 0).into(), settings).unwrap();
         Self {
             address: listener.local_address().unwrap(),
             authority,
-            signing: SigningKey::generate().unwrap(),
+            charter: charter(&signing),
+            signing,
             listener,
             folder: tempfile::tempdir().unwrap(),
         }
@@ -78,9 +83,10 @@ impl Fleet {
             label: String::new(),
             certificate: certificate_to_pem(&certificate.into()),
             authority: self.authority.certificate_pem(),
-            release_key: hex::encode(self.signing.verifying_key().0),
+            release_key: None,
         };
         membership.store(&state).unwrap();
+        Trust::first(&self.charter).unwrap().store(&state).unwrap();
         Arc::new(Identity::load(&state).unwrap())
     }
 
@@ -111,6 +117,29 @@ impl Fleet {
             hello,
         }
     }
+}
+
+/// A charter that names one key, by a root that nobody keeps.
+pub(crate) fn charter(key: &SigningKey) -> Vec<u8> {
+    let root = SigningKey::generate().unwrap();
+    let charter = Charter {
+        number: 1,
+        issued: Time(1),
+        expires: Time(u64::MAX),
+        root: root.verifying_key(),
+        release_keys: vec![key.verifying_key()],
+    };
+    SignedCharter::sign(charter, &[&root]).unwrap().to_bytes()
+}
+
+/// A statement that is fresh for ever.
+pub(crate) fn freshness(key: &SigningKey) -> Vec<u8> {
+    let statement = Freshness {
+        issued: Time(1),
+        expires: Time(u64::MAX),
+        charter: 1,
+    };
+    statement.sign(key).unwrap()
 }
 
 impl Session {

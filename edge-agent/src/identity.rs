@@ -5,7 +5,6 @@ use common::transport::ClientIdentity;
 use common::trust::certificate::{CertificateError, CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;
 use common::trust::device_key::{DeviceKey, DeviceKeyError};
-use common::trust::keys::{KeyError, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{StateDir, StateError};
@@ -66,8 +65,10 @@ pub struct Membership {
     pub certificate: String,
     /// The authorities it believes, PEM.
     pub authority: String,
-    /// The key that signs releases, hexadecimal.
-    pub release_key: String,
+    /// The only key that signed releases, hexadecimal, of a device that
+    /// joined before there were charters.
+    #[serde(default, skip_serializing)]
+    pub release_key: Option<String>,
 }
 
 impl Membership {
@@ -101,8 +102,6 @@ impl Membership {
 pub struct Identity {
     /// What it was given.
     pub membership: Membership,
-    /// The key releases must be signed with.
-    pub release_key: VerifyingKey,
     /// What its certificate says.
     pub certificate: CertificateFacts,
     client: ClientIdentity,
@@ -128,11 +127,8 @@ impl Identity {
         let credentials = key.certified(certificate).map_err(|error| wrong(&error))?;
         let facts = credentials.facts().map_err(|error| wrong(&error))?;
         let authorities = pem(&membership.authority).map_err(|error| wrong(&error))?;
-        let release_key =
-            parse_release_key(&membership.release_key).map_err(|error| wrong(&error))?;
         Ok(Self {
             membership,
-            release_key,
             certificate: facts,
             client: ClientIdentity::Enrolled {
                 credentials,
@@ -212,13 +208,6 @@ impl TimeFloor {
         let system = Clock::system();
         Clock::new(move || system.now().max(self.0))
     }
-}
-
-fn parse_release_key(text: &str) -> Result<VerifyingKey, KeyError> {
-    let bytes = hex::decode(text).map_err(|_| KeyError::MalformedPublic {
-        got: text.to_owned(),
-    })?;
-    VerifyingKey::from_slice(&bytes)
 }
 
 fn damaged(state: &StateDir, name: &str, error: &dyn std::fmt::Display) -> IdentityError {

@@ -16,6 +16,7 @@ pub mod session;
 pub mod slots;
 pub mod state;
 pub mod teacher;
+pub mod trust;
 pub mod work;
 
 #[cfg(test)]

@@ -31,6 +31,12 @@ pub enum KeyError {
         /// What was given.
         got: String,
     },
+    /// The written name of a key is not 32 hexadecimal digits.
+    #[error("expected a key's id of 32 hexadecimal digits, got {got:?}")]
+    MalformedId {
+        /// What was given.
+        got: String,
+    },
     /// The signature is not this key's over these bytes in this context.
     #[error("signature does not hold: key {key}, context {context:?}")]
     BadSignature {
@@ -56,6 +62,18 @@ pub struct KeyId(pub [u8; 16]);
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0u8; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| KeyError::MalformedId {
+            got: text.to_owned(),
+        })?;
+        Ok(Self(bytes))
     }
 }
 

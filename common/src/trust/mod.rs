@@ -11,10 +11,14 @@
 //! certificate that names it by the hash of that key. It finds the right
 //! coordinator the first time by the authority's fingerprint inside its
 //! [`token::JoinToken`].
+//!
+//! Releases are signed by keys that a [`charter`] names, in the words of a
+//! root key that may be kept offline.
 
 pub mod authority;
 pub mod bundle;
 pub mod certificate;
+pub mod charter;
 pub mod clock;
 pub mod device_key;
 pub mod keys;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
 use common::task::RawTask;
+use common::trust::release::SignedRelease;
 use common::trust::token::{TokenRecord, TokenTerms};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -366,6 +367,39 @@ async fn rerelease(
         from: done.from,
         version: done.version,
     })
+}
+
+/// Signs the releases again that devices are offered and whose key the
+/// charter names no more.
+pub(crate) async fn renew_releases(shared: Arc<Shared>) {
+    let Ok(charter) = shared.identity.charter.first() else {
+        return;
+    };
+    let believed: Vec<_> = charter.release_keys.iter().map(|key| key.id()).collect();
+    let Ok(status) = ask(&shared, |reply| AdminCommand::Status { reply }).await else {
+        return;
+    };
+    for task in status.tasks {
+        let offered = task.releases.iter().rev().find(|release| !release.held);
+        let Some(offered) = offered else { continue };
+        let Ok(bytes) = read_blob(&shared, offered.blob).await else {
+            continue;
+        };
+        let signed = SignedRelease::from_bytes(&bytes);
+        if signed.is_ok_and(|signed| believed.contains(&signed.claimed_key())) {
+            continue;
+        }
+        let name = Some(task.task.to_string());
+        match rerelease(&shared, name, Some(offered.version)).await {
+            Ok(Response::ReReleased { from, version }) => {
+                tracing::warn!(%from, %version, "released again: its key is believed no more");
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                tracing::error!(version = %offered.version, %fault, "not released again");
+            }
+        }
+    }
 }
 
 async fn start_round(shared: &Shared, name: Option<String>) -> Response {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use common::ids::{DeviceId, Version};
+use common::trust::keys::{KeyError, KeyId};
 use common::trust::token::TokenId;
 
 use crate::config::Flags;
@@ -107,6 +108,9 @@ pub(super) enum Command {
     /// How released students reach the devices
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// The keys that sign releases, and the root key that vouches for them
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// The configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -216,6 +220,75 @@ pub(super) enum AuthorityCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Show the charter: its number, its end, the root key and the release keys
+    Show {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a key in a file, such as the next root key on a machine that is never online
+    #[command(after_help = "Example:\n  alambic-coordinator key create --out /media/safe/root.pem")]
+    Create {
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Sign releases with a new key from now on (restart the coordinator afterwards)
+    #[command(after_help = "Examples:
+  alambic-coordinator key rotate && systemctl restart alambic-coordinator
+  alambic-coordinator key rotate --revoke      # the old one was stolen
+
+Devices learn of it when they connect again, which they do after the restart.")]
+    Rotate {
+        /// Believe the key in use no more; what it signed is signed again at the restart
+        #[arg(long)]
+        revoke: bool,
+        #[command(flatten)]
+        root: RootKey,
+    },
+    /// Believe a release key no more that is not in use (restart the coordinator afterwards)
+    Revoke {
+        /// The key's id, as `key show` shows it
+        #[arg(value_parser = key_id, value_name = "KEY")]
+        key: KeyId,
+        #[command(flatten)]
+        root: RootKey,
+    },
+    /// Sign the same keys for another three years (restart the coordinator afterwards)
+    Renew {
+        #[command(flatten)]
+        root: RootKey,
+    },
+    /// Hand the root key's part over to another key (restart the coordinator afterwards)
+    RotateRoot {
+        /// File of the next root key, as `key create` makes it [default: a new one in the state
+        /// directory]
+        #[arg(long, value_name = "FILE")]
+        next: Option<PathBuf>,
+        #[command(flatten)]
+        root: RootKey,
+    },
+    /// Move the root key out of the state directory, to a place that is never online
+    #[command(
+        after_help = "Example:\n  alambic-coordinator key offline --out /media/safe/root.pem"
+    )]
+    Offline {
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// Where the root key is.
+#[derive(Debug, Args)]
+pub(super) struct RootKey {
+    /// File of the root key [default: root-key.pem in the state directory]
+    #[arg(long, value_name = "FILE")]
+    pub(super) root_key: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -525,6 +598,10 @@ fn soak_ms(text: &str) -> Result<u64, String> {
 fn permille(text: &str) -> Result<u16, String> {
     crate::config::permille(text)
         .ok_or_else(|| format!("expected a share of the devices such as 2%, got {text:?}"))
+}
+
+fn key_id(text: &str) -> Result<KeyId, String> {
+    text.parse().map_err(|error: KeyError| error.to_string())
 }
 
 fn version(text: &str) -> Result<Version, String> {

@@ -16,7 +16,7 @@ use super::arguments::{Export, ExportFormat};
 use super::failure::Failure;
 use super::operate::print_json;
 use crate::admin::Client;
-use crate::serve::release_public_key;
+use crate::serve::release_public_keys;
 
 pub(super) fn export(client: &mut Client, state: &Path, what: &Export) -> Result<(), Failure> {
     let (version, signed) = client.release(what.task.as_deref(), what.version)?;
@@ -50,11 +50,11 @@ pub(super) fn export(client: &mut Client, state: &Path, what: &Export) -> Result
 }
 
 fn verified(state: &Path, signed: &[u8]) -> Result<Release, Failure> {
-    let key = release_public_key(state)?;
+    let keys = release_public_keys(state)?;
     let refused = |reason: String| Failure::Verification(reason);
     let signed = SignedRelease::from_bytes(signed).map_err(|error| refused(error.to_string()))?;
     let payload = signed
-        .verify(&[key])
+        .verify(&keys)
         .map_err(|error| refused(error.to_string()))?;
     Ok(Release::from_bytes(payload)?)
 }

@@ -8,7 +8,7 @@ use common::model::ReleaseError;
 
 use crate::admin::{AdminError, FaultKind, OutcomeStatus};
 use crate::config::ConfigError;
-use crate::serve::{IdentityError, ServeError};
+use crate::serve::{CharterFileError, IdentityError, ServeError};
 
 /// Why a command failed. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum Failure {
     /// The state directory.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The keys that sign releases.
+    #[error(transparent)]
+    Charter(#[from] CharterFileError),
     /// The server.
     #[error("{error}{}", advice(.error))]
     Serve {
@@ -92,7 +95,10 @@ impl Failure {
                 FaultKind::NotFound => 5,
                 FaultKind::Busy | FaultKind::Storage => 1,
             },
-            Self::Identity(IdentityError::Missing { .. }) => 5,
+            Self::Identity(IdentityError::Missing { .. })
+            | Self::Charter(CharterFileError::Identity(IdentityError::Missing { .. })) => 5,
+            Self::Charter(CharterFileError::UnknownKey(_) | CharterFileError::RootAway { .. }) => 5,
+            Self::Charter(CharterFileError::InUse(_)) => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 5,
             Self::File { source, .. } | Self::Identity(IdentityError::Io { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>

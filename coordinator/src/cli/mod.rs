@@ -9,6 +9,7 @@ mod export;
 mod failure;
 mod follow;
 mod init;
+mod key;
 mod list;
 mod members;
 mod operate;
@@ -135,6 +136,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             task,
             json,
         }) => list::lineage(&mut connect()?, task, version, json),
+        Command::Key(command) => key::run(&config.state, command),
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {
             export::export(&mut connect()?, &config.state, &what)

@@ -108,7 +108,7 @@ impl Join {
             device,
             certificate: certificate.to_vec(),
             authorities: shared.identity.announced(),
-            release_key: shared.identity.release_key.verifying_key().0.to_vec(),
+            charter: shared.identity.charter.to_bytes(),
         })
     }
 }

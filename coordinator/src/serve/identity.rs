@@ -12,9 +12,11 @@ use common::ids::Time;
 use common::trust::authority::{Authority, AuthorityError};
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
-use common::trust::keys::{KeyError, SigningKey, VerifyingKey};
+use common::trust::charter::{CharterError, SignedCharter};
+use common::trust::keys::{KeyError, SigningKey};
 use rustls_pki_types::CertificateDer;
 
+use super::charter::{self, CHARTER, ROOT_KEY};
 use super::rotation;
 
 /// The file of the server's certificate, in the state directory.
@@ -34,6 +36,10 @@ pub struct Identity {
     pub server: Credentials,
     /// Signs releases.
     pub release_key: Arc<SigningKey>,
+    /// What the root key says of the keys that may.
+    pub charter: SignedCharter,
+    /// The root key, where it has just been made.
+    root_key: Option<SigningKey>,
     /// The authority before this one, while devices still hold its
     /// certificates.
     pub previous: Option<Previous>,
@@ -100,6 +106,14 @@ pub enum IdentityError {
         /// The earlier authority's certificate.
         path: PathBuf,
     },
+    /// The charter is not what it should be.
+    #[error("{path}: {source}")]
+    Charter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CharterError,
+    },
     /// The authority cannot be made or used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -118,10 +132,13 @@ impl Identity {
             path: PathBuf::from(RELEASE_KEY),
             source,
         })?;
+        let (root_key, charter) = charter::first(&release_key, now)?;
         Ok(Self {
             authority,
             server,
             release_key: Arc::new(release_key),
+            charter,
+            root_key: Some(root_key),
             previous: None,
         })
     }
@@ -155,7 +172,15 @@ impl Identity {
     /// is changed then.
     pub fn create_in(&self, state: &Path) -> Result<(), IdentityError> {
         create_folder(state)?;
-        for name in [AUTHORITY, AUTHORITY_KEY, SERVER, SERVER_KEY, RELEASE_KEY] {
+        for name in [
+            AUTHORITY,
+            AUTHORITY_KEY,
+            SERVER,
+            SERVER_KEY,
+            RELEASE_KEY,
+            ROOT_KEY,
+            CHARTER,
+        ] {
             let path = state.join(name);
             if path.exists() {
                 return Err(IdentityError::Exists { path });
@@ -173,6 +198,11 @@ impl Identity {
         for (name, text, mode) in files {
             write_new(&state.join(name), &text, mode)?;
         }
+        if let Some(root) = &self.root_key {
+            write_new(&state.join(ROOT_KEY), &root.to_pem(), 0o600)?;
+        }
+        let charter = hex::encode(self.charter.to_bytes());
+        write_new(&state.join(CHARTER), &charter, 0o644)?;
         Ok(())
     }
 
@@ -218,7 +248,9 @@ impl Identity {
         Ok(Self {
             authority,
             server,
+            charter: charter::load(state, &release_key, now)?,
             release_key: Arc::new(release_key),
+            root_key: None,
             previous,
         })
     }
@@ -228,21 +260,8 @@ pub(super) const AUTHORITY: &str = "ca.pem";
 pub(super) const AUTHORITY_KEY: &str = "ca-key.pem";
 const SERVER: &str = SERVER_CERTIFICATE;
 const SERVER_KEY: &str = "server-key.pem";
-const RELEASE_KEY: &str = "release-key.pem";
-const RELEASE_PUBLIC: &str = "release-key.pub";
-
-/// The public half of the key that signs releases, from a state directory.
-///
-/// # Errors
-/// [`IdentityError::Missing`] before `init`, and whatever is wrong with the
-/// file.
-pub fn release_public_key(state: &Path) -> Result<VerifyingKey, IdentityError> {
-    let path = state.join(RELEASE_PUBLIC);
-    let text = read(&path)?;
-    text.trim()
-        .parse()
-        .map_err(|source| IdentityError::Key { path, source })
-}
+pub(super) const RELEASE_KEY: &str = "release-key.pem";
+pub(super) const RELEASE_PUBLIC: &str = "release-key.pub";
 
 fn create_folder(path: &Path) -> Result<(), IdentityError> {
     DirBuilder::new()

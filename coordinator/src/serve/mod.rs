@@ -7,6 +7,7 @@
 //! so a server may as well be killed.
 
 mod brain;
+mod charter;
 mod command;
 mod core;
 mod driver;
@@ -19,6 +20,7 @@ mod session;
 mod steady;
 mod transfer;
 mod vault;
+mod word;
 
 #[cfg(test)]
 mod tests;
@@ -39,9 +41,10 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics};
-pub use identity::{
-    Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, release_public_key, write_new,
+pub use charter::{
+    CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
 };
+pub use identity::{Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, write_new};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
@@ -51,8 +54,9 @@ pub(crate) use command::{AdminCommand, Command};
 
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use self::word::Word;
 use crate::admin::server::AdminSocket;
-use crate::admin::{Progress, SocketError};
+use crate::admin::{self, Progress, SocketError};
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
@@ -181,6 +185,7 @@ impl Server {
             address,
             started: now,
             releases: parts.releases,
+            word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
         };
         let next = replayed.next;
         let mut core = Core::new(about, progress.clone(), revoked);
@@ -244,6 +249,8 @@ impl Server {
         let (stopping, stopped) = watch::channel(false);
         let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
         let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        // What a revoked key signed can be installed nowhere any more.
+        let renewing = tokio::spawn(admin::server::renew_releases(self.shared.clone()));
         let (metrics, steps) = (
             self.shared.metrics.clone(),
             self.shared.progress.subscribe(),
@@ -262,6 +269,7 @@ impl Server {
             .await;
         admin.abort();
         counting.abort();
+        renewing.abort();
         if let Some(page) = page {
             page.abort();
         }

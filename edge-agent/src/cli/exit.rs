@@ -120,7 +120,7 @@ impl From<EnrolError> for Failure {
             EnrolError::OtherAuthority { .. }
             | EnrolError::Certificate(_)
             | EnrolError::Malformed(_)
-            | EnrolError::ReleaseKey(_) => ExitCode::Unverified,
+            | EnrolError::Charter(_) => ExitCode::Unverified,
             EnrolError::Already { .. } | EnrolError::State(_) => ExitCode::Usage,
             _ => ExitCode::Failed,
         };

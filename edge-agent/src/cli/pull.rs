@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use common::wire::messages::{Announcement, Hello, PROTOCOL_MINOR, ToCoordinator};
+use common::wire::messages::{
+    Announcement, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, Welcome,
+};
 
 use super::run::{Device, seed};
 use super::{ExitCode, Failure, block_on, own_state};
@@ -11,6 +13,7 @@ use crate::driver::link::{Link, fetch, newest};
 use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
 use crate::driver::workshop::{Verdict, Workshop as _};
 use crate::state::StateError;
+use crate::trust::Trust;
 
 /// Fetch the newest student, verify it, try it on the data if there is any,
 /// and install it. Succeeds as well if it is installed already, so that a
@@ -40,7 +43,6 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         let settings = WorkSettings {
             policy: config.policy.clone(),
             teacher: config.teacher.clone(),
-            release_key: identity.release_key,
             clock,
             seed: seed(identity),
         };
@@ -64,6 +66,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     }
 }
 
+/// Keeps what the coordinator says of the keys that sign releases.
+fn hear<W: Worker>(device: &Device<W>, welcome: &Welcome) -> Result<(), Failure> {
+    let now = device.route.floor.clock().now();
+    let heard = Trust::hear(&device.state, &welcome.charter, &welcome.freshness, now);
+    heard.map(drop).map_err(|error| {
+        Failure::new(ExitCode::Unverified, error.to_string()).advise(error.advice())
+    })
+}
+
 /// The newest release, announced and in the cache.
 async fn bring<W: Worker>(
     device: &Device<W>,
@@ -74,9 +85,12 @@ async fn bring<W: Worker>(
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         installed: device.workshop.installed(),
     };
-    let (connection, mut sender, _receiver, closer) =
+    let (connection, mut sender, mut receiver, closer) =
         Link::open(&device.route, hello).await?.split();
     let found = async {
+        if let ToDevice::Welcome(welcome) = receiver.receive().await? {
+            hear(device, &welcome)?;
+        }
         for (task, version, trial) in device.workshop.trials() {
             let tried = ToCoordinator::Tried {
                 task,

@@ -52,7 +52,6 @@ pub(super) fn run(
             let settings = ChildSettings {
                 policy: config.policy.clone(),
                 teacher: config.teacher.clone(),
-                release_key: identity.release_key,
                 seed: seed(identity),
                 data: config.data.clone(),
                 label_column: config.label_column.clone(),
@@ -62,14 +61,13 @@ pub(super) fn run(
             Ok(ChildWorker::new(&state, settings))
         })?;
         info!(device = %device.route.identity.membership.device, "running");
-        let release_key = device.route.identity.release_key;
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
             service: service.clone(),
         };
         if let Some(path) = &config.predictions {
-            let shelf = Shelf::new(state.clone(), release_key);
+            let shelf = Shelf::new(state.clone());
             let server = PredictionServer::bind(path, shelf)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
             info!(socket = %path.display(), "programs on this device are answered");
@@ -124,6 +122,7 @@ fn begin_again() -> Failure {
 
 /// All that `run` and `pull` stand on. The state directory's lock is held.
 pub(super) struct Device<W> {
+    pub(super) state: StateDir,
     pub(super) route: Route,
     pub(super) cache: Cache,
     pub(super) workshop: LocalWorkshop<W>,
@@ -141,6 +140,7 @@ impl<W: Worker> Device<W> {
         let worker = worker(&identity, clock.clone())?;
         let coordinator = config.coordinator.clone();
         Ok(Self {
+            state: state.clone(),
             workshop: LocalWorkshop::open(state, clock, worker)?,
             cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,

@@ -121,7 +121,8 @@ fn print(status: &Status) {
         "bytes        {} up, {} down (handshakes: {} up, {} down)",
         work.up, work.down, handshakes.up, handshakes.down
     );
-    for problem in run.link_error.iter().chain(&run.work_error) {
+    let problems = run.link_error.iter().chain(&run.work_error);
+    for problem in problems.chain(&run.trust_error) {
         println!("problem      {problem}");
     }
 }

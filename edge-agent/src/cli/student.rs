@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::{ExitCode, Failure, own_state};
 use crate::config::Config;
 use crate::driver::local::{open_all, verified};
-use crate::identity::Identity;
 use crate::slots::{SlotInfo, Slots, SlotsError};
 use crate::state::StateDir;
+use crate::trust::Trust;
 
 /// Show, check or go back to installed students.
 #[derive(Debug, clap::Args)]
@@ -110,11 +110,11 @@ fn unpin(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
 /// Every student in the slots, those in use first in each task.
 pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
     let state = StateDir::at(&config.state);
-    let key = Identity::load(&state).ok().map(|one| one.release_key);
+    let signers = Trust::known_signers_in(&state).unwrap_or_default();
     let mut all = Vec::new();
     for (task, slots) in open_all(&state)? {
         let bytes = slots.current().ok().flatten();
-        let release = bytes.and_then(|(_, bytes)| verified(&bytes, &key?).ok());
+        let release = bytes.and_then(|(_, bytes)| verified(&bytes, &signers).ok());
         let name = release.map(|release| release.task().definition().name.clone());
         all.extend(slots.list().into_iter().map(|info| {
             let SlotInfo {
@@ -143,11 +143,13 @@ pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
 /// The student in use of the task that is meant, verified.
 pub(super) fn choose(config: &Config, task: Option<TaskHash>) -> Result<Release, Failure> {
     let state = StateDir::at(&config.state);
-    let identity = Identity::load(&state)?;
+    let signers = Trust::known_signers_in(&state).map_err(|error| {
+        Failure::new(ExitCode::Unverified, error.to_string()).advise(error.advice())
+    })?;
     let (_, slots) = one(&state, task)?;
     let current = slots.current().map_err(of_slots)?;
     let (_, bytes) = current.ok_or_else(none)?;
-    verified(&bytes, &identity.release_key).map_err(|error| {
+    verified(&bytes, &signers).map_err(|error| {
         let message = format!("the installed student: {error}");
         Failure::new(ExitCode::Unverified, message).advise("`alambic-agent pull` brings it again")
     })

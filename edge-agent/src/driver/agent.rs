@@ -12,7 +12,7 @@ use common::service::Service;
 use common::transport::Connection;
 use common::trial::Trial;
 use common::wire::messages::{
-    Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
+    Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -28,6 +28,7 @@ use crate::identity::{Identity, TimeFloor};
 use crate::renewal;
 use crate::session::{Action, Engine, Input, Pending};
 use crate::state::StateDir;
+use crate::trust::Trust;
 
 /// Why the agent could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,8 @@ pub struct Agent<W> {
     soaking: bool,
     /// After a failure.
     soak_after: Instant,
+    /// Until when the coordinator's word is fresh.
+    fresh_until: Option<Time>,
     renewal: Renewal,
     status: RunStatus,
 }
@@ -138,6 +141,7 @@ impl<W: Workshop> Agent<W> {
             counting: false,
             soaking: false,
             soak_after: Instant::now(),
+            fresh_until: None,
             renewal,
             status,
         }
@@ -170,6 +174,7 @@ impl<W: Workshop> Agent<W> {
                 _ = glance.tick() => {
                     self.glance();
                     self.soak_if_due();
+                    self.refresh();
                 }
                 () = sleep_until(renewal) => self.renew_if_due(),
             }
@@ -565,6 +570,7 @@ impl<W: Workshop> Agent<W> {
                     tasks = welcome.tasks.len(),
                     "welcome"
                 );
+                self.hear(welcome);
             }
             ToDevice::Call(call) => {
                 info!(round = %call.round, phase = %call.phase, "called");
@@ -588,6 +594,40 @@ impl<W: Workshop> Agent<W> {
             }
         }
         self.input(Input::Received(message));
+    }
+
+    /// Keeps what the coordinator says of the keys that sign releases. Where
+    /// that is not believed, nothing it offers will be.
+    fn hear(&mut self, welcome: &Welcome) {
+        let now = self.settings.route.floor.clock().now();
+        match Trust::hear(&self.state, &welcome.charter, &welcome.freshness, now) {
+            Ok(trust) => {
+                self.status.trust_error = None;
+                self.fresh_until = trust.fresh_until();
+            }
+            Err(problem) => {
+                error!(
+                    "the coordinator's keys are not believed: {problem}; {}",
+                    problem.advice()
+                );
+                self.status.trust_error = Some(problem.to_string());
+            }
+        }
+        self.raise_floor();
+    }
+
+    /// A session outlives the coordinator's word: a new one begins with a new
+    /// one, well before the old one is over.
+    fn refresh(&mut self) {
+        let now = self.settings.route.floor.clock().now();
+        let is_old = self
+            .fresh_until
+            .is_some_and(|end| end.since_ms(now) < FRESH_LEFT_MS);
+        if is_old && let Some(live) = &self.live {
+            self.fresh_until = None;
+            let code = common::transport::CloseCode::Normal;
+            live.connection.close(code, "for a fresh word");
+        }
     }
 
     fn built(&mut self, call: Call, result: Result<Built, WorkshopError>) {
@@ -709,6 +749,8 @@ const EVENTS_MAX: usize = 16;
 const OUTGOING_MAX: usize = 64;
 /// How long a stopping agent waits for the coordinator's goodbye.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// A word with less time left is asked for anew.
+const FRESH_LEFT_MS: u64 = 3 * 24 * 3_600_000;
 /// Wait before a soak that failed is tried again.
 const SOAK_AGAIN: Duration = Duration::from_secs(60);
 /// A sleep that other events end.

@@ -21,6 +21,9 @@ pub struct RunStatus {
     pub link_error: Option<String>,
     /// What went wrong last with the device's own work.
     pub work_error: Option<String>,
+    /// Why the coordinator's keys are not believed, if they are not.
+    #[serde(default)]
+    pub trust_error: Option<String>,
     /// UDP payload bytes of all handshakes since the start.
     pub handshake_bytes: Bytes,
     /// UDP payload bytes of all work since the start.

@@ -8,19 +8,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::ids::TaskHash;
 use common::model::Release;
-use common::trust::keys::VerifyingKey;
 
 use super::answer::Refusal;
 use crate::driver::local::{STUDENTS, open_all, verified};
 use crate::slots::POINTER_FILE;
 use crate::state::StateDir;
+use crate::trust::Trust;
 
 /// The students in use, by task. Cheap to ask: a look at the pointers' files
 /// says whether anything has changed.
 #[derive(Debug)]
 pub struct Shelf {
     state: StateDir,
-    key: VerifyingKey,
     held: Mutex<Held>,
 }
 
@@ -41,12 +40,11 @@ struct Seen {
 const HASH_DIGITS_MIN: usize = 4;
 
 impl Shelf {
-    /// The students in a state directory, verified with the fleet's key.
+    /// The students in a state directory, verified with the fleet's keys.
     /// Reads nothing before the first question.
-    pub fn new(state: StateDir, key: VerifyingKey) -> Self {
+    pub fn new(state: StateDir) -> Self {
         Self {
             state,
-            key,
             held: Mutex::default(),
         }
     }
@@ -104,6 +102,10 @@ impl Shelf {
                 return known.clone();
             }
         };
+        let signers = Trust::known_signers_in(&self.state).unwrap_or_else(|error| {
+            tracing::warn!("{error}; {}", error.advice());
+            Vec::new()
+        });
         let mut students = BTreeMap::new();
         for (task, slots) in slots {
             let (version, bytes) = match slots.current() {
@@ -118,7 +120,7 @@ impl Shelf {
                 Some(same) if same.version() == version => {
                     students.insert(task, same.clone());
                 }
-                _ => match verified(&bytes, &self.key) {
+                _ => match verified(&bytes, &signers) {
                     Ok(release) => {
                         tracing::info!(task = %task.short(), %version, "answers with this student");
                         students.insert(task, Arc::new(release));

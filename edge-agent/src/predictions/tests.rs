@@ -14,8 +14,10 @@ use tokio::net::UnixStream;
 
 use super::{PredictionServer, Shelf, SocketError};
 use crate::driver::local::STUDENTS;
+use crate::fleet::charter;
 use crate::slots::Slots;
 use crate::state::StateDir;
+use crate::trust::Trust;
 
 struct Device {
     folder: tempfile::TempDir,
@@ -42,8 +44,15 @@ impl Device {
         self.state().file("predict.sock")
     }
 
+    /// What a device knows that has joined.
+    fn join(&self) {
+        let trust = Trust::first(&charter(&self.key)).unwrap();
+        trust.store(&self.state()).unwrap();
+    }
+
     fn serve(&self) {
-        let shelf = Shelf::new(self.state(), self.key.verifying_key());
+        self.join();
+        let shelf = Shelf::new(self.state());
         let server = PredictionServer::bind(&self.socket(), shelf).unwrap();
         tokio::spawn(server.serve());
     }
@@ -194,7 +203,8 @@ async fn a_stale_socket_is_replaced_and_one_that_answers_is_not() {
     let stale = std::os::unix::net::UnixListener::bind(device.socket()).unwrap();
     drop(stale);
     device.serve();
-    let shelf = Shelf::new(device.state(), device.key.verifying_key());
+    device.join();
+    let shelf = Shelf::new(device.state());
     let error = PredictionServer::bind(&device.socket(), shelf).unwrap_err();
     assert!(matches!(error, SocketError::InUse(_)));
     let mode = std::fs::metadata(device.socket()).unwrap().permissions();

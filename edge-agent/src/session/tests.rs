@@ -528,6 +528,8 @@ fn a_welcome_asks_for_nothing() {
         minor: 0,
         time: Time(5),
         tasks: vec![(TASK, DEFINITION)],
+        charter: Vec::new(),
+        freshness: Vec::new(),
     };
     assert_eq!(bench.receive(ToDevice::Welcome(welcome)), []);
 }

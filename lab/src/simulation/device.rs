@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId};
+use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
 use common::report::RawReport;
 use common::round::{ContributionKey, Kind, Phase};
+use common::trust::charter::{Charter, Freshness, SignedCharter};
+use common::trust::keys::{KeyError, SigningKey};
 use common::trust::release::SignedRelease;
 use common::wire::codec::encode;
 use common::wire::messages::{
@@ -69,6 +71,8 @@ impl Simulation {
                     minor: PROTOCOL_MINOR,
                     time: self.now,
                     tasks: vec![(self.task.hash(), BlobHash::of(self.task.bytes()))],
+                    charter: self.word.0.clone(),
+                    freshness: self.word.1.clone(),
                 });
                 self.devices[index].bytes.sends(framed(&hello));
                 self.devices[index].bytes.receives(framed(&welcome));
@@ -324,6 +328,24 @@ const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
 };
+
+/// What a session begins with, besides the welcome: as long as the real ones.
+pub(super) fn word(signer: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), KeyError> {
+    let charter = Charter {
+        number: 1,
+        issued: Time(0),
+        expires: Time(u64::MAX),
+        root: signer.verifying_key(),
+        release_keys: vec![signer.verifying_key()],
+    };
+    let freshness = Freshness {
+        issued: Time(0),
+        expires: Time(u64::MAX),
+        charter: 1,
+    };
+    let signed = SignedCharter::sign(charter, &[signer])?;
+    Ok((signed.to_bytes(), freshness.sign(signer)?))
+}
 
 /// A device's own seed, as an agent takes it from its name.
 pub(super) fn seed(id: DeviceId) -> u64 {

@@ -120,6 +120,8 @@ pub struct Simulation {
     opened: Option<(BlobHash, Arc<Release>)>,
     blobs: RefCell<Shelf>,
     signer: SigningKey,
+    /// A charter and a statement of freshness, as each session begins with.
+    word: (Vec<u8>, Vec<u8>),
     now: Time,
     tickets: BTreeMap<Ticket, TransferAnswer>,
     next_ticket: u64,
@@ -182,6 +184,8 @@ impl Simulation {
             })
             .collect();
         log.clear();
+        let signer = SigningKey::generate()?;
+        let word = device::word(&signer)?;
         let mut blobs = Shelf::new()?;
         blobs.keep(spec, task.bytes().to_vec());
         Ok(Self {
@@ -192,7 +196,8 @@ impl Simulation {
             task,
             engine,
             devices,
-            signer: SigningKey::generate()?,
+            signer,
+            word,
             now: Time(1_000),
             tickets: BTreeMap::new(),
             next_ticket: 0,

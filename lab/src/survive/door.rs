@@ -216,6 +216,8 @@ impl World {
             minor: PROTOCOL_MINOR,
             time,
             tasks: Vec::new(),
+            charter: Vec::new(),
+            freshness: Vec::new(),
         };
         self.send_down(device, session, Down::Said(ToDevice::Welcome(welcome)));
         let device = self.devices[device].id;

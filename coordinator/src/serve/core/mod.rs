@@ -29,6 +29,7 @@ use self::sessions::Sessions;
 use super::command::{Command, RunId};
 use super::follower::{self, Around, Follower};
 use super::log::{LogEntry, Replayed};
+use super::word::Word;
 use crate::admin::Progress;
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
@@ -44,6 +45,8 @@ pub(crate) struct About {
     pub(crate) started: Time,
     /// Who is offered what rounds release.
     pub(crate) releases: Releases,
+    /// What each session begins with.
+    pub(crate) word: Word,
 }
 
 pub(crate) struct Core {

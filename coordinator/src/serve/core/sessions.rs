@@ -133,6 +133,8 @@ impl Core {
             minor: PROTOCOL_MINOR,
             time: now,
             tasks: self.known_tasks(),
+            charter: self.about.word.charter(),
+            freshness: self.about.word.freshness(now),
         });
         self.sessions.send(device, welcome);
         let _ = reply.send(id);

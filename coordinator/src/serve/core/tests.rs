@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::super::command::{AdminCommand, Command, Link, Offer};
 use super::super::log::Replayed;
+use super::super::word::Word;
 use super::{About, Core, Revoked};
 
 const TASK: &str = r#"
@@ -41,11 +42,17 @@ impl Link for NoLink {
     fn close(&self, _: CloseCode, _: &str) {}
 }
 
+fn word() -> Word {
+    let identity = crate::serve::Identity::generate(&[], NOW).unwrap();
+    Word::new(&identity.charter, identity.release_key)
+}
+
 fn core() -> Core {
     let about = About {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
         releases: crate::rollout::Releases::default(),
+        word: word(),
     };
     let (progress, _) = broadcast::channel(16);
     let mut core = Core::new(about, progress, Revoked::default());

@@ -98,8 +98,8 @@ fn an_identity_is_never_overwritten_and_its_keys_are_private() {
     let again = Identity::load(&state, &[], Clock::system().now()).unwrap();
     assert_eq!(again.authority.fingerprint(), first.authority.fingerprint());
     assert_eq!(
-        super::super::release_public_key(&state).unwrap(),
-        first.release_key.verifying_key()
+        super::super::release_public_keys(&state).unwrap(),
+        [first.release_key.verifying_key()]
     );
 }
 

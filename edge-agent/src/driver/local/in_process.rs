@@ -5,7 +5,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use common::ids::TaskHash;
 use common::task::Task;
 use common::trust::clock::Clock;
-use common::trust::keys::VerifyingKey;
 
 use super::holdings::{Source, hashes};
 use super::tasks::Tasks;
@@ -23,8 +22,6 @@ pub struct WorkSettings {
     pub policy: Policy,
     /// The local teacher.
     pub teacher: TeacherChoice,
-    /// The fleet's key for releases.
-    pub release_key: VerifyingKey,
     /// The device's clock, never below what it knows to have passed.
     pub clock: Clock,
     /// The device's own seed.

@@ -11,7 +11,7 @@ use ndarray::ArrayView2;
 /// Why a release is not installed, whatever it can do.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseRefusal {
-    /// The fleet's key did not sign it.
+    /// No key that may has signed it.
     #[error(transparent)]
     Signature(#[from] SignatureError),
     /// What was signed does not hold together.
@@ -41,6 +41,12 @@ pub enum ReleaseRefusal {
         /// The version inside.
         got: Version,
     },
+    /// Nobody has said for long that it is the newest.
+    #[error(
+        "the coordinator's newest statement of freshness is over: what it offers may be of long \
+         ago, or this device's clock is ahead"
+    )]
+    Stale,
     /// Its time is over.
     #[error("it expired {ago_ms} ms ago")]
     Expired {
@@ -54,8 +60,10 @@ pub enum ReleaseRefusal {
 pub struct Conditions<'a> {
     /// What the coordinator announced.
     pub announced: &'a Announcement,
-    /// The fleet's key.
-    pub key: &'a VerifyingKey,
+    /// The keys that may sign releases.
+    pub signers: &'a [VerifyingKey],
+    /// Until when the coordinator's newest word is fresh.
+    pub fresh_until: Option<Time>,
     /// The highest version of this task seen before.
     pub floor: Option<Version>,
     /// The device's time, not below what it knows to have passed.
@@ -69,7 +77,7 @@ pub struct Conditions<'a> {
 /// The first condition it does not meet.
 pub fn open(bytes: &[u8], conditions: &Conditions<'_>) -> Result<Release, ReleaseRefusal> {
     let signed = SignedRelease::from_bytes(bytes)?;
-    let payload = signed.verify(std::slice::from_ref(conditions.key))?;
+    let payload = signed.verify(conditions.signers)?;
     let release = Release::from_bytes(payload)?;
     let (task, version) = (release.task().hash(), release.version());
     if task != conditions.announced.task {
@@ -91,6 +99,12 @@ pub fn open(bytes: &[u8], conditions: &Conditions<'_>) -> Result<Release, Releas
             floor,
             got: version,
         });
+    }
+    if conditions
+        .fresh_until
+        .is_none_or(|end| end <= conditions.now)
+    {
+        return Err(ReleaseRefusal::Stale);
     }
     let expires = release.as_raw().expires;
     if expires <= conditions.now {

@@ -25,6 +25,7 @@ use crate::driver::workshop::{Blobs, Verdict, WorkshopError};
 use crate::identity::TimeFloor;
 use crate::slots::{Slots, SlotsError, TrialRecord};
 use crate::state::StateDir;
+use crate::trust::Trust;
 use crate::work::{Built, Entry};
 
 /// Folder of the slots, one folder a task.
@@ -140,7 +141,7 @@ impl<S: Source> InProcess<S> {
         let (Some(current), Some((_, previous))) = (self.serving(&slots)?, previous) else {
             return Ok(None);
         };
-        let previous = verified(&previous, &self.settings.release_key);
+        let previous = verified(&previous, &self.known_signers()?);
         let previous = previous.inspect_err(|error| warn!("{error}")).ok();
         Ok(match previous {
             Some(previous) => self.compare(&current, Some(&previous)),
@@ -164,11 +165,24 @@ impl<S: Source> InProcess<S> {
             });
         }
         let bytes = read(blobs, announced.blob)?;
+        let now = self.settings.clock.now();
+        let trust = Trust::load(&self.state).map_err(|error| explained(&error, error.advice()))?;
+        let signers = trust
+            .as_ref()
+            .map_or(Ok(&[][..]), |trust| trust.signers(now));
         let conditions = Conditions {
             announced,
-            key: &self.settings.release_key,
+            signers: match signers {
+                Ok(signers) => signers,
+                Err(error) => {
+                    return Ok(Judgement::Refused {
+                        reason: error.to_string(),
+                    });
+                }
+            },
+            fresh_until: trust.as_ref().and_then(Trust::fresh_until),
             floor: slots.highest_seen(),
-            now: self.settings.clock.now(),
+            now,
         };
         let release = match open(&bytes, &conditions) {
             Ok(release) => release,
@@ -207,7 +221,7 @@ impl<S: Source> InProcess<S> {
             warn!("a report was asked for without a release");
             return Ok(abstention());
         };
-        let release = verified(bytes, &self.settings.release_key)
+        let release = verified(bytes, &self.known_signers()?)
             .map_err(|error| explained(&error, "ask the operator; the device does not use it"))?;
         let hashes = hashes(&held_out);
         let mut history = self.history(REPORTED, call.task)?;
@@ -270,6 +284,10 @@ impl<S: Source> InProcess<S> {
             .ok()
     }
 
+    fn known_signers(&self) -> Result<Vec<VerifyingKey>, WorkshopError> {
+        Trust::known_signers_in(&self.state).map_err(|error| explained(&error, error.advice()))
+    }
+
     /// The student in use. One that cannot be read or believed is as good as
     /// none: the next release replaces it.
     fn serving(&self, slots: &Slots) -> Result<Option<Release>, WorkshopError> {
@@ -282,17 +300,15 @@ impl<S: Source> InProcess<S> {
             }
             Err(error) => return Err(of_slots(error)),
         };
-        let release = verified(&bytes, &self.settings.release_key);
+        let release = verified(&bytes, &self.known_signers()?);
         Ok(release.inspect_err(|error| warn!("{error}")).ok())
     }
 }
 
 /// A release that is at hand already, from its signed bytes.
-pub fn verified(bytes: &[u8], key: &VerifyingKey) -> Result<Release, ReleaseRefusal> {
+pub fn verified(bytes: &[u8], signers: &[VerifyingKey]) -> Result<Release, ReleaseRefusal> {
     let signed = SignedRelease::from_bytes(bytes)?;
-    Ok(Release::from_bytes(
-        signed.verify(std::slice::from_ref(key))?,
-    )?)
+    Ok(Release::from_bytes(signed.verify(signers)?)?)
 }
 
 /// The slots of every task that has some.

@@ -23,11 +23,13 @@ use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkSettings, 
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
+use crate::fleet::{charter, freshness};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::Policy;
 use crate::session::{CallName, Settled};
 use crate::slots::{Slots, TrialRecord};
 use crate::state::StateDir;
+use crate::trust::Trust;
 use crate::work::TeacherChoice;
 
 const NOW: Time = Time(1_000_000);
@@ -100,11 +102,19 @@ impl Bench {
         self.workshop_at(rows, NOW)
     }
 
+    /// What a device knows that has joined and heard from its coordinator.
+    fn trust(&self) {
+        if Trust::load(&self.state()).unwrap().is_none() {
+            let (charter, word) = (charter(&self.key), freshness(&self.key));
+            Trust::hear(&self.state(), &charter, &word, NOW).unwrap();
+        }
+    }
+
     fn workshop_at(&self, rows: Option<usize>, now: Time) -> LocalWorkshop<InProcess<Script>> {
+        self.trust();
         let settings = WorkSettings {
             policy: Policy::default(),
             teacher: TeacherChoice::default(),
-            release_key: self.key.verifying_key(),
             clock: Clock::fixed(now),
             seed: 7,
         };

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use common::limits::BLOB_BYTES_MAX;
-use common::trust::keys::VerifyingKey;
 use common::wire::codec::{decode_blob, encode};
 
 use super::explained;
@@ -42,8 +41,6 @@ pub struct ChildSettings {
     pub policy: Policy,
     /// The local teacher.
     pub teacher: TeacherChoice,
-    /// The fleet's key for releases.
-    pub release_key: VerifyingKey,
     /// The device's own seed.
     pub seed: u64,
     /// The data folder, if there is one.
@@ -124,7 +121,6 @@ impl ChildWorker {
             log: settings.log.clone(),
             policy: settings.policy.clone(),
             teacher: settings.teacher.clone(),
-            release_key: settings.release_key,
             seed: settings.seed,
             label_column: settings.label_column.clone(),
             job,
@@ -222,7 +218,6 @@ mod tests {
     use super::*;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
-    use common::trust::keys::SigningKey;
 
     fn worker(folder: &Path, script: &str) -> ChildWorker {
         let program = folder.join("child");
@@ -231,7 +226,6 @@ mod tests {
         let settings = ChildSettings {
             policy: Policy::default(),
             teacher: TeacherChoice::default(),
-            release_key: SigningKey::generate().unwrap().verifying_key(),
             seed: 1,
             data: None,
             label_column: "label".to_owned(),

@@ -2,7 +2,6 @@
 //! life before the child's.
 
 use bincode::{Decode, Encode};
-use common::trust::keys::VerifyingKey;
 
 use crate::driver::local::worker::{Done, Job};
 use crate::driver::workshop::WorkshopError;
@@ -19,7 +18,6 @@ pub(super) struct Commission {
     pub(super) log: String,
     pub(super) policy: Policy,
     pub(super) teacher: TeacherChoice,
-    pub(super) release_key: VerifyingKey,
     pub(super) seed: u64,
     pub(super) label_column: String,
     pub(super) job: Job,
@@ -57,7 +55,6 @@ mod tests {
                 log: "info".to_owned(),
                 policy: Policy::default(),
                 teacher: TeacherChoice::Network(vec![8, 4]),
-                release_key: VerifyingKey([3; 32]),
                 seed,
                 label_column: column,
                 job: Job::Count(Default::default()),

@@ -133,7 +133,6 @@ fn work(
     let settings = WorkSettings {
         policy: commission.policy,
         teacher: commission.teacher,
-        release_key: commission.release_key,
         clock: TimeFloor::load(state).clock(),
         seed: commission.seed,
     };

@@ -1,0 +1,293 @@
+//! Whom this device believes about releases.
+
+use common::ids::Time;
+use common::trust::charter::{Charter, CharterError, Freshness, SignedCharter};
+use common::trust::keys::VerifyingKey;
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{Membership, TimeFloor};
+use crate::state::{StateDir, StateError};
+
+/// Why it is not known whom to believe.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// What was kept is not what it was.
+    #[error("{file} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What was said is not believed.
+    #[error(transparent)]
+    Charter(#[from] CharterError),
+}
+
+impl TrustError {
+    /// What a person can do about it.
+    pub fn advice(&self) -> String {
+        match self {
+            Self::State(error) => error.advice(),
+            Self::Damaged { .. } => {
+                "restore it from a backup, or remove the state directory and enrol again".to_owned()
+            }
+            Self::Charter(_) => {
+                "tell the operator: someone may be answering in the coordinator's place, or it \
+                 was restored from an old copy"
+                    .to_owned()
+            }
+        }
+    }
+}
+
+/// The charter this device goes by, and how fresh the coordinator's word is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    signed: SignedCharter,
+    charter: Charter,
+    /// Keys of former charters: what they signed is not installed any more,
+    /// and serves where it was.
+    former: Vec<VerifyingKey>,
+    /// Until when the coordinator's newest word is fresh.
+    fresh_until: Option<Time>,
+}
+
+/// As it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    charter: String,
+    former: Vec<VerifyingKey>,
+    fresh_until: Option<Time>,
+}
+
+impl Trust {
+    /// The trust of a device that joins: what it is told by a coordinator
+    /// that its token pins.
+    ///
+    /// # Errors
+    /// [`CharterError`] if that is no charter.
+    pub fn first(signed: &[u8]) -> Result<Self, CharterError> {
+        let signed = SignedCharter::from_bytes(signed)?;
+        Ok(Self {
+            charter: signed.first()?.clone(),
+            signed,
+            former: Vec::new(),
+            fresh_until: None,
+        })
+    }
+
+    /// What was kept in a state directory; none before the device joined.
+    ///
+    /// # Errors
+    /// [`TrustError::Damaged`] or [`TrustError::State`].
+    pub fn load(state: &StateDir) -> Result<Option<Self>, TrustError> {
+        let Some(bytes) = state.read(TRUST)? else {
+            return Ok(None);
+        };
+        let damaged = |error: &dyn std::fmt::Display| TrustError::Damaged {
+            file: state.file(TRUST).display().to_string(),
+            reason: error.to_string(),
+        };
+        let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+        let signed = hex::decode(&kept.charter).map_err(|error| damaged(&error))?;
+        let first = Self::first(&signed).map_err(|error| damaged(&error))?;
+        Ok(Some(Self {
+            former: kept.former,
+            fresh_until: kept.fresh_until,
+            ..first
+        }))
+    }
+
+    /// Keeps it; durable when this returns.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn store(&self, state: &StateDir) -> Result<(), StateError> {
+        let kept = Kept {
+            charter: hex::encode(self.signed.to_bytes()),
+            former: self.former.clone(),
+            fresh_until: self.fresh_until,
+        };
+        let text = serde_json::to_vec_pretty(&kept).expect("strings have no unwritable form");
+        state.write(TRUST, &text)
+    }
+
+    /// Hears a coordinator's charter and its word of today, and keeps what
+    /// is new. The time floor rises with what was signed.
+    ///
+    /// # Errors
+    /// [`TrustError::Charter`] if either is not believed; what was known
+    /// stays.
+    pub fn hear(
+        state: &StateDir,
+        charter: &[u8],
+        freshness: &[u8],
+        now: Time,
+    ) -> Result<Self, TrustError> {
+        let known = Self::load(state)?;
+        let mut trust = match &known {
+            None => Self::first(charter)?,
+            Some(known) => known.clone().followed_by(charter)?,
+        };
+        let statement = Freshness::open(freshness, &trust.charter.release_keys)?;
+        if statement.charter < trust.charter.number {
+            return Err(CharterError::Older {
+                got: statement.charter,
+                known: trust.charter.number,
+            }
+            .into());
+        }
+        TimeFloor::raise(state, statement.issued)?;
+        let fresh_until = Some(statement.expires).filter(|end| *end > now);
+        trust.fresh_until = trust.fresh_until.max(fresh_until);
+        if known.as_ref() != Some(&trust) {
+            trust.store(state)?;
+        }
+        Ok(trust)
+    }
+
+    fn followed_by(self, signed: &[u8]) -> Result<Self, CharterError> {
+        let signed = SignedCharter::from_bytes(signed)?;
+        let charter = signed.after(&self.charter)?.clone();
+        let mut former = self.former;
+        let gone = self.charter.release_keys.into_iter();
+        former.extend(gone.filter(|key| !charter.release_keys.contains(key)));
+        former.retain(|key| !charter.release_keys.contains(key));
+        former.sort_unstable_by_key(|key| key.0);
+        former.dedup();
+        Ok(Self {
+            signed,
+            charter,
+            former,
+            fresh_until: self.fresh_until,
+        })
+    }
+
+    /// The keys that may sign what is installed now.
+    ///
+    /// # Errors
+    /// [`CharterError::Expired`] if the charter's time is over.
+    pub fn signers(&self, now: Time) -> Result<&[VerifyingKey], CharterError> {
+        if self.charter.expires <= now {
+            return Err(CharterError::Expired);
+        }
+        Ok(&self.charter.release_keys)
+    }
+
+    /// The keys that have ever signed what may be in use here.
+    pub fn known_signers(&self) -> Vec<VerifyingKey> {
+        let keys = self.charter.release_keys.iter();
+        keys.chain(&self.former).copied().collect()
+    }
+
+    /// The keys that have ever signed what may be in use in a state
+    /// directory, also of a device that joined before there were charters.
+    ///
+    /// # Errors
+    /// [`TrustError::Damaged`] or [`TrustError::State`].
+    pub fn known_signers_in(state: &StateDir) -> Result<Vec<VerifyingKey>, TrustError> {
+        if let Some(trust) = Self::load(state)? {
+            return Ok(trust.known_signers());
+        }
+        let membership = Membership::load(state).ok().flatten();
+        let key = membership.and_then(|one| one.release_key?.parse().ok());
+        Ok(key.into_iter().collect())
+    }
+
+    /// The charter.
+    pub fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// Until when what the coordinator offers may be installed.
+    pub fn fresh_until(&self) -> Option<Time> {
+        self.fresh_until
+    }
+}
+
+/// Its name in the state directory.
+const TRUST: &str = "trust.json";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::trust::keys::SigningKey;
+
+    fn key() -> SigningKey {
+        SigningKey::generate().unwrap()
+    }
+
+    fn signed(number: u64, root: &SigningKey, keys: &[&SigningKey]) -> Vec<u8> {
+        let charter = Charter {
+            number,
+            issued: Time(10),
+            expires: Time(1_000),
+            root: root.verifying_key(),
+            release_keys: keys.iter().map(|key| key.verifying_key()).collect(),
+        };
+        SignedCharter::sign(charter, &[root]).unwrap().to_bytes()
+    }
+
+    fn fresh(charter: u64, key: &SigningKey, expires: u64) -> Vec<u8> {
+        let statement = Freshness {
+            issued: Time(20),
+            expires: Time(expires),
+            charter,
+        };
+        statement.sign(key).unwrap()
+    }
+
+    #[test]
+    fn a_revoked_key_signs_nothing_new_and_what_it_signed_still_serves() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::create(folder.path()).unwrap();
+        let (root, stolen, next) = (key(), key(), key());
+        let hear = |charter: &[u8], word: &[u8]| Trust::hear(&state, charter, word, Time(30));
+        let first = signed(1, &root, &[&stolen]);
+        hear(&first, &fresh(1, &stolen, 100)).unwrap();
+        let trust = hear(&signed(2, &root, &[&next]), &fresh(2, &next, 200)).unwrap();
+        assert_eq!(trust, Trust::load(&state).unwrap().unwrap());
+        assert_eq!(trust.signers(Time(30)).unwrap(), [next.verifying_key()]);
+        assert!(trust.known_signers().contains(&stolen.verifying_key()));
+        assert_eq!(trust.fresh_until(), Some(Time(200)));
+        assert_eq!(TimeFloor::load(&state), TimeFloor(Time(20)));
+        // The thief shows the charter of yesterday, or a word of the old key.
+        for (charter, word) in [
+            (first, fresh(1, &stolen, 900)),
+            (signed(2, &root, &[&next]), fresh(2, &stolen, 900)),
+            (signed(2, &root, &[&next]), fresh(1, &next, 900)),
+        ] {
+            let error = hear(&charter, &word).unwrap_err();
+            assert!(matches!(error, TrustError::Charter(_)), "{error}");
+            assert_eq!(Trust::load(&state).unwrap().unwrap(), trust);
+        }
+    }
+
+    #[test]
+    fn an_expired_charter_and_a_stale_word_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::create(folder.path()).unwrap();
+        let (root, one) = (key(), key());
+        let charter = signed(1, &root, &[&one]);
+        let stale = Trust::hear(&state, &charter, &fresh(1, &one, 25), Time(30)).unwrap();
+        assert_eq!(stale.fresh_until(), None);
+        assert!(stale.signers(Time(999)).is_ok());
+        assert_eq!(stale.signers(Time(1_000)), Err(CharterError::Expired));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::create(folder.path()).unwrap();
+        assert_eq!(Trust::load(&state).unwrap(), None);
+        state.write(TRUST, b"{").unwrap();
+        let error = Trust::load(&state).unwrap_err();
+        assert!(error.to_string().contains(TRUST), "{error}");
+    }
+}
