@@ -139,6 +139,7 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::serve::Identity;
     use common::features::Normaliser;
     use common::ids::{RoundId, Time, Version};
     use common::model::RawRelease;
@@ -197,16 +198,10 @@ mod tests {
     #[test]
     fn a_release_of_another_key_is_not_exported() {
         let folder = tempfile::tempdir().unwrap();
-        let (own, other) = (
-            SigningKey::generate().unwrap(),
-            SigningKey::generate().unwrap(),
-        );
-        std::fs::write(
-            folder.path().join("release-key.pub"),
-            own.verifying_key().to_string(),
-        )
-        .unwrap();
-        let signed = |key| {
+        let identity = Identity::generate(&[], Time(1_000)).unwrap();
+        identity.create_in(folder.path()).unwrap();
+        let (own, other) = (identity.release_key, SigningKey::generate().unwrap());
+        let signed = |key: &SigningKey| {
             SignedRelease::sign(key, release().to_bytes())
                 .unwrap()
                 .to_bytes()
