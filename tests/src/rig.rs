@@ -1,6 +1,7 @@
 //! A small fleet of the real binaries.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
 use std::process::Command;
 
 use coordinator::admin::Client;
@@ -19,15 +20,23 @@ pub struct Running {
     pub data: Dataset,
     /// The task's name.
     pub task: String,
+    /// The token the devices joined by.
+    pub token: String,
     _folder: tempfile::TempDir,
 }
 
 /// A fleet of three agents with digits, all connected.
 pub fn three_agents() -> Running {
+    agents(3, 30.0, None)
+}
+
+/// A fleet of agents with digits, all connected, whose coordinator waits so
+/// many seconds for latecomers and has this configuration.
+pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let data = Dataset::open("digits").unwrap();
-    let parts = partition(&data.train, 10, Partition::Iid, 3, 1).unwrap();
+    let parts = partition(&data.train, 10, Partition::Iid, count, 1).unwrap();
     let wishes = Wishes {
         features: None,
         student: common::task::StudentSpec::Mlp { hidden: vec![32] },
@@ -40,17 +49,25 @@ pub fn three_agents() -> Running {
         steps: 800,
         seed: 1,
         deadline_s: 60,
-        grace_s: 30.0,
+        grace_s,
     };
     let mut fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();
+    if let Some(text) = configuration {
+        let file = fleet.folder().join("coordinator").join("coordinator.toml");
+        std::fs::write(file, text).unwrap();
+        fleet.crash_coordinator().unwrap();
+    }
     let mut client = fleet.client().unwrap();
-    let token = client.create_token(60_000, 3).unwrap();
+    let token = client.create_token(60_000, count as u32).unwrap();
     let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
     fleet
         .add_agents(&data, &parts, &token, &mut progress)
         .unwrap();
-    fleet.wait_connected(&mut client, 3, &mut progress).unwrap();
+    fleet
+        .wait_connected(&mut client, count, &mut progress)
+        .unwrap();
     Running {
+        token,
         fleet,
         client,
         data,
@@ -62,9 +79,20 @@ pub fn three_agents() -> Running {
 /// Runs a command of one agent's program on its state: exit code, standard
 /// output, standard error.
 pub fn agent(running: &Running, index: usize, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::new(program("alambic-agent").unwrap())
+    let state = running.fleet.agent_home(index).join("state");
+    run("alambic-agent", &state, arguments)
+}
+
+/// The same of the coordinator's program.
+pub fn operator(running: &Running, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let state = running.fleet.folder().join("coordinator");
+    run("alambic-coordinator", &state, arguments)
+}
+
+fn run(name: &str, state: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(program(name).unwrap())
         .arg("--state")
-        .arg(running.fleet.agent_home(index).join("state"))
+        .arg(state)
         .args(arguments)
         .output()
         .unwrap();

@@ -150,12 +150,23 @@ impl Fleet {
     /// # Errors
     /// If it does not come up again.
     pub fn crash_coordinator(&mut self) -> Result<(), DemoError> {
-        let file = |cause| FleetError::File {
-            path: self.folder.clone(),
-            cause,
-        };
-        self.coordinator.kill().map_err(file)?;
-        self.coordinator.wait().map_err(file)?;
+        self.kill_coordinator()?;
+        self.start_coordinator()
+    }
+
+    /// Kills the coordinator as a power cut would, and leaves it so.
+    ///
+    /// # Errors
+    /// If the system does not let it be killed.
+    pub fn kill_coordinator(&mut self) -> Result<(), DemoError> {
+        kill(&mut self.coordinator, &self.folder)
+    }
+
+    /// Starts the coordinator that was killed.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_coordinator(&mut self) -> Result<(), DemoError> {
         self.coordinator = serve(&self.folder, &self.listen)?;
         self.wait_ready()
     }
@@ -165,15 +176,25 @@ impl Fleet {
     /// # Errors
     /// If it cannot be started.
     pub fn crash_agent(&mut self, index: usize) -> Result<(), DemoError> {
+        self.kill_agent(index)?;
+        self.start_agent(index)
+    }
+
+    /// Kills an agent as a power cut would, and leaves it so.
+    ///
+    /// # Errors
+    /// If the system does not let it be killed.
+    pub fn kill_agent(&mut self, index: usize) -> Result<(), DemoError> {
         let home = self.agent_home(index);
-        let agent = &mut self.agents[index];
-        let file = |cause| FleetError::File {
-            path: home.clone(),
-            cause,
-        };
-        agent.kill().map_err(file)?;
-        agent.wait().map_err(file)?;
-        *agent = run_agent(&home)?;
+        kill(&mut self.agents[index], &home)
+    }
+
+    /// Starts an agent that was killed.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_agent(&mut self, index: usize) -> Result<(), DemoError> {
+        self.agents[index] = run_agent(&self.agent_home(index))?;
         Ok(())
     }
 
@@ -432,6 +453,16 @@ impl Drop for Fleet {
 /// every process.
 pub fn watch_signals() {
     crate::signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
+}
+
+fn kill(child: &mut Child, folder: &Path) -> Result<(), DemoError> {
+    let file = |cause| FleetError::File {
+        path: folder.to_owned(),
+        cause,
+    };
+    child.kill().map_err(file)?;
+    child.wait().map_err(file)?;
+    Ok(())
 }
 
 /// Starts a coordinator on the state in a demo's folder.
