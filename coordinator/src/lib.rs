@@ -7,6 +7,7 @@ pub mod audit;
 pub mod cli;
 pub mod compute;
 pub mod config;
+pub mod forget;
 pub mod intake;
 mod metrics;
 pub mod page;

@@ -602,4 +602,39 @@ mod tests {
         assert!((round["a_mean_std"].as_f64().unwrap() - 2f64.sqrt()).abs() < 1e-12);
         assert_eq!(all["config"]["seeds"], json!([0, 1]));
     }
+
+    /// After two rounds with everyone, the last device is forgotten; another
+    /// fleet never had it.
+    #[test]
+    fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it() {
+        let data = Dataset::open("digits").unwrap();
+        let options = SimulateOptions {
+            partition: Some(Partition::Dirichlet(0.5)),
+            agents: 5,
+            contribute: Kinds::Both,
+            ..options()
+        };
+        let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
+        let (task, _) = checked_task(&data, &options, parts.len(), 2).unwrap();
+        let fleet = |parts: &[Vec<usize>]| {
+            let (privacy, _) = privacy::choose(&data.train.labels, parts, Some(2));
+            let train = data.train.clone();
+            let mut fleet =
+                Simulation::new(task.clone(), train, parts.to_vec(), privacy, 2).unwrap();
+            fleet.connect().unwrap();
+            fleet
+        };
+        let mut whole = fleet(&parts);
+        let with = whole.round().unwrap();
+        whole.round().unwrap();
+        whole.forget(4);
+        let after = whole.round().unwrap();
+        let without = fleet(&parts[..4]).round().unwrap();
+        let raw = |result: &RoundResult| result.release.as_raw().clone();
+        assert_eq!(raw(&after).weights, raw(&without).weights, "bit for bit");
+        assert_eq!(raw(&after).normaliser, raw(&without).normaliser);
+        assert_eq!(raw(&after).lineage, raw(&without).lineage);
+        assert_eq!(after.teacher, without.teacher, "so are the teachers");
+        assert_ne!(raw(&after).weights, raw(&with).weights);
+    }
 }

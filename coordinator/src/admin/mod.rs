@@ -19,7 +19,7 @@ pub use protocol::{
 };
 pub use server::SocketError;
 pub use status::{
-    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, PhaseStatus,
-    ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
-    TrialStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, Forgetting,
+    PhaseStatus, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus, Standing, Status,
+    TaskStatus, TrialStatus,
 };

@@ -113,6 +113,12 @@ pub enum Request {
         /// Its name.
         blob: BlobHash,
     },
+    /// Revoke a device, delete what it contributed, and build everything anew
+    /// without it; answered by [`Response::Forgotten`].
+    ForgetDevice {
+        /// Which.
+        device: DeviceId,
+    },
     /// Something of rollouts; answered by [`Response::Done`].
     Rollout {
         /// Of which task.
@@ -228,6 +234,11 @@ pub enum Response {
     Blob {
         /// Length of what follows.
         bytes: u64,
+    },
+    /// A device's contributions are gone.
+    Forgotten {
+        /// Blobs that were deleted.
+        blobs: usize,
     },
     /// An earlier student has a higher version now.
     ReReleased {

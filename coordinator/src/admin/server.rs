@@ -16,12 +16,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, oneshot};
 
 use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
-use super::status::{ReportSummary, Status};
+use super::status::{DeviceStatus, ReportSummary, Status};
 use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::compute;
+use crate::forget;
 use crate::registry::clean_label;
 use crate::serve::{AdminCommand, Command, Shared};
-use crate::store::{Position, Store, StoreError};
+use crate::store::{Epoch, Position, Store, StoreError};
 
 /// Why the admin socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -231,6 +232,11 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, command).await??;
             Ok(Response::Done)
         }
+        Request::ForgetDevice { device } => {
+            ask(shared, |reply| AdminCommand::Forget { device, reply }).await??;
+            let blobs = sweep_forgotten(shared).await?;
+            Ok(Response::Forgotten { blobs })
+        }
         Request::Rollout { task, order } => {
             let command = |reply| AdminCommand::Rollout {
                 name: task,
@@ -367,6 +373,18 @@ async fn rerelease(
         from: done.from,
         version: done.version,
     })
+}
+
+/// Deletes what forgotten devices contributed and what was made of it. Done
+/// at each start too, for a cut may have come before the end.
+pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let is_forgotten = |device: &&DeviceStatus| device.forgotten.is_some();
+    if status.devices.iter().find(is_forgotten).is_none() {
+        return Ok(0);
+    }
+    let epoch = Epoch(status.epoch);
+    from_store(shared, move |store| forget::sweep(store, epoch)).await
 }
 
 /// Signs the releases again that devices are offered and whose key the

@@ -272,6 +272,16 @@ pub enum Standing {
     Unknown,
 }
 
+/// How far a device is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgetting {
+    /// A student that stands on its contributions is still the newest one.
+    Partial,
+    /// No newest student stands on anything of it.
+    Complete,
+}
+
 /// A device and its traffic since the coordinator's start, as QUIC counts it
 /// (UDP payloads).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -296,6 +306,10 @@ pub struct DeviceStatus {
     pub connected: bool,
     /// Whether its key was revoked.
     pub revoked: bool,
+    /// Whether its contributions were taken out: `partial` until each task
+    /// has released a student without them.
+    #[serde(default)]
+    pub forgotten: Option<Forgetting>,
     /// When it was revoked.
     pub revoked_at: Option<Time>,
     /// Why it was revoked, in the operator's words; may be empty.

@@ -391,6 +391,19 @@ pub(super) enum DeviceCommand {
         /// The name; an empty one takes it away
         label: String,
     },
+    /// Revoke a device, delete what it contributed, and learn anew without it
+    ///
+    /// The next round asks the others again for what stood on its
+    /// contributions. Until that round's student is released, the device's
+    /// status says partial. Backups and the devices' own copies of earlier
+    /// students are not reached.
+    Forget {
+        /// The device's id, as `device list` shows it
+        device: DeviceId,
+        /// Print what was deleted as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Believe a device's key no more, for good, and end its session at once
     #[command(after_help = "Example:
   alambic-coordinator device revoke 0123… --reason 'left on a train'")]

@@ -9,7 +9,8 @@ use super::failure::Failure;
 use super::list::{seconds, table};
 use super::operate::{expect_done, print_json, unexpected};
 use crate::admin::{
-    Client, DeviceStatus, Fault, FaultKind, Request, Response, Standing, TokenStatus, TokenWish,
+    Client, DeviceStatus, Fault, FaultKind, Forgetting, Request, Response, Standing, TokenStatus,
+    TokenWish,
 };
 
 pub(super) fn create_token(
@@ -113,6 +114,11 @@ pub(super) fn show(client: &mut Client, device: DeviceId, as_json: bool) -> Resu
     if let (Some(at), Some(why)) = (found.revoked_at, &found.revoked_why) {
         println!("revoked      {} ago: {why}", seconds(now.since_ms(at)));
     }
+    match found.forgotten {
+        Some(Forgetting::Partial) => println!("forgotten    partial, until the next student"),
+        Some(Forgetting::Complete) => println!("forgotten    complete"),
+        None => {}
+    }
     if let Some(certificate) = found.certificate {
         println!("certificate  {certificate}");
     }
@@ -158,5 +164,28 @@ pub(super) fn label(client: &mut Client, device: DeviceId, label: String) -> Res
 pub(super) fn revoke(client: &mut Client, device: DeviceId, reason: String) -> Result<(), Failure> {
     expect_done(client, &Request::RevokeDevice { device, reason })?;
     println!("device {device} is revoked; its key can never join again");
+    Ok(())
+}
+
+pub(super) fn forget(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+    let blobs = match client.ask(&Request::ForgetDevice { device })? {
+        Response::Forgotten { blobs } => blobs,
+        other => return Err(unexpected(&other)),
+    };
+    let status = client.status()?;
+    let found = status.devices.iter().find(|one| one.device == device);
+    let forgotten = found.and_then(|one| one.forgotten);
+    if as_json {
+        print_json(&json!({ "device": device, "blobs": blobs, "forgotten": forgotten }));
+        return Ok(());
+    }
+    println!("device {device} is revoked, and {blobs} blob(s) of or from it are deleted");
+    match forgotten {
+        Some(Forgetting::Partial) => println!(
+            "partial: the newest student still stands on it; `round start` makes one that does not"
+        ),
+        Some(Forgetting::Complete) => println!("complete: no newest student stands on it"),
+        None => println!("it never contributed anything"),
+    }
     Ok(())
 }

@@ -119,6 +119,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Device(DeviceCommand::Label { device, label }) => {
             members::label(&mut connect()?, device, label)
         }
+        Command::Device(DeviceCommand::Forget { device, json }) => {
+            members::forget(&mut connect()?, device, json)
+        }
         Command::Device(DeviceCommand::Revoke { device, reason }) => {
             members::revoke(&mut connect()?, device, reason)
         }

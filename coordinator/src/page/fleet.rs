@@ -282,6 +282,7 @@ mod tests {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&at.to_be_bytes());
             DeviceStatus {
+                forgotten: None,
                 device: DeviceId(id),
                 label: format!("<pump-{at}>"),
                 admitted: Some(Time(1)),

@@ -225,6 +225,17 @@ impl Engine {
         TransferAnswer::Refused(reason)
     }
 
+    /// Nobody waits for a device that is believed no more.
+    pub(super) fn dismiss(&mut self, now: Time, device: DeviceId) {
+        self.connected.remove(&device);
+        self.returning.remove(&device);
+        let called = self.state.round.as_ref().zip(self.state.open());
+        let called = called.filter(|(_, open)| open.participants.contains(&device));
+        if let Some((round, phase)) = called.map(|(round, open)| (round.id, open.phase)) {
+            self.abstain(now, device, round, phase);
+        }
+    }
+
     pub(super) fn abstain(&mut self, now: Time, device: DeviceId, round: RoundId, phase: Phase) {
         let Some((running, open)) = self.state.round.as_ref().zip(self.state.open()) else {
             return;

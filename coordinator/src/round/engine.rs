@@ -111,6 +111,17 @@ pub enum Input {
         /// Its length in bytes.
         bytes: u64,
     },
+    /// A device is believed no more: nothing comes from it.
+    Dismissed {
+        /// Who.
+        device: DeviceId,
+    },
+    /// A device's contributions are to be taken out of everything. Not while
+    /// a round is open.
+    Forgotten {
+        /// Whose.
+        device: DeviceId,
+    },
     /// Time has passed.
     Tick,
 }
@@ -379,6 +390,12 @@ impl Engine {
                 version,
                 trial,
             } => self.tried(now, device, version, trial),
+            Input::Dismissed { device } => self.dismiss(now, device),
+            Input::Forgotten { device } => {
+                if self.state.round.is_none() && self.state.has_of(device) {
+                    self.record(Event::Forgotten { device, at: now });
+                }
+            }
             Input::Ordered(order) => self.ordered(now, order),
             Input::ReReleased {
                 from,

@@ -177,6 +177,14 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// A device's contributions are to be in nothing that is made from now
+    /// on, and neither is what was made of them.
+    Forgotten {
+        /// The device.
+        device: DeviceId,
+        /// When.
+        at: Time,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

@@ -52,6 +52,9 @@ pub struct State {
     pub rollout: Option<Rollout>,
     /// The newest release each device has tried, and how it fared.
     pub trials: Trials,
+    /// Devices that are forgotten, and whether a student was released since
+    /// that stands on nothing of theirs.
+    pub forgotten: BTreeMap<DeviceId, bool>,
 }
 
 /// A transfer set by name.
@@ -232,6 +235,7 @@ impl State {
             } => {
                 self.trials.insert(*device, (*version, *trial));
             }
+            Event::Forgotten { device, .. } => self.forget(*device),
             Event::ReReleased {
                 from,
                 version,
@@ -251,6 +255,36 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether anything of this device is kept, or in what was made.
+    pub fn has_of(&self, device: DeviceId) -> bool {
+        let kept = self.newest.keys().any(|(of, _)| *of == device);
+        let made = |release: &Release| release.lineage.contains(&device);
+        kept || self.founders.contains(&device) || self.releases.iter().any(made)
+    }
+
+    /// Everything begins anew without this device: the others are asked for
+    /// what stood on the old normaliser and transfer set.
+    fn forget(&mut self, device: DeviceId) {
+        if self.founders.contains(&device) {
+            self.normaliser = None;
+            self.transfer = None;
+            self.teacher = None;
+            self.founders.clear();
+            self.standing.clear();
+        }
+        let is_of = |(of, _): &(DeviceId, Kind)| *of == device;
+        if self.standing.keys().any(is_of) {
+            // The next solve sums the others' again.
+            self.teacher = None;
+        }
+        self.standing.retain(|key, _| !is_of(key));
+        self.newest.retain(|key, _| !is_of(key));
+        self.changed.remove(&device);
+        self.trials.remove(&device);
+        let stood_on_it = self.release.iter().any(|one| one.lineage.contains(&device));
+        self.forgotten.insert(device, !stood_on_it);
     }
 
     /// The newest release that every device is offered.
@@ -286,6 +320,9 @@ impl State {
 
     /// What devices are offered stays, however many are held after it.
     fn keep(&mut self, release: Release) {
+        for (device, is_out) in &mut self.forgotten {
+            *is_out = !release.lineage.contains(device);
+        }
         self.release = Some(release.clone());
         self.releases.push(release);
         if self.releases.len() > RELEASES_MAX {

@@ -196,6 +196,11 @@ pub(crate) enum AdminCommand {
         version: Option<Version>,
         reply: Reply<Result<ReRelease, Fault>>,
     },
+    /// Take a device's contributions out of everything.
+    Forget {
+        device: DeviceId,
+        reply: Reply<Result<(), Fault>>,
+    },
     /// An earlier version was signed as planned; its blob is durable.
     ReRelease {
         done: ReRelease,

@@ -250,7 +250,13 @@ impl Server {
         let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
         let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
         // What a revoked key signed can be installed nowhere any more.
-        let renewing = tokio::spawn(admin::server::renew_releases(self.shared.clone()));
+        let shared = self.shared.clone();
+        let renewing = tokio::spawn(async move {
+            if let Err(fault) = admin::server::sweep_forgotten(&shared).await {
+                tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
+            }
+            admin::server::renew_releases(shared).await;
+        });
         let (metrics, steps) = (
             self.shared.metrics.clone(),
             self.shared.progress.subscribe(),

@@ -247,6 +247,13 @@ impl Simulation {
         self.result()
     }
 
+    /// Takes a device and its contributions out, as `device forget` does.
+    pub fn forget(&mut self, index: usize) {
+        let device = self.devices[index].id;
+        self.coordinate(Input::Dismissed { device });
+        self.coordinate(Input::Forgotten { device });
+    }
+
     /// Every event so far.
     pub fn log(&self) -> &[Event] {
         &self.log

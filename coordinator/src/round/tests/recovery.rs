@@ -139,3 +139,54 @@ fn a_state_from_an_older_copy_releases_above_what_devices_run() {
     let released = again.state().release.as_ref().unwrap().version;
     assert_eq!((released.epoch, released.number), (lost.epoch + 1, 1));
 }
+
+#[test]
+fn a_device_that_is_dismissed_in_mid_round_is_not_waited_for() {
+    let mut everyone = policy();
+    everyone.quorum = 1.0;
+    let mut bench = Bench::in_phase(everyone, &[1, 2, 3], Phase::Contribute);
+    for number in [1, 2] {
+        bench.give_kind(number, Kind::Labels);
+        bench.give_kind(number, Kind::Moments);
+    }
+    assert_eq!(bench.phase(), Some(Phase::Contribute));
+    bench.input(Input::Dismissed { device: device(3) });
+    assert_eq!(bench.phase(), Some(Phase::Solve));
+}
+
+#[test]
+fn a_forgotten_device_is_in_nothing_that_is_made_from_then_on() {
+    let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
+    bench.run();
+    let before = bench.state().clone();
+    bench.input(Input::Dismissed { device: device(3) });
+    bench.input(Input::Forgotten { device: device(3) });
+    let state = bench.state();
+    assert!(!state.forgotten[&device(3)], "partial");
+    assert!(!state.newest.keys().any(|(of, _)| *of == device(3)));
+    assert_eq!((state.normaliser, state.teacher), (None, None));
+    bench.start().unwrap();
+    assert_eq!(
+        bench.phase(),
+        Some(Phase::Profile),
+        "the others are asked again"
+    );
+    bench.run();
+    let state = bench.state();
+    assert!(state.forgotten[&device(3)], "complete");
+    let release = state.release.as_ref().unwrap();
+    assert_eq!(release.lineage, [device(1), device(2)]);
+    assert_ne!(state.normaliser, before.normaliser);
+    // It is not so a second time, nor for a device that never came.
+    let length = bench.log.len();
+    bench.input(Input::Forgotten { device: device(9) });
+    assert_eq!(bench.log.len(), length);
+}
+
+#[test]
+fn nothing_is_forgotten_while_a_round_is_open() {
+    let mut bench = Bench::in_phase(policy(), &[1, 2, 3], Phase::Contribute);
+    let length = bench.log.len();
+    bench.input(Input::Forgotten { device: device(3) });
+    assert_eq!(bench.log.len(), length);
+}

@@ -113,6 +113,10 @@ impl Core {
             } => {
                 let _ = reply.send(self.plan_rerelease(name.as_deref(), version));
             }
+            AdminCommand::Forget { device, reply } => {
+                let outcome = self.forget(now, device);
+                self.settle(reply, outcome);
+            }
             AdminCommand::ReRelease { done, reply } => {
                 let outcome = self.rerelease(now, done);
                 self.settle(reply, outcome);

@@ -6,8 +6,8 @@ use common::trust::token::TokenId;
 use common::wire::messages::EnrolRefusal;
 
 use super::super::command::{Admission, Admitted, Reply};
-use super::Core;
 use super::effect::{Effect, not_stored};
+use super::{Core, Runner};
 use crate::admin::{Fault, FaultKind};
 use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label};
 use crate::round::Input;
@@ -130,7 +130,27 @@ impl Core {
         self.sessions
             .close(device, CloseCode::Revoked, "revoked by an operator");
         for at in 0..self.tasks.len() {
-            self.feed(now, at, Input::Disconnected { device });
+            self.feed(now, at, Input::Dismissed { device });
+        }
+        Ok(())
+    }
+
+    /// Revokes a device and takes its contributions out of every task.
+    pub(super) fn forget(&mut self, now: Time, device: DeviceId) -> Result<(), Fault> {
+        let open = |runner: &&Runner| {
+            let state = runner.engine.state();
+            state.round.is_some() && state.has_of(device)
+        };
+        if let Some(runner) = self.tasks.iter().find(open) {
+            let name = &runner.task.definition().name;
+            let message = format!(
+                "a round of task {name} is open; wait for its end, or end it with `round cancel`"
+            );
+            return Err(Fault::new(FaultKind::Busy, message));
+        }
+        self.revoke(now, device, "forgotten")?;
+        for at in 0..self.tasks.len() {
+            self.feed(now, at, Input::Forgotten { device });
         }
         Ok(())
     }

@@ -7,9 +7,9 @@ use common::ids::{DeviceId, Time};
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
-    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, OutcomeStatus,
-    PhaseStatus, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
-    TrialStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, Forgetting,
+    OutcomeStatus, PhaseStatus, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status,
+    TaskStatus, TrialStatus,
 };
 use crate::registry::Decision;
 use crate::rollout::Rollout;
@@ -193,6 +193,7 @@ impl Core {
             group: member.and_then(|member| member.group.clone()),
             standing: self.standing(device),
             revoked: revocation.is_some(),
+            forgotten: self.forgetting(device),
             revoked_at: revocation.map(|revocation| revocation.at),
             revoked_why: revocation.map(|revocation| revocation.reason.clone()),
             connected: self.sessions.is_connected(device),
@@ -204,6 +205,15 @@ impl Core {
             contributed,
             strikes,
         }
+    }
+
+    fn forgetting(&self, device: DeviceId) -> Option<Forgetting> {
+        let tasks = self.tasks.iter();
+        let states = tasks.filter_map(|task| task.engine.state().forgotten.get(&device));
+        states.min().map(|is_out| match is_out {
+            true => Forgetting::Complete,
+            false => Forgetting::Partial,
+        })
     }
 
     fn standing(&self, device: DeviceId) -> Standing {
