@@ -11,7 +11,7 @@ use common::model::Release;
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::weights::RawWeights;
-use coordinator::admin::{DeviceStatus, Progress as Step, Standing, TaskStatus};
+use coordinator::admin::{DeviceStatus, Forgetting, Progress as Step, Standing, TaskStatus};
 use coordinator::round::{Event, TaskEvent};
 use coordinator::serve::LogEntry;
 use coordinator::store::{SledStore, Store as _};
@@ -201,6 +201,43 @@ fn a_day_in_the_life() {
         assert!(record.contains(event), "{event} is on record");
     }
     nothing_secret(&running, &record);
+}
+
+#[test]
+fn a_forgotten_device_is_out_of_the_next_student_and_of_the_store() {
+    let mut running = tests::rig::three_agents();
+    let name = running.task.clone();
+    running.client.run_round(Some(&name), |_| {}).unwrap();
+    let gone = device(&mut running, 1).device;
+    let out = good(operator(
+        &running,
+        &["device", "forget", &gone.to_string(), "--json"],
+    ));
+    let said: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(said["forgotten"], "partial");
+    // Its profile, summary, labels, moments and report, and the normaliser,
+    // transfer set, teacher and student that stood on them.
+    assert_eq!(said["blobs"], 9, "{out}");
+    let transfer = task(&mut running);
+    assert_eq!((transfer.transfer, transfer.normaliser), (None, None));
+    running.client.run_round(Some(&name), |_| {}).unwrap();
+    let now = device(&mut running, 1);
+    assert_eq!(now.standing, Standing::Revoked);
+    assert_eq!(now.forgotten, Some(Forgetting::Complete));
+    let out = good(operator(&running, &["model", "lineage"]));
+    assert!(!out.contains(&gone.to_string()), "{out}");
+    good(operator(&running, &["audit", "verify"]));
+    // The record tells of it, and a restart finds nothing more to delete.
+    running.fleet.crash_coordinator().unwrap();
+    let again = good(operator(
+        &running,
+        &["device", "forget", &gone.to_string(), "--json"],
+    ));
+    let said: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (&said["blobs"], &said["forgotten"]),
+        (&0.into(), &"complete".into())
+    );
 }
 
 fn version(value: &Value) -> Version {

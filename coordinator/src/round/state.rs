@@ -257,11 +257,13 @@ impl State {
         }
     }
 
-    /// Whether anything of this device is kept, or in what was made.
+    /// Whether anything of this device is kept, or in what was made, that was
+    /// not forgotten already.
     pub fn has_of(&self, device: DeviceId) -> bool {
         let kept = self.newest.keys().any(|(of, _)| *of == device);
         let made = |release: &Release| release.lineage.contains(&device);
-        kept || self.founders.contains(&device) || self.releases.iter().any(made)
+        let released = !self.forgotten.contains_key(&device) && self.releases.iter().any(made);
+        kept || self.founders.contains(&device) || released
     }
 
     /// Everything begins anew without this device: the others are asked for
