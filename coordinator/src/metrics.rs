@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     pub(crate) student_accuracy: Gauges,
     pub(crate) student_reports: Gauges,
     pub(crate) student_age: Gauges,
+    pub(crate) rollout: Gauges,
+    pub(crate) rollout_devices: Gauges,
     pub(crate) certificate_expiry: Gauges,
     pub(crate) storage_ok: Plain,
     pub(crate) storage_failures: Counter,
@@ -118,6 +120,16 @@ impl Metrics {
                 r,
                 "student_age_seconds",
                 "Seconds since the newest student was released",
+            ),
+            rollout: gauges(
+                r,
+                "rollout_state",
+                "Where the newest rollout stands: 1 for its state, 0 for the others",
+            ),
+            rollout_devices: gauges(
+                r,
+                "rollout_devices",
+                "Devices of the rollout's stage by what they found",
             ),
             certificate_expiry: gauges(
                 r,

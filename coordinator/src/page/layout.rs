@@ -12,16 +12,18 @@ pub(super) enum Room {
     Fleet,
     Rounds,
     Students,
+    Rollouts,
     Distilled,
     Audit,
     Health,
 }
 
 impl Room {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Fleet,
         Self::Rounds,
         Self::Students,
+        Self::Rollouts,
         Self::Distilled,
         Self::Audit,
         Self::Health,
@@ -32,6 +34,7 @@ impl Room {
             Self::Fleet => "Fleet",
             Self::Rounds => "Rounds",
             Self::Students => "Students",
+            Self::Rollouts => "Rollouts",
             Self::Distilled => "Distilled data",
             Self::Audit => "Audit",
             Self::Health => "Health",
@@ -43,6 +46,7 @@ impl Room {
             Self::Fleet => "/",
             Self::Rounds => "/rounds",
             Self::Students => "/students",
+            Self::Rollouts => "/rollouts",
             Self::Distilled => "/distilled",
             Self::Audit => "/audit",
             Self::Health => "/health",

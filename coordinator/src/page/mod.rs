@@ -16,6 +16,7 @@ mod health;
 mod layout;
 mod live;
 mod picture;
+mod rollouts;
 mod rounds;
 mod route;
 mod scrape;

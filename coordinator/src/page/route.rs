@@ -9,7 +9,7 @@ use maud::Markup;
 use super::layout::{self, Room};
 use super::server::Content;
 use super::view::Viewer;
-use super::{audit, distilled, fleet, health, live, rounds, scrape, students};
+use super::{audit, distilled, fleet, health, live, rollouts, rounds, scrape, students};
 use crate::admin::Fault;
 
 const STYLE: &str = include_str!("assets/page.css");
@@ -31,6 +31,7 @@ pub(super) async fn answer(viewer: &Arc<Viewer>, uri: &Uri) -> Response<Content>
         "/" => simple(viewer, Room::Fleet, query, fleet::render).await,
         "/rounds" => simple(viewer, Room::Rounds, query, rounds::render).await,
         "/students" => students::show(viewer, query).await,
+        "/rollouts" => simple(viewer, Room::Rollouts, query, rollouts::render).await,
         "/distilled" => distilled::show(viewer, query).await,
         "/audit" => audit::show(viewer, query).await,
         "/health" => simple(viewer, Room::Health, query, health::render).await,

@@ -7,8 +7,9 @@ use hyper::Response;
 
 use super::server::Content;
 use super::view::{View, Viewer};
-use crate::admin::{Fault, Standing, TaskStatus};
+use crate::admin::{Fault, RolloutStatus, Standing, TaskStatus};
 use crate::metrics::{Gauges, Metrics};
+use crate::rollout;
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
@@ -118,6 +119,9 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
         let age = now.since_ms(newest.released) as f64 / 1000.0;
         put(&metrics.student_age, &labels, age);
     }
+    if let Some(rollout) = &task.rollout {
+        set_rollout(metrics, &task.name, rollout);
+    }
     let reported = task
         .releases
         .iter()
@@ -126,6 +130,31 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
     if let Some(report) = reported {
         put(&metrics.student_accuracy, &labels, report.accuracy);
         put(&metrics.student_reports, &labels, f64::from(report.devices));
+    }
+}
+
+fn set_rollout(metrics: &Metrics, task: &str, rollout: &RolloutStatus) {
+    let now = match rollout.standing {
+        rollout::Standing::Running => "running",
+        rollout::Standing::Paused => "paused",
+        rollout::Standing::Completed => "completed",
+        rollout::Standing::Halted { .. } => "halted",
+        rollout::Standing::Aborted => "aborted",
+    };
+    for state in ["running", "paused", "completed", "halted", "aborted"] {
+        let labels = [("task", task), ("state", state)];
+        put(&metrics.rollout, &labels, f64::from(u8::from(state == now)));
+    }
+    let tally = rollout.tally;
+    for (found, devices) in [
+        ("kept", tally.kept),
+        ("soaking", tally.soaking),
+        ("untested", tally.untested),
+        ("worse", tally.worse),
+        ("silent", tally.silent),
+    ] {
+        let labels = [("task", task), ("found", found)];
+        put(&metrics.rollout_devices, &labels, f64::from(devices));
     }
 }
 
