@@ -115,6 +115,7 @@ fn a_day_in_the_life() {
     good(operator(&running, &revoke));
     let cut = until("the cut", || !device(&mut running, STOLEN).connected);
     assert!(cut < Duration::from_secs(5), "{cut:?}");
+    println!("a revoked device's session is gone {cut:?} after the order");
     round.join().unwrap().unwrap();
     assert_eq!(device(&mut running, STOLEN).standing, Standing::Revoked);
 

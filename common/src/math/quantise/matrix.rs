@@ -128,13 +128,31 @@ impl QuantisedMatrix {
     pub fn decode(&self) -> Array2<f32> {
         let shape = (self.rows(), self.columns());
         let mut values = Array2::zeros(shape);
-        let codes = unpack(&self.0.packed, self.0.bits);
-        for (((row, column), value), code) in values.indexed_iter_mut().zip(codes) {
-            let (scale, lowest) = self.0.levels(row, column);
-            let exact = lowest + scale * f64::from(code);
-            *value = exact.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        // Whole bytes, as weights travel, need no unpacking.
+        match self.0.bits {
+            8 => self.fill(&mut values, self.0.packed.iter().copied().map(u32::from)),
+            bits => self.fill(&mut values, unpack(&self.0.packed, bits)),
         }
         values
+    }
+
+    fn fill(&self, values: &mut Array2<f32>, mut codes: impl Iterator<Item = u32>) {
+        let level = |(scale, lowest): (f64, f64), code: u32| {
+            let exact = lowest + scale * f64::from(code);
+            exact.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+        };
+        for (row, mut values) in values.rows_mut().into_iter().enumerate() {
+            if self.0.layout == Layout::Column {
+                for ((column, value), code) in values.iter_mut().enumerate().zip(&mut codes) {
+                    *value = level(self.0.levels(row, column), code);
+                }
+            } else if !values.is_empty() {
+                let levels = self.0.levels(row, 0);
+                for (value, code) in values.iter_mut().zip(&mut codes) {
+                    *value = level(levels, code);
+                }
+            }
+        }
     }
 
     /// Rows.
@@ -196,13 +214,19 @@ impl TryFrom<RawQuantisedMatrix> for QuantisedMatrix {
         check_finite("offset", &raw.offsets)?;
         check_padding(&raw.packed, rows * columns, raw.bits)?;
         let max = code_max(raw.bits, raw.scheme);
-        let mut codes = unpack(&raw.packed, raw.bits)
-            .take(rows * columns)
-            .enumerate();
-        if let Some((index, code)) = codes.find(|&(_, code)| code > max) {
+        let above = match raw.bits {
+            8 => {
+                let mut codes = raw.packed.iter().copied().map(u32::from).enumerate();
+                codes.find(|&(_, code)| code > max)
+            }
+            bits => {
+                let codes = unpack(&raw.packed, bits).take(rows * columns);
+                codes.enumerate().find(|&(_, code)| code > max)
+            }
+        };
+        if let Some((index, code)) = above {
             return Err(QuantiseError::Code { index, code, max });
         }
-        drop(codes);
         Ok(Self(raw))
     }
 }
