@@ -104,6 +104,7 @@ fn a_day_in_the_life() {
             .any(|step| matches!(step, Step::Accepted { .. }))
     );
     let stolen = devices[STOLEN].device;
+    let ordered = Instant::now();
     let revoke = [
         "device",
         "revoke",
