@@ -6,6 +6,7 @@
 //! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
 //! [`transport`].
 
+pub mod delta;
 pub mod features;
 pub mod health;
 pub mod ids;

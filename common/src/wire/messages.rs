@@ -174,6 +174,13 @@ pub enum TransferRequest {
         /// The task; none stands for the coordinator's only one.
         task: Option<TaskHash>,
     },
+    /// The device wants a release, and holds an earlier one.
+    FetchAgainst {
+        /// The release's name.
+        blob: BlobHash,
+        /// The earlier one's.
+        base: BlobHash,
+    },
 }
 
 /// Frames from the coordinator on a transfer stream.
@@ -199,6 +206,13 @@ pub enum TransferAnswer {
     Newest(Announcement),
     /// The task has no release yet.
     NoRelease,
+    /// What leads from the base to the release follows, in so many bytes.
+    Delta {
+        /// Length of the delta.
+        bytes: u64,
+    },
+    /// A delta would not be smaller: fetch the whole.
+    NoDelta,
 }
 
 /// Device to coordinator on the enrolment protocol.

@@ -63,6 +63,9 @@ async fn run(
         TransferRequest::Fetch { blob, offset } => {
             return send_blob(shared, stream, blob, offset).await;
         }
+        TransferRequest::FetchAgainst { blob, base } => {
+            return send_delta(shared, stream, blob, base).await;
+        }
         TransferRequest::Newest { task } => {
             let newest = |reply| Command::Newest {
                 device,
@@ -217,6 +220,32 @@ async fn send_blob(
         .send(&encode(&TransferAnswer::Blob { bytes: length }))
         .await?;
     stream.sender.send_blob(offset.min(length), &bytes).await?;
+    stream.sender.finish();
+    Ok(stream.sender.delivered().await?)
+}
+
+/// Sends what leads from one release to another, if that is smaller.
+async fn send_delta(
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+    blob: BlobHash,
+    base: BlobHash,
+) -> Result<(), TransferError> {
+    for blob in [blob, base] {
+        if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
+            return finish(stream, TransferAnswer::NotFound).await;
+        }
+    }
+    let vault = shared.vault.clone();
+    let delta = match blocking(move || vault.delta(base, blob)).await? {
+        Some(delta) => delta,
+        None => return finish(stream, TransferAnswer::NoDelta).await,
+    };
+    let bytes = delta.len() as u64;
+    stream
+        .send(&encode(&TransferAnswer::Delta { bytes }))
+        .await?;
+    stream.sender.send_blob(0, &delta).await?;
     stream.sender.finish();
     Ok(stream.sender.delivered().await?)
 }

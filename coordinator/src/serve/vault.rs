@@ -9,6 +9,9 @@ use common::ids::BlobHash;
 
 use crate::store::{Epoch, Position, Result, Store, StoreError};
 
+/// A base, a blob, and what leads from one to the other, if that is smaller.
+type Delta = (BlobHash, BlobHash, Option<Arc<Vec<u8>>>);
+
 /// Opens the store. Called again after a failure, when nothing of the
 /// earlier one is held any more.
 pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
@@ -19,6 +22,8 @@ pub struct Vault {
     slot: RwLock<Option<Arc<dyn Store>>>,
     /// Blobs that are being sent: many devices fetch the same one at once.
     shared: Mutex<BTreeMap<BlobHash, Weak<Vec<u8>>>>,
+    /// The newest delta by base and blob; none if it is not smaller.
+    delta: Mutex<Option<Delta>>,
 }
 
 impl Vault {
@@ -32,6 +37,7 @@ impl Vault {
             open,
             slot: RwLock::new(Some(store)),
             shared: Mutex::default(),
+            delta: Mutex::default(),
         })
     }
 
@@ -104,6 +110,30 @@ impl Vault {
         shared.retain(|_, blob| blob.strong_count() > 0);
         shared.insert(hash, Arc::downgrade(&blob));
         Ok(Some(blob))
+    }
+}
+
+impl Vault {
+    /// What leads from one blob to another; none if one of them is not there
+    /// or it would not be smaller by a tenth. The newest is kept, for many
+    /// devices ask for the same.
+    ///
+    /// # Errors
+    /// Those of [`Store::blob`].
+    pub fn delta(&self, base: BlobHash, blob: BlobHash) -> Result<Option<Arc<Vec<u8>>>> {
+        let mut newest = self.delta.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((from, to, delta)) = &*newest
+            && (*from, *to) == (base, blob)
+        {
+            return Ok(delta.clone());
+        }
+        let (Some(old), Some(new)) = (self.shared(base)?, self.shared(blob)?) else {
+            return Ok(None);
+        };
+        let delta = common::delta::encode(&old, &new);
+        let delta = (10 * delta.len() < 9 * new.len()).then(|| Arc::new(delta));
+        *newest = Some((base, blob, delta.clone()));
+        Ok(delta)
     }
 }
 

@@ -9,7 +9,7 @@ use common::wire::messages::{
 use super::run::{Device, seed};
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::config::Config;
-use crate::driver::link::{Link, fetch, newest};
+use crate::driver::link::{Link, fetch, fetch_against, newest};
 use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
 use crate::driver::workshop::{Verdict, Workshop as _};
 use crate::state::StateError;
@@ -114,7 +114,12 @@ async fn bring<W: Worker>(
             .into_iter()
             .any(|(task, version)| task == release.task && version >= release.version);
         if !at_hand && !cached.contains(&release.blob) {
-            if !fetch(&connection, &device.cache, release.blob).await? {
+            let base = device.workshop.base(release.task);
+            let by_delta = match &base {
+                Some(base) => fetch_against(&connection, &device.cache, release.blob, base).await?,
+                None => false,
+            };
+            if !by_delta && !fetch(&connection, &device.cache, release.blob).await? {
                 let message = "the coordinator announces a student and does not have it";
                 return Err(Failure::new(ExitCode::NotFound, message).advise("try again later"));
             }

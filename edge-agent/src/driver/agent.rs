@@ -66,6 +66,8 @@ pub struct Agent<W> {
     live: Option<Live>,
     work: JoinSet<()>,
     needed: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
+    /// The newest release of each task, which may come as a delta.
+    released: BTreeMap<BlobHash, TaskHash>,
     counting: bool,
     soaking: bool,
     /// After a failure.
@@ -138,6 +140,7 @@ impl<W: Workshop> Agent<W> {
             live: None,
             work: JoinSet::new(),
             needed: BTreeMap::new(),
+            released: BTreeMap::new(),
             counting: false,
             soaking: false,
             soak_after: Instant::now(),
@@ -260,8 +263,17 @@ impl<W: Workshop> Agent<W> {
         let (back, session, cache) = (self.back.clone(), self.session, self.cache.clone());
         let Some(live) = &mut self.live else { return };
         let connection = live.connection.clone();
+        let (workshop, task) = (self.workshop.clone(), self.released.get(&blob).copied());
         live.tasks.spawn(async move {
-            let fetched = link::fetch(&connection, &cache, blob).await;
+            let base = task.and_then(|task| workshop.base(task));
+            let by_delta = match &base {
+                Some(base) => link::fetch_against(&connection, &cache, blob, base).await,
+                None => Ok(false),
+            };
+            let fetched = match by_delta {
+                Ok(false) => link::fetch(&connection, &cache, blob).await,
+                other => other,
+            };
             report(&back, session, SessionEvent::Fetched(blob, fetched)).await;
         });
     }
@@ -591,6 +603,8 @@ impl<W: Workshop> Agent<W> {
                 info!(version = %release.version, "a student is released");
                 let needed = self.needed.entry(release.task).or_default();
                 needed.insert(release.blob);
+                self.released.retain(|_, task| *task != release.task);
+                self.released.insert(release.blob, release.task);
             }
         }
         self.input(Input::Received(message));

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::ids::{BlobHash, TaskHash};
+use common::limits::BLOB_BYTES_MAX;
 use common::transport::dialler::resolve;
 use common::transport::{
     BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
@@ -12,6 +13,7 @@ use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
     Announcement, Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
+use tracing::{debug, warn};
 
 use crate::cache::{Cache, CacheError};
 use crate::identity::{Identity, TimeFloor};
@@ -206,6 +208,55 @@ pub async fn fetch(
         TransferAnswer::NotFound => Ok(false),
         other => Err(LinkError::Unexpected(format!("{other:?} to a fetch"))),
     }
+}
+
+/// Brings a release into the cache by what leads to it from an earlier one,
+/// whose bytes are `base`. False if that cannot be done or is not worth it:
+/// [`fetch`] brings the whole.
+///
+/// # Errors
+/// The loss of stream or connection.
+pub async fn fetch_against(
+    connection: &Connection,
+    cache: &Cache,
+    blob: BlobHash,
+    base: &[u8],
+) -> Result<bool, LinkError> {
+    let mut partial = cache.begin(blob)?;
+    if partial.bytes() > 0 {
+        return Ok(false); // the whole is on its way
+    }
+    let mut stream = connection.open_transfer().await?;
+    let request = TransferRequest::FetchAgainst {
+        blob,
+        base: BlobHash::of(base),
+    };
+    let bytes = match answer(stream.ask(&encode(&request)).await?)? {
+        TransferAnswer::Delta { bytes } if bytes <= BLOB_BYTES_MAX => bytes,
+        _ => return Ok(false),
+    };
+    let mut delta = Vec::new();
+    let keep = |chunk: &[u8]| {
+        delta.extend_from_slice(chunk);
+        Ok(())
+    };
+    let span = BlobSpan::new(0, bytes)?;
+    stream.receiver.recv_blob(span, keep).await?;
+    let made = match common::delta::apply(base, &delta, BLOB_BYTES_MAX) {
+        Ok(made) if BlobHash::of(&made) == blob => made,
+        Ok(_) => {
+            warn!(blob = %blob.short(), "a delta led to other bytes; fetching the whole");
+            return Ok(false);
+        }
+        Err(error) => {
+            warn!(blob = %blob.short(), "{error}; fetching the whole");
+            return Ok(false);
+        }
+    };
+    partial.append(&made).map_err(TransportError::Keep)?;
+    cache.complete(partial)?;
+    debug!(blob = %blob.short(), bytes, of = made.len(), "fetched as a delta");
+    Ok(true)
 }
 
 /// Offers a contribution and sends its bytes if they are wanted. Returns the

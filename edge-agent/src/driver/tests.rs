@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
-use common::transport::CloseCode;
+use common::transport::{CloseCode, Stream};
 use common::wire::codec::encode;
 use common::wire::messages::{
     Announcement, Call, Context, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
@@ -31,6 +31,7 @@ struct Script {
     told: Mutex<Vec<String>>,
     installed: Mutex<Vec<(TaskHash, Version)>>,
     grown: Mutex<bool>,
+    base: Mutex<Option<Vec<u8>>>,
     heard: Mutex<Option<mpsc::UnboundedSender<()>>>,
 }
 
@@ -127,6 +128,10 @@ impl Workshop for Script {
         Ok(Verdict::Installed { score: None })
     }
 
+    fn base(&self, _: TaskHash) -> Option<Vec<u8>> {
+        self.base.lock().unwrap().clone()
+    }
+
     fn glance(&self) -> bool {
         *self.grown.lock().unwrap()
     }
@@ -221,6 +226,71 @@ async fn a_contribution_survives_a_kill_and_is_sent_again_until_it_is_accepted()
     bell.recv().await.unwrap();
     assert_eq!(*script.told.lock().unwrap(), ["Accepted"]);
     assert!(script.outbox.lock().unwrap().is_empty());
+    agent.stop().await;
+}
+
+/// The next transfer, which must ask for a delta.
+async fn delta_asked(session: &crate::fleet::Session, of: &[u8], against: &[u8]) -> Stream {
+    let (request, stream) = session.transfer().await;
+    let expected = TransferRequest::FetchAgainst {
+        blob: BlobHash::of(of),
+        base: BlobHash::of(against),
+    };
+    assert_eq!(request, expected);
+    stream
+}
+
+#[tokio::test]
+async fn a_release_comes_as_a_delta_where_there_is_one_and_whole_otherwise() {
+    let fleet = Fleet::new();
+    let script = steps(vec![]);
+    let base: Vec<u8> = (0..40_000u32).map(|at| (at >> 3) as u8).collect();
+    *script.base.lock().unwrap() = Some(base.clone());
+    let agent = Running::start(&fleet, &script);
+    let mut session = fleet.session().await;
+    for (number, answer) in ["a delta", "another delta", "no delta"].iter().enumerate() {
+        let mut bell = script.bell();
+        let mut new = base.clone();
+        new[7] = number as u8 + 100;
+        let release = Announcement {
+            task: TASK,
+            version: Version {
+                epoch: 1,
+                number: number as u64 + 1,
+            },
+            blob: BlobHash::of(&new),
+            bytes: new.len() as u64,
+            soak_ms: 0,
+        };
+        session.push(ToDevice::Released(release)).await;
+        let mut stream = delta_asked(&session, &new, &base).await;
+        // The second leads to something else than was asked for.
+        let delta = match number {
+            1 => common::delta::encode(&base, b"something else"),
+            _ => common::delta::encode(&base, &new),
+        };
+        if *answer == "no delta" {
+            stream
+                .send(&encode(&TransferAnswer::NoDelta))
+                .await
+                .unwrap();
+            stream.sender.finish();
+        } else {
+            let bytes = delta.len() as u64;
+            assert!(bytes < 1_000, "{bytes}");
+            let head = encode(&TransferAnswer::Delta { bytes });
+            stream.send(&head).await.unwrap();
+            stream.sender.send_blob(0, &delta).await.unwrap();
+            stream.sender.finish();
+        }
+        if number > 0 {
+            session.serve(&new).await;
+        }
+        while script.told.lock().unwrap().len() <= number {
+            bell.recv().await.unwrap();
+        }
+    }
+    assert_eq!(*script.told.lock().unwrap(), ["installed"; 3]);
     agent.stop().await;
 }
 

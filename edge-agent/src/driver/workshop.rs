@@ -115,6 +115,12 @@ pub trait Workshop: Send + Sync + 'static {
     /// student at hand stays.
     fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError>;
 
+    /// The signed bytes of a task's student in use, from which a newer one may
+    /// be a small step.
+    fn base(&self, _task: TaskHash) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Tries the students whose soak is over once more; the one before is used
     /// again where that is better. What was found, by task.
     ///

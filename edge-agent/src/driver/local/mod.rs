@@ -147,6 +147,11 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         self.judge(release, blobs)
     }
 
+    fn base(&self, task: TaskHash) -> Option<Vec<u8>> {
+        let slots = open_all(&self.state).ok()?.remove(&task)?;
+        slots.current().ok()?.map(|(_, bytes)| bytes)
+    }
+
     fn soak(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
         self.soak_those_due()
     }
