@@ -428,6 +428,7 @@ fn an_empty_blob_can_be_uploaded(store: &dyn Store) {
 fn a_document_is_replaced_whole(store: &dyn Store) {
     let epoch = store.open_epoch().unwrap();
     assert_eq!(store.document("snapshot").unwrap(), None);
+    assert!(store.documents().unwrap().is_empty());
     store
         .put_document(epoch, "snapshot", b"a long first one")
         .unwrap();
@@ -435,6 +436,8 @@ fn a_document_is_replaced_whole(store: &dyn Store) {
     store.put_document(epoch, "empty", b"").unwrap();
     assert_eq!(store.document("snapshot").unwrap().unwrap(), b"short");
     assert_eq!(store.document("empty").unwrap().unwrap(), b"");
+    assert_eq!(store.documents().unwrap(), ["empty", "snapshot"]);
+    assert_eq!(store.epoch().unwrap(), epoch);
 }
 
 fn a_document_name_cannot_leave_its_folder(store: &dyn Store) {

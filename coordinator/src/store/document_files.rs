@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use super::blob_files::list;
+use super::check_document;
 use super::error::{Result, StoreError};
 use super::files::{self, Scratch};
 
@@ -21,6 +23,17 @@ impl DocumentFiles {
     pub(super) fn put(&self, name: &str, bytes: &[u8], scratch: &Scratch) -> Result<()> {
         let hash = blake3::hash(bytes);
         scratch.place(&[hash.as_bytes(), bytes], &self.folder.join(name))
+    }
+
+    /// All names, sorted. Files with other names are none of ours.
+    pub(super) fn list(&self) -> Result<Vec<String>> {
+        let names = list(&self.folder)?.into_iter().filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            check_document(&name, 0).ok().map(|()| name)
+        });
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        Ok(names)
     }
 
     pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {

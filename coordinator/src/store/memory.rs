@@ -203,6 +203,10 @@ impl Store for MemoryStore {
         Ok(epoch)
     }
 
+    fn epoch(&self) -> Result<Epoch> {
+        Ok(self.inner().epoch.now)
+    }
+
     fn append(
         &self,
         epoch: Epoch,
@@ -386,5 +390,12 @@ impl Store for MemoryStore {
             .documents
             .get(name)
             .and_then(|document| document.now.clone()))
+    }
+
+    fn documents(&self) -> Result<Vec<String>> {
+        let inner = self.inner();
+        let kept = inner.documents.iter();
+        let kept = kept.filter(|(_, document)| document.now.is_some());
+        Ok(kept.map(|(name, _)| name.clone()).collect())
     }
 }

@@ -22,6 +22,8 @@ mod partial;
 mod partial_files;
 mod record;
 mod recover;
+mod refill;
+mod segment;
 mod sled_log;
 mod sled_store;
 mod written;
@@ -32,6 +34,8 @@ pub use error::{Result, StoreError};
 pub use memory::{AppendFault, MemoryStore};
 pub use partial::{Chunk, PartialError, PartialKey, PartialLimits};
 pub use record::{ChainHash, Epoch, Head, Position, Record};
+pub use refill::Refill;
+pub use segment::{pack, unpack};
 pub use sled_store::{SledStore, StoreOptions};
 
 /// The promises of a store. All calls block; all may be made from any thread.
@@ -39,6 +43,9 @@ pub trait Store: Send + Sync {
     /// Opens a new epoch, one above the newest, and makes it durable before
     /// it returns. From then on every older epoch is fenced out.
     fn open_epoch(&self) -> Result<Epoch>;
+
+    /// The newest epoch, 0 before the first.
+    fn epoch(&self) -> Result<Epoch>;
 
     /// Appends a batch of events, all of them or none, and returns the
     /// position that the next event will take. The batch is durable when the
@@ -122,6 +129,9 @@ pub trait Store: Send + Sync {
 
     /// The document of this name, checked against the hash kept with it.
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>>;
+
+    /// The names of all documents, sorted.
+    fn documents(&self) -> Result<Vec<String>>;
 
     /// Reads the whole log and checks its chain; returns where it ends.
     /// Linear in the length of the log.

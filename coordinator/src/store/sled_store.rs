@@ -168,6 +168,10 @@ impl Store for SledStore {
         Ok(epoch)
     }
 
+    fn epoch(&self) -> Result<Epoch> {
+        Ok(*self.epoch.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn append(
         &self,
         epoch: Epoch,
@@ -312,6 +316,10 @@ impl Store for SledStore {
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
         check_document(name, 0)?;
         self.documents.read(name)
+    }
+
+    fn documents(&self) -> Result<Vec<String>> {
+        self.documents.list()
     }
 }
 
