@@ -387,7 +387,7 @@ fn key_in(path: &Path) -> Result<SigningKey, IdentityError> {
     })
 }
 
-fn parse(text: &str) -> Result<SignedCharter, CharterError> {
+pub(super) fn parse(text: &str) -> Result<SignedCharter, CharterError> {
     let bytes = hex::decode(text.trim())
         .map_err(|_| CharterError::Malformed("the file is not hexadecimal"))?;
     SignedCharter::from_bytes(&bytes)

@@ -259,7 +259,7 @@ impl Identity {
 pub(super) const AUTHORITY: &str = "ca.pem";
 pub(super) const AUTHORITY_KEY: &str = "ca-key.pem";
 const SERVER: &str = SERVER_CERTIFICATE;
-const SERVER_KEY: &str = "server-key.pem";
+pub(super) const SERVER_KEY: &str = "server-key.pem";
 pub(super) const RELEASE_KEY: &str = "release-key.pem";
 pub(super) const RELEASE_PUBLIC: &str = "release-key.pub";
 

@@ -115,7 +115,7 @@ fn remove(state: &Path, name: &str) -> Result<(), IdentityError> {
     }
 }
 
-const PREVIOUS: &str = "ca-previous.pem";
+pub(super) const PREVIOUS: &str = "ca-previous.pem";
 const CROSS: &str = "ca-cross.pem";
 const NEXT: &str = "ca-next.pem";
 const NEXT_KEY: &str = "ca-next-key.pem";
