@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aggregate;
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod compute;
 pub mod config;

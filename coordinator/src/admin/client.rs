@@ -10,6 +10,7 @@ use common::trust::token::Approval;
 
 use super::protocol::{Fault, Progress, Request, Response, TaskSummary, TokenWish};
 use super::status::Status;
+use crate::backup::{Contents, PieceName};
 
 /// Why a request got no answer, or not the one hoped for.
 #[derive(Debug, thiserror::Error)]
@@ -195,6 +196,34 @@ impl Client {
     pub fn blob(&mut self, blob: BlobHash) -> Result<Vec<u8>, AdminError> {
         match self.ask(&Request::Blob { blob })? {
             Response::Blob { bytes } => self.bytes(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Begins a copy of the store; [`Self::next_piece`] gives its pieces.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; another copy under way is a fault.
+    pub fn copy_store(&mut self) -> Result<Contents, AdminError> {
+        match self.ask(&Request::CopyStore)? {
+            Response::StoreCopy(contents) => Ok(contents),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The next piece of the store, after [`Self::copy_store`]; none once all
+    /// have come.
+    ///
+    /// # Errors
+    /// A fault if the copy cannot go on; it is of no use then.
+    pub fn next_piece(&mut self) -> Result<Option<(PieceName, Vec<u8>)>, AdminError> {
+        match self.next_line()? {
+            Response::Piece { name, bytes } => {
+                let unknown = |_| AdminError::Answer(format!("a piece called {name}"));
+                let piece = name.parse().map_err(unknown)?;
+                Ok(Some((piece, self.bytes(bytes)?)))
+            }
+            Response::Done => Ok(None),
             other => Err(unexpected(&other)),
         }
     }

@@ -4,10 +4,11 @@
 //! [`Client`] is the caller's end, for the command line and for any program
 //! that drives a coordinator. Each [`Request`] has one [`Response`], except
 //! that [`Request::Watch`] and a watched [`Request::StartRound`] are followed
-//! by [`Response::Progress`] lines, and [`Response::Release`] by as many raw
-//! bytes as it says.
+//! by [`Response::Progress`] lines, [`Response::Release`] by as many raw
+//! bytes as it says, and [`Response::StoreCopy`] by the pieces of the store.
 
 mod client;
+mod copy;
 mod protocol;
 pub(crate) mod server;
 mod status;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{DeviceName, Status};
 use crate::audit::{AuditRecord, AuditSpan};
+use crate::backup::Contents;
 use crate::rollout::Order;
 use crate::round::Outcome;
 
@@ -134,6 +135,10 @@ pub enum Request {
         /// Which version; none stands for the one before the newest rollout.
         version: Option<Version>,
     },
+    /// A copy of the store as it is now; answered by
+    /// [`Response::StoreCopy`], then [`Response::Piece`] for each piece and
+    /// [`Response::Done`] once all were sent.
+    CopyStore,
 }
 
 /// A token to be made.
@@ -251,6 +256,15 @@ pub enum Response {
     Done,
     /// It could not be done.
     Fault(Fault),
+    /// What the copy of the store will hold.
+    StoreCopy(Contents),
+    /// A piece of the store; its bytes follow the line.
+    Piece {
+        /// Its name.
+        name: String,
+        /// Length of what follows.
+        bytes: u64,
+    },
 }
 
 /// A task as it was created.

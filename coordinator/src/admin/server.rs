@@ -15,6 +15,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, oneshot};
 
+use super::copy;
 use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
 use super::status::{DeviceStatus, ReportSummary, Status};
 use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
@@ -163,6 +164,7 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
                     writer.write_all(&bytes).await?;
                 }
             },
+            Request::CopyStore => copy::send(shared, &mut writer).await?,
             other => {
                 let response = answer(shared, other).await;
                 write(&mut writer, &response.unwrap_or_else(Response::Fault)).await?;
@@ -250,7 +252,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
         Request::Watch
         | Request::StartRound { .. }
         | Request::Release { .. }
-        | Request::Blob { .. } => Err(Fault::new(
+        | Request::Blob { .. }
+        | Request::CopyStore => Err(Fault::new(
             FaultKind::Invalid,
             "this request is answered elsewhere",
         )),
@@ -558,7 +561,7 @@ async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<V
     }
 }
 
-async fn write(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
+pub(super) async fn write(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
     let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
     writer.write_all(&line).await

@@ -139,6 +139,46 @@ pub(super) enum Command {
         /// The folder
         folder: PathBuf,
     },
+    /// Write the whole state into one file: log, blobs, keys, configuration
+    ///
+    /// The coordinator may run meanwhile; the backup ends where its log ended
+    /// at the beginning. The file is readable by its owner only, and holds the
+    /// fleet's keys.
+    #[command(after_help = "Examples:
+  alambic-coordinator backup --out /backup/alambic.tar
+  alambic-coordinator restore --from /backup/alambic.tar --verify    # is it whole?
+
+Run it as the coordinator's user, such as by
+runuser -u alambic-coordinator -- alambic-coordinator backup --out FILE")]
+    Backup {
+        /// The file to write, which must not exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Print what was written as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a state directory out of a backup, or only check one
+    ///
+    /// The backup is checked as a whole before anything is written. The
+    /// directory that --state names must be empty or missing; what is released
+    /// from it is above all that the backup knows.
+    #[command(after_help = "Examples:
+  alambic-coordinator restore --from alambic.tar --verify    # only check the file
+  alambic-coordinator restore --from alambic.tar --state /var/lib/alambic-coordinator --verify
+
+Never start the lost coordinator again beside the restored one.")]
+    Restore {
+        /// The backup
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Without --state, only check the backup; with it, also read all that was restored again
+        #[arg(long)]
+        verify: bool,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use common::model::ReleaseError;
 
 use crate::admin::{AdminError, FaultKind, OutcomeStatus};
+use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::serve::{CharterFileError, IdentityError, ServeError};
 
@@ -77,6 +78,9 @@ pub enum Failure {
     /// The doctor found something.
     #[error("something does not work, see above")]
     Unwell,
+    /// A backup, or what was to be restored from one.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -109,8 +113,32 @@ impl Failure {
                 outcome: OutcomeStatus::QuorumNotMet { .. },
             } => 6,
             Self::Verification(_) | Self::Audit(_) => 7,
+            Self::Backup(error) => backup_code(error),
             _ => 1,
         })
+    }
+}
+
+fn backup_code(error: &BackupError) -> u8 {
+    match error {
+        BackupError::Exists { .. } | BackupError::NotEmpty { .. } => 2,
+        BackupError::Io { source, .. } => match source.kind() {
+            io::ErrorKind::NotFound => 5,
+            io::ErrorKind::PermissionDenied => 4,
+            _ => 1,
+        },
+        BackupError::Keys {
+            source: IdentityError::Missing { .. },
+            ..
+        } => 5,
+        BackupError::Foreign { .. }
+        | BackupError::Newer { .. }
+        | BackupError::Truncated { .. }
+        | BackupError::Changed { .. }
+        | BackupError::Keys { .. }
+        | BackupError::Differs { .. }
+        | BackupError::Replay(_) => 7,
+        BackupError::Forgotten | BackupError::Store(_) => 1,
     }
 }
 

@@ -3,6 +3,7 @@
 mod arguments;
 mod audit;
 mod authority;
+mod backup;
 mod config;
 mod doctor;
 mod export;
@@ -143,6 +144,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {
             export::export(&mut connect()?, &config.state, &what)
+        }
+        Command::Backup { out, json } => backup::backup(&config, &out, json),
+        Command::Restore { from, verify, json } => {
+            let only_check = verify && flags.state.is_none();
+            backup::restore(&config, &from, only_check, verify, json)
         }
     }
 }

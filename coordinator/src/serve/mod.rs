@@ -15,6 +15,7 @@ mod enrol;
 mod follower;
 mod identity;
 mod log;
+mod proof;
 mod rotation;
 mod session;
 mod steady;
@@ -46,6 +47,7 @@ pub use charter::{
 };
 pub use identity::{Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, write_new};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
+pub use proof::prove;
 pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
@@ -146,6 +148,8 @@ pub(crate) struct Shared {
     /// Where the page is served, if it is.
     pub(crate) page: Option<SocketAddr>,
     pub(crate) metrics: Arc<Metrics>,
+    /// One copy of the store at a time.
+    pub(crate) copying: Semaphore,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -216,6 +220,7 @@ impl Server {
             certificates: parts.certificates,
             page: page.as_ref().map(PageServer::address),
             metrics,
+            copying: Semaphore::new(1),
         });
         Ok(Self {
             shared,

@@ -4,8 +4,11 @@ use std::os::unix::net::UnixStream;
 
 use super::rig::{PAIR, Rig};
 use crate::admin::{
-    AdminError, Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request, Response,
+    AdminError, Client, Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request,
+    Response,
 };
+use crate::backup::PieceName;
+use crate::store::{Position, Store, unpack};
 
 /// Nobody joins in time.
 const LONELY: &str = r#"
@@ -190,4 +193,50 @@ async fn the_log_is_a_record_that_checks_itself() {
         .await
         .unwrap();
     assert_eq!(beyond, Response::AuditRecords(Vec::new()));
+}
+
+#[tokio::test]
+async fn the_store_is_copied_while_it_is_written_by_one_caller_at_a_time() {
+    let rig = Rig::start();
+    rig.task(PAIR).await;
+    let large = rig.store.put_blob(&vec![3; 8 << 20]).unwrap();
+    let socket = rig.socket.clone();
+    let mut copying = tokio::task::spawn_blocking(move || {
+        let mut client = Client::connect(socket).unwrap();
+        (client.copy_store().unwrap(), client)
+    })
+    .await
+    .unwrap();
+    let second = rig.operate(|client| client.copy_store()).await;
+    assert_eq!(fault(second.unwrap_err()).kind, FaultKind::Busy);
+    // Stored after the copy began, and none of it.
+    rig.token(1).await;
+    let pieces = tokio::task::spawn_blocking(move || {
+        let mut pieces = Vec::new();
+        while let Some(piece) = copying.1.next_piece().unwrap() {
+            pieces.push(piece);
+        }
+        // The connection is as good as before.
+        copying.1.status().unwrap();
+        (copying.0, pieces)
+    });
+    let (contents, pieces) = pieces.await.unwrap();
+    assert_eq!((contents.records(), contents.blobs), (1, 2));
+    assert_eq!(rig.store.head().unwrap().next, Position(2));
+    let (name, bytes) = &pieces[0];
+    assert_eq!(*name, PieceName::Log(Position(0)));
+    let records = unpack(Position(0), bytes).unwrap();
+    assert_eq!(records[0].hash().to_string(), contents.hash);
+    assert!(
+        pieces
+            .iter()
+            .any(|(name, bytes)| { *name == PieceName::Blob(large) && bytes.len() == 8 << 20 })
+    );
+    // Whoever comes next may copy again, once the server has seen the end.
+    rig.operate(|client| {
+        client.status()?;
+        client.copy_store()
+    })
+    .await
+    .unwrap();
 }
