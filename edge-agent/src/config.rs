@@ -10,10 +10,12 @@
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
 //! | `predictions.socket` | `ALAMBIC_PREDICTIONS` | | none: programs on the device are not answered |
+//! | `metrics.listen` | `ALAMBIC_METRICS` | | none: nothing is told to Prometheus |
 //! | `policy.*` | | | see [`crate::policy`] |
 //!
 //! A flag goes before the environment, and that before the file.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -76,6 +78,13 @@ struct RawConfig {
     teacher: RawTeacher,
     log: RawLog,
     predictions: RawPredictions,
+    metrics: RawMetrics,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMetrics {
+    listen: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -140,6 +149,8 @@ pub struct Config {
     pub log: String,
     /// The socket on which programs on the device are answered, if they are.
     pub predictions: Option<PathBuf>,
+    /// The loopback address on which metrics are told, if they are.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Config {
@@ -249,6 +260,7 @@ impl Pick<'_> {
             label_column: or(label, "label"),
             policy,
             teacher,
+            metrics: self.metrics(raw.metrics)?,
             log: or(log, "info"),
         })
     }
@@ -282,6 +294,19 @@ impl Pick<'_> {
             }
             (other, _) => refuse("teacher.kind", other.to_owned(), "kernel or mlp"),
         }
+    }
+
+    /// Metrics tell nobody's data, but a device has no business being asked
+    /// for them from the network.
+    fn metrics(&self, raw: RawMetrics) -> Result<Option<SocketAddr>, ConfigError> {
+        let Some(found) = self.text("ALAMBIC_METRICS", raw.listen) else {
+            return Ok(None);
+        };
+        let address = found.value.parse::<SocketAddr>().ok();
+        let address = address.filter(|address| address.ip().is_loopback());
+        let allowed = "a loopback address and a port, such as 127.0.0.1:4481";
+        check(address.is_some(), &found, "metrics.listen", allowed)?;
+        Ok(address)
     }
 
     fn text(&self, variable: &str, raw: Option<String>) -> Option<Origin> {
@@ -418,6 +443,37 @@ mod tests {
         let env = [("ALAMBIC_LOG", "loud=very")];
         let text = with("", &Flags::default(), &env).unwrap_err().to_string();
         assert!(text.contains("ALAMBIC_LOG"), "{text}");
+    }
+
+    #[test]
+    fn metrics_are_told_on_loopback_addresses_only() {
+        let listen = |text: &str| {
+            let file = format!("[metrics]\nlisten = {text:?}\n");
+            with(&file, &Flags::default(), &[]).map(|config| config.metrics)
+        };
+        assert_eq!(with("", &Flags::default(), &[]).unwrap().metrics, None);
+        for good in ["127.0.0.1:4481", "[::1]:0"] {
+            assert_eq!(listen(good).unwrap(), Some(good.parse().unwrap()));
+        }
+        for bad in [
+            "0.0.0.0:4481",
+            "192.0.2.1:4481",
+            "localhost:4481",
+            "4481",
+            "",
+        ] {
+            let text = listen(bad).unwrap_err().to_string();
+            assert!(
+                text.contains("metrics.listen") && text.contains("loopback"),
+                "{text}"
+            );
+        }
+        let env = [("ALAMBIC_METRICS", "127.0.0.1:7")];
+        let config = with("[metrics]\nlisten = \"[::1]:1\"\n", &Flags::default(), &env);
+        assert_eq!(
+            config.unwrap().metrics,
+            Some("127.0.0.1:7".parse().unwrap())
+        );
     }
 
     #[test]

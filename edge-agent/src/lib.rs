@@ -8,6 +8,7 @@ pub mod driver;
 pub mod enrol;
 pub mod identity;
 pub mod ledger;
+pub mod metrics;
 pub mod outbox;
 pub mod policy;
 pub mod predictions;

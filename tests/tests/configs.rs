@@ -57,9 +57,10 @@ fn every_example_coordinator_configuration_is_accepted_also_with_its_comments_ta
 
 #[test]
 fn the_alert_rules_are_ones_that_prometheus_takes() {
-    let rules = root().join("configs/prometheus-alerts.yml");
+    let rules = ["prometheus-alerts.yml", "prometheus-device-alerts.yml"];
+    let rules = rules.map(|name| root().join("configs").join(name));
     let mut promtool = Command::new("promtool");
-    match promtool.args(["check", "rules"]).arg(&rules).output() {
+    match promtool.args(["check", "rules"]).args(&rules).output() {
         Err(error) => println!("SKIPPED: no promtool to check the alert rules with ({error})"),
         Ok(output) => assert!(
             output.status.success(),

@@ -180,6 +180,15 @@ const KEYS: &[Key] = &[
             socket.map_or_else(|| NONE.into(), shown)
         },
     },
+    Key {
+        name: "metrics.listen",
+        flag: None,
+        variable: Some("ALAMBIC_METRICS"),
+        value: |config| {
+            let listen = config.metrics.map(|listen| listen.to_string());
+            listen.unwrap_or_else(|| NONE.into())
+        },
+    },
 ];
 
 fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {

@@ -17,6 +17,7 @@ use crate::driver::local::child::{ChildSettings, ChildWorker};
 use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
 use crate::driver::{Agent, AgentSettings, Route, WorkshopError};
 use crate::identity::{Identity, TimeFloor};
+use crate::metrics::MetricsServer;
 use crate::predictions::{PredictionServer, Shelf};
 use crate::state::StateDir;
 
@@ -71,6 +72,13 @@ pub(super) fn run(
             let server = PredictionServer::bind(path, shelf)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
             info!(socket = %path.display(), "programs on this device are answered");
+            // Ends with the runtime.
+            tokio::spawn(server.serve());
+        }
+        if let Some(address) = config.metrics {
+            let server = MetricsServer::bind(address, state.clone())
+                .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+            info!(address = %server.address(), "metrics are told at /metrics");
             // Ends with the runtime.
             tokio::spawn(server.serve());
         }

@@ -236,6 +236,11 @@ impl Slots {
         self.switch(next)
     }
 
+    /// The version in use as the pointer says; its bytes are not looked at.
+    pub fn in_use(&self) -> Option<Version> {
+        self.pointer.current.map(|held| held.version)
+    }
+
     /// The student in use, or the previous one if that is damaged; none
     /// before the first release. Checks the bytes.
     ///
