@@ -275,11 +275,14 @@ fn a_changed_entry_is_named() {
     assert!(!case.target().exists());
 }
 
+/// Something done to the entries of an archive: their names and bytes.
+type Change<'a> = &'a dyn Fn(&mut Vec<(String, Vec<u8>)>);
+
 #[test]
 fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
     let case = Case::new();
     let whole = entries(&case.archive);
-    let refused = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let refused = |change: Change<'_>| {
         let mut entries = whole.clone();
         change(&mut entries);
         case.rewrite(&forged(&entries));
@@ -291,7 +294,7 @@ fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
     let at = |room| whole.iter().position(is(room)).unwrap();
     let spec = BlobHash::of(RawTask::parse(TASK).unwrap().bytes());
     let spec = PieceName::Blob(spec).to_string();
-    let changes: [(&str, &dyn Fn(&mut Vec<(String, Vec<u8>)>)); 8] = [
+    let changes: [(&str, Change<'_>); 8] = [
         ("a blob is another", &|all| all[at("blobs/")].1.push(1)),
         ("a blob is missing", &|all| {
             all.retain(|(name, _)| *name != spec)
