@@ -1,0 +1,303 @@
+//! Decoders of outside bytes, each behind one function, and what is thrown at
+//! them.
+//!
+//! A target takes any bytes and must neither panic nor take long. Seeds are
+//! valid encodings (`tests/corpus`, one folder a target); mutations change
+//! them in ways that get past the first check: single bits, lengths that lie,
+//! parts of other seeds, cuts and repeats.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use common::features::InputShape;
+use common::model::Release;
+use common::npz::Archive;
+use common::report::RawReport;
+use common::task::{RawTask, Task};
+use common::teacher::RawTeacher;
+use common::trust::authority::SigningRequest;
+use common::trust::certificate::CertificateFacts;
+use common::trust::charter::{Freshness, SignedCharter};
+use common::trust::keys::VerifyingKey;
+use common::trust::release::SignedRelease;
+use common::trust::token::JoinToken;
+use common::wire::codec::{decode, decode_blob};
+use common::wire::frame::FrameReader;
+use common::wire::messages::{
+    EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
+};
+use coordinator::admin::Request;
+use coordinator::{intake, serve::LogEntry};
+use edge_agent::data::{Dataset, LabelSource, Schema};
+use rand::Rng;
+
+/// A decoder and its name.
+pub struct Target {
+    /// The folder of its seeds.
+    pub name: &'static str,
+    /// Takes any bytes.
+    pub run: fn(&[u8]),
+}
+
+/// The task that blobs are checked against.
+pub const TASK: &str = "name = \"fuzz\"\n[input]\nshape = [6]\n[classes]\n\
+    names = [\"a\", \"b\", \"c\"]\n[student]\nhidden = [4]\n[budget]\npoints_per_device = 4\n\
+    points_max = 12\nrank_max = 4\ncluster_size_min = 2\n[distillation]\nsteps = 5\nbatch = 8\n\
+    [rounds]\ndevices_min = 1\n";
+/// Points of its transfer set.
+pub const POINTS: usize = 12;
+
+static CHECKED: LazyLock<Task> = LazyLock::new(|| RawTask::parse(TASK).unwrap());
+
+/// Every decoder of outside bytes.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "frame",
+        run: |bytes| {
+            let mut reader = FrameReader::new();
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                match reader.push(rest) {
+                    Ok((taken, _)) => rest = &rest[taken..],
+                    Err(_) => return,
+                }
+            }
+            let _ = reader.end();
+        },
+    },
+    Target {
+        name: "to_coordinator",
+        run: |bytes| drop(decode::<ToCoordinator>(bytes)),
+    },
+    Target {
+        name: "to_device",
+        run: |bytes| drop(decode::<ToDevice>(bytes)),
+    },
+    Target {
+        name: "transfer_request",
+        run: |bytes| drop(decode::<TransferRequest>(bytes)),
+    },
+    Target {
+        name: "transfer_answer",
+        run: |bytes| drop(decode::<TransferAnswer>(bytes)),
+    },
+    Target {
+        name: "enrol_request",
+        run: |bytes| drop(decode::<EnrolRequest>(bytes)),
+    },
+    Target {
+        name: "enrol_answer",
+        run: |bytes| drop(decode::<EnrolAnswer>(bytes)),
+    },
+    Target {
+        name: "profile",
+        run: |bytes| drop(intake::profile(&CHECKED, bytes)),
+    },
+    Target {
+        name: "summary",
+        run: |bytes| drop(intake::summary(&CHECKED, bytes)),
+    },
+    Target {
+        name: "labels",
+        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS)),
+    },
+    Target {
+        name: "moments",
+        run: |bytes| drop(intake::moments(&CHECKED, bytes, POINTS)),
+    },
+    Target {
+        name: "report",
+        run: |bytes| {
+            let _ = intake::report(bytes);
+            let _ = decode::<RawReport>(bytes);
+        },
+    },
+    Target {
+        name: "normaliser",
+        run: |bytes| drop(intake::normaliser(&CHECKED, bytes)),
+    },
+    Target {
+        name: "transfer_set",
+        run: |bytes| drop(intake::transfer_set(&CHECKED, bytes)),
+    },
+    Target {
+        name: "teacher",
+        run: |bytes| drop(decode_blob::<RawTeacher>(bytes)),
+    },
+    Target {
+        name: "release",
+        run: |bytes| {
+            let _ = Release::from_bytes(bytes);
+        },
+    },
+    Target {
+        name: "signed_release",
+        run: |bytes| {
+            if let Ok(signed) = SignedRelease::from_bytes(bytes) {
+                let _ = signed.verify(&[VerifyingKey([7; 32])]);
+            }
+        },
+    },
+    Target {
+        name: "charter",
+        run: |bytes| {
+            if let Ok(signed) = SignedCharter::from_bytes(bytes) {
+                let _ = signed.first();
+            }
+        },
+    },
+    Target {
+        name: "freshness",
+        run: |bytes| drop(Freshness::open(bytes, &[VerifyingKey([7; 32])])),
+    },
+    Target {
+        name: "delta",
+        run: |bytes| drop(common::delta::apply(&[7; 100], bytes, 1 << 20)),
+    },
+    Target {
+        name: "token",
+        run: |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let _ = text.parse::<JoinToken>();
+            }
+        },
+    },
+    Target {
+        name: "certificate",
+        run: |bytes| drop(CertificateFacts::parse(bytes)),
+    },
+    Target {
+        name: "signing_request",
+        run: |bytes| drop(SigningRequest::parse(bytes)),
+    },
+    Target {
+        name: "npz",
+        run: |bytes| {
+            if let Ok(archive) = Archive::open(bytes) {
+                for name in archive.names() {
+                    let _ = archive.array(&name);
+                }
+            }
+        },
+    },
+    Target {
+        name: "csv",
+        run: |bytes| drop(Dataset::parse("rows.csv".as_ref(), bytes, &SCHEMA)),
+    },
+    Target {
+        name: "rows_npz",
+        run: |bytes| drop(Dataset::parse("rows.npz".as_ref(), bytes, &SCHEMA)),
+    },
+    Target {
+        name: "task_file",
+        run: |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let _ = RawTask::parse(text);
+            }
+        },
+    },
+    Target {
+        name: "task",
+        run: |bytes| {
+            let _ = Task::from_bytes(bytes);
+        },
+    },
+    Target {
+        name: "log_entry",
+        run: |bytes| drop(LogEntry::from_bytes(bytes)),
+    },
+    Target {
+        name: "admin_request",
+        run: |bytes| drop(serde_json::from_slice::<Request>(bytes)),
+    },
+];
+
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    let classes = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    let shape: InputShape = CHECKED.input_shape().clone();
+    let schema = Schema::new(shape, classes).unwrap();
+    schema.with_labels(LabelSource::Column("label".to_owned()))
+});
+
+/// Seeds by target.
+pub type Corpus = BTreeMap<String, Vec<Vec<u8>>>;
+
+/// Where the committed seeds are.
+pub fn corpus_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+/// The committed seeds.
+pub fn corpus() -> Corpus {
+    let mut corpus = Corpus::new();
+    for target in TARGETS {
+        let folder = corpus_folder().join(target.name);
+        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries.map(|entry| entry.path()).collect();
+        files.sort();
+        let seeds = files.iter().map(|path| std::fs::read(path).unwrap());
+        corpus.insert(target.name.to_owned(), seeds.collect());
+    }
+    corpus
+}
+
+/// A changed copy of one of the seeds.
+pub fn mutated(seeds: &[Vec<u8>], random: &mut impl Rng) -> Vec<u8> {
+    let pick =
+        |random: &mut _| -> Vec<u8> { seeds[Rng::random_range(random, 0..seeds.len())].clone() };
+    let mut bytes = pick(random);
+    for _ in 0..random.random_range(1..6) {
+        if bytes.is_empty() {
+            bytes.push(random.random());
+        }
+        let at = random.random_range(0..bytes.len());
+        match random.random_range(0..9) {
+            0 => bytes[at] ^= 1 << random.random_range(0..8),
+            1 => {
+                bytes[at] =
+                    [0, 1, 0x7f, 0x80, 0xfa, 0xfb, 0xfc, 0xfd, 0xff][random.random_range(0..9)]
+            }
+            2 => bytes[at] = random.random(),
+            3 => bytes.truncate(at),
+            4 => {
+                let extra = random.random_range(1..64);
+                bytes.extend((0..extra).map(|_| random.random::<u8>()));
+            }
+            5 => {
+                // A length that lies, as the codec writes long ones.
+                let lies = [u64::MAX, 1 << 40, 1 << 32, 1 << 31, 65_536, 251, 0];
+                let lie = lies[random.random_range(0..lies.len())].to_le_bytes();
+                let mark = if random.random_bool(0.5) {
+                    vec![0xfd]
+                } else {
+                    Vec::new()
+                };
+                let lie: Vec<u8> = mark.into_iter().chain(lie).collect();
+                let end = (at + lie.len()).min(bytes.len());
+                bytes.splice(at..end, lie);
+            }
+            6 => {
+                let other = pick(random);
+                let from = random.random_range(0..=other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            7 => {
+                let end = random.random_range(at..=bytes.len());
+                let part = bytes[at..end].to_vec();
+                bytes.splice(at..at, part);
+            }
+            _ => {
+                let end = random.random_range(at..=bytes.len());
+                bytes.drain(at..end);
+            }
+        }
+        bytes.truncate(LENGTH_MAX);
+    }
+    bytes
+}
+
+/// Repeats must not grow without end.
+const LENGTH_MAX: usize = 256 * 1024;

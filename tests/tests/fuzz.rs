@@ -1,0 +1,354 @@
+//! Every decoder of outside bytes meets the committed corpus, and mutations
+//! of it.
+#![allow(clippy::unwrap_used)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use common::math::random::rng;
+use common::round::{ContributionKey, Kind, Phase, Reason};
+use common::task::RawTask;
+use common::trial::Trial;
+use common::trust::authority::Authority;
+use common::trust::bundle::AnnouncedAuthority;
+use common::trust::device_key::DeviceKey;
+use common::trust::token::{TokenRecord, TokenTerms};
+use common::wire::codec::encode;
+use common::wire::frame;
+use common::wire::messages::*;
+use coordinator::admin::Request;
+use coordinator::round::{Event, TaskEvent};
+use coordinator::serve::{Identity, LogEntry};
+use lab::data::Part;
+use lab::simulation::Simulation;
+use ndarray::Array2;
+use tests::fuzz::{Corpus, POINTS, TARGETS, TASK, Target, corpus, corpus_folder, mutated};
+
+/// Longest that any input may take: declared sizes must not be believed.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// Runs one input; what breaks is kept and named.
+fn throw(target: &Target, bytes: &[u8]) {
+    let begun = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
+    let slow = begun.elapsed() > SLOW;
+    if outcome.is_err() || slow {
+        let name = BlobHash::of(bytes).short();
+        let path = std::env::temp_dir().join(format!("alambic-{}-{name}.bin", target.name));
+        std::fs::write(&path, bytes).unwrap();
+        let how = if slow { "is slow" } else { "panics" };
+        panic!("{} {how} on {}", target.name, path.display());
+    }
+}
+
+#[test]
+fn every_seed_of_the_corpus_is_read_without_a_panic() {
+    let corpus = corpus();
+    for target in TARGETS {
+        let seeds = &corpus[target.name];
+        assert!(!seeds.is_empty(), "{} has no seed", target.name);
+        for seed in seeds {
+            throw(target, seed);
+        }
+    }
+}
+
+#[test]
+fn mutations_of_the_corpus_are_read_without_a_panic() {
+    let corpus = corpus();
+    for target in TARGETS {
+        let mut random = rng(1, target.name);
+        for _ in 0..3_000 {
+            throw(target, &mutated(&corpus[target.name], &mut random));
+        }
+    }
+}
+
+/// `ALAMBIC_FUZZ_SECONDS=1800 cargo test --release -p tests --test fuzz --
+/// --ignored --nocapture` spends so long on each target; `ALAMBIC_FUZZ_TARGET`
+/// names one.
+#[test]
+#[ignore = "the long form: 30 s for each target unless told otherwise"]
+fn mutations_for_long() {
+    let told = |name: &str| std::env::var(name).ok();
+    let seconds = told("ALAMBIC_FUZZ_SECONDS").map_or(30, |text| text.parse().unwrap());
+    let only = told("ALAMBIC_FUZZ_TARGET");
+    let corpus = corpus();
+    for target in TARGETS {
+        if only.as_ref().is_some_and(|name| name != target.name) {
+            continue;
+        }
+        let seed = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let mut random = rng(seed.as_nanos() as u64, target.name);
+        let (begun, mut inputs) = (Instant::now(), 0u64);
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            throw(target, &mutated(&corpus[target.name], &mut random));
+            inputs += 1;
+        }
+        println!("{}: {inputs} inputs in {seconds} s", target.name);
+    }
+}
+
+/// `cargo test --release -p tests --test fuzz -- --ignored write` makes the
+/// corpus anew, from valid encodings of everything.
+#[test]
+#[ignore = "writes tests/corpus"]
+fn write_the_corpus() {
+    for (name, seeds) in valid() {
+        let folder = corpus_folder().join(&name);
+        std::fs::create_dir_all(&folder).unwrap();
+        for (at, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("valid-{at}.bin")), seed).unwrap();
+        }
+    }
+}
+
+/// Valid encodings must be read, or the corpus would test the first check
+/// only.
+#[test]
+fn what_the_corpus_is_made_from_is_valid() {
+    let task = RawTask::parse(TASK).unwrap();
+    let valid = valid();
+    let one = |name: &str| valid[name][0].as_slice();
+    coordinator::intake::profile(&task, one("profile")).unwrap();
+    coordinator::intake::summary(&task, one("summary")).unwrap();
+    coordinator::intake::labels(&task, one("labels"), POINTS).unwrap();
+    coordinator::intake::moments(&task, one("moments"), POINTS).unwrap();
+    coordinator::intake::transfer_set(&task, one("transfer_set")).unwrap();
+    common::model::Release::from_bytes(one("release")).unwrap();
+    for target in TARGETS {
+        assert!(valid.contains_key(target.name), "{}", target.name);
+    }
+}
+
+fn valid() -> Corpus {
+    let mut corpus = Corpus::new();
+    let mut add = |name: &str, bytes: Vec<u8>| {
+        corpus.entry(name.to_owned()).or_default().push(bytes);
+    };
+    for bytes in messages() {
+        add("frame", frame::encode(&bytes.1).unwrap());
+        add(bytes.0, bytes.1);
+    }
+    for (name, bytes) in blobs() {
+        add(name, bytes);
+    }
+    let now = Time(1_800_000_000_000);
+    let identity = Identity::generate(&[], now).unwrap();
+    add("charter", identity.charter.to_bytes());
+    let freshness = common::trust::charter::Freshness {
+        issued: now,
+        expires: now.after_ms(1_000),
+        charter: 1,
+    };
+    add("freshness", freshness.sign(&identity.release_key).unwrap());
+    add("certificate", identity.authority.certificate().to_vec());
+    let request = DeviceKey::generate().unwrap().signing_request().unwrap();
+    add("signing_request", request);
+    let terms = TokenTerms {
+        expires: now,
+        uses_max: 1,
+        group: None,
+        approval: Default::default(),
+    };
+    let (token, _) = TokenRecord::create(identity.authority.fingerprint(), terms).unwrap();
+    add("token", token.reveal().into_bytes());
+    add("delta", common::delta::encode(&[7; 100], &[8; 120]));
+    add("task_file", TASK.as_bytes().to_vec());
+    add("task", RawTask::parse(TASK).unwrap().bytes().to_vec());
+    let rows = "x0,x1,x2,x3,x4,x5,label\n1,2,3,4,5,6,a\n-1,2.5e3,0,0,0,1,c\n";
+    add("csv", rows.as_bytes().to_vec());
+    let array = |shape: Vec<usize>, values: Vec<f32>| {
+        common::npz::Array::new(shape, common::npz::Values::F32(values)).unwrap()
+    };
+    let (x, y) = (
+        array(vec![2, 6], vec![0.5; 12]),
+        array(vec![2], vec![0.0, 2.0]),
+    );
+    let archive = common::npz::write(&[("X", &x), ("y", &y)]).unwrap();
+    add("npz", archive.clone());
+    add("rows_npz", archive);
+    for request in [
+        Request::Status,
+        Request::CreateTask {
+            text: TASK.to_owned(),
+        },
+        Request::RevokeDevice {
+            device: DeviceId([3; 16]),
+            reason: "lost".to_owned(),
+        },
+    ] {
+        add("admin_request", serde_json::to_vec(&request).unwrap());
+    }
+    let event = Event::Released {
+        version: Version {
+            epoch: 1,
+            number: 1,
+        },
+        blob: BlobHash([1; 32]),
+        bytes: 9,
+        lineage: vec![DeviceId([1; 16]); 3],
+        at: now,
+    };
+    let task = TaskHash([1; 32]);
+    add(
+        "log_entry",
+        LogEntry::Task(TaskEvent { task, event }).to_bytes(),
+    );
+    corpus
+}
+
+fn messages() -> Vec<(&'static str, Vec<u8>)> {
+    let (task, blob) = (TaskHash([1; 32]), BlobHash([2; 32]));
+    let version = Version {
+        epoch: 1,
+        number: 300,
+    };
+    let key = ContributionKey {
+        task,
+        transfer: Some(blob),
+        round: RoundId(3),
+        phase: Phase::Contribute,
+        kind: Kind::Moments,
+    };
+    let announced = Announcement {
+        task,
+        version,
+        blob,
+        bytes: 70_000,
+        soak_ms: 1_800_000,
+    };
+    let authority = Authority::create("fuzz", Time(1_800_000_000_000)).unwrap();
+    let authorities = vec![AnnouncedAuthority {
+        certificate: authority.certificate().to_vec(),
+        cross: Some(authority.certificate().to_vec()),
+    }];
+    let call = Call {
+        task,
+        round: RoundId(3),
+        phase: Phase::Report,
+        context: Context {
+            task: blob,
+            normaliser: Some(blob),
+            transfer: None,
+            teacher: Some(blob),
+            release: Some(blob),
+        },
+        remaining_ms: 60_000,
+    };
+    vec![
+        (
+            "to_coordinator",
+            encode(&ToCoordinator::Hello(Hello {
+                minor: 0,
+                agent: "0.1.0".to_owned(),
+                installed: vec![(task, version); 2],
+            })),
+        ),
+        (
+            "to_coordinator",
+            encode(&ToCoordinator::Tried {
+                task,
+                version,
+                trial: Trial::Kept,
+            }),
+        ),
+        (
+            "to_device",
+            encode(&ToDevice::Welcome(Welcome {
+                minor: 0,
+                time: Time(5),
+                tasks: vec![(task, blob)],
+                charter: vec![1; 200],
+                freshness: vec![2; 100],
+            })),
+        ),
+        ("to_device", encode(&ToDevice::Call(call))),
+        ("to_device", encode(&ToDevice::Released(announced))),
+        (
+            "transfer_request",
+            encode(&TransferRequest::Offer {
+                key,
+                blob,
+                bytes: 300,
+            }),
+        ),
+        (
+            "transfer_request",
+            encode(&TransferRequest::FetchAgainst { blob, base: blob }),
+        ),
+        (
+            "transfer_answer",
+            encode(&TransferAnswer::Refused(Reason::NotFinite)),
+        ),
+        (
+            "transfer_answer",
+            encode(&TransferAnswer::Newest(announced)),
+        ),
+        (
+            "enrol_request",
+            encode(&EnrolRequest::Join {
+                token: "0123456789".to_owned(),
+                secret: vec![1; 20],
+                csr: vec![2; 250],
+                label: "pump".to_owned(),
+            }),
+        ),
+        (
+            "enrol_answer",
+            encode(&EnrolAnswer::Issued {
+                device: DeviceId([1; 16]),
+                certificate: vec![3; 400],
+                authorities,
+                charter: vec![4; 200],
+            }),
+        ),
+    ]
+}
+
+/// What a simulated round of three devices sends and makes.
+fn blobs() -> Vec<(&'static str, Vec<u8>)> {
+    let task = RawTask::parse(TASK).unwrap();
+    let rows = 90;
+    let inputs = Array2::from_shape_fn((rows, 6), |(row, column)| {
+        ((row * 7 + column * 3) as f32 * 0.61).sin() + (row % 3) as f32
+    });
+    let train = Part {
+        inputs,
+        labels: (0..rows).map(|row| (row % 3) as u16).collect(),
+        users: None,
+    };
+    let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 30..of * 30 + 30).collect()).collect();
+    let privacy = edge_agent::work::Privacy {
+        rows_min: 2,
+        cluster_size_min: 2,
+    };
+    let mut fleet = Simulation::new(task, train.into(), parts, privacy, 1).unwrap();
+    fleet.connect().unwrap();
+    let result = fleet.round().unwrap();
+    let mut blobs = Vec::new();
+    for (name, kind) in [
+        ("profile", Kind::Profile),
+        ("summary", Kind::Summary),
+        ("labels", Kind::Labels),
+        ("moments", Kind::Moments),
+        ("report", Kind::Report),
+    ] {
+        for contribution in fleet.contributions(kind) {
+            blobs.push((name, fleet.blob(contribution.blob).unwrap()));
+        }
+    }
+    let [teacher, transfer, normaliser] = result.teacher;
+    blobs.push(("teacher", fleet.blob(teacher).unwrap()));
+    blobs.push(("transfer_set", fleet.blob(transfer).unwrap()));
+    blobs.push(("normaliser", fleet.blob(normaliser).unwrap()));
+    let release = result.release.to_bytes();
+    let key = common::trust::keys::SigningKey::generate().unwrap();
+    let signed = common::trust::release::SignedRelease::sign(&key, release.clone()).unwrap();
+    blobs.push(("signed_release", signed.to_bytes()));
+    blobs.push(("release", release));
+    blobs
+}
