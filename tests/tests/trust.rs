@@ -217,9 +217,10 @@ fn a_forgotten_device_is_out_of_the_next_student_and_of_the_store() {
     ));
     let said: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(said["forgotten"], "partial");
-    // Its profile, summary, labels, moments and report, and the normaliser,
-    // transfer set, teacher and student that stood on them.
-    assert_eq!(said["blobs"], 9, "{out}");
+    // Its profile, summary, labels and moments, and the normaliser, transfer
+    // set, teacher and student that stood on them. Its report too, unless
+    // another device's is the same.
+    assert!([8, 9].map(Value::from).contains(&said["blobs"]), "{out}");
     let transfer = task(&mut running);
     assert_eq!((transfer.transfer, transfer.normaliser), (None, None));
     running.client.run_round(Some(&name), |_| {}).unwrap();
