@@ -103,8 +103,13 @@ fn back_up(state: &Path, out: &Path) -> Result<Written, BackupError> {
     archive.finish()
 }
 
+/// An entry's name and bytes.
+type Entry = (String, Vec<u8>);
+/// What someone does to an archive.
+type Change<'a> = &'a dyn Fn(&mut Vec<Entry>);
+
 /// The entries of an archive, to make another of.
-fn entries(archive: &Path) -> Vec<(String, Vec<u8>)> {
+fn entries(archive: &Path) -> Vec<Entry> {
     let mut archive = tar::Archive::new(fs::File::open(archive).unwrap());
     let entries = archive.entries().unwrap();
     entries
@@ -120,7 +125,7 @@ fn entries(archive: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// An archive of these entries with a manifest that fits them: what someone
 /// would make who changes a backup with care.
-fn forged(entries: &[(String, Vec<u8>)]) -> Vec<u8> {
+fn forged(entries: &[Entry]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut manifest = String::new();
     let mut add = |name: &str, bytes: &[u8]| {
@@ -290,7 +295,7 @@ fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
         assert!(!case.target().exists());
         error
     };
-    let is = |room: &'static str| move |entry: &(String, Vec<u8>)| entry.0.starts_with(room);
+    let is = |room: &'static str| move |entry: &Entry| entry.0.starts_with(room);
     let at = |room| whole.iter().position(is(room)).unwrap();
     let spec = BlobHash::of(RawTask::parse(TASK).unwrap().bytes());
     let spec = PieceName::Blob(spec).to_string();

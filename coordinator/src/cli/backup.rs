@@ -161,11 +161,11 @@ fn say_written(written: &Written, as_json: bool) {
         return print_json(written);
     }
     println!(
-        "wrote {} ({}): {} records, {} blobs",
+        "wrote {} ({}): {}, {}",
         written.out.display(),
         words::bytes(written.bytes),
-        written.records,
-        written.blobs
+        words::count(written.records as usize, "record"),
+        words::count(written.blobs as usize, "blob")
     );
     println!("manifest {}", written.manifest);
     println!("it holds the fleet's keys: keep it as safe as the state directory");
