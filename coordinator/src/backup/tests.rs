@@ -280,9 +280,6 @@ fn a_changed_entry_is_named() {
     assert!(!case.target().exists());
 }
 
-/// Something done to the entries of an archive: their names and bytes.
-type Change<'a> = &'a dyn Fn(&mut Vec<(String, Vec<u8>)>);
-
 #[test]
 fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
     let case = Case::new();
