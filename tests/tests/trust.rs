@@ -184,6 +184,14 @@ fn a_day_in_the_life() {
     for at in 0..STOLEN {
         assert_eq!(in_use(&running, at), Some(renewed.to_string()));
     }
+    let page = running.client.status().unwrap().page.unwrap();
+    let shown = get(page, "/rollouts");
+    assert!(shown.contains("halted") && shown.contains(&sabotaged.to_string()));
+    let metrics = get(page, "/metrics");
+    let halted = metrics
+        .lines()
+        .find(|line| line.contains("state=\"halted\""));
+    assert!(halted.is_some_and(|line| line.ends_with(" 1.0") || line.ends_with(" 1")));
     let out = good(operator(&running, &["rollout", "rollback", "--json"]));
     let said: Value = serde_json::from_str(&out).unwrap();
     let again: Version = version(&said["version"]);
@@ -241,6 +249,17 @@ fn a_forgotten_device_is_out_of_the_next_student_and_of_the_store() {
         (&said["blobs"], &said["forgotten"]),
         (&0.into(), &"complete".into())
     );
+}
+
+/// What the coordinator's page says at this path.
+fn get(page: std::net::SocketAddr, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(page).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
 }
 
 fn version(value: &Value) -> Version {

@@ -70,13 +70,15 @@ fn show(file: &CharterFile<'_>, as_json: bool) {
     let keys = charter.release_keys.iter();
     if as_json {
         let keys: Vec<_> = keys
-            .map(|key| json!({ "id": key.id(), "public": key, "signs": *key == signer }))
+            .map(
+                |key| json!({ "id": key.id().to_string(), "public": key, "signs": *key == signer }),
+            )
             .collect();
         print_json(&json!({
             "charter": charter.number,
             "issued": charter.issued,
             "expires": charter.expires,
-            "root": charter.root.id(),
+            "root": charter.root.id().to_string(),
             "root_here": file.has_root(),
             "release_keys": keys,
         }));

@@ -82,6 +82,9 @@ pub(super) fn status(
         print_json(&all.collect::<Vec<_>>());
         return Ok(());
     }
+    if tasks.is_empty() {
+        println!("no task yet; create one with `alambic-coordinator task create FILE`");
+    }
     for task in tasks {
         match &task.rollout {
             Some(rollout) => show(&task.name, rollout, status.now),
