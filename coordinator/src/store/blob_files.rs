@@ -1,6 +1,7 @@
 //! Blobs as plain files, named by their hash, in 256 folders.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use common::ids::BlobHash;
@@ -38,6 +39,18 @@ impl BlobFiles {
         } else {
             scratch.place(&[bytes], &path)?;
         }
+        Ok(hash)
+    }
+
+    /// Writes a blob that is not there, for a caller who makes it durable
+    /// together with many others.
+    pub(super) fn put_unsynced(&self, bytes: &[u8]) -> Result<BlobHash> {
+        check_blob(bytes.len() as u64)?;
+        let hash = BlobHash::of(bytes);
+        let path = self.make_room(hash)?;
+        let opened = files::private().write(true).create_new(true).open(&path);
+        let written = opened.and_then(|mut file| file.write_all(bytes));
+        written.map_err(|source| StoreError::io("write", &path, source))?;
         Ok(hash)
     }
 

@@ -18,6 +18,7 @@ use super::{READ_BYTES_MAX, check_document};
 /// [`Refill::finish`], and a store without one does not open: what a cut
 /// leaves behind cannot be taken for the whole.
 pub struct Refill {
+    folder: PathBuf,
     log: SledLog,
     mark: MarkFile,
     blobs: BlobFiles,
@@ -40,7 +41,7 @@ impl Refill {
     pub fn begin(folder: &Path, first: Head) -> Result<Self> {
         files::create_folder(folder)?;
         let lock = StoreLock::take(folder)?;
-        let path: PathBuf = folder.join("log");
+        let path = folder.join("log");
         if path.exists() {
             return Err(StoreError::NotWritable {
                 path,
@@ -50,6 +51,7 @@ impl Refill {
         let log = SledLog::open(path, CACHE_BYTES)?;
         log.write(vec![Change::First(first), Change::Epoch(Epoch(1))])?;
         Ok(Self {
+            folder: folder.to_owned(),
             log,
             mark: MarkFile::new(folder.join("high-water-mark")),
             blobs: BlobFiles::open(folder.join("blobs"))?,
@@ -78,12 +80,13 @@ impl Refill {
         Ok(())
     }
 
-    /// Keeps a blob.
+    /// Keeps a blob, durable once [`Refill::finish`] returns.
     ///
     /// # Errors
-    /// [`StoreError::BlobTooLong`], and those of the disk.
+    /// [`StoreError::BlobTooLong`], and those of the disk; also if it is there
+    /// already.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<BlobHash> {
-        self.blobs.put(bytes, &self.scratch)
+        self.blobs.put_unsynced(bytes)
     }
 
     /// Keeps a document.
@@ -105,6 +108,7 @@ impl Refill {
         self.flush()?;
         let epoch = Epoch(self.newest.max(epoch).0.saturating_add(1));
         self.log.write(vec![Change::Epoch(epoch)])?;
+        files::sync_disk(&self.folder)?;
         let head = self.head;
         self.mark.write(Mark { head, epoch }, &self.scratch)?;
         Ok((head, epoch))
