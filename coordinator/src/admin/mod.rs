@@ -9,6 +9,7 @@
 
 mod client;
 mod copy;
+pub(crate) mod mend;
 mod protocol;
 pub(crate) mod server;
 mod status;

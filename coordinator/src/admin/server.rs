@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
 use common::task::RawTask;
-use common::trust::release::SignedRelease;
 use common::trust::token::{TokenRecord, TokenTerms};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -16,14 +15,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, oneshot};
 
 use super::copy;
+use super::mend::{rerelease, sweep_forgotten};
 use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
-use super::status::{DeviceStatus, ReportSummary, Status};
+use super::status::{ReportSummary, Status};
 use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
-use crate::compute;
-use crate::forget;
 use crate::registry::clean_label;
 use crate::serve::{AdminCommand, Command, Shared};
-use crate::store::{Epoch, Position, Store, StoreError};
+use crate::store::{Position, Store, StoreError};
 
 /// Why the admin socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -286,7 +284,7 @@ async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecor
 }
 
 /// Asks the store, on a blocking thread.
-async fn from_store<T: Send + 'static>(
+pub(super) async fn from_store<T: Send + 'static>(
     shared: &Shared,
     call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Fault> {
@@ -351,78 +349,6 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
     Ok(Response::Task(made))
 }
 
-/// Signs an earlier release again. The weights, the normaliser and the
-/// lineage stay what they were.
-async fn rerelease(
-    shared: &Shared,
-    name: Option<String>,
-    version: Option<common::ids::Version>,
-) -> Result<Response, Fault> {
-    let plan = |reply| AdminCommand::PlanReRelease {
-        name,
-        version,
-        reply,
-    };
-    let mut done = ask(shared, plan).await??;
-    let bytes = read_blob(shared, done.blob).await?;
-    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    let (signer, now) = (shared.identity.release_key.clone(), shared.clock.now());
-    let again = compute::sign_again(&bytes, done.version, now, &signer);
-    let again = again.map_err(|error| failed(&error))?;
-    (done.blob, done.bytes) = (BlobHash::of(&again), again.len() as u64);
-    from_store(shared, move |store| store.put_blob(&again).map(|_| ())).await?;
-    ask(shared, |reply| AdminCommand::ReRelease { done, reply }).await??;
-    Ok(Response::ReReleased {
-        from: done.from,
-        version: done.version,
-    })
-}
-
-/// Deletes what forgotten devices contributed and what was made of it. Done
-/// at each start too, for a cut may have come before the end.
-pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
-    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
-    let is_forgotten = |device: &&DeviceStatus| device.forgotten.is_some();
-    if status.devices.iter().find(is_forgotten).is_none() {
-        return Ok(0);
-    }
-    let epoch = Epoch(status.epoch);
-    from_store(shared, move |store| forget::sweep(store, epoch)).await
-}
-
-/// Signs the releases again that devices are offered and whose key the
-/// charter names no more.
-pub(crate) async fn renew_releases(shared: Arc<Shared>) {
-    let Ok(charter) = shared.identity.charter.first() else {
-        return;
-    };
-    let believed: Vec<_> = charter.release_keys.iter().map(|key| key.id()).collect();
-    let Ok(status) = ask(&shared, |reply| AdminCommand::Status { reply }).await else {
-        return;
-    };
-    for task in status.tasks {
-        let offered = task.releases.iter().rev().find(|release| !release.held);
-        let Some(offered) = offered else { continue };
-        let Ok(bytes) = read_blob(&shared, offered.blob).await else {
-            continue;
-        };
-        let signed = SignedRelease::from_bytes(&bytes);
-        if signed.is_ok_and(|signed| believed.contains(&signed.claimed_key())) {
-            continue;
-        }
-        let name = Some(task.task.to_string());
-        match rerelease(&shared, name, Some(offered.version)).await {
-            Ok(Response::ReReleased { from, version }) => {
-                tracing::warn!(%from, %version, "released again: its key is believed no more");
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                tracing::error!(version = %offered.version, %fault, "not released again");
-            }
-        }
-    }
-}
-
 async fn start_round(shared: &Shared, name: Option<String>) -> Response {
     let started = ask(shared, |reply| AdminCommand::StartRound { name, reply }).await;
     match started.and_then(|started| started) {
@@ -461,7 +387,7 @@ async fn send_release(
     }
 }
 
-async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
+pub(super) async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
     let vault = shared.vault.clone();
     let read = tokio::task::spawn_blocking(move || vault.read(blob)).await;
     read.ok().flatten().ok_or_else(|| {

@@ -257,10 +257,10 @@ impl Server {
         // What a revoked key signed can be installed nowhere any more.
         let shared = self.shared.clone();
         let renewing = tokio::spawn(async move {
-            if let Err(fault) = admin::server::sweep_forgotten(&shared).await {
+            if let Err(fault) = admin::mend::sweep_forgotten(&shared).await {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
-            admin::server::renew_releases(shared).await;
+            admin::mend::renew_releases(shared).await;
         });
         let (metrics, steps) = (
             self.shared.metrics.clone(),
