@@ -329,10 +329,12 @@ impl State {
         self.releases.push(release);
         if self.releases.len() > RELEASES_MAX {
             let baseline = self.baseline().map(|release| release.version);
+            let open = self.rollout.as_ref().filter(|rollout| rollout.is_open());
+            let rolling = open.map(|rollout| rollout.version);
             let gone = self
                 .releases
                 .iter()
-                .position(|one| Some(one.version) != baseline);
+                .position(|one| Some(one.version) != baseline && Some(one.version) != rolling);
             if let Some(gone) = gone {
                 let gone = self.releases.remove(gone);
                 self.held.remove(&gone.version);

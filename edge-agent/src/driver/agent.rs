@@ -72,8 +72,8 @@ pub struct Agent<W> {
     soaking: bool,
     /// After a failure.
     soak_after: Instant,
-    /// Until when the coordinator's word is fresh.
-    fresh_until: Option<Time>,
+    /// Until when the coordinator's word is fresh, and when it was heard.
+    fresh_until: Option<(Time, Instant)>,
     renewal: Renewal,
     status: RunStatus,
 }
@@ -617,7 +617,8 @@ impl<W: Workshop> Agent<W> {
         match Trust::hear(&self.state, &welcome.charter, &welcome.freshness, now) {
             Ok(trust) => {
                 self.status.trust_error = None;
-                self.fresh_until = trust.fresh_until();
+                let heard = Instant::now();
+                self.fresh_until = trust.fresh_until().map(|end| (end, heard));
             }
             Err(problem) => {
                 error!(
@@ -634,9 +635,11 @@ impl<W: Workshop> Agent<W> {
     /// one, well before the old one is over.
     fn refresh(&mut self) {
         let now = self.settings.route.floor.clock().now();
-        let is_old = self
-            .fresh_until
-            .is_some_and(|end| end.since_ms(now) < FRESH_LEFT_MS);
+        // A clock that is days ahead finds every word old: not more than one
+        // session a day is given for a new one.
+        let is_old = self.fresh_until.is_some_and(|(end, heard)| {
+            end.since_ms(now) < FRESH_LEFT_MS && heard.elapsed() >= REFRESH_AFTER
+        });
         if is_old && let Some(live) = &self.live {
             self.fresh_until = None;
             let code = common::transport::CloseCode::Normal;
@@ -763,6 +766,8 @@ const EVENTS_MAX: usize = 16;
 const OUTGOING_MAX: usize = 64;
 /// How long a stopping agent waits for the coordinator's goodbye.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// A word is not asked for anew before this.
+const REFRESH_AFTER: Duration = Duration::from_secs(24 * 3_600);
 /// A word with less time left is asked for anew.
 const FRESH_LEFT_MS: u64 = 3 * 24 * 3_600_000;
 /// Wait before a soak that failed is tried again.

@@ -233,6 +233,8 @@ impl Slots {
     pub fn pin(&mut self, pinned: bool) -> Result<(), SlotsError> {
         let mut next = self.pointer;
         next.pinned = pinned;
+        // The owner has spoken: it is not tried once more.
+        next.trial = next.trial.map(|trial| TrialRecord { due: None, ..trial });
         self.switch(next)
     }
 
@@ -273,10 +275,15 @@ impl Slots {
     /// stays.
     pub fn rollback(&mut self) -> Result<Version, SlotsError> {
         // The owner has spoken: nothing is tried any more.
-        let trial = self
-            .pointer
-            .trial
-            .map(|trial| TrialRecord { due: None, ..trial });
+        let returns = self.pointer.previous.map(|held| held.version);
+        let trial = self.pointer.trial.map(|record| TrialRecord {
+            due: None,
+            trial: match returns == Some(record.version) {
+                true => Trial::Kept,
+                false => Trial::RolledBack,
+            },
+            ..record
+        });
         self.roll_back_to_previous(trial)
     }
 

@@ -1,6 +1,6 @@
 //! What comes in from devices: contributions.
 
-use common::ids::{TaskHash, Time};
+use common::ids::Time;
 use common::round::Reason;
 use common::wire::messages::TransferAnswer;
 
@@ -11,7 +11,7 @@ use crate::round::Input;
 impl Core {
     /// A contribution is offered; its bytes have not come.
     pub(super) fn offered(&mut self, now: Time, offer: Offer, reply: Reply<TransferAnswer>) {
-        match self.task_of(offer.key.task) {
+        match self.task_of(&offer) {
             Err(reason) => {
                 let _ = reply.send(TransferAnswer::Refused(reason));
             }
@@ -36,7 +36,7 @@ impl Core {
         checked: Result<u64, Reason>,
         reply: Reply<TransferAnswer>,
     ) {
-        match self.task_of(offer.key.task) {
+        match self.task_of(&offer) {
             Err(reason) => {
                 let _ = reply.send(TransferAnswer::Refused(reason));
             }
@@ -55,8 +55,12 @@ impl Core {
         }
     }
 
-    fn task_of(&self, task: TaskHash) -> Result<usize, Reason> {
-        self.position(task).ok_or(if self.in_service {
+    /// A transfer may outlast its device's membership by a moment.
+    fn task_of(&self, offer: &Offer) -> Result<usize, Reason> {
+        if self.registry.revoked().contains_key(&offer.device) {
+            return Err(Reason::NotAdmitted);
+        }
+        self.position(offer.key.task).ok_or(if self.in_service {
             Reason::UnknownTask
         } else {
             Reason::Storage

@@ -223,3 +223,17 @@ fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
     core.handle(NOW, Command::Disconnect { device, session });
     assert_eq!(uplink(&mut core), (false, 4));
 }
+
+#[test]
+fn what_a_device_sent_before_it_was_revoked_does_not_count_if_it_arrives_after() {
+    let (mut core, _messages, key) = in_round();
+    core.record(crate::registry::RegistryEvent::Revoked {
+        device: DEVICE,
+        reason: String::new(),
+        at: NOW,
+    });
+    let mut answer = arrive(&mut core, key);
+    commit(&mut core);
+    let refused = TransferAnswer::Refused(common::round::Reason::NotAdmitted);
+    assert_eq!(answer.try_recv(), Ok(refused));
+}

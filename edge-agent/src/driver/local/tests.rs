@@ -576,3 +576,31 @@ fn a_pinned_student_stays_whatever_is_released() {
     assert!(matches!(installed, Verdict::Installed { .. }));
     assert_eq!(bench.current(), Some(version(2)));
 }
+
+#[test]
+fn a_pinned_student_is_not_rolled_back_by_its_soak() {
+    let bench = Bench::new();
+    let workshop = bench.workshop(Some(60));
+    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let mut slots = open_all(&bench.state()).unwrap();
+    let slots = slots.get_mut(&bench.task.hash()).unwrap();
+    let record = TrialRecord {
+        version: version(2),
+        trial: Trial::Soaking,
+        due: Some(NOW),
+    };
+    let bad = bench.sign(&bench.raw(2, 1));
+    slots
+        .install_on_trial(version(2), &bad, Some(record))
+        .unwrap();
+    slots.pin(true).unwrap();
+    let workshop = later(&bench, 500);
+    assert_eq!(workshop.soak_due(), None);
+    assert_eq!(workshop.soak().unwrap(), []);
+    assert_eq!(bench.current(), Some(version(2)));
+    // The owner goes back, and says so; going back again takes it back.
+    assert_eq!(slots.rollback().unwrap(), version(1));
+    assert_eq!(slots.trial().unwrap().trial, Trial::RolledBack);
+    assert_eq!(slots.rollback().unwrap(), version(2));
+    assert_eq!(slots.trial().unwrap().trial, Trial::Kept);
+}
