@@ -3,7 +3,7 @@
 
 use common::ids::{BlobHash, DeviceId};
 use coordinator::store::{
-    BATCH_EVENTS_MAX, ChainHash, Chunk, EVENT_BYTES_MAX, Epoch, MemoryStore, PartialError,
+    BATCH_EVENTS_MAX, ChainHash, Chunk, EVENT_BYTES_MAX, Epoch, Head, MemoryStore, PartialError,
     PartialKey, PartialLimits, Position, READ_BYTES_MAX, SledStore, Store, StoreError,
     StoreOptions,
 };
@@ -43,6 +43,7 @@ contract![
     a_blob_comes_back_under_its_hash,
     keeping_a_blob_twice_is_no_error,
     a_removed_blob_is_gone,
+    several_blobs_go_at_once,
     an_upload_in_chunks_becomes_a_blob,
     an_upload_with_another_hash_is_dropped,
     a_chunk_at_the_wrong_offset_changes_nothing,
@@ -50,6 +51,7 @@ contract![
     one_device_cannot_touch_the_upload_of_another,
     an_empty_blob_can_be_uploaded,
     a_document_is_replaced_whole,
+    a_removed_document_is_gone,
     a_document_name_cannot_leave_its_folder,
     many_threads_append_one_chain,
 ];
@@ -188,6 +190,8 @@ fn a_writer_of_an_older_epoch_is_fenced_out_of_everything(store: &dyn Store) {
     assert!(fenced(store.append(old, None, &[]).map(|_| ())));
     assert!(fenced(store.put_document(old, "snapshot", b"late")));
     assert!(fenced(store.remove_blob(old, blob).map(|_| ())));
+    assert!(fenced(store.remove_blobs(old, &[blob]).map(|_| ())));
+    assert!(fenced(store.remove_document(old, "snapshot").map(|_| ())));
     assert!(fenced(store.trim(old, Position(1))));
 
     assert_eq!(store.head().unwrap().next, Position(1));
@@ -248,9 +252,15 @@ fn a_trimmed_log_keeps_its_chain(store: &dyn Store) {
         .unwrap();
     let kept = store.read(Position(2), 9).unwrap();
     let head = store.head().unwrap();
+    assert_eq!(store.begin().unwrap(), Head::START);
     store.trim(epoch, Position(2)).unwrap();
     store.trim(epoch, Position(1)).unwrap();
     assert_eq!(store.first().unwrap(), Position(2));
+    let begin = Head {
+        next: Position(2),
+        hash: kept[0].previous,
+    };
+    assert_eq!(store.begin().unwrap(), begin);
     assert_eq!(store.read(Position(2), 9).unwrap(), kept);
     assert!(matches!(
         store.read(Position(1), 9),
@@ -310,6 +320,33 @@ fn a_removed_blob_is_gone(store: &dyn Store) {
     assert!(!store.remove_blob(epoch, gone).unwrap());
     assert_eq!(store.blob(gone).unwrap(), None);
     assert_eq!(store.blobs().unwrap(), [kept]);
+}
+
+fn several_blobs_go_at_once(store: &dyn Store) {
+    let epoch = store.open_epoch().unwrap();
+    let put = |number: u8| store.put_blob(&[number; 5_000]).unwrap();
+    let blobs: Vec<_> = (0..20).map(put).collect();
+    assert_eq!(store.usage().unwrap().blobs, 20);
+    assert!(store.usage().unwrap().blob_bytes >= 20 * 5_000);
+    let other = BlobHash::of(b"never kept");
+    let gone = [&blobs[..15], &[other]].concat();
+    assert_eq!(store.remove_blobs(epoch, &gone).unwrap(), 15);
+    assert_eq!(store.remove_blobs(epoch, &gone).unwrap(), 0);
+    let mut left = blobs[15..].to_vec();
+    left.sort();
+    assert_eq!(store.blobs().unwrap(), left);
+    assert_eq!(store.usage().unwrap().blobs, 5);
+}
+
+fn a_removed_document_is_gone(store: &dyn Store) {
+    let epoch = store.open_epoch().unwrap();
+    store.put_document(epoch, "kept", b"kept").unwrap();
+    store.put_document(epoch, "gone", b"gone").unwrap();
+    assert!(store.remove_document(epoch, "gone").unwrap());
+    assert!(!store.remove_document(epoch, "gone").unwrap());
+    assert_eq!(store.document("gone").unwrap(), None);
+    assert_eq!(store.documents().unwrap(), ["kept"]);
+    assert!(store.remove_document(epoch, "../lock").is_err());
 }
 
 fn an_upload_in_chunks_becomes_a_blob(store: &dyn Store) {

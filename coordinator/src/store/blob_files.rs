@@ -1,5 +1,6 @@
 //! Blobs as plain files, named by their hash, in 256 folders.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,26 @@ impl BlobFiles {
 
     pub(super) fn remove(&self, hash: BlobHash) -> Result<bool> {
         files::remove(&self.path(hash))
+    }
+
+    /// Removes several, with one wait for the disk for each folder.
+    pub(super) fn remove_several(&self, hashes: &[BlobHash]) -> Result<usize> {
+        let (mut removed, mut folders) = (0, BTreeSet::new());
+        for hash in hashes {
+            let path = self.path(*hash);
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    removed += 1;
+                    folders.extend(path.parent().map(Path::to_owned));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(StoreError::io("remove", &path, source)),
+            }
+        }
+        for folder in folders {
+            sync_folder(&folder)?;
+        }
+        Ok(removed)
     }
 
     /// All names, sorted. Files with other names are none of ours and left

@@ -25,6 +25,10 @@ impl DocumentFiles {
         scratch.place(&[hash.as_bytes(), bytes], &self.folder.join(name))
     }
 
+    pub(super) fn remove(&self, name: &str) -> Result<bool> {
+        files::remove(&self.folder.join(name))
+    }
+
     /// All names, sorted. Files with other names are none of ours.
     pub(super) fn list(&self) -> Result<Vec<String>> {
         let names = list(&self.folder)?.into_iter().filter_map(|path| {

@@ -212,7 +212,7 @@ impl StoreError {
     }
 
     /// A damaged record.
-    pub(super) fn corrupted(position: Position, reason: impl Into<String>) -> Self {
+    pub(crate) fn corrupted(position: Position, reason: impl Into<String>) -> Self {
         Self::Corrupted {
             position,
             reason: reason.into(),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,6 +91,36 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// Bytes of the disk that a folder takes with all that is in it, and how many
+/// files those are. What goes away meanwhile is not counted.
+pub(super) fn usage(folder: &Path) -> Result<(u64, u64)> {
+    let (mut bytes, mut files) = (0, 0);
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(StoreError::io("list", &folder, source)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|source| StoreError::io("list", &folder, source))?;
+            let Ok(facts) = entry.metadata() else {
+                continue;
+            };
+            bytes += facts.blocks() * BLOCK_BYTES;
+            if facts.is_dir() {
+                open.push(entry.path());
+            } else {
+                files += 1;
+            }
+        }
+    }
+    Ok((bytes, files))
+}
+
+/// What the system counts a file's room in (stat(2)).
+const BLOCK_BYTES: u64 = 512;
 
 /// Options for a new file that only its owner may read.
 pub(super) fn private() -> OpenOptions {

@@ -10,7 +10,7 @@ use super::error::{Result, StoreError};
 use super::partial::{Chunk, PartialError, PartialKey, PartialLimits, PartialTable};
 use super::record::{Epoch, Head, Position, Record};
 use super::written::Written;
-use super::{READ_BYTES_MAX, Store};
+use super::{READ_BYTES_MAX, Store, Usage};
 use super::{check_batch, check_blob, check_document, check_epoch, check_expected};
 
 /// What happens to an append that fails. In both cases its caller sees the
@@ -30,6 +30,13 @@ pub struct MemoryStore {
     inner: Mutex<Inner>,
 }
 
+/// A document and its hash.
+#[derive(Clone, Debug)]
+struct Kept {
+    hash: blake3::Hash,
+    bytes: Vec<u8>,
+}
+
 #[derive(Debug)]
 struct Inner {
     epoch: Written<Epoch>,
@@ -37,7 +44,7 @@ struct Inner {
     records: Vec<Record>,
     head: Written<Head>,
     blobs: BTreeMap<BlobHash, Written<Option<Vec<u8>>>>,
-    documents: BTreeMap<String, Written<Option<Vec<u8>>>>,
+    documents: BTreeMap<String, Written<Option<Kept>>>,
     table: PartialTable,
     partials: BTreeMap<PartialKey, Vec<u8>>,
     limits: PartialLimits,
@@ -144,6 +151,22 @@ impl MemoryStore {
         true
     }
 
+    /// The same for a document.
+    pub fn damage_document(&self, name: &str) -> bool {
+        let mut inner = self.inner();
+        let kept = inner.documents.get(name);
+        let Some(mut kept) = kept.and_then(|document| document.now.clone()) else {
+            return false;
+        };
+        let Some(byte) = kept.bytes.first_mut() else {
+            return false;
+        };
+        *byte ^= 1;
+        let document = inner.documents.entry(name.to_owned()).or_default();
+        document.set(Some(kept), false);
+        true
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,13 +181,18 @@ impl Inner {
         Ok(())
     }
 
-    fn check_log_writable(&self) -> Result<()> {
+    fn check_running(&self) -> Result<()> {
         match &self.stopped {
             Some(reason) => Err(StoreError::Stopped {
                 reason: reason.clone(),
             }),
-            None => self.check_writable(),
+            None => Ok(()),
         }
+    }
+
+    fn check_log_writable(&self) -> Result<()> {
+        self.check_running()?;
+        self.check_writable()
     }
 
     fn put_blob(&mut self, hash: BlobHash, bytes: Vec<u8>) {
@@ -236,8 +264,8 @@ impl Store for MemoryStore {
         Ok(self.inner().head.now)
     }
 
-    fn first(&self) -> Result<Position> {
-        Ok(self.inner().first.next)
+    fn begin(&self) -> Result<Head> {
+        Ok(self.inner().first)
     }
 
     fn read(&self, from: Position, records_max: usize) -> Result<Vec<Record>> {
@@ -314,6 +342,7 @@ impl Store for MemoryStore {
     fn remove_blob(&self, epoch: Epoch, hash: BlobHash) -> Result<bool> {
         let mut inner = self.inner();
         check_epoch(epoch, inner.epoch.now)?;
+        inner.check_running()?;
         let removed = inner.blobs.remove(&hash);
         Ok(removed.is_some_and(|blob| blob.now.is_some()))
     }
@@ -379,17 +408,36 @@ impl Store for MemoryStore {
         inner.check_writable()?;
         let lying = inner.lying;
         let document = inner.documents.entry(name.to_owned()).or_default();
-        document.set(Some(bytes.to_vec()), lying);
+        let kept = Kept {
+            hash: blake3::hash(bytes),
+            bytes: bytes.to_vec(),
+        };
+        document.set(Some(kept), lying);
         Ok(())
     }
 
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>> {
         check_document(name, 0)?;
         let inner = self.inner();
-        Ok(inner
-            .documents
-            .get(name)
-            .and_then(|document| document.now.clone()))
+        let kept = inner.documents.get(name);
+        match kept.and_then(|document| document.now.as_ref()) {
+            Some(kept) if kept.hash != blake3::hash(&kept.bytes) => {
+                Err(StoreError::DocumentDamaged {
+                    name: name.to_owned(),
+                    path: "memory".into(),
+                })
+            }
+            kept => Ok(kept.map(|kept| kept.bytes.clone())),
+        }
+    }
+
+    fn remove_document(&self, epoch: Epoch, name: &str) -> Result<bool> {
+        check_document(name, 0)?;
+        let mut inner = self.inner();
+        check_epoch(epoch, inner.epoch.now)?;
+        inner.check_running()?;
+        let removed = inner.documents.remove(name);
+        Ok(removed.is_some_and(|document| document.now.is_some()))
     }
 
     fn documents(&self) -> Result<Vec<String>> {
@@ -397,5 +445,22 @@ impl Store for MemoryStore {
         let kept = inner.documents.iter();
         let kept = kept.filter(|(_, document)| document.now.is_some());
         Ok(kept.map(|(name, _)| name.clone()).collect())
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let inner = self.inner();
+        let blobs = inner.blobs.values().filter_map(|blob| blob.now.as_ref());
+        let lengths: Vec<_> = blobs.map(|blob| blob.len() as u64).collect();
+        let kept = |document: &Written<Option<Kept>>| {
+            let kept = document.now.as_ref();
+            kept.map_or(0, |kept| kept.bytes.len() as u64)
+        };
+        let records = inner.records.iter();
+        Ok(Usage {
+            log_bytes: records.map(|record| record.bytes.len() as u64).sum(),
+            blob_bytes: lengths.iter().sum(),
+            blobs: lengths.len() as u64,
+            other_bytes: inner.documents.values().map(kept).sum(),
+        })
     }
 }

@@ -58,6 +58,8 @@ pub trait Store: Send + Sync {
     /// After [`StoreError::Stopped`] or any failure of the disk it is unknown
     /// whether the batch was kept. The store then takes no more events until
     /// it has been opened again, and whoever reads it then sees which it was.
+    /// Until then it forgets no blob and no document either, for nobody knows
+    /// what the log names.
     fn append(
         &self,
         epoch: Epoch,
@@ -68,8 +70,14 @@ pub trait Store: Send + Sync {
     /// Where the log ends.
     fn head(&self) -> Result<Head>;
 
+    /// Where the log begins: the oldest position that [`Store::read`] can
+    /// still give, and the hash of the record before it.
+    fn begin(&self) -> Result<Head>;
+
     /// The oldest position that [`Store::read`] can still give.
-    fn first(&self) -> Result<Position>;
+    fn first(&self) -> Result<Position> {
+        Ok(self.begin()?.next)
+    }
 
     /// Up to `records_max` records from a position on, in order, each checked
     /// against its hash and the hash of the one before. A call may return
@@ -95,6 +103,16 @@ pub trait Store: Send + Sync {
 
     /// Forgets a blob; whether there was one.
     fn remove_blob(&self, epoch: Epoch, hash: BlobHash) -> Result<bool>;
+
+    /// Forgets several blobs; how many of them there were. After an error
+    /// some may be gone.
+    fn remove_blobs(&self, epoch: Epoch, hashes: &[BlobHash]) -> Result<usize> {
+        let mut removed = 0;
+        for hash in hashes {
+            removed += usize::from(self.remove_blob(epoch, *hash)?);
+        }
+        Ok(removed)
+    }
 
     /// The names of all blobs, sorted. 32 bytes of memory each.
     fn blobs(&self) -> Result<Vec<BlobHash>>;
@@ -130,30 +148,59 @@ pub trait Store: Send + Sync {
     /// The document of this name, checked against the hash kept with it.
     fn document(&self, name: &str) -> Result<Option<Vec<u8>>>;
 
+    /// Forgets a document, durably; whether there was one. A damaged one goes
+    /// too.
+    fn remove_document(&self, epoch: Epoch, name: &str) -> Result<bool>;
+
     /// The names of all documents, sorted.
     fn documents(&self) -> Result<Vec<String>>;
+
+    /// How much room it takes. May look at every file.
+    fn usage(&self) -> Result<Usage>;
 
     /// Reads the whole log and checks its chain; returns where it ends.
     /// Linear in the length of the log.
     fn verify(&self) -> Result<Head> {
         let head = self.head()?;
-        let mut at = self.first()?;
-        let mut hash = None;
-        while at < head.next {
-            let records = self.read(at, RECORDS_PER_STEP)?;
-            let Some(last) = records.last() else {
-                return Err(StoreError::Corrupted {
-                    position: at,
-                    reason: "the record is missing".to_owned(),
-                });
+        let mut at = self.begin()?;
+        while at.next < head.next {
+            let records = match self.read(at.next, RECORDS_PER_STEP) {
+                Ok(records) => records,
+                // Forgotten while it was being read: what is left counts.
+                Err(StoreError::Trimmed { .. }) => {
+                    at = self.begin()?;
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
-            at = last.position.next();
-            hash = Some(last.hash());
+            if records.is_empty() {
+                return Err(StoreError::corrupted(at.next, "the record is missing"));
+            }
+            for record in &records {
+                at = at.follow(record)?;
+            }
         }
-        Ok(Head {
-            next: at,
-            hash: hash.unwrap_or(head.hash),
-        })
+        Ok(at)
+    }
+}
+
+/// How much room a store takes, in bytes of the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The log.
+    pub log_bytes: u64,
+    /// Blobs.
+    pub blob_bytes: u64,
+    /// How many blobs there are.
+    pub blobs: u64,
+    /// Documents, uploads that are not whole, and the rest.
+    pub other_bytes: u64,
+}
+
+impl Usage {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.log_bytes + self.blob_bytes + self.other_bytes
     }
 }
 

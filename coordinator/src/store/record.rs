@@ -3,10 +3,12 @@
 
 use std::fmt;
 
+use bincode::{Decode, Encode};
+
 use super::error::{Result, StoreError};
 
 /// The number of a record, counted from 0 over the life of the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Position(pub u64);
 
 impl Position {
@@ -42,7 +44,7 @@ impl fmt::Display for Epoch {
 }
 
 /// The hash of a record, and through it of all before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ChainHash(pub [u8; 32]);
 
 impl ChainHash {
@@ -63,7 +65,7 @@ impl fmt::Debug for ChainHash {
 }
 
 /// Where a log ends, or where it begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Head {
     /// The position that the next record takes.
     pub next: Position,
@@ -80,7 +82,7 @@ impl Head {
 
     /// The head once `record` stands at its end, if the record does continue
     /// the log; otherwise the record is damaged, missing or another's.
-    pub(super) fn follow(self, record: &Record) -> Result<Self> {
+    pub(crate) fn follow(self, record: &Record) -> Result<Self> {
         if record.position != self.next {
             return Err(StoreError::corrupted(self.next, "the record is missing"));
         }

@@ -12,7 +12,7 @@ use super::sled_log::{Change, SledLog};
 /// Where a log that opened well begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recovered {
-    pub(super) first: Position,
+    pub(super) first: Head,
     pub(super) mark: Mark,
 }
 
@@ -44,10 +44,7 @@ pub(super) fn recover(
         let head = Head::START;
         let mark = Mark { head, epoch };
         mark_file.write(mark, scratch)?;
-        return Ok(Recovered {
-            first: head.next,
-            mark,
-        });
+        return Ok(Recovered { first: head, mark });
     };
     if end < mark.head.next {
         return Err(StoreError::TailLost {
@@ -69,7 +66,7 @@ pub(super) fn recover(
         mark_file.write(current, scratch)?;
     }
     Ok(Recovered {
-        first: first.next,
+        first,
         mark: current,
     })
 }
@@ -154,10 +151,7 @@ fn cut(log: &SledLog, mark_file: &MarkFile, scratch: &Scratch) -> Result<Recover
         next = %head.next, removed, marked = ?marked.map(|mark| mark.head.next.0), %damage,
         "accept-loss was found: the log goes on from what is left"
     );
-    Ok(Recovered {
-        first: first.next,
-        mark,
-    })
+    Ok(Recovered { first, mark })
 }
 
 const RECORDS_CHECKED: u64 = 1_024;
@@ -226,7 +220,7 @@ mod tests {
     fn a_whole_log_opens_as_it_was() {
         let case = Case::new(5);
         let recovered = case.recover().unwrap();
-        assert_eq!(recovered.first, Position(0));
+        assert_eq!(recovered.first, Head::START);
         assert_eq!(recovered.mark.head, case.head);
         assert_eq!(recovered.mark.epoch, Epoch(1));
     }

@@ -27,7 +27,7 @@ use super::partial_files::PartialFiles;
 use super::record::{Epoch, Head, Position, Record};
 use super::recover::recover;
 use super::sled_log::{Change, SledLog};
-use super::{READ_BYTES_MAX, Store};
+use super::{READ_BYTES_MAX, Store, Usage};
 use super::{check_batch, check_document, check_epoch, check_expected};
 
 /// How a [`SledStore`] is opened.
@@ -77,7 +77,7 @@ pub struct SledStore {
 /// What of the log is acknowledged. Nothing else is shown to readers.
 #[derive(Debug)]
 struct LogState {
-    first: Position,
+    first: Head,
     head: Head,
     /// Why the log takes no more events.
     stopped: Option<String>,
@@ -151,6 +151,51 @@ impl SledStore {
         written
     }
 
+    fn read_once(&self, from: Position, records_max: usize) -> Result<Vec<Record>> {
+        let (first, head) = {
+            let state = self.state();
+            (state.first, state.head)
+        };
+        if from < first.next {
+            let first = first.next;
+            return Err(StoreError::Trimmed { from, first });
+        }
+        let mut records = Vec::new();
+        if from >= head.next || records_max == 0 {
+            return Ok(records);
+        }
+        let mut at = if from == first.next {
+            first
+        } else {
+            let before = self.log.record(Position(from.0 - 1))?;
+            Head {
+                next: from,
+                hash: before.hash(),
+            }
+        };
+        let mut bytes = 0;
+        while at.next < head.next && records.len() < records_max {
+            let record = self.log.record(at.next)?;
+            bytes += record.bytes.len();
+            if bytes > READ_BYTES_MAX && !records.is_empty() {
+                break;
+            }
+            at = at.follow(&record)?;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// While it is unknown where the log ends, it is unknown what it names.
+    fn check_running(&self) -> Result<()> {
+        match &self.state().stopped {
+            None => Ok(()),
+            Some(reason) => Err(StoreError::Stopped {
+                reason: reason.clone(),
+            }),
+        }
+    }
+
     fn check_blob_room(&self) -> Result<()> {
         files::check_free(&self.folder, 2 * self.options.reserve_bytes)
     }
@@ -201,42 +246,21 @@ impl Store for SledStore {
         Ok(self.state().head)
     }
 
-    fn first(&self) -> Result<Position> {
+    fn begin(&self) -> Result<Head> {
         Ok(self.state().first)
     }
 
     fn read(&self, from: Position, records_max: usize) -> Result<Vec<Record>> {
-        let (first, head) = {
-            let state = self.state();
-            (state.first, state.head)
-        };
-        if from < first {
-            return Err(StoreError::Trimmed { from, first });
-        }
-        let mut records = Vec::new();
-        if from >= head.next || records_max == 0 {
-            return Ok(records);
-        }
-        let mut at = if from == first {
-            self.log.first()?
-        } else {
-            let before = self.log.record(Position(from.0 - 1))?;
-            Head {
-                next: from,
-                hash: before.hash(),
+        let read = self.read_once(from, records_max);
+        if matches!(read, Err(StoreError::Corrupted { .. })) {
+            // What is missing may have been forgotten meanwhile, by a trim
+            // that holds this lock.
+            let first = self.state().first.next;
+            if from < first {
+                return Err(StoreError::Trimmed { from, first });
             }
-        };
-        let mut bytes = 0;
-        while at.next < head.next && records.len() < records_max {
-            let record = self.log.record(at.next)?;
-            bytes += record.bytes.len();
-            if bytes > READ_BYTES_MAX && !records.is_empty() {
-                break;
-            }
-            at = at.follow(&record)?;
-            records.push(record);
         }
-        Ok(records)
+        read
     }
 
     fn trim(&self, epoch: Epoch, first: Position) -> Result<()> {
@@ -248,17 +272,18 @@ impl Store for SledStore {
             return Err(StoreError::TrimPastHead { first, next });
         }
         let mark = Mark { head, epoch: *held };
-        while state.first < first {
-            let until = first.min(state.first.after(TRIM_RECORDS_MAX));
+        while state.first.next < first {
+            let at = state.first.next;
+            let until = first.min(at.after(TRIM_RECORDS_MAX));
             let last = self.log.record(Position(until.0 - 1))?;
             let begin = Head {
                 next: until,
                 hash: last.hash(),
             };
-            let removed = (state.first.0..until.0).map(|at| Change::Remove(Position(at)));
+            let removed = (at.0..until.0).map(|at| Change::Remove(Position(at)));
             let changes = removed.chain([Change::First(begin)]).collect();
             self.commit(&mut state, changes, mark)?;
-            state.first = until;
+            state.first = begin;
         }
         Ok(())
     }
@@ -278,7 +303,14 @@ impl Store for SledStore {
 
     fn remove_blob(&self, epoch: Epoch, hash: BlobHash) -> Result<bool> {
         let _held = self.hold(epoch)?;
+        self.check_running()?;
         self.blobs.remove(hash)
+    }
+
+    fn remove_blobs(&self, epoch: Epoch, hashes: &[BlobHash]) -> Result<usize> {
+        let _held = self.hold(epoch)?;
+        self.check_running()?;
+        self.blobs.remove_several(hashes)
     }
 
     fn blobs(&self) -> Result<Vec<BlobHash>> {
@@ -318,8 +350,28 @@ impl Store for SledStore {
         self.documents.read(name)
     }
 
+    fn remove_document(&self, epoch: Epoch, name: &str) -> Result<bool> {
+        check_document(name, 0)?;
+        let _held = self.hold(epoch)?;
+        self.check_running()?;
+        self.documents.remove(name)
+    }
+
     fn documents(&self) -> Result<Vec<String>> {
         self.documents.list()
+    }
+
+    fn usage(&self) -> Result<Usage> {
+        let (log, blobs) = (self.folder.join("log"), self.folder.join("blobs"));
+        let (log_bytes, _) = files::usage(&log)?;
+        let (blob_bytes, count) = files::usage(&blobs)?;
+        let (all, _) = files::usage(&self.folder)?;
+        Ok(Usage {
+            log_bytes,
+            blob_bytes,
+            blobs: count,
+            other_bytes: all.saturating_sub(log_bytes + blob_bytes),
+        })
     }
 }
 
