@@ -270,6 +270,14 @@ impl Core {
         for (device, installed) in self.sessions.connected(hash) {
             self.feed(now, at, Input::Connected { device, installed });
         }
+        for (device, version, trial) in self.sessions.tried(hash) {
+            let tried = Input::Tried {
+                device,
+                version,
+                trial,
+            };
+            self.feed(now, at, tried);
+        }
     }
 
     /// Gives an engine one input and queues all that follows.

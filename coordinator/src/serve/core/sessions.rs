@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::transport::{CloseCode, Traffic};
+use common::trial::Trial;
 use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -23,9 +24,18 @@ pub(super) struct Sessions {
 struct Session {
     id: SessionId,
     installed: Vec<(TaskHash, Version)>,
+    /// What it said of releases, newest last. It says so once a session, and
+    /// the state may be rebuilt meanwhile.
+    tried: Vec<Tried>,
     link: Box<dyn Link>,
     outbox: mpsc::Sender<ToDevice>,
 }
+
+/// A task, a release of it, and how that fares on a device.
+type Tried = (TaskHash, Version, Trial);
+
+/// Words on releases kept for one session; a device has one for each task.
+const TRIED_MAX: usize = 32;
 
 /// A device's traffic since the server's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,6 +53,26 @@ impl Sessions {
         let open = self.open.iter();
         open.map(|(device, session)| (*device, installed(&session.installed, task)))
             .collect()
+    }
+
+    /// What devices with a session have said of this task's releases.
+    pub(super) fn tried(&self, task: TaskHash) -> Vec<(DeviceId, Version, Trial)> {
+        let open = self.open.iter();
+        let said = open.flat_map(|(device, session)| {
+            let of_task = session.tried.iter().filter(move |tried| tried.0 == task);
+            of_task.map(|(_, version, trial)| (*device, *version, *trial))
+        });
+        said.collect()
+    }
+
+    fn remember(&mut self, device: DeviceId, tried: Tried) {
+        if let Some(session) = self.open.get_mut(&device) {
+            session.tried.retain(|before| before.0 != tried.0);
+            session.tried.push(tried);
+            if session.tried.len() > TRIED_MAX {
+                session.tried.remove(0);
+            }
+        }
     }
 
     pub(super) fn is_connected(&self, device: DeviceId) -> bool {
@@ -123,6 +153,7 @@ impl Core {
             Session {
                 id,
                 installed: installed.clone(),
+                tried: Vec::new(),
                 link,
                 outbox,
             },
@@ -167,6 +198,14 @@ impl Core {
     ) {
         if !self.is_newest(device, session) {
             return;
+        }
+        if let ToCoordinator::Tried {
+            task,
+            version,
+            trial,
+        } = message
+        {
+            self.sessions.remember(device, (task, version, trial));
         }
         let (task, input) = match message {
             // Only the first message of a session is a hello.
