@@ -42,6 +42,14 @@ pub struct AuditSpan {
     pub next: u64,
     /// Hash of the last record.
     pub hash: String,
+    /// What the first record names as the hash of the one before it; absent
+    /// from what an earlier version said.
+    #[serde(default)]
+    pub previous: Option<String>,
+    /// Number of the first record after the newest snapshot that stands for
+    /// those before it, if there is one.
+    #[serde(default)]
+    pub snapshot: Option<u64>,
 }
 
 /// Why an export is not believed.
@@ -131,6 +139,11 @@ impl AuditRecord {
             first: before.map_or(position, |before| before.first),
             next: position + 1,
             hash: self.hash.clone(),
+            previous: match before {
+                Some(before) => before.previous.clone(),
+                None => Some(self.previous.clone()),
+            },
+            snapshot: None,
         })
     }
 }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::page::PageSettings;
+use crate::retention::{ROUNDS_MAX, Retention};
 use crate::rollout::{Plan, Releases};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -28,6 +29,8 @@ use crate::serve::CertificateTerms;
 /// | `page.listen` | `127.0.0.1:4480` | address and port, `off` |
 /// | `page.public` | `false` | `true` lets `page.listen` be no loopback address |
 /// | `page.hosts` | none | names the page may be asked by |
+/// | `retention.rounds` | `100` | 1 to 10000, `all` |
+/// | `retention.blob_rounds` | `4` | 1 to `retention.rounds` |
 /// | `rollout.releases` | `all` | `all`, `held`, `staged` |
 /// | `rollout.stages` | `[1, 10, 50, 100]` | percents that ascend to 100 |
 /// | `rollout.max_worse` | `2%` | `0%` to `100%` |
@@ -52,6 +55,8 @@ pub struct Config {
     pub certificates: CertificateTerms,
     /// The web page and the metrics.
     pub page: Option<PageSettings>,
+    /// How much of the past is kept.
+    pub retention: Retention,
     /// How releases reach the fleet.
     pub rollout: RolloutSettings,
 }
@@ -170,7 +175,23 @@ struct RawConfig {
     #[serde(default)]
     page: RawPage,
     #[serde(default)]
+    retention: RawRetention,
+    #[serde(default)]
     rollout: RawRollout,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRetention {
+    rounds: Option<RawRounds>,
+    blob_rounds: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum RawRounds {
+    Number(u32),
+    Word(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -282,6 +303,7 @@ impl Config {
             },
             addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
             page,
+            retention: layers.retention(raw.retention)?,
             rollout: layers.rollout(raw.rollout)?,
         })
     }
@@ -388,6 +410,33 @@ impl Layers<'_> {
             Some(ms) => Ok(Some(ms)),
             None => Err(Found { origin, key, value }.refuse(allowed)),
         }
+    }
+
+    fn retention(&self, raw: RawRetention) -> Result<Retention, ConfigError> {
+        let refuse = |key, value: &dyn ToString, allowed| {
+            let (origin, value) = (self.file(), value.to_string());
+            Err(Found { origin, key, value }.refuse(allowed))
+        };
+        let mut retention = Retention::default();
+        let allowed = "1 to 10000, or \"all\"";
+        match raw.rounds {
+            None => {}
+            Some(RawRounds::Number(rounds)) if (1..=ROUNDS_MAX).contains(&rounds) => {
+                retention.rounds = Some(rounds);
+            }
+            Some(RawRounds::Word(word)) if word == "all" => retention.rounds = None,
+            Some(RawRounds::Number(other)) => return refuse("retention.rounds", &other, allowed),
+            Some(RawRounds::Word(other)) => return refuse("retention.rounds", &other, allowed),
+        }
+        let rounds = retention.rounds.unwrap_or(ROUNDS_MAX);
+        // Few rounds of records with the default of blobs means few of both.
+        let blob_rounds = raw.blob_rounds;
+        retention.blob_rounds = blob_rounds.unwrap_or(retention.blob_rounds.min(rounds));
+        if !(1..=rounds).contains(&retention.blob_rounds) {
+            let allowed = "1 to retention.rounds";
+            return refuse("retention.blob_rounds", &retention.blob_rounds, allowed);
+        }
+        Ok(retention)
     }
 
     fn rollout(&self, raw: RawRollout) -> Result<RolloutSettings, ConfigError> {
@@ -577,6 +626,13 @@ mod tests {
         for (text, key, value) in [
             ("listen = \"nowhere\"", "listen", "nowhere"),
             ("log = \"loud=very\"", "log", "loud=very"),
+            ("[retention]\nrounds = 0", "retention.rounds", "0"),
+            ("[retention]\nrounds = \"some\"", "retention.rounds", "some"),
+            (
+                "[retention]\nrounds = 3\nblob_rounds = 4",
+                "retention.blob_rounds",
+                "4",
+            ),
             (
                 "[certificate]\naddresses = [\"a.b\"]",
                 "certificate.addresses",
@@ -598,6 +654,22 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_past_is_kept_for_as_many_rounds_as_the_file_says() {
+        let kept = |text: &str| {
+            let (_folder, flags) = with_file(text);
+            Config::resolve(&flags, none).unwrap().retention
+        };
+        let with = |rounds, blob_rounds| Retention {
+            rounds,
+            blob_rounds,
+        };
+        assert_eq!(kept(""), with(Some(100), 4));
+        assert_eq!(kept("[retention]\nrounds = 2"), with(Some(2), 2));
+        let all = "[retention]\nrounds = \"all\"\nblob_rounds = 50";
+        assert_eq!(kept(all), with(None, 50));
     }
 
     #[test]

@@ -56,6 +56,10 @@ pub(crate) struct Metrics {
     pub(crate) disk: Gauges,
     pub(crate) memory: Gauges,
     pub(crate) queue: Plain,
+    pub(crate) log: Gauges,
+    pub(crate) state: Gauges,
+    pub(crate) blobs: Plain,
+    upkeep_failures: Counter,
 }
 
 impl Metrics {
@@ -145,6 +149,18 @@ impl Metrics {
             disk: gauges(r, "disk_bytes", "Disk of the state directory"),
             memory: gauges(r, "memory_bytes", "Memory of the process"),
             queue: plain(r, "queue_length", "Commands that wait for the core"),
+            log: gauges(
+                r,
+                "log_position",
+                "Records of the log: the oldest that is kept, the next, the first after the newest snapshot",
+            ),
+            state: gauges(r, "state_bytes", "Disk that the store takes, by kind"),
+            blobs: plain(r, "blobs", "Blobs that are kept"),
+            upkeep_failures: counter(
+                r,
+                "upkeep_failures",
+                "Times that the log could not be shortened",
+            ),
             registry,
         }
     }
@@ -158,6 +174,11 @@ impl Metrics {
     /// An append became durable.
     pub(crate) fn flushed(&self, took: Duration) {
         self.flush_seconds.observe(took.as_secs_f64());
+    }
+
+    /// The log could not be shortened.
+    pub(crate) fn upkeep_failed(&self) {
+        self.upkeep_failures.inc();
     }
 
     /// Counts what happens in rounds, until the server is gone.

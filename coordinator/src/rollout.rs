@@ -110,7 +110,7 @@ pub enum Standing {
 }
 
 /// A rollout, folded from its events.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Rollout {
     /// What is rolled out.
     pub version: Version,

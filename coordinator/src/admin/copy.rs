@@ -22,6 +22,8 @@ pub(super) async fn send(shared: &Arc<Shared>, writer: &mut OwnedWriteHalf) -> i
         let fault = Fault::new(FaultKind::Busy, message);
         return write(writer, &Response::Fault(fault)).await;
     };
+    // Nothing is forgotten meanwhile; an upkeep that goes on ends first.
+    let _still = shared.vault.still.lock().await;
     let mut copy = match with_store(shared, StoreCopy::begin).await {
         Ok(copy) => copy,
         Err(fault) => return write(writer, &Response::Fault(fault)).await,

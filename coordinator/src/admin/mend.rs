@@ -8,10 +8,10 @@ use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
 use super::protocol::{Fault, FaultKind, Response};
-use super::server::{ask, from_store, read_blob};
+use super::server::{ask, from_vault, read_blob};
 use super::status::DeviceStatus;
 use crate::compute;
-use crate::forget;
+use crate::retention::Upkeep;
 use crate::serve::{AdminCommand, Shared};
 use crate::store::Epoch;
 
@@ -34,7 +34,7 @@ pub(super) async fn rerelease(
     let again = compute::sign_again(&bytes, done.version, now, &signer);
     let again = again.map_err(|error| failed(&error))?;
     (done.blob, done.bytes) = (BlobHash::of(&again), again.len() as u64);
-    from_store(shared, move |store| store.put_blob(&again).map(|_| ())).await?;
+    let (_, _pin) = from_vault(shared, move |vault| vault.put_blob(&again)).await?;
     ask(shared, |reply| AdminCommand::ReRelease { done, reply }).await??;
     Ok(Response::ReReleased {
         from: done.from,
@@ -50,8 +50,9 @@ pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
     if status.devices.iter().find(is_forgotten).is_none() {
         return Ok(0);
     }
-    let epoch = Epoch(status.epoch);
-    from_store(shared, move |store| forget::sweep(store, epoch)).await
+    let sweep = Upkeep::sweep(Epoch(status.epoch), shared.retention);
+    let done = from_vault(shared, move |vault| vault.keep(sweep)).await?;
+    Ok(done.blobs)
 }
 
 /// Signs the releases again that devices are offered and whose key the

@@ -23,5 +23,5 @@ pub use server::SocketError;
 pub use status::{
     ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, Forgetting,
     PhaseStatus, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus, Standing, Status,
-    TaskStatus, TrialStatus,
+    StoreStatus, TaskStatus, TrialStatus,
 };

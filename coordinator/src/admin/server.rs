@@ -20,7 +20,8 @@ use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Respo
 use super::status::{ReportSummary, Status};
 use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
-use crate::serve::{AdminCommand, Command, Shared};
+use crate::retention;
+use crate::serve::{AdminCommand, Command, ReplayError, Shared, Vault};
 use crate::store::{Position, Store, StoreError};
 
 /// Why the admin socket could not be made.
@@ -177,6 +178,9 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
         Request::Status => {
             let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
             status.page = shared.page;
+            let vault = shared.vault.clone();
+            let store = tokio::task::spawn_blocking(move || vault.status()).await;
+            status.store = store.ok().flatten();
             Ok(Response::Status(with_reports(shared, status).await))
         }
         Request::CreateToken(wish) => create_token(shared, wish).await,
@@ -259,15 +263,30 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
 }
 
 async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
-    from_store(shared, |store| {
-        let (first, head) = (store.first()?, store.verify()?);
-        Ok(AuditSpan {
-            first: first.0,
-            next: head.next.0,
-            hash: head.hash.to_string(),
-        })
-    })
-    .await
+    let checked = move |vault: &Vault| -> Result<AuditSpan, ReplayError> {
+        let mut snapshot = None;
+        let mut failed = None;
+        let (begin, head) = vault.with(|store| {
+            // What no longer begins with record 0 has a snapshot that stands
+            // for the rest, on the very chain that is checked here.
+            match retention::newest(store) {
+                Ok(loaded) => snapshot = loaded.name.map(|_| loaded.fold.head.next.0),
+                Err(error) => failed = Some(error),
+            }
+            Ok((store.begin()?, store.verify()?))
+        })?;
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(AuditSpan {
+                first: begin.next.0,
+                next: head.next.0,
+                hash: head.hash.to_string(),
+                previous: Some(begin.hash.to_string()),
+                snapshot,
+            }),
+        }
+    };
+    from_vault(shared, checked).await
 }
 
 async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecord>, Fault> {
@@ -288,9 +307,17 @@ pub(super) async fn from_store<T: Send + 'static>(
     shared: &Shared,
     call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Fault> {
+    from_vault(shared, move |vault| vault.with(call)).await
+}
+
+/// Asks the vault, on a blocking thread.
+pub(super) async fn from_vault<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    shared: &Shared,
+    call: impl FnOnce(&Vault) -> Result<T, E> + Send + 'static,
+) -> Result<T, Fault> {
     let vault = shared.vault.clone();
     let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    match tokio::task::spawn_blocking(move || vault.with(call)).await {
+    match tokio::task::spawn_blocking(move || call(&vault)).await {
         Ok(outcome) => outcome.map_err(|error| failed(&error)),
         Err(error) => Err(failed(&error)),
     }
@@ -338,13 +365,12 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
         .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
     let task = Arc::new(task);
     let (vault, kept) = (shared.vault.clone(), task.clone());
-    let stored =
-        tokio::task::spawn_blocking(move || vault.with(|store| store.put_blob(kept.bytes())));
-    match stored.await {
-        Ok(Ok(_)) => {}
+    let stored = tokio::task::spawn_blocking(move || vault.put_blob(kept.bytes()));
+    let _pin = match stored.await {
+        Ok(Ok((_, pin))) => pin,
         Ok(Err(error)) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
         Err(error) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
-    }
+    };
     let made = ask(shared, |reply| AdminCommand::AddTask { task, reply }).await??;
     Ok(Response::Task(made))
 }

@@ -32,10 +32,32 @@ pub struct Status {
     /// Where the page and the metrics are, if they are served.
     #[serde(default)]
     pub page: Option<SocketAddr>,
+    /// Its log, and how much room it takes.
+    #[serde(default)]
+    pub store: Option<StoreStatus>,
     /// Its tasks.
     pub tasks: Vec<TaskStatus>,
     /// Devices that joined, or are connected.
     pub devices: Vec<DeviceStatus>,
+}
+
+/// The log, and how much room a coordinator's state takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Number of the oldest record that is kept.
+    pub first: u64,
+    /// Number that the next record takes.
+    pub next: u64,
+    /// The first record after the newest snapshot, if there is one.
+    pub snapshot: Option<u64>,
+    /// Bytes of the disk that the log took when that was last looked at.
+    pub log_bytes: Option<u64>,
+    /// Bytes of the disk that blobs took.
+    pub blob_bytes: Option<u64>,
+    /// How many blobs there were.
+    pub blobs: Option<u64>,
+    /// Bytes of all of it.
+    pub bytes: Option<u64>,
 }
 
 /// A device, and what people call it.

@@ -8,7 +8,7 @@ use super::error::BackupError;
 use super::piece::{Contents, PieceName};
 use crate::round::{Event, TaskEvent};
 use crate::serve::LogEntry;
-use crate::store::{ChainHash, Position, Store, pack};
+use crate::store::{Position, Store, StoreError, pack};
 
 /// What of a store is still to be copied. It holds no lock: the store may be
 /// closed and opened again between two calls.
@@ -26,24 +26,21 @@ impl StoreCopy {
     /// # Errors
     /// Those of the store.
     pub fn begin(store: &dyn Store) -> Result<Self, BackupError> {
-        let (epoch, first, head) = (store.epoch()?, store.first()?, store.head()?);
-        let before = match store.read(first, 1)?.first() {
-            Some(record) => record.previous,
-            None if first == Position(0) => ChainHash::START,
-            None => head.hash,
-        };
-        let (documents, blobs) = (store.documents()?, store.blobs()?);
+        // No snapshot may be of more records than are copied.
+        let documents = store.documents()?;
+        let (epoch, begin, head) = (store.epoch()?, store.begin()?, store.head()?);
+        let blobs = store.blobs()?;
         Ok(Self {
             contents: Contents {
-                first: first.0,
-                first_hash: before.to_string(),
+                first: begin.next.0,
+                first_hash: begin.hash.to_string(),
                 next: head.next.0,
                 hash: head.hash.to_string(),
                 epoch: epoch.0,
                 blobs: blobs.len() as u64,
                 documents: documents.len() as u64,
             },
-            at: first,
+            at: begin.next,
             documents: documents.into_iter(),
             blobs: blobs.into_iter(),
         })
@@ -65,7 +62,10 @@ impl StoreCopy {
         if self.at < end {
             let from = self.at;
             let left = usize::try_from(end.0 - from.0).unwrap_or(usize::MAX);
-            let records = store.read(from, left.min(RECORDS_PER_PIECE))?;
+            let records = match store.read(from, left.min(RECORDS_PER_PIECE)) {
+                Err(StoreError::Trimmed { .. }) => return Err(BackupError::Forgotten),
+                read => read?,
+            };
             if records.is_empty() {
                 return Err(BackupError::Forgotten);
             }

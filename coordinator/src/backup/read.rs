@@ -15,6 +15,7 @@ use super::error::BackupError;
 use super::piece::{Contents, PieceName};
 use super::state_files::{MODE, StateFile, prove_files};
 use super::{FORMAT, HEAD, MANIFEST, STATE_FILE_BYTES_MAX, STATE_FILES_MAX};
+use crate::retention::{is_snapshot, tasks_of};
 use crate::round::{Event, TaskEvent};
 use crate::serve::LogEntry;
 use crate::store::{Head, Record, unpack};
@@ -106,6 +107,8 @@ pub(super) fn read(
         blobs: BTreeSet::new(),
         documents: BTreeSet::new(),
         definitions: BTreeSet::new(),
+        begins: first,
+        stands: first == Head::START,
     };
     loop {
         let taken = reading.next()?;
@@ -296,6 +299,10 @@ struct Found {
     documents: BTreeSet<String>,
     /// Blobs that define tasks.
     definitions: BTreeSet<BlobHash>,
+    /// Where the log begins.
+    begins: Head,
+    /// Whether nothing came before, or a snapshot stands for it.
+    stands: bool,
 }
 
 impl Found {
@@ -340,6 +347,14 @@ impl Found {
                 sink.records(records)?;
             }
             PieceName::Document(name) => {
+                if is_snapshot(&name)
+                    && let Some((head, specs)) = tasks_of(&taken.bytes)
+                {
+                    let reaches = self.begins.next <= head.next && head.next <= self.at.next;
+                    self.stands |= reaches;
+                    self.definitions
+                        .extend(specs.into_iter().filter(|_| reaches));
+                }
                 sink.document(&name, &taken.bytes)?;
                 if !self.documents.insert(name) {
                     return changed("is there twice");
@@ -380,6 +395,11 @@ impl Found {
         let counts = (self.blobs.len() as u64, self.documents.len() as u64);
         if counts != (store.blobs, store.documents) {
             return Err(reading.changed(HEAD, "counts other blobs or documents"));
+        }
+        if !self.stands {
+            let reason =
+                "says that the log begins late, and no snapshot stands for what was before";
+            return Err(reading.changed(HEAD, reason));
         }
         match self.definitions.difference(&self.blobs).next() {
             Some(missing) => {

@@ -3,13 +3,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::ids::{BlobHash, DeviceId, Time};
+use common::ids::{BlobHash, DeviceId, RoundId, Time};
 use common::task::RawTask;
 use proptest::prelude::*;
 
 use super::*;
 use crate::registry::RegistryEvent;
-use crate::round::{Event, TaskEvent};
+use crate::retention::{Pins, Retention, Upkeep};
+use crate::round::{Event, Outcome, TaskEvent};
 use crate::serve::{Identity, IdentityError, LogEntry, replay};
 use crate::store::{Epoch, Position, SledStore, Store};
 
@@ -171,6 +172,64 @@ fn what_is_restored_is_what_was_backed_up_in_a_new_epoch() {
     assert_eq!(new.document("snapshot").unwrap().unwrap(), b"small");
     assert_eq!(new.open_epoch().unwrap(), Epoch(4));
     assert_eq!(replay(&new).unwrap().tasks.len(), 1);
+}
+
+/// Three rounds without content, the log kept for the newest.
+fn shorten(state: &Path) {
+    let store = SledStore::open(state.join("store")).unwrap();
+    let epoch = store.open_epoch().unwrap();
+    let retention = Retention {
+        rounds: Some(1),
+        blob_rounds: 1,
+    };
+    let task = RawTask::parse(TASK).unwrap().hash();
+    for round in 1..=3 {
+        let entry = |event| LogEntry::Task(TaskEvent { task, event }).to_bytes();
+        let opened = entry(Event::RoundOpened {
+            round: RoundId(round),
+            at: NOW,
+        });
+        let ended = entry(Event::RoundEnded {
+            outcome: Outcome::Cancelled,
+            at: NOW,
+        });
+        store.append(epoch, None, &[opened, ended]).unwrap();
+        let upkeep = Upkeep::begin(epoch, retention);
+        upkeep.run_all(&store, &Pins::new()).unwrap();
+    }
+    assert!(store.first().unwrap() > Position(20));
+}
+
+#[test]
+fn a_shortened_log_is_restored_with_what_stands_for_the_rest() {
+    let case = Case::with(shorten);
+    let restored = case.restore().unwrap();
+    verify(&restored).unwrap();
+    let old = SledStore::open(case.state().join("store")).unwrap();
+    let new = SledStore::open(case.target().join("store")).unwrap();
+    assert_eq!(new.begin().unwrap(), old.begin().unwrap());
+    assert_eq!(new.head().unwrap(), old.head().unwrap());
+    let replayed = replay(&new).unwrap();
+    assert_eq!(replayed.tasks[0].1.last_round, RoundId(3));
+    assert_eq!(replayed.registry.revoked().len(), 20);
+    assert!(replayed.snapshot.is_some());
+}
+
+#[test]
+fn a_shortened_log_without_what_stands_for_the_rest_is_refused() {
+    let case = Case::with(shorten);
+    let mut entries = entries(&case.archive);
+    for (name, bytes) in &mut entries {
+        if name.starts_with("documents/snapshot-") {
+            *bytes = b"nonsense".to_vec();
+        }
+    }
+    case.rewrite(&forged(&entries));
+    assert!(matches!(
+        case.restore(),
+        Err(BackupError::Changed { reason, .. }) if reason.contains("no snapshot")
+    ));
+    assert!(!case.target().exists());
 }
 
 #[test]

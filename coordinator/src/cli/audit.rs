@@ -32,6 +32,16 @@ pub(super) fn verify(
             span.next.saturating_sub(1),
         );
         println!("last hash {}", span.hash);
+        if span.first > 0 {
+            println!(
+                "records before {} are no longer kept; the last of them had the hash {}",
+                span.first,
+                span.previous.as_deref().unwrap_or("unknown"),
+            );
+        }
+        if let Some(at) = span.snapshot {
+            println!("a snapshot stands for all records before {at}, on this chain");
+        }
     }
     Ok(())
 }

@@ -135,6 +135,21 @@ const KEYS: &[Key] = &[
         },
     },
     Key {
+        name: "retention.rounds",
+        flag: None,
+        variable: None,
+        value: |config| {
+            let rounds = config.retention.rounds;
+            rounds.map_or_else(|| "all".into(), |rounds| rounds.to_string())
+        },
+    },
+    Key {
+        name: "retention.blob_rounds",
+        flag: None,
+        variable: None,
+        value: |config| config.retention.blob_rounds.to_string(),
+    },
+    Key {
         name: "rollout.releases",
         flag: None,
         variable: None,

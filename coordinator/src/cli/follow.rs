@@ -245,6 +245,7 @@ mod tests {
             storage_failures: 0,
             storage_ok: true,
             page: None,
+            store: None,
             tasks: vec![TaskStatus {
                 task: TaskHash([1; 32]),
                 name: "har".into(),

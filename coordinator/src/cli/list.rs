@@ -9,8 +9,9 @@ use super::failure::Failure;
 use super::operate::{print_json, unexpected};
 use crate::admin::{
     Client, DeviceName, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status,
-    TaskStatus,
+    StoreStatus, TaskStatus,
 };
+use crate::page::words;
 
 pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
@@ -30,6 +31,9 @@ pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> 
     if !status.storage_ok {
         println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
     }
+    if let Some(store) = &status.store {
+        println!("{}", stored(store));
+    }
     if status.tasks.is_empty() {
         println!("no task yet; create one with `alambic-coordinator task create FILE`");
     }
@@ -37,6 +41,25 @@ pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> 
         show_task(task, status.now);
     }
     Ok(())
+}
+
+fn stored(store: &StoreStatus) -> String {
+    let mut line = format!(
+        "log: records {} to {}",
+        store.first,
+        store.next.saturating_sub(1)
+    );
+    if store.next == store.first {
+        line = format!("log: no records after {}", store.first);
+    }
+    if let Some(at) = store.snapshot {
+        line += &format!(", newest snapshot at {at}");
+    }
+    if let (Some(all), Some(blobs)) = (store.bytes, store.blobs) {
+        let all = words::bytes(all);
+        line += &format!("; {all} of the disk, {blobs} blobs");
+    }
+    line
 }
 
 fn show_task(task: &TaskStatus, now: Time) {

@@ -56,6 +56,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         tuning: Tuning::coordinator(),
         certificates: config.certificates,
         releases: config.rollout.releases(),
+        retention: config.retention,
         page: config.page.clone(),
         service: service.clone(),
     };

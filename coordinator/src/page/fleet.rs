@@ -314,6 +314,7 @@ mod tests {
                 storage_failures: 0,
                 storage_ok: true,
                 page: None,
+                store: None,
                 tasks: Vec::new(),
                 devices: (0..devices).map(device).collect(),
             },

@@ -7,6 +7,7 @@ use super::layout::{Tone, tile};
 use super::route::Query;
 use super::view::View;
 use super::words;
+use crate::admin::StoreStatus;
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -29,13 +30,27 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             (certificate("Fleet authority", health.authority_ends, status.now, 365))
             (tile("Commands waiting", &health.queue.to_string(), &format!("of {} that fit", health.queue_max),
                 if health.queue * 2 > health.queue_max { Tone::Warn } else { Tone::Good }))
-            @if let Some(records) = health.log_records {
-                (tile("Log", &words::number(records), "records", Tone::Quiet))
+            @if let Some(store) = status.store {
+                (tile("Log", &words::number(store.next - store.first), &records(&store), Tone::Quiet))
+                @if let (Some(bytes), Some(blobs)) = (store.bytes, store.blobs) {
+                    (tile("State", &words::bytes(bytes), &format!("of the disk, {}", words::count(blobs as usize, "blob")), Tone::Quiet))
+                }
             }
             (tile("Store epoch", &status.epoch.to_string(), "one more each time it is opened", Tone::Quiet))
             (tile("Up for", &words::span(status.now.since_ms(status.started)), &format!("version {}", status.program), Tone::Quiet))
             (tile("Open pages", &health.readers.to_string(), "that follow the fleet", Tone::Quiet))
         }
+    }
+}
+
+fn records(store: &StoreStatus) -> String {
+    let since = words::number(store.first);
+    match store.snapshot {
+        Some(at) => format!(
+            "records from {since} on, newest snapshot at {}",
+            words::number(at)
+        ),
+        None => format!("records from {since} on"),
     }
 }
 

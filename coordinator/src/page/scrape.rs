@@ -7,7 +7,7 @@ use hyper::Response;
 
 use super::server::Content;
 use super::view::{View, Viewer};
-use crate::admin::{Fault, RolloutStatus, Standing, TaskStatus};
+use crate::admin::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
 
@@ -90,8 +90,36 @@ fn set(metrics: &Metrics, view: &View) {
             put(&metrics.memory, &[("kind", what)], bytes as f64);
         }
     }
+    if let Some(store) = &status.store {
+        set_store(metrics, store);
+    }
     for task in &status.tasks {
         set_task(metrics, task, status.now);
+    }
+}
+
+fn set_store(metrics: &Metrics, store: &StoreStatus) {
+    let points = [
+        ("first", Some(store.first)),
+        ("next", Some(store.next)),
+        ("snapshot", store.snapshot),
+    ];
+    for (at, position) in points {
+        if let Some(position) = position {
+            put(&metrics.log, &[("at", at)], position as f64);
+        }
+    }
+    for (kind, bytes) in [
+        ("log", store.log_bytes),
+        ("blobs", store.blob_bytes),
+        ("all", store.bytes),
+    ] {
+        if let Some(bytes) = bytes {
+            put(&metrics.state, &[("kind", kind)], bytes as f64);
+        }
+    }
+    if let Some(blobs) = store.blobs {
+        metrics.blobs.set(blobs as f64);
     }
 }
 

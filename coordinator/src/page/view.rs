@@ -57,7 +57,6 @@ pub(super) struct Health {
     pub(super) authority_ends: Option<Time>,
     pub(super) queue: usize,
     pub(super) queue_max: usize,
-    pub(super) log_records: Option<u64>,
     pub(super) readers: usize,
 }
 
@@ -104,6 +103,7 @@ impl Viewer {
         let viewer = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             viewer.report(&mut status);
+            status.store = viewer.shared.vault.status();
             let health = viewer.health();
             Arc::new(View { status, health })
         });
@@ -229,7 +229,6 @@ impl Viewer {
         };
         let identity = &self.shared.identity;
         let commands = &self.shared.commands;
-        let head = self.shared.vault.with(|store| store.head());
         Health {
             disk_free: disk.as_ref().map(|disk| disk.f_bavail * disk.f_frsize),
             disk_total: disk.as_ref().map(|disk| disk.f_blocks * disk.f_frsize),
@@ -239,7 +238,6 @@ impl Viewer {
             authority_ends: ends(identity.authority.certificate()),
             queue: commands.max_capacity() - commands.capacity(),
             queue_max: commands.max_capacity(),
-            log_records: head.ok().map(|head| head.next.0),
             readers: LIVE_MAX - self.live.available_permits(),
         }
     }

@@ -9,6 +9,7 @@ mod event;
 
 use std::collections::BTreeMap;
 
+use bincode::{Decode, Encode};
 use common::ids::{DeviceId, Time};
 use common::trust::token::{Approval, TokenError, TokenId, TokenRecord, TokenSecret};
 use common::wire::messages::EnrolRefusal;
@@ -16,7 +17,7 @@ use common::wire::messages::EnrolRefusal;
 pub use event::{Certified, RegistryEvent};
 
 /// A device that joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Member {
     /// Its newest certificate.
     pub certificate: Certified,
@@ -29,7 +30,7 @@ pub struct Member {
 }
 
 /// A device that showed a token and needs an operator's word.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Applicant {
     /// A name for people; may be empty.
     pub label: String,
@@ -42,7 +43,7 @@ pub struct Applicant {
 }
 
 /// An operator's word on an applicant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Decision {
     /// None yet.
     Waiting,
@@ -53,7 +54,7 @@ pub enum Decision {
 }
 
 /// A key that is believed no more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Revocation {
     /// Why, in the operator's words; may be empty.
     pub reason: String,
@@ -73,7 +74,7 @@ pub enum Admittance {
 }
 
 /// The fold of all [`RegistryEvent`]s.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub struct Registry {
     tokens: BTreeMap<TokenId, TokenRecord>,
     applicants: BTreeMap<DeviceId, Applicant>,

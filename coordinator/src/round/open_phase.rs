@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bincode::{Decode, Encode};
 use common::ids::{BlobHash, DeviceId, RoundId, Time};
 use common::round::{Kind, Phase};
 
 /// The phase a round is in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct OpenPhase {
     /// Which one.
     pub phase: Phase,
@@ -29,7 +30,7 @@ pub struct OpenPhase {
 }
 
 /// A contribution that counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Standing {
     /// Its bytes.
     pub blob: BlobHash,
@@ -46,7 +47,7 @@ pub struct Standing {
 }
 
 /// When a phase ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Span {
     /// The phase.
     pub phase: Phase,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bincode::{Decode, Encode};
 use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
 use common::trial::Trial;
@@ -11,7 +12,7 @@ use super::open_phase::{OpenPhase, Span, Standing};
 use crate::rollout::{self, Rollout, Trials};
 
 /// Everything the engine knows about a task that survives a restart.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
 pub struct State {
     /// The task definition's blob.
     pub spec: Option<BlobHash>,
@@ -58,7 +59,7 @@ pub struct State {
 }
 
 /// A transfer set by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TransferRef {
     /// Its blob.
     pub blob: BlobHash,
@@ -67,7 +68,7 @@ pub struct TransferRef {
 }
 
 /// A round in progress.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Round {
     /// Its number.
     pub id: RoundId,
@@ -87,7 +88,7 @@ pub struct Round {
 }
 
 /// A released student.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Release {
     /// Its version.
     pub version: Version,
@@ -104,7 +105,7 @@ pub struct Release {
 }
 
 /// A round that ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Ended {
     /// Its number.
     pub id: RoundId,

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{DeviceName, Fault, Status, TaskSummary};
 use crate::registry::Certified;
+use crate::retention::Pin;
 use crate::rollout::Order;
 use crate::round::JobOutput;
 
@@ -91,6 +92,8 @@ pub(crate) enum Command {
         task: TaskHash,
         run: RunId,
         result: Result<JobOutput, String>,
+        /// Keeps what it made until the log names it.
+        pin: Option<Pin>,
     },
     /// An operator asks.
     Admin(AdminCommand),

@@ -13,10 +13,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::brain::Brain;
 use super::command::Command;
 use super::core::{Core, Work};
+use super::keeper::Keeper;
 use super::log::{ReplayError, replay};
 use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
 use crate::metrics::Metrics;
+use crate::retention::Pin;
 use crate::round::JobOutput;
 use crate::store::{Epoch, Position, StoreError};
 
@@ -45,6 +47,7 @@ pub(super) struct Driver {
     pub(super) outage: Outage,
     pub(super) computing: Arc<Semaphore>,
     pub(super) service: Service,
+    pub(super) keeper: Keeper,
 }
 
 /// A store that cannot be written.
@@ -120,6 +123,7 @@ impl Driver {
                     self.metrics.flushed(begun.elapsed());
                     self.next = next;
                     self.outage.wait_ms = 0;
+                    self.keeper.look(self.epoch, next, self.core.rounds());
                 }
                 Err(error) => return self.suffer(error),
             }
@@ -164,6 +168,7 @@ impl Driver {
                 tracing::warn!(epoch = epoch.0, next = replayed.next.0, "the store is back");
                 self.epoch = epoch;
                 self.next = replayed.next;
+                self.keeper.replayed(&replayed, replayed.rounds());
                 self.core.restore(now, epoch.0, replayed);
             }
             Ok(Err(error)) => {
@@ -194,25 +199,40 @@ impl Driver {
                 span.in_scope(|| compute(brain.as_ref(), &vault, &work, clock.now()))
             })
             .await;
-            let result =
+            let made =
                 outcome.unwrap_or_else(|error| Err(format!("the computation broke: {error}")));
+            let (result, pin) = match made {
+                Ok((output, pin)) => (Ok(output), Some(pin)),
+                Err(cause) => (Err(cause), None),
+            };
             if let Err(cause) = &result {
                 tracing::error!(task = %task.short(), cause, "a computation failed");
             }
             // Fails only if the server has stopped; the job is run again then.
-            let _ = commands.send(Command::Computed { task, run, result }).await;
+            let computed = Command::Computed {
+                task,
+                run,
+                result,
+                pin,
+            };
+            let _ = commands.send(computed).await;
         });
     }
 }
 
 /// The blob is durable before anyone hears its name.
-fn compute(brain: &dyn Brain, vault: &Vault, work: &Work, now: Time) -> Result<JobOutput, String> {
+fn compute(
+    brain: &dyn Brain,
+    vault: &Vault,
+    work: &Work,
+    now: Time,
+) -> Result<(JobOutput, Pin), String> {
     let read = |hash| vault.read(hash);
     let made = brain.run(&work.job, &work.task, &read, now)?;
-    vault
-        .with(|store| store.put_blob(&made.bytes))
+    let (_, pin) = vault
+        .put_blob(&made.bytes)
         .map_err(|error| error.to_string())?;
-    Ok(made.output)
+    Ok((made.output, pin))
 }
 
 /// Folds the vault's log.

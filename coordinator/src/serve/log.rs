@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 use common::ids::TaskHash;
-use common::task::{Task, TaskError};
+use common::task::Task;
 use common::wire::codec::{self, DecodeError};
 use serde::Serialize;
 
 use crate::registry::{Registry, RegistryEvent};
-use crate::round::{Event, State, TaskEvent};
-use crate::store::{Position, Store, StoreError};
+use crate::retention::{self, Loaded, Refused};
+use crate::round::{State, TaskEvent};
+use crate::store::{Position, Store};
+
+pub use crate::retention::ReplayError;
 
 /// One record. Variants are only ever added at the end, so every log that an
 /// earlier version wrote stays readable.
@@ -38,38 +41,6 @@ impl LogEntry {
     }
 }
 
-/// Why a log did not fold to a state.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A record is from a later version of the program, or damaged.
-    #[error(
-        "record {position} of the log is not understood: {source}; run the version that wrote it"
-    )]
-    Record {
-        /// Where it stands.
-        position: u64,
-        /// What is wrong.
-        source: DecodeError,
-    },
-    /// A task's definition is gone.
-    #[error("the definition of task {task} is not in the store; restore a backup")]
-    TaskMissing {
-        /// Which task.
-        task: TaskHash,
-    },
-    /// A task's definition does not fit this version.
-    #[error("task {task}: {source}")]
-    Task {
-        /// Which task.
-        task: TaskHash,
-        /// What is wrong.
-        source: TaskError,
-    },
-}
-
 /// What a log folds to.
 #[derive(Debug, Default)]
 pub struct Replayed {
@@ -79,51 +50,49 @@ pub struct Replayed {
     pub tasks: Vec<(Arc<Task>, State)>,
     /// Where the log continues.
     pub next: Position,
+    /// Where it continued when the snapshot was made that this stands on.
+    pub snapshot: Option<Position>,
+    /// Rounds that began since, as far as they are known.
+    pub rounds_since: u64,
+    /// Newer snapshots that are no good.
+    pub refused: Vec<Refused>,
 }
 
-/// Folds the whole log. Blocks; linear in its length.
+impl Replayed {
+    /// Rounds of all tasks so far.
+    pub fn rounds(&self) -> u64 {
+        let rounds = self.tasks.iter().map(|(_, state)| state.last_round.0);
+        rounds.sum()
+    }
+}
+
+/// Folds the log, from the newest snapshot that is good. Blocks; linear in
+/// the records after it.
 ///
 /// # Errors
-/// If the store fails, or holds what this version does not understand.
+/// If the store fails, holds what this version does not understand, or
+/// nothing stands for records that are gone.
 pub fn replay(store: &dyn Store) -> Result<Replayed, ReplayError> {
-    let mut replayed = Replayed {
-        next: store.first()?,
-        ..Replayed::default()
-    };
-    let mut states: Vec<(TaskHash, State)> = Vec::new();
-    loop {
-        let records = store.read(replayed.next, RECORDS_PER_READ)?;
-        let Some(last) = records.last() else { break };
-        replayed.next = last.position.next();
-        for record in &records {
-            let entry =
-                LogEntry::from_bytes(&record.bytes).map_err(|source| ReplayError::Record {
-                    position: record.position.0,
-                    source,
-                })?;
-            match entry {
-                LogEntry::Registry(event) => replayed.registry.apply(&event),
-                LogEntry::Task(event) => fold(&mut states, &event),
-            }
-        }
+    let Loaded {
+        mut fold,
+        name,
+        refused,
+    } = retention::newest(store)?;
+    let snapshot = name.map(|_| fold.head.next);
+    fold.finish(store)?;
+    let rounds_since = fold.rounds_since(snapshot.unwrap_or_default());
+    let mut tasks = Vec::new();
+    for (hash, state) in fold.states {
+        tasks.push((load(store, hash, &state)?, state));
     }
-    for (hash, state) in states {
-        replayed.tasks.push((load(store, hash, &state)?, state));
-    }
-    Ok(replayed)
-}
-
-fn fold(states: &mut Vec<(TaskHash, State)>, TaskEvent { task, event }: &TaskEvent) {
-    match states.iter_mut().find(|(hash, _)| hash == task) {
-        Some((_, state)) => state.apply(event),
-        None if matches!(event, Event::TaskCreated { .. }) => {
-            let mut state = State::default();
-            state.apply(event);
-            states.push((*task, state));
-        }
-        // The fold of a task begins with its creation.
-        None => {}
-    }
+    Ok(Replayed {
+        registry: fold.registry,
+        tasks,
+        next: fold.head.next,
+        snapshot,
+        rounds_since,
+        refused,
+    })
 }
 
 fn load(store: &dyn Store, task: TaskHash, state: &State) -> Result<Arc<Task>, ReplayError> {
@@ -133,8 +102,6 @@ fn load(store: &dyn Store, task: TaskHash, state: &State) -> Result<Arc<Task>, R
     Ok(Arc::new(read))
 }
 
-const RECORDS_PER_READ: usize = 1_024;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -142,6 +109,7 @@ mod tests {
     use common::ids::{BlobHash, Time};
     use proptest::prelude::*;
 
+    use crate::round::Event;
     use crate::store::MemoryStore;
 
     fn created(task: &Task) -> LogEntry {

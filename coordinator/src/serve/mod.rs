@@ -14,6 +14,7 @@ mod driver;
 mod enrol;
 mod follower;
 mod identity;
+mod keeper;
 mod log;
 mod proof;
 mod rotation;
@@ -56,11 +57,13 @@ pub(crate) use command::{AdminCommand, Command};
 
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use self::keeper::Keeper;
 use self::word::Word;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, Progress, SocketError};
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
+use crate::retention::Retention;
 use crate::rollout::Releases;
 use crate::store::StoreError;
 
@@ -84,6 +87,8 @@ pub struct Parts {
     pub certificates: CertificateTerms,
     /// Who is offered what rounds release.
     pub releases: Releases,
+    /// How much of the past is kept.
+    pub retention: Retention,
     /// The web page, if there is to be one.
     pub page: Option<PageSettings>,
     /// The service manager, whose watchdog the core's loop feeds.
@@ -150,6 +155,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// One copy of the store at a time.
     pub(crate) copying: Semaphore,
+    pub(crate) retention: Retention,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -192,9 +198,11 @@ impl Server {
             word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
         };
         let next = replayed.next;
+        let metrics = Arc::new(Metrics::new());
+        let mut keeper = Keeper::new(vault.clone(), metrics.clone(), parts.retention);
+        keeper.replayed(&replayed, replayed.rounds());
         let mut core = Core::new(about, progress.clone(), revoked);
         core.restore(now, epoch.0, replayed);
-        let metrics = Arc::new(Metrics::new());
         let driver = Driver {
             core,
             metrics: metrics.clone(),
@@ -209,6 +217,7 @@ impl Server {
             outage: Outage::default(),
             computing: Arc::new(Semaphore::new(1)),
             service: parts.service,
+            keeper,
         };
         let shared = Arc::new(Shared {
             commands,
@@ -221,6 +230,7 @@ impl Server {
             page: page.as_ref().map(PageServer::address),
             metrics,
             copying: Semaphore::new(1),
+            retention: parts.retention,
         });
         Ok(Self {
             shared,
@@ -257,6 +267,9 @@ impl Server {
         // What a revoked key signed can be installed nowhere any more.
         let shared = self.shared.clone();
         let renewing = tokio::spawn(async move {
+            let vault = shared.vault.clone();
+            // Fails only if the server stops.
+            let _ = tokio::task::spawn_blocking(move || vault.measure()).await;
             if let Err(fault) = admin::mend::sweep_forgotten(&shared).await {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }

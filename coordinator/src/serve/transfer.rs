@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use super::Shared;
 use super::command::{Command, Offer, Reply};
 use super::vault::blocking;
+use crate::retention::Pin;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 
 /// Why a transfer ended without an answer.
@@ -91,8 +92,13 @@ impl Offer {
         if !matches!(answer, TransferAnswer::Send { .. }) {
             return Ok(answer);
         }
+        // Held until the answer, by when the log names the blob or never will.
+        let mut pin = None;
         let checked = match self.receive(shared, stream).await {
-            Ok(()) => self.check(shared).await?,
+            Ok(held) => {
+                pin = Some(held);
+                self.check(shared).await?
+            }
             Err(TransferError::Store(StoreError::Partial(error))) => Err(blamed(&error)),
             Err(TransferError::Store(error)) => {
                 tracing::error!(%error, "a contribution could not be stored");
@@ -103,17 +109,23 @@ impl Offer {
         if checked == Err(Reason::Storage) {
             return Ok(TransferAnswer::Refused(Reason::Storage));
         }
-        ask(shared, |reply| Command::Arrived {
+        let answer = ask(shared, |reply| Command::Arrived {
             offer: self,
             checked,
             reply,
         })
-        .await
+        .await;
+        drop(pin);
+        answer
     }
 
     /// Receives what is missing and makes it a durable blob under the name
     /// it was offered by.
-    async fn receive(self, shared: &Arc<Shared>, stream: &mut Stream) -> Result<(), TransferError> {
+    async fn receive(
+        self,
+        shared: &Arc<Shared>,
+        stream: &mut Stream,
+    ) -> Result<Pin, TransferError> {
         let partial = PartialKey {
             device: self.device,
             hash: self.blob,
@@ -162,7 +174,7 @@ impl Offer {
             })
             .into());
         }
-        Ok(blocking(move || vault.with(|store| store.finish_partial(partial))).await?)
+        Ok(blocking(move || vault.finish_partial(partial)).await?)
     }
 
     /// Holds the bytes against the task, on a blocking thread.

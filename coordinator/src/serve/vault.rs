@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use common::ids::BlobHash;
 
-use crate::store::{Epoch, Position, Result, Store, StoreError};
+use crate::admin::StoreStatus;
+use crate::retention::{self, Done, Pin, Pins, Step, Upkeep, UpkeepError};
+use crate::store::{Epoch, PartialKey, Position, Result, Store, StoreError, Usage};
 
 /// A base, a blob, and what leads from one to the other, if that is smaller.
 type Delta = (BlobHash, BlobHash, Option<Arc<Vec<u8>>>);
@@ -24,6 +26,13 @@ pub struct Vault {
     shared: Mutex<BTreeMap<BlobHash, Weak<Vec<u8>>>>,
     /// The newest delta by base and blob; none if it is not smaller.
     delta: Mutex<Option<Delta>>,
+    pins: Arc<Pins>,
+    /// Held by whoever copies the store, which must lose nothing meanwhile,
+    /// and by its upkeep.
+    pub(crate) still: tokio::sync::Mutex<()>,
+    /// Held by whoever deletes what nothing needs.
+    sweeping: Mutex<()>,
+    usage: Mutex<Option<Usage>>,
 }
 
 impl Vault {
@@ -38,7 +47,81 @@ impl Vault {
             slot: RwLock::new(Some(store)),
             shared: Mutex::default(),
             delta: Mutex::default(),
+            pins: Pins::new(),
+            still: tokio::sync::Mutex::default(),
+            sweeping: Mutex::default(),
+            usage: Mutex::default(),
         })
+    }
+
+    /// Keeps a blob, which no sweep takes before the pin is dropped: once the
+    /// event that names it is durable, or will never be.
+    ///
+    /// # Errors
+    /// Those of [`Store::put_blob`].
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<(BlobHash, Pin)> {
+        let pin = self.pins.pin(BlobHash::of(bytes));
+        let hash = self.with(|store| store.put_blob(bytes))?;
+        Ok((hash, pin))
+    }
+
+    /// Makes an upload a blob, pinned as by [`Self::put_blob`].
+    ///
+    /// # Errors
+    /// Those of [`Store::finish_partial`].
+    pub fn finish_partial(&self, key: PartialKey) -> Result<Pin> {
+        let pin = self.pins.pin(key.hash);
+        self.with(|store| store.finish_partial(key))?;
+        Ok(pin)
+    }
+
+    /// Runs an upkeep to its end, the store let go of between its steps.
+    ///
+    /// # Errors
+    /// Those of the upkeep.
+    pub fn keep(&self, mut upkeep: Upkeep) -> std::result::Result<Done, UpkeepError> {
+        let _alone = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = loop {
+            let step = self.with(|store| Ok(upkeep.step(store, &self.pins)))?;
+            if let Step::Done(done) = step? {
+                break done;
+            }
+        };
+        self.measure();
+        Ok(done)
+    }
+
+    /// Looks how much room the store takes.
+    pub fn measure(&self) {
+        let usage = self.with(|store| store.usage());
+        if let Err(error) = &usage {
+            tracing::warn!(%error, "how much room the store takes is not known");
+        }
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner) = usage.ok();
+    }
+
+    /// The log, and how much room all takes; none if the store cannot say.
+    pub(crate) fn status(&self) -> Option<StoreStatus> {
+        let told = self.with(|store| {
+            let (first, next) = (store.first()?, store.head()?.next);
+            Ok((first, next, retention::newest_position(store)?))
+        });
+        let (first, next, snapshot) = told.ok()?;
+        let usage = self.usage();
+        Some(StoreStatus {
+            first: first.0,
+            next: next.0,
+            snapshot: snapshot.map(|at| at.0),
+            log_bytes: usage.map(|usage| usage.log_bytes),
+            blob_bytes: usage.map(|usage| usage.blob_bytes),
+            blobs: usage.map(|usage| usage.blobs),
+            bytes: usage.map(|usage| usage.bytes()),
+        })
+    }
+
+    /// How much room the store took when that was last looked at.
+    pub fn usage(&self) -> Option<Usage> {
+        *self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes calls to the store. Blocks as long as the store does.

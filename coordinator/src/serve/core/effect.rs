@@ -10,6 +10,7 @@ use common::wire::messages::{ToDevice, TransferAnswer};
 
 use super::super::command::{Reply, RunId};
 use crate::admin::{Fault, FaultKind, Progress};
+use crate::retention::Pin;
 use crate::round::{Job, StartRefused, Ticket};
 
 /// Something to do once the entries before it are durable.
@@ -23,6 +24,8 @@ pub(super) enum Effect {
     Work(Work),
     Progress(Progress),
     PublishRevoked,
+    /// What was on its way into the log has arrived.
+    LetGo(Pin),
 }
 
 /// A computation to start.

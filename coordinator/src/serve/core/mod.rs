@@ -163,7 +163,15 @@ impl Core {
             Command::EnrolTraffic { device, traffic } => {
                 self.sessions.count_handshake(device, traffic);
             }
-            Command::Computed { task, run, result } => self.computed(now, task, run, result),
+            Command::Computed {
+                task,
+                run,
+                result,
+                pin,
+            } => {
+                self.computed(now, task, run, result);
+                self.effects.extend(pin.map(Effect::LetGo));
+            }
             Command::Admin(command) => self.admin(now, command),
         }
     }
@@ -212,6 +220,7 @@ impl Core {
                     let _ = self.progress.send(step);
                 }
                 Effect::PublishRevoked => self.publish_revoked(),
+                Effect::LetGo(pin) => drop(pin),
             }
         }
         works
@@ -236,6 +245,12 @@ impl Core {
     /// Whether there is a state to work on.
     pub(crate) fn in_service(&self) -> bool {
         self.in_service
+    }
+
+    /// Rounds of all tasks so far.
+    pub(crate) fn rounds(&self) -> u64 {
+        let states = self.tasks.iter().map(|runner| runner.engine.state());
+        states.map(|state| state.last_round.0).sum()
     }
 
     /// Whether no round is open, so that no deadline is counted.

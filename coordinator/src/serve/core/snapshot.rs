@@ -34,6 +34,7 @@ impl Core {
             storage_failures: self.storage_failures,
             storage_ok: self.in_service,
             page: None,
+            store: None,
             tasks: self
                 .tasks
                 .iter()

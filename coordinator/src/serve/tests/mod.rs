@@ -5,6 +5,7 @@
 mod enrolment;
 mod operators;
 mod page;
+mod retention;
 mod rig;
 mod rounds;
 mod sessions;

@@ -120,7 +120,7 @@ impl Rig {
         })
     }
 
-    fn begin(change: impl FnOnce(&mut Parts)) -> Self {
+    pub(super) fn begin(change: impl FnOnce(&mut Parts)) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let keys = Keys(Arc::new(tempfile::tempdir().unwrap()), ahead);
         let identity = Identity::generate(&[], Clock::system().now()).unwrap();
@@ -321,6 +321,7 @@ pub(super) fn parts(
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
+        retention: crate::retention::Retention::default(),
         service: common::service::Service::none(),
     }
 }
