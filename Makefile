@@ -7,11 +7,11 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny bench
+.PHONY: help deps build demo test lint deny bench deb tarball try-packages
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
-		awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+		awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 deps: ## Install missing system packages (Debian, Ubuntu)
 	@bash scripts/install-deps.sh
@@ -46,3 +46,12 @@ deny: ## Licences, sources and advisories of dependencies, where cargo-deny is i
 
 bench: deps ## Run the benches; ALAMBIC_BENCH_TINY=1 makes them tiny
 	$(CARGO) bench --locked --workspace --bench '*' $(ARGS)
+
+deb: deps ## Debian packages, into target/packages; ARCH=arm64 or ARCH=armhf for devices
+	@bash scripts/package.sh $(ARCH)
+
+tarball: deps ## One archive a program, with OpenBLAS inside, into target/packages
+	@bash scripts/tarball.sh
+
+try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
+	@bash scripts/try-packages.sh

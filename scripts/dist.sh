@@ -23,23 +23,27 @@ need() {
     done
 }
 
-dist_build() {
-    local arch=$1 linkage=${2:-dynamic} native
-    native=$(dpkg --print-architecture)
-    local -a options=(--profile dist --locked -p coordinator -p edge-agent --bins)
-    local target_dir=${CARGO_TARGET_DIR:-target}
+# Sets DIST_BIN and DIST_RUN for an architecture, and what cargo has to know.
+dist_places() {
     DIST_RUN=
-    if [ "$linkage" = static ]; then
-        [ "$arch" = "$native" ] || fail "static archives are made on the architecture itself only"
-        static_openblas "$target_dir/static"
-    fi
-    if [ "$arch" = "$native" ]; then
-        DIST_BIN=$target_dir/dist
+    if [ "$1" = "$(dpkg --print-architecture)" ]; then
+        DIST_BIN=${CARGO_TARGET_DIR:-target}/dist
     else
-        cross_settings "$arch"
-        options+=(--target "$CROSS_TARGET")
-        DIST_BIN=$target_dir/$CROSS_TARGET/dist
+        cross_settings "$1"
+        DIST_BIN=$CARGO_TARGET_DIR/$CROSS_TARGET/dist
     fi
+}
+
+dist_build() {
+    local arch=$1 linkage=${2:-dynamic}
+    local -a options=(--profile dist --locked -p coordinator -p edge-agent --bins)
+    if [ "$linkage" = static ]; then
+        [ "$arch" = "$(dpkg --print-architecture)" ] ||
+            fail "static archives are made on the architecture itself only"
+        static_openblas "${CARGO_TARGET_DIR:-target}/static"
+    fi
+    dist_places "$arch"
+    [ -z "$DIST_RUN" ] || options+=(--target "$CROSS_TARGET")
     say "building for $arch (the first time takes some minutes)"
     "${CARGO:-cargo}" build "${options[@]}"
 }
@@ -66,25 +70,35 @@ PC
     export PKG_CONFIG_PATH=$folder
 }
 
-cross_settings() {
-    local arch=$1 gnu upper
-    case $arch in
-    arm64) CROSS_TARGET=aarch64-unknown-linux-gnu gnu=aarch64-linux-gnu DIST_RUN=qemu-aarch64-static ;;
-    armhf) CROSS_TARGET=armv7-unknown-linux-gnueabihf gnu=arm-linux-gnueabihf DIST_RUN=qemu-arm-static ;;
-    *) fail "ARCH is \"$arch\", expected amd64, arm64 or armhf" ;;
+# Sets CROSS_TARGET, CROSS_GNU and DIST_RUN for an architecture.
+cross_names() {
+    case $1 in
+    arm64) CROSS_TARGET=aarch64-unknown-linux-gnu CROSS_GNU=aarch64-linux-gnu DIST_RUN=qemu-aarch64-static ;;
+    armhf) CROSS_TARGET=armv7-unknown-linux-gnueabihf CROSS_GNU=arm-linux-gnueabihf DIST_RUN=qemu-arm-static ;;
+    *) fail "ARCH is \"$1\", expected amd64, arm64 or armhf" ;;
     esac
-    need "$gnu-gcc" "$DIST_RUN"
-    [ -x "$CROSS_RUSTC" ] && [ -d "/usr/lib/rustlib/$CROSS_TARGET" ] ||
-        fail "Debian's compiler for $arch is missing: rustc-web and libstd-rust-web-dev:$arch"
-    [ -f "/usr/lib/$gnu/pkgconfig/openblas.pc" ] || fail "libopenblas-dev:$arch is missing"
+}
+
+# Whether this system itself has all that building for an architecture takes:
+# Debian's compiler with that standard library, the linker, and its OpenBLAS.
+cross_is_here() {
+    cross_names "$1"
+    [ -x "$CROSS_RUSTC" ] && [ -d "/usr/lib/rustlib/$CROSS_TARGET/lib" ] &&
+        [ -f "/usr/lib/$CROSS_GNU/pkgconfig/openblas.pc" ] &&
+        command -v "$CROSS_GNU-gcc" "$DIST_RUN" >/dev/null
+}
+
+cross_settings() {
+    local upper
+    cross_is_here "$1" ||
+        fail "this system cannot build for $1: see \"Packages\" in docs/operations.md"
     upper=${CROSS_TARGET^^}
     upper=${upper//-/_}
     export RUSTC=$CROSS_RUSTC
-    export "CARGO_TARGET_${upper}_LINKER=$gnu-gcc"
-    export "CC_${CROSS_TARGET//-/_}=$gnu-gcc"
+    export "CARGO_TARGET_${upper}_LINKER=$CROSS_GNU-gcc"
+    export "CC_${CROSS_TARGET//-/_}=$CROSS_GNU-gcc"
     export PKG_CONFIG_ALLOW_CROSS=1
-    export PKG_CONFIG_LIBDIR=/usr/lib/$gnu/pkgconfig:/usr/share/pkgconfig
+    export PKG_CONFIG_LIBDIR=/usr/lib/$CROSS_GNU/pkgconfig:/usr/share/pkgconfig
     # Host and target are compiled by another compiler than usual.
     export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cross
-    target_dir=$CARGO_TARGET_DIR
 }

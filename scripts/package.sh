@@ -1,110 +1,87 @@
 #!/usr/bin/env bash
 # Makes Debian packages of both programs, into target/packages.
 # Usage: scripts/package.sh [ARCH]       (amd64, arm64, armhf; default: this machine's)
-# VERSION sets another version than the workspace's, MAINTAINER who signs it.
+# What goes where is in [package.metadata.deb] of each program's Cargo.toml.
+# VERSION sets another version than the workspace's; SKIP_BUILD packs what was
+# built before.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/dist.sh
 . scripts/dist.sh
 
-need dpkg-deb dpkg-shlibdeps
-arch=${1:-$(dpkg --print-architecture)}
-version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)}-1
-maintainer=${MAINTAINER:-Alambic packagers <packagers@alambic.invalid>}
-date=$(date -R -u -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}")
-[ -n "${SKIP_BUILD:-}" ] && say "SKIP_BUILD: what was built before is packed"
+# Most that one package may weigh: devices have small disks and slow links.
+readonly PACKAGE_MIB_MAX=15
 
-# $1 package, $2 program's configuration file, rest: units
-pack() {
-    local name=$1 config=$2 root unit
-    shift 2
-    root=$(mktemp -d)
-    local doc=$root/usr/share/doc/$name
-    install -D -m 0755 "$DIST_BIN/$name" "$root/usr/bin/$name"
-    install -D -m 0644 "configs/$config" "$root/etc/alambic/$config"
-    for unit in "$@"; do
-        install -D -m 0644 "systemd/$unit" "$root/lib/systemd/system/$unit"
-    done
-    install -D -m 0644 "packaging/$name.sysusers" "$root/usr/lib/sysusers.d/$name.conf"
-    documents "$name" "$root"
-    install -d "$doc/examples"
-    install -m 0644 configs/task-*.toml "$doc/examples/"
-    control "$name" "$config" "$root"
-    # The build's own umask must not show.
-    find "$root" -type d -exec chmod 0755 {} +
-    mkdir -p "$packages"
-    dpkg-deb --root-owner-group -Zxz --build "$root" "$packages/${name}_${version}_$arch.deb"
-    rm -rf "$root"
+# Makes cargo-deb available as `cargo deb`, from crates.io if it is not here.
+cargo_deb() {
+    local tools=${CARGO_TARGET_DIR:-target}/tools
+    mkdir -p "$tools"
+    PATH=$(cd "$tools" && pwd)/bin:$PATH
+    if ! cargo-deb --version >/dev/null 2>&1; then
+        say "cargo-deb is missing; installing it into $tools"
+        "${CARGO:-cargo}" install --quiet --locked --force --version '^3.8' --root "$tools" cargo-deb
+    fi
 }
 
-# Manual pages and completions, from the program itself.
+# Manual pages, completions and changelogs of a program, into its folder.
 documents() {
-    local name=$1 root=$2 doc=$2/usr/share/doc/$1 page
-    local -a run=()
-    [ -z "$DIST_RUN" ] || run=("$DIST_RUN")
-    install -d "$root/usr/share/man/man1" "$doc"
-    "${run[@]}" "$DIST_BIN/$name" manual "$root/usr/share/man/man1"
-    for page in "$root"/usr/share/man/man1/*; do
-        gzip -9n "$page"
-    done
-    local bash=usr/share/bash-completion/completions/$name
-    local zsh=usr/share/zsh/vendor-completions/_$name
-    local fish=usr/share/fish/vendor_completions.d/$name.fish
-    install -d "$root/${bash%/*}" "$root/${zsh%/*}" "$root/${fish%/*}"
-    "${run[@]}" "$DIST_BIN/$name" completions bash >"$root/$bash"
-    "${run[@]}" "$DIST_BIN/$name" completions zsh >"$root/$zsh"
-    "${run[@]}" "$DIST_BIN/$name" completions fish >"$root/$fish"
-    chmod 0644 "$root/$bash" "$root/$zsh" "$root/$fish"
-    install -m 0644 packaging/copyright README.md "$doc/"
-    [ ! -f docs/operations.md ] || install -m 0644 docs/operations.md "$doc/"
-    gzip -9nc CHANGELOG.md >"$doc/changelog.gz"
-    {
-        printf 'alambic (%s) stable; urgency=medium\n\n  * See changelog.gz.\n\n' "$version"
-        printf ' -- %s  %s\n' "$maintainer" "$date"
-    } | gzip -9nc >"$doc/changelog.Debian.gz"
-}
-
-# The package's own description, its scripts, and which files are the
-# operator's.
-control() {
-    local name=$1 config=$2 root=$3 script depends
-    install -d "$root/DEBIAN"
-    depends=$(libraries "$root/usr/bin/$name")
-    {
-        printf 'Package: %s\nVersion: %s\nArchitecture: %s\n' "$name" "$version" "$arch"
-        printf 'Maintainer: %s\nSection: science\nPriority: optional\n' "$maintainer"
-        printf 'Homepage: https://example.org/alambic\n'
-        printf 'Installed-Size: %s\n' "$(du -sk --exclude=DEBIAN "$root" | cut -f1)"
-        printf 'Depends: %s, init-system-helpers (>= 1.54), ' "$depends"
-        printf 'systemd | systemd-standalone-sysusers | systemd-sysusers\n'
-        printf 'Description: %s' "$(cat "packaging/$name.description")"
-        printf '\n'
-    } >"$root/DEBIAN/control"
-    printf '/etc/alambic/%s\n' "$config" >"$root/DEBIAN/conffiles"
-    for script in postinst prerm postrm; do
-        install -m 0755 "packaging/$name.$script" "$root/DEBIAN/$script"
-    done
-    (cd "$root" && find usr lib -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
-    chmod 0644 "$root/DEBIAN/md5sums"
-}
-
-# The packages that hold the libraries a program is linked with.
-libraries() {
-    local folder
-    folder=$(mktemp -d)
-    mkdir "$folder/debian"
-    printf 'Source: alambic\n\nPackage: alambic\nArchitecture: any\n' >"$folder/debian/control"
-    cp "$1" "$folder/program"
-    (cd "$folder" && DEB_HOST_ARCH=$arch dpkg-shlibdeps -O program 2>/dev/null) |
-        sed -n 's/^shlibs:Depends=//p'
+    local name=$1 folder=$DIST_BIN/package/$1 shell
+    local -a run=("$DIST_BIN/$name")
+    [ -z "$DIST_RUN" ] || run=("$DIST_RUN" "${run[@]}")
     rm -rf "$folder"
+    mkdir -p "$folder/man" "$folder/completions"
+    "${run[@]}" manual "$folder/man"
+    gzip -9n "$folder"/man/*
+    for shell in bash zsh fish; do
+        "${run[@]}" completions "$shell" >"$folder/completions/$name.$shell"
+    done
+    gzip -9nc CHANGELOG.md >"$folder/changelog.gz"
+    {
+        printf '%s (%s) stable; urgency=medium\n\n  * See changelog.gz.\n\n' "$name" "$version"
+        printf ' -- Alambic packagers <packagers@alambic.invalid>  %s\n' \
+            "$(date -R -u -d "@$SOURCE_DATE_EPOCH")"
+    } | gzip -9nc >"$folder/changelog.Debian.gz"
 }
 
-packages=${CARGO_TARGET_DIR:-target}/packages
-if [ -z "${SKIP_BUILD:-}" ]; then
-    dist_build "$arch"
-else
-    DIST_RUN='' DIST_BIN=${DIST_BIN:-${CARGO_TARGET_DIR:-target}/dist}
+# $1 crate, $2 package
+pack() {
+    local file=$packages/$2_${version}_$arch.deb
+    local -a options=(--profile dist --no-build --no-strip --locked)
+    [ "$arch" = "$native" ] || options+=(--target "$CROSS_TARGET")
+    documents "$2"
+    # From the crate's folder, which the paths of its manifest start from.
+    (cd "$1" && CARGO_TARGET_DIR=$target DEB_HOST_ARCH=$arch cargo-deb --quiet "${options[@]}" \
+        --deb-version "$version" --output "$file")
+    [ "$(stat -c %s "$file")" -le $((PACKAGE_MIB_MAX * 1024 * 1024)) ] ||
+        fail "$file is larger than $PACKAGE_MIB_MAX MiB"
+    if command -v lintian >/dev/null; then
+        lintian --fail-on error --suppress-tags bad-distribution-in-changes-file "$file" ||
+            fail "lintian finds errors in $file"
+    else
+        say "SKIPPED: lintian is not installed, so $file was not checked"
+    fi
+    say "$file, $(du -k "$file" | cut -f1) KiB"
+}
+
+native=$(dpkg --print-architecture)
+arch=${1:-$native}
+if [ "$arch" != "$native" ] && ! cross_is_here "$arch"; then
+    exec scripts/cross-root.sh "$arch" scripts/package.sh "$arch"
 fi
-pack alambic-coordinator coordinator.toml alambic-coordinator.service
-pack alambic-agent agent.toml alambic-agent.service alambic-agent-pull.service alambic-agent-pull.timer
+need dpkg-deb dpkg-shlibdeps
+version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)}-1
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
+packages=${CARGO_TARGET_DIR:-target}/packages
+mkdir -p "$packages"
+packages=$(cd "$packages" && pwd)
+cargo_deb
+if [ -n "${SKIP_BUILD:-}" ]; then
+    say "SKIP_BUILD: what was built before is packed"
+    dist_places "$arch"
+else
+    dist_build "$arch"
+fi
+target=$(cd "${CARGO_TARGET_DIR:-target}" && pwd)
+pack coordinator alambic-coordinator
+pack edge-agent alambic-agent

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Runs one of this project's scripts in a Debian 12 of its own, in which
+# compiler and libraries for another architecture are installed. The system
+# around it stays as it is: foreign -dev packages are not for a machine that
+# somebody works on.
+# Usage: scripts/cross-root.sh ARCH COMMAND...            (arm64 or armhf)
+#
+# The root is made once, by debootstrap, in target/cross-root (CROSS_ROOT names
+# another place) and takes 3 GiB. BASE_ROOT names the tarball of a fresh Debian
+# 12 root, DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR other mirrors. Needs root.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# shellcheck source=scripts/dist.sh
+. scripts/dist.sh
+
+readonly PACKAGES=(
+    rustc-web cargo-web  # Debian's newer Rust, with libraries for its architectures
+    gcc libc6-dev pkg-config libopenblas-dev # what build scripts and cargo-deb take
+    dpkg-dev ca-certificates qemu-user-static lintian
+)
+
+# Only what is inside sees the mounts, and they go with the last process.
+inside() {
+    unshare --mount --propagation private -- bash -euc '
+        root=$1 sources=$2 registry=$3
+        shift 3
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        mkdir -p "$root/alambic" "$root/root/.cargo/registry"
+        mount --bind "$sources" "$root/alambic"
+        [ ! -d "$registry" ] || mount --bind "$registry" "$root/root/.cargo/registry"
+        exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+            PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-}" \
+            VERSION="${VERSION:-}" SKIP_BUILD="${SKIP_BUILD:-}" sh -c "cd /alambic && exec \"\$@\"" sh "$@"
+    ' inside "$root" "$PWD" "${CARGO_HOME:-$HOME/.cargo}/registry" "$@"
+}
+
+make_root() {
+    local mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+    local security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+    [ ! -f "$root/etc/made" ] || return 0
+    rm -rf "$root"
+    mkdir -p "$root"
+    if [ -n "${BASE_ROOT:-}" ]; then
+        tar -C "$root" -xf "$BASE_ROOT"
+    else
+        command -v debootstrap >/dev/null ||
+            fail "to build for $arch, a Debian 12 of its own is needed: apt-get install debootstrap"
+        say "making a Debian 12 in $root (some minutes, once)"
+        debootstrap --variant=minbase bookworm "$root" "$mirror" >/dev/null
+    fi
+    # The compiler with standard libraries for ARM comes as a security update.
+    {
+        printf 'deb %s bookworm main\ndeb %s bookworm-updates main\n' "$mirror" "$mirror"
+        printf 'deb %s bookworm-security main\n' "$security"
+    } >"$root/etc/apt/sources.list"
+    : >"$root/etc/made"
+}
+
+add_architecture() {
+    [ ! -f "$root/etc/made-$arch" ] || return 0
+    say "installing compiler and libraries for $arch in $root (some minutes, once)"
+    inside dpkg --add-architecture "$arch"
+    inside apt-get -q update >"$root/tmp/apt.log" 2>&1 || apt_failed
+    inside apt-get -q -y --no-install-recommends install "${PACKAGES[@]}" \
+        "gcc-$CROSS_GNU" "libc6-dev-$arch-cross" "libstd-rust-web-dev:$arch" \
+        "libopenblas-dev:$arch" >"$root/tmp/apt.log" 2>&1 || apt_failed
+    : >"$root/etc/made-$arch"
+}
+
+apt_failed() {
+    tail -15 "$root/tmp/apt.log" >&2
+    # A foreign architecture whose lists cannot be had spoils those of the others.
+    inside dpkg --remove-architecture "$arch" >/dev/null 2>&1 || true
+    fail "Debian's packages for $arch could not be installed (above); see \"Packages\" in docs/operations.md"
+}
+
+[ $# -ge 2 ] || fail "usage: scripts/cross-root.sh ARCH COMMAND..."
+arch=$1
+shift
+cross_names "$arch"
+[ "$(id -u)" -eq 0 ] ||
+    fail "building for $arch takes a Debian 12 of its own, which only root can make: sudo make deb ARCH=$arch" \
+        "(or install on this system what \"Packages\" in docs/operations.md lists)"
+need unshare chroot
+root=${CROSS_ROOT:-${CARGO_TARGET_DIR:-target}/cross-root}
+mkdir -p "$root"
+root=$(cd "$root" && pwd)
+make_root
+add_architecture
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
+inside "$@"
