@@ -1,0 +1,190 @@
+//! An agent built for ARM, emulated, in a round with a native one.
+//!
+//! `make deb ARCH=arm64` leaves the agent and the libraries it runs with where
+//! this looks for them; `ALAMBIC_ARM64_AGENT` and `ALAMBIC_ARM64_ROOT` name
+//! other places. Without them, or without an emulator, the test is skipped and
+//! says so.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::labels::Labels;
+use common::moments::Moments;
+use common::task::RawTask;
+use coordinator::admin::OutcomeStatus;
+use coordinator::intake;
+use ndarray::Array2;
+use serde_json::Value;
+use tests::kept::{Running, agent, archives, on_agent, serve, unpack, wait_connected};
+
+/// How far contributions of two architectures may lie apart, relative.
+const APART_MAX: f32 = 1e-4;
+
+#[test]
+fn an_emulated_arm64_agent_contributes_what_a_native_one_does() {
+    let Some(emulated) = Emulated::find() else {
+        return;
+    };
+    let archive = archives().pop().unwrap();
+    // The same two devices, rows and transfer set, twice.
+    let native = round(&archive, None);
+    let arm = round(&archive, Some(&emulated));
+    let apart = [
+        ("G", distance(&native.gram(), &arm.gram())),
+        ("B", distance(&native.cross(), &arm.cross())),
+        (
+            "labels",
+            distance(&native.labels.probabilities, &arm.labels.probabilities),
+        ),
+    ];
+    println!("relative distance, arm64 to native: {apart:?}");
+    assert_eq!(native.moments.rows, arm.moments.rows);
+    for (what, apart) in apart {
+        assert!(apart <= APART_MAX, "{what}: {apart}");
+    }
+}
+
+/// What one device contributed to a round.
+struct Given {
+    moments: Moments,
+    labels: Labels,
+}
+
+impl Given {
+    /// The sum of φφᵀ.
+    fn gram(&self) -> Array2<f32> {
+        let remainder = Array2::from_diag(&ndarray::aview1(&self.moments.remainder));
+        self.moments.factor.t().dot(&self.moments.factor) + remainder
+    }
+
+    /// The sum of φtᵀ.
+    fn cross(&self) -> Array2<f32> {
+        let targets = &self.moments.targets;
+        let labelled = self
+            .moments
+            .factor
+            .slice(ndarray::s![..targets.nrows(), ..]);
+        labelled.t().dot(targets)
+    }
+}
+
+/// A round of both devices; the first is emulated, if anything emulates it.
+fn round(archive: &Path, emulated: Option<&Emulated>) -> Given {
+    let home = unpack(archive);
+    let (_server, mut client, address) = serve(home.path());
+    let _agents = [0, 1].map(|index| {
+        let mut command = match emulated {
+            Some(emulated) if index == 0 => emulated.agent(home.path()),
+            _ => agent(home.path(), index),
+        };
+        command
+            .arg("run")
+            .env("ALAMBIC_COORDINATOR", address.to_string());
+        Running::start(command)
+    });
+    wait_connected(&mut client, 2);
+    client.run_round(Some("state"), |_| {}).unwrap();
+    let status = client.status().unwrap();
+    let ended = status.tasks[0].history.last().unwrap();
+    let completed = matches!(ended.outcome, OutcomeStatus::Completed { .. });
+    assert!(completed, "{:?}", ended.outcome);
+
+    let task = fs::read_to_string(home.path().join("task.toml")).unwrap();
+    let task = RawTask::parse(&task).unwrap();
+    let points = status.tasks[0].points as usize;
+    let payload = |kind: &str| payload(home.path(), ended.round.0, kind);
+    Given {
+        moments: intake::moments(&task, &payload("moments"), points).unwrap(),
+        labels: intake::labels(&task, &payload("labels"), points).unwrap(),
+    }
+}
+
+/// The bytes that the first device sent in a round, as it keeps them.
+fn payload(home: &Path, round: u64, kind: &str) -> Vec<u8> {
+    let output = agent(home, 0).args(["sent", "list", "--json"]).output();
+    let sent: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    let is_it = |sent: &&Value| sent["round"] == round && sent["kind"] == kind;
+    let found = sent.as_array().unwrap().iter().find(is_it).unwrap();
+    let name = found["blob"].as_str().unwrap();
+    fs::read(home.join("agent-0/ledger/payloads").join(name)).unwrap()
+}
+
+/// ‖a − b‖ / ‖a‖ (Frobenius).
+fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+    assert_eq!(a.dim(), b.dim());
+    let norm = |x: &Array2<f32>| x.iter().map(|value| value * value).sum::<f32>().sqrt();
+    norm(&(a - b)) / norm(a)
+}
+
+/// An agent for arm64, and what it needs to run here.
+struct Emulated {
+    agent: PathBuf,
+    root: PathBuf,
+}
+
+impl Emulated {
+    fn find() -> Option<Self> {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let place = |name: &str, usual: PathBuf| {
+            let path = std::env::var_os(name).map_or(usual, PathBuf::from);
+            path.canonicalize().ok()
+        };
+        let agent = target.join("cross/aarch64-unknown-linux-gnu/dist/alambic-agent");
+        let found = place("ALAMBIC_ARM64_AGENT", agent)
+            .zip(place("ALAMBIC_ARM64_ROOT", target.join("cross-root")));
+        let Some((agent, root)) = found else {
+            println!("SKIPPED: there is no agent for arm64 (make deb ARCH=arm64)");
+            return None;
+        };
+        let emulated = Self { agent, root };
+        let mut version = emulated.command();
+        version.arg("--version");
+        match version.output() {
+            Ok(output) if output.status.success() => Some(emulated),
+            found => {
+                println!("SKIPPED: arm64 is not emulated here (qemu-user-static): {found:?}");
+                None
+            }
+        }
+    }
+
+    /// Its program, which starts itself again for heavy work: so the emulator
+    /// is registered with the kernel, in a namespace that nothing else sees.
+    fn command(&self) -> Command {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "sh",
+                "-euc",
+                EMULATE,
+            ])
+            .arg(&self.agent)
+            .env("QEMU_LD_PREFIX", &self.root)
+            // Links of /etc/alternatives would be followed outside the root.
+            .env(
+                "LD_LIBRARY_PATH",
+                "/usr/lib/aarch64-linux-gnu/openblas-pthread",
+            );
+        command
+    }
+
+    fn agent(&self, home: &Path) -> Command {
+        let mut command = self.command();
+        on_agent(&mut command, home, 0);
+        command
+    }
+}
+
+/// Registers qemu for the header of arm64 programs, and becomes one.
+const EMULATE: &str = r#"
+mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+printf '%s%s%s' ':arm64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:' \
+    '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff' \
+    ":$(command -v qemu-aarch64-static):F" >/proc/sys/fs/binfmt_misc/register
+exec "$0" "$@"
+"#;
