@@ -85,6 +85,9 @@ has_joined() { [ -s "$root/var/lib/alambic-agent/membership.json" ]; }
 pid_of() { inside systemctl show --property=MainPID --value "$1"; }
 is_active() { inside systemctl is-active --quiet "$1"; }
 is_another() { is_active "$1" && [ "$(pid_of "$1")" != 0 ] && [ "$(pid_of "$1")" != "$2" ]; }
+# By systemd itself, and not by us.
+restarts() { inside systemctl show --property=NRestarts --value "$1"; }
+was_restarted() { is_another "$1" "$2" && [ "$(restarts "$1")" -ge 1 ]; }
 
 install_all() {
     inside sh -c "apt-get install -q -y --no-install-recommends $1/*.deb" >"$logs/apt" 2>&1 ||
@@ -93,7 +96,7 @@ install_all() {
 
 # The archives where OpenBLAS is not: a user without rights joins a fleet.
 try_archives() {
-    local archive folder program home=/home/somebody pid address token
+    local archive folder program home=/home/somebody address token
     if [ ${#archives[@]} -eq 0 ]; then
         say "SKIPPED: there are no archives (make tarball)"
         return
@@ -112,18 +115,16 @@ try_archives() {
     inside chown -R somebody: "$home"
     local server=$home/alambic-coordinator/alambic-coordinator device=$home/alambic-agent/alambic-agent
     as somebody "$server" init --state "$home/state" >/dev/null
-    as somebody "$server" serve --state "$home/state" --listen 127.0.0.1:0 2>"$logs/server" &
-    pid=$!
+    inside systemd-run --quiet --uid=somebody --unit=try-server \
+        "$server" serve --state "$home/state" --listen 127.0.0.1:0
     until_so as somebody "$server" status --state "$home/state"
     address=$(as somebody "$server" status --state "$home/state" --json | field address)
     token=$(as somebody "$server" token create --state "$home/state" --json | field token)
     as somebody "$device" enrol --state "$home/agent" --coordinator "$address" --token "$token"
-    as somebody timeout 60 "$device" run --state "$home/agent" 2>"$logs/device" &
+    inside systemd-run --quiet --uid=somebody --unit=try-device "$device" run --state "$home/agent"
     until_so sh_connected "$server" "$home/state"
     say "an ordinary user's agent is connected"
-    pkill -P "$!" 2>/dev/null || true
-    kill "$!" "$pid" 2>/dev/null || true
-    wait "$!" "$pid" 2>/dev/null || true
+    inside systemctl stop try-device try-server
     inside userdel -r somebody 2>/dev/null
 }
 sh_connected() { as somebody "$1" status --state "$2" --json | grep -q '"connected": *true'; }
@@ -211,9 +212,9 @@ for service in alambic-coordinator alambic-agent; do
     inside systemctl restart "$service"
     before=$(pid_of "$service")
     inside kill -STOP "$before"
-    until_so is_another "$service" "$before"
+    until_so was_restarted "$service" "$before"
     printf '%s: restarted %s times\n' "$service" \
-        "$(inside systemctl show --property=NRestarts --value "$service")"
+        "$(restarts "$service")"
 done
 until_so connected
 inside systemctl enable --now alambic-agent-pull.timer
