@@ -1,4 +1,7 @@
 //! What the end-to-end tests share.
 
+pub mod cable;
+pub mod disk;
 pub mod fuzz;
+pub mod relay;
 pub mod rig;
