@@ -120,6 +120,13 @@ impl Relay {
         change(&mut self.shared.state().weather);
     }
 
+    /// Lets nothing pass for so long, and returns when the outage is over.
+    pub fn cut_for(&self, outage: Duration) {
+        self.change(|weather| weather.is_cut = true);
+        thread::sleep(outage);
+        self.change(|weather| weather.is_cut = false);
+    }
+
     /// Forgets where it had its devices: what they send comes from new ports
     /// from now on, and what is sent to the old ones is lost.
     pub fn forget(&self) {

@@ -195,6 +195,19 @@ pub fn wait_until(fleet: &Fleet, wanted: impl Fn(&Status) -> bool, otherwise: &s
     }
 }
 
+/// Looks again and again, with pauses, until something that tells of no change
+/// by itself (a file, a process, a counter) is as wanted.
+///
+/// # Panics
+/// With what `otherwise` says, if it is not in a minute.
+pub fn look_until(mut wanted: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let begun = Instant::now();
+    while !wanted() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", otherwise());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// What is waited for must have happened by then.
 const LONGEST: Duration = Duration::from_secs(180);
 

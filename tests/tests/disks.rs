@@ -1,14 +1,13 @@
 //! Real programs on disks that are full, read-only or that lie.
 #![allow(clippy::unwrap_used)]
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::round::Kind;
 use coordinator::admin::{OutcomeStatus, Progress as Step};
 use lab::demo::DemoError;
 use tests::disk;
-use tests::rig::{Running, Terms, acknowledged_is_held, start, wait_until_ended};
+use tests::rig::{Running, Terms, acknowledged_is_held, look_until, start, wait_until_ended};
 
 /// Two agents, and the coordinator's state or an agent's on a small disk.
 fn on_small_disk(place: &'static str, mib: u32) -> Option<Running> {
@@ -56,11 +55,10 @@ fn round_up_to(running: &Running, wanted: Kind) {
 /// Waits until the coordinator says of its store that it can be written, or
 /// that it cannot.
 fn wait_for_storage(running: &mut Running, ok: bool) {
-    let begun = Instant::now();
-    while running.client.status().unwrap().storage_ok != ok {
-        assert!(begun.elapsed() < LONGEST, "storage_ok stays {}", !ok);
-        thread::sleep(LOOK);
-    }
+    look_until(
+        || running.client.status().unwrap().storage_ok == ok,
+        || format!("storage_ok stays {}", !ok),
+    );
 }
 
 fn log(running: &Running) -> String {
@@ -81,11 +79,7 @@ fn a_coordinator_whose_disk_is_full_goes_on_once_there_is_room() {
     round_up_to(&running, Kind::Labels);
     running.disks[0].fill();
     // A contribution that does not fit is not acknowledged and comes again.
-    let begun = Instant::now();
-    while !log(&running).contains("is full") {
-        assert!(begun.elapsed() < LONGEST, "{}", log(&running));
-        thread::sleep(LOOK);
-    }
+    look_until(|| log(&running).contains("is full"), || log(&running));
     // Nor is what would have to be remembered.
     assert!(running.client.create_token(60_000, 1).is_err());
     wait_for_storage(&mut running, false);
@@ -187,16 +181,11 @@ fn an_agent_on_a_read_only_disk_says_so_and_goes_on_afterwards() {
     running.fleet.kill_agent(0).unwrap();
     assert!(running.disks[0].set_read_only(true));
     running.fleet.start_agent(0).unwrap();
-    let begun = Instant::now();
-    while !agent_log(&running, 0).contains("Read-only file system") {
-        assert!(begun.elapsed() < LONGEST, "{}", agent_log(&running, 0));
-        thread::sleep(LOOK);
-    }
+    let said = || agent_log(&running, 0);
+    look_until(|| said().contains("Read-only file system"), said);
     assert!(running.disks[0].set_read_only(false));
     running.fleet.crash_agent(0).unwrap();
     completes(&mut running);
 }
 
 const LONGEST: Duration = Duration::from_secs(60);
-/// Between two looks at what tells of no change by itself.
-const LOOK: Duration = Duration::from_millis(20);

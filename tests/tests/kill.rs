@@ -19,7 +19,7 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
 
 /// `cargo test --release -p tests --test kill -- --ignored --nocapture`
 #[test]
-#[ignore = "the long form: 200 kills, some minutes"]
+#[ignore = "the long form: 200 kills, eight minutes"]
 fn two_hundred_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
     torture(200, 2);
 }

@@ -17,7 +17,7 @@ use coordinator::admin::{OutcomeStatus, Progress as Step};
 use serde_json::Value;
 use tests::cable::Cable;
 use tests::relay::{Relay, Way, Weather};
-use tests::rig::{Running, Terms, agent, start};
+use tests::rig::{Running, Terms, agent, look_until, start};
 
 fn fleet(weather: Weather) -> Running {
     start(Terms {
@@ -171,11 +171,11 @@ fn amid_the_moments(
             .expect("the round goes on")
     };
     accepted(Kind::Labels);
-    let (before, begun) = (sent(), Instant::now());
-    while sent() < before + 3 * CHUNK_BYTES as u64 {
-        assert!(begun.elapsed() < LONGEST, "the moments do not come");
-        thread::sleep(LOOK);
-    }
+    let before = sent();
+    look_until(
+        || sent() >= before + 2 * CHUNK_BYTES as u64,
+        || "the moments do not come".to_owned(),
+    );
     meddle();
     let back = Instant::now();
     let Step::Accepted { bytes: blob, .. } = accepted(Kind::Moments) else {
@@ -196,7 +196,7 @@ fn amid_the_moments(
 fn resumed(how: &str, outcome: &Interrupted) {
     let Interrupted { blob, up, after_s } = *outcome;
     println!("{how}: {up} bytes up for moments of {blob}, there {after_s:.1} s after it was over");
-    // The meddling falls behind three chunks; what follows must not be much
+    // The meddling falls behind two chunks; what follows must not be much
     // more than the rest. QUIC's own are 4 % and a handshake.
     let overhead = blob / 25 + HANDSHAKE_BYTES;
     assert!(
@@ -206,12 +206,7 @@ fn resumed(how: &str, outcome: &Interrupted) {
 }
 
 fn cut_for(seconds: u64) -> impl FnOnce(&Relay) {
-    move |relay| {
-        relay.change(|weather| weather.is_cut = true);
-        // The outage itself, not a wait for anything.
-        thread::sleep(Duration::from_secs(seconds));
-        relay.change(|weather| weather.is_cut = false);
-    }
+    move |relay| relay.cut_for(Duration::from_secs(seconds))
 }
 
 #[test]
@@ -345,8 +340,5 @@ fn blocked_udp_is_said_by_enrol_pull_and_doctor_with_exit_code_3() {
     });
 }
 
-const LONGEST: Duration = Duration::from_secs(60);
-/// Between two looks at a counter.
-const LOOK: Duration = Duration::from_millis(10);
 /// A new session's first words, and the offer.
 const HANDSHAKE_BYTES: u64 = 8_000;
