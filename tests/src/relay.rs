@@ -123,7 +123,10 @@ impl Relay {
     /// Lets nothing pass for so long, and returns when the outage is over.
     pub fn cut_for(&self, outage: Duration) {
         self.change(|weather| weather.is_cut = true);
-        thread::sleep(outage);
+        let over = std::time::Instant::now() + outage;
+        while let Some(left) = over.checked_duration_since(std::time::Instant::now()) {
+            thread::park_timeout(left);
+        }
         self.change(|weather| weather.is_cut = false);
     }
 

@@ -204,7 +204,7 @@ pub fn look_until(mut wanted: impl FnMut() -> bool, otherwise: impl Fn() -> Stri
     let begun = Instant::now();
     while !wanted() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{}", otherwise());
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
