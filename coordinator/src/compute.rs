@@ -53,7 +53,7 @@ pub struct Setting<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum ComputeError {
     /// A blob that the log names is not in the store.
-    #[error("blob {0} is missing from the store; restore it from a backup")]
+    #[error("blob {0} is missing from the store, or damaged; restore it from a backup")]
     Missing(BlobHash),
     /// A stored contribution no longer passes the checks it passed before.
     #[error("stored blob {blob} of device {device} is refused: {reason}")]

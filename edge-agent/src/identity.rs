@@ -180,9 +180,25 @@ pub struct TimeFloor(pub Time);
 impl TimeFloor {
     /// The floor kept in a state directory; 1970 if there is none.
     pub fn load(state: &StateDir) -> Self {
-        let text = state.read(TIME_FLOOR).ok().flatten().unwrap_or_default();
-        let text = String::from_utf8(text).unwrap_or_default();
-        Self(Time(text.trim().parse().unwrap_or(0)))
+        let bytes = state.read(TIME_FLOOR).ok().flatten().unwrap_or_default();
+        Self(Time(Self::parse(&bytes).unwrap_or(0)))
+    }
+
+    /// Milliseconds and a part of their hash: a digit that the disk changed
+    /// could hold the clock in another century. Older files have no hash.
+    fn parse(bytes: &[u8]) -> Option<u64> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (number, sum) = match text.trim().split_once(' ') {
+            Some((number, sum)) => (number, Some(sum)),
+            None => (text.trim(), None),
+        };
+        sum.is_none_or(|sum| sum == Self::sum(number))
+            .then(|| number.parse().ok())
+            .flatten()
+    }
+
+    fn sum(number: &str) -> String {
+        blake3::hash(number.as_bytes()).to_hex()[..8].to_owned()
     }
 
     /// Raises the floor to `seen`; it never goes down.
@@ -190,8 +206,18 @@ impl TimeFloor {
     /// # Errors
     /// [`StateError::Io`].
     pub fn raise(state: &StateDir, seen: Time) -> Result<(), StateError> {
-        if seen > Self::load(state).0 {
-            state.write(TIME_FLOOR, seen.0.to_string().as_bytes())?;
+        let kept = state.read(TIME_FLOOR)?;
+        let floor = kept.as_deref().map(Self::parse);
+        if floor == Some(None) {
+            tracing::warn!(
+                "{} is damaged; it begins anew with what is signed since",
+                state.file(TIME_FLOOR).display()
+            );
+        }
+        if seen.0 > floor.flatten().unwrap_or(0) {
+            let number = seen.0.to_string();
+            let text = format!("{number} {}", Self::sum(&number));
+            state.write(TIME_FLOOR, text.as_bytes())?;
         }
         Ok(())
     }
@@ -258,6 +284,26 @@ mod tests {
         state.write(MEMBERSHIP, b"{}").unwrap();
         let error = Identity::load(&state).unwrap_err();
         assert!(error.to_string().contains(MEMBERSHIP), "{error}");
+    }
+
+    #[test]
+    fn a_time_floor_that_the_disk_changed_is_none_and_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDir::create(folder.path()).unwrap();
+        state.write(TIME_FLOOR, b"50").unwrap();
+        assert_eq!(
+            TimeFloor::load(&state),
+            TimeFloor(Time(50)),
+            "an older file"
+        );
+        TimeFloor::raise(&state, Time(1_000)).unwrap();
+        let kept = state.read(TIME_FLOOR).unwrap().unwrap();
+        let mut changed = kept.clone();
+        changed[0] ^= 8;
+        state.write(TIME_FLOOR, &changed).unwrap();
+        assert_eq!(TimeFloor::load(&state), TimeFloor(Time(0)));
+        TimeFloor::raise(&state, Time(1_000)).unwrap();
+        assert_eq!(state.read(TIME_FLOOR).unwrap().unwrap(), kept);
     }
 
     #[test]

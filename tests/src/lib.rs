@@ -1,6 +1,9 @@
 //! What the end-to-end tests share.
 
+pub mod cable;
+pub mod disk;
 pub mod fuzz;
 pub mod golden;
 pub mod kept;
+pub mod relay;
 pub mod rig;

@@ -3,12 +3,19 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use coordinator::admin::Client;
+use common::ids::BlobHash;
+use common::task::StudentSpec;
+use coordinator::admin::{Client, Progress as Step, Status};
 use lab::data::{Dataset, Partition, partition};
-use lab::demo::{Fleet, program};
+use lab::demo::{Fleet, Ground, program};
 use lab::plan::{Wishes, task_file};
 use lab::progress::Progress;
+use serde_json::Value;
+
+use crate::disk::Disk;
+use crate::relay::{Relay, Weather};
 
 /// A fleet of real processes that lives as long as this.
 pub struct Running {
@@ -22,7 +29,61 @@ pub struct Running {
     pub task: String,
     /// The token the devices joined by.
     pub token: String,
+    /// The bad network between devices and coordinator, where one was asked for.
+    pub relay: Option<Relay>,
+    /// The small disks that were asked for, in their order.
+    pub disks: Vec<Disk>,
     _folder: tempfile::TempDir,
+}
+
+/// What a fleet is started with.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// The data set.
+    pub dataset: &'static str,
+    /// Devices.
+    pub agents: usize,
+    /// Parts the rows are cut into, of which each device gets one; as many as
+    /// devices if there would be fewer.
+    pub parts: usize,
+    /// Share of the devices without whose answers no phase ends early.
+    pub quorum: f64,
+    /// Seconds a phase stays open after its quorum.
+    pub grace_s: f64,
+    /// Seconds a gathering phase may take.
+    pub deadline_s: u32,
+    /// Points of the transfer set, points of each device, bits of a number and
+    /// virtual rows of a device's moments: they make contributions large.
+    pub budget: [u32; 4],
+    /// Units of the student's hidden layer: they make releases large.
+    pub hidden: u32,
+    /// The coordinator's configuration.
+    pub configuration: Option<String>,
+    /// A relay between devices and coordinator.
+    pub weather: Option<Weather>,
+    /// Where the programs run.
+    pub ground: Ground,
+    /// Small disks of so many MiB, by the folder of the fleet that is on them.
+    pub disks: Vec<(&'static str, u32)>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            dataset: "digits",
+            agents: 3,
+            parts: 0,
+            quorum: 1.0,
+            grace_s: 30.0,
+            deadline_s: 60,
+            budget: [90, 15, 8, 40],
+            hidden: 32,
+            configuration: None,
+            weather: None,
+            ground: Ground::default(),
+            disks: Vec::new(),
+        }
+    }
 }
 
 /// A fleet of three agents with digits, all connected.
@@ -33,38 +94,64 @@ pub fn three_agents() -> Running {
 /// A fleet of agents with digits, all connected, whose coordinator waits so
 /// many seconds for latecomers and has this configuration.
 pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Running {
+    start(Terms {
+        agents: count,
+        grace_s,
+        configuration: configuration.map(str::to_owned),
+        ..Terms::default()
+    })
+}
+
+/// A fleet of agents on these terms, all connected.
+pub fn start(terms: Terms) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
-    let data = Dataset::open("digits").unwrap();
-    let parts = partition(&data.train, 10, Partition::Iid, count, 1).unwrap();
+    let data = Dataset::open(terms.dataset).unwrap();
+    let (classes, parts) = (data.classes.len(), terms.parts.max(terms.agents));
+    let parts = partition(&data.train, classes, Partition::Iid, parts, 1).unwrap();
+    let parts = &parts[..terms.agents];
+    let [points, points_per_device, bits, rank_max] = terms.budget;
     let wishes = Wishes {
         features: None,
-        student: common::task::StudentSpec::Mlp { hidden: vec![32] },
-        points: 90,
-        points_per_device: 15,
-        bits: 8,
+        student: StudentSpec::Mlp {
+            hidden: vec![terms.hidden],
+        },
+        points,
+        points_per_device,
+        bits: bits as u8,
         contribute: "both".to_owned(),
-        uplink_bytes_max: 100_000,
-        rank_max: 40,
+        uplink_bytes_max: 10_000_000,
+        rank_max,
         steps: 800,
         seed: 1,
-        deadline_s: 60,
-        grace_s,
+        deadline_s: terms.deadline_s,
+        grace_s: terms.grace_s,
     };
-    let mut fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();
-    if let Some(text) = configuration {
+    let home = folder.path().join("fleet");
+    let mount = |(place, mib): &(&str, u32)| Disk::mount(&home.join(place), *mib);
+    let disks = terms.disks.iter().map(mount).collect();
+    let mut fleet = Fleet::start_on(Some(home), terms.ground, &mut progress).unwrap();
+    if let Some(text) = terms.configuration {
         let file = fleet.folder().join("coordinator").join("coordinator.toml");
         std::fs::write(file, text).unwrap();
         fleet.crash_coordinator().unwrap();
     }
     let mut client = fleet.client().unwrap();
-    let token = client.create_token(60_000, count as u32).unwrap();
-    let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
+    let relay = terms.weather.map(|weather| {
+        let coordinator = client.status().unwrap().address;
+        let relay = Relay::start(coordinator, weather, 1);
+        fleet.reach_at(relay.address().to_string());
+        relay
+    });
+    let token = client.create_token(60_000, terms.agents as u32).unwrap();
+    let quorum = format!("quorum = {:?}", terms.quorum);
+    let file = task_file(&data, &wishes).replace("quorum = 1.0", &quorum);
+    let task = client.create_task(&file).unwrap().name;
     fleet
-        .add_agents(&data, &parts, &token, &mut progress)
+        .add_agents(&data, parts, &token, &mut progress)
         .unwrap();
     fleet
-        .wait_connected(&mut client, count, &mut progress)
+        .wait_connected(&mut client, terms.agents, &mut progress)
         .unwrap();
     Running {
         token,
@@ -72,8 +159,78 @@ pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Runnin
         client,
         data,
         task,
+        relay,
+        disks,
         _folder: folder,
     }
+}
+
+/// Waits until so many rounds of the coordinator's only task have ended, as
+/// it tells.
+pub fn wait_until_ended(fleet: &Fleet, rounds: usize) {
+    let ended = |status: &Status| {
+        status
+            .tasks
+            .first()
+            .is_some_and(|task| task.history.len() >= rounds)
+    };
+    wait_until(fleet, ended, "the round did not end");
+}
+
+/// Waits until the coordinator's status is as wanted. It is looked at once the
+/// watch has begun and then whenever something has happened.
+pub fn wait_until(fleet: &Fleet, wanted: impl Fn(&Status) -> bool, otherwise: &str) {
+    let begun = Instant::now();
+    let mut watcher = fleet.client().unwrap();
+    watcher.set_patience(LONGEST).unwrap();
+    watcher.watch().unwrap();
+    let mut client = fleet.client().unwrap();
+    while !wanted(&client.status().unwrap()) {
+        assert!(begun.elapsed() < LONGEST, "{otherwise}");
+        // Most steps change nothing that is waited for.
+        while !matches!(
+            watcher.next_progress().expect(otherwise),
+            Step::Ended { .. } | Step::PhaseOpened { .. } | Step::Missed { .. }
+        ) {}
+    }
+}
+
+/// Looks again and again, with pauses, until something that tells of no change
+/// by itself (a file, a process, a counter) is as wanted.
+///
+/// # Panics
+/// With what `otherwise` says, if it is not in a minute.
+pub fn look_until(mut wanted: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let begun = Instant::now();
+    while !wanted() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", otherwise());
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// What is waited for must have happened by then.
+const LONGEST: Duration = Duration::from_secs(180);
+
+/// What each agent was told is held, the coordinator still has, byte for byte.
+/// Returns how many contributions that are.
+pub fn acknowledged_is_held(running: &mut Running, agents: usize) -> usize {
+    let mut held = 0;
+    for index in 0..agents {
+        let (code, out, err) = agent(running, index, &["sent", "list", "--json"]);
+        assert_eq!(code, Some(0), "{err}");
+        let entries: Vec<Value> = serde_json::from_str(&out).unwrap();
+        for entry in entries
+            .iter()
+            .filter(|entry| entry["outcome"] == "accepted")
+        {
+            let name: BlobHash = serde_json::from_value(entry["blob"].clone()).unwrap();
+            let bytes = running.client.blob(name);
+            let bytes = bytes.unwrap_or_else(|error| panic!("{entry} is lost: {error}"));
+            assert_eq!(BlobHash::of(&bytes), name);
+            held += 1;
+        }
+    }
+    held
 }
 
 /// Runs a command of one agent's program on its state: exit code, standard

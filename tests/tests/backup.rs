@@ -6,13 +6,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Instant;
 
 use common::round::Kind;
-use coordinator::admin::{Client, OutcomeStatus, Progress as Step};
+use coordinator::admin::{OutcomeStatus, Progress as Step};
 use lab::demo::program;
 use serde_json::Value;
-use tests::rig::{operator, three_agents};
+use tests::rig::{operator, three_agents, wait_until_ended};
 
 #[test]
 fn a_backup_taken_amid_contributions_restores_to_a_fleet_that_goes_on() {
@@ -77,8 +76,8 @@ fn a_backup_taken_amid_contributions_restores_to_a_fleet_that_goes_on() {
     assert!(restored["restored"]["epoch"].as_u64().unwrap() > u64::from(before.epoch));
 
     running.fleet.start_coordinator().unwrap();
+    wait_until_ended(&running.fleet, 2);
     let mut client = running.fleet.client().unwrap();
-    wait_until_ended(&mut client, 2);
     let status = client.status().unwrap();
     let ended = &status.tasks[0].history[1];
     assert!(
@@ -125,12 +124,4 @@ fn an_idle_store_is_backed_up_and_a_broken_backup_has_an_exit_code() {
     assert_eq!(run(&["restore", "--from", &missing, "--verify"]).0, Some(5));
     let (code, err) = run(&["restore", "--from", &archive, "--state", &other, "--verify"]);
     assert_eq!(code, Some(0), "{err}");
-}
-
-fn wait_until_ended(client: &mut Client, rounds: usize) {
-    let begun = Instant::now();
-    while client.status().unwrap().tasks[0].history.len() < rounds {
-        assert!(begun.elapsed().as_secs() < 120, "the round did not end");
-        thread::yield_now();
-    }
 }

@@ -8,7 +8,7 @@ use common::round::{Kind, Phase};
 use coordinator::admin::{Client, OutcomeStatus, Progress as Step};
 use lab::metrics::accuracy;
 use serde_json::Value;
-use tests::rig::{agent, three_agents};
+use tests::rig::{agent, three_agents, wait_until_ended};
 
 fn completed(client: &mut Client, round: usize) -> bool {
     let status = client.status().unwrap();
@@ -109,7 +109,7 @@ fn a_coordinator_killed_in_mid_round_finishes_it_and_asks_for_nothing_twice() {
     watching.join().unwrap();
 
     let mut client = running.fleet.client().unwrap();
-    wait_until_ended(&mut client, 1);
+    wait_until_ended(&running.fleet, 1);
     assert!(
         completed(&mut client, 1),
         "{:?}",
@@ -155,14 +155,4 @@ fn an_agent_killed_in_mid_round_comes_back_and_its_work_counts_once() {
         status.tasks[0].history[0].accepted.get(&Kind::Moments),
         Some(&3)
     );
-}
-
-/// Follows the coordinator's own events until so many rounds have ended.
-fn wait_until_ended(client: &mut Client, rounds: usize) {
-    let ended = |client: &mut Client| client.status().unwrap().tasks[0].history.len() >= rounds;
-    let begun = std::time::Instant::now();
-    while !ended(client) {
-        assert!(begun.elapsed().as_secs() < 120, "the round did not end");
-        thread::yield_now();
-    }
 }

@@ -3,15 +3,12 @@
 //! is held must be held, and nothing may have been counted twice.
 #![allow(clippy::unwrap_used)]
 
-use std::thread;
 use std::time::Instant;
 
-use common::ids::BlobHash;
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::admin::{OutcomeStatus, Progress as Step, Status};
 use lab::progress::Progress;
 use rand::Rng;
-use serde_json::Value;
-use tests::rig::{Running, agent, three_agents};
+use tests::rig::{Running, acknowledged_is_held, three_agents, wait_until};
 
 const AGENTS: usize = 3;
 
@@ -22,7 +19,7 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
 
 /// `cargo test --release -p tests --test kill -- --ignored --nocapture`
 #[test]
-#[ignore = "the long form: 200 kills, some minutes"]
+#[ignore = "the long form: 200 kills, eight minutes"]
 fn two_hundred_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
     torture(200, 2);
 }
@@ -73,7 +70,8 @@ fn torture(kills: usize, seed: u64) {
             );
         }
     }
-    let held = acknowledged_is_held(&mut running);
+    let held = acknowledged_is_held(&mut running, AGENTS);
+    assert!(held >= AGENTS * 4, "{held}");
     ready.sort_unstable();
     back.sort_unstable();
     println!(
@@ -110,33 +108,8 @@ fn all_back(running: &mut Running) {
 
 /// Follows the round that runs, if one does, to its end.
 fn finish_round(running: &mut Running) {
-    let begun = Instant::now();
-    while running.client.status().unwrap().tasks[0].round.is_some() {
-        assert!(begun.elapsed().as_secs() < 180, "the round does not end");
-        thread::yield_now();
-    }
-}
-
-/// What each agent was told is held, the coordinator still has, byte for byte.
-fn acknowledged_is_held(running: &mut Running) -> usize {
-    let mut held = 0;
-    for index in 0..AGENTS {
-        let (code, out, err) = agent(running, index, &["sent", "list", "--json"]);
-        assert_eq!(code, Some(0), "{err}");
-        let entries: Vec<Value> = serde_json::from_str(&out).unwrap();
-        for entry in entries
-            .iter()
-            .filter(|entry| entry["outcome"] == "accepted")
-        {
-            let name: BlobHash = serde_json::from_value(entry["blob"].clone()).unwrap();
-            let bytes = running.client.blob(name);
-            let bytes = bytes.unwrap_or_else(|error| panic!("{entry} is lost: {error}"));
-            assert_eq!(BlobHash::of(&bytes), name);
-            held += 1;
-        }
-    }
-    assert!(held >= AGENTS * 4, "{held}");
-    held
+    let idle = |status: &Status| status.tasks[0].round.is_none();
+    wait_until(&running.fleet, idle, "the round does not end");
 }
 
 fn p95(sorted: &[u128]) -> Option<u128> {

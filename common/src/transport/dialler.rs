@@ -12,6 +12,7 @@ use super::connection::{Admitted, Connection, peer_chain};
 use super::error::TransportError;
 use super::listener::ADMISSION_MARK;
 use super::protocol::Protocol;
+use super::silence::Silence;
 use super::tls;
 use super::tuning::Tuning;
 use super::verifier::{CoordinatorVerifier, Trust};
@@ -144,12 +145,12 @@ impl Dialler {
                 address,
                 source: std::io::Error::new(std::io::ErrorKind::InvalidInput, error),
             })?;
-        let no_answer = || TransportError::NoAnswer {
-            address,
-            waited_ms: self.tuning.handshake_ms,
-        };
         match timeout(self.tuning.handshake(), connecting).await {
-            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(no_answer()),
+            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(TransportError::NoAnswer {
+                address,
+                waited_ms: self.tuning.handshake_ms,
+                silence: Silence::of(address).await,
+            }),
             Ok(Err(error)) => Err(verifier.take_refusal().unwrap_or_else(|| error.into())),
             Ok(Ok(connection)) => Ok(connection),
         }

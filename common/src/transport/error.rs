@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use quinn::{ConnectionError, ReadError, WriteError};
 
 use super::close::CloseCode;
+use super::silence::Silence;
 use crate::trust::certificate::{CertificateError, Fingerprint};
 use crate::wire::frame::FrameError;
 
@@ -118,12 +119,14 @@ pub enum TransportError {
         waited_ms: u64,
     },
     /// Nobody answers at the address.
-    #[error("no answer from {address} within {waited_ms} ms")]
+    #[error("no answer from UDP address {address} within {waited_ms} ms: {silence}")]
     NoAnswer {
         /// Where it was tried.
         address: SocketAddr,
         /// How long.
         waited_ms: u64,
+        /// What the network says about it.
+        silence: Silence,
     },
     /// The connection went silent, or the peer forgot it.
     #[error("the connection was lost: {reason}")]
@@ -239,11 +242,9 @@ impl TransportError {
                 code: CloseCode::ProtocolVersion,
                 ..
             } => "update the older of the two programs".to_owned(),
-            Self::NoAnswer { address, .. } => format!(
-                "check that the coordinator runs and that UDP port {} is open on the way \
-                 (firewalls often block UDP)",
-                address.port()
-            ),
+            Self::NoAnswer {
+                address, silence, ..
+            } => silence.advice(address.port()),
             Self::UnknownHost { .. } => "check the name and the network".to_owned(),
             Self::AddressInUse { address } => format!(
                 "stop the program that uses UDP port {port} (`ss -ulpn 'sport = :{port}'` names \
@@ -253,6 +254,11 @@ impl TransportError {
             Self::Address { .. } => "choose an address of this machine and a port above 1023, \
                  or 0.0.0.0 for all its addresses"
                 .to_owned(),
+            Self::Keep(_) => {
+                "free some space on the disk that holds the state directory, or check \
+                 its mount"
+                    .to_owned()
+            }
             _ => return None,
         })
     }

@@ -13,7 +13,7 @@ use rcgen::{
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::prelude::FromDer as _;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::certificate::{
     CertificateError, CertificateFacts, Credentials, Fingerprint, certificate_to_pem,
@@ -56,6 +56,9 @@ pub enum AuthorityError {
     /// Certificate and key do not belong together.
     #[error("the authority's key does not belong to its certificate")]
     KeyMismatch,
+    /// The certificate has changed since it was made.
+    #[error("the authority's certificate is damaged: its own signature does not hold")]
+    Signature,
     /// The certificate may not sign others.
     #[error("certificate {fingerprint} is not an authority's")]
     NotAnAuthority {
@@ -287,12 +290,31 @@ impl Authority {
         if facts.public_key != key.subject_public_key_info() {
             return Err(AuthorityError::KeyMismatch);
         }
+        if !is_signed_by(&certificate, &certificate) {
+            return Err(AuthorityError::Signature);
+        }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(library)?;
         Ok(Self {
             certificate,
             ends: facts.not_after,
             issuer,
         })
+    }
+
+    /// Whether these are by this authority and whole: its signature holds, and
+    /// the key is the certificate's.
+    pub fn has_made(&self, credentials: &Credentials) -> bool {
+        let Some(own) = credentials.chain().first() else {
+            return false;
+        };
+        let key = KeyPair::try_from(credentials.key());
+        let is_pair = key.is_ok_and(|key| {
+            let public = key.subject_public_key_info();
+            credentials
+                .facts()
+                .is_ok_and(|facts| facts.public_key == public)
+        });
+        is_pair && is_signed_by(own, &self.certificate)
     }
 
     fn leaf_parameters(
@@ -342,6 +364,17 @@ fn parameters(subject: &str, now: Time, end: Time) -> Result<CertificateParams, 
 
 fn days_after(now: Time, days: u32) -> Time {
     now.after_ms(u64::from(days) * DAY_MS)
+}
+
+/// Whether the authority `by` has signed this certificate, as it is now.
+fn is_signed_by(certificate: &[u8], by: &[u8]) -> bool {
+    let (Ok((_, own)), Ok((_, by))) = (
+        X509Certificate::from_der(certificate),
+        X509Certificate::from_der(by),
+    ) else {
+        return false;
+    };
+    own.verify_signature(Some(by.public_key())).is_ok()
 }
 
 fn library(error: impl fmt::Display) -> AuthorityError {

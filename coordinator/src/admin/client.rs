@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::limits::BLOB_BYTES_MAX;
@@ -69,6 +70,15 @@ impl Client {
         Ok(Self {
             reader: BufReader::new(stream),
         })
+    }
+
+    /// Waits for an answer or a step no longer than this. Without it a call
+    /// waits as long as the coordinator lives.
+    ///
+    /// # Errors
+    /// [`AdminError::Broken`] if the system does not set the limit.
+    pub fn set_patience(&mut self, longest: Duration) -> Result<(), AdminError> {
+        Ok(self.reader.get_ref().set_read_timeout(Some(longest))?)
     }
 
     /// Sends a request and waits for the line that answers it.
@@ -161,8 +171,21 @@ impl Client {
         }
     }
 
-    /// The next step, after [`Request::Watch`] or a watched start. Blocks
-    /// until there is one.
+    /// Follows all tasks: what happens from now on, [`Self::next_progress`]
+    /// tells. A status that is asked for afterwards, over another connection,
+    /// leaves no gap between the two.
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn watch(&mut self) -> Result<(), AdminError> {
+        match self.ask(&Request::Watch)? {
+            Response::Watching => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The next step, after [`Self::watch`] or a watched start. Blocks until
+    /// there is one, or for the patience given.
     ///
     /// # Errors
     /// [`AdminError::Broken`] once the coordinator hangs up.

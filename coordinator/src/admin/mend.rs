@@ -3,6 +3,7 @@
 //! and at the start, for a cut may have come before the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
@@ -54,6 +55,30 @@ pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
     let done = from_vault(shared, move |vault| vault.keep(sweep)).await?;
     Ok(done.blobs)
 }
+
+/// Reads every blob once after the start, slowly, so that one that the disk
+/// has damaged is named while its backup still exists, and not when a round
+/// needs it. Returns how many are damaged.
+pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
+    let blobs = from_store(shared, |store| store.blobs()).await?;
+    let (all, mut damaged) = (blobs.len(), 0);
+    for blob in blobs {
+        // One that was removed meanwhile is none of these.
+        if let Err(fault) = from_store(shared, move |store| store.blob(blob).map(drop)).await {
+            tracing::error!("{}", fault.message);
+            damaged += 1;
+        }
+        tokio::time::sleep(CHECK_PAUSE).await;
+    }
+    match damaged {
+        0 => tracing::debug!(all, "every blob is whole"),
+        _ => tracing::error!(damaged, all, "blobs are damaged: check the disk"),
+    }
+    Ok(damaged)
+}
+
+/// Between two blobs of a check: devices come first.
+const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Signs the releases again that devices are offered and whose key the
 /// charter names no more.

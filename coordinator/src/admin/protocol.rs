@@ -24,7 +24,8 @@ pub const LINE_BYTES_MAX: usize = 512 * 1024;
 pub enum Request {
     /// Everything there is to know; answered by [`Response::Status`].
     Status,
-    /// Progress of all tasks until the caller hangs up.
+    /// Progress of all tasks until the caller hangs up; answered by
+    /// [`Response::Watching`], then [`Response::Progress`] for each step.
     Watch,
     /// A new join token; answered by [`Response::Token`].
     CreateToken(TokenWish),
@@ -226,6 +227,8 @@ pub enum Response {
         /// Its number.
         round: RoundId,
     },
+    /// The watch has begun: whatever happens from now on will be told.
+    Watching,
     /// Something happened.
     Progress(Progress),
     /// A release; its signed bytes follow the line.

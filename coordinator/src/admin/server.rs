@@ -138,7 +138,10 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
             }
         };
         match request {
-            Request::Watch => return relay(&mut writer, steps, None).await,
+            Request::Watch => {
+                write(&mut writer, &Response::Watching).await?;
+                return relay(&mut writer, steps, None).await;
+            }
             Request::StartRound { task, watch } => {
                 let started = start_round(shared, task).await;
                 let of = match (&started, watch) {

@@ -104,6 +104,42 @@ pub(super) fn load(
     Ok(signed)
 }
 
+/// Files beside those that are needed to serve: the public copy of the release
+/// key is written anew where it differs, and a root key that is damaged is
+/// complained about long before it is needed.
+pub(super) fn look_after_copies(state: &Path, signer: &SigningKey, charter: &SignedCharter) {
+    let path = state.join(RELEASE_PUBLIC);
+    let public = signer.verifying_key().to_string();
+    let stored = fs::read(&path).unwrap_or_default();
+    if stored.trim_ascii() != public.as_bytes() {
+        let path = path.display();
+        match replace(&state.join(RELEASE_PUBLIC), &public, 0o644) {
+            Ok(()) => tracing::warn!("{path} was written anew: it was not the release key's"),
+            Err(error) => tracing::warn!("{path} is not the release key's: {error}"),
+        }
+    }
+    let path = state.join(ROOT_KEY);
+    if state.join(NEXT_ROOT_KEY).exists() {
+        return; // an exchange was cut off; the next `key` command ends it
+    }
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        read => read.unwrap_or_default(),
+    };
+    let root = SigningKey::from_pem(&String::from_utf8_lossy(&text));
+    let is_root = |root: SigningKey| {
+        let charter = charter.first();
+        charter.is_ok_and(|charter| charter.root == root.verifying_key())
+    };
+    if !root.is_ok_and(is_root) {
+        tracing::error!(
+            "{} is damaged: release keys cannot be changed without it, and the charter ends one \
+             day; restore the file from a backup",
+            path.display()
+        );
+    }
+}
+
 /// The first charter of a fleet, and the root key that signed it.
 pub(super) fn first(
     signer: &SigningKey,

@@ -17,6 +17,7 @@ use super::keeper::Keeper;
 use super::log::{ReplayError, replay};
 use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
+use crate::compute::Made;
 use crate::metrics::Metrics;
 use crate::retention::Pin;
 use crate::round::JobOutput;
@@ -194,13 +195,18 @@ impl Driver {
             let (task, run) = (work.task.hash(), work.run);
             let span =
                 tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
+            let read = vault.clone();
             let outcome = tokio::task::spawn_blocking(move || {
                 let _working = PROCESS.work();
-                span.in_scope(|| compute(brain.as_ref(), &vault, &work, clock.now()))
+                let read = |hash| read.read(hash);
+                span.in_scope(|| brain.run(&work.job, &work.task, &read, clock.now()))
             })
             .await;
-            let made =
-                outcome.unwrap_or_else(|error| Err(format!("the computation broke: {error}")));
+            let made = match outcome {
+                Ok(Ok(made)) => keep(&vault, made).await,
+                Ok(Err(cause)) => Err(cause),
+                Err(error) => Err(format!("the computation broke: {error}")),
+            };
             let (result, pin) = match made {
                 Ok((output, pin)) => (Ok(output), Some(pin)),
                 Err(cause) => (Err(cause), None),
@@ -220,19 +226,24 @@ impl Driver {
     }
 }
 
-/// The blob is durable before anyone hears its name.
-fn compute(
-    brain: &dyn Brain,
-    vault: &Vault,
-    work: &Work,
-    now: Time,
-) -> Result<(JobOutput, Pin), String> {
-    let read = |hash| vault.read(hash);
-    let made = brain.run(&work.job, &work.task, &read, now)?;
-    let (_, pin) = vault
-        .put_blob(&made.bytes)
-        .map_err(|error| error.to_string())?;
-    Ok((made.output, pin))
+/// The blob is durable before anyone hears its name. A full disk ends no
+/// round: what was computed waits for room.
+async fn keep(vault: &Arc<Vault>, made: Made) -> Result<(JobOutput, Pin), String> {
+    let Made { output, bytes } = made;
+    let bytes = Arc::new(bytes);
+    let mut wait_ms = RETRY_MS_MIN;
+    loop {
+        let (vault, bytes) = (vault.clone(), bytes.clone());
+        match blocking(move || vault.put_blob(&bytes)).await {
+            Ok((_, pin)) => return Ok((output, pin)),
+            Err(error @ StoreError::DiskFull { .. }) => {
+                tracing::error!(%error, wait_ms, "what was computed waits for room");
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                wait_ms = (2 * wait_ms).min(RETRY_MS_MAX);
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 /// Folds the vault's log.

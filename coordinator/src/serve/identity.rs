@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::ids::Time;
 use common::trust::authority::{Authority, AuthorityError};
 use common::trust::bundle::AnnouncedAuthority;
-use common::trust::certificate::{CertificateError, CertificateFacts, Credentials};
+use common::trust::certificate::{CertificateError, Credentials};
 use common::trust::charter::{CharterError, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
 use rustls_pki_types::CertificateDer;
@@ -54,6 +54,10 @@ pub struct Previous {
     pub cross: CertificateDer<'static>,
 }
 
+/// What to do about a file that the fleet cannot do without.
+const LOST: &str = "restore the file from a backup, with `alambic-coordinator restore` into a \
+                    directory of its own";
+
 /// Why the state directory could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -82,7 +86,7 @@ pub enum IdentityError {
         source: io::Error,
     },
     /// A key file is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; {LOST}")]
     Key {
         /// The file.
         path: PathBuf,
@@ -90,7 +94,7 @@ pub enum IdentityError {
         source: KeyError,
     },
     /// A certificate is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; {LOST}")]
     Certificate {
         /// The file.
         path: PathBuf,
@@ -107,12 +111,22 @@ pub enum IdentityError {
         path: PathBuf,
     },
     /// The charter is not what it should be.
-    #[error("{path}: {source}")]
+    #[error("{path}: {source}; {LOST}")]
     Charter {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         source: CharterError,
+    },
+    /// The authority's files are not what they should be.
+    #[error("{certificate} and {key}: {source}; {LOST}")]
+    AuthorityFiles {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        source: AuthorityError,
     },
     /// The authority cannot be made or used.
     #[error(transparent)]
@@ -216,7 +230,12 @@ impl Identity {
     pub fn load(state: &Path, addresses: &[IpAddr], now: Time) -> Result<Self, IdentityError> {
         rotation::finish(state)?;
         let text = |name| read(&state.join(name));
-        let authority = Authority::from_pem(&text(AUTHORITY)?, &text(AUTHORITY_KEY)?)?;
+        let authority = Authority::from_pem(&text(AUTHORITY)?, &text(AUTHORITY_KEY)?);
+        let authority = authority.map_err(|source| IdentityError::AuthorityFiles {
+            certificate: state.join(AUTHORITY),
+            key: state.join(AUTHORITY_KEY),
+            source,
+        })?;
         let release_key =
             SigningKey::from_pem(&text(RELEASE_KEY)?).map_err(|source| IdentityError::Key {
                 path: state.join(RELEASE_KEY),
@@ -227,33 +246,87 @@ impl Identity {
             source,
         };
         let previous = rotation::previous(state)?;
-        let mut server =
-            Credentials::from_pem(&text(SERVER)?, &text(SERVER_KEY)?).map_err(certificate)?;
-        let ends = match server.chain().first() {
-            Some(own) => CertificateFacts::parse(own).map_err(certificate)?.not_after,
-            None => now,
+        let mut server = match stored_server(state, &authority, now)? {
+            Ok(server) => server,
+            Err(why) => {
+                let server = authority.server_certificate(addresses, now, SERVER_DAYS)?;
+                replace(&state.join(SERVER_KEY), &server.key_pem(), 0o600)?;
+                replace(&state.join(SERVER), &server.chain_pem(), 0o644)?;
+                why.tell(state);
+                server
+            }
         };
-        let is_by_another = server.chain().get(1) != Some(authority.certificate());
-        if is_by_another || ends.since_ms(now) < SERVER_DAYS_LEFT_MIN * DAY_MS {
-            server = authority.server_certificate(addresses, now, SERVER_DAYS)?;
-            replace(&state.join(SERVER_KEY), &server.key_pem(), 0o600)?;
-            replace(&state.join(SERVER), &server.chain_pem(), 0o644)?;
-            tracing::info!("the server's certificate was replaced");
-        }
         if let Some(previous) = &previous {
             let mut chain = server.chain().to_vec();
             chain.extend([previous.cross.clone(), previous.certificate.clone()]);
             server = Credentials::new(chain, server.key().clone_key()).map_err(certificate)?;
         }
+        let charter = charter::load(state, &release_key, now)?;
+        charter::look_after_copies(state, &release_key, &charter);
         Ok(Self {
             authority,
             server,
-            charter: charter::load(state, &release_key, now)?,
+            charter,
             release_key: Arc::new(release_key),
             root_key: None,
             previous,
         })
     }
+}
+
+/// Why the server gets a new certificate.
+enum Renewed {
+    /// The old one is about to end, or its authority was exchanged.
+    InTime,
+    /// The old one, or its key, is not what was written.
+    Damaged(String),
+}
+
+impl Renewed {
+    fn tell(&self, state: &Path) {
+        match self {
+            Self::InTime => tracing::info!("the server's certificate was replaced"),
+            Self::Damaged(what) => tracing::warn!(
+                "{} and {SERVER_KEY} were made anew, for they were damaged ({what}); check the disk",
+                state.join(SERVER).display()
+            ),
+        }
+    }
+}
+
+/// The server's certificate and key as they are stored, unless new ones are
+/// due. Nothing is lost with them: the authority makes others, and devices go
+/// by the authority.
+fn stored_server(
+    state: &Path,
+    authority: &Authority,
+    now: Time,
+) -> Result<Result<Credentials, Renewed>, IdentityError> {
+    let mut texts = [SERVER, SERVER_KEY].map(|name| read(&state.join(name)));
+    for text in &mut texts {
+        // Bytes that are no text are damage like any other.
+        if matches!(text, Err(IdentityError::Io { source, .. })
+            if source.kind() == io::ErrorKind::InvalidData)
+        {
+            *text = Ok(String::new());
+        }
+    }
+    let [chain, key] = texts;
+    let stored = Credentials::from_pem(&chain?, &key?)
+        .and_then(|server| Ok((server.facts()?.not_after, server)));
+    let (ends, server) = match stored {
+        Ok(stored) => stored,
+        Err(error) => return Ok(Err(Renewed::Damaged(error.to_string()))),
+    };
+    let is_by_another = server.chain().get(1) != Some(authority.certificate());
+    if is_by_another || ends.since_ms(now) < SERVER_DAYS_LEFT_MIN * DAY_MS {
+        return Ok(Err(Renewed::InTime));
+    }
+    if !authority.has_made(&server) {
+        let what = "the authority's signature or the key does not fit".to_owned();
+        return Ok(Err(Renewed::Damaged(what)));
+    }
+    Ok(Ok(server))
 }
 
 pub(super) const AUTHORITY: &str = "ca.pem";

@@ -273,7 +273,10 @@ impl Server {
             if let Err(fault) = admin::mend::sweep_forgotten(&shared).await {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
-            admin::mend::renew_releases(shared).await;
+            admin::mend::renew_releases(shared.clone()).await;
+            if let Err(fault) = admin::mend::check_blobs(&shared).await {
+                tracing::error!(%fault, "the blobs could not be checked");
+            }
         });
         let (metrics, steps) = (
             self.shared.metrics.clone(),

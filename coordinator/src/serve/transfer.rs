@@ -223,8 +223,14 @@ async fn send_blob(
     if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
         return finish(stream, TransferAnswer::NotFound).await;
     }
+    // A blob that cannot be read is none for the device, which says so and is
+    // not waited for. Were the stream given up, it would ask for ever.
     let vault = shared.vault.clone();
-    let Some(bytes) = blocking(move || vault.shared(blob)).await? else {
+    let read = blocking(move || vault.shared(blob)).await;
+    let Some(bytes) = read.unwrap_or_else(|error| {
+        tracing::error!(%error, "devices ask for a blob that cannot be read");
+        None
+    }) else {
         return finish(stream, TransferAnswer::NotFound).await;
     };
     let length = bytes.len() as u64;
@@ -249,9 +255,13 @@ async fn send_delta(
         }
     }
     let vault = shared.vault.clone();
-    let delta = match blocking(move || vault.delta(base, blob)).await? {
-        Some(delta) => delta,
-        None => return finish(stream, TransferAnswer::NoDelta).await,
+    let delta = match blocking(move || vault.delta(base, blob)).await {
+        Ok(Some(delta)) => delta,
+        Err(error) => {
+            tracing::error!(%error, "no delta can be made; the device fetches the whole");
+            return finish(stream, TransferAnswer::NoDelta).await;
+        }
+        Ok(None) => return finish(stream, TransferAnswer::NoDelta).await,
     };
     let bytes = delta.len() as u64;
     stream

@@ -104,8 +104,8 @@ pub enum StoreError {
     },
     /// A blob's bytes no longer have the hash in its name.
     #[error(
-        "blob {hash} is damaged: its bytes hash to {actual}; restore it from a backup, or remove \
-         it so that its device is asked again"
+        "blob {hash} is damaged: its bytes hash to {actual}; restore the file of that name under \
+         blobs in the store from a backup"
     )]
     BlobDamaged {
         /// Its name.

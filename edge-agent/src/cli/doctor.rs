@@ -20,7 +20,7 @@ use crate::state::StateDir;
 /// Look at clock, name resolution, the way to the coordinator and its path
 /// MTU, certificate, disk, permissions and the BLAS kernels, and say what to
 /// do. Changes nothing; the agent may run meanwhile. Exit code 1 if something
-/// does not work.
+/// does not work, 3 if that is the way to the coordinator alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent doctor
@@ -40,13 +40,26 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             println!("{}", finding.text());
         }
     }
-    if health::worst(&findings) == Verdict::Failed {
-        return Err(Failure::new(
-            ExitCode::Failed,
-            "something does not work, see above",
-        ));
+    match fault(&findings) {
+        Some(code) => Err(Failure::new(code, "something does not work, see above")),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// How it ends if something does not work. Where that is the way to the
+/// coordinator and nothing else, it has the code of other commands that cannot
+/// reach it.
+fn fault(findings: &[Finding]) -> Option<ExitCode> {
+    let is_way = |finding: &Finding| ["dns", "udp"].contains(&finding.check);
+    let mut failed = findings
+        .iter()
+        .filter(|finding| finding.verdict == Verdict::Failed)
+        .peekable();
+    failed.peek()?;
+    Some(match failed.all(is_way) {
+        true => ExitCode::Unreachable,
+        false => ExitCode::Failed,
+    })
 }
 
 fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {

@@ -9,7 +9,7 @@ use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::pulse::PROCESS;
 use common::round::{ContributionKey, Reason};
 use common::service::Service;
-use common::transport::Connection;
+use common::transport::{Connection, TransportError};
 use common::trial::Trial;
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome,
@@ -75,6 +75,8 @@ pub struct Agent<W> {
     /// Until when the coordinator's word is fresh, and when it was heard.
     fresh_until: Option<(Time, Instant)>,
     renewal: Renewal,
+    /// When to ask for what could not be kept.
+    ask_again: Option<Instant>,
     status: RunStatus,
 }
 
@@ -146,6 +148,7 @@ impl<W: Workshop> Agent<W> {
             soak_after: Instant::now(),
             fresh_until: None,
             renewal,
+            ask_again: None,
             status,
         }
     }
@@ -178,6 +181,7 @@ impl<W: Workshop> Agent<W> {
                     self.glance();
                     self.soak_if_due();
                     self.refresh();
+                    self.ask_again_if_due();
                 }
                 () = sleep_until(renewal) => self.renew_if_due(),
             }
@@ -479,11 +483,22 @@ impl<W: Workshop> Agent<W> {
                     warn!("{problem}");
                     self.lost(&problem);
                 }
+                LinkError::Cache(_) | LinkError::Transport(TransportError::Keep(_)) => {
+                    self.cannot_keep(blob, &problem);
+                }
                 _ => {
                     debug!(blob = %blob.short(), "fetch broke off");
                     self.lost(&problem);
                 }
             },
+            // Nothing came through for long. QUIC doubles its pauses between
+            // probes and may be quiet for as long again once the way is free; a
+            // new session begins with short ones, and the transfer goes on
+            // where it stopped.
+            SessionEvent::Answered(
+                _,
+                Err(problem @ LinkError::Transport(TransportError::Stalled { .. })),
+            ) => self.lost(&problem),
             SessionEvent::Answered(key, answer) => {
                 if let Err(problem) = &answer {
                     debug!("no answer to {key}: {problem}");
@@ -686,6 +701,32 @@ impl<W: Workshop> Agent<W> {
         self.tell_trials();
     }
 
+    /// The disk, not the link, is in the way: another session would find it
+    /// there too. Whoever waits for this device is told, and the coordinator is
+    /// asked again later.
+    fn cannot_keep(&mut self, blob: BlobHash, problem: &LinkError) {
+        let advice = problem.advice().unwrap_or_default();
+        error!(blob = %blob.short(), "what came cannot be kept: {problem}; {advice}");
+        self.status.work_error = Some(problem.to_string());
+        self.ask_again = Some(Instant::now() + ASK_AGAIN);
+        self.publish();
+        self.input(Input::Fetched { blob, found: false });
+    }
+
+    /// Begins a new session some time after the disk was in the way, for what
+    /// was released meanwhile.
+    fn ask_again_if_due(&mut self) {
+        if self.ask_again.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.ask_again = None;
+        self.status.work_error = None;
+        if let Some(live) = &self.live {
+            let code = common::transport::CloseCode::Normal;
+            live.connection.close(code, "for what could not be kept");
+        }
+    }
+
     fn make_room(&mut self) {
         let protected = self.needed.values().flatten().copied().collect();
         match self.cache.evict(&protected) {
@@ -772,5 +813,7 @@ const REFRESH_AFTER: Duration = Duration::from_secs(24 * 3_600);
 const FRESH_LEFT_MS: u64 = 3 * 24 * 3_600_000;
 /// Wait before a soak that failed is tried again.
 const SOAK_AGAIN: Duration = Duration::from_secs(60);
+/// Wait after the disk was in the way.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// A sleep that other events end.
 const LONG: Duration = Duration::from_secs(3_600);

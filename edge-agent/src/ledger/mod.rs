@@ -1,9 +1,11 @@
 //! Everything that left the device, for its owner to see.
 //!
 //! `ledger.jsonl` holds one line for each contribution that was answered and
-//! only grows. `payloads/` holds the bytes themselves, the newest of them.
+//! only grows. `payloads/` holds the bytes themselves, the newest of them, and
+//! `ledger.mark` how far the list had come, so that no line is lost unnoticed.
 
 mod entry;
+mod mark;
 mod payloads;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use tracing::warn;
 
 use crate::outbox::{DiskError, disk};
 pub use entry::{Entry, Outcome};
+use mark::{Held, Mark};
 pub use payloads::LEDGER_PAYLOAD_BYTES_MAX;
 use payloads::Payloads;
 
@@ -52,6 +55,8 @@ pub struct Ledger {
     length: u64,
     days: BTreeMap<u64, u64>,
     payloads: Payloads,
+    /// Where the list stands; none while it is not what was written.
+    mark: Option<Mark>,
 }
 
 impl Ledger {
@@ -88,6 +93,14 @@ impl Ledger {
                 path.display()
             );
         }
+        let mark = match held(folder, whole)? {
+            Held::Grown(mark) => {
+                mark.write(folder)?;
+                Some(mark)
+            }
+            Held::Kept(mark) => Some(mark),
+            Held::Damaged { .. } => None,
+        };
         let entries = parse(whole, &path);
         let mut days = BTreeMap::new();
         for entry in &entries {
@@ -100,6 +113,7 @@ impl Ledger {
             file,
             days,
             payloads,
+            mark,
         })
     }
 
@@ -118,6 +132,16 @@ impl Ledger {
         written.map_err(DiskError::at(&self.path))?;
         self.length += line.len() as u64;
         count(&mut self.days, entry);
+        // The entry stands already. A mark that could not be moved is one line
+        // behind, and catches up with the next.
+        if let Some(mark) = &mut self.mark {
+            *mark = mark.follow(&line);
+            if let Some(folder) = self.path.parent()
+                && let Err(error) = mark.write(folder)
+            {
+                warn!("{error}; {}", error.advice());
+            }
+        }
         Ok(())
     }
 
@@ -166,7 +190,9 @@ pub fn entries_in(folder: &Path) -> Result<Vec<Entry>, LedgerError> {
     let path = folder.join("ledger.jsonl");
     let bytes = disk::read(&path)?.unwrap_or_default();
     let whole = bytes.iter().rposition(|byte| *byte == b'\n');
-    Ok(parse(&bytes[..whole.map_or(0, |at| at + 1)], &path))
+    let whole = &bytes[..whole.map_or(0, |at| at + 1)];
+    held(folder, whole)?;
+    Ok(parse(whole, &path))
 }
 
 /// The bytes of something that left, read without stopping the agent.
@@ -175,6 +201,20 @@ pub fn entries_in(folder: &Path) -> Result<Vec<Entry>, LedgerError> {
 /// [`LedgerError::Damaged`] or [`LedgerError::Disk`].
 pub fn payload_in(folder: &Path, blob: BlobHash) -> Result<Option<Vec<u8>>, LedgerError> {
     payloads::read(&folder.join("payloads"), blob)
+}
+
+/// Whole lines held against their mark, with a word about it if they are not
+/// what was written.
+fn held(folder: &Path, lines: &[u8]) -> Result<Held, LedgerError> {
+    let held = Mark::hold(folder, lines)?;
+    if let Held::Damaged { path, what } = &held {
+        warn!(
+            "{}: {what}; restore it from a copy, or remove {} to go on with it as it is",
+            folder.join("ledger.jsonl").display(),
+            path.display()
+        );
+    }
+    Ok(held)
 }
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;

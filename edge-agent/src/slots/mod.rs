@@ -316,6 +316,12 @@ impl Slots {
             .collect()
     }
 
+    /// Whether the student in use is not what was installed. Checks its bytes.
+    pub fn is_damaged(&self) -> bool {
+        let current = self.pointer.current;
+        current.is_some_and(|held| self.read(&held).is_none())
+    }
+
     /// The highest version that was installed or noted.
     pub fn highest_seen(&self) -> Option<Version> {
         self.pointer.highest_seen
@@ -336,7 +342,7 @@ impl Slots {
     }
 
     /// Whether a version may be installed: neither below the floor nor in a
-    /// slot.
+    /// slot, unless it is in use and damaged there.
     ///
     /// # Errors
     /// [`SlotsError::Older`] or [`SlotsError::Held`].
@@ -346,9 +352,12 @@ impl Slots {
         {
             return Err(SlotsError::Older { version, floor });
         }
-        let mut held = [self.pointer.current, self.pointer.previous]
-            .into_iter()
-            .flatten();
+        // One that the disk has damaged may be written again.
+        let current = self
+            .pointer
+            .current
+            .filter(|held| self.read(held).is_some());
+        let mut held = [current, self.pointer.previous].into_iter().flatten();
         if held.any(|held| held.version == version) {
             return Err(SlotsError::Held { version });
         }

@@ -76,12 +76,27 @@ pub struct Memory {
     pub agent_idle: u64,
 }
 
+/// Where a fleet's programs run and meet. By default on this machine, over
+/// loopback.
+#[derive(Clone, Debug, Default)]
+pub struct Ground {
+    /// Put before the coordinator's command line, as `ip netns exec x`.
+    pub coordinator: Vec<String>,
+    /// Put before each agent's.
+    pub agents: Vec<String>,
+    /// Where the coordinator listens; a free loopback port if not said.
+    pub listen: Option<String>,
+}
+
 /// A coordinator and its agents, stopped when this is dropped.
 #[derive(Debug)]
 pub struct Fleet {
     folder: PathBuf,
     temporary: bool,
+    ground: Ground,
     listen: String,
+    /// Where devices are told to find the coordinator, if elsewhere.
+    door: Option<String>,
     coordinator: Child,
     agents: Vec<Child>,
 }
@@ -96,6 +111,18 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub fn start(folder: Option<PathBuf>, progress: &mut Progress) -> Result<Self, DemoError> {
+        Self::start_on(folder, Ground::default(), progress)
+    }
+
+    /// The same, elsewhere than on loopback.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start_on(
+        folder: Option<PathBuf>,
+        ground: Ground,
+        progress: &mut Progress,
+    ) -> Result<Self, DemoError> {
         progress.stage("starting the coordinator");
         let temporary = folder.is_none();
         let folder = folder.unwrap_or_else(|| {
@@ -104,7 +131,10 @@ impl Fleet {
         make_folder(&folder)?;
         let state = folder.join("coordinator");
         // A fixed port, so that a coordinator started again is found again.
-        let listen = free_address(&folder)?;
+        let listen = match &ground.listen {
+            Some(listen) => listen.clone(),
+            None => free_address(&folder)?,
+        };
         let init = Command::new(program("alambic-coordinator")?)
             .arg("--state")
             .arg(&state)
@@ -124,11 +154,13 @@ impl Fleet {
             }
             .into());
         }
-        let coordinator = serve(&folder, &listen)?;
+        let coordinator = serve(&ground, &folder, &listen)?;
         let mut fleet = Self {
             folder,
             temporary,
+            ground,
             listen,
+            door: None,
             coordinator,
             agents: Vec::new(),
         };
@@ -167,7 +199,7 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub fn start_coordinator(&mut self) -> Result<(), DemoError> {
-        self.coordinator = serve(&self.folder, &self.listen)?;
+        self.coordinator = serve(&self.ground, &self.folder, &self.listen)?;
         self.wait_ready()
     }
 
@@ -194,8 +226,24 @@ impl Fleet {
     /// # Errors
     /// If it cannot be started.
     pub fn start_agent(&mut self, index: usize) -> Result<(), DemoError> {
-        self.agents[index] = run_agent(&self.agent_home(index))?;
+        self.agents[index] = run_agent(&self.ground, &self.agent_home(index))?;
         Ok(())
+    }
+
+    /// The number of an agent's process.
+    pub fn agent_process(&self, index: usize) -> u32 {
+        self.agents[index].id()
+    }
+
+    /// Whether an agent's process has ended.
+    pub fn agent_has_ended(&mut self, index: usize) -> bool {
+        matches!(self.agents[index].try_wait(), Ok(Some(_)))
+    }
+
+    /// Agents that are added from now on look for the coordinator here, as
+    /// through a relay, and not where it says that it listens.
+    pub fn reach_at(&mut self, address: String) {
+        self.door = Some(address);
     }
 
     /// The folder of one agent: its data, state and log.
@@ -215,7 +263,10 @@ impl Fleet {
         token: &str,
         progress: &mut Progress,
     ) -> Result<(), DemoError> {
-        let address = self.client()?.status()?.address.to_string();
+        let address = match &self.door {
+            Some(address) => address.clone(),
+            None => self.client()?.status()?.address.to_string(),
+        };
         progress.stage(&format!("enrolling {} agents", parts.len()));
         progress.bar(parts.len() as u64);
         for (index, rows) in parts.iter().enumerate() {
@@ -226,7 +277,7 @@ impl Fleet {
             write_rows(&folder.join("rows.npz"), data, data.train.select(rows))
                 .map_err(FleetError::Rows)?;
             let state = home.join("state");
-            let enrolled = Command::new(program("alambic-agent")?)
+            let enrolled = command(&self.ground.agents, "alambic-agent")?
                 .arg("--state")
                 .arg(&state)
                 .args([
@@ -252,7 +303,7 @@ impl Fleet {
                 }
                 .into());
             }
-            self.agents.push(run_agent(&home)?);
+            self.agents.push(run_agent(&self.ground, &home)?);
             progress.advance();
         }
         Ok(())
@@ -372,7 +423,7 @@ impl Fleet {
         let begun = Instant::now();
         loop {
             self.check_interrupted()?;
-            self.check_running()?;
+            self.check_coordinator()?;
             if let Ok(mut client) = self.client()
                 && client.status().is_ok()
             {
@@ -395,36 +446,42 @@ impl Fleet {
         })
     }
 
-    fn check_running(&mut self) -> Result<(), FleetError> {
-        let folder = self.folder.clone();
-        let ended = |what: String, status: std::process::ExitStatus, log: PathBuf| {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let tail = lines[lines.len().saturating_sub(5)..].join("\n");
-            FleetError::Ended {
-                what,
-                status: status.to_string(),
-                log,
-                tail,
+    fn check_coordinator(&mut self) -> Result<(), FleetError> {
+        match self.coordinator.try_wait() {
+            Ok(Some(status)) => {
+                let log = self.folder.join("coordinator.log");
+                Err(ended("the coordinator".into(), status, log))
             }
-        };
-        if let Ok(Some(status)) = self.coordinator.try_wait() {
-            return Err(ended(
-                "the coordinator".into(),
-                status,
-                folder.join("coordinator.log"),
-            ));
+            _ => Ok(()),
         }
+    }
+
+    fn check_running(&mut self) -> Result<(), FleetError> {
+        self.check_coordinator()?;
         for (index, agent) in self.agents.iter_mut().enumerate() {
             if let Ok(Some(status)) = agent.try_wait() {
-                let log = folder
-                    .join("agents")
-                    .join(format!("{index:02}"))
-                    .join("agent.log");
-                return Err(ended(format!("agent {index}"), status, log));
+                let home = self.folder.join("agents").join(format!("{index:02}"));
+                return Err(ended(
+                    format!("agent {index}"),
+                    status,
+                    home.join("agent.log"),
+                ));
             }
         }
         Ok(())
+    }
+}
+
+/// A program that should run and has ended, with the last it wrote.
+fn ended(what: String, status: std::process::ExitStatus, log: PathBuf) -> FleetError {
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let tail = lines[lines.len().saturating_sub(5)..].join("\n");
+    FleetError::Ended {
+        what,
+        status: status.to_string(),
+        log,
+        tail,
     }
 }
 
@@ -465,10 +522,23 @@ fn kill(child: &mut Child, folder: &Path) -> Result<(), DemoError> {
     Ok(())
 }
 
+/// A program of ours, behind what is to stand before it.
+fn command(before: &[String], name: &str) -> Result<Command, FleetError> {
+    let program = program(name)?;
+    Ok(match before {
+        [] => Command::new(program),
+        [first, others @ ..] => {
+            let mut command = Command::new(first);
+            command.args(others).arg(program);
+            command
+        }
+    })
+}
+
 /// Starts a coordinator on the state in a demo's folder.
-fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
+fn serve(ground: &Ground, folder: &Path, listen: &str) -> Result<Child, FleetError> {
     let log = folder.join("coordinator.log");
-    Command::new(program("alambic-coordinator")?)
+    command(&ground.coordinator, "alambic-coordinator")?
         .arg("--state")
         .arg(folder.join("coordinator"))
         .args(["serve", "--listen", listen, "--page", "127.0.0.1:0"])
@@ -480,9 +550,9 @@ fn serve(folder: &Path, listen: &str) -> Result<Child, FleetError> {
 }
 
 /// Starts an agent on the state and data in its folder.
-fn run_agent(home: &Path) -> Result<Child, FleetError> {
+fn run_agent(ground: &Ground, home: &Path) -> Result<Child, FleetError> {
     let log = home.join("agent.log");
-    Command::new(program("alambic-agent")?)
+    command(&ground.agents, "alambic-agent")?
         .arg("--state")
         .arg(home.join("state"))
         .arg("--data")

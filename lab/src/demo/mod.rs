@@ -25,7 +25,7 @@ use crate::plan::{Wishes, spread, task, task_file};
 use crate::progress::Progress;
 
 pub use baselines::measure as measure_baselines;
-pub use fleet::{Fleet, FleetError, Memory, program, watch_signals};
+pub use fleet::{Fleet, FleetError, Ground, Memory, program, watch_signals};
 pub use table::render;
 
 /// What a demo is asked for.

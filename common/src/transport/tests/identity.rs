@@ -384,7 +384,7 @@ async fn silence_is_reported_with_address_and_advice() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, TransportError::NoAnswer { address: a, waited_ms: 50 } if a == address)
+        matches!(error, TransportError::NoAnswer { address: a, waited_ms: 50, .. } if a == address)
     );
     assert!(
         error

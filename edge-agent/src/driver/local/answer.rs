@@ -67,7 +67,11 @@ impl<W: Worker> LocalWorkshop<W> {
             return Ok(Vec::new());
         };
         // A damaged file costs one computation when the coordinator calls.
-        let mut calls: Vec<CallName> = decode(&bytes).unwrap_or_default();
+        let mut calls: Vec<CallName> = decode(&bytes).unwrap_or_else(|_| {
+            let file = self.state.file(PARTIAL);
+            warn!("{} is damaged; its calls are answered anew", file.display());
+            Vec::new()
+        });
         let waiting = self.store().outbox.list();
         let answered = |call: &CallName| waiting.iter().any(|one| call.is_answered_by(&one.key));
         calls.retain(answered);

@@ -110,7 +110,8 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
     }
 
     fn seen(&self) -> Vec<(TaskHash, Version)> {
-        self.students(Slots::highest_seen)
+        // A student that the disk has damaged is wanted again.
+        self.students(|slots| slots.highest_seen().filter(|_| !slots.is_damaged()))
     }
 
     fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {

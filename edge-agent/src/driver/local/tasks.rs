@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use common::ids::TaskHash;
 use common::task::Task;
+use tracing::warn;
 
 use crate::state::{StateDir, StateError};
 
@@ -26,8 +27,22 @@ impl Tasks {
         let entries = std::fs::read_dir(folder.path())
             .map_err(|source| StateError::io(folder.path(), source))?;
         let read = |entry: std::io::Result<std::fs::DirEntry>| {
-            let bytes = std::fs::read(entry.ok()?.path()).ok()?;
-            Task::from_bytes(&bytes).ok()
+            let path = entry.ok()?.path();
+            if path.extension().is_some() {
+                return None; // what an interruption left unfinished
+            }
+            let bytes = std::fs::read(&path).ok()?;
+            let name = path.file_name()?.to_str()?;
+            // Other bytes may be a task too, but not this one.
+            let task = Task::from_bytes(&bytes).ok();
+            let task = task.filter(|task| task.hash().to_string() == name);
+            if task.is_none() {
+                warn!(
+                    "{} is damaged; the coordinator sends the task again when it calls",
+                    path.display()
+                );
+            }
+            task
         };
         let tasks = entries.filter_map(read).take(TASKS_MAX);
         Ok(Self {

@@ -213,16 +213,13 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
 
     fn worker(folder: &Path, script: &str) -> ChildWorker {
         let program = folder.join("child");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        write_program(&program, script);
         let settings = ChildSettings {
             policy: Policy::default(),
             teacher: TeacherChoice::default(),
@@ -234,6 +231,23 @@ mod tests {
         };
         let state = StateDir::create(&folder.join("state")).unwrap();
         ChildWorker::new(&state, settings).with_program(&program)
+    }
+
+    /// Another process writes the file. Were it open for writing in this one,
+    /// a child that another test starts at that moment would have it open too
+    /// until it executes its program, and starting a file that someone may
+    /// write fails: "text file busy".
+    fn write_program(file: &Path, script: &str) {
+        let mut writer = Command::new("/bin/sh")
+            .args(["-c", r#"umask 077 && cat >"$0" && chmod 700 "$0""#])
+            .arg(file)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = writer.stdin.take().unwrap();
+        write!(stdin, "#!/bin/sh\n{script}\n").unwrap();
+        drop(stdin);
+        assert!(writer.wait().unwrap().success());
     }
 
     fn failure(script: &str) -> String {
