@@ -150,14 +150,36 @@ impl Time {
 
 /// The version of a released student. Ordered by epoch, then number; a
 /// restored coordinator opens a new epoch, so versions never go down.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
-)]
+///
+/// In JSON it is text, `"1.3"`, as people and commands write it. (An object of
+/// both numbers, which files of before 0.1 hold, is read as well.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Version {
     /// Counts the lives of the coordinator's store.
     pub epoch: u32,
     /// Counts releases within the epoch.
     pub number: u64,
+}
+
+impl Serialize for Version {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Parts { epoch: u32, number: u64 },
+        }
+        match Form::deserialize(deserializer)? {
+            Form::Text(text) => text.parse().map_err(serde::de::Error::custom),
+            Form::Parts { epoch, number } => Ok(Self { epoch, number }),
+        }
+    }
 }
 
 impl fmt::Display for Version {

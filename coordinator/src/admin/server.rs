@@ -184,6 +184,7 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let vault = shared.vault.clone();
             let store = tokio::task::spawn_blocking(move || vault.status()).await;
             status.store = store.ok().flatten();
+            status.authority = Some(shared.identity.authority.fingerprint());
             Ok(Response::Status(with_reports(shared, status).await))
         }
         Request::CreateToken(wish) => create_token(shared, wish).await,

@@ -35,6 +35,9 @@ pub struct Status {
     /// Its log, and how much room it takes.
     #[serde(default)]
     pub store: Option<StoreStatus>,
+    /// The authority it certifies devices with.
+    #[serde(default)]
+    pub authority: Option<Fingerprint>,
     /// Its tasks.
     pub tasks: Vec<TaskStatus>,
     /// Devices that joined, or are connected.
@@ -58,6 +61,21 @@ pub struct StoreStatus {
     pub blobs: Option<u64>,
     /// Bytes of all of it.
     pub bytes: Option<u64>,
+}
+
+impl Status {
+    /// Devices that belong to the fleet, and those of them with a session.
+    /// Revoked ones and those not let in do not count.
+    pub fn members(&self) -> (usize, usize) {
+        let devices = self.devices.iter();
+        let members = devices.filter(|one| {
+            let standing = one.standing;
+            matches!(standing, Standing::Member | Standing::Unknown)
+        });
+        members.fold((0, 0), |(all, connected), one| {
+            (all + 1, connected + usize::from(one.connected))
+        })
+    }
 }
 
 /// A device, and what people call it.

@@ -6,9 +6,11 @@ mod moments;
 mod normaliser;
 mod teacher;
 mod transfer;
+mod worth;
 
 pub use consensus::{ConsensusParams, consensus};
 pub use moments::MomentSum;
 pub use normaliser::learn_normaliser;
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
+pub use worth::{LeaveOneOut, Worth, WorthError};

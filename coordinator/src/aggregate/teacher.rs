@@ -78,10 +78,7 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
     if !evidence.labels.is_empty() {
         system.add(&whitener.whiten(&label_system(&ntk, evidence, task.classes())?)?)?;
     }
-    let ridges: Vec<f64> = RIDGES
-        .map(|power| 10f64.powf(f64::from(power) / 2.0))
-        .collect();
-    let ridge = choose_ridge_gcv(&system, &ridges)?;
+    let ridge = choose_ridge_gcv(&system, &ridges())?;
     let solution = system.solve_absolute(ridge.lambda, 0.0)?;
     let alpha = whitener.coefficients(solution.alpha.view())?;
     let facts = TeacherFacts {
@@ -93,6 +90,13 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
         labels: evidence.labels.len() as u32,
     };
     tempered(task, evidence.points, &alpha, facts)
+}
+
+/// The ridges that are tried.
+pub(super) fn ridges() -> Vec<f64> {
+    RIDGES
+        .map(|power| 10f64.powf(f64::from(power) / 2.0))
+        .collect()
 }
 
 /// The teacher of the points alone: kernel ridge regression on them with

@@ -91,6 +91,9 @@ pub(super) enum Command {
     #[command(subcommand)]
     Round(RoundCommand),
     /// What is going on
+    #[command(after_help = "Examples:
+  alambic-coordinator status
+  alambic-coordinator status --json | jq '.devices[] | select(.connected | not) | .label'")]
     Status {
         /// Print everything as JSON
         #[arg(long)]
@@ -219,15 +222,20 @@ pub(super) enum TokenCommand {
         json: bool,
     },
     /// List all tokens; their secrets are not kept
+    #[command(after_help = "Example:\n  alambic-coordinator token list --json")]
     List {
         /// Print them as JSON
         #[arg(long)]
         json: bool,
     },
     /// Take a token back; devices that joined by it stay
+    #[command(after_help = "Example:\n  alambic-coordinator token revoke 0123456789abcdef")]
     Revoke {
         /// The token's id, as `token list` shows it
         token: TokenId,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -243,6 +251,7 @@ pub(super) enum ApproveBy {
 #[derive(Debug, Subcommand)]
 pub(super) enum AuthorityCommand {
     /// Show the authorities that are believed, and which devices hold the older one's certificates
+    #[command(after_help = "Example:\n  alambic-coordinator ca show --json")]
     Show {
         /// Print them as JSON
         #[arg(long)]
@@ -253,18 +262,29 @@ pub(super) enum AuthorityCommand {
   alambic-coordinator ca rotate && systemctl restart alambic-coordinator
   alambic-coordinator ca show          # until every device has renewed
   alambic-coordinator ca retire && systemctl restart alambic-coordinator")]
-    Rotate,
+    Rotate {
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Believe the authority before this one no more (restart the coordinator afterwards)
+    #[command(
+        after_help = "Example:\n  alambic-coordinator ca retire && systemctl restart alambic-coordinator"
+    )]
     Retire {
         /// Also if devices still hold its certificates; they have to join again then
         #[arg(long)]
         force: bool,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// Show the charter: its number, its end, the root key and the release keys
+    #[command(after_help = "Example:\n  alambic-coordinator key show --json")]
     Show {
         /// Print it as JSON
         #[arg(long)]
@@ -276,6 +296,9 @@ pub(super) enum KeyCommand {
         /// The file to write, which must not exist
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Sign releases with a new key from now on (restart the coordinator afterwards)
     #[command(after_help = "Examples:
@@ -289,21 +312,39 @@ Devices learn of it when they connect again, which they do after the restart.")]
         revoke: bool,
         #[command(flatten)]
         root: RootKey,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Believe a release key no more that is not in use (restart the coordinator afterwards)
+    #[command(
+        after_help = "Example:\n  alambic-coordinator key revoke 0123456789abcdef --root-key /media/safe/root.pem"
+    )]
     Revoke {
         /// The key's id, as `key show` shows it
         #[arg(value_parser = key_id, value_name = "KEY")]
         key: KeyId,
         #[command(flatten)]
         root: RootKey,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Sign the same keys for another three years (restart the coordinator afterwards)
+    #[command(
+        after_help = "Example:\n  alambic-coordinator key renew --root-key /media/safe/root.pem"
+    )]
     Renew {
         #[command(flatten)]
         root: RootKey,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Hand the root key's part over to another key (restart the coordinator afterwards)
+    #[command(after_help = "Example:
+  alambic-coordinator key create --out /media/safe/next.pem
+  alambic-coordinator key rotate-root --root-key /media/safe/root.pem --next /media/safe/next.pem")]
     RotateRoot {
         /// File of the next root key, as `key create` makes it [default: a new one in the state
         /// directory]
@@ -311,6 +352,9 @@ Devices learn of it when they connect again, which they do after the restart.")]
         next: Option<PathBuf>,
         #[command(flatten)]
         root: RootKey,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Move the root key out of the state directory, to a place that is never online
     #[command(
@@ -320,6 +364,9 @@ Devices learn of it when they connect again, which they do after the restart.")]
         /// The file to write, which must not exist
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -343,6 +390,7 @@ pub(super) enum TaskCommand {
         json: bool,
     },
     /// Show what a task fixes
+    #[command(after_help = "Example:\n  alambic-coordinator task show har")]
     Show {
         /// Name, hash or beginning of the hash; may be left out if there is one task
         task: Option<String>,
@@ -351,6 +399,7 @@ pub(super) enum TaskCommand {
         json: bool,
     },
     /// List all tasks
+    #[command(after_help = "Example:\n  alambic-coordinator task list")]
     List {
         /// Print them as JSON
         #[arg(long)]
@@ -391,22 +440,30 @@ Ctrl-C ends it; the round goes on.")]
         json: bool,
     },
     /// End the round in progress without a student
+    #[command(after_help = "Example:\n  alambic-coordinator round cancel --task har")]
     Cancel {
         /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DeviceCommand {
     /// List the devices that joined
+    #[command(after_help = "Example:\n  alambic-coordinator device list")]
     List {
         /// Print them as JSON
         #[arg(long)]
         json: bool,
     },
     /// Show one device
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device show 0123456789abcdef0123456789abcdef"
+    )]
     Show {
         /// The device's id, as `device list` shows it
         device: DeviceId,
@@ -415,21 +472,39 @@ pub(super) enum DeviceCommand {
         json: bool,
     },
     /// Let a device that waits for approval in
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device approve 0123456789abcdef0123456789abcdef"
+    )]
     Approve {
         /// The device's id, as `device list` and the device itself show it
         device: DeviceId,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Turn a device that waits for approval away
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device deny 0123456789abcdef0123456789abcdef"
+    )]
     Deny {
         /// The device's id, as `device list` shows it
         device: DeviceId,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Give a device another name for people
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device label 0123456789abcdef0123456789abcdef 'pump 7'"
+    )]
     Label {
         /// The device's id, as `device list` shows it
         device: DeviceId,
         /// The name; an empty one takes it away
         label: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Revoke a device, delete what it contributed, and learn anew without it
     ///
@@ -437,6 +512,9 @@ pub(super) enum DeviceCommand {
     /// contributions. Until that round's student is released, the device's
     /// status says partial. Backups and the devices' own copies of earlier
     /// students are not reached.
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device forget 0123456789abcdef0123456789abcdef"
+    )]
     Forget {
         /// The device's id, as `device list` shows it
         device: DeviceId,
@@ -453,6 +531,9 @@ pub(super) enum DeviceCommand {
         /// Why, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -484,6 +565,7 @@ pub(super) enum AuditCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum ModelCommand {
     /// List the released students
+    #[command(after_help = "Example:\n  alambic-coordinator model list --task har")]
     List {
         /// Name or hash of the task; left out, those of all tasks
         #[arg(long)]
@@ -493,6 +575,9 @@ pub(super) enum ModelCommand {
         json: bool,
     },
     /// List the devices whose contributions are in a student
+    #[command(after_help = "Examples:
+  alambic-coordinator model lineage
+  alambic-coordinator model lineage 1.3 --json")]
     Lineage {
         /// Version, such as 1.3 [default: the newest]
         #[arg(value_parser = version, value_name = "EPOCH.NUMBER")]
@@ -535,8 +620,12 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Show the newest rollout of each task: its stage, and how its devices fare
+    #[command(after_help = "Example:\n  alambic-coordinator rollout status")]
     Status {
         /// Name or hash of the task; all tasks if it is left out
         #[arg(long)]
@@ -546,22 +635,34 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         json: bool,
     },
     /// Offer it to no further device until it is resumed
+    #[command(after_help = "Example:\n  alambic-coordinator rollout pause")]
     Pause {
         /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Go on after a pause
+    #[command(after_help = "Example:\n  alambic-coordinator rollout resume")]
     Resume {
         /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// End it; devices that use the student go on doing so
+    #[command(after_help = "Example:\n  alambic-coordinator rollout abort")]
     Abort {
         /// Name or hash of the task; may be left out if there is one
         #[arg(long)]
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Release an earlier student again, under a higher version, to every device at once
     #[command(after_help = "Example:

@@ -5,8 +5,8 @@ use common::trust::clock::Clock;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::operate::print_json;
-use crate::admin::{AdminError, Client, DeviceStatus, Standing};
+use super::operate::{print_json, say};
+use crate::admin::{AdminError, Client, DeviceStatus, Standing, Status};
 use crate::config::Config;
 use crate::serve::{self, Identity};
 
@@ -48,8 +48,12 @@ pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Re
     Ok(())
 }
 
-pub(super) fn rotate(config: &Config) -> Result<(), Failure> {
+pub(super) fn rotate(config: &Config, as_json: bool) -> Result<(), Failure> {
     let next = serve::rotate(&config.state, Clock::system().now())?;
+    if as_json {
+        print_json(&json!({ "next": next.fingerprint(), "done": "rotated" }));
+        return Ok(());
+    }
     println!("next authority  {} (SHA-256)", next.fingerprint());
     println!("it is used from the coordinator's next start on; devices follow as they renew");
     println!("keep a copy of the new ca-key.pem in a safe place");
@@ -60,13 +64,12 @@ pub(super) fn retire(
     config: &Config,
     connect: impl Fn() -> Result<Client, AdminError>,
     force: bool,
+    as_json: bool,
 ) -> Result<(), Failure> {
     if !force {
-        let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
-        let left = behind(
-            connect()?.status()?.devices,
-            identity.authority.fingerprint(),
-        );
+        let status = connect()?.status()?;
+        let identity = of_this(config, &status)?;
+        let left = behind(status.devices, identity.authority.fingerprint());
         if !left.is_empty() {
             return Err(Failure::Behind {
                 devices: left.len(),
@@ -74,8 +77,29 @@ pub(super) fn retire(
         }
     }
     serve::retire(&config.state)?;
-    println!("the authority before this one is believed no more, from the next start on");
+    let words = "the authority before this one is believed no more, from the next start on";
+    say(as_json, json!({ "done": "retired" }), words);
     Ok(())
+}
+
+/// The identity in the state directory, if the coordinator that answers is
+/// the one it belongs to.
+///
+/// # Errors
+/// [`Failure::Foreign`] if it is another's.
+pub(super) fn of_this(config: &Config, status: &Status) -> Result<Identity, Failure> {
+    let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
+    let previous = identity.previous.as_ref();
+    let previous = previous.map(|one| Fingerprint::of(&one.certificate));
+    // One that rotates uses the next authority from its next start on.
+    let known = [Some(identity.authority.fingerprint()), previous];
+    match status.authority {
+        Some(answers) if !known.contains(&Some(answers)) => Err(Failure::Foreign {
+            socket: config.admin_socket.clone(),
+            state: config.state.clone(),
+        }),
+        _ => Ok(identity),
+    }
 }
 
 /// Members whose certificates are by another authority than the present one.

@@ -7,6 +7,7 @@ use common::trust::clock::Clock;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::authority::of_this;
 use super::failure::Failure;
 use super::operate::print_json;
 use crate::admin::{AdminError, Client};
@@ -115,7 +116,10 @@ enum Source {
 impl Source {
     fn open(config: &Config) -> Result<Self, Failure> {
         match Client::connect(&config.admin_socket) {
-            Ok(client) => Ok(Self::Running(Box::new(client))),
+            Ok(mut client) => {
+                of_this(config, &client.status()?)?;
+                Ok(Self::Running(Box::new(client)))
+            }
             Err(unreachable @ AdminError::Unreachable { .. }) => {
                 let folder = config.state.join("store");
                 let Ok(facts) = std::fs::metadata(&folder) else {

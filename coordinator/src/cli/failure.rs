@@ -48,6 +48,17 @@ pub enum Failure {
         /// How many.
         devices: usize,
     },
+    /// Socket and state directory are two coordinators'.
+    #[error(
+        "the coordinator that answers at {socket} is not the one of {state}; name one \
+         coordinator's --state and --admin-socket"
+    )]
+    Foreign {
+        /// Where one answers.
+        socket: PathBuf,
+        /// The other's state.
+        state: PathBuf,
+    },
     /// A file.
     #[error("cannot {action} {path}: {source}")]
     File {
@@ -91,7 +102,7 @@ impl Failure {
     /// found, 6 quorum not met, 7 verification failed.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Foreign { .. } => 2,
             Self::Admin(AdminError::Unreachable { .. } | AdminError::Broken(_)) => 3,
             Self::Admin(AdminError::Denied { .. }) => 4,
             Self::Admin(AdminError::Fault(fault)) => match fault.kind {

@@ -94,12 +94,8 @@ fn chosen<'a>(status: &'a Status, task: Option<&str>) -> Result<Vec<&'a TaskStat
 }
 
 fn render(status: &Status, tasks: &[&TaskStatus]) -> String {
-    let connected = status.devices.iter().filter(|device| device.connected);
-    let mut lines = vec![format!(
-        "{} of {} devices connected",
-        connected.count(),
-        status.devices.len()
-    )];
+    let (all, connected) = status.members();
+    let mut lines = vec![format!("{connected} of {all} devices connected")];
     if !status.storage_ok {
         lines.push("STORAGE FAILS: nothing is taken until it is mended".to_owned());
     }
@@ -246,6 +242,7 @@ mod tests {
             storage_ok: true,
             page: None,
             store: None,
+            authority: None,
             tasks: vec![TaskStatus {
                 task: TaskHash([1; 32]),
                 name: "har".into(),

@@ -7,59 +7,73 @@ use serde_json::json;
 
 use super::arguments::KeyCommand;
 use super::failure::Failure;
-use super::operate::print_json;
+use super::operate::{print_json, say};
 use crate::serve::{CharterFile, ROOT_KEY, create_key};
 
 pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
     let now = Clock::system().now();
-    if let KeyCommand::Create { out } = command {
+    if let KeyCommand::Create { out, json } = command {
         let key = create_key(&out)?;
-        println!("key {} is in {}", key.id(), out.display());
+        let told = json!({ "key": key.id().to_string(), "out": out, "done": "created" });
+        let words = format!("key {} is in {}", key.id(), out.display());
+        say(json, told, &words);
         return Ok(());
     }
     let mut file = CharterFile::open(state, now)?;
     match command {
         KeyCommand::Create { .. } => {}
         KeyCommand::Show { json } => show(&file, json),
-        KeyCommand::Rotate { revoke, root } => {
+        KeyCommand::Rotate { revoke, root, json } => {
             let before = file.signer().id();
-            let next = file.rotate(root.root_key.as_deref(), revoke, now)?;
-            println!(
-                "releases are signed by {} from the next start on",
-                next.id()
-            );
-            if revoke {
-                println!("{before} is believed no more; what it signed is signed again then");
-            } else {
-                println!("{before} stays believed until `key revoke {before}`");
-            }
+            let next = file.rotate(root.root_key.as_deref(), revoke, now)?.id();
+            let then = match revoke {
+                true => "is believed no more; what it signed is signed again then".to_owned(),
+                false => format!("stays believed until `key revoke {before}`"),
+            };
+            let told = json!({
+                "key": next.to_string(),
+                "before": before.to_string(),
+                "revoked": revoke,
+                "done": "rotated",
+            });
+            let words =
+                format!("releases are signed by {next} from the next start on\n{before} {then}");
+            say(json, told, &words);
         }
-        KeyCommand::Revoke { key, root } => {
+        KeyCommand::Revoke { key, root, json } => {
             file.revoke(key, root.root_key.as_deref(), now)?;
-            println!("{key} is believed no more, from the coordinator's next start on");
+            let told = json!({ "key": key.to_string(), "done": "revoked" });
+            let words = format!("{key} is believed no more, from the coordinator's next start on");
+            say(json, told, &words);
         }
-        KeyCommand::Renew { root } => {
+        KeyCommand::Renew { root, json } => {
             file.renew(root.root_key.as_deref(), now)?;
-            let charter = file.charter();
-            println!(
-                "charter {} ends {}",
-                charter.number,
-                date(charter.expires.0)
+            let (number, ends) = (file.charter().number, file.charter().expires);
+            let told = json!({ "charter": number, "expires": ends, "done": "renewed" });
+            say(
+                json,
+                told,
+                &format!("charter {number} ends {}", date(ends.0)),
             );
         }
-        KeyCommand::RotateRoot { next, root } => {
+        KeyCommand::RotateRoot { next, root, json } => {
             let root_path = root.root_key.as_deref();
             let id = file.rotate_root(root_path, next.as_deref(), now)?.id();
-            println!("the root key is {id} from the coordinator's next start on");
-            println!("keep the old one until every device has connected once");
-        }
-        KeyCommand::Offline { out } => {
-            file.take_root_away(&out)?;
-            println!("the root key is in {} and nowhere else", out.display());
-            println!(
-                "`key rotate`, `revoke` and `renew` need it: --root-key {}",
-                out.display()
+            let told = json!({ "root": id.to_string(), "done": "rotated" });
+            let words = format!(
+                "the root key is {id} from the coordinator's next start on\n\
+                 keep the old one until every device has connected once"
             );
+            say(json, told, &words);
+        }
+        KeyCommand::Offline { out, json } => {
+            file.take_root_away(&out)?;
+            let place = out.display();
+            let words = format!(
+                "the root key is in {place} and nowhere else\n\
+                 `key rotate`, `revoke` and `renew` need it: --root-key {place}"
+            );
+            say(json, json!({ "out": out, "done": "moved" }), &words);
         }
     }
     Ok(())

@@ -19,14 +19,14 @@ pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> 
         print_json(&status);
         return Ok(());
     }
-    let connected = status.devices.iter().filter(|device| device.connected);
+    let (all, connected) = status.members();
     println!(
         "coordinator {} at {}, up {}, {} of {} devices connected",
         status.program,
         status.address,
         seconds(status.now.since_ms(status.started)),
-        connected.count(),
-        status.devices.len(),
+        connected,
+        all,
     );
     if !status.storage_ok {
         println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::list::{seconds, table};
-use super::operate::{expect_done, print_json, unexpected};
+use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{
     Client, DeviceStatus, Fault, FaultKind, Forgetting, Request, Response, Standing, TokenStatus,
     TokenWish,
@@ -85,9 +85,18 @@ fn state_of(token: &TokenStatus, now: Time) -> String {
     }
 }
 
-pub(super) fn revoke_token(client: &mut Client, token: TokenId) -> Result<(), Failure> {
+pub(super) fn revoke_token(
+    client: &mut Client,
+    token: TokenId,
+    as_json: bool,
+) -> Result<(), Failure> {
     expect_done(client, &Request::RevokeToken { token })?;
-    println!("token {token} is revoked; devices that joined by it stay");
+    let words = format!("token {token} is revoked; devices that joined by it stay");
+    say(
+        as_json,
+        json!({ "token": token, "done": "revoked" }),
+        &words,
+    );
     Ok(())
 }
 
@@ -144,27 +153,50 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
     }
 }
 
-pub(super) fn approve(client: &mut Client, device: DeviceId) -> Result<(), Failure> {
+pub(super) fn approve(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
     expect_done(client, &Request::ApproveDevice { device })?;
-    println!("device {device} is approved; it joins when it asks again, within seconds");
+    let words = "is approved; it joins when it asks again, within seconds";
+    done(as_json, device, "approved", words);
     Ok(())
 }
 
-pub(super) fn deny(client: &mut Client, device: DeviceId) -> Result<(), Failure> {
+pub(super) fn deny(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
     expect_done(client, &Request::DenyDevice { device })?;
-    println!("device {device} is denied; it may come again with another token");
+    let words = "is denied; it may come again with another token";
+    done(as_json, device, "denied", words);
     Ok(())
 }
 
-pub(super) fn label(client: &mut Client, device: DeviceId, label: String) -> Result<(), Failure> {
+pub(super) fn label(
+    client: &mut Client,
+    device: DeviceId,
+    label: String,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let words = match label.as_str() {
+        "" => "has no name any more".to_owned(),
+        label => format!("is now called {label}"),
+    };
     expect_done(client, &Request::LabelDevice { device, label })?;
+    done(as_json, device, "labelled", &words);
     Ok(())
 }
 
-pub(super) fn revoke(client: &mut Client, device: DeviceId, reason: String) -> Result<(), Failure> {
+pub(super) fn revoke(
+    client: &mut Client,
+    device: DeviceId,
+    reason: String,
+    as_json: bool,
+) -> Result<(), Failure> {
     expect_done(client, &Request::RevokeDevice { device, reason })?;
-    println!("device {device} is revoked; its key can never join again");
+    let words = "is revoked; its key can never join again";
+    done(as_json, device, "revoked", words);
     Ok(())
+}
+
+fn done(as_json: bool, device: DeviceId, what: &str, words: &str) {
+    let told = json!({ "device": device, "done": what });
+    say(as_json, told, &format!("device {device} {words}"));
 }
 
 pub(super) fn forget(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {

@@ -84,15 +84,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             members::create_token(&mut connect()?, wish, json)
         }
         Command::Token(TokenCommand::List { json }) => members::tokens(&mut connect()?, json),
-        Command::Token(TokenCommand::Revoke { token }) => {
-            members::revoke_token(&mut connect()?, token)
+        Command::Token(TokenCommand::Revoke { token, json }) => {
+            members::revoke_token(&mut connect()?, token, json)
         }
         Command::Authority(AuthorityCommand::Show { json }) => {
             authority::show(&config, connect().ok(), json)
         }
-        Command::Authority(AuthorityCommand::Rotate) => authority::rotate(&config),
-        Command::Authority(AuthorityCommand::Retire { force }) => {
-            authority::retire(&config, connect, force)
+        Command::Authority(AuthorityCommand::Rotate { json }) => authority::rotate(&config, json),
+        Command::Authority(AuthorityCommand::Retire { force, json }) => {
+            authority::retire(&config, connect, force, json)
         }
         Command::Task(TaskCommand::Create { file, json }) => {
             operate::create_task(&mut connect()?, &config, &file, json)
@@ -107,25 +107,33 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Round(RoundCommand::Watch { task, once, json }) => {
             follow::watch(connect, task.as_deref(), once, json)
         }
-        Command::Round(RoundCommand::Cancel { task }) => operate::cancel(&mut connect()?, task),
+        Command::Round(RoundCommand::Cancel { task, json }) => {
+            operate::cancel(&mut connect()?, task, json)
+        }
         Command::Status { json } => list::status(&mut connect()?, json),
         Command::Device(DeviceCommand::List { json }) => list::devices(&mut connect()?, json),
         Command::Device(DeviceCommand::Show { device, json }) => {
             members::show(&mut connect()?, device, json)
         }
-        Command::Device(DeviceCommand::Approve { device }) => {
-            members::approve(&mut connect()?, device)
+        Command::Device(DeviceCommand::Approve { device, json }) => {
+            members::approve(&mut connect()?, device, json)
         }
-        Command::Device(DeviceCommand::Deny { device }) => members::deny(&mut connect()?, device),
-        Command::Device(DeviceCommand::Label { device, label }) => {
-            members::label(&mut connect()?, device, label)
+        Command::Device(DeviceCommand::Deny { device, json }) => {
+            members::deny(&mut connect()?, device, json)
         }
+        Command::Device(DeviceCommand::Label {
+            device,
+            label,
+            json,
+        }) => members::label(&mut connect()?, device, label, json),
         Command::Device(DeviceCommand::Forget { device, json }) => {
             members::forget(&mut connect()?, device, json)
         }
-        Command::Device(DeviceCommand::Revoke { device, reason }) => {
-            members::revoke(&mut connect()?, device, reason)
-        }
+        Command::Device(DeviceCommand::Revoke {
+            device,
+            reason,
+            json,
+        }) => members::revoke(&mut connect()?, device, reason, json),
         Command::Model(ModelCommand::List { task, json }) => {
             list::models(&mut connect()?, task.as_deref(), json)
         }
@@ -161,6 +169,7 @@ fn rollout(command: RolloutCommand, config: &Config, client: &mut Client) -> Res
             max_worse,
             soak,
             task,
+            json,
         } => {
             let usual = config.rollout.plan.clone();
             let plan = Plan {
@@ -168,12 +177,12 @@ fn rollout(command: RolloutCommand, config: &Config, client: &mut Client) -> Res
                 worse_permille_max: max_worse.unwrap_or(usual.worse_permille_max),
                 soak_ms: soak.unwrap_or(usual.soak_ms),
             };
-            rollout::start(client, task, version, plan)
+            rollout::start(client, task, version, plan, json)
         }
         RolloutCommand::Status { task, json } => rollout::status(client, task.as_deref(), json),
-        RolloutCommand::Pause { task } => rollout::pause(client, task),
-        RolloutCommand::Resume { task } => rollout::resume(client, task),
-        RolloutCommand::Abort { task } => rollout::abort(client, task),
+        RolloutCommand::Pause { task, json } => rollout::pause(client, task, json),
+        RolloutCommand::Resume { task, json } => rollout::resume(client, task, json),
+        RolloutCommand::Abort { task, json } => rollout::abort(client, task, json),
         RolloutCommand::Rollback {
             version,
             task,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::failure::Failure;
 use crate::admin::{AdminError, Client, Request, Response, TaskSummary};
@@ -63,10 +64,27 @@ pub(super) fn show_task(
     Ok(())
 }
 
-pub(super) fn cancel(client: &mut Client, task: Option<String>) -> Result<(), Failure> {
+pub(super) fn cancel(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
     expect_done(client, &Request::CancelRound { task })?;
-    println!("the round has ended without a student");
+    say(
+        as_json,
+        json!({ "done": "cancelled" }),
+        "the round has ended without a student",
+    );
     Ok(())
+}
+
+/// Says what was done: to scripts as JSON, to people in words.
+pub(super) fn say(as_json: bool, done: Value, words: &str) {
+    if as_json {
+        print_json(&done);
+    } else {
+        println!("{words}");
+    }
 }
 
 pub(super) fn print_json(value: &impl Serialize) {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::list::{name, seconds};
-use super::operate::{expect_done, print_json, unexpected};
+use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{Client, Request, Response, RolloutStatus, TaskStatus};
 use crate::rollout::{Order, Plan, Standing};
 
@@ -14,36 +14,54 @@ pub(super) fn start(
     task: Option<String>,
     version: Version,
     plan: Plan,
+    as_json: bool,
 ) -> Result<(), Failure> {
     let first = plan.stages.first().copied().unwrap_or(100);
+    let told = json!({ "version": version, "plan": plan, "done": "started" });
     let order = Order::Start { version, plan };
     expect_done(client, &Request::Rollout { task, order })?;
-    println!("student {version} is offered to {first} % of the devices, one at least");
-    eprintln!("next: alambic-coordinator rollout status");
+    let words = format!("student {version} is offered to {first} % of the devices, one at least");
+    say(as_json, told, &words);
+    if !as_json {
+        eprintln!("next: alambic-coordinator rollout status");
+    }
     Ok(())
 }
 
-pub(super) fn pause(client: &mut Client, task: Option<String>) -> Result<(), Failure> {
+pub(super) fn pause(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let order = Order::Pause;
     expect_done(client, &Request::Rollout { task, order })?;
-    println!("the rollout is paused; `rollout resume` goes on");
+    let words = "the rollout is paused; `rollout resume` goes on";
+    say(as_json, json!({ "done": "paused" }), words);
     Ok(())
 }
 
-pub(super) fn resume(client: &mut Client, task: Option<String>) -> Result<(), Failure> {
+pub(super) fn resume(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let order = Order::Resume;
     expect_done(client, &Request::Rollout { task, order })?;
-    println!("the rollout goes on; its stage's soak begins anew");
+    let words = "the rollout goes on; its stage's soak begins anew";
+    say(as_json, json!({ "done": "resumed" }), words);
     Ok(())
 }
 
-pub(super) fn abort(client: &mut Client, task: Option<String>) -> Result<(), Failure> {
+pub(super) fn abort(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let order = Order::Abort;
     expect_done(client, &Request::Rollout { task, order })?;
-    println!(
-        "the rollout is over; devices that use the student go on doing so: `rollout rollback` \
-         brings them back"
-    );
+    let words = "the rollout is over; devices that use the student go on doing so: `rollout \
+                 rollback` brings them back";
+    say(as_json, json!({ "done": "aborted" }), words);
     Ok(())
 }
 

@@ -38,7 +38,7 @@ fn render(view: &View, records: &[AuditRecord], first: u64, is_older: bool) -> M
             table {
                 thead { tr {
                     th scope="col" class="figure" { "No." } th scope="col" { "When (UTC)" }
-                    th scope="col" { "What" } th scope="col" { "Details" } th scope="col" { "Task" }
+                    th scope="col" { "What" } th scope="col" { "Details" } th scope="col" class="extra" { "Task" }
                 } }
                 tbody { @for record in records { (row(view, record)) } }
             }
@@ -76,10 +76,10 @@ fn row(view: &View, record: &AuditRecord) -> Markup {
     html! {
         tr {
             td class="figure" title={ "epoch " (record.epoch) } { (record.position) }
-            td { @if let Some(at) = told.at { time { (words::instant(at)) } } }
+            td class="even" { @if let Some(at) = told.at { time { (words::instant(at)) } } }
             td { (pill(told.tone, told.what)) }
             td { (told.details) }
-            td { (task) }
+            td class="extra" { (task) }
         }
     }
 }

@@ -1,100 +1,65 @@
 //! The fleet: one sentence that says how it is, and every device.
 
+use std::cmp::Reverse;
+
+use common::ids::Time;
 use maud::{Markup, html};
 
 use super::layout::{self, Tone, pages, pill, slice, tile};
 use super::route::{Query, encode};
+use super::verdict;
 use super::view::View;
 use super::words;
-use crate::admin::{DeviceStatus, OutcomeStatus, Status, TaskStatus};
+use crate::admin::{DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus};
 
 /// Devices on one page.
 const DEVICES_EACH: usize = 100;
 
 pub(super) fn render(view: &View, query: &Query) -> Markup {
     let status = &view.status;
-    let connected = status.devices.iter().filter(|one| one.connected).count();
-    let revoked = status.devices.iter().filter(|one| one.revoked).count();
     html! {
         h1 class="unseen" { "Fleet" }
-        (sentence(status, connected, status.devices.len() - revoked))
-        dl class="tiles" {
-            (tile(
-                "Devices connected",
-                &format!("{} of {}", words::number(connected as u64), words::number((status.devices.len() - revoked) as u64)),
-                if revoked > 0 { "revoked ones not counted" } else { "" },
-                tone_of(connected, status.devices.len() - revoked),
-            ))
-            @for task in &status.tasks { (task_tiles(task, status)) }
-            (last_contribution(status))
+        (verdict::show(view))
+        @if !status.devices.is_empty() || !status.tasks.is_empty() {
+            dl class="tiles" {
+                (connected_tile(status))
+                @for task in &status.tasks { (task_tiles(task, status)) }
+                (last_contribution(status))
+            }
         }
         @if status.tasks.is_empty() { (layout::no_task()) }
-        (devices(status, query))
+        @if !status.devices.is_empty() { (devices(status, query)) }
     }
 }
 
-/// How the fleet is, for someone who has ten seconds.
-fn sentence(status: &Status, connected: usize, members: usize) -> Markup {
-    let (tone, word) = if !status.storage_ok {
-        (Tone::Bad, "Storage fails")
-    } else if members == 0 {
-        (Tone::Quiet, "Waiting for devices")
-    } else if connected * 2 < members {
-        (Tone::Bad, "Most devices are away")
-    } else if connected < members {
-        (Tone::Warn, "Some devices are away")
-    } else {
-        (Tone::Good, "All devices are here")
+fn connected_tile(status: &Status) -> Markup {
+    let (all, connected) = status.members();
+    let others = status.devices.len() - all;
+    let detail = match (all - connected, others) {
+        (0, 0) => String::new(),
+        (away, 0) => format!("{} away", words::number(away as u64)),
+        (0, others) => format!(
+            "{} more revoked or not let in",
+            words::number(others as u64)
+        ),
+        (away, others) => format!(
+            "{} away, {} more revoked or not let in",
+            words::number(away as u64),
+            words::number(others as u64)
+        ),
     };
-    let running = status
-        .tasks
-        .iter()
-        .filter_map(|task| Some((task, task.round.as_ref()?)));
-    html! {
-        section class={ "hero " (tone.class()) } aria-label="Summary" {
-            p class="lead" { (pill(tone, word)) }
-            p {
-                @if members == 0 {
-                    "No device has joined. Make a token with "
-                    code { "alambic-coordinator token create" } " and enrol one."
-                } @else {
-                    (words::number(connected as u64)) " of " (words::count(members, "device"))
-                    @if members == 1 { " is connected. " } @else { " are connected. " }
-                }
-                @for (task, round) in running {
-                    "Round " (round.round) " of " (task.name) " is running"
-                    @if let Some(phase) = round.phase {
-                        ": " (phase)
-                        @if phase.gathers() {
-                            ", " (round.contributed.len()) " of " (round.participants.len()) " are in"
-                        }
-                    }
-                    ". "
-                }
-                @for task in status.tasks.iter().filter(|task| task.round.is_none()) {
-                    (last_round(task, status))
-                }
-            }
-        }
-    }
-}
-
-fn last_round(task: &TaskStatus, status: &Status) -> Markup {
-    html! {
-        @match task.history.last() {
-            None => { "No round of " (task.name) " has run yet. " }
-            Some(ended) => {
-                "Round " (ended.round) " of " (task.name) " "
-                @match ended.outcome {
-                    OutcomeStatus::Completed { .. } => { "was completed " }
-                    OutcomeStatus::QuorumNotMet { .. } => { "ended without a student for want of devices " }
-                    OutcomeStatus::Failed { .. } => { "failed " }
-                    OutcomeStatus::Cancelled => { "was cancelled " }
-                }
-                (words::ago(status.now, ended.ended)) ". "
-            }
-        }
-    }
+    let tone = match (connected, all) {
+        (_, 0) => Tone::Quiet,
+        _ if connected * 2 < all => Tone::Bad,
+        _ if connected < all => Tone::Warn,
+        _ => Tone::Good,
+    };
+    let figure = format!(
+        "{} of {}",
+        words::number(connected as u64),
+        words::number(all as u64)
+    );
+    tile("Devices connected", &figure, &detail, tone)
 }
 
 fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
@@ -158,114 +123,263 @@ fn last_contribution(status: &Status) -> Markup {
     }
 }
 
-fn devices(status: &Status, query: &Query) -> Markup {
-    let text = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
-    let (state, find) = (text("state"), text("find"));
-    let wanted = find.to_lowercase();
-    let is_wanted = |device: &&DeviceStatus| {
-        let by_state = match state {
-            "connected" => device.connected && !device.revoked,
-            "away" => !device.connected && !device.revoked,
-            "revoked" => device.revoked,
+/// What is asked of the list.
+struct Asked<'a> {
+    state: &'a str,
+    find: &'a str,
+    sort: Column,
+}
+
+impl Asked<'_> {
+    fn link(&self, sort: Column, page: usize) -> String {
+        format!(
+            "/?state={}&find={}&sort={}&page={page}#devices",
+            encode(self.state),
+            encode(self.find),
+            sort.key()
+        )
+    }
+
+    fn wants(&self, device: &DeviceStatus) -> bool {
+        let by_state = match self.state {
             "refused" => device.strikes > 0,
-            _ => true,
+            "" => true,
+            word => state(device).0 == word,
         };
+        let wanted = self.find.to_lowercase();
         by_state
             && (wanted.is_empty()
                 || device.label.to_lowercase().contains(&wanted)
+                || device
+                    .group
+                    .as_deref()
+                    .is_some_and(|group| group.to_lowercase() == wanted)
                 || device.device.to_string().starts_with(&wanted))
-    };
-    let found: Vec<_> = status.devices.iter().filter(is_wanted).collect();
-    let (page, all, range) = slice(query.get("page"), found.len(), DEVICES_EACH);
-    let link = |page| {
-        format!(
-            "/?state={}&find={}&page={page}",
-            encode(state),
-            encode(find)
-        )
-    };
-    html! {
-        section aria-labelledby="devices" {
-            h2 id="devices" { "Devices" }
-            form class="filter" method="get" action="/" role="search" {
-                label { "State "
-                    select name="state" {
-                        @for (value, label) in STATES {
-                            option value=(value) selected[value == state] { (label) }
-                        }
-                    }
-                }
-                label { "Name or id " input type="search" name="find" value=(find) maxlength="64"; }
-                button { "Show" }
-                span class="quiet" { (words::count(found.len(), "device")) }
-            }
-            @if found.is_empty() {
-                p class="hint" { "No device fits." }
-            } @else {
-                div class="scroll" tabindex="0" role="region" aria-label="Table of devices" {
-                    table {
-                        thead { tr {
-                            th scope="col" { "Device" } th scope="col" { "State" }
-                            th scope="col" { "Last contribution" } th scope="col" { "Session" }
-                            th scope="col" class="figure" { "Sent up" } th scope="col" class="figure" { "Sent down" }
-                            th scope="col" class="figure" { "Refused" }
-                        } }
-                        tbody { @for device in &found[range] { (row(device, status)) } }
-                    }
-                }
-                (pages(page, all, link))
-            }
-            p class="quiet" { "Bytes are UDP payload since the coordinator's start, handshakes left out." }
+    }
+}
+
+/// What the list is sorted by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Column {
+    /// Those to look at first, then by name.
+    State,
+    Name,
+    Contributed,
+    Session,
+    Up,
+    Down,
+    Refused,
+}
+
+impl Column {
+    const ALL: [Self; 7] = [
+        Self::Name,
+        Self::State,
+        Self::Contributed,
+        Self::Session,
+        Self::Up,
+        Self::Down,
+        Self::Refused,
+    ];
+
+    fn key(self) -> &'static str {
+        match self {
+            Self::State => "state",
+            Self::Name => "name",
+            Self::Contributed => "contributed",
+            Self::Session => "session",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Refused => "refused",
+        }
+    }
+
+    fn of(key: &str) -> Self {
+        let found = Self::ALL.into_iter().find(|one| one.key() == key);
+        found.unwrap_or(Self::State)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::State => "State",
+            Self::Name => "Device",
+            Self::Contributed => "Last contribution",
+            Self::Session => "Session",
+            Self::Up => "Sent up",
+            Self::Down => "Sent down",
+            Self::Refused => "Refused",
+        }
+    }
+
+    /// How its cells stand: figures to the right, and what a phone leaves out.
+    fn class(self) -> &'static str {
+        match self {
+            Self::State | Self::Name | Self::Contributed => "",
+            Self::Session => "extra",
+            Self::Up | Self::Down => "figure extra",
+            Self::Refused => "figure",
+        }
+    }
+
+    fn sort(self, devices: &mut [&DeviceStatus]) {
+        match self {
+            Self::Name => {}
+            Self::State => devices.sort_by_key(|one| Reverse(state(one).1)),
+            // Who never contributed, or has not been seen, is looked for.
+            Self::Contributed => devices.sort_by_key(|one| one.contributed),
+            Self::Session => devices.sort_by_key(|one| one.seen),
+            Self::Up => devices.sort_by_key(|one| Reverse(one.uplink_bytes)),
+            Self::Down => devices.sort_by_key(|one| Reverse(one.downlink_bytes)),
+            Self::Refused => devices.sort_by_key(|one| Reverse(one.strikes)),
         }
     }
 }
 
-fn row(device: &DeviceStatus, status: &Status) -> Markup {
-    let (tone, word) = match (device.revoked, device.connected) {
-        (true, _) => (Tone::Bad, "revoked"),
-        (false, true) => (Tone::Good, "connected"),
-        (false, false) => (Tone::Warn, "away"),
+fn devices(status: &Status, query: &Query) -> Markup {
+    let text = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
+    let asked = Asked {
+        state: text("state"),
+        find: text("find"),
+        sort: Column::of(text("sort")),
     };
+    let mut found: Vec<_> = status
+        .devices
+        .iter()
+        .filter(|one| asked.wants(one))
+        .collect();
+    found.sort_by_cached_key(|one| (one.label.is_empty(), natural(&one.label)));
+    asked.sort.sort(&mut found);
+    let (page, all, range) = slice(query.get("page"), found.len(), DEVICES_EACH);
+    html! {
+        section aria-labelledby="devices" {
+            h2 id="devices" { "Devices" }
+            form class="filter" method="get" action="/#devices" role="search" {
+                label { "State "
+                    select name="state" {
+                        @for (value, label) in STATES {
+                            option value=(value) selected[value == asked.state] { (label) }
+                        }
+                    }
+                }
+                label { "Name, group or id " input type="search" name="find" value=(asked.find) maxlength="64"; }
+                input type="hidden" name="sort" value=(asked.sort.key());
+                button { "Show" }
+                span class="quiet" { (words::count(found.len(), "device")) }
+            }
+            @if found.is_empty() {
+                p class="hint" { "No device fits. " a href="/" { "Show all" } }
+            } @else {
+                div class="scroll" tabindex="0" role="region" aria-label="Table of devices" {
+                    table {
+                        thead { tr { @for column in Column::ALL { (head(&asked, column)) } } }
+                        tbody { @for device in &found[range] { (row(device, status.now)) } }
+                    }
+                }
+                (pages(page, all, |page| asked.link(asked.sort, page)))
+            }
+            p class="quiet small" { "Bytes are UDP payload since the coordinator's start, handshakes left out." }
+        }
+    }
+}
+
+fn head(asked: &Asked<'_>, column: Column) -> Markup {
+    let is_chosen = asked.sort == column;
+    html! {
+        th scope="col" class=(column.class()) aria-sort=[is_chosen.then_some("other")] {
+            a href=(asked.link(column, 1)) title={ "Sort by " (column.name().to_lowercase()) } {
+                (column.name())
+                @if is_chosen { span aria-hidden="true" { " ▾" } }
+            }
+        }
+    }
+}
+
+fn row(device: &DeviceStatus, now: Time) -> Markup {
+    let (word, tone) = state(device);
     html! {
         tr {
-            th scope="row" { (name(device)) " " code class="quiet" { (device.device.short()) } }
+            th scope="row" {
+                a class="plain" href={ "/device?id=" (device.device) } { (name(device)) } " "
+                code class="quiet" { (device.device.short()) }
+                @if let Some(group) = &device.group { " " span class="quiet small" { (group) } }
+            }
             td { (pill(tone, word)) }
             td { @match device.contributed {
-                Some(at) => time title=(words::instant(at)) { (words::ago(status.now, at)) },
+                Some(at) => time title=(words::instant(at)) { (words::ago(now, at)) },
                 None => span class="quiet" { "never" },
             } }
-            td { @match device.seen {
-                Some(at) if device.connected => { "for " (words::span(status.now.since_ms(at))) },
-                Some(at) => { "ended " (words::ago(status.now, at)) },
-                None => span class="quiet" { "none since the start" },
-            } }
-            td class="figure" { (words::bytes(device.uplink_bytes)) }
-            td class="figure" { (words::bytes(device.downlink_bytes)) }
+            td class="extra" { (session(device, now)) }
+            td class="figure extra" { (words::bytes(device.uplink_bytes)) }
+            td class="figure extra" { (words::bytes(device.downlink_bytes)) }
             td class="figure" { @if device.strikes > 0 { (pill(Tone::Bad, &device.strikes.to_string())) } @else { "0" } }
         }
     }
 }
 
-fn name(device: &DeviceStatus) -> String {
+/// Since when a device has its session, or has had none.
+pub(super) fn session(device: &DeviceStatus, now: Time) -> Markup {
+    html! {
+        @match device.seen {
+            Some(at) if device.connected => { "for " (words::span(now.since_ms(at))) },
+            Some(at) => { "ended " (words::ago(now, at)) },
+            None => span class="quiet" { "none since the start" },
+        }
+    }
+}
+
+/// What a device is and does now, in a word, and how that is.
+pub(super) fn state(device: &DeviceStatus) -> (&'static str, Tone) {
+    match (device.standing, device.connected) {
+        (Standing::Revoked, _) => ("revoked", Tone::Quiet),
+        (Standing::Waiting, _) => ("waiting", Tone::Warn),
+        (Standing::Approved, _) => ("approved", Tone::Quiet),
+        (Standing::Denied, _) => ("denied", Tone::Quiet),
+        (_, true) => ("connected", Tone::Good),
+        (Standing::Member | Standing::Unknown, false) => ("away", Tone::Warn),
+    }
+}
+
+/// What people call a device.
+pub(super) fn name(device: &DeviceStatus) -> String {
     match device.label.as_str() {
         "" => "(no name)".to_owned(),
         label => label.to_owned(),
     }
 }
 
-fn tone_of(connected: usize, members: usize) -> Tone {
-    match (connected, members) {
-        (_, 0) => Tone::Quiet,
-        _ if connected * 2 < members => Tone::Bad,
-        _ if connected < members => Tone::Warn,
-        _ => Tone::Good,
+/// A name in an order in which pump-9 comes before pump-10.
+pub(super) fn natural(name: &str) -> Vec<(u64, String)> {
+    let mut parts: Vec<(u64, String)> = vec![(0, String::new())];
+    let mut in_digits = false;
+    for letter in name.chars() {
+        match letter.to_digit(10) {
+            Some(digit) => {
+                if !in_digits {
+                    parts.push((0, String::new()));
+                }
+                if let Some((number, _)) = parts.last_mut() {
+                    *number = number.saturating_mul(10).saturating_add(u64::from(digit));
+                }
+                in_digits = true;
+            }
+            None => {
+                if let Some((_, text)) = parts.last_mut() {
+                    text.extend(letter.to_lowercase());
+                }
+                in_digits = false;
+            }
+        }
     }
+    parts
 }
 
-const STATES: [(&str, &str); 5] = [
+const STATES: [(&str, &str); 8] = [
     ("", "all"),
     ("connected", "connected"),
     ("away", "away"),
+    ("waiting", "waiting for approval"),
+    ("approved", "approved, not yet back"),
+    ("denied", "denied"),
     ("revoked", "revoked"),
     ("refused", "with refused contributions"),
 ];
@@ -315,6 +429,7 @@ mod tests {
                 storage_ok: true,
                 page: None,
                 store: None,
+                authority: None,
                 tasks: Vec::new(),
                 devices: (0..devices).map(device).collect(),
             },
@@ -333,7 +448,7 @@ mod tests {
         let view = fleet(10_000);
         let page = shown(&view, &[("page", "100")]);
         assert!(page.len() < 100_000, "{} bytes", page.len());
-        assert!(page.contains("Some devices are away") && page.contains("Page 100 of 100"));
+        assert!(page.contains("1\u{202f}000 devices are away") && page.contains("Page 100 of 100"));
         assert!(page.contains("9\u{202f}000 of 10\u{202f}000 devices"));
         assert_eq!(page.matches("<tr>").count(), 101);
     }
@@ -343,7 +458,21 @@ mod tests {
         let view = fleet(200);
         let page = shown(&view, &[("state", "away"), ("find", "PUMP-19")]);
         assert!(page.contains("pump-190") && !page.contains("pump-191&gt;"));
+        assert!(!page.contains("pump-180"));
         assert!(shown(&view, &[("find", "valve")]).contains("No device fits"));
+    }
+
+    #[test]
+    fn those_to_look_at_come_first_and_numbers_in_names_count_as_numbers() {
+        let page = shown(&fleet(30), &[]);
+        let at = |text: &str| page.find(text).unwrap_or(usize::MAX);
+        assert!(
+            at("pump-20&gt;") < at("pump-2&gt;"),
+            "away before connected"
+        );
+        assert!(at("pump-2&gt;") < at("pump-11&gt;"), "2 before 11");
+        let by_bytes = shown(&fleet(30), &[("sort", "name")]);
+        assert!(by_bytes.find("pump-2&gt;") < by_bytes.find("pump-20&gt;"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
     let (health, status) = (&view.health, &view.status);
     html! {
         h1 { "Health" }
+        p { "The coordinator itself: what it runs on, and whether it keeps up." }
         dl class="tiles" {
             (tile("Storage", if status.storage_ok { "works" } else { "fails" },
                 &format!("{} since the start", words::count(status.storage_failures as usize, "failure")),
@@ -27,7 +28,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
                     &health.memory_peak.map_or_else(String::new, |peak| format!("at most {}", words::bytes(peak))), Tone::Quiet))
             }
             (certificate("Server certificate", health.certificate_ends, status.now, 30))
-            (certificate("Fleet authority", health.authority_ends, status.now, 365))
+            (certificate("Fleet authority", health.authority.and_then(|one| one.ends), status.now, 365))
             (tile("Commands waiting", &health.queue.to_string(), &format!("of {} that fit", health.queue_max),
                 if health.queue * 2 > health.queue_max { Tone::Warn } else { Tone::Good }))
             @if let Some(store) = status.store {

@@ -14,17 +14,19 @@ pub(super) enum Room {
     Students,
     Rollouts,
     Distilled,
+    Certificates,
     Audit,
     Health,
 }
 
 impl Room {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Fleet,
         Self::Rounds,
         Self::Students,
         Self::Rollouts,
         Self::Distilled,
+        Self::Certificates,
         Self::Audit,
         Self::Health,
     ];
@@ -36,6 +38,7 @@ impl Room {
             Self::Students => "Students",
             Self::Rollouts => "Rollouts",
             Self::Distilled => "Distilled data",
+            Self::Certificates => "Certificates",
             Self::Audit => "Audit",
             Self::Health => "Health",
         }
@@ -48,6 +51,7 @@ impl Room {
             Self::Students => "/students",
             Self::Rollouts => "/rollouts",
             Self::Distilled => "/distilled",
+            Self::Certificates => "/certificates",
             Self::Audit => "/audit",
             Self::Health => "/health",
         }

@@ -9,7 +9,9 @@
 //! and rendered on blocking threads; the core never waits for a browser.
 
 mod audit;
+mod certificates;
 mod chart;
+mod device;
 mod distilled;
 mod fleet;
 mod health;
@@ -22,6 +24,7 @@ mod route;
 mod scrape;
 mod server;
 mod students;
+mod verdict;
 mod view;
 pub(crate) mod words;
 

@@ -6,8 +6,9 @@ use common::ids::Time;
 use common::round::{Kind, Phase};
 use maud::{Markup, html};
 
-use super::layout::{self, Tone, pill};
+use super::layout::{self, Tone, pages, pill, slice};
 use super::route::Query;
+use super::verdict::doing;
 use super::view::View;
 use super::words;
 use crate::admin::{ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatus, TaskStatus};
@@ -15,7 +16,10 @@ use crate::admin::{ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatu
 /// Devices that are in, named one by one.
 const NAMES_MAX: usize = 60;
 
-pub(super) fn render(view: &View, _: &Query) -> Markup {
+/// Ended rounds on one page.
+const ROUNDS_EACH: usize = 20;
+
+pub(super) fn render(view: &View, query: &Query) -> Markup {
     let now = view.status.now;
     html! {
         h1 { "Rounds" }
@@ -26,9 +30,13 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
                 h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
                 @match &task.round {
                     Some(round) => (running(round, now)),
-                    None => p class="hint" { "No round is running." },
+                    None => p class="quiet" {
+                        "No round is running"
+                        @if task.history.is_empty() { ", and none has run yet: " code { "alambic-coordinator round start --watch" } }
+                        "."
+                    },
                 }
-                (past(task, now))
+                (past(task, now, query))
             }
         }
     }
@@ -57,6 +65,7 @@ fn running(round: &RoundStatus, now: Time) -> Markup {
             h3 {
                 "Round " (round.round) " "
                 (pill(Tone::Good, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
+                @if let Some(phase) = round.phase { span class="quiet" { (doing(phase)) } }
             }
             (timeline(&spans))
             p {
@@ -89,9 +98,10 @@ fn running(round: &RoundStatus, now: Time) -> Markup {
     }
 }
 
-fn past(task: &TaskStatus, now: Time) -> Markup {
+fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
+    let (page, all, range) = slice(query.get("page"), task.history.len(), ROUNDS_EACH);
     html! {
-        @for ended in task.history.iter().rev() {
+        @for ended in task.history.iter().rev().skip(range.start).take(range.len()) {
             article class="card" {
                 h3 {
                     "Round " (ended.round) " " (outcome(&ended.outcome)) " "
@@ -108,6 +118,7 @@ fn past(task: &TaskStatus, now: Time) -> Markup {
                 (absences(&ended.absent, ended.absent.len()))
             }
         }
+        (pages(page, all, |page| format!("/rounds?page={page}")))
     }
 }
 

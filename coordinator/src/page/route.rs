@@ -9,7 +9,9 @@ use maud::Markup;
 use super::layout::{self, Room};
 use super::server::Content;
 use super::view::Viewer;
-use super::{audit, distilled, fleet, health, live, rollouts, rounds, scrape, students};
+use super::{
+    audit, certificates, device, distilled, fleet, health, live, rollouts, rounds, scrape, students,
+};
 use crate::admin::Fault;
 
 const STYLE: &str = include_str!("assets/page.css");
@@ -29,6 +31,8 @@ pub(super) async fn answer(viewer: &Arc<Viewer>, uri: &Uri) -> Response<Content>
         "/events" => return live::follow(viewer),
         "/metrics" => return scrape::show(viewer).await,
         "/" => simple(viewer, Room::Fleet, query, fleet::render).await,
+        "/device" => simple(viewer, Room::Fleet, query, device::render).await,
+        "/certificates" => simple(viewer, Room::Certificates, query, certificates::render).await,
         "/rounds" => simple(viewer, Room::Rounds, query, rounds::render).await,
         "/students" => students::show(viewer, query).await,
         "/rollouts" => simple(viewer, Room::Rollouts, query, rollouts::render).await,

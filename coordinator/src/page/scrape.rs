@@ -69,7 +69,7 @@ fn set(metrics: &Metrics, view: &View) {
     metrics.queue.set(health.queue as f64);
     let ends = [
         ("server", health.certificate_ends),
-        ("authority", health.authority_ends),
+        ("authority", health.authority.and_then(|one| one.ends)),
     ];
     for (which, ends) in ends {
         if let Some(ends) = ends {

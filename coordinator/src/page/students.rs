@@ -6,14 +6,16 @@ use common::ids::Version;
 use maud::{Markup, PreEscaped, html};
 
 use super::chart::{self, Measured};
-use super::layout::{self, Room, page, pages, slice};
+use super::layout::{self, Room, Tone, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
-use super::view::{View, Viewer};
+use super::view::{VALUED_MAX, Valued, View, Viewer};
 use super::words;
 use crate::admin::{DeviceName, Fault, ReleaseStatus, TaskStatus};
 
 /// Devices named on one page of a lineage.
 const DEVICES_EACH: usize = 200;
+/// Width of a bar's cell, in its own units.
+const BAR: f64 = 100.0;
 
 /// All students, or one with everyone who is in it (`?task=…&version=…`).
 pub(super) async fn show(viewer: &Arc<Viewer>, query: Query) -> Result<Markup, Fault> {
@@ -24,9 +26,23 @@ pub(super) async fn show(viewer: &Arc<Viewer>, query: Query) -> Result<Markup, F
         (Some(task), Some(version)) => viewer.lineage(task, version).await?,
         _ => None,
     };
+    let of = view.status.tasks.iter().find(|one| Some(one.task) == task);
+    let is_newest = |of: &&TaskStatus| of.releases.last().map(|one| one.version) == version;
+    let valued = match of
+        .filter(is_newest)
+        .and_then(|of| Some((of.task, of.teacher?)))
+    {
+        Some((task, teacher)) if lineage.is_some() => viewer.worths(task, teacher).await?,
+        _ => None,
+    };
     on_the_side(move || {
         let content = match (lineage, version) {
-            (Some(lineage), Some(version)) => one(version, &lineage, &query),
+            (Some(lineage), Some(version)) => one(
+                version,
+                &lineage,
+                valued.as_deref().map(Vec::as_slice),
+                &query,
+            ),
             _ => all(&view),
         };
         page(Room::Students, &view, content)
@@ -95,9 +111,9 @@ fn versions(task: &TaskStatus, view: &View) -> Markup {
         div class="scroll" tabindex="0" role="region" aria-label={ "Students of " (task.name) } {
             table {
                 thead { tr {
-                    th scope="col" { "Version" } th scope="col" { "Released" } th scope="col" { "Round" }
-                    th scope="col" { "Right on held-out rows" } th scope="col" class="figure" { "Rows" }
-                    th scope="col" { "Who is in it" } th scope="col" class="figure" { "Size" }
+                    th scope="col" { "Version" } th scope="col" { "Released" } th scope="col" class="extra" { "Round" }
+                    th scope="col" { "Right on held-out rows" } th scope="col" class="figure extra" { "Rows" }
+                    th scope="col" { "Who is in it" } th scope="col" class="figure extra" { "Size" }
                 } }
                 tbody { @for release in task.releases.iter().rev() { (row(task, release, view)) } }
             }
@@ -106,11 +122,12 @@ fn versions(task: &TaskStatus, view: &View) -> Markup {
 }
 
 fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
+    let is_newest = task.releases.last().map(|one| one.version) == Some(release.version);
     html! {
         tr {
-            th scope="row" { (release.version) }
+            th scope="row" { (release.version) @if release.held { " " (pill(Tone::Warn, "held")) } }
             td { time title=(words::instant(release.released)) { (words::ago(view.status.now, release.released)) } }
-            td { (release.round) }
+            td class="extra" { (release.round) }
             td { @match release.report {
                 Some(report) => {
                     @let (low, high) = words::interval(report.accuracy, report.rows);
@@ -119,22 +136,78 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
                 }
                 None => span class="quiet" { "no report" },
             } }
-            td class="figure" { @if let Some(report) = release.report { (words::number(report.rows)) } }
-            td { a href={ "/students?task=" (task.task) "&version=" (release.version) } { (words::count(release.lineage, "device")) } }
-            td class="figure" { (words::bytes(release.bytes)) }
+            td class="figure extra" { @if let Some(report) = release.report { (words::number(report.rows)) } }
+            td { a href={ "/students?task=" (task.task) "&version=" (release.version) } { (words::count(release.lineage, "device")) @if is_newest { ", and their worth" } } }
+            td class="figure extra" { (words::bytes(release.bytes)) }
         }
     }
 }
 
-fn one(version: Version, lineage: &[DeviceName], query: &Query) -> Markup {
+fn one(
+    version: Version,
+    lineage: &[DeviceName],
+    valued: Option<&[Valued]>,
+    query: &Query,
+) -> Markup {
     let (at, of, range) = slice(query.get("page"), lineage.len(), DEVICES_EACH);
     let task = query.get("task").map(String::as_str).unwrap_or_default();
     html! {
+        p { a href="/students" { "‹ All students" } }
         h1 { "Who is in student " (version) }
-        p { (words::count(lineage.len(), "device")) " contributed to what it was distilled from. " a href="/students" { "All students" } }
-        ul class="names" {
-            @for device in &lineage[range] { li { (words::name(device)) " " code class="quiet" { (device.device.short()) } } }
+        p { (words::count(lineage.len(), "device")) " contributed to what it was distilled from." }
+        @match valued {
+            Some(valued) => (worths(valued, lineage.len())),
+            None => p class="quiet" { "What each is worth is told of the newest student, once two devices sent moments for it." },
+        }
+        @if lineage.len() > valued.map_or(0, <[Valued]>::len) {
+            h2 { "All of them" }
+            ul class="names" {
+                @for device in &lineage[range] { li { a class="plain" href={ "/device?id=" (device.device) } { (words::name(device)) } " " code class="quiet" { (device.device.short()) } } }
+            }
         }
         (pages(at, of, |page| format!("/students?task={}&version={version}&page={page}", super::route::encode(task))))
+    }
+}
+
+/// What leaving each device out does to the teacher.
+fn worths(valued: &[Valued], devices: usize) -> Markup {
+    let largest = valued.iter().map(|one| one.worth.growth);
+    let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
+    html! {
+        h2 { "What each device is worth" }
+        p {
+            "The teacher of this student is solved again without each device in turn, exactly, from the sums that devices sent: no test data is asked. "
+            "Error is the mean squared error of its answers, 0 is perfect. Where a device's own error rises most without it, others know its kind of data least."
+            @if devices > valued.len() && valued.len() == VALUED_MAX {
+                " Shown are the " (VALUED_MAX) " with most rows."
+            }
+        }
+        div class="scroll" tabindex="0" role="region" aria-label="Worth of devices" {
+            table {
+                thead { tr {
+                    th scope="col" { "Device" }
+                    th scope="col" class="figure" { "Rows" }
+                    th scope="col" colspan="2" { "Fleet's error without it" }
+                    th scope="col" class="figure extra" { "Error on its rows" }
+                    th scope="col" class="figure extra" { "the same without it" }
+                } }
+                tbody {
+                    @for Valued { device, worth } in valued {
+                        tr {
+                            th scope="row" { a class="plain" href={ "/device?id=" (device.device) } { (words::name(device)) } " " code class="quiet" { (device.device.short()) } }
+                            td class="figure" { (words::number(worth.rows)) }
+                            td class="figure" { (format!("{:+.2} %", 100.0 * worth.growth)) }
+                            td class="bar" {
+                                svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
+                                    rect class="above" width=(format!("{:.1}", BAR * (worth.growth / largest).clamp(0.0, 1.0))) height="10" rx="2" {}
+                                }
+                            }
+                            td class="figure extra" { (format!("{:.4}", worth.own_with)) }
+                            td class="figure extra" { (format!("{:.4}", worth.own_without)) }
+                        }
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What pages are made from: snapshots of the core, shared by all readers.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -8,13 +9,16 @@ use std::time::{Duration, Instant};
 use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
 use common::summary::Points;
 use common::task::Task;
-use common::trust::certificate::CertificateFacts;
+use common::trust::certificate::{CertificateFacts, Fingerprint};
+use common::trust::charter::Charter;
+use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::admin::server::{ask, summarise};
 use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
+use crate::aggregate::{LeaveOneOut, MomentSum, Worth};
 use crate::intake;
-use crate::serve::{AdminCommand, Command, LogEntry, Shared};
+use crate::serve::{AdminCommand, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault};
 use crate::store::Position;
 
 /// A snapshot younger than this serves the next reader too.
@@ -27,6 +31,8 @@ const LIVE_MAX: usize = 16;
 /// Ended rounds whose reports are read for one snapshot; the rest come with
 /// the next ones.
 const ROUNDS_PER_SNAPSHOT: usize = 16;
+/// Devices that are left out in turn.
+pub(super) const VALUED_MAX: usize = 100;
 
 /// Gathers what pages show.
 pub(super) struct Viewer {
@@ -37,6 +43,15 @@ pub(super) struct Viewer {
     /// What devices reported of ended rounds, which does not change.
     reports: StdMutex<BTreeMap<(TaskHash, RoundId), Option<ReportSummary>>>,
     points: Mutex<Option<(BlobHash, Arc<Distilled>)>>,
+    /// What devices are worth to the newest teacher that was asked for.
+    worths: Mutex<Option<(BlobHash, Arc<Vec<Valued>>)>>,
+}
+
+/// A device and what it is worth.
+#[derive(Debug)]
+pub(super) struct Valued {
+    pub(super) device: DeviceName,
+    pub(super) worth: Worth,
 }
 
 /// One snapshot.
@@ -54,10 +69,32 @@ pub(super) struct Health {
     pub(super) memory: Option<u64>,
     pub(super) memory_peak: Option<u64>,
     pub(super) certificate_ends: Option<Time>,
-    pub(super) authority_ends: Option<Time>,
+    pub(super) authority: Option<AuthorityFacts>,
+    pub(super) previous: Option<AuthorityFacts>,
+    pub(super) charter: Option<Charter>,
+    /// The release key in use.
+    pub(super) signer: Option<VerifyingKey>,
+    /// Whether the root key lies in the state directory.
+    pub(super) root_here: bool,
     pub(super) queue: usize,
     pub(super) queue_max: usize,
     pub(super) readers: usize,
+}
+
+/// An authority that is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AuthorityFacts {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) ends: Option<Time>,
+}
+
+impl AuthorityFacts {
+    fn of(der: &[u8]) -> Self {
+        Self {
+            fingerprint: Fingerprint::of(der),
+            ends: ends(der),
+        }
+    }
 }
 
 /// A transfer set and its task.
@@ -83,6 +120,7 @@ impl Viewer {
             newest: Mutex::default(),
             reports: StdMutex::default(),
             points: Mutex::default(),
+            worths: Mutex::default(),
         }
     }
 
@@ -100,6 +138,7 @@ impl Viewer {
         let asked = ask(&self.shared, |reply| AdminCommand::Status { reply });
         let mut status = within(asked).await?;
         status.page = self.shared.page;
+        status.authority = Some(self.shared.identity.authority.fingerprint());
         let viewer = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             viewer.report(&mut status);
@@ -162,6 +201,40 @@ impl Viewer {
         Ok(Some(distilled))
     }
 
+    /// What the devices are worth that the newest teacher of a task stands
+    /// on: the [`VALUED_MAX`] with most rows, those worth most first. None
+    /// where fewer than two sent moments. Solved once for each teacher.
+    pub(super) async fn worths(
+        &self,
+        task: TaskHash,
+        teacher: BlobHash,
+    ) -> Result<Option<Arc<Vec<Valued>>>, Fault> {
+        // Held while solving: readers who come meanwhile get the same.
+        let mut worths = self.worths.lock().await;
+        if let Some((known, valued)) = &*worths
+            && *known == teacher
+        {
+            return Ok(Some(valued.clone()));
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let sent = self
+            .shared
+            .commands
+            .send(Command::EvidenceOf { task, reply });
+        sent.await.map_err(|error| broken(error.to_string()))?;
+        let Ok(Some(evidence)) = answer.await else {
+            return Ok(None);
+        };
+        let vault = self.shared.vault.clone();
+        let solved = tokio::task::spawn_blocking(move || value(&vault, &evidence));
+        let Some(valued) = solved.await.map_err(broken)? else {
+            return Ok(None);
+        };
+        let valued = Arc::new(valued);
+        *worths = Some((teacher, valued.clone()));
+        Ok(Some(valued))
+    }
+
     /// Up to `records_max` records before a position (or the end), newest
     /// first, and the position of the oldest one that is kept.
     pub(super) async fn audit(
@@ -222,11 +295,6 @@ impl Viewer {
 
     fn health(&self) -> Health {
         let disk = rustix::fs::statvfs(&self.state).ok();
-        let ends = |der: &[u8]| {
-            CertificateFacts::parse(der)
-                .ok()
-                .map(|facts| facts.not_after)
-        };
         let identity = &self.shared.identity;
         let commands = &self.shared.commands;
         Health {
@@ -235,12 +303,54 @@ impl Viewer {
             memory: process_memory("VmRSS:"),
             memory_peak: process_memory("VmHWM:"),
             certificate_ends: identity.server.chain().first().and_then(|der| ends(der)),
-            authority_ends: ends(identity.authority.certificate()),
+            authority: Some(AuthorityFacts::of(identity.authority.certificate())),
+            previous: identity
+                .previous
+                .as_ref()
+                .map(|previous| AuthorityFacts::of(&previous.certificate)),
+            charter: identity.charter.first().ok().cloned(),
+            signer: Some(identity.release_key.verifying_key()),
+            root_here: self.state.join(ROOT_KEY).exists(),
             queue: commands.max_capacity() - commands.capacity(),
             queue_max: commands.max_capacity(),
             readers: LIVE_MAX - self.live.available_permits(),
         }
     }
+}
+
+fn ends(der: &[u8]) -> Option<Time> {
+    let facts = CertificateFacts::parse(der).ok()?;
+    Some(facts.not_after)
+}
+
+/// Folds the moments of all, then leaves those with most rows out in turn.
+fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
+    let points = evidence.points as usize;
+    let read = |blob| {
+        let bytes = vault.read(blob)?;
+        intake::moments(&evidence.task, &bytes, points).ok()
+    };
+    let mut sum = MomentSum::new(points, evidence.task.classes());
+    let mut all = Vec::new();
+    for (device, blob) in &evidence.moments {
+        let moments = read(*blob)?;
+        sum.add(&moments).ok()?;
+        all.push((moments.rows, device, *blob));
+    }
+    if all.len() < 2 {
+        return None;
+    }
+    all.sort_by_key(|(rows, ..)| Reverse(*rows));
+    all.truncate(VALUED_MAX);
+    let mut fleet = LeaveOneOut::new(sum).ok()?;
+    let mut valued = Vec::with_capacity(all.len());
+    for (_, device, blob) in all {
+        let worth = fleet.of(&read(blob)?).ok()?;
+        let device = device.clone();
+        valued.push(Valued { device, worth });
+    }
+    valued.sort_by(|one, other| other.worth.growth.total_cmp(&one.worth.growth));
+    Some(valued)
 }
 
 /// A line of the kernel's account of this process, in bytes (proc(5)).

@@ -71,6 +71,18 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", self::number(number as u64))
 }
 
+/// `1 device is`, `3 devices are`.
+pub(crate) fn are(number: usize, noun: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(number, noun))
+}
+
+/// `1 device waits`, `3 devices wait`.
+pub(crate) fn verb(number: usize, noun: &str, verb: &str) -> String {
+    let ending = if number == 1 { "s" } else { "" };
+    format!("{} {verb}{ending}", count(number, noun))
+}
+
 /// What people call a device, or else the beginning of its id.
 pub(crate) fn name(device: &DeviceName) -> String {
     if device.label.is_empty() {

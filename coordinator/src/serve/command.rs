@@ -24,6 +24,16 @@ pub(crate) struct SessionId(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunId(pub(crate) u64);
 
+/// The moments that stand on a task's transfer set.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence {
+    pub(crate) task: Arc<Task>,
+    /// Points of the transfer set.
+    pub(crate) points: u32,
+    /// Whose moments, and their blobs.
+    pub(crate) moments: Vec<(DeviceName, BlobHash)>,
+}
+
 /// A dropped reply means that the core cannot say: the asker gives up.
 pub(crate) type Reply<T> = oneshot::Sender<T>;
 
@@ -71,6 +81,11 @@ pub(crate) enum Command {
     TaskOf {
         task: TaskHash,
         reply: Reply<Option<Arc<Task>>>,
+    },
+    /// What a task's teacher is solved from.
+    EvidenceOf {
+        task: TaskHash,
+        reply: Reply<Option<Evidence>>,
     },
     /// A device wants to join. Its certificate is made, and stays in the
     /// house until the admission is durable.

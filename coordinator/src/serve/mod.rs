@@ -53,7 +53,7 @@ pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
-pub(crate) use command::{AdminCommand, Command};
+pub(crate) use command::{AdminCommand, Command, Evidence};
 
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};

@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// A name for people
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
+    /// Print who the device is now as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
@@ -63,6 +66,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         );
     };
     let membership = block_on(async { Ok(enrol(&state, &joining, waiting).await?) })?;
+    if arguments.json {
+        let told = serde_json::json!({
+            "device": membership.device,
+            "label": membership.label,
+            "coordinator": membership.coordinator,
+        });
+        println!("{}", super::to_json(&told)?);
+        return Ok(());
+    }
     println!("enrolled as {}", membership.device);
     println!(
         "next: alambic-agent run{} --data FOLDER",

@@ -140,7 +140,7 @@ fn write_json(
     let accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
     let text = json!({
         "task": release.task().hash(),
-        "version": release.version().to_string(),
+        "version": release.version(),
         "rows": rows,
         "labelled": labelled,
         "accuracy": accuracy,

@@ -7,7 +7,9 @@ use common::wire::messages::{
 };
 
 use super::run::{Device, seed};
-use super::{ExitCode, Failure, block_on, own_state};
+use serde_json::json;
+
+use super::{ExitCode, Failure, block_on, own_state, to_json};
 use crate::config::Config;
 use crate::driver::link::{Link, fetch, fetch_against, newest};
 use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
@@ -25,6 +27,9 @@ pub(super) struct Arguments {
     /// The task, if the coordinator runs several
     #[arg(long, value_name = "HASH")]
     task: Option<common::ids::TaskHash>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
@@ -32,7 +37,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let state = own_state(config)?;
     let _lock = match state.lock() {
         Err(StateError::Locked { .. }) => {
-            println!("the agent is running: releases are pushed to it, nothing to pull");
+            if arguments.json {
+                let told = json!({ "task": null, "version": null, "done": "agent_runs" });
+                println!("{}", to_json(&told)?);
+            } else {
+                println!("the agent is running: releases are pushed to it, nothing to pull");
+            }
             return Ok(());
         }
         other => other?,
@@ -49,7 +59,10 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         InProcess::open(&state, source, settings)
     })?;
     for (_, version, trial) in device.workshop.soak()? {
-        println!("version {version}, after its soak: {trial}");
+        // For people; what comes next is what scripts wait for.
+        if !arguments.json {
+            println!("version {version}, after its soak: {trial}");
+        }
     }
     let release = block_on(async { bring(&device, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
@@ -58,6 +71,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             let message = format!("version {} refused: {reason}", release.version);
             let advice = "the student at hand stays; tell the operator";
             Err(Failure::new(ExitCode::Unverified, message).advise(advice))
+        }
+        verdict if arguments.json => {
+            let told = json!({
+                "task": release.task,
+                "version": release.version,
+                "done": verdict.word(),
+            });
+            println!("{}", to_json(&told)?);
+            Ok(())
         }
         verdict => {
             println!("version {}: {verdict}", release.version);

@@ -23,18 +23,25 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// One line for each contribution that left, oldest first
+    #[command(after_help = "Example:\n  alambic-agent sent list --json | jq '[.[].bytes] | add'")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// One contribution
+    #[command(after_help = "Examples:
+  alambic-agent sent show 3f9c
+  alambic-agent sent show 3f9c --raw > contribution.bin")]
     Show {
         /// The beginning of its hash, as the list shows it
         hash: String,
         /// Write the very bytes that left to standard output
-        #[arg(long)]
+        #[arg(long, conflicts_with = "json")]
         raw: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -44,10 +51,14 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     match &arguments.command {
         Command::List { json: true } => println!("{}", super::to_json(&entries)?),
         Command::List { json: false } => list(&entries),
-        Command::Show { hash, raw } => {
+        Command::Show { hash, raw, json } => {
             let entry = find(&entries, hash)?;
             let payload = payload_in(&folder, entry.blob).map_err(of_ledger)?;
-            show(&entry, payload, *raw)?;
+            match (raw, json) {
+                (true, _) => write_raw(payload)?,
+                (_, true) => println!("{}", super::to_json(&entry)?),
+                (_, false) => show(&entry, payload.is_some()),
+            }
         }
     }
     Ok(())
@@ -60,7 +71,7 @@ fn list(entries: &[Entry]) {
     for entry in entries {
         println!(
             "{}  {}…  round {:>4}  {:<8} {:>8} rows {:>9} bytes  {}",
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(entry.time.0)),
+            at(entry),
             entry.blob.short(),
             entry.round,
             entry.kind.name(),
@@ -71,20 +82,33 @@ fn list(entries: &[Entry]) {
     }
 }
 
-fn show(entry: &Entry, payload: Option<Vec<u8>>, raw: bool) -> Result<(), Failure> {
-    if raw {
-        let gone = || Failure::new(ExitCode::NotFound, "its bytes are no longer kept");
-        let bytes = payload.ok_or_else(gone)?;
-        let written = std::io::Write::write_all(&mut std::io::stdout().lock(), &bytes);
-        return written.map_err(|error| {
-            Failure::new(ExitCode::Failed, format!("cannot write the bytes: {error}"))
-        });
-    }
-    println!("{}", super::to_json(entry)?);
-    if payload.is_none() {
-        eprintln!("its bytes are no longer kept");
-    }
-    Ok(())
+fn write_raw(payload: Option<Vec<u8>>) -> Result<(), Failure> {
+    let gone = || Failure::new(ExitCode::NotFound, "its bytes are no longer kept");
+    let bytes = payload.ok_or_else(gone)?;
+    std::io::Write::write_all(&mut std::io::stdout().lock(), &bytes)
+        .map_err(|error| Failure::new(ExitCode::Failed, format!("cannot write the bytes: {error}")))
+}
+
+fn show(entry: &Entry, is_kept: bool) {
+    println!("hash      {}", entry.blob);
+    println!("answered  {}", at(entry));
+    println!("task      {}", entry.task);
+    println!("round     {}, phase {}", entry.round, entry.phase);
+    println!("kind      {}", entry.kind.name());
+    println!("rows      {}", entry.rows);
+    println!("bytes     {}", entry.bytes);
+    println!("outcome   {}", outcome(entry));
+    println!(
+        "payload   {}",
+        match is_kept {
+            true => "kept; `--raw` writes it",
+            false => "no longer kept",
+        }
+    );
+}
+
+fn at(entry: &Entry) -> impl std::fmt::Display {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(entry.time.0))
 }
 
 fn find(entries: &[Entry], hash: &str) -> Result<Entry, Failure> {

@@ -13,6 +13,9 @@ use crate::state::StateDir;
 /// Show who this device is and how it goes. Reads the state directory; the
 /// agent need not run.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  alambic-agent status
+  alambic-agent status --json | jq .run.connected")]
 pub(super) struct Arguments {
     /// Print JSON
     #[arg(long)]

@@ -28,12 +28,16 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// The student in use
+    #[command(after_help = "Example:\n  alambic-agent student current --json")]
     Current,
     /// Every student at hand
+    #[command(after_help = "Example:\n  alambic-agent student list")]
     List,
     /// Check the signature of the student in use
+    #[command(after_help = "Example:\n  alambic-agent student verify")]
     Verify,
     /// Use the student before this one again (stop the agent first)
+    #[command(after_help = "Example:\n  alambic-agent student rollback")]
     Rollback,
     /// Hold on to a student: no release replaces it until `unpin` (stop the agent first)
     #[command(after_help = "Examples:
@@ -45,6 +49,7 @@ enum Command {
         version: Option<Version>,
     },
     /// Let releases replace the student in use again (stop the agent first)
+    #[command(after_help = "Example:\n  alambic-agent student unpin")]
     Unpin,
 }
 
@@ -52,7 +57,7 @@ enum Command {
 pub(super) struct Installed {
     pub(super) task: TaskHash,
     pub(super) name: Option<String>,
-    pub(super) version: String,
+    pub(super) version: Version,
     pub(super) current: bool,
     pub(super) whole: bool,
     pub(super) pinned: bool,
@@ -79,7 +84,7 @@ fn version(text: &str) -> Result<Version, String> {
 fn pin(config: &Config, arguments: &Arguments, version: Option<Version>) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (_, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, arguments.task)?;
     let current = slots.current().map_err(of_slots)?.ok_or_else(none)?.0;
     let wanted = version.unwrap_or(current);
     if wanted != current {
@@ -94,16 +99,33 @@ fn pin(config: &Config, arguments: &Arguments, version: Option<Version>) -> Resu
         slots.rollback().map_err(of_slots)?;
     }
     slots.pin(true).map_err(of_slots)?;
-    println!("version {wanted} is in use and stays until `alambic-agent student unpin`");
-    Ok(())
+    let words = format!("version {wanted} is in use and stays until `alambic-agent student unpin`");
+    said(arguments, task, Some(wanted), "pinned", &words)
 }
 
 fn unpin(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (_, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, arguments.task)?;
     slots.pin(false).map_err(of_slots)?;
-    println!("the next release replaces the student in use if it is no worse");
+    let words = "the next release replaces the student in use if it is no worse";
+    said(arguments, task, slots.in_use(), "unpinned", words)
+}
+
+/// Says what was done: to scripts as JSON, to people in words.
+fn said(
+    arguments: &Arguments,
+    task: TaskHash,
+    version: Option<Version>,
+    done: &str,
+    words: &str,
+) -> Result<(), Failure> {
+    if arguments.json {
+        let told = serde_json::json!({ "task": task, "version": version, "done": done });
+        println!("{}", super::to_json(&told)?);
+    } else {
+        println!("{words}");
+    }
     Ok(())
 }
 
@@ -126,7 +148,7 @@ pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
             Installed {
                 task,
                 name: name.clone(),
-                version: version.to_string(),
+                version,
                 current: is_current,
                 whole: is_whole,
                 pinned: is_current && slots.is_pinned(),
@@ -187,20 +209,26 @@ fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<()
 fn verify(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let release = choose(config, arguments.task)?;
     let name = &release.task().definition().name;
-    println!(
-        "{name}: version {} is signed by the fleet's key, its weights are whole and finite",
-        release.version()
+    let version = release.version();
+    let words = format!(
+        "{name}: version {version} is signed by the fleet's key, its weights are whole and finite"
     );
-    Ok(())
+    said(
+        arguments,
+        release.task().hash(),
+        Some(version),
+        "verified",
+        &words,
+    )
 }
 
 fn rollback(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (_, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, arguments.task)?;
     let version: Version = slots.rollback().map_err(of_slots)?;
-    println!("version {version} is in use; a newer release replaces it");
-    Ok(())
+    let words = format!("version {version} is in use; a newer release replaces it");
+    said(arguments, task, Some(version), "rolled_back", &words)
 }
 
 fn one(state: &StateDir, task: Option<TaskHash>) -> Result<(TaskHash, Slots), Failure> {

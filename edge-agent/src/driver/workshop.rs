@@ -61,6 +61,19 @@ pub enum Verdict {
     Pinned,
 }
 
+impl Verdict {
+    /// The same in one word, for scripts.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Installed { .. } => "installed",
+            Self::NotNewer { .. } => "not_newer",
+            Self::Worse { .. } => "worse",
+            Self::Refused { .. } => "refused",
+            Self::Pinned => "pinned",
+        }
+    }
+}
+
 /// Shared blobs, by name.
 pub type Blobs<'a> = dyn Fn(BlobHash) -> Result<Vec<u8>, CacheError> + 'a;
 

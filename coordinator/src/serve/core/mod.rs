@@ -154,6 +154,9 @@ impl Core {
                 let found = self.position(task).map(|at| self.tasks[at].task.clone());
                 let _ = reply.send(found);
             }
+            Command::EvidenceOf { task, reply } => {
+                let _ = reply.send(self.evidence(task));
+            }
             Command::Admit { admission, reply } => self.admit(now, admission, reply),
             Command::Renew {
                 device,

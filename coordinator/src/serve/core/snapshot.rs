@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{DeviceId, Time};
+use common::ids::{DeviceId, TaskHash, Time};
+use common::round::Kind;
 
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
@@ -13,7 +14,8 @@ use crate::admin::{
 };
 use crate::registry::Decision;
 use crate::rollout::Rollout;
-use crate::round::{Ended, OpenPhase, Round};
+use crate::round::{Ended, OpenPhase, Round, Standing as Stands};
+use crate::serve::command::Evidence;
 
 impl Core {
     pub(super) fn status(&self, now: Time) -> Status {
@@ -35,6 +37,7 @@ impl Core {
             storage_ok: self.in_service,
             page: None,
             store: None,
+            authority: None,
             tasks: self
                 .tasks
                 .iter()
@@ -231,6 +234,22 @@ impl Core {
             Some(Decision::Denied) => Standing::Denied,
             None => Standing::Unknown,
         }
+    }
+
+    /// The moments that stand on a task's transfer set now.
+    pub(super) fn evidence(&self, task: TaskHash) -> Option<Evidence> {
+        let runner = &self.tasks[self.position(task)?];
+        let state = runner.engine.state();
+        let transfer = state.transfer?;
+        let stands = |((device, kind), one): (&(DeviceId, Kind), &Stands)| {
+            let is_wanted = *kind == Kind::Moments && one.transfer == Some(transfer.blob);
+            is_wanted.then(|| (self.name(*device), one.blob))
+        };
+        Some(Evidence {
+            task: runner.task.clone(),
+            points: transfer.points,
+            moments: state.standing.iter().filter_map(stands).collect(),
+        })
     }
 
     pub(super) fn name(&self, device: DeviceId) -> DeviceName {

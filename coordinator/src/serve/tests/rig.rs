@@ -109,7 +109,12 @@ impl Rig {
 
     /// One with a page on a free port.
     pub(super) fn start_with_page() -> Self {
-        Self::begin(|parts| {
+        Self::start_with_page_on(MemoryStore::new())
+    }
+
+    /// The same on a store that holds something already.
+    pub(super) fn start_with_page_on(store: MemoryStore) -> Self {
+        Self::begin_on(store, |parts| {
             parts.page = Some(crate::page::PageSettings {
                 listen: ([127, 0, 0, 1], 0).into(),
                 required: true,
@@ -121,12 +126,16 @@ impl Rig {
     }
 
     pub(super) fn begin(change: impl FnOnce(&mut Parts)) -> Self {
+        Self::begin_on(MemoryStore::new(), change)
+    }
+
+    fn begin_on(store: MemoryStore, change: impl FnOnce(&mut Parts)) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let keys = Keys(Arc::new(tempfile::tempdir().unwrap()), ahead);
         let identity = Identity::generate(&[], Clock::system().now()).unwrap();
         identity.create_in(keys.0.path()).unwrap();
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::launch(Arc::new(MemoryStore::new()), folder, keys, change)
+        Self::launch(Arc::new(store), folder, keys, change)
     }
 
     fn start_with(store: Arc<MemoryStore>, folder: Arc<tempfile::TempDir>, keys: Keys) -> Self {

@@ -1,0 +1,173 @@
+//! Who is believed, and until when: the server, the authority, the keys that
+//! sign releases, and every device.
+
+use common::ids::Time;
+use maud::{Markup, html};
+
+use super::layout::{Tone, pages, pill, slice, tile};
+use super::route::Query;
+use super::verdict::ending;
+use super::view::{Health, View};
+use super::words;
+use crate::admin::{DeviceStatus, Standing};
+
+/// Devices on one page.
+const DEVICES_EACH: usize = 100;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+pub(super) fn render(view: &View, query: &Query) -> Markup {
+    let (health, now) = (&view.health, view.status.now);
+    let authority = health.authority.and_then(|one| one.ends);
+    let charter = health.charter.as_ref().map(|one| one.expires);
+    html! {
+        h1 { "Certificates" }
+        p { "Everyone here proves who they are: devices to the coordinator and it to them. All of it renews by itself but the authority and the charter of release keys, which an operator renews." }
+        dl class="tiles" {
+            (until("Server", health.certificate_ends, now, 14))
+            (until("Fleet authority", authority, now, 365))
+            (until("Charter of release keys", charter, now, 90))
+            (root(health))
+        }
+        (keys(health, view))
+        (devices(view, query))
+    }
+}
+
+fn until(what: &str, ends: Option<Time>, now: Time, days_min: u64) -> Markup {
+    match ends {
+        None => tile(what, "unreadable", "", Tone::Bad),
+        Some(ends) => {
+            let left = words::span(ends.since_ms(now));
+            let (figure, tone) = match ending(ends, now, days_min) {
+                Some(Tone::Bad) => ("over".to_owned(), Tone::Bad),
+                Some(tone) => (left, tone),
+                None => (left, Tone::Good),
+            };
+            let date: String = words::instant(ends).chars().take(10).collect();
+            tile(what, &figure, &format!("until {date}"), tone)
+        }
+    }
+}
+
+/// The root key is safest where this machine cannot reach it.
+fn root(health: &Health) -> Markup {
+    match health.root_here {
+        true => tile(
+            "Root key",
+            "on this machine",
+            "alambic-coordinator key offline takes it away",
+            Tone::Warn,
+        ),
+        false => tile("Root key", "kept elsewhere", "as it should be", Tone::Good),
+    }
+}
+
+fn keys(health: &Health, view: &View) -> Markup {
+    let previous = health.previous.as_ref();
+    let present = health.authority.map(|one| one.fingerprint);
+    let behind = view.status.devices.iter().filter(|device| {
+        device.standing == Standing::Member && previous.is_some() && device.authority != present
+    });
+    let behind = behind.count();
+    html! {
+        section aria-labelledby="believed" {
+            h2 id="believed" { "Who is believed" }
+            dl class="facts" {
+                @if let Some(present) = present {
+                    div { dt { "Authority" } dd { code { (present) } } }
+                }
+                @if let Some(previous) = previous {
+                    div { dt { "Authority before" } dd {
+                        code { (previous.fingerprint) } " "
+                        @if behind == 0 { (pill(Tone::Good, "nobody needs it")) ": " code { "ca retire" } }
+                        @else { (pill(Tone::Warn, &words::count(behind, "device"))) " still hold its certificates" }
+                    } }
+                }
+                @if let Some(charter) = &health.charter {
+                    div { dt { "Charter" } dd { "number " (charter.number) ", signed by root key " code { (charter.root.id()) } } }
+                    @for key in &charter.release_keys {
+                        div { dt { "Release key" } dd {
+                            code { (key.id()) } " "
+                            @if health.signer.as_ref() == Some(key) { (pill(Tone::Good, "signs")) }
+                            @else { (pill(Tone::Quiet, "believed")) }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Ends of devices' certificates, counted.
+const SPANS: [(&str, u64, Tone); 4] = [
+    ("over", 0, Tone::Bad),
+    ("within a week", 7, Tone::Warn),
+    ("within a month", 31, Tone::Good),
+    ("later", u64::MAX, Tone::Good),
+];
+
+fn devices(view: &View, query: &Query) -> Markup {
+    let now = view.status.now;
+    let members = view.status.devices.iter();
+    let members = members.filter(|one| one.standing == Standing::Member);
+    let mut ends: Vec<(Time, &DeviceStatus)> = members
+        .filter_map(|device| Some((device.expires?, device)))
+        .collect();
+    ends.sort_by_key(|(end, device)| (*end, device.device));
+    let span = |end: Time| {
+        let left = end.since_ms(now);
+        SPANS
+            .iter()
+            .position(|(_, days, _)| left <= days.saturating_mul(DAY_MS))
+            .unwrap_or(SPANS.len() - 1)
+    };
+    let mut counts = [0usize; SPANS.len()];
+    for (end, _) in &ends {
+        counts[span(*end)] += 1;
+    }
+    let (page, all, range) = slice(query.get("page"), ends.len(), DEVICES_EACH);
+    html! {
+        section aria-labelledby="devices" {
+            h2 id="devices" { "Devices" }
+            @if ends.is_empty() {
+                p class="hint" { "No device has a certificate yet." }
+            } @else {
+                p {
+                    "They last 30 days and are renewed from half of that on, whenever a device connects. They end: "
+                    @for ((label, _, tone), count) in SPANS.iter().zip(counts) {
+                        @if count > 0 { (pill(*tone, &format!("{} {label}", words::number(count as u64)))) " " }
+                    }
+                }
+                div class="scroll" tabindex="0" role="region" aria-label="Devices by the end of their certificates" {
+                    table {
+                        thead { tr {
+                            th scope="col" { "Device" } th scope="col" { "Ends" } th scope="col" { "Until (UTC)" }
+                            th scope="col" class="extra" { "Certificate (SHA-256)" }
+                        } }
+                        tbody {
+                            @for (end, device) in &ends[range] {
+                                tr {
+                                    th scope="row" { a class="plain" href={ "/device?id=" (device.device) } { (super::fleet::name(device)) } " " code class="quiet" { (device.device.short()) } }
+                                    td { @match end.since_ms(now) {
+                                        0 => (pill(Tone::Bad, "over")),
+                                        left => { "in " (words::span(left)) },
+                                    } }
+                                    td class="even" { (words::instant(*end)) }
+                                    td class="extra" { @if let Some(print) = device.certificate { code class="quiet" { (short(&print.to_string())) } } }
+                                }
+                            }
+                        }
+                    }
+                }
+                (pages(page, all, |page| format!("/certificates?page={page}#devices")))
+            }
+        }
+    }
+}
+
+/// The beginning of a fingerprint, enough to tell two apart.
+fn short(print: &str) -> String {
+    let mut text: String = print.chars().take(23).collect();
+    text.push('…');
+    text
+}
