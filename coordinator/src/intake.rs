@@ -2,6 +2,7 @@
 //! reason for a refusal. Pure.
 
 use common::features::Normaliser;
+use common::gradient::{Gradient, GradientError, RawGradient};
 use common::ids::BlobHash;
 use common::labels::{Labels, LabelsError, RawLabels};
 use common::math::kernel::Ntk;
@@ -37,6 +38,10 @@ pub fn check(
         }
         Kind::Moments => {
             moments(task, bytes, transfer_points(task, key, read)?).map(|moments| moments.rows)
+        }
+        Kind::Gradient => {
+            let points = transfer_points(task, key, read)?;
+            gradient(task, bytes, points).map(|gradient| gradient.rows)
         }
         Kind::Report => report(bytes).map(|report| report.as_raw().rows),
     }
@@ -107,6 +112,19 @@ pub fn moments(task: &Task, bytes: &[u8], points: usize) -> Result<Moments, Reas
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
         MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
+        _ => Reason::OutOfBounds,
+    })
+}
+
+/// A gradient for a transfer set of so many points.
+///
+/// # Errors
+/// The reason to refuse it.
+pub fn gradient(task: &Task, bytes: &[u8], points: usize) -> Result<Gradient, Reason> {
+    let raw: RawGradient = decode(bytes)?;
+    Gradient::check(raw, points, task.features()).map_err(|error| match error {
+        GradientError::Quantise(inner) => quantise_reason(&inner),
+        GradientError::Shape { .. } => Reason::WrongShape,
         _ => Reason::OutOfBounds,
     })
 }

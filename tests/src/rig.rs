@@ -44,6 +44,8 @@ pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Runnin
         points_per_device: 15,
         bits: 8,
         contribute: "both".to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max: 40,
         steps: 800,

@@ -23,7 +23,7 @@ use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
-use super::{Seen, Simulation, SimulationError};
+use super::{Seen, Simulation, SimulationError, liar};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -191,7 +191,12 @@ impl Simulation {
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),
         };
-        work.answer(call).map_err(|error| failed(index, &error))
+        let built = work.answer(call).map_err(|error| failed(index, &error))?;
+        Ok(if self.liars.contains(&index) {
+            liar::twisted(built)
+        } else {
+            built
+        })
     }
 
     /// How the release did on the rows the device held out.
