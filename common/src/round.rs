@@ -190,6 +190,9 @@ pub enum Reason {
     NotAdmitted,
     /// With it the device would send more in one round than the task allows.
     OverBudget,
+    /// It says what changed since something that the coordinator does not
+    /// hold; it has to come whole.
+    UnknownBase,
 }
 
 impl Reason {
@@ -209,6 +212,7 @@ impl Reason {
                 | Self::StaleSupport
                 | Self::Storage
                 | Self::OverBudget
+                | Self::UnknownBase
         )
     }
 
@@ -228,6 +232,7 @@ impl Reason {
             Self::HashMismatch => "its bytes do not match its name",
             Self::Storage => "the coordinator cannot store it now",
             Self::NotAdmitted => "the device is not admitted",
+            Self::UnknownBase => "it stands on an earlier one that the coordinator does not hold",
             Self::OverBudget => {
                 "with it the device sends more in this round than the task's uplink_bytes_max"
             }

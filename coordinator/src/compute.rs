@@ -271,7 +271,8 @@ impl Setting<'_> {
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points.len());
+                let check =
+                    |bytes: &[u8]| intake::labels(self.task, bytes, points.len(), self.read);
                 labels.push(self.contribution(device, blob, check)?);
             }
         }

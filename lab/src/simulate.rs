@@ -560,7 +560,12 @@ mod tests {
             assert_eq!(one.release.as_raw(), other.release.as_raw(), "{asked:?}");
             assert_eq!(one.outcome["choices"], other.outcome["choices"]);
             let right = |found: &SimulateResult| {
-                let last = found.outcome["rounds"].as_array().unwrap().last().unwrap().clone();
+                let last = found.outcome["rounds"]
+                    .as_array()
+                    .unwrap()
+                    .last()
+                    .unwrap()
+                    .clone();
                 last["student_accuracy"].as_f64().unwrap()
             };
             assert!(right(&one) > right(&other), "the labels did change");
@@ -604,7 +609,9 @@ mod tests {
                 ..options()
             };
             let found = run(&data, &asked, 2, &mut Progress::new(true)).unwrap();
-            found.outcome["rounds"][0]["student_accuracy"].as_f64().unwrap()
+            found.outcome["rounds"][0]["student_accuracy"]
+                .as_f64()
+                .unwrap()
         };
         let honest = right(ConsensusRule::Weighted, 0.0);
         let drawn = right(ConsensusRule::Weighted, 0.2);

@@ -101,7 +101,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "labels",
-        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS)),
+        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS, &|_| None)),
     },
     Target {
         name: "moments",

@@ -183,6 +183,7 @@ impl Simulation {
                 judged: None,
                 outbox: BTreeMap::new(),
                 bytes: DeviceBytes::default(),
+                label_base: None,
             })
             .collect();
         log.clear();
