@@ -1,11 +1,15 @@
 //! Soft labels: what a device's teacher says of the transfer set, and how
 //! near each point lies to what the device has seen.
 
+mod frame;
+
 use bincode::{Decode, Encode};
 use ndarray::Array2;
 
 use crate::limits::ROWS_MAX;
 use crate::math::quantise::{QuantiseError, QuantisedSimplex, RawQuantisedSimplex};
+
+pub use frame::{FrameError, base_of, framed, is_whole, unframed};
 
 /// Labels as a peer may send them. Nothing is known about them.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]

@@ -8,6 +8,7 @@
 
 pub mod delta;
 pub mod features;
+pub mod gradient;
 pub mod health;
 pub mod ids;
 pub mod labels;

@@ -16,7 +16,7 @@ use crate::ids::{BlobHash, RoundId, TaskHash};
 pub enum Phase {
     /// Devices send counts and feature sums; once per task.
     Profile,
-    /// Devices send distilled points.
+    /// Devices send distilled points, or say how those there are should move.
     Summarise,
     /// Devices answer on the transfer set: soft labels and moments.
     Contribute,
@@ -46,7 +46,7 @@ impl Phase {
     pub fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Profile => &[Kind::Profile],
-            Self::Summarise => &[Kind::Summary],
+            Self::Summarise => &[Kind::Summary, Kind::Gradient],
             Self::Contribute => &[Kind::Labels, Kind::Moments],
             Self::Report => &[Kind::Report],
             Self::Solve | Self::Distil | Self::Release => &[],
@@ -94,16 +94,20 @@ pub enum Kind {
     Moments,
     /// Counts of right answers on held-out rows.
     Report,
+    /// The gradient of the global teacher's error in the points of the
+    /// transfer set.
+    Gradient,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Profile,
         Self::Summary,
         Self::Labels,
         Self::Moments,
         Self::Report,
+        Self::Gradient,
     ];
 
     /// The lower-case name, as in configuration and JSON.
@@ -114,6 +118,7 @@ impl Kind {
             Self::Labels => "labels",
             Self::Moments => "moments",
             Self::Report => "report",
+            Self::Gradient => "gradient",
         }
     }
 }
@@ -185,6 +190,9 @@ pub enum Reason {
     NotAdmitted,
     /// With it the device would send more in one round than the task allows.
     OverBudget,
+    /// It says what changed since something that the coordinator does not
+    /// hold; it has to come whole.
+    UnknownBase,
 }
 
 impl Reason {
@@ -204,6 +212,7 @@ impl Reason {
                 | Self::StaleSupport
                 | Self::Storage
                 | Self::OverBudget
+                | Self::UnknownBase
         )
     }
 
@@ -223,6 +232,7 @@ impl Reason {
             Self::HashMismatch => "its bytes do not match its name",
             Self::Storage => "the coordinator cannot store it now",
             Self::NotAdmitted => "the device is not admitted",
+            Self::UnknownBase => "it stands on an earlier one that the coordinator does not hold",
             Self::OverBudget => {
                 "with it the device sends more in this round than the task's uplink_bytes_max"
             }

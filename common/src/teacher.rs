@@ -104,6 +104,11 @@ impl Teacher {
         }
     }
 
+    /// Its coefficients α, points × classes.
+    pub fn alpha(&self) -> ArrayView2<'_, f32> {
+        self.alpha.view()
+    }
+
     /// How it was solved.
     pub fn facts(&self) -> TeacherFacts {
         self.facts

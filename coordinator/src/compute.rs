@@ -12,13 +12,15 @@ use common::round::{Kind, Reason};
 use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
+use common::transfer::RawTransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Evidence, MomentSum, gather_transfer_set, learn_normaliser, solve_points, solve_teacher,
+    Before, Evidence, MomentSum, gather_transfer_set, learn_normaliser, refine_transfer_set,
+    solve_points, solve_teacher,
 };
 use crate::intake::{self, ReadBlob};
 use crate::round::{Job, JobKind, JobOutput, Product};
@@ -82,6 +84,9 @@ pub enum ComputeError {
     /// The transfer set could not be gathered.
     #[error("no transfer set: {0}")]
     Gather(#[from] crate::aggregate::GatherError),
+    /// The transfer set could not be moved.
+    #[error("no better transfer set: {0}")]
+    Refine(#[from] crate::aggregate::RefineError),
     /// The teacher could not be solved.
     #[error("no teacher: {0}")]
     Solve(#[from] crate::aggregate::SolveError),
@@ -145,6 +150,12 @@ pub fn run(
             summaries,
             ..
         } => setting.gather(*previous, summaries),
+        JobKind::Refine {
+            transfer,
+            teacher,
+            before,
+            gradients,
+        } => setting.refine(*transfer, *teacher, *before, gradients),
         JobKind::Solve { transfer, inputs } => setting.solve(*transfer, inputs),
         JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
         JobKind::Sign { .. } => setting.sign(job),
@@ -183,13 +194,48 @@ impl Setting<'_> {
             None => None,
         };
         let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
+        Ok(Self::transfer_set(&set))
+    }
+
+    fn transfer_set(set: &RawTransferSet) -> Made {
         let points = set.points.inputs.rows;
-        let bytes = encode(&set);
+        let bytes = encode(set);
         let blob = BlobHash::of(&bytes);
-        Ok(Made {
+        Made {
             bytes,
             output: JobOutput::Product(Product::TransferSet { blob, points }),
-        })
+        }
+    }
+
+    fn refine(
+        &self,
+        transfer: BlobHash,
+        teacher: BlobHash,
+        before: Option<(BlobHash, BlobHash)>,
+        gradients: &[(DeviceId, BlobHash)],
+    ) -> Result<Made, ComputeError> {
+        let points = self.own(transfer, intake::transfer_set)?.points;
+        let gradients = gradients
+            .iter()
+            .map(|&(device, blob)| {
+                let check = |bytes: &[u8]| intake::gradient(self.task, bytes, points.len());
+                self.contribution(device, blob, check)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let before = match before {
+            Some((transfer, teacher)) => Some(Before {
+                inputs: self.own(transfer, intake::transfer_set)?.points.inputs,
+                facts: self.teacher(teacher)?.facts,
+            }),
+            None => None,
+        };
+        let teacher = self.teacher(teacher)?;
+        let set = refine_transfer_set(self.task, &points, &teacher, before.as_ref(), &gradients)?;
+        Ok(Self::transfer_set(&set))
+    }
+
+    fn teacher(&self, blob: BlobHash) -> Result<RawTeacher, ComputeError> {
+        Ok(decode_blob(&self.bytes(blob)?)?)
     }
 
     fn solve(
@@ -225,7 +271,8 @@ impl Setting<'_> {
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points.len());
+                let check =
+                    |bytes: &[u8]| intake::labels(self.task, bytes, points.len(), self.read);
                 labels.push(self.contribution(device, blob, check)?);
             }
         }
@@ -244,7 +291,7 @@ impl Setting<'_> {
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
         let points = self.own(transfer, intake::transfer_set)?.points;
-        let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
+        let raw = self.teacher(teacher)?;
         let teacher = Teacher::check(raw, points.inputs.clone(), self.task.classes())?;
         let trained = train_student(self.task, &points, &teacher, progress)?;
         let student = RawStudent {

@@ -2,8 +2,9 @@
 //! reason for a refusal. Pure.
 
 use common::features::Normaliser;
+use common::gradient::{Gradient, GradientError, RawGradient};
 use common::ids::BlobHash;
-use common::labels::{Labels, LabelsError, RawLabels};
+use common::labels::{FrameError, Labels, LabelsError, RawLabels, unframed};
 use common::math::kernel::Ntk;
 use common::math::quantise::QuantiseError;
 use common::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
@@ -33,10 +34,15 @@ pub fn check(
         Kind::Profile => profile(task, bytes).map(|profile| profile.rows()),
         Kind::Summary => summary(task, bytes).map(|points| points.rows()),
         Kind::Labels => {
-            labels(task, bytes, transfer_points(task, key, read)?).map(|labels| labels.rows)
+            let points = transfer_points(task, key, read)?;
+            labels(task, bytes, points, read).map(|labels| labels.rows)
         }
         Kind::Moments => {
             moments(task, bytes, transfer_points(task, key, read)?).map(|moments| moments.rows)
+        }
+        Kind::Gradient => {
+            let points = transfer_points(task, key, read)?;
+            gradient(task, bytes, points).map(|gradient| gradient.rows)
         }
         Kind::Report => report(bytes).map(|report| report.as_raw().rows),
     }
@@ -82,12 +88,22 @@ pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
     })
 }
 
-/// Labels on a transfer set of so many points.
+/// Labels on a transfer set of so many points, whole or on a key frame that
+/// `read` finds.
 ///
 /// # Errors
 /// The reason to refuse them.
-pub fn labels(task: &Task, bytes: &[u8], points: usize) -> Result<Labels, Reason> {
-    let raw: RawLabels = decode(bytes)?;
+pub fn labels(
+    task: &Task,
+    bytes: &[u8],
+    points: usize,
+    read: ReadBlob<'_>,
+) -> Result<Labels, Reason> {
+    let bytes = unframed(bytes, read).map_err(|error| match error {
+        FrameError::UnknownBase(_) => Reason::UnknownBase,
+        _ => Reason::Malformed,
+    })?;
+    let raw: RawLabels = decode(&bytes)?;
     Labels::check(raw, points, task.classes()).map_err(|error| match error {
         LabelsError::Quantise(inner) => quantise_reason(&inner),
         LabelsError::Shape { .. } => Reason::WrongShape,
@@ -107,6 +123,19 @@ pub fn moments(task: &Task, bytes: &[u8], points: usize) -> Result<Moments, Reas
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
         MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
+        _ => Reason::OutOfBounds,
+    })
+}
+
+/// A gradient for a transfer set of so many points.
+///
+/// # Errors
+/// The reason to refuse it.
+pub fn gradient(task: &Task, bytes: &[u8], points: usize) -> Result<Gradient, Reason> {
+    let raw: RawGradient = decode(bytes)?;
+    Gradient::check(raw, points, task.features()).map_err(|error| match error {
+        GradientError::Quantise(inner) => quantise_reason(&inner),
+        GradientError::Shape { .. } => Reason::WrongShape,
         _ => Reason::OutOfBounds,
     })
 }
@@ -164,5 +193,51 @@ fn quantise_reason(error: &QuantiseError) -> Reason {
     match error {
         QuantiseError::NonFinite { .. } | QuantiseError::Scale { .. } => Reason::NotFinite,
         _ => Reason::Malformed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::labels::framed;
+    use common::task::RawTask;
+    use common::wire::codec::encode;
+    use ndarray::Array2;
+
+    fn whole(rows: u64) -> Vec<u8> {
+        let labels = Labels {
+            rows,
+            class_counts: vec![10, 10],
+            probabilities: Array2::from_shape_fn((300, 2), |(point, class)| {
+                let share = (point % 17) as f32 / 17.0;
+                if class == 0 { share } else { 1.0 - share }
+            }),
+            nearness: vec![0.5; 300],
+        };
+        encode(&labels.to_raw(8).unwrap())
+    }
+
+    #[test]
+    fn labels_on_a_key_frame_are_what_they_would_be_whole_and_without_it_are_asked_for_so() {
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        let (base, newer) = (whole(40), whole(41));
+        let delta = framed(&newer, Some(&base));
+        assert!(delta.len() < newer.len() / 2);
+        let held = |name: BlobHash| (name == BlobHash::of(&base)).then(|| base.clone());
+        let read = labels(&task, &delta, 300, &held).unwrap();
+        assert_eq!(read, labels(&task, &newer, 300, &|_| None).unwrap());
+        let lost = labels(&task, &delta, 300, &|_| None).unwrap_err();
+        assert_eq!(lost, Reason::UnknownBase);
+        assert!(lost.is_innocent());
+        assert_eq!(
+            labels(&task, &delta[..9], 300, &held).unwrap_err(),
+            Reason::Malformed
+        );
+        assert_eq!(
+            labels(&task, &delta, 299, &held).unwrap_err(),
+            Reason::WrongShape
+        );
     }
 }

@@ -26,6 +26,8 @@ fn main() {
         points_per_device: 1,
         bits: 8,
         contribute: "both".to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max: 0,
         steps: 1,

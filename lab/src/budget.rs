@@ -1,7 +1,11 @@
 //! What a byte budget is best spent on: points, bits, rank and kinds of
 //! contributions, from shapes and counts alone, each with its reason.
 
+mod moves;
+
 use std::fmt;
+
+use common::task::Support;
 
 /// What a plan is made from. No value of any row is among it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,6 +39,8 @@ pub struct Fixed {
     pub bits: Option<u8>,
     /// What devices may contribute.
     pub contribute: Kinds,
+    /// How later rounds make the transfer set better; `Auto` is planned.
+    pub support: Support,
 }
 
 /// What devices contribute beside their points.
@@ -64,6 +70,8 @@ pub struct Plan {
     pub rank: u32,
     /// What devices contribute.
     pub contribute: Kinds,
+    /// How later rounds make the transfer set better.
+    pub support: Support,
     /// Why so many points.
     pub points_reason: String,
     /// Why so many bits.
@@ -72,6 +80,8 @@ pub struct Plan {
     pub rank_reason: String,
     /// Why these contributions.
     pub contribute_reason: String,
+    /// Why more points or moves of those there are.
+    pub support_reason: String,
 }
 
 impl fmt::Display for Kinds {
@@ -101,6 +111,9 @@ impl Kinds {
 /// Otherwise what the points leave goes to moments. Values have 8 bits where
 /// the points fit with them and 6 where a third more points are worth it.
 pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
+    if setting.rounds > 1 && fixed.support == Support::Gradient {
+        return moves::plan(setting, fixed);
+    }
     let wide = points_alone(setting, fixed, fixed.bits.unwrap_or(8));
     let narrow = points_alone(setting, fixed, fixed.bits.unwrap_or(6));
     let alone = if wide.each * 10 >= narrow.each * 9 {
@@ -179,6 +192,8 @@ fn alone_plan(setting: &Setting, fixed: Fixed, points: Points, reason: String) -
         bits_reason: bits_reason(fixed, points.bits),
         rank_reason: "no moments are sent".to_owned(),
         contribute_reason: reason,
+        support: Support::Clusters,
+        support_reason: moves::clusters_reason(setting, points.each * senders, points.bits),
     }
 }
 
@@ -223,6 +238,8 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
             bits,
             rank: fixed.rank.unwrap_or(rank as u32),
             contribute: sent,
+            support: Support::Clusters,
+            support_reason: moves::clusters_reason(setting, total, bits),
             points_reason: points.bound.to_owned(),
             bits_reason: bits_reason(fixed, bits),
             rank_reason: match (fixed.rank, rank) {
@@ -351,6 +368,7 @@ mod tests {
             rank: Some(60),
             bits: Some(8),
             contribute: Kinds::Moments,
+            support: Support::Auto,
         };
         let found = plan(&images(100_000, 10, 400), fixed);
         assert_eq!((found.points_per_device, found.points_max), (30, 300));

@@ -1,7 +1,7 @@
 //! What a run is made of: data, devices, and the task they share.
 
 use common::features::{FeatureStage, InputShape};
-use common::task::{RawTask, StudentSpec, Task, TaskFileError};
+use common::task::{ConsensusRule, RawTask, StudentSpec, Support, Task, TaskFileError};
 
 use crate::data::Dataset;
 
@@ -20,6 +20,10 @@ pub struct Wishes {
     pub bits: u8,
     /// `labels`, `moments`, `both` or `points`.
     pub contribute: String,
+    /// How later rounds make the transfer set better.
+    pub support: Support,
+    /// How soft labels are joined.
+    pub consensus: ConsensusRule,
     /// Bytes a device may send in a round.
     pub uplink_bytes_max: u64,
     /// Virtual rows of a device's moments; 0 for as many as the bytes allow.
@@ -55,7 +59,8 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
          [student]\n{student}\n\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
-         [distillation]\nsteps = {steps}\nseed = {seed}\n\n\
+         [distillation]\nsteps = {steps}\nseed = {seed}\nsupport = {support:?}\n\
+         consensus = {consensus:?}\n\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
          contribute = {deadline}.0, report = {deadline}.0 }}\n",
@@ -70,6 +75,8 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         bits = wishes.bits,
         steps = wishes.steps,
         seed = wishes.seed,
+        support = wishes.support.name(),
+        consensus = wishes.consensus.name(),
         grace = wishes.grace_s,
     )
 }
@@ -141,6 +148,8 @@ mod tests {
             points_per_device: 15,
             bits: 8,
             contribute: "both".into(),
+            support: Support::Clusters,
+            consensus: ConsensusRule::Weighted,
             uplink_bytes_max: 100_000,
             rank_max: 0,
             steps: 100,

@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
 use common::model::Release;
-use common::task::{StudentSpec, Task};
+use common::task::{ConsensusRule, StudentSpec, Support, Task};
 use common::teacher::Teacher;
 use common::wire::codec::decode_blob;
 use coordinator::intake;
@@ -45,6 +45,13 @@ pub struct SimulateOptions {
     /// What devices send beside points; `both` leaves it to the plan whether
     /// anything is.
     pub contribute: Kinds,
+    /// How later rounds make the transfer set better; `Auto` leaves it to the
+    /// plan.
+    pub support: Support,
+    /// How soft labels are joined.
+    pub consensus: ConsensusRule,
+    /// Share of the devices that send adversarial labels.
+    pub liars: f64,
     /// Bytes a device may send in all, everything counted.
     pub uplink_bytes_max: u64,
     /// Virtual rows of moments; none lets the bytes decide.
@@ -123,6 +130,7 @@ pub fn run(
         let mut told = progress.clone();
         simulation.watch(move |seen| told.simulated(&seen));
     }
+    simulation.corrupt(options.liars, seed);
     simulation.connect()?;
     let mut rounds = Vec::new();
     let mut last = None;
@@ -254,6 +262,7 @@ fn checked_task(
         rank: options.rank_max,
         bits: options.bits,
         contribute: options.contribute,
+        support: options.support,
     };
     let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
     let (stages, reason) = stages(data, asked, convolves);
@@ -269,6 +278,8 @@ fn checked_task(
             points_per_device: 1,
             bits: 8,
             contribute: fixed.contribute.to_string(),
+            support: Support::Clusters,
+            consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
             steps: options.steps,
@@ -303,6 +314,7 @@ fn checked_task(
         wishes.bits = plan.bits;
         wishes.rank_max = plan.rank;
         wishes.contribute = plan.contribute.to_string();
+        wishes.support = plan.support;
         let chosen = Chosen {
             plan,
             features_reason: reason.to_owned(),
@@ -453,6 +465,8 @@ fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
         "bits": choice(json!(plan.bits), &plan.bits_reason),
         "rank": choice(json!(plan.rank), &plan.rank_reason),
         "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
+        "support": choice(json!(plan.support.name()), &plan.support_reason),
+        "consensus": choice(json!(definition.method.consensus.rule.name()), ASKED),
         "lambda": choice(json!(facts.lambda), &ridge),
         "temperature": choice(json!(teacher.temperature()), tempered),
         "stream": choice(json!("mixtures of points"),
@@ -490,6 +504,9 @@ mod tests {
             student: Some(StudentSpec::Mlp { hidden: vec![16] }),
             features: None,
             contribute: Kinds::Moments,
+            support: Support::Auto,
+            consensus: ConsensusRule::Weighted,
+            liars: 0.0,
             uplink_bytes_max: 100_000,
             rank_max: Some(20),
             steps: 200,
@@ -499,6 +516,8 @@ mod tests {
         }
     }
 
+    /// Everything is chosen from what was transmitted: whatever can be
+    /// chosen, in each of these.
     #[test]
     fn corrupt_test_labels_give_the_same_student_bit_for_bit() {
         let data = Dataset::open("digits").unwrap();
@@ -506,13 +525,99 @@ mod tests {
         for label in &mut corrupt.test.labels {
             *label = (*label + 3) % 10;
         }
+        let planned = SimulateOptions {
+            points: None,
+            rank_max: None,
+            student: None,
+            contribute: Kinds::Both,
+            uplink_bytes_max: 30_000,
+            ..options()
+        };
+        let convolving = SimulateOptions {
+            student: Some(StudentSpec::Cnn {
+                channels: vec![4],
+                hidden: vec![8],
+            }),
+            features: Some("auto".to_owned()),
+            ..planned.clone()
+        };
+        let moved = SimulateOptions {
+            rounds: 2,
+            support: Support::Gradient,
+            ..options()
+        };
+        let labelled = SimulateOptions {
+            rounds: 2,
+            contribute: Kinds::Labels,
+            consensus: ConsensusRule::Median,
+            liars: 0.3,
+            ..options()
+        };
+        for asked in [options(), planned, convolving, moved, labelled] {
+            let mut progress = Progress::new(true);
+            let one = run(&data, &asked, 5, &mut progress).unwrap();
+            let other = run(&corrupt, &asked, 5, &mut progress).unwrap();
+            assert_eq!(one.release.as_raw(), other.release.as_raw(), "{asked:?}");
+            assert_eq!(one.outcome["choices"], other.outcome["choices"]);
+            let right = |found: &SimulateResult| {
+                let last = found.outcome["rounds"]
+                    .as_array()
+                    .unwrap()
+                    .last()
+                    .unwrap()
+                    .clone();
+                last["student_accuracy"].as_f64().unwrap()
+            };
+            assert!(right(&one) > right(&other), "the labels did change");
+        }
+    }
+
+    #[test]
+    fn moving_the_points_makes_the_teacher_of_a_few_better() {
+        let data = Dataset::open("digits").unwrap();
+        let asked = SimulateOptions {
+            partition: Some(Partition::Shards(2)),
+            agents: 5,
+            rounds: 4,
+            points: Some(20),
+            support: Support::Gradient,
+            uplink_bytes_max: 200_000,
+            ..options()
+        };
         let mut progress = Progress::new(true);
-        let one = run(&data, &options(), 5, &mut progress).unwrap();
-        let other = run(&corrupt, &options(), 5, &mut progress).unwrap();
-        assert_eq!(one.release.as_raw().weights, other.release.as_raw().weights);
-        let right = |found: &SimulateResult| found.outcome["rounds"][0]["student_accuracy"].clone();
-        assert_ne!(right(&one), right(&other), "the labels were used to judge");
-        assert_eq!(one.outcome["choices"], other.outcome["choices"]);
+        let found = run(&data, &asked, 1, &mut progress).unwrap();
+        assert_eq!(found.outcome["choices"]["support"]["value"], "gradient");
+        let rounds = found.outcome["rounds"].as_array().unwrap();
+        let teacher = |round: usize| rounds[round]["teacher_accuracy"].as_f64().unwrap();
+        assert!(teacher(3) > teacher(0), "{} {}", teacher(0), teacher(3));
+        let bytes = |round: usize| rounds[round]["uplink_bytes_max"].as_f64().unwrap();
+        // A byte a feature of each point, and the statistics anew.
+        let moved = 20.0 * found.outcome["config"]["feature_count"].as_f64().unwrap();
+        assert!(bytes(1) - bytes(0) > moved, "{} {}", bytes(0), bytes(1));
+    }
+
+    #[test]
+    fn a_robust_consensus_bears_liars_that_the_mean_follows() {
+        let data = Dataset::open("digits").unwrap();
+        let right = |consensus, liars| {
+            let asked = SimulateOptions {
+                agents: 10,
+                contribute: Kinds::Labels,
+                steps: 600,
+                consensus,
+                liars,
+                ..options()
+            };
+            let found = run(&data, &asked, 2, &mut Progress::new(true)).unwrap();
+            found.outcome["rounds"][0]["student_accuracy"]
+                .as_f64()
+                .unwrap()
+        };
+        let honest = right(ConsensusRule::Weighted, 0.0);
+        let drawn = right(ConsensusRule::Weighted, 0.2);
+        let borne = right(ConsensusRule::Median, 0.2);
+        assert!(honest > 0.8 && drawn < 0.5, "{honest} {drawn}");
+        assert!(borne > honest - 0.05, "{borne} against {honest}");
     }
 
     #[test]

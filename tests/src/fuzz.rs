@@ -101,11 +101,15 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "labels",
-        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS)),
+        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS, &|_| None)),
     },
     Target {
         name: "moments",
         run: |bytes| drop(intake::moments(&CHECKED, bytes, POINTS)),
+    },
+    Target {
+        name: "gradient",
+        run: |bytes| drop(intake::gradient(&CHECKED, bytes, POINTS)),
     },
     Target {
         name: "report",

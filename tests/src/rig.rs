@@ -120,6 +120,8 @@ pub fn start(terms: Terms) -> Running {
         points_per_device,
         bits: bits as u8,
         contribute: "both".to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        support: common::task::Support::Clusters,
         uplink_bytes_max: 10_000_000,
         rank_max,
         steps: 800,

@@ -115,8 +115,9 @@ fn what_the_corpus_is_made_from_is_valid() {
     let one = |name: &str| valid[name][0].as_slice();
     coordinator::intake::profile(&task, one("profile")).unwrap();
     coordinator::intake::summary(&task, one("summary")).unwrap();
-    coordinator::intake::labels(&task, one("labels"), POINTS).unwrap();
+    coordinator::intake::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
     coordinator::intake::moments(&task, one("moments"), POINTS).unwrap();
+    coordinator::intake::gradient(&task, one("gradient"), POINTS).unwrap();
     coordinator::intake::transfer_set(&task, one("transfer_set")).unwrap();
     common::model::Release::from_bytes(one("release")).unwrap();
     for target in TARGETS {
@@ -341,6 +342,11 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
             blobs.push((name, fleet.blob(contribution.blob).unwrap()));
         }
     }
+    let slopes = Array2::from_shape_fn((POINTS, 6), |(at, of)| {
+        (at as f32 - 2.0) * (of as f32 + 0.5)
+    });
+    let gradient = common::gradient::Gradient::to_raw(30, slopes.view()).unwrap();
+    blobs.push(("gradient", encode(&gradient)));
     let [teacher, transfer, normaliser] = result.teacher;
     blobs.push(("teacher", fleet.blob(teacher).unwrap()));
     blobs.push(("transfer_set", fleet.blob(transfer).unwrap()));

@@ -250,8 +250,8 @@ const FLOORS: &[&[&str]] = &[
     &["math"],
     &["wire/codec"],
     &[
-        "features", "labels", "model", "moments", "npz", "profile", "report", "round", "summary",
-        "task", "teacher", "transfer",
+        "features", "gradient", "labels", "model", "moments", "npz", "profile", "report", "round",
+        "summary", "task", "teacher", "transfer",
     ],
     &["wire", "trust"],
     &["transport", "service", "health"],

@@ -25,6 +25,8 @@ fn wishes(contribute: &str, points: u32, rank_max: u32) -> Wishes {
         points_per_device: spread(points, AGENTS, 1),
         bits: 8,
         contribute: contribute.to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max,
         steps: 200,

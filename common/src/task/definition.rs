@@ -10,10 +10,11 @@ use crate::math::network::{
     CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape,
 };
 use crate::round::{Kind, Phase};
+use crate::task::method::{Method, Support};
 use crate::wire::codec::{DecodeError, decode_blob, encode};
 
 /// Everything a task fixes, as it is hashed and as it travels.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskDefinition {
     /// A name for people.
     pub name: String,
@@ -37,6 +38,8 @@ pub struct TaskDefinition {
     pub distillation: Distillation,
     /// When rounds begin and phases close.
     pub rounds: Rounds,
+    /// Which of several methods it takes.
+    pub method: Method,
 }
 
 /// How features are brought to one scale for all devices.
@@ -257,7 +260,8 @@ impl Task {
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
-        let bytes = encode(&definition);
+        check_method(d)?;
+        let bytes = to_bytes(&definition);
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
@@ -274,7 +278,7 @@ impl Task {
     /// # Errors
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
-        Self::check(decode_blob(bytes)?)
+        Self::check(from_bytes(bytes)?)
     }
 
     /// The canonical bytes, whose hash names the task.
@@ -316,6 +320,77 @@ impl Task {
     pub fn learns_normaliser(&self) -> bool {
         matches!(self.definition.normalisation, Normalisation::Learnt { .. })
     }
+}
+
+/// The parts that every task has, in the order in which they travel.
+type Parts = (
+    (
+        String,
+        Vec<u32>,
+        Vec<String>,
+        FeatureStage,
+        Normalisation,
+        TeacherSpec,
+    ),
+    (StudentSpec, Budget, Contribute, Distillation, Rounds),
+);
+
+/// The method follows only where it is not the default, so that tasks of
+/// before it keep their bytes.
+fn to_bytes(d: &TaskDefinition) -> Vec<u8> {
+    let mut bytes = encode(&(
+        (
+            &d.name,
+            &d.input_shape,
+            &d.classes,
+            &d.features,
+            &d.normalisation,
+            &d.teacher,
+        ),
+        (
+            &d.student,
+            &d.budget,
+            &d.contribute,
+            &d.distillation,
+            &d.rounds,
+        ),
+    ));
+    if d.method != Method::default() {
+        bytes.extend(encode(&d.method));
+    }
+    bytes
+}
+
+fn from_bytes(bytes: &[u8]) -> Result<TaskDefinition, DecodeError> {
+    let (parts, method) = match decode_blob::<Parts>(bytes) {
+        Err(DecodeError::Trailing(count)) => {
+            let (parts, method) = decode_blob::<(Parts, Method)>(bytes)?;
+            if method == Method::default() {
+                // The same task would have two hashes.
+                return Err(DecodeError::Trailing(count));
+            }
+            (parts, method)
+        }
+        parts => (parts?, Method::default()),
+    };
+    let (
+        (name, input_shape, classes, features, normalisation, teacher),
+        (student, budget, contribute, distillation, rounds),
+    ) = parts;
+    Ok(TaskDefinition {
+        name,
+        input_shape,
+        classes,
+        features,
+        normalisation,
+        teacher,
+        student,
+        budget,
+        contribute,
+        distillation,
+        rounds,
+        method,
+    })
 }
 
 fn check_classes(classes: &[String]) -> Result<(), TaskError> {
@@ -493,6 +568,25 @@ fn check_distillation(distillation: &Distillation) -> Result<(), TaskError> {
         "distillation.learning_rate",
         rate,
         "above 0, at most 1",
+    )
+}
+
+fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
+    let support = task.method.support;
+    let solves = task.contribute.kinds().contains(&Kind::Moments);
+    allowed(
+        support == Support::Clusters || solves,
+        "distillation.support",
+        support.name(),
+        "\"clusters\", unless contribute is \"moments\" or \"both\": a gradient holds at the \
+         teacher that moments are solved for",
+    )?;
+    let sharpening = task.method.consensus.sharpening;
+    allowed(
+        (0.1..=10.0).contains(&sharpening),
+        "distillation.sharpening",
+        sharpening,
+        "0.1 to 10",
     )
 }
 

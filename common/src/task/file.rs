@@ -6,6 +6,7 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
+use super::method::{Consensus, ConsensusRule, Method, Support};
 use crate::features::FeatureStage;
 use crate::round::Phase;
 
@@ -129,6 +130,13 @@ impl RawTask {
                 seed: distillation.seed,
             },
             rounds: self.rounds.checked()?,
+            method: Method {
+                support: distillation.support,
+                consensus: Consensus {
+                    rule: distillation.consensus,
+                    sharpening: distillation.sharpening,
+                },
+            },
         })
     }
 }
@@ -275,6 +283,9 @@ struct RawDistillation {
     batch: u32,
     learning_rate: f32,
     seed: u64,
+    support: Support,
+    consensus: ConsensusRule,
+    sharpening: f32,
 }
 
 impl Default for RawDistillation {
@@ -285,6 +296,9 @@ impl Default for RawDistillation {
             batch: 256,
             learning_rate: 2e-3,
             seed: 0,
+            support: Support::default(),
+            consensus: ConsensusRule::default(),
+            sharpening: Consensus::default().sharpening,
         }
     }
 }

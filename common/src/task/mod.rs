@@ -6,9 +6,11 @@
 
 mod definition;
 mod file;
+mod method;
 
 pub use definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
+pub use method::{Consensus, ConsensusRule, Method, Support};

@@ -1,108 +1,105 @@
 //! One soft label for each point, from all devices' labels.
 
-use ndarray::Array2;
+mod mean;
+mod median;
+mod trimmed;
+mod weighted;
+
+use ndarray::{Array2, ArrayView1};
 
 use common::labels::Labels;
+use common::task::{Consensus, ConsensusRule};
 
-/// How labels are joined.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ConsensusParams {
-    /// p̄^β/Σp̄^β; 1 leaves the consensus as it is.
-    pub sharpening: f32,
-    /// Most that one device may move a point's consensus, as a share of all
-    /// votes on it; 1 lets a lone device decide.
-    pub share_max: f32,
+/// What one device says of one point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vote<'a> {
+    /// Its distribution over the classes.
+    pub(super) probabilities: ArrayView1<'a, f32>,
+    /// Labelled rows of each class that it has.
+    pub(super) class_counts: &'a [u64],
+    /// How near the point lies to its rows, 0 to 1.
+    pub(super) nearness: f32,
 }
 
-impl Default for ConsensusParams {
-    fn default() -> Self {
-        Self {
-            sharpening: 1.5,
-            share_max: 1.0,
-        }
+/// A way to join the votes on one point.
+pub(super) trait Rule {
+    /// Support for each class, not negative and finite, in any scale; all
+    /// zero where nobody may speak.
+    fn join(&self, votes: &[Vote<'_>], classes: usize) -> Vec<f64>;
+}
+
+/// The rule that a task names.
+pub(super) fn rule(rule: ConsensusRule) -> &'static dyn Rule {
+    match rule {
+        ConsensusRule::Weighted => &weighted::Weighted,
+        ConsensusRule::Mean => &mean::Mean,
+        ConsensusRule::Median => &median::Median,
+        ConsensusRule::Trimmed => &trimmed::Trimmed,
     }
 }
 
-/// The class-masked, nearness-weighted consensus (points, classes): device k
-/// votes on class c with weight n_kc·(how near the point lies to its data),
-/// p̄_c ∝ Σ_k w_kc·p_kc / Σ_k w_kc, renormalised over the classes, then
-/// sharpened. A device that never saw a class or a region does not vote on
-/// it. Also returns each point's total nearness, capped at 1: how much
-/// anyone knows about it. Rows of points nobody may speak of are uniform with
-/// weight 0.
+/// The consensus (points, classes) of all devices by the rule that is asked
+/// for, then sharpened: p̄^β/Σp̄^β. Also returns each point's total nearness,
+/// capped at 1: how much anyone knows about it. Rows of points nobody may
+/// speak of are uniform with weight 0.
 pub fn consensus(
     devices: &[Labels],
     points: usize,
     classes: usize,
-    params: ConsensusParams,
+    asked: Consensus,
 ) -> (Array2<f32>, Vec<f32>) {
     let mut joined = Array2::from_elem((points, classes), 1.0 / classes as f32);
     let mut weights = vec![0.0f32; points];
+    let rule = rule(asked.rule);
     for point in 0..points {
-        let mut row = vec![0.0f64; classes];
-        for (class, value) in row.iter_mut().enumerate() {
-            *value = class_vote(devices, point, class, f64::from(params.share_max));
+        let votes: Vec<Vote<'_>> = devices
+            .iter()
+            .map(|labels| Vote {
+                probabilities: labels.probabilities.row(point),
+                class_counts: &labels.class_counts,
+                nearness: labels.nearness[point],
+            })
+            .collect();
+        let mut row = rule.join(&votes, classes);
+        // Relative to the largest, so that no power of it vanishes.
+        let largest = row.iter().copied().fold(0.0, f64::max);
+        if largest <= 0.0 {
+            continue;
         }
         for value in &mut row {
-            *value = value.powf(f64::from(params.sharpening));
+            *value = (*value / largest).powf(f64::from(asked.sharpening));
         }
         let total: f64 = row.iter().sum();
-        if total > 0.0 {
-            for (class, value) in row.iter().enumerate() {
-                joined[[point, class]] = (value / total) as f32;
-            }
-            weights[point] = devices
-                .iter()
-                .map(|labels| labels.nearness[point])
-                .sum::<f32>()
-                .min(1.0);
+        for (class, value) in row.iter().enumerate() {
+            joined[[point, class]] = (value / total) as f32;
         }
+        let known: f32 = votes.iter().map(|vote| vote.nearness).sum();
+        weights[point] = known.min(1.0);
     }
     (joined, weights)
 }
 
-/// Σ w·p/Σ w over the devices that saw the class.
-fn class_vote(devices: &[Labels], point: usize, class: usize, share_max: f64) -> f64 {
-    let weight = |labels: &Labels| {
-        labels.class_counts[class] as f64 * (f64::from(labels.nearness[point]) + 1e-6)
-    };
-    let all: f64 = devices.iter().map(weight).sum();
-    let (mut votes, mut total) = (0.0, 0.0);
-    for labels in devices {
-        let weight = weight(labels).min(all * share_max);
-        votes += weight * f64::from(labels.probabilities[[point, class]]);
-        total += weight;
-    }
-    if total > 0.0 { votes / total } else { 0.0 }
+/// What a robust rule lets a vote weigh on a class: rows count up to the
+/// median of the devices that have the class, for counts are as easily made up
+/// as labels.
+fn capped_weights(votes: &[Vote<'_>], class: usize) -> Vec<f64> {
+    let mut counts: Vec<u64> = votes
+        .iter()
+        .map(|vote| vote.class_counts[class])
+        .filter(|&count| count > 0)
+        .collect();
+    counts.sort_unstable();
+    let most = counts.get(counts.len() / 2).copied().unwrap_or(0);
+    votes
+        .iter()
+        .map(|vote| {
+            vote.class_counts[class].min(most) as f64 * (f64::from(vote.nearness) + NEARNESS_FLOOR)
+        })
+        .collect()
 }
+
+/// Where no device is near, those that are least far decide.
+const NEARNESS_FLOOR: f64 = 1e-6;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn device(counts: [u64; 2], probabilities: [f32; 2], near: f32) -> Labels {
-        Labels {
-            rows: 100,
-            class_counts: counts.to_vec(),
-            probabilities: Array2::from_shape_fn((1, 2), |(_, class)| probabilities[class]),
-            nearness: vec![near],
-        }
-    }
-
-    #[test]
-    fn a_device_does_not_vote_on_a_class_it_never_saw() {
-        // The first knows class 0 only and so is sure of it everywhere.
-        let only_zero = device([50, 0], [1.0, 0.0], 0.1);
-        let both = device([50, 50], [0.1, 0.9], 1.0);
-        let (joined, weights) = consensus(&[only_zero, both], 1, 2, ConsensusParams::default());
-        assert!(joined[[0, 1]] > 0.8, "{joined}");
-        assert_eq!(weights, vec![1.0]);
-    }
-
-    #[test]
-    fn a_point_nobody_knows_has_no_weight() {
-        let (joined, weights) = consensus(&[], 2, 4, ConsensusParams::default());
-        assert_eq!(weights, vec![0.0, 0.0]);
-        assert!(joined.iter().all(|&value| value == 0.25));
-    }
-}
+mod tests;

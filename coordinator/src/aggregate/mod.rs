@@ -4,13 +4,15 @@
 mod consensus;
 mod moments;
 mod normaliser;
+mod refine;
 mod teacher;
 mod transfer;
 mod worth;
 
-pub use consensus::{ConsensusParams, consensus};
+pub use consensus::consensus;
 pub use moments::MomentSum;
 pub use normaliser::learn_normaliser;
+pub use refine::{Before, RefineError, refine_transfer_set};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
 pub use worth::{LeaveOneOut, Worth, WorthError};

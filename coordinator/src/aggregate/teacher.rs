@@ -13,7 +13,7 @@ use common::summary::Points;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher, TeacherFacts};
 
-use super::consensus::{ConsensusParams, consensus};
+use super::consensus::consensus;
 use super::moments::MomentSum;
 use common::labels::Labels;
 
@@ -76,7 +76,7 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
     let whitener = Whitener::of(&ntk, evidence.points.inputs.view())?;
     let mut system = evidence.moments.system();
     if !evidence.labels.is_empty() {
-        system.add(&whitener.whiten(&label_system(&ntk, evidence, task.classes())?)?)?;
+        system.add(&whitener.whiten(&label_system(&ntk, evidence, task)?)?)?;
     }
     let ridge = choose_ridge_gcv(&system, &ridges())?;
     let solution = system.solve_absolute(ridge.lambda, 0.0)?;
@@ -156,15 +156,11 @@ fn tempered(
 fn label_system(
     ntk: &Ntk,
     evidence: &Evidence<'_>,
-    classes: usize,
+    task: &Task,
 ) -> Result<MomentSystem, SolveError> {
-    let points = evidence.points.inputs.view();
-    let (joined, weights) = consensus(
-        evidence.labels,
-        points.nrows(),
-        classes,
-        ConsensusParams::default(),
-    );
+    let (points, classes) = (evidence.points.inputs.view(), task.classes());
+    let asked = task.definition().method.consensus;
+    let (joined, weights) = consensus(evidence.labels, points.nrows(), classes, asked);
     // √w on both sides of the regression weighs a row by w.
     let roots: Vec<f64> = weights
         .iter()

@@ -50,7 +50,7 @@ impl Engine {
             return Err(Reason::NotAdmitted);
         }
         if !key.phase.kinds().contains(&key.kind)
-            || !self.policy.wanted(key.phase).contains(&key.kind)
+            || !self.policy.kinds(key.phase).contains(&key.kind)
         {
             return Err(Reason::WrongKind);
         }
@@ -107,6 +107,14 @@ impl Engine {
         };
         if key.round != round.id {
             return Err(Reason::WrongRound);
+        }
+        let current = self.state.transfer.map(|transfer| transfer.blob);
+        if key.kind == Kind::Gradient && key.transfer != current {
+            return Err(Reason::StaleSupport);
+        }
+        if !self.wanted(key.phase).contains(&key.kind) {
+            // It was what this phase waited for, before the transfer set changed.
+            return Err(Reason::PhaseClosed);
         }
         self.admit_replacement(device, key)
     }
@@ -241,7 +249,7 @@ impl Engine {
             return;
         };
         let called = running.id == round && open.phase == phase && open.phase.gathers();
-        if called && !open.closed && !open.is_done(device, self.policy.wanted(phase)) {
+        if called && !open.closed && !open.is_done(device, self.wanted(phase)) {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });
             }

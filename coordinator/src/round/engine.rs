@@ -191,6 +191,17 @@ pub enum JobKind {
         /// Summaries in device order.
         summaries: Vec<(DeviceId, BlobHash)>,
     },
+    /// Move the points of the transfer set along the devices' gradients.
+    Refine {
+        /// The transfer set.
+        transfer: BlobHash,
+        /// The teacher that the gradients hold at.
+        teacher: BlobHash,
+        /// The transfer set and the teacher before the last such move.
+        before: Option<(BlobHash, BlobHash)>,
+        /// Gradients in device order.
+        gradients: Vec<(DeviceId, BlobHash)>,
+    },
     /// Solve the global teacher.
     Solve {
         /// The transfer set.
@@ -312,6 +323,11 @@ impl Engine {
         &self.policy
     }
 
+    /// The kinds a phase waits for as things stand.
+    pub fn wanted(&self, phase: Phase) -> &[Kind] {
+        self.policy.wanted(phase, &self.state)
+    }
+
     /// What survives a restart.
     pub fn state(&self) -> &State {
         &self.state
@@ -430,7 +446,7 @@ impl Engine {
         let Some(open) = self.state.open() else {
             return;
         };
-        let wanted = self.policy.wanted(open.phase);
+        let wanted = self.wanted(open.phase);
         if !open.phase.gathers() || open.closed || open.is_done(device, wanted) {
             return;
         }

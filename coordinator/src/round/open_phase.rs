@@ -77,6 +77,11 @@ impl OpenPhase {
         !self.closed && self.phase.kinds().contains(&kind)
     }
 
+    /// Whether anyone's contribution of this kind was taken.
+    pub fn is_taken(&self, kind: Kind) -> bool {
+        self.taken.keys().any(|(_, taken)| *taken == kind)
+    }
+
     /// Takes a contribution, in place of an earlier one of this device and
     /// kind. Whether it is the first.
     pub(super) fn take(&mut self, key: (DeviceId, Kind), mut standing: Standing) -> bool {
@@ -117,9 +122,8 @@ impl OpenPhase {
     /// When each of those devices was done, earliest first.
     pub fn contributed_at(&self, wanted: &[Kind]) -> Vec<Time> {
         let last = |device: DeviceId| {
-            let taken = self
-                .taken
-                .range((device, Kind::Profile)..=(device, Kind::Report));
+            let taken = Kind::ALL.into_iter();
+            let taken = taken.filter_map(|kind| self.taken.get_key_value(&(device, kind)));
             taken.map(|(_, standing)| standing.at).max()
         };
         let mut times: Vec<_> = self

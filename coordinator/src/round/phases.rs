@@ -173,10 +173,13 @@ impl Engine {
         self.open_phase(now, first);
     }
 
-    /// Points are asked for until the transfer set is full.
+    /// Points are asked for until the transfer set is full, or how those that
+    /// there are should move.
     fn phase_after_profile(&self) -> Phase {
         match self.state.transfer {
-            Some(transfer) if transfer.points >= self.policy.points_max => {
+            Some(transfer)
+                if self.policy.is_full(transfer.points) && !self.policy.refines(&self.state) =>
+            {
                 self.phase_after_points()
             }
             _ => Phase::Summarise,
@@ -225,7 +228,7 @@ impl Engine {
 
     /// Judges a gathering phase; without a time, says until when to wait.
     fn judge(&self, open: &OpenPhase, now: Option<Time>) -> Verdict {
-        let wanted = self.policy.wanted(open.phase);
+        let wanted = self.wanted(open.phase);
         let optional = self.is_optional(open.phase);
         let mut answered = open.contributed_at(wanted);
         let got = answered.len() as u32;
@@ -266,7 +269,7 @@ impl Engine {
             return;
         };
         let (round, phase) = (round.id, open.phase);
-        let late = open.missing(self.policy.wanted(phase));
+        let late = open.missing(self.wanted(phase));
         self.record(Event::PhaseClosed { at: now });
         self.call_off(round, phase, late);
         self.advance(now);
@@ -289,6 +292,15 @@ impl Engine {
             Phase::Profile => Some(JobKind::Normalise {
                 profiles: taken(Kind::Profile),
             }),
+            Phase::Summarise if open.is_taken(Kind::Gradient) => state
+                .transfer
+                .zip(state.teacher)
+                .map(|(transfer, teacher)| JobKind::Refine {
+                    transfer: transfer.blob,
+                    teacher,
+                    before: state.refined_from,
+                    gradients: taken(Kind::Gradient),
+                }),
             Phase::Summarise => state.normaliser.map(|normaliser| JobKind::Gather {
                 normaliser,
                 previous: state.transfer.map(|transfer| transfer.blob),
@@ -350,7 +362,7 @@ impl Engine {
         let called = called
             .filter(|(_, open)| open.phase.gathers() && !open.closed)
             .map(|(round, open)| {
-                let missing = open.missing(self.policy.wanted(open.phase));
+                let missing = open.missing(self.wanted(open.phase));
                 (round.id, open.phase, missing)
             });
         self.record(Event::RoundEnded { outcome, at: now });

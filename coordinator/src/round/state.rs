@@ -20,7 +20,10 @@ pub struct State {
     pub normaliser: Option<BlobHash>,
     /// The newest transfer set.
     pub transfer: Option<TransferRef>,
-    /// The newest global teacher.
+    /// The transfer set, and its teacher, whose points were moved to make the
+    /// newest one.
+    pub refined_from: Option<(BlobHash, BlobHash)>,
+    /// The global teacher of the newest transfer set.
     pub teacher: Option<BlobHash>,
     /// The round in progress.
     pub round: Option<Round>,
@@ -274,6 +277,7 @@ impl State {
             self.normaliser = None;
             self.transfer = None;
             self.teacher = None;
+            self.refined_from = None;
             self.founders.clear();
             self.standing.clear();
         }
@@ -476,8 +480,15 @@ impl State {
                 self.found();
             }
             Product::TransferSet { blob, points } => {
-                if self.transfer.map(|transfer| transfer.blob) != Some(blob) {
+                let before = self.transfer.map(|transfer| transfer.blob);
+                if before != Some(blob) {
                     self.standing.clear();
+                    let moved = self
+                        .open()
+                        .is_some_and(|open| open.is_taken(Kind::Gradient));
+                    self.refined_from = before.filter(|_| moved).zip(self.teacher);
+                    // It stands on the points of before.
+                    self.teacher = None;
                 }
                 self.transfer = Some(TransferRef { blob, points });
                 self.found();

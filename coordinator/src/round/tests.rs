@@ -4,6 +4,7 @@ mod admission;
 mod bench;
 mod gathering;
 mod recovery;
+mod refining;
 mod rollouts;
 mod rounds;
 mod schedules;

@@ -7,7 +7,7 @@ use common::round::{Kind, Phase, Reason};
 
 use crate::admin::{ABSENCES_MAX, Absence, AbsenceReason, DeviceName, OutcomeStatus, Progress};
 use crate::registry::Registry;
-use crate::round::{Ended, Event, State};
+use crate::round::{Ended, Event, RoundPolicy, State};
 
 /// Who is waited for and who is done, one event at a time. The engine itself
 /// may be several events ahead by the time they are shown.
@@ -18,7 +18,7 @@ pub(super) struct Follower {
     round: RoundId,
     participants: BTreeSet<DeviceId>,
     taken: BTreeSet<(DeviceId, Kind)>,
-    contribute: Vec<Kind>,
+    policy: RoundPolicy,
     /// The open phase, if it gathers.
     phase: Option<Phase>,
     abstained: BTreeSet<DeviceId>,
@@ -53,17 +53,16 @@ pub(super) struct Around<'a> {
 }
 
 impl Follower {
-    /// A follower of a task in this state. `contribute` is what the task's
-    /// contribute phase asks for.
-    pub(super) fn new(task: TaskHash, contribute: Vec<Kind>, state: &State) -> Self {
+    /// A follower of a task in this state.
+    pub(super) fn new(task: TaskHash, policy: RoundPolicy, state: &State) -> Self {
         let open = state.open();
         Self {
             task,
-            wanted: open.map_or_else(Vec::new, |open| wanted(open.phase.kinds(), &contribute)),
+            wanted: open.map_or_else(Vec::new, |open| policy.wanted(open.phase, state).to_vec()),
             round: state.last_round,
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
             taken: open.map_or_else(BTreeSet::new, |open| open.taken.keys().copied().collect()),
-            contribute,
+            policy,
             phase: open.map(|open| open.phase).filter(|phase| phase.gathers()),
             abstained: open.map_or_else(BTreeSet::new, |open| open.abstained.clone()),
             refused: BTreeMap::new(),
@@ -117,7 +116,9 @@ impl Follower {
             } => {
                 self.leave_phase(around);
                 self.phase = Some(*phase).filter(|phase| phase.gathers());
-                self.wanted = wanted(phase.kinds(), &self.contribute);
+                // The engine may be ahead, but not past a product, on which
+                // alone this depends.
+                self.wanted = self.policy.wanted(*phase, around.state).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
                 self.abstained.clear();
@@ -235,14 +236,6 @@ impl Follower {
         let room = ABSENCES_MAX.saturating_sub(self.seen.absent.len());
         let absences: Vec<_> = absences.take(room).collect();
         self.seen.absent.extend(absences);
-    }
-}
-
-fn wanted(kinds: &[Kind], contribute: &[Kind]) -> Vec<Kind> {
-    if kinds.iter().any(|kind| contribute.contains(kind)) {
-        contribute.to_vec()
-    } else {
-        kinds.to_vec()
     }
 }
 

@@ -14,7 +14,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use common::ids::{BlobHash, Time};
+use common::ids::{BlobHash, TaskHash, Time};
+use common::labels::base_of;
+use common::round::{Kind, Reason};
 use tracing::warn;
 
 use crate::outbox::{DiskError, disk};
@@ -158,6 +160,35 @@ impl Ledger {
     /// were on their way.
     pub fn sent_today(&self, now: Time) -> u64 {
         self.days.get(&day(now)).copied().unwrap_or(0)
+    }
+
+    /// The newest labels for a task that went whole and were accepted, on
+    /// which later ones may stand; none where the coordinator has said since
+    /// that it does not hold what they stood on. Cost: reads the list.
+    ///
+    /// # Errors
+    /// [`LedgerError::Disk`].
+    pub fn label_base(&self, task: TaskHash) -> Result<Option<Vec<u8>>, LedgerError> {
+        let entries = self.entries()?;
+        let labels = |entry: &&Entry| entry.task == task && entry.kind == Kind::Labels;
+        for entry in entries.iter().rev().filter(labels) {
+            match entry.outcome {
+                Outcome::Refused {
+                    reason: Reason::UnknownBase,
+                } => return Ok(None),
+                Outcome::Refused { .. } => {}
+                Outcome::Accepted => {
+                    // A payload that is damaged or gone only costs a key frame.
+                    let payload = self.payload(entry.blob).ok().flatten();
+                    let base = payload.as_deref().and_then(base_of);
+                    return Ok(match base {
+                        Some(base) => self.payload(base).ok().flatten(),
+                        None => payload,
+                    });
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The bytes of something that left, as long as they are kept.

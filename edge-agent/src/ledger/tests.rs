@@ -127,3 +127,43 @@ fn the_newest_bytes_are_kept() {
     assert_eq!(kept, [true, false, false, true, true]);
     assert_eq!(ledger.entries().unwrap().len(), 6);
 }
+
+#[test]
+fn labels_stand_on_the_newest_that_went_whole_until_the_coordinator_lost_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::open(folder.path()).unwrap();
+    let task = TaskHash([3; 32]);
+    let base = |ledger: &Ledger| ledger.label_base(task).unwrap();
+    let labels = |payload: &[u8], outcome| Entry {
+        kind: Kind::Labels,
+        ..entry(1, payload, outcome)
+    };
+    assert_eq!(base(&ledger), None);
+    // Whole labels begin with their rows, which are not none.
+    let mut whole = vec![7u8; 400];
+    ledger
+        .append(&labels(&whole, Outcome::Accepted), &whole)
+        .unwrap();
+    assert_eq!(base(&ledger), Some(whole.clone()));
+    let first = whole.clone();
+    whole[20] = 8;
+    let delta = common::labels::framed(&whole, Some(&first));
+    assert!(delta.len() < whole.len());
+    ledger
+        .append(&labels(&delta, Outcome::Accepted), &delta)
+        .unwrap();
+    ledger.append(&labels(b"late", LATE), b"late").unwrap();
+    ledger
+        .append(&entry(1, b"moments", Outcome::Accepted), b"moments")
+        .unwrap();
+    assert_eq!(base(&ledger), Some(first), "a delta is never stood on");
+    let lost = Outcome::Refused {
+        reason: Reason::UnknownBase,
+    };
+    ledger.append(&labels(b"delta", lost), b"delta").unwrap();
+    assert_eq!(base(&ledger), None);
+    ledger
+        .append(&labels(&whole, Outcome::Accepted), &whole)
+        .unwrap();
+    assert_eq!(base(&Ledger::open(folder.path()).unwrap()), Some(whole));
+}

@@ -188,6 +188,10 @@ pub struct Engine {
     abstain_after: Vec<(CallName, BTreeSet<ContributionKey>)>,
     /// Calls the coordinator was told, in this session, not to wait for.
     abstained: Vec<CallName>,
+    /// The newest call of each task that was answered.
+    built: BTreeMap<TaskHash, Call>,
+    /// The call whose answer is built once more.
+    rebuilt: Option<CallName>,
     changed: BTreeSet<TaskHash>,
     /// How releases fare, and whether this session's coordinator was told.
     tried: BTreeMap<TaskHash, (Version, Trial, bool)>,
@@ -210,6 +214,8 @@ impl Engine {
             work: None,
             abstain_after: Vec::new(),
             abstained: Vec::new(),
+            built: BTreeMap::new(),
+            rebuilt: None,
             changed: BTreeSet::new(),
             tried: BTreeMap::new(),
             actions: VecDeque::new(),
@@ -398,6 +404,10 @@ impl Engine {
         {
             self.calls.remove(&call.task);
         }
+        if self.rebuilt.as_ref() != Some(&CallName::of(&call)) {
+            self.rebuilt = None;
+            self.built.insert(call.task, call.clone());
+        }
         if partial {
             let keys = entries.iter().map(|pending| pending.key).collect();
             self.abstain_once_answered(CallName::of(&call), keys);
@@ -417,7 +427,12 @@ impl Engine {
                 self.upload_after = now.after_ms(RETRY_MS);
                 return;
             }
-            Some(TransferAnswer::Refused(reason)) => Settled::Refused(reason),
+            Some(TransferAnswer::Refused(reason)) => {
+                if reason == Reason::UnknownBase {
+                    self.build_whole(&key);
+                }
+                Settled::Refused(reason)
+            }
             _ => {
                 self.upload_after = now.after_ms(RETRY_MS);
                 return;
@@ -431,6 +446,20 @@ impl Engine {
         }
         for (_, keys) in &mut self.abstain_after {
             keys.remove(&key);
+        }
+    }
+
+    /// Answers a call once more, whose answer stood on something that the
+    /// coordinator does not hold. Whoever builds it knows by then, and sends
+    /// it whole.
+    fn build_whole(&mut self, key: &ContributionKey) {
+        let answered = self.built.get(&key.task);
+        let answered = answered.filter(|call| CallName::of(call).is_answered_by(key));
+        if let Some(call) = answered.cloned() {
+            // Once a call, whatever the coordinator says.
+            self.built.remove(&key.task);
+            self.rebuilt = Some(CallName::of(&call));
+            self.calls.entry(call.task).or_insert(call);
         }
     }
 

@@ -249,6 +249,37 @@ fn a_permanent_refusal_is_settled_and_never_offered_again() {
 }
 
 #[test]
+fn an_answer_on_something_that_is_not_held_is_built_once_more() {
+    let (mut bench, _) = Bench::online(vec![], CACHED);
+    let call = call(1, Phase::Contribute);
+    let entry = pending(&call, Kind::Labels);
+    bench.receive(ToDevice::Call(call.clone()));
+    bench.input(built(&call, vec![entry], false));
+    let unknown = Reason::UnknownBase;
+    let refused = Action::Settle {
+        pending: entry,
+        settled: Settled::Refused(unknown),
+    };
+    let actions = bench.answer(entry.key, TransferAnswer::Refused(unknown));
+    assert_eq!(actions, [refused.clone(), Action::Build(call.clone())]);
+    let whole = Pending {
+        blob: BlobHash::of(b"whole"),
+        ..entry
+    };
+    assert_eq!(
+        bench.input(built(&call, vec![whole], false)),
+        [Action::Upload(whole)]
+    );
+    // A coordinator that says so again and again is not believed for ever.
+    let actions = bench.answer(entry.key, TransferAnswer::Refused(unknown));
+    assert!(
+        matches!(actions[..], [Action::Settle { .. }]),
+        "{actions:?}"
+    );
+    assert!(bench.engine.is_idle());
+}
+
+#[test]
 fn a_repeated_call_starts_no_second_computation() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let call = call(1, Phase::Contribute);

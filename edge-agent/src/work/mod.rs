@@ -1,6 +1,7 @@
 //! What a device computes when it is called: profile, summary, labels,
 //! moments, report. Pure: data and policy in, bytes out.
 
+mod gradient;
 mod labels;
 mod moments;
 mod profile;
@@ -131,8 +132,12 @@ impl Work<'_> {
             Phase::Profile => profile::build(self),
             Phase::Summarise => {
                 let view = self.view(call)?;
-                let teacher = self.global_teacher(call)?;
-                summary::build(self, &view, teacher.as_ref())
+                match self.global_teacher(call)? {
+                    Some((transfer, teacher)) if self.refines(&transfer) => {
+                        gradient::build(self, &view, &transfer, &teacher)
+                    }
+                    found => summary::build(self, &view, found.as_ref().map(|(_, one)| one)),
+                }
             }
             Phase::Contribute => {
                 let view = self.view(call)?;
@@ -182,14 +187,23 @@ impl Work<'_> {
         Ok(TransferSet::check(raw, frame)?)
     }
 
-    fn global_teacher(&self, call: &Call) -> Result<Option<Teacher>, WorkError> {
+    /// Whether points that have a teacher are moved, as the task has it.
+    fn refines(&self, transfer: &TransferSet) -> bool {
+        let definition = self.task.definition();
+        let points = u32::try_from(transfer.points.len()).unwrap_or(u32::MAX);
+        let support = definition.method.support;
+        support.moves(points, definition.budget.points_max)
+    }
+
+    fn global_teacher(&self, call: &Call) -> Result<Option<(TransferSet, Teacher)>, WorkError> {
         if call.context.teacher.is_none() || call.context.transfer.is_none() {
             return Ok(None);
         }
         let raw: RawTeacher = decode_blob(self.blob(call, call.context.teacher, "teacher")?)?;
-        let points = self.transfer(call)?.points.inputs;
+        let transfer = self.transfer(call)?;
+        let points = transfer.points.inputs.clone();
         let teacher = Teacher::check(raw, points, self.task.classes());
-        Ok(Some(teacher.map_err(TeacherError::from)?))
+        Ok(Some((transfer, teacher.map_err(TeacherError::from)?)))
     }
 
     fn blob(

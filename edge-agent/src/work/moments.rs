@@ -2,13 +2,14 @@
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
+use common::gradient::GRADIENT_BITS;
 use common::math::kernel::Ntk;
 use common::math::linalg::top_eigenpairs;
 use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::regression::{MomentSystem, RegressionError, Whitener};
 use common::moments::RawMoments;
 use common::round::Kind;
-use common::task::TaskDefinition;
+use common::task::{Support, TaskDefinition};
 use common::transfer::TransferSet;
 
 use super::{Entry, View, Work, WorkError};
@@ -48,7 +49,7 @@ pub(super) fn build(
 
 /// Centred one-hot labels, then the teacher's centred soft labels for rows
 /// without one.
-fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<f32>, WorkError> {
+pub(super) fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<f32>, WorkError> {
     let classes = view.class_counts.len();
     let hard = centred_one_hot(&view.labels, classes);
     if view.unlabelled().is_empty() {
@@ -73,8 +74,13 @@ fn rank_within(
     let row_bytes = points * usize::from(budget.bits) / 8 + 8;
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
-    // The same round's points went before, and count towards the same budget.
+    // The same round's points, or its gradient, went before and count towards
+    // the same budget.
     let summary = budget.points_per_device as usize * (features * usize::from(budget.bits) / 8 + 8);
+    let summary = match definition.method.support {
+        Support::Clusters => summary,
+        _ => summary.max(points * (features * usize::from(GRADIENT_BITS) / 8 + 8)),
+    };
     // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
     (left.saturating_sub(summary + labels + 4_096) / row_bytes)

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use serde_json::Value;
 
-use common::task::StudentSpec;
+use common::task::{ConsensusRule, StudentSpec, Support};
 use lab::budget::Kinds;
 use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
@@ -63,6 +63,17 @@ pub(crate) struct SimulateArguments {
     /// with both, what is worth its bytes: moments, or points alone
     #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
+    /// How later rounds make the transfer set better: more points (clusters),
+    /// moves of those there are (gradient), or what is worth its bytes (auto)
+    #[arg(long, default_value = "auto", value_parser = support)]
+    support: Support,
+    /// How soft labels are joined: weighted (by classes and nearness), mean,
+    /// median (geometric) or trimmed
+    #[arg(long, default_value = "weighted", value_parser = consensus)]
+    consensus: ConsensusRule,
+    /// Share of the devices that send adversarial labels, to try a consensus
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
+    liars: f64,
     /// Bytes a device may send in all, everything counted; what is not fixed
     /// is planned to fit
     #[arg(long, default_value_t = 100_000)]
@@ -102,6 +113,9 @@ impl SimulateArguments {
             student: self.student.clone().map(|student| student.0),
             features: Some(self.features.clone()),
             contribute: Kinds::named(&self.contribute).unwrap_or_default(),
+            support: self.support,
+            consensus: self.consensus,
+            liars: self.liars,
             uplink_bytes_max: self.uplink_bytes_max,
             rank_max: self.rank,
             steps: self.steps,
@@ -223,6 +237,26 @@ fn student(text: &str) -> Result<Student, String> {
         _ => return Err(known()),
     };
     Ok(Student(spec))
+}
+
+fn support(text: &str) -> Result<Support, String> {
+    let found = Support::ALL.into_iter().find(|one| one.name() == text);
+    found.ok_or_else(|| format!("{text:?} is none of clusters, gradient, auto"))
+}
+
+fn consensus(text: &str) -> Result<ConsensusRule, String> {
+    let found = ConsensusRule::ALL
+        .into_iter()
+        .find(|one| one.name() == text);
+    found.ok_or_else(|| format!("{text:?} is none of weighted, mean, median, trimmed"))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a share, 0 to 1".to_owned())
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time};
+use common::labels;
 use common::model::Release;
 use common::report::RawReport;
 use common::round::{ContributionKey, Kind, Phase};
@@ -23,7 +24,7 @@ use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
-use super::{Seen, Simulation, SimulationError};
+use super::{Seen, Simulation, SimulationError, liar};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -33,6 +34,8 @@ pub(super) struct Device {
     pub(super) judged: Option<Comparison>,
     pub(super) outbox: BTreeMap<ContributionKey, Vec<u8>>,
     pub(super) bytes: DeviceBytes,
+    /// The newest labels that went whole and were accepted.
+    pub(super) label_base: Option<Vec<u8>>,
 }
 
 impl Simulation {
@@ -112,7 +115,12 @@ impl Simulation {
                     .get(&pending.key)
                     .cloned()
                     .unwrap_or_default();
+                let whole = (pending.key.kind == Kind::Labels && labels::is_whole(&payload))
+                    .then(|| payload.clone());
                 let answer = self.upload(index, id, pending, payload)?;
+                if let (TransferAnswer::Accepted, Some(whole)) = (answer, whole) {
+                    self.devices[index].label_base = Some(whole);
+                }
                 Some(session::Input::Answered {
                     key: pending.key,
                     answer: Some(answer),
@@ -147,7 +155,11 @@ impl Simulation {
             self.compute(index, &call)?
         };
         let mut entries = Vec::new();
-        for entry in built.entries {
+        for mut entry in built.entries {
+            if entry.kind == Kind::Labels {
+                let base = self.devices[index].label_base.as_deref();
+                entry.bytes = labels::framed(&entry.bytes, base);
+            }
             let key = ContributionKey {
                 task: call.task,
                 transfer: call.context.transfer,
@@ -191,7 +203,12 @@ impl Simulation {
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),
         };
-        work.answer(call).map_err(|error| failed(index, &error))
+        let built = work.answer(call).map_err(|error| failed(index, &error))?;
+        Ok(if self.liars.contains(&index) {
+            liar::twisted(built)
+        } else {
+            built
+        })
     }
 
     /// How the release did on the rows the device held out.

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod device;
+mod liar;
 mod shelf;
 
 use std::cell::RefCell;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
 use common::round::{Kind, Phase};
-use common::task::{Rounds, Task};
+use common::task::Task;
 use common::trust::keys::SigningKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
 use coordinator::compute::{self, Setting};
@@ -130,6 +131,7 @@ pub struct Simulation {
     privacy: Privacy,
     watch: Option<Watch>,
     begun: (Option<Phase>, usize),
+    liars: BTreeSet<usize>,
 }
 
 impl Simulation {
@@ -162,7 +164,7 @@ impl Simulation {
         ids: Vec<DeviceId>,
         privacy: Privacy,
     ) -> Result<Self, SimulationError> {
-        let policy = policy(&task.definition().rounds, &task);
+        let policy = RoundPolicy::of(task.definition());
         let mut engine = Engine::new(task.hash(), policy, 1, State::default());
         let spec = BlobHash::of(task.bytes());
         let mut log = vec![Event::TaskCreated { spec, at: Time(0) }];
@@ -181,6 +183,7 @@ impl Simulation {
                 judged: None,
                 outbox: BTreeMap::new(),
                 bytes: DeviceBytes::default(),
+                label_base: None,
             })
             .collect();
         log.clear();
@@ -206,7 +209,14 @@ impl Simulation {
             privacy,
             watch: None,
             begun: (None, 0),
+            liars: BTreeSet::new(),
         })
+    }
+
+    /// From now on this share of the devices, drawn by `seed`, lies in its
+    /// labels.
+    pub fn corrupt(&mut self, share: f64, seed: u64) {
+        self.liars = liar::drawn(self.devices.len(), share, seed);
     }
 
     /// Connects every device.
@@ -356,7 +366,7 @@ impl Simulation {
                     };
                     let phase = match &job.kind {
                         JobKind::Normalise { .. } => Phase::Profile,
-                        JobKind::Gather { .. } => Phase::Summarise,
+                        JobKind::Gather { .. } | JobKind::Refine { .. } => Phase::Summarise,
                         JobKind::Solve { .. } => Phase::Solve,
                         JobKind::Distil { .. } => Phase::Distil,
                         JobKind::Sign { .. } => Phase::Release,
@@ -382,13 +392,4 @@ impl Simulation {
             }
         }
     }
-}
-
-/// The engine's rules out of a task's.
-fn policy(rounds: &Rounds, task: &Task) -> RoundPolicy {
-    RoundPolicy::of(
-        rounds,
-        &task.definition().budget,
-        task.definition().contribute,
-    )
 }

@@ -2,6 +2,7 @@
 
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
+use common::task::Support;
 use coordinator::round::RoundPolicy;
 use rand::Rng;
 
@@ -73,7 +74,7 @@ impl Weather {
         Self {
             devices,
             calm_at: dice.between(20_000, 150_000),
-            policy: policy(&mut dice, devices),
+            policy: with_support(seed, policy(&mut dice, devices)),
             delay_ms: dice.duration(1, 400),
             loss: some(&mut dice, 0.3),
             duplicates: some(&mut dice, 0.3),
@@ -99,6 +100,15 @@ impl Weather {
     }
 }
 
+/// Dice of their own, so that the weather of each seed stays what it was.
+fn with_support(seed: u64, mut policy: RoundPolicy) -> RoundPolicy {
+    if policy.contribute.contains(&Kind::Moments) {
+        let drawn = Dice::new(seed, "support").between(0, 3) as usize;
+        policy.support = Support::ALL[drawn];
+    }
+    policy
+}
+
 fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
     let contribute = match dice.between(0, 7) {
         0 => Vec::new(),
@@ -115,6 +125,7 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         interval_ms: dice.chance(0.5).then(|| dice.duration(100, 20_000)),
         new_data_devices_min: dice.between(1, 4) as u32,
         contribute,
+        support: Support::Clusters,
         contribution_bytes_max: 64 * 1024,
         round_bytes_max: 64 * 1024 * 1024,
         points_max: dice.between(3, 40) as u32,

@@ -73,6 +73,10 @@ fn values_outside_their_range_name_their_key() {
         ("[features]\nstage = \"window\"", "features.stage"),
         ("[student]\nkind = \"cnn\"", "student.kind"),
         ("[student]\nchannels = [8]", "student.channels"),
+        (
+            "[distillation]\nsharpening = 0.0",
+            "distillation.sharpening",
+        ),
     ] {
         match RawTask::parse(&format!("{SMALL}\n{extra}")) {
             Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {
@@ -81,4 +85,36 @@ fn values_outside_their_range_name_their_key() {
             other => panic!("{extra}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_method_survives_the_wire_and_the_default_leaves_the_bytes_as_they_were() {
+    let plain = RawTask::parse(SMALL).unwrap();
+    let spoken = RawTask::parse(&format!("{SMALL}[distillation]\nsupport = \"clusters\"")).unwrap();
+    assert_eq!(spoken.bytes(), plain.bytes());
+    let task = RawTask::parse(&format!("{SMALL}[distillation]\nsupport = \"gradient\"")).unwrap();
+    assert!(task.bytes().starts_with(plain.bytes()));
+    assert_ne!(task.hash(), plain.hash());
+    assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
+    let mut twice = plain.bytes().to_vec();
+    twice.extend(encode(&Method::default()));
+    assert!(matches!(
+        Task::from_bytes(&twice),
+        Err(TaskError::Decode(DecodeError::Trailing(_)))
+    ));
+}
+
+#[test]
+fn gradients_without_moments_are_refused() {
+    let text = SMALL.replace(
+        "[input]",
+        "contribute = \"labels\"\n[distillation]\nsupport = \"auto\"\n[input]",
+    );
+    assert!(matches!(
+        RawTask::parse(&text),
+        Err(TaskFileError::Task(TaskError::Value {
+            key: "distillation.support",
+            ..
+        }))
+    ));
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time};
 use common::round::{ContributionKey, Kind, Phase, Reason};
+use common::task::Support;
 use common::wire::messages::{Call, ToDevice, TransferAnswer};
 
 use crate::round::*;
@@ -29,6 +30,7 @@ pub(super) fn policy() -> RoundPolicy {
         interval_ms: None,
         new_data_devices_min: 2,
         contribute: vec![Kind::Labels, Kind::Moments],
+        support: Support::Clusters,
         contribution_bytes_max: 1_000,
         round_bytes_max: 100_000,
         points_max: 50,
@@ -43,6 +45,9 @@ pub(super) fn fold(events: &[Event]) -> State {
     }
     state
 }
+
+/// Points of every transfer set here.
+const POINTS: u32 = 50;
 
 /// The length of every contribution here.
 pub(super) const BYTES: u64 = 100;
@@ -211,7 +216,7 @@ impl Bench {
         let transfer = self.state().transfer.map(|transfer| transfer.blob);
         ContributionKey {
             task: TASK,
-            transfer: transfer.filter(|_| phase == Phase::Contribute),
+            transfer: transfer.filter(|_| phase == Phase::Contribute || kind == Kind::Gradient),
             round: self.state().last_round,
             phase,
             kind,
@@ -283,10 +288,12 @@ impl Bench {
         let made = blob(&format!("{job:?}"));
         let output = match job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(made)),
-            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet {
-                blob: made,
-                points: 50,
-            }),
+            JobKind::Gather { .. } | JobKind::Refine { .. } => {
+                JobOutput::Product(Product::TransferSet {
+                    blob: made,
+                    points: POINTS,
+                })
+            }
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(made)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(made)),
             JobKind::Sign { .. } => JobOutput::Release {
@@ -304,13 +311,18 @@ impl Bench {
             return false;
         }
         let (called, call) = self.calls.remove(0);
-        for &kind in call.phase.kinds() {
+        let is_asked = |kind: &&Kind| match kind {
+            Kind::Summary => !self.is_refined(&call),
+            Kind::Gradient => self.is_refined(&call),
+            _ => true,
+        };
+        let kinds: Vec<_> = call.phase.kinds().iter().filter(is_asked).collect();
+        for &kind in kinds {
+            let transfer = call.context.transfer;
             let key = ContributionKey {
                 task: TASK,
-                transfer: call
-                    .context
-                    .transfer
-                    .filter(|_| call.phase == Phase::Contribute),
+                transfer: transfer
+                    .filter(|_| call.phase == Phase::Contribute || kind == Kind::Gradient),
                 round: call.round,
                 phase: call.phase,
                 kind,
@@ -318,6 +330,12 @@ impl Bench {
             self.give(called.0[0], key, &content(called.0[0], &key));
         }
         true
+    }
+
+    /// Whether a device answers this call with a gradient.
+    fn is_refined(&self, call: &Call) -> bool {
+        let policy = self.engine.policy();
+        call.context.teacher.is_some() && policy.support.moves(POINTS, policy.points_max)
     }
 
     /// Devices and computations answer until nothing is left to answer.

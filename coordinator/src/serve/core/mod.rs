@@ -270,12 +270,11 @@ impl Core {
 
     fn add_runner(&mut self, now: Time, task: Arc<Task>, state: State) {
         let hash = task.hash();
-        let contribute = task.definition().contribute.kinds().to_vec();
-        let follower = Follower::new(hash, contribute, &state);
         let policy = RoundPolicy {
             releases: self.about.releases.clone(),
             ..policy(&task)
         };
+        let follower = Follower::new(hash, policy.clone(), &state);
         let engine = Engine::new(hash, policy, self.epoch, state);
         self.tasks.push(Runner {
             task,
@@ -382,12 +381,7 @@ impl Core {
 
 /// A task's rules, as its engine takes them.
 fn policy(task: &Task) -> RoundPolicy {
-    let definition = task.definition();
-    RoundPolicy::of(
-        &definition.rounds,
-        &definition.budget,
-        definition.contribute,
-    )
+    RoundPolicy::of(task.definition())
 }
 
 #[cfg(test)]

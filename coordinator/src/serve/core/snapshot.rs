@@ -130,7 +130,7 @@ impl Core {
             bytes: runner.follower.bytes(),
         };
         if let Some(open) = &round.phase {
-            let wanted = runner.engine.policy().wanted(open.phase);
+            let wanted = runner.engine.wanted(open.phase);
             status.phase = Some(open.phase);
             status.participants = names(&mut open.participants.iter().copied());
             status.abstained = names(&mut open.abstained.iter().copied());

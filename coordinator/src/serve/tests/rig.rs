@@ -52,7 +52,9 @@ impl Brain for Fake {
         let blob = BlobHash::of(&bytes);
         let output = match &job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
-            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
+            JobKind::Gather { .. } | JobKind::Refine { .. } => {
+                JobOutput::Product(Product::TransferSet { blob, points: 9 })
+            }
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
             JobKind::Sign { .. } => JobOutput::Release {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use common::ids::BlobHash;
+use common::labels::framed;
 use common::round::{ContributionKey, Kind, Phase};
 use common::task::Task;
 use common::wire::codec::{decode, encode};
@@ -45,7 +46,12 @@ impl<W: Worker> LocalWorkshop<W> {
             return Ok(built);
         }
         self.begin_answer(call)?;
-        for entry in answer.entries {
+        for mut entry in answer.entries {
+            if entry.kind == Kind::Labels {
+                let base = self.store().ledger.label_base(call.task);
+                let base = base.map_err(|error| explained(&error, error.advice()))?;
+                entry.bytes = framed(&entry.bytes, base.as_deref());
+            }
             let pending = Pending {
                 key: key(call, entry.kind),
                 blob: BlobHash::of(&entry.bytes),
