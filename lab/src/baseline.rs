@@ -99,7 +99,8 @@ fn normaliser(task: &Task, features: ArrayView2<'_, f32>) -> Result<Normaliser, 
                 .map(|mean| mean.to_vec())
                 .unwrap_or_default();
             let variance = wide.var_axis(Axis(0), 0.0).to_vec();
-            Ok(Normaliser::of_moments(&mean, &variance, clip)?.with_unit_norm(true))
+            let stage = &task.definition().features;
+            stage.normaliser(&mean, &variance, clip)
         }
     }
 }

@@ -298,8 +298,8 @@ pub const ROWS_A_POINT: usize = 6;
 /// Points in all from which on they are worth more by themselves.
 pub const POINTS_ENOUGH: usize = 1_500;
 /// Most points of a teacher solved from points: m³/3 and the student's
-/// 40,000 questions stay within a minute.
-const POINTS_ALONE_MAX: usize = 4_000;
+/// 150,000 questions stay within two minutes.
+const POINTS_ALONE_MAX: usize = 5_000;
 /// Most points where devices send statistics on them: 9m³ operations each.
 const POINTS_SHARED_MAX: usize = 600;
 /// Fewest points a device is asked for, where the bytes suffice for them.

@@ -125,11 +125,14 @@ pub fn filtered_stage(data: &Dataset) -> Option<&'static str> {
 }
 
 /// Long multi-channel series are windows, planes of 8 × 8 and more are
-/// images; everything else is taken as it is.
+/// images. Lists of measurements get a constant beside them, unless they are
+/// bytes, whose range says how long a row may be; everything else is taken as
+/// it is.
 pub fn auto_stage(data: &Dataset) -> &'static str {
     match data.shape[..] {
         [time, channels] if data.range.is_none() && time >= 4 * channels && time >= 16 => "window",
         [height, width] | [height, width, _] if height.min(width) >= 8 => "patches",
+        [_] if data.range.is_none() => "lifted",
         _ => "raw",
     }
 }

@@ -355,6 +355,10 @@ fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> (Vec<String
         }
         ("patches", _) => (vec![auto], IMAGE),
         ("window", _) => (vec![auto], "a long series of channels is a window"),
+        ("lifted", _) => (
+            vec![auto],
+            "a constant beside a list of features keeps its length",
+        ),
         _ => (vec![auto], "a list of features is taken as it is"),
     }
 }
@@ -470,7 +474,7 @@ fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
         "lambda": choice(json!(facts.lambda), &ridge),
         "temperature": choice(json!(teacher.temperature()), tempered),
         "stream": choice(json!("mixtures of points"),
-            "half mixtures of any two points, half around one along its class"),
+            "half mixtures of any two points, half around one towards its neighbours"),
     })
 }
 

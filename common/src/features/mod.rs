@@ -2,6 +2,7 @@
 //! see. A task fixes one stage by name and version, so that all devices look
 //! through the same lens.
 
+mod lifted;
 mod normaliser;
 mod patches;
 mod series;
@@ -21,7 +22,7 @@ pub use patches::PatchPlan;
 pub use series::SeriesPlan;
 
 /// A feature stage, with the version of its definition. Written as `raw`,
-/// `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
+/// `lifted/1`, `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
 /// `series/1:32x12x2`; a name alone stands for its newest version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -49,6 +50,12 @@ pub enum FeatureStage {
         version: u16,
         /// Parameters; without them the shape decides.
         plan: Option<SeriesPlan>,
+    },
+    /// The values as they are and a constant, which keeps a row's length when
+    /// rows are brought to one.
+    Lifted {
+        /// Version of the definition.
+        version: u16,
     },
 }
 
@@ -133,7 +140,8 @@ pub enum FeatureError {
     },
     /// Another program's stage.
     #[error(
-        "feature stage {name:?} is not known; known are \"raw\", \"window/{}\", \"patches/{}\" with or without \":5x8x7\" and \"series/{}\" with or without \":32x12x2\" for size, filters and grid",
+        "feature stage {name:?} is not known; known are \"raw\", \"lifted/{}\", \"window/{}\", \"patches/{}\" with or without \":5x8x7\" and \"series/{}\" with or without \":32x12x2\" for size, filters and grid",
+        lifted::VERSION,
         window::VERSION,
         patches::VERSION,
         series::VERSION
@@ -173,6 +181,13 @@ impl FeatureStage {
         }
     }
 
+    /// The lifted stage of the newest version.
+    pub const fn lifted() -> Self {
+        Self::Lifted {
+            version: lifted::VERSION,
+        }
+    }
+
     /// The patch stage of the newest version, with these parameters or what
     /// the shape asks for.
     pub const fn patches(plan: Option<PatchPlan>) -> Self {
@@ -202,6 +217,7 @@ impl FeatureStage {
                 [height, width, channels] => Some([height, width, channels]),
                 _ => None,
             }),
+            Self::Lifted { .. } => Ok(None),
             _ => Ok(match self.extractor(shape)? {
                 Extractor::Window(_) => None,
                 Extractor::Patches(patches) => Some(patches.layout()),
@@ -215,6 +231,9 @@ impl FeatureStage {
     pub fn features(&self, shape: &InputShape) -> Result<usize, FeatureError> {
         match self {
             Self::Raw => Ok(shape.values()),
+            Self::Lifted {
+                version: lifted::VERSION,
+            } => Ok(lifted::features(shape.values())),
             _ => Ok(self.extractor(shape)?.features()),
         }
     }
@@ -229,6 +248,7 @@ impl FeatureStage {
     ) -> Result<Option<[f32; 2]>, FeatureError> {
         match self {
             Self::Raw => Ok(Some([low, high])),
+            Self::Lifted { .. } => Ok(None),
             _ => match self.extractor(shape)? {
                 Extractor::Window(_) | Extractor::Series(_) => Ok(None),
                 Extractor::Patches(patches) => Ok(Some(patches.range(low, high))),
@@ -239,7 +259,8 @@ impl FeatureStage {
     /// What each feature is, for reports: as many names as features.
     pub fn names(&self, shape: &InputShape) -> Result<Vec<String>, FeatureError> {
         match self {
-            Self::Raw => Ok((0..shape.values()).map(|i| format!("value {i}")).collect()),
+            Self::Raw => Ok(values_named(shape).collect()),
+            Self::Lifted { .. } => Ok(values_named(shape).chain(["constant".to_owned()]).collect()),
             _ => Ok(self.extractor(shape)?.names()),
         }
     }
@@ -268,8 +289,30 @@ impl FeatureStage {
         }
         match self {
             Self::Raw => Ok(rows.as_standard_layout().into_owned()),
+            Self::Lifted {
+                version: lifted::VERSION,
+            } => Ok(lifted::compute(rows)),
             _ => Ok(self.extractor(shape)?.compute(rows)),
         }
+    }
+
+    /// The normaliser of features whose mean and population variance over all
+    /// rows are these; rows come out at one length. Errors: as
+    /// [`Normaliser::of_moments`].
+    pub fn normaliser(
+        &self,
+        mean: &[f64],
+        variance: &[f64],
+        clip: f32,
+    ) -> Result<Normaliser, FeatureError> {
+        let normaliser = Normaliser::of_moments(mean, variance, clip)?.with_unit_norm(true);
+        Ok(match self {
+            Self::Lifted { .. } => {
+                let constant = lifted::constant(normaliser.informative());
+                normaliser.with_constant(constant)
+            }
+            _ => normaliser,
+        })
     }
 
     fn extractor(&self, shape: &InputShape) -> Result<Extractor, FeatureError> {
@@ -318,10 +361,15 @@ impl Extractor {
     }
 }
 
+fn values_named(shape: &InputShape) -> impl Iterator<Item = String> {
+    (0..shape.values()).map(|i| format!("value {i}"))
+}
+
 impl fmt::Display for FeatureStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Raw => f.write_str("raw"),
+            Self::Lifted { version } => write!(f, "lifted/{version}"),
             Self::Window { version } => write!(f, "window/{version}"),
             Self::Patches {
                 version,
@@ -354,9 +402,11 @@ impl FromStr for FeatureStage {
         };
         let known = match name {
             "raw" => Some(Self::Raw),
+            "lifted" => Some(Self::lifted()),
             "window" => Some(Self::window()),
             "patches" => Some(patches),
             "series" => Some(series),
+            _ if name == Self::lifted().to_string() => Some(Self::lifted()),
             _ if name == Self::window().to_string() => Some(Self::window()),
             _ if name == patches.to_string() => Some(patches),
             _ if name == series.to_string() => Some(series),

@@ -118,6 +118,21 @@ impl Normaliser {
         Self { unit_norm, ..self }
     }
 
+    /// The same normaliser with the last feature, which is 0 for every row,
+    /// made this constant, or `clip` if that is less.
+    #[must_use]
+    pub(super) fn with_constant(mut self, constant: f32) -> Self {
+        if let (Some(mean), Some(scale)) = (self.mean.last_mut(), self.scale.last_mut()) {
+            (*mean, *scale) = (-constant, 1.0);
+        }
+        self
+    }
+
+    /// Features that tell something.
+    pub(super) fn informative(&self) -> usize {
+        self.scale.iter().filter(|&&scale| scale > 0.0).count()
+    }
+
     /// Holds it against a task of this many features.
     ///
     /// # Errors
@@ -195,7 +210,7 @@ impl Normaliser {
 
     /// What makes up for the features that tell nothing.
     fn factor(&self) -> f32 {
-        let informative = self.scale.iter().filter(|&&scale| scale > 0.0).count();
+        let informative = self.informative();
         if self.unit_norm || informative == 0 {
             1.0
         } else {

@@ -131,3 +131,32 @@ fn value_that_is_not_finite_is_named() {
         );
     }
 }
+
+#[test]
+fn the_lifted_stage_tells_a_row_from_its_double() {
+    let (stage, shape) = (FeatureStage::lifted(), shape(&[2]));
+    assert_eq!("lifted".parse(), Ok(stage));
+    assert_eq!(stage.to_string().parse(), Ok(stage));
+    assert_eq!(stage.features(&shape), Ok(3));
+    assert_eq!(stage.names(&shape).unwrap().len(), 3);
+    assert_eq!(stage.layout(&shape), Ok(None));
+    let rows = array![[1.0, 2.0], [2.0, 4.0], [-3.0, -6.0]];
+    let seen = stage.compute(&shape, rows.view()).unwrap();
+    assert_eq!(
+        seen,
+        array![[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [-3.0, -6.0, 0.0]]
+    );
+    let normaliser = |stage: FeatureStage, features: usize| {
+        let (mean, variance) = (vec![0.0; features], vec![4.0; 2]);
+        let variance = [variance, vec![0.0; features - 2]].concat();
+        stage.normaliser(&mean, &variance, 5.0).unwrap()
+    };
+    let lifted = normaliser(stage, 3).apply(seen.view()).unwrap();
+    let apart = &lifted.row(0) - &lifted.row(1);
+    assert!(apart.dot(&apart) > 0.1, "{lifted}");
+    for row in lifted.rows() {
+        assert!((row.dot(&row) - 3.0).abs() < 1e-5, "{lifted}");
+    }
+    let raw = normaliser(FeatureStage::Raw, 2).apply(rows.view()).unwrap();
+    assert_eq!(raw.row(0), raw.row(1), "which is what the constant is for");
+}

@@ -17,7 +17,7 @@ use crate::round::Phase;
 /// | `name` | – | 1 to 64 of `A-Za-z0-9-_.` |
 /// | `input.shape` | – | 1 to 3 sides |
 /// | `classes.names` | – | 2 to 1000 distinct names |
-/// | `features.stage` | `"raw"` | `"raw"`, `"window"`, `"patches"`, `"series"` |
+/// | `features.stage` | `"raw"` | `"raw"`, `"lifted"`, `"window"`, `"patches"`, `"series"` |
 /// | `normaliser.range` | learnt | two numbers |
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |

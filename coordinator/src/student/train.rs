@@ -38,10 +38,13 @@ pub enum TrainError {
     Teacher(#[from] TeacherError),
 }
 
-/// Inputs drawn and labelled once, and gone through many times: as good as a
-/// fresh one for every step, and the teacher answers far fewer questions.
+/// Inputs at hand. The oldest are replaced by fresh ones as training goes on:
+/// as good as fresh ones for every step, and the teacher answers far fewer
+/// questions.
 const POOL: usize = 40_000;
-/// Inputs drawn at a time.
+/// How often an input is gone through before it is replaced.
+const USES: usize = 10;
+/// Inputs drawn at a time; a divisor of the pool.
 const DRAW: usize = 2_000;
 /// Steps over which the learning rate rises.
 const WARM_UP: u64 = 50;
@@ -54,7 +57,8 @@ const AGREEMENT_ROWS: usize = 2_000;
 /// a cosine schedule and averaged weights. The same task, points and teacher
 /// give the same student. `progress` hears of steps done.
 ///
-/// Cost: 40,000 teacher answers and `steps`·`batch` student updates.
+/// Cost: `steps`·`batch` student updates, and a teacher's answer for each ten
+/// of them, at least for 40,000.
 ///
 /// # Errors
 /// If a shape does not fit or training diverges.
@@ -69,7 +73,7 @@ pub fn train_student(
     let wanted = u64::from(settings.steps) * u64::from(settings.batch);
     let rows = POOL.min(usize::try_from(wanted).unwrap_or(POOL)).max(batch);
     let mut stream = Stream::new(points, task.classes(), settings.seed);
-    let (mut inputs, targets) = label(&mut stream, teacher, rows, task.classes())?;
+    let (mut inputs, mut targets) = label(&mut stream, teacher, rows, task.classes())?;
 
     let centring = Centring::of(&inputs, task.student());
     centring.apply(&mut inputs);
@@ -88,7 +92,17 @@ pub fn train_student(
     };
     let mut trainer = Trainer::new(&network, adam.check()?, batch);
     let mut average = Ema::new(AVERAGE, network.parameters())?;
+    let (mut used, mut oldest) = (0, 0);
     for step in 0..settings.steps {
+        if rows == POOL && used >= DRAW * USES {
+            let (mut fresh, answers) = label(&mut stream, teacher, DRAW, task.classes())?;
+            centring.apply(&mut fresh);
+            let place = s![oldest..oldest + DRAW, ..];
+            inputs.slice_mut(place).assign(&fresh);
+            targets.slice_mut(place).assign(&answers);
+            (used, oldest) = (0, (oldest + DRAW) % POOL);
+        }
+        used += batch;
         let start = random.random_range(0..=rows - batch);
         let batch = Batch {
             inputs: inputs.slice(s![start..start + batch, ..]),

@@ -55,7 +55,7 @@ pub(crate) struct SimulateArguments {
     /// features, mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, window, patches, series or auto; with a cnn, raw images and windows
+    /// raw, lifted, window, patches, series or auto; with a cnn, raw images and windows
     /// go through fixed filters first
     #[arg(long, default_value = "auto")]
     features: String,
@@ -82,7 +82,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rank: Option<u32>,
     /// Optimiser steps of the student
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 6_000)]
     steps: u32,
     /// Below how many rows, of a class or in all, a device says nothing
     /// [default: 20, as an agent's policy; 5 where that keeps back more than a

@@ -48,8 +48,7 @@ impl Lens {
                 let features = features.mapv(f64::from);
                 let mean = features.mean_axis(Axis(0)).unwrap_or_default();
                 let variance = features.var_axis(Axis(0), 0.0);
-                Normaliser::of_moments(&mean.to_vec(), &variance.to_vec(), clip)?
-                    .with_unit_norm(true)
+                stage.normaliser(&mean.to_vec(), &variance.to_vec(), clip)?
             }
         };
         Ok(Self { task, normaliser })
