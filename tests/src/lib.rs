@@ -1,4 +1,5 @@
 //! What the end-to-end tests share.
 
+pub mod ages;
 pub mod fuzz;
 pub mod rig;
