@@ -20,6 +20,9 @@ mod log;
 
 pub use log::log_entries;
 
+/// Whether bytes are read as they were meant; if not, as what.
+pub type Reading = Box<dyn Fn(&[u8]) -> Result<(), String>>;
+
 /// A value, and what its bytes of an earlier version must be read as.
 pub struct Case {
     /// Its file, without ending: the kind, a hyphen, the variant.
@@ -27,7 +30,7 @@ pub struct Case {
     /// Its bytes as this version writes them.
     pub bytes: Vec<u8>,
     /// Whether these bytes are read as this value; if not, as what.
-    pub reads: Box<dyn Fn(&[u8]) -> Result<(), String>>,
+    pub reads: Reading,
 }
 
 fn case<T>(kind: &str, variant: &str, value: T) -> Case

@@ -1,5 +1,6 @@
 //! What the end-to-end tests share.
 
+pub mod ages;
 pub mod cable;
 pub mod disk;
 pub mod fuzz;

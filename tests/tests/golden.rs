@@ -222,7 +222,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
             .map(|count| f64::from(*count))
             .collect(),
     );
-    let labels = intake::labels(&task, &blob("labels"), POINTS).unwrap();
+    let labels = intake::labels(&task, &blob("labels"), POINTS, &|_| None).unwrap();
     say("labels", wide(labels.probabilities.as_slice().unwrap()));
     say("nearness", wide(&labels.nearness));
     let moments = intake::moments(&task, &blob("moments"), POINTS).unwrap();

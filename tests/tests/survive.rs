@@ -34,6 +34,14 @@ fn every_seed_keeps_the_promises() {
         total.clock_jumps,
         total.duplicates,
         total.resent,
+        total.snapshots,
+        total.trimmed,
+        total.swept,
+        total.cut,
+        total.damaged,
+        total.rolled_out,
+        total.halted,
+        total.rolled_back,
     ] {
         assert!(happened > 0, "{total:?}");
     }
@@ -42,8 +50,12 @@ fn every_seed_keeps_the_promises() {
 /// Seeds that showed a fault of the programs once.
 #[test]
 fn what_once_broke_a_promise_does_so_no_more() {
-    // Uploads that a device had given up took all its room, for good.
-    run(21_113, None).unwrap_or_else(|broken| panic!("{broken}"));
+    // What devices said of a release while the store was out of order was
+    // forgotten, and its rollout waited for it for ever.
+    run(179, None).unwrap_or_else(|broken| panic!("{broken}"));
+    // A stage of a rollout that began before the clock was set back waited
+    // for the clock to catch up.
+    run(267, None).unwrap_or_else(|broken| panic!("{broken}"));
 }
 
 #[test]
@@ -85,6 +97,26 @@ fn a_forgotten_timeout_is_found() {
         found
             .iter()
             .any(|what| what.contains("contribute has been open")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_blob_deleted_on_its_way_into_the_log_is_found() {
+    let found = found(Planted::SweepInFlight);
+    assert!(
+        found
+            .iter()
+            .any(|what| what.contains("not kept") || what.contains("needed and gone")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn records_that_go_before_a_snapshot_stands_for_them_are_missed() {
+    let found = found(Planted::TrimTooFar);
+    assert!(
+        found.iter().any(|what| what.contains("does not fold")),
         "{found:?}"
     );
 }

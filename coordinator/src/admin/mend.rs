@@ -9,7 +9,7 @@ use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
 use super::protocol::{Fault, FaultKind, Response};
-use super::server::{ask, from_vault, read_blob};
+use super::server::{ask, from_store, from_vault, read_blob};
 use super::status::DeviceStatus;
 use crate::compute;
 use crate::retention::Upkeep;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
 use common::task::{RawTask, Task};
+use proptest::prelude::*;
 
 use super::snapshot::{encode, name};
 use super::*;
@@ -497,6 +498,18 @@ fn a_forgotten_devices_blobs_go_whatever_names_them() {
         assert!(!case.has(&format!("teacher {number}")), "it was in it");
         assert!(!case.has(&format!("student {number}")));
         assert!(case.has(&format!("release {number}")), "devices hold it");
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_snapshot(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(tasks_of(&bytes).is_none());
+        let mut begun = b"alambic-snapshot".to_vec();
+        begun.extend_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
+        begun.extend_from_slice(&bytes);
+        // Whatever it is taken for, nothing breaks.
+        let _ = tasks_of(&begun);
     }
 }
 

@@ -290,6 +290,9 @@ pub struct Engine {
     /// The last round, if it ended in what is now the future: the clock was
     /// set back while the coordinator was away. Waits count from here.
     pub(super) ended_ahead: Option<(RoundId, Time)>,
+    /// The same for a rollout's stage that began in what is now the future:
+    /// its time counts from the second of these.
+    pub(super) stage_ahead: Option<(Time, Time)>,
     actions: VecDeque<Action>,
 }
 
@@ -309,6 +312,7 @@ impl Engine {
             rollout_due: None,
             received: Received::default(),
             ended_ahead: None,
+            stage_ahead: None,
             actions: VecDeque::new(),
         }
     }
@@ -351,6 +355,9 @@ impl Engine {
             Input::Started => {
                 let ahead = self.state.history.last().filter(|last| last.ended > now);
                 self.ended_ahead = ahead.map(|last| (last.id, now));
+                let stage = self.state.rollout.as_ref().map(|rollout| rollout.since);
+                let ahead = stage.filter(|since| *since > now);
+                self.stage_ahead = ahead.map(|since| (since, now));
                 if self.state.round.is_some() {
                     self.returning = self.state.contributors();
                     self.record(Event::Resumed { at: now });

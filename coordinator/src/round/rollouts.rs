@@ -179,7 +179,17 @@ impl Engine {
     fn rollout_step(&self, now: Time) -> Option<Step> {
         let rollout = self.state.rollout.as_ref().filter(|one| one.is_open())?;
         let tally = rollout.tally(&self.connected, &self.state.trials);
-        Some(rollout.judge(tally, now))
+        match self.stage_ahead {
+            Some((since, from)) if since == rollout.since => {
+                let since = from;
+                let rollout = Rollout {
+                    since,
+                    ..rollout.clone()
+                };
+                Some(rollout.judge(tally, now))
+            }
+            _ => Some(rollout.judge(tally, now)),
+        }
     }
 
     /// Where rollouts begin by themselves, the newest release that has not

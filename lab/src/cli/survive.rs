@@ -18,8 +18,10 @@ pub(crate) struct SurviveArguments {
     /// How many seeds to run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Plant a fault in the harness, to see that it is found
-    #[arg(long, value_parser = planted, value_name = "acknowledge-before-flush|count-resend-twice|forget-timeout")]
+    /// Plant a fault in the harness, to see that it is found:
+    /// acknowledge-before-flush, count-resend-twice, forget-timeout,
+    /// sweep-in-flight or trim-too-far
+    #[arg(long, value_parser = planted, value_name = "FAULT")]
     plant: Option<Planted>,
     /// What was survived, as JSON
     #[arg(long)]
@@ -46,7 +48,9 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
         "{} seeds in {:.1} s, none broke a promise\n\
          {} devices, {} rounds with a student, {} contributions settled, {} steps, {} simulated hours\n\
          {} coordinator crashes, {} device crashes, {} store outages, {} partitions,\n\
-         {} clock jumps, {} transfers that came twice, {} resent and counted once",
+         {} clock jumps, {} transfers that came twice, {} resent and counted once,\n\
+         {} snapshots ({} damaged, {} upkeeps cut off), {} records and {} blobs gone,\n\
+         {} rollouts to everyone, {} halted, {} students gone back from",
         arguments.seeds,
         begun.elapsed().as_secs_f64(),
         total.devices,
@@ -61,6 +65,14 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
         total.clock_jumps,
         total.duplicates,
         total.resent,
+        total.snapshots,
+        total.damaged,
+        total.cut,
+        total.trimmed,
+        total.swept,
+        total.rolled_out,
+        total.halted,
+        total.rolled_back,
     );
     Ok(())
 }
@@ -70,8 +82,12 @@ fn planted(name: &str) -> Result<Planted, String> {
         "acknowledge-before-flush" => Ok(Planted::AcknowledgeBeforeFlush),
         "count-resend-twice" => Ok(Planted::CountResendTwice),
         "forget-timeout" => Ok(Planted::ForgetTimeout),
+        "sweep-in-flight" => Ok(Planted::SweepInFlight),
+        "trim-too-far" => Ok(Planted::TrimTooFar),
         _ => Err(
-            "expected acknowledge-before-flush, count-resend-twice or forget-timeout".to_owned(),
+            "expected acknowledge-before-flush, count-resend-twice, forget-timeout, \
+                  sweep-in-flight or trim-too-far"
+                .to_owned(),
         ),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use common::ids::BlobHash;
 use common::round::{ContributionKey, Kind, Phase};
 use common::wire::codec::{decode_blob, encode};
-use common::wire::messages::{Announcement, Call};
+use common::wire::messages::Call;
 use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
 use edge_agent::session::{Input, Pending, Settled};
 
@@ -143,30 +143,6 @@ impl World {
                 "{OUTBOX_ENTRIES_MAX} contributions wait in an outbox"
             )));
         }
-    }
-
-    pub(super) fn judged(&mut self, device: usize, release: Announcement) {
-        let one = &mut self.devices[device];
-        let Some(bytes) = one.cache.get(&release.blob) else {
-            return self.drive(device, Input::Evicted(release.blob));
-        };
-        let believed =
-            decode_blob::<Stuff>(bytes).is_ok_and(|stuff| stuff.version == Some(release.version));
-        if !believed {
-            self.hold(Err(format!(
-                "release {} is not what was announced",
-                release.version
-            )));
-        } else if one.floor.is_none_or(|floor| floor < release.version) {
-            one.floor = Some(release.version);
-            if !self.dice.chance(0.1) {
-                one.installed = Some(release.version);
-                let id = one.id;
-                let held = self.witness.installed(id, release.version);
-                self.hold(held);
-            }
-        }
-        self.drive(device, Input::Installed { release });
     }
 
     /// Its cache made room for something.

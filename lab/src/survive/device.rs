@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
+use common::trial::Trial;
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
 };
@@ -26,6 +27,9 @@ pub(super) struct Device {
     /// The newest version it judged, and the one it runs.
     pub(super) floor: Option<Version>,
     pub(super) installed: Option<Version>,
+    /// What it ran before that, and what it thinks of the newest it tried.
+    pub(super) before: Option<Version>,
+    pub(super) trial: Option<(Version, Trial)>,
 }
 
 pub(super) struct Process {
@@ -64,6 +68,8 @@ impl Device {
             cache: BTreeMap::new(),
             floor: None,
             installed: None,
+            before: None,
+            trial: None,
         }
     }
 
@@ -119,6 +125,7 @@ impl World {
             partial: Vec::new(),
         };
         self.drive(device, started);
+        self.resume_trial(device);
     }
 
     pub(super) fn crash_device(&mut self, device: usize) {

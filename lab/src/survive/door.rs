@@ -1,5 +1,7 @@
 //! What reaches the coordinator: packets of devices, and what operators want.
 
+use std::sync::Arc;
+
 use common::ids::Version;
 use common::round::Reason;
 use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
@@ -105,6 +107,7 @@ impl World {
         if length < pending.bytes {
             return;
         }
+        let pin = Arc::new(self.pins().pin(pending.blob));
         let checked = match store
             .finish_partial(key)
             .and_then(|()| store.blob(pending.blob))
@@ -113,9 +116,18 @@ impl World {
             _ => return self.answer(waiting, TransferAnswer::Refused(Reason::Storage)),
         };
         if self.dice.chance(self.weather.duplicates) {
-            self.command(Command::Arrived { waiting, checked });
+            let pin = pin.clone();
+            self.command(Command::Arrived {
+                waiting,
+                checked,
+                pin,
+            });
         }
-        self.command(Command::Arrived { waiting, checked });
+        self.command(Command::Arrived {
+            waiting,
+            checked,
+            pin,
+        });
     }
 
     pub(super) fn answer(&mut self, waiting: Waiting, answer: TransferAnswer) {
@@ -162,6 +174,11 @@ impl World {
                     .get(&device)
                     .is_some_and(|open| open.id == session)
                 {
+                    if let ToCoordinator::Tried { version, trial, .. } = &message
+                        && let Some(open) = process.sessions.get_mut(&device)
+                    {
+                        open.tried = Some((*version, *trial));
+                    }
                     let device = self.devices[device].id;
                     match message {
                         ToCoordinator::Abstain { round, phase, .. } => {
@@ -172,13 +189,25 @@ impl World {
                             });
                         }
                         ToCoordinator::DataChanged(_) => self.feed(Input::DataChanged { device }),
+                        ToCoordinator::Tried { version, trial, .. } => self.feed(Input::Tried {
+                            device,
+                            version,
+                            trial,
+                        }),
                         _ => {}
                     }
                 }
             }
             Command::Offered(waiting) => self.offered(waiting, None),
-            Command::Arrived { waiting, checked } => self.offered(waiting, Some(checked)),
-            Command::Computed { run, result } => {
+            Command::Arrived {
+                waiting,
+                checked,
+                pin,
+            } => {
+                self.offered(waiting, Some(checked));
+                self.let_go(pin);
+            }
+            Command::Computed { run, result, pin } => {
                 let Some(process) = self.process() else {
                     return;
                 };
@@ -186,7 +215,12 @@ impl World {
                     process.run = None;
                     self.feed(Input::Computed { result });
                 }
+                if let Some(pin) = pin {
+                    self.let_go(pin);
+                }
             }
+            Command::Order(order) => self.feed(Input::Ordered(order)),
+            Command::Rollback => self.roll_back(),
             Command::Start => {
                 let ticket = self.ticket();
                 self.feed(Input::StartRound { ticket });
@@ -210,6 +244,7 @@ impl World {
             Session {
                 id: session,
                 installed,
+                tried: None,
             },
         );
         let welcome = Welcome {
@@ -255,20 +290,5 @@ impl World {
 
     pub(super) fn session_lost(&mut self, device: usize, session: u64) {
         self.command(Command::Gone { device, session });
-    }
-
-    pub(super) fn operator(&mut self) {
-        if self.weather.policy.interval_ms.is_none() {
-            let cancels = self.dice.chance(0.05) && !self.is_calm;
-            self.command(if cancels {
-                Command::Cancel
-            } else {
-                Command::Start
-            });
-        }
-        if !self.is_calm {
-            let at = self.now + self.dice.duration(500, 20_000);
-            self.at(at, Happening::Operator);
-        }
     }
 }

@@ -1,8 +1,12 @@
 //! The coordinator's loop: one append for all that is ready, then its effects;
 //! nothing before it.
 
+use std::sync::Arc;
+
+use common::ids::BlobHash;
 use common::round::ContributionKey;
-use common::wire::messages::TransferAnswer;
+use common::wire::messages::{ToDevice, TransferAnswer};
+use coordinator::retention::Pin;
 use coordinator::round::{Action, Event, Input, Job, JobKind, JobOutput, TaskEvent, Ticket};
 use coordinator::serve::LogEntry;
 use coordinator::store::{PartialKey, Store};
@@ -159,6 +163,7 @@ impl World {
                 self.hold(read);
                 if let Some(engine) = self.server.engine() {
                     let held = self.witness.state(engine);
+                    let held = held.and_then(|()| self.witness.rollout(engine));
                     self.hold(held);
                 }
                 self.effects();
@@ -191,11 +196,17 @@ impl World {
                     let session = open
                         .and_then(|open| open.sessions.get(&device))
                         .map(|s| s.id);
+                    if let ToDevice::Released(release) = &message {
+                        let id = self.devices[device].id;
+                        let held = self.witness.announced(id, release.version);
+                        self.hold(held);
+                    }
                     if let Some(session) = session {
                         self.send_down(device, session, Down::Said(message));
                     }
                 }
                 Effect::Compute { run, job } => self.compute(run, job),
+                Effect::LetGo(pin) => drop(pin),
             }
         }
     }
@@ -215,9 +226,11 @@ impl World {
             let again: Vec<_> = again.collect();
             inputs.extend(again);
         }
-        let store = &self.server.store;
+        let (store, pins) = (&self.server.store, self.pins());
+        let mut pin = None;
         let mut result =
             craft::run(&job.kind, &|name| store.blob(name).ok().flatten()).and_then(|made| {
+                pin = Some(pins.pin(BlobHash::of(&made.bytes)));
                 store
                     .put_blob(&made.bytes)
                     .map_err(|error| error.to_string())?;
@@ -228,12 +241,24 @@ impl World {
         }
         let at = self.now + self.dice.duration(1, self.weather.work_ms);
         let life = self.server.life;
-        self.at(at, Happening::Computed { life, run, result });
+        let computed = Happening::Computed {
+            life,
+            run,
+            result,
+            pin: pin.map(Arc::new),
+        };
+        self.at(at, computed);
     }
 
-    pub(super) fn computed(&mut self, life: u64, run: u64, result: Result<JobOutput, String>) {
+    pub(super) fn computed(
+        &mut self,
+        life: u64,
+        run: u64,
+        result: Result<JobOutput, String>,
+        pin: Option<Arc<Pin>>,
+    ) {
         if life == self.server.life {
-            self.command(Command::Computed { run, result });
+            self.command(Command::Computed { run, result, pin });
         }
     }
 }

@@ -19,9 +19,11 @@ pub(super) enum Fault {
     DeviceDisk,
     /// Devices find new rows.
     NewData,
+    /// The disk loses a bit of the newest snapshot.
+    DamagedSnapshot,
 }
 
-const FAULTS: [Fault; 9] = [
+const FAULTS: [Fault; 10] = [
     Fault::CoordinatorCrash,
     Fault::DeviceCrash,
     Fault::Partition,
@@ -31,6 +33,7 @@ const FAULTS: [Fault; 9] = [
     Fault::ClockJump,
     Fault::DeviceDisk,
     Fault::NewData,
+    Fault::DamagedSnapshot,
 ];
 
 impl World {
@@ -89,6 +92,7 @@ impl World {
                     self.evict(device);
                 }
             }
+            Fault::DamagedSnapshot => self.damage_snapshot(),
             Fault::NewData => {
                 for _ in 0..self.dice.between(1, 4) {
                     let device = self.any_device();

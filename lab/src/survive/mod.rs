@@ -14,7 +14,12 @@ mod door;
 mod driver;
 mod faults;
 mod network;
+mod offers;
+mod operator;
+mod reading;
 mod server;
+mod trials;
+mod upkeep;
 mod weather;
 mod witness;
 mod world;
@@ -34,6 +39,10 @@ pub enum Planted {
     CountResendTwice,
     /// The contribute phase's timeout is forgotten.
     ForgetTimeout,
+    /// A blob is deleted although an event that names it is on its way.
+    SweepInFlight,
+    /// Records go that no snapshot stands for.
+    TrimTooFar,
 }
 
 /// What a seed went through, and came out of.
@@ -61,6 +70,22 @@ pub struct Survived {
     pub clock_jumps: u64,
     /// Transfers that arrived twice.
     pub duplicates: u64,
+    /// Snapshots written.
+    pub snapshots: u64,
+    /// Records that snapshots stand for and that went.
+    pub trimmed: u64,
+    /// Blobs deleted.
+    pub swept: u64,
+    /// Upkeeps that a crash or a fault cut off.
+    pub cut: u64,
+    /// Snapshots that were damaged.
+    pub damaged: u64,
+    /// Rollouts that reached everyone.
+    pub rolled_out: u64,
+    /// Rollouts that devices halted.
+    pub halted: u64,
+    /// Students that devices went back from.
+    pub rolled_back: u64,
     /// Contributions acknowledged again without being counted again.
     pub resent: u64,
 }
@@ -122,6 +147,14 @@ impl Survived {
             partitions: self.partitions + other.partitions,
             clock_jumps: self.clock_jumps + other.clock_jumps,
             duplicates: self.duplicates + other.duplicates,
+            snapshots: self.snapshots + other.snapshots,
+            trimmed: self.trimmed + other.trimmed,
+            swept: self.swept + other.swept,
+            cut: self.cut + other.cut,
+            damaged: self.damaged + other.damaged,
+            rolled_out: self.rolled_out + other.rolled_out,
+            halted: self.halted + other.halted,
+            rolled_back: self.rolled_back + other.rolled_back,
             resent: self.resent + other.resent,
         }
     }

@@ -2,11 +2,15 @@
 //! append for all that is ready, then its effects; nothing before it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::round::{Kind, Reason};
 use common::task::Task;
+use common::trial::Trial;
 use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
+use coordinator::retention::{Pin, Pins, Upkeep};
+use coordinator::rollout::{Order, Rollout, Standing};
 use coordinator::round::{Engine, Event, Input, Job, JobOutput, TaskEvent, Ticket};
 use coordinator::serve::{LogEntry, SteadyTime, replay};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
@@ -46,11 +50,18 @@ pub(super) struct Process {
     pub(super) resent: Vec<(DeviceId, Kind, BlobHash)>,
     /// The timeout that a tick is under way for.
     pub(super) awaited: Option<Time>,
+    /// Blobs on their way into the log.
+    pub(super) pins: Arc<Pins>,
+    /// Pins that nobody else knows of; for a planted fault.
+    pub(super) blind: Arc<Pins>,
+    pub(super) upkeep: Option<Upkeep>,
 }
 
 pub(super) struct Session {
     pub(super) id: u64,
     pub(super) installed: Option<Version>,
+    /// What it said of a release, once; the engine may be rebuilt meanwhile.
+    pub(super) tried: Option<(Version, Trial)>,
 }
 
 /// What waits for the driver.
@@ -73,13 +84,17 @@ pub(super) enum Command {
     Arrived {
         waiting: Waiting,
         checked: Result<u64, Reason>,
+        pin: Arc<Pin>,
     },
     Computed {
         run: u64,
         result: Result<JobOutput, String>,
+        pin: Option<Arc<Pin>>,
     },
     Start,
     Cancel,
+    Order(Order),
+    Rollback,
 }
 
 /// An offer whose device waits for the answer.
@@ -104,6 +119,8 @@ pub(super) enum Effect {
         run: u64,
         job: Job,
     },
+    /// What was on its way into the log has arrived.
+    LetGo(Arc<Pin>),
 }
 
 impl Server {
@@ -146,14 +163,17 @@ impl Server {
         self.process.as_ref().is_some_and(idle)
             && self
                 .engine()
-                .is_some_and(|engine| engine.state().round.is_none())
+                .is_some_and(|engine| engine.state().round.is_none() && !rolls_on(engine))
     }
 
     pub(super) fn describe(&self) -> String {
         match self.engine() {
             None => "the coordinator is out of service".to_owned(),
             Some(engine) => match &engine.state().round {
-                None => "no round is open".to_owned(),
+                None => format!(
+                    "no round is open, the rollout is {:?}",
+                    engine.state().rollout
+                ),
                 Some(round) => {
                     format!(
                         "round {} is in {:?}",
@@ -178,6 +198,20 @@ impl Server {
         let releases = state.releases.iter().map(|release| release.blob);
         shared.into_iter().flatten().chain(releases).collect()
     }
+}
+
+/// Whether a rollout goes on that will end by itself: some device keeps it.
+fn rolls_on(engine: &Engine) -> bool {
+    let state = engine.state();
+    let running = |rollout: &&Rollout| rollout.standing == Standing::Running;
+    state
+        .rollout
+        .as_ref()
+        .filter(running)
+        .is_some_and(|rollout| {
+            let tally = rollout.tally(engine.connected(), &state.trials);
+            tally.kept + tally.untested > 0 || tally.soaking > 0
+        })
 }
 
 impl World {
@@ -208,6 +242,9 @@ impl World {
             run: None,
             resent: Vec::new(),
             awaited: None,
+            pins: Pins::new(),
+            blind: Pins::new(),
+            upkeep: None,
         });
         self.mend_store(self.server.life);
     }
@@ -222,7 +259,8 @@ impl World {
             let at = self.now + 1_000;
             return self.at(at, Happening::StoreMended { life });
         };
-        let read = self.witness.read_again(&self.server.store);
+        let blob_rounds = self.weather.retention.blob_rounds;
+        let read = self.witness.read_again(&self.server.store, blob_rounds);
         self.hold(read);
         let mut replayed = match replay(&self.server.store) {
             Ok(replayed) => replayed,
@@ -239,6 +277,10 @@ impl World {
         );
         let held = self.witness.state(&engine);
         self.hold(held);
+        let held = self.witness.folded(engine.state());
+        self.hold(held);
+        let held = self.witness.kept(engine.state(), &self.server.store);
+        self.hold(held);
         let Some(process) = self.process() else {
             return;
         };
@@ -248,13 +290,24 @@ impl World {
         let connected: Vec<_> = process
             .sessions
             .iter()
-            .map(|(device, session)| (*device, session.installed))
+            .map(|(device, session)| (*device, session.installed, session.tried))
             .collect();
         self.phase_since = self.now;
+        self.next_upkeep();
         self.feed(Input::Started);
-        for (device, installed) in connected {
-            let device = self.devices[device].id;
+        for (device, installed, _) in &connected {
+            let (device, installed) = (self.devices[*device].id, *installed);
             self.feed(Input::Connected { device, installed });
+        }
+        for (device, _, tried) in connected {
+            if let Some((version, trial)) = tried {
+                let device = self.devices[device].id;
+                self.feed(Input::Tried {
+                    device,
+                    version,
+                    trial,
+                });
+            }
         }
         self.settle();
         self.wake_server();
@@ -298,6 +351,8 @@ impl World {
             return;
         };
         process.engine = None;
+        process.upkeep = None;
+        process.pins.end_sweep();
         process.run = None;
         process.entries.clear();
         process.resent.clear();

@@ -3,6 +3,8 @@
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
 use common::task::Support;
+use coordinator::retention::Retention;
+use coordinator::rollout::{Plan, Releases};
 use coordinator::round::RoundPolicy;
 use rand::Rng;
 
@@ -53,10 +55,16 @@ pub(super) struct Weather {
     pub(super) failing: f64,
     /// Share of contributions that are not sound.
     pub(super) unsound: f64,
+    /// Share of students that a device finds worse than what it has.
+    pub(super) worse: f64,
+    /// How much of the past the coordinator keeps.
+    pub(super) retention: Retention,
+    /// Milliseconds between two upkeeps, on average.
+    pub(super) upkeep_ms: u64,
     /// Milliseconds between two faults, on average; none if there are none.
     pub(super) faults_ms: Option<u64>,
     /// Which kinds of faults there are, by number.
-    pub(super) kinds: [bool; 9],
+    pub(super) kinds: [bool; 10],
 }
 
 impl Weather {
@@ -82,6 +90,9 @@ impl Weather {
             work_ms: dice.duration(2, 4_000),
             failing: some(&mut dice, 0.1),
             unsound: some(&mut dice, 0.1),
+            worse: [0.0, 0.1, 0.5][dice.between(0, 3) as usize],
+            retention: retention(&mut dice),
+            upkeep_ms: dice.duration(300, 30_000),
             faults_ms: dice.chance(0.9).then(|| dice.duration(300, 20_000)),
             kinds: std::array::from_fn(|_| dice.chance(0.6)),
         }
@@ -109,6 +120,33 @@ fn with_support(seed: u64, mut policy: RoundPolicy) -> RoundPolicy {
     policy
 }
 
+fn retention(dice: &mut Dice) -> Retention {
+    let rounds = dice.between(1, 5) as u32;
+    Retention {
+        rounds: dice.chance(0.9).then_some(rounds),
+        blob_rounds: dice.between(1, u64::from(rounds) + 1) as u32,
+    }
+}
+
+fn releases(dice: &mut Dice) -> Releases {
+    let soak_ms = dice.duration(50, 20_000);
+    let stages: &[u8] = match dice.between(0, 4) {
+        0 => &[100],
+        1 => &[30, 100],
+        _ => &[1, 10, 50, 100],
+    };
+    let plan = Plan {
+        stages: stages.to_vec(),
+        worse_permille_max: [0, 20, 300, 1_000][dice.between(0, 4) as usize],
+        soak_ms,
+    };
+    match dice.between(0, 10) {
+        0..4 => Releases::All { soak_ms },
+        4 => Releases::Held,
+        _ => Releases::Staged(plan),
+    }
+}
+
 fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
     let contribute = match dice.between(0, 7) {
         0 => Vec::new(),
@@ -117,7 +155,7 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         _ => vec![Kind::Labels, Kind::Moments],
     };
     RoundPolicy {
-        releases: coordinator::rollout::Releases::default(),
+        releases: releases(dice),
         devices_min: dice.between(1, (devices as u64 / 2).max(2)) as u32,
         quorum: [0.3, 0.5, 0.8, 1.0][dice.between(0, 4) as usize],
         deadline_ms: std::array::from_fn(|_| dice.duration(3_000, 60_000)),

@@ -5,19 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{BlobHash, DeviceId, RoundId, Version};
-use common::round::{ContributionKey, Kind, Phase};
-use common::wire::codec::decode_blob;
-use coordinator::round::{Engine, Event, JobKind, Product};
+use common::ids::{BlobHash, DeviceId, Version};
+use common::round::ContributionKey;
+use coordinator::retention::Fold;
+use coordinator::round::{Engine, Event, JobKind, Product, State};
 use coordinator::serve::LogEntry;
-use coordinator::store::{Position, Store};
+use coordinator::store::{Record, Store};
 
-use super::craft::{Contribution, Stuff};
+use super::reading::{Accepted, Reading};
 
 /// An invariant that does not hold, in words.
 pub(super) type Violation = String;
-
-type Accepted = (DeviceId, Kind, RoundId, BlobHash);
 
 /// What must hold, and what it is held against.
 #[derive(Debug, Default)]
@@ -25,29 +23,16 @@ pub(super) struct Witness {
     reading: Reading,
     /// What devices were told is durable.
     acknowledged: BTreeSet<Accepted>,
+    /// Every record that became durable, also those that went since.
+    archive: Vec<Record>,
     installed: BTreeMap<DeviceId, Version>,
     settled: BTreeSet<(DeviceId, ContributionKey, BlobHash)>,
-}
-
-/// What the durable log says.
-#[derive(Debug, Default)]
-struct Reading {
-    next: Position,
-    round: RoundId,
-    open: bool,
-    phase: Option<Phase>,
-    accepted: BTreeSet<Accepted>,
-    transfer: Option<BlobHash>,
-    standing: BTreeMap<(DeviceId, Kind), BlobHash>,
-    /// What the teacher is to be solved from.
-    inputs: Vec<(DeviceId, Kind, BlobHash)>,
-    version: Option<Version>,
-    completed: u64,
 }
 
 impl Witness {
     /// Events became durable. The store, not their writer, is asked which.
     pub(super) fn read_on(&mut self, store: &dyn Store) -> Result<(), Violation> {
+        self.reading.offers.begin_batch();
         loop {
             let records = store
                 .read(self.reading.next, 1_024)
@@ -58,25 +43,132 @@ impl Witness {
             for record in records {
                 self.reading.next = record.position.next();
                 match LogEntry::from_bytes(&record.bytes) {
-                    Ok(LogEntry::Task(entry)) => self.reading.see(&entry.event, store)?,
+                    Ok(LogEntry::Task(entry)) => self.reading.see(&entry.event, Some(store))?,
                     Ok(LogEntry::Registry(_)) => {}
                     Err(error) => return Err(format!("a record cannot be read: {error}")),
                 }
+                self.archive.push(record);
             }
         }
     }
 
     /// The coordinator came back: its log is read anew, and whatever any
-    /// device was told must be in it.
-    pub(super) fn read_again(&mut self, store: &dyn Store) -> Result<(), Violation> {
-        self.reading = Reading::default();
-        self.read_on(store)?;
+    /// device was told must be in it, or in what it no longer keeps.
+    pub(super) fn read_again(
+        &mut self,
+        store: &dyn Store,
+        blob_rounds: u32,
+    ) -> Result<(), Violation> {
+        let begin = store.begin().map_err(|error| error.to_string())?;
+        let gone = self.archive.get(..begin.next.0 as usize);
+        let Some(gone) = gone else {
+            return Err("records went that never were durable".to_owned());
+        };
+        if gone.last().is_some_and(|last| last.hash() != begin.hash) {
+            return Err("the log begins with another chain".to_owned());
+        }
+        let mut records = gone.to_vec();
+        let mut next = begin.next;
+        loop {
+            let more = store.read(next, 1_024).map_err(|error| error.to_string())?;
+            let Some(last) = more.last() else { break };
+            next = last.position.next();
+            records.extend(more);
+        }
+        self.archive = records;
+        self.reread(store, blob_rounds)?;
         match self.acknowledged.difference(&self.reading.accepted).next() {
             None => Ok(()),
             Some((device, kind, round, _)) => Err(format!(
                 "{kind} of device {} for round {round} was acknowledged and is lost",
                 device.short()
             )),
+        }
+    }
+
+    /// What the newest rounds name must be there.
+    fn reread(&mut self, store: &dyn Store, blob_rounds: u32) -> Result<(), Violation> {
+        self.reading = Reading::default();
+        let mut events = Vec::new();
+        let mut opened = Vec::new();
+        for record in &self.archive {
+            self.reading.next = record.position.next();
+            match LogEntry::from_bytes(&record.bytes) {
+                Ok(LogEntry::Task(entry)) => {
+                    if matches!(entry.event, Event::RoundOpened { .. }) {
+                        opened.push(record.position);
+                    }
+                    events.push((record.position, entry.event));
+                }
+                Ok(LogEntry::Registry(_)) => {}
+                Err(error) => return Err(format!("a record cannot be read: {error}")),
+            }
+        }
+        let older = opened.len().checked_sub(blob_rounds as usize);
+        let floor = older.and_then(|older| opened.get(older)).copied();
+        let floor = floor.unwrap_or_default();
+        for (position, event) in events {
+            self.reading.offers.begin_batch();
+            self.reading.see(&event, None)?;
+            if position >= floor
+                && let Some(blob) = names(&event)
+                && !store.has_blob(blob).map_err(|error| error.to_string())?
+            {
+                return Err(format!(
+                    "blob {} is named by record {position} and not kept",
+                    blob.short()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A state that was folded from a snapshot on is the one that all records
+    /// fold to.
+    pub(super) fn folded(&self, state: &State) -> Result<(), Violation> {
+        let mut whole = Fold::default();
+        for record in &self.archive {
+            whole.see(record).map_err(|error| error.to_string())?;
+        }
+        match whole.states.first() {
+            Some((_, folded)) if folded == state => Ok(()),
+            _ => Err("what a snapshot says is not what the records said".to_owned()),
+        }
+    }
+
+    /// Whatever the coordinator goes on with is there.
+    pub(super) fn kept(&self, state: &State, store: &dyn Store) -> Result<(), Violation> {
+        let transfer = state.transfer.map(|transfer| transfer.blob);
+        let shared = [state.spec, state.normaliser, transfer, state.teacher];
+        let releases = state.releases.iter().map(|release| release.blob);
+        let standing = state.standing.values().map(|standing| standing.blob);
+        let round = state.round.iter();
+        let taken = round.clone().flat_map(|round| {
+            let open = round.phase.iter().flat_map(|open| open.taken.values());
+            let inputs = round.inputs.iter().map(|(_, _, blob)| *blob);
+            open.map(|one| one.blob).chain(inputs).chain(round.student)
+        });
+        let needed = shared.into_iter().flatten();
+        for blob in needed.chain(releases).chain(standing).chain(taken) {
+            if !store.has_blob(blob).map_err(|error| error.to_string())? {
+                return Err(format!("blob {} is needed and gone", blob.short()));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept of the log is one chain, to its end.
+    pub(super) fn chain(&self, store: &dyn Store) -> Result<(), Violation> {
+        let (begin, head) = (store.begin(), store.verify());
+        let (begin, _) = (
+            begin.map_err(|error| error.to_string())?,
+            head.map_err(|error| error.to_string())?,
+        );
+        match (begin.next.0 as usize).checked_sub(1) {
+            Some(last) if self.archive.get(last).map(Record::hash) != Some(begin.hash) => {
+                Err("the log begins with another chain".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -129,6 +221,22 @@ impl Witness {
         }
     }
 
+    /// A device went back from a student that it found worse in use.
+    pub(super) fn went_back(
+        &mut self,
+        device: DeviceId,
+        from: Version,
+        to: Version,
+    ) -> Result<(), Violation> {
+        match self.installed.insert(device, to) {
+            Some(before) if before == from && to < from => Ok(()),
+            before => Err(format!(
+                "device {} went back from {from} to {to} and ran {before:?}",
+                device.short()
+            )),
+        }
+    }
+
     /// A job is about to run.
     pub(super) fn job(&self, job: &JobKind) -> Result<(), Violation> {
         match job {
@@ -139,6 +247,11 @@ impl Witness {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// No rollout goes on that is to be halted.
+    pub(super) fn rollout(&self, engine: &Engine) -> Result<(), Violation> {
+        self.reading.offers.check(engine.connected())
     }
 
     /// The engine's state, when all it did is durable.
@@ -165,110 +278,42 @@ impl Witness {
         Ok(())
     }
 
+    /// A device is told of a release.
+    pub(super) fn announced(&self, device: DeviceId, version: Version) -> Result<(), Violation> {
+        match self.reading.offers.allow(device, version) {
+            true => Ok(()),
+            false => Err(format!(
+                "device {} was offered {version}, which the log does not offer it",
+                device.short()
+            )),
+        }
+    }
+
+    /// Rollouts that reached everyone, and that were halted.
+    pub(super) fn rollouts(&self) -> (u64, u64) {
+        self.reading.offers.ended()
+    }
+
     /// Rounds that ended with a student.
     pub(super) fn completed(&self) -> u64 {
         self.reading.completed
     }
 }
 
-impl Reading {
-    fn see(&mut self, event: &Event, store: &dyn Store) -> Result<(), Violation> {
-        match event {
-            Event::RoundOpened { round, .. } => {
-                if round.0 != self.round.0 + 1 || self.open {
-                    return Err(format!("round {round} opened after round {}", self.round));
-                }
-                (self.round, self.open, self.phase) = (*round, true, None);
-                self.inputs.clear();
-            }
-            Event::PhaseOpened { phase, .. } => {
-                if self.phase.is_some_and(|before| before >= *phase) {
-                    return Err(format!("{phase} opened after {:?}", self.phase));
-                }
-                self.phase = Some(*phase);
-            }
-            Event::PhaseClosed { .. } if self.phase == Some(Phase::Contribute) => {
-                let standing = self.standing.iter();
-                self.inputs = standing
-                    .map(|((device, kind), blob)| (*device, *kind, *blob))
-                    .collect();
-            }
-            Event::Accepted {
-                device,
-                kind,
-                round,
-                blob,
-                transfer,
-                ..
-            } => {
-                self.accepted.insert((*device, *kind, *round, *blob));
-                if matches!(kind, Kind::Labels | Kind::Moments) {
-                    if *transfer != self.transfer {
-                        return Err(format!("{kind} stands on a transfer set that is replaced"));
-                    }
-                    self.standing.insert((*device, *kind), *blob);
-                }
-            }
-            Event::Produced { product, .. } => self.produced(product, store)?,
-            Event::Released {
-                version,
-                blob,
-                lineage,
-                ..
-            } => {
-                if self.version.is_some_and(|before| before >= *version) {
-                    return Err(format!("{version} was released after {:?}", self.version));
-                }
-                self.version = Some(*version);
-                let release: Stuff = open(store, *blob)?;
-                if release.version != Some(*version) {
-                    return Err(format!("release {version} holds {:?}", release.version));
-                }
-                if !release.origin.iter().eq(lineage.iter()) {
-                    return Err(format!(
-                        "release {version} names {} devices and holds work of {}",
-                        lineage.len(),
-                        release.origin.len()
-                    ));
-                }
-            }
-            Event::RoundEnded { outcome, .. } => {
-                (self.open, self.phase) = (false, None);
-                let completed = matches!(outcome, coordinator::round::Outcome::Completed { .. });
-                self.completed += u64::from(completed);
-            }
-            _ => {}
+/// The blob that an event names.
+fn names(event: &Event) -> Option<BlobHash> {
+    match event {
+        Event::TaskCreated { spec, .. } => Some(*spec),
+        Event::Accepted { blob, .. }
+        | Event::Released { blob, .. }
+        | Event::ReReleased { blob, .. } => Some(*blob),
+        Event::Produced { product, .. } => {
+            let (Product::Normaliser(blob)
+            | Product::TransferSet { blob, .. }
+            | Product::Teacher(blob)
+            | Product::Student(blob)) = product;
+            Some(*blob)
         }
-        Ok(())
+        _ => None,
     }
-
-    fn produced(&mut self, product: &Product, store: &dyn Store) -> Result<(), Violation> {
-        match product {
-            Product::TransferSet { blob, .. } => {
-                if self.transfer.replace(*blob) != Some(*blob) {
-                    self.standing.clear();
-                }
-            }
-            Product::Teacher(blob) => {
-                let mut sum = 0;
-                for (_, _, input) in &self.inputs {
-                    sum += open::<Contribution>(store, *input)?.value;
-                }
-                let found = open::<Stuff>(store, *blob)?.sum;
-                if found != sum {
-                    return Err(format!(
-                        "the moments sum to {found}, what was accepted to {sum}"
-                    ));
-                }
-            }
-            Product::Normaliser(_) | Product::Student(_) => {}
-        }
-        Ok(())
-    }
-}
-
-fn open<T: bincode::Decode<()>>(store: &dyn Store, blob: BlobHash) -> Result<T, Violation> {
-    let bytes = store.blob(blob).map_err(|error| error.to_string())?;
-    let bytes = bytes.ok_or_else(|| format!("blob {} is named and not kept", blob.short()))?;
-    decode_blob(&bytes).map_err(|error| error.to_string())
 }

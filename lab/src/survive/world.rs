@@ -1,8 +1,11 @@
 //! Everything that happens, in the order of the simulated clock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use common::ids::Version;
 use common::task::{RawTask, Task};
+use coordinator::retention::Pin;
 
 use super::device::{Device, DeviceWork};
 use super::faults::Fault;
@@ -63,6 +66,16 @@ pub(super) enum Happening {
         life: u64,
         run: u64,
         result: Result<coordinator::round::JobOutput, String>,
+        pin: Option<Arc<Pin>>,
+    },
+    /// The next step of an upkeep, or its begin.
+    Upkeep {
+        epoch: u32,
+    },
+    /// A device tries its student once more.
+    Soaked {
+        device: usize,
+        version: Version,
     },
     ServerStart,
     StoreMended {
@@ -161,6 +174,7 @@ impl World {
             if self.is_calm && self.is_settled() {
                 self.survived.simulated_ms = self.now;
                 self.survived.completed = self.witness.completed();
+                (self.survived.rolled_out, self.survived.halted) = self.witness.rollouts();
                 return Ok(self.survived);
             }
             if self.now > self.weather.calm_at + SETTLED_MS_MAX {
@@ -211,7 +225,14 @@ impl World {
             Happening::DeviceStart { device } => self.start_device(device),
             Happening::ServerTick { life, due } => self.server_tick(life, due),
             Happening::Flushed { life, append } => self.flushed(life, append),
-            Happening::Computed { life, run, result } => self.computed(life, run, result),
+            Happening::Computed {
+                life,
+                run,
+                result,
+                pin,
+            } => self.computed(life, run, result, pin),
+            Happening::Upkeep { epoch } => self.upkeep(epoch),
+            Happening::Soaked { device, version } => self.soaked(device, version),
             Happening::ServerStart => self.start_server(),
             Happening::StoreMended { life } => self.mend_store(life),
             Happening::Fault => self.fault(),

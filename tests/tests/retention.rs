@@ -1,0 +1,154 @@
+//! A store that does not grow with its age: disk, memory and the time of a
+//! start after many rounds.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::time::Instant;
+
+use coordinator::retention::Retention;
+use coordinator::serve::replay;
+use coordinator::store::{SledStore, Store, Usage};
+use tests::ages::Ages;
+
+const RETENTION: Retention = Retention {
+    rounds: Some(20),
+    blob_rounds: 2,
+};
+/// As in the server.
+const ROUNDS_BETWEEN_UPKEEPS: u64 = 8;
+
+/// Rounds, with an upkeep now and then.
+fn age(ages: &mut Ages, rounds: u64) {
+    for _ in 0..rounds {
+        ages.round();
+        if ages.rounds().is_multiple_of(ROUNDS_BETWEEN_UPKEEPS) {
+            ages.keep();
+        }
+    }
+}
+
+/// In memory where the system has such a place: the disk is not what is
+/// tested, and each round waits for it a hundred times.
+fn folder() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory.or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn used(ages: &Ages) -> Usage {
+    ages.store.usage().unwrap()
+}
+
+#[test]
+fn disk_use_after_twice_the_rounds_is_what_it_was() {
+    let folder = folder();
+    let store = folder.path().join("store");
+    let mut ages = Ages::begin(&store, 4, RETENTION);
+    age(&mut ages, ROUNDS);
+    let (half, records) = (used(&ages), ages.store.head().unwrap().next.0);
+    // A restart in between, which goes by the snapshot.
+    let mut ages = ages.restarted(&store);
+    assert!(replay(&ages.store).unwrap().snapshot.is_some());
+    age(&mut ages, ROUNDS);
+    let whole = used(&ages);
+    assert_eq!(ages.rounds(), 2 * ROUNDS);
+    let (first, head) = (ages.store.first().unwrap().0, ages.store.head().unwrap());
+    assert!(head.next.0 > 19 * records / 10, "so much was written");
+    assert!(head.next.0 - first < 30 * head.next.0 / (2 * ROUNDS));
+    assert!(whole.blobs <= half.blobs, "{half:?}, then {whole:?}");
+    assert!(ages.blobs_written > 3 * whole.blobs, "{whole:?}");
+    // The database goes on in whole segments.
+    let bound = half.bytes() + half.bytes() / 10 + SEGMENT_BYTES;
+    assert!(whole.bytes() <= bound, "{half:?}, then {whole:?}");
+    assert_eq!(ages.store.verify().unwrap(), head);
+}
+
+/// More than the rounds whose reports are kept.
+const ROUNDS: u64 = 100;
+const SEGMENT_BYTES: u64 = 1 << 20;
+
+/// The figures of docs/results.md:
+/// `cargo test --release -p tests --test retention -- --ignored --nocapture`
+#[test]
+#[ignore = "10,000 rounds, some minutes"]
+fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
+    let folder = folder();
+    let store = folder.path().join("store");
+    let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
+    let mut ages = Ages::begin(&store, 10, Retention::default());
+    let begun = Instant::now();
+    let mut seen = Vec::new();
+    println!("rounds   records   kept   blobs   log KB   all KB   resident KB");
+    for part in 1..=10 {
+        age(&mut ages, rounds / 10);
+        let (used, resident) = (used(&ages), resident_kb());
+        let (first, next) = (
+            ages.store.first().unwrap().0,
+            ages.store.head().unwrap().next.0,
+        );
+        println!(
+            "{:>6} {:>9} {:>6} {:>7} {:>8} {:>8} {:>13}",
+            part * (rounds / 10),
+            next,
+            next - first,
+            used.blobs,
+            used.log_bytes / 1024,
+            used.bytes() / 1024,
+            resident,
+        );
+        seen.push((used.bytes(), resident));
+    }
+    println!(
+        "{} rounds in {:.0} s",
+        ages.rounds(),
+        begun.elapsed().as_secs_f64()
+    );
+    drop(ages);
+    let (ready, replayed) = opened(&store);
+    println!(
+        "opened and folded in {ready:.3} s, from the snapshot at {:?} to {}",
+        replayed.snapshot, replayed.next
+    );
+    assert_eq!(replayed.tasks[0].1.last_round.0, rounds);
+    // From the second tenth to the last: what is written in between would
+    // show many times over.
+    let (early, late) = (seen[1], seen[9]);
+    assert!(late.0 <= early.0 + early.0 / 10 + SEGMENT_BYTES, "{seen:?}");
+    assert!(late.1 <= early.1 + early.1 / 10, "{seen:?}");
+}
+
+/// The same log without a snapshot, as an older program would have left it.
+#[test]
+#[ignore = "10,000 rounds, some minutes"]
+fn ten_thousand_rounds_without_upkeep_are_folded_too() {
+    let folder = folder();
+    let store = folder.path().join("store");
+    let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
+    let mut ages = Ages::begin(&store, 10, Retention::default());
+    for _ in 0..rounds {
+        ages.round();
+    }
+    let used = used(&ages);
+    drop(ages);
+    let (ready, replayed) = opened(&store);
+    println!(
+        "without upkeep: {} records, {} blobs, {} KB; opened and folded in {ready:.3} s",
+        replayed.next,
+        used.blobs,
+        used.bytes() / 1024
+    );
+    assert_eq!(replayed.tasks[0].1.last_round.0, rounds);
+}
+
+fn opened(store: &Path) -> (f64, coordinator::serve::Replayed) {
+    let begun = Instant::now();
+    let store = SledStore::open(store).unwrap();
+    let replayed = replay(&store).unwrap();
+    (begun.elapsed().as_secs_f64(), replayed)
+}
+
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kb = line.unwrap().split_whitespace().nth(1).unwrap();
+    kb.parse().unwrap()
+}
