@@ -97,7 +97,7 @@ fn round(archive: &Path, emulated: Option<&Emulated>) -> Given {
     let payload = |kind: &str| payload(home.path(), ended.round.0, kind);
     Given {
         moments: intake::moments(&task, &payload("moments"), points).unwrap(),
-        labels: intake::labels(&task, &payload("labels"), points).unwrap(),
+        labels: intake::labels(&task, &payload("labels"), points, &|_| None).unwrap(),
     }
 }
 

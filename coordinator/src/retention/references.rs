@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
+use common::labels::base_of;
+use common::round::Kind;
 
 use super::fold::{Fold, RECORDS_PER_READ, ReplayError};
 use crate::round::{Event, Product, State, TaskEvent};
@@ -46,8 +48,36 @@ pub fn needed(
     let mut needed = named.finish(&forgotten);
     for state in states() {
         of_state(state, &forgotten, &mut needed);
+        needed.extend(key_frames(state, store));
     }
     Ok(needed)
+}
+
+/// The key frames that labels which still count stand on. A damaged blob is
+/// not this one's to report: whoever reads it for its content does.
+fn key_frames(state: &State, store: &dyn Store) -> Vec<BlobHash> {
+    let standing = state.standing.iter().chain(&state.newest);
+    let mut labels: BTreeSet<_> = standing
+        .filter(|((_, kind), _)| *kind == Kind::Labels)
+        .map(|(_, standing)| standing.blob)
+        .collect();
+    if let Some(round) = &state.round {
+        let inputs = round.inputs.iter();
+        labels.extend(
+            inputs
+                .filter(|(_, kind, _)| *kind == Kind::Labels)
+                .map(|(_, _, blob)| *blob),
+        );
+        let open = round.phase.iter();
+        labels.extend(
+            open.flat_map(|open| open.taken.values())
+                .map(|one| one.blob),
+        );
+    }
+    let frames = labels
+        .into_iter()
+        .filter_map(|blob| store.blob(blob).ok().flatten());
+    frames.filter_map(|frame| base_of(&frame)).collect()
 }
 
 /// What records name.
@@ -121,6 +151,9 @@ fn of_state(state: &State, forgotten: &BTreeSet<DeviceId>, needed: &mut BTreeSet
     let transfer = state.transfer.map(|transfer| transfer.blob);
     let shared = [state.spec, state.normaliser, transfer, state.teacher];
     needed.extend(shared.into_iter().flatten());
+    // What the optimiser of the points remembers.
+    let before = state.refined_from.into_iter();
+    needed.extend(before.flat_map(|(transfer, teacher)| [transfer, teacher]));
     needed.extend(state.release.iter().map(|release| release.blob));
     needed.extend(state.releases.iter().map(|release| release.blob));
     let standing = state.standing.iter().chain(&state.newest);

@@ -528,3 +528,47 @@ fn the_snapshot_format_is_the_committed_one() {
         "what a snapshot holds has changed: give it a new SNAPSHOT_VERSION and read the old one"
     );
 }
+
+#[test]
+fn the_key_frame_that_standing_labels_are_a_delta_of_stays() {
+    let case = Case::new();
+    let whole: Vec<u8> = (1..=200).collect();
+    let mut changed = whole.clone();
+    changed[100] = 0;
+    let delta = common::labels::framed(&changed, Some(&whole));
+    assert!(delta.len() < changed.len());
+    let labels = |bytes: &[u8], number| Event::Accepted {
+        device: device(3),
+        kind: Kind::Labels,
+        round: RoundId(number),
+        blob: case.store.put_blob(bytes).unwrap(),
+        transfer: None,
+        rows: 10,
+        at: Time(1_000 * number),
+    };
+    for (number, bytes) in [(1, &whole), (2, &delta)] {
+        let at = Time(1_000 * number);
+        let round = RoundId(number);
+        case.events([
+            Event::RoundOpened { round, at },
+            Event::PhaseOpened {
+                phase: Phase::Contribute,
+                at,
+                participants: vec![device(3)],
+            },
+            labels(bytes, number),
+            Event::PhaseClosed { at },
+            Event::RoundEnded {
+                outcome: Outcome::Cancelled,
+                at,
+            },
+        ]);
+    }
+    for number in 3..=9 {
+        case.round(number);
+        case.keep().unwrap();
+    }
+    let held = |bytes: &[u8]| case.store.has_blob(BlobHash::of(bytes)).unwrap();
+    assert!(held(&delta) && held(&whole));
+    assert!(!case.has("moments 1 3"), "others were let go");
+}

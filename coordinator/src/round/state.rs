@@ -482,10 +482,15 @@ impl State {
             Product::TransferSet { blob, points } => {
                 let before = self.transfer.map(|transfer| transfer.blob);
                 if before != Some(blob) {
-                    self.standing.clear();
                     let moved = self
                         .open()
                         .is_some_and(|open| open.is_taken(Kind::Gradient));
+                    if moved {
+                        // The gradients were taken at a teacher that they are in.
+                        let behind = self.standing.keys().map(|(device, _)| *device);
+                        self.founders.extend(behind);
+                    }
+                    self.standing.clear();
                     self.refined_from = before.filter(|_| moved).zip(self.teacher);
                     // It stands on the points of before.
                     self.teacher = None;
