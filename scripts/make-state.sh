@@ -72,7 +72,8 @@ renewal_grace = "3660d"
 [page]
 listen = "off"
 CONFIG
-coordinator serve --listen 127.0.0.1:0 &
+# Not by the functions: those would run, and be ended, in a shell between.
+"$programs/alambic-coordinator" serve --listen 127.0.0.1:0 --state "$folder/coordinator" &
 started+=("$!")
 until coordinator status >status 2>/dev/null; do sleep 0.2; done
 address=$(coordinator status --json | field address)
@@ -80,17 +81,15 @@ coordinator task create task.toml >/dev/null
 token=$(coordinator token create --uses 2 --json | field token)
 for device in 0 1; do
     agent enrol --state "agent-$device" --coordinator "$address" --token "$token" >/dev/null
-    agent run --state "agent-$device" --data "data-$device" &
+    "$programs/alambic-agent" run --state "agent-$device" --data "data-$device" &
     started+=("$!")
 done
 until [ "$(coordinator status --json | grep -o '"connected": *true' | wc -l)" = 2 ]; do sleep 0.2; done
 for _ in 1 2; do coordinator round start --watch; done
 until agent student current --state agent-0 --json | grep -q '"version"'; do sleep 0.2; done
 sleep 2 # the second student is fetched and tried
-for program in "${started[@]}"; do
-    kill "$program"
-    wait "$program" || true
-done
+kill "${started[@]}"
+wait "${started[@]}" || true
 started=()
 
 agent predict --state agent-0 --input new.csv --json >predictions.json
