@@ -200,8 +200,10 @@ fn what_commands_print_is_what_the_page_says() {
     let rotated = ask("key rotate", &[]);
     ask("key revoke", &[rotated["before"].as_str().unwrap()]);
     ask("key renew", &[]);
-    ask("key rotate-root", &["--next", &key]);
-    ask("key offline", &["--out", &path("root.pem")]);
+    // Offline, the root key is a file that is named.
+    let root = path("root.pem");
+    ask("key offline", &["--out", &root]);
+    ask("key rotate-root", &["--root-key", &root, "--next", &key]);
 }
 
 #[test]
