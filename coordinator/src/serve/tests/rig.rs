@@ -494,7 +494,9 @@ impl Session {
     pub(super) async fn take_part(mut self) -> Self {
         loop {
             let call = self.call().await;
-            for kind in call.phase.kinds() {
+            // Gradients answer only tasks that ask for them.
+            let kinds = call.phase.kinds().iter();
+            for kind in kinds.filter(|kind| **kind != Kind::Gradient) {
                 let bytes = format!("{kind} of {:?}", self.connection.handshake_traffic());
                 self.give_until_taken(key(&call, *kind), bytes.as_bytes())
                     .await;
