@@ -7,6 +7,7 @@ pub mod data;
 pub mod demo;
 pub mod distill;
 pub mod folders;
+pub mod load;
 pub mod metrics;
 pub mod outcome;
 pub mod overhead;

@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use cli::Failure;
 use cli::demo::DemoArguments;
 use cli::distill::DistillArguments;
+use cli::load::{BareSenderArguments, LoadArguments};
 use cli::simulate::SimulateArguments;
 use cli::split::SplitArguments;
 use cli::survive::SurviveArguments;
@@ -39,6 +40,12 @@ enum Command {
     /// Treat simulated fleets badly, a seed each, and see that they keep their
     /// promises
     Survive(SurviveArguments),
+    /// Open thousands of sessions to a coordinator, send it contributions and
+    /// fetch its release, and say how it fares
+    Load(LoadArguments),
+    /// The bare quinn sender that `load` compares with
+    #[command(hide = true)]
+    BareSender(BareSenderArguments),
     /// Write what each device of such a fleet would hold into folders, to
     /// feed real agents
     Split(SplitArguments),
@@ -62,6 +69,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sweep(arguments) => cli::sweep::run(arguments),
         Command::Distill(arguments) => cli::distill::run(arguments),
         Command::Survive(arguments) => cli::survive::run(arguments),
+        Command::Load(arguments) => cli::load::run(arguments),
+        Command::BareSender(arguments) => cli::load::send_bare(arguments),
         Command::Split(arguments) => cli::split::run(arguments),
     }
 }

@@ -11,6 +11,7 @@ use super::admission::PeerIdentity;
 use super::close::CloseCode;
 use super::error::TransportError;
 use super::protocol::Protocol;
+use super::reset::ConnectionName;
 use super::stream::Stream;
 use super::traffic::Traffic;
 use crate::trust::certificate::CertificateFacts;
@@ -31,6 +32,7 @@ struct Facts {
     certificate: Option<CertificateFacts>,
     handshake: Traffic,
     no_progress: Duration,
+    name: Option<ConnectionName>,
 }
 
 /// The peer as admitted.
@@ -40,6 +42,7 @@ pub(crate) struct Admitted {
     pub(crate) peer: PeerIdentity,
     pub(crate) certificate: Option<CertificateFacts>,
     pub(crate) no_progress: Duration,
+    pub(crate) name: Option<ConnectionName>,
 }
 
 impl Connection {
@@ -51,6 +54,7 @@ impl Connection {
             certificate: admitted.certificate,
             handshake: Traffic::of(&inner),
             no_progress: admitted.no_progress,
+            name: admitted.name,
         };
         Self {
             inner,
@@ -83,6 +87,11 @@ impl Connection {
     /// Where the peer is. It may move while the connection lasts.
     pub fn remote_address(&self) -> SocketAddr {
         self.inner.remote_address()
+    }
+
+    /// What the device names this connection by; `None` on the device's side.
+    pub fn name(&self) -> Option<ConnectionName> {
+        self.facts.name
     }
 
     /// The time a packet takes there and back, as QUIC estimates it.

@@ -59,12 +59,24 @@ impl Dialler {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let endpoint = UdpSocket::bind(any)
+        Self::bind_at(any, tuning, clock)
+    }
+
+    /// The same, from this address of the machine; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// [`TransportError::Address`] if it is not the machine's.
+    pub fn bind_at(
+        local: SocketAddr,
+        tuning: Tuning,
+        clock: Clock,
+    ) -> Result<Self, TransportError> {
+        let endpoint = UdpSocket::bind(local)
             .and_then(|socket| {
                 let runtime = Arc::new(quinn::TokioRuntime);
                 quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)
             })
-            .map_err(|source| TransportError::binding(any, source))?;
+            .map_err(|source| TransportError::binding(local, source))?;
         Ok(Self {
             endpoint,
             tuning,
@@ -121,6 +133,7 @@ impl Dialler {
             peer: PeerIdentity::Coordinator,
             certificate,
             no_progress: self.tuning.no_progress(),
+            name: None,
         };
         Ok(Connection::new(connection, admitted))
     }

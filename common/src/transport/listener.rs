@@ -3,7 +3,6 @@
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
@@ -14,6 +13,7 @@ use super::close::CloseCode;
 use super::connection::{Admitted, Connection, peer_chain};
 use super::error::TransportError;
 use super::protocol::Protocol;
+use super::reset::{ConnectionName, Resets, naming};
 use super::tls;
 use super::tuning::Tuning;
 use crate::ids::DeviceId;
@@ -80,6 +80,9 @@ impl fmt::Debug for ListenerSettings {
 pub struct Listener {
     endpoint: quinn::Endpoint,
     settings: Arc<ListenerSettings>,
+    /// The endpoint's socket once more.
+    socket: UdpSocket,
+    resets: Resets,
 }
 
 impl Listener {
@@ -96,17 +99,39 @@ impl Listener {
             settings.clock.clone(),
             &settings.tuning,
         )?;
-        let resets = resets(&settings.credentials);
-        let endpoint = UdpSocket::bind(address)
-            .and_then(|socket| {
-                let runtime = Arc::new(quinn::TokioRuntime);
-                quinn::Endpoint::new(resets, Some(config), socket, runtime)
-            })
-            .map_err(|source| TransportError::binding(address, source))?;
+        let resets = Resets::of(&settings.credentials);
+        let bound = UdpSocket::bind(address).and_then(|socket| {
+            // What the system gives is what there is.
+            let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BYTES);
+            let again = socket.try_clone()?;
+            let runtime = Arc::new(quinn::TokioRuntime);
+            let own = resets.endpoint();
+            Ok((
+                quinn::Endpoint::new(own, Some(config), socket, runtime)?,
+                again,
+            ))
+        });
+        let (endpoint, socket) =
+            bound.map_err(|source| TransportError::binding(address, source))?;
         Ok(Self {
             endpoint,
             settings: Arc::new(settings),
+            socket,
+            resets,
         })
+    }
+
+    /// Tells a device that had this connection with an earlier process of the
+    /// same coordinator that it is gone, so that it comes back at once: one
+    /// datagram of 43 bytes. Nothing happens at the device if it has no such
+    /// connection.
+    ///
+    /// # Errors
+    /// What the system says; the device then finds out by itself.
+    pub fn remind(&self, device: SocketAddr, name: ConnectionName) -> std::io::Result<()> {
+        let datagram = self.resets.datagram(name);
+        let datagram = datagram.ok_or(std::io::ErrorKind::Unsupported)?;
+        self.socket.send_to(&datagram, device).map(drop)
     }
 
     /// The address taken, with the port the system chose if none was asked.
@@ -197,7 +222,8 @@ impl Arrival {
     /// the handshake takes too long; the loss of the connection.
     pub async fn admit(self) -> Result<Connection, TransportError> {
         let settings = self.settings;
-        let connecting = self.incoming.accept()?;
+        let (connecting, name) = naming(|| self.incoming.accept());
+        let connecting = connecting?;
         let connection = timeout(settings.tuning.handshake(), connecting)
             .await
             .map_err(|_| TransportError::Stalled {
@@ -216,6 +242,7 @@ impl Arrival {
                     peer,
                     certificate,
                     no_progress: settings.tuning.no_progress(),
+                    name,
                 };
                 Ok(Connection::new(connection, admitted))
             }
@@ -262,25 +289,6 @@ async fn mark(connection: &quinn::Connection) -> Result<(), TransportError> {
 pub(crate) const ADMISSION_MARK: u8 = 1;
 
 const GRACE_MS: u64 = 180 * 24 * 60 * 60 * 1_000;
-/// Keys that outlive the process, derived from the server's own: a server
-/// that was killed and started again recognises the packets of connections it
-/// no longer has and tells their devices so (a stateless reset, RFC 9000
-/// section 10.3). They come back at once instead of waiting for their idle
-/// timeout.
-fn resets(credentials: &Credentials) -> quinn::EndpointConfig {
-    let secret = credentials.key().secret_pkcs8_der();
-    let reset = blake3::derive_key("alambic quic stateless reset v1", secret);
-    let names = blake3::derive_key("alambic quic connection ids v1", secret);
-    let mut first = [0u8; 8];
-    first.copy_from_slice(&names[..8]);
-    let names = u64::from_le_bytes(first);
-    let reset = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &reset);
-    let mut config = quinn::EndpointConfig::new(Arc::new(reset));
-    config
-        .cid_generator(move || Box::new(quinn_proto::HashedConnectionIdGenerator::from_key(names)));
-    config.min_reset_interval(RESET_INTERVAL);
-    config
-}
-
-/// Between two stateless resets; each answers one packet with a smaller one.
-const RESET_INTERVAL: Duration = Duration::from_millis(1);
+/// What the system is asked to keep of datagrams that have not been read: a
+/// thousand handshakes at once. It gives what `net.core.rmem_max` allows.
+const RECEIVE_BYTES: usize = 4 << 20;

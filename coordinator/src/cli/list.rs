@@ -3,6 +3,7 @@
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use common::ids::{Time, Version};
+use common::model::LineageDigest;
 use serde_json::json;
 
 use super::failure::Failure;
@@ -224,11 +225,18 @@ pub(super) fn lineage(
         Response::Lineage { version, devices } => (version, devices),
         other => return Err(unexpected(&other)),
     };
+    // What a release of many devices carries in place of their names.
+    let mut names: Vec<_> = devices.iter().map(|one| one.device).collect();
+    names.sort_unstable();
+    let digest = LineageDigest::of(&names).hash;
     if as_json {
-        print_json(&json!({ "version": version, "devices": devices }));
+        print_json(&json!({ "version": version, "devices": devices, "digest": digest }));
         return Ok(());
     }
-    println!("{} devices are in student {version}:", devices.len());
+    println!(
+        "{} devices are in student {version}, digest {digest}:",
+        devices.len()
+    );
     for device in devices {
         println!("  {} {}", device.device, device.label);
     }

@@ -49,6 +49,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     let parts = Parts {
         listen: config.listen,
         admin_socket: config.admin_socket.clone(),
+        contacts: Some(config.state.join("sessions")),
         brain: Arc::new(Mathematics::new(identity.release_key.clone())),
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),

@@ -10,6 +10,7 @@ use common::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 use super::event::{Event, Product};
 use super::policy::RoundPolicy;
 use super::state::State;
+use super::tally::{Standing, Tally};
 use crate::rollout::Order;
 
 /// Names a question the driver wants answered.
@@ -278,6 +279,8 @@ pub struct Engine {
     /// An epoch above that of students which this log has never released.
     pub(super) epoch_unknown: u32,
     pub(super) state: State,
+    /// How far the open phase has come; always that of `state`.
+    pub(super) tally: Tally,
     pub(super) connected: BTreeSet<DeviceId>,
     /// Devices that contributed to the round before the restart, and are
     /// waited for in its next phase though they may not be back yet.
@@ -300,12 +303,14 @@ impl Engine {
     /// An engine for a task whose log so far folds to `state`. `epoch` is the
     /// store's fencing epoch, the first part of released versions.
     pub fn new(task: TaskHash, policy: RoundPolicy, epoch: u32, state: State) -> Self {
+        let tally = tally(&state, &policy);
         Self {
             task,
             policy,
             epoch,
             epoch_unknown: 0,
             state,
+            tally,
             connected: BTreeSet::new(),
             returning: BTreeSet::new(),
             computing: false,
@@ -437,8 +442,33 @@ impl Engine {
     /// Appends an event and applies it. What follows in the action queue is
     /// only run once the event is durable.
     pub(super) fn record(&mut self, event: Event) {
-        self.state.apply(&event);
+        match event {
+            Event::Joined { device }
+            | Event::Abstained { device, .. }
+            | Event::Accepted { device, .. } => self.apply_of(device, &event),
+            Event::PhaseOpened { .. } | Event::RoundEnded { .. } => {
+                self.state.apply(&event);
+                self.tally = tally(&self.state, &self.policy);
+            }
+            _ => self.state.apply(&event),
+        }
         self.actions.push_back(Action::Append(event));
+    }
+
+    /// Applies an event that changes where one device stands.
+    fn apply_of(&mut self, device: DeviceId, event: &Event) {
+        let (state, policy) = (&mut self.state, &self.policy);
+        let stands = |state: &State| {
+            let open = state.open()?;
+            Some(Standing::of(open, device, policy.wanted(open.phase, state)))
+        };
+        let before = stands(state);
+        state.apply(event);
+        if let Some((before, after)) = before.zip(stands(state))
+            && let Some(open) = state.open()
+        {
+            self.tally.follow(before, after, open);
+        }
     }
 
     pub(super) fn act(&mut self, action: Action) {
@@ -517,4 +547,11 @@ impl Engine {
                 .flatten(),
         }
     }
+}
+
+/// How far the open phase has come; nothing if none is.
+fn tally(state: &State, policy: &RoundPolicy) -> Tally {
+    state.open().map_or_else(Tally::default, |open| {
+        Tally::count(open, policy.wanted(open.phase, state))
+    })
 }

@@ -15,6 +15,7 @@ mod phases;
 mod policy;
 mod rollouts;
 mod state;
+mod tally;
 
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};

@@ -203,11 +203,15 @@ impl Engine {
         } else {
             Vec::new()
         };
+        let named = participants.len().min(PARTICIPANTS_MAX);
         self.record(Event::PhaseOpened {
             phase,
             at: now,
-            participants: participants.clone(),
+            participants: participants[..named].to_vec(),
         });
+        for &device in &participants[named..] {
+            self.record(Event::Joined { device });
+        }
         for device in participants {
             if self.connected.contains(&device) {
                 self.call(now, device);
@@ -228,21 +232,19 @@ impl Engine {
 
     /// Judges a gathering phase; without a time, says until when to wait.
     fn judge(&self, open: &OpenPhase, now: Option<Time>) -> Verdict {
-        let wanted = self.wanted(open.phase);
         let optional = self.is_optional(open.phase);
-        let mut answered = open.contributed_at(wanted);
-        let got = answered.len() as u32;
-        let needed = if optional {
+        let tally = &self.tally;
+        let got = tally.contributed() as u32;
+        let (needed, quorum_at) = if optional {
             // Whoever says it has nothing to send has answered too.
-            answered.extend(&open.abstained_at);
-            answered.sort_unstable();
-            self.policy.share_of(open.participants.len())
+            let needed = self.policy.share_of(tally.participants());
+            (needed, tally.answered_by(needed as usize))
         } else {
-            self.policy.quorum_of(open.expected())
+            let needed = self.policy.quorum_of(tally.expected());
+            (needed, tally.contributed_by(needed as usize))
         };
-        let quorum_at = answered.get(needed as usize - 1);
         let may_close = quorum_at.is_some() || optional;
-        if may_close && !open.participants.is_empty() && open.missing(wanted).is_empty() {
+        if may_close && tally.participants() > 0 && tally.missing() == 0 {
             return Verdict::Close;
         }
         let deadline = open
@@ -250,10 +252,10 @@ impl Engine {
             .after_ms(self.policy.deadline_of(open.phase));
         // Where all who were called have nothing to give, there is nobody to
         // wait for but newcomers.
-        let nobody_left = (got == 0 && open.missing(wanted).is_empty())
-            .then(|| open.abstained_at.last())
+        let nobody_left = (got == 0 && tally.missing() == 0)
+            .then(|| tally.abstained_last())
             .flatten();
-        let until = quorum_at.or(nobody_left).map_or(deadline, |&at| {
+        let until = quorum_at.or(nobody_left).map_or(deadline, |at| {
             let graced = at.max(open.counts_from).after_ms(self.policy.grace_ms);
             graced.min(deadline)
         });
@@ -382,6 +384,9 @@ impl Engine {
         }
     }
 }
+
+/// Devices that one event names; the others join one by one.
+const PARTICIPANTS_MAX: usize = 16_384;
 
 /// Whether a computation's output is what its phase waits for.
 fn fits(phase: Phase, output: JobOutput) -> bool {

@@ -18,6 +18,8 @@ pub(super) struct Follower {
     round: RoundId,
     participants: BTreeSet<DeviceId>,
     taken: BTreeSet<(DeviceId, Kind)>,
+    /// Participants that are done: counted as it goes, for there are many.
+    done: usize,
     policy: RoundPolicy,
     /// The open phase, if it gathers.
     phase: Option<Phase>,
@@ -56,8 +58,9 @@ impl Follower {
     /// A follower of a task in this state.
     pub(super) fn new(task: TaskHash, policy: RoundPolicy, state: &State) -> Self {
         let open = state.open();
-        Self {
+        let mut follower = Self {
             task,
+            done: 0,
             wanted: open.map_or_else(Vec::new, |open| policy.wanted(open.phase, state).to_vec()),
             round: state.last_round,
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
@@ -68,7 +71,11 @@ impl Follower {
             refused: BTreeMap::new(),
             seen: Seen::default(),
             ended: VecDeque::new(),
-        }
+        };
+        let participants = follower.participants.iter();
+        let done = participants.filter(|device| follower.is_done(**device));
+        follower.done = done.count();
+        follower
     }
 
     /// Bytes of the contributions that were seen in the open round.
@@ -121,6 +128,7 @@ impl Follower {
                 self.wanted = self.policy.wanted(*phase, around.state).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
+                self.done = 0;
                 self.abstained.clear();
                 self.refused.clear();
                 Progress::PhaseOpened {
@@ -132,7 +140,8 @@ impl Follower {
                 }
             }
             Event::Joined { device } => {
-                self.participants.insert(*device);
+                let came = self.participants.insert(*device);
+                self.done += usize::from(came && self.is_done(*device));
                 return None;
             }
             Event::Abstained { device, at } => {
@@ -150,7 +159,10 @@ impl Follower {
                 at,
                 ..
             } => {
+                let was_done = self.is_done(*device);
                 self.taken.insert((*device, *kind));
+                let counts = !was_done && self.participants.contains(device);
+                self.done += usize::from(counts && self.is_done(*device));
                 self.refused.remove(device);
                 self.seen.bytes += around.bytes;
                 Progress::Accepted {
@@ -159,7 +171,7 @@ impl Follower {
                     kind: *kind,
                     rows: *rows,
                     bytes: around.bytes,
-                    contributed: self.contributed(),
+                    contributed: self.done,
                     participants: self.participants.len(),
                     at: *at,
                 }
@@ -206,11 +218,6 @@ impl Follower {
             }
             _ => return None,
         })
-    }
-
-    fn contributed(&self) -> usize {
-        let done = |device: &&DeviceId| self.is_done(**device);
-        self.participants.iter().filter(done).count()
     }
 
     fn is_done(&self, device: DeviceId) -> bool {

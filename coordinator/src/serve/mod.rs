@@ -9,6 +9,7 @@
 mod brain;
 mod charter;
 mod command;
+mod contacts;
 mod core;
 mod driver;
 mod enrol;
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use common::ids::DeviceId;
 use common::service::Service;
 use common::transport::{
     CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
@@ -55,6 +57,7 @@ pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command, Evidence};
 
+use self::contacts::{Contact, Contacts};
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use self::keeper::Keeper;
@@ -77,6 +80,9 @@ pub struct Parts {
     pub identity: Identity,
     /// Opens the store.
     pub open_store: OpenStore,
+    /// Where it is noted who is connected, so that a coordinator that was
+    /// killed can tell them; none notes nothing.
+    pub contacts: Option<PathBuf>,
     /// The computations.
     pub brain: Arc<dyn Brain>,
     /// The time.
@@ -156,6 +162,7 @@ pub(crate) struct Shared {
     /// One copy of the store at a time.
     pub(crate) copying: Semaphore,
     pub(crate) retention: Retention,
+    contacts: Contacts,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -169,6 +176,8 @@ pub struct Server {
     page: Option<PageServer>,
     driver: Driver,
     queue: mpsc::Receiver<Command>,
+    /// Sessions of a process that was killed.
+    orphans: Vec<(DeviceId, Contact)>,
 }
 
 impl Server {
@@ -219,7 +228,9 @@ impl Server {
             service: parts.service,
             keeper,
         };
+        let (contacts, orphans) = Contacts::open(parts.contacts);
         let shared = Arc::new(Shared {
+            contacts,
             commands,
             vault,
             brain: parts.brain,
@@ -239,6 +250,7 @@ impl Server {
             page,
             driver,
             queue,
+            orphans,
         })
     }
 
@@ -286,14 +298,22 @@ impl Server {
         let page = self
             .page
             .map(|page| tokio::spawn(page.serve(self.shared.clone())));
+        let serving = async {
+            let contacts = &self.shared.contacts;
+            tokio::join!(
+                accept(&self.listener, &self.shared),
+                contacts::remind(&self.listener, contacts, self.orphans)
+            )
+        };
         let ended = tokio::select! {
             () = stop => None,
-            () = accept(&self.listener, &self.shared) => None,
+            _ = serving => None,
             ended = &mut driver => Some(ended),
         };
         self.listener
             .close(CloseCode::Shutdown, "the coordinator is going down")
             .await;
+        self.shared.contacts.clear();
         admin.abort();
         counting.abort();
         renewing.abort();

@@ -66,6 +66,7 @@ async fn run(
     let Ok(session) = session.await else {
         return Ok(());
     };
+    shared.contacts.began(device, connection);
     let outcome = tokio::select! {
         () = expired(shared, connection) => {
             connection.close(CloseCode::Expired, "the certificate has expired");
@@ -75,6 +76,7 @@ async fn run(
         outcome = speak(&mut control.sender, messages) => outcome,
         outcome = transfers(shared, connection, device) => outcome,
     };
+    shared.contacts.ended(device, connection);
     let _ = shared
         .commands
         .send(Command::Disconnect { device, session })

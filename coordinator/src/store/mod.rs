@@ -204,8 +204,9 @@ impl Usage {
     }
 }
 
-/// Longest event. Anything larger is a blob, named by the event.
-pub const EVENT_BYTES_MAX: usize = 64 * 1024;
+/// Longest event: one that names 32,000 devices. Anything larger is a blob,
+/// named by the event.
+pub const EVENT_BYTES_MAX: usize = 512 * 1024;
 /// Most events in one batch.
 pub const BATCH_EVENTS_MAX: usize = 1_024;
 /// One read gives no more than this, beyond its first record.

@@ -6,6 +6,7 @@ use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
 use lab::distill::DistilError;
 use lab::folders::FolderError;
+use lab::load::{BareError, LoadError};
 use lab::simulate::SimulateError;
 use lab::survive::Broken;
 
@@ -21,6 +22,12 @@ pub(crate) enum Failure {
     /// The demo failed.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The load came to nothing.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The bare sender could not send.
+    #[error(transparent)]
+    Bare(#[from] BareError),
     /// The data set could not be distilled.
     #[error(transparent)]
     Distil(#[from] DistilError),
@@ -92,15 +99,18 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 130 for Ctrl-C, as a shell has it; 2 for a sweep that asks for what
-    /// there is not; else 1.
+    /// 130 for Ctrl-C, as a shell has it; 2 for a sweep or a load that asks for
+    /// what there is not; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Demo(DemoError::Interrupted)
+            | Self::Load(LoadError::Interrupted | LoadError::Fleet(DemoError::Interrupted))
             | Self::Interrupted { .. }
             | Self::SeedsMissing { .. }
             | Self::SweepStopped { .. } => 130,
-            Self::Grid(_) | Self::Cell { .. } => 2,
+            Self::Grid(_)
+            | Self::Cell { .. }
+            | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => 2,
             _ => 1,
         }
     }

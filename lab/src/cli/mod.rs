@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod distill;
 mod failure;
 mod interrupt;
+pub(crate) mod load;
 pub(crate) mod simulate;
 pub(crate) mod split;
 pub(crate) mod survive;

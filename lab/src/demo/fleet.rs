@@ -246,6 +246,11 @@ impl Fleet {
         self.door = Some(address);
     }
 
+    /// The coordinator's process.
+    pub fn coordinator_process(&self) -> u32 {
+        self.coordinator.id()
+    }
+
     /// The folder of one agent: its data, state and log.
     pub fn agent_home(&self, index: usize) -> PathBuf {
         self.folder.join("agents").join(format!("{index:02}"))

@@ -433,3 +433,29 @@ async fn a_handshake_is_cheap_and_counted_apart() {
     assert!((1_000..1_400).contains(&work.udp_tx_bytes), "{work:?}");
     assert_eq!(device.traffic(), handshake + work);
 }
+
+#[tokio::test]
+async fn a_device_believes_that_its_connection_is_gone_from_its_coordinator_alone() {
+    let fleet = Fleet::new();
+    let (server, device) = fleet.connected().await;
+    let (other, _other) = fleet.connected().await;
+    let (at, name) = (server.remote_address(), server.name().unwrap());
+    assert_eq!(device.name(), None);
+    assert_ne!(other.name(), Some(name));
+    // Another connection's token, a forged one, another coordinator's.
+    fleet.listener.remind(at, other.name().unwrap()).unwrap();
+    let forger = std::net::UdpSocket::bind(ANY_PORT).unwrap();
+    forger.send_to(&[0x55; 43], at).unwrap();
+    let stranger = Fleet::new();
+    stranger.listener.remind(at, name).unwrap();
+    let mut sent = device.open_transfer().await.unwrap();
+    sent.send(b"still here").await.unwrap();
+    let mut got = server.accept_transfer().await.unwrap();
+    assert_eq!(got.recv().await.unwrap().unwrap(), b"still here");
+    // Without a packet of the device's that it would answer.
+    fleet.listener.remind(at, name).unwrap();
+    assert!(matches!(
+        device.closed().await,
+        TransportError::Lost { reason } if reason.contains("forgot")
+    ));
+}
