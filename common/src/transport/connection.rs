@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::admission::PeerIdentity;
 use super::close::CloseCode;
+use super::door::Guest;
 use super::error::TransportError;
 use super::protocol::Protocol;
 use super::stream::Stream;
@@ -31,6 +32,8 @@ struct Facts {
     certificate: Option<CertificateFacts>,
     handshake: Traffic,
     no_progress: Duration,
+    /// Counted at the door as long as the connection is used.
+    _guest: Option<Guest>,
 }
 
 /// The peer as admitted.
@@ -40,6 +43,7 @@ pub(crate) struct Admitted {
     pub(crate) peer: PeerIdentity,
     pub(crate) certificate: Option<CertificateFacts>,
     pub(crate) no_progress: Duration,
+    pub(crate) guest: Option<Guest>,
 }
 
 impl Connection {
@@ -51,6 +55,7 @@ impl Connection {
             certificate: admitted.certificate,
             handshake: Traffic::of(&inner),
             no_progress: admitted.no_progress,
+            _guest: admitted.guest,
         };
         Self {
             inner,

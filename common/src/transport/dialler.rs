@@ -120,6 +120,7 @@ impl Dialler {
             peer: PeerIdentity::Coordinator,
             certificate,
             no_progress: self.tuning.no_progress(),
+            guest: None,
         };
         Ok(Connection::new(connection, admitted))
     }

@@ -15,6 +15,7 @@ mod fleet;
 mod health;
 mod layout;
 mod live;
+mod patient;
 mod picture;
 mod rollouts;
 mod rounds;
@@ -28,6 +29,7 @@ pub(crate) mod words;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use route::parse as query;
 pub(crate) use server::PageServer;
 
 /// Where the page is served, and to whom.

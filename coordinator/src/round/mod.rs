@@ -16,6 +16,7 @@ mod policy;
 mod rollouts;
 mod state;
 
+pub use admission::STRIKES_MAX;
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use open_phase::{OpenPhase, Span, Standing};

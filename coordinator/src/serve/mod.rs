@@ -9,6 +9,7 @@
 mod brain;
 mod charter;
 mod command;
+mod conduct;
 mod core;
 mod driver;
 mod enrol;
@@ -36,7 +37,7 @@ use std::time::Instant;
 
 use common::service::Service;
 use common::transport::{
-    CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
+    CloseCode, Door, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
 };
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -54,6 +55,7 @@ pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command};
+pub(crate) use conduct::Conduct;
 
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
@@ -61,6 +63,7 @@ use self::keeper::Keeper;
 use self::word::Word;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, Progress, SocketError};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::retention::Retention;
@@ -83,6 +86,8 @@ pub struct Parts {
     pub clock: Clock,
     /// How connections behave.
     pub tuning: Tuning,
+    /// What peers may do in a time.
+    pub limits: Limits,
     /// How long devices are believed.
     pub certificates: CertificateTerms,
     /// Who is offered what rounds release.
@@ -156,6 +161,12 @@ pub(crate) struct Shared {
     /// One copy of the store at a time.
     pub(crate) copying: Semaphore,
     pub(crate) retention: Retention,
+    /// One delta is computed at a time.
+    pub(crate) deltas: Semaphore,
+    /// Who came to the door.
+    pub(crate) door: Arc<Door>,
+    /// What devices did.
+    pub(crate) conduct: Arc<Conduct>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -191,10 +202,13 @@ impl Server {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
         let now = parts.clock.now();
+        let conduct = Arc::new(Conduct::new(parts.limits.devices));
         let about = About {
             address,
             started: now,
             releases: parts.releases,
+            rows_max: parts.limits.rows_per_device,
+            conduct: conduct.clone(),
             word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
         };
         let next = replayed.next;
@@ -231,6 +245,9 @@ impl Server {
             metrics,
             copying: Semaphore::new(1),
             retention: parts.retention,
+            deltas: Semaphore::new(1),
+            door: listener.door(),
+            conduct,
         });
         Ok(Self {
             shared,
@@ -321,6 +338,7 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
     let mut settings =
         ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
     settings.tuning = parts.tuning.clone();
+    settings.door = parts.limits.door;
     settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
     settings.revoked = Arc::new(move |device| {
