@@ -1,4 +1,5 @@
 //! What the end-to-end tests share.
 
 pub mod fuzz;
+pub mod redteam;
 pub mod rig;

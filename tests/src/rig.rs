@@ -33,6 +33,11 @@ pub fn three_agents() -> Running {
 /// A fleet of agents with digits, all connected, whose coordinator waits so
 /// many seconds for latecomers and has this configuration.
 pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Running {
+    agents_at(count, grace_s, configuration, 1.0)
+}
+
+/// The same, whose task has this quorum.
+pub fn agents_at(count: usize, grace_s: f64, configuration: Option<&str>, quorum: f64) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let data = Dataset::open("digits").unwrap();
@@ -59,7 +64,8 @@ pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Runnin
     }
     let mut client = fleet.client().unwrap();
     let token = client.create_token(60_000, count as u32).unwrap();
-    let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
+    let task = task_file(&data, &wishes).replace("quorum = 1.0", &format!("quorum = {quorum:?}"));
+    let task = client.create_task(&task).unwrap().name;
     fleet
         .add_agents(&data, &parts, &token, &mut progress)
         .unwrap();
