@@ -7,7 +7,7 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny bench deb tarball try-packages
+.PHONY: help deps build demo test lint deny bench fuzz deb tarball try-packages
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -55,3 +55,21 @@ tarball: deps ## One archive a program, with OpenBLAS inside, into target/packag
 
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
 	@bash scripts/try-packages.sh
+
+# libFuzzer takes the coverage that a stable compiler can be asked for. What
+# it finds worth keeping goes to fuzz/corpus, what breaks to fuzz/artifacts;
+# an input that broke something belongs in tests/corpus once that is mended.
+SECONDS_EACH ?= 60
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+fuzz: deps ## Fuzz one decoder, guided by coverage: make fuzz TARGET=npz SECONDS_EACH=1800
+	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --target $(FUZZ_HOST)
+	mkdir -p fuzz/corpus/$(TARGET) fuzz/artifacts
+	cd fuzz && ALAMBIC_FUZZ_TARGET=$(TARGET) target/$(FUZZ_HOST)/release/fuzz \
+		corpus/$(TARGET) ../tests/corpus/$(TARGET) -artifact_prefix=artifacts/$(TARGET)- \
+		-max_total_time=$(SECONDS_EACH) -timeout=5 -rss_limit_mb=2048 -print_final_stats=1

@@ -18,6 +18,36 @@ pub const POINTS_MAX: usize = 10_000;
 pub const ROWS_MAX: u64 = 1 << 40;
 /// A transfer that makes no progress for this long is given up.
 pub const NO_PROGRESS_MS_MAX: u64 = 30_000;
+/// Most connections a coordinator has open, handshakes included.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// Most connections from one address (of IPv6, a /64): a fleet may stand
+/// behind one router.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 4_096;
+/// Handshakes from one address a second, and ten times as many at once.
+pub const HANDSHAKES_PER_ADDRESS_S: u32 = 100;
+/// Requests to join or renew from one address a second, and ten times as many
+/// at once.
+pub const ENROLMENTS_PER_ADDRESS_S: u32 = 20;
+/// Most handshakes under way.
+pub const HANDSHAKES_MAX: usize = 2_048;
+/// Above so many handshakes under way a newcomer's address is validated.
+pub const VALIDATE_HANDSHAKES_ABOVE: usize = 128;
+/// Above so many open connections a newcomer's address is validated.
+pub const VALIDATE_ABOVE: usize = 1_000;
+/// Most open connections of peers that show no certificate.
+pub const ANONYMOUS_MAX: usize = 1_024;
+/// Most addresses whose doings are remembered before idle ones are forgotten.
+pub const ADDRESSES_MAX: usize = 16_384;
+/// Breaches of the protocol before a device's sessions are refused.
+pub const VIOLATIONS_MAX: u32 = 8;
+/// For how long they are refused then.
+pub const QUARANTINE_MS: u64 = 600_000;
+/// Longest that joining or renewing may take.
+pub const ENROL_MS_MAX: u64 = 60_000;
 
 const _: () = assert!(CHUNK_BYTES < FRAME_BYTES_MAX);
+// Who cannot be refused by address yet must not fill what is shared by all.
+const _: () = assert!(VALIDATE_HANDSHAKES_ABOVE * 4 <= HANDSHAKES_MAX);
+const _: () = assert!(VALIDATE_HANDSHAKES_ABOVE < CONNECTIONS_PER_ADDRESS_MAX);
+const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX && ANONYMOUS_MAX < CONNECTIONS_MAX);
 const _: () = assert!((FRAME_BYTES_MAX as u64) < BLOB_BYTES_MAX);

@@ -54,6 +54,19 @@ pub enum ProfileError {
         /// What stands there.
         value: f32,
     },
+    /// A mean or variance that the normaliser of a whole fleet could not
+    /// hold any more.
+    #[error("{what} {index} is {value}, at most {max} is taken; scale the feature down")]
+    TooLarge {
+        /// Which list.
+        what: &'static str,
+        /// Its place.
+        index: usize,
+        /// What stands there.
+        value: f32,
+        /// The most it may be.
+        max: f32,
+    },
     /// No rows, too many, or more labelled rows than rows.
     #[error("{rows} rows with {labelled} labels are not possible")]
     Rows {
@@ -122,6 +135,8 @@ impl Profile {
                     value: moments.variance[index],
                 });
             }
+            within("mean", &moments.mean, MEAN_MAX)?;
+            within("variance", &moments.variance, VARIANCE_MAX)?;
         }
         Ok(Self(raw))
     }
@@ -146,6 +161,24 @@ impl Profile {
         &self.0
     }
 }
+
+fn within(what: &'static str, values: &[f32], max: f32) -> Result<(), ProfileError> {
+    match values.iter().position(|value| value.abs() > max) {
+        None => Ok(()),
+        Some(index) => Err(ProfileError::TooLarge {
+            what,
+            index,
+            value: values[index],
+            max,
+        }),
+    }
+}
+
+/// Largest mean. One device beyond it would make a scale that has no inverse
+/// in single precision, and so no normaliser for anyone.
+const MEAN_MAX: f32 = 1e18;
+/// Largest variance.
+const VARIANCE_MAX: f32 = 1e36;
 
 #[cfg(test)]
 mod tests {

@@ -87,6 +87,18 @@ pub enum PointsError {
         /// Its spread.
         spread: f32,
     },
+    /// A point where no row can be.
+    #[error("the {what} of point {index} is {got:.4e}, normalised rows have at most {max:.4e}")]
+    Outside {
+        /// Which point.
+        index: usize,
+        /// What of it.
+        what: &'static str,
+        /// Its value.
+        got: f64,
+        /// The most it can be.
+        max: f64,
+    },
 }
 
 /// What points are held against.
@@ -162,6 +174,40 @@ impl Points {
         })
     }
 
+    /// Holds the points against where normalised rows can be, each of which
+    /// has ‖x‖² = features: means of such rows lie within that ball, and no
+    /// two of them are further apart than its diameter.
+    ///
+    /// # Errors
+    /// [`PointsError::Outside`], for the first point that lies elsewhere.
+    pub fn check_place(&self) -> Result<(), PointsError> {
+        let features = self.inputs.ncols() as f64;
+        for (index, row) in self.inputs.rows().into_iter().enumerate() {
+            let square: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+            let places = [
+                ("square", square, SQUARE_SLACK * features),
+                (
+                    "spread",
+                    f64::from(self.spreads[index]),
+                    2.0 * (SQUARE_SLACK * features).sqrt(),
+                ),
+            ];
+            for (what, got, max) in places {
+                // Not a number lies nowhere.
+                let fits = got <= max;
+                if !fits {
+                    return Err(PointsError::Outside {
+                        index,
+                        what,
+                        got,
+                        max,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The form that travels, at `bits` bits a value with a scale for each
     /// point or for each feature, whichever is shorter.
     ///
@@ -230,6 +276,9 @@ fn same(what: &'static str, expected: usize, got: usize) -> Result<(), PointsErr
         })
     }
 }
+
+/// What coarse quantisation may add to a point's square.
+const SQUARE_SLACK: f64 = 2.0;
 
 #[cfg(test)]
 mod tests {
@@ -317,5 +366,29 @@ mod tests {
             Points::check(raw, FRAME),
             Err(PointsError::Quantise(_))
         ));
+    }
+
+    #[test]
+    fn points_lie_where_normalised_rows_can() {
+        let at = |value: f32, spread: f32| Points {
+            inputs: ndarray::Array2::from_elem((1, 4), value),
+            classes: vec![0],
+            counts: vec![5],
+            spreads: vec![spread],
+        };
+        at(1.0, 4.0).check_place().unwrap();
+        for (value, spread, place) in [
+            (1.5, 0.0, "square"),
+            (1e30, 0.0, "square"),
+            (f32::NAN, 0.0, "square"),
+            (0.0, 6.0, "spread"),
+            (0.0, f32::NAN, "spread"),
+        ] {
+            let error = at(value, spread).check_place().unwrap_err();
+            assert!(
+                matches!(error, PointsError::Outside { what, .. } if what == place),
+                "{error}"
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;
 use crate::retention::{ROUNDS_MAX, Retention};
 use crate::rollout::{Plan, Releases};
@@ -35,6 +36,7 @@ use crate::serve::CertificateTerms;
 /// | `rollout.stages` | `[1, 10, 50, 100]` | percents that ascend to 100 |
 /// | `rollout.max_worse` | `2%` | `0%` to `100%` |
 /// | `rollout.soak` | `30m` | `0s` to `30d` |
+/// | `limits.…` | see [`Limits`] | see [`Limits`] |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The file that was read, if there was one.
@@ -59,6 +61,8 @@ pub struct Config {
     pub retention: Retention,
     /// How releases reach the fleet.
     pub rollout: RolloutSettings,
+    /// What peers may do in a time.
+    pub limits: Limits,
 }
 
 /// How releases reach the fleet.
@@ -178,6 +182,8 @@ struct RawConfig {
     retention: RawRetention,
     #[serde(default)]
     rollout: RawRollout,
+    #[serde(default)]
+    limits: RawLimits,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -305,6 +311,14 @@ impl Config {
             page,
             retention: layers.retention(raw.retention)?,
             rollout: layers.rollout(raw.rollout)?,
+            limits: raw.limits.check().map_err(|unfit| {
+                let found = Found {
+                    origin: layers.file(),
+                    key: unfit.key,
+                    value: unfit.value.to_string(),
+                };
+                found.refuse(unfit.allowed)
+            })?,
         })
     }
 }

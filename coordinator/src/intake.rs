@@ -63,7 +63,7 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
     checked.map_err(|error| match error {
         ProfileError::Shape { .. } => Reason::WrongShape,
         ProfileError::Value { .. } => Reason::NotFinite,
-        ProfileError::Rows { .. } => Reason::OutOfBounds,
+        ProfileError::Rows { .. } | ProfileError::TooLarge { .. } => Reason::OutOfBounds,
     })
 }
 
@@ -81,7 +81,11 @@ pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
         cluster_size_min: budget.cluster_size_min,
     };
     let raw: RawPoints = decode(bytes)?;
-    Points::check(raw, frame).map_err(|error| match error {
+    let checked = Points::check(raw, frame).and_then(|points| {
+        points.check_place()?;
+        Ok(points)
+    });
+    checked.map_err(|error| match error {
         PointsError::Quantise(inner) => quantise_reason(&inner),
         PointsError::Shape { .. } => Reason::WrongShape,
         _ => Reason::OutOfBounds,

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod compute;
 pub mod config;
 pub mod intake;
+pub mod limits;
 mod metrics;
 pub mod page;
 pub mod registry;

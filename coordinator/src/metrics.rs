@@ -23,7 +23,7 @@ pub(crate) type Labels = Vec<(&'static str, String)>;
 pub(crate) type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
 /// A gauge without labels.
 pub(crate) type Plain = Gauge<f64, AtomicU64>;
-type Counters = Family<Labels, Counter>;
+pub(crate) type Counters = Family<Labels, Counter>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// All metrics of a coordinator.
@@ -60,6 +60,8 @@ pub(crate) struct Metrics {
     pub(crate) state: Gauges,
     pub(crate) blobs: Plain,
     upkeep_failures: Counter,
+    pub(crate) open: Gauges,
+    pub(crate) limited: Counters,
 }
 
 impl Metrics {
@@ -160,6 +162,12 @@ impl Metrics {
                 r,
                 "upkeep_failures",
                 "Times that the log could not be shortened",
+            ),
+            open: gauges(r, "open", "What peers hold open now, each below its limit"),
+            limited: counters(
+                r,
+                "limited",
+                "Times that a peer was refused, slowed down or asked for its address, by limit",
             ),
             registry,
         }

@@ -253,6 +253,7 @@ fn policy() -> RoundPolicy {
         support: common::task::Support::Clusters,
         contribution_bytes_max: 1 << 16,
         round_bytes_max: 1 << 20,
+        rows_max: common::limits::ROWS_MAX,
         points_max: POINTS_MAX,
         releases: Releases::default(),
     }

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -29,9 +30,13 @@ use common::wire::messages::{
     EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
 use coordinator::admin::Request;
+use coordinator::audit::AuditRecord;
+use coordinator::store::Position;
 use coordinator::{intake, serve::LogEntry};
 use edge_agent::data::{Dataset, LabelSource, Schema};
+use edge_agent::predictions::Question;
 use rand::Rng;
+use tempfile::NamedTempFile;
 
 /// A decoder and its name.
 pub struct Target {
@@ -216,7 +221,88 @@ pub const TARGETS: &[Target] = &[
         name: "admin_request",
         run: |bytes| drop(serde_json::from_slice::<Request>(bytes)),
     },
+    Target {
+        name: "coordinator_config",
+        run: |bytes| {
+            let file = in_file(bytes);
+            let flags = coordinator::config::Flags {
+                config: Some(file.path().to_owned()),
+                ..Default::default()
+            };
+            drop(coordinator::config::Config::resolve(&flags, |_| None));
+        },
+    },
+    Target {
+        name: "agent_config",
+        run: |bytes| {
+            let file = in_file(bytes);
+            let flags = edge_agent::config::Flags {
+                config: Some(file.path().to_owned()),
+                ..Default::default()
+            };
+            drop(edge_agent::config::Config::load(&flags, &|_| None));
+        },
+    },
+    Target {
+        name: "sweep",
+        run: |bytes| drop(lab::sweep::Grid::open(in_file(bytes).path())),
+    },
+    Target {
+        name: "backup",
+        run: |bytes| {
+            drop(coordinator::backup::check(
+                in_file(bytes).path(),
+                &mut |_| {},
+            ))
+        },
+    },
+    Target {
+        name: "records",
+        run: |bytes| drop(coordinator::store::unpack(Position(1), bytes)),
+    },
+    Target {
+        name: "audit_record",
+        run: |bytes| {
+            if let Ok(record) = serde_json::from_slice::<AuditRecord>(bytes) {
+                let _ = record.follow(None);
+            }
+        },
+    },
+    Target {
+        name: "question",
+        run: |bytes| {
+            if let Ok(question) = Question::parse(bytes)
+                && question.values() < QUESTION_VALUES_MAX
+            {
+                let _ = question.answer(&STUDENT);
+            }
+        },
+    },
+    Target {
+        name: "query",
+        run: |bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes) {
+                let _ = coordinator::page::query(text);
+            }
+        },
+    },
 ];
+
+/// What is read by its path.
+fn in_file(bytes: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+/// More would only show that arithmetic takes time.
+const QUESTION_VALUES_MAX: usize = 10_000;
+
+/// The student that questions are put to.
+static STUDENT: LazyLock<Release> = LazyLock::new(|| {
+    let folder = corpus_folder().join("release");
+    Release::from_bytes(&std::fs::read(folder.join("valid-0.bin")).unwrap()).unwrap()
+});
 
 static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let classes = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];

@@ -6,5 +6,6 @@ pub mod disk;
 pub mod fuzz;
 pub mod golden;
 pub mod kept;
+pub mod redteam;
 pub mod relay;
 pub mod rig;

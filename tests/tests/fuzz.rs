@@ -18,8 +18,11 @@ use common::wire::codec::encode;
 use common::wire::frame;
 use common::wire::messages::*;
 use coordinator::admin::Request;
+use coordinator::audit::AuditRecord;
+use coordinator::backup::{Archive, StoreCopy, state_files};
 use coordinator::round::{Event, TaskEvent};
 use coordinator::serve::{Identity, LogEntry};
+use coordinator::store::{Position, SledStore, Store as _, pack};
 use lab::data::Part;
 use lab::simulation::Simulation;
 use ndarray::Array2;
@@ -184,6 +187,24 @@ fn valid() -> Corpus {
     ] {
         add("admin_request", serde_json::to_vec(&request).unwrap());
     }
+    add("coordinator_config", example("coordinator.toml"));
+    add("agent_config", example("agent.toml"));
+    add("sweep", example("sweep-digits.toml"));
+    for name in ["task-digits.toml", "task-har.toml"] {
+        add("task_file", example(name));
+    }
+    for (name, bytes) in of_a_store(&identity, now) {
+        add(name, bytes);
+    }
+    add(
+        "question",
+        b"{\"inputs\":[[1,2,3,4,5,6]],\"all\":true}".to_vec(),
+    );
+    add(
+        "question",
+        b"{\"input\":[0,0,0,0,0,0.5],\"task\":\"fuzz\"}".to_vec(),
+    );
+    add("query", b"device=0a0b&page=2&task=a%20b+c".to_vec());
     let event = Event::Released {
         version: Version {
             epoch: 1,
@@ -200,6 +221,53 @@ fn valid() -> Corpus {
         LogEntry::Task(TaskEvent { task, event }).to_bytes(),
     );
     corpus
+}
+
+/// An annotated example, with everything that is commented out said.
+fn example(name: &str) -> Vec<u8> {
+    let path = corpus_folder().join("../../configs").join(name);
+    let text = std::fs::read_to_string(path).unwrap();
+    let is_key = |text: &str| text.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let is_setting = |line: &&str| {
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        line.starts_with('[') || key.is_some_and(is_key)
+    };
+    let lines = text.lines().map(|line| line.trim_start_matches(['#', ' ']));
+    let said: Vec<_> = lines.filter(is_setting).collect();
+    said.join("\n").into_bytes()
+}
+
+/// A store's records, one of them for an auditor, and a backup of it all.
+fn of_a_store(identity: &Identity, now: Time) -> Vec<(&'static str, Vec<u8>)> {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    identity.create_in(&state).unwrap();
+    let store = SledStore::open(state.join("store")).unwrap();
+    let spec = store
+        .put_blob(RawTask::parse(TASK).unwrap().bytes())
+        .unwrap();
+    let epoch = store.open_epoch().unwrap();
+    let event = Event::TaskCreated { spec, at: now };
+    let task = RawTask::parse(TASK).unwrap().hash();
+    let entry = LogEntry::Task(TaskEvent { task, event }).to_bytes();
+    store.append(epoch, None, &[entry]).unwrap();
+    let mut copy = StoreCopy::begin(&store).unwrap();
+    let out = folder.path().join("backup.tar");
+    let mut archive = Archive::create(&out, copy.contents(), now).unwrap();
+    for file in &state_files(&state, None).unwrap().0 {
+        archive.state_file(file).unwrap();
+    }
+    while let Some((name, bytes)) = copy.next(&store).unwrap() {
+        archive.piece(&name, &bytes).unwrap();
+    }
+    archive.finish().unwrap();
+    let records = store.read(Position(1), 100).unwrap();
+    let audit = AuditRecord::of(&records[0]);
+    vec![
+        ("records", pack(&records)),
+        ("audit_record", serde_json::to_vec(&audit).unwrap()),
+        ("backup", std::fs::read(out).unwrap()),
+    ]
 }
 
 fn messages() -> Vec<(&'static str, Vec<u8>)> {

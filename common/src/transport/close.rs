@@ -28,6 +28,8 @@ pub enum CloseCode {
     Stalled,
     /// 10: a fault on the side that closes.
     Internal,
+    /// 11: the peer broke the protocol too often; try again much later.
+    Quarantined,
     /// Any other number, from a newer version.
     Other(u32),
 }
@@ -47,6 +49,7 @@ impl CloseCode {
             Self::Overloaded => 8,
             Self::Stalled => 9,
             Self::Internal => 10,
+            Self::Quarantined => 11,
             Self::Other(number) => number,
         }
     }
@@ -65,6 +68,7 @@ impl CloseCode {
             8 => Self::Overloaded,
             9 => Self::Stalled,
             10 => Self::Internal,
+            11 => Self::Quarantined,
             other => Self::Other(other),
         }
     }
@@ -92,6 +96,7 @@ impl fmt::Display for CloseCode {
             Self::Overloaded => "too many connections",
             Self::Stalled => "no progress for too long",
             Self::Internal => "a fault on the other side",
+            Self::Quarantined => "in quarantine for breaking the protocol",
             Self::Other(number) => return write!(f, "reason {number}, unknown to this version"),
         })
     }
@@ -109,6 +114,6 @@ mod tests {
         assert_eq!(CloseCode::Unauthenticated.number(), 1);
         assert_eq!(CloseCode::Revoked.number(), 3);
         assert_eq!(CloseCode::Internal.number(), 10);
-        assert_eq!(CloseCode::of_number(11), CloseCode::Other(11));
+        assert_eq!(CloseCode::of_number(12), CloseCode::Other(12));
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::admission::PeerIdentity;
 use super::close::CloseCode;
+use super::door::Guest;
 use super::error::TransportError;
 use super::protocol::Protocol;
 use super::reset::ConnectionName;
@@ -33,6 +34,8 @@ struct Facts {
     handshake: Traffic,
     no_progress: Duration,
     name: Option<ConnectionName>,
+    /// Counted at the door as long as the connection is used.
+    _guest: Option<Guest>,
 }
 
 /// The peer as admitted.
@@ -43,6 +46,7 @@ pub(crate) struct Admitted {
     pub(crate) certificate: Option<CertificateFacts>,
     pub(crate) no_progress: Duration,
     pub(crate) name: Option<ConnectionName>,
+    pub(crate) guest: Option<Guest>,
 }
 
 impl Connection {
@@ -55,6 +59,7 @@ impl Connection {
             handshake: Traffic::of(&inner),
             no_progress: admitted.no_progress,
             name: admitted.name,
+            _guest: admitted.guest,
         };
         Self {
             inner,

@@ -134,6 +134,7 @@ impl Dialler {
             certificate,
             no_progress: self.tuning.no_progress(),
             name: None,
+            guest: None,
         };
         Ok(Connection::new(connection, admitted))
     }

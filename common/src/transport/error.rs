@@ -79,6 +79,12 @@ pub enum TransportError {
         /// Its code.
         code: CloseCode,
     },
+    /// The peer said what it may not say.
+    #[error("the protocol was broken: {reason}")]
+    Violation {
+        /// What it said.
+        reason: String,
+    },
     /// The peer broke QUIC itself.
     #[error("QUIC was broken: {reason}")]
     Quic {
@@ -181,6 +187,7 @@ impl TransportError {
                 | CloseCode::Overloaded
                 | CloseCode::Stalled
                 | CloseCode::Internal
+                | CloseCode::Quarantined
                 | CloseCode::Other(_) => Blame::World,
                 CloseCode::Unauthenticated
                 | CloseCode::Expired
@@ -194,6 +201,7 @@ impl TransportError {
             | Self::RefusedPeer { .. }
             | Self::NotAdmitted { .. }
             | Self::NoCommonProtocol
+            | Self::Violation { .. }
             | Self::Quic { .. }
             | Self::Frame(_)
             | Self::BlobTooLong { .. }
@@ -237,6 +245,12 @@ impl TransportError {
                 code: CloseCode::Expired,
                 ..
             } => "renew the certificate, or enrol again with a new token".to_owned(),
+            Self::Closed {
+                code: CloseCode::Quarantined,
+                ..
+            } => "update this program; the coordinator's `device show` says until when it is kept \
+                 out"
+            .to_owned(),
             Self::NoCommonProtocol
             | Self::Closed {
                 code: CloseCode::ProtocolVersion,
@@ -261,6 +275,13 @@ impl TransportError {
             }
             _ => return None,
         })
+    }
+
+    /// Whether the peer broke the protocol in a way that no network does.
+    pub fn is_violation(&self) -> bool {
+        // A frame may be cut short by a transfer that was given up.
+        let is_cut = matches!(self, Self::Frame(FrameError::Truncated { .. }));
+        !is_cut && matches!(self, Self::Violation { .. } | Self::Frame(_))
     }
 
     /// The code to tell a peer that caused this.

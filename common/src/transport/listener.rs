@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Instant;
 
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use super::admission::{self, PeerIdentity, Question};
 use super::close::CloseCode;
 use super::connection::{Admitted, Connection, peer_chain};
+use super::door::{Door, DoorLimits, Guest, Verdict};
 use super::error::TransportError;
 use super::protocol::Protocol;
 use super::reset::{ConnectionName, Resets, naming};
@@ -36,17 +38,14 @@ pub struct ListenerSettings {
     pub revoked: Arc<dyn Fn(DeviceId) -> bool + Send + Sync>,
     /// How long a device may renew after its certificate is over.
     pub grace_ms: u64,
-    /// Connections above this number are refused.
-    pub connections_max: usize,
-    /// Above this number of connections a newcomer has to show that it is at
-    /// the address it claims, at the price of one more round trip. Zero asks
-    /// everyone.
-    pub validate_above: usize,
+    /// What may be open at a time and come in a time. Taken when the address
+    /// is.
+    pub door: DoorLimits,
 }
 
 impl ListenerSettings {
-    /// The usual settings: 180 days of grace, 20,000 connections, addresses
-    /// validated above 1,000, nobody revoked.
+    /// The usual settings: 180 days of grace, the limits of
+    /// [`crate::limits`], nobody revoked.
     pub fn new(
         credentials: Credentials,
         authorities: Vec<CertificateDer<'static>>,
@@ -59,8 +58,7 @@ impl ListenerSettings {
             tuning: Tuning::coordinator(),
             revoked: Arc::new(|_| false),
             grace_ms: GRACE_MS,
-            connections_max: 20_000,
-            validate_above: 1_000,
+            door: DoorLimits::default(),
         }
     }
 }
@@ -70,7 +68,7 @@ impl fmt::Debug for ListenerSettings {
         f.debug_struct("ListenerSettings")
             .field("credentials", &self.credentials)
             .field("tuning", &self.tuning)
-            .field("connections_max", &self.connections_max)
+            .field("door", &self.door)
             .finish_non_exhaustive()
     }
 }
@@ -83,6 +81,7 @@ pub struct Listener {
     /// The endpoint's socket once more.
     socket: UdpSocket,
     resets: Resets,
+    door: Arc<Door>,
 }
 
 impl Listener {
@@ -115,6 +114,7 @@ impl Listener {
             bound.map_err(|source| TransportError::binding(address, source))?;
         Ok(Self {
             endpoint,
+            door: Arc::new(Door::new(settings.door)),
             settings: Arc::new(settings),
             socket,
             resets,
@@ -171,19 +171,29 @@ impl Listener {
         loop {
             let incoming = self.endpoint.accept().await?;
             let open = self.endpoint.open_connections();
-            if open >= self.settings.connections_max {
-                tracing::warn!(open, peer = %incoming.remote_address(), "too many connections");
-                incoming.refuse();
-            } else if open >= self.settings.validate_above && !incoming.remote_address_validated() {
+            let from = incoming.remote_address();
+            let validated = incoming.remote_address_validated();
+            match self.door.knock(Instant::now(), from.ip(), validated, open) {
+                Verdict::Come(guest) => {
+                    return Some(Arrival {
+                        incoming,
+                        settings: self.settings.clone(),
+                        guest,
+                    });
+                }
                 // Fails only for an address that was validated by a retry.
-                let _ = incoming.retry();
-            } else {
-                return Some(Arrival {
-                    incoming,
-                    settings: self.settings.clone(),
-                });
+                Verdict::Validate => drop(incoming.retry()),
+                Verdict::Refuse(why) => {
+                    tracing::debug!(open, %from, ?why, "not looked at");
+                    incoming.refuse();
+                }
             }
         }
+    }
+
+    /// The door, for those who want to see what it has seen.
+    pub fn door(&self) -> Arc<Door> {
+        self.door.clone()
     }
 
     /// Connections that are open now, half-open ones included.
@@ -204,6 +214,7 @@ impl Listener {
 pub struct Arrival {
     incoming: quinn::Incoming,
     settings: Arc<ListenerSettings>,
+    guest: Guest,
 }
 
 impl Arrival {
@@ -221,20 +232,35 @@ impl Arrival {
     /// [`TransportError::NoCommonProtocol`]; [`TransportError::Stalled`] if
     /// the handshake takes too long; the loss of the connection.
     pub async fn admit(self) -> Result<Connection, TransportError> {
-        let settings = self.settings;
-        let (connecting, name) = naming(|| self.incoming.accept());
+        let Self {
+            incoming,
+            settings,
+            mut guest,
+        } = self;
+        let (connecting, name) = naming(|| incoming.accept());
         let connecting = connecting?;
         let connection = timeout(settings.tuning.handshake(), connecting)
             .await
             .map_err(|_| TransportError::Stalled {
                 waited_ms: settings.tuning.handshake_ms,
             })??;
+        guest.shook_hands(Instant::now());
         let chain = peer_chain(&connection);
         let certificate = match chain.first() {
             None => None,
             Some(der) => Some(CertificateFacts::parse(der)?),
         };
-        match decide(&connection, certificate.as_ref(), &settings) {
+        let decided = decide(&connection, certificate.as_ref(), &settings);
+        let decided = decided.and_then(|(protocol, peer)| {
+            let anonymous = peer == PeerIdentity::Anonymous;
+            match protocol {
+                Protocol::Enrolment if !guest.may_enrol(Instant::now(), anonymous) => {
+                    Err(CloseCode::Overloaded)
+                }
+                _ => Ok((protocol, peer)),
+            }
+        });
+        match decided {
             Ok((protocol, peer)) => {
                 mark(&connection).await?;
                 let admitted = Admitted {
@@ -243,6 +269,7 @@ impl Arrival {
                     certificate,
                     no_progress: settings.tuning.no_progress(),
                     name,
+                    guest: Some(guest),
                 };
                 Ok(Connection::new(connection, admitted))
             }

@@ -32,6 +32,7 @@ impl Stream {
                 stream: recv,
                 reader: FrameReader::new(),
                 frame_deadline: None,
+                unmarked_bytes: 0,
                 no_progress,
             },
         }
@@ -153,8 +154,10 @@ impl FrameSender {
 pub struct FrameReceiver {
     stream: RecvStream,
     reader: FrameReader,
-    /// By when the frame that has begun must come further.
+    /// By when the frame that has begun must come further, by a chunk.
     frame_deadline: Option<Instant>,
+    /// What came of it since the deadline was set.
+    unmarked_bytes: usize,
     no_progress: Duration,
 }
 
@@ -265,13 +268,20 @@ impl FrameReceiver {
                 self.reader.end()?;
                 return Ok(None);
             };
+            let begins = !self.reader.is_inside_frame();
             // Never more than was wanted, so the reader takes all of it.
             let (_, payload) = self.reader.push(&chunk.bytes)?;
             if payload.is_some() {
                 self.frame_deadline = None;
                 return Ok(payload);
             }
-            self.frame_deadline = Some(Instant::now() + self.no_progress);
+            // A byte now and then is no progress: a peer that drips would
+            // hold a stream for days.
+            self.unmarked_bytes += chunk.bytes.len();
+            if begins || self.unmarked_bytes >= CHUNK_BYTES {
+                self.unmarked_bytes = 0;
+                self.frame_deadline = Some(Instant::now() + self.no_progress);
+            }
         }
     }
 

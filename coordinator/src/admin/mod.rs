@@ -21,7 +21,7 @@ pub use protocol::{
 };
 pub use server::SocketError;
 pub use status::{
-    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, Forgetting,
-    PhaseStatus, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus, Standing, Status,
-    StoreStatus, TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, ConductStatus, DeviceName, DeviceStatus, EndedStatus,
+    Forgetting, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus,
+    Standing, Status, StoreStatus, TaskStatus, TrialStatus,
 };

@@ -372,4 +372,36 @@ pub struct DeviceStatus {
     /// makes.
     #[serde(default)]
     pub strikes: u32,
+    /// How it behaves.
+    #[serde(default)]
+    pub conduct: ConductStatus,
+}
+
+/// How a device behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConductStatus {
+    /// What its newest strike was for, since the coordinator's start.
+    pub struck_for: Option<Reason>,
+    /// What of it is refused altogether.
+    pub quarantine: Option<Quarantine>,
+    /// Breaches of the protocol, since the coordinator's start or its last
+    /// quarantine.
+    pub violations: u32,
+    /// Times it was slowed down or refused for asking too much, since the
+    /// coordinator's start.
+    pub limited: u64,
+}
+
+/// What of a device is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quarantine {
+    /// Its contributions to a task, for it has too many strikes there. It
+    /// still gets students.
+    Contributions,
+    /// Its sessions, for it broke the protocol too often.
+    Sessions {
+        /// Seconds until they are taken again.
+        seconds: u64,
+    },
 }

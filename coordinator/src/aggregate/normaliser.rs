@@ -92,4 +92,29 @@ mod tests {
                 .all(|difference| difference.abs() < 1e-4)
         );
     }
+
+    #[test]
+    fn the_most_extreme_profile_that_is_taken_leaves_a_normaliser() {
+        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        let extreme = |mean: f32, variance: f32| {
+            let raw = RawProfile {
+                rows: common::limits::ROWS_MAX,
+                class_counts: vec![0, 0],
+                moments: Some(RawFeatureMoments {
+                    mean: vec![mean],
+                    variance: vec![variance],
+                }),
+            };
+            Profile::check(raw, 1, 2, true)
+        };
+        let honest = profile(&[1.0, 2.0, 3.0]);
+        let liars = [
+            extreme(1e18, 1e36).unwrap(),
+            extreme(-1e18, 1e36).unwrap(),
+            honest,
+        ];
+        learn_normaliser(&task, &liars).unwrap();
+        assert!(extreme(3e38, 0.0).is_err() && extreme(0.0, 3e38).is_err());
+    }
 }

@@ -176,7 +176,48 @@ const KEYS: &[Key] = &[
         variable: Some("ALAMBIC_ROLLOUT_SOAK"),
         value: |config| duration(config.rollout.plan.soak_ms),
     },
+    limit("limits.connections", |config| {
+        config.limits.door.connections.to_string()
+    }),
+    limit("limits.connections_per_address", |config| {
+        config.limits.door.connections_per_address.to_string()
+    }),
+    limit("limits.handshakes_per_address", |config| {
+        config
+            .limits
+            .door
+            .handshakes_per_address
+            .per_second
+            .to_string()
+    }),
+    limit("limits.enrolments_per_address", |config| {
+        config
+            .limits
+            .door
+            .enrolments_per_address
+            .per_second
+            .to_string()
+    }),
+    limit("limits.requests_per_device", |config| {
+        config.limits.devices.requests.per_second.to_string()
+    }),
+    limit("limits.bytes_per_device", |config| {
+        config.limits.devices.bytes.per_second.to_string()
+    }),
+    limit("limits.rows_per_device", |config| {
+        config.limits.rows_per_device.to_string()
+    }),
 ];
+
+/// One of the limits, which only the file sets.
+const fn limit(name: &'static str, value: fn(&Config) -> String) -> Key {
+    Key {
+        name,
+        flag: None,
+        variable: None,
+        value,
+    }
+}
 
 fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {
     let file = &config.file;

@@ -9,9 +9,10 @@ use super::failure::Failure;
 use super::list::{seconds, table};
 use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{
-    Client, DeviceStatus, Fault, FaultKind, Forgetting, Request, Response, Standing, TokenStatus,
-    TokenWish,
+    Client, DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Request, Response, Standing,
+    TokenStatus, TokenWish,
 };
+use crate::round::STRIKES_MAX;
 
 pub(super) fn create_token(
     client: &mut Client,
@@ -137,7 +138,35 @@ pub(super) fn show(client: &mut Client, device: DeviceId, as_json: bool) -> Resu
         None => {}
     }
     println!("sessions     {}", found.sessions);
+    show_conduct(&found);
     Ok(())
+}
+
+/// What a device did that an honest one does not.
+fn show_conduct(device: &DeviceStatus) {
+    let conduct = device.conduct;
+    match conduct.struck_for {
+        Some(reason) => println!("strikes      {}, the last: {reason}", device.strikes),
+        None => println!("strikes      {}", device.strikes),
+    }
+    match conduct.quarantine {
+        Some(Quarantine::Contributions) => {
+            println!("quarantine   its contributions are refused: {STRIKES_MAX} strikes or more");
+        }
+        Some(Quarantine::Sessions { seconds }) => println!(
+            "quarantine   its sessions are refused for {seconds} s: it broke the protocol too often"
+        ),
+        None => {}
+    }
+    if conduct.violations > 0 {
+        println!("violations   {}", conduct.violations);
+    }
+    if conduct.limited > 0 {
+        println!(
+            "slowed down  {} times, for asking too much",
+            conduct.limited
+        );
+    }
 }
 
 /// What a device is and does now, in a word.

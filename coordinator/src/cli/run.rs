@@ -55,6 +55,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
         tuning: Tuning::coordinator(),
+        limits: config.limits,
         certificates: config.certificates,
         releases: config.rollout.releases(),
         retention: config.retention,

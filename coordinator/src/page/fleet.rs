@@ -416,6 +416,7 @@ mod tests {
                 seen: Some(Time(5)),
                 contributed: Some(Time(u64::from(at))),
                 strikes: 0,
+                conduct: Default::default(),
             }
         };
         View {

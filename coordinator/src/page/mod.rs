@@ -17,6 +17,7 @@ mod fleet;
 mod health;
 mod layout;
 mod live;
+mod patient;
 mod picture;
 mod rollouts;
 mod rounds;
@@ -31,6 +32,7 @@ pub(crate) mod words;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use route::parse as query;
 pub(crate) use server::PageServer;
 
 /// Where the page is served, and to whom.

@@ -74,7 +74,7 @@ fn html(status: StatusCode, page: Markup) -> Response<Content> {
 }
 
 /// The pairs of a query string. What does not decode is left out.
-fn parse(query: &str) -> Query {
+pub fn parse(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').take(PAIRS_MAX);
     let pairs = pairs.filter_map(|pair| {
         let (key, value) = pair.split_once('=')?;

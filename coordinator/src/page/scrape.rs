@@ -10,6 +10,7 @@ use super::view::{View, Viewer};
 use crate::admin::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
+use crate::serve::Shared;
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
@@ -19,6 +20,7 @@ const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// told all the same.
 pub(super) async fn show(viewer: &Arc<Viewer>) -> Response<Content> {
     let metrics = &viewer.shared.metrics;
+    set_limits(metrics, &viewer.shared);
     match viewer.view().await {
         Ok(view) => set(metrics, &view),
         Err(Fault { message, .. }) => tracing::warn!(message, "metrics without gauges"),
@@ -120,6 +122,37 @@ fn set_store(metrics: &Metrics, store: &StoreStatus) {
     }
     if let Some(blobs) = store.blobs {
         metrics.blobs.set(blobs as f64);
+    }
+}
+
+/// What the limits on peers did.
+fn set_limits(metrics: &Metrics, shared: &Shared) {
+    let door = shared.door.counts();
+    for (what, open) in [
+        ("connections", door.connections),
+        ("handshakes", door.handshakes),
+        ("anonymous", door.anonymous),
+        ("addresses", door.addresses),
+    ] {
+        put(&metrics.open, &[("what", what)], open as f64);
+    }
+    let devices = shared.conduct.totals();
+    for (limit, times) in [
+        ("address_validation", door.validated),
+        ("connections", door.full),
+        ("connections_per_address", door.address_connections),
+        ("handshakes_per_address", door.address_rate),
+        ("enrolments", door.enrolments),
+        ("sessions_per_device", devices.sessions),
+        ("requests_per_device", devices.requests),
+        ("messages_per_device", devices.messages),
+        ("bytes_per_device", devices.bytes),
+        ("quarantine", devices.quarantined),
+        ("violations", devices.violations),
+    ] {
+        let labels = vec![("limit", limit.to_owned())];
+        let counter = metrics.limited.get_or_create(&labels);
+        counter.inner().fetch_max(times, Ordering::Relaxed);
     }
 }
 

@@ -4,10 +4,11 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use common::transport::{Bucket, Rate};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::server::conn::http1;
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::patient::Patient;
 use super::route;
 use super::view::Viewer;
 use super::{PageError, PageSettings};
@@ -27,6 +29,20 @@ use crate::serve::Shared;
 const CONNECTIONS_MAX: usize = 64;
 /// How long a peer may take to send its request, or be idle.
 const HEADER_WAIT: Duration = Duration::from_secs(15);
+/// How long a peer may leave an answer unread.
+const WRITE_WAIT: Duration = Duration::from_secs(30);
+/// Requests of all readers. Answers are drawn on the threads that also take
+/// contributions, so there are not more of them than people look at.
+const REQUESTS: Rate = Rate {
+    per_second: 20,
+    burst: 200,
+};
+/// The same for `/metrics`, so that nobody who asks for pages blinds the
+/// monitoring.
+const SCRAPES: Rate = Rate {
+    per_second: 2,
+    burst: 20,
+};
 /// Longest head of a request, and what is buffered of an answer.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
@@ -77,6 +93,7 @@ impl PageServer {
     /// Answers until it is dropped.
     pub(crate) async fn serve(self, shared: Arc<Shared>) {
         let hosts = Arc::new(Hosts(self.settings.hosts));
+        let pace = Arc::new(Pace::new(Instant::now()));
         let viewer = Arc::new(Viewer::new(shared, self.settings.state));
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let mut open = JoinSet::new();
@@ -88,9 +105,11 @@ impl PageServer {
                 Ok((stream, _)) => {
                     while open.try_join_next().is_some() {}
                     let (hosts, viewer) = (hosts.clone(), viewer.clone());
+                    let pace = pace.clone();
                     open.spawn(async move {
                         let _permit = permit;
-                        let service = service_fn(|request| answer(&hosts, &viewer, request));
+                        let service = service_fn(|request| answer(&hosts, &pace, &viewer, request));
+                        let stream = Patient::new(stream, WRITE_WAIT);
                         let connection = http1::Builder::new()
                             .timer(TokioTimer::new())
                             .header_read_timeout(HEADER_WAIT)
@@ -113,6 +132,7 @@ impl PageServer {
 
 async fn answer(
     hosts: &Hosts,
+    pace: &Pace,
     viewer: &Arc<Viewer>,
     request: Request<Incoming>,
 ) -> Result<Response<Content>, Infallible> {
@@ -127,6 +147,12 @@ async fn answer(
             Content::text(StatusCode::METHOD_NOT_ALLOWED, "This page is read-only.\n");
         let allowed = HeaderValue::from_static("GET, HEAD");
         refused.headers_mut().insert(header::ALLOW, allowed);
+        refused
+    } else if !pace.allows(Instant::now(), request.uri().path()) {
+        let text = "Too many requests; try again in some seconds.\n";
+        let mut refused = Content::text(StatusCode::TOO_MANY_REQUESTS, text);
+        let wait = HeaderValue::from_static("5");
+        refused.headers_mut().insert(header::RETRY_AFTER, wait);
         refused
     } else {
         route::answer(viewer, request.uri()).await
@@ -153,6 +179,31 @@ const HEADERS: [(&str, &str); 7] = [
     ("cross-origin-resource-policy", "same-origin"),
     ("cache-control", "no-store"),
 ];
+
+/// How often all readers together may ask.
+#[derive(Debug)]
+struct Pace {
+    pages: Mutex<Bucket>,
+    scrapes: Mutex<Bucket>,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self {
+            pages: Mutex::new(Bucket::full(REQUESTS, now)),
+            scrapes: Mutex::new(Bucket::full(SCRAPES, now)),
+        }
+    }
+
+    fn allows(&self, now: Instant, path: &str) -> bool {
+        let (bucket, rate) = match path {
+            "/metrics" => (&self.scrapes, SCRAPES),
+            _ => (&self.pages, REQUESTS),
+        };
+        let mut bucket = bucket.lock().unwrap_or_else(PoisonError::into_inner);
+        bucket.try_take(rate, now, 1)
+    }
+}
 
 /// Names by which the page may be asked. A browser that a foreign name was
 /// rebound to this address sends that name, and is refused; an address
@@ -239,6 +290,16 @@ impl Body for Content {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn whoever_asks_for_pages_too_often_does_not_blind_the_monitoring() {
+        let now = Instant::now();
+        let pace = Pace::new(now);
+        assert!((0..REQUESTS.burst).all(|_| pace.allows(now, "/")));
+        assert!(!pace.allows(now, "/audit"));
+        assert!(pace.allows(now, "/metrics"));
+        assert!(pace.allows(now + Duration::from_secs(1), "/audit"));
+    }
 
     #[test]
     fn addresses_localhost_and_listed_names_may_ask_and_nobody_else() {

@@ -13,7 +13,7 @@ use super::open_phase::OpenPhase;
 
 /// Refusals for faults no honest device makes, before a device's offers are
 /// no longer looked at.
-pub(super) const STRIKES_MAX: u32 = 16;
+pub const STRIKES_MAX: u32 = 16;
 
 /// How often a device may put other content in place of what was taken in a
 /// phase, before what was taken is final for it.
@@ -46,7 +46,7 @@ impl Engine {
         if key.task != self.task {
             return Err(Reason::UnknownTask);
         }
-        if self.state.strikes.get(&device).copied().unwrap_or(0) >= STRIKES_MAX {
+        if self.is_struck_out(device) {
             return Err(Reason::NotAdmitted);
         }
         if !key.phase.kinds().contains(&key.kind)
@@ -177,6 +177,10 @@ impl Engine {
         blob: BlobHash,
         checked: Result<u64, Reason>,
     ) -> TransferAnswer {
+        let checked = checked.and_then(|rows| match rows <= self.policy.rows_max {
+            true => Ok(rows),
+            false => Err(Reason::OutOfBounds),
+        });
         // The phase may have closed while the bytes travelled.
         let judged = self.admit(device, key, blob, 0);
         match judged.and_then(|admission| checked.map(|rows| (admission, rows))) {
@@ -229,14 +233,28 @@ impl Engine {
                 reason,
                 at: now,
             });
+            self.struck_for.insert(device, reason);
+            if self.is_struck_out(device) {
+                self.let_go(now, device);
+            }
         }
         TransferAnswer::Refused(reason)
+    }
+
+    /// Whether nothing of a device is taken any more.
+    pub(super) fn is_struck_out(&self, device: DeviceId) -> bool {
+        self.state.strikes.get(&device).copied().unwrap_or(0) >= STRIKES_MAX
     }
 
     /// Nobody waits for a device that is believed no more.
     pub(super) fn dismiss(&mut self, now: Time, device: DeviceId) {
         self.connected.remove(&device);
         self.returning.remove(&device);
+        self.let_go(now, device);
+    }
+
+    /// Waits no more for a device in the open phase.
+    fn let_go(&mut self, now: Time, device: DeviceId) {
         let called = self.state.round.as_ref().zip(self.state.open());
         let called = called.filter(|(_, open)| open.participants.contains(&device));
         if let Some((round, phase)) = called.map(|(round, open)| (round.id, open.phase)) {

@@ -288,6 +288,11 @@ pub struct Engine {
     pub(super) computing: bool,
     /// When the rollout wants to be looked at.
     pub(super) rollout_due: Option<Time>,
+    /// What each device's newest strike was for, since the last restart.
+    pub(super) struck_for: BTreeMap<DeviceId, Reason>,
+    /// How often each device changed its word on the newest release it spoke
+    /// of, since the last restart.
+    pub(super) words: BTreeMap<DeviceId, (Version, u32)>,
     /// What devices have sent in the newest round, since the last restart.
     pub(super) received: Received,
     /// The last round, if it ended in what is now the future: the clock was
@@ -315,6 +320,8 @@ impl Engine {
             returning: BTreeSet::new(),
             computing: false,
             rollout_due: None,
+            struck_for: BTreeMap::new(),
+            words: BTreeMap::new(),
             received: Received::default(),
             ended_ahead: None,
             stage_ahead: None,
@@ -340,6 +347,12 @@ impl Engine {
     /// What survives a restart.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What a device's newest strike was for, if there was one since the
+    /// last restart.
+    pub fn struck_for(&self, device: DeviceId) -> Option<Reason> {
+        self.struck_for.get(&device).copied()
     }
 
     /// Devices with a session.
@@ -485,6 +498,9 @@ impl Engine {
         };
         let wanted = self.wanted(open.phase);
         if !open.phase.gathers() || open.closed || open.is_done(device, wanted) {
+            return;
+        }
+        if self.is_struck_out(device) {
             return;
         }
         if !open.participants.contains(&device) {

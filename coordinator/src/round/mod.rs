@@ -17,6 +17,7 @@ mod rollouts;
 mod state;
 mod tally;
 
+pub use admission::STRIKES_MAX;
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use open_phase::{OpenPhase, Span, Standing};

@@ -199,7 +199,8 @@ impl Engine {
     fn open_phase(&mut self, now: Time, phase: Phase) {
         let participants: Vec<_> = if phase.gathers() {
             let returning = std::mem::take(&mut self.returning);
-            self.connected.union(&returning).copied().collect()
+            let all = self.connected.union(&returning).copied();
+            all.filter(|device| !self.is_struck_out(*device)).collect()
         } else {
             Vec::new()
         };

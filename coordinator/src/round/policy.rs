@@ -33,6 +33,8 @@ pub struct RoundPolicy {
     pub contribution_bytes_max: u64,
     /// Most bytes of contributions taken from one device in one round.
     pub round_bytes_max: u64,
+    /// Most rows one contribution may claim to describe.
+    pub rows_max: u64,
     /// Most points of the transfer set.
     pub points_max: u32,
     /// Who is offered what a round released.
@@ -54,6 +56,7 @@ impl RoundPolicy {
             support: task.method.support,
             contribution_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
+            rows_max: common::limits::ROWS_MAX,
             points_max: budget.points_max,
             releases: Releases::default(),
         }

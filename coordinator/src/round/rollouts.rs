@@ -118,7 +118,7 @@ impl Engine {
         let is_new = newest.is_none_or(|(tried, before)| {
             *tried < version || (*tried == version && *before != trial)
         });
-        if known && is_new {
+        if known && is_new && self.may_speak(device, version) {
             self.record(Event::Tried {
                 device,
                 version,
@@ -126,6 +126,17 @@ impl Engine {
                 at: now,
             });
         }
+    }
+
+    /// Whether a device has not changed its word on a release too often: each
+    /// time is an event of the log.
+    fn may_speak(&mut self, device: DeviceId, version: Version) -> bool {
+        let words = self.words.entry(device).or_insert((version, 0));
+        if words.0 != version {
+            *words = (version, 0);
+        }
+        words.1 = words.1.saturating_add(1);
+        words.1 <= WORDS_MAX
     }
 
     /// An earlier release under a higher version, for everyone at once.
@@ -276,3 +287,7 @@ impl Engine {
         }
     }
 }
+
+/// Words of one device on one release that are listened to. An honest one
+/// says two or three.
+pub(super) const WORDS_MAX: u32 = 16;

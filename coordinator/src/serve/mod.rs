@@ -9,6 +9,7 @@
 mod brain;
 mod charter;
 mod command;
+mod conduct;
 mod contacts;
 mod core;
 mod driver;
@@ -38,7 +39,7 @@ use std::time::Instant;
 use common::ids::DeviceId;
 use common::service::Service;
 use common::transport::{
-    CloseCode, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
+    CloseCode, Door, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
 };
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -56,6 +57,7 @@ pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
 pub(crate) use command::{AdminCommand, Command, Evidence};
+pub(crate) use conduct::Conduct;
 
 use self::contacts::{Contact, Contacts};
 use self::core::{About, Core, Revoked};
@@ -64,6 +66,7 @@ use self::keeper::Keeper;
 use self::word::Word;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, Progress, SocketError};
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::retention::Retention;
@@ -89,6 +92,8 @@ pub struct Parts {
     pub clock: Clock,
     /// How connections behave.
     pub tuning: Tuning,
+    /// What peers may do in a time.
+    pub limits: Limits,
     /// How long devices are believed.
     pub certificates: CertificateTerms,
     /// Who is offered what rounds release.
@@ -163,6 +168,12 @@ pub(crate) struct Shared {
     pub(crate) copying: Semaphore,
     pub(crate) retention: Retention,
     contacts: Contacts,
+    /// One delta is computed at a time.
+    pub(crate) deltas: Semaphore,
+    /// Who came to the door.
+    pub(crate) door: Arc<Door>,
+    /// What devices did.
+    pub(crate) conduct: Arc<Conduct>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -200,10 +211,13 @@ impl Server {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
         let now = parts.clock.now();
+        let conduct = Arc::new(Conduct::new(parts.limits.devices));
         let about = About {
             address,
             started: now,
             releases: parts.releases,
+            rows_max: parts.limits.rows_per_device,
+            conduct: conduct.clone(),
             word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
         };
         let next = replayed.next;
@@ -242,6 +256,9 @@ impl Server {
             metrics,
             copying: Semaphore::new(1),
             retention: parts.retention,
+            deltas: Semaphore::new(1),
+            door: listener.door(),
+            conduct,
         });
         Ok(Self {
             shared,
@@ -344,6 +361,7 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
     let mut settings =
         ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
     settings.tuning = parts.tuning.clone();
+    settings.door = parts.limits.door;
     settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
     settings.revoked = Arc::new(move |device| {

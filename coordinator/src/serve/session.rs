@@ -2,7 +2,7 @@
 //! something to say.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::ids::DeviceId;
 use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
@@ -25,6 +25,11 @@ const HOUR_MS: u64 = 3_600_000;
 /// Serves a device until its connection ends, however it ends. Nothing that
 /// goes wrong here leaves this session.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
+    if let Err((code, reason)) = shared.conduct.session(Instant::now(), device) {
+        tracing::warn!(reason, "session refused");
+        connection.close(code, reason);
+        return;
+    }
     tracing::info!(address = %connection.remote_address(), "session began");
     match run(&shared, &connection, device).await {
         Ok(()) => {
@@ -34,6 +39,7 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: D
         Err(error) => {
             let code = error.code();
             connection.close(code, &error.to_string());
+            note(&shared, device, &error);
             tracing::info!(%error, "session ended");
         }
     }
@@ -48,7 +54,7 @@ async fn run(
     let Some(frame) = control.receiver.recv_answer().await? else {
         return Ok(());
     };
-    let Some(hello) = greeting(connection, &frame) else {
+    let Some(hello) = greeting(connection, &frame)? else {
         return Ok(());
     };
     let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
@@ -84,28 +90,32 @@ async fn run(
     outcome
 }
 
-/// The hello, unless the connection was closed over it.
-fn greeting(connection: &Connection, frame: &[u8]) -> Option<Hello> {
-    let refuse = |code, reason: &str| {
-        tracing::warn!(reason, "hello refused");
-        connection.close(code, reason);
-        None
-    };
+/// Remembers a breach of the protocol.
+pub(super) fn note(shared: &Shared, device: DeviceId, error: &TransportError) {
+    if error.is_violation() && shared.conduct.violated(Instant::now(), device) {
+        tracing::warn!(device = %device.short(), %error, "in quarantine: it broke the protocol too often");
+    }
+}
+
+/// The hello, unless the connection was closed over its version.
+fn greeting(connection: &Connection, frame: &[u8]) -> Result<Option<Hello>, TransportError> {
     match decode::<ToCoordinator>(frame) {
-        Ok(ToCoordinator::Hello(hello)) if hello.minor > PROTOCOL_MINOR => refuse(
-            CloseCode::ProtocolVersion,
-            &format!(
+        Ok(ToCoordinator::Hello(hello)) if hello.minor > PROTOCOL_MINOR => {
+            let reason = format!(
                 "this coordinator speaks alambic/1.{PROTOCOL_MINOR}, the device 1.{}; update the \
                  coordinator first",
                 hello.minor
-            ),
-        ),
-        Ok(ToCoordinator::Hello(hello)) if hello.installed.len() > INSTALLED_MAX => {
-            refuse(CloseCode::Violation, "the hello names too many tasks")
+            );
+            tracing::warn!(reason, "hello refused");
+            connection.close(CloseCode::ProtocolVersion, &reason);
+            Ok(None)
         }
-        Ok(ToCoordinator::Hello(hello)) => Some(hello),
-        Ok(_) => refuse(CloseCode::Violation, "the first message is not a hello"),
-        Err(error) => refuse(CloseCode::Violation, &format!("the hello: {error}")),
+        Ok(ToCoordinator::Hello(hello)) if hello.installed.len() > INSTALLED_MAX => {
+            Err(violation("the hello names too many tasks"))
+        }
+        Ok(ToCoordinator::Hello(hello)) => Ok(Some(hello)),
+        Ok(_) => Err(violation("the first message is not a hello")),
+        Err(error) => Err(violation(&format!("the hello: {error}"))),
     }
 }
 
@@ -130,6 +140,7 @@ async fn listen(
         if shared.commands.send(said).await.is_err() {
             break;
         }
+        pause(shared.conduct.message(Instant::now(), device)).await;
     }
     Ok(())
 }
@@ -156,6 +167,8 @@ async fn transfers(
     loop {
         let stream = connection.accept_transfer().await?;
         while running.try_join_next().is_some() {}
+        // Its further streams wait meanwhile, and QUIC lets it open few.
+        pause(shared.conduct.request(Instant::now(), device, 1)).await;
         running.spawn(transfer::serve(shared.clone(), stream, device));
     }
 }
@@ -176,8 +189,15 @@ async fn expired(shared: &Shared, connection: &Connection) {
     }
 }
 
+/// Makes a device wait that asks too much.
+pub(super) async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
 fn violation(reason: &str) -> TransportError {
-    TransportError::Quic {
+    TransportError::Violation {
         reason: reason.to_owned(),
     }
 }

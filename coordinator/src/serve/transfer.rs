@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use common::ids::{BlobHash, DeviceId};
 use common::limits::BLOB_BYTES_MAX;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::command::{Command, Offer, Reply};
+use super::session::{note, pause};
 use super::vault::blocking;
 use crate::retention::Pin;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
@@ -23,21 +25,24 @@ use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 enum TransferError {
     #[error(transparent)]
     Transport(#[from] TransportError),
-    #[error("the request does not decode: {0}")]
-    Request(#[from] common::wire::codec::DecodeError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the server is stopping, or cannot say")]
     NoAnswer,
+    #[error("the device moves more bytes in a time than it may")]
+    TooMuch,
 }
 
 /// Serves one transfer stream to its end.
 pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: DeviceId) {
     if let Err(error) = run(&shared, &mut stream, device).await {
         tracing::debug!(device = %device.short(), %error, "transfer given up");
+        if let TransferError::Transport(error) = &error {
+            note(&shared, device, error);
+        }
         stream.give_up(match &error {
             TransferError::Transport(error) => error.code(),
-            TransferError::Request(_) => CloseCode::Violation,
+            TransferError::TooMuch => CloseCode::Overloaded,
             TransferError::Store(_) | TransferError::NoAnswer => CloseCode::Internal,
         });
     }
@@ -51,7 +56,11 @@ async fn run(
     let Some(frame) = stream.receiver.recv_answer().await? else {
         return Ok(());
     };
-    let answer = match decode::<TransferRequest>(&frame)? {
+    let request = decode::<TransferRequest>(&frame);
+    let request = request.map_err(|error| TransportError::Violation {
+        reason: format!("a request: {error}"),
+    })?;
+    let answer = match request {
         TransferRequest::Offer { key, blob, bytes } => {
             let offer = Offer {
                 device,
@@ -62,10 +71,10 @@ async fn run(
             offer.take(shared, stream).await?
         }
         TransferRequest::Fetch { blob, offset } => {
-            return send_blob(shared, stream, blob, offset).await;
+            return send_blob(shared, stream, device, (blob, offset)).await;
         }
         TransferRequest::FetchAgainst { blob, base } => {
-            return send_delta(shared, stream, blob, base).await;
+            return send_delta(shared, stream, device, (blob, base)).await;
         }
         TransferRequest::Newest { task } => {
             let newest = |reply| Command::Newest {
@@ -100,6 +109,8 @@ impl Offer {
                 self.check(shared).await?
             }
             Err(TransferError::Store(StoreError::Partial(error))) => Err(blamed(&error)),
+            // It may come later, as when the disk is full.
+            Err(TransferError::TooMuch) => Err(Reason::Storage),
             Err(TransferError::Store(error)) => {
                 tracing::error!(%error, "a contribution could not be stored");
                 Err(Reason::Storage)
@@ -136,6 +147,7 @@ impl Offer {
             vault.with(|store| store.drop_partial(partial))?;
             at = 0;
         }
+        charge(shared, self.device, self.bytes - at)?;
         let answer = TransferAnswer::Send { offset: at };
         stream.send(&encode(&answer)).await?;
         let span = BlobSpan::new(at, self.bytes)?;
@@ -217,8 +229,8 @@ fn blamed(error: &PartialError) -> Reason {
 async fn send_blob(
     shared: &Arc<Shared>,
     stream: &mut Stream,
-    blob: BlobHash,
-    offset: u64,
+    device: DeviceId,
+    (blob, offset): (BlobHash, u64),
 ) -> Result<(), TransferError> {
     if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
         return finish(stream, TransferAnswer::NotFound).await;
@@ -234,6 +246,7 @@ async fn send_blob(
         return finish(stream, TransferAnswer::NotFound).await;
     };
     let length = bytes.len() as u64;
+    charge(shared, device, length.saturating_sub(offset))?;
     stream
         .send(&encode(&TransferAnswer::Blob { bytes: length }))
         .await?;
@@ -246,16 +259,22 @@ async fn send_blob(
 async fn send_delta(
     shared: &Arc<Shared>,
     stream: &mut Stream,
-    blob: BlobHash,
-    base: BlobHash,
+    device: DeviceId,
+    (blob, base): (BlobHash, BlobHash),
 ) -> Result<(), TransferError> {
     for blob in [blob, base] {
         if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
             return finish(stream, TransferAnswer::NotFound).await;
         }
     }
+    pause(shared.conduct.request(Instant::now(), device, DELTA_WORTH)).await;
+    // One at a time: those who wait must not take the store's threads.
+    let turn = shared.deltas.acquire().await;
+    let turn = turn.map_err(|_| TransferError::NoAnswer)?;
     let vault = shared.vault.clone();
-    let delta = match blocking(move || vault.delta(base, blob)).await {
+    let made = blocking(move || vault.delta(base, blob)).await;
+    drop(turn);
+    let delta = match made {
         Ok(Some(delta)) => delta,
         Err(error) => {
             tracing::error!(%error, "no delta can be made; the device fetches the whole");
@@ -264,6 +283,7 @@ async fn send_delta(
         Ok(None) => return finish(stream, TransferAnswer::NoDelta).await,
     };
     let bytes = delta.len() as u64;
+    charge(shared, device, bytes)?;
     stream
         .send(&encode(&TransferAnswer::Delta { bytes }))
         .await?;
@@ -271,6 +291,17 @@ async fn send_delta(
     stream.sender.finish();
     Ok(stream.sender.delivered().await?)
 }
+
+/// Takes so many bytes from what a device may move.
+fn charge(shared: &Shared, device: DeviceId, bytes: u64) -> Result<(), TransferError> {
+    match shared.conduct.bytes(Instant::now(), device, bytes) {
+        true => Ok(()),
+        false => Err(TransferError::TooMuch),
+    }
+}
+
+/// A delta may have to be computed, which takes as long as some transfers.
+const DELTA_WORTH: u32 = 8;
 
 async fn finish(stream: &mut Stream, answer: TransferAnswer) -> Result<(), TransferError> {
     stream.send(&encode(&answer)).await?;

@@ -10,7 +10,7 @@ use super::inputs::Nested;
 /// What a program asks.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Question {
+pub struct Question {
     /// Many rows.
     inputs: Option<Nested>,
     /// One row.
@@ -82,18 +82,24 @@ pub enum Refusal {
 
 impl Question {
     /// The question in a body.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal::Body`], which says what to send.
+    pub fn parse(body: &[u8]) -> Result<Self, Refusal> {
         serde_json::from_slice(body).map_err(|error| Refusal::Body(error.to_string()))
     }
 
     /// Values that are asked about.
-    pub(super) fn values(&self) -> usize {
+    pub fn values(&self) -> usize {
         let nested = self.inputs.iter().chain(&self.input);
         nested.map(|nested| nested.values.len()).sum()
     }
 
     /// What a student says. Cost: its features and its network, for each row.
-    pub(super) fn answer(&self, release: &Release) -> Result<Answered, Refusal> {
+    ///
+    /// # Errors
+    /// [`Refusal`], for rows that do not fit its task.
+    pub fn answer(&self, release: &Release) -> Result<Answered, Refusal> {
         let definition = release.task().definition();
         let (nested, sides) = match (&self.inputs, &self.input) {
             (Some(nested), None) => (nested, nested.sides.get(1..).unwrap_or_default()),

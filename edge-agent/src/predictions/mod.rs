@@ -15,7 +15,7 @@ mod inputs;
 mod server;
 mod shelf;
 
-pub use answer::{Answered, Refusal};
+pub use answer::{Answered, Question, Refusal};
 pub use server::{PredictionServer, SocketError};
 pub use shelf::Shelf;
 

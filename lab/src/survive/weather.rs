@@ -166,6 +166,7 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         support: Support::Clusters,
         contribution_bytes_max: 64 * 1024,
         round_bytes_max: 64 * 1024 * 1024,
+        rows_max: common::limits::ROWS_MAX,
         points_max: dice.between(3, 40) as u32,
     }
 }

@@ -350,14 +350,14 @@ async fn no_session_can_be_resumed_and_no_early_data_sent() {
 
 #[tokio::test]
 async fn an_address_can_be_validated_first() {
-    let fleet = Fleet::with(|settings| settings.validate_above = 0);
+    let fleet = Fleet::with(|settings| settings.door.validate_above = 0);
     let (server, device) = fleet.connected().await;
     drop((server, device));
 }
 
 #[tokio::test]
 async fn a_full_coordinator_says_so() {
-    let fleet = Fleet::with(|settings| settings.connections_max = 0);
+    let fleet = Fleet::with(|settings| settings.door.connections = 0);
     let identity = fleet.device();
     let error = tokio::select! {
         _ = fleet.listener.next() => panic!("nobody is let in"),

@@ -104,6 +104,28 @@ async fn a_truncated_frame_is_told_from_the_end() {
 }
 
 #[tokio::test]
+async fn a_frame_that_drips_is_given_up_though_it_never_stands_still() {
+    let mut ends = ends(60).await;
+    let mut header = [0u8; frame::HEADER_BYTES];
+    header[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32).to_le_bytes());
+    ends.device.sender.send_blob(0, &header).await.unwrap();
+    let mut drips = tokio::time::interval(std::time::Duration::from_millis(10));
+    let drip = async {
+        loop {
+            drips.tick().await;
+            if ends.device.sender.send_blob(0, &[0]).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    };
+    let error = tokio::select! {
+        () = drip => unreachable!("it drips on"),
+        received = ends.server.recv() => received.unwrap_err(),
+    };
+    assert!(matches!(error, TransportError::Stalled { waited_ms: 60 }));
+}
+
+#[tokio::test]
 async fn a_changed_frame_is_refused() {
     let mut ends = ends(30_000).await;
     let mut changed = frame::encode(b"payload").unwrap();

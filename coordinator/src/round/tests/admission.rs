@@ -299,10 +299,26 @@ fn too_many_strikes_and_a_device_is_not_admitted() {
         assert_eq!(answer, REFUSED(Reason::Malformed));
     }
     is_refused_in_vain(&mut bench, key, "good", Reason::NotAdmitted);
-    assert_eq!(bench.state().strikes[&device(1)], 16);
+    assert_eq!(bench.state().strikes[&device(1)], STRIKES_MAX);
+    assert_eq!(bench.engine.struck_for(device(1)), Some(Reason::Malformed));
+    let wanted = [Kind::Profile];
+    let open = bench.state().open().unwrap();
+    assert_eq!(open.missing(&wanted), [device(2)], "nobody waits for it");
     assert_eq!(
         bench.give_kind(2, Kind::Profile),
         ACCEPTED,
         "the others go on"
     );
+    let open = bench.state().open().unwrap();
+    assert!(!open.participants.contains(&device(1)), "it is not called");
+}
+
+#[test]
+fn more_rows_than_a_device_may_claim_are_a_strike() {
+    let mut bench = Bench::in_round(policy(), &[1, 2]);
+    let key = bench.key(Kind::Profile);
+    let answer = bench.arrive(1, key, "x", Ok(ROWS_MAX + 1));
+    assert_eq!(answer, REFUSED(Reason::OutOfBounds));
+    assert_eq!(bench.state().strikes[&device(1)], 1);
+    assert_eq!(bench.arrive(1, key, "x", Ok(ROWS_MAX)), ACCEPTED);
 }

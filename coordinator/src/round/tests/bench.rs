@@ -21,6 +21,9 @@ pub(super) fn blob(text: &str) -> BlobHash {
 }
 
 /// Two devices at least, half of them, ten seconds, one of grace.
+/// Most rows a contribution may claim.
+pub(super) const ROWS_MAX: u64 = 1_000_000;
+
 pub(super) fn policy() -> RoundPolicy {
     RoundPolicy {
         devices_min: 2,
@@ -34,6 +37,7 @@ pub(super) fn policy() -> RoundPolicy {
         contribution_bytes_max: 1_000,
         round_bytes_max: 100_000,
         points_max: 50,
+        rows_max: ROWS_MAX,
         releases: crate::rollout::Releases::default(),
     }
 }

@@ -7,6 +7,7 @@ use common::wire::messages::{Announcement, ToDevice};
 
 use super::bench::*;
 use crate::rollout::{Order, OrderError, Plan, Releases, Standing};
+use crate::round::rollouts::WORDS_MAX;
 use crate::round::*;
 
 const SOAK_MS: u64 = 1_000;
@@ -273,4 +274,17 @@ fn without_stages_every_device_is_offered_each_release_at_once() {
     let offered = announced(&mut bench);
     assert_eq!(offered.len(), DEVICES.len());
     assert!(bench.state().held.is_empty());
+}
+
+#[test]
+fn a_device_that_changes_its_word_for_ever_does_not_fill_the_log() {
+    let mut bench = with_held();
+    let (pilot, announcement) = start(&mut bench)[0];
+    let before = bench.log.len();
+    for turn in 0..1_000 {
+        let word = [Trial::Soaking, Trial::Refused][turn % 2];
+        try_it(&mut bench, pilot, announcement.version, word);
+    }
+    let written = bench.log.len() - before;
+    assert!(written <= WORDS_MAX as usize + 1, "{written} events");
 }

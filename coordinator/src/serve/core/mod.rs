@@ -27,6 +27,7 @@ pub(crate) use self::effect::Work;
 use self::effect::{Answers, Effect};
 use self::sessions::Sessions;
 use super::command::{Command, RunId};
+use super::conduct::Conduct;
 use super::follower::{self, Around, Follower};
 use super::log::{LogEntry, Replayed};
 use super::word::Word;
@@ -45,6 +46,10 @@ pub(crate) struct About {
     pub(crate) started: Time,
     /// Who is offered what rounds release.
     pub(crate) releases: Releases,
+    /// Most rows one contribution may claim.
+    pub(crate) rows_max: u64,
+    /// How devices behave.
+    pub(crate) conduct: Arc<Conduct>,
     /// What each session begins with.
     pub(crate) word: Word,
 }
@@ -272,6 +277,7 @@ impl Core {
         let hash = task.hash();
         let policy = RoundPolicy {
             releases: self.about.releases.clone(),
+            rows_max: self.about.rows_max,
             ..policy(&task)
         };
         let follower = Follower::new(hash, policy.clone(), &state);

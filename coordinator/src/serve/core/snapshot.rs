@@ -1,20 +1,21 @@
 //! The core's state, for operators.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use common::ids::{DeviceId, TaskHash, Time};
-use common::round::Kind;
+use common::round::{Kind, Reason};
 
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
-    ABSENCES_MAX, Absence, AbsenceReason, DeviceName, DeviceStatus, EndedStatus, Forgetting,
-    OutcomeStatus, PhaseStatus, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status,
-    TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, ConductStatus, DeviceName, DeviceStatus, EndedStatus,
+    Forgetting, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus, RoundStatus,
+    Standing, Status, TaskStatus, TrialStatus,
 };
 use crate::registry::Decision;
 use crate::rollout::Rollout;
-use crate::round::{Ended, OpenPhase, Round, Standing as Stands};
+use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::serve::command::Evidence;
 
 impl Core {
@@ -173,17 +174,20 @@ impl Core {
             let state = runner.engine.state();
             for ((device, _), newest) in &state.newest {
                 let mark = marks.entry(*device).or_default();
-                mark.0 = mark.0.max(Some(newest.at));
+                mark.contributed = mark.contributed.max(Some(newest.at));
             }
             for (device, strikes) in &state.strikes {
-                marks.entry(*device).or_default().1 += strikes;
+                let mark = marks.entry(*device).or_default();
+                mark.strikes += strikes;
+                mark.struck_for = runner.engine.struck_for(*device).or(mark.struck_for);
+                mark.is_struck_out |= *strikes >= STRIKES_MAX;
             }
         }
         marks
     }
 
     fn device_status(&self, device: DeviceId, marks: &Marks) -> DeviceStatus {
-        let (contributed, strikes) = marks.get(&device).copied().unwrap_or_default();
+        let mark = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
         let counters = self.sessions.counters(device);
@@ -206,8 +210,22 @@ impl Core {
             handshake_bytes: counters.handshake.udp_rx_bytes + counters.handshake.udp_tx_bytes,
             sessions: counters.sessions,
             seen: counters.seen,
-            contributed,
-            strikes,
+            contributed: mark.contributed,
+            strikes: mark.strikes,
+            conduct: self.conduct_status(device, mark),
+        }
+    }
+
+    fn conduct_status(&self, device: DeviceId, mark: Mark) -> ConductStatus {
+        let record = self.about.conduct.of(Instant::now(), device);
+        let sessions = record.quarantine.map(|left| Quarantine::Sessions {
+            seconds: left.as_secs().max(1),
+        });
+        ConductStatus {
+            struck_for: mark.struck_for,
+            quarantine: sessions.or(mark.is_struck_out.then_some(Quarantine::Contributions)),
+            violations: record.violations,
+            limited: record.limited,
         }
     }
 
@@ -260,8 +278,19 @@ impl Core {
     }
 }
 
-/// The newest contribution and the strikes of each device.
-type Marks = BTreeMap<DeviceId, (Option<Time>, u32)>;
+/// What the tasks' states say of each device.
+type Marks = BTreeMap<DeviceId, Mark>;
+
+/// What they say of one.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// When the newest contribution was taken.
+    contributed: Option<Time>,
+    strikes: u32,
+    struck_for: Option<Reason>,
+    /// Whether a task takes nothing of it any more.
+    is_struck_out: bool,
+}
 
 fn phases(round: &Round) -> Vec<PhaseStatus> {
     let past = round.spans.iter().map(|span| PhaseStatus {

@@ -11,6 +11,7 @@ use common::wire::messages::{ToDevice, TransferAnswer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::super::command::{AdminCommand, Command, Link, Offer};
+use super::super::conduct::Conduct;
 use super::super::log::Replayed;
 use super::super::word::Word;
 use super::{About, Core, Revoked};
@@ -52,6 +53,8 @@ fn core() -> Core {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
         releases: crate::rollout::Releases::default(),
+        rows_max: u64::MAX,
+        conduct: Arc::new(Conduct::new(Default::default())),
         word: word(),
     };
     let (progress, _) = broadcast::channel(16);

@@ -319,6 +319,7 @@ pub(super) fn parts(
 ) -> Parts {
     let store = store.clone();
     Parts {
+        limits: Default::default(),
         releases: crate::rollout::Releases::default(),
         listen: ([127, 0, 0, 1], 0).into(),
         admin_socket: socket.to_owned(),
