@@ -258,7 +258,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "records",
-        run: |bytes| drop(coordinator::store::unpack(Position(1), bytes)),
+        run: |bytes| drop(coordinator::store::unpack(Position(0), bytes)),
     },
     Target {
         name: "audit_record",

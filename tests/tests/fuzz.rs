@@ -261,7 +261,7 @@ fn of_a_store(identity: &Identity, now: Time) -> Vec<(&'static str, Vec<u8>)> {
         archive.piece(&name, &bytes).unwrap();
     }
     archive.finish().unwrap();
-    let records = store.read(Position(1), 100).unwrap();
+    let records = store.read(Position(0), 100).unwrap();
     let audit = AuditRecord::of(&records[0]);
     vec![
         ("records", pack(&records)),
