@@ -35,7 +35,7 @@ pub use self::report::{Contributions, Held, LoadReport, Memory, Paced, Push, Spr
 
 use self::crowd::Crowd;
 use self::member::{Kept, Member};
-use crate::demo::{DemoError, Fleet, FleetError};
+use crate::demo::{DemoError, Fleet};
 use crate::progress::Progress;
 
 /// What load to put on which coordinator.
@@ -194,11 +194,6 @@ pub fn run(options: &LoadOptions, progress: &mut Progress) -> Result<LoadReport,
     Ok(report)
 }
 
-/// The configuration of a coordinator that is started for this.
-const LIMITS: &str = "[limits]\nconnections_per_address = 1000000\n\
-    handshakes_per_address = 100000\nenrolments_per_address = 100000\n\
-    requests_per_device = 10000\nbytes_per_device = 1073741824\n";
-
 /// The coordinator under load.
 struct Target {
     address: SocketAddr,
@@ -211,12 +206,7 @@ struct Target {
 
 impl Target {
     fn start(agents: usize, progress: &mut Progress) -> Result<Self, LoadError> {
-        let mut fleet = Fleet::start(None, progress)?;
-        // The whole crowd comes from one address, as no real fleet does.
-        let file = fleet.folder().join("coordinator").join("coordinator.toml");
-        let written = std::fs::write(&file, LIMITS);
-        written.map_err(|cause| DemoError::from(FleetError::File { path: file, cause }))?;
-        fleet.crash_coordinator()?;
+        let fleet = Fleet::start(None, progress)?;
         let mut client = fleet.client()?;
         let address = client.status()?.address;
         let token = client.create_token(3_600_000, agents as u32)?.parse()?;
