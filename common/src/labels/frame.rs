@@ -150,7 +150,7 @@ mod tests {
         let (one, other) = (whole(0, 8), whole(1, 8));
         let frame = framed(&other, Some(&one));
         assert!(
-            3 * frame.len() < other.len(),
+            2 * frame.len() < other.len(),
             "{} of {}",
             frame.len(),
             other.len()

@@ -118,7 +118,7 @@ fn an_address_that_knocks_too_often_waits_and_is_then_heard() {
     let why = refusal(door.knock(now, HERE, true, 0));
     assert_eq!(why, Refusal::AddressRate);
     let _other = come(door.knock(now, THERE, true, 0));
-    come(door.knock(now + Duration::from_secs(1), HERE, true, 0));
+    come(door.knock(now + Duration::from_secs(2), HERE, true, 0));
     assert_eq!(door.counts().address_rate, 1);
 }
 
