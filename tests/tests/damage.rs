@@ -126,6 +126,7 @@ fn log_end(running: &Running) -> u64 {
 }
 
 #[test]
+#[ignore = "a minute or two of starts and ends; run by hand"]
 fn a_coordinator_on_damaged_files_names_them_or_mends_them() {
     let mut running = after_a_round(1);
     let before = log_end(&running);
@@ -135,8 +136,10 @@ fn a_coordinator_on_damaged_files_names_them_or_mends_them() {
     let pristine = Pristine::take(state.clone());
     let (mut refused, mut served) = (0, 0);
     for file in files(&state) {
-        // What a person writes may be anything; a lock file holds nothing.
-        if file.ends_with("coordinator.toml") || file.ends_with("lock") {
+        // What a person writes may be anything; a lock file holds nothing, and
+        // whom to remind after a crash is a hint.
+        let mute = ["coordinator.toml", "lock", "sessions"];
+        if mute.iter().any(|name| file.ends_with(name)) {
             continue;
         }
         let is_blob = file.starts_with("store/blobs");
@@ -208,6 +211,7 @@ fn wait_until_named(file: &Path, damage: Damage, told: &dyn Fn() -> String) {
 }
 
 #[test]
+#[ignore = "a minute or two of starts and ends; run by hand"]
 fn an_agent_on_damaged_files_names_them_or_mends_them() {
     damage_agent(&ALL[1..2]);
 }
