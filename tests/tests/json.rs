@@ -231,10 +231,10 @@ fn what_an_agent_prints_is_what_the_page_says() {
 
     // These want the agent's state for themselves.
     running.fleet.kill_agent(0).unwrap();
+    ask(&running, "pull", &[]);
     ask(&running, "student rollback", &[]);
     ask(&running, "student pin", &[]);
     ask(&running, "student unpin", &[]);
-    ask(&running, "pull", &[]);
 }
 
 #[test]
