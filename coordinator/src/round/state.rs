@@ -273,7 +273,10 @@ impl State {
     /// Everything begins anew without this device: the others are asked for
     /// what stood on the old normaliser and transfer set.
     fn forget(&mut self, device: DeviceId) {
-        if self.founders.contains(&device) {
+        // Points that were moved stand on the teacher that gradients were taken
+        // at, and so on everyone in it.
+        let moved = self.refined_from.is_some() && self.has_of(device);
+        if self.founders.contains(&device) || moved {
             self.normaliser = None;
             self.transfer = None;
             self.teacher = None;
@@ -485,11 +488,6 @@ impl State {
                     let moved = self
                         .open()
                         .is_some_and(|open| open.is_taken(Kind::Gradient));
-                    if moved {
-                        // The gradients were taken at a teacher that they are in.
-                        let behind = self.standing.keys().map(|(device, _)| *device);
-                        self.founders.extend(behind);
-                    }
                     self.standing.clear();
                     self.refined_from = before.filter(|_| moved).zip(self.teacher);
                     // It stands on the points of before.
