@@ -177,11 +177,17 @@ fn a_coordinator_on_damaged_files_names_them_or_mends_them() {
     completes(&mut running);
 }
 
-/// The name by which a file is spoken of: those of the database by its folder.
+/// The name by which a file is spoken of: those of the database by its folder,
+/// a student by that of its task.
 fn spoken_of(file: &Path) -> String {
+    let is_student = file.extension().is_some_and(|ending| ending == "student");
+    let named = match file.parent() {
+        Some(folder) if is_student => folder,
+        _ => file,
+    };
     match file.starts_with("store/log") {
         true => "store".to_owned(),
-        false => file.file_name().unwrap().to_string_lossy().into_owned(),
+        false => named.file_name().unwrap().to_string_lossy().into_owned(),
     }
 }
 
@@ -263,7 +269,9 @@ fn damage_agent(damages: &[Damage]) {
             let rows = home.join("data").join("rows.npz").display().to_string();
             let predict = ["predict", "--input", &rows, "--json"];
             let (code, _, err) = agent(&running, 0, &predict);
-            assert_eq!(code, Some(0), "{file:?} {damage:?}: {err}");
+            if code != Some(0) {
+                is_named_with_a_way_out(&file, damage, &err);
+            }
             assert!(!told().contains("panicked"), "{file:?}: {}", told());
             running.fleet.kill_agent(0).unwrap();
         }
