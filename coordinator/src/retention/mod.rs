@@ -1,10 +1,10 @@
 //! What is kept of the past, and what stands for the rest.
 //!
 //! The state of the coordinator is the fold of its log ([`Fold`]). A
-//! [`snapshot`] is such a fold up to a record that it names by number and
+//! `snapshot` is such a fold up to a record that it names by number and
 //! hash; a start takes the newest one that lies on the log's chain and folds
 //! only what follows. Records before it may then go, and with them the blobs
-//! that nothing kept needs any more ([`references`]). [`Upkeep`] does all of
+//! that nothing kept needs any more (`references`). [`Upkeep`] does all of
 //! that in small steps, each of which may be the last before a crash.
 //!
 //! Two snapshots are kept and the log never begins after the older one, so
