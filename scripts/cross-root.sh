@@ -26,10 +26,10 @@ inside() {
         shift 3
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
-        mkdir -p "$root/alambic" "$root/root/.cargo/registry"
+        mkdir -p "$root/alambic" "$root/cargo/registry"
         mount --bind "$sources" "$root/alambic"
-        [ ! -d "$registry" ] || mount --bind "$registry" "$root/root/.cargo/registry"
-        exec chroot "$root" env -i HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
+        [ ! -d "$registry" ] || mount --bind "$registry" "$root/cargo/registry"
+        exec chroot "$root" env -i HOME=/root CARGO_HOME=/cargo LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
             PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-}" \
             VERSION="${VERSION:-}" SKIP_BUILD="${SKIP_BUILD:-}" sh -c "cd /alambic && exec \"\$@\"" sh "$@"
     ' inside "$root" "$PWD" "${CARGO_HOME:-$HOME/.cargo}/registry" "$@"
