@@ -68,6 +68,8 @@ FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module \
 FUZZ_HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 fuzz: deps ## Fuzz one decoder, guided by coverage: make fuzz TARGET=npz SECONDS_EACH=1800
+	@command -v c++ >/dev/null || \
+		{ echo "fuzz: libFuzzer needs a C++ compiler: apt-get install g++" >&2; exit 1; }
 	cd fuzz && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --locked --target $(FUZZ_HOST)
 	mkdir -p fuzz/corpus/$(TARGET) fuzz/artifacts
 	cd fuzz && ALAMBIC_FUZZ_TARGET=$(TARGET) target/$(FUZZ_HOST)/release/fuzz \
