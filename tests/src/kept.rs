@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use coordinator::admin::Client;
+use coordinator::admin::{Client, OutcomeStatus, Status};
 use lab::demo::program;
 use tempfile::TempDir;
 
@@ -96,6 +96,29 @@ pub fn wait_connected(client: &mut Client, count: usize) {
         let connected = devices.iter().filter(|device| device.connected).count();
         (connected == count).then_some(())
     });
+}
+
+/// Runs both agents, by the commands that are made for them, through one round
+/// of the kept task, and says how the coordinator stands after it.
+pub fn completed_round(
+    client: &mut Client,
+    address: SocketAddr,
+    command: impl Fn(usize) -> Command,
+) -> (Status, [Running; 2]) {
+    let agents = [0, 1].map(|index| {
+        let mut command = command(index);
+        command
+            .arg("run")
+            .env("ALAMBIC_COORDINATOR", address.to_string());
+        Running::start(command)
+    });
+    wait_connected(client, 2);
+    client.run_round(Some("state"), |_| {}).unwrap();
+    let status = client.status().unwrap();
+    let ended = status.tasks[0].history.last().unwrap();
+    let completed = matches!(ended.outcome, OutcomeStatus::Completed { .. });
+    assert!(completed, "{:?}", ended.outcome);
+    (status, agents)
 }
 
 fn wait_for<T>(mut ready: impl FnMut() -> Option<T>) -> T {

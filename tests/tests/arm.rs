@@ -13,11 +13,10 @@ use std::process::Command;
 use common::labels::Labels;
 use common::moments::Moments;
 use common::task::RawTask;
-use coordinator::admin::OutcomeStatus;
 use coordinator::intake;
 use ndarray::Array2;
 use serde_json::Value;
-use tests::kept::{Running, agent, archives, on_agent, serve, unpack, wait_connected};
+use tests::kept::{agent, archives, completed_round, on_agent, serve, unpack};
 
 /// How far contributions of two architectures may lie apart, relative.
 const APART_MAX: f32 = 1e-4;
@@ -74,22 +73,11 @@ impl Given {
 fn round(archive: &Path, emulated: Option<&Emulated>) -> Given {
     let home = unpack(archive);
     let (_server, mut client, address) = serve(home.path());
-    let _agents = [0, 1].map(|index| {
-        let mut command = match emulated {
-            Some(emulated) if index == 0 => emulated.agent(home.path()),
-            _ => agent(home.path(), index),
-        };
-        command
-            .arg("run")
-            .env("ALAMBIC_COORDINATOR", address.to_string());
-        Running::start(command)
+    let (status, _agents) = completed_round(&mut client, address, |index| match emulated {
+        Some(emulated) if index == 0 => emulated.agent(home.path()),
+        _ => agent(home.path(), index),
     });
-    wait_connected(&mut client, 2);
-    client.run_round(Some("state"), |_| {}).unwrap();
-    let status = client.status().unwrap();
     let ended = status.tasks[0].history.last().unwrap();
-    let completed = matches!(ended.outcome, OutcomeStatus::Completed { .. });
-    assert!(completed, "{:?}", ended.outcome);
 
     let task = fs::read_to_string(home.path().join("task.toml")).unwrap();
     let task = RawTask::parse(&task).unwrap();

@@ -8,9 +8,8 @@
 use std::fs;
 use std::path::Path;
 
-use coordinator::admin::OutcomeStatus;
 use serde_json::Value;
-use tests::kept::{Running, agent, archives, coordinator, serve, unpack, wait_connected};
+use tests::kept::{agent, archives, completed_round, coordinator, serve, unpack};
 
 #[test]
 fn the_state_of_every_earlier_minor_is_opened_and_its_fleet_goes_on() {
@@ -78,18 +77,6 @@ fn the_fleet_goes_on(home: &Path) {
     let err = String::from_utf8_lossy(&audit.stderr);
     assert!(audit.status.success(), "{err}");
 
-    let _agents = [0, 1].map(|index| {
-        let mut command = agent(home, index);
-        command
-            .arg("run")
-            .env("ALAMBIC_COORDINATOR", address.to_string());
-        Running::start(command)
-    });
-    wait_connected(&mut client, 2);
-    client.run_round(Some("state"), |_| {}).unwrap();
-    let status = client.status().unwrap();
-    let ended = status.tasks[0].history.last().unwrap();
-    let completed = matches!(ended.outcome, OutcomeStatus::Completed { .. });
-    assert!(completed, "{:?}", ended.outcome);
+    let (status, _agents) = completed_round(&mut client, address, |index| agent(home, index));
     assert!(status.tasks[0].releases.last().unwrap().version > newest);
 }
