@@ -1,8 +1,10 @@
 //! A two-way stream that carries frames, and raw blobs between them.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use quinn::{RecvStream, SendStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -107,6 +109,31 @@ impl FrameSender {
         self.write_in_chunks(rest).await
     }
 
+    /// The same for a blob that many peers are sent: QUIC keeps no copy of
+    /// what is on its way, but the blob itself.
+    ///
+    /// # Errors
+    /// Those of [`send_blob`](Self::send_blob).
+    pub async fn send_shared(
+        &mut self,
+        offset: u64,
+        blob: Arc<Vec<u8>>,
+    ) -> Result<(), TransportError> {
+        let mut rest = Bytes::from_owner(Shared(blob));
+        let length = rest.len() as u64;
+        let begin = usize::try_from(offset).ok().filter(|at| *at <= rest.len());
+        rest.advance(begin.ok_or(TransportError::OffsetBehindEnd { offset, length })?);
+        while !rest.is_empty() {
+            let chunk = rest.split_to(CHUNK_BYTES.min(rest.len()));
+            let written = within(self.no_progress, self.stream.write_chunk(chunk)).await;
+            if written.is_err() {
+                self.reset(CloseCode::Stalled);
+            }
+            written??;
+        }
+        Ok(())
+    }
+
     /// Says that nothing more comes in this direction. What was sent before
     /// still arrives.
     pub fn finish(&mut self) {
@@ -146,6 +173,15 @@ impl FrameSender {
             written??;
         }
         Ok(())
+    }
+}
+
+/// A blob that others hold as well.
+struct Shared(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -250,7 +250,7 @@ async fn send_blob(
     stream
         .send(&encode(&TransferAnswer::Blob { bytes: length }))
         .await?;
-    stream.sender.send_blob(offset.min(length), &bytes).await?;
+    stream.sender.send_shared(offset.min(length), bytes).await?;
     stream.sender.finish();
     Ok(stream.sender.delivered().await?)
 }
@@ -287,7 +287,7 @@ async fn send_delta(
     stream
         .send(&encode(&TransferAnswer::Delta { bytes }))
         .await?;
-    stream.sender.send_blob(0, &delta).await?;
+    stream.sender.send_shared(0, delta).await?;
     stream.sender.finish();
     Ok(stream.sender.delivered().await?)
 }

@@ -1,6 +1,7 @@
 //! Frames and blobs between two admitted ends, whole, torn and slow.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -226,7 +227,14 @@ async fn a_blob_resumes_where_it_stopped_and_frames_follow_it() {
     let rest = BlobSpan::new(kept.len() as u64, length).unwrap();
     tokio::join!(
         async {
-            server.sender.send_blob(rest.offset(), &blob).await.unwrap();
+            let shared = Arc::new(blob.clone());
+            let beyond = server.sender.send_shared(length + 1, shared.clone()).await;
+            assert!(matches!(
+                beyond,
+                Err(TransportError::OffsetBehindEnd { .. })
+            ));
+            let sent = server.sender.send_shared(rest.offset(), shared).await;
+            sent.unwrap();
             server.send(b"done").await.unwrap();
         },
         async {
