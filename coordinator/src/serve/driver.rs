@@ -8,7 +8,7 @@ use common::ids::Time;
 use common::pulse::PROCESS;
 use common::service::Service;
 use common::trust::clock::Clock;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::brain::Brain;
 use super::command::Command;
@@ -17,6 +17,7 @@ use super::keeper::Keeper;
 use super::log::{ReplayError, replay};
 use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
+use super::workbench::Workbench;
 use crate::compute::Made;
 use crate::metrics::Metrics;
 use crate::retention::Pin;
@@ -46,7 +47,7 @@ pub(super) struct Driver {
     /// To hand back what computations make.
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) outage: Outage,
-    pub(super) computing: Arc<Semaphore>,
+    pub(super) workbench: Workbench,
     pub(super) service: Service,
     pub(super) keeper: Keeper,
 }
@@ -184,24 +185,20 @@ impl Driver {
         Ok(())
     }
 
-    /// Runs a computation on a blocking thread, after any that still runs.
+    /// Runs a computation on the workbench, after any that still runs.
     fn start(&self, work: Work) {
         let (vault, brain, clock) = (self.vault.clone(), self.brain.clone(), self.clock.clone());
-        let (commands, computing) = (self.commands.clone(), self.computing.clone());
+        let commands = self.commands.clone();
+        let (task, run) = (work.task.hash(), work.run);
+        let span = tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
+        let reader = vault.clone();
+        let computed = self.workbench.run(move || {
+            let _working = PROCESS.work();
+            let read = |hash| reader.read(hash);
+            span.in_scope(|| brain.run(&work.job, &work.task, &read, clock.now()))
+        });
         tokio::spawn(async move {
-            let Ok(_permit) = computing.acquire().await else {
-                return;
-            };
-            let (task, run) = (work.task.hash(), work.run);
-            let span =
-                tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
-            let read = vault.clone();
-            let outcome = tokio::task::spawn_blocking(move || {
-                let _working = PROCESS.work();
-                let read = |hash| read.read(hash);
-                span.in_scope(|| brain.run(&work.job, &work.task, &read, clock.now()))
-            })
-            .await;
+            let outcome = computed.await;
             let made = match outcome {
                 Ok(Ok(made)) => keep(&vault, made).await,
                 Ok(Err(cause)) => Err(cause),

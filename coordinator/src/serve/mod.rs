@@ -25,12 +25,14 @@ mod steady;
 mod transfer;
 mod vault;
 mod word;
+mod workbench;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -64,6 +66,7 @@ use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use self::keeper::Keeper;
 use self::word::Word;
+use self::workbench::Workbench;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, Progress, SocketError};
 use crate::limits::Limits;
@@ -147,6 +150,9 @@ pub enum ServeError {
     /// The web page's address.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The system.
+    #[error("the system has no thread for computations: {0}")]
+    Thread(#[source] io::Error),
     /// A bug.
     #[error("the server's core stopped: {0}")]
     Core(String),
@@ -238,7 +244,7 @@ impl Server {
             next,
             commands: commands.clone(),
             outage: Outage::default(),
-            computing: Arc::new(Semaphore::new(1)),
+            workbench: Workbench::start().map_err(ServeError::Thread)?,
             service: parts.service,
             keeper,
         };
