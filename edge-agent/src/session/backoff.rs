@@ -12,6 +12,8 @@ pub struct Backoff {
 const FIRST_MS: u64 = 250;
 /// Longest wait, in milliseconds.
 const LONGEST_MS: u64 = 30_000;
+/// Attempts that a short link leaves counted: a wait of a second at most.
+const SHORTENED: u32 = 2;
 
 impl Backoff {
     /// A fresh sequence of waits.
@@ -34,6 +36,11 @@ impl Backoff {
         base / 2 + u64::from_le_bytes(word) % (base / 2 + 1)
     }
 
+    /// The link worked, though not for long: wait a second at most.
+    pub fn shorten(&mut self) {
+        self.attempt = self.attempt.min(SHORTENED);
+    }
+
     /// The link worked: start over.
     pub fn reset(&mut self) {
         self.attempt = 0;
@@ -51,7 +58,11 @@ mod tests {
         assert!(waits[0] <= FIRST_MS);
         assert!(waits.iter().all(|wait| *wait <= LONGEST_MS));
         assert!(waits[39] >= LONGEST_MS / 2);
+        backoff.shorten();
+        assert_eq!(backoff.next_ms(), waits[2]);
+        assert!((500..=1_000).contains(&waits[2]));
         backoff.reset();
+        backoff.shorten();
         assert_eq!(backoff.next_ms(), waits[0]);
     }
 

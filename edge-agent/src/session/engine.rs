@@ -169,8 +169,9 @@ enum Work {
 /// Wait before a transiently refused contribution is offered again.
 const RETRY_MS: u64 = 2_000;
 
-/// A link that lived this long was a good one: waits start over after it. A
-/// link that is closed at once, again and again, is not hammered.
+/// A link that lived this long was a good one: waits start over after it.
+/// After a shorter one they go on growing, but no further than for a
+/// coordinator that falls and comes back: the next may be a good one.
 const SETTLED_MS: u64 = 5_000;
 
 /// The session engine of one device.
@@ -302,10 +303,11 @@ impl Engine {
     }
 
     fn disconnected(&mut self, now: Time) {
-        if let Link::Up { since } = self.link
-            && now.since_ms(since) >= SETTLED_MS
-        {
-            self.backoff.reset();
+        if let Link::Up { since } = self.link {
+            match now.since_ms(since) >= SETTLED_MS {
+                true => self.backoff.reset(),
+                false => self.backoff.shorten(),
+            }
         }
         let retry_at = now.after_ms(self.backoff.next_ms());
         self.link = Link::Down { retry_at };

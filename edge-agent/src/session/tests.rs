@@ -491,7 +491,7 @@ fn new_data_found_offline_is_told_when_the_link_is_back() {
 }
 
 #[test]
-fn waits_grow_while_links_are_short_and_start_over_after_a_good_one() {
+fn waits_grow_while_no_link_comes_up_less_for_short_ones_and_not_after_a_good_one() {
     let (mut bench, _) = Bench::online(vec![], &[]);
     let wait = |bench: &mut Bench| {
         bench.input(Input::Disconnected);
@@ -499,12 +499,19 @@ fn waits_grow_while_links_are_short_and_start_over_after_a_good_one() {
     };
     let first = wait(&mut bench);
     for _ in 0..8 {
-        bench.reconnect();
+        bench.now = bench.engine.poll_timeout().unwrap();
+        assert_eq!(bench.input(Input::Tick), [Action::Connect]);
         wait(&mut bench);
     }
-    bench.reconnect();
+    bench.now = bench.engine.poll_timeout().unwrap();
+    bench.input(Input::Tick);
     let long = wait(&mut bench);
     assert!(long > 10 * first, "{long} after {first}");
+    for _ in 0..8 {
+        bench.reconnect();
+        let short = wait(&mut bench);
+        assert!((500..=1_000).contains(&short), "{short}");
+    }
     bench.reconnect();
     bench.later(60_000);
     assert_eq!(wait(&mut bench), first);
