@@ -22,6 +22,7 @@ pub mod pulse;
 pub mod report;
 pub mod round;
 pub mod service;
+pub mod settings;
 pub mod summary;
 pub mod task;
 pub mod teacher;

@@ -24,7 +24,7 @@ use crate::policy::{Policy, PolicyError, RawPolicy};
 use crate::work::TeacherChoice;
 
 /// Where the file is looked for when none is named.
-pub const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
+const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
 /// Why the configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +151,8 @@ pub struct Config {
     pub predictions: Option<PathBuf>,
     /// The loopback address on which metrics are told, if they are.
     pub metrics: Option<SocketAddr>,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -162,24 +164,26 @@ impl Config {
         flags: &Flags,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ConfigError> {
+        let environment = |name: &str| environment(name).filter(|value| !value.is_empty());
         let named = flags
             .config
             .clone()
             .or_else(|| environment("ALAMBIC_CONFIG").map(PathBuf::from));
         let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
-        let raw = match read(&path) {
+        let (raw, file) = match read(&path) {
             Err(ConfigError::Read { source, .. })
                 if named.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
             {
-                RawConfig::default()
+                (RawConfig::default(), None)
             }
-            other => other?,
+            read => (read?, Some(path.clone())),
         };
         let pick = Pick {
             file: path.display().to_string(),
-            environment,
+            environment: &environment,
         };
-        pick.config(raw, flags)
+        let config = pick.config(raw, flags)?;
+        Ok(Self { file, ..config })
     }
 }
 
@@ -252,6 +256,7 @@ impl Pick<'_> {
             raw.predictions.socket,
         )?;
         Ok(Config {
+            file: None,
             // A relative path lies in the state directory.
             predictions: socket.map(|socket| state.join(socket)),
             state,
@@ -419,8 +424,10 @@ mod tests {
         let config = with(file, &flags, &env).unwrap();
         assert_eq!(config.state, PathBuf::from("/flag"));
         assert_eq!(config.data, Some("/env-data".into()));
-        let config = with(file, &Flags::default(), &[]).unwrap();
-        assert_eq!(config.state, PathBuf::from("/file"));
+        for env in [&[][..], &[("ALAMBIC_STATE", "")]] {
+            let config = with(file, &Flags::default(), env).unwrap();
+            assert_eq!(config.state, PathBuf::from("/file"));
+        }
     }
 
     #[test]

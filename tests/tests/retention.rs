@@ -5,10 +5,12 @@
 use std::path::Path;
 use std::time::Instant;
 
+use coordinator::admin::{OutcomeStatus, Progress};
 use coordinator::retention::Retention;
 use coordinator::serve::replay;
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
+use tests::rig::agents;
 
 const RETENTION: Retention = Retention {
     rounds: Some(20),
@@ -80,7 +82,7 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     println!("rounds   records   kept   blobs   log KB   all KB   resident KB");
     for part in 1..=10 {
         age(&mut ages, rounds / 10);
-        let (used, resident) = (used(&ages), resident_kb());
+        let (used, resident) = (used(&ages), resident_kb(Path::new("/proc/self/status")));
         let (first, next) = (
             ages.store.first().unwrap().0,
             ages.store.head().unwrap().next.0,
@@ -139,6 +141,35 @@ fn ten_thousand_rounds_without_upkeep_are_folded_too() {
     assert_eq!(replayed.tasks[0].1.last_round.0, rounds);
 }
 
+/// The real programs and the real mathematics, as fast as they can.
+#[test]
+#[ignore = "500 rounds, some minutes"]
+fn the_coordinator_holds_after_five_hundred_real_rounds_what_it_held_after_a_hundred() {
+    let mut running = agents(2, 0.0, Some(WITHOUT_PAUSE));
+    let mut seen = Vec::new();
+    for part in 1..=10 {
+        for _ in 0..50 {
+            let task = running.task.clone();
+            let step = running.client.run_round(Some(&task), |_| {}).unwrap();
+            let ended = matches!(
+                step,
+                Progress::Ended {
+                    outcome: OutcomeStatus::Completed { .. },
+                    ..
+                }
+            );
+            assert!(ended, "{step:?}");
+        }
+        let process = format!("/proc/{}/status", running.fleet.coordinator_process());
+        seen.push(resident_kb(Path::new(&process)));
+        println!("{} rounds: {} KB", 50 * part, seen[part - 1]);
+    }
+    assert!(seen[9] <= seen[1] + seen[1] / 10, "{seen:?}");
+}
+
+/// Rounds follow each other faster than devices may ask by default.
+const WITHOUT_PAUSE: &str = "[limits]\nrequests_per_device = 200\n";
+
 fn opened(store: &Path) -> (f64, coordinator::serve::Replayed) {
     let begun = Instant::now();
     let store = SledStore::open(store).unwrap();
@@ -146,8 +177,8 @@ fn opened(store: &Path) -> (f64, coordinator::serve::Replayed) {
     (begun.elapsed().as_secs_f64(), replayed)
 }
 
-fn resident_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+fn resident_kb(status: &Path) -> u64 {
+    let status = std::fs::read_to_string(status).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
     let kb = line.unwrap().split_whitespace().nth(1).unwrap();
     kb.parse().unwrap()

@@ -2,56 +2,22 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use common::settings::{self, Key, Layers, NONE, explained};
 use serde_json::json;
 
 use crate::config::{Config, Flags};
 
-/// What the configuration was put together from.
-pub(super) struct Layers<'a> {
-    pub(super) flags: &'a Flags,
-    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
-}
-
-/// One value.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Setting {
-    key: &'static str,
-    value: String,
-    origin: String,
-}
-
 /// The configuration fits: it was loaded before this is called.
-pub(super) fn check(config: &Config, layers: &Layers<'_>, explain: bool, as_json: bool) {
-    let settings = explained(config, layers);
+pub(super) fn check(config: &Config, layers: &Layers<'_, Flags>, explain: bool, as_json: bool) {
+    let values = explained(KEYS, config, layers);
     match (explain, as_json) {
-        (_, true) => println!("{:#}", json!(settings)),
-        (true, false) => {
-            for Setting { key, value, origin } in settings {
-                println!("{key:26} {value:40} {origin}");
-            }
-        }
-        (false, false) => match &config.file {
-            Some(file) => println!("{}: nothing wrong", file.display()),
-            None => println!("no configuration file; defaults, environment and flags fit"),
-        },
+        (_, true) => println!("{:#}", json!(values)),
+        (true, false) => settings::print(&values),
+        (false, false) => settings::print_fit(layers.file.as_deref()),
     }
 }
 
-/// A flag, and whether it was given.
-type Flag = (&'static str, fn(&Flags) -> bool);
-
-/// A key, who may set it, and its value for people.
-struct Key {
-    name: &'static str,
-    flag: Option<Flag>,
-    variable: Option<&'static str>,
-    value: fn(&Config) -> String,
-}
-
-const NONE: &str = "-";
-
-const KEYS: &[Key] = &[
+const KEYS: &[Key<Config, Flags>] = &[
     Key {
         name: "listen",
         flag: Some(("--listen", |flags| flags.listen.is_some())),
@@ -210,53 +176,12 @@ const KEYS: &[Key] = &[
 ];
 
 /// One of the limits, which only the file sets.
-const fn limit(name: &'static str, value: fn(&Config) -> String) -> Key {
+const fn limit(name: &'static str, value: fn(&Config) -> String) -> Key<Config, Flags> {
     Key {
         name,
         flag: None,
         variable: None,
         value,
-    }
-}
-
-fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {
-    let file = &config.file;
-    let table = file
-        .as_ref()
-        .and_then(|path| std::fs::read_to_string(path).ok()?.parse().ok());
-    let table: toml::Table = table.unwrap_or_default();
-    let origin = |key: &Key| {
-        if let Some((flag, _)) = key.flag.filter(|(_, given)| given(layers.flags)) {
-            return format!("flag {flag}");
-        }
-        if let Some(name) = key
-            .variable
-            .filter(|&name| (layers.environment)(name).is_some_and(|value| !value.is_empty()))
-        {
-            return format!("environment {name}");
-        }
-        match file {
-            Some(path) if holds(&table, key.name) => shown(path),
-            _ => "default".to_owned(),
-        }
-    };
-    KEYS.iter()
-        .map(|key| Setting {
-            key: key.name,
-            value: (key.value)(config),
-            origin: origin(key),
-        })
-        .collect()
-}
-
-/// Whether a file sets this dotted key.
-fn holds(table: &toml::Table, key: &str) -> bool {
-    match key.split_once('.') {
-        None => table.contains_key(key),
-        Some((outer, inner)) => table
-            .get(outer)
-            .and_then(toml::Value::as_table)
-            .is_some_and(|table| holds(table, inner)),
     }
 }
 
@@ -288,8 +213,9 @@ mod tests {
         let layers = Layers {
             flags: &flags,
             environment: &environment,
+            file: config.file.clone(),
         };
-        let settings = explained(&config, &layers);
+        let settings = explained(KEYS, &config, &layers);
         let of = |key: &str| {
             let setting = settings.iter().find(|setting| setting.key == key).unwrap();
             (setting.value.clone(), setting.origin.clone())

@@ -26,6 +26,7 @@ use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
     RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
 };
+use common::settings::Layers;
 use common::trust::token::Approval;
 
 use crate::admin::{Client, TokenWish};
@@ -54,9 +55,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Completions { .. } | Command::Manual { .. } => Ok(()),
         Command::Config(ConfigCommand::Check { explain, json }) => {
-            let layers = config::Layers {
+            let layers = Layers {
                 flags: &flags,
                 environment: &environment,
+                file: config.file.clone(),
             };
             config::check(&config, &layers, explain, json);
             Ok(())

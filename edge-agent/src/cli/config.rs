@@ -1,11 +1,11 @@
 //! `config`: what the configuration is and where each value came from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
+use common::settings::{self, Key, Layers, NONE, explained};
 
 use super::{Failure, to_json};
-use crate::config::{Config, DEFAULT_FILE, Flags};
+use crate::config::{Config, Flags};
 use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
@@ -30,66 +30,23 @@ enum Command {
     },
 }
 
-/// What the configuration was put together from.
-pub(super) struct Layers<'a> {
-    pub(super) flags: &'a Flags,
-    pub(super) environment: &'a dyn Fn(&str) -> Option<String>,
-}
-
-/// One value.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct Setting {
-    key: &'static str,
-    value: String,
-    origin: String,
-}
-
 /// The configuration fits: it was loaded before this is called.
 pub(super) fn run(
     config: &Config,
-    layers: &Layers<'_>,
+    layers: &Layers<'_, Flags>,
     arguments: &Arguments,
 ) -> Result<(), Failure> {
     let Command::Check { explain, json } = arguments.command;
-    let settings = explained(config, layers);
+    let values = explained(KEYS, config, layers);
     match (explain, json) {
-        (_, true) => println!("{}", to_json(&settings)?),
-        (true, false) => {
-            for Setting { key, value, origin } in settings {
-                println!("{key:26} {value:40} {origin}");
-            }
-        }
-        (false, false) => match layers.file() {
-            Some(file) => println!("{}: nothing wrong", file.display()),
-            None => println!("no configuration file; defaults, environment and flags fit"),
-        },
+        (_, true) => println!("{}", to_json(&values)?),
+        (true, false) => settings::print(&values),
+        (false, false) => settings::print_fit(layers.file.as_deref()),
     }
     Ok(())
 }
 
-impl Layers<'_> {
-    /// The file that was read.
-    fn file(&self) -> Option<PathBuf> {
-        let named = self.flags.config.clone();
-        let named = named.or_else(|| (self.environment)("ALAMBIC_CONFIG").map(PathBuf::from));
-        named.or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|path| path.exists()))
-    }
-}
-
-/// A flag, and whether it was given.
-type Flag = (&'static str, fn(&Flags) -> bool);
-
-/// A key, who may set it, and its value for people.
-struct Key {
-    name: &'static str,
-    flag: Option<Flag>,
-    variable: Option<&'static str>,
-    value: fn(&Config) -> String,
-}
-
-const NONE: &str = "-";
-
-const KEYS: &[Key] = &[
+const KEYS: &[Key<Config, Flags>] = &[
     Key {
         name: "state",
         flag: Some(("--state", |flags| flags.state.is_some())),
@@ -191,47 +148,6 @@ const KEYS: &[Key] = &[
     },
 ];
 
-fn explained(config: &Config, layers: &Layers<'_>) -> Vec<Setting> {
-    let file = layers.file();
-    let table = file
-        .as_ref()
-        .and_then(|path| std::fs::read_to_string(path).ok()?.parse().ok());
-    let table: toml::Table = table.unwrap_or_default();
-    let origin = |key: &Key| {
-        if let Some((flag, _)) = key.flag.filter(|(_, given)| given(layers.flags)) {
-            return format!("flag {flag}");
-        }
-        if let Some(name) = key
-            .variable
-            .filter(|&name| (layers.environment)(name).is_some())
-        {
-            return format!("environment {name}");
-        }
-        match &file {
-            Some(path) if holds(&table, key.name) => shown(path),
-            _ => "default".to_owned(),
-        }
-    };
-    KEYS.iter()
-        .map(|key| Setting {
-            key: key.name,
-            value: (key.value)(config),
-            origin: origin(key),
-        })
-        .collect()
-}
-
-/// Whether a file sets this dotted key.
-fn holds(table: &toml::Table, key: &str) -> bool {
-    match key.split_once('.') {
-        None => table.contains_key(key),
-        Some((outer, inner)) => table
-            .get(outer)
-            .and_then(toml::Value::as_table)
-            .is_some_and(|table| holds(table, inner)),
-    }
-}
-
 fn shown(path: &Path) -> String {
     path.display().to_string()
 }
@@ -257,8 +173,9 @@ mod tests {
         let layers = Layers {
             flags: &flags,
             environment: &environment,
+            file: config.file.clone(),
         };
-        let settings = explained(&config, &layers);
+        let settings = explained(KEYS, &config, &layers);
         let of = |key: &str| {
             let setting = settings.iter().find(|setting| setting.key == key).unwrap();
             (setting.value.clone(), setting.origin.clone())

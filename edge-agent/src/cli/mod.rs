@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use common::settings::Layers;
 
 pub use exit::{ExitCode, Failure};
 
@@ -121,9 +122,10 @@ impl Cli {
         match self.command {
             Command::Completions { .. } | Command::Manual { .. } => Ok(()),
             Command::Config(arguments) => {
-                let layers = config::Layers {
+                let layers = Layers {
                     flags: &flags,
                     environment: &environment,
+                    file: config.file.clone(),
                 };
                 config::run(&config, &layers, &arguments)
             }

@@ -1,0 +1,151 @@
+//! What a configuration says, for people: each value, and the layer that set
+//! it, in one form for both programs.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// What a configuration was put together from; a flag goes before the
+/// environment, and that before the file.
+pub struct Layers<'a, F> {
+    /// The command's flags.
+    pub flags: &'a F,
+    /// The value of an environment variable.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// The file that was read, if one was.
+    pub file: Option<PathBuf>,
+}
+
+/// A key of a configuration `C`, who may set it, and its value for people.
+pub struct Key<C, F> {
+    /// Its name, with dots between tables: `page.listen`.
+    pub name: &'static str,
+    /// The flag that sets it, and whether it was given.
+    pub flag: Option<Flag<F>>,
+    /// The environment variable that sets it.
+    pub variable: Option<&'static str>,
+    /// Its value.
+    pub value: fn(&C) -> String,
+}
+
+/// A flag, and whether it was given.
+pub type Flag<F> = (&'static str, fn(&F) -> bool);
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// What it is.
+    pub value: String,
+    /// Where it came from: a flag, a variable, the file, or `default`.
+    pub origin: String,
+}
+
+/// Stands for a value that is not set.
+pub const NONE: &str = "-";
+
+/// All values of a configuration that was loaded from these layers.
+pub fn explained<C, F>(keys: &[Key<C, F>], config: &C, layers: &Layers<'_, F>) -> Vec<Setting> {
+    let read = |path: &PathBuf| std::fs::read_to_string(path).ok()?.parse().ok();
+    let table: toml::Table = layers.file.as_ref().and_then(read).unwrap_or_default();
+    keys.iter()
+        .map(|key| Setting {
+            key: key.name,
+            value: (key.value)(config),
+            origin: layers.origin(key, &table),
+        })
+        .collect()
+}
+
+/// Prints values in columns.
+pub fn print(settings: &[Setting]) {
+    for Setting { key, value, origin } in settings {
+        println!("{key:26} {value:40} {origin}");
+    }
+}
+
+/// Says that the configuration fits.
+pub fn print_fit(file: Option<&Path>) {
+    match file {
+        Some(file) => println!("{}: nothing wrong", file.display()),
+        None => println!("no configuration file; defaults, environment and flags fit"),
+    }
+}
+
+impl<F> Layers<'_, F> {
+    fn origin<C>(&self, key: &Key<C, F>, table: &toml::Table) -> String {
+        if let Some((flag, _)) = key.flag.filter(|(_, given)| given(self.flags)) {
+            return format!("flag {flag}");
+        }
+        let set = |name: &&str| (self.environment)(name).is_some_and(|value| !value.is_empty());
+        if let Some(name) = key.variable.filter(set) {
+            return format!("environment {name}");
+        }
+        match &self.file {
+            Some(path) if holds(table, key.name) => path.display().to_string(),
+            _ => "default".to_owned(),
+        }
+    }
+}
+
+/// Whether a file sets this dotted key.
+fn holds(table: &toml::Table, key: &str) -> bool {
+    match key.split_once('.') {
+        None => table.contains_key(key),
+        Some((outer, inner)) => table
+            .get(outer)
+            .and_then(toml::Value::as_table)
+            .is_some_and(|table| holds(table, inner)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const KEYS: &[Key<u8, bool>] = &[
+        Key {
+            name: "table.number",
+            flag: Some(("--number", |given| *given)),
+            variable: Some("NUMBER"),
+            value: |number| number.to_string(),
+        },
+        Key {
+            name: "table.other",
+            flag: None,
+            variable: None,
+            value: |_| NONE.into(),
+        },
+    ];
+
+    fn origin(flag: bool, variable: Option<&str>, text: &str) -> (String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, text).unwrap();
+        let variable = variable.map(str::to_owned);
+        let layers = Layers {
+            flags: &flag,
+            environment: &|_| variable.clone(),
+            file: Some(path.clone()),
+        };
+        let [number, other] = explained(KEYS, &7, &layers).try_into().unwrap();
+        assert_eq!((number.value.as_str(), other.value.as_str()), ("7", NONE));
+        let named = |origin: String| origin.replace(&path.display().to_string(), "file");
+        (named(number.origin), named(other.origin))
+    }
+
+    #[test]
+    fn the_first_layer_that_sets_a_value_is_named() {
+        let file = "[table]\nnumber = 1\n";
+        let default = || "default".to_owned();
+        let of = |text: &str| (text.to_owned(), default());
+        assert_eq!(origin(true, Some("1"), file), of("flag --number"));
+        assert_eq!(origin(false, Some("1"), file), of("environment NUMBER"));
+        assert_eq!(origin(false, Some(""), file), of("file"));
+        assert_eq!(origin(false, None, "table = 1\n"), of("default"));
+        let both = origin(false, None, "[table]\nother = 1\n");
+        assert_eq!(both, (default(), "file".to_owned()));
+    }
+}
