@@ -519,7 +519,9 @@ mod tests {
     fn the_annotated_example_holds_what_it_says() {
         let example = include_str!("../../configs/agent.toml");
         let plain = with(example, &Flags::default(), &[]).unwrap();
-        assert_eq!(plain, with("", &Flags::default(), &[]).unwrap());
+        let empty = with("", &Flags::default(), &[]).unwrap();
+        let file = plain.file.clone();
+        assert_eq!(plain, Config { file, ..empty });
         let uncommented: String = example
             .lines()
             .map(|line| match line.strip_prefix('#') {
