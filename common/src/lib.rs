@@ -10,6 +10,7 @@ pub mod delta;
 pub mod features;
 pub mod gradient;
 pub mod health;
+pub mod http;
 pub mod ids;
 pub mod labels;
 pub mod limits;

@@ -254,7 +254,7 @@ const FLOORS: &[&[&str]] = &[
         "summary", "task", "teacher", "transfer",
     ],
     &["wire", "trust"],
-    &["transport", "service", "health"],
+    &["transport", "service", "health", "http"],
 ];
 
 /// All breaches of one file, each as `file:line: rule`.
