@@ -1,6 +1,7 @@
 //! What both sides of Alambic speak: types, mathematics, wire and trust.
 //!
-//! This crate runs no process and touches no disk. Its modules build on one
+//! This crate runs no process and, but for [`ownership`], touches no disk. Its
+//! modules build on one
 //! another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
 //! [`task`] → checked data ([`profile`], [`summary`], [`transfer`],
 //! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
@@ -18,6 +19,7 @@ pub mod math;
 pub mod model;
 pub mod moments;
 pub mod npz;
+pub mod ownership;
 pub mod profile;
 pub mod pulse;
 pub mod report;
