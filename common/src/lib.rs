@@ -20,6 +20,7 @@ pub mod model;
 pub mod moments;
 pub mod npz;
 pub mod ownership;
+pub mod pipe;
 pub mod profile;
 pub mod pulse;
 pub mod report;
