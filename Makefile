@@ -7,7 +7,7 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny bench fuzz deb tarball try-packages
+.PHONY: help deps build demo test lint deny bench fuzz deb tarball try-packages try-runbook
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -55,6 +55,9 @@ tarball: deps ## One archive a program, with OpenBLAS inside, into target/packag
 
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
 	@bash scripts/try-packages.sh
+
+try-runbook: ## Type docs/operations.md from beginning to end on four clean Debian 12 (root)
+	@bash scripts/try-runbook.sh
 
 # libFuzzer takes the coverage that a stable compiler can be asked for. What
 # it finds worth keeping goes to fuzz/corpus, what breaks to fuzz/artifacts;

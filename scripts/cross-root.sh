@@ -5,6 +5,9 @@
 # somebody works on.
 # Usage: scripts/cross-root.sh ARCH COMMAND...            (arm64 or armhf)
 #
+# The compiler is Debian's, or this machine's where it has the standard library
+# for the architecture (rustup target add).
+#
 # The root is made once, by debootstrap, in target/cross-root (CROSS_ROOT names
 # another place) and takes 3 GiB. BASE_ROOT names the tarball of a fresh Debian
 # 12 root, DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR other mirrors. Needs root.
@@ -14,7 +17,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/dist.sh
 
 readonly PACKAGES=(
-    rustc-web cargo-web  # Debian's newer Rust, with libraries for its architectures
     gcc libc6-dev pkg-config libopenblas-dev # what build scripts and cargo-deb take
     dpkg-dev ca-certificates qemu-user-static lintian
 )
@@ -22,17 +24,29 @@ readonly PACKAGES=(
 # Only what is inside sees the mounts, and they go with the last process.
 inside() {
     unshare --mount --propagation private -- bash -euc '
-        root=$1 sources=$2 registry=$3
-        shift 3
+        root=$1 sources=$2 registry=$3 rust=$4
+        shift 4
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
         mkdir -p "$root/alambic" "$root/cargo/registry"
         mount --bind "$sources" "$root/alambic"
+        # Whom this machine trusts, which may be a proxy of its own.
+        trusted=/etc/ssl/certs/ca-certificates.crt
+        [ -f "$trusted" ] || trusted=
+        [ -z "$trusted" ] || { touch "$root/trusted.crt" && mount --bind "$trusted" "$root/trusted.crt"; }
+        [ -z "$rust" ] || { mkdir -p "$root/rust" && mount --bind "$rust" "$root/rust"; }
         [ ! -d "$registry" ] || mount --bind "$registry" "$root/cargo/registry"
         exec chroot "$root" env -i HOME=/root CARGO_HOME=/cargo LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive \
-            PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-}" \
+            ${trusted:+CARGO_HTTP_CAINFO=/trusted.crt} PATH=/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-}" \
             VERSION="${VERSION:-}" SKIP_BUILD="${SKIP_BUILD:-}" sh -c "cd /alambic && exec \"\$@\"" sh "$@"
-    ' inside "$root" "$PWD" "${CARGO_HOME:-$HOME/.cargo}/registry" "$@"
+    ' inside "$root" "$PWD" "${CARGO_HOME:-$HOME/.cargo}/registry" "$rust" "$@"
+}
+
+# This machine's compiler, if it has the standard library for the architecture.
+own_rust() {
+    local sysroot
+    sysroot=$(rustc --print sysroot 2>/dev/null) || return 0
+    [ ! -d "$sysroot/lib/rustlib/$CROSS_TARGET/lib" ] || printf '%s\n' "$sysroot"
 }
 
 make_root() {
@@ -49,7 +63,7 @@ make_root() {
         say "making a Debian 12 in $root (some minutes, once)"
         debootstrap --variant=minbase bookworm "$root" "$mirror" >/dev/null
     fi
-    # The compiler with standard libraries for ARM comes as a security update.
+    # Debian's compiler that is new enough comes as a security update.
     {
         printf 'deb %s bookworm main\ndeb %s bookworm-updates main\n' "$mirror" "$mirror"
         printf 'deb %s bookworm-security main\n' "$security"
@@ -58,21 +72,34 @@ make_root() {
 }
 
 add_architecture() {
-    [ ! -f "$root/etc/made-$arch" ] || return 0
+    local made=$root/etc/made-$arch${rust:+-own}
+    local -a compiler=(rustc-web cargo-web "libstd-rust-web-dev:$arch")
+    [ -z "$rust" ] || compiler=()
+    [ ! -f "$made" ] || return 0
     say "installing compiler and libraries for $arch in $root (some minutes, once)"
     inside dpkg --add-architecture "$arch"
-    inside apt-get -q update >"$root/tmp/apt.log" 2>&1 || apt_failed
-    inside apt-get -q -y --no-install-recommends install "${PACKAGES[@]}" \
-        "gcc-$CROSS_GNU" "libc6-dev-$arch-cross" "libstd-rust-web-dev:$arch" \
-        "libopenblas-dev:$arch" >"$root/tmp/apt.log" 2>&1 || apt_failed
-    : >"$root/etc/made-$arch"
+    sed -i "s/^deb \\[.*\\] /deb /" "$root/etc/apt/sources.list"
+    if ! apt_get update; then
+        # Its libraries are in the main suite too; only the compiler may not be.
+        say "the security updates for $arch cannot be had; going on without them"
+        sed -i "/-security/s/^deb /deb [arch-=$arch] /" "$root/etc/apt/sources.list"
+        apt_get update || apt_failed
+    fi
+    apt_get -y --no-install-recommends install "${PACKAGES[@]}" "${compiler[@]}" \
+        "gcc-$CROSS_GNU" "libc6-dev-$arch-cross" "libopenblas-dev:$arch" || apt_failed
+    : >"$made"
+}
+
+apt_get() {
+    inside apt-get -q "$@" >"$root/tmp/apt.log" 2>&1
 }
 
 apt_failed() {
     tail -15 "$root/tmp/apt.log" >&2
     # A foreign architecture whose lists cannot be had spoils those of the others.
     inside dpkg --remove-architecture "$arch" >/dev/null 2>&1 || true
-    fail "Debian's packages for $arch could not be installed (above); see \"Packages\" in docs/operations.md"
+    fail "Debian's packages for $arch could not be installed (above); where it is the compiler that" \
+        "is missing, rustup target add $CROSS_TARGET stands in for it. See \"Packages\" in docs/operations.md"
 }
 
 [ $# -ge 2 ] || fail "usage: scripts/cross-root.sh ARCH COMMAND..."
@@ -86,6 +113,7 @@ need unshare chroot
 root=${CROSS_ROOT:-${CARGO_TARGET_DIR:-target}/cross-root}
 mkdir -p "$root"
 root=$(cd "$root" && pwd)
+rust=$(own_rust)
 make_root
 add_architecture
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}

@@ -6,9 +6,6 @@
 #   $DIST_BIN                  then holds the programs
 #   $DIST_RUN                  runs one of them here (empty, or an emulator)
 
-# Debian's own compiler comes with standard libraries for other architectures.
-readonly CROSS_RUSTC=/usr/bin/rustc
-
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 fail() {
     printf '%s: %s\n' "$(basename "$0" .sh)" "$@" >&2
@@ -79,12 +76,20 @@ cross_names() {
     esac
 }
 
+# Sets CROSS_RUSTC to a compiler with the standard library for CROSS_TARGET:
+# the usual one, where rustup has added it, or Debian's.
+cross_rustc() {
+    for CROSS_RUSTC in "$(command -v rustc)" /usr/bin/rustc; do
+        [ ! -d "$("$CROSS_RUSTC" --print sysroot 2>/dev/null)/lib/rustlib/$CROSS_TARGET/lib" ] || return 0
+    done
+    return 1
+}
+
 # Whether this system itself has all that building for an architecture takes:
-# Debian's compiler with that standard library, the linker, and its OpenBLAS.
+# a compiler with that standard library, the linker, and its OpenBLAS.
 cross_is_here() {
     cross_names "$1"
-    [ -x "$CROSS_RUSTC" ] && [ -d "/usr/lib/rustlib/$CROSS_TARGET/lib" ] &&
-        [ -f "/usr/lib/$CROSS_GNU/pkgconfig/openblas.pc" ] &&
+    cross_rustc && [ -f "/usr/lib/$CROSS_GNU/pkgconfig/openblas.pc" ] &&
         command -v "$CROSS_GNU-gcc" "$DIST_RUN" >/dev/null
 }
 

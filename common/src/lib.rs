@@ -1,6 +1,7 @@
 //! What both sides of Alambic speak: types, mathematics, wire and trust.
 //!
-//! This crate runs no process and touches no disk. Its modules build on one
+//! This crate runs no process and, but for [`ownership`], touches no disk. Its
+//! modules build on one
 //! another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
 //! [`task`] → checked data ([`profile`], [`summary`], [`transfer`],
 //! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
@@ -10,6 +11,7 @@ pub mod delta;
 pub mod features;
 pub mod gradient;
 pub mod health;
+pub mod http;
 pub mod ids;
 pub mod labels;
 pub mod limits;
@@ -17,6 +19,8 @@ pub mod math;
 pub mod model;
 pub mod moments;
 pub mod npz;
+pub mod ownership;
+pub mod pipe;
 pub mod profile;
 pub mod pulse;
 pub mod report;

@@ -6,6 +6,7 @@ use clap::Parser;
 use coordinator::cli::{Arguments, run};
 
 fn main() -> ExitCode {
+    common::pipe::end_with_its_reader();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

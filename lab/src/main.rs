@@ -52,6 +52,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    common::pipe::end_with_its_reader();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,9 +1,9 @@
-//! An agent built for ARM, emulated, in a round with a native one.
+//! Agents built for ARM, emulated, in a round with a native one.
 //!
-//! `make deb ARCH=arm64` leaves the agent and the libraries it runs with where
-//! this looks for them; `ALAMBIC_ARM64_AGENT` and `ALAMBIC_ARM64_ROOT` name
-//! other places. Without them, or without an emulator, the test is skipped and
-//! says so.
+//! `make deb ARCH=arm64` and `ARCH=armhf` leave the agent and the libraries it
+//! runs with where this looks for them; `ALAMBIC_ARM64_AGENT` and
+//! `ALAMBIC_ARM64_ROOT` (`ALAMBIC_ARMHF_…`) name other places. Without them, or
+//! without an emulator, a test is skipped and says so.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -23,7 +23,16 @@ const APART_MAX: f32 = 1e-4;
 
 #[test]
 fn an_emulated_arm64_agent_contributes_what_a_native_one_does() {
-    let Some(emulated) = Emulated::find() else {
+    contributes_what_a_native_one_does(&ARM64);
+}
+
+#[test]
+fn an_emulated_armhf_agent_contributes_what_a_native_one_does() {
+    contributes_what_a_native_one_does(&ARMHF);
+}
+
+fn contributes_what_a_native_one_does(machine: &'static Machine) {
+    let Some(emulated) = Emulated::find(machine) else {
         return;
     };
     let archive = archives().pop().unwrap();
@@ -38,7 +47,7 @@ fn an_emulated_arm64_agent_contributes_what_a_native_one_does() {
             distance(&native.labels.probabilities, &arm.labels.probabilities),
         ),
     ];
-    println!("relative distance, arm64 to native: {apart:?}");
+    println!("relative distance, {} to native: {apart:?}", machine.arch);
     assert_eq!(native.moments.rows, arm.moments.rows);
     for (what, apart) in apart {
         assert!(apart <= APART_MAX, "{what}: {apart}");
@@ -106,33 +115,67 @@ fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
     norm(&(a - b)) / norm(a)
 }
 
-/// An agent for arm64, and what it needs to run here.
+/// A kind of machine that is emulated.
+struct Machine {
+    /// Debian's name for it.
+    arch: &'static str,
+    /// Rust's name for it.
+    target: &'static str,
+    /// The compiler's name for it, which its libraries are filed under.
+    gnu: &'static str,
+    emulator: &'static str,
+    /// How its programs begin, as `printf` writes it.
+    header: &'static str,
+}
+
+const ARM64: Machine = Machine {
+    arch: "arm64",
+    target: "aarch64-unknown-linux-gnu",
+    gnu: "aarch64-linux-gnu",
+    emulator: "qemu-aarch64-static",
+    header: r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00",
+};
+const ARMHF: Machine = Machine {
+    arch: "armhf",
+    target: "armv7-unknown-linux-gnueabihf",
+    gnu: "arm-linux-gnueabihf",
+    emulator: "qemu-arm-static",
+    header: r"\x7fELF\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x28\x00",
+};
+
+/// An agent for another machine, and what it needs to run here.
 struct Emulated {
+    machine: &'static Machine,
     agent: PathBuf,
     root: PathBuf,
 }
 
 impl Emulated {
-    fn find() -> Option<Self> {
+    fn find(machine: &'static Machine) -> Option<Self> {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let place = |name: &str, usual: PathBuf| {
+        let arch = machine.arch;
+        let place = |what: &str, usual: PathBuf| {
+            let name = format!("ALAMBIC_{}_{what}", arch.to_uppercase());
             let path = std::env::var_os(name).map_or(usual, PathBuf::from);
             path.canonicalize().ok()
         };
-        let agent = target.join("cross/aarch64-unknown-linux-gnu/dist/alambic-agent");
-        let found = place("ALAMBIC_ARM64_AGENT", agent)
-            .zip(place("ALAMBIC_ARM64_ROOT", target.join("cross-root")));
+        let agent = target.join(format!("cross/{}/dist/alambic-agent", machine.target));
+        let found = place("AGENT", agent).zip(place("ROOT", target.join("cross-root")));
         let Some((agent, root)) = found else {
-            println!("SKIPPED: there is no agent for arm64 (make deb ARCH=arm64)");
+            println!("SKIPPED: there is no agent for {arch} (make deb ARCH={arch})");
             return None;
         };
-        let emulated = Self { agent, root };
+        let emulated = Self {
+            machine,
+            agent,
+            root,
+        };
         let mut version = emulated.command();
         version.arg("--version");
         match version.output() {
             Ok(output) if output.status.success() => Some(emulated),
             found => {
-                println!("SKIPPED: arm64 is not emulated here (qemu-user-static): {found:?}");
+                println!("SKIPPED: {arch} is not emulated here (qemu-user-static): {found:?}");
                 None
             }
         }
@@ -156,8 +199,10 @@ impl Emulated {
             // Links of /etc/alternatives would be followed outside the root.
             .env(
                 "LD_LIBRARY_PATH",
-                "/usr/lib/aarch64-linux-gnu/openblas-pthread",
-            );
+                format!("/usr/lib/{}/openblas-pthread", self.machine.gnu),
+            )
+            .env("EMULATOR", self.machine.emulator)
+            .env("HEADER", self.machine.header);
         command
     }
 
@@ -168,11 +213,11 @@ impl Emulated {
     }
 }
 
-/// Registers qemu for the header of arm64 programs, and becomes one.
+/// Registers qemu for the header of such programs, and becomes one.
 const EMULATE: &str = r#"
 mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
-printf '%s%s%s' ':arm64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:' \
-    '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff' \
-    ":$(command -v qemu-aarch64-static):F" >/proc/sys/fs/binfmt_misc/register
+printf '%s%s%s%s' ':alambic:M::' "$HEADER" \
+    ':\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff' \
+    ":$(command -v "$EMULATOR"):F" >/proc/sys/fs/binfmt_misc/register
 exec "$0" "$@"
 "#;

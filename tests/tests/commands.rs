@@ -30,6 +30,20 @@ fn path(folder: &Path, name: &str) -> String {
 }
 
 #[test]
+fn a_command_whose_reader_is_gone_ends_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(program("alambic-agent").unwrap())
+        .args(["status", "--state", &path(folder.path(), "state")])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(141), "as after SIGPIPE");
+}
+
+#[test]
 fn each_failure_has_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let state = path(folder.path(), "state");

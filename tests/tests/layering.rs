@@ -254,7 +254,14 @@ const FLOORS: &[&[&str]] = &[
         "summary", "task", "teacher", "transfer",
     ],
     &["wire", "trust"],
-    &["transport", "service", "health"],
+    &[
+        "transport",
+        "service",
+        "health",
+        "http",
+        "ownership",
+        "pipe",
+    ],
 ];
 
 /// All breaches of one file, each as `file:line: rule`.

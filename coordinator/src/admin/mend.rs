@@ -10,18 +10,28 @@ use common::trust::release::SignedRelease;
 
 use super::protocol::{Fault, FaultKind, Response};
 use super::server::{ask, from_store, from_vault, read_blob};
-use super::status::DeviceStatus;
+use super::status::{DeviceStatus, ReleaseStatus, TaskStatus};
 use crate::compute;
 use crate::retention::Upkeep;
+use crate::rollout::Standing;
 use crate::serve::{AdminCommand, Shared};
 use crate::store::Epoch;
 
-/// Signs an earlier release again. The weights, the normaliser and the
-/// lineage stay what they were.
+/// Signs an earlier release again, for everyone. The weights, the normaliser
+/// and the lineage stay what they were.
 pub(super) async fn rerelease(
     shared: &Shared,
     name: Option<String>,
     version: Option<Version>,
+) -> Result<Response, Fault> {
+    sign_again(shared, name, version, false).await
+}
+
+async fn sign_again(
+    shared: &Shared,
+    name: Option<String>,
+    version: Option<Version>,
+    held: bool,
 ) -> Result<Response, Fault> {
     let plan = |reply| AdminCommand::PlanReRelease {
         name,
@@ -29,17 +39,19 @@ pub(super) async fn rerelease(
         reply,
     };
     let mut done = ask(shared, plan).await??;
-    let bytes = read_blob(shared, done.blob).await?;
+    let again = &mut done.again;
+    let bytes = read_blob(shared, again.blob).await?;
     let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
     let (signer, now) = (shared.identity.release_key.clone(), shared.clock.now());
-    let again = compute::sign_again(&bytes, done.version, now, &signer);
-    let again = again.map_err(|error| failed(&error))?;
-    (done.blob, done.bytes) = (BlobHash::of(&again), again.len() as u64);
-    let (_, _pin) = from_vault(shared, move |vault| vault.put_blob(&again)).await?;
+    let signed = compute::sign_again(&bytes, again.version, now, &signer);
+    let signed = signed.map_err(|error| failed(&error))?;
+    (again.blob, again.bytes) = (BlobHash::of(&signed), signed.len() as u64);
+    again.held = held;
+    let (_, _pin) = from_vault(shared, move |vault| vault.put_blob(&signed)).await?;
     ask(shared, |reply| AdminCommand::ReRelease { done, reply }).await??;
     Ok(Response::ReReleased {
-        from: done.from,
-        version: done.version,
+        from: done.again.from,
+        version: done.again.version,
     })
 }
 
@@ -80,8 +92,8 @@ pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
 /// Between two blobs of a check: devices come first.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Signs the releases again that devices are offered and whose key the
-/// charter names no more.
+/// Signs the releases again whose key the charter names no more: the one that
+/// all devices are offered, and the one that waits for a rollout.
 pub(crate) async fn renew_releases(shared: Arc<Shared>) {
     let Ok(charter) = shared.identity.charter.first() else {
         return;
@@ -91,24 +103,135 @@ pub(crate) async fn renew_releases(shared: Arc<Shared>) {
         return;
     };
     for task in status.tasks {
-        let offered = task.releases.iter().rev().find(|release| !release.held);
-        let Some(offered) = offered else { continue };
-        let Ok(bytes) = read_blob(&shared, offered.blob).await else {
-            continue;
-        };
-        let signed = SignedRelease::from_bytes(&bytes);
-        if signed.is_ok_and(|signed| believed.contains(&signed.claimed_key())) {
-            continue;
-        }
-        let name = Some(task.task.to_string());
-        match rerelease(&shared, name, Some(offered.version)).await {
-            Ok(Response::ReReleased { from, version }) => {
-                tracing::warn!(%from, %version, "released again: its key is believed no more");
+        let (offered, waiting) = (offered(&task), waiting(&task));
+        // The one that waits goes above the one that is offered, so it comes after.
+        let mut overtaken = false;
+        for release in offered.into_iter().chain(waiting) {
+            let Ok(bytes) = read_blob(&shared, release.blob).await else {
+                continue;
+            };
+            let signed = SignedRelease::from_bytes(&bytes);
+            let is_believed = signed.is_ok_and(|signed| believed.contains(&signed.claimed_key()));
+            if is_believed && !overtaken {
+                continue;
             }
-            Ok(_) => {}
-            Err(fault) => {
-                tracing::error!(version = %offered.version, %fault, "not released again");
+            overtaken = true;
+            let (name, version) = (Some(task.task.to_string()), Some(release.version));
+            match sign_again(&shared, name, version, release.held).await {
+                Ok(Response::ReReleased { from, version }) => {
+                    tracing::warn!(%from, %version, "released again: a key is believed no more");
+                }
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::error!(version = %release.version, %fault, "not released again");
+                }
             }
         }
+    }
+}
+
+/// The release that every device is offered.
+fn offered(task: &TaskStatus) -> Option<&ReleaseStatus> {
+    task.releases.iter().rev().find(|release| !release.held)
+}
+
+/// The newest release that waits for a rollout or is in one: of a later round
+/// than the one that is offered, and not given up.
+fn waiting(task: &TaskStatus) -> Option<&ReleaseStatus> {
+    let round = offered(task).map(|release| release.round);
+    let waiting = task.releases.iter().rev().find(|release| release.held);
+    let waiting = waiting.filter(|release| round.is_none_or(|round| round < release.round))?;
+    let given_up = task.rollout.as_ref().is_some_and(|rollout| {
+        let ended = matches!(
+            rollout.standing,
+            Standing::Halted { .. } | Standing::Aborted
+        );
+        ended && rollout.version == waiting.version
+    });
+    (!given_up).then_some(waiting)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::admin::status::RolloutStatus;
+    use crate::rollout::{Plan, Tally};
+    use common::ids::{RoundId, TaskHash, Time};
+
+    fn release(number: u64, round: u64, held: bool) -> ReleaseStatus {
+        ReleaseStatus {
+            version: Version { epoch: 1, number },
+            round: RoundId(round),
+            blob: BlobHash([7; 32]),
+            bytes: 1,
+            lineage: 0,
+            released: Time(1),
+            report: None,
+            held,
+        }
+    }
+
+    fn task(releases: Vec<ReleaseStatus>, rolling: Option<(u64, Standing)>) -> TaskStatus {
+        TaskStatus {
+            task: TaskHash([1; 32]),
+            name: "pump".into(),
+            points: 0,
+            normaliser: None,
+            transfer: None,
+            teacher: None,
+            round: None,
+            history: Vec::new(),
+            releases,
+            rollout: rolling.map(|(number, standing)| RolloutStatus {
+                version: Version { epoch: 1, number },
+                plan: Plan::default(),
+                standing,
+                stage: 1,
+                percent: 1,
+                since: Time(1),
+                tally: Tally::default(),
+                unwanted_by: Vec::new(),
+            }),
+        }
+    }
+
+    fn number(found: Option<&ReleaseStatus>) -> Option<u64> {
+        found.map(|release| release.version.number)
+    }
+
+    #[test]
+    fn the_newest_student_that_waits_is_signed_again_beside_the_one_that_is_offered() {
+        let releases = vec![
+            release(1, 1, false),
+            release(2, 2, true),
+            release(3, 3, true),
+        ];
+        let waits = task(releases, Some((2, Standing::Running)));
+        assert_eq!(number(offered(&waits)), Some(1));
+        assert_eq!(number(waiting(&waits)), Some(3));
+        // Also if a cut came after the first of both.
+        let releases = vec![
+            release(1, 1, false),
+            release(2, 2, true),
+            release(3, 1, false),
+        ];
+        assert_eq!(number(waiting(&task(releases, None))), Some(2));
+        // And before anything was offered to anyone.
+        assert_eq!(
+            number(waiting(&task(vec![release(1, 1, true)], None))),
+            Some(1)
+        );
+    }
+
+    #[test]
+    fn a_student_that_was_given_up_or_is_older_is_not_signed_again() {
+        let releases = vec![release(1, 1, false), release(2, 2, true)];
+        for ended in [Standing::Aborted, Standing::Halted { worse: 1, of: 1 }] {
+            assert_eq!(waiting(&task(releases.clone(), Some((2, ended)))), None);
+        }
+        let releases = vec![release(1, 1, true), release(2, 2, false)];
+        assert_eq!(waiting(&task(releases, None)), None);
+        assert_eq!(waiting(&task(Vec::new(), None)), None);
     }
 }

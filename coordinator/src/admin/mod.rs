@@ -23,5 +23,5 @@ pub use server::SocketError;
 pub use status::{
     ABSENCES_MAX, Absence, AbsenceReason, ConductStatus, DeviceName, DeviceStatus, EndedStatus,
     Forgetting, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus,
-    Standing, Status, StoreStatus, TaskStatus, TrialStatus,
+    Standing, Status, Steps, StoreStatus, TaskStatus, TrialStatus,
 };

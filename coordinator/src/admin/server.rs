@@ -179,7 +179,7 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
 async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Fault> {
     match request {
         Request::Status => {
-            let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+            let mut status = status(shared).await?;
             status.page = shared.page;
             let vault = shared.vault.clone();
             let store = tokio::task::spawn_blocking(move || vault.status()).await;
@@ -501,6 +501,24 @@ pub(crate) async fn ask<T>(
     let sent = shared.commands.send(Command::Admin(command(reply))).await;
     sent.map_err(|_| stopping())?;
     answer.await.map_err(|_| stopping())
+}
+
+/// How everything stands, with what is computed at the moment.
+///
+/// # Errors
+/// If the coordinator is stopping.
+pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
+    let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    if let Some(training) = shared.brain.training() {
+        let task = status
+            .tasks
+            .iter_mut()
+            .find(|one| one.task == training.task);
+        if let Some(round) = task.and_then(|task| task.round.as_mut()) {
+            round.training = Some(training.steps);
+        }
+    }
+    Ok(status)
 }
 
 /// The next line, or `None` at the end. A line that is too long ends the

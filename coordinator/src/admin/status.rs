@@ -181,6 +181,18 @@ pub struct RoundStatus {
     /// start.
     #[serde(default)]
     pub bytes: u64,
+    /// How far its student is trained, while it is.
+    #[serde(default)]
+    pub training: Option<Steps>,
+}
+
+/// How far something is that goes step by step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Steps that are done.
+    pub done: u32,
+    /// Steps there are.
+    pub all: u32,
 }
 
 /// When a phase ran.

@@ -98,9 +98,9 @@ pub(super) fn restore(
         println!("  verified  the chain of the log, every blob, the keys");
     }
     println!(
-        "next: look through {}, then alambic-coordinator serve --state {}",
+        "next: look through {}, then {}",
         restored.state.join(crate::config::FILE_NAME).display(),
-        restored.state.display()
+        super::to_serve(&restored.state)
     );
     Ok(())
 }

@@ -8,7 +8,7 @@ use console::Term;
 
 use super::failure::Failure;
 use super::list::name;
-use crate::admin::{AdminError, Client, Fault, FaultKind, RoundStatus, Status, TaskStatus};
+use crate::admin::{AdminError, Client, Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
 use crate::page::words::{ago, bytes, span};
 
 /// Time between two looks.
@@ -163,6 +163,11 @@ fn running(lines: &mut Vec<String>, status: &Status, task: &TaskStatus, round: &
             .unwrap_or_default();
         lines.push(format!("  in       {bar} {done} of {all}{needed}"));
     }
+    if let Some(Steps { done, all }) = round.training {
+        let filled = BAR * done as usize / all.max(1) as usize;
+        let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
+        lines.push(format!("  trained  {bar} {done} of {all} steps"));
+    }
     lines.push(format!("  bytes    {}", bytes(round.bytes)));
     for (at, absence) in round.absent.iter().take(MISSING_MAX).enumerate() {
         let head = if at == 0 { "missing" } else { "" };
@@ -231,6 +236,7 @@ mod tests {
                 absence(3, AbsenceReason::Refused(Reason::NotFinite)),
             ],
             bytes: 28_600,
+            training: None,
         };
         Status {
             program: "0".into(),

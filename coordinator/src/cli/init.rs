@@ -43,9 +43,6 @@ pub(super) fn init(config: &Config, as_json: bool) -> Result<(), Failure> {
     println!("  release key     {release_key}");
     println!("keep a copy of ca-key.pem and release-key.pem in a safe place, and root-key.pem");
     println!("nowhere else: `alambic-coordinator key offline --out FILE` takes it away");
-    println!(
-        "next: alambic-coordinator serve --state {}",
-        state.display()
-    );
+    println!("next: {}", super::to_serve(state));
     Ok(())
 }

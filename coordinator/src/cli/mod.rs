@@ -22,6 +22,8 @@ mod watch;
 pub use arguments::Arguments;
 pub use failure::Failure;
 
+use std::path::Path;
+
 use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
     RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
@@ -30,7 +32,7 @@ use common::settings::Layers;
 use common::trust::token::Approval;
 
 use crate::admin::{Client, TokenWish};
-use crate::config::Config;
+use crate::config::{Config, STATE_DEFAULT};
 use crate::rollout::Plan;
 
 /// Runs one command.
@@ -64,7 +66,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor { json } => doctor::doctor(&config, json),
-        Command::Init { json, .. } => init::init(&config, json),
+        Command::Init { json, .. } => handed_over(&config, init::init(&config, json)),
         Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create {
             ttl,
@@ -92,9 +94,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Authority(AuthorityCommand::Show { json }) => {
             authority::show(&config, connect().ok(), json)
         }
-        Command::Authority(AuthorityCommand::Rotate { json }) => authority::rotate(&config, json),
+        Command::Authority(AuthorityCommand::Rotate { json }) => {
+            handed_over(&config, authority::rotate(&config, json))
+        }
         Command::Authority(AuthorityCommand::Retire { force, json }) => {
-            authority::retire(&config, connect, force, json)
+            handed_over(&config, authority::retire(&config, connect, force, json))
         }
         Command::Task(TaskCommand::Create { file, json }) => {
             operate::create_task(&mut connect()?, &config, &file, json)
@@ -150,7 +154,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             task,
             json,
         }) => list::lineage(&mut connect()?, task, version, json),
-        Command::Key(command) => key::run(&config.state, command),
+        Command::Key(command) => handed_over(&config, key::run(&config.state, command)),
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {
             export::export(&mut connect()?, &config.state, &what)
@@ -158,9 +162,37 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Backup { out, json } => backup::backup(&config, &out, json),
         Command::Restore { from, verify, json } => {
             let only_check = verify && flags.state.is_none();
-            backup::restore(&config, &from, only_check, verify, json)
+            let restored = backup::restore(&config, &from, only_check, verify, json);
+            match only_check {
+                true => restored,
+                false => handed_over(&config, restored),
+            }
         }
     }
+}
+
+/// The command that serves this state: the service's, where there is one.
+fn to_serve(state: &Path) -> String {
+    let is_service = state == Path::new(STATE_DEFAULT) && Path::new(SERVICES).exists();
+    match is_service {
+        true => "systemctl enable --now alambic-coordinator".to_owned(),
+        false => format!("alambic-coordinator serve --state {}", state.display()),
+    }
+}
+
+/// Is there where systemd runs.
+const SERVICES: &str = "/run/systemd/system";
+
+/// What root wrote into the state directory of the service's user is that
+/// user's from then on.
+fn handed_over(config: &Config, done: Result<(), Failure>) -> Result<(), Failure> {
+    if config.state.exists()
+        && let Err(error) = common::ownership::hand_over(&config.state)
+    {
+        let state = config.state.display();
+        eprintln!("warning: {state} holds files of root's, which a service cannot read: {error}");
+    }
+    done
 }
 
 fn rollout(command: RolloutCommand, config: &Config, client: &mut Client) -> Result<(), Failure> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::ids::Time;
+use common::ids::{DeviceId, Time};
 use maud::{Markup, html};
 
 use super::layout::{Room, Tone, page, pill};
@@ -35,7 +35,7 @@ fn render(view: &View, records: &[AuditRecord], first: u64, is_older: bool) -> M
         h1 { "Audit" }
         p { "The coordinator's log, newest first. Each record carries the hash of the one before it, so none can be changed or left out unseen." }
         div class="scroll" tabindex="0" role="region" aria-label="Records of the log" {
-            table {
+            table class="log" {
                 thead { tr {
                     th scope="col" class="figure" { "No." } th scope="col" { "When (UTC)" }
                     th scope="col" { "What" } th scope="col" { "Details" } th scope="col" class="extra" { "Task" }
@@ -78,7 +78,7 @@ fn row(view: &View, record: &AuditRecord) -> Markup {
             td class="figure" title={ "epoch " (record.epoch) } { (record.position) }
             td class="even" { @if let Some(at) = told.at { time { (words::instant(at)) } } }
             td { (pill(told.tone, told.what)) }
-            td { (told.details) }
+            td class="details" { (told.details) }
             td class="extra" { (task) }
         }
     }
@@ -105,7 +105,7 @@ impl Told {
 
 fn of_task(view: &View, event: &Event) -> Told {
     use Tone::{Bad, Good, Quiet, Warn};
-    let who = |device: &common::ids::DeviceId| {
+    let who = |device: &DeviceId| {
         let known = view
             .status
             .devices
@@ -198,6 +198,56 @@ fn of_task(view: &View, event: &Event) -> Told {
         }
         Event::Resumed { at } => {
             Told::new(Warn, "resumed", "the coordinator was restarted".into(), *at)
+        }
+        Event::DataChanged { device } => Told::new(Quiet, "new rows", who(device), None),
+        Event::Tried {
+            device,
+            version,
+            trial,
+            at,
+        } => {
+            let tone = if trial.is_bad() { Warn } else { Good };
+            let details = format!("student {version} on {}: {trial}", who(device));
+            Told::new(tone, "tried", details, *at)
+        }
+        Event::ReReleased {
+            from, version, at, ..
+        } => {
+            let details = format!("student {from}, as {version}");
+            Told::new(Good, "released again", details, *at)
+        }
+        Event::Forgotten { device, at } => Told::new(Bad, "forgotten", who(device), *at),
+        Event::Held { .. }
+        | Event::RolloutStarted { .. }
+        | Event::StageOpened { .. }
+        | Event::Piloted { .. }
+        | Event::RolloutChanged { .. } => of_rollout(event, who),
+    }
+}
+
+fn of_rollout(event: &Event, who: impl Fn(&DeviceId) -> String) -> Told {
+    use Tone::{Good, Quiet};
+    match event {
+        Event::Held { version } => {
+            let details = format!("student {version} waits for a rollout");
+            Told::new(Quiet, "held", details, None)
+        }
+        Event::RolloutStarted { version, plan, at } => {
+            let stages: Vec<_> = plan.stages.iter().map(u8::to_string).collect();
+            let details = format!(
+                "student {version}, to {} % of the devices",
+                stages.join(", ")
+            );
+            Told::new(Good, "rollout began", details, *at)
+        }
+        Event::StageOpened { stage, at } => {
+            let details = format!("stage {}", stage.saturating_add(1));
+            Told::new(Quiet, "next stage", details, *at)
+        }
+        Event::Piloted { device } => Told::new(Quiet, "goes first", who(device), None),
+        Event::RolloutChanged { standing, at } => {
+            let (tone, word) = super::rollouts::standing(standing);
+            Told::new(tone, "rollout", word.to_owned(), *at)
         }
         other => Told::new(Quiet, "other", cut(format!("{other:?}")), None),
     }

@@ -216,8 +216,7 @@ impl Column {
         match self {
             Self::State | Self::Name | Self::Contributed => "",
             Self::Session => "extra",
-            Self::Up | Self::Down => "figure extra",
-            Self::Refused => "figure",
+            Self::Up | Self::Down | Self::Refused => "figure extra",
         }
     }
 
@@ -311,7 +310,7 @@ fn row(device: &DeviceStatus, now: Time) -> Markup {
             td class="extra" { (session(device, now)) }
             td class="figure extra" { (words::bytes(device.uplink_bytes)) }
             td class="figure extra" { (words::bytes(device.downlink_bytes)) }
-            td class="figure" { @if device.strikes > 0 { (pill(Tone::Bad, &device.strikes.to_string())) } @else { "0" } }
+            td class="figure extra" { @if device.strikes > 0 { (pill(Tone::Bad, &device.strikes.to_string())) } @else { "0" } }
         }
     }
 }

@@ -17,7 +17,6 @@ mod fleet;
 mod health;
 mod layout;
 mod live;
-mod patient;
 mod picture;
 mod rollouts;
 mod rounds;

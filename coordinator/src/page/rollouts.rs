@@ -63,7 +63,8 @@ fn one(rollout: &RolloutStatus, view: &View) -> Markup {
     }
 }
 
-fn standing(standing: &Standing) -> (Tone, &'static str) {
+/// A word for where a rollout stands.
+pub(super) fn standing(standing: &Standing) -> (Tone, &'static str) {
     match standing {
         Standing::Running => (Tone::Good, "rolling out"),
         Standing::Paused => (Tone::Warn, "paused"),

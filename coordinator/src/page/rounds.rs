@@ -11,7 +11,9 @@ use super::route::Query;
 use super::verdict::doing;
 use super::view::View;
 use super::words;
-use crate::admin::{ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatus, TaskStatus};
+use crate::admin::{
+    ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatus, Steps, TaskStatus,
+};
 
 /// Devices that are in, named one by one.
 const NAMES_MAX: usize = 60;
@@ -72,6 +74,13 @@ fn running(round: &RoundStatus, now: Time) -> Markup {
                 "Running for " (words::span(round.elapsed_ms))
                 @if let Some(left) = left { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
                 ". " (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "."
+            }
+            @if let Some(Steps { done, all }) = round.training {
+                p {
+                    label { strong { (words::number(u64::from(done))) " of " (words::number(u64::from(all))) } " steps of training are done "
+                        progress value=(done) max=(all) { (done) " of " (all) }
+                    }
+                }
             }
             @if !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
                 @let (done, all) = (round.contributed.len(), round.participants.len());

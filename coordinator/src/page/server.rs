@@ -8,29 +8,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use common::http::{self, Bounds};
 use common::transport::{Bucket, Rate};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::patient::Patient;
 use super::route;
 use super::view::Viewer;
 use super::{PageError, PageSettings};
 use crate::serve::Shared;
 
-/// Connections at a time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 64;
-/// How long a peer may take to send its request, or be idle.
-const HEADER_WAIT: Duration = Duration::from_secs(15);
-/// How long a peer may leave an answer unread.
-const WRITE_WAIT: Duration = Duration::from_secs(30);
+/// What readers may take of it.
+const BOUNDS: Bounds = Bounds {
+    connections_max: 64,
+    request_wait: Duration::from_secs(15),
+    answer_wait: Duration::from_secs(30),
+};
 /// Requests of all readers. Answers are drawn on the threads that also take
 /// contributions, so there are not more of them than people look at.
 const REQUESTS: Rate = Rate {
@@ -43,8 +40,6 @@ const SCRAPES: Rate = Rate {
     per_second: 2,
     burst: 20,
 };
-/// Longest head of a request, and what is buffered of an answer.
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// An address that is taken, ready to serve.
 #[derive(Debug)]
@@ -95,38 +90,12 @@ impl PageServer {
         let hosts = Arc::new(Hosts(self.settings.hosts));
         let pace = Arc::new(Pace::new(Instant::now()));
         let viewer = Arc::new(Viewer::new(shared, self.settings.state));
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut open = JoinSet::new();
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    while open.try_join_next().is_some() {}
-                    let (hosts, viewer) = (hosts.clone(), viewer.clone());
-                    let pace = pace.clone();
-                    open.spawn(async move {
-                        let _permit = permit;
-                        let service = service_fn(|request| answer(&hosts, &pace, &viewer, request));
-                        let stream = Patient::new(stream, WRITE_WAIT);
-                        let connection = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(HEADER_WAIT)
-                            .max_buf_size(BUFFER_BYTES_MAX)
-                            .serve_connection(TokioIo::new(stream), service);
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "a reader of the page hung up");
-                        }
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely; others close theirs.
-                    tracing::error!(%error, "the page does not accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let service = service_fn(move |request| {
+            let (hosts, viewer) = (hosts.clone(), viewer.clone());
+            let pace = pace.clone();
+            async move { answer(&hosts, &pace, &viewer, request).await }
+        });
+        http::serve("page", &self.listener, BOUNDS, service).await;
     }
 }
 

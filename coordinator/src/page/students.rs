@@ -111,7 +111,7 @@ fn versions(task: &TaskStatus, view: &View) -> Markup {
         div class="scroll" tabindex="0" role="region" aria-label={ "Students of " (task.name) } {
             table {
                 thead { tr {
-                    th scope="col" { "Version" } th scope="col" { "Released" } th scope="col" class="extra" { "Round" }
+                    th scope="col" { "Version" } th scope="col" class="extra" { "Released" } th scope="col" class="extra" { "Round" }
                     th scope="col" { "Right on held-out rows" } th scope="col" class="figure extra" { "Rows" }
                     th scope="col" { "Who is in it" } th scope="col" class="figure extra" { "Size" }
                 } }
@@ -126,7 +126,7 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
     html! {
         tr {
             th scope="row" { (release.version) @if release.held { " " (pill(Tone::Warn, "held")) } }
-            td { time title=(words::instant(release.released)) { (words::ago(view.status.now, release.released)) } }
+            td class="extra" { time title=(words::instant(release.released)) { (words::ago(view.status.now, release.released)) } }
             td class="extra" { (release.round) }
             td { @match release.report {
                 Some(report) => {

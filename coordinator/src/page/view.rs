@@ -14,7 +14,7 @@ use common::trust::charter::Charter;
 use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::admin::server::{ask, summarise};
+use crate::admin::server::{ask, status, summarise};
 use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{LeaveOneOut, MomentSum, Worth};
 use crate::intake;
@@ -135,7 +135,7 @@ impl Viewer {
         {
             return Ok(view.clone());
         }
-        let asked = ask(&self.shared, |reply| AdminCommand::Status { reply });
+        let asked = status(&self.shared);
         let mut status = within(asked).await?;
         status.page = self.shared.page;
         status.authority = Some(self.shared.identity.authority.fingerprint());

@@ -9,6 +9,7 @@ use common::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
 use super::event::{Event, Product};
 use super::policy::RoundPolicy;
+use super::rollouts::ReRelease;
 use super::state::State;
 use super::tally::{Standing, Tally};
 use crate::rollout::Order;
@@ -100,18 +101,8 @@ pub enum Input {
     /// An operator orders something of rollouts; [`Engine::check_order`] found
     /// nothing against it.
     Ordered(Order),
-    /// An earlier release was signed again under [`Engine::next_version`];
-    /// its blob is durable.
-    ReReleased {
-        /// The earlier version.
-        from: Version,
-        /// The version it has now.
-        version: Version,
-        /// The signed release.
-        blob: BlobHash,
-        /// Its length in bytes.
-        bytes: u64,
-    },
+    /// An earlier release was signed again; its blob is durable.
+    ReReleased(ReRelease),
     /// A device is believed no more: nothing comes from it.
     Dismissed {
         /// Who.
@@ -438,12 +429,7 @@ impl Engine {
                 }
             }
             Input::Ordered(order) => self.ordered(now, order),
-            Input::ReReleased {
-                from,
-                version,
-                blob,
-                bytes,
-            } => self.rereleased(now, from, version, blob, bytes),
+            Input::ReReleased(again) => self.rereleased(now, again),
             Input::Tick => {}
         }
         self.advance(now);

@@ -22,6 +22,7 @@ pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, T
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use open_phase::{OpenPhase, Span, Standing};
 pub use policy::RoundPolicy;
+pub use rollouts::ReRelease;
 pub use state::{Ended, Release, Round, State, TransferRef};
 
 #[cfg(test)]

@@ -10,6 +10,21 @@ use super::event::Event;
 use super::state::Release;
 use crate::rollout::{Order, OrderError, Plan, Releases, Rollout, Standing, Step};
 
+/// An earlier release, signed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReRelease {
+    /// The earlier version.
+    pub from: Version,
+    /// The version it gets: [`Engine::next_version`].
+    pub version: Version,
+    /// The signed bytes: the earlier ones in a plan, then the new ones.
+    pub blob: BlobHash,
+    /// Their length.
+    pub bytes: u64,
+    /// Whether it waits for a rollout, and is not for everyone at once.
+    pub held: bool,
+}
+
 impl Engine {
     /// What this device is offered, as it is announced.
     pub fn announcement(&self, device: DeviceId) -> Option<Announcement> {
@@ -139,27 +154,25 @@ impl Engine {
         words.1 <= WORDS_MAX
     }
 
-    /// An earlier release under a higher version, for everyone at once.
-    pub(super) fn rereleased(
-        &mut self,
-        now: Time,
-        from: Version,
-        version: Version,
-        blob: BlobHash,
-        bytes: u64,
-    ) {
+    /// An earlier release under a higher version, for everyone at once or for
+    /// a rollout to come.
+    pub(super) fn rereleased(&mut self, now: Time, again: ReRelease) {
+        let ReRelease { from, version, .. } = again;
         if version != self.next_version() || self.state.released(from).is_none() {
             return;
         }
-        let open = self.state.rollout.as_ref().is_some_and(Rollout::is_open);
-        if open {
+        let open = self.state.rollout.as_ref().filter(|one| one.is_open());
+        if open.is_some_and(|open| !again.held || open.version == from) {
             self.change_rollout(now, Standing::Aborted);
+        }
+        if again.held {
+            self.record(Event::Held { version });
         }
         self.record(Event::ReReleased {
             from,
             version,
-            blob,
-            bytes,
+            blob: again.blob,
+            bytes: again.bytes,
             at: now,
         });
         self.announce();

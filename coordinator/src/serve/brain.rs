@@ -1,13 +1,14 @@
 //! What the server asks of the mathematics. A trait, so that the server's
 //! tests bring their own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use common::ids::Time;
+use common::ids::{TaskHash, Time};
 use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::trust::keys::SigningKey;
 
+use crate::admin::Steps;
 use crate::compute::{self, Made, Setting};
 use crate::intake::{self, ReadBlob};
 use crate::round::Job;
@@ -36,18 +37,40 @@ pub trait Brain: Send + Sync {
     /// What an evaluation report says: held-out rows, and how many of them
     /// the student got right.
     fn scored(&self, report: &[u8]) -> Option<(u64, u64)>;
+
+    /// How far the training of a student is, while one is trained.
+    fn training(&self) -> Option<Training> {
+        None
+    }
+}
+
+/// A student in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Training {
+    /// Its task.
+    pub task: TaskHash,
+    /// How far it is.
+    pub steps: Steps,
 }
 
 /// The real computations: [`compute`] and [`intake`].
 #[derive(Debug)]
 pub struct Mathematics {
     release_key: Arc<SigningKey>,
+    training: Mutex<Option<Training>>,
 }
 
 impl Mathematics {
     /// Computations whose releases this key signs.
     pub fn new(release_key: Arc<SigningKey>) -> Self {
-        Self { release_key }
+        Self {
+            release_key,
+            training: Mutex::new(None),
+        }
+    }
+
+    fn note(&self, training: Option<Training>) {
+        *self.training.lock().unwrap_or_else(PoisonError::into_inner) = training;
     }
 }
 
@@ -59,8 +82,13 @@ impl Brain for Mathematics {
             signer: &self.release_key,
             now,
         };
-        let steps = |step: u32, steps: u32| tracing::trace!(step, steps, "training");
-        compute::run(job, setting, steps).map_err(|error| error.to_string())
+        let steps = |done: u32, all: u32| {
+            let (task, steps) = (task.hash(), Steps { done, all });
+            self.note(Some(Training { task, steps }));
+        };
+        let made = compute::run(job, setting, steps);
+        self.note(None);
+        made.map_err(|error| error.to_string())
     }
 
     fn check(
@@ -77,5 +105,9 @@ impl Brain for Mathematics {
         let report = intake::report(report).ok()?;
         let raw = report.as_raw();
         Some((raw.rows, raw.correct))
+    }
+
+    fn training(&self) -> Option<Training> {
+        *self.training.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use crate::admin::{DeviceName, Fault, Status, TaskSummary};
 use crate::registry::Certified;
 use crate::retention::Pin;
 use crate::rollout::Order;
-use crate::round::JobOutput;
+use crate::round::{JobOutput, ReRelease};
 
 /// Names one session of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,7 @@ pub(crate) enum AdminCommand {
     PlanReRelease {
         name: Option<String>,
         version: Option<Version>,
-        reply: Reply<Result<ReRelease, Fault>>,
+        reply: Reply<Result<ReReleaseOf, Fault>>,
     },
     /// Take a device's contributions out of everything.
     Forget {
@@ -221,22 +221,16 @@ pub(crate) enum AdminCommand {
     },
     /// An earlier version was signed as planned; its blob is durable.
     ReRelease {
-        done: ReRelease,
+        done: ReReleaseOf,
         reply: Reply<Result<(), Fault>>,
     },
 }
 
-/// An earlier release under a higher version.
+/// An earlier release of a task under a higher version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReRelease {
+pub(crate) struct ReReleaseOf {
     pub(crate) task: TaskHash,
-    /// The earlier version.
-    pub(crate) from: Version,
-    /// The version it gets.
-    pub(crate) version: Version,
-    /// The signed bytes: the earlier ones in a plan, then the new ones.
-    pub(crate) blob: BlobHash,
-    pub(crate) bytes: u64,
+    pub(crate) again: ReRelease,
 }
 
 /// A session's connection, as far as the core needs one.

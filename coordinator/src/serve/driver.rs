@@ -126,6 +126,7 @@ impl Driver {
                     self.next = next;
                     self.outage.wait_ms = 0;
                     self.keeper.look(self.epoch, next, self.core.rounds());
+                    self.keeper.measure(self.core.ended());
                 }
                 Err(error) => return self.suffer(error),
             }

@@ -20,6 +20,8 @@ pub(super) struct Keeper {
     last: Mark,
     running: Option<Running>,
     not_before: Option<Instant>,
+    /// Rounds that had ended when it was last looked how much room the store takes.
+    measured: u64,
 }
 
 /// How far the log has come.
@@ -47,6 +49,7 @@ impl Keeper {
             },
             running: None,
             not_before: None,
+            measured: 0,
         }
     }
 
@@ -83,6 +86,17 @@ impl Keeper {
             // Fails only if the server has stopped.
             let _ = end.send(done);
         });
+    }
+
+    /// Looks how much room the store takes once another round has ended.
+    /// Never waits.
+    pub(super) fn measure(&mut self, ended: u64) {
+        if ended == self.measured {
+            return;
+        }
+        self.measured = ended;
+        let vault = self.vault.clone();
+        tokio::task::spawn_blocking(move || vault.measure());
     }
 
     fn collect(&mut self) {

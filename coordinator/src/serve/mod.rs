@@ -47,7 +47,7 @@ use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
-pub use brain::{Brain, Mathematics};
+pub use brain::{Brain, Mathematics, Training};
 pub use charter::{
     CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
 };

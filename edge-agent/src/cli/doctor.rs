@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{ExitCode, Failure, block_on, to_json};
 use crate::config::Config;
+use crate::driver::status::RunStatus;
 use crate::identity::{Identity, TimeFloor};
 use crate::state::StateDir;
 
@@ -88,7 +89,10 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     }
     findings.push(disk(&config.state));
     findings.push(permissions(&config.state));
-    findings.push(data(config.data.as_deref()));
+    let run = state.is_locked().then(|| RunStatus::load(&state));
+    let run = run.and_then(Result::ok).flatten();
+    let folder = super::data_in_use(config, run.as_ref());
+    findings.push(data(folder.as_deref().map(Path::new)));
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     findings.push(health::blas(&cpuinfo));
     Ok(findings)

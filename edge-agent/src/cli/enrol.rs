@@ -1,5 +1,7 @@
 //! `enrol`: join a fleet.
 
+use std::path::Path;
+
 use common::ids::DeviceId;
 use common::trust::token::JoinToken;
 
@@ -76,11 +78,17 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         return Ok(());
     }
     println!("enrolled as {}", membership.device);
-    println!(
-        "next: alambic-agent run{} --data FOLDER",
-        super::state_option(config)
-    );
+    let state = super::state_option(config);
+    match state.is_empty() && Path::new(SERVICES).exists() {
+        true => println!(
+            "next: name the data folder in /etc/alambic/agent.toml, then \
+             systemctl enable --now alambic-agent"
+        ),
+        false => println!("next: alambic-agent run{state} --data FOLDER"),
+    }
     Ok(())
 }
 
+/// Is there where systemd runs.
+const SERVICES: &str = "/run/systemd/system";
 const LABEL_BYTES_MAX: usize = 64;

@@ -25,6 +25,7 @@ use common::settings::Layers;
 pub use exit::{ExitCode, Failure};
 
 use crate::config::{Config, DEFAULT_STATE, Flags};
+use crate::driver::status::RunStatus;
 use crate::state::StateDir;
 
 /// The device's side of Alambic: learns from local data, sends only what the
@@ -129,17 +130,29 @@ impl Cli {
                 };
                 config::run(&config, &layers, &arguments)
             }
-            Command::Enrol(arguments) => enrol::run(&config, &arguments),
+            Command::Enrol(arguments) => handed_over(&config, enrol::run(&config, &arguments)),
             Command::Run(arguments) => run::run(&config, &load, &arguments, log_json),
-            Command::Pull(arguments) => pull::run(&config, &arguments),
+            Command::Pull(arguments) => handed_over(&config, pull::run(&config, &arguments)),
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),
-            Command::Student(arguments) => student::run(&config, &arguments),
+            Command::Student(arguments) => handed_over(&config, student::run(&config, &arguments)),
             Command::Doctor(arguments) => doctor::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
             Command::WorkChild(_) => unreachable!("carried out above"),
         }
     }
+}
+
+/// What root wrote into the state directory of the service's user is that
+/// user's from then on.
+fn handed_over(config: &Config, done: Result<(), Failure>) -> Result<(), Failure> {
+    if config.state.exists()
+        && let Err(error) = common::ownership::hand_over(&config.state)
+    {
+        let state = config.state.display();
+        eprintln!("warning: {state} holds files of root's, which a service cannot read: {error}");
+    }
+    done
 }
 
 /// The state directory, made if it is missing.
@@ -168,6 +181,13 @@ fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     // goes on with it.
     runtime.shutdown_background();
     outcome
+}
+
+/// The data folder of the agent that runs, which may have been named on its
+/// command line, or else the configuration's.
+fn data_in_use(config: &Config, run: Option<&RunStatus>) -> Option<String> {
+    let own = || config.data.as_ref().map(|path| path.display().to_string());
+    run.and_then(|run| run.data.clone()).or_else(own)
 }
 
 /// ` --state FOLDER` where it is not the usual one, for the next command.

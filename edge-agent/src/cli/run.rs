@@ -1,12 +1,13 @@
 //! `run`: the service.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, absolute};
 use std::sync::Arc;
 
 use common::service::Service;
 use common::transport::Tuning;
 use common::trust::clock::Clock;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::join::join_if_new;
 use super::signals::{Asked, Signals};
@@ -62,9 +63,11 @@ pub(super) fn run(
             Ok(ChildWorker::new(&state, settings))
         })?;
         info!(device = %device.route.identity.membership.device, "running");
+        say_what_is_missing(config.data.as_deref());
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,
+            data: config.data.as_deref().and_then(|data| absolute(data).ok()),
             service: service.clone(),
         };
         if let Some(path) = &config.predictions {
@@ -95,6 +98,25 @@ pub(super) fn run(
     match asked {
         Asked::Stop => Ok(()),
         Asked::Reload => Err(begin_again()),
+    }
+}
+
+/// A device that contributes nothing says so before anyone wonders.
+fn say_what_is_missing(data: Option<&Path>) {
+    let Some(folder) = data else {
+        warn!(
+            "no data folder, so this device receives students and contributes nothing: name one \
+             with --data, or as data.folder in the configuration"
+        );
+        return;
+    };
+    let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
+    if std::fs::read_dir(folder).is_ok_and(is_empty) {
+        warn!(
+            "the data folder {} is empty, so this device contributes nothing: put files ending \
+             in .csv, .npz or .npy there, they are found by themselves",
+            folder.display()
+        );
     }
 }
 

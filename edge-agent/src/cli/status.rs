@@ -51,6 +51,7 @@ fn gather(config: &Config) -> Result<Status, Failure> {
     let membership = Membership::load(&state)?;
     let run = RunStatus::load(&state)?;
     let here = membership.as_ref();
+    let running = state.is_locked();
     Ok(Status {
         enrolled: membership.is_some(),
         device: here.map(|one| one.device.to_string()),
@@ -60,10 +61,10 @@ fn gather(config: &Config) -> Result<Status, Failure> {
             .clone()
             .or_else(|| here.map(|one| one.coordinator.clone())),
         state: config.state.display().to_string(),
-        data: config.data.as_ref().map(|path| path.display().to_string()),
+        data: super::data_in_use(config, running.then_some(run.as_ref()).flatten()),
         students: installed(config)?,
         outbox: waiting(&state),
-        running: state.is_locked(),
+        running,
         run,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub struct AgentSettings {
     pub route: Route,
     /// Milliseconds between two looks at the data folder.
     pub glance_ms: u64,
+    /// The data folder, for whoever asks how the device does.
+    pub data: Option<PathBuf>,
     /// The service manager, told how it goes.
     pub service: Service,
 }
@@ -128,7 +131,13 @@ impl<W: Workshop> Agent<W> {
         let mut seed = [0u8; 8];
         seed.copy_from_slice(&device.0[..8]);
         let renewal = Renewal::At(renewal::due(&settings.route.identity.certificate));
-        let status = RunStatus::begin(settings.route.floor.clock().now());
+        let status = RunStatus {
+            data: settings
+                .data
+                .as_ref()
+                .map(|data| data.display().to_string()),
+            ..RunStatus::begin(settings.route.floor.clock().now())
+        };
         Self {
             settings,
             state,

@@ -13,6 +13,9 @@ pub struct RunStatus {
     pub pid: u32,
     /// When it started, milliseconds since 1970.
     pub started_ms: u64,
+    /// The data folder it was started with.
+    #[serde(default)]
+    pub data: Option<String>,
     /// Whether the coordinator is connected.
     pub connected: bool,
     /// When the coordinator was last heard, milliseconds since 1970.

@@ -155,6 +155,7 @@ impl Running {
         let settings = AgentSettings {
             route: fleet.route(identity),
             glance_ms: 20,
+            data: None,
             service: common::service::Service::none(),
         };
         let agent = Agent::new(settings, state, cache, script.clone());

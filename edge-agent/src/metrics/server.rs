@@ -6,27 +6,24 @@ use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::http::{self, Bounds};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::readings::Readings;
 use super::text::render;
 use crate::state::StateDir;
 
-/// Connections at a time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 4;
-/// How long a peer may take to send its request, or be idle.
-const HEADER_WAIT: Duration = Duration::from_secs(15);
-/// Longest head of a request, and what is buffered of an answer.
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// What readers may take of it.
+const BOUNDS: Bounds = Bounds {
+    connections_max: 4,
+    request_wait: Duration::from_secs(15),
+    answer_wait: Duration::from_secs(30),
+};
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Why there are no metrics.
@@ -43,6 +40,7 @@ pub struct MetricsServer {
     listener: TcpListener,
     address: SocketAddr,
     state: StateDir,
+    pub(super) bounds: Bounds,
 }
 
 impl MetricsServer {
@@ -62,6 +60,7 @@ impl MetricsServer {
                 listener,
                 address,
                 state,
+                bounds: BOUNDS,
             }),
             Err(source) => Err(MetricsError { address, source }),
         }
@@ -75,36 +74,11 @@ impl MetricsServer {
     /// Answers until it is dropped.
     pub async fn serve(self) {
         let state = Arc::new(self.state);
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut open = JoinSet::new();
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    while open.try_join_next().is_some() {}
-                    let state = state.clone();
-                    open.spawn(async move {
-                        let _permit = permit;
-                        let service = service_fn(|request| respond(&state, request));
-                        let connection = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(HEADER_WAIT)
-                            .max_buf_size(BUFFER_BYTES_MAX)
-                            .serve_connection(TokioIo::new(stream), service);
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "a reader of the metrics hung up");
-                        }
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely; others close theirs.
-                    tracing::error!(%error, "the metrics do not accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let service = service_fn(move |request| {
+            let state = state.clone();
+            async move { respond(&state, request).await }
+        });
+        http::serve("metrics", &self.listener, self.bounds, service).await;
     }
 }
 

@@ -163,3 +163,19 @@ async fn nothing_else_is_answered() {
         assert!(answer.starts_with(&start), "{request}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn a_scraper_that_reads_no_answers_is_hung_up_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::create(folder.path()).unwrap();
+    let mut server = MetricsServer::bind(([127, 0, 0, 1], 0).into(), state).unwrap();
+    server.bounds.answer_wait = std::time::Duration::from_millis(40);
+    let address = server.address();
+    tokio::spawn(server.serve());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let scrape = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // Without the limit this would stand still for ever.
+    while stream.write_all(scrape).await.is_ok() {}
+    let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: localhost").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}

@@ -8,27 +8,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::http::{self, Bounds};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::answer::{Question, Refusal};
 use super::shelf::Shelf;
 
 /// Longest body of a request.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// Connections at a time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 32;
-/// How long a program may take to send a request, or be idle.
-const REQUEST_WAIT: Duration = Duration::from_secs(30);
+/// What programs may take of it.
+const BOUNDS: Bounds = Bounds {
+    connections_max: 32,
+    request_wait: Duration::from_secs(30),
+    answer_wait: Duration::from_secs(30),
+};
 /// More values than this are worked on away from the agent's own thread.
 const VALUES_AT_ONCE: usize = 16 * 1024;
 /// What fits into a Unix socket's address, with its terminating zero.
@@ -59,6 +58,7 @@ pub struct PredictionServer {
     listener: UnixListener,
     path: PathBuf,
     shelf: Arc<Shelf>,
+    pub(super) bounds: Bounds,
 }
 
 impl PredictionServer {
@@ -90,6 +90,7 @@ impl PredictionServer {
                 listener,
                 path,
                 shelf: Arc::new(shelf),
+                bounds: BOUNDS,
             }),
             Err(source) => Err(SocketError::Io { path, source }),
         }
@@ -97,35 +98,12 @@ impl PredictionServer {
 
     /// Answers until it is dropped.
     pub async fn serve(self) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut open = JoinSet::new();
-        loop {
-            let Ok(permit) = permits.clone().acquire_owned().await else {
-                return;
-            };
-            match self.listener.accept().await {
-                Ok((stream, _)) => {
-                    while open.try_join_next().is_some() {}
-                    let shelf = self.shelf.clone();
-                    open.spawn(async move {
-                        let _permit = permit;
-                        let service = service_fn(|request| respond(&shelf, request));
-                        let connection = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(REQUEST_WAIT)
-                            .serve_connection(TokioIo::new(stream), service);
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "a program that asked hung up");
-                        }
-                    });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely; others close theirs.
-                    tracing::error!(%error, "the prediction socket does not accept");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+        let shelf = self.shelf.clone();
+        let service = service_fn(move |request| {
+            let shelf = shelf.clone();
+            async move { respond(&shelf, request).await }
+        });
+        http::serve("predictions", &self.listener, self.bounds, service).await;
     }
 }
 
@@ -154,7 +132,7 @@ async fn respond(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Result<Reply
 
 async fn predict(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Reply {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
-    let body = match tokio::time::timeout(REQUEST_WAIT, body).await {
+    let body = match tokio::time::timeout(BOUNDS.request_wait, body).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let text = format!("the body is longer than {BODY_BYTES_MAX} bytes; send fewer rows");

@@ -213,3 +213,18 @@ async fn a_stale_socket_is_replaced_and_one_that_answers_is_not() {
         0o660
     );
 }
+
+#[tokio::test]
+async fn a_program_that_reads_no_answers_is_hung_up_on() {
+    let device = Device::new();
+    device.join();
+    let shelf = Shelf::new(device.state());
+    let mut server = PredictionServer::bind(&device.socket(), shelf).unwrap();
+    server.bounds.answer_wait = std::time::Duration::from_millis(40);
+    tokio::spawn(server.serve());
+    let mut stream = UnixStream::connect(device.socket()).await.unwrap();
+    let question = b"GET /v1/students HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    // Without the limit this would stand still for ever.
+    while stream.write_all(question).await.is_ok() {}
+    assert_eq!(device.ask("{}").await.0, 400, "others are answered");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::ids::BlobHash;
 use common::wire::codec::{decode_blob, encode};
 use coordinator::rollout::{Order, Plan, Releases};
-use coordinator::round::Input;
+use coordinator::round::{Input, ReRelease};
 use coordinator::store::Store;
 
 use super::craft::Stuff;
@@ -82,12 +82,13 @@ impl World {
             return;
         };
         let bytes = bytes.len() as u64;
-        self.feed(Input::ReReleased {
+        self.feed(Input::ReReleased(ReRelease {
             from,
             version,
             blob,
             bytes,
-        });
+            held: false,
+        }));
         self.let_go(pin);
     }
 }

@@ -78,6 +78,16 @@ fn with_held() -> Bench {
     bench
 }
 
+fn again(from: Version, version: Version, held: bool) -> ReRelease {
+    ReRelease {
+        from,
+        version,
+        blob: blob("again"),
+        bytes: 7,
+        held,
+    }
+}
+
 fn start(bench: &mut Bench) -> Vec<(DeviceId, Announcement)> {
     let order = Order::Start {
         version: number(2),
@@ -188,12 +198,7 @@ fn a_rollback_gives_everyone_the_old_student_under_a_higher_version() {
     try_it(&mut bench, pilot, number(2), Trial::Kept);
     let version = bench.engine.next_version();
     assert_eq!(version, number(3));
-    bench.input(Input::ReReleased {
-        from: number(1),
-        version,
-        blob: blob("again"),
-        bytes: 7,
-    });
+    bench.input(Input::ReReleased(again(number(1), version, false)));
     let offered = announced(&mut bench);
     assert_eq!(offered.len(), DEVICES.len());
     assert!(offered.iter().all(|(_, one)| one.version == number(3)));
@@ -209,18 +214,46 @@ fn a_rollback_gives_everyone_the_old_student_under_a_higher_version() {
 }
 
 #[test]
+fn a_held_student_that_is_signed_again_still_waits_for_its_rollout() {
+    let mut bench = with_held();
+    start(&mut bench);
+    bench.input(Input::ReReleased(again(number(2), number(3), true)));
+    assert_eq!(standing(&bench), Standing::Aborted, "its key is gone");
+    assert!(announced(&mut bench).is_empty(), "held");
+    let state = bench.state();
+    assert_eq!(state.baseline().unwrap().version, number(1));
+    assert_eq!(
+        state.released(number(3)).unwrap().round,
+        state.released(number(2)).unwrap().round
+    );
+    let order = Order::Start {
+        version: number(3),
+        plan: plan(),
+    };
+    assert_eq!(bench.engine.check_order(&order), Ok(()));
+    bench.input(Input::Ordered(order));
+    assert_eq!(announced(&mut bench)[0].1.version, number(3));
+}
+
+#[test]
+fn signing_a_held_student_again_leaves_the_rollout_of_another_alone() {
+    let mut bench = with_held();
+    bench.start().unwrap();
+    bench.run();
+    start(&mut bench);
+    bench.input(Input::ReReleased(again(number(3), number(4), true)));
+    assert_eq!(standing(&bench), Standing::Running);
+    assert_eq!(bench.state().rollout.as_ref().unwrap().version, number(2));
+}
+
+#[test]
 fn a_rollback_while_a_student_is_signed_does_not_take_its_version_twice() {
     let mut bench = with_held();
     bench.start().unwrap();
     bench.run_to(Phase::Release);
     let signing = bench.job.clone().unwrap();
     let version = bench.engine.next_version();
-    bench.input(Input::ReReleased {
-        from: number(1),
-        version,
-        blob: blob("again"),
-        bytes: 7,
-    });
+    bench.input(Input::ReReleased(again(number(1), version, false)));
     assert_ne!(bench.job.clone().unwrap(), signing, "signed anew");
     bench.run();
     let versions: Vec<_> = bench

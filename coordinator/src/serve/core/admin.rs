@@ -5,14 +5,14 @@ use std::sync::Arc;
 use common::ids::{BlobHash, Time, Version};
 use common::task::Task;
 
-use super::super::command::{AdminCommand, ReRelease, Reply};
+use super::super::command::{AdminCommand, ReReleaseOf, Reply};
 use super::super::log::LogEntry;
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
 use crate::admin::{DeviceName, Fault, FaultKind, TaskSummary};
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};
-use crate::round::{Event, Input, Release, State, TaskEvent};
+use crate::round::{Event, Input, ReRelease, Release, State, TaskEvent};
 
 impl Core {
     pub(super) fn admin(&mut self, now: Time, command: AdminCommand) {
@@ -192,7 +192,7 @@ impl Core {
         &self,
         name: Option<&str>,
         version: Option<Version>,
-    ) -> Result<ReRelease, Fault> {
+    ) -> Result<ReReleaseOf, Fault> {
         let runner = &self.tasks[self.find(name)?];
         let state = runner.engine.state();
         let release = match (version, &state.rollout, state.releases.last()) {
@@ -211,32 +211,26 @@ impl Core {
             }
             (None, _, None) => self.released(name, None)?,
         };
-        Ok(ReRelease {
+        Ok(ReReleaseOf {
             task: runner.task.hash(),
-            from: release.version,
-            version: runner.engine.next_version(),
-            blob: release.blob,
-            bytes: release.bytes,
+            again: ReRelease {
+                from: release.version,
+                version: runner.engine.next_version(),
+                blob: release.blob,
+                bytes: release.bytes,
+                held: false,
+            },
         })
     }
 
-    fn rerelease(&mut self, now: Time, done: ReRelease) -> Result<(), Fault> {
+    fn rerelease(&mut self, now: Time, done: ReReleaseOf) -> Result<(), Fault> {
         let at = self.position(done.task).filter(|_| self.in_service);
         let at = at.ok_or_else(not_stored)?;
-        if self.tasks[at].engine.next_version() != done.version {
+        if self.tasks[at].engine.next_version() != done.again.version {
             let message = "another student was released meanwhile; try again";
             return Err(Fault::new(FaultKind::Busy, message));
         }
-        self.feed(
-            now,
-            at,
-            Input::ReReleased {
-                from: done.from,
-                version: done.version,
-                blob: done.blob,
-                bytes: done.bytes,
-            },
-        );
+        self.feed(now, at, Input::ReReleased(done.again));
         Ok(())
     }
 

@@ -261,6 +261,13 @@ impl Core {
         states.map(|state| state.last_round.0).sum()
     }
 
+    /// Rounds of all tasks that have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        let states = self.tasks.iter().map(|runner| runner.engine.state());
+        let open = states.filter(|state| state.round.is_some()).count();
+        self.rounds().saturating_sub(open as u64)
+    }
+
     /// Whether no round is open, so that no deadline is counted.
     pub(crate) fn is_idle(&self) -> bool {
         let open = |runner: &Runner| runner.engine.state().round.is_some();

@@ -129,6 +129,7 @@ impl Core {
             quorum: None,
             absent: Vec::new(),
             bytes: runner.follower.bytes(),
+            training: None,
         };
         if let Some(open) = &round.phase {
             let wanted = runner.engine.wanted(open.phase);

@@ -1,0 +1,180 @@
+//! HTTP/1 for people and programs on this machine: one loop that accepts
+//! connections and holds each of them to its bounds.
+
+mod patient;
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use patient::Patient;
+
+/// What peers may take of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at a time; more wait in the system's queue.
+    pub connections_max: usize,
+    /// How long a peer may take to send the head of a request, or be idle.
+    pub request_wait: Duration,
+    /// How long a peer may leave an answer unread.
+    pub answer_wait: Duration,
+}
+
+/// Where connections come from.
+pub trait Accept: Send + Sync {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// What the system says; most often that there are no descriptors left.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Stream = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Accept for UnixListener {
+    type Stream = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Answers until it is dropped, which ends its connections too. `what` names
+/// the server in the log.
+pub async fn serve<L, S, B>(what: &'static str, listener: &L, bounds: Bounds, service: S)
+where
+    L: Accept,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let permits = Arc::new(Semaphore::new(bounds.connections_max));
+    let mut open = JoinSet::new();
+    loop {
+        let Ok(permit) = permits.clone().acquire_owned().await else {
+            return;
+        };
+        match listener.next().await {
+            Ok(stream) => {
+                while open.try_join_next().is_some() {}
+                let service = service.clone();
+                open.spawn(async move {
+                    let _permit = permit;
+                    let stream = Patient::new(stream, bounds.answer_wait);
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(bounds.request_wait)
+                        .max_buf_size(BUFFER_BYTES_MAX)
+                        .serve_connection(TokioIo::new(stream), service);
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, what, "a reader hung up, or was given up");
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely; others close theirs.
+                tracing::error!(%error, what, "no connection can be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Longest head of a request, and what is buffered of an answer.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+/// Before another connection is tried after one that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::{Bytes, Frame};
+    use hyper::service::service_fn;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixStream;
+
+    const BOUNDS: Bounds = Bounds {
+        connections_max: 1,
+        request_wait: Duration::from_secs(60),
+        answer_wait: Duration::from_millis(40),
+    };
+
+    /// More than the system buffers for a socket.
+    struct Long(usize);
+
+    impl Body for Long {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let Some(left) = self.0.checked_sub(1) else {
+                return Poll::Ready(None);
+            };
+            self.0 = left;
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 4096])))))
+        }
+    }
+
+    async fn ask(folder: &tempfile::TempDir, path: &str) -> UnixStream {
+        let mut stream = UnixStream::connect(folder.path().join("http"))
+            .await
+            .unwrap();
+        let text = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    #[tokio::test]
+    async fn whoever_leaves_an_answer_unread_makes_room_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("http")).unwrap();
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let pieces = if request.uri().path() == "/long" {
+                4096
+            } else {
+                1
+            };
+            Ok::<_, Infallible>(Response::new(Long(pieces)))
+        });
+        let server = tokio::spawn(async move { serve("test", &listener, BOUNDS, service).await });
+        let unread = ask(&folder, "/long").await;
+        let mut answer = Vec::new();
+        let mut next = ask(&folder, "/short").await;
+        next.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+        assert!(!server.is_finished());
+        drop(unread);
+    }
+}
