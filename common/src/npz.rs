@@ -1,9 +1,9 @@
 //! NumPy's NPZ archives (and the NPY arrays in them), bytes in and bytes out.
 //!
-//! The reader is strict: whatever is not exactly a little-endian C-order
-//! array of a known element type is refused with a reason, and what a file
-//! declares is compared with limits and with its length before memory is
-//! taken. The writer is deterministic: the same arrays give the same bytes.
+//! The reader is strict: whatever is not exactly a little-endian array of a
+//! known element type is refused with a reason, and what a file declares is
+//! compared with limits and with its length before memory is taken. Both
+//! orders of axes are read, and become C order. The writer is deterministic: the same arrays give the same bytes.
 //!
 //! Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
 
@@ -132,12 +132,9 @@ pub enum NpzError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// Column-major data.
-    #[error("the array is stored in Fortran order; save numpy.ascontiguousarray(x)")]
-    FortranOrder,
     /// An element type that is not read.
     #[error(
-        "element type {descr:?} is not read; convert to uint8, int8, uint16, int16, int32, int64, float32 or float64 (little-endian)"
+        "element type {descr:?} is not read; convert to uint8, int8, uint16, int16, int32, int64, float16, float32 or float64 (little-endian)"
     )]
     ElementType {
         /// NumPy's name of the type.

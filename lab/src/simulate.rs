@@ -18,7 +18,7 @@ use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, auto_stage, filtered_stage, task};
+use crate::plan::{Wishes, auto_stage, filtered_stage, hidden_units, task};
 use crate::privacy;
 use crate::progress::Progress;
 use crate::report::{Detail, DetailError};
@@ -288,9 +288,11 @@ fn checked_task(
             grace_s: 1.0,
         };
         let mut sketch = task(data, &wishes)?;
-        let small = sketch.features() <= SMALL_FEATURES && data.shape.len() < 3;
-        if options.student.is_none() && !(small && reason != IMAGE) {
-            wishes.student = StudentSpec::Mlp { hidden: vec![200] };
+        let image = reason == IMAGE || data.shape.len() >= 3;
+        let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
+        if options.student.is_none() {
+            let hidden = vec![units];
+            wishes.student = StudentSpec::Mlp { hidden };
             sketch = task(data, &wishes)?;
         }
         let setting = Setting {
@@ -321,7 +323,7 @@ fn checked_task(
             student_reason: if options.student.is_some() {
                 ASKED
             } else {
-                "64 hidden units for few features, 200 for many or images"
+                units_reason
             }
             .to_owned(),
         };
@@ -374,8 +376,6 @@ const IMAGE: &str = "images are seen through fixed filters, by as many cells as 
                      enough points";
 /// Points in all below which an image is better seen by fewer cells.
 const POINTS_WANTED: usize = 2_000;
-/// Up to so many features a hidden layer of 64 does.
-const SMALL_FEATURES: usize = 300;
 
 struct Opened {
     teacher: Teacher,

@@ -11,6 +11,8 @@ pub(super) struct Header {
     pub(super) descr: String,
     /// Lengths of the axes.
     pub(super) shape: Vec<usize>,
+    /// Whether the first axis runs fastest.
+    pub(super) columns_first: bool,
 }
 
 impl Header {
@@ -74,10 +76,8 @@ impl Header {
         let header = Self {
             descr: descr.ok_or_else(missing)?.to_owned(),
             shape: shape.ok_or_else(missing)?,
+            columns_first: order.ok_or_else(missing)?,
         };
-        if order.ok_or_else(missing)? && header.shape.len() > 1 {
-            return Err(NpzError::FortranOrder);
-        }
         header.data_bytes()?;
         Ok(header)
     }
@@ -86,7 +86,7 @@ impl Header {
     pub(super) fn element_bytes(&self) -> Result<usize, NpzError> {
         Ok(match self.descr.as_str() {
             "|u1" | "|i1" | "|b1" => 1,
-            "<u2" | "<i2" => 2,
+            "<u2" | "<i2" | "<f2" => 2,
             "<i4" | "<f4" => 4,
             "<i8" | "<f8" => 8,
             other => {

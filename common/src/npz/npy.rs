@@ -2,6 +2,8 @@
 
 use std::io::Read;
 
+use ndarray::{ArrayView, IxDyn, ShapeBuilder};
+
 use super::NpzError;
 use super::header::{self, Header};
 
@@ -20,7 +22,7 @@ pub enum Values {
     I32(Vec<i32>),
     /// `<i8`
     I64(Vec<i64>),
-    /// `<f4`
+    /// `<f4`, and what `<f2` holds
     F32(Vec<f32>),
     /// `<f8`
     F64(Vec<f64>),
@@ -48,6 +50,23 @@ macro_rules! each {
             Values::F32($vector) => $body,
             Values::F64($vector) => $body,
             Values::Text($vector) => $body,
+        }
+    };
+}
+
+/// The same with the vector that the expression makes of it.
+macro_rules! each_kind {
+    ($values:expr, $vector:ident => $body:expr) => {
+        match $values {
+            Values::U8($vector) => Values::U8($body),
+            Values::I8($vector) => Values::I8($body),
+            Values::U16($vector) => Values::U16($body),
+            Values::I16($vector) => Values::I16($body),
+            Values::I32($vector) => Values::I32($body),
+            Values::I64($vector) => Values::I64($body),
+            Values::F32($vector) => Values::F32($body),
+            Values::F64($vector) => Values::F64($body),
+            Values::Text($vector) => Values::Text($body),
         }
     };
 }
@@ -81,7 +100,7 @@ impl Array {
     }
 
     /// Reads a whole NPY file. Errors: everything that is not exactly one
-    /// little-endian C-order array of a known element type.
+    /// little-endian array of a known element type.
     pub fn parse(bytes: &[u8]) -> Result<Self, NpzError> {
         Self::read(bytes, bytes.len() as u64)
     }
@@ -100,6 +119,11 @@ impl Array {
         if stream.read(&mut [0]).map_err(NpzError::read)? != 0 {
             return Err(NpzError::TrailingBytes);
         }
+        let values = if header.columns_first {
+            each_kind!(values, v => rows_first(&header.shape, v))
+        } else {
+            values
+        };
         Self::new(header.shape, values)
     }
 
@@ -256,6 +280,14 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
         "<i2" => little_endian!(I16, i16),
         "<i4" => little_endian!(I32, i32),
         "<i8" => little_endian!(I64, i64),
+        "<f2" => {
+            let mut values = Vec::new();
+            read_elements(stream, bytes, 2, |chunk| {
+                values.extend(chunk.chunks_exact(2).map(|x| half([x[0], x[1]])));
+                Ok(())
+            })?;
+            Ok(Values::F32(values))
+        }
         "<f4" => little_endian!(F32, f32),
         "<f8" => little_endian!(F64, f64),
         _ => {
@@ -269,6 +301,28 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
             })?;
             Ok(Values::Text(values))
         }
+    }
+}
+
+/// Values whose first axis runs fastest, with the last one running fastest.
+fn rows_first<T: Clone>(shape: &[usize], values: Vec<T>) -> Vec<T> {
+    match ArrayView::from_shape(IxDyn(shape).f(), &values) {
+        Ok(view) => view.iter().cloned().collect(),
+        // As many values as the shape says were read; `Array::new` looks again.
+        Err(_) => values,
+    }
+}
+
+/// A number of 16 bits: sign, 5 bits of exponent, 10 of mantissa (IEEE 754).
+fn half(bytes: [u8; 2]) -> f32 {
+    let bits = u16::from_le_bytes(bytes);
+    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    sign * match exponent {
+        0 => mantissa * 2f32.powi(-24),
+        31 if mantissa == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (mantissa + 1024.0) * 2f32.powi(exponent - 25),
     }
 }
 

@@ -61,17 +61,42 @@ fn scalar_has_one_row() {
 }
 
 #[test]
-fn fortran_order_is_refused() {
-    let header = "{'descr': '<f4', 'fortran_order': True, 'shape': (1, 1), }";
+fn columns_that_come_first_become_rows() {
+    let header = "{'descr': '|u1', 'fortran_order': True, 'shape': (2, 3), }";
     assert_eq!(
-        Array::parse(&npy(header, &[0; 4])),
-        Err(NpzError::FortranOrder)
+        Array::parse(&npy(header, &[1, 4, 2, 5, 3, 6])),
+        Ok(array(&[2, 3], Values::U8(vec![1, 2, 3, 4, 5, 6])))
+    );
+    let header = "{'descr': '|u1', 'fortran_order': True, 'shape': (0, 3), }";
+    assert_eq!(
+        Array::parse(&npy(header, &[])),
+        Ok(array(&[0, 3], Values::U8(vec![])))
     );
 }
 
 #[test]
+fn numbers_of_sixteen_bits_are_what_numpy_says_they_are() {
+    let data: Vec<u8> = [0x3c00u16, 0xc000, 0x3555, 0x0001, 0x8000, 0x7bff, 0x7c00]
+        .iter()
+        .flat_map(|bits| bits.to_le_bytes())
+        .collect();
+    let parsed = Array::parse(&npy(&header_of("<f2", "(7,)"), &data)).unwrap();
+    let expected = [1.0, -2.0, 0.333_251_95, 5.960_464_5e-8, -0.0, 65504.0];
+    let values = parsed.to_f32().unwrap();
+    assert_eq!(values[..6], expected);
+    assert_eq!(values[6], f32::INFINITY);
+}
+
+#[test]
 fn big_endian_and_objects_are_refused() {
-    for descr in [">f4", "|O", "<f2", "<U0", "<U999", "<U99999999999999999999"] {
+    for descr in [
+        ">f4",
+        "|O",
+        "<f16",
+        "<U0",
+        "<U999",
+        "<U99999999999999999999",
+    ] {
         assert_eq!(
             Array::parse(&npy(&header_of(descr, "(1,)"), &[0; 4])),
             Err(NpzError::ElementType {

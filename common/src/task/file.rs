@@ -33,9 +33,9 @@ use crate::round::Phase;
 /// | `budget.cluster_size_min` | 5 | 2 or more |
 /// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"`, `"points"` |
 /// | `distillation.temperature` | 0 (chosen) | 0.01 to 100 |
-/// | `distillation.steps` | 3000 | 1 to 10000000 |
+/// | `distillation.steps` | 4000 | 1 to 10000000 |
 /// | `distillation.batch` | 256 | 1 to 65536 |
-/// | `distillation.learning_rate` | 0.003 | above 0, at most 1 |
+/// | `distillation.learning_rate` | 0.004 | above 0, at most 1 |
 /// | `distillation.seed` | 0 | |
 /// | `rounds.devices_min` | 2 | 1 or more |
 /// | `rounds.quorum` | 0.8 | above 0, at most 1 |
@@ -294,7 +294,7 @@ impl Default for RawDistillation {
             temperature: 0.0,
             steps: 4_000,
             batch: 256,
-            learning_rate: 2e-3,
+            learning_rate: 4e-3,
             seed: 0,
             support: Support::default(),
             consensus: ConsensusRule::default(),

@@ -24,7 +24,8 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
-    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
+    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
+    /// texts)
     #[arg(long, value_name = "NAME|FILE")]
     data: String,
     /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
@@ -51,8 +52,8 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
     /// mlp:UNITS (mlp:200 or mlp:200,100) or cnn:CHANNELS/UNITS (cnn:16,32/64:
-    /// two convolutions, then 64 hidden units) [default: mlp:64 up to 300
-    /// features, mlp:200 beyond and for images]
+    /// two convolutions, then 64 hidden units) [default: mlp:64 to mlp:256 for up
+    /// to 300 features, the fewer the wider; mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
     /// raw, lifted, window, patches, series or auto; with a cnn, raw images and windows

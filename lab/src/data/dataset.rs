@@ -1,10 +1,12 @@
 //! Data sets: two carried, any other from an NPZ file.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
+use common::limits::CLASSES_MAX;
 use common::npz::{Archive, Array, NpzError, Values};
 
 static HAR: &[u8] = include_bytes!("../../data/har.npz");
@@ -32,7 +34,8 @@ pub struct Dataset {
 pub struct Part {
     /// Inputs, shape (rows, values of one input).
     pub inputs: Array2<f32>,
-    /// The class of each row.
+    /// The class of each row; the number of classes for a label that is none
+    /// of them, which only a test set may hold.
     pub labels: Vec<u16>,
     /// Whose row it is, where the file says.
     pub users: Option<Vec<u32>>,
@@ -74,7 +77,11 @@ impl Dataset {
     /// file with X_train, y_train, X_test and y_test, and optionally `scale`
     /// (one factor a value of the last axis, or one for all), user_train and
     /// class_names. Inputs are n × features, n × time × channels or n ×
-    /// height × width (× channels); bytes are taken as they are.
+    /// height × width (× channels); bytes are taken as they are. Labels are
+    /// integers or texts. Where class_names does not say otherwise, the
+    /// classes are the distinct labels of y_train in order: the test set has
+    /// no say in what there is to learn, and a label that only it holds is
+    /// never answered right.
     ///
     /// # Errors
     /// What cannot be read, or does not fit.
@@ -116,7 +123,17 @@ impl Dataset {
             .skip(1)
             .map(|&side| side as u32)
             .collect();
-        if shape.is_empty() || x_train.shape()[1..] != x_test.shape()[1..] {
+        for (array, inputs) in [("X_train", &x_train), ("X_test", &x_test)] {
+            if inputs.shape().len() < 2 || inputs.shape().contains(&0) {
+                let problem = format!(
+                    "has shape {:?}, expected rows × features, rows × time × channels or \
+                     rows × height × width (× channels), none of them 0",
+                    inputs.shape()
+                );
+                return Err(reader.bad(array, problem));
+            }
+        }
+        if x_train.shape()[1..] != x_test.shape()[1..] {
             let problem = format!(
                 "has shape {:?}, X_train {:?}",
                 x_test.shape(),
@@ -130,16 +147,25 @@ impl Dataset {
         } else {
             None
         };
-        let train = reader.part(&x_train, "y_train", "user_train", scale.as_deref())?;
-        let test = reader.part(&x_test, "y_test", "user_test", scale.as_deref())?;
-        let highest = train
-            .labels
-            .iter()
-            .chain(&test.labels)
-            .max()
-            .copied()
-            .unwrap_or(0);
-        let classes = reader.classes(usize::from(highest) + 1)?;
+        let train_labels = reader.labels("y_train", &x_train)?;
+        let test_labels = reader.labels("y_test", &x_test)?;
+        let (classes, known) = reader.classes(&train_labels)?;
+        let unknown = u16::try_from(classes.len()).unwrap_or(u16::MAX);
+        let numbered = |labels: &[Label]| -> Vec<u16> {
+            let class = |label| known.get(label).copied().unwrap_or(unknown);
+            labels.iter().map(class).collect()
+        };
+        let scale = scale.as_deref();
+        let train = Part {
+            inputs: reader.inputs("X_train", &x_train, scale)?,
+            labels: numbered(&train_labels),
+            users: reader.users("user_train", &x_train)?,
+        };
+        let test = Part {
+            inputs: reader.inputs("X_test", &x_test, scale)?,
+            labels: numbered(&test_labels),
+            users: reader.users("user_test", &x_test)?,
+        };
         let name = sane(name);
         Ok(Self {
             name,
@@ -191,13 +217,6 @@ impl Reader<'_> {
         }
     }
 
-    fn npz(&self, cause: NpzError) -> DatasetError {
-        DatasetError::Npz {
-            name: self.name.to_owned(),
-            cause,
-        }
-    }
-
     fn array(&mut self, array: &'static str) -> Result<Array, DatasetError> {
         self.archive
             .array(array)
@@ -208,19 +227,23 @@ impl Reader<'_> {
     }
 
     fn numbers(&mut self, array: &'static str) -> Result<Vec<f32>, DatasetError> {
-        self.array(array)?.to_f32().map_err(|cause| self.npz(cause))
+        let found = self.array(array)?;
+        found
+            .to_f32()
+            .map_err(|cause| self.bad(array, cause.to_string()))
     }
 
-    fn part(
-        &mut self,
+    /// Inputs of shape (rows, values of one input), times the scale.
+    fn inputs(
+        &self,
+        name: &'static str,
         inputs: &Array,
-        labels: &'static str,
-        users: &'static str,
         scale: Option<&[f32]>,
-    ) -> Result<Part, DatasetError> {
-        let rows = inputs.rows();
+    ) -> Result<Array2<f32>, DatasetError> {
         let width: usize = inputs.shape().iter().skip(1).product();
-        let mut values = inputs.to_f32().map_err(|cause| self.npz(cause))?;
+        let mut values = inputs
+            .to_f32()
+            .map_err(|cause| self.bad(name, cause.to_string()))?;
         if let Some(scale) = scale {
             let last = inputs.shape().last().copied().unwrap_or(1);
             if scale.len() != 1 && scale.len() != last {
@@ -232,53 +255,97 @@ impl Reader<'_> {
             }
         }
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            let problem = format!("holds {} in row {}", values[index], index / width.max(1));
-            return Err(self.bad("X", problem));
+            let problem = format!(
+                "holds {} in row {}; fill or drop what is missing, and keep within ±3e38",
+                values[index],
+                index / width.max(1)
+            );
+            return Err(self.bad(name, problem));
         }
-        let classes = self
-            .array(labels)?
-            .to_integers()
-            .map_err(|cause| self.npz(cause))?;
-        if classes.len() != rows {
-            let problem = format!("has {} labels for {rows} inputs", classes.len());
-            return Err(self.bad(labels, problem));
-        }
-        let small = |&class: &i64| u16::try_from(class).ok().filter(|&class| class < 1_000);
-        let known: Option<Vec<u16>> = classes.iter().map(small).collect();
-        let labels =
-            known.ok_or_else(|| self.bad(labels, "holds a label not in 0..1000".into()))?;
-        let users = if self.archive.contains(users) {
-            let ids = self
-                .array(users)?
-                .to_integers()
-                .map_err(|cause| self.npz(cause))?;
-            if ids.len() != rows {
-                return Err(self.bad(users, format!("has {} ids for {rows} inputs", ids.len())));
-            }
-            Some(ids.into_iter().map(|id| id as u32).collect())
-        } else {
-            None
-        };
-        let inputs = Array2::from_shape_vec((rows, width), values)
-            .map_err(|error| self.bad("X", error.to_string()))?;
-        Ok(Part {
-            inputs,
-            labels,
-            users,
-        })
+        Array2::from_shape_vec((inputs.rows(), width), values)
+            .map_err(|error| self.bad(name, error.to_string()))
     }
 
-    fn classes(&mut self, count: usize) -> Result<Vec<String>, DatasetError> {
+    /// One name or number a row of `inputs`.
+    fn labels(&mut self, name: &'static str, inputs: &Array) -> Result<Vec<Label>, DatasetError> {
+        let (array, rows) = (self.array(name)?, inputs.rows());
+        let single = array.shape().iter().skip(1).all(|&side| side == 1);
+        if !single || array.rows() != rows || array.shape().is_empty() {
+            let problem = format!(
+                "has shape {:?}, expected one label for each of {rows} inputs",
+                array.shape()
+            );
+            return Err(self.bad(name, problem));
+        }
+        if let Values::Text(names) = array.values() {
+            return Ok(names.iter().cloned().map(Label::Name).collect());
+        }
+        let numbers = array
+            .to_integers()
+            .map_err(|cause| self.bad(name, cause.to_string()))?;
+        Ok(numbers.into_iter().map(Label::Number).collect())
+    }
+
+    /// Whose rows they are, if the file says: ids as they are where they fit,
+    /// else numbered in their order.
+    fn users(
+        &mut self,
+        name: &'static str,
+        inputs: &Array,
+    ) -> Result<Option<Vec<u32>>, DatasetError> {
+        if !self.archive.contains(name) {
+            return Ok(None);
+        }
+        let ids = self.labels(name, inputs)?;
+        let small = |id: &Label| match id {
+            Label::Number(id) => u32::try_from(*id).ok(),
+            Label::Name(_) => None,
+        };
+        if let Some(users) = ids.iter().map(small).collect() {
+            return Ok(Some(users));
+        }
+        let known: BTreeSet<&Label> = ids.iter().collect();
+        let numbers: BTreeMap<&Label, u32> = known.into_iter().zip(0..).collect();
+        Ok(Some(ids.iter().map(|id| numbers[id]).collect()))
+    }
+
+    /// The classes' names, and the number of the class of each label.
+    fn classes(
+        &mut self,
+        train: &[Label],
+    ) -> Result<(Vec<String>, BTreeMap<Label, u16>), DatasetError> {
+        let distinct: BTreeSet<&Label> = train.iter().collect();
+        if !(2..=CLASSES_MAX).contains(&distinct.len()) {
+            let problem = format!(
+                "holds {} distinct labels, expected 2 to {CLASSES_MAX} classes",
+                distinct.len()
+            );
+            return Err(self.bad("y_train", problem));
+        }
         if self.archive.contains("class_names")
             && let Values::Text(names) = self.array("class_names")?.values()
-            && names.len() >= count
         {
-            return Ok(names.clone());
+            let by_number = (0..).map(Label::Number).zip(0..).take(names.len());
+            let by_name = names.iter().cloned().map(Label::Name).zip(0..);
+            let known: BTreeMap<Label, u16> = by_number.chain(by_name).collect();
+            if distinct.iter().all(|label| known.contains_key(label)) {
+                return Ok((names.clone(), known));
+            }
         }
-        Ok((0..count.max(2))
-            .map(|class| format!("class-{class}"))
-            .collect())
+        let names = distinct.iter().map(|label| match label {
+            Label::Number(number) => format!("class-{number}"),
+            Label::Name(name) => name.clone(),
+        });
+        let names = names.collect();
+        Ok((names, distinct.into_iter().cloned().zip(0..).collect()))
     }
+}
+
+/// What a file calls a class or a person.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Label {
+    Number(i64),
+    Name(String),
 }
 
 /// A name that tasks accept.
@@ -315,6 +382,56 @@ mod tests {
         let digits = Dataset::open("digits").unwrap();
         assert_eq!(digits.range, Some([0.0, 255.0]));
         assert_eq!(digits.classes.len(), 10);
+    }
+
+    fn small(rows: usize, labels: Values) -> Result<Dataset, DatasetError> {
+        let x = Array::new(vec![rows, 1], Values::F32(vec![1.0; rows])).unwrap();
+        let y = Array::new(vec![rows], labels).unwrap();
+        let test = y.select(&[0]).unwrap();
+        let one = x.select(&[0]).unwrap();
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &one),
+            ("y_test", &test),
+        ];
+        Dataset::parse("odd", &common::npz::write(&arrays).unwrap())
+    }
+
+    #[test]
+    fn labels_of_any_kind_become_classes_in_their_order() {
+        let numbers = small(4, Values::I64(vec![900, -1, 7, 900])).unwrap();
+        assert_eq!(numbers.classes, ["class--1", "class-7", "class-900"]);
+        assert_eq!(numbers.train.labels, [2, 0, 1, 2]);
+        assert_eq!(numbers.test.labels, [2]);
+        let texts = ["dog", "ant", "dog"].map(str::to_owned).to_vec();
+        let texts = small(3, Values::Text(texts)).unwrap();
+        assert_eq!(texts.classes, ["ant", "dog"]);
+        assert_eq!(texts.train.labels, [1, 0, 1]);
+        let alone = small(3, Values::U8(vec![4; 3])).unwrap_err();
+        assert!(alone.to_string().contains("1 distinct labels"), "{alone}");
+        let fraction = small(2, Values::F64(vec![0.5, 1.0])).unwrap_err();
+        assert!(fraction.to_string().contains("y_train"), "{fraction}");
+    }
+
+    #[test]
+    fn the_test_set_has_no_say_in_what_the_classes_are() {
+        let x = Array::new(vec![3, 1], Values::F32(vec![0.0; 3])).unwrap();
+        let y = Array::new(vec![3], Values::U8(vec![0, 1, 1])).unwrap();
+        let more = Array::new(vec![3], Values::U8(vec![1, 5, 0])).unwrap();
+        let users = ["b", "a", "b"].map(str::to_owned).to_vec();
+        let users = Array::new(vec![3], Values::Text(users)).unwrap();
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &more),
+            ("user_train", &users),
+        ];
+        let data = Dataset::parse("odd", &common::npz::write(&arrays).unwrap()).unwrap();
+        assert_eq!(data.classes, ["class-0", "class-1"]);
+        assert_eq!(data.test.labels, [1, 2, 0], "5 is none of them");
+        assert_eq!(data.train.users, Some(vec![1, 0, 1]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     Split, StepReport,
 };
 use crate::data::Dataset;
-use crate::plan::auto_stage;
+use crate::plan::{auto_stage, hidden_units};
 
 /// What a distillation is asked for; what is left open is chosen.
 #[derive(Clone, Debug)]
@@ -85,10 +85,10 @@ pub fn choose(
     let mut tried: Vec<(String, u8, Score)> = Vec::new();
     if stages.len() * depths.len() > 1 {
         for stage in &stages {
-            let lens = Lens::new(data, &part.fit, &plan(options, stage, depths[0], 0))?;
+            let lens = Lens::new(data, &part.fit, &plan(options, stage, depths[0]))?;
             let mut problem = Problem::new(data, &lens, &part, options.per_class, options.seed)?;
             for &depth in &depths {
-                let plan = plan(options, stage, depth, 0);
+                let plan = plan(options, stage, depth);
                 problem.kernel = lens.with_plan(data, &plan)?.kernel();
                 let found = LabelSolve.distil(&problem, &mut Silent)?;
                 say(&format!(
@@ -109,9 +109,12 @@ pub fn choose(
         Some((stage, depth, _)) => (stage.clone(), *depth),
         None => (stages[0].clone(), depths[0]),
     };
-    let lens = Lens::new(data, &split.fit, &plan(options, &stage, depth, 0))?;
-    let hidden = lens.task().features();
-    let lens = lens.with_plan(data, &plan(options, &stage, depth, hidden))?;
+    let lens = Lens::new(data, &split.fit, &plan(options, &stage, depth))?;
+    let mut plan = plan(options, &stage, depth);
+    if options.hidden.is_none() {
+        plan.hidden = vec![units(&lens, data.classes.len()).0];
+    }
+    let lens = lens.with_plan(data, &plan)?;
     let problem = Problem::new(data, &lens, &split, options.per_class, options.seed)?;
     Ok(Session {
         lens,
@@ -246,7 +249,7 @@ fn choices(options: &DistilOptions, session: &Session, distilled: &Distilled) ->
         "held_out_rows": { "value": session.problem.held_out.len(), "reason":
             "a tenth of the training rows, or a fifth of the people; never the test set" },
         "student": { "value": format!("{:?}", definition.student), "reason":
-            if options.hidden.is_some() { "asked for" } else { "64 units up to 300 features, else 200" } },
+            if options.hidden.is_some() { "asked for" } else { units(&session.lens, session.problem.classes.len()).1 } },
     })
 }
 
@@ -271,12 +274,17 @@ fn depths(options: &DistilOptions) -> Vec<u8> {
     }
 }
 
-fn plan(options: &DistilOptions, stage: &str, depth: u8, features: usize) -> LensPlan {
-    let units = if features > SMALL_FEATURES { 200 } else { 64 };
+/// Hidden units of a student that nobody asked for, and why so many.
+fn units(lens: &Lens, classes: usize) -> (u32, &'static str) {
+    hidden_units(lens.task().features(), classes, false)
+}
+
+/// With the least student where none was asked for.
+fn plan(options: &DistilOptions, stage: &str, depth: u8) -> LensPlan {
     LensPlan {
         stage: stage.to_owned(),
         depth,
-        hidden: options.hidden.clone().unwrap_or_else(|| vec![units]),
+        hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),
         student_steps: options.student_steps,
         seed: options.seed,
     }
@@ -296,7 +304,5 @@ impl Monitor for Silent {
 const DEPTHS: [u8; 3] = [1, 2, 3];
 /// Rows that a choice is made from, or forty for each point.
 const CHOICE_ROWS: usize = 8_000;
-/// Up to so many features a hidden layer of 64 does.
-const SMALL_FEATURES: usize = 300;
 /// Optimiser steps of KIP.
 const STEPS: u32 = 2_000;

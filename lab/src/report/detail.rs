@@ -177,7 +177,10 @@ fn devices(
 fn confusion(truth: &[u16], said: &[u16], classes: usize) -> Vec<Vec<u32>> {
     let mut counts = vec![vec![0; classes]; classes];
     for (&truth, &said) in truth.iter().zip(said) {
-        counts[usize::from(truth)][usize::from(said)] += 1;
+        // A label that is no class has no row.
+        if let Some(row) = counts.get_mut(usize::from(truth)) {
+            row[usize::from(said)] += 1;
+        }
     }
     counts
 }
@@ -315,8 +318,8 @@ mod tests {
     }
 
     #[test]
-    fn confusion_counts_every_row_once() {
-        let counts = confusion(&[0, 0, 1, 1], &[0, 1, 1, 1], 2);
+    fn confusion_counts_every_row_of_a_known_class_once() {
+        let counts = confusion(&[0, 0, 1, 1, 2], &[0, 1, 1, 1, 0], 2);
         assert_eq!(counts, [[1, 1], [0, 2]]);
     }
 }
