@@ -226,5 +226,5 @@ async fn a_program_that_reads_no_answers_is_hung_up_on() {
     let question = b"GET /v1/students HTTP/1.1\r\nhost: localhost\r\n\r\n";
     // Without the limit this would stand still for ever.
     while stream.write_all(question).await.is_ok() {}
-    assert_eq!(device.ask("{}").await.0, 400, "others are answered");
+    assert_eq!(device.ask("{}").await.0, 404, "others are answered");
 }
