@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId};
 use coordinator::store::{
@@ -541,7 +542,12 @@ impl Disk {
 
     fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
-        assert!(run("mount", &["-o", &options], self.folder.path()));
+        // Refused while a file is open for writing, which the threads of a
+        // database that was let go of may have for a moment.
+        let begun = Instant::now();
+        while !run("mount", &["-o", &options], self.folder.path()) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{options}");
+        }
     }
 
     fn store(&self) -> PathBuf {

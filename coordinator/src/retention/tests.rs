@@ -29,7 +29,9 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        // The rate is part of the task's hash, which snapshots hold.
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+            [distillation]\nlearning_rate = 0.002\n";
         let store = MemoryStore::new();
         let case = Self {
             epoch: store.open_epoch().unwrap(),
