@@ -1,8 +1,8 @@
 //! What both sides of Alambic speak: types, mathematics, wire and trust.
 //!
-//! This crate runs no process and, but for [`ownership`], touches no disk. Its
-//! modules build on one
-//! another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
+//! This crate runs no process and touches no disk, but for [`ownership`] and
+//! [`settings`], which looks into a configuration's file. Its modules build on
+//! one another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
 //! [`task`] → checked data ([`profile`], [`summary`], [`transfer`],
 //! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
 //! [`transport`].

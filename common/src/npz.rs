@@ -3,7 +3,8 @@
 //! The reader is strict: whatever is not exactly a little-endian array of a
 //! known element type is refused with a reason, and what a file declares is
 //! compared with limits and with its length before memory is taken. Both
-//! orders of axes are read, and become C order. The writer is deterministic: the same arrays give the same bytes.
+//! orders of axes are read, and become C order. The writer is deterministic:
+//! the same arrays give the same bytes.
 //!
 //! Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
 

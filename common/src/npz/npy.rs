@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use half::f16;
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 
 use super::NpzError;
@@ -283,7 +284,11 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
         "<f2" => {
             let mut values = Vec::new();
             read_elements(stream, bytes, 2, |chunk| {
-                values.extend(chunk.chunks_exact(2).map(|x| half([x[0], x[1]])));
+                values.extend(
+                    chunk
+                        .chunks_exact(2)
+                        .map(|x| f16::from_le_bytes([x[0], x[1]]).to_f32()),
+                );
                 Ok(())
             })?;
             Ok(Values::F32(values))
@@ -310,19 +315,6 @@ fn rows_first<T: Clone>(shape: &[usize], values: Vec<T>) -> Vec<T> {
         Ok(view) => view.iter().cloned().collect(),
         // As many values as the shape says were read; `Array::new` looks again.
         Err(_) => values,
-    }
-}
-
-/// A number of 16 bits: sign, 5 bits of exponent, 10 of mantissa (IEEE 754).
-fn half(bytes: [u8; 2]) -> f32 {
-    let bits = u16::from_le_bytes(bytes);
-    let sign = if bits >> 15 == 0 { 1.0 } else { -1.0 };
-    let (exponent, mantissa) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    sign * match exponent {
-        0 => mantissa * 2f32.powi(-24),
-        31 if mantissa == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (mantissa + 1024.0) * 2f32.powi(exponent - 25),
     }
 }
 
