@@ -1,8 +1,9 @@
 //! Moments: additive kernel statistics of a device's rows on the transfer
 //! set, from which the coordinator solves one teacher for all devices.
 //!
-//! In the whitened basis φ(x) = R⁻¹·K(S,x) (see
-//! [`crate::math::regression::Whitener`]), with Φ the features of all rows
+//! In the basis φ(x) = Q⁻¹·R⁻¹·K(S,x) (see
+//! [`crate::math::regression::Whitener`] and
+//! [`crate::math::regression::Preconditioner`]), with Φ the features of all rows
 //! (points × rows) and centred targets T (rows × classes), a device's moments
 //! are G = Φ·Φᵀ and B = Φ·T. They travel as *virtual rows*: the first few,
 //! H = Φ·Q with Q an orthonormal basis of the columns of T, carry the labels
@@ -14,7 +15,7 @@
 //! the directions that were cut).
 
 use bincode::{Decode, Encode};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 
 use crate::limits::ROWS_MAX;
 use crate::math::kernel::Ntk;
@@ -27,10 +28,12 @@ pub struct RawMoments {
     pub rows: u64,
     /// ‖T‖², the sum of the squared centred targets.
     pub target_square: f32,
-    /// Virtual rows, shape (rank, points), those with labels first.
-    pub factor: RawQuantisedMatrix,
-    /// Labels of the first virtual rows, shape (up to classes, classes).
+    /// Virtual rows that carry labels, shape (up to classes, points).
+    pub carried: RawQuantisedMatrix,
+    /// Their labels, shape (as many, classes).
     pub targets: RawQuantisedMatrix,
+    /// The other virtual rows, shape (rank less those, points).
+    pub factor: RawQuantisedMatrix,
     /// Diagonal of what the virtual rows leave of G, shape (1, points).
     pub remainder: RawQuantisedMatrix,
 }
@@ -64,7 +67,8 @@ pub struct MomentsFrame {
 impl MomentsFrame {
     /// The frame of `points` points with `features` features under a kernel.
     /// The normaliser gives every input a mean square of at most one, and
-    /// ‖φ(x)‖² is at most K(x,x).
+    /// ‖φ(x)‖² is at most K(x,x), in the whitened basis and so in that of
+    /// moments.
     pub fn of(ntk: &Ntk, points: usize, features: usize, classes: usize) -> Self {
         let longest = Array2::<f64>::ones((1, features.max(1)));
         Self {
@@ -121,6 +125,12 @@ pub enum MomentsError {
 /// What the bounds may be exceeded by, for quantisation and rounding.
 const SLACK: f64 = 1.05;
 
+/// Bits of virtual rows that carry no labels, where points have so many: for
+/// the bytes of two of them, a third more rows hold more.
+pub fn factor_bits(bits: u8) -> u8 {
+    bits.saturating_sub(2).max(4)
+}
+
 impl Moments {
     /// Decodes and checks moments. Symmetry and positive semi-definiteness
     /// hold by construction; trace and norms are held against what the rows
@@ -129,8 +139,11 @@ impl Moments {
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(raw: RawMoments, frame: MomentsFrame) -> Result<Self, MomentsError> {
-        let (rank, labelled) = (raw.factor.rows as usize, raw.targets.rows as usize);
+        let labelled = raw.carried.rows as usize;
+        let rank = labelled.saturating_add(raw.factor.rows as usize);
+        same("points", frame.points, raw.carried.columns as usize)?;
         same("points", frame.points, raw.factor.columns as usize)?;
+        same("rows of labels", labelled, raw.targets.rows as usize)?;
         same("classes", frame.classes, raw.targets.columns as usize)?;
         same("remainders", frame.points, raw.remainder.columns as usize)?;
         same("rows of remainders", 1, raw.remainder.rows as usize)?;
@@ -150,12 +163,15 @@ impl Moments {
             (frame.points + frame.classes).min(rows),
             rank,
         )?;
-        most("labelled virtual rows", frame.classes.min(rank), labelled)?;
+        most("labelled virtual rows", frame.classes, labelled)?;
         let rows = raw.rows as f64;
         let target_max = rows * (1.0 - 1.0 / frame.classes as f64);
         let target_square = f64::from(raw.target_square);
         within("the target norm", target_square, target_max, raw.rows)?;
-        let factor = QuantisedMatrix::try_from(raw.factor)?.decode();
+        let carried = QuantisedMatrix::try_from(raw.carried)?.decode();
+        let others = QuantisedMatrix::try_from(raw.factor)?.decode();
+        let factor = concatenate(Axis(0), &[carried.view(), others.view()])
+            .expect("both have one column a point");
         let targets = QuantisedMatrix::try_from(raw.targets)?.decode();
         let remainder = QuantisedMatrix::try_from(raw.remainder)?.decode();
         let remainder: Vec<f32> = remainder.iter().map(|value| value.max(0.0)).collect();
@@ -235,8 +251,9 @@ mod tests {
         RawMoments {
             rows: 20,
             target_square: 10.0,
-            factor: quantised(Array2::from_elem((3, 4), 1.0)),
+            carried: quantised(Array2::from_elem((2, 4), 1.0)),
             targets: quantised(Array2::from_elem((2, 2), 0.5)),
+            factor: quantised(Array2::from_elem((1, 4), 1.0)),
             remainder: quantised(Array2::from_elem((1, 4), 0.5)),
         }
     }
@@ -250,7 +267,7 @@ mod tests {
     #[test]
     fn a_trace_beyond_the_rows_is_refused() {
         let mut liar = raw();
-        liar.factor = quantised(Array2::from_elem((3, 4), 100.0));
+        liar.factor = quantised(Array2::from_elem((1, 4), 100.0));
         assert!(matches!(
             Moments::check(liar, FRAME),
             Err(MomentsError::TooLarge {

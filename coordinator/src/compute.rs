@@ -19,8 +19,8 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Before, Evidence, MomentSum, gather_transfer_set, learn_normaliser, refine_transfer_set,
-    solve_points, solve_teacher,
+    Basis, Before, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
+    refine_transfer_set, solve_points, solve_teacher,
 };
 use crate::intake::{self, ReadBlob};
 use crate::round::{Job, JobKind, JobOutput, Product};
@@ -262,11 +262,13 @@ impl Setting<'_> {
         points: &Points,
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<RawTeacher, ComputeError> {
+        let basis = Basis::of(self.task, points).map_err(SolveError::from)?;
         let mut sum = MomentSum::new(points.len(), self.task.classes());
         let mut exact = BTreeSet::new();
         for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
             let check = |bytes: &[u8]| intake::moments(self.task, bytes, points.len());
-            sum.add(&self.contribution(device, blob, check)?)?;
+            let moments = self.contribution(device, blob, check)?;
+            sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
             exact.insert(device);
         }
         let mut labels: Vec<Labels> = Vec::new();
@@ -279,6 +281,7 @@ impl Setting<'_> {
         }
         let evidence = Evidence {
             points,
+            basis: &basis,
             moments: &sum,
             labels: &labels,
         };

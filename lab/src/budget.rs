@@ -5,6 +5,7 @@ mod moves;
 
 use std::fmt;
 
+use common::moments::factor_bits;
 use common::task::Support;
 
 /// What a plan is made from. No value of any row is among it.
@@ -223,8 +224,7 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
         let heard = ACKNOWLEDGED * total as f64 * (setting.features + 13) as f64;
         let spent = points.each as f64 * point_bytes(setting, bits) + WIRE * labels + heard;
         let left = spendable(setting) - spent - total as f64;
-        let row = WIRE * (total as f64 * f64::from(bits) / 8.0 + 8.0);
-        let affordable = (left / row).max(0.0) as usize;
+        let affordable = affordable_rank(setting, total, bits, left);
         let rank = match kinds {
             Kinds::Labels => 0,
             _ => affordable.min(RANK_MAX).min(total),
@@ -244,7 +244,7 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
             bits_reason: bits_reason(fixed, bits),
             rank_reason: match (fixed.rank, rank) {
                 (Some(_), _) => "asked for".to_owned(),
-                (_, RANK_MAX) => "more would add nothing that eight bits keep".to_owned(),
+                (_, RANK_MAX) => "more would add next to nothing".to_owned(),
                 _ => "what the bytes leave beside the points".to_owned(),
             },
             contribute_reason: match kinds {
@@ -267,6 +267,19 @@ fn bits_reason(fixed: Fixed, bits: u8) -> String {
         _ => "a third more points are worth more than two more bits",
     }
     .to_owned()
+}
+
+/// Virtual rows on so many points that fit into so many bytes. Those of the
+/// labels have more bits than the others.
+fn affordable_rank(setting: &Setting, points: usize, bits: u8, bytes: f64) -> usize {
+    let row = |bits: u8| WIRE * (points as f64 * f64::from(bits) / 8.0 + 8.0);
+    let carried = setting.classes.min(points) as f64;
+    let others = bytes - carried * row(bits);
+    if others > 0.0 {
+        (carried + others / row(factor_bits(bits))) as usize
+    } else {
+        (bytes / row(bits)).max(0.0) as usize
+    }
 }
 
 /// Bytes of one round for points and what stands on them.
@@ -304,8 +317,8 @@ const POINTS_ALONE_MAX: usize = 5_000;
 const POINTS_SHARED_MAX: usize = 600;
 /// Fewest points a device is asked for, where the bytes suffice for them.
 const POINTS_EACH_MIN: usize = 2;
-/// Virtual rows beyond these hold less than eight bits keep.
-const RANK_MAX: usize = 100;
+/// Virtual rows beyond these hold less than their rounding.
+const RANK_MAX: usize = 200;
 /// Virtual rows beside those of the labels without which moments say little.
 const RANK_SPARE: usize = 8;
 /// Share of the budget that is planned; counts and scales vary a little.

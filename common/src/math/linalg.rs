@@ -144,6 +144,11 @@ impl Cholesky {
         self.jitter
     }
 
+    /// L, m×m; what stands above the diagonal is zero.
+    pub fn lower(&self) -> ArrayView2<'_, f64> {
+        self.lower.view()
+    }
+
     /// L⁻¹·b for b of m×C. Cost m²C.
     ///
     /// # Errors

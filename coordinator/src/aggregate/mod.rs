@@ -1,6 +1,7 @@
 //! From what devices sent to one teacher: normaliser, transfer set,
 //! consensus, moments. Pure.
 
+mod basis;
 mod consensus;
 mod moments;
 mod normaliser;
@@ -9,6 +10,7 @@ mod teacher;
 mod transfer;
 mod worth;
 
+pub use basis::Basis;
 pub use consensus::consensus;
 pub use moments::MomentSum;
 pub use normaliser::learn_normaliser;

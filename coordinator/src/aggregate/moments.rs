@@ -64,7 +64,8 @@ impl MomentSum {
         self.devices
     }
 
-    /// The system to solve, in the whitened basis of the transfer set.
+    /// The sum as one system, in the basis in which moments travel;
+    /// [`super::Basis`] has the one to solve.
     pub fn system(&self) -> MomentSystem {
         let mut system = MomentSystem {
             gram: Array2::zeros((self.points, self.points)),

@@ -6,13 +6,12 @@ use rand_distr::{Distribution, StandardNormal};
 use common::math::kernel::{KernelError, Ntk};
 use common::math::network::softmax_rows;
 use common::math::random::rng;
-use common::math::regression::{
-    MomentSystem, RegressionError, Whitener, choose_ridge_gcv, weighted_ridge,
-};
+use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv, weighted_ridge};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher, TeacherFacts};
 
+use super::basis::Basis;
 use super::consensus::consensus;
 use super::moments::MomentSum;
 use common::labels::Labels;
@@ -22,6 +21,8 @@ use common::labels::Labels;
 pub struct Evidence<'a> {
     /// The transfer set.
     pub points: &'a Points,
+    /// Its bases.
+    pub basis: &'a Basis,
     /// The sum of all moments.
     pub moments: &'a MomentSum,
     /// Labels of the devices that sent no moments, in device order. (Who sent
@@ -73,8 +74,8 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
         return Err(SolveError::NoEvidence);
     }
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let whitener = Whitener::of(&ntk, evidence.points.inputs.view())?;
-    let mut system = evidence.moments.system();
+    let whitener = &evidence.basis.whitener;
+    let mut system = evidence.basis.whitened(&evidence.moments.system())?;
     if !evidence.labels.is_empty() {
         system.add(&whitener.whiten(&label_system(&ntk, evidence, task)?)?)?;
     }

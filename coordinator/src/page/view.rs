@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 use crate::admin::server::{ask, status, summarise};
 use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
-use crate::aggregate::{LeaveOneOut, MomentSum, Worth};
+use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::intake;
 use crate::serve::{AdminCommand, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault};
 use crate::store::Position;
@@ -325,10 +325,14 @@ fn ends(der: &[u8]) -> Option<Time> {
 
 /// Folds the moments of all, then leaves those with most rows out in turn.
 fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
-    let points = evidence.points as usize;
+    let transfer = vault.read(evidence.transfer)?;
+    let set = intake::transfer_set(&evidence.task, &transfer).ok()?;
+    let basis = Basis::of(&evidence.task, &set.points).ok()?;
+    let points = set.points.len();
     let read = |blob| {
         let bytes = vault.read(blob)?;
-        intake::moments(&evidence.task, &bytes, points).ok()
+        let moments = intake::moments(&evidence.task, &bytes, points).ok()?;
+        basis.held_to_rows(moments).ok()
     };
     let mut sum = MomentSum::new(points, evidence.task.classes());
     let mut all = Vec::new();
@@ -342,7 +346,7 @@ fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
     }
     all.sort_by_key(|(rows, ..)| Reverse(*rows));
     all.truncate(VALUED_MAX);
-    let mut fleet = LeaveOneOut::new(sum).ok()?;
+    let mut fleet = LeaveOneOut::new(sum, basis.clone()).ok()?;
     let mut valued = Vec::with_capacity(all.len());
     for (_, device, blob) in all {
         let worth = fleet.of(&read(blob)?).ok()?;

@@ -28,8 +28,8 @@ pub(crate) struct RunId(pub(crate) u64);
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(crate) task: Arc<Task>,
-    /// Points of the transfer set.
-    pub(crate) points: u32,
+    /// The transfer set.
+    pub(crate) transfer: BlobHash,
     /// Whose moments, and their blobs.
     pub(crate) moments: Vec<(DeviceName, BlobHash)>,
 }

@@ -6,8 +6,8 @@ use common::gradient::GRADIENT_BITS;
 use common::math::kernel::Ntk;
 use common::math::linalg::top_eigenpairs;
 use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
-use common::math::regression::{MomentSystem, RegressionError, Whitener};
-use common::moments::RawMoments;
+use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
+use common::moments::{RawMoments, factor_bits};
 use common::round::Kind;
 use common::task::{Support, TaskDefinition};
 use common::transfer::TransferSet;
@@ -16,8 +16,8 @@ use super::{Entry, View, Work, WorkError};
 use crate::teacher::{LocalTeacher, centred_one_hot};
 
 /// Virtual rows stop where what is left of the trace is this share of it:
-/// below the error of eight bits.
-const TAIL: f64 = 1e-5;
+/// below their rounding.
+const TAIL: f64 = 1e-4;
 /// Labels of virtual rows are few and get more bits than the rows.
 const TARGET_BITS: u8 = 12;
 
@@ -35,7 +35,9 @@ pub(super) fn build(
     let targets = targets(view, teacher)?;
     let points = transfer.points.inputs.view();
     let system = MomentSystem::gather(&ntk, points, view.inputs.view(), targets.view())?;
-    let white = Whitener::of(&ntk, points)?.whiten(&system)?;
+    let whitener = Whitener::of(&ntk, points)?;
+    let basis = Preconditioner::of(&whitener, &transfer.points.counts)?;
+    let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
     let rank = rank_within(
         definition,
@@ -71,7 +73,7 @@ fn rank_within(
     if budget.rank_max > 0 {
         return (budget.rank_max as usize).min(points);
     }
-    let row_bytes = points * usize::from(budget.bits) / 8 + 8;
+    let row_bytes = points * usize::from(factor_bits(budget.bits)) / 8 + 8;
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
     // The same round's points, or its gradient, went before and count towards
@@ -83,14 +85,20 @@ fn rank_within(
     };
     // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
-    (left.saturating_sub(summary + labels + 4_096) / row_bytes)
+    let carried = classes * points * usize::from(budget.bits - factor_bits(budget.bits)) / 8;
+    (left.saturating_sub(summary + labels + carried + 4_096) / row_bytes)
         .clamp(8, points.max(8))
         .min(points)
 }
 
-/// Virtual rows of a whitened system; `covariance` is TᵀT (classes ×
-/// classes), which holds all that is needed of the basis Q: with TᵀT =
-/// W·Σ²·Wᵀ, H = B·W·Σ⁻¹ and QᵀT = Σ·Wᵀ.
+/// Virtual rows of a system in the basis of moments; `covariance` is TᵀT
+/// (classes × classes), which holds all that is needed of an orthonormal basis
+/// P of the columns of T: with TᵀT = W·Σ²·Wᵀ, H = B·W·Σ⁻¹ and PᵀT = Σ·Wᵀ.
+///
+/// What is left of G once these are taken out, as they arrive, is a few large
+/// directions above a floor that is alike in all others. The floor goes to the
+/// diagonal and the directions keep what stands above it (Tipping & Bishop
+/// 1999), so that what is cut off is not missed.
 fn compress(
     system: &MomentSystem,
     covariance: &Array2<f64>,
@@ -109,30 +117,36 @@ fn compress(
     let carried = (&system.cross.dot(&basis) / &roots).reversed_axes();
     let labels = (&basis * &roots).reversed_axes();
 
-    let left = &system.gram - &carried.t().dot(&carried);
-    let room = rank.min(system.rows as usize).saturating_sub(labelled);
-    let (values, vectors) = top_eigenpairs(left.view(), room).map_err(RegressionError::from)?;
-    let kept = kept(&values, system.gram.diag().sum(), left.diag().sum());
-    let scales = values.slice(s![..kept]).mapv(|value| value.max(0.0).sqrt());
-    let others = (&vectors.slice(s![.., ..kept]) * &scales).reversed_axes();
-    let rows = concatenate(Axis(0), &[carried.view(), others.view()]);
-    let rows = rows.expect("both have one column a point");
-
-    let quantise = |values: &Array2<f64>, bits, scheme| {
+    let quantise = |values: &Array2<f64>, bits: u8, scheme| {
         let narrow = values.mapv(|value| value as f32);
         QuantisedMatrix::encode(narrow.view(), bits, Layout::Row, scheme)
     };
-    let factor = quantise(&rows, bits, Scheme::Symmetric)?;
-    let held = factor
-        .decode()
-        .mapv(|value| f64::from(value).powi(2))
-        .sum_axis(Axis(0));
+    let carried = quantise(&carried, bits, Scheme::Symmetric)?;
+    let arrives = carried.decode().mapv(f64::from);
+    let left = &system.gram - &arrives.t().dot(&arrives);
+    let room = rank.min(system.rows as usize).saturating_sub(labelled);
+    let (values, vectors) = top_eigenpairs(left.view(), room).map_err(RegressionError::from)?;
+    let kept = kept(&values, system.gram.diag().sum(), left.diag().sum());
+    let values = values.slice(s![..kept]);
+    let rest = (left.diag().sum() - values.sum()).max(0.0);
+    let floor = rest / (left.nrows() - kept).max(1) as f64;
+    let scales = values.mapv(|value| (value - floor).max(0.0).sqrt());
+    let others = (&vectors.slice(s![.., ..kept]) * &scales).reversed_axes();
+
+    let factor = quantise(
+        &others.as_standard_layout().into_owned(),
+        factor_bits(bits),
+        Scheme::Symmetric,
+    )?;
+    let squares = factor.decode().mapv(|value| f64::from(value).powi(2));
+    let held = arrives.mapv(|value| value * value).sum_axis(Axis(0)) + squares.sum_axis(Axis(0));
     let remainder = (&system.gram.diag() - &held).mapv(|value| value.max(0.0));
     Ok(RawMoments {
         rows: system.rows as u64,
         target_square: system.target_square as f32,
-        factor: factor.into_raw(),
+        carried: carried.into_raw(),
         targets: quantise(&labels, TARGET_BITS, Scheme::Symmetric)?.into_raw(),
+        factor: factor.into_raw(),
         remainder: quantise(&remainder.insert_axis(Axis(0)), 8, Scheme::Affine)?.into_raw(),
     })
 }
@@ -176,8 +190,10 @@ mod tests {
         let points = x.slice(s![..40, ..]);
         let targets = centred_one_hot(&labels, 2);
         let system = MomentSystem::gather(&ntk, points, x.view(), targets.view()).unwrap();
+        let whitener = Whitener::of(&ntk, points).unwrap();
+        let basis = Preconditioner::of(&whitener, &[rows as u32 / 40; 40]).unwrap();
         Case {
-            white: Whitener::of(&ntk, points).unwrap().whiten(&system).unwrap(),
+            white: basis.apply(&whitener.whiten(&system).unwrap()).unwrap(),
             covariance: targets.t().dot(&targets).mapv(f64::from),
             frame: MomentsFrame::of(&ntk, 40, 8, 2),
         }

@@ -5,7 +5,7 @@ use common::task::Support;
 
 use super::{
     ACKNOWLEDGED, Fixed, Kinds, POINTS_SHARED_MAX, Plan, RANK_MAX, RANK_SPARE, ROWS_A_POINT,
-    Setting, WIRE, bits_reason, point_bytes, rounds, spendable,
+    Setting, WIRE, affordable_rank, bits_reason, point_bytes, rounds, spendable,
 };
 
 /// All points in the first round; in each later one a gradient of all of them
@@ -32,8 +32,7 @@ pub(super) fn plan(setting: &Setting, fixed: Fixed) -> Plan {
     let each = wanted.div_ceil(devices).max(1);
     let points = (each * devices).min(wanted.max(each));
     let left = all - points as f64 * spent_on_a_point(setting, bits);
-    let row = WIRE * (points as f64 * f64::from(bits) / 8.0 + 8.0);
-    let affordable = (left / rounds as f64 / row).max(0.0) as usize;
+    let affordable = affordable_rank(setting, points, bits, left / rounds as f64);
     let least = (setting.classes + RANK_SPARE).min(points);
     let rank = affordable.clamp(least, RANK_MAX.max(least)).min(points);
     Plan {

@@ -106,7 +106,7 @@ impl Detail {
         };
         let view = lens.view(data.test.inputs.view())?;
         let trial = Trial {
-            points: points.inputs.view(),
+            points: &points,
             view: view.view(),
             labels: &data.test.labels,
         };

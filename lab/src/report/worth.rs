@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView2};
 
 use common::math::kernel::Ntk;
-use common::math::regression::{MomentSystem, RegressionError, Whitener, choose_ridge_gcv};
+use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
 use common::round::Kind;
-use coordinator::aggregate::MomentSum;
+use common::summary::Points;
+use coordinator::aggregate::{Basis, MomentSum};
 use coordinator::intake;
 
 use super::detail::DetailError;
@@ -32,7 +33,7 @@ pub struct Worth {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial<'a> {
     /// The transfer set, m × features.
-    pub points: ArrayView2<'a, f32>,
+    pub points: &'a Points,
     /// Test inputs in the normalised feature space.
     pub view: ArrayView2<'a, f32>,
     /// Their classes.
@@ -48,10 +49,12 @@ pub(super) fn leave_one_out(
     trial: Trial<'_>,
 ) -> Result<BTreeMap<usize, Worth>, DetailError> {
     let task = simulation.task();
-    let (points, classes) = (trial.points.nrows(), task.classes());
+    let (points, classes) = (trial.points.len(), task.classes());
+    let basis = Basis::of(task, trial.points)?;
     let read = |blob| {
         let bytes = simulation.blob(blob).unwrap_or_default();
-        intake::moments(task, &bytes, points).map_err(DetailError::Contribution)
+        let moments = intake::moments(task, &bytes, points).map_err(DetailError::Contribution)?;
+        Ok::<_, DetailError>(basis.held_to_rows(moments)?)
     };
     let mut sum = MomentSum::new(points, classes);
     let mut all = Vec::new();
@@ -67,26 +70,25 @@ pub(super) fn leave_one_out(
     all.truncate(DEVICES_MAX);
 
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let whitener = Whitener::of(&ntk, trial.points)?;
-    let kernel = ntk.matrix(trial.view, trial.points)?;
+    let kernel = ntk.matrix(trial.view, trial.points.inputs.view())?;
     let right = |beta: &Array2<f64>| -> Result<f64, RegressionError> {
-        let alpha = whitener.coefficients(beta.view())?;
+        let alpha = basis.whitener.coefficients(beta.view())?;
         Ok(share_right(
             &kernel.dot(&alpha.mapv(|value| value as f32)),
             trial.labels,
         ))
     };
-    let whole = solve(&sum.system())?;
+    let whole = solve(&basis.whitened(&sum.system())?)?;
     let accuracy = right(&whole)?;
     let mut found = BTreeMap::new();
     for (rows, contribution) in all {
         let moments = read(contribution.blob)?;
         sum.remove(&moments)?;
-        let without = solve(&sum.system())?;
+        let without = solve(&basis.whitened(&sum.system())?)?;
         sum.add(&moments)?;
         let mut own = MomentSum::new(points, classes);
         own.add(&moments)?;
-        let own = own.system();
+        let own = basis.whitened(&own.system())?;
         let error = |beta: &Array2<f64>| -> Result<f64, RegressionError> {
             Ok(own.squared_error(beta.view())?.max(0.0) / (rows.max(1) as f64 * classes as f64))
         };

@@ -203,11 +203,12 @@ fn moments(points: usize, classes: usize, rows: u64, scale: f32) -> RawMoments {
     let mut raw = RawMoments {
         rows,
         target_square: 1.0,
-        factor: matrix(1, points, 1.0),
+        carried: matrix(1, points, 1.0),
         targets: matrix(1, classes, 0.0),
+        factor: matrix(0, points, 0.0),
         remainder: matrix(1, points, 0.0),
     };
-    for one in &mut raw.factor.scales {
+    for one in &mut raw.carried.scales {
         *one *= scale;
     }
     raw

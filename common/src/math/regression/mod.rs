@@ -7,6 +7,7 @@
 mod choose;
 mod distil;
 mod gcv;
+mod preconditioner;
 mod shared;
 mod system;
 mod weighted;
@@ -17,6 +18,7 @@ use ndarray::{Array2, ArrayView2};
 pub use choose::{Choice, choose_ridge, leave_one_out};
 pub use distil::{KipStep, kip_loss_and_gradient};
 pub use gcv::{RidgeScore, choose_ridge_gcv};
+pub use preconditioner::Preconditioner;
 pub use shared::{DataTerm, data_term, regulariser_term};
 pub use system::{MomentSystem, Solution};
 pub use weighted::weighted_ridge;

@@ -1,5 +1,5 @@
-//! The basis in which moments travel: the transfer set's kernel becomes the
-//! identity there, so that eight bits and a low rank lose next to nothing.
+//! The basis in which systems are solved: the transfer set's kernel becomes
+//! the identity there.
 
 use ndarray::{Array2, ArrayView2};
 
@@ -32,6 +32,11 @@ impl Whitener {
         Ok(Self {
             factor: Cholesky::factor(support.view())?,
         })
+    }
+
+    /// φ of each point, m×m: K(S,S) = R·Rᵀ, so R itself.
+    pub(super) fn features(&self) -> ArrayView2<'_, f64> {
+        self.factor.lower()
     }
 
     /// A system in this basis: R⁻¹GR⁻ᵀ, R⁻¹B, and the identity for K(S,S).

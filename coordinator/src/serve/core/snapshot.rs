@@ -266,7 +266,7 @@ impl Core {
         };
         Some(Evidence {
             task: runner.task.clone(),
-            points: transfer.points,
+            transfer: transfer.blob,
             moments: state.standing.iter().filter_map(stands).collect(),
         })
     }

@@ -1,0 +1,105 @@
+//! Where moments stand: the transfer set as the solver and the devices see it.
+
+use common::math::kernel::Ntk;
+use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
+use common::moments::{Moments, MomentsFrame};
+use common::summary::Points;
+use common::task::Task;
+
+/// The bases of a transfer set: the whitened one, in which teachers are
+/// solved, and the preconditioned one, in which moments travel.
+#[derive(Clone, Debug)]
+pub struct Basis {
+    /// From whitened coefficients to those on the points, and back.
+    pub whitener: Whitener,
+    preconditioner: Preconditioner,
+    row_square_max: f64,
+}
+
+impl Basis {
+    /// Of these points under the task's kernel. Cost m²·d + 5m³/3.
+    ///
+    /// # Errors
+    /// If K(S,S) cannot be factored.
+    pub fn of(task: &Task, points: &Points) -> Result<Self, RegressionError> {
+        let ntk = Ntk::new(task.definition().teacher.depth);
+        let whitener = Whitener::of(&ntk, points.inputs.view())?;
+        let preconditioner = Preconditioner::of(&whitener, &points.counts)?;
+        let frame = MomentsFrame::of(&ntk, points.len(), task.features(), task.classes());
+        Ok(Self {
+            whitener,
+            preconditioner,
+            row_square_max: frame.row_square_max,
+        })
+    }
+
+    /// The whitened system of a sum of moments. Cost 4m³.
+    ///
+    /// # Errors
+    /// If the sum stands on another number of points.
+    pub fn whitened(&self, sent: &MomentSystem) -> Result<MomentSystem, RegressionError> {
+        self.preconditioner.undo(sent)
+    }
+
+    /// Moments that, in the whitened basis, are no larger than so many rows can
+    /// make them: what lies beyond is scaled down to it. The basis in which
+    /// they travel hides that, for there all directions are of one size. A little beyond is left
+    /// alone, for rounding. Cost rank·m².
+    ///
+    /// # Errors
+    /// If the moments stand on another number of points.
+    pub fn held_to_rows(&self, mut moments: Moments) -> Result<Moments, RegressionError> {
+        let rows = moments.factor.mapv(f64::from);
+        let remainder: Vec<f64> = moments.remainder.iter().map(|&rest| rest.into()).collect();
+        let trace = self
+            .preconditioner
+            .whitened_trace(rows.view(), &remainder)?;
+        let most = ROUNDING * self.row_square_max * moments.rows as f64;
+        if trace > most {
+            let share = most / trace;
+            moments.factor *= share.sqrt() as f32;
+            for rest in &mut moments.remainder {
+                *rest *= share as f32;
+            }
+        }
+        Ok(moments)
+    }
+}
+
+/// What rounding may add to a trace.
+const ROUNDING: f64 = 1.5;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::task::RawTask;
+    use ndarray::{Array2, array};
+
+    #[test]
+    fn moments_beyond_their_rows_are_scaled_down_and_honest_ones_are_left_alone() {
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        let points = Points {
+            inputs: array![[1.4, 0.2], [-0.2, 1.4]],
+            classes: vec![0, 1],
+            counts: vec![500, 500],
+            spreads: vec![0.1; 2],
+        };
+        let basis = Basis::of(&task, &points).unwrap();
+        let moments = |size: f32| Moments {
+            rows: 20,
+            target_square: 10.0,
+            factor: Array2::from_elem((1, 2), size),
+            targets: array![[0.5, -0.5]],
+            remainder: vec![0.0; 2],
+        };
+        let honest = moments(0.01);
+        assert_eq!(basis.held_to_rows(honest.clone()).unwrap(), honest);
+        let liar = basis.held_to_rows(moments(5.0)).unwrap();
+        let rows = liar.factor.mapv(f64::from);
+        let trace = basis.preconditioner.whitened_trace(rows.view(), &[0.0; 2]);
+        let most = ROUNDING * basis.row_square_max * 20.0;
+        assert!((trace.unwrap() / most - 1.0).abs() < 1e-5);
+    }
+}
