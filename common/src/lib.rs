@@ -3,10 +3,12 @@
 //! This crate runs no process and touches no disk, but for [`ownership`] and
 //! [`settings`], which looks into a configuration's file. Its modules build on
 //! one another in one direction: [`ids`], [`limits`] → [`math`] → [`features`],
-//! [`task`] → checked data ([`profile`], [`summary`], [`transfer`],
+//! [`task`] → checked data ([`profile`],
+//! [`blocks`], [`summary`], [`transfer`],
 //! [`labels`], [`moments`], [`model`]) → [`wire`] and [`trust`] →
 //! [`transport`].
 
+pub mod blocks;
 pub mod delta;
 pub mod features;
 pub mod gradient;

@@ -4,6 +4,9 @@
 
 use bincode::{Decode, Encode};
 
+use ndarray::{ArrayView2, Axis};
+
+use crate::blocks::{Blocks, BlocksError, RawBlocks};
 use crate::limits::ROWS_MAX;
 
 /// A profile as a peer may send it. Nothing is known about it.
@@ -27,9 +30,25 @@ pub struct RawFeatureMoments {
     pub variance: Vec<f32>,
 }
 
+impl RawFeatureMoments {
+    /// Of features (rows × features); none of no rows.
+    pub fn of(features: ArrayView2<'_, f32>) -> Option<Self> {
+        let features = features.mapv(f64::from);
+        let mean = features.mean_axis(Axis(0))?;
+        let variance = features.var_axis(Axis(0), 0.0);
+        Some(Self {
+            mean: mean.iter().map(|&value| value as f32).collect(),
+            variance: variance.iter().map(|&value| value as f32).collect(),
+        })
+    }
+}
+
 /// A profile that fits its task.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Profile(RawProfile);
+pub struct Profile {
+    raw: RawProfile,
+    blocks: Option<Blocks>,
+}
 
 /// Why a profile was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -138,27 +157,46 @@ impl Profile {
             within("mean", &moments.mean, MEAN_MAX)?;
             within("variance", &moments.variance, VARIANCE_MAX)?;
         }
-        Ok(Self(raw))
+        Ok(Self { raw, blocks: None })
+    }
+
+    /// The same profile with the blocks that came with it, each of at least
+    /// `rows_min` rows.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn with_blocks(self, raw: RawBlocks, rows_min: u32) -> Result<Self, BlocksError> {
+        let features = self.moments().map_or(0, |moments| moments.mean.len());
+        let blocks = Blocks::check(raw, features, self.rows(), rows_min)?;
+        Ok(Self {
+            blocks: Some(blocks),
+            ..self
+        })
+    }
+
+    /// How its features are spread, if the task asks for it.
+    pub fn blocks(&self) -> Option<&Blocks> {
+        self.blocks.as_ref()
     }
 
     /// Rows described.
     pub fn rows(&self) -> u64 {
-        self.0.rows
+        self.raw.rows
     }
 
     /// Rows of each class.
     pub fn class_counts(&self) -> &[u64] {
-        &self.0.class_counts
+        &self.raw.class_counts
     }
 
     /// Feature moments, if the task learns its normaliser.
     pub fn moments(&self) -> Option<&RawFeatureMoments> {
-        self.0.moments.as_ref()
+        self.raw.moments.as_ref()
     }
 
     /// The form that travels.
     pub fn as_raw(&self) -> &RawProfile {
-        &self.0
+        &self.raw
     }
 }
 

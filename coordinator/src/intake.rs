@@ -1,6 +1,7 @@
 //! Checks of what devices send: bytes in, the rows they describe out, or the
 //! reason for a refusal. Pure.
 
+use common::blocks::{BlocksError, RawBlocks};
 use common::features::Normaliser;
 use common::gradient::{Gradient, GradientError, RawGradient};
 use common::ids::BlobHash;
@@ -53,17 +54,32 @@ pub fn check(
 /// # Errors
 /// The reason to refuse it.
 pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
-    let raw: RawProfile = decode(bytes)?;
+    let (raw, blocks): (RawProfile, Option<RawBlocks>) = if task.learns_curves() {
+        let (raw, blocks) = decode(bytes)?;
+        (raw, Some(blocks))
+    } else {
+        (decode(bytes)?, None)
+    };
     let checked = Profile::check(
         raw,
         task.features(),
         task.classes(),
         task.learns_normaliser(),
     );
-    checked.map_err(|error| match error {
+    let profile = checked.map_err(|error| match error {
         ProfileError::Shape { .. } => Reason::WrongShape,
         ProfileError::Value { .. } => Reason::NotFinite,
         ProfileError::Rows { .. } | ProfileError::TooLarge { .. } => Reason::OutOfBounds,
+    })?;
+    let Some(blocks) = blocks else {
+        return Ok(profile);
+    };
+    let rows_min = task.definition().budget.cluster_size_min;
+    let checked = profile.with_blocks(blocks, rows_min);
+    checked.map_err(|error| match error {
+        BlocksError::Shape { .. } => Reason::WrongShape,
+        BlocksError::Value { value, .. } if !value.is_finite() => Reason::NotFinite,
+        _ => Reason::OutOfBounds,
     })
 }
 

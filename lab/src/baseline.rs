@@ -4,13 +4,14 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::seq::SliceRandom;
 
-use common::features::{FeatureError, Normaliser};
+use common::features::FeatureError;
 use common::math::network::{Batch, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
 use common::math::random::rng;
-use common::task::{Normalisation, Task};
+use common::task::Task;
 
 use crate::data::Part;
+use crate::plan::pooled_normaliser;
 
 /// Why a baseline could not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub fn train(
 ) -> Result<Vec<u16>, BaselineError> {
     let stage = &task.definition().features;
     let features = stage.compute(task.input_shape(), rows.inputs.view())?;
-    let normaliser = normaliser(task, features.view())?;
+    let normaliser = pooled_normaliser(task, features.view())?;
     let inputs = normaliser.apply(features.view())?;
     let test = normaliser.apply(stage.compute(task.input_shape(), test)?.view())?;
 
@@ -87,22 +88,6 @@ pub fn train(
 struct Fitting {
     inputs: Array2<f32>,
     labels: Vec<u16>,
-}
-
-fn normaliser(task: &Task, features: ArrayView2<'_, f32>) -> Result<Normaliser, FeatureError> {
-    match task.definition().normalisation {
-        Normalisation::Range { low, high } => Normaliser::of_range(task.features(), low, high),
-        Normalisation::Learnt { clip } => {
-            let wide = features.mapv(f64::from);
-            let mean = wide
-                .mean_axis(Axis(0))
-                .map(|mean| mean.to_vec())
-                .unwrap_or_default();
-            let variance = wide.var_axis(Axis(0), 0.0).to_vec();
-            let stage = &task.definition().features;
-            stage.normaliser(&mean, &variance, clip)
-        }
-    }
 }
 
 /// One run at one rate; the right answers on validation rows at its best stop

@@ -5,6 +5,7 @@ mod moves;
 
 use std::fmt;
 
+use common::blocks::BLOCKS_MAX;
 use common::moments::factor_bits;
 use common::task::Support;
 
@@ -23,6 +24,8 @@ pub struct Setting {
     pub rows: usize,
     /// Whether devices send feature sums.
     pub learns_normaliser: bool,
+    /// Whether they send block means beside them.
+    pub learns_curves: bool,
     /// Parameters of the student that travels down.
     pub parameters: usize,
     /// Bytes a device may send in all rounds, everything counted.
@@ -284,10 +287,10 @@ fn affordable_rank(setting: &Setting, points: usize, bits: u8, bytes: f64) -> us
 
 /// Bytes of one round for points and what stands on them.
 fn spendable(setting: &Setting) -> f64 {
-    let profile = if setting.learns_normaliser {
-        8 * setting.features
-    } else {
-        0
+    let profile = match (setting.learns_normaliser, setting.learns_curves) {
+        (false, _) => 0,
+        (true, false) => 8 * setting.features,
+        (true, true) => (12 + 2 * BLOCKS_MAX) * setting.features,
     };
     let heard = setting.parameters * WEIGHT_BYTES + 16 * setting.features + 24 * setting.devices;
     let once = WIRE * (profile + 2 * setting.classes) as f64;
@@ -344,6 +347,7 @@ mod tests {
             rounds: 1,
             rows: 60_000,
             learns_normaliser: false,
+            learns_curves: false,
             parameters: 200 * (features + 10),
             uplink_bytes,
         }

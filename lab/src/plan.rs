@@ -1,7 +1,12 @@
 //! What a run is made of: data, devices, and the task they share.
 
-use common::features::{FeatureStage, InputShape};
+use common::blocks::RawBlocks;
+use common::features::{FeatureError, FeatureStage, InputShape, Normaliser};
+use common::profile::{Profile, RawFeatureMoments, RawProfile};
 use common::task::{ConsensusRule, RawTask, StudentSpec, Support, Task, TaskFileError};
+
+use coordinator::aggregate::learn_normaliser;
+use ndarray::ArrayView2;
 
 use crate::data::Dataset;
 
@@ -87,6 +92,33 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
 /// What the wishes ask for that no task allows.
 pub fn task(data: &Dataset, wishes: &Wishes) -> Result<Task, TaskFileError> {
     RawTask::parse(&task_file(data, wishes))
+}
+
+/// The normaliser of a task whose rows, as features (n × features), are all in
+/// one place.
+///
+/// # Errors
+/// Features whose statistics no device could send.
+pub fn pooled_normaliser(
+    task: &Task,
+    features: ArrayView2<'_, f32>,
+) -> Result<Normaliser, FeatureError> {
+    let raw = RawProfile {
+        rows: features.nrows() as u64,
+        class_counts: vec![0; task.classes()],
+        moments: RawFeatureMoments::of(features).filter(|_| task.learns_normaliser()),
+    };
+    let learnt = task.learns_normaliser();
+    let mut profile = Profile::check(raw, task.features(), task.classes(), learnt)
+        .map_err(|_| FeatureError::Immense)?;
+    if task.learns_curves() {
+        let rows_min = task.definition().budget.cluster_size_min;
+        let blocks = RawBlocks::of(features, rows_min);
+        profile = profile
+            .with_blocks(blocks, rows_min)
+            .map_err(|_| FeatureError::Immense)?;
+    }
+    learn_normaliser(task, &[profile])
 }
 
 fn student_lines(student: &StudentSpec) -> String {

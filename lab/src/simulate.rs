@@ -302,6 +302,7 @@ fn checked_task(
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
             learns_normaliser: sketch.learns_normaliser(),
+            learns_curves: sketch.learns_curves(),
             parameters: sketch.student().parameters(),
             uplink_bytes: options.uplink_bytes_max,
         };

@@ -12,6 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
+use common::blocks::{Blocks, RawBlocks};
 use common::features::InputShape;
 use common::model::Release;
 use common::npz::Archive;
@@ -99,6 +100,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "profile",
         run: |bytes| drop(intake::profile(&CHECKED, bytes)),
+    },
+    Target {
+        name: "blocks",
+        run: |bytes| {
+            if let Ok(raw) = decode_blob::<RawBlocks>(bytes) {
+                let _ = Blocks::check(raw, 6, 40, 2);
+            }
+        },
     },
     Target {
         name: "summary",

@@ -14,7 +14,7 @@ use common::trust::authority::Authority;
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::device_key::DeviceKey;
 use common::trust::token::{TokenRecord, TokenTerms};
-use common::wire::codec::encode;
+use common::wire::codec::{decode_blob, encode};
 use common::wire::frame;
 use common::wire::messages::*;
 use coordinator::admin::Request;
@@ -117,6 +117,8 @@ fn what_the_corpus_is_made_from_is_valid() {
     let valid = valid();
     let one = |name: &str| valid[name][0].as_slice();
     coordinator::intake::profile(&task, one("profile")).unwrap();
+    let blocks = decode_blob(one("blocks")).unwrap();
+    common::blocks::Blocks::check(blocks, 6, 40, 2).unwrap();
     coordinator::intake::summary(&task, one("summary")).unwrap();
     coordinator::intake::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
     coordinator::intake::moments(&task, one("moments"), POINTS).unwrap();
@@ -410,6 +412,11 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
             blobs.push((name, fleet.blob(contribution.blob).unwrap()));
         }
     }
+    let features = Array2::from_shape_fn((40, 6), |(row, column)| {
+        ((row * 7 + column) as f32 * 0.3).sin().exp()
+    });
+    let spread = common::blocks::RawBlocks::of(features.view(), 2);
+    blobs.push(("blocks", encode(&spread)));
     let slopes = Array2::from_shape_fn((POINTS, 6), |(at, of)| {
         (at as f32 - 2.0) * (of as f32 + 0.5)
     });

@@ -2,6 +2,7 @@
 //! see. A task fixes one stage by name and version, so that all devices look
 //! through the same lens.
 
+mod curve;
 mod lifted;
 mod normaliser;
 mod patches;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{FEATURES_MAX, INPUT_VALUES_MAX};
 
+pub use curve::{Atom, Curve};
 pub use normaliser::{Normaliser, NormaliserError};
 pub use patches::PatchPlan;
 pub use series::SeriesPlan;
@@ -161,6 +163,11 @@ pub enum FeatureError {
     /// A normaliser that does not fit.
     #[error(transparent)]
     Normaliser(#[from] NormaliserError),
+    /// No rows, or values that no common scale holds.
+    #[error(
+        "no device could send these features' statistics: there are no rows, or values beyond 1e18"
+    )]
+    Immense,
     /// A value that is NaN or infinite.
     #[error("row {row}, value {column} is {value}; inputs are finite")]
     NotFinite {
@@ -297,15 +304,18 @@ impl FeatureStage {
     }
 
     /// The normaliser of features whose mean and population variance over all
-    /// rows are these; rows come out at one length. Errors: as
+    /// rows are these, of those with a curve after it; rows come out at one
+    /// length. Curves are in the order of their features. Errors: as
     /// [`Normaliser::of_moments`].
     pub fn normaliser(
         &self,
         mean: &[f64],
         variance: &[f64],
         clip: f32,
+        curves: Vec<Curve>,
     ) -> Result<Normaliser, FeatureError> {
-        let normaliser = Normaliser::of_moments(mean, variance, clip)?.with_unit_norm(true);
+        let normaliser = Normaliser::of_moments(mean, variance, clip)?.with_curves(curves);
+        normaliser.check(mean.len())?;
         Ok(match self {
             Self::Lifted { .. } => {
                 let constant = lifted::constant(normaliser.informative());

@@ -4,8 +4,10 @@ use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::FeatureError;
+use super::curve::Curve;
 
-/// Brings features to a common scale: (x − mean) / scale, cut at ±clip; then
+/// Brings features to a common scale: (x − mean) / scale, cut at ±clip, of what
+/// a curve makes of x where a feature has one; then
 /// either one factor for all rows, √(features / informative features), so
 /// that an average row has ‖x‖² ≈ features, or each row by its own norm to
 /// ‖x‖² = features. Kernels want ‖x‖²/features near 1.
@@ -21,7 +23,19 @@ pub struct Normaliser {
     /// 0 for a feature that tells nothing, which becomes 0.
     scale: Vec<f32>,
     clip: f32,
-    unit_norm: bool,
+    length: Length,
+}
+
+/// What becomes of a row's length. As bytes, the first two are the truth value
+/// that stood here before there were curves.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+enum Length {
+    /// One factor for all rows.
+    Common,
+    /// √features for each.
+    Unit,
+    /// The same, after these curves have bent their features, in order.
+    UnitOfCurved(Vec<Curve>),
 }
 
 /// Why a normaliser was refused.
@@ -57,6 +71,14 @@ pub enum NormaliserError {
         /// Its upper end.
         high: f32,
     },
+    /// A curve that is none, or out of order.
+    #[error(
+        "the curve of feature {feature} does not rise through few finite knots, or is out of place"
+    )]
+    Curve {
+        /// Its feature.
+        feature: u32,
+    },
     /// A clip that is not a positive number.
     #[error("clip is {clip}, it must be a positive number")]
     Clip {
@@ -83,7 +105,7 @@ impl Normaliser {
             mean: mean.iter().map(|&mean| mean as f32).collect(),
             scale: scale.collect(),
             clip,
-            unit_norm: false,
+            length: Length::Common,
         };
         normaliser.check(mean.len().max(variance.len()))?;
         Ok(normaliser)
@@ -106,7 +128,7 @@ impl Normaliser {
             mean: vec![zero; features],
             scale: vec![scale; features],
             clip: 1.0,
-            unit_norm: true,
+            length: Length::Unit,
         };
         normaliser.check(features)?;
         Ok(normaliser)
@@ -115,7 +137,23 @@ impl Normaliser {
     /// The same normaliser with or without each row's norm made √features.
     #[must_use]
     pub fn with_unit_norm(self, unit_norm: bool) -> Self {
-        Self { unit_norm, ..self }
+        let length = if unit_norm {
+            Length::Unit
+        } else {
+            Length::Common
+        };
+        Self { length, ..self }
+    }
+
+    /// The same normaliser for rows of one norm whose features go through these
+    /// curves first, in the order of their features.
+    #[must_use]
+    pub(super) fn with_curves(self, curves: Vec<Curve>) -> Self {
+        let length = match curves.is_empty() {
+            true => Length::Unit,
+            false => Length::UnitOfCurved(curves),
+        };
+        Self { length, ..self }
     }
 
     /// The same normaliser with the last feature, which is 0 for every row,
@@ -164,6 +202,14 @@ impl Normaliser {
         if !(self.clip > 0.0 && self.clip <= CLIP_MAX) {
             return Err(NormaliserError::Clip { clip: self.clip });
         }
+        let mut next = 0;
+        for curve in self.curves() {
+            let feature = curve.feature;
+            if feature < next || feature as usize >= features || !curve.is_sound() {
+                return Err(NormaliserError::Curve { feature });
+            }
+            next = feature + 1;
+        }
         Ok(())
     }
 
@@ -188,6 +234,10 @@ impl Normaliser {
         let factor = self.factor();
         for mut row in rows.axis_iter_mut(Axis(0)) {
             let mut square = 0f64;
+            for curve in self.curves() {
+                let value = &mut row[curve.feature as usize];
+                *value = curve.apply(*value);
+            }
             for ((value, mean), &scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
                 // An infinite difference of finite numbers is cut, not lost.
                 let apart = (*value - mean).clamp(f32::MIN, f32::MAX);
@@ -195,7 +245,7 @@ impl Normaliser {
                 *value = scaled.clamp(-clip, clip) * factor;
                 square += f64::from(*value).powi(2);
             }
-            if self.unit_norm && square > 0.0 {
+            if self.length != Length::Common && square > 0.0 {
                 let factor = (row.len() as f64 / square).sqrt();
                 row.mapv_inplace(|value| (f64::from(value) * factor) as f32);
             }
@@ -208,10 +258,17 @@ impl Normaliser {
         self.mean.len()
     }
 
+    fn curves(&self) -> &[Curve] {
+        match &self.length {
+            Length::UnitOfCurved(curves) => curves,
+            _ => &[],
+        }
+    }
+
     /// What makes up for the features that tell nothing.
     fn factor(&self) -> f32 {
         let informative = self.informative();
-        if self.unit_norm || informative == 0 {
+        if self.length != Length::Common || informative == 0 {
             1.0
         } else {
             (self.features() as f64 / informative as f64).sqrt() as f32
@@ -333,6 +390,36 @@ mod tests {
         }
         assert!(Normaliser::of_moments(&[0.0], &[f64::NAN], 5.0).is_err());
         assert!(Normaliser::of_moments(&[0.0, 1.0], &[1.0], 5.0).is_err());
+    }
+
+    #[test]
+    fn a_curve_bends_its_feature_before_it_is_scaled() {
+        use super::super::curve::Atom;
+        let atom = |index: i32| Atom {
+            value: f64::from(index).exp(),
+            rows: 5.0,
+        };
+        let mut atoms: Vec<Atom> = (-9..=9).map(atom).collect();
+        let curve = Curve::of(1, &mut atoms, 1e3).unwrap();
+        let straight = Normaliser::of_moments(&[0.0, 0.0], &[1.0, 1.0], 5.0).unwrap();
+        let bent = straight.clone().with_curves(vec![curve.clone()]);
+        let out = bent.apply(array![[1.0, 1e4]].view()).unwrap();
+        let expected = array![[1.0, curve.apply(1e4)]];
+        let norm: f32 = expected.iter().map(|value| value * value).sum();
+        assert!(
+            (&out - &(expected * (2.0 / norm).sqrt()))
+                .iter()
+                .all(|gap| gap.abs() < 1e-6)
+        );
+        assert!(matches!(bent.check(1), Err(NormaliserError::Length { .. })));
+        let twice = straight
+            .clone()
+            .with_curves(vec![curve.clone(), curve.clone()]);
+        assert_eq!(twice.check(2), Err(NormaliserError::Curve { feature: 1 }));
+        let mut outside = curve;
+        outside.feature = 2;
+        let outside = straight.with_curves(vec![outside]);
+        assert_eq!(outside.check(2), Err(NormaliserError::Curve { feature: 2 }));
     }
 
     #[test]

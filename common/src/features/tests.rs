@@ -149,7 +149,7 @@ fn the_lifted_stage_tells_a_row_from_its_double() {
     let normaliser = |stage: FeatureStage, features: usize| {
         let (mean, variance) = (vec![0.0; features], vec![4.0; 2]);
         let variance = [variance, vec![0.0; features - 2]].concat();
-        stage.normaliser(&mean, &variance, 5.0).unwrap()
+        stage.normaliser(&mean, &variance, 5.0, Vec::new()).unwrap()
     };
     let lifted = normaliser(stage, 3).apply(seen.view()).unwrap();
     let apart = &lifted.row(0) - &lifted.row(1);

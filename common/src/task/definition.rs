@@ -59,6 +59,12 @@ pub enum Normalisation {
         /// Largest value.
         high: f32,
     },
+    /// As `Learnt`, and features with heavy tails are bent first, for which
+    /// profiles carry block means.
+    Curved {
+        /// Standard deviations kept on either side.
+        clip: f32,
+    },
 }
 
 /// The kernel of the teachers: the neural tangent kernel of a fully
@@ -318,7 +324,12 @@ impl Task {
 
     /// Whether devices send feature sums.
     pub fn learns_normaliser(&self) -> bool {
-        matches!(self.definition.normalisation, Normalisation::Learnt { .. })
+        !matches!(self.definition.normalisation, Normalisation::Range { .. })
+    }
+
+    /// Whether profiles carry block means.
+    pub fn learns_curves(&self) -> bool {
+        matches!(self.definition.normalisation, Normalisation::Curved { .. })
     }
 }
 
@@ -415,7 +426,7 @@ fn check_classes(classes: &[String]) -> Result<(), TaskError> {
 
 fn check_normalisation(normalisation: Normalisation) -> Result<(), TaskError> {
     match normalisation {
-        Normalisation::Learnt { clip } => allowed(
+        Normalisation::Learnt { clip } | Normalisation::Curved { clip } => allowed(
             clip.is_finite() && (1.0..=100.0).contains(&clip),
             "normaliser.clip",
             clip,

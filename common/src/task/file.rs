@@ -89,12 +89,7 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
-        let normalisation = match self.normaliser.range {
-            Some([low, high]) => Normalisation::Range { low, high },
-            None => Normalisation::Learnt {
-                clip: self.normaliser.clip,
-            },
-        };
+        let normalisation = self.normaliser.checked(self.features.stage)?;
         let contribute = match self.contribute {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
@@ -172,6 +167,26 @@ impl Default for RawFeatures {
 struct RawNormaliser {
     range: Option<[f32; 2]>,
     clip: f32,
+    curves: Option<bool>,
+}
+
+impl RawNormaliser {
+    fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
+        let clip = self.clip;
+        // Measurements come in any unit and with any tail; windows and images
+        // are seen through stages that know theirs.
+        let measured = matches!(stage, FeatureStage::Lifted { .. });
+        match (self.range, self.curves) {
+            (Some(_), Some(true)) => Err(TaskError::Value {
+                key: "normaliser.curves",
+                value: "true".to_owned(),
+                allowed: "nothing, beside normaliser.range".to_owned(),
+            }),
+            (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
+            (None, curves) if curves.unwrap_or(measured) => Ok(Normalisation::Curved { clip }),
+            (None, _) => Ok(Normalisation::Learnt { clip }),
+        }
+    }
 }
 
 impl Default for RawNormaliser {
@@ -179,6 +194,7 @@ impl Default for RawNormaliser {
         Self {
             range: None,
             clip: 5.0,
+            curves: None,
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Counts and feature moments, for the shared normaliser.
+//! Counts and feature statistics, for the shared normaliser.
 
-use ndarray::Axis;
-
+use common::blocks::RawBlocks;
 use common::profile::{RawFeatureMoments, RawProfile};
 use common::round::Kind;
 
@@ -17,24 +16,26 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
             partial: true,
         });
     }
-    let moments = if work.task.learns_normaliser() {
-        let features = described.features(work.task, work.rows)?.mapv(f64::from);
-        let mean = features.mean_axis(Axis(0));
-        let variance = features.var_axis(Axis(0), 0.0);
-        mean.map(|mean| RawFeatureMoments {
-            mean: mean.iter().map(|&value| value as f32).collect(),
-            variance: variance.iter().map(|&value| value as f32).collect(),
-        })
-    } else {
-        None
-    };
+    let (mut moments, mut blocks) = (None, None);
+    if work.task.learns_normaliser() {
+        let features = described.features(work.task, work.rows)?;
+        moments = RawFeatureMoments::of(features.view());
+        let asked = work.task.definition().budget.cluster_size_min;
+        let rows_min = work.privacy.cluster_size_min.max(asked);
+        let told = work.task.learns_curves();
+        blocks = told.then(|| RawBlocks::of(features.view(), rows_min));
+    }
     let profile = RawProfile {
         rows,
         class_counts: described.class_counts,
         moments,
     };
+    let entry = match blocks {
+        Some(blocks) => Entry::of(Kind::Profile, &(profile, blocks), rows),
+        None => Entry::of(Kind::Profile, &profile, rows),
+    };
     Ok(Built {
-        entries: vec![Entry::of(Kind::Profile, &profile, rows)],
+        entries: vec![entry],
         partial: false,
     })
 }

@@ -95,6 +95,7 @@ mod tests {
             rounds: 4,
             rows: 60_000,
             learns_normaliser: false,
+            learns_curves: false,
             parameters: 80_000,
             uplink_bytes,
         }

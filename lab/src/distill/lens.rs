@@ -4,10 +4,11 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use common::features::Normaliser;
 use common::math::kernel::Ntk;
-use common::task::{Normalisation, RawTask, Task};
+use common::task::{RawTask, Task};
 
 use super::DistilError;
 use crate::data::Dataset;
+use crate::plan::pooled_normaliser;
 
 /// One way of looking at a data set, the same as a federation's task has.
 #[derive(Clone, Debug)]
@@ -39,18 +40,10 @@ impl Lens {
     /// A stage that does not fit the shape of the inputs.
     pub fn new(data: &Dataset, fit: &[usize], plan: &LensPlan) -> Result<Self, DistilError> {
         let task = task(data, plan)?;
-        let normaliser = match task.definition().normalisation {
-            Normalisation::Range { low, high } => Normaliser::of_range(task.features(), low, high)?,
-            Normalisation::Learnt { clip } => {
-                let rows = data.train.inputs.select(Axis(0), fit);
-                let stage = &task.definition().features;
-                let features = stage.compute(task.input_shape(), rows.view())?;
-                let features = features.mapv(f64::from);
-                let mean = features.mean_axis(Axis(0)).unwrap_or_default();
-                let variance = features.var_axis(Axis(0), 0.0);
-                stage.normaliser(&mean.to_vec(), &variance.to_vec(), clip)?
-            }
-        };
+        let rows = data.train.inputs.select(Axis(0), fit);
+        let stage = &task.definition().features;
+        let features = stage.compute(task.input_shape(), rows.view())?;
+        let normaliser = pooled_normaliser(&task, features.view())?;
         Ok(Self { task, normaliser })
     }
 
