@@ -159,11 +159,14 @@ pub fn hidden_units(features: usize, classes: usize, image: bool) -> (u32, &'sta
             "200 hidden units for many features or images",
         );
     }
-    let units = (WEIGHTS_OF_FEW / (features + classes).max(1)).clamp(UNITS_MIN, UNITS_MAX);
+    let units = WEIGHTS_OF_FEW / (features + classes).max(1);
+    let units = units
+        .max(UNITS_A_CLASS * classes)
+        .clamp(UNITS_MIN, UNITS_MAX);
     let units = units / UNITS_MIN * UNITS_MIN;
     (
         units as u32,
-        "as many hidden units, 64 to 256, as 16,000 weights make",
+        "as many hidden units, 64 to 256, as 16,000 weights make, and two for each class",
     )
 }
 
@@ -173,6 +176,10 @@ const FEW_FEATURES: usize = 300;
 const UNITS_OF_MANY: u32 = 200;
 /// Weights of a student of few features, a byte each on the wire.
 const WEIGHTS_OF_FEW: usize = 16_000;
+/// Hidden units for each class, at least: with 100 classes of 64 features a
+/// student of 64 units gave its teacher's answer for 91.8 % of test rows, of 192
+/// for 95.8 %.
+const UNITS_A_CLASS: usize = 2;
 /// Fewest hidden units; others are multiples.
 const UNITS_MIN: usize = 64;
 /// Most hidden units of a student of few features.
@@ -212,7 +219,8 @@ mod tests {
         assert_eq!(units(91, 10, false), 128);
         assert_eq!(units(31, 20, false), 256);
         assert_eq!(units(2, 2, false), 256);
-        assert_eq!(units(300, 1_000, false), 64);
+        assert_eq!(units(300, 1_000, false), 256);
+        assert_eq!(units(65, 100, false), 192);
         assert_eq!(units(301, 2, false), 200);
         assert_eq!(units(90, 10, true), 200);
     }
