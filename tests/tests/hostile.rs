@@ -197,6 +197,14 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
     let status = running.client.status().unwrap();
     let last = status.tasks[0].history.last().unwrap();
     assert!(last.absent.iter().all(|absent| absent.device.device != id));
+
+    // Once it is mended, an operator lets it begin anew.
+    let (code, _, _) = operator(&running, &["device", "pardon", &id.to_string()]);
+    assert_eq!(code, Some(0));
+    let status = running.client.status().unwrap();
+    let pardoned = device(&status, id);
+    assert_eq!((pardoned.strikes, pardoned.conduct.quarantine), (0, None));
+    assert_eq!(pardoned.conduct.struck_for, None);
 }
 
 #[test]

@@ -183,6 +183,7 @@ fn what_commands_print_is_what_the_page_says() {
 
     ask("round start", &[]);
     ask("round cancel", &[]);
+    ask("device pardon", &[device]);
     ask("device forget", &[device]);
     ask(
         "device revoke",

@@ -10,6 +10,7 @@ use coordinator::retention::Retention;
 use coordinator::serve::replay;
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
+use tests::kept::{coordinator, serve};
 use tests::rig::agents;
 
 const RETENTION: Retention = Retention {
@@ -74,7 +75,9 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 #[ignore = "10,000 rounds, some minutes"]
 fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     let folder = folder();
-    let store = folder.path().join("store");
+    let home = folder.path();
+    assert!(coordinator(home).arg("init").status().unwrap().success());
+    let store = home.join("coordinator/store");
     let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
     let mut ages = Ages::begin(&store, 10, Retention::default());
     let begun = Instant::now();
@@ -111,6 +114,14 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
         replayed.snapshot, replayed.next
     );
     assert_eq!(replayed.tasks[0].1.last_round.0, rounds);
+    let begun = Instant::now();
+    let (_server, mut client, _) = serve(home);
+    println!(
+        "the program answers {:.3} s after its start",
+        begun.elapsed().as_secs_f64()
+    );
+    let status = client.status().unwrap();
+    assert_eq!(status.tasks[0].history.last().unwrap().round.0, rounds);
     // From the second tenth to the last: what is written in between would
     // show many times over.
     let (early, late) = (seen[1], seen[9]);

@@ -75,6 +75,18 @@ pub enum ToDevice {
     Released(Announcement),
 }
 
+impl ToDevice {
+    /// The task whose rows it asks for, the newest among them.
+    pub fn asks_for_rows_of(&self) -> Option<TaskHash> {
+        match self {
+            Self::Call(call) if matches!(call.phase, Phase::Summarise | Phase::Contribute) => {
+                Some(call.task)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a device needs to know at the start of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Welcome {

@@ -121,6 +121,12 @@ pub enum Request {
         /// Which.
         device: DeviceId,
     },
+    /// Take a device's strikes and breaches back and end its quarantine;
+    /// answered by [`Response::Done`].
+    PardonDevice {
+        /// Which.
+        device: DeviceId,
+    },
     /// Something of rollouts; answered by [`Response::Done`].
     Rollout {
         /// Of which task.

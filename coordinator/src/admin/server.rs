@@ -245,6 +245,10 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let blobs = sweep_forgotten(shared).await?;
             Ok(Response::Forgotten { blobs })
         }
+        Request::PardonDevice { device } => {
+            ask(shared, |reply| AdminCommand::Pardon { device, reply }).await??;
+            Ok(Response::Done)
+        }
         Request::Rollout { task, order } => {
             let command = |reply| AdminCommand::Rollout {
                 name: task,

@@ -522,6 +522,20 @@ pub(super) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Take a device's strikes and breaches back, and end its quarantine
+    ///
+    /// For a device that was built wrong and is mended. What it did stays in
+    /// the audit log; it is asked again from the next phase on.
+    #[command(
+        after_help = "Example:\n  alambic-coordinator device pardon 0123456789abcdef0123456789abcdef"
+    )]
+    Pardon {
+        /// The device's id, as `device list` shows it
+        device: DeviceId,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Believe a device's key no more, for good, and end its session at once
     #[command(after_help = "Example:
   alambic-coordinator device revoke 0123… --reason 'left on a train'")]

@@ -151,7 +151,9 @@ fn show_conduct(device: &DeviceStatus) {
     }
     match conduct.quarantine {
         Some(Quarantine::Contributions) => {
-            println!("quarantine   its contributions are refused: {STRIKES_MAX} strikes or more");
+            println!(
+                "quarantine   its contributions are refused: {STRIKES_MAX} strikes or more; once it is mended, `device pardon`"
+            );
         }
         Some(Quarantine::Sessions { seconds }) => println!(
             "quarantine   its sessions are refused for {seconds} s: it broke the protocol too often"
@@ -220,6 +222,13 @@ pub(super) fn revoke(
     expect_done(client, &Request::RevokeDevice { device, reason })?;
     let words = "is revoked; its key can never join again";
     done(as_json, device, "revoked", words);
+    Ok(())
+}
+
+pub(super) fn pardon(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+    expect_done(client, &Request::PardonDevice { device })?;
+    let words = "is pardoned; its strikes and breaches count from nothing again";
+    done(as_json, device, "pardoned", words);
     Ok(())
 }
 

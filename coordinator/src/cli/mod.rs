@@ -135,6 +135,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Device(DeviceCommand::Forget { device, json }) => {
             members::forget(&mut connect()?, device, json)
         }
+        Command::Device(DeviceCommand::Pardon { device, json }) => {
+            members::pardon(&mut connect()?, device, json)
+        }
         Command::Device(DeviceCommand::Revoke {
             device,
             reason,

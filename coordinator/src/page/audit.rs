@@ -217,6 +217,7 @@ fn of_task(view: &View, event: &Event) -> Told {
             Told::new(Good, "released again", details, *at)
         }
         Event::Forgotten { device, at } => Told::new(Bad, "forgotten", who(device), *at),
+        Event::Pardoned { device, at } => Told::new(Quiet, "strikes taken back", who(device), *at),
         Event::Held { .. }
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }

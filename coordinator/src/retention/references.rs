@@ -118,6 +118,7 @@ impl Named {
             | Event::Joined { .. }
             | Event::Abstained { .. }
             | Event::Refused { .. }
+            | Event::Pardoned { .. }
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }
             | Event::DataChanged { .. }

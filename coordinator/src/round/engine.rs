@@ -114,6 +114,11 @@ pub enum Input {
         /// Whose.
         device: DeviceId,
     },
+    /// A device's strikes are to be taken back.
+    Pardoned {
+        /// Whose.
+        device: DeviceId,
+    },
     /// Time has passed.
     Tick,
 }
@@ -377,7 +382,7 @@ impl Engine {
                 self.connected.remove(&device);
             }
             Input::DataChanged { device } => {
-                if !self.state.changed.contains(&device) {
+                if self.asks_for_rows() && !self.state.changed.contains(&device) {
                     self.record(Event::DataChanged { device });
                 }
             }
@@ -426,6 +431,12 @@ impl Engine {
             Input::Forgotten { device } => {
                 if self.state.round.is_none() && self.state.has_of(device) {
                     self.record(Event::Forgotten { device, at: now });
+                }
+            }
+            Input::Pardoned { device } => {
+                if self.state.strikes.contains_key(&device) {
+                    self.record(Event::Pardoned { device, at: now });
+                    self.struck_for.remove(&device);
                 }
             }
             Input::Ordered(order) => self.ordered(now, order),

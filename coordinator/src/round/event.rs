@@ -185,6 +185,13 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// An operator took a device's strikes back.
+    Pardoned {
+        /// The device.
+        device: DeviceId,
+        /// When.
+        at: Time,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

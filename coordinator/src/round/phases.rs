@@ -173,6 +173,11 @@ impl Engine {
         self.open_phase(now, first);
     }
 
+    /// Whether another round would ask devices for their rows at all.
+    pub(super) fn asks_for_rows(&self) -> bool {
+        self.state.normaliser.is_none() || self.phase_after_profile() != Phase::Solve
+    }
+
     /// Points are asked for until the transfer set is full, or how those that
     /// there are should move.
     fn phase_after_profile(&self) -> Phase {

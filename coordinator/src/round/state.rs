@@ -240,6 +240,9 @@ impl State {
                 self.trials.insert(*device, (*version, *trial));
             }
             Event::Forgotten { device, .. } => self.forget(*device),
+            Event::Pardoned { device, .. } => {
+                self.strikes.remove(device);
+            }
             Event::ReReleased {
                 from,
                 version,

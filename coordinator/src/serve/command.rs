@@ -219,6 +219,11 @@ pub(crate) enum AdminCommand {
         device: DeviceId,
         reply: Reply<Result<(), Fault>>,
     },
+    /// Take a device's strikes and breaches back.
+    Pardon {
+        device: DeviceId,
+        reply: Reply<Result<(), Fault>>,
+    },
     /// An earlier version was signed as planned; its blob is durable.
     ReRelease {
         done: ReReleaseOf,

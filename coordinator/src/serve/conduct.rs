@@ -158,6 +158,14 @@ impl Conduct {
         too_often
     }
 
+    /// A device's breaches are taken back, and its quarantine ends.
+    pub(crate) fn pardon(&self, device: DeviceId) {
+        if let Some(account) = self.book().devices.get_mut(&device) {
+            account.violations = 0;
+            account.quarantined = None;
+        }
+    }
+
     /// What is known of a device.
     pub(crate) fn of(&self, now: Instant, device: DeviceId) -> Record {
         let mut book = self.book();
@@ -264,6 +272,18 @@ mod tests {
         assert!(conduct.session(later, DEVICE).is_ok());
         assert_eq!(conduct.of(later, DEVICE).quarantine, None);
         assert_eq!(conduct.totals().violations, u64::from(VIOLATIONS_MAX));
+    }
+
+    #[test]
+    fn a_pardon_ends_a_quarantine_and_begins_the_count_anew() {
+        let (conduct, now) = (conduct(), Instant::now());
+        for device in [DEVICE, OTHER] {
+            assert!((0..VIOLATIONS_MAX).any(|_| conduct.violated(now, device)));
+        }
+        conduct.pardon(DEVICE);
+        assert!(conduct.session(now, DEVICE).is_ok());
+        assert!(conduct.session(now, OTHER).is_err());
+        assert!((1..VIOLATIONS_MAX).all(|_| !conduct.violated(now, DEVICE)));
     }
 
     #[test]

@@ -193,7 +193,9 @@ pub struct Engine {
     built: BTreeMap<TaskHash, Call>,
     /// The call whose answer is built once more.
     rebuilt: Option<CallName>,
-    changed: BTreeSet<TaskHash>,
+    /// Tasks with new rows that no call has asked for, and whether this
+    /// session's coordinator was told.
+    changed: BTreeMap<TaskHash, bool>,
     /// How releases fare, and whether this session's coordinator was told.
     tried: BTreeMap<TaskHash, (Version, Trial, bool)>,
     actions: VecDeque<Action>,
@@ -217,7 +219,7 @@ impl Engine {
             abstained: Vec::new(),
             built: BTreeMap::new(),
             rebuilt: None,
-            changed: BTreeSet::new(),
+            changed: BTreeMap::new(),
             tried: BTreeMap::new(),
             actions: VecDeque::new(),
         }
@@ -251,6 +253,11 @@ impl Engine {
             && self.calls.is_empty()
             && self.releases.is_empty()
             && self.abstain_after.is_empty()
+    }
+
+    /// Whether there are new rows that no call has asked for since.
+    pub fn has_news(&self) -> bool {
+        !self.changed.is_empty()
     }
 
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
@@ -295,7 +302,7 @@ impl Engine {
                 }
             }
             Input::DataChanged { task } => {
-                self.changed.insert(task);
+                self.changed.insert(task, false);
             }
             Input::Tick => {}
         }
@@ -322,9 +329,13 @@ impl Engine {
         for (_, _, told) in self.tried.values_mut() {
             *told = false;
         }
+        for told in self.changed.values_mut() {
+            *told = false;
+        }
     }
 
     fn received(&mut self, message: ToDevice) {
+        let asks = message.asks_for_rows_of().is_some();
         match message {
             ToDevice::Welcome(_) => {}
             ToDevice::Call(call) => {
@@ -337,6 +348,9 @@ impl Engine {
                 // It called before it read that this device abstains.
                 let abstained = self.abstained.contains(&CallName::of(&call));
                 if !waiting && !building && !abstained {
+                    if asks {
+                        self.changed.remove(&call.task);
+                    }
                     self.calls.insert(call.task, call);
                 }
             }
@@ -478,9 +492,7 @@ impl Engine {
                 self.actions.push_back(Action::Connect);
             }
             Link::Up { .. } => {
-                let changed = std::mem::take(&mut self.changed);
-                let tell = |task| Action::Send(ToCoordinator::DataChanged(task));
-                self.actions.extend(changed.into_iter().map(tell));
+                self.tell_changes();
                 self.tell_trials();
                 self.abstain();
                 self.upload(now);
@@ -496,6 +508,15 @@ impl Engine {
                 Work::Install(release) => Action::Install(*release),
             });
             self.work = Some(work);
+        }
+    }
+
+    fn tell_changes(&mut self) {
+        for (task, told) in &mut self.changed {
+            if !std::mem::replace(told, true) {
+                let message = ToCoordinator::DataChanged(*task);
+                self.actions.push_back(Action::Send(message));
+            }
         }
     }
 

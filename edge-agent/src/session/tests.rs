@@ -491,6 +491,20 @@ fn new_data_found_offline_is_told_when_the_link_is_back() {
 }
 
 #[test]
+fn new_data_is_told_again_in_a_later_session_until_it_is_asked_for() {
+    let (mut bench, _) = Bench::online(vec![], CACHED);
+    let told = [Action::Send(ToCoordinator::DataChanged(TASK))];
+    assert_eq!(bench.input(Input::DataChanged { task: TASK }), told);
+    bench.input(Input::Disconnected);
+    assert_eq!(bench.reconnect(), told, "the first may have been lost");
+    let call = call(1, Phase::Contribute);
+    bench.receive(ToDevice::Call(call));
+    bench.input(Input::Disconnected);
+    let said = bench.reconnect();
+    assert!(!said.iter().any(|action| told.contains(action)), "{said:?}");
+}
+
+#[test]
 fn waits_grow_while_no_link_comes_up_less_for_short_ones_and_not_after_a_good_one() {
     let (mut bench, _) = Bench::online(vec![], &[]);
     let wait = |bench: &mut Bench| {

@@ -89,15 +89,22 @@ impl Device {
         self.outbox.is_empty() && self.process.as_ref().is_some_and(idle)
     }
 
+    /// Whether it has new rows that nobody has asked for.
+    pub(super) fn has_news(&self) -> bool {
+        let news = |process: &Process| process.engine.has_news();
+        self.process.as_ref().is_some_and(news)
+    }
+
     pub(super) fn describe(&self) -> String {
         match &self.process {
             None => format!("{} is down", self.id.short()),
             Some(process) => format!(
-                "{} has {} unanswered, connected: {}, idle: {}",
+                "{} has {} unanswered, connected: {}, idle: {}, new rows: {}",
                 self.id.short(),
                 self.outbox.len(),
                 process.engine.is_connected(),
-                process.engine.is_idle()
+                process.engine.is_idle(),
+                process.engine.has_news()
             ),
         }
     }

@@ -179,6 +179,11 @@ impl World {
                     {
                         open.tried = Some((*version, *trial));
                     }
+                    if matches!(message, ToCoordinator::DataChanged(_))
+                        && let Some(open) = process.sessions.get_mut(&device)
+                    {
+                        open.changed = true;
+                    }
                     let device = self.devices[device].id;
                     match message {
                         ToCoordinator::Abstain { round, phase, .. } => {
@@ -245,6 +250,7 @@ impl World {
                 id: session,
                 installed,
                 tried: None,
+                changed: false,
             },
         );
         let welcome = Welcome {

@@ -202,12 +202,24 @@ impl World {
                         self.hold(held);
                     }
                     if let Some(session) = session {
+                        self.asks_for_news(device, &message);
                         self.send_down(device, session, Down::Said(message));
                     }
                 }
                 Effect::Compute { run, job } => self.compute(run, job),
                 Effect::LetGo(pin) => drop(pin),
             }
+        }
+    }
+
+    fn asks_for_news(&mut self, device: usize, message: &ToDevice) {
+        let session = self
+            .process()
+            .and_then(|open| open.sessions.get_mut(&device));
+        if message.asks_for_rows_of().is_some()
+            && let Some(session) = session
+        {
+            session.changed = false;
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Session {
     pub(super) installed: Option<Version>,
     /// What it said of a release, once; the engine may be rebuilt meanwhile.
     pub(super) tried: Option<(Version, Trial)>,
+    /// Whether it has new rows that it was not asked for since.
+    pub(super) changed: bool,
 }
 
 /// What waits for the driver.
@@ -164,6 +166,14 @@ impl Server {
             && self
                 .engine()
                 .is_some_and(|engine| engine.state().round.is_none() && !rolls_on(engine))
+    }
+
+    /// Whether it knows that this device has new rows, or its task asks for
+    /// points alone, which are not asked for again once there are enough.
+    pub(super) fn knows_news(&self, device: DeviceId) -> bool {
+        self.engine().is_some_and(|engine| {
+            engine.policy().contribute.is_empty() || engine.state().changed.contains(&device)
+        })
     }
 
     pub(super) fn describe(&self) -> String {
@@ -290,23 +300,26 @@ impl World {
         let connected: Vec<_> = process
             .sessions
             .iter()
-            .map(|(device, session)| (*device, session.installed, session.tried))
+            .map(|(device, session)| (*device, session.installed, session.tried, session.changed))
             .collect();
         self.phase_since = self.now;
         self.next_upkeep();
         self.feed(Input::Started);
-        for (device, installed, _) in &connected {
+        for (device, installed, ..) in &connected {
             let (device, installed) = (self.devices[*device].id, *installed);
             self.feed(Input::Connected { device, installed });
         }
-        for (device, _, tried) in connected {
+        for (device, _, tried, changed) in connected {
+            let device = self.devices[device].id;
             if let Some((version, trial)) = tried {
-                let device = self.devices[device].id;
                 self.feed(Input::Tried {
                     device,
                     version,
                     trial,
                 });
+            }
+            if changed {
+                self.feed(Input::DataChanged { device });
             }
         }
         self.settle();

@@ -263,14 +263,19 @@ impl World {
 
     /// Whether nothing that was begun is left to be ended.
     fn is_settled(&self) -> bool {
-        self.server.is_idle() && self.devices.iter().all(Device::is_settled)
+        self.server.is_idle() && self.devices.iter().all(|device| self.has_settled(device))
+    }
+
+    /// Whether a device waits for nothing, and what it has new is known.
+    fn has_settled(&self, device: &Device) -> bool {
+        device.is_settled() && (!device.has_news() || self.server.knows_news(device.id))
     }
 
     fn unsettled(&self) -> String {
         let waiting: Vec<String> = self
             .devices
             .iter()
-            .filter(|device| !device.is_settled())
+            .filter(|device| !self.has_settled(device))
             .map(Device::describe)
             .collect();
         format!(

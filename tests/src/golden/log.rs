@@ -105,6 +105,7 @@ fn events() -> Vec<(String, Event)> {
             },
         ),
         ("forgotten".to_owned(), Event::Forgotten { device, at }),
+        ("pardoned".to_owned(), Event::Pardoned { device, at }),
     ];
     let products = [
         ("normaliser", Product::Normaliser(blob)),

@@ -315,6 +315,15 @@ fn too_many_strikes_and_a_device_is_not_admitted() {
     bench.run_to(Phase::Summarise);
     let open = bench.state().open().unwrap();
     assert!(!open.participants.contains(&device(1)), "it is not called");
+    // Until an operator takes its strikes back.
+    bench.input(Input::Pardoned { device: device(1) });
+    assert_eq!(bench.engine.struck_for(device(1)), None);
+    bench.run_to(Phase::Contribute);
+    let open = bench.state().open().unwrap();
+    assert!(open.participants.contains(&device(1)));
+    let length = bench.log.len();
+    bench.input(Input::Pardoned { device: device(1) });
+    assert_eq!(bench.log.len(), length, "there was nothing left to pardon");
 }
 
 #[test]

@@ -329,10 +329,10 @@ fn a_full_set_of_points_alone_is_solved_again_without_a_call() {
     let mut bench = Bench::in_round(points_alone(), &[1, 2]);
     bench.run();
     bench.input(Input::DataChanged { device: device(1) });
-    assert_eq!(bench.start(), Ok(RoundId(2)));
-    assert_eq!(bench.phase(), Some(Phase::Solve));
     assert!(
         bench.state().changed.is_empty(),
         "or rounds would never rest"
     );
+    assert_eq!(bench.start(), Ok(RoundId(2)));
+    assert_eq!(bench.phase(), Some(Phase::Solve));
 }

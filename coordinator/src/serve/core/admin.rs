@@ -117,6 +117,10 @@ impl Core {
                 let outcome = self.forget(now, device);
                 self.settle(reply, outcome);
             }
+            AdminCommand::Pardon { device, reply } => {
+                let outcome = self.pardon(now, device);
+                self.settle(reply, outcome);
+            }
             AdminCommand::ReRelease { done, reply } => {
                 let outcome = self.rerelease(now, done);
                 self.settle(reply, outcome);

@@ -155,6 +155,19 @@ impl Core {
         Ok(())
     }
 
+    /// Takes a device's strikes and breaches back, whatever it is suspected of.
+    pub(super) fn pardon(&mut self, now: Time, device: DeviceId) -> Result<(), Fault> {
+        if !self.in_service {
+            return Err(not_stored());
+        }
+        self.known(device)?;
+        self.about.conduct.pardon(device);
+        for at in 0..self.tasks.len() {
+            self.feed(now, at, Input::Pardoned { device });
+        }
+        Ok(())
+    }
+
     pub(super) fn revoke_token(&mut self, now: Time, token: TokenId) -> Result<(), Fault> {
         if !self.in_service {
             return Err(not_stored());

@@ -308,6 +308,9 @@ impl Core {
             };
             self.feed(now, at, tried);
         }
+        for device in self.sessions.changed(hash) {
+            self.feed(now, at, Input::DataChanged { device });
+        }
     }
 
     /// Gives an engine one input and queues all that follows.

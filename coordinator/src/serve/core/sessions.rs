@@ -1,6 +1,6 @@
 //! Devices that are connected, and what they have cost on the network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::transport::{CloseCode, Traffic};
@@ -27,6 +27,8 @@ struct Session {
     /// What it said of releases, newest last. It says so once a session, and
     /// the state may be rebuilt meanwhile.
     tried: Vec<Tried>,
+    /// Tasks that it has new rows for and was not asked about since.
+    changed: BTreeSet<TaskHash>,
     link: Box<dyn Link>,
     outbox: mpsc::Sender<ToDevice>,
 }
@@ -34,8 +36,8 @@ struct Session {
 /// A task, a release of it, and how that fares on a device.
 type Tried = (TaskHash, Version, Trial);
 
-/// Words on releases kept for one session; a device has one for each task.
-const TRIED_MAX: usize = 32;
+/// Tasks of which a session's words are kept; a device has one for each.
+const TASKS_MAX: usize = 32;
 
 /// A device's traffic since the server's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,11 +67,26 @@ impl Sessions {
         said.collect()
     }
 
+    /// Devices with a session that said they have new rows for this task, and
+    /// were not asked for them since.
+    pub(super) fn changed(&self, task: TaskHash) -> Vec<DeviceId> {
+        let open = self.open.iter();
+        let changed = open.filter(|(_, session)| session.changed.contains(&task));
+        changed.map(|(device, _)| *device).collect()
+    }
+
+    fn remember_change(&mut self, device: DeviceId, task: TaskHash) {
+        let session = self.open.get_mut(&device);
+        if let Some(session) = session.filter(|session| session.changed.len() < TASKS_MAX) {
+            session.changed.insert(task);
+        }
+    }
+
     fn remember(&mut self, device: DeviceId, tried: Tried) {
         if let Some(session) = self.open.get_mut(&device) {
             session.tried.retain(|before| before.0 != tried.0);
             session.tried.push(tried);
-            if session.tried.len() > TRIED_MAX {
+            if session.tried.len() > TASKS_MAX {
                 session.tried.remove(0);
             }
         }
@@ -101,9 +118,12 @@ impl Sessions {
     /// Hands a message to a session. A device that does not read is hung up
     /// on; it comes back and is told anew.
     pub(super) fn send(&mut self, device: DeviceId, message: ToDevice) {
-        let Some(session) = self.open.get(&device) else {
+        let Some(session) = self.open.get_mut(&device) else {
             return;
         };
+        if let Some(task) = message.asks_for_rows_of() {
+            session.changed.remove(&task);
+        }
         if let Err(TrySendError::Full(_)) = session.outbox.try_send(message) {
             tracing::warn!(device = %device.short(), "does not read its messages; hung up");
             session
@@ -154,6 +174,7 @@ impl Core {
                 id,
                 installed: installed.clone(),
                 tried: Vec::new(),
+                changed: BTreeSet::new(),
                 link,
                 outbox,
             },
@@ -210,7 +231,10 @@ impl Core {
         let (task, input) = match message {
             // Only the first message of a session is a hello.
             ToCoordinator::Hello(_) => return,
-            ToCoordinator::DataChanged(task) => (task, Input::DataChanged { device }),
+            ToCoordinator::DataChanged(task) => {
+                self.sessions.remember_change(device, task);
+                (task, Input::DataChanged { device })
+            }
             ToCoordinator::Tried {
                 task,
                 version,

@@ -7,10 +7,10 @@ use common::ids::{BlobHash, DeviceId, RoundId, Time};
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
 use common::transport::{CloseCode, Traffic};
-use common::wire::messages::{ToDevice, TransferAnswer};
+use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::super::command::{AdminCommand, Command, Link, Offer};
+use super::super::command::{AdminCommand, Command, Link, Offer, SessionId};
 use super::super::conduct::Conduct;
 use super::super::log::Replayed;
 use super::super::word::Word;
@@ -154,6 +154,27 @@ fn nothing_happens_of_what_could_not_be_stored() {
     assert_eq!(arrive(&mut core, key).try_recv(), Ok(refused));
     assert_eq!(core.entries(), 0);
     assert_eq!(core.timeout(), None);
+}
+
+#[test]
+fn new_rows_that_were_told_of_while_nothing_could_be_stored_are_known_after_that() {
+    let (mut core, _messages, key) = in_round();
+    let changed = |core: &Core| core.tasks[0].engine.state().changed.contains(&DEVICE);
+    core.failed();
+    let message = ToCoordinator::DataChanged(key.task);
+    core.handle(
+        NOW,
+        Command::Said {
+            device: DEVICE,
+            session: SessionId(1),
+            message,
+        },
+    );
+    core.restore(NOW, 2, Replayed::default());
+    let task = Arc::new(RawTask::parse(TASK).unwrap());
+    let (reply, _made) = oneshot::channel();
+    core.handle(NOW, Command::Admin(AdminCommand::AddTask { task, reply }));
+    assert!(changed(&core));
 }
 
 #[test]
