@@ -23,6 +23,7 @@ readonly PACKAGES=(
 
 # Only what is inside sees the mounts, and they go with the last process.
 inside() {
+    # shellcheck disable=SC2016 # the shell inside expands it
     unshare --mount --propagation private -- bash -euc '
         root=$1 sources=$2 registry=$3 rust=$4
         shift 4

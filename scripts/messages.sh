@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# What scripts say to the person who runs them. Sourced.
+
+say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
+# The beginning of a part of a long script.
+step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+fail() {
+    printf '%s: %s\n' "$(basename "$0" .sh)" "$@" >&2
+    exit 1
+}
