@@ -24,8 +24,8 @@ containers_need() {
     [ "$(id -u)" -eq 0 ] || fail "run it as root"
     for tool in debootstrap systemd-nspawn nsenter pgrep "$@"; do
         command -v "$tool" >/dev/null ||
-            fail "$tool is missing: apt-get install debootstrap systemd-container util-linux \
-                procps iproute2"
+            fail "$tool is missing. Install what this takes:" \
+                "  apt-get install debootstrap systemd-container util-linux procps iproute2"
     done
 }
 

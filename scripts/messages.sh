@@ -4,7 +4,11 @@
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
 # The beginning of a part of a long script.
 step() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
+# One line for each argument.
 fail() {
-    printf '%s: %s\n' "$(basename "$0" .sh)" "$@" >&2
+    local line
+    for line in "$@"; do
+        say "$line" >&2
+    done
     exit 1
 }
