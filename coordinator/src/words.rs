@@ -29,7 +29,7 @@ pub(crate) fn ago(now: Time, then: Time) -> String {
     }
 }
 
-/// `180 ms`, `4.2 s`, `90 s`, `3 min`, `5 h`, `9 days`.
+/// `180 ms`, `4.2 s`, `90 s`, `3 min`, `5 h`, `9 days`, `2 years`.
 pub(crate) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
@@ -37,7 +37,8 @@ pub(crate) fn span(ms: u64) -> String {
         10_000..120_000 => format!("{} s", ms / 1000),
         120_000..7_200_000 => format!("{} min", ms / 60_000),
         7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
-        _ => format!("{} days", ms / 86_400_000),
+        172_800_000..63_072_000_000 => format!("{} days", ms / 86_400_000),
+        _ => format!("{} years", ms / 31_557_600_000),
     }
 }
 
@@ -71,16 +72,9 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     format!("{} {noun}{plural}", self::number(number as u64))
 }
 
-/// `1 device is`, `3 devices are`.
-pub(crate) fn are(number: usize, noun: &str) -> String {
-    let verb = if number == 1 { "is" } else { "are" };
-    format!("{} {verb}", count(number, noun))
-}
-
-/// `1 device waits`, `3 devices wait`.
-pub(crate) fn verb(number: usize, noun: &str, verb: &str) -> String {
-    let ending = if number == 1 { "s" } else { "" };
-    format!("{} {verb}{ending}", count(number, noun))
+/// `does not` of one, `do not` of several.
+pub(crate) fn do_not(number: usize) -> &'static str {
+    if number == 1 { "does not" } else { "do not" }
 }
 
 /// What people call a device, or else the beginning of its id.
@@ -117,6 +111,8 @@ mod tests {
         assert_eq!(instant(Time(1_763_942_945_999)), "2025-11-24 00:09:05");
         assert_eq!(ago(Time(100_000), Time(99_000)), "just now");
         assert_eq!(ago(Time(100_000), Time(40_000)), "60 s ago");
+        assert_eq!(span(63_071_999_999), "729 days");
+        assert_eq!(span(20 * 366 * 86_400_000), "20 years");
         assert_eq!(bytes(28_600), "28.6 kB");
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(1, "device"), "1 device");
