@@ -62,14 +62,14 @@ boot() {
         "$@" </dev/null >"$log" 2>&1 &
     nspawn[$name]=$!
     if ! wait_until is_up "$name"; then
-        state=$(system_state "$name")
-        {
-            printf 'the container "%s" says "%s"; these units are not as they should be:\n' "$name" "$state"
-            on "$name" systemctl --no-pager --no-legend --plain list-jobs
-            failed_units "$name"
-            printf 'and the end of what it printed as it booted:\n'
-            tail -40 "$log"
-        } >&2 || true
+        printf 'the end of what "%s" printed as it booted:\n' "$name" >&2
+        tail -40 "$log" >&2
+        if [ -n "${init[$name]:-}" ]; then
+            state=$(system_state "$name")
+            printf 'it says "%s"; these units have a job or have failed:\n' "$state" >&2
+            on "$name" systemctl --no-pager --no-legend --plain list-jobs >&2 || true
+            failed_units "$name" >&2
+        fi
         fail "\"$name\" did not boot (above)"
     fi
     state=$(system_state "$name")
