@@ -36,6 +36,11 @@ lint: deps ## Formatting, clippy, documentation and dependency rules
 	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --locked --workspace --no-deps
 	@$(MAKE) --no-print-directory deny
+	@if command -v shellcheck >/dev/null; then \
+		shellcheck -x scripts/*.sh .ci/run packaging/*/postinst packaging/*/postrm packaging/*/prerm; \
+	else \
+		echo "lint: SKIPPED the shell scripts: shellcheck is not installed"; \
+	fi
 
 deny: ## Licences, sources and advisories of dependencies, where cargo-deny is installed
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
@@ -50,7 +55,8 @@ bench: deps ## Run the benches; ALAMBIC_BENCH_TINY=1 makes them tiny
 deb: deps ## Debian packages, into target/packages; ARCH=arm64 or ARCH=armhf for devices
 	@bash scripts/package.sh $(ARCH)
 
-tarball: deps ## One archive a program, with OpenBLAS inside, into target/packages
+tarball: ## One archive a program, with OpenBLAS inside, into target/packages
+	@bash scripts/install-deps.sh gfortran xz-utils
 	@bash scripts/tarball.sh
 
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)

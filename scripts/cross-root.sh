@@ -23,6 +23,7 @@ readonly PACKAGES=(
 
 # Only what is inside sees the mounts, and they go with the last process.
 inside() {
+    # shellcheck disable=SC2016 # the shell inside expands it
     unshare --mount --propagation private -- bash -euc '
         root=$1 sources=$2 registry=$3 rust=$4
         shift 4
@@ -49,9 +50,10 @@ own_rust() {
     [ ! -d "$sysroot/lib/rustlib/$CROSS_TARGET/lib" ] || printf '%s\n' "$sysroot"
 }
 
+readonly MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+readonly SECURITY_MIRROR=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+
 make_root() {
-    local mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-    local security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
     [ ! -f "$root/etc/made" ] || return 0
     rm -rf "$root"
     mkdir -p "$root"
@@ -61,14 +63,32 @@ make_root() {
         command -v debootstrap >/dev/null ||
             fail "to build for $arch, a Debian 12 of its own is needed: apt-get install debootstrap"
         say "making a Debian 12 in $root (some minutes, once)"
-        debootstrap --variant=minbase bookworm "$root" "$mirror" >/dev/null
+        debootstrap --variant=minbase bookworm "$root" "$MIRROR" >/dev/null
     fi
-    # Debian's compiler that is new enough comes as a security update.
-    {
-        printf 'deb %s bookworm main\ndeb %s bookworm-updates main\n' "$mirror" "$mirror"
-        printf 'deb %s bookworm-security main\n' "$security"
-    } >"$root/etc/apt/sources.list"
     : >"$root/etc/made"
+}
+
+# Debian's compiler that is new enough comes as a security update. Its options
+# are the argument.
+write_sources() {
+    {
+        printf 'deb %s bookworm main\ndeb %s bookworm-updates main\n' "$MIRROR" "$MIRROR"
+        printf 'deb %s%s bookworm-security main\n' "${1:+[$1] }" "$SECURITY_MIRROR"
+    } >"$root/etc/apt/sources.list"
+}
+
+# Not every mirror has every architecture's security updates; one that it lacks
+# keeps nobody from the others. Its libraries are in the main suite too, only
+# the compiler may not be.
+update_lists() {
+    local others options
+    others=$(inside dpkg --print-foreign-architectures | { grep -vx "$arch" || true; } | paste -sd,)
+    for options in '' ${others:+"arch-=$others"} "arch-=$arch${others:+,$others}"; do
+        write_sources "$options"
+        ! apt_get update || return 0
+        say "not all security updates can be had; going on without some"
+    done
+    apt_failed
 }
 
 add_architecture() {
@@ -78,13 +98,7 @@ add_architecture() {
     [ ! -f "$made" ] || return 0
     say "installing compiler and libraries for $arch in $root (some minutes, once)"
     inside dpkg --add-architecture "$arch"
-    sed -i "s/^deb \\[.*\\] /deb /" "$root/etc/apt/sources.list"
-    if ! apt_get update; then
-        # Its libraries are in the main suite too; only the compiler may not be.
-        say "the security updates for $arch cannot be had; going on without them"
-        sed -i "/-security/s/^deb /deb [arch-=$arch] /" "$root/etc/apt/sources.list"
-        apt_get update || apt_failed
-    fi
+    update_lists
     apt_get -y --no-install-recommends install "${PACKAGES[@]}" "${compiler[@]}" \
         "gcc-$CROSS_GNU" "libc6-dev-$arch-cross" "libopenblas-dev:$arch" || apt_failed
     : >"$made"
@@ -109,13 +123,17 @@ cross_names "$arch"
 [ "$(id -u)" -eq 0 ] ||
     fail "building for $arch takes a Debian 12 of its own, which only root can make: sudo make deb ARCH=$arch" \
         "(or install on this system what \"Packages\" in docs/operations.md lists)"
-need unshare chroot
+need unshare chroot flock
 root=${CROSS_ROOT:-${CARGO_TARGET_DIR:-target}/cross-root}
 mkdir -p "$root"
 root=$(cd "$root" && pwd)
 rust=$(own_rust)
+# Two architectures may be built at once, but not installed.
+exec {lock}>"$root.lock"
+flock "$lock"
 make_root
 add_architecture
+exec {lock}>&-
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 inside "$@"

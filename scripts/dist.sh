@@ -5,12 +5,10 @@
 #   dist_build ARCH [static]   builds; ARCH is Debian's name (amd64, arm64, armhf)
 #   $DIST_BIN                  then holds the programs
 #   $DIST_RUN                  runs one of them here (empty, or an emulator)
+# shellcheck disable=SC2034 # these two are for who sources this
 
-say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*"; }
-fail() {
-    printf '%s: %s\n' "$(basename "$0" .sh)" "$@" >&2
-    exit 1
-}
+# shellcheck source=scripts/messages.sh
+. scripts/messages.sh
 
 need() {
     local tool

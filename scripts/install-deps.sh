@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # Installs what building and testing Alambic needs from Debian or Ubuntu, and
 # only what is missing. Does nothing, and asks for nothing, when all is there.
+# Usage: scripts/install-deps.sh [PACKAGE...]     those are needed too
 set -euo pipefail
+
+# shellcheck source=scripts/messages.sh
+. "$(dirname "${BASH_SOURCE[0]}")/messages.sh"
 
 # package     why
 readonly NEEDED=(
@@ -9,13 +13,8 @@ readonly NEEDED=(
     libc6-dev       # headers and start files for the linker
     pkg-config      # finds OpenBLAS
     libopenblas-dev # matrix products and Cholesky, with LAPACK inside
+    "$@"
 )
-
-say() { printf 'install-deps: %s\n' "$*"; }
-fail() {
-    printf 'install-deps: %s\n' "$@" >&2
-    exit 1
-}
 
 missing() {
     local package status

@@ -4,10 +4,15 @@
 # each minor version, with that version's programs.
 # Usage: scripts/make-state.sh FOLDER_OF_PROGRAMS OUT.tar.gz
 set -euo pipefail
+# shellcheck source=scripts/messages.sh
+. "$(dirname "${BASH_SOURCE[0]}")/messages.sh"
+# shellcheck source=scripts/fleet.sh
+. "$(dirname "${BASH_SOURCE[0]}")/fleet.sh"
 
+[ $# -eq 2 ] || fail "usage: scripts/make-state.sh FOLDER_OF_PROGRAMS OUT.tar.gz"
 programs=$(cd "$1" && pwd)
 out=$(realpath -m "$2")
-[ ! -e "$out" ] || { echo "make-state: $out is there already, and stays" >&2; exit 1; }
+[ ! -e "$out" ] || fail "$out is there already, and stays"
 folder=$(mktemp -d)
 started=()
 # shellcheck disable=SC2317 # called by the trap
@@ -23,45 +28,11 @@ export OPENBLAS_NUM_THREADS=1 ALAMBIC_LOG=warn
 
 coordinator() { "$programs/alambic-coordinator" "$@" --state "$folder/coordinator"; }
 agent() { "$programs/alambic-agent" "$@"; }
-field() { sed -n 's/.*"'"$1"'": *"\([^"]*\)".*/\1/p' | head -1; }
-
-# Three classes on a circle, from a generator that is the same everywhere.
-rows() {
-    awk -v seed="$1" -v rows="$2" 'BEGIN {
-        print "a,b,c,d,label"
-        for (row = 0; row < rows; row++) {
-            class = row % 3
-            line = ""
-            for (at = 0; at < 4; at++) {
-                seed = (seed * 16807) % 2147483647
-                line = line sprintf("%.4f,", 2 * cos(class * 2.1 + at) + seed / 2147483647 - 0.5)
-            }
-            print line "class" class
-        }
-    }'
-}
-rows 1 120 >data-0/rows.csv
-rows 2 120 >data-1/rows.csv
-rows 3 30 >new.csv
-cat >task.toml <<'TASK'
-name = "state"
-[input]
-shape = [4]
-[classes]
-names = ["class0", "class1", "class2"]
-[student]
-hidden = [8]
-[budget]
-points_per_device = 6
-points_max = 12
-rank_max = 8
-cluster_size_min = 2
-[distillation]
-steps = 200
-batch = 16
-[rounds]
-devices_min = 2
-TASK
+status() { coordinator status --json; }
+circle_rows 1 120 >data-0/rows.csv
+circle_rows 2 120 >data-1/rows.csv
+circle_rows 3 30 >new.csv
+circle_task state >task.toml
 
 coordinator init >/dev/null
 # Whoever opens this in years still renews its certificate.
@@ -75,8 +46,8 @@ CONFIG
 # Not by the functions: those would run, and be ended, in a shell between.
 "$programs/alambic-coordinator" serve --listen 127.0.0.1:0 --state "$folder/coordinator" &
 started+=("$!")
-until coordinator status >status 2>/dev/null; do sleep 0.2; done
-address=$(coordinator status --json | field address)
+until status >/dev/null 2>&1; do sleep 0.2; done
+address=$(status | field address)
 coordinator task create task.toml >/dev/null
 token=$(coordinator token create --uses 2 --json | field token)
 for device in 0 1; do
@@ -84,10 +55,12 @@ for device in 0 1; do
     "$programs/alambic-agent" run --state "agent-$device" --data "data-$device" &
     started+=("$!")
 done
-until [ "$(coordinator status --json | grep -o '"connected": *true' | wc -l)" = 2 ]; do sleep 0.2; done
+until [ "$(status | count_connected)" = 2 ]; do sleep 0.2; done
 for _ in 1 2; do coordinator round start --watch; done
-until agent student current --state agent-0 --json | grep -q '"version"'; do sleep 0.2; done
-sleep 2 # the second student is fetched and tried
+newest=$(coordinator model list --json | field version)
+for device in 0 1; do
+    until [ "$(agent student current --state "agent-$device" --json | field version)" = "$newest" ]; do sleep 0.2; done
+done
 kill "${started[@]}"
 wait "${started[@]}" || true
 started=()
@@ -95,7 +68,6 @@ started=()
 agent predict --state agent-0 --input new.csv --json >predictions.json
 agent student list --state agent-0 --json >students.json
 agent sent list --state agent-0 --json >sent.json
-rm -f status
 mkdir -p "$(dirname "$out")"
 find . -name '*.sock' -delete
 tar --owner=0 --group=0 --sort=name -cf - . | gzip -9n >"$out"

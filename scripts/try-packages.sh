@@ -11,27 +11,16 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-arch=$(dpkg --print-architecture)
-packages=${CARGO_TARGET_DIR:-target}/packages
-leader=
-container=
-logs=
+# shellcheck source=scripts/messages.sh
+. scripts/messages.sh
+# shellcheck source=scripts/built.sh
+. scripts/built.sh
+# shellcheck source=scripts/containers.sh
+. scripts/containers.sh
+# shellcheck source=scripts/fleet.sh
+. scripts/fleet.sh
 
-say() { printf '\n== %s\n' "$*"; }
-fail() {
-    printf 'try-packages: FAILED: %s\n' "$*" >&2
-    exit 1
-}
-
-# Runs a command in the root: as it lies there, or as it runs.
-inside() {
-    local -a settings=(env --chdir=/ DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8)
-    if [ -n "$leader" ]; then
-        nsenter --target "$leader" --mount --uts --ipc --net --pid --root "${settings[@]}" "$@"
-    else
-        chroot "$root" "${settings[@]}" "$@"
-    fi
-}
+inside() { on machine "$@"; }
 as() {
     local user=$1
     shift
@@ -41,46 +30,13 @@ as() {
 # shellcheck disable=SC2317 # called by the trap
 tidy() {
     local status=$?
-    if [ "$status" -ne 0 ] && [ -n "$leader" ]; then
-        inside journalctl --no-pager -n 40 -u 'alambic-*' || true
-    fi
-    shut_down
-    ! mountpoint -q "$root/proc" || umount "$root/proc"
+    [ "$status" -eq 0 ] || inside journalctl --no-pager -n 40 -u 'alambic-*' || true
+    power_off machine
     rm -rf "$root" "$logs"
 }
 
-# Starts the root's own systemd, with a network of its own.
-boot() {
-    umount "$root/proc"
-    : >"$root/etc/machine-id"
-    systemd-nspawn --quiet --directory="$root" --boot --register=no --keep-unit \
-        --private-network </dev/null >"$logs/boot" 2>&1 &
-    container=$!
-    until_so pgrep -P "$container"
-    leader=$(pgrep -P "$container")
-    until_so inside systemctl is-system-running
-}
-shut_down() {
-    [ -n "$container" ] || return 0
-    inside systemctl poweroff >/dev/null 2>&1 || kill "$container" 2>/dev/null || true
-    wait "$container" 2>/dev/null || true
-    leader='' container=''
-}
-
-# Waits for at most a minute until a command succeeds.
-until_so() {
-    local tries
-    for tries in $(seq 120); do
-        if "$@" >/dev/null 2>&1; then
-            return
-        fi
-        sleep 0.5
-    done
-    fail "after $tries tries: $*"
-}
-
 coordinator() { as alambic-coordinator alambic-coordinator "$@"; }
-connected() { coordinator status --json | grep -q '"connected": *true'; }
+connected() { [ "$(coordinator status --json | count_connected)" = 1 ]; }
 has_joined() { [ -s "$root/var/lib/alambic-agent/membership.json" ]; }
 pid_of() { inside systemctl show --property=MainPID --value "$1"; }
 is_active() { inside systemctl is-active --quiet "$1"; }
@@ -91,20 +47,20 @@ was_restarted() { is_another "$1" "$2" && [ "$(restarts "$1")" -ge 1 ]; }
 
 install_all() {
     inside sh -c "apt-get install -q -y --no-install-recommends $1/*.deb" >"$logs/apt" 2>&1 ||
-        { tail -20 "$logs/apt"; fail "the packages of $1 do not install"; }
+        { tail -20 "$logs/apt"; fail "the packages of $1 do not install (above)"; }
 }
 
 # The archives where OpenBLAS is not: a user without rights joins a fleet.
 try_archives() {
     local archive folder program home=/home/somebody address token
-    if [ ${#archives[@]} -eq 0 ]; then
-        say "SKIPPED: there are no archives (make tarball)"
+    if [ ${#BUILT_ARCHIVES[@]} -eq 0 ]; then
+        step "SKIPPED: there are no archives (make tarball)"
         return
     fi
-    say "the archives, as an ordinary user where OpenBLAS is not installed"
+    step "the archives, as an ordinary user where OpenBLAS is not installed"
     ! inside ldconfig -p | grep -E 'openblas|gfortran' || fail "OpenBLAS is in the clean root"
     inside useradd -m somebody
-    for archive in "${archives[@]}"; do
+    for archive in "${BUILT_ARCHIVES[@]}"; do
         inside mkdir -p "$home"
         tar -C "$root$home" --no-same-owner -xf "$archive"
         folder=$(basename "$archive" .tar.xz)
@@ -122,59 +78,40 @@ try_archives() {
     token=$(as somebody "$server" token create --state "$home/state" --json | field token)
     as somebody "$device" enrol --state "$home/agent" --coordinator "$address" --token "$token"
     inside systemd-run --quiet --uid=somebody --unit=try-device "$device" run --state "$home/agent"
-    until_so sh_connected "$server" "$home/state"
+    until_so archive_connected "$server" "$home/state"
     say "an ordinary user's agent is connected"
     inside systemctl stop try-device try-server
     inside userdel -r somebody 2>/dev/null
 }
-sh_connected() { as somebody "$1" status --state "$2" --json | grep -q '"connected": *true'; }
-field() { sed -n 's/.*"'"$1"'": *"\([^"]*\)".*/\1/p' | head -1; }
+archive_connected() { [ "$(as somebody "$1" status --state "$2" --json | count_connected)" = 1 ]; }
 
-[ "$(id -u)" -eq 0 ] || fail "run it as root"
-for tool in debootstrap systemd-nspawn nsenter; do
-    command -v "$tool" >/dev/null ||
-        fail "$tool is missing: apt-get install debootstrap systemd-container util-linux"
-done
-shopt -s nullglob
-archives=("$packages"/alambic-*-"$arch".tar.xz)
-debs=("$packages"/alambic-*_"$arch".deb)
-[ ${#debs[@]} -eq 2 ] || fail "there should be two packages for $arch in $packages: make deb"
+containers_need unshare
+built_find
 root=$(mktemp -d /tmp/alambic-root.XXXXXX)
 logs=$(mktemp -d)
 trap tidy EXIT
 
-say "a clean Debian 12"
-if [ -n "${BASE_ROOT:-}" ]; then
-    tar -C "$root" -xf "$BASE_ROOT"
-else
-    debootstrap --variant=minbase bookworm "$root" >/dev/null
-fi
-mount -t proc proc "$root/proc"
+step "a clean Debian 12"
+debian_root "$root"
 
-say "an older version, for the upgrade"
+step "an older version, for the upgrade"
 mkdir "$root/old" "$root/new"
-cp "${debs[@]}" "$root/new/"
+cp "${BUILT_DEBS[@]}" "$root/new/"
 if [ -n "${OLD_PACKAGES:-}" ]; then
-    cp "$OLD_PACKAGES"/alambic-*_"$arch".deb "$root/old/"
+    cp "$OLD_PACKAGES"/alambic-*_"$(dpkg --print-architecture)".deb "$root/old/"
 else
-    for package in "${debs[@]}"; do
-        work=$(mktemp -d)
-        dpkg-deb -R "$package" "$work"
-        sed -i 's/^Version: .*/Version: 0.0.1-1/' "$work/DEBIAN/control"
-        dpkg-deb --root-owner-group -Znone --build "$work" "$root/old/$(basename "$package")" >/dev/null
-        rm -rf "$work"
-    done
+    built_age "$root/old"
 fi
 # The container has no network: what the packages stand on comes before. A
 # minimal root has no init, which every machine of the fleet has.
-inside apt-get update -q >/dev/null
-inside sh -c 'apt-get install -q -y --no-install-recommends systemd-sysv dbus &&
+in_root "$root" sh -c 'apt-get update -q &&
+    apt-get install -q -y --no-install-recommends systemd-sysv dbus &&
     apt-get install -q -y --no-install-recommends --download-only /old/*.deb' >"$logs/apt" 2>&1 ||
-    { tail -20 "$logs/apt"; fail "what the packages stand on cannot be had"; }
-boot
+    { tail -20 "$logs/apt"; fail "what the packages stand on cannot be had (above)"; }
+boot machine "$root" "$logs/boot" --private-network
 try_archives
 
-say "install"
+step "install"
 install_all /old
 for user in alambic-agent alambic-coordinator; do
     inside id "$user"
@@ -186,7 +123,7 @@ for user in alambic-agent alambic-coordinator; do
     ! is_active "$user" || fail "$user runs before anyone set it up"
 done
 
-say "start both; the agent joins with a token"
+step "start both; the agent joins with a token"
 sed -i 's/^listen = .*:4433"/listen = "127.0.0.1:4433"/' "$root/etc/alambic/coordinator.toml"
 coordinator init >/dev/null
 inside systemctl start alambic-coordinator
@@ -197,7 +134,7 @@ until_so has_joined
 until_so connected
 coordinator device list
 
-say "the token may go; reload, a crash, a loop that stands still"
+step "the token may go; reload, a crash, a loop that stands still"
 rm "$root/etc/alambic/join-token"
 inside systemctl restart alambic-agent
 until_so connected
@@ -220,7 +157,7 @@ until_so connected
 inside systemctl enable --now alambic-agent-pull.timer
 inside systemctl list-timers --no-pager alambic-agent-pull.timer | head -2
 
-say "upgrade: state and configuration stay, the services are restarted"
+step "upgrade: state and configuration stay, the services are restarted"
 identity=$(inside sha256sum /var/lib/alambic-coordinator/ca.pem /etc/alambic/coordinator.toml /etc/alambic/agent.toml)
 before=$(pid_of alambic-coordinator)
 install_all /new
@@ -232,7 +169,7 @@ until_so connected
 coordinator status
 inside systemd-analyze security --no-pager alambic-agent.service alambic-coordinator.service | grep Overall || true
 
-say "remove: data stay; purge: they go"
+step "remove: data stay; purge: they go"
 inside apt-get remove -q -y alambic-agent alambic-coordinator >"$logs/apt" 2>&1
 ! is_active alambic-coordinator || fail "the coordinator outlives its package"
 [ -s "$root/var/lib/alambic-agent/membership.json" ] || fail "removal took the agent's data"
@@ -243,4 +180,4 @@ for left in var/lib/alambic-agent var/lib/alambic-coordinator etc/alambic; do
     [ ! -e "$root/$left" ] || fail "purge left /$left"
 done
 
-say "all of it works"
+step "all of it works"

@@ -1,5 +1,7 @@
 //! What a program's `doctor` finds, in one form for both programs.
 
+use std::time::{Duration, SystemTime};
+
 use serde::Serialize;
 
 use crate::ids::Time;
@@ -101,13 +103,23 @@ pub fn worst(findings: &[Finding]) -> Verdict {
 /// Whether the clock can be right: not before `floor`, a time that certainly
 /// has passed.
 pub fn clock(now: Time, floor: Time) -> Finding {
-    let at = |time: Time| format!("{} s since 1970", time.0 / 1_000);
     if now < floor {
         let found = format!("it says {}, but {} has passed", at(now), at(floor));
         Finding::failed("clock", found, "set the clock; install an NTP client")
     } else {
         Finding::ok("clock", at(now))
     }
+}
+
+/// `2026-11-23T23:49:05Z`; the raw number for a time out of the calendar.
+fn at(time: Time) -> String {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = time.0 / 1_000;
+    if seconds >= YEAR_10000 {
+        return format!("{seconds} s since 1970");
+    }
+    let since = Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
 /// How long a certificate is still good for.
@@ -206,6 +218,9 @@ mod tests {
     fn a_clock_before_what_has_passed_is_wrong() {
         assert_eq!(clock(Time(5_000), Time(4_000)).verdict, Verdict::Ok);
         assert_eq!(clock(Time(3_000), Time(4_000)).verdict, Verdict::Failed);
+        let found = clock(Time(1_763_942_945_999), Time(0)).found;
+        assert_eq!(found, "2025-11-24T00:09:05Z");
+        assert!(clock(Time(u64::MAX), Time(0)).found.ends_with("since 1970"));
     }
 
     #[test]

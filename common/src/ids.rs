@@ -161,6 +161,16 @@ pub struct Version {
     pub number: u64,
 }
 
+impl Version {
+    /// The version so many releases later in the same epoch.
+    pub fn above(self, releases: u64) -> Self {
+        Self {
+            number: self.number.saturating_add(releases),
+            ..self
+        }
+    }
+}
+
 impl Serialize for Version {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

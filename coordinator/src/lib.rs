@@ -19,3 +19,4 @@ pub mod round;
 pub mod serve;
 pub mod store;
 pub mod student;
+mod words;

@@ -92,6 +92,7 @@ impl Progress {
             } => {
                 let whom = match participants {
                     0 => String::new(),
+                    1 => ", 1 device".to_owned(),
                     many => format!(", {many} devices"),
                 };
                 self.stage(&format!("  {phase}{whom}"));

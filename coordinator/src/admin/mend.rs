@@ -14,7 +14,8 @@ use super::status::{DeviceStatus, ReleaseStatus, TaskStatus};
 use crate::compute;
 use crate::retention::Upkeep;
 use crate::rollout::Standing;
-use crate::serve::{AdminCommand, Shared};
+use crate::round::ReRelease;
+use crate::serve::{AdminCommand, ReReleaseOf, Shared};
 use crate::store::Epoch;
 
 /// Signs an earlier release again, for everyone. The weights, the normaliser
@@ -24,35 +25,48 @@ pub(super) async fn rerelease(
     name: Option<String>,
     version: Option<Version>,
 ) -> Result<Response, Fault> {
-    sign_again(shared, name, version, false).await
+    let done = sign_again(shared, name, &[(version, false)]).await?;
+    let (from, version) = (done[0].from, done[0].version);
+    Ok(Response::ReReleased { from, version })
 }
 
+/// Signs earlier releases of a task again, each above the one before: which,
+/// and whether it is held back. A cut leaves all of them or none.
 async fn sign_again(
     shared: &Shared,
     name: Option<String>,
-    version: Option<Version>,
-    held: bool,
-) -> Result<Response, Fault> {
-    let plan = |reply| AdminCommand::PlanReRelease {
-        name,
-        version,
-        reply,
-    };
-    let mut done = ask(shared, plan).await??;
-    let again = &mut done.again;
-    let bytes = read_blob(shared, again.blob).await?;
-    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    let (signer, now) = (shared.identity.release_key.clone(), shared.clock.now());
-    let signed = compute::sign_again(&bytes, again.version, now, &signer);
-    let signed = signed.map_err(|error| failed(&error))?;
-    (again.blob, again.bytes) = (BlobHash::of(&signed), signed.len() as u64);
-    again.held = held;
-    let (_, _pin) = from_vault(shared, move |vault| vault.put_blob(&signed)).await?;
-    ask(shared, |reply| AdminCommand::ReRelease { done, reply }).await??;
-    Ok(Response::ReReleased {
-        from: done.again.from,
-        version: done.again.version,
-    })
+    wanted: &[(Option<Version>, bool)],
+) -> Result<Vec<ReRelease>, Fault> {
+    let (mut done, mut pins, mut of) = (Vec::new(), Vec::new(), None);
+    for (above, &(version, held)) in (0..).zip(wanted) {
+        let plan = |reply| AdminCommand::PlanReRelease {
+            name: name.clone(),
+            version,
+            reply,
+        };
+        let ReReleaseOf { task, mut again } = ask(shared, plan).await??;
+        again.version = again.version.above(above);
+        again.held = held;
+        let bytes = read_blob(shared, again.blob).await?;
+        let (signer, now) = (shared.identity.release_key.clone(), shared.clock.now());
+        let signed = compute::sign_again(&bytes, again.version, now, &signer);
+        let signed = signed.map_err(|error| Fault::new(FaultKind::Storage, error.to_string()))?;
+        (again.blob, again.bytes) = (BlobHash::of(&signed), signed.len() as u64);
+        let (_, pin) = from_vault(shared, move |vault| vault.put_blob(&signed)).await?;
+        pins.push(pin);
+        done.push(again);
+        of = Some(task);
+    }
+    if let Some(task) = of {
+        let done = done.clone();
+        ask(shared, |reply| AdminCommand::ReRelease {
+            task,
+            done,
+            reply,
+        })
+        .await??;
+    }
+    Ok(done)
 }
 
 /// Deletes what forgotten devices contributed and what was made of it. Done
@@ -103,29 +117,25 @@ pub(crate) async fn renew_releases(shared: Arc<Shared>) {
         return;
     };
     for task in status.tasks {
-        let (offered, waiting) = (offered(&task), waiting(&task));
         // The one that waits goes above the one that is offered, so it comes after.
-        let mut overtaken = false;
-        for release in offered.into_iter().chain(waiting) {
+        let mut wanted = Vec::new();
+        for release in offered(&task).into_iter().chain(waiting(&task)) {
             let Ok(bytes) = read_blob(&shared, release.blob).await else {
                 continue;
             };
             let signed = SignedRelease::from_bytes(&bytes);
             let is_believed = signed.is_ok_and(|signed| believed.contains(&signed.claimed_key()));
-            if is_believed && !overtaken {
-                continue;
+            if !is_believed || !wanted.is_empty() {
+                wanted.push((Some(release.version), release.held));
             }
-            overtaken = true;
-            let (name, version) = (Some(task.task.to_string()), Some(release.version));
-            match sign_again(&shared, name, version, release.held).await {
-                Ok(Response::ReReleased { from, version }) => {
+        }
+        match sign_again(&shared, Some(task.task.to_string()), &wanted).await {
+            Ok(done) => {
+                for ReRelease { from, version, .. } in done {
                     tracing::warn!(%from, %version, "released again: a key is believed no more");
                 }
-                Ok(_) => {}
-                Err(fault) => {
-                    tracing::error!(version = %release.version, %fault, "not released again");
-                }
             }
+            Err(fault) => tracing::error!(task = task.name, %fault, "not released again"),
         }
     }
 }
@@ -210,13 +220,6 @@ mod tests {
         let waits = task(releases, Some((2, Standing::Running)));
         assert_eq!(number(offered(&waits)), Some(1));
         assert_eq!(number(waiting(&waits)), Some(3));
-        // Also if a cut came after the first of both.
-        let releases = vec![
-            release(1, 1, false),
-            release(2, 2, true),
-            release(3, 1, false),
-        ];
-        assert_eq!(number(waiting(&task(releases, None))), Some(2));
         // And before anything was offered to anyone.
         assert_eq!(
             number(waiting(&task(vec![release(1, 1, true)], None))),

@@ -466,6 +466,7 @@ pub(super) enum DeviceCommand {
     )]
     Show {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Print it as JSON
         #[arg(long)]
@@ -477,6 +478,7 @@ pub(super) enum DeviceCommand {
     )]
     Approve {
         /// The device's id, as `device list` and the device itself show it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Print what was done as JSON
         #[arg(long)]
@@ -488,6 +490,7 @@ pub(super) enum DeviceCommand {
     )]
     Deny {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Print what was done as JSON
         #[arg(long)]
@@ -499,6 +502,7 @@ pub(super) enum DeviceCommand {
     )]
     Label {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// The name; an empty one takes it away
         label: String,
@@ -517,6 +521,7 @@ pub(super) enum DeviceCommand {
     )]
     Forget {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Print what was deleted as JSON
         #[arg(long)]
@@ -541,6 +546,7 @@ pub(super) enum DeviceCommand {
   alambic-coordinator device revoke 0123… --reason 'left on a train'")]
     Revoke {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Why, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -766,6 +772,11 @@ fn soak_ms(text: &str) -> Result<u64, String> {
 fn permille(text: &str) -> Result<u16, String> {
     crate::config::permille(text)
         .ok_or_else(|| format!("expected a share of the devices such as 2%, got {text:?}"))
+}
+
+fn device(text: &str) -> Result<DeviceId, String> {
+    let read = text.parse();
+    read.map_err(|error| format!("{error}; `device list` and a device's page show the whole id"))
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {

@@ -9,6 +9,7 @@ use super::operate::{print_json, say};
 use crate::admin::{AdminError, Client, DeviceStatus, Standing, Status};
 use crate::config::Config;
 use crate::serve::{self, Identity};
+use crate::words;
 
 pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Result<(), Failure> {
     let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
@@ -39,7 +40,10 @@ pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Re
             println!("no device needs it any more: `alambic-coordinator ca retire`");
         }
         Some(left) => {
-            println!("{} device(s) still hold its certificates:", left.len());
+            println!(
+                "its certificates are still held by {}:",
+                words::count(left.len(), "device")
+            );
             for device in left {
                 println!("  {} {}", device.device, device.label);
             }

@@ -15,8 +15,8 @@ use crate::backup::{
     self, Archive, BackupError, Contents, PieceName, StoreCopy, Written, state_files,
 };
 use crate::config::Config;
-use crate::page::words;
 use crate::store::{SledStore, StoreError};
+use crate::words;
 
 /// Writes a backup: from the running coordinator, or from the store itself
 /// where none runs.

@@ -10,6 +10,7 @@ use crate::admin::{AdminError, FaultKind, OutcomeStatus};
 use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::serve::{CharterFileError, IdentityError, ServeError};
+use crate::words;
 
 /// Why a command failed. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +42,9 @@ pub enum Failure {
     },
     /// Devices would be shut out.
     #[error(
-        "{devices} device(s) still hold certificates of the authority before this one; `ca show` \
-         names them. Wait until they have renewed, or use --force: they have to join again then"
+        "certificates of the authority before this one are still held by {}; `ca show` names \
+         them. Wait until they have renewed, or use --force: they have to join again then",
+        words::count(*devices, "device")
     )]
     Behind {
         /// How many.

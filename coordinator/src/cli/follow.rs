@@ -9,7 +9,7 @@ use console::Term;
 use super::failure::Failure;
 use super::list::name;
 use crate::admin::{AdminError, Client, Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
-use crate::page::words::{ago, bytes, span};
+use crate::words::{ago, bytes, count, span};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -126,10 +126,10 @@ fn idle(lines: &mut Vec<String>, status: &Status, task: &TaskStatus) {
     ));
     if let Some(report) = last.report {
         lines.push(format!(
-            "  {:.1} % right on {} held-out rows of {} devices",
+            "  {:.1} % right on {} held-out rows of {}",
             100.0 * report.accuracy,
             report.rows,
-            report.devices
+            count(report.devices as usize, "device")
         ));
     }
 }

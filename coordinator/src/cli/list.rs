@@ -12,7 +12,7 @@ use crate::admin::{
     Client, DeviceName, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status,
     StoreStatus, TaskStatus,
 };
-use crate::page::words;
+use crate::words;
 
 pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
@@ -22,12 +22,12 @@ pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> 
     }
     let (all, connected) = status.members();
     println!(
-        "coordinator {} at {}, up {}, {} of {} devices connected",
+        "coordinator {} at {}, up {}, {} of {} connected",
         status.program,
         status.address,
         seconds(status.now.since_ms(status.started)),
         connected,
-        all,
+        words::count(all, "device"),
     );
     if !status.storage_ok {
         println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
@@ -97,9 +97,9 @@ fn show_round(round: &RoundStatus) {
     );
     if !round.participants.is_empty() {
         println!(
-            "    {} of {} devices have contributed",
+            "    {} of {} in",
             round.contributed.len(),
-            round.participants.len()
+            words::count(round.participants.len(), "device")
         );
     }
     if !round.missing.is_empty() {
@@ -234,8 +234,8 @@ pub(super) fn lineage(
         return Ok(());
     }
     println!(
-        "{} devices are in student {version}, digest {digest}:",
-        devices.len()
+        "student {version} is of {}, digest {digest}:",
+        words::count(devices.len(), "device")
     );
     for device in devices {
         println!("  {} {}", device.device, device.label);
@@ -251,10 +251,10 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 fn reported(report: ReportSummary) -> String {
     format!(
-        "{:.1} % right on {} held-out rows of {} devices",
+        "{:.1} % right on {} held-out rows of {}",
         100.0 * report.accuracy,
         report.rows,
-        report.devices
+        words::count(report.devices as usize, "device")
     )
 }
 

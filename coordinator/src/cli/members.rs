@@ -13,6 +13,7 @@ use crate::admin::{
     TokenStatus, TokenWish,
 };
 use crate::round::STRIKES_MAX;
+use crate::words;
 
 pub(super) fn create_token(
     client: &mut Client,
@@ -31,8 +32,9 @@ pub(super) fn create_token(
         Response::Token { token, uses, .. } => {
             println!("{token}");
             eprintln!(
-                "shown this once; it admits {uses} device(s). On the device:\n  \
-                 alambic-agent enrol --coordinator HOST:PORT --token TOKEN"
+                "shown this once; it admits {}. On the device:\n  \
+                 alambic-agent enrol --coordinator HOST:PORT --token TOKEN",
+                words::count(uses as usize, "device")
             );
             if is_manual {
                 eprintln!("then here: alambic-coordinator device approve DEVICE");
@@ -249,7 +251,8 @@ pub(super) fn forget(client: &mut Client, device: DeviceId, as_json: bool) -> Re
         print_json(&json!({ "device": device, "blobs": blobs, "forgotten": forgotten }));
         return Ok(());
     }
-    println!("device {device} is revoked, and {blobs} blob(s) of or from it are deleted");
+    let blobs = words::count(blobs, "blob");
+    println!("device {device} is revoked; deleted of it, or made of it: {blobs}");
     match forgotten {
         Some(Forgetting::Partial) => println!(
             "partial: the newest student still stands on it; `round start` makes one that does not"

@@ -8,6 +8,7 @@ use super::list::{name, seconds};
 use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{Client, Request, Response, RolloutStatus, TaskStatus};
 use crate::rollout::{Order, Plan, Standing};
+use crate::words;
 
 pub(super) fn start(
     client: &mut Client,
@@ -133,8 +134,13 @@ fn show(task: &str, rollout: &RolloutStatus, now: Time) {
     );
     let tally = rollout.tally;
     println!(
-        "  {} devices: {} keep it, {} soak it, {} cannot judge it, {} do not want it, {} silent",
-        tally.devices, tally.kept, tally.soaking, tally.untested, tally.worse, tally.silent
+        "  {}: {} keep it, {} soak it, {} cannot judge it, {} do not want it, {} silent",
+        words::count(tally.devices as usize, "device"),
+        tally.kept,
+        tally.soaking,
+        tally.untested,
+        tally.worse,
+        tally.silent
     );
     for unwanted in &rollout.unwanted_by {
         println!("  {}: {}", name(&unwanted.device), unwanted.trial);
@@ -147,7 +153,11 @@ fn described(standing: &Standing) -> String {
         Standing::Paused => "PAUSED".to_owned(),
         Standing::Completed => "offered to every device".to_owned(),
         Standing::Halted { worse, of } => {
-            format!("HALTED: {worse} of {of} devices do not want it")
+            let (of, verb) = (
+                words::count(*of as usize, "device"),
+                words::do_not(*worse as usize),
+            );
+            format!("HALTED: {worse} of {of} {verb} want it")
         }
         Standing::Aborted => "aborted".to_owned(),
     }

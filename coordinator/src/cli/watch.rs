@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::list::{name, seconds};
 use super::operate::print_json;
 use crate::admin::{Client, OutcomeStatus, Progress};
+use crate::words;
 
 pub(super) fn start(
     client: &mut Client,
@@ -77,7 +78,7 @@ impl Screen {
             } => {
                 self.bytes = 0;
                 let waited_for = match phase.gathers() {
-                    true => format!(", {participants} devices"),
+                    true => format!(", {}", words::count(*participants, "device")),
                     false => String::new(),
                 };
                 self.line(&format!("  {phase}{waited_for}"));
@@ -94,14 +95,15 @@ impl Screen {
             } => {
                 self.bytes += bytes;
                 self.bar.set_message(format!(
-                    "{contributed} of {participants} devices, {} bytes; {kind} of {rows} rows \
-                     from {}",
+                    "{contributed} of {}, {} bytes; {kind} of {rows} rows from {}",
+                    words::count(*participants, "device"),
                     self.bytes,
                     name(device)
                 ));
                 if contributed == participants {
                     self.line(&format!(
-                        "    {contributed} of {participants} devices, {} bytes",
+                        "    {contributed} of {}, {} bytes",
+                        words::count(*participants, "device"),
                         self.bytes
                     ));
                 }
@@ -121,7 +123,8 @@ impl Screen {
                 lineage,
                 ..
             } => self.line(&format!(
-                "    student {version}, {bytes} bytes, from {lineage} devices"
+                "    student {version}, {bytes} bytes, from {}",
+                words::count(*lineage, "device")
             )),
             Progress::Missed { events } => self.line(&format!("    ({events} steps not shown)")),
             Progress::Ended { .. } => {}

@@ -130,8 +130,11 @@ fn of_task(view: &View, event: &Event) -> Told {
             at,
             participants,
         } => {
-            let devices = words::count(participants.len(), "device");
-            Told::new(Quiet, "phase began", format!("{phase}, {devices}"), *at)
+            let details = match participants.len() {
+                0 => phase.to_string(),
+                devices => format!("{phase}, {}", words::count(devices, "device")),
+            };
+            Told::new(Quiet, "phase began", details, *at)
         }
         Event::PhaseClosed { at } => Told::new(Quiet, "phase closed", String::new(), *at),
         Event::Joined { device } => Told::new(Quiet, "asked too", who(device), None),

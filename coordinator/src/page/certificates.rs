@@ -43,8 +43,7 @@ fn until(what: &str, ends: Option<Time>, now: Time, days_min: u64) -> Markup {
                 Some(tone) => (left, tone),
                 None => (left, Tone::Good),
             };
-            let date: String = words::instant(ends).chars().take(10).collect();
-            tile(what, &figure, &format!("until {date}"), tone)
+            tile(what, &figure, &format!("until {}", words::date(ends)), tone)
         }
     }
 }
@@ -152,7 +151,7 @@ fn devices(view: &View, query: &Query) -> Markup {
                                         0 => (pill(Tone::Bad, "over")),
                                         left => { "in " (words::span(left)) },
                                     } }
-                                    td class="even" { (words::instant(*end)) }
+                                    td class="even" { time title=(words::instant(*end)) { (words::date(*end)) } }
                                     td class="extra" { @if let Some(print) = device.certificate { code class="quiet" { (short(&print.to_string())) } } }
                                 }
                             }

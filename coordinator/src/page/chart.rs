@@ -68,7 +68,12 @@ fn draw(svg: &mut String, measured: &[Measured]) -> Result<(), Box<dyn std::erro
         .x_labels(measured.len().clamp(1, 12) * 2 + 1)
         .y_labels(5)
         .x_label_formatter(&name)
-        .y_label_formatter(&|share| format!("{:.1} %", 100.0 * share))
+        .y_label_formatter(&|share| match top - bottom > 0.05 {
+            true => format!("{:.0}\u{a0}%", 100.0 * share),
+            false => format!("{:.1}\u{a0}%", 100.0 * share),
+        })
+        // A student has its name for a mark; the mesh stands between them too.
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
         .label_style(style(13))
         .draw()?;
     for (at, one) in measured.iter().enumerate() {

@@ -34,7 +34,10 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             (fact("Id", html! { code { (device.device) } }))
             @if let Some(group) = &device.group { (fact("Group", html! { (group) })) }
             @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " (words::instant(at)) " UTC" })) }
-            (fact("Session", html! { (session(device, now)) ", " (words::count(device.sessions as usize, "session")) " since the coordinator's start" }))
+            (fact("Session", html! {
+                (session(device, now))
+                @if device.sessions > 1 { ", " (words::count(device.sessions as usize, "session")) " since the coordinator's start" }
+            }))
             (fact("Last contribution", html! {
                 @match device.contributed {
                     Some(at) => { (words::ago(now, at)) ", " (words::instant(at)) " UTC" },

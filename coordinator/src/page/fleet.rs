@@ -35,19 +35,13 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
 fn connected_tile(status: &Status) -> Markup {
     let (all, connected) = status.members();
     let others = status.devices.len() - all;
-    let detail = match (all - connected, others) {
-        (0, 0) => String::new(),
-        (away, 0) => format!("{} away", words::number(away as u64)),
-        (0, others) => format!(
-            "{} more revoked or not let in",
-            words::number(others as u64)
-        ),
-        (away, others) => format!(
-            "{} away, {} more revoked or not let in",
-            words::number(away as u64),
-            words::number(others as u64)
-        ),
-    };
+    let mut details = Vec::new();
+    if connected < all {
+        details.push(format!("{} away", words::number((all - connected) as u64)));
+    }
+    if others > 0 {
+        details.push(format!("{} more not members", words::number(others as u64)));
+    }
     let tone = match (connected, all) {
         (_, 0) => Tone::Quiet,
         _ if connected * 2 < all => Tone::Bad,
@@ -59,7 +53,7 @@ fn connected_tile(status: &Status) -> Markup {
         words::number(connected as u64),
         words::number(all as u64)
     );
-    tile("Devices connected", &figure, &detail, tone)
+    tile("Devices connected", &figure, &details.join(", "), tone)
 }
 
 fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
@@ -95,11 +89,12 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
         @match (reported, task.releases.last()) {
             (Some((release, report)), _) => {
                 @let (low, high) = words::interval(report.accuracy, report.rows);
+                @let place = if release.held { "held back" } else { "on the devices" };
                 (tile(
-                    &format!("Student {} on the devices", release.version),
+                    &format!("Student {}, {place}", release.version),
                     &words::percent(report.accuracy),
-                    &format!("right, {} to {} at 95 %", words::percent(low), words::percent(high)),
-                    Tone::Good,
+                    &format!("of held-out rows right ({})", words::range(low, high)),
+                    if verdict::fall(task).is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
             (None, Some(release)) => {
@@ -321,7 +316,7 @@ pub(super) fn session(device: &DeviceStatus, now: Time) -> Markup {
         @match device.seen {
             Some(at) if device.connected => { "for " (words::span(now.since_ms(at))) },
             Some(at) => { "ended " (words::ago(now, at)) },
-            None => span class="quiet" { "none since the start" },
+            None => span class="quiet" { "none since the coordinator's start" },
         }
     }
 }
@@ -448,8 +443,10 @@ mod tests {
         let view = fleet(10_000);
         let page = shown(&view, &[("page", "100")]);
         assert!(page.len() < 100_000, "{} bytes", page.len());
-        assert!(page.contains("1\u{202f}000 devices are away") && page.contains("Page 100 of 100"));
-        assert!(page.contains("9\u{202f}000 of 10\u{202f}000 devices"));
+        assert!(
+            page.contains("1\u{202f}000\u{a0}devices are away") && page.contains("Page 100 of 100")
+        );
+        assert!(page.contains("9\u{202f}000 of 10\u{202f}000\u{a0}devices"));
         assert_eq!(page.matches("<tr>").count(), 101);
     }
 

@@ -76,7 +76,7 @@ fn certificate(what: &str, ends: Option<Time>, now: Time, days_min: u64) -> Mark
             tile(
                 what,
                 &words::span(left),
-                &format!("left, until {}", words::instant(ends)),
+                &format!("left, until {}", words::date(ends)),
                 tone,
             )
         }

@@ -26,7 +26,7 @@ mod server;
 mod students;
 mod verdict;
 mod view;
-pub(crate) mod words;
+mod words;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! How released students reach the devices.
 
+use std::cmp::Ordering;
+
 use maud::{Markup, html};
 
 use super::layout::{self, Tone, pill, tile};
@@ -28,37 +30,69 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
 }
 
 fn one(rollout: &RolloutStatus, view: &View) -> Markup {
-    let (tone, word) = standing(&rollout.standing);
+    let (standing_tone, word) = standing(&rollout.standing);
     let tally = rollout.tally;
-    let worse = if tally.worse > 0 {
-        Tone::Bad
-    } else {
-        Tone::Quiet
-    };
-    let stages = rollout.plan.stages.len();
+    let tone = |some: u32, tone| if some > 0 { tone } else { Tone::Quiet };
     html! {
-        p { "Student " strong { (rollout.version) } " " (pill(tone, word)) }
+        p { "Student " strong { (rollout.version) } " " (pill(standing_tone, word)) }
+        (stages(rollout))
         dl class="tiles" {
-            (tile("Stage", &format!("{} of {stages}", rollout.stage), &format!("{} % of the devices", rollout.percent), Tone::Quiet))
-            (tile("Keep it", &tally.kept.to_string(), &format!("{} cannot judge it", tally.untested), Tone::Good))
-            (tile("Soak it", &tally.soaking.to_string(), &format!("{} have said nothing", tally.silent), Tone::Quiet))
-            (tile("Do not want it", &tally.worse.to_string(), &format!("of {} devices", tally.devices), worse))
+            (tile("Keep it", &tally.kept.to_string(), &format!("{} cannot judge it", tally.untested), tone(tally.kept, Tone::Good)))
+            (tile("Soak it", &tally.soaking.to_string(), &format!("{} said nothing yet", tally.silent), Tone::Quiet))
+            (tile("Do not want it", &tally.worse.to_string(), &format!("of {}", words::count(tally.devices as usize, "device")), tone(tally.worse, Tone::Bad)))
         }
         p class="quiet" {
-            "The stage began " (words::ago(view.status.now, rollout.since)) ". Stages: "
-            @for (at, percent) in rollout.plan.stages.iter().enumerate() {
-                @if at > 0 { ", " }
-                @if at + 1 == rollout.stage { strong { (percent) " %" } } @else { (percent) " %" }
-            }
-            "."
+            "The stage began " (words::ago(view.status.now, rollout.since))
+            ", and lasts " (words::span(rollout.plan.soak_ms)) " at least. " (next(&rollout.standing))
         }
         @if !rollout.unwanted_by.is_empty() {
             h3 { "Devices that do not want it" }
             ul class="names" {
                 @for found in &rollout.unwanted_by {
-                    li { (words::name(&found.device)) " " span class="quiet" { (found.trial) } }
+                    li { a class="plain" href={ "/device?id=" (found.device.device) } { (words::name(&found.device)) } " " span class="quiet" { (found.trial) } }
                 }
             }
+        }
+    }
+}
+
+/// The stages in a row: those that are over, the one it is at, those to come.
+fn stages(rollout: &RolloutStatus) -> Markup {
+    let at = rollout.stage.saturating_sub(1);
+    let here = match &rollout.standing {
+        Standing::Running => ("now", "now"),
+        Standing::Completed => ("over", "over"),
+        Standing::Paused => ("now", "paused here"),
+        Standing::Halted { .. } => ("bad", "halted here"),
+        Standing::Aborted => ("now", "given up here"),
+    };
+    html! {
+        ol class="stages" aria-label="Stages" {
+            @for (stage, percent) in rollout.plan.stages.iter().enumerate() {
+                @let (class, word) = match stage.cmp(&at) {
+                    Ordering::Less => ("over", "over"),
+                    Ordering::Equal => here,
+                    Ordering::Greater => ("later", "later"),
+                };
+                li class=(class) aria-current=[(stage == at).then_some("step")] {
+                    strong { (percent) "\u{a0}%" } " " span class="quiet" { (word) }
+                }
+            }
+        }
+    }
+}
+
+/// What an operator can do now.
+fn next(standing: &Standing) -> Markup {
+    html! {
+        @match standing {
+            Standing::Running => { "To stop it for a while: " code { "alambic-coordinator rollout pause" } "." },
+            Standing::Paused => { "To go on: " code { "alambic-coordinator rollout resume" } "; to give it up: " code { "alambic-coordinator rollout abort" } "." },
+            Standing::Halted { .. } | Standing::Aborted => {
+                "Devices that use it already go on doing so: " code { "alambic-coordinator rollout rollback" }
+                " gives all of them the student before it."
+            },
+            Standing::Completed => { "To take it back: " code { "alambic-coordinator rollout rollback" } "." },
         }
     }
 }

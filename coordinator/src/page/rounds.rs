@@ -1,18 +1,20 @@
 //! Rounds: the one that runs, with who is missing and why, and the last ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::Time;
 use common::round::{Kind, Phase};
 use maud::{Markup, html};
 
+use super::fleet::natural;
 use super::layout::{self, Tone, pages, pill, slice};
 use super::route::Query;
 use super::verdict::doing;
 use super::view::View;
 use super::words;
 use crate::admin::{
-    ABSENCES_MAX, Absence, EndedStatus, OutcomeStatus, RoundStatus, Steps, TaskStatus,
+    ABSENCES_MAX, Absence, DeviceName, EndedStatus, OutcomeStatus, RoundStatus, Standing, Steps,
+    TaskStatus,
 };
 
 /// Devices that are in, named one by one.
@@ -31,7 +33,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
             section aria-label={ "Task " (task.name) } {
                 h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
                 @match &task.round {
-                    Some(round) => (running(round, now)),
+                    Some(round) => (running(round, view)),
                     None => p class="quiet" {
                         "No round is running"
                         @if task.history.is_empty() { ", and none has run yet: " code { "alambic-coordinator round start --watch" } }
@@ -55,7 +57,8 @@ fn legend() -> Markup {
     }
 }
 
-fn running(round: &RoundStatus, now: Time) -> Markup {
+fn running(round: &RoundStatus, view: &View) -> Markup {
+    let now = view.status.now;
     let spans: Vec<(Phase, u64)> = round
         .phases
         .iter()
@@ -89,22 +92,47 @@ fn running(round: &RoundStatus, now: Time) -> Markup {
                         progress value=(done) max=(all) { (done) " of " (all) }
                     }
                     @if let Some(quorum) = round.quorum {
-                        " · " (quorum) " are needed"
+                        " " span class="quiet" { (quorum) " are needed" }
                     }
                 }
                 @if !round.contributed.is_empty() {
                     details open[done <= NAMES_MAX] {
                         summary { "Who is in" }
                         ul class="names" {
-                            @for device in round.contributed.iter().take(NAMES_MAX) { li { (words::name(device)) } }
+                            @for name in in_order(&round.contributed).iter().take(NAMES_MAX) { li { (name) } }
                             @if done > NAMES_MAX { li { "and " (words::count(done - NAMES_MAX, "more")) } }
                         }
                     }
                 }
                 (absences(&round.absent, round.missing.len() + round.abstained.len()))
             }
+            (not_asked(round, view))
         }
     }
+}
+
+/// Members that were away when the phase asked its devices, and are still.
+fn not_asked(round: &RoundStatus, view: &View) -> Markup {
+    let asked: BTreeSet<_> = round.participants.iter().map(|one| one.device).collect();
+    let away = view.status.devices.iter().filter(|one| {
+        one.standing == Standing::Member && !one.connected && !asked.contains(&one.device)
+    });
+    let away = away.count();
+    html! {
+        @if away > 0 && !asked.is_empty() {
+            p class="quiet" {
+                (words::are(away, "more device")) " away and not waited for: "
+                a href="/?state=away#devices" { "show them" } "."
+            }
+        }
+    }
+}
+
+/// Names in an order in which pump-9 comes before pump-10.
+fn in_order(devices: &[DeviceName]) -> Vec<String> {
+    let mut names: Vec<_> = devices.iter().map(words::name).collect();
+    names.sort_by_cached_key(|name| natural(name));
+    names
 }
 
 fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
@@ -138,7 +166,7 @@ fn reported(ended: &EndedStatus) -> Markup {
             "Its student answers " strong { (words::percent(report.accuracy)) }
             " of " (words::number(report.rows)) " held-out rows of "
             (words::count(report.devices as usize, "device")) " right ("
-            (words::percent(low)) " to " (words::percent(high)) ")."
+            (words::range(low, high)) ")."
         }
     }
 }
@@ -219,7 +247,7 @@ fn timeline(spans: &[(Phase, u64)]) -> Markup {
         .collect();
     let told: Vec<_> = spans
         .iter()
-        .map(|(phase, ms)| format!("{phase} {}", words::span(*ms)))
+        .map(|(phase, ms)| format!("{phase}\u{a0}{}", words::span(*ms)))
         .collect();
     html! {
         @if !spans.is_empty() {

@@ -132,7 +132,7 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
                 Some(report) => {
                     @let (low, high) = words::interval(report.accuracy, report.rows);
                     strong { (words::percent(report.accuracy)) }
-                    span class="quiet" { " " (words::percent(low)) " to " (words::percent(high)) }
+                    " " span class="quiet" { "(" (words::range(low, high)) ")" }
                 }
                 None => span class="quiet" { "no report" },
             } }
@@ -189,7 +189,7 @@ fn worths(valued: &[Valued], devices: usize) -> Markup {
                     th scope="col" class="figure" { "Rows" }
                     th scope="col" colspan="2" { "Fleet's error without it" }
                     th scope="col" class="figure extra" { "Error on its rows" }
-                    th scope="col" class="figure extra" { "the same without it" }
+                    th scope="col" class="figure extra" { "The same without it" }
                 } }
                 tbody {
                     @for Valued { device, worth } in valued {

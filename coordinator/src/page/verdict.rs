@@ -30,6 +30,20 @@ pub(super) struct Concern {
     pub(super) room: &'static str,
 }
 
+impl Concern {
+    /// What following it shows.
+    fn link(&self) -> &'static str {
+        match self.room {
+            "/rounds" => "Rounds",
+            "/students" => "Students",
+            "/rollouts" => "Rollouts",
+            "/certificates" => "Certificates",
+            "/health" => "Health",
+            _ => "Show them",
+        }
+    }
+}
+
 /// What wants an eye, the worst first.
 pub(super) fn concerns(view: &View) -> Vec<Concern> {
     let mut found = Vec::new();
@@ -53,7 +67,8 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
         });
     };
     if !status.storage_ok {
-        let text = "nothing is taken from devices until it is mended; the log says why";
+        let text =
+            "Nothing is taken from devices until it is mended; the coordinator's log says why.";
         add(Tone::Bad, "Storage fails", text.to_owned(), "/health");
     }
     if let (Some(free), Some(total)) = (health.disk_free, health.disk_total) {
@@ -64,7 +79,7 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
             _ => None,
         };
         if let Some(tone) = tone {
-            let text = format!("{} are free", words::bytes(free));
+            let text = format!("{} are free.", words::bytes(free));
             add(tone, "The disk is nearly full", text, "/health");
         }
     }
@@ -72,17 +87,17 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
         (
             "server's",
             health.certificate_ends,
-            "restart the coordinator",
+            "Restart the coordinator.",
         ),
         (
             "authority's",
             health.authority.and_then(|one| one.ends),
-            "alambic-coordinator ca rotate",
+            "Exchange it: alambic-coordinator ca rotate",
         ),
         (
             "release keys'",
             health.charter.as_ref().map(|one| one.expires),
-            "alambic-coordinator key renew",
+            "Renew them: alambic-coordinator key renew",
         ),
     ] {
         let Some(ends) = ends else { continue };
@@ -93,7 +108,7 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
             Tone::Bad => format!("The {what} certificate is over"),
             _ => format!("The {what} certificate ends soon"),
         };
-        let text = format!("{} left: {mend}", words::span(ends.since_ms(status.now)));
+        let text = format!("{} left. {mend}", words::span(ends.since_ms(status.now)));
         add(tone, &head, text, "/certificates");
     }
 }
@@ -124,13 +139,13 @@ fn of_task(found: &mut Vec<Concern>, task: &TaskStatus) {
             OutcomeStatus::Failed { phase, cause } => add(
                 Tone::Bad,
                 format!("The last round of {name} failed"),
-                format!("in the {phase} phase: {cause}"),
+                format!("In the {phase} phase: {cause}."),
                 "/rounds",
             ),
             OutcomeStatus::QuorumNotMet { phase, got, needed } => add(
                 Tone::Warn,
                 format!("The last round of {name} had too few devices"),
-                format!("{got} of the {needed} needed answered in the {phase} phase"),
+                format!("{got} of the {needed} needed answered in the {phase} phase."),
                 "/rounds",
             ),
             _ => {}
@@ -141,35 +156,43 @@ fn of_task(found: &mut Vec<Concern>, task: &TaskStatus) {
             rollout::Standing::Halted { worse, of } => add(
                 Tone::Bad,
                 format!("The rollout of {name} {} has halted", rollout.version),
-                format!("{worse} of {of} devices do not want the student"),
+                format!(
+                    "{} want the student.",
+                    words::do_not(*worse as usize, *of as usize, "device")
+                ),
                 "/rollouts",
             ),
             rollout::Standing::Paused => add(
                 Tone::Warn,
                 format!("The rollout of {name} {} is paused", rollout.version),
-                "no further device is offered it".to_owned(),
+                "No further device is offered it.".to_owned(),
                 "/rollouts",
             ),
             _ => {}
         }
     }
-    let accuracies = task.releases.iter().filter_map(|one| one.report);
-    let accuracies: Vec<f64> = accuracies.map(|report| report.accuracy).collect();
-    let best = accuracies.iter().copied().fold(0.0, f64::max);
-    if let Some(&newest) = accuracies.last()
-        && newest < 0.9 * best
-    {
+    if let Some((newest, best)) = fall(task) {
         add(
             Tone::Warn,
             format!("The newest student of {name} is worse"),
             format!(
-                "{} of the devices' rows right, {} before",
+                "It answers {} of the devices' rows right; an earlier one {}.",
                 words::percent(newest),
                 words::percent(best)
             ),
             "/students",
         );
     }
+}
+
+/// What the newest student that was tried reaches and what the best did, if
+/// that is a tenth more.
+pub(super) fn fall(task: &TaskStatus) -> Option<(f64, f64)> {
+    let reports = task.releases.iter().filter_map(|one| one.report);
+    let accuracies: Vec<f64> = reports.map(|report| report.accuracy).collect();
+    let best = accuracies.iter().copied().fold(0.0, f64::max);
+    let newest = *accuracies.last()?;
+    (newest < 0.9 * best).then_some((newest, best))
 }
 
 fn of_devices(found: &mut Vec<Concern>, status: &Status) {
@@ -189,12 +212,12 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
     let away = all - connected;
     let share = away as f64 / all.max(1) as f64;
     if share >= AWAY_USUAL {
-        let text = "they keep their student and what they have to say";
+        let text = "They keep their student, and what they have to say.";
         match share > AWAY_BAD {
             true => add(
                 Tone::Bad,
                 "Many devices are away".to_owned(),
-                "a network's fault more often than the devices'",
+                "A network's fault more often than the devices'.",
                 "/?state=away",
             ),
             false => add(
@@ -211,14 +234,14 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
         add(
             Tone::Warn,
             head,
-            "alambic-coordinator device approve ID",
+            "Let them in with alambic-coordinator device approve ID.",
             "/?state=waiting",
         );
     }
     let struck = count(&|one| one.strikes > 0 && !one.revoked);
     if struck > 0 {
         let head = format!("{} sent what was refused", words::count(struck, "device"));
-        let text = "for a fault no honest device makes: update the device or revoke it";
+        let text = "For a fault no honest device makes: update the device, or revoke it.";
         add(Tone::Warn, head, text, "/?state=refused");
     }
     let ends = |one: &DeviceStatus| {
@@ -230,7 +253,7 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
     let ending = count(&ends);
     if ending > 0 {
         let head = format!("Certificates of {} end", words::count(ending, "device"));
-        let text = "within a week, or are over: they renew when they connect";
+        let text = "Within a week, or are over. They renew when the devices connect.";
         add(Tone::Warn, head, text, "/certificates");
     }
 }
@@ -258,7 +281,7 @@ pub(super) fn show(view: &View) -> Markup {
                             // A single one is the verdict, just above.
                             @if concerns.len() > 1 { (pill(concern.tone, &concern.head)) " " }
                             span { (concern.text) } " "
-                            a href=(concern.room) { "look" span class="unseen" { " at: " (concern.head) } }
+                            a class="go" href=(concern.room) { (concern.link()) span class="unseen" { ": " (concern.head) } }
                         }
                     }
                 }

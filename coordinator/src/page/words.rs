@@ -1,111 +1,66 @@
-//! Numbers and times as people read them.
+//! The words of a page: those of [`crate::words`], in which a number stays on
+//! one line with its unit however narrow the page is.
 
 use common::ids::Time;
 
-use crate::admin::DeviceName;
+use crate::words;
+pub(super) use crate::words::{instant, interval, name, number};
 
-/// `2026-11-23 23:49:05`, UTC; the raw number for a time out of the calendar.
-pub(crate) fn instant(time: Time) -> String {
-    let seconds = (time.0 / 1000) as i64;
-    match time::OffsetDateTime::from_unix_timestamp(seconds) {
-        Ok(at) => format!(
-            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        ),
-        Err(_) => time.0.to_string(),
-    }
+/// `2026-11-23`, UTC.
+pub(super) fn date(time: Time) -> String {
+    instant(time).chars().take(10).collect()
 }
 
-/// `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `9 days ago`.
-pub(crate) fn ago(now: Time, then: Time) -> String {
-    match now.since_ms(then) {
-        0..2_000 => "just now".to_owned(),
-        ms => format!("{} ago", span(ms)),
-    }
+/// As [`words::ago`].
+pub(super) fn ago(now: Time, then: Time) -> String {
+    tied(&words::ago(now, then))
 }
 
-/// `180 ms`, `4.2 s`, `90 s`, `3 min`, `5 h`, `9 days`.
-pub(crate) fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        10_000..120_000 => format!("{} s", ms / 1000),
-        120_000..7_200_000 => format!("{} min", ms / 60_000),
-        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
-        _ => format!("{} days", ms / 86_400_000),
-    }
+/// As [`words::span`].
+pub(super) fn span(ms: u64) -> String {
+    tied(&words::span(ms))
 }
 
-/// `512 B`, `28.6 kB`, `3.2 MB`, `1.1 GB`.
-pub(crate) fn bytes(bytes: u64) -> String {
-    let scaled = |unit: f64| bytes as f64 / unit;
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.1} kB", scaled(1e3)),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", scaled(1e6)),
-        _ => format!("{:.1} GB", scaled(1e9)),
-    }
+/// As [`words::bytes`].
+pub(super) fn bytes(bytes: u64) -> String {
+    tied(&words::bytes(bytes))
 }
 
-/// `12 345` with thin spaces that do not break.
-pub(crate) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push('\u{202f}');
-        }
-        text.push(digit);
-    }
-    text
+/// As [`words::percent`].
+pub(super) fn percent(share: f64) -> String {
+    tied(&words::percent(share))
 }
 
-/// `1 device`, `3 devices`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", self::number(number as u64))
+/// `96.7 to 98.4 %`.
+pub(super) fn range(low: f64, high: f64) -> String {
+    tied(&format!("{:.1} to {}", 100.0 * low, words::percent(high)))
+}
+
+/// As [`words::count`].
+pub(super) fn count(number: usize, noun: &str) -> String {
+    tied(&words::count(number, noun))
 }
 
 /// `1 device is`, `3 devices are`.
-pub(crate) fn are(number: usize, noun: &str) -> String {
+pub(super) fn are(number: usize, noun: &str) -> String {
     let verb = if number == 1 { "is" } else { "are" };
     format!("{} {verb}", count(number, noun))
 }
 
 /// `1 device waits`, `3 devices wait`.
-pub(crate) fn verb(number: usize, noun: &str, verb: &str) -> String {
+pub(super) fn verb(number: usize, noun: &str, verb: &str) -> String {
     let ending = if number == 1 { "s" } else { "" };
     format!("{} {verb}{ending}", count(number, noun))
 }
 
-/// What people call a device, or else the beginning of its id.
-pub(crate) fn name(device: &DeviceName) -> String {
-    if device.label.is_empty() {
-        device.device.short()
-    } else {
-        device.label.clone()
-    }
+/// `1 of 1 device does not`, `2 of 21 devices do not`.
+pub(super) fn do_not(some: usize, all: usize, noun: &str) -> String {
+    let verb = words::do_not(some);
+    format!("{} of {} {verb}", number(some as u64), count(all, noun))
 }
 
-/// `96.4 %`.
-pub(crate) fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-/// The Wilson interval of a share of `rows` at 95 % (Wilson 1927), in 0..=1.
-/// Rows of one device resemble each other, so the truth may lie a little
-/// further out.
-pub(crate) fn interval(share: f64, rows: u64) -> (f64, f64) {
-    const Z: f64 = 1.959_964;
-    let n = rows.max(1) as f64;
-    let middle = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-    let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    ((middle - half).max(0.0), (middle + half).min(1.0))
+fn tied(text: &str) -> String {
+    text.replace(' ', "\u{a0}")
 }
 
 #[cfg(test)]
@@ -113,21 +68,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_numbers_read_as_people_write_them() {
-        assert_eq!(instant(Time(1_763_942_945_999)), "2025-11-24 00:09:05");
-        assert_eq!(ago(Time(100_000), Time(99_000)), "just now");
-        assert_eq!(ago(Time(100_000), Time(40_000)), "60 s ago");
-        assert_eq!(bytes(28_600), "28.6 kB");
-        assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
-        assert_eq!(count(1, "device"), "1 device");
+    fn no_unit_leaves_its_number() {
+        for text in [
+            ago(Time(60_000), Time(10_000)),
+            span(1_000),
+            bytes(28_600),
+            percent(0.964),
+            range(0.94, 0.965),
+            count(12_000, "device"),
+        ] {
+            assert!(!text.contains(' '), "{text}");
+        }
     }
 
     #[test]
-    fn the_interval_holds_the_share_and_narrows_with_rows() {
-        let (low, high) = interval(0.96, 100);
-        let (lower, higher) = interval(0.96, 10_000);
-        assert!(low < lower && lower < 0.96 && 0.96 < higher && higher < high);
-        assert!((low - 0.902).abs() < 0.001 && (high - 0.984).abs() < 0.001);
-        assert!(interval(1.0, 10).1 > 0.999_999 && interval(1.0, 10).1 <= 1.0);
+    fn one_device_is_one_and_several_are_several() {
+        assert_eq!(are(1, "device"), "1\u{a0}device is");
+        assert_eq!(verb(3, "device", "wait"), "3\u{a0}devices wait");
+        assert_eq!(do_not(1, 1, "device"), "1 of 1\u{a0}device does not");
+        assert_eq!(do_not(2, 21, "device"), "2 of 21\u{a0}devices do not");
     }
 }

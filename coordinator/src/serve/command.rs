@@ -224,9 +224,11 @@ pub(crate) enum AdminCommand {
         device: DeviceId,
         reply: Reply<Result<(), Fault>>,
     },
-    /// An earlier version was signed as planned; its blob is durable.
+    /// Earlier versions were signed as planned, each above the one before;
+    /// their blobs are durable. All of them are released, or none.
     ReRelease {
-        done: ReReleaseOf,
+        task: TaskHash,
+        done: Vec<ReRelease>,
         reply: Reply<Result<(), Fault>>,
     },
 }

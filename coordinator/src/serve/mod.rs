@@ -58,7 +58,7 @@ pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
-pub(crate) use command::{AdminCommand, Command, Evidence};
+pub(crate) use command::{AdminCommand, Command, Evidence, ReReleaseOf};
 pub(crate) use conduct::Conduct;
 
 use self::contacts::{Contact, Contacts};

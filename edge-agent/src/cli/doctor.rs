@@ -203,10 +203,13 @@ fn data(folder: Option<&Path>) -> Finding {
         return Finding::skipped("data", "no folder: the device only receives students");
     };
     match fs::read_dir(folder) {
-        Ok(entries) => Finding::ok(
-            "data",
-            format!("{} has {} entries", folder.display(), entries.count()),
-        ),
+        Ok(entries) => {
+            let found = match entries.count() {
+                1 => "1 entry".to_owned(),
+                entries => format!("{entries} entries"),
+            };
+            Finding::ok("data", format!("{} has {found}", folder.display()))
+        }
         Err(error) => Finding::failed(
             "data",
             format!("{}: {error}", folder.display()),

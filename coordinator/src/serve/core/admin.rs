@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::ids::{BlobHash, Time, Version};
+use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::task::Task;
 
 use super::super::command::{AdminCommand, ReReleaseOf, Reply};
@@ -121,8 +121,8 @@ impl Core {
                 let outcome = self.pardon(now, device);
                 self.settle(reply, outcome);
             }
-            AdminCommand::ReRelease { done, reply } => {
-                let outcome = self.rerelease(now, done);
+            AdminCommand::ReRelease { task, done, reply } => {
+                let outcome = self.rerelease(now, task, done);
                 self.settle(reply, outcome);
             }
         }
@@ -227,14 +227,24 @@ impl Core {
         })
     }
 
-    fn rerelease(&mut self, now: Time, done: ReReleaseOf) -> Result<(), Fault> {
-        let at = self.position(done.task).filter(|_| self.in_service);
+    /// The events of one command go into the log together: a cut leaves all
+    /// of these releases or none.
+    fn rerelease(&mut self, now: Time, task: TaskHash, done: Vec<ReRelease>) -> Result<(), Fault> {
+        let at = self.position(task).filter(|_| self.in_service);
         let at = at.ok_or_else(not_stored)?;
-        if self.tasks[at].engine.next_version() != done.again.version {
+        let next = self.tasks[at].engine.next_version();
+        let planned = (0..).map(|above| next.above(above));
+        if !done
+            .iter()
+            .map(|one| one.version)
+            .eq(planned.take(done.len()))
+        {
             let message = "another student was released meanwhile; try again";
             return Err(Fault::new(FaultKind::Busy, message));
         }
-        self.feed(now, at, Input::ReReleased(done.again));
+        for again in done {
+            self.feed(now, at, Input::ReReleased(again));
+        }
         Ok(())
     }
 

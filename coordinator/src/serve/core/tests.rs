@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId, RoundId, Time};
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
 use common::transport::{CloseCode, Traffic};
@@ -12,9 +12,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::super::command::{AdminCommand, Command, Link, Offer, SessionId};
 use super::super::conduct::Conduct;
-use super::super::log::Replayed;
+use super::super::log::{LogEntry, Replayed};
 use super::super::word::Word;
 use super::{About, Core, Revoked};
+use crate::admin::FaultKind;
+use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 
 const TASK: &str = r#"
 name = "one"
@@ -260,4 +262,85 @@ fn what_a_device_sent_before_it_was_revoked_does_not_count_if_it_arrives_after()
     commit(&mut core);
     let refused = TransferAnswer::Refused(common::round::Reason::NotAdmitted);
     assert_eq!(answer.try_recv(), Ok(refused));
+}
+
+fn version(number: u64) -> Version {
+    Version { epoch: 1, number }
+}
+
+/// A core whose task has a student that all devices are offered, and a later
+/// one that is held back.
+fn with_two_students() -> (Core, TaskHash) {
+    let mut state = State::default();
+    for number in 1..=2 {
+        if number == 2 {
+            state.apply(&Event::Held {
+                version: version(number),
+            });
+        }
+        state.apply(&Event::RoundOpened {
+            round: RoundId(number),
+            at: NOW,
+        });
+        state.apply(&Event::Released {
+            version: version(number),
+            blob: BlobHash([number as u8; 32]),
+            bytes: 9,
+            lineage: vec![DEVICE],
+            at: NOW,
+        });
+        let version = version(number);
+        state.apply(&Event::RoundEnded {
+            outcome: Outcome::Completed { version },
+            at: NOW,
+        });
+    }
+    let task = Arc::new(RawTask::parse(TASK).unwrap());
+    let hash = task.hash();
+    let mut core = core();
+    let replayed = Replayed {
+        tasks: vec![(task, state)],
+        ..Replayed::default()
+    };
+    core.restore(NOW, 1, replayed);
+    commit(&mut core);
+    (core, hash)
+}
+
+#[test]
+fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all() {
+    let (mut core, task) = with_two_students();
+    let again = |from, above, held| ReRelease {
+        from: version(from),
+        version: version(2).above(above),
+        blob: BlobHash([9; 32]),
+        bytes: 9,
+        held,
+    };
+    let mut release = |done: Vec<ReRelease>| {
+        let (reply, mut answer) = oneshot::channel();
+        core.handle(
+            NOW,
+            Command::Admin(AdminCommand::ReRelease { task, done, reply }),
+        );
+        let entries = core.take_entries();
+        core.committed();
+        (entries, answer.try_recv().unwrap())
+    };
+    // A third student came while the second of these was signed.
+    let (entries, refused) = release(vec![again(1, 1, false), again(2, 3, true)]);
+    assert_eq!(refused.unwrap_err().kind, FaultKind::Busy);
+    assert_eq!(entries, Vec::<Vec<u8>>::new());
+
+    let (entries, done) = release(vec![again(1, 1, false), again(2, 2, true)]);
+    done.unwrap();
+    let rereleased = |entry: &Vec<u8>| match LogEntry::from_bytes(entry).unwrap() {
+        LogEntry::Task(TaskEvent {
+            event: Event::ReReleased { version, .. },
+            ..
+        }) => Some(version),
+        _ => None,
+    };
+    let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
+    assert_eq!(versions, [version(3), version(4)], "in one batch");
 }
