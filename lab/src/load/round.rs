@@ -133,14 +133,18 @@ impl<'a> Round<'a> {
         let mut sent = 0;
         while self.accepted + self.refused < wanted {
             let due = begun + Duration::from_secs_f64(every * sent as f64);
+            // The last ends the phase, so it must not overtake another.
+            let may_send = sent + 1 < wanted || sent < wanted && self.open.is_empty();
             let told = tokio::select! {
                 biased;
-                () = sleep_until(due.into()), if sent < wanted => None,
+                () = sleep_until(due.into()), if may_send => None,
                 told = self.crowd.next("acknowledgements") => Some(told?),
             };
             match told {
                 None => {
                     let (device, turn) = sender(sent, wanted, agents);
+                    let is_last = sent + 1 == wanted;
+                    let due = if is_last { Instant::now() } else { due };
                     self.send(device, turn, due)?;
                     sent += 1;
                 }
