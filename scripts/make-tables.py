@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the tables, images and series of "Other data" in docs/results.md.
+"""Makes the tables and images of "Other data" in docs/results.md.
 
 Usage: pip install scikit-learn; scripts/make-tables.py FOLDER
 (measured with scikit-learn 1.9.1 and NumPy 2.4.6)
