@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
@@ -42,6 +43,31 @@ fn throw(target: &Target, bytes: &[u8]) {
         std::fs::write(&path, bytes).unwrap();
         let how = if slow { "is slow" } else { "panics" };
         panic!("{} {how} on {}", target.name, path.display());
+    }
+}
+
+/// `make fuzz` builds with `--locked`.
+#[test]
+fn the_fuzzers_lock_file_knows_what_our_crates_stand_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let lock = read("fuzz/Cargo.lock");
+    for name in ["common", "coordinator", "edge-agent", "lab", "tests"] {
+        let is_of = |entry: &&str| entry.starts_with(&format!("\nname = \"{name}\"\n"));
+        let entry = lock.split("[[package]]").find(is_of).unwrap();
+        let manifest = read(&format!("{name}/Cargo.toml"));
+        let lines = manifest
+            .lines()
+            .skip_while(|line| *line != "[dependencies]");
+        let lines = lines.skip(1).take_while(|line| !line.starts_with('['));
+        for line in lines.filter(|line| line.contains('=')) {
+            let dependency = line.split(['.', ' ', '=']).next().unwrap();
+            let quoted = ["\"", " "].map(|end| format!("\"{dependency}{end}"));
+            assert!(
+                quoted.iter().any(|quoted| entry.contains(quoted)),
+                "fuzz/Cargo.lock lacks {dependency} of {name}: cd fuzz && cargo update --workspace"
+            );
+        }
     }
 }
 
