@@ -3,7 +3,6 @@
 //! normaliser.
 
 use bincode::{Decode, Encode};
-
 use ndarray::{ArrayView2, Axis};
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};

@@ -43,8 +43,8 @@ impl Basis {
 
     /// Moments that, in the whitened basis, are no larger than so many rows can
     /// make them: what lies beyond is scaled down to it. The basis in which
-    /// they travel hides that, for there all directions are of one size. A little beyond is left
-    /// alone, for rounding. Cost rank·m².
+    /// they travel hides that, for there all directions are of one size. A
+    /// little beyond is left alone, for rounding. Cost rank·m².
     ///
     /// # Errors
     /// If the moments stand on another number of points.

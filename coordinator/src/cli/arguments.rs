@@ -536,6 +536,7 @@ pub(super) enum DeviceCommand {
     )]
     Pardon {
         /// The device's id, as `device list` shows it
+        #[arg(value_parser = device)]
         device: DeviceId,
         /// Print what was done as JSON
         #[arg(long)]

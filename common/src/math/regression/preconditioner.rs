@@ -33,9 +33,7 @@ impl Preconditioner {
         for (mut row, &count) in weighted.rows_mut().into_iter().zip(counts) {
             row *= f64::from(count);
         }
-        let mut system = features.t().dot(&weighted);
-        let mirrored = system.t().to_owned();
-        system.zip_mut_with(&mirrored, |entry, &mirror| *entry = 0.5 * (*entry + mirror));
+        let mut system = symmetric(features.t().dot(&weighted));
         system.diag_mut().map_inplace(|value| *value += 1.0);
         Ok(Self {
             factor: Cholesky::factor(system.view())?,
