@@ -7,9 +7,8 @@ use std::time::Duration;
 use console::Term;
 
 use super::failure::Failure;
-use super::list::name;
 use crate::admin::{AdminError, Client, Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
-use crate::words::{ago, bytes, count, span};
+use crate::words::{ago, bytes, count, name, span};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);

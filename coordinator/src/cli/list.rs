@@ -9,8 +9,8 @@ use serde_json::json;
 use super::failure::Failure;
 use super::operate::{print_json, unexpected};
 use crate::admin::{
-    Client, DeviceName, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status,
-    StoreStatus, TaskStatus,
+    Client, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status, StoreStatus,
+    TaskStatus,
 };
 use crate::words;
 
@@ -103,7 +103,12 @@ fn show_round(round: &RoundStatus) {
         );
     }
     if !round.missing.is_empty() {
-        let names: Vec<_> = round.missing.iter().take(NAMES_MAX).map(name).collect();
+        let names: Vec<_> = round
+            .missing
+            .iter()
+            .take(NAMES_MAX)
+            .map(words::name)
+            .collect();
         println!("    waiting for {}", names.join(", "));
     }
 }
@@ -256,15 +261,6 @@ fn reported(report: ReportSummary) -> String {
         report.rows,
         words::count(report.devices as usize, "device")
     )
-}
-
-/// What people call a device, or else the beginning of its id.
-pub(super) fn name(device: &DeviceName) -> String {
-    if device.label.is_empty() {
-        device.device.short()
-    } else {
-        device.label.clone()
-    }
 }
 
 pub(super) fn seconds(ms: u64) -> String {

@@ -4,11 +4,11 @@ use common::ids::{Time, Version};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::{name, seconds};
+use super::list::seconds;
 use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{Client, Request, Response, RolloutStatus, TaskStatus};
 use crate::rollout::{Order, Plan, Standing};
-use crate::words;
+use crate::words::{self, name};
 
 pub(super) fn start(
     client: &mut Client,

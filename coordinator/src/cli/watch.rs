@@ -6,10 +6,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::{name, seconds};
+use super::list::seconds;
 use super::operate::print_json;
 use crate::admin::{Client, OutcomeStatus, Progress};
-use crate::words;
+use crate::words::{self, name};
 
 pub(super) fn start(
     client: &mut Client,
