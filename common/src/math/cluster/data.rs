@@ -101,6 +101,10 @@ impl<'a> Data<'a> {
         &all[index * width..(index + 1) * width]
     }
 
+    pub(super) fn weighted(&self) -> bool {
+        self.weights.is_some()
+    }
+
     pub(super) fn weight(&self, index: usize) -> f64 {
         self.weights
             .map_or(1.0, |weights| f64::from(weights[index]))

@@ -4,6 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 
 use super::data::{Data, Members};
+use super::fill::fill;
 use super::seeding::seed;
 use super::{ClusterError, Clusters};
 
@@ -18,7 +19,8 @@ use super::{ClusterError, Clusters};
 pub struct KMeansParams {
     /// The most centres.
     pub clusters: usize,
-    /// The most Lloyd iterations between two merges of small clusters.
+    /// The most Lloyd iterations before small clusters are looked after, and
+    /// between two times that some are dissolved.
     pub iterations_max: usize,
     /// The fewest rows a centre may stand for, also after weighting: a
     /// cluster of many rows in which one outweighs all others counts as one.
@@ -66,10 +68,12 @@ impl KMeans {
     /// there are none), by k-means++ and Lloyd's iteration.
     ///
     /// Every centre is the weighted mean of at least `cluster_size_min` rows,
-    /// and of at least that many after weighting: (Σw)²/Σw². Clusters that
-    /// are too small are dissolved into their neighbours and the iteration
-    /// goes on, so there may be fewer centres than asked for. Where all rows
-    /// together are too few there is no centre at all.
+    /// and of at least that many after weighting: (Σw)²/Σw². Without weights a
+    /// cluster that is too small is filled with rows that its neighbours can
+    /// spare. With them it is dissolved into its neighbours and the iteration
+    /// goes on, so there may be fewer centres than asked for; in both cases
+    /// there are no more than the rows can fill, and none where all of them
+    /// together are too few.
     ///
     /// The same generator gives the same clusters. An iteration costs
     /// 2·rows·clusters·features operations in BLAS; memory beside the rows
@@ -93,8 +97,11 @@ impl KMeans {
             return Ok(Clusters::none(data.features()));
         }
         let mut fitted = lloyd(&data, seed(&data, clusters, rng), self.0.iterations_max);
+        let small = |members: &Members| members.effective() < size_min;
+        if !data.weighted() && fitted.members.iter().any(small) {
+            fitted = fill(&data, fitted, self.0.cluster_size_min);
+        }
         loop {
-            let small = |members: &Members| members.effective() < size_min;
             let mut by_size: Vec<usize> = (0..fitted.members.len())
                 .filter(|&cluster| small(&fitted.members[cluster]))
                 .collect();

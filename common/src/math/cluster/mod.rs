@@ -6,6 +6,7 @@
 //! the examples.
 
 mod data;
+mod fill;
 mod kmeans;
 mod merge;
 mod seeding;
