@@ -7,7 +7,7 @@ use super::Dataset;
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `one_in` | 5 | of so many blocks one is held out; 0 holds out none |
+/// | `one_in` | 10 | of so many blocks one is held out; 0 holds out none |
 /// | `block_rows` | 10 | consecutive rows of a file that stay together |
 /// | `guard_rows` | 1 | rows at either end of a held-out block that are used on neither side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct SplitRule {
 impl Default for SplitRule {
     fn default() -> Self {
         Self {
-            one_in: 5,
+            one_in: 10,
             block_rows: 10,
             guard_rows: 1,
         }

@@ -274,10 +274,10 @@ pub(super) fn numbered(range: std::ops::Range<usize>) -> Dataset {
 }
 
 #[test]
-fn one_block_in_five_is_held_out_and_guarded() {
+fn one_block_in_ten_is_held_out_and_guarded() {
     let split = SplitRule::default().rows(&numbered(0..1000));
-    assert_eq!(split.training.len(), 800);
-    assert!((160..=170).contains(&split.held_out.len()));
+    assert_eq!(split.training.len(), 900);
+    assert!((80..=90).contains(&split.held_out.len()));
     for &row in &split.held_out {
         let neighbours = [row.wrapping_sub(1), row + 1];
         assert!(neighbours.iter().all(|row| !split.training.contains(row)));
