@@ -25,6 +25,7 @@ pub mod ownership;
 pub mod pipe;
 pub mod profile;
 pub mod pulse;
+pub mod relevance;
 pub mod report;
 pub mod round;
 pub mod service;

@@ -1,7 +1,7 @@
 //! A device's summary: a few distilled points that stand for its rows.
 
 use bincode::{Decode, Encode};
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use crate::math::cluster::Clusters;
 use crate::math::quantise::{
@@ -227,6 +227,20 @@ impl Points {
             counts: self.counts.clone(),
             spreads: ScaledF16::encode(&self.spreads)?.into_raw(),
         })
+    }
+
+    /// The points of these indices, in their order.
+    ///
+    /// # Panics
+    /// If there is no point of such an index.
+    #[must_use]
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self {
+            inputs: self.inputs.select(Axis(0), indices),
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            counts: indices.iter().map(|&index| self.counts[index]).collect(),
+            spreads: indices.iter().map(|&index| self.spreads[index]).collect(),
+        }
     }
 
     /// How many.

@@ -5,6 +5,8 @@ use ndarray::{Array2, ArrayView2, s};
 
 use crate::math::kernel::{KernelError, Ntk, rows_per_block};
 use crate::math::network::softmax_rows;
+use crate::relevance::Relevance;
+use crate::transfer::TransferSet;
 
 /// A teacher as it travels. Nothing is known about it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -37,10 +39,13 @@ pub struct TeacherFacts {
     pub labels: u32,
 }
 
-/// f(x) = K(x, S)·α, and probabilities by a tempered softmax.
+/// f(x) = K(x, S)·α, and probabilities by a tempered softmax. The kernel sees
+/// x and S through the relevance of their features.
 #[derive(Clone, Debug)]
 pub struct Teacher {
     ntk: Ntk,
+    relevance: Relevance,
+    /// As the kernel sees them.
     points: Array2<f32>,
     alpha: Array2<f32>,
     temperature: f32,
@@ -67,7 +72,18 @@ pub enum TeacherError {
 }
 
 impl Teacher {
-    /// Checks a teacher against the transfer set `points` (m×d) it stands on.
+    /// Checks a teacher against the transfer set it stands on.
+    ///
+    /// # Errors
+    /// A wrong length, or a number that is not finite.
+    pub fn on(raw: RawTeacher, set: &TransferSet, classes: usize) -> Result<Self, TeacherError> {
+        Ok(Self {
+            relevance: set.relevance.clone(),
+            ..Self::check(raw, set.seen().into_owned(), classes)?
+        })
+    }
+
+    /// Checks a teacher against points (m×d) whose features all count alike.
     ///
     /// # Errors
     /// A wrong length, or a number that is not finite.
@@ -87,6 +103,7 @@ impl Teacher {
             .map_err(|_| TeacherError::Shape { expected, got })?;
         Ok(Self {
             ntk: Ntk::new(raw.depth),
+            relevance: Relevance::alike(),
             points,
             alpha,
             temperature: raw.temperature,
@@ -120,15 +137,24 @@ impl Teacher {
     }
 
     /// f(x) of inputs x (n×d): an estimate of the centred class indicator,
-    /// shape (n, classes). Cost n·m·(2d + 2C), in blocks.
+    /// shape (n, classes). Cost n·m·(2d + 2C), in blocks; a copy of the
+    /// inputs where features do not count alike.
     ///
     /// # Errors
     /// If the inputs have another width than the points.
     pub fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError> {
         let mut out = Array2::zeros((inputs.nrows(), self.alpha.ncols()));
         let step = rows_per_block(self.points.nrows());
+        let width = self.points.ncols();
+        if inputs.ncols() != width {
+            return Err(TeacherError::Kernel(KernelError::Width {
+                expected: width,
+                got: inputs.ncols(),
+            }));
+        }
+        let seen = self.relevance.through(inputs);
         self.ntk
-            .for_each_block(inputs, self.points.view(), step, |block, rows| {
+            .for_each_block(seen.view(), self.points.view(), step, |block, rows| {
                 out.slice_mut(s![rows, ..]).assign(&block.dot(&self.alpha));
             })?;
         Ok(out)

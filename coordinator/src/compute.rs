@@ -9,10 +9,9 @@ use common::labels::Labels;
 use common::math::network::Network;
 use common::model::{LineageDigest, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
-use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::RawTransferSet;
+use common::transfer::{RawTransferSet, TransferSet};
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
@@ -200,7 +199,7 @@ impl Setting<'_> {
 
     fn transfer_set(set: &RawTransferSet) -> Made {
         let points = set.points.inputs.rows;
-        let bytes = encode(set);
+        let bytes = set.to_bytes();
         let blob = BlobHash::of(&bytes);
         Made {
             bytes,
@@ -244,10 +243,10 @@ impl Setting<'_> {
         transfer: BlobHash,
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
-        let points = self.own(transfer, intake::transfer_set)?.points;
+        let set = self.own(transfer, intake::transfer_set)?;
         let teacher = match self.task.definition().contribute {
-            Contribute::Points => solve_points(self.task, &points)?,
-            _ => self.solve_evidence(&points, inputs)?,
+            Contribute::Points => solve_points(self.task, &set)?,
+            _ => self.solve_evidence(&set, inputs)?,
         };
         let bytes = encode(&teacher);
         let blob = BlobHash::of(&bytes);
@@ -259,14 +258,15 @@ impl Setting<'_> {
 
     fn solve_evidence(
         &self,
-        points: &Points,
+        set: &TransferSet,
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<RawTeacher, ComputeError> {
-        let basis = Basis::of(self.task, points).map_err(SolveError::from)?;
-        let mut sum = MomentSum::new(points.len(), self.task.classes());
+        let basis = Basis::of(self.task, set).map_err(SolveError::from)?;
+        let points = set.points.len();
+        let mut sum = MomentSum::new(points, self.task.classes());
         let mut exact = BTreeSet::new();
         for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
-            let check = |bytes: &[u8]| intake::moments(self.task, bytes, points.len());
+            let check = |bytes: &[u8]| intake::moments(self.task, bytes, points);
             let moments = self.contribution(device, blob, check)?;
             sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
             exact.insert(device);
@@ -274,13 +274,12 @@ impl Setting<'_> {
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {
-                let check =
-                    |bytes: &[u8]| intake::labels(self.task, bytes, points.len(), self.read);
+                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points, self.read);
                 labels.push(self.contribution(device, blob, check)?);
             }
         }
         let evidence = Evidence {
-            points,
+            set,
             basis: &basis,
             moments: &sum,
             labels: &labels,
@@ -294,10 +293,10 @@ impl Setting<'_> {
         teacher: BlobHash,
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
-        let points = self.own(transfer, intake::transfer_set)?.points;
+        let set = self.own(transfer, intake::transfer_set)?;
         let raw = self.teacher(teacher)?;
-        let teacher = Teacher::check(raw, points.inputs.clone(), self.task.classes())?;
-        let trained = train_student(self.task, &points, &teacher, progress)?;
+        let teacher = Teacher::on(raw, &set, self.task.classes())?;
+        let trained = train_student(self.task, &set.points, &teacher, progress)?;
         let student = RawStudent {
             weights: trained.network.to_flat(),
             agreement: trained.agreement,

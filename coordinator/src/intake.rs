@@ -174,7 +174,8 @@ pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
-    let raw: RawTransferSet = decode(bytes)?;
+    let weighed = task.definition().method.relevance;
+    let raw = RawTransferSet::from_bytes(bytes, weighed).map_err(|_| Reason::Malformed)?;
     let frame = PointsFrame {
         features: task.features(),
         classes: task.classes(),

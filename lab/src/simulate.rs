@@ -391,8 +391,7 @@ fn open_teacher(simulation: &Simulation, result: &RoundResult) -> Result<Opened,
     let set = intake::transfer_set(task, &transfer).map_err(|e| unusable(&e))?;
     let raw = decode_blob(&teacher).map_err(|e| unusable(&e))?;
     Ok(Opened {
-        teacher: Teacher::check(raw, set.points.inputs, task.classes())
-            .map_err(|e| unusable(&e))?,
+        teacher: Teacher::on(raw, &set, task.classes()).map_err(|e| unusable(&e))?,
         normaliser: intake::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
     })
 }

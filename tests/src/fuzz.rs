@@ -57,6 +57,10 @@ pub const POINTS: usize = 12;
 
 static CHECKED: LazyLock<Task> = LazyLock::new(|| RawTask::parse(TASK).unwrap());
 
+/// The same, with weights of features behind the points.
+pub static WEIGHED: LazyLock<Task> =
+    LazyLock::new(|| RawTask::parse(&format!("{TASK}[teacher]\nrelevance = true\n")).unwrap());
+
 /// Every decoder of outside bytes.
 pub const TARGETS: &[Target] = &[
     Target {
@@ -139,6 +143,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "transfer_set",
         run: |bytes| drop(intake::transfer_set(&CHECKED, bytes)),
+    },
+    Target {
+        name: "weighed_set",
+        run: |bytes| {
+            if let Ok(set) = intake::transfer_set(&WEIGHED, bytes) {
+                assert!(set.seen().iter().all(|value| value.is_finite()));
+            }
+        },
     },
     Target {
         name: "teacher",

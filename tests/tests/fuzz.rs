@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::math::random::rng;
+use common::relevance::Relevance;
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
 use common::trial::Trial;
@@ -27,7 +28,7 @@ use coordinator::store::{Position, SledStore, Store as _, pack};
 use lab::data::Part;
 use lab::simulation::Simulation;
 use ndarray::Array2;
-use tests::fuzz::{Corpus, POINTS, TARGETS, TASK, Target, corpus, corpus_folder, mutated};
+use tests::fuzz::{Corpus, POINTS, TARGETS, TASK, Target, WEIGHED, corpus, corpus_folder, mutated};
 
 /// Longest that any input may take: declared sizes must not be believed.
 const SLOW: Duration = Duration::from_secs(5);
@@ -150,6 +151,7 @@ fn what_the_corpus_is_made_from_is_valid() {
     coordinator::intake::moments(&task, one("moments"), POINTS).unwrap();
     coordinator::intake::gradient(&task, one("gradient"), POINTS).unwrap();
     coordinator::intake::transfer_set(&task, one("transfer_set")).unwrap();
+    coordinator::intake::transfer_set(&WEIGHED, one("weighed_set")).unwrap();
     common::model::Release::from_bytes(one("release")).unwrap();
     for target in TARGETS {
         assert!(valid.contains_key(target.name), "{}", target.name);
@@ -450,7 +452,11 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     blobs.push(("gradient", encode(&gradient)));
     let [teacher, transfer, normaliser] = result.teacher;
     blobs.push(("teacher", fleet.blob(teacher).unwrap()));
-    blobs.push(("transfer_set", fleet.blob(transfer).unwrap()));
+    let set = fleet.blob(transfer).unwrap();
+    let weights = Relevance::of(&[0.3, 1.0, 0.0, 2.5, 0.7, 1.2]).unwrap();
+    let behind = encode(&weights.to_raw());
+    blobs.push(("weighed_set", [set.as_slice(), behind.as_slice()].concat()));
+    blobs.push(("transfer_set", set));
     blobs.push(("normaliser", fleet.blob(normaliser).unwrap()));
     let release = result.release.to_bytes();
     let key = common::trust::keys::SigningKey::generate().unwrap();

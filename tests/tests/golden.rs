@@ -244,7 +244,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
     let view = normaliser.apply(inputs.view()).unwrap();
     say("normaliser", wide(view.as_slice().unwrap()));
     let teacher: RawTeacher = decode_blob(&blob("teacher")).unwrap();
-    let teacher = Teacher::check(teacher, transfer.points.inputs, 3).unwrap();
+    let teacher = Teacher::on(teacher, &transfer, 3).unwrap();
     let answers = teacher.probabilities(view.view()).unwrap();
     say("teacher", wide(answers.as_slice().unwrap()));
     let release = Release::from_bytes(&blob("release")).unwrap();

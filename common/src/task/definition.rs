@@ -592,6 +592,13 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
         "\"clusters\", unless contribute is \"moments\" or \"both\": a gradient holds at the \
          teacher that moments are solved for",
     )?;
+    // Gradients in the points are those of features that count alike.
+    allowed(
+        !task.method.relevance || support == Support::Clusters,
+        "teacher.relevance",
+        task.method.relevance,
+        "false, unless distillation.support is \"clusters\"",
+    )?;
     let sharpening = task.method.consensus.sharpening;
     allowed(
         (0.1..=10.0).contains(&sharpening),

@@ -21,6 +21,7 @@ use crate::round::Phase;
 /// | `normaliser.range` | learnt | two numbers |
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
+/// | `teacher.relevance` | `true` for stage `lifted` with support `clusters`, else `false` | whether features count by what they tell; only with support `clusters` |
 /// | `student.kind` | `"mlp"` | `"mlp"`, `"cnn"` |
 /// | `student.hidden` | `[64]` | any depth |
 /// | `student.channels` | `[16, 32]` | of each convolution, for `"cnn"` |
@@ -97,6 +98,8 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
+        let by_default = measured(self.features.stage) && distillation.support == Support::Clusters;
+        let relevance = self.teacher.relevance.unwrap_or(by_default);
         Ok(TaskDefinition {
             name: self.name,
             input_shape: self.input.shape,
@@ -131,6 +134,7 @@ impl RawTask {
                     rule: distillation.consensus,
                     sharpening: distillation.sharpening,
                 },
+                relevance,
             },
         })
     }
@@ -170,12 +174,15 @@ struct RawNormaliser {
     curves: Option<bool>,
 }
 
+/// Measurements come in any unit and with any tail, and some tell nothing;
+/// windows and images are seen through stages that know theirs.
+fn measured(stage: FeatureStage) -> bool {
+    matches!(stage, FeatureStage::Lifted { .. })
+}
+
 impl RawNormaliser {
     fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
-        // Measurements come in any unit and with any tail; windows and images
-        // are seen through stages that know theirs.
-        let measured = matches!(stage, FeatureStage::Lifted { .. });
         match (self.range, self.curves) {
             (Some(_), Some(true)) => Err(TaskError::Value {
                 key: "normaliser.curves",
@@ -183,7 +190,9 @@ impl RawNormaliser {
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(measured) => Ok(Normalisation::Curved { clip }),
+            (None, curves) if curves.unwrap_or(measured(stage)) => {
+                Ok(Normalisation::Curved { clip })
+            }
             (None, _) => Ok(Normalisation::Learnt { clip }),
         }
     }
@@ -203,11 +212,15 @@ impl Default for RawNormaliser {
 #[serde(deny_unknown_fields, default)]
 struct RawTeacher {
     depth: u8,
+    relevance: Option<bool>,
 }
 
 impl Default for RawTeacher {
     fn default() -> Self {
-        Self { depth: 2 }
+        Self {
+            depth: 2,
+            relevance: None,
+        }
     }
 }
 

@@ -11,6 +11,9 @@ pub struct Method {
     pub support: Support,
     /// How soft labels are joined.
     pub consensus: Consensus,
+    /// Whether features count as much as a teacher of the points alone finds
+    /// them to, rather than alike.
+    pub relevance: bool,
 }
 
 /// How the soft labels of all devices become one for each point.

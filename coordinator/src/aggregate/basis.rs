@@ -3,8 +3,8 @@
 use common::math::kernel::Ntk;
 use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
 use common::moments::{Moments, MomentsFrame};
-use common::summary::Points;
 use common::task::Task;
+use common::transfer::TransferSet;
 
 /// The bases of a transfer set: the whitened one, in which teachers are
 /// solved, and the preconditioned one, in which moments travel.
@@ -17,15 +17,15 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// Of these points under the task's kernel. Cost m²·d + 5m³/3.
+    /// Of this transfer set under the task's kernel. Cost m²·d + 5m³/3.
     ///
     /// # Errors
     /// If K(S,S) cannot be factored.
-    pub fn of(task: &Task, points: &Points) -> Result<Self, RegressionError> {
+    pub fn of(task: &Task, set: &TransferSet) -> Result<Self, RegressionError> {
         let ntk = Ntk::new(task.definition().teacher.depth);
-        let whitener = Whitener::of(&ntk, points.inputs.view())?;
-        let preconditioner = Preconditioner::of(&whitener, &points.counts)?;
-        let frame = MomentsFrame::of(&ntk, points.len(), task.features(), task.classes());
+        let whitener = Whitener::of(&ntk, set.seen().view())?;
+        let preconditioner = Preconditioner::of(&whitener, &set.points.counts)?;
+        let frame = MomentsFrame::of(&ntk, set.points.len(), task.features(), task.classes());
         Ok(Self {
             whitener,
             preconditioner,
@@ -73,6 +73,8 @@ const ROUNDING: f64 = 1.5;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::relevance::Relevance;
+    use common::summary::Points;
     use common::task::RawTask;
     use ndarray::{Array2, array};
 
@@ -86,7 +88,11 @@ mod tests {
             counts: vec![500, 500],
             spreads: vec![0.1; 2],
         };
-        let basis = Basis::of(&task, &points).unwrap();
+        let set = TransferSet {
+            points,
+            relevance: Relevance::alike(),
+        };
+        let basis = Basis::of(&task, &set).unwrap();
         let moments = |size: f32| Moments {
             rows: 20,
             target_square: 10.0,

@@ -6,6 +6,7 @@ mod consensus;
 mod moments;
 mod normaliser;
 mod refine;
+mod relevance;
 mod teacher;
 mod transfer;
 mod worth;

@@ -118,6 +118,7 @@ pub fn refine_transfer_set(
     };
     Ok(RawTransferSet {
         points: moved.to_raw(TRANSFER_BITS)?,
+        relevance: None,
     })
 }
 

@@ -10,6 +10,7 @@ use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv, 
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher, TeacherFacts};
+use common::transfer::TransferSet;
 
 use super::basis::Basis;
 use super::consensus::consensus;
@@ -20,7 +21,7 @@ use common::labels::Labels;
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
     /// The transfer set.
-    pub points: &'a Points,
+    pub set: &'a TransferSet,
     /// Its bases.
     pub basis: &'a Basis,
     /// The sum of all moments.
@@ -90,7 +91,7 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
         moments: evidence.moments.devices(),
         labels: evidence.labels.len() as u32,
     };
-    tempered(task, evidence.points, &alpha, facts)
+    tempered(task, evidence.set, &alpha, facts)
 }
 
 /// The ridges that are tried.
@@ -107,8 +108,27 @@ pub(super) fn ridges() -> Vec<f64> {
 ///
 /// # Errors
 /// If the system cannot be solved.
-pub fn solve_points(task: &Task, points: &Points) -> Result<RawTeacher, SolveError> {
-    let depth = task.definition().teacher.depth;
+pub fn solve_points(task: &Task, set: &TransferSet) -> Result<RawTeacher, SolveError> {
+    let points = &set.points;
+    let alpha = point_coefficients(task, points, set.seen().view())?;
+    let facts = TeacherFacts {
+        lambda: POINT_RIDGE,
+        jitter: 0.0,
+        held_out_error: -1.0,
+        rows: points.rows(),
+        moments: 0,
+        labels: 0,
+    };
+    tempered(task, set, &alpha, facts)
+}
+
+/// α (m×C) of the points with their classes, whose inputs the kernel sees as
+/// `seen` (m×d).
+pub(super) fn point_coefficients(
+    task: &Task,
+    points: &Points,
+    seen: ArrayView2<'_, f32>,
+) -> Result<Array2<f64>, RegressionError> {
     let classes = task.classes();
     let weights: Vec<f64> = points
         .counts
@@ -119,24 +139,14 @@ pub fn solve_points(task: &Task, points: &Points) -> Result<RawTeacher, SolveErr
     let targets = Array2::from_shape_fn((points.len(), classes), |(point, class)| {
         f64::from(u8::from(usize::from(points.classes[point]) == class)) - centre
     });
-    let inputs = points.inputs.view();
-    let ntk = Ntk::new(depth);
-    let alpha = weighted_ridge(&ntk, inputs, &weights, targets.view(), POINT_RIDGE)?;
-    let facts = TeacherFacts {
-        lambda: POINT_RIDGE,
-        jitter: 0.0,
-        held_out_error: -1.0,
-        rows: points.rows(),
-        moments: 0,
-        labels: 0,
-    };
-    tempered(task, points, &alpha, facts)
+    let ntk = Ntk::new(task.definition().teacher.depth);
+    weighted_ridge(&ntk, seen, &weights, targets.view(), POINT_RIDGE)
 }
 
 /// The teacher of these coefficients, with the task's temperature or the best.
 fn tempered(
     task: &Task,
-    points: &Points,
+    set: &TransferSet,
     alpha: &Array2<f64>,
     facts: TeacherFacts,
 ) -> Result<RawTeacher, SolveError> {
@@ -148,7 +158,7 @@ fn tempered(
     };
     raw.temperature = match task.definition().distillation.temperature {
         chosen if chosen > 0.0 => chosen,
-        _ => best_temperature(task, points, &raw)?,
+        _ => best_temperature(task, set, &raw)?,
     };
     Ok(raw)
 }
@@ -159,13 +169,14 @@ fn label_system(
     evidence: &Evidence<'_>,
     task: &Task,
 ) -> Result<MomentSystem, SolveError> {
-    let (points, classes) = (evidence.points.inputs.view(), task.classes());
+    let (seen, classes) = (evidence.set.seen(), task.classes());
+    let points = seen.view();
     let asked = task.definition().method.consensus;
     let (joined, weights) = consensus(evidence.labels, points.nrows(), classes, asked);
     // √w on both sides of the regression weighs a row by w.
     let roots: Vec<f64> = weights
         .iter()
-        .zip(&evidence.points.counts)
+        .zip(&evidence.set.points.counts)
         .map(|(&weight, &count)| (f64::from(weight) * f64::from(count)).sqrt())
         .collect();
     let mut kernel = ntk.matrix(points, points)?.mapv(f64::from);
@@ -182,8 +193,9 @@ fn label_system(
     Ok(system)
 }
 
-fn best_temperature(task: &Task, points: &Points, raw: &RawTeacher) -> Result<f32, SolveError> {
-    let teacher = Teacher::check(raw.clone(), points.inputs.clone(), task.classes())?;
+fn best_temperature(task: &Task, set: &TransferSet, raw: &RawTeacher) -> Result<f32, SolveError> {
+    let points = &set.points;
+    let teacher = Teacher::on(raw.clone(), set, task.classes())?;
     let seed = task.definition().distillation.seed;
     let answers = teacher.answers(around(points, seed).view())?;
     let loss = |temperature: f64| {

@@ -5,9 +5,12 @@ use ndarray::Axis;
 use common::math::cluster::{ClusterError, merge_centres};
 use common::math::quantise::QuantiseError;
 use common::math::random::rng;
+use common::math::regression::RegressionError;
 use common::summary::Points;
 use common::task::Task;
 use common::transfer::{RawTransferSet, TRANSFER_BITS};
+
+use super::relevance::learn_relevance;
 
 /// Why points could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub enum GatherError {
     /// Centres could not be merged.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// What features tell could not be found out.
+    #[error(transparent)]
+    Relevance(#[from] RegressionError),
     /// Points could not be encoded.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
@@ -27,7 +33,8 @@ pub enum GatherError {
 
 /// Joins the points so far and the devices' new ones, in device order. Beyond
 /// `points_max`, the centres of each class are merged by weighted k-means,
-/// its share of points by its share of rows.
+/// its share of points by its share of rows. Where the task has it so, the
+/// points also say how much each feature counts.
 ///
 /// # Errors
 /// If there are no points at all.
@@ -47,8 +54,13 @@ pub fn gather_transfer_set(
     if all.len() > points_max {
         all = merge(task, &all, points_max)?;
     }
+    let relevance = match task.definition().method.relevance {
+        true => Some(learn_relevance(task, &all)?.to_raw()),
+        false => None,
+    };
     Ok(RawTransferSet {
         points: all.to_raw(TRANSFER_BITS)?,
+        relevance,
     })
 }
 
@@ -96,6 +108,7 @@ fn share(points: usize, members: &[Vec<usize>]) -> Vec<usize> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::intake;
     use common::summary::PointsFrame;
     use common::task::RawTask;
     use common::transfer::TransferSet;
@@ -126,6 +139,32 @@ mod tests {
         assert!(set.points.len() <= 8);
         assert_eq!(set.points.rows(), 180);
         assert!(set.points.classes.contains(&0) && set.points.classes.contains(&1));
+    }
+
+    #[test]
+    fn weights_of_features_travel_with_the_points_of_tasks_that_learn_them() {
+        let task = |relevance: bool| {
+            let text = format!(
+                "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                 [features]\nstage = \"lifted\"\n[teacher]\nrelevance = {relevance}"
+            );
+            RawTask::parse(&text).unwrap()
+        };
+        let gathered = |task: &Task| {
+            let points = [points(6, 0), points(9, 1)];
+            gather_transfer_set(task, None, &points).unwrap()
+        };
+        let (learns, plain) = (task(true), task(false));
+        let bytes = gathered(&learns).to_bytes();
+        let set = intake::transfer_set(&learns, &bytes).unwrap();
+        assert_eq!(set.relevance.weights().len(), 2);
+        assert!(intake::transfer_set(&plain, &bytes).is_err());
+        assert!(intake::transfer_set(&learns, &bytes[..bytes.len() - 1]).is_err());
+
+        let bytes = gathered(&plain).to_bytes();
+        let set = intake::transfer_set(&plain, &bytes).unwrap();
+        assert!(set.relevance.is_alike());
+        assert!(intake::transfer_set(&learns, &bytes).is_err());
     }
 
     #[test]

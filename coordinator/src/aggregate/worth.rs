@@ -102,8 +102,10 @@ impl LeaveOneOut {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::relevance::Relevance;
     use common::summary::Points;
     use common::task::RawTask;
+    use common::transfer::TransferSet;
     use ndarray::array;
 
     /// One row at each given point of the whitened basis, of the first class.
@@ -133,7 +135,11 @@ mod tests {
             counts: vec![0; 3],
             spreads: vec![0.1; 3],
         };
-        let basis = Basis::of(&RawTask::parse(task).unwrap(), &points).unwrap();
+        let set = TransferSet {
+            points,
+            relevance: Relevance::alike(),
+        };
+        let basis = Basis::of(&RawTask::parse(task).unwrap(), &set).unwrap();
         LeaveOneOut::new(sum, basis).unwrap()
     }
 

@@ -327,7 +327,7 @@ fn ends(der: &[u8]) -> Option<Time> {
 fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
     let transfer = vault.read(evidence.transfer)?;
     let set = intake::transfer_set(&evidence.task, &transfer).ok()?;
-    let basis = Basis::of(&evidence.task, &set.points).ok()?;
+    let basis = Basis::of(&evidence.task, &set).ok()?;
     let points = set.points.len();
     let read = |blob| {
         let bytes = vault.read(blob)?;

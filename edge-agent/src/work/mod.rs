@@ -15,10 +15,10 @@ use common::features::Normaliser;
 use common::ids::BlobHash;
 use common::math::quantise::QuantiseError;
 use common::round::{Kind, Phase};
-use common::summary::{PointsError, PointsFrame};
+use common::summary::PointsFrame;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::{RawTransferSet, TransferError, TransferSet};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
 
@@ -99,7 +99,7 @@ pub enum WorkError {
     Decode(#[from] DecodeError),
     /// The transfer set does not fit the task.
     #[error("the transfer set does not fit the task: {0}")]
-    Points(#[from] PointsError),
+    Transfer(#[from] TransferError),
     /// Raw rows do not fit the task's input shape.
     #[error("the data does not fit the task: {0}")]
     Features(#[from] common::features::FeatureError),
@@ -176,8 +176,9 @@ impl Work<'_> {
     }
 
     fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
-        let raw: RawTransferSet =
-            decode_blob(self.blob(call, call.context.transfer, "transfer set")?)?;
+        let bytes = self.blob(call, call.context.transfer, "transfer set")?;
+        let weighed = self.task.definition().method.relevance;
+        let raw = RawTransferSet::from_bytes(bytes, weighed)?;
         let frame = PointsFrame {
             features: self.task.features(),
             classes: self.task.classes(),
@@ -201,8 +202,7 @@ impl Work<'_> {
         }
         let raw: RawTeacher = decode_blob(self.blob(call, call.context.teacher, "teacher")?)?;
         let transfer = self.transfer(call)?;
-        let points = transfer.points.inputs.clone();
-        let teacher = Teacher::check(raw, points, self.task.classes());
+        let teacher = Teacher::on(raw, &transfer, self.task.classes());
         Ok(Some((transfer, teacher.map_err(TeacherError::from)?)))
     }
 

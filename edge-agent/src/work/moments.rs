@@ -33,9 +33,10 @@ pub(super) fn build(
     let definition = work.task.definition();
     let ntk = Ntk::new(definition.teacher.depth);
     let targets = targets(view, teacher)?;
-    let points = transfer.points.inputs.view();
-    let system = MomentSystem::gather(&ntk, points, view.inputs.view(), targets.view())?;
-    let whitener = Whitener::of(&ntk, points)?;
+    let points = transfer.seen();
+    let rows = transfer.relevance.through(view.inputs.view());
+    let system = MomentSystem::gather(&ntk, points.view(), rows.view(), targets.view())?;
+    let whitener = Whitener::of(&ntk, points.view())?;
     let basis = Preconditioner::of(&whitener, &transfer.points.counts)?;
     let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);

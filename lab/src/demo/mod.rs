@@ -271,8 +271,8 @@ fn teacher_says(
     let normaliser =
         coordinator::intake::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
     let raw = common::wire::codec::decode_blob(&blobs.teacher).map_err(|e| refused(&e))?;
-    let teacher = common::teacher::Teacher::check(raw, set.points.inputs, task.classes())
-        .map_err(|e| refused(&e))?;
+    let teacher =
+        common::teacher::Teacher::on(raw, &set, task.classes()).map_err(|e| refused(&e))?;
     let features = task
         .definition()
         .features

@@ -95,9 +95,7 @@ impl Detail {
         let [_, transfer, normaliser] = result
             .teacher
             .map(|name| simulation.blob(name).unwrap_or_default());
-        let points = intake::transfer_set(task, &transfer)
-            .map_err(DetailError::Contribution)?
-            .points;
+        let set = intake::transfer_set(task, &transfer).map_err(DetailError::Contribution)?;
         let normaliser =
             intake::normaliser(task, &normaliser).map_err(DetailError::Contribution)?;
         let lens = Lens {
@@ -106,13 +104,13 @@ impl Detail {
         };
         let view = lens.view(data.test.inputs.view())?;
         let trial = Trial {
-            points: &points,
+            set: &set,
             view: view.view(),
             labels: &data.test.labels,
         };
         let worth = leave_one_out(simulation, trial)?;
         let said = result.release.predict(data.test.inputs.view())?;
-        let (pictured, pictures) = pictures(data, &lens, &points)?;
+        let (pictured, pictures) = pictures(data, &lens, &set.points)?;
         Ok(Self {
             classes: data.classes.clone(),
             devices: devices(simulation, result, data, parts, &worth),

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2};
 use common::math::kernel::Ntk;
 use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
 use common::round::Kind;
-use common::summary::Points;
+use common::transfer::TransferSet;
 use coordinator::aggregate::{Basis, MomentSum};
 use coordinator::intake;
 
@@ -32,8 +32,8 @@ pub struct Worth {
 /// What the fleet is tried on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial<'a> {
-    /// The transfer set, m × features.
-    pub points: &'a Points,
+    /// The transfer set.
+    pub set: &'a TransferSet,
     /// Test inputs in the normalised feature space.
     pub view: ArrayView2<'a, f32>,
     /// Their classes.
@@ -49,8 +49,8 @@ pub(super) fn leave_one_out(
     trial: Trial<'_>,
 ) -> Result<BTreeMap<usize, Worth>, DetailError> {
     let task = simulation.task();
-    let (points, classes) = (trial.points.len(), task.classes());
-    let basis = Basis::of(task, trial.points)?;
+    let (points, classes) = (trial.set.points.len(), task.classes());
+    let basis = Basis::of(task, trial.set)?;
     let read = |blob| {
         let bytes = simulation.blob(blob).unwrap_or_default();
         let moments = intake::moments(task, &bytes, points).map_err(DetailError::Contribution)?;
@@ -70,7 +70,8 @@ pub(super) fn leave_one_out(
     all.truncate(DEVICES_MAX);
 
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let kernel = ntk.matrix(trial.view, trial.points.inputs.view())?;
+    let view = trial.set.relevance.through(trial.view);
+    let kernel = ntk.matrix(view.view(), trial.set.seen().view())?;
     let right = |beta: &Array2<f64>| -> Result<f64, RegressionError> {
         let alpha = basis.whitener.coefficients(beta.view())?;
         Ok(share_right(
