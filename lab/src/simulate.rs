@@ -461,8 +461,16 @@ fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
     } else {
         "samples around each point are most likely of its class"
     };
+    let relevance = match definition.method.relevance {
+        true => "the points say how much each feature of a list counts",
+        false => {
+            "stages of images and windows know what they look at, and points that move \
+                  take features alike"
+        }
+    };
     json!({
         "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
+        "relevance": choice(json!(definition.method.relevance), relevance),
         "student": choice(json!(task.student().to_string()), &chosen.student_reason),
         "points": choice(json!(plan.points_max), &plan.points_reason),
         "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),
