@@ -272,6 +272,20 @@ impl FeatureStage {
         }
     }
 
+    /// The fixed filters whose answers are the features, in their order:
+    /// filters × weights, where a patch's weights are row-major. None where
+    /// features are nothing of the kind. Errors: as [`Self::features`].
+    pub fn filters(&self, shape: &InputShape) -> Result<Option<Array2<f32>>, FeatureError> {
+        match self {
+            Self::Raw | Self::Lifted { .. } => Ok(None),
+            _ => Ok(match self.extractor(shape)? {
+                Extractor::Window(_) => None,
+                Extractor::Patches(patches) => Some(patches.into_filters()),
+                Extractor::Series(series) => Some(series.into_filters()),
+            }),
+        }
+    }
+
     /// Features of each row: n × values (each row one input, row-major) to
     /// n × features. The result is finite. Errors: rows of another length, or
     /// a value that is not finite.

@@ -168,6 +168,11 @@ impl Patches {
         [0.0, (span * f32::from(self.plan.size) / 2.0).sqrt()]
     }
 
+    /// Filters × size².
+    pub(super) fn into_filters(self) -> Array2<f32> {
+        self.filters
+    }
+
     /// What each feature is.
     pub(super) fn names(&self) -> Vec<String> {
         let grid = self.plan.grid;

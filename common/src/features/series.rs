@@ -133,6 +133,11 @@ impl Series {
         [1, usize::from(self.plan.grid), each * self.channels]
     }
 
+    /// Filters × size.
+    pub(super) fn into_filters(self) -> Array2<f32> {
+        self.filters
+    }
+
     /// What each feature is.
     pub(super) fn names(&self) -> Vec<String> {
         let mut names = Vec::with_capacity(self.features());

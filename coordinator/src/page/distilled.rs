@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::task::Normalisation;
 use maud::{Markup, html};
 
 use super::layout::{self, Room, page, pages, slice};
@@ -76,12 +77,12 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
         .filter(|&at| class.is_none_or(|class| usize::from(points.classes[at]) == class))
         .collect();
     let (at, of, range) = slice(query.get("page"), chosen.len(), POINTS_EACH);
-    let look = Look::of(&definition.features, distilled.task.input_shape());
+    let (stage, shape) = (&definition.features, distilled.task.input_shape());
+    let look = Look::of(stage, shape);
+    // A declared range has its zero at its end, where nothing answers.
+    let signed = !matches!(definition.normalisation, Normalisation::Range { .. });
     let names = match look {
-        Look::Bars => definition
-            .features
-            .names(distilled.task.input_shape())
-            .unwrap_or_default(),
+        Look::Bars => stage.names(shape).unwrap_or_default(),
         _ => Vec::new(),
     };
     let rows: u64 = points.counts.iter().map(|&count| u64::from(count)).sum();
@@ -106,9 +107,12 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
             @match look {
                 Look::Image(_) => "Shown as pictures, each from its darkest to its brightest value.",
                 Look::Traces(_) => "Shown as traces over time, one line a channel.",
-                Look::Bars => "Shown as one bar a feature, up above the fleet's mean and down below it, with the features that stand out most.",
+                Look::Maps(maps) => (maps.told()),
+                Look::Bars if signed => "Shown as one bar a feature, up above the fleet's mean and down below it, with the features that stand out most.",
+                Look::Bars => "Shown as one bar a feature from zero, with the features that stand out most.",
             }
         }
+        @if let Look::Maps(maps) = look { (maps.legend(stage, shape, signed)) }
         nav class="choices" aria-label="Classes" {
             a href=(base) aria-current=[class.is_none().then_some("true")] { "all" }
             @for (index, name) in definition.classes.iter().enumerate().take(CLASSES_SHOWN) {

@@ -17,6 +17,7 @@ mod fleet;
 mod health;
 mod layout;
 mod live;
+mod maps;
 mod picture;
 mod rollouts;
 mod rounds;

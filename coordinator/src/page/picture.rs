@@ -1,8 +1,11 @@
-//! What a distilled point looks like: a picture, traces of a window, or bars.
+//! What a distilled point looks like: a picture, traces of a window, maps of
+//! filters' answers, or bars.
 
 use base64::Engine;
 use common::features::{FeatureStage, InputShape};
 use maud::{Markup, html};
+
+use super::maps::Maps;
 
 /// How a task's points are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +14,8 @@ pub(super) enum Look {
     Image([usize; 3]),
     /// Steps and channels.
     Traces([usize; 2]),
+    /// A map for each filter of the feature stage.
+    Maps(Maps),
     /// One bar for each feature.
     Bars,
 }
@@ -31,7 +36,7 @@ impl Look {
     /// or a window: what is about square is an image.
     pub(super) fn of(stage: &FeatureStage, shape: &InputShape) -> Self {
         if *stage != FeatureStage::Raw {
-            return Self::Bars;
+            return Maps::of(stage, shape).map_or(Self::Bars, Self::Maps);
         }
         match *shape.sides() {
             [height, width, channels] if matches!(channels, 1 | 3) => {
@@ -54,6 +59,7 @@ impl Look {
         match self {
             Self::Image(sides) => image(values, sides, alt),
             Self::Traces(sides) => traces(values, sides, alt),
+            Self::Maps(maps) => maps.draw(values, alt),
             Self::Bars => bars(values, alt),
         }
     }
@@ -67,10 +73,23 @@ fn image(values: &[f32], [height, width, channels]: [usize; 3], alt: &str) -> Ma
         .iter()
         .map(|value| ((value - low) * scale) as u8)
         .collect();
-    let encoded = png_of(&pixels, width, height, channels);
+    let color = match channels {
+        1 => png::ColorType::Grayscale,
+        _ => png::ColorType::Rgb,
+    };
+    shown(
+        png_of(&pixels, [width, height], color),
+        [96, 96],
+        "point",
+        alt,
+    )
+}
+
+/// A PNG as an element of so many pixels' proportions, with its words.
+pub(super) fn shown(png: Option<Vec<u8>>, sides: [usize; 2], class: &str, alt: &str) -> Markup {
     html! {
-        @if let Some(png) = encoded {
-            img class="point" alt=(alt) width="96" height="96"
+        @if let Some(png) = png {
+            img class=(class) alt=(alt) width=(sides[0]) height=(sides[1])
                 src={ "data:image/png;base64," (base64::engine::general_purpose::STANDARD.encode(png)) };
         } @else {
             span class="quiet" { "cannot be drawn" }
@@ -78,14 +97,16 @@ fn image(values: &[f32], [height, width, channels]: [usize; 3], alt: &str) -> Ma
     }
 }
 
-fn png_of(pixels: &[u8], width: usize, height: usize, channels: usize) -> Option<Vec<u8>> {
+/// A PNG of so wide and so high a picture, eight bits a value.
+pub(super) fn png_of(
+    pixels: &[u8],
+    [width, height]: [usize; 2],
+    color: png::ColorType,
+) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
     encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_color(match channels {
-        1 => png::ColorType::Grayscale,
-        _ => png::ColorType::Rgb,
-    });
+    encoder.set_color(color);
     let mut writer = encoder.write_header().ok()?;
     writer.write_image_data(pixels).ok()?;
     writer.finish().ok()?;
@@ -113,8 +134,8 @@ fn traces(values: &[f32], [steps, channels]: [usize; 2], alt: &str) -> Markup {
     }
 }
 
-/// One bar for each feature: up where it lies above the fleet's middle, down
-/// where below.
+/// One bar for each feature, up or down from zero, which stands as high as
+/// leaves no part of the field empty.
 fn bars(values: &[f32], alt: &str) -> Markup {
     let group = values.len().div_ceil(BARS_MAX).max(1);
     let tallest: Vec<f32> = values
@@ -125,7 +146,10 @@ fn bars(values: &[f32], alt: &str) -> Markup {
                 .fold(0.0, |a: f32, b| if b.abs() > a.abs() { b } else { a })
         })
         .collect();
-    let largest = tallest.iter().fold(f32::EPSILON, |a, b| a.max(b.abs()));
+    let (low, high) = range(&tallest);
+    let (low, high) = (low.min(0.0), high.max(0.0));
+    let scale = 76.0 / (high - low).max(f32::EPSILON);
+    let zero = 2.0 + scale * high;
     let width = 200.0 / tallest.len().max(1) as f32;
     // One path for each direction: hundreds of elements a point would make
     // the page slow.
@@ -135,8 +159,8 @@ fn bars(values: &[f32], alt: &str) -> Markup {
             .enumerate()
             .filter(|(_, value)| (**value >= 0.0) == up);
         let bars = bars.map(|(at, value)| {
-            let height = 38.0 * value.abs() / largest;
-            let y = if up { 40.0 - height } else { 40.0 };
+            let height = scale * value.abs();
+            let y = if up { zero - height } else { zero };
             format!(
                 "M{:.1} {y:.1}h{width:.2}v{height:.1}h-{width:.2}z",
                 at as f32 * width
@@ -169,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn squares_are_pictures_long_windows_are_traces_and_the_rest_are_bars() {
+    fn squares_are_pictures_long_windows_are_traces_filters_are_maps_and_the_rest_are_bars() {
         let raw = FeatureStage::Raw;
         assert_eq!(Look::of(&raw, &shape(&[8, 8])), Look::Image([8, 8, 1]));
         assert_eq!(
@@ -182,6 +206,8 @@ mod tests {
             Look::of(&FeatureStage::window(), &shape(&[128, 6])),
             Look::Bars
         );
+        let patches = Look::of(&FeatureStage::patches(None), &shape(&[8, 8]));
+        assert!(matches!(patches, Look::Maps(_)), "{patches:?}");
     }
 
     #[test]
@@ -199,5 +225,14 @@ mod tests {
         assert!(drawn.matches('z').count() <= BARS_MAX);
         let flat = Look::Traces([10, 2]).draw(&[0.0; 20], "x").into_string();
         assert!(!flat.contains("NaN"));
+    }
+
+    #[test]
+    fn bars_use_the_whole_field_whatever_their_sign() {
+        let path = |drawn: &str| drawn.split(" d=\"").nth(1).unwrap().to_owned();
+        let up = Look::Bars.draw(&[1.0, 2.0], "x").into_string();
+        assert!(path(&up).starts_with("M0.0 40.0h100.00v38.0"), "{up}");
+        let both = Look::Bars.draw(&[1.0, -1.0], "x").into_string();
+        assert!(path(&both).starts_with("M0.0 2.0h100.00v38.0"), "{both}");
     }
 }

@@ -1,0 +1,223 @@
+//! Answers of a feature stage's filters, as heat maps: one small map a filter,
+//! with a cell for each part of the input that its answers were averaged over.
+
+use common::features::{FeatureStage, InputShape};
+use maud::{Markup, html};
+
+use super::picture::{Look, png_of, shown};
+
+/// How the maps of one point lie beside each other. Features are ordered by
+/// cell, then map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Maps {
+    /// Cells of a map, down and across.
+    cells: [usize; 2],
+    /// Maps of one point.
+    maps: usize,
+    /// Maps that belong in one row.
+    together: usize,
+    /// Weights of a filter, down and across.
+    filter: [usize; 2],
+}
+
+impl Maps {
+    /// Of a stage whose features are answers of filters.
+    pub(super) fn of(stage: &FeatureStage, shape: &InputShape) -> Option<Self> {
+        let filters = stage.filters(shape).ok()??;
+        let [height, width, maps] = stage.layout(shape).ok()??;
+        let weights = filters.ncols();
+        Some(match stage {
+            // Those of one channel and sign.
+            FeatureStage::Patches { .. } => Self {
+                cells: [height, width],
+                maps,
+                together: filters.nrows(),
+                filter: [weights.isqrt(); 2],
+            },
+            // Those of one channel: both signs, and the mean.
+            _ => Self {
+                cells: [height, width],
+                maps,
+                together: 2 * filters.nrows() + 1,
+                filter: [1, weights],
+            },
+        })
+    }
+
+    /// One point, with `cells × maps` values. The strongest of them has the
+    /// full colour.
+    pub(super) fn draw(self, values: &[f32], alt: &str) -> Markup {
+        let (sides, pixels) = self.pixels(values);
+        let png = png_of(&pixels, sides, png::ColorType::Rgba);
+        shown(png, sides, "point maps", alt)
+    }
+
+    /// What is seen, in a sentence.
+    pub(super) fn told(self) -> String {
+        let [height, width] = self.cells;
+        if self.filter[0] == 1 {
+            return format!(
+                "Shown as how strongly the filters below answer: a row a channel, a column a \
+                 filter from slow to fast, first where the signal runs as it does, then where it \
+                 runs against it, then the mean, each in {width} parts of the window."
+            );
+        }
+        let channels = match self.maps > 2 * self.together {
+            true => "; two rows a channel",
+            false => "",
+        };
+        format!(
+            "Shown as how strongly the filters below answer in {height} × {width} parts of the \
+             image, a small map a filter: above where the image runs from dark to bright as the \
+             filter does, below where it runs against it{channels}."
+        )
+    }
+
+    /// What the colours are, and the filters themselves.
+    pub(super) fn legend(self, stage: &FeatureStage, shape: &InputShape, signed: bool) -> Markup {
+        let filters = stage.filters(shape).ok().flatten();
+        let colors: &[(&str, &str)] = match signed {
+            true => &[("with", "above the fleet's mean"), ("against", "below it")],
+            false => &[("faint", "no answer"), ("with", "the point's strongest")],
+        };
+        html! {
+            ul class="filters" aria-label="Colours and filters" {
+                @for (class, told) in colors {
+                    li {
+                        svg class="swatch" viewBox="0 0 1 1" aria-hidden="true" { rect class=(class) width="1" height="1" rx=".2" {} }
+                        span class="quiet" { (told) }
+                    }
+                }
+                @if let Some(filters) = filters {
+                    @for (at, filter) in filters.rows().into_iter().enumerate().take(FILTERS_SHOWN) {
+                        li {
+                            (self.filter_look().draw(&filter.to_vec(), &format!("Filter {at}")))
+                            span class="quiet" { (at) }
+                        }
+                    }
+                    @if filters.nrows() > FILTERS_SHOWN { li class="quiet" { "and " (filters.nrows() - FILTERS_SHOWN) " more filters" } }
+                }
+            }
+        }
+    }
+
+    fn filter_look(self) -> Look {
+        match self.filter {
+            [1, steps] => Look::Traces([steps, 1]),
+            [height, width] => Look::Image([height, width, 1]),
+        }
+    }
+
+    /// Width and height, and four bytes for each pixel: one pixel a cell,
+    /// nothing between the maps.
+    fn pixels(self, values: &[f32]) -> ([usize; 2], Vec<u8>) {
+        let [height, width] = self.cells;
+        let across = self.together.clamp(1, ACROSS_MAX);
+        // More than stand in one line go on in the next.
+        let lines = self.together.div_ceil(across).max(1);
+        let rows = self.maps.div_ceil(self.together.max(1)) * lines;
+        let sides = [across * (width + 1) - 1, rows.max(1) * (height + 1) - 1];
+        let mut pixels = vec![0; sides[0] * sides[1] * 4];
+        let strongest = values
+            .iter()
+            .fold(f32::EPSILON, |most, value| most.max(value.abs()));
+        for (at, value) in values.iter().enumerate() {
+            let (cell, map) = (at / self.maps, at % self.maps);
+            let (group, place) = (map / self.together, map % self.together);
+            let y = (group * lines + place / across) * (height + 1) + cell / width;
+            let x = place % across * (width + 1) + cell % width;
+            let color = if *value < 0.0 { AGAINST } else { WITH };
+            let strength = value.abs() / strongest;
+            let opacity = OPACITY_MIN + (255.0 - OPACITY_MIN) * strength;
+            if let Some(pixel) = pixels.get_mut((y * sides[0] + x) * 4..) {
+                pixel[..3].copy_from_slice(&color);
+                pixel[3] = opacity as u8;
+            }
+        }
+        (sides, pixels)
+    }
+}
+
+/// Colours that stand out from a light page and from a dark one; `page.css`
+/// has the same for `.with` and `.against`.
+const WITH: [u8; 3] = [20, 164, 150];
+const AGAINST: [u8; 3] = [214, 99, 40];
+/// Of a cell without an answer, so that a map can be told from what is
+/// between maps.
+const OPACITY_MIN: f32 = 22.0;
+/// Maps in one line.
+const ACROSS_MAX: usize = 40;
+/// Filters drawn in the legend.
+const FILTERS_SHOWN: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn shape(sides: &[usize]) -> InputShape {
+        InputShape::new(sides.to_vec()).unwrap()
+    }
+
+    /// Where the only pixel of full colour is.
+    fn full(maps: Maps, values: &[f32]) -> [usize; 2] {
+        let ([width, _], pixels) = maps.pixels(values);
+        let mut opacities = pixels.chunks(4).map(|pixel| pixel[3]);
+        let at = opacities.position(|opacity| opacity == 255).unwrap();
+        [at % width, at / width]
+    }
+
+    #[test]
+    fn a_feature_lies_in_the_map_of_its_filter_in_the_row_of_its_sign() {
+        let (stage, shape) = (FeatureStage::patches(None), shape(&[8, 8]));
+        let maps = Maps::of(&stage, &shape).unwrap();
+        let names = stage.names(&shape).unwrap();
+        let place = |name: &str| {
+            let at = names.iter().position(|one| one == name).unwrap();
+            let mut values = vec![0.0; names.len()];
+            values[at] = 2.0;
+            full(maps, &values)
+        };
+        assert_eq!(place("cell 0,0: channel 0: filter 0 positive"), [0, 0]);
+        assert_eq!(place("cell 2,1: channel 0: filter 0 positive"), [1, 2]);
+        assert_eq!(place("cell 0,0: channel 0: filter 3 positive"), [12, 0]);
+        assert_eq!(place("cell 1,2: channel 0: filter 4 negative"), [18, 5]);
+    }
+
+    #[test]
+    fn every_feature_has_a_cell_of_its_own() {
+        for (stage, sides) in [
+            (FeatureStage::patches(None), &[28, 28, 3][..]),
+            ("patches/1:9x80x2".parse().unwrap(), &[12, 16]),
+            (FeatureStage::series(None), &[64, 6]),
+            ("series/1:64x60x3".parse().unwrap(), &[128, 2]),
+        ] {
+            let shape = shape(sides);
+            let maps = Maps::of(&stage, &shape).unwrap();
+            let features = stage.features(&shape).unwrap();
+            let ([width, height], pixels) = maps.pixels(&vec![-1.0; features]);
+            assert_eq!(pixels.len(), width * height * 4);
+            let drawn = pixels.chunks(4).filter(|pixel| pixel[3] > 0);
+            assert_eq!(drawn.count(), features, "{stage}");
+        }
+    }
+
+    #[test]
+    fn what_is_below_the_mean_has_another_colour_and_nothing_is_faint_but_there() {
+        let maps = Maps::of(&FeatureStage::series(None), &shape(&[64, 1])).unwrap();
+        let (_, pixels) = maps.pixels(&[-1.0, 0.0, 0.5]);
+        let pixel = |at: usize| &pixels[at * 4..][..4];
+        assert_eq!(pixel(0), [AGAINST[0], AGAINST[1], AGAINST[2], 255]);
+        // The next map begins after two cells and a gap.
+        assert_eq!(pixel(2), [0; 4]);
+        assert_eq!(pixel(3)[3], OPACITY_MIN as u8);
+        assert_eq!(pixel(6)[..3], WITH);
+    }
+
+    #[test]
+    fn stages_without_filters_have_no_maps() {
+        for stage in [FeatureStage::window(), FeatureStage::lifted()] {
+            assert_eq!(Maps::of(&stage, &shape(&[128, 6])), None);
+        }
+    }
+}
