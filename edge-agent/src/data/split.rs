@@ -8,12 +8,15 @@ use super::Dataset;
 /// | field | default | meaning |
 /// |---|---|---|
 /// | `one_in` | 10 | of so many blocks one is held out; 0 holds out none |
+/// | `first_one_in` | 5 | the same of a file's first blocks, so that a device of few rows holds out some |
 /// | `block_rows` | 10 | consecutive rows of a file that stay together |
 /// | `guard_rows` | 1 | rows at either end of a held-out block that are used on neither side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitRule {
     /// Of so many blocks one is held out; 0 holds out none.
     pub one_in: usize,
+    /// The same for the first blocks of a file; no more than `one_in`.
+    pub first_one_in: usize,
     /// Consecutive rows of a file that stay together.
     pub block_rows: usize,
     /// Rows at either end of a held-out block, where it meets others, that
@@ -25,6 +28,7 @@ impl Default for SplitRule {
     fn default() -> Self {
         Self {
             one_in: 10,
+            first_one_in: 5,
             block_rows: 10,
             guard_rows: 1,
         }
@@ -49,7 +53,7 @@ pub(super) struct SplitRows {
 
 impl SplitRule {
     /// Splits one file's rows. The choice depends on the content of the first
-    /// row of each group of `one_in` blocks, so it is the same on every run,
+    /// row of each group of blocks, so it is the same on every run,
     /// and rows that are appended do not move those that were there to the
     /// other side.
     pub(super) fn rows(&self, file: &Dataset) -> SplitRows {
@@ -60,10 +64,10 @@ impl SplitRule {
             return split;
         }
         let block_rows = self.block_rows.max(1);
-        let group_rows = self.one_in * block_rows;
-        for start in (0..rows).step_by(group_rows) {
-            let end = (start + group_rows).min(rows);
-            let chosen = (file.row_hash(start, 0) % self.one_in as u64) as usize;
+        let (mut start, mut blocks) = (0, self.first_one_in.clamp(1, self.one_in));
+        while start < rows {
+            let end = (start + blocks * block_rows).min(rows);
+            let chosen = (file.row_hash(start, 0) % blocks as u64) as usize;
             let first = (start + chosen * block_rows).min(end);
             let last = (first + block_rows).min(end);
             split.training.extend((start..first).chain(last..end));
@@ -76,6 +80,7 @@ impl SplitRule {
             };
             let high = (first + block_rows).saturating_sub(self.guard_rows);
             split.held_out.extend(low..high.min(last).max(low));
+            (start, blocks) = (start + blocks * block_rows, self.one_in);
         }
         split
     }

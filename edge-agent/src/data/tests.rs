@@ -276,8 +276,10 @@ pub(super) fn numbered(range: std::ops::Range<usize>) -> Dataset {
 #[test]
 fn one_block_in_ten_is_held_out_and_guarded() {
     let split = SplitRule::default().rows(&numbered(0..1000));
-    assert_eq!(split.training.len(), 900);
-    assert!((80..=90).contains(&split.held_out.len()));
+    // One of the first five, one of each ten after that; the last five may
+    // or may not hold one.
+    assert!([890, 900].contains(&split.training.len()));
+    assert!((80..=110).contains(&split.held_out.len()));
     for &row in &split.held_out {
         let neighbours = [row.wrapping_sub(1), row + 1];
         assert!(neighbours.iter().all(|row| !split.training.contains(row)));
