@@ -113,6 +113,23 @@ pub struct TaskStatus {
     pub rollout: Option<RolloutStatus>,
 }
 
+impl TaskStatus {
+    /// Students that are not offered to everyone and that no rollout is
+    /// bringing there.
+    pub fn held_back(&self) -> impl Iterator<Item = Version> + '_ {
+        let coming = self.rollout.as_ref().and_then(|rollout| {
+            let goes_on = matches!(
+                rollout.standing,
+                rollout::Standing::Running | rollout::Standing::Paused
+            );
+            goes_on.then_some(rollout.version)
+        });
+        let held = self.releases.iter().filter(|release| release.held);
+        held.map(|release| release.version)
+            .filter(move |version| Some(*version) != coming)
+    }
+}
+
 /// A rollout and how it fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutStatus {

@@ -96,11 +96,24 @@ fn show_round(round: &RoundStatus) {
         seconds(round.elapsed_ms)
     );
     if !round.participants.is_empty() {
+        let needed = round
+            .quorum
+            .map(|quorum| format!(", {quorum} needed"))
+            .unwrap_or_default();
         println!(
-            "    {} of {} in",
+            "    {} of {} in{needed}",
             round.contributed.len(),
             words::count(round.participants.len(), "device")
         );
+        if round
+            .quorum
+            .is_some_and(|quorum| quorum as usize > round.participants.len())
+        {
+            println!(
+                "    too few take part for a student; connect more, or give it up: \
+                 alambic-coordinator round cancel"
+            );
+        }
     }
     if !round.missing.is_empty() {
         let names: Vec<_> = round

@@ -109,8 +109,10 @@ pub(super) fn status(
             Some(rollout) => show(&task.name, rollout, status.now),
             None => println!("{}: no rollout yet", task.name),
         }
-        let held = task.releases.iter().filter(|release| release.held);
-        let held: Vec<_> = held.map(|release| release.version.to_string()).collect();
+        let held: Vec<_> = task
+            .held_back()
+            .map(|version| version.to_string())
+            .collect();
         if !held.is_empty() {
             println!("  not offered to everyone: {}", held.join(", "));
         }

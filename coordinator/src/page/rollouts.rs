@@ -109,14 +109,14 @@ pub(super) fn standing(standing: &Standing) -> (Tone, &'static str) {
 }
 
 fn held(task: &TaskStatus) -> Markup {
-    let held: Vec<_> = task.releases.iter().filter(|one| one.held).collect();
+    let held: Vec<_> = task.held_back().collect();
     html! {
         @if !held.is_empty() {
             p {
                 "Not offered to every device: "
-                @for (at, release) in held.iter().enumerate() {
+                @for (at, version) in held.iter().enumerate() {
                     @if at > 0 { ", " }
-                    (release.version)
+                    (version)
                 }
                 ". " code { "alambic-coordinator rollout start VERSION" } " begins a rollout."
             }

@@ -8,6 +8,7 @@ use lab::distill::DistilError;
 use lab::folders::FolderError;
 use lab::load::{BareError, LoadError};
 use lab::simulate::SimulateError;
+use lab::simulation::SimulationError;
 use lab::survive::Broken;
 
 /// Why a command failed.
@@ -100,7 +101,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     /// 130 for Ctrl-C, as a shell has it; 2 for a sweep or a load that asks for
-    /// what there is not; else 1.
+    /// what there is not; 6 for a simulated round without a student; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Demo(DemoError::Interrupted)
@@ -111,6 +112,7 @@ impl Failure {
             Self::Grid(_)
             | Self::Cell { .. }
             | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => 2,
+            Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. })) => 6,
             _ => 1,
         }
     }

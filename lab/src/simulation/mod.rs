@@ -16,6 +16,7 @@ use common::round::{Kind, Phase};
 use common::task::Task;
 use common::trust::keys::SigningKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
+use coordinator::admin::OutcomeStatus;
 use coordinator::compute::{self, Setting};
 use coordinator::round::{
     Action, Engine, Event, Input, JobKind, Outcome, RoundPolicy, Standing, State, Ticket,
@@ -33,7 +34,10 @@ use crate::data::Part;
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// A round ended without a student.
-    #[error("round {round} ended without a student: {outcome}")]
+    #[error(
+        "round {round} {outcome}; where too many devices have too few rows to speak, fewer \
+         devices (--agents) or a lower --rows-min help"
+    )]
     NoStudent {
         /// The round.
         round: u64,
@@ -325,7 +329,10 @@ impl Simulation {
         else {
             return Err(SimulationError::NoStudent {
                 round,
-                outcome: format!("{outcome:?}"),
+                outcome: match &outcome {
+                    Some(outcome) => OutcomeStatus::from(outcome).to_string(),
+                    None => "ended without a student".to_owned(),
+                },
             });
         };
         Ok(RoundResult {
