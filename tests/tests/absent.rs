@@ -48,7 +48,7 @@ fn completed(running: &mut Running, mut watcher: Client) -> EndedStatus {
 }
 
 #[test]
-fn a_round_completes_though_two_of_five_devices_go_in_its_midst() {
+fn a_round_completes_though_two_of_five_devices_go_in_its_midst_and_knows_it_after_a_crash() {
     let mut running = fleet(5);
     let watcher = begun(&running);
     running.fleet.kill_agent(3).unwrap();
@@ -57,6 +57,13 @@ fn a_round_completes_though_two_of_five_devices_go_in_its_midst() {
     assert_eq!(ended.accepted.get(&Kind::Moments), Some(&3), "{ended:?}");
     let missed = |label: &str| ended.absent.iter().any(|one| one.device.label == label);
     assert!(missed("device-03") && missed("device-04"), "{ended:?}");
+    running.fleet.crash_coordinator().unwrap();
+    let status = running.fleet.client().unwrap().status().unwrap();
+    let after = status.tasks[0].history.last().unwrap();
+    assert_eq!(
+        (&after.absent, &after.missed),
+        (&ended.absent, &ended.missed)
+    );
     println!("two of five gone: the round took {:?} ms", ended.phase_ms);
 }
 

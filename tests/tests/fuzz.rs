@@ -22,7 +22,7 @@ use common::wire::messages::*;
 use coordinator::admin::Request;
 use coordinator::audit::AuditRecord;
 use coordinator::backup::{Archive, StoreCopy, state_files};
-use coordinator::round::{Event, TaskEvent};
+use coordinator::round::{AbsenceReason, Event, Missed, TaskEvent};
 use coordinator::serve::{Identity, LogEntry};
 use coordinator::store::{Position, SledStore, Store as _, pack};
 use lab::data::Part;
@@ -246,6 +246,14 @@ fn valid() -> Corpus {
         at: now,
     };
     let task = TaskHash([1; 32]);
+    add(
+        "log_entry",
+        LogEntry::Task(TaskEvent { task, event }).to_bytes(),
+    );
+    let event = Event::Missed(Missed {
+        named: vec![(DeviceId([9; 16]), AbsenceReason::Silent)],
+        counts: vec![(AbsenceReason::Silent, 1), (AbsenceReason::NotAsked, 300)],
+    });
     add(
         "log_entry",
         LogEntry::Task(TaskEvent { task, event }).to_bytes(),

@@ -21,7 +21,7 @@ pub use protocol::{
 };
 pub use server::SocketError;
 pub use status::{
-    ABSENCES_MAX, Absence, AbsenceReason, ConductStatus, DeviceName, DeviceStatus, EndedStatus,
-    Forgetting, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary, RolloutStatus, RoundStatus,
-    Standing, Status, Steps, StoreStatus, TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, AbsenceReason, AbsentDevices, ConductStatus, DeviceName, DeviceStatus,
+    EndedStatus, Forgetting, MissedStatus, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary,
+    RolloutStatus, RoundStatus, Standing, Status, Steps, StoreStatus, TaskStatus, TrialStatus,
 };

@@ -1,6 +1,6 @@
 //! What a coordinator says of itself. Sizes are bytes, times milliseconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::OutcomeStatus;
 use crate::rollout::{self, Plan, Tally};
+pub use crate::round::{ABSENCES_MAX, AbsenceReason};
+use crate::words;
 
 /// The whole state, for people and programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -223,43 +225,26 @@ pub struct PhaseStatus {
     pub closed: Option<Time>,
 }
 
-/// A device that did not do its part in a phase, and why.
+/// A device that did not do its part in a round, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absence {
-    /// The phase.
-    pub phase: Phase,
+    /// The phases in which that was so.
+    pub phases: Vec<Phase>,
     /// The device.
     pub device: DeviceName,
     /// Why.
     pub why: AbsenceReason,
 }
 
-/// Why a device did not do its part.
+/// How many devices did not do their part in a phase for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AbsenceReason {
-    /// It has no session.
-    Away,
-    /// It has a session and has not answered.
-    Silent,
-    /// It said that it will not, by its policy or for want of rows.
-    Abstained,
-    /// What it sent was refused.
-    Refused(Reason),
-}
-
-/// Absences kept for each round; more are counted, not named.
-pub const ABSENCES_MAX: usize = 100;
-
-impl std::fmt::Display for AbsenceReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Away => f.write_str("away: no session"),
-            Self::Silent => f.write_str("connected, has not answered"),
-            Self::Abstained => f.write_str("abstained: its policy or its data"),
-            Self::Refused(reason) => write!(f, "refused: {}", reason.describe()),
-        }
-    }
+pub struct MissedStatus {
+    /// The phase.
+    pub phase: Phase,
+    /// Why.
+    pub why: AbsenceReason,
+    /// Devices of which that is so.
+    pub devices: u32,
 }
 
 /// A round that ended.
@@ -283,11 +268,51 @@ pub struct EndedStatus {
     /// coordinator's start.
     #[serde(default)]
     pub bytes: Option<u64>,
-    /// Devices that were waited for in vain; known as the bytes are.
+    /// Devices that did not do their part, those first that somebody may
+    /// have to look after; [`ABSENCES_MAX`] at most.
     #[serde(default)]
     pub absent: Vec<Absence>,
+    /// All of them, counted by phase and reason.
+    #[serde(default)]
+    pub missed: Vec<MissedStatus>,
     #[serde(skip)]
     pub(crate) reports: Vec<BlobHash>,
+}
+
+impl EndedStatus {
+    /// How many devices did not do their part in the round for such reasons.
+    pub fn absent_for(&self, is_wanted: impl Fn(AbsenceReason) -> bool) -> AbsentDevices {
+        let named = self.absent.iter();
+        let named: Vec<_> = named.filter(|one| is_wanted(one.why)).collect();
+        let devices: BTreeSet<_> = named.iter().map(|one| one.device.device).collect();
+        let mut by_phase: BTreeMap<Phase, u32> = BTreeMap::new();
+        for count in self.missed.iter().filter(|one| is_wanted(one.why)) {
+            *by_phase.entry(count.phase).or_default() += count.devices;
+        }
+        let told: usize = named.iter().map(|one| one.phases.len()).sum();
+        let most = by_phase.values().max().map_or(0, |most| *most as usize);
+        AbsentDevices {
+            devices: devices.len().max(most),
+            at_least: by_phase.values().sum::<u32>() as usize > told,
+        }
+    }
+}
+
+/// A number of devices. More than are named may be the same in two phases, or
+/// others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbsentDevices {
+    /// How many.
+    pub devices: usize,
+    /// Whether there may be more.
+    pub at_least: bool,
+}
+
+impl std::fmt::Display for AbsentDevices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let prefix = if self.at_least { "at least " } else { "" };
+        write!(f, "{prefix}{}", words::count(self.devices, "device"))
+    }
 }
 
 /// How a student did on the devices' held-out rows.

@@ -131,6 +131,8 @@ fn idle(lines: &mut Vec<String>, status: &Status, task: &TaskStatus) {
             count(report.devices as usize, "device")
         ));
     }
+    let missing = super::list::missing(last, MISSING_MAX);
+    lines.extend(missing.iter().map(|line| format!("  {line}")));
 }
 
 fn running(lines: &mut Vec<String>, status: &Status, task: &TaskStatus, round: &RoundStatus) {
@@ -214,7 +216,7 @@ mod tests {
 
     fn status() -> Status {
         let absence = |at, why| Absence {
-            phase: Phase::Contribute,
+            phases: vec![Phase::Contribute],
             device: device(at),
             why,
         };

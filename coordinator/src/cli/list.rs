@@ -9,8 +9,8 @@ use serde_json::json;
 use super::failure::Failure;
 use super::operate::{print_json, unexpected};
 use crate::admin::{
-    Client, Fault, FaultKind, ReportSummary, Request, Response, RoundStatus, Status, StoreStatus,
-    TaskStatus,
+    AbsenceReason, Client, EndedStatus, Fault, FaultKind, ReportSummary, Request, Response,
+    RoundStatus, Status, StoreStatus, TaskStatus,
 };
 use crate::words;
 
@@ -85,7 +85,41 @@ fn show_task(task: &TaskStatus, now: Time) {
         if let Some(report) = last.report {
             println!("    {}", reported(report));
         }
+        for line in missing(last, NAMES_MAX) {
+            println!("    {line}");
+        }
     }
+}
+
+/// Who was missing in a round, and why: a line for each of the first so many,
+/// and one for those it did not wait for, by reason.
+pub(super) fn missing(ended: &EndedStatus, names_max: usize) -> Vec<String> {
+    let missed = ended.absent.iter().filter(|one| one.why.is_missed());
+    let mut lines: Vec<_> = missed
+        .take(names_max)
+        .map(|one| {
+            let phases: Vec<_> = one.phases.iter().map(|phase| phase.name()).collect();
+            let (name, phases) = (words::name(&one.device), phases.join(", "));
+            format!("missing  {name}: {}; {phases}", one.why)
+        })
+        .collect();
+    let all = ended.absent_for(AbsenceReason::is_missed);
+    if all.devices > names_max || all.at_least {
+        lines.push(format!("missing  {all} in all"));
+    }
+    for why in [AbsenceReason::Abstained, AbsenceReason::NotAsked] {
+        let all = ended.absent_for(|one| one == why);
+        let names = ended.absent.iter().filter(|one| one.why == why);
+        let mut names: Vec<_> = names.map(|one| words::name(&one.device)).collect();
+        if all.devices > names_max || all.at_least {
+            names.truncate(names_max);
+            names.push("…".to_owned());
+        }
+        if all.devices > 0 {
+            lines.push(format!("without  {all} {why}: {}", names.join(" ")));
+        }
+    }
+    lines
 }
 
 fn show_round(round: &RoundStatus) {
@@ -286,3 +320,60 @@ pub(super) fn seconds(ms: u64) -> String {
 
 /// Devices that are named one by one.
 const NAMES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{DeviceId, RoundId};
+    use common::round::Phase;
+
+    use crate::admin::{Absence, DeviceName, MissedStatus, OutcomeStatus};
+
+    #[test]
+    fn an_ended_round_names_who_was_missing_and_counts_those_it_does_not() {
+        let absence = |at: u8, why, phases: &[Phase]| Absence {
+            phases: phases.to_vec(),
+            device: DeviceName {
+                device: DeviceId([at; 16]),
+                label: format!("pump-{at}"),
+            },
+            why,
+        };
+        let missed = |phase, why, devices| MissedStatus {
+            phase,
+            why,
+            devices,
+        };
+        let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
+        let ended = EndedStatus {
+            round: RoundId(1),
+            outcome: OutcomeStatus::Cancelled,
+            ended: Time(9),
+            wall_ms: 9,
+            phase_ms: Default::default(),
+            accepted: Default::default(),
+            report: None,
+            bytes: None,
+            absent: vec![
+                absence(1, silent, &[Phase::Contribute, Phase::Report]),
+                absence(2, silent, &[Phase::Report]),
+                absence(3, asleep, &[Phase::Contribute]),
+            ],
+            missed: vec![
+                missed(Phase::Contribute, silent, 1),
+                missed(Phase::Contribute, asleep, 500),
+                missed(Phase::Report, silent, 2),
+            ],
+            reports: Vec::new(),
+        };
+        let lines = missing(&ended, 1);
+        assert_eq!(
+            lines,
+            [
+                "missing  pump-1: connected, no answer; contribute, report",
+                "missing  2 devices in all",
+                "without  at least 500 devices away, and not waited for: pump-3 …",
+            ]
+        );
+    }
+}

@@ -221,6 +221,19 @@ fn of_task(view: &View, event: &Event) -> Told {
         }
         Event::Forgotten { device, at } => Told::new(Bad, "forgotten", who(device), *at),
         Event::Pardoned { device, at } => Told::new(Quiet, "strikes taken back", who(device), *at),
+        Event::Missed(missed) => {
+            let counts = missed.counts.iter();
+            let counts: Vec<_> = counts
+                .map(|(why, devices)| format!("{devices} {why}"))
+                .collect();
+            let details = match counts.is_empty() {
+                true => "nobody any more".to_owned(),
+                false => counts.join("; "),
+            };
+            let is_missed = missed.counts.iter().any(|(why, _)| why.is_missed());
+            let tone = if is_missed { Warn } else { Quiet };
+            Told::new(tone, "went on without", details, None)
+        }
         Event::Held { .. }
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }

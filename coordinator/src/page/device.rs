@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::fleet::{name, session, state};
 use super::layout::{Tone, pill};
+use super::rounds::phases;
 use super::route::Query;
 use super::verdict;
 use super::view::View;
@@ -80,7 +81,7 @@ fn fact(what: &str, is: Markup) -> Markup {
     html! { div { dt { (what) } dd { (is) } } }
 }
 
-/// Rounds that waited for it in vain, as far as they are known.
+/// Rounds in which it did not do its part, as far as they are known.
 fn absences(device: &DeviceStatus, view: &View) -> Markup {
     let missed = view.status.tasks.iter().flat_map(|task| {
         task.history.iter().rev().flat_map(move |ended| {
@@ -101,7 +102,7 @@ fn absences(device: &DeviceStatus, view: &View) -> Markup {
                             tr {
                                 th scope="row" { (task.name) " " (ended.round) }
                                 td { (words::ago(view.status.now, ended.ended)) }
-                                td { (absence.phase) } td { (absence.why) }
+                                td { (phases(&absence.phases)) } td { (absence.why) }
                             }
                         }
                     }

@@ -68,8 +68,8 @@ impl Maps {
         };
         format!(
             "Shown as how strongly the filters below answer in {height} × {width} parts of the \
-             image, a small map a filter: above where the image runs from dark to bright as the \
-             filter does, below where it runs against it{channels}."
+             image, a small map a filter. Upper maps: where the image runs from dark to bright as \
+             the filter does; lower maps: where it runs against it{channels}."
         )
     }
 

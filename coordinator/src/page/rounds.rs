@@ -13,12 +13,15 @@ use super::verdict::doing;
 use super::view::View;
 use super::words;
 use crate::admin::{
-    ABSENCES_MAX, Absence, DeviceName, EndedStatus, OutcomeStatus, RoundStatus, Standing, Steps,
-    TaskStatus,
+    Absence, AbsenceReason, AbsentDevices, DeviceName, EndedStatus, OutcomeStatus, RoundStatus,
+    Standing, Steps, TaskStatus,
 };
 
 /// Devices that are in, named one by one.
 const NAMES_MAX: usize = 60;
+
+/// So many missing devices are shown without being asked for.
+const NAMES_OPEN: usize = 12;
 
 /// Ended rounds on one page.
 const ROUNDS_EACH: usize = 20;
@@ -104,7 +107,7 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
                         }
                     }
                 }
-                (absences(&round.absent, round.missing.len() + round.abstained.len()))
+                (absences(&round.absent.iter().collect::<Vec<_>>(), round.missing.len() + round.abstained.len()))
             }
             (not_asked(round, view))
         }
@@ -152,7 +155,7 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
                     @if let Some(bytes) = ended.bytes { ", " (words::bytes(bytes)) " of contributions" }
                     ". " (reported(ended))
                 }
-                (absences(&ended.absent, ended.absent.len()))
+                (went_without(ended))
             }
         }
         (pages(page, all, |page| format!("/rounds?page={page}")))
@@ -206,27 +209,97 @@ fn plural(kind: Kind, count: u32) -> &'static str {
     }
 }
 
-fn absences(absent: &[Absence], all: usize) -> Markup {
+fn absences(absent: &[&Absence], all: usize) -> Markup {
     html! {
         @if !absent.is_empty() {
-            details open[absent.len() <= 12] {
+            details open[absent.len() <= NAMES_OPEN] {
                 summary { (pill(Tone::Warn, &words::count(all, "device"))) " missing, and why" }
-                table class="tight" {
-                    thead { tr { th scope="col" { "Device" } th scope="col" { "Phase" } th scope="col" { "Why" } } }
-                    tbody {
-                        @for absence in absent {
-                            tr {
-                                th scope="row" { (words::name(&absence.device)) " " code class="quiet" { (absence.device.device.short()) } }
-                                td { (absence.phase) } td { (absence.why) }
-                            }
-                        }
-                    }
-                }
+                (named(absent))
                 @if all > absent.len() { p class="quiet" { "and " (words::number((all - absent.len()) as u64)) " more" } }
-                @else if absent.len() >= ABSENCES_MAX { p class="quiet" { "Only the first " (ABSENCES_MAX) " are kept." } }
             }
         }
     }
+}
+
+/// Who did not do their part in a round that has ended: those it waited for,
+/// and, less to the fore, those it did not.
+fn went_without(ended: &EndedStatus) -> Markup {
+    let missed = ended.absent.iter().filter(|one| one.why.is_missed());
+    let missed: Vec<_> = missed.collect();
+    let all = ended.absent_for(AbsenceReason::is_missed);
+    html! {
+        @if all.devices > 0 {
+            details open[missed.len() <= NAMES_OPEN] {
+                summary { (pill(Tone::Warn, &devices(all))) " missing, and why" }
+                (named(&missed))
+                @if all.at_least { (counted(ended)) }
+            }
+        }
+        (at_rest(ended, AbsenceReason::Abstained, "with nothing to give"))
+        (at_rest(ended, AbsenceReason::NotAsked, "away, and not waited for"))
+    }
+}
+
+/// Those that nobody waited for, for this reason.
+fn at_rest(ended: &EndedStatus, why: AbsenceReason, told: &str) -> Markup {
+    let all = ended.absent_for(|one| one == why);
+    let absent = ended.absent.iter().filter(|one| one.why == why);
+    let absent: Vec<_> = absent.map(|one| one.device.clone()).collect();
+    html! {
+        @if all.devices > 0 {
+            details open[absent.len() <= NAMES_OPEN] {
+                summary { (pill(Tone::Quiet, &devices(all))) " " (told) }
+                ul class="names" {
+                    @for name in in_order(&absent) { li { (name) } }
+                    @if all.at_least { li { "and more" } }
+                }
+            }
+        }
+    }
+}
+
+fn devices(all: AbsentDevices) -> String {
+    let prefix = if all.at_least { "at least\u{a0}" } else { "" };
+    format!("{prefix}{}", words::count(all.devices, "device"))
+}
+
+fn named(absent: &[&Absence]) -> Markup {
+    html! {
+        @if !absent.is_empty() {
+            table class="tight" {
+                thead { tr { th scope="col" { "Device" } th scope="col" { "Phase" } th scope="col" { "Why" } } }
+                tbody {
+                    @for absence in absent {
+                        tr {
+                            th scope="row" { (words::name(&absence.device)) " " code class="quiet" { (absence.device.device.short()) } }
+                            td { (phases(&absence.phases)) } td { (absence.why) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All of them by phase and reason, where not all are named.
+fn counted(ended: &EndedStatus) -> Markup {
+    let of = ended.missed.iter().filter(|count| count.why.is_missed());
+    html! {
+        p class="quiet" {
+            "Not all are named. In all: "
+            @for (at, count) in of.enumerate() {
+                @if at > 0 { "; " }
+                (count.phase) " " (words::count(count.devices as usize, "device")) " " (count.why)
+            }
+            "."
+        }
+    }
+}
+
+/// Their names.
+pub(super) fn phases(phases: &[Phase]) -> String {
+    let names: Vec<_> = phases.iter().map(Phase::to_string).collect();
+    names.join(", ")
 }
 
 /// Phases side by side, as wide as they took long. A short one stays visible.
@@ -262,5 +335,71 @@ fn timeline(spans: &[(Phase, u64)]) -> Markup {
                 figcaption aria-hidden="true" { @for (at, one) in told.iter().enumerate() { @if at > 0 { " · " } (one) } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::{DeviceId, RoundId};
+
+    use crate::admin::MissedStatus;
+
+    #[test]
+    fn an_ended_round_shows_who_was_missing_and_why_and_escapes_their_names() {
+        let absence = |at: u8, why| Absence {
+            phases: vec![Phase::Contribute, Phase::Report],
+            device: DeviceName {
+                device: DeviceId([at; 16]),
+                label: format!("<pump-{at}>"),
+            },
+            why,
+        };
+        let missed = |phase, why, devices| MissedStatus {
+            phase,
+            why,
+            devices,
+        };
+        let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
+        let mut ended = EndedStatus {
+            round: RoundId(1),
+            outcome: OutcomeStatus::Cancelled,
+            ended: Time(9),
+            wall_ms: 9,
+            phase_ms: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            report: None,
+            bytes: None,
+            absent: vec![absence(1, silent), absence(2, asleep)],
+            missed: vec![
+                missed(Phase::Contribute, silent, 1),
+                missed(Phase::Contribute, asleep, 1),
+                missed(Phase::Report, silent, 1),
+                missed(Phase::Report, asleep, 1),
+            ],
+            reports: Vec::new(),
+        };
+        let shown = |ended: &EndedStatus| went_without(ended).into_string();
+        let few = shown(&ended);
+        for part in [
+            "1\u{a0}device</span> missing, and why",
+            "&lt;pump-1&gt;",
+            "<td>contribute, report</td><td>connected, no answer</td>",
+            "1\u{a0}device</span> away, and not waited for",
+            "<li>&lt;pump-2&gt;</li>",
+        ] {
+            assert!(few.contains(part), "{part} is not in\n{few}");
+        }
+        assert!(!few.contains("Not all are named") && !few.contains("and more"));
+        ended.missed[0].devices = 400;
+        let many = shown(&ended);
+        assert!(many.contains("at least\u{a0}400\u{a0}devices"), "{many}");
+        assert!(
+            many.contains("Not all are named. In all: contribute 400"),
+            "{many}"
+        );
+        ended.absent.clear();
+        ended.missed.clear();
+        assert_eq!(shown(&ended), "");
     }
 }

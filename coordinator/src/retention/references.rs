@@ -119,6 +119,7 @@ impl Named {
             | Event::Abstained { .. }
             | Event::Refused { .. }
             | Event::Pardoned { .. }
+            | Event::Missed(_)
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }
             | Event::DataChanged { .. }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::snapshot::{encode, name};
 use super::*;
 use crate::registry::RegistryEvent;
-use crate::round::{Event, Outcome, Product, TaskEvent};
+use crate::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
 use crate::serve::{LogEntry, replay};
 use crate::store::{AppendFault, Epoch, MemoryStore, Position, Store, StoreError};
 
@@ -95,6 +95,10 @@ impl Case {
             },
             moments(1),
             moments(2),
+            Event::Missed(Missed {
+                named: vec![(device(3), AbsenceReason::NotAsked)],
+                counts: vec![(AbsenceReason::NotAsked, 1)],
+            }),
             Event::PhaseClosed { at },
             made(Product::Teacher(self.blob(&format!("teacher {number}")))),
             made(Product::Student(self.blob(&format!("student {number}")))),
@@ -138,7 +142,7 @@ impl Case {
     }
 }
 
-const RECORDS_EACH: u64 = 9;
+const RECORDS_EACH: u64 = 10;
 
 #[test]
 fn a_snapshot_and_the_rest_fold_to_what_the_whole_log_did() {

@@ -154,7 +154,14 @@ impl Engine {
             Ok(Admission::Stands { rows }) => self.accept(now, device, key, blob, rows),
             Ok(Admission::Wanted) if self.is_over_budget(device, bytes) => {
                 // It was sent within the budget or not at all: nobody waits.
-                self.abstain(now, device, key.round, key.phase);
+                if self.abstain(now, device, key.round, key.phase) {
+                    self.record(Event::Refused {
+                        device,
+                        kind: key.kind,
+                        reason: Reason::OverBudget,
+                        at: now,
+                    });
+                }
                 TransferAnswer::Refused(Reason::OverBudget)
             }
             Ok(Admission::Wanted) => TransferAnswer::Send { offset: 0 },
@@ -250,6 +257,7 @@ impl Engine {
     pub(super) fn dismiss(&mut self, now: Time, device: DeviceId) {
         self.connected.remove(&device);
         self.returning.remove(&device);
+        self.members.remove(&device);
         self.let_go(now, device);
     }
 
@@ -262,16 +270,25 @@ impl Engine {
         }
     }
 
-    pub(super) fn abstain(&mut self, now: Time, device: DeviceId, round: RoundId, phase: Phase) {
+    /// Waits no more for this device in a phase; whether it was waited for.
+    pub(super) fn abstain(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        round: RoundId,
+        phase: Phase,
+    ) -> bool {
         let Some((running, open)) = self.state.round.as_ref().zip(self.state.open()) else {
-            return;
+            return false;
         };
         let called = running.id == round && open.phase == phase && open.phase.gathers();
-        if called && !open.closed && !open.is_done(device, self.wanted(phase)) {
+        let waits = called && !open.closed && !open.is_done(device, self.wanted(phase));
+        if waits {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });
             }
             self.record(Event::Abstained { device, at: now });
         }
+        waits
     }
 }

@@ -21,6 +21,9 @@ pub struct Ticket(pub u64);
 /// What happens to the engine.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// These devices belong to the fleet, with or without a session. Said
+    /// before [`Self::Started`], and whenever one is let in.
+    Members(Vec<DeviceId>),
     /// The log has been replayed and the driver is ready.
     Started,
     /// A device said hello.
@@ -278,6 +281,8 @@ pub struct Engine {
     /// How far the open phase has come; always that of `state`.
     pub(super) tally: Tally,
     pub(super) connected: BTreeSet<DeviceId>,
+    /// Devices that belong to the fleet, as far as the driver said.
+    pub(super) members: BTreeSet<DeviceId>,
     /// Devices that contributed to the round before the restart, and are
     /// waited for in its next phase though they may not be back yet.
     pub(super) returning: BTreeSet<DeviceId>,
@@ -313,6 +318,7 @@ impl Engine {
             state,
             tally,
             connected: BTreeSet::new(),
+            members: BTreeSet::new(),
             returning: BTreeSet::new(),
             computing: false,
             rollout_due: None,
@@ -366,6 +372,8 @@ impl Engine {
         // Contributions are many, and say nothing of releases.
         let is_contribution = matches!(input, Input::Offered { .. } | Input::Arrived { .. });
         match input {
+            // It tells who is missing, and moves nothing.
+            Input::Members(devices) => return self.members.extend(devices),
             Input::Started => {
                 let ahead = self.state.history.last().filter(|last| last.ended > now);
                 self.ended_ahead = ahead.map(|last| (last.id, now));
@@ -390,7 +398,9 @@ impl Engine {
                 device,
                 round,
                 phase,
-            } => self.abstain(now, device, round, phase),
+            } => {
+                self.abstain(now, device, round, phase);
+            }
             Input::Offered {
                 device,
                 key,

@@ -7,6 +7,7 @@ use common::round::{Kind, Phase, Reason};
 use common::trial::Trial;
 use serde::Serialize;
 
+use super::absence::Missed;
 use crate::rollout::{Plan, Standing};
 
 /// A change of one task's state. Variants are only ever added at the end.
@@ -192,6 +193,9 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// The open phase, which gathers, is about to close without these: what a
+    /// log of contributions does not say, and who had a session.
+    Missed(Missed),
 }
 
 /// An event and the task it belongs to, as the log holds it.

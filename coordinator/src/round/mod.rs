@@ -7,6 +7,7 @@
 //! cannot, it throws the engine and its queued actions away and builds a new
 //! one from the log.
 
+mod absence;
 mod admission;
 mod engine;
 mod event;
@@ -17,6 +18,7 @@ mod rollouts;
 mod state;
 mod tally;
 
+pub use absence::{ABSENCES_MAX, AbsenceReason, Absences, Absent, Missed};
 pub use admission::STRIKES_MAX;
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};

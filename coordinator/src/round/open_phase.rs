@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use common::ids::{BlobHash, DeviceId, RoundId, Time};
-use common::round::{Kind, Phase};
+use common::round::{Kind, Phase, Reason};
+
+use super::absence::Missed;
 
 /// The phase a round is in.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -23,6 +25,11 @@ pub struct OpenPhase {
     pub taken: BTreeMap<(DeviceId, Kind), Standing>,
     /// When devices abstained, in log order.
     pub abstained_at: Vec<Time>,
+    /// Why the newest contribution of a device was refused, if nothing of it
+    /// was taken since.
+    pub refused: BTreeMap<DeviceId, Reason>,
+    /// Who had not done their part when it closed.
+    pub missed: Missed,
     /// Whether what was taken is final; the coordinator now computes.
     pub closed: bool,
     /// Whether what the coordinator computes in it is there.
@@ -67,6 +74,8 @@ impl OpenPhase {
             abstained: BTreeSet::new(),
             taken: BTreeMap::new(),
             abstained_at: Vec::new(),
+            refused: BTreeMap::new(),
+            missed: Missed::default(),
             closed: false,
             produced: false,
         }
@@ -91,6 +100,7 @@ impl OpenPhase {
             standing.replaced = earlier.replaced.saturating_add(1);
         }
         self.taken.insert(key, standing);
+        self.refused.remove(&key.0);
         earlier.is_none()
     }
 

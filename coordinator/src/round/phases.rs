@@ -228,7 +228,7 @@ impl Engine {
 
     /// Whether a phase may close without a single contribution: reports are
     /// for people, and new points are welcome but the old ones do.
-    fn is_optional(&self, phase: Phase) -> bool {
+    pub(super) fn is_optional(&self, phase: Phase) -> bool {
         match phase {
             Phase::Report => true,
             Phase::Summarise => self.state.transfer.is_some(),
@@ -273,6 +273,7 @@ impl Engine {
     }
 
     fn close_gathering(&mut self, now: Time) {
+        self.miss();
         let (Some(round), Some(open)) = (&self.state.round, self.state.open()) else {
             return;
         };
@@ -366,6 +367,9 @@ impl Engine {
     fn end(&mut self, now: Time, outcome: Outcome) {
         self.computing = false;
         self.returning.clear();
+        if self.state.open().is_some_and(|open| !open.closed) {
+            self.miss();
+        }
         let called = self.state.round.as_ref().zip(self.state.open());
         let called = called
             .filter(|(_, open)| open.phase.gathers() && !open.closed)

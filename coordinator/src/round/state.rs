@@ -7,6 +7,7 @@ use common::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use common::round::{Kind, Phase};
 use common::trial::Trial;
 
+use super::absence::Absences;
 use super::event::{Event, Outcome, Product};
 use super::open_phase::{OpenPhase, Span, Standing};
 use crate::rollout::{self, Rollout, Trials};
@@ -88,6 +89,8 @@ pub struct Round {
     pub inputs: Vec<(DeviceId, Kind, BlobHash)>,
     /// What was taken, by phase and kind, for reports.
     pub accepted: BTreeMap<Kind, u32>,
+    /// Who did not do their part in its earlier phases.
+    pub absences: Absences,
 }
 
 /// A released student.
@@ -124,6 +127,8 @@ pub struct Ended {
     pub accepted: BTreeMap<Kind, u32>,
     /// Evaluation reports taken, by device.
     pub reports: Vec<(DeviceId, BlobHash)>,
+    /// Who did not do their part.
+    pub absences: Absences,
 }
 
 /// Ended rounds kept in memory; older ones stay in the log.
@@ -180,6 +185,10 @@ impl State {
             Event::Refused { device, reason, .. } => {
                 if !reason.is_innocent() {
                     *self.strikes.entry(*device).or_default() += 1;
+                }
+                let open = self.open_phase_mut();
+                if let Some(open) = open.filter(|open| open.participants.contains(device)) {
+                    open.refused.insert(*device, *reason);
                 }
             }
             Event::Produced { product, .. } => {
@@ -242,6 +251,11 @@ impl State {
             Event::Forgotten { device, .. } => self.forget(*device),
             Event::Pardoned { device, .. } => {
                 self.strikes.remove(device);
+            }
+            Event::Missed(missed) => {
+                if let Some(open) = self.open_phase_mut() {
+                    open.missed = missed.clone();
+                }
             }
             Event::ReReleased {
                 from,
@@ -392,6 +406,7 @@ impl State {
             student: None,
             inputs: Vec::new(),
             accepted: BTreeMap::new(),
+            absences: Absences::default(),
         });
     }
 
@@ -458,6 +473,9 @@ impl State {
         let key = (device, kind);
         if matches!(kind, Kind::Labels | Kind::Moments) {
             self.standing.insert(key, standing);
+            if let Some(absences) = self.absences_mut(standing.round) {
+                absences.came(device, Phase::Contribute);
+            }
         }
         self.newest.insert(key, standing);
         let Some(round) = &mut self.round else { return };
@@ -466,6 +484,18 @@ impl State {
         // call of this one.
         if standing.round == round.id && open.takes(kind) && open.take(key, standing) {
             *round.accepted.entry(kind).or_default() += 1;
+        }
+    }
+
+    /// Who did not do their part in the closed phases of a round.
+    fn absences_mut(&mut self, round: RoundId) -> Option<&mut Absences> {
+        match &mut self.round {
+            Some(open) if open.id == round => Some(&mut open.absences),
+            _ => {
+                let mut newest_first = self.history.iter_mut().rev();
+                let ended = newest_first.find(|ended| ended.id == round);
+                ended.map(|ended| &mut ended.absences)
+            }
         }
     }
 
@@ -531,6 +561,7 @@ impl State {
             spans: round.spans,
             accepted: round.accepted,
             reports,
+            absences: round.absences,
         });
         if self.history.len() > HISTORY_MAX {
             self.history.remove(0);
@@ -541,6 +572,7 @@ impl State {
 impl Round {
     fn close_phase(&mut self, at: Time) {
         if let Some(open) = self.phase.take() {
+            self.absences.add(open.phase, &open.missed);
             self.spans.push(Span {
                 phase: open.phase,
                 opened: open.opened,

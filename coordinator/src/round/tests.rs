@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod absences;
 mod admission;
 mod bench;
 mod gathering;

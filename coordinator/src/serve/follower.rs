@@ -1,11 +1,11 @@
 //! Turns a task's events into what a watcher is shown.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use common::ids::{DeviceId, RoundId, TaskHash};
-use common::round::{Kind, Phase, Reason};
+use common::round::Kind;
 
-use crate::admin::{ABSENCES_MAX, Absence, AbsenceReason, DeviceName, OutcomeStatus, Progress};
+use crate::admin::{DeviceName, OutcomeStatus, Progress};
 use crate::registry::Registry;
 use crate::round::{Ended, Event, RoundPolicy, State};
 
@@ -21,23 +21,10 @@ pub(super) struct Follower {
     /// Participants that are done: counted as it goes, for there are many.
     done: usize,
     policy: RoundPolicy,
-    /// The open phase, if it gathers.
-    phase: Option<Phase>,
-    abstained: BTreeSet<DeviceId>,
-    /// Why the newest contribution of a device in the open phase was refused.
-    refused: BTreeMap<DeviceId, Reason>,
-    seen: Seen,
-    /// What was seen of ended rounds, newest last.
-    ended: VecDeque<(RoundId, Seen)>,
-}
-
-/// What the log does not keep of a round.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Bytes of contributions.
-    pub(super) bytes: u64,
-    /// Devices that were waited for in vain, the first of them.
-    pub(super) absent: Vec<Absence>,
+    /// Bytes of contributions in the open round.
+    bytes: u64,
+    /// The same for ended rounds, newest last: the log does not keep it.
+    ended: VecDeque<(RoundId, u64)>,
 }
 
 /// Ended rounds of which this is kept.
@@ -50,8 +37,6 @@ pub(super) struct Around<'a> {
     pub(super) state: &'a State,
     /// Length of the contribution that is being taken.
     pub(super) bytes: u64,
-    /// Whether a device has a session.
-    pub(super) connected: &'a dyn Fn(DeviceId) -> bool,
 }
 
 impl Follower {
@@ -66,10 +51,7 @@ impl Follower {
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
             taken: open.map_or_else(BTreeSet::new, |open| open.taken.keys().copied().collect()),
             policy,
-            phase: open.map(|open| open.phase).filter(|phase| phase.gathers()),
-            abstained: open.map_or_else(BTreeSet::new, |open| open.abstained.clone()),
-            refused: BTreeMap::new(),
-            seen: Seen::default(),
+            bytes: 0,
             ended: VecDeque::new(),
         };
         let participants = follower.participants.iter();
@@ -80,23 +62,13 @@ impl Follower {
 
     /// Bytes of the contributions that were seen in the open round.
     pub(super) fn bytes(&self) -> u64 {
-        self.seen.bytes
+        self.bytes
     }
 
-    /// What was seen of a round that ended.
-    pub(super) fn ended(&self, round: RoundId) -> Option<&Seen> {
+    /// The same of a round that ended, if it was seen.
+    pub(super) fn ended(&self, round: RoundId) -> Option<u64> {
         let mut ended = self.ended.iter();
-        ended.find(|(id, _)| *id == round).map(|(_, seen)| seen)
-    }
-
-    /// Why a device is missing in the open phase.
-    pub(super) fn why(&self, device: DeviceId, is_connected: bool) -> AbsenceReason {
-        match self.refused.get(&device) {
-            _ if self.abstained.contains(&device) => AbsenceReason::Abstained,
-            Some(reason) => AbsenceReason::Refused(*reason),
-            None if is_connected => AbsenceReason::Silent,
-            None => AbsenceReason::Away,
-        }
+        ended.find(|(id, _)| *id == round).map(|(_, bytes)| *bytes)
     }
 
     /// What to show of this event.
@@ -109,7 +81,7 @@ impl Follower {
         Some(match event {
             Event::RoundOpened { round, at } => {
                 self.round = *round;
-                self.seen = Seen::default();
+                self.bytes = 0;
                 Progress::RoundOpened {
                     task,
                     round: *round,
@@ -121,16 +93,12 @@ impl Follower {
                 at,
                 participants,
             } => {
-                self.leave_phase(around);
-                self.phase = Some(*phase).filter(|phase| phase.gathers());
                 // The engine may be ahead, but not past a product, on which
                 // alone this depends.
                 self.wanted = self.policy.wanted(*phase, around.state).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
                 self.done = 0;
-                self.abstained.clear();
-                self.refused.clear();
                 Progress::PhaseOpened {
                     task,
                     round: self.round,
@@ -144,14 +112,11 @@ impl Follower {
                 self.done += usize::from(came && self.is_done(*device));
                 return None;
             }
-            Event::Abstained { device, at } => {
-                self.abstained.insert(*device);
-                Progress::Abstained {
-                    task,
-                    device: name(*device),
-                    at: *at,
-                }
-            }
+            Event::Abstained { device, at } => Progress::Abstained {
+                task,
+                device: name(*device),
+                at: *at,
+            },
             Event::Accepted {
                 device,
                 kind,
@@ -163,8 +128,7 @@ impl Follower {
                 self.taken.insert((*device, *kind));
                 let counts = !was_done && self.participants.contains(device);
                 self.done += usize::from(counts && self.is_done(*device));
-                self.refused.remove(device);
-                self.seen.bytes += around.bytes;
+                self.bytes += around.bytes;
                 Progress::Accepted {
                     task,
                     device: name(*device),
@@ -181,18 +145,13 @@ impl Follower {
                 kind,
                 reason,
                 at,
-            } => {
-                if self.refused.len() < ABSENCES_MAX {
-                    self.refused.insert(*device, *reason);
-                }
-                Progress::Refused {
-                    task,
-                    device: name(*device),
-                    kind: *kind,
-                    reason: *reason,
-                    at: *at,
-                }
-            }
+            } => Progress::Refused {
+                task,
+                device: name(*device),
+                kind: *kind,
+                reason: *reason,
+                at: *at,
+            },
             Event::Released {
                 version,
                 bytes,
@@ -207,10 +166,8 @@ impl Follower {
                 at: *at,
             },
             Event::RoundEnded { .. } => {
-                self.leave_phase(around);
-                self.phase = None;
                 self.ended
-                    .push_back((self.round, std::mem::take(&mut self.seen)));
+                    .push_back((self.round, std::mem::take(&mut self.bytes)));
                 if self.ended.len() > ENDED_MAX {
                     self.ended.pop_front();
                 }
@@ -223,26 +180,6 @@ impl Follower {
     fn is_done(&self, device: DeviceId) -> bool {
         let mut wanted = self.wanted.iter();
         wanted.all(|kind| self.taken.contains(&(device, *kind)))
-    }
-
-    /// Keeps who did not do its part in the phase that ends.
-    fn leave_phase(&mut self, around: Around<'_>) {
-        let Some(phase) = self.phase else { return };
-        let missing = self
-            .participants
-            .iter()
-            .filter(|device| !self.is_done(**device));
-        let absences = missing.map(|&device| Absence {
-            phase,
-            device: DeviceName {
-                device,
-                label: around.registry.label(device).to_owned(),
-            },
-            why: self.why(device, (around.connected)(device)),
-        });
-        let room = ABSENCES_MAX.saturating_sub(self.seen.absent.len());
-        let absences: Vec<_> = absences.take(room).collect();
-        self.seen.absent.extend(absences);
     }
 }
 

@@ -6,7 +6,7 @@ use common::trust::certificate::Fingerprint;
 use common::trust::token::{Approval, TokenRecord};
 use coordinator::registry::{Certified, RegistryEvent};
 use coordinator::rollout::{Plan, Standing};
-use coordinator::round::{Event, Outcome, Product, TaskEvent};
+use coordinator::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
 use coordinator::serve::LogEntry;
 
 use super::{AT, BLOB, Case, DEVICE, ROUND, TASK, TOKEN, VERSION, case, refusals, trials, word};
@@ -106,6 +106,19 @@ fn events() -> Vec<(String, Event)> {
         ),
         ("forgotten".to_owned(), Event::Forgotten { device, at }),
         ("pardoned".to_owned(), Event::Pardoned { device, at }),
+        (
+            "missed".to_owned(),
+            Event::Missed(Missed {
+                named: vec![
+                    (device, AbsenceReason::Refused(Reason::NotFinite)),
+                    (DeviceId([9; 16]), AbsenceReason::NotAsked),
+                ],
+                counts: vec![
+                    (AbsenceReason::Refused(Reason::NotFinite), 1),
+                    (AbsenceReason::NotAsked, 1),
+                ],
+            }),
+        ),
     ];
     let products = [
         ("normaliser", Product::Normaliser(blob)),

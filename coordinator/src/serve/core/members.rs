@@ -79,6 +79,11 @@ impl Core {
             }
         };
         self.record(event);
+        if answer == Ok(Admitted::Member) {
+            for at in 0..self.tasks.len() {
+                self.feed(now, at, Input::Members(vec![device]));
+            }
+        }
         self.effects.push(Effect::reply(reply, answer, lost));
     }
 

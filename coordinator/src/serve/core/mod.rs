@@ -296,6 +296,10 @@ impl Core {
             run: None,
         });
         let at = self.tasks.len() - 1;
+        let members = self.registry.members().keys();
+        let members = members.filter(|device| !self.registry.revoked().contains_key(device));
+        let members = members.copied().collect();
+        self.feed(now, at, Input::Members(members));
         self.feed(now, at, Input::Started);
         for (device, installed) in self.sessions.connected(hash) {
             self.feed(now, at, Input::Connected { device, installed });
@@ -330,7 +334,6 @@ impl Core {
                     registry: &self.registry,
                     state: runner.engine.state(),
                     bytes: self.arriving_bytes,
-                    connected: &|device| self.sessions.is_connected(device),
                 };
                 if let Some(step) = runner.follower.see(&event, around) {
                     self.effects.push(Effect::Progress(step));

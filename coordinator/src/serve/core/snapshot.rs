@@ -9,9 +9,9 @@ use common::round::{Kind, Reason};
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
 use crate::admin::{
-    ABSENCES_MAX, Absence, AbsenceReason, ConductStatus, DeviceName, DeviceStatus, EndedStatus,
-    Forgetting, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus, RoundStatus,
-    Standing, Status, TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, ConductStatus, DeviceName, DeviceStatus, EndedStatus, Forgetting,
+    MissedStatus, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,
+    RoundStatus, Standing, Status, TaskStatus, TrialStatus,
 };
 use crate::registry::Decision;
 use crate::rollout::Rollout;
@@ -67,7 +67,7 @@ impl Core {
             history: state
                 .history
                 .iter()
-                .map(|ended| ended_status(runner, ended))
+                .map(|ended| self.ended_status(runner, ended))
                 .collect(),
             releases: state
                 .releases
@@ -150,21 +150,42 @@ impl Core {
 
     /// Why those who are missing are, those that may be mended first.
     fn absences(&self, runner: &Runner, open: &OpenPhase, status: &RoundStatus) -> Vec<Absence> {
-        let why = |device: DeviceId| {
-            runner
-                .follower
-                .why(device, self.sessions.is_connected(device))
+        let missing = status.missing.iter().chain(&status.abstained);
+        let absence = |name: &DeviceName| {
+            Some(Absence {
+                phases: vec![open.phase],
+                device: name.clone(),
+                why: runner.engine.absence(name.device)?,
+            })
         };
-        let missing = status.missing.iter().map(|name| (name, why(name.device)));
-        let abstained = status.abstained.iter();
-        let abstained = abstained.map(|name| (name, AbsenceReason::Abstained));
-        let absence = |(name, why): (&DeviceName, AbsenceReason)| Absence {
-            phase: open.phase,
-            device: name.clone(),
-            why,
-        };
-        let all = missing.chain(abstained).map(absence);
-        all.take(ABSENCES_MAX).collect()
+        missing.filter_map(absence).take(ABSENCES_MAX).collect()
+    }
+
+    fn ended_status(&self, runner: &Runner, ended: &Ended) -> EndedStatus {
+        let named = ended.absences.named.iter().map(|absent| Absence {
+            phases: absent.phases.clone(),
+            device: self.name(absent.device),
+            why: absent.why,
+        });
+        let counts = ended.absences.counts.iter();
+        let missed = counts.map(|((phase, why), devices)| MissedStatus {
+            phase: *phase,
+            why: *why,
+            devices: *devices,
+        });
+        EndedStatus {
+            round: ended.id,
+            outcome: OutcomeStatus::from(&ended.outcome),
+            ended: ended.ended,
+            wall_ms: ended.ended.since_ms(ended.opened),
+            phase_ms: phase_ms(ended),
+            accepted: ended.accepted.clone(),
+            report: None,
+            bytes: runner.follower.ended(ended.id),
+            absent: named.collect(),
+            missed: missed.collect(),
+            reports: ended.reports.iter().map(|(_, blob)| *blob).collect(),
+        }
     }
 
     /// When each device's newest contribution was taken, and its strikes,
@@ -305,20 +326,4 @@ fn phases(round: &Round) -> Vec<PhaseStatus> {
         closed: None,
     });
     past.chain(open).collect()
-}
-
-fn ended_status(runner: &Runner, ended: &Ended) -> EndedStatus {
-    let seen = runner.follower.ended(ended.id);
-    EndedStatus {
-        round: ended.id,
-        outcome: OutcomeStatus::from(&ended.outcome),
-        ended: ended.ended,
-        wall_ms: ended.ended.since_ms(ended.opened),
-        phase_ms: phase_ms(ended),
-        accepted: ended.accepted.clone(),
-        report: None,
-        bytes: seen.map(|seen| seen.bytes),
-        absent: seen.map_or_else(Vec::new, |seen| seen.absent.clone()),
-        reports: ended.reports.iter().map(|(_, blob)| *blob).collect(),
-    }
 }
