@@ -30,6 +30,7 @@ pub mod report;
 pub mod round;
 pub mod service;
 pub mod settings;
+pub mod signals;
 pub mod summary;
 pub mod task;
 pub mod teacher;

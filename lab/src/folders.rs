@@ -26,6 +26,14 @@ pub enum FolderError {
     Exists(PathBuf),
 }
 
+/// The file with the test rows.
+pub const TEST: &str = "test.npz";
+
+/// The name of a device's folder, counted from 0.
+pub fn name(device: usize) -> String {
+    format!("device-{device:03}")
+}
+
 /// Makes `folder` with `device-000/rows.npz` and so on, one for each list of
 /// training rows, and `test.npz` with the test rows.
 ///
@@ -36,14 +44,14 @@ pub fn write(data: &Dataset, parts: &[Vec<usize>], folder: &Path) -> Result<(), 
         return Err(FolderError::Exists(folder.to_owned()));
     }
     for (index, rows) in parts.iter().enumerate() {
-        let device = folder.join(format!("device-{index:03}"));
+        let device = folder.join(name(index));
         fs::create_dir_all(&device).map_err(|cause| FolderError::File {
             path: device.clone(),
             cause,
         })?;
         write_rows(&device.join("rows.npz"), data, data.train.select(rows))?;
     }
-    write_rows(&folder.join("test.npz"), data, data.test.clone())
+    write_rows(&folder.join(TEST), data, data.test.clone())
 }
 
 /// One file with inputs `X` in the data set's shape and labels `y`.

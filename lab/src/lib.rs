@@ -15,7 +15,6 @@ pub mod plan;
 pub mod privacy;
 pub mod progress;
 pub mod report;
-pub mod signals;
 pub mod simulate;
 pub mod simulation;
 pub mod survive;

@@ -18,7 +18,18 @@ use cli::sweep::SweepArguments;
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
 #[derive(Debug, Parser)]
-#[command(name = "alambic-lab", version, arg_required_else_help = true)]
+#[command(
+    name = "alambic-lab",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
+  alambic-lab demo --keep
+  alambic-lab simulate --data mydata.npz --report mydata.html
+  alambic-lab distill --data digits --per-class 10 --out digits10.npz
+
+Exit codes: 0 done, 1 failed, 2 what was asked for or given does not fit, 4 denied,
+5 not found, 6 a simulated round without a student, 130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

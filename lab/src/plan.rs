@@ -151,7 +151,8 @@ fn declared_range(data: &Dataset, stage: &str) -> Option<[f32; 2]> {
 /// there are few features it costs little to be wide, and many classes or
 /// crooked borders between them need it: on tables of 20 and 30 features, 20
 /// and 2 classes, students of 64 units gave their teacher's answer for 94.6 and
-/// 95.0 % of training rows, of 200 units for 96.8 and 97.2 %.
+/// 95.0 % of training rows, of 200 units for 96.8 and 97.2 %; on letters of 16
+/// features, 26 classes, those of 256 units for 95.8 % of test rows, of 372 for 96.7.
 pub fn hidden_units(features: usize, classes: usize, image: bool) -> (u32, &'static str) {
     if image || features > FEW_FEATURES {
         return (
@@ -166,7 +167,7 @@ pub fn hidden_units(features: usize, classes: usize, image: bool) -> (u32, &'sta
     let units = units / UNITS_MIN * UNITS_MIN;
     (
         units as u32,
-        "as many hidden units, 64 to 256, as 16,000 weights make, and two for each class",
+        "as many hidden units, 64 to 512, as 16,000 weights make, and two for each class",
     )
 }
 
@@ -183,7 +184,7 @@ const UNITS_A_CLASS: usize = 2;
 /// Fewest hidden units; others are multiples.
 const UNITS_MIN: usize = 64;
 /// Most hidden units of a student of few features.
-const UNITS_MAX: usize = 256;
+const UNITS_MAX: usize = 512;
 
 /// Long multi-channel series are windows of a signal and so are their
 /// filtered stretches; everything else that has neighbours is an image.
@@ -218,8 +219,8 @@ mod tests {
         assert_eq!(units(212, 6, false), 64, "windows of six channels");
         assert_eq!(units(91, 10, false), 128);
         assert_eq!(units(31, 20, false), 256);
-        assert_eq!(units(2, 2, false), 256);
-        assert_eq!(units(300, 1_000, false), 256);
+        assert_eq!(units(2, 2, false), 512);
+        assert_eq!(units(300, 1_000, false), 512);
         assert_eq!(units(65, 100, false), 192);
         assert_eq!(units(301, 2, false), 200);
         assert_eq!(units(90, 10, true), 200);

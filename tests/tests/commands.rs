@@ -139,3 +139,86 @@ fn a_doctor_names_what_is_wrong_and_what_to_do() {
         assert_eq!(finding["verdict"], "ok", "{finding}");
     }
 }
+
+#[test]
+fn what_is_missing_in_the_way_or_wrong_has_its_exit_code_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let said = |program: &str, arguments: &[&str]| {
+        let output = call(program, arguments);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), text)
+    };
+    fs::write(path("torn.npz"), b"PK\x03\x04torn").unwrap();
+    let (torn, away, out) = (path("torn.npz"), path("away.npz"), path("out"));
+    let lab = "alambic-lab";
+    for (arguments, code, word) in [
+        (&["simulate", "--data", "hra"][..], 5, "`har` and `digits`"),
+        (&["simulate", "--data", &away], 5, "away.npz"),
+        (&["demo", "--dataset", &torn], 2, "torn"),
+        (
+            &["split", "--data", &path(""), "--out", &out],
+            2,
+            "name an NPZ file",
+        ),
+        (
+            &["split", "--data", "har", "--agents", "0", "--out", &out],
+            2,
+            "1 or more",
+        ),
+        (
+            &[
+                "split",
+                "--data",
+                "digits",
+                "--partition",
+                "dirichlet:0",
+                "--out",
+                &out,
+            ],
+            2,
+            "above 0",
+        ),
+        (
+            &[
+                "split",
+                "--data",
+                "digits",
+                "--partition",
+                "natural",
+                "--out",
+                &out,
+            ],
+            2,
+            "dirichlet",
+        ),
+        (
+            &["split", "--data", "digits", "--out", &path("")],
+            2,
+            "is there already",
+        ),
+        (&["sweep", &away], 5, "away.npz"),
+    ] {
+        let (found, text) = said(lab, arguments);
+        assert_eq!(found, code, "{arguments:?}: {text}");
+        assert!(text.contains(word), "{arguments:?}: {text}");
+    }
+    let state = path("state");
+    assert_eq!(
+        said("alambic-coordinator", &["init", "--state", &state]).0,
+        0
+    );
+    let (again, text) = said("alambic-coordinator", &["init", "--state", &state]);
+    assert_eq!(again, 2, "{text}");
+    let joins = [
+        "enrol",
+        "--coordinator",
+        "fleet.example",
+        "--token",
+        "x",
+        "--state",
+        &state,
+    ];
+    let (code, text) = said("alambic-agent", &joins);
+    assert!(code == 2 && text.contains("fleet.example:4433"), "{text}");
+}

@@ -19,15 +19,18 @@ use coordinator::admin::{OutcomeStatus, Progress as Step};
 use tests::redteam::stranger::{Stranger, half_open};
 use tests::redteam::{Mallory, key, web};
 use tests::rig::{Running, Terms, start};
+use tokio::time::MissedTickBehavior;
 
 const AGENTS: usize = 5;
-/// Rounds for each figure, of which the median counts.
-const ROUNDS: usize = 9;
-const WARM_UP: usize = 12;
-/// Rounds follow each other without a pause here, which is more than honest
-/// devices may ask for by default.
-const CONFIGURATION: &str = "[page]\nlisten = \"127.0.0.1:0\"\n\
-    [limits]\nrequests_per_device = 200\n";
+/// Rounds in a row; then the attack begins or ends.
+const ROUNDS: usize = 8;
+/// Times that an attack comes, each between two times of peace.
+const TIMES: usize = 3;
+const WARM_UP: usize = 6;
+/// From one round's beginning to the next: what devices may ask for by default
+/// is enough then, and holds for the attackers too.
+const PACE: Duration = Duration::from_millis(1_500);
+const CONFIGURATION: &str = "[page]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Where an attack goes, and what it has.
 #[derive(Clone)]
@@ -153,6 +156,7 @@ const ATTACKS: &[Attack] = &[
             let mut ticks = tokio::time::interval(Duration::from_millis(50));
             while aim.goes_on() {
                 ticks.tick().await;
+                aim.count();
                 let Ok((_dialler, connection)) = aim.mallory.connect().await else {
                     continue;
                 };
@@ -160,7 +164,6 @@ const ATTACKS: &[Attack] = &[
                     let _ = control.sender.send_blob(0, &garbage).await;
                     connection.closed().await;
                 }
-                aim.count();
             }
         })
     }),
@@ -176,34 +179,70 @@ const ATTACKS: &[Attack] = &[
     }),
 ];
 
-/// Runs an attack in a thread of its own.
+/// Runs an attack in a thread of its own, which the machine lets wait for all
+/// others: an attacker's processor is not the coordinator's.
 fn run<F>(aim: Aim, attack: impl FnOnce(Aim) -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()>,
 {
     thread::spawn(move || {
+        rustix::process::nice(19).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
         runtime.block_on(attack(aim));
     })
 }
 
-/// Median time of some rounds, and the most memory seen after one.
-fn measure(running: &mut Running) -> (u64, f64) {
-    let (mut times, mut memory) = (Vec::new(), 0f64);
-    for _ in 0..ROUNDS {
-        let task = running.task.clone();
-        let step = running.client.run_round(Some(&task), |_| {}).unwrap();
-        let Step::Ended { outcome, .. } = step else {
-            panic!("{step:?}")
-        };
-        assert!(matches!(outcome, OutcomeStatus::Completed { .. }));
-        let status = running.client.status().unwrap();
-        times.push(status.tasks[0].history.last().unwrap().wall_ms);
-        memory = memory.max(resident(running));
+/// When rounds begin.
+struct Pace {
+    runtime: tokio::runtime::Runtime,
+    ticks: tokio::time::Interval,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = { runtime }.enable_all().build().unwrap();
+        let mut ticks = runtime.block_on(async { tokio::time::interval(PACE) });
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { runtime, ticks }
     }
-    times.sort_unstable();
-    (times[ROUNDS / 2], memory)
+
+    fn next(&mut self) {
+        self.runtime.block_on(self.ticks.tick());
+    }
+}
+
+/// What was seen of some rounds.
+#[derive(Default)]
+struct Seen {
+    times: Vec<u64>,
+    /// The most after any of them.
+    bytes: f64,
+}
+
+impl Seen {
+    fn add(&mut self, running: &mut Running, pace: &mut Pace) {
+        for _ in 0..ROUNDS {
+            pace.next();
+            let task = running.task.clone();
+            let step = running.client.run_round(Some(&task), |_| {}).unwrap();
+            let Step::Ended { outcome, .. } = step else {
+                panic!("{step:?}")
+            };
+            assert!(matches!(outcome, OutcomeStatus::Completed { .. }));
+            let status = running.client.status().unwrap();
+            self.times
+                .push(status.tasks[0].history.last().unwrap().wall_ms);
+            self.bytes = self.bytes.max(resident(running));
+        }
+    }
+
+    fn median_ms(&self) -> u64 {
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        times[times.len() / 2]
+    }
 }
 
 /// Bytes of the coordinator, of which its page must not be asked so often.
@@ -216,7 +255,7 @@ fn resident(running: &Running) -> f64 {
 }
 
 #[test]
-#[ignore = "figures for docs/results.md: some minutes on a quiet machine"]
+#[ignore = "figures for docs/results.md: a quarter of an hour on a quiet machine"]
 fn rounds_and_memory_beside_attackers() {
     let mut running = start(Terms {
         agents: AGENTS,
@@ -227,38 +266,41 @@ fn rounds_and_memory_beside_attackers() {
     });
     let page = running.fleet.page().unwrap().unwrap();
     let address = running.client.status().unwrap().address;
-    let runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = { runtime }.enable_all().build().unwrap();
+    let mut pace = Pace::new();
     // Until the coordinator holds what it holds in the long run.
     for _ in 0..WARM_UP {
-        measure(&mut running);
+        Seen::default().add(&mut running, &mut pace);
     }
     for (name, attack) in ATTACKS {
-        let (quiet_ms, quiet_bytes) = measure(&mut running);
         let token = running.client.create_token(600_000, 1).unwrap();
-        let aim = Aim {
-            address,
-            page,
-            mallory: Arc::new(runtime.block_on(Mallory::join(address, &token))),
-            stop: Arc::default(),
-            done: Arc::default(),
-        };
-        let attacker = attack(aim.clone());
-        while aim.done.load(Ordering::Relaxed) == 0 {
-            thread::yield_now();
+        let mallory = Arc::new(pace.runtime.block_on(Mallory::join(address, &token)));
+        let (mut quiet, mut beside, mut done) = (Seen::default(), Seen::default(), 0);
+        for _ in 0..TIMES {
+            quiet.add(&mut running, &mut pace);
+            let aim = Aim {
+                address,
+                page,
+                mallory: mallory.clone(),
+                stop: Arc::default(),
+                done: Arc::default(),
+            };
+            let attacker = attack(aim.clone());
+            while aim.done.load(Ordering::Relaxed) == 0 {
+                pace.next();
+            }
+            beside.add(&mut running, &mut pace);
+            aim.stop.store(true, Ordering::Relaxed);
+            attacker.join().unwrap();
+            done += aim.done.load(Ordering::Relaxed);
         }
-        let (ms, bytes) = measure(&mut running);
-        aim.stop.store(true, Ordering::Relaxed);
-        attacker.join().unwrap();
+        quiet.add(&mut running, &mut pace);
+        let (quiet_ms, ms) = (quiet.median_ms(), beside.median_ms());
         println!(
-            "{name}: {ms} ms after {quiet_ms} ({:+.0} %), {:.1} MiB after {:.1} ({:+.0} %), {} times",
+            "{name}: {ms} ms, quiet {quiet_ms} ({:+.0} %), {:.1} MiB, quiet {:.1} ({:+.0} %), {done} times",
             100.0 * (ms as f64 / quiet_ms as f64 - 1.0),
-            bytes / 1048576.0,
-            quiet_bytes / 1048576.0,
-            100.0 * (bytes / quiet_bytes - 1.0),
-            aim.done.load(Ordering::Relaxed),
+            beside.bytes / 1048576.0,
+            quiet.bytes / 1048576.0,
+            100.0 * (beside.bytes / quiet.bytes - 1.0),
         );
     }
-    let (ms, bytes) = measure(&mut running);
-    println!("quiet again: {ms} ms, {:.1} MiB", bytes / 1048576.0);
 }

@@ -317,6 +317,48 @@ fn init_enrolment_and_restore_print_what_the_page_says() {
 }
 
 #[test]
+fn what_the_laboratory_prints_is_what_the_page_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let shapes = shapes();
+    let ask = |command: &str, more: &[&str]| {
+        let output = Command::new(program("alambic-lab").unwrap())
+            .arg(command)
+            .args(more)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command}: {text}");
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let name = format!("alambic-lab {command}");
+        let wrong = misfits(&shapes, &shapes[&name], &said, &name);
+        assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    };
+    let few = ["--points", "20", "--agents", "3"];
+    let digits = |option| [&[option, "digits", "--json", "-"][..], &few].concat();
+    ask("demo", &digits("--dataset"));
+    let quick = [&digits("--data")[..], &["--steps", "50"]].concat();
+    ask("simulate", &quick);
+    ask("simulate", &[&quick[..], &["--seeds", "0,1"]].concat());
+    let grid = path("grid.toml");
+    let text = "seeds = [0]\n[fixed]\ndata = \"digits\"\npoints = 20\nagents = 3\nsteps = 50\n\
+                [grid]\npartition = [\"iid\"]\n";
+    fs::write(&grid, text).unwrap();
+    ask("sweep", &[&grid, "--out", &path("grid"), "--json"]);
+    let of = ["--data", "digits", "--per-class", "1", "--method", "kmeans"];
+    let out = path("distilled.npz");
+    let more = ["--out", &out, "--student-steps", "10", "--json", "-"];
+    ask("distill", &[&of[..], &more].concat());
+    ask("survive", &["--seeds", "1", "--json"]);
+    ask(
+        "split",
+        &["--data", "digits", "--out", &path("split"), "--json"],
+    );
+    let load = ["--agents", "3", "--contributions", "3", "--json", "-"];
+    ask("load", &load);
+}
+
+#[test]
 fn a_device_that_waits_is_approved_and_denied_in_json() {
     // Both verbs say the same shape; who never applied is not found.
     let running = agents(1, 30.0, None);

@@ -122,11 +122,15 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     );
     let status = client.status().unwrap();
     assert_eq!(status.tasks[0].history.last().unwrap().round.0, rounds);
-    // From the second tenth to the last: what is written in between would
-    // show many times over.
-    let (early, late) = (seen[1], seen[9]);
-    assert!(late.0 <= early.0 + early.0 / 10 + SEGMENT_BYTES, "{seen:?}");
-    assert!(late.1 <= early.1 + early.1 / 10, "{seen:?}");
+    // What is written from the second tenth to the last would show many times
+    // over. Memory moves by steps of the allocator, so halves are compared.
+    let (early, late) = (seen[1].0, seen[9].0);
+    assert!(late <= early + early / 10 + SEGMENT_BYTES, "{seen:?}");
+    let mean = |part: &[(u64, u64)]| {
+        part.iter().map(|(_, kb)| *kb as f64).sum::<f64>() / part.len() as f64
+    };
+    let (early, late) = (mean(&seen[1..5]), mean(&seen[5..]));
+    assert!(late <= 1.1 * early, "{seen:?}");
 }
 
 /// The same log without a snapshot, as an older program would have left it.

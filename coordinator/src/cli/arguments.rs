@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use common::ids::{DeviceId, Version};
+use common::ids::Version;
 use common::trust::keys::{KeyError, KeyId};
 use common::trust::token::TokenId;
 
@@ -79,16 +79,38 @@ pub(super) enum Command {
         page: Option<String>,
     },
     /// Join tokens for new devices
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator token create --ttl 1h --uses 10
+  alambic-coordinator token list"
+    )]
     Token(TokenCommand),
     /// The fleet's certificate authority
-    #[command(subcommand, name = "ca")]
+    #[command(
+        subcommand,
+        name = "ca",
+        after_help = "Examples:
+  alambic-coordinator ca show
+  alambic-coordinator ca rotate && systemctl restart alambic-coordinator"
+    )]
     Authority(AuthorityCommand),
     /// What the fleet learns
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator task create configs/task-har.toml
+  alambic-coordinator task list"
+    )]
     Task(TaskCommand),
     /// Rounds of learning
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator round start --watch
+  alambic-coordinator round watch
+  alambic-coordinator round cancel"
+    )]
     Round(RoundCommand),
     /// What is going on
     #[command(after_help = "Examples:
@@ -100,22 +122,52 @@ pub(super) enum Command {
         json: bool,
     },
     /// Devices of the fleet
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator device list
+  alambic-coordinator device show 'pump 7'
+  alambic-coordinator device revoke 01234567 --reason 'left on a train'"
+    )]
     Device(DeviceCommand),
     /// The record of all that happened
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator audit verify
+  alambic-coordinator audit export --out audit.jsonl"
+    )]
     Audit(AuditCommand),
     /// Released students
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator model list
+  alambic-coordinator model export --format npz --out student.npz"
+    )]
     Model(ModelCommand),
     /// How released students reach the devices
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator rollout start 1.7 --stages 1,10,50,100 --soak 30m
+  alambic-coordinator rollout status"
+    )]
     Rollout(RolloutCommand),
     /// The keys that sign releases, and the root key that vouches for them
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator key show
+  alambic-coordinator key rotate && systemctl restart alambic-coordinator"
+    )]
     Key(KeyCommand),
     /// The configuration
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:
+  alambic-coordinator config check --explain"
+    )]
     Config(ConfigCommand),
     /// Look for what stands in the coordinator's way, and say what to do
     ///
@@ -461,49 +513,37 @@ pub(super) enum DeviceCommand {
         json: bool,
     },
     /// Show one device
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device show 0123456789abcdef0123456789abcdef"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device show 01234567")]
     Show {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Let a device that waits for approval in
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device approve 0123456789abcdef0123456789abcdef"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device approve 01234567")]
     Approve {
-        /// The device's id, as `device list` and the device itself show it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
     },
     /// Turn a device that waits for approval away
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device deny 0123456789abcdef0123456789abcdef"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device deny 01234567")]
     Deny {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
     },
     /// Give a device another name for people
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device label 0123456789abcdef0123456789abcdef 'pump 7'"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device label 01234567 'pump 7'")]
     Label {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// The name; an empty one takes it away
         label: String,
         /// Print what was done as JSON
@@ -516,13 +556,10 @@ pub(super) enum DeviceCommand {
     /// contributions. Until that round's student is released, the device's
     /// status says partial. Backups and the devices' own copies of earlier
     /// students are not reached.
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device forget 0123456789abcdef0123456789abcdef"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device forget 01234567")]
     Forget {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Print what was deleted as JSON
         #[arg(long)]
         json: bool,
@@ -531,24 +568,20 @@ pub(super) enum DeviceCommand {
     ///
     /// For a device that was built wrong and is mended. What it did stays in
     /// the audit log; it is asked again from the next phase on.
-    #[command(
-        after_help = "Example:\n  alambic-coordinator device pardon 0123456789abcdef0123456789abcdef"
-    )]
+    #[command(after_help = "Example:\n  alambic-coordinator device pardon 01234567")]
     Pardon {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
     },
     /// Believe a device's key no more, for good, and end its session at once
     #[command(after_help = "Example:
-  alambic-coordinator device revoke 0123… --reason 'left on a train'")]
+  alambic-coordinator device revoke 'pump 7' --reason 'left on a train'")]
     Revoke {
-        /// The device's id, as `device list` shows it
-        #[arg(value_parser = device)]
-        device: DeviceId,
+        /// The device: its id, the first digits of it, or its name
+        device: String,
         /// Why, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,
@@ -773,11 +806,6 @@ fn soak_ms(text: &str) -> Result<u64, String> {
 fn permille(text: &str) -> Result<u16, String> {
     crate::config::permille(text)
         .ok_or_else(|| format!("expected a share of the devices such as 2%, got {text:?}"))
-}
-
-fn device(text: &str) -> Result<DeviceId, String> {
-    let read = text.parse();
-    read.map_err(|error| format!("{error}; `device list` and a device's page show the whole id"))
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {

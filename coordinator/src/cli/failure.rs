@@ -116,6 +116,10 @@ impl Failure {
             | Self::Charter(CharterFileError::Identity(IdentityError::Missing { .. })) => 5,
             Self::Charter(CharterFileError::UnknownKey(_) | CharterFileError::RootAway { .. }) => 5,
             Self::Charter(CharterFileError::InUse(_)) => 2,
+            // What is to be made is there already.
+            Self::Identity(IdentityError::Exists { .. })
+            | Self::Charter(CharterFileError::Identity(IdentityError::Exists { .. })) => 2,
+            Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 2,
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 5,
             Self::File { source, .. } | Self::Identity(IdentityError::Io { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>

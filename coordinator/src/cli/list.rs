@@ -89,6 +89,15 @@ fn show_task(task: &TaskStatus, now: Time) {
             println!("    {line}");
         }
     }
+    let newest = task.releases.iter().rev().find(|release| !release.held);
+    if let Some(newest) = newest {
+        println!(
+            "  student {} of round {} is what devices are offered, {} old",
+            newest.version,
+            newest.round,
+            seconds(now.since_ms(newest.released))
+        );
+    }
 }
 
 /// Who was missing in a round, and why: a line for each of the first so many,
@@ -122,6 +131,16 @@ pub(super) fn missing(ended: &EndedStatus, names_max: usize) -> Vec<String> {
     lines
 }
 
+/// Whether fewer take part than a student needs.
+pub(super) fn is_hopeless(round: &RoundStatus) -> bool {
+    let needed = round.quorum.map(|quorum| quorum as usize);
+    needed.is_some_and(|needed| needed > round.participants.len())
+}
+
+/// What to do then.
+pub(super) const TOO_FEW: &str = "too few take part for a student; connect more, or give it up: \
+                                  alambic-coordinator round cancel";
+
 fn show_round(round: &RoundStatus) {
     let phase = round.phase.map_or("opening", common::round::Phase::name);
     println!(
@@ -139,14 +158,8 @@ fn show_round(round: &RoundStatus) {
             round.contributed.len(),
             words::count(round.participants.len(), "device")
         );
-        if round
-            .quorum
-            .is_some_and(|quorum| quorum as usize > round.participants.len())
-        {
-            println!(
-                "    too few take part for a student; connect more, or give it up: \
-                 alambic-coordinator round cancel"
-            );
+        if is_hopeless(round) {
+            println!("    {TOO_FEW}");
         }
     }
     if !round.missing.is_empty() {

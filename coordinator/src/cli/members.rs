@@ -103,23 +103,65 @@ pub(super) fn revoke_token(
     Ok(())
 }
 
-pub(super) fn show(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+/// Fewer digits of an id name no device.
+const DIGITS_MIN: usize = 4;
+
+/// The device that is meant: by its whole id, whether it is known or not, by
+/// the first digits of the id, or by its name.
+///
+/// # Errors
+/// None is called so, or several are.
+pub(super) fn find(client: &mut Client, meant: &str) -> Result<DeviceId, Failure> {
+    match meant.parse() {
+        Ok(device) => Ok(device),
+        Err(_) => Ok(named(&client.status()?.devices, meant)?.device),
+    }
+}
+
+fn named<'a>(devices: &'a [DeviceStatus], meant: &str) -> Result<&'a DeviceStatus, Failure> {
+    let all = |is_meant: &dyn Fn(&DeviceStatus) -> bool| -> Vec<&DeviceStatus> {
+        devices.iter().filter(|one| is_meant(one)).collect()
+    };
+    let mut found = all(&|one| !meant.is_empty() && one.label == meant);
+    if found.is_empty() && meant.len() >= DIGITS_MIN {
+        let digits = meant.to_ascii_lowercase();
+        found = all(&|one| one.device.to_string().starts_with(&digits));
+    }
+    let (kind, message) = match found.as_slice() {
+        [one] => return Ok(one),
+        [] => (
+            FaultKind::NotFound,
+            format!(
+                "no device {meant}: neither a name nor the first {DIGITS_MIN} or more digits of \
+                 an id; `device list` shows those that joined"
+            ),
+        ),
+        several => {
+            let ids: Vec<_> = several.iter().map(|one| one.device.to_string()).collect();
+            (
+                FaultKind::Invalid,
+                format!(
+                    "{meant} may be any of {}; write the whole id",
+                    ids.join(", ")
+                ),
+            )
+        }
+    };
+    Err(crate::admin::AdminError::from(Fault { kind, message }).into())
+}
+
+pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
     let now = status.now;
-    let found = status.devices.into_iter().find(|one| one.device == device);
-    let Some(found) = found else {
-        let message = format!("no device {device}; `device list` shows those that joined");
-        let kind = FaultKind::NotFound;
-        return Err(crate::admin::AdminError::from(Fault { kind, message }).into());
-    };
+    let found = named(&status.devices, meant)?;
     if as_json {
-        print_json(&found);
+        print_json(found);
         return Ok(());
     }
     println!("device       {}", found.device);
     println!("label        {}", found.label);
     println!("group        {}", found.group.as_deref().unwrap_or("-"));
-    println!("state        {}", state(&found));
+    println!("state        {}", state(found));
     if let Some(at) = found.admitted {
         println!("joined       {} ago", seconds(now.since_ms(at)));
     }
@@ -140,7 +182,7 @@ pub(super) fn show(client: &mut Client, device: DeviceId, as_json: bool) -> Resu
         None => {}
     }
     println!("sessions     {}", found.sessions);
-    show_conduct(&found);
+    show_conduct(found);
     Ok(())
 }
 
@@ -186,14 +228,16 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
     }
 }
 
-pub(super) fn approve(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+pub(super) fn approve(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     expect_done(client, &Request::ApproveDevice { device })?;
     let words = "is approved; it joins when it asks again, within seconds";
     done(as_json, device, "approved", words);
     Ok(())
 }
 
-pub(super) fn deny(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+pub(super) fn deny(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     expect_done(client, &Request::DenyDevice { device })?;
     let words = "is denied; it may come again with another token";
     done(as_json, device, "denied", words);
@@ -202,10 +246,11 @@ pub(super) fn deny(client: &mut Client, device: DeviceId, as_json: bool) -> Resu
 
 pub(super) fn label(
     client: &mut Client,
-    device: DeviceId,
+    meant: &str,
     label: String,
     as_json: bool,
 ) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     let words = match label.as_str() {
         "" => "has no name any more".to_owned(),
         label => format!("is now called {label}"),
@@ -217,17 +262,19 @@ pub(super) fn label(
 
 pub(super) fn revoke(
     client: &mut Client,
-    device: DeviceId,
+    meant: &str,
     reason: String,
     as_json: bool,
 ) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     expect_done(client, &Request::RevokeDevice { device, reason })?;
     let words = "is revoked; its key can never join again";
     done(as_json, device, "revoked", words);
     Ok(())
 }
 
-pub(super) fn pardon(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+pub(super) fn pardon(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     expect_done(client, &Request::PardonDevice { device })?;
     let words = "is pardoned; its strikes and breaches count from nothing again";
     done(as_json, device, "pardoned", words);
@@ -239,7 +286,8 @@ fn done(as_json: bool, device: DeviceId, what: &str, words: &str) {
     say(as_json, told, &format!("device {device} {words}"));
 }
 
-pub(super) fn forget(client: &mut Client, device: DeviceId, as_json: bool) -> Result<(), Failure> {
+pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
+    let device = find(client, meant)?;
     let blobs = match client.ask(&Request::ForgetDevice { device })? {
         Response::Forgotten { blobs } => blobs,
         other => return Err(unexpected(&other)),
@@ -261,4 +309,60 @@ pub(super) fn forget(client: &mut Client, device: DeviceId, as_json: bool) -> Re
         None => println!("it never contributed anything"),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::admin::ConductStatus;
+
+    fn device(id: &str, label: &str) -> DeviceStatus {
+        DeviceStatus {
+            device: id.parse().unwrap(),
+            label: label.to_owned(),
+            admitted: None,
+            certificate: None,
+            authority: None,
+            expires: None,
+            group: None,
+            standing: Standing::Member,
+            connected: false,
+            revoked: false,
+            forgotten: None,
+            revoked_at: None,
+            revoked_why: None,
+            uplink_bytes: 0,
+            downlink_bytes: 0,
+            handshake_bytes: 0,
+            sessions: 0,
+            seen: None,
+            contributed: None,
+            strikes: 0,
+            conduct: ConductStatus::default(),
+        }
+    }
+
+    #[test]
+    fn a_device_is_meant_by_its_name_or_the_beginning_of_its_id_if_no_other_is() {
+        let devices = [
+            device("0123456789abcdef0123456789abcdef", "pump"),
+            device("0123ffff89abcdef0123456789abcdef", "belt"),
+            device("abcd456789abcdef0123456789abcdef", "belt"),
+            device("eeee456789abcdef0123456789abcdef", "abcd"),
+        ];
+        let found = |meant: &str| named(&devices, meant).map(|one| one.device);
+        let fails = |meant: &str| found(meant).unwrap_err().to_string();
+        assert_eq!(found("pump").unwrap(), devices[0].device);
+        assert_eq!(found("01234").unwrap(), devices[0].device);
+        assert_eq!(found("0123F").unwrap(), devices[1].device);
+        let whole = devices[1].device.to_string();
+        assert_eq!(found(&whole).unwrap(), devices[1].device);
+        assert_eq!(found("abcd").unwrap(), devices[3].device, "a name is first");
+        assert!(fails("0123").contains("may be any of 0123456789abcdef"));
+        assert!(fails("belt").contains("write the whole id"));
+        for wrong in ["", "012", "ffff", "Pump"] {
+            assert!(fails(wrong).contains("device list"), "{wrong}");
+        }
+    }
 }

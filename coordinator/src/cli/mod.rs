@@ -119,30 +119,30 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Status { json } => list::status(&mut connect()?, json),
         Command::Device(DeviceCommand::List { json }) => list::devices(&mut connect()?, json),
         Command::Device(DeviceCommand::Show { device, json }) => {
-            members::show(&mut connect()?, device, json)
+            members::show(&mut connect()?, &device, json)
         }
         Command::Device(DeviceCommand::Approve { device, json }) => {
-            members::approve(&mut connect()?, device, json)
+            members::approve(&mut connect()?, &device, json)
         }
         Command::Device(DeviceCommand::Deny { device, json }) => {
-            members::deny(&mut connect()?, device, json)
+            members::deny(&mut connect()?, &device, json)
         }
         Command::Device(DeviceCommand::Label {
             device,
             label,
             json,
-        }) => members::label(&mut connect()?, device, label, json),
+        }) => members::label(&mut connect()?, &device, label, json),
         Command::Device(DeviceCommand::Forget { device, json }) => {
-            members::forget(&mut connect()?, device, json)
+            members::forget(&mut connect()?, &device, json)
         }
         Command::Device(DeviceCommand::Pardon { device, json }) => {
-            members::pardon(&mut connect()?, device, json)
+            members::pardon(&mut connect()?, &device, json)
         }
         Command::Device(DeviceCommand::Revoke {
             device,
             reason,
             json,
-        }) => members::revoke(&mut connect()?, device, reason, json),
+        }) => members::revoke(&mut connect()?, &device, reason, json),
         Command::Model(ModelCommand::List { task, json }) => {
             list::models(&mut connect()?, task.as_deref(), json)
         }

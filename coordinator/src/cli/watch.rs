@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::seconds;
+use super::list::{TOO_FEW, is_hopeless, seconds};
 use super::operate::print_json;
 use crate::admin::{Client, OutcomeStatus, Progress};
 use crate::words::{self, name};
@@ -17,6 +17,12 @@ pub(super) fn start(
     watch: bool,
     as_json: bool,
 ) -> Result<(), Failure> {
+    if client.status()?.members().1 == 0 {
+        eprintln!(
+            "no device is connected: the round waits for them, and \
+             `alambic-coordinator round cancel` gives it up"
+        );
+    }
     if !watch {
         let (task, round) = client.start_round(task, false)?;
         if as_json {
@@ -24,8 +30,21 @@ pub(super) fn start(
         } else {
             println!("round {round} of task {} has begun", task.short());
         }
+        let status = client.status()?;
+        let begun = status.tasks.iter().find(|one| one.task == task);
+        let round = begun.and_then(|task| task.round.as_ref());
+        if round.is_some_and(|round| !round.participants.is_empty() && is_hopeless(round)) {
+            eprintln!("{TOO_FEW}");
+        }
         return Ok(());
     }
+    common::signals::on_interrupt(|| {
+        eprintln!(
+            "\nthe round goes on: `alambic-coordinator round watch` shows it, `round cancel` \
+             gives it up"
+        );
+        std::process::exit(130);
+    });
     let mut screen = Screen::new();
     let ended = client.run_round(task, |step| {
         if as_json {

@@ -9,6 +9,7 @@ use crate::config::{Config, Flags};
 use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  alambic-agent config check --explain")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -42,7 +42,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             "--coordinator is {:?}, expected HOST:PORT",
             arguments.coordinator
         );
-        return Err(Failure::new(ExitCode::Usage, message));
+        let failure = Failure::new(ExitCode::Usage, message);
+        let with_port = format!("{}:4433", arguments.coordinator);
+        return Err(match is_host_and_port(&with_port) {
+            true => failure.advise(format!("a coordinator's usual port makes it {with_port}")),
+            false => failure,
+        });
     }
     let token: JoinToken = arguments.token.parse().map_err(|error| {
         let error: common::trust::token::TokenError = error;

@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     input: PathBuf,
     /// The task, if students of several are installed
-    #[arg(long, value_name = "HASH")]
-    task: Option<common::ids::TaskHash>,
+    #[arg(long, value_name = "NAME|HASH")]
+    task: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     common::math::blas::pin_to_one_thread();
-    let release = choose(config, arguments.task)?;
+    let release = choose(config, arguments.task.as_deref())?;
     let rows = read(config, arguments, &release)?;
     let probabilities = release.probabilities(rows.inputs()).map_err(|error| {
         Failure::new(

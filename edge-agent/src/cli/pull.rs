@@ -7,6 +7,7 @@ use common::wire::messages::{
 };
 
 use super::run::{Device, seed};
+use super::student::{find, with_digits};
 use serde_json::json;
 
 use super::{ExitCode, Failure, block_on, own_state, to_json};
@@ -24,9 +25,10 @@ use crate::trust::Trust;
 #[command(after_help = "Example:
   alambic-agent pull && alambic-agent predict --input new.csv")]
 pub(super) struct Arguments {
-    /// The task, if the coordinator runs several
-    #[arg(long, value_name = "HASH")]
-    task: Option<common::ids::TaskHash>,
+    /// The task, if the coordinator runs several: its hash or the first digits of it, or the name
+    /// of an installed student's
+    #[arg(long, value_name = "NAME|HASH")]
+    task: Option<String>,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -64,7 +66,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             println!("version {version}, after its soak: {trial}");
         }
     }
-    let release = block_on(async { bring(&device, arguments).await })?;
+    let release = block_on(async { bring(&device, config, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
     match device.workshop.install(&release, &blobs)? {
         Verdict::Refused { reason } => {
@@ -100,6 +102,7 @@ fn hear<W: Worker>(device: &Device<W>, welcome: &Welcome) -> Result<(), Failure>
 /// The newest release, announced and in the cache.
 async fn bring<W: Worker>(
     device: &Device<W>,
+    config: &Config,
     arguments: &Arguments,
 ) -> Result<Announcement, Failure> {
     let hello = Hello {
@@ -110,9 +113,17 @@ async fn bring<W: Worker>(
     let (connection, mut sender, mut receiver, closer) =
         Link::open(&device.route, hello).await?.split();
     let found = async {
+        let mut offered = Vec::new();
         if let ToDevice::Welcome(welcome) = receiver.receive().await? {
             hear(device, &welcome)?;
+            offered = welcome.tasks.iter().map(|(task, _)| *task).collect();
         }
+        let meant = arguments.task.as_deref();
+        let begun = meant.map(|digits| with_digits(offered.into_iter(), digits));
+        let task = match begun.as_deref() {
+            Some([task]) => Some(*task),
+            _ => find(config, meant)?,
+        };
         for (task, version, trial) in device.workshop.trials() {
             let tried = ToCoordinator::Tried {
                 task,
@@ -121,7 +132,7 @@ async fn bring<W: Worker>(
             };
             sender.send(&tried).await?;
         }
-        let release = newest(&connection, arguments.task).await?.ok_or_else(|| {
+        let release = newest(&connection, task).await?.ok_or_else(|| {
             let message = "the task has no student yet";
             let advice = "wait for its first round (`alambic-coordinator round start`)";
             Failure::new(ExitCode::NotFound, message).advise(advice)

@@ -110,13 +110,18 @@ fn say_what_is_missing(data: Option<&Path>) {
         );
         return;
     };
-    let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
-    if std::fs::read_dir(folder).is_ok_and(is_empty) {
-        warn!(
+    match std::fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(false) => {}
+        Ok(true) => warn!(
             "the data folder {} is empty, so this device contributes nothing: put files ending \
              in .csv, .npz or .npy there, they are found by themselves",
             folder.display()
-        );
+        ),
+        Err(error) => warn!(
+            "the data folder {} cannot be read ({error}), so this device contributes nothing: \
+             it is looked at again and again; if the name is wrong, mend --data or data.folder",
+            folder.display()
+        ),
     }
 }
 

@@ -1,5 +1,7 @@
 //! `student`: what is installed.
 
+use std::collections::BTreeMap;
+
 use common::ids::{TaskHash, Version};
 use common::model::Release;
 use common::trial::Trial;
@@ -14,12 +16,16 @@ use crate::trust::Trust;
 
 /// Show, check or go back to installed students.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  alambic-agent student list
+  alambic-agent student pin 1.3
+  alambic-agent student rollback --task har")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// The task, if students of several are installed
-    #[arg(long, global = true, value_name = "HASH")]
-    task: Option<TaskHash>,
+    #[arg(long, global = true, value_name = "NAME|HASH")]
+    task: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -84,7 +90,7 @@ fn version(text: &str) -> Result<Version, String> {
 fn pin(config: &Config, arguments: &Arguments, version: Option<Version>) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (task, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, find(config, arguments.task.as_deref())?)?;
     let current = slots.current().map_err(of_slots)?.ok_or_else(none)?.0;
     let wanted = version.unwrap_or(current);
     if wanted != current {
@@ -106,7 +112,7 @@ fn pin(config: &Config, arguments: &Arguments, version: Option<Version>) -> Resu
 fn unpin(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (task, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, find(config, arguments.task.as_deref())?)?;
     slots.pin(false).map_err(of_slots)?;
     let words = "the next release replaces the student in use if it is no worse";
     said(arguments, task, slots.in_use(), "unpinned", words)
@@ -162,8 +168,56 @@ pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
     Ok(all)
 }
 
+/// Fewer digits of a hash name no task.
+const DIGITS_MIN: usize = 4;
+
+/// The task that is meant: by its whole hash, whether it is known or not, by
+/// the name of an installed student's task, or by the first digits of the hash.
+pub(super) fn find(config: &Config, meant: Option<&str>) -> Result<Option<TaskHash>, Failure> {
+    let Some(meant) = meant else { return Ok(None) };
+    if let Ok(task) = meant.parse() {
+        return Ok(Some(task));
+    }
+    let installed = installed(config)?;
+    let known: BTreeMap<_, _> = { installed.iter() }
+        .map(|one| (one.task, one.name.as_deref()))
+        .collect();
+    let mut found: Vec<_> = { known.iter() }
+        .filter(|(_, name)| **name == Some(meant))
+        .map(|(task, _)| *task)
+        .collect();
+    if found.is_empty() {
+        found = with_digits(known.keys().copied(), meant);
+    }
+    if let [task] = found.as_slice() {
+        return Ok(Some(*task));
+    }
+    let known = known.iter();
+    let known: Vec<_> = known
+        .map(|(task, name)| format!("{} {task}", name.unwrap_or("?")))
+        .collect();
+    let (code, message) = match found.len() {
+        0 => (ExitCode::NotFound, format!("no student of a task {meant}")),
+        _ => (ExitCode::Usage, format!("{meant} may be several tasks")),
+    };
+    let advice = match known.is_empty() {
+        true => "no student is installed; `alambic-agent pull` fetches the newest".to_owned(),
+        false => format!("name one of: {}", known.join(", ")),
+    };
+    Err(Failure::new(code, message).advise(advice))
+}
+
+/// Those of the tasks whose hash begins with these digits.
+pub(super) fn with_digits(tasks: impl Iterator<Item = TaskHash>, digits: &str) -> Vec<TaskHash> {
+    let digits = digits.to_ascii_lowercase();
+    tasks
+        .filter(|task| digits.len() >= DIGITS_MIN && task.to_string().starts_with(&digits))
+        .collect()
+}
+
 /// The student in use of the task that is meant, verified.
-pub(super) fn choose(config: &Config, task: Option<TaskHash>) -> Result<Release, Failure> {
+pub(super) fn choose(config: &Config, task: Option<&str>) -> Result<Release, Failure> {
+    let task = find(config, task)?;
     let state = StateDir::at(&config.state);
     let signers = Trust::known_signers_in(&state).map_err(|error| {
         Failure::new(ExitCode::Unverified, error.to_string()).advise(error.advice())
@@ -178,8 +232,9 @@ pub(super) fn choose(config: &Config, task: Option<TaskHash>) -> Result<Release,
 }
 
 fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<(), Failure> {
+    let task = find(config, arguments.task.as_deref())?;
     let mut all = installed(config)?;
-    all.retain(|one| arguments.task.is_none_or(|task| task == one.task));
+    all.retain(|one| task.is_none_or(|task| task == one.task));
     all.retain(|one| one.current || !only_current);
     if arguments.json {
         println!("{}", super::to_json(&all)?);
@@ -207,7 +262,7 @@ fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<()
 }
 
 fn verify(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let release = choose(config, arguments.task)?;
+    let release = choose(config, arguments.task.as_deref())?;
     let name = &release.task().definition().name;
     let version = release.version();
     let words = format!(
@@ -225,7 +280,7 @@ fn verify(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
 fn rollback(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     let state = own_state(config)?;
     let _lock = state.lock()?;
-    let (task, mut slots) = one(&state, arguments.task)?;
+    let (task, mut slots) = one(&state, find(config, arguments.task.as_deref())?)?;
     let version: Version = slots.rollback().map_err(of_slots)?;
     let words = format!("version {version} is in use; a newer release replaces it");
     said(arguments, task, Some(version), "rolled_back", &words)

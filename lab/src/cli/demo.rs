@@ -25,7 +25,7 @@ pub(crate) struct DemoArguments {
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
-    #[arg(long, default_value_t = 21)]
+    #[arg(long, default_value_t = 21, value_parser = super::at_least_one)]
     agents: usize,
     /// Rounds; the points are spread over them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -77,6 +77,7 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
     }
     if let Some(fleet) = result.fleet {
         fleet.wait_interrupted();
+        eprintln!("stopping the fleet");
         fleet.stop();
     }
     Ok(())

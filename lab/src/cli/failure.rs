@@ -1,5 +1,6 @@
 //! Why a command came to nothing, and the exit code for it.
 
+use std::io;
 use std::path::PathBuf;
 
 use lab::data::{DatasetError, PartitionError};
@@ -10,6 +11,7 @@ use lab::load::{BareError, LoadError};
 use lab::simulate::SimulateError;
 use lab::simulation::SimulationError;
 use lab::survive::Broken;
+use lab::sweep::GridError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub(crate) enum Failure {
     },
     /// The sweep's file was refused.
     #[error(transparent)]
-    Grid(#[from] lab::sweep::GridError),
+    Grid(#[from] GridError),
     /// A cell's options are not those of a simulation.
     #[error("cell {cell}: {what}")]
     Cell {
@@ -100,10 +102,22 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// 130 for Ctrl-C, as a shell has it; 2 for a sweep or a load that asks for
-    /// what there is not; 6 for a simulated round without a student; else 1.
+    /// 130 for Ctrl-C, as a shell has it; 2 for what was asked for or given and
+    /// does not fit; 5 for a file that is not there; 6 for a simulated round
+    /// without a student; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Dataset(error)
+            | Self::Demo(DemoError::Dataset(error))
+            | Self::Load(LoadError::Fleet(DemoError::Dataset(error))) => of_data(error),
+            Self::Grid(GridError::Read { cause, .. }) => of_file(cause),
+            Self::Partition(_)
+            | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
+            | Self::Demo(DemoError::Partition(_) | DemoError::Task(_))
+            | Self::Folder(FolderError::Exists(_)) => 2,
+            Self::Write { cause, .. } | Self::Folder(FolderError::File { cause, .. }) => {
+                of_file(cause)
+            }
             Self::Demo(DemoError::Interrupted)
             | Self::Load(LoadError::Interrupted | LoadError::Fleet(DemoError::Interrupted))
             | Self::Interrupted { .. }
@@ -115,5 +129,22 @@ impl Failure {
             Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. })) => 6,
             _ => 1,
         }
+    }
+}
+
+fn of_data(error: &DatasetError) -> u8 {
+    match error {
+        DatasetError::Read { cause, .. } => of_file(cause),
+        DatasetError::Npz { .. } | DatasetError::Array { .. } => 2,
+    }
+}
+
+/// As the other programs have it.
+fn of_file(cause: &io::Error) -> u8 {
+    match cause.kind() {
+        io::ErrorKind::NotFound => 5,
+        io::ErrorKind::PermissionDenied => 4,
+        io::ErrorKind::IsADirectory => 2,
+        _ => 1,
     }
 }

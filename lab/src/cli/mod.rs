@@ -41,3 +41,10 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Failure> {
         cause,
     })
 }
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(agents) if agents > 0 => Ok(agents),
+        _ => Err("a number of devices, 1 or more".to_owned()),
+    }
+}

@@ -1,5 +1,5 @@
-//! `alambic-lab simulate`. Ctrl-C ends it after the seed in hand; a second one
-//! ends it at once.
+//! `alambic-lab simulate`. Ctrl-C ends it after the seed in hand, at once if
+//! there is but one; a second one ends it at once.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -33,7 +33,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
-    #[arg(long, default_value_t = 10, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 10, value_parser = super::at_least_one)]
     agents: usize,
     /// Rounds; the points are spread over them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -52,7 +52,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_delimiter = ',', conflicts_with = "seed")]
     seeds: Vec<u64>,
     /// mlp:UNITS (mlp:200 or mlp:200,100) or cnn:CHANNELS/UNITS (cnn:16,32/64:
-    /// two convolutions, then 64 hidden units) [default: mlp:64 to mlp:256 for up
+    /// two convolutions, then 64 hidden units) [default: mlp:64 to mlp:512 for up
     /// to 300 features, the fewer the wider; mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
@@ -141,8 +141,13 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         [] => vec![arguments.seed],
         several => several.to_vec(),
     };
-    // One seed that is cut short leaves nothing to show.
-    let stop = (seeds.len() > 1).then(|| interrupt::watch("ending after this seed"));
+    let stop = match seeds.len() {
+        1 => {
+            interrupt::end_saying("a seed that is cut short has no figures, nothing was written");
+            None
+        }
+        _ => Some(interrupt::watch("ending after this seed")),
+    };
     let mut outcomes = Vec::new();
     let mut detail = None;
     for (at, &seed) in seeds.iter().enumerate() {
@@ -258,11 +263,4 @@ fn share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a share, 0 to 1".to_owned())
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(agents) if agents > 0 => Ok(agents),
-        _ => Err("a number of devices, 1 or more".to_owned()),
-    }
 }

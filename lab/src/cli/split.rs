@@ -1,13 +1,14 @@
 //! `alambic-lab split`: what each device of a fleet would hold, as folders.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
 use lab::data::{self, Dataset, Partition};
 use lab::folders;
 
-use super::Failure;
+use super::{Failure, write_json};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -22,7 +23,7 @@ pub(crate) struct SplitArguments {
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = super::at_least_one)]
     agents: usize,
     /// Seed of the partition
     #[arg(long, default_value_t = 0)]
@@ -30,6 +31,9 @@ pub(crate) struct SplitArguments {
     /// Folder to make; a folder for each device, and test.npz
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Print what was written as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Writes the folders and says what is in them.
@@ -49,6 +53,18 @@ pub(crate) fn run(arguments: SplitArguments) -> Result<(), Failure> {
         arguments.seed,
     )?;
     folders::write(&data, &parts, &arguments.out)?;
+    if arguments.json {
+        let folder = |device| arguments.out.join(folders::name(device));
+        let devices: Vec<_> = { parts.iter().enumerate() }
+            .map(|(device, rows)| json!({ "folder": folder(device), "rows": rows.len() }))
+            .collect();
+        let test = arguments.out.join(folders::TEST);
+        let told = json!({
+            "partition": how.to_string(), "devices": devices, "test": test,
+            "test_rows": data.test.labels.len(),
+        });
+        return write_json(Path::new("-"), &told);
+    }
     let out = arguments.out.display();
     println!("{} devices, {how}, in {out}", parts.len());
     println!("next: alambic-agent run --data {out}/device-000");

@@ -18,7 +18,7 @@ use lab::simulate;
 use lab::sweep::{Grid, GridCell, table};
 
 use super::simulate::{SimulateArguments, command};
-use super::{Failure, interrupt, write_text};
+use super::{Failure, interrupt, write_json, write_text};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -47,7 +47,13 @@ pub(crate) struct SweepArguments {
     /// ending, here]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Print what came of it as JSON at the end; what goes on goes to standard error
+    #[arg(long)]
+    json: bool,
 }
+
+const TABLE: &str = "sweep.csv";
+const PAGE: &str = "sweep.html";
 
 /// A cell's arguments are read as if they had been typed.
 #[derive(Debug, Parser)]
@@ -75,12 +81,21 @@ pub(crate) fn run(arguments: SweepArguments) -> Result<(), Failure> {
         path: runs.clone(),
         cause,
     })?;
+    let tell = |line: &str| match arguments.json {
+        true => eprintln!("{line}"),
+        false => println!("{line}"),
+    };
     let stop = interrupt::watch("ending after this run");
     let mut data: BTreeMap<String, Dataset> = BTreeMap::new();
     let mut outcomes: Vec<(&GridCell, Value)> = Vec::new();
     let mut failed = 0;
     for (at, (cell, wanted)) in cells.iter().enumerate() {
-        println!("cell {} of {}: {}", at + 1, cells.len(), cell.name());
+        tell(&format!(
+            "cell {} of {}: {}",
+            at + 1,
+            cells.len(),
+            cell.name()
+        ));
         let data = match data.entry(wanted.data().to_owned()) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
@@ -89,7 +104,7 @@ pub(crate) fn run(arguments: SweepArguments) -> Result<(), Failure> {
         };
         match run_cell(&runs, cell, wanted, &grid.seeds, data, &stop) {
             Ok(outcome) => {
-                say(&outcome);
+                tell(&figures(&outcome));
                 outcomes.push((cell, outcome));
                 write_results(&out, &grid.title, &outcomes)?;
             }
@@ -101,11 +116,21 @@ pub(crate) fn run(arguments: SweepArguments) -> Result<(), Failure> {
             Err(other) => return Err(other),
         }
     }
-    println!(
-        "{0}/sweep.csv and {0}/sweep.html hold {1} cells",
-        out.display(),
-        outcomes.len()
-    );
+    if arguments.json {
+        let cells: Vec<_> = { outcomes.iter() }
+            .map(|(cell, outcome)| json!({ "cell": cell.name(), "outcome": outcome }))
+            .collect();
+        let told = json!({
+            "table": out.join(TABLE), "page": out.join(PAGE), "cells": cells, "failed": failed,
+        });
+        write_json(Path::new("-"), &told)?;
+    } else {
+        println!(
+            "{0}/{TABLE} and {0}/{PAGE} hold {1} cells",
+            out.display(),
+            outcomes.len()
+        );
+    }
     match failed {
         0 => Ok(()),
         failed => Err(Failure::CellsFailed {
@@ -193,7 +218,7 @@ fn write_whole(path: &Path, text: &str) -> Result<(), Failure> {
 
 fn write_results(out: &Path, title: &str, outcomes: &[(&GridCell, Value)]) -> Result<(), Failure> {
     let lines: Vec<(&GridCell, &Value)> = outcomes.iter().map(|(c, v)| (*c, v)).collect();
-    write_text(&out.join("sweep.csv"), &table(&lines)?)?;
+    write_text(&out.join(TABLE), &table(&lines)?)?;
     let cells: Vec<Cell> = outcomes
         .iter()
         .map(|(cell, outcome)| Cell {
@@ -206,21 +231,20 @@ fn write_results(out: &Path, title: &str, outcomes: &[(&GridCell, Value)]) -> Re
         command: &command(),
         cells: &cells,
     })?;
-    write_text(&out.join("sweep.html"), &page)
+    write_text(&out.join(PAGE), &page)
 }
 
-fn say(outcome: &Value) {
-    let Some(last) = outcome["rounds"]
-        .as_array()
-        .and_then(|rounds| rounds.last())
-    else {
-        return;
+/// The last round's figures in a line.
+fn figures(outcome: &Value) -> String {
+    let rounds = outcome["rounds"].as_array();
+    let Some(last) = rounds.and_then(|rounds| rounds.last()) else {
+        return "  no round".to_owned();
     };
     let number = |key: &str| last[key].as_f64().unwrap_or(f64::NAN);
-    println!(
+    format!(
         "  student {:.2} ± {:.2} %, {:.0} bytes up at most",
         100.0 * number("student_accuracy"),
         100.0 * number("student_accuracy_std"),
         number("uplink_bytes_max"),
-    );
+    )
 }

@@ -45,7 +45,7 @@ pub struct Part {
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {cause}")]
+    #[error("cannot read {path}: {cause}{advice}", advice = advice(path, cause))]
     Read {
         /// The file.
         path: String,
@@ -70,6 +70,19 @@ pub enum DatasetError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// What somebody may have meant who names what cannot be read.
+fn advice(path: &str, cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::NotFound if !path.contains(['/', '.']) => {
+            "; `har` and `digits` are carried, anything else is an NPZ file"
+        }
+        std::io::ErrorKind::IsADirectory => {
+            "; name an NPZ file with X_train, y_train, X_test and y_test"
+        }
+        _ => "",
+    }
 }
 
 impl Dataset {

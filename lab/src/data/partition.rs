@@ -32,6 +32,9 @@ pub enum PartitionError {
     /// The text names no partition.
     #[error("partition {0:?} is none of natural, iid, dirichlet:ALPHA, shards:CLASSES")]
     Unknown(String),
+    /// A number that spreads nothing.
+    #[error("partition {0:?}: {1}")]
+    Number(String, &'static str),
     /// The data set does not say whose rows they are.
     #[error("the data set has no user_train, which partition `natural` needs; try dirichlet:0.1")]
     NoUsers,
@@ -50,11 +53,17 @@ impl FromStr for Partition {
             None if text == "iid" => Ok(Self::Iid),
             Some(("dirichlet", alpha)) => match alpha.parse() {
                 Ok(alpha) if alpha > 0.0 && f64::is_finite(alpha) => Ok(Self::Dirichlet(alpha)),
-                _ => Err(unknown()),
+                _ => Err(PartitionError::Number(
+                    text.to_owned(),
+                    "ALPHA is above 0, such as 0.1 (skewed) or 100 (nearly alike)",
+                )),
             },
             Some(("shards", classes)) => match classes.parse() {
                 Ok(classes) if classes > 0 => Ok(Self::Shards(classes)),
-                _ => Err(unknown()),
+                _ => Err(PartitionError::Number(
+                    text.to_owned(),
+                    "CLASSES is how many each device has, 1 or more",
+                )),
             },
             _ => Err(unknown()),
         }

@@ -514,7 +514,7 @@ impl Drop for Fleet {
 /// From now on SIGINT and SIGTERM end a demo in order: its next check stops
 /// every process.
 pub fn watch_signals() {
-    crate::signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    common::signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
 }
 
 fn kill(child: &mut Child, folder: &Path) -> Result<(), DemoError> {

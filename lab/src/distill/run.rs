@@ -235,7 +235,6 @@ fn choices(options: &DistilOptions, session: &Session, distilled: &Distilled) ->
                 "held_out_accuracy": score.accuracy, "held_out_loss": score.loss })
         })
         .collect();
-    let definition = session.lens.task().definition();
     json!({
         "features": { "value": chosen.stage, "reason": reason(options.features.is_some(), many) },
         "depth": { "value": chosen.depth, "reason": reason(options.depth.is_some(), many) },
@@ -248,7 +247,7 @@ fn choices(options: &DistilOptions, session: &Session, distilled: &Distilled) ->
             "the points with the least loss on held-out training rows are kept" },
         "held_out_rows": { "value": session.problem.held_out.len(), "reason":
             "a tenth of the training rows, or a fifth of the people; never the test set" },
-        "student": { "value": format!("{:?}", definition.student), "reason":
+        "student": { "value": session.lens.task().student().to_string(), "reason":
             if options.hidden.is_some() { "asked for" } else { units(&session.lens, session.problem.classes.len()).1 } },
     })
 }

@@ -163,7 +163,7 @@ pub fn run(options: &LoadOptions, progress: &mut Progress) -> Result<LoadReport,
     machine::allow_sockets(options.agents + options.push_agents)?;
     let (stopping, mut stopped) = watch::channel(false);
     crate::demo::watch_signals();
-    crate::signals::on_interrupt(move || {
+    common::signals::on_interrupt(move || {
         // Fails only if nobody waits any more.
         let _ = stopping.send(true);
     });
