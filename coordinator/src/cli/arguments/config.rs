@@ -1,0 +1,19 @@
+//! What may be typed about the configuration.
+
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ConfigCommand {
+    /// Check file, environment and flags; exit code 2 if they do not fit
+    #[command(after_help = "Examples:
+  alambic-coordinator config check
+  alambic-coordinator config check --explain --config ./coordinator.toml")]
+    Check {
+        /// Print each value and where it came from
+        #[arg(long)]
+        explain: bool,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}

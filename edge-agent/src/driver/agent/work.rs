@@ -1,0 +1,213 @@
+//! What the device does for itself, and what came of it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use common::ids::{BlobHash, TaskHash, Version};
+use common::pulse::PROCESS;
+use common::trial::Trial;
+use common::wire::messages::{Announcement, Call};
+use tokio::time::Instant;
+use tracing::{error, info, info_span, warn};
+
+use super::{Agent, Event};
+use crate::driver::link::LinkError;
+use crate::driver::workshop::{Built, Verdict, Workshop, WorkshopError};
+use crate::session::Input;
+
+impl<W: Workshop> Agent<W> {
+    pub(super) fn build(&mut self, call: Call) {
+        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let cache = self.cache.clone();
+        let span = info_span!(
+            "round", task = %call.task.short(), round = %call.round, phase = %call.phase
+        );
+        self.work.spawn(async move {
+            let asked = call.clone();
+            let built = in_thread(move || {
+                let _entered = span.entered();
+                info!("working");
+                workshop.build(&asked, &|blob| cache.read(blob))
+            });
+            let event = Event::Built(call, built.await);
+            // Fails only if the agent has stopped.
+            let _ = back.send(event).await;
+        });
+    }
+
+    pub(super) fn install(&mut self, release: Announcement) {
+        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let cache = self.cache.clone();
+        self.work.spawn(async move {
+            let judged =
+                in_thread(move || workshop.install(&release, &|blob| cache.read(blob))).await;
+            let _ = back.send(Event::Judged(release, judged)).await;
+        });
+    }
+
+    pub(super) fn glance(&mut self) {
+        if self.counting || !self.workshop.glance() {
+            return;
+        }
+        self.counting = true;
+        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        self.work.spawn(async move {
+            let counted = in_thread(move || workshop.count()).await;
+            let _ = back.send(Event::Counted(counted)).await;
+        });
+    }
+
+    /// Looked at with each glance at the data: a soak is minutes long, and
+    /// the clock may be set meanwhile.
+    pub(super) fn soak_if_due(&mut self) {
+        let now = self.settings.route.floor.clock().now();
+        let waits = self.soaking || self.soak_after > Instant::now();
+        if waits || self.workshop.soak_due().is_none_or(|due| due > now) {
+            return;
+        }
+        self.soaking = true;
+        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        self.work.spawn(async move {
+            let soaked = in_thread(move || workshop.soak()).await;
+            let _ = back.send(Event::Soaked(soaked)).await;
+        });
+    }
+
+    pub(super) fn soaked(
+        &mut self,
+        result: Result<Vec<(TaskHash, Version, Trial)>, WorkshopError>,
+    ) {
+        self.soaking = false;
+        match result {
+            Ok(found) => {
+                for (task, version, trial) in found {
+                    info!(task = %task.short(), %version, "after its soak, the student is {trial}");
+                }
+            }
+            Err(problem) => {
+                self.soak_after = Instant::now() + SOAK_AGAIN;
+                self.complain("a student could not be tried once more", &problem);
+            }
+        }
+        self.tell_trials();
+        self.publish();
+    }
+
+    pub(super) fn tell_trials(&mut self) {
+        for (task, version, trial) in self.workshop.trials() {
+            self.input(Input::Tried {
+                task,
+                version,
+                trial,
+            });
+        }
+    }
+
+    pub(super) fn built(&mut self, call: Call, result: Result<Built, WorkshopError>) {
+        let built = match result {
+            Err(WorkshopError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Ok(built) => {
+                let bytes: u64 = built.entries.iter().map(|entry| entry.bytes).sum();
+                info!(
+                    round = %call.round, phase = %call.phase,
+                    entries = built.entries.len(), bytes, partial = built.partial, "built"
+                );
+                self.status.work_error = None;
+                built
+            }
+            Err(problem) => {
+                self.complain("abstaining", &problem);
+                Built {
+                    entries: Vec::new(),
+                    partial: true,
+                }
+            }
+        };
+        self.publish();
+        self.input(Input::Built {
+            call,
+            entries: built.entries,
+            partial: built.partial,
+        });
+    }
+
+    pub(super) fn judged(&mut self, release: Announcement, result: Result<Verdict, WorkshopError>) {
+        match result {
+            Err(WorkshopError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Ok(verdict) => info!(version = %release.version, "{verdict}"),
+            Err(problem) => self.complain("the student at hand stays", &problem),
+        }
+        self.publish();
+        self.input(Input::Installed { release });
+        self.tell_trials();
+    }
+
+    /// The disk, not the link, is in the way: another session would find it
+    /// there too. Whoever waits for this device is told, and the coordinator is
+    /// asked again later.
+    pub(super) fn cannot_keep(&mut self, blob: BlobHash, problem: &LinkError) {
+        let advice = problem.advice().unwrap_or_default();
+        error!(blob = %blob.short(), "what came cannot be kept: {problem}; {advice}");
+        self.status.work_error = Some(problem.to_string());
+        self.ask_again = Some(Instant::now() + ASK_AGAIN);
+        self.publish();
+        self.input(Input::Fetched { blob, found: false });
+    }
+
+    /// Begins a new session some time after the disk was in the way, for what
+    /// was released meanwhile.
+    pub(super) fn ask_again_if_due(&mut self) {
+        if self.ask_again.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.ask_again = None;
+        self.status.work_error = None;
+        if let Some(live) = &self.live {
+            let code = common::transport::CloseCode::Normal;
+            live.connection.close(code, "for what could not be kept");
+        }
+    }
+
+    pub(super) fn make_room(&mut self) {
+        let protected = self.needed.values().flatten().copied().collect();
+        match self.cache.evict(&protected) {
+            Ok(gone) => {
+                for blob in gone {
+                    self.input(Input::Evicted(blob));
+                }
+            }
+            Err(problem) => warn!("{problem}"),
+        }
+    }
+
+    pub(super) fn complain(&mut self, what: &str, problem: &WorkshopError) {
+        match problem {
+            WorkshopError::Failed { advice, .. } => error!("{what}: {problem}; {advice}"),
+            WorkshopError::Blob(_) => error!("{what}: {problem}"),
+        }
+        self.status.work_error = Some(problem.to_string());
+    }
+}
+
+/// Runs heavy work in the blocking thread. A panic there is this work's
+/// failure and no other's.
+async fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkshopError> + Send + 'static,
+) -> Result<T, WorkshopError> {
+    let caught = tokio::task::spawn_blocking(|| {
+        let _working = PROCESS.work();
+        catch_unwind(AssertUnwindSafe(work))
+    });
+    match caught.await {
+        Ok(Ok(result)) => result,
+        _ => Err(WorkshopError::Failed {
+            what: "a fault in this program stopped a piece of work".to_owned(),
+            advice: "report it with the lines above; the agent goes on".to_owned(),
+        }),
+    }
+}
+
+/// Wait before a soak that failed is tried again.
+const SOAK_AGAIN: Duration = Duration::from_secs(60);
+/// Wait after the disk was in the way.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
