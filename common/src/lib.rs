@@ -16,6 +16,7 @@ pub mod health;
 pub mod http;
 pub mod ids;
 pub mod labels;
+pub mod landmarks;
 pub mod limits;
 pub mod math;
 pub mod model;

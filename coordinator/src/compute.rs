@@ -263,10 +263,10 @@ impl Setting<'_> {
     ) -> Result<RawTeacher, ComputeError> {
         let basis = Basis::of(self.task, set).map_err(SolveError::from)?;
         let points = set.points.len();
-        let mut sum = MomentSum::new(points, self.task.classes());
+        let mut sum = MomentSum::new(set.support(), self.task.classes());
         let mut exact = BTreeSet::new();
         for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
-            let check = |bytes: &[u8]| intake::moments(self.task, bytes, points);
+            let check = |bytes: &[u8]| intake::moments(self.task, bytes, set.support());
             let moments = self.contribution(device, blob, check)?;
             sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
             exact.insert(device);

@@ -14,7 +14,7 @@ use common::report::{RawReport, Report};
 use common::round::{ContributionKey, Kind, Reason};
 use common::summary::{Points, PointsError, PointsFrame, RawPoints};
 use common::task::Task;
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::{TransferError, TransferSet};
 use common::wire::codec::decode_blob;
 
 /// Reads a stored blob.
@@ -35,14 +35,15 @@ pub fn check(
         Kind::Profile => profile(task, bytes).map(|profile| profile.rows()),
         Kind::Summary => summary(task, bytes).map(|points| points.rows()),
         Kind::Labels => {
-            let points = transfer_points(task, key, read)?;
+            let points = transfer_of(task, key, read)?.points.len();
             labels(task, bytes, points, read).map(|labels| labels.rows)
         }
         Kind::Moments => {
-            moments(task, bytes, transfer_points(task, key, read)?).map(|moments| moments.rows)
+            let support = transfer_of(task, key, read)?.support();
+            moments(task, bytes, support).map(|moments| moments.rows)
         }
         Kind::Gradient => {
-            let points = transfer_points(task, key, read)?;
+            let points = transfer_of(task, key, read)?.points.len();
             gradient(task, bytes, points).map(|gradient| gradient.rows)
         }
         Kind::Report => report(bytes).map(|report| report.as_raw().rows),
@@ -131,14 +132,14 @@ pub fn labels(
     })
 }
 
-/// Moments on a transfer set of so many points.
+/// Moments on so many points and landmarks.
 ///
 /// # Errors
 /// The reason to refuse them.
-pub fn moments(task: &Task, bytes: &[u8], points: usize) -> Result<Moments, Reason> {
+pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Reason> {
     let raw: RawMoments = decode(bytes)?;
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let frame = MomentsFrame::of(&ntk, points, task.features(), task.classes());
+    let frame = MomentsFrame::of(&ntk, support, task.features(), task.classes());
     Moments::check(raw, frame).map_err(|error| match error {
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
@@ -174,15 +175,10 @@ pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
-    let weighed = task.definition().method.relevance;
-    let raw = RawTransferSet::from_bytes(bytes, weighed).map_err(|_| Reason::Malformed)?;
-    let frame = PointsFrame {
-        features: task.features(),
-        classes: task.classes(),
-        points_max: task.definition().budget.points_max as usize,
-        cluster_size_min: 1,
-    };
-    TransferSet::check(raw, frame).map_err(|_| Reason::WrongShape)
+    TransferSet::read(task, bytes).map_err(|error| match error {
+        TransferError::Decode(_) => Reason::Malformed,
+        _ => Reason::WrongShape,
+    })
 }
 
 /// A normaliser of this task.
@@ -197,13 +193,13 @@ pub fn normaliser(task: &Task, bytes: &[u8]) -> Result<Normaliser, Reason> {
     Ok(normaliser)
 }
 
-fn transfer_points(
+fn transfer_of(
     task: &Task,
     key: &ContributionKey,
     read: ReadBlob<'_>,
-) -> Result<usize, Reason> {
+) -> Result<TransferSet, Reason> {
     let bytes = key.transfer.and_then(read).ok_or(Reason::StaleSupport)?;
-    Ok(transfer_set(task, &bytes)?.points.len())
+    transfer_set(task, &bytes)
 }
 
 fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<T, Reason> {

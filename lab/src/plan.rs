@@ -33,6 +33,8 @@ pub struct Wishes {
     pub uplink_bytes_max: u64,
     /// Virtual rows of a device's moments; 0 for as many as the bytes allow.
     pub rank_max: u32,
+    /// Most landmarks beside the points; none leaves it to the stage.
+    pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
     /// Seed of every random choice.
@@ -61,6 +63,7 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
          [classes]\nnames = {classes:?}\n\n\
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
+         [teacher]\n{landmarks}\n\
          [student]\n{student}\n\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
@@ -77,6 +80,10 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         points = wishes.points.max(each),
         bytes = wishes.uplink_bytes_max,
         rank = wishes.rank_max,
+        landmarks = match wishes.landmarks {
+            Some(most) => format!("landmarks_max = {most}\n"),
+            None => String::new(),
+        },
         bits = wishes.bits,
         steps = wishes.steps,
         seed = wishes.seed,
@@ -239,6 +246,7 @@ mod tests {
             consensus: ConsensusRule::Weighted,
             uplink_bytes_max: 100_000,
             rank_max: 0,
+            landmarks: None,
             steps: 100,
             seed: 0,
             deadline_s: 60,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use ndarray::Array2;
 use serde_json::{Map, Value, json};
 
+use common::features::FeatureStage;
 use common::model::Release;
 use common::task::{ConsensusRule, StudentSpec, Support, Task};
 use common::teacher::Teacher;
@@ -56,6 +57,8 @@ pub struct SimulateOptions {
     pub uplink_bytes_max: u64,
     /// Virtual rows of moments; none lets the bytes decide.
     pub rank_max: Option<u32>,
+    /// Landmarks beside the points; none lets the bytes decide.
+    pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
     /// Below how many rows a device says nothing; none lets the data decide.
@@ -260,6 +263,7 @@ fn checked_task(
     let fixed = Fixed {
         points: options.points,
         rank: options.rank_max,
+        landmarks: options.landmarks,
         bits: options.bits,
         contribute: options.contribute,
         support: options.support,
@@ -282,6 +286,7 @@ fn checked_task(
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
+            landmarks: Some(0),
             steps: options.steps,
             seed,
             deadline_s: 600,
@@ -301,6 +306,7 @@ fn checked_task(
             devices: agents,
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
+            lists: matches!(sketch.definition().features, FeatureStage::Lifted { .. }),
             learns_normaliser: sketch.learns_normaliser(),
             learns_curves: sketch.learns_curves(),
             parameters: sketch.student().parameters(),
@@ -316,6 +322,7 @@ fn checked_task(
         wishes.points_per_device = plan.points_per_device;
         wishes.bits = plan.bits;
         wishes.rank_max = plan.rank;
+        wishes.landmarks = Some(plan.landmarks);
         wishes.contribute = plan.contribute.to_string();
         wishes.support = plan.support;
         let chosen = Chosen {
@@ -476,6 +483,7 @@ fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
         "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),
         "bits": choice(json!(plan.bits), &plan.bits_reason),
         "rank": choice(json!(plan.rank), &plan.rank_reason),
+        "landmarks": choice(json!(plan.landmarks), &plan.landmarks_reason),
         "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
         "support": choice(json!(plan.support.name()), &plan.support_reason),
         "consensus": choice(json!(definition.method.consensus.rule.name()), ASKED),
@@ -521,6 +529,7 @@ mod tests {
             liars: 0.0,
             uplink_bytes_max: 100_000,
             rank_max: Some(20),
+            landmarks: None,
             steps: 200,
             rows_min: None,
             no_baselines: true,
@@ -540,6 +549,7 @@ mod tests {
         let planned = SimulateOptions {
             points: None,
             rank_max: None,
+            landmarks: None,
             student: None,
             contribute: Kinds::Both,
             uplink_bytes_max: 30_000,

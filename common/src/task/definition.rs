@@ -366,16 +366,14 @@ fn to_bytes(d: &TaskDefinition) -> Vec<u8> {
             &d.rounds,
         ),
     ));
-    if d.method != Method::default() {
-        bytes.extend(encode(&d.method));
-    }
+    bytes.extend(d.method.to_bytes());
     bytes
 }
 
 fn from_bytes(bytes: &[u8]) -> Result<TaskDefinition, DecodeError> {
     let (parts, method) = match decode_blob::<Parts>(bytes) {
         Err(DecodeError::Trailing(count)) => {
-            let (parts, method) = decode_blob::<(Parts, Method)>(bytes)?;
+            let (parts, method) = Method::after::<Parts>(bytes)?;
             if method == Method::default() {
                 // The same task would have two hashes.
                 return Err(DecodeError::Trailing(count));
@@ -599,6 +597,15 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
         task.method.relevance,
         "false, unless distillation.support is \"clusters\"",
     )?;
+    let landmarks = task.method.landmarks_max;
+    let stands = landmarks == 0 || support == Support::Clusters && solves;
+    allowed(
+        stands && landmarks <= LANDMARKS_MAX,
+        "teacher.landmarks_max",
+        landmarks,
+        "0 to 2000, and 0 unless distillation.support is \"clusters\" and contribute is \
+         \"moments\" or \"both\"",
+    )?;
     let sharpening = task.method.consensus.sharpening;
     allowed(
         (0.1..=10.0).contains(&sharpening),
@@ -607,6 +614,9 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
         "0.1 to 10",
     )
 }
+
+/// Most landmarks: with as many points a solve takes minutes.
+const LANDMARKS_MAX: u32 = 2_000;
 
 fn check_rounds(rounds: &Rounds) -> Result<(), TaskError> {
     allowed(

@@ -8,7 +8,7 @@ use super::definition::{
 };
 use super::method::{Consensus, ConsensusRule, Method, Support};
 use crate::features::FeatureStage;
-use crate::round::Phase;
+use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
 ///
@@ -22,6 +22,7 @@ use crate::round::Phase;
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
 /// | `teacher.relevance` | `true` for stage `lifted` with support `clusters`, else `false` | whether features count by what they tell; only with support `clusters` |
+/// | `teacher.landmarks_max` | 300 for stage `lifted` with support `clusters` and moments, else 0 | 0 to 2000 synthetic inputs beside the points, three a point at most |
 /// | `student.kind` | `"mlp"` | `"mlp"`, `"cnn"` |
 /// | `student.hidden` | `[64]` | any depth |
 /// | `student.channels` | `[16, 32]` | of each convolution, for `"cnn"` |
@@ -100,6 +101,10 @@ impl RawTask {
         let (budget, distillation) = (self.budget, self.distillation);
         let by_default = measured(self.features.stage) && distillation.support == Support::Clusters;
         let relevance = self.teacher.relevance.unwrap_or(by_default);
+        let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
+            true => LANDMARKS_OF_LISTS,
+            false => 0,
+        };
         Ok(TaskDefinition {
             name: self.name,
             input_shape: self.input.shape,
@@ -135,6 +140,7 @@ impl RawTask {
                     sharpening: distillation.sharpening,
                 },
                 relevance,
+                landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
         })
     }
@@ -173,6 +179,10 @@ struct RawNormaliser {
     clip: f32,
     curves: Option<bool>,
 }
+
+/// Landmarks of lists of measurements: with 300 points beside them a solve takes
+/// a second or two.
+const LANDMARKS_OF_LISTS: u32 = 300;
 
 /// Measurements come in any unit and with any tail, and some tell nothing;
 /// windows and images are seen through stages that know theirs.
@@ -213,6 +223,7 @@ impl Default for RawNormaliser {
 struct RawTeacher {
     depth: u8,
     relevance: Option<bool>,
+    landmarks_max: Option<u32>,
 }
 
 impl Default for RawTeacher {
@@ -220,6 +231,7 @@ impl Default for RawTeacher {
         Self {
             depth: 2,
             relevance: None,
+            landmarks_max: None,
         }
     }
 }

@@ -4,8 +4,10 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::wire::codec::{DecodeError, decode_blob, encode};
+
 /// Which of several methods a task takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Method {
     /// How later rounds make the transfer set better.
     pub support: Support,
@@ -14,6 +16,55 @@ pub struct Method {
     /// Whether features count as much as a teacher of the points alone finds
     /// them to, rather than alike.
     pub relevance: bool,
+    /// Most landmarks beside the points of the transfer set.
+    pub landmarks_max: u32,
+}
+
+/// What travelled before tasks had landmarks.
+type Former = (Support, Consensus, bool);
+
+impl Method {
+    /// Nothing for the default; the landmarks only where there are some. So
+    /// tasks of before either keep their bytes.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let former = (self.support, self.consensus, self.relevance);
+        if self == Self::default() {
+            Vec::new()
+        } else if self.landmarks_max == 0 {
+            encode(&former)
+        } else {
+            encode(&(former, self.landmarks_max))
+        }
+    }
+
+    /// What comes before the method, and the method.
+    ///
+    /// # Errors
+    /// If the bytes are not what [`Self::to_bytes`] writes: the same task would
+    /// have two hashes.
+    pub(super) fn after<T: Decode<()>>(bytes: &[u8]) -> Result<(T, Self), DecodeError> {
+        let (before, (support, consensus, relevance), landmarks_max) =
+            match decode_blob::<(T, Former)>(bytes) {
+                Err(DecodeError::Trailing(count)) => {
+                    let (before, former, landmarks_max) = decode_blob::<(T, Former, u32)>(bytes)?;
+                    if landmarks_max == 0 {
+                        return Err(DecodeError::Trailing(count));
+                    }
+                    (before, former, landmarks_max)
+                }
+                decoded => {
+                    let (before, former) = decoded?;
+                    (before, former, 0)
+                }
+            };
+        let method = Self {
+            support,
+            consensus,
+            relevance,
+            landmarks_max,
+        };
+        Ok((before, method))
+    }
 }
 
 /// How the soft labels of all devices become one for each point.

@@ -24,8 +24,8 @@ impl Basis {
     pub fn of(task: &Task, set: &TransferSet) -> Result<Self, RegressionError> {
         let ntk = Ntk::new(task.definition().teacher.depth);
         let whitener = Whitener::of(&ntk, set.seen().view())?;
-        let preconditioner = Preconditioner::of(&whitener, &set.points.counts)?;
-        let frame = MomentsFrame::of(&ntk, set.points.len(), task.features(), task.classes());
+        let preconditioner = Preconditioner::of(&whitener, &set.support_counts())?;
+        let frame = MomentsFrame::of(&ntk, set.support(), task.features(), task.classes());
         Ok(Self {
             whitener,
             preconditioner,
@@ -91,6 +91,7 @@ mod tests {
         let set = TransferSet {
             points,
             relevance: Relevance::alike(),
+            landmarks: Array2::zeros((0, 2)),
         };
         let basis = Basis::of(&task, &set).unwrap();
         let moments = |size: f32| Moments {

@@ -110,7 +110,7 @@ pub(super) fn ridges() -> Vec<f64> {
 /// If the system cannot be solved.
 pub fn solve_points(task: &Task, set: &TransferSet) -> Result<RawTeacher, SolveError> {
     let points = &set.points;
-    let alpha = point_coefficients(task, points, set.seen().view())?;
+    let alpha = point_coefficients(task, points, set.seen_points().view())?;
     let facts = TeacherFacts {
         lambda: POINT_RIDGE,
         jitter: 0.0,
@@ -169,7 +169,8 @@ fn label_system(
     evidence: &Evidence<'_>,
     task: &Task,
 ) -> Result<MomentSystem, SolveError> {
-    let (seen, classes) = (evidence.set.seen(), task.classes());
+    let classes = task.classes();
+    let (seen, support) = (evidence.set.seen_points(), evidence.set.seen());
     let points = seen.view();
     let asked = task.definition().method.consensus;
     let (joined, weights) = consensus(evidence.labels, points.nrows(), classes, asked);
@@ -179,13 +180,13 @@ fn label_system(
         .zip(&evidence.set.points.counts)
         .map(|(&weight, &count)| (f64::from(weight) * f64::from(count)).sqrt())
         .collect();
-    let mut kernel = ntk.matrix(points, points)?.mapv(f64::from);
+    let mut kernel = ntk.matrix(points, support.view())?.mapv(f64::from);
     let mut targets = joined.mapv(|value| f64::from(value) - 1.0 / classes as f64);
     for (row, &root) in roots.iter().enumerate() {
         kernel.row_mut(row).mapv_inplace(|value| value * root);
         targets.row_mut(row).mapv_inplace(|value| value * root);
     }
-    let mut system = MomentSystem::empty(ntk, points, classes);
+    let mut system = MomentSystem::empty(ntk, support.view(), classes);
     system.gram = kernel.t().dot(&kernel);
     system.cross = kernel.t().dot(&targets);
     system.rows = roots.iter().map(|root| root * root).sum::<f64>().max(1.0);

@@ -168,6 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn landmarks_are_drawn_by_whoever_reads_the_set() {
+        let task = |landmarks: u32| {
+            let text = format!(
+                "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                 [teacher]\nlandmarks_max = {landmarks}"
+            );
+            RawTask::parse(&text).unwrap()
+        };
+        let (few, many, none) = (task(20), task(1_000), task(0));
+        let bytes = gather_transfer_set(&few, None, &[points(9, 1), points(3, 0)]);
+        let bytes = bytes.unwrap().to_bytes();
+        let read = |task: &Task| intake::transfer_set(task, &bytes).unwrap();
+        assert_eq!(read(&few).landmarks, read(&few).landmarks);
+        assert_eq!(read(&few).support(), 12 + 20);
+        assert_eq!(read(&many).support(), 12 + 3 * 12);
+        assert_eq!(read(&none).support(), 12);
+        let set = read(&few);
+        assert_eq!(set.seen().nrows(), 32);
+        assert_eq!(set.seen_points(), read(&none).seen());
+        assert_eq!(set.support_counts()[10..14], [10, 10, 0, 0]);
+    }
+
+    #[test]
     fn no_points_are_an_error() {
         let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
         let task = RawTask::parse(task).unwrap();

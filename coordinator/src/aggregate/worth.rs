@@ -138,6 +138,7 @@ mod tests {
         let set = TransferSet {
             points,
             relevance: Relevance::alike(),
+            landmarks: Array2::zeros((0, 3)),
         };
         let basis = Basis::of(&RawTask::parse(task).unwrap(), &set).unwrap();
         LeaveOneOut::new(sum, basis).unwrap()

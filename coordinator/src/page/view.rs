@@ -328,13 +328,13 @@ fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
     let transfer = vault.read(evidence.transfer)?;
     let set = intake::transfer_set(&evidence.task, &transfer).ok()?;
     let basis = Basis::of(&evidence.task, &set).ok()?;
-    let points = set.points.len();
+    let support = set.support();
     let read = |blob| {
         let bytes = vault.read(blob)?;
-        let moments = intake::moments(&evidence.task, &bytes, points).ok()?;
+        let moments = intake::moments(&evidence.task, &bytes, support).ok()?;
         basis.held_to_rows(moments).ok()
     };
-    let mut sum = MomentSum::new(points, evidence.task.classes());
+    let mut sum = MomentSum::new(support, evidence.task.classes());
     let mut all = Vec::new();
     for (device, blob) in &evidence.moments {
         let moments = read(*blob)?;

@@ -15,10 +15,9 @@ use common::features::Normaliser;
 use common::ids::BlobHash;
 use common::math::quantise::QuantiseError;
 use common::round::{Kind, Phase};
-use common::summary::PointsFrame;
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferError, TransferSet};
+use common::transfer::{TransferError, TransferSet};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
 
@@ -177,15 +176,7 @@ impl Work<'_> {
 
     fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
         let bytes = self.blob(call, call.context.transfer, "transfer set")?;
-        let weighed = self.task.definition().method.relevance;
-        let raw = RawTransferSet::from_bytes(bytes, weighed)?;
-        let frame = PointsFrame {
-            features: self.task.features(),
-            classes: self.task.classes(),
-            points_max: self.task.definition().budget.points_max as usize,
-            cluster_size_min: 1,
-        };
-        Ok(TransferSet::check(raw, frame)?)
+        Ok(TransferSet::read(&self.task, bytes)?)
     }
 
     /// Whether points that have a teacher are moved, as the task has it.

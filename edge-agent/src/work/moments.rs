@@ -33,19 +33,14 @@ pub(super) fn build(
     let definition = work.task.definition();
     let ntk = Ntk::new(definition.teacher.depth);
     let targets = targets(view, teacher)?;
-    let points = transfer.seen();
+    let support = transfer.seen();
     let rows = transfer.relevance.through(view.inputs.view());
-    let system = MomentSystem::gather(&ntk, points.view(), rows.view(), targets.view())?;
-    let whitener = Whitener::of(&ntk, points.view())?;
-    let basis = Preconditioner::of(&whitener, &transfer.points.counts)?;
+    let system = MomentSystem::gather(&ntk, support.view(), rows.view(), targets.view())?;
+    let whitener = Whitener::of(&ntk, support.view())?;
+    let basis = Preconditioner::of(&whitener, &transfer.support_counts())?;
     let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
-    let rank = rank_within(
-        definition,
-        points.ncols(),
-        points.nrows(),
-        work.task.classes(),
-    );
+    let rank = rank_within(definition, transfer, work.task.classes());
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
     Ok(Some(Entry::of(Kind::Moments, &raw, view.rows())))
 }
@@ -64,17 +59,14 @@ pub(super) fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<
 }
 
 /// Virtual rows that fit what the budget leaves for moments.
-fn rank_within(
-    definition: &TaskDefinition,
-    features: usize,
-    points: usize,
-    classes: usize,
-) -> usize {
+fn rank_within(definition: &TaskDefinition, transfer: &TransferSet, classes: usize) -> usize {
+    let (points, features) = transfer.points.inputs.dim();
+    let support = transfer.support();
     let budget = &definition.budget;
     if budget.rank_max > 0 {
-        return (budget.rank_max as usize).min(points);
+        return (budget.rank_max as usize).min(support);
     }
-    let row_bytes = points * usize::from(factor_bits(budget.bits)) / 8 + 8;
+    let row_bytes = support * usize::from(factor_bits(budget.bits)) / 8 + 8;
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
     // The same round's points, or its gradient, went before and count towards
@@ -86,10 +78,10 @@ fn rank_within(
     };
     // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
-    let carried = classes * points * usize::from(budget.bits - factor_bits(budget.bits)) / 8;
+    let carried = classes * support * usize::from(budget.bits - factor_bits(budget.bits)) / 8;
     (left.saturating_sub(summary + labels + carried + 4_096) / row_bytes)
-        .clamp(8, points.max(8))
-        .min(points)
+        .clamp(8, support.max(8))
+        .min(support)
 }
 
 /// Virtual rows of a system in the basis of moments; `covariance` is TᵀT

@@ -82,6 +82,10 @@ pub(crate) struct SimulateArguments {
     /// Virtual rows of a device's moments [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rank: Option<u32>,
+    /// Synthetic inputs beside the points on which moments stand as well, three
+    /// a point at most [default: planned from the bytes]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
+    landmarks: Option<u32>,
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 6_000)]
     steps: u32,
@@ -119,6 +123,7 @@ impl SimulateArguments {
             liars: self.liars,
             uplink_bytes_max: self.uplink_bytes_max,
             rank_max: self.rank,
+            landmarks: self.landmarks,
             steps: self.steps,
             rows_min: self.rows_min,
             no_baselines: self.no_baselines,

@@ -49,14 +49,14 @@ pub(super) fn leave_one_out(
     trial: Trial<'_>,
 ) -> Result<BTreeMap<usize, Worth>, DetailError> {
     let task = simulation.task();
-    let (points, classes) = (trial.set.points.len(), task.classes());
+    let (support, classes) = (trial.set.support(), task.classes());
     let basis = Basis::of(task, trial.set)?;
     let read = |blob| {
         let bytes = simulation.blob(blob).unwrap_or_default();
-        let moments = intake::moments(task, &bytes, points).map_err(DetailError::Contribution)?;
+        let moments = intake::moments(task, &bytes, support).map_err(DetailError::Contribution)?;
         Ok::<_, DetailError>(basis.held_to_rows(moments)?)
     };
-    let mut sum = MomentSum::new(points, classes);
+    let mut sum = MomentSum::new(support, classes);
     let mut all = Vec::new();
     for contribution in simulation.contributions(Kind::Moments) {
         let moments = read(contribution.blob)?;
@@ -87,7 +87,7 @@ pub(super) fn leave_one_out(
         sum.remove(&moments)?;
         let without = solve(&basis.whitened(&sum.system())?)?;
         sum.add(&moments)?;
-        let mut own = MomentSum::new(points, classes);
+        let mut own = MomentSum::new(support, classes);
         own.add(&moments)?;
         let own = basis.whitened(&own.system())?;
         let error = |beta: &Array2<f64>| -> Result<f64, RegressionError> {

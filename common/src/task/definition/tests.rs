@@ -96,12 +96,43 @@ fn a_method_survives_the_wire_and_the_default_leaves_the_bytes_as_they_were() {
     assert!(task.bytes().starts_with(plain.bytes()));
     assert_ne!(task.hash(), plain.hash());
     assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
-    let mut twice = plain.bytes().to_vec();
-    twice.extend(encode(&Method::default()));
-    assert!(matches!(
-        Task::from_bytes(&twice),
-        Err(TaskError::Decode(DecodeError::Trailing(_)))
-    ));
+    let refused = |bytes: &[u8]| {
+        let error = Task::from_bytes(bytes).unwrap_err();
+        assert!(matches!(error, TaskError::Decode(DecodeError::Trailing(_))));
+    };
+    let default = Method::default();
+    let former = encode(&(default.support, default.consensus, default.relevance));
+    refused(&[plain.bytes(), &former].concat());
+    refused(&[task.bytes(), &encode(&0u32)].concat());
+}
+
+#[test]
+fn landmarks_follow_the_method_and_tasks_without_keep_their_bytes() {
+    let task = |landmarks: u32| {
+        let text = format!("{SMALL}[teacher]\nrelevance = true\nlandmarks_max = {landmarks}");
+        RawTask::parse(&text).unwrap()
+    };
+    let (without, with) = (task(0), task(300));
+    let method = without.definition().method;
+    let former = encode(&(method.support, method.consensus, true));
+    assert!(without.bytes().ends_with(&former));
+    assert!(with.bytes().starts_with(without.bytes()));
+    assert_eq!(Task::from_bytes(with.bytes()).unwrap(), with);
+    assert_eq!(with.definition().method.landmarks_max, 300);
+}
+
+#[test]
+fn landmarks_are_for_moments_on_points_that_stay() {
+    for more in [
+        "[teacher]\nlandmarks_max = 2001",
+        "[teacher]\nlandmarks_max = 10\n[distillation]\nsupport = \"gradient\"",
+    ] {
+        let error = RawTask::parse(&format!("{SMALL}{more}")).unwrap_err();
+        assert!(error.to_string().contains("landmarks_max"), "{error}");
+    }
+    let points = SMALL.replace("[input]", "contribute = \"points\"\n[input]");
+    let error = RawTask::parse(&format!("{points}[teacher]\nlandmarks_max = 10")).unwrap_err();
+    assert!(error.to_string().contains("landmarks_max"), "{error}");
 }
 
 #[test]
