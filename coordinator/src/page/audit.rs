@@ -136,7 +136,9 @@ fn of_task(view: &View, event: &Event) -> Told {
             };
             Told::new(Quiet, "phase began", details, *at)
         }
-        Event::PhaseClosed { at } => Told::new(Quiet, "phase closed", String::new(), *at),
+        Event::PhaseClosed { at } => {
+            Told::new(Quiet, "phase closed", "what came counts".to_owned(), *at)
+        }
         Event::Joined { device } => Told::new(Quiet, "asked too", who(device), None),
         Event::Abstained { device, at } => Told::new(Warn, "abstained", who(device), *at),
         Event::Accepted {

@@ -29,7 +29,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             }
             (certificate("Server certificate", health.certificate_ends, status.now, 30))
             (certificate("Fleet authority", health.authority.and_then(|one| one.ends), status.now, 365))
-            (tile("Commands waiting", &health.queue.to_string(), &format!("of {} that fit", health.queue_max),
+            (tile("Commands waiting", &health.queue.to_string(), &format!("of {} that fit", words::number(health.queue_max as u64)),
                 if health.queue * 2 > health.queue_max { Tone::Warn } else { Tone::Good }))
             @if let Some(store) = status.store {
                 (tile("Log", &words::number(store.next - store.first), &records(&store), Tone::Quiet))
@@ -39,7 +39,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             }
             (tile("Store epoch", &status.epoch.to_string(), "one more each time it is opened", Tone::Quiet))
             (tile("Up for", &words::span(status.now.since_ms(status.started)), &format!("version {}", status.program), Tone::Quiet))
-            (tile("Open pages", &health.readers.to_string(), "that follow the fleet", Tone::Quiet))
+            (tile("Live pages", &words::number(health.readers as u64), "open in browsers and kept up to date", Tone::Quiet))
         }
     }
 }

@@ -68,14 +68,16 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
         .map(|one| (one.phase, one.closed.unwrap_or(now).since_ms(one.opened)))
         .collect();
     let left = round.deadline.map(|deadline| deadline.since_ms(now));
+    let stuck = stuck(round, view);
     html! {
         article class="card running" {
             h3 {
                 "Round " (round.round) " "
-                (pill(Tone::Good, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
+                (pill(if stuck.is_some() { Tone::Warn } else { Tone::Good }, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
                 @if let Some(phase) = round.phase { span class="quiet" { (doing(phase)) } }
             }
             (timeline(&spans))
+            @if let Some(stuck) = &stuck { p { (pill(Tone::Warn, "waits")) " " (stuck) } }
             p {
                 "Running for " (words::span(round.elapsed_ms))
                 @if let Some(left) = left { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
@@ -114,6 +116,27 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
     }
 }
 
+/// What a round waits for that does not come by itself.
+fn stuck(round: &RoundStatus, view: &View) -> Option<String> {
+    let gathers = round.phase.is_some_and(Phase::gathers);
+    if !gathers && round.phase.is_some() {
+        return None;
+    }
+    let (_, connected) = view.status.members();
+    let asked = round.participants.len();
+    let needed = round.quorum.map_or(0, |quorum| quorum as usize);
+    if connected == 0 {
+        Some("for devices: none is connected.".to_owned())
+    } else if gathers && asked < needed {
+        Some(format!(
+            "for more devices: {} in it, {needed} are needed.",
+            words::are(asked, "device")
+        ))
+    } else {
+        None
+    }
+}
+
 /// Members that were away when the phase asked its devices, and are still.
 fn not_asked(round: &RoundStatus, view: &View) -> Markup {
     let asked: BTreeSet<_> = round.participants.iter().map(|one| one.device).collect();
@@ -149,7 +172,11 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
                 }
                 (timeline(&ended.phase_ms.iter().map(|(phase, ms)| (*phase, *ms)).collect::<Vec<_>>()))
                 p {
-                    @if !matches!(ended.outcome, OutcomeStatus::Completed { .. }) { "It " (ended.outcome) ". " }
+                    @match ended.outcome {
+                        OutcomeStatus::Completed { .. } => {},
+                        OutcomeStatus::Cancelled => "It was cancelled. ",
+                        _ => { "It " (ended.outcome) ". " },
+                    }
                     "Took " (words::span(ended.wall_ms))
                     (kinds(&ended.accepted))
                     @if let Some(bytes) = ended.bytes { ", " (words::bytes(bytes)) " of contributions" }

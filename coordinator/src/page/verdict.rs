@@ -216,7 +216,7 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
         match share > AWAY_BAD {
             true => add(
                 Tone::Bad,
-                "Many devices are away".to_owned(),
+                format!("{} of {} away", away, words::are(all, "device")),
                 "A network's fault more often than the devices'.",
                 "/?state=away",
             ),
