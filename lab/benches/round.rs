@@ -30,6 +30,7 @@ fn main() {
         support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max: 0,
+        landmarks: None,
         steps: 1,
         seed: 0,
         deadline_s: 60,

@@ -124,6 +124,7 @@ pub fn start(terms: Terms) -> Running {
         support: common::task::Support::Clusters,
         uplink_bytes_max: 10_000_000,
         rank_max,
+        landmarks: None,
         steps: 800,
         seed: 1,
         deadline_s: terms.deadline_s,

@@ -2,6 +2,7 @@
 //! ratios to the same fleet in peace. Run by hand:
 //!
 //! `cargo test --release -p tests --test hostile_figures -- --ignored --nocapture`
+//! (ALAMBIC_ATTACK=reconnects for those attacks alone that have the word in their name)
 #![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
@@ -272,7 +273,8 @@ fn rounds_and_memory_beside_attackers() {
     for _ in 0..WARM_UP {
         Seen::default().add(&mut running, &mut pace);
     }
-    for (name, attack) in ATTACKS {
+    let wanted = std::env::var("ALAMBIC_ATTACK").unwrap_or_default();
+    for (name, attack) in ATTACKS.iter().filter(|(name, _)| name.contains(&wanted)) {
         let token = running.client.create_token(600_000, 1).unwrap();
         let mallory = Arc::new(pace.runtime.block_on(Mallory::join(address, &token)));
         let (mut quiet, mut beside, mut done) = (Seen::default(), Seen::default(), 0);

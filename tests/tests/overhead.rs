@@ -29,6 +29,7 @@ fn wishes(contribute: &str, points: u32, rank_max: u32) -> Wishes {
         support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max,
+        landmarks: None,
         steps: 200,
         seed: 3,
         deadline_s: 60,

@@ -176,7 +176,7 @@ impl Work<'_> {
 
     fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
         let bytes = self.blob(call, call.context.transfer, "transfer set")?;
-        Ok(TransferSet::read(&self.task, bytes)?)
+        Ok(TransferSet::read(self.task, bytes)?)
     }
 
     /// Whether points that have a teacher are moved, as the task has it.
