@@ -6,8 +6,9 @@ use common::ids::Time;
 use common::round::{Kind, Phase};
 use maud::{Markup, html};
 
+use super::delay::{Delay, is_optional};
 use super::fleet::natural;
-use super::layout::{self, Tone, pages, pill, slice};
+use super::layout::{self, Tone, command, pages, pill, slice};
 use super::route::Query;
 use super::verdict::doing;
 use super::view::View;
@@ -30,16 +31,17 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
     let now = view.status.now;
     html! {
         h1 { "Rounds" }
+        p { "A round makes one student of what the devices know, in phases. A bar shows how long each of them took." }
         (legend())
         @if view.status.tasks.is_empty() { (layout::no_task()) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
-                h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
+                (layout::task(task))
                 @match &task.round {
-                    Some(round) => (running(round, view)),
+                    Some(round) => (running(task, round, view)),
                     None => p class="quiet" {
                         "No round is running"
-                        @if task.history.is_empty() { ", and none has run yet: " code { "alambic-coordinator round start --watch" } }
+                        @if task.history.is_empty() { ", and none has run yet: " (command("alambic-coordinator round start --watch")) }
                         "."
                     },
                 }
@@ -53,14 +55,30 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
 fn legend() -> Markup {
     html! {
         p class="legend" {
-            @for phase in Phase::ALL {
-                span { svg class="swatch" viewBox="0 0 10 10" aria-hidden="true" { rect class=(phase.name()) width="10" height="10" rx="2" {} } (phase) }
+            @for phase in Phase::ALL { span { (swatch(phase)) (phase) } }
+        }
+        details {
+            summary { "What happens in them" }
+            dl class="phases" {
+                @for phase in Phase::ALL { div { dt { (swatch(phase)) (phase) } dd { (doing(phase)) } } }
             }
         }
     }
 }
 
-fn running(round: &RoundStatus, view: &View) -> Markup {
+fn swatch(phase: Phase) -> Markup {
+    html! {
+        svg class="swatch" viewBox="0 0 10 10" aria-hidden="true" { rect class=(phase.name()) width="10" height="10" rx="2" {} }
+    }
+}
+
+fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
+    let delay = Delay::of(task, round, &view.status);
+    let tone = if delay.is_some() {
+        Tone::Warn
+    } else {
+        Tone::Good
+    };
     let now = view.status.now;
     let spans: Vec<(Phase, u64)> = round
         .phases
@@ -69,16 +87,17 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
         .collect();
     let left = round.deadline.map(|deadline| deadline.since_ms(now));
     html! {
-        article class="card running" {
+        article class={ "card running " (tone.class()) } {
             h3 {
                 "Round " (round.round) " "
-                (pill(Tone::Good, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
+                (pill(tone, &state(round, delay)))
                 @if let Some(phase) = round.phase { span class="quiet" { (doing(phase)) } }
             }
+            @if let Some(delay) = delay { (delay.show(task, round, &view.status)) }
             (timeline(&spans))
             p {
                 "Running for " (words::span(round.elapsed_ms))
-                @if let Some(left) = left { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
+                @if let Some(left) = left.filter(|&left| left > 0) { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
                 ". " (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "."
             }
             @if let Some(Steps { done, all }) = round.training {
@@ -91,11 +110,11 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
             @if !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
                 @let (done, all) = (round.contributed.len(), round.participants.len());
                 p {
-                    label { strong { (done) " of " (all) } " devices are in "
-                        progress value=(done) max=(all) { (done) " of " (all) }
+                    label { strong { (words::part_are(done, all, "device")) " in" } " "
+                        progress class=(tone.class()) value=(done) max=(all) { (done) " of " (all) }
                     }
-                    @if let Some(quorum) = round.quorum {
-                        " " span class="quiet" { (quorum) " are needed" }
+                    @if let Some(quorum) = round.quorum.filter(|_| !round.phase.is_some_and(|phase| is_optional(task, phase))) {
+                        " " span class="quiet" { (words::are(quorum as usize, "device")) " needed" }
                     }
                 }
                 @if !round.contributed.is_empty() {
@@ -103,7 +122,7 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
                         summary { "Who is in" }
                         ul class="names" {
                             @for name in in_order(&round.contributed).iter().take(NAMES_MAX) { li { (name) } }
-                            @if done > NAMES_MAX { li { "and " (words::count(done - NAMES_MAX, "more")) } }
+                            @if done > NAMES_MAX { li { "and " (words::number((done - NAMES_MAX) as u64)) " more" } }
                         }
                     }
                 }
@@ -149,7 +168,7 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
                 }
                 (timeline(&ended.phase_ms.iter().map(|(phase, ms)| (*phase, *ms)).collect::<Vec<_>>()))
                 p {
-                    @if !matches!(ended.outcome, OutcomeStatus::Completed { .. }) { "It " (ended.outcome) ". " }
+                    @if !matches!(ended.outcome, OutcomeStatus::Completed { .. }) { "It " (ending(&ended.outcome)) ". " }
                     "Took " (words::span(ended.wall_ms))
                     (kinds(&ended.accepted))
                     @if let Some(bytes) = ended.bytes { ", " (words::bytes(bytes)) " of contributions" }
@@ -183,11 +202,30 @@ fn outcome(outcome: &OutcomeStatus) -> Markup {
     }
 }
 
+/// What became of a round, after "it".
+fn ending(outcome: &OutcomeStatus) -> String {
+    match outcome {
+        OutcomeStatus::Cancelled => "was cancelled".to_owned(),
+        outcome => outcome.to_string(),
+    }
+}
+
+/// Where a running round is, and whether it gets on.
+fn state(round: &RoundStatus, delay: Option<Delay>) -> String {
+    let phase = round
+        .phase
+        .map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"));
+    match delay {
+        Some(delay) => format!("{phase}, {}", delay.word()),
+        None => phase,
+    }
+}
+
 fn kinds(accepted: &BTreeMap<Kind, u32>) -> Markup {
     html! {
         @for (at, (kind, count)) in accepted.iter().enumerate() {
             @if at == 0 { ": " } @else { ", " }
-            (count) " " (plural(*kind, *count))
+            (words::number(u64::from(*count))) "\u{a0}" (plural(*kind, *count))
         }
     }
 }
@@ -271,7 +309,7 @@ fn named(absent: &[&Absence]) -> Markup {
                 tbody {
                     @for absence in absent {
                         tr {
-                            th scope="row" { (words::name(&absence.device)) " " code class="quiet" { (absence.device.device.short()) } }
+                            th scope="row" { (layout::device(absence.device.device, &absence.device.label)) }
                             td { (phases(&absence.phases)) } td { (absence.why) }
                         }
                     }
