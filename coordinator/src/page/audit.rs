@@ -237,7 +237,7 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             let counts = missed.counts.iter();
             let counts: Vec<_> = counts
                 .map(|(why, devices)| {
-                    format!("{}: {why}", words::count(*devices as usize, "device"))
+                    format!("{} ({why})", words::count(*devices as usize, "device"))
                 })
                 .collect();
             let absent = match counts.is_empty() {
@@ -246,7 +246,7 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             };
             let details = match phase.as_str() {
                 "" => absent,
-                phase => format!("{phase}, {absent}"),
+                phase => format!("{phase}: {absent}"),
             };
             let is_missed = missed.counts.iter().any(|(why, _)| why.is_missed());
             let tone = if is_missed { Warn } else { Quiet };

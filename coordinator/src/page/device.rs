@@ -37,14 +37,14 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
         dl class="facts" {
             (fact("Id", html! { code { (device.device) } }))
             @if let Some(group) = &device.group { (fact("Group", html! { (group) })) }
-            @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " (words::instant(at)) " UTC" })) }
+            @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " time { (words::instant(at)) } " UTC" })) }
             (fact("Session", html! {
                 (session(device, now))
                 @if device.sessions > 1 { ", " (words::count(device.sessions as usize, "session")) " since the coordinator's start" }
             }))
             (fact("Last contribution", html! {
                 @match device.contributed {
-                    Some(at) => { (words::ago(now, at)) ", " (words::instant(at)) " UTC" },
+                    Some(at) => { (words::ago(now, at)) ", " time { (words::instant(at)) } " UTC" },
                     None => "never",
                 }
             }))
@@ -61,7 +61,7 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                         Some(tone) => (pill(tone, "ends soon")),
                         None => (pill(Tone::Good, "good")),
                     }
-                    " until " (words::instant(ends)) " UTC"
+                    " until " time { (words::instant(ends)) } " UTC"
                 }))
             }
             @if let (Some(at), Some(why)) = (device.revoked_at, &device.revoked_why) {

@@ -2,7 +2,7 @@
 //! room, so that none is alarmed while another is not.
 
 use common::ids::Time;
-use maud::Markup;
+use maud::{Markup, html};
 
 use super::layout::{self, Tone};
 use super::words;
@@ -49,11 +49,16 @@ pub(super) fn tile(label: &str, holder: Holder, ends: Option<Time>, now: Time) -
     };
     let tone = holder.ending(ends, now).unwrap_or(Tone::Good);
     match ends.since_ms(now) {
-        0 => layout::tile(label, "over", format!("since {}", words::date(ends)), tone),
+        0 => layout::tile(
+            label,
+            "over",
+            html! { "since " time { (words::date(ends)) } },
+            tone,
+        ),
         left => layout::tile(
             label,
             &words::span(left),
-            format!("left, until {}", words::date(ends)),
+            html! { "left, until " time { (words::date(ends)) } },
             tone,
         ),
     }

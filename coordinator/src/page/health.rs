@@ -28,7 +28,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             (expiry::tile("Server certificate", Holder::Server, health.certificate_ends, status.now))
             (expiry::tile("Fleet authority", Holder::Authority, health.authority.and_then(|one| one.ends), status.now))
             (tile("Work waiting", &words::number(health.queue as u64),
-                format!("messages and commands, of {} that have room", words::number(health.queue_max as u64)),
+                format!("messages and commands; there is room for {}", words::number(health.queue_max as u64)),
                 if health.queue * 2 > health.queue_max { Tone::Warn } else { Tone::Good }))
             @if let Some(store) = status.store {
                 (tile("Log", &words::number(store.next - store.first), records(&store), Tone::Quiet))
@@ -39,7 +39,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             (tile("Up for", &words::span(status.now.since_ms(status.started)), format!("version {}", status.program), Tone::Quiet))
             (tile("Times opened", &words::number(u64::from(status.epoch)), "its state: one more with each start (the epoch)", Tone::Quiet))
             (tile("Browsers on this page", &words::number(health.readers as u64),
-                format!("kept up to date by it, of {LIVE_MAX} at most; others refresh by themselves"), Tone::Quiet))
+                format!("watching it live; beyond {LIVE_MAX}, others look every 15 s"), Tone::Quiet))
         }
     }
 }
@@ -51,6 +51,7 @@ fn records(store: &StoreStatus) -> String {
             "records, from no. {since} on; the newest snapshot stands at {}",
             words::number(at)
         ),
+        None if store.first == 0 => "records, all that there were".to_owned(),
         None => format!("records, from no. {since} on"),
     }
 }

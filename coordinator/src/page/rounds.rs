@@ -98,7 +98,9 @@ fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
             p {
                 "Running for " (words::span(round.elapsed_ms))
                 @if let Some(left) = left.filter(|&left| left > 0) { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
-                ". " (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "."
+                ". "
+                @if round.accepted.is_empty() { "Nothing is taken yet." }
+                @else { (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "." }
             }
             @if let Some(Steps { done, all }) = round.training {
                 p {

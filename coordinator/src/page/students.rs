@@ -6,6 +6,7 @@ use common::ids::Version;
 use maud::{Markup, PreEscaped, html};
 
 use super::chart::{self, Measured, Width};
+use super::fleet::natural;
 use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
 use super::view::{VALUED_MAX, Valued, View, Viewer};
@@ -153,6 +154,8 @@ fn one(
     query: &Query,
 ) -> Markup {
     let (at, of, range) = slice(query.get("page"), lineage.len(), DEVICES_EACH);
+    let mut in_order: Vec<_> = lineage.iter().collect();
+    in_order.sort_by_cached_key(|device| natural(&words::name(device)));
     let task = query.get("task").map(String::as_str).unwrap_or_default();
     html! {
         p { a href="/students" { "‹ All students" } }
@@ -165,7 +168,7 @@ fn one(
         @if lineage.len() > valued.map_or(0, <[Valued]>::len) {
             h2 { "All of them" }
             ul class="names" {
-                @for device in &lineage[range] { li { (layout::device(device.device, &device.label)) } }
+                @for device in &in_order[range] { li { (layout::device(device.device, &device.label)) } }
             }
         }
         (pages(at, of, |page| format!("/students?task={}&version={version}&page={page}", super::route::encode(task))))

@@ -336,6 +336,8 @@ fn happening(status: &Status, all: usize, connected: usize) -> Markup {
         } @else if connected == all {
             @if all == 1 { "The only device is connected. " }
             @else { "All " (words::count(all, "device")) " are connected. " }
+        } @else if connected == 0 {
+            "No device is connected. "
         } @else {
             (words::part_are(connected, all, "device")) " connected. "
         }
@@ -346,8 +348,8 @@ fn happening(status: &Status, all: usize, connected: usize) -> Markup {
                     "Round " (round.round) " of " strong { (task.name) } " "
                     (delay.map_or("is running", Delay::word))
                     @if let Some(phase) = round.phase {
-                        ": " (doing(phase))
-                        @if phase.gathers() {
+                        @if delay.is_some() { " in its " (phase) " phase" } @else { ": " (doing(phase)) }
+                        @if phase.gathers() && !round.participants.is_empty() {
                             ", " (words::part_are(round.contributed.len(), round.participants.len(), "device")) " in"
                         }
                     }
