@@ -39,7 +39,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
             (tile("Up for", &words::span(status.now.since_ms(status.started)), format!("version {}", status.program), Tone::Quiet))
             (tile("Times opened", &words::number(u64::from(status.epoch)), "its state: one more with each start (the epoch)", Tone::Quiet))
             (tile("Browsers on this page", &words::number(health.readers as u64),
-                format!("watching it live; beyond {LIVE_MAX}, others look every 15 s"), Tone::Quiet))
+                format!("watching it live; beyond {LIVE_MAX}, others look every 15\u{a0}s"), Tone::Quiet))
         }
     }
 }

@@ -146,7 +146,7 @@ fn not_asked(round: &RoundStatus, view: &View) -> Markup {
         @if away > 0 && !asked.is_empty() {
             p class="quiet" {
                 (words::are(away, "more device")) " away and not waited for: "
-                a href="/?state=away#devices" { "show them" } "."
+                a href="/?state=away#devices" { "show which" } "."
             }
         }
     }
@@ -249,11 +249,12 @@ fn plural(kind: Kind, count: u32) -> &'static str {
     }
 }
 
+/// Who is not in, or will not be, while the phase is open.
 fn absences(absent: &[&Absence], all: usize) -> Markup {
     html! {
         @if !absent.is_empty() {
             details open[absent.len() <= NAMES_OPEN] {
-                summary { (pill(Tone::Warn, &words::count(all, "device"))) " missing, and why" }
+                summary { (pill(Tone::Quiet, &words::count(all, "device"))) " not in, and why" }
                 (named(absent))
                 @if all > absent.len() { p class="quiet" { "and " (words::number((all - absent.len()) as u64)) " more" } }
             }
@@ -280,11 +281,17 @@ fn went_without(ended: &EndedStatus) -> Markup {
     }
 }
 
-/// Those that nobody waited for, for this reason.
+/// Those that nobody waited for, for this reason, in any phase. Who is named as
+/// missing in another phase is not named again.
 fn at_rest(ended: &EndedStatus, why: AbsenceReason, told: &str) -> Markup {
-    let all = ended.absent_for(|one| one == why);
-    let absent = ended.absent.iter().filter(|one| one.why == why);
-    let absent: Vec<_> = absent.map(|one| one.device.clone()).collect();
+    let missed = ended.absent.iter().filter(|one| one.why.is_missed());
+    let missed: BTreeSet<_> = missed.map(|one| one.device.device).collect();
+    let named = ended.absent.iter().filter(|one| one.why == why);
+    let (again, absent): (Vec<_>, Vec<_>) = named
+        .map(|one| one.device.clone())
+        .partition(|one| missed.contains(&one.device));
+    let mut all = ended.absent_for(|one| one == why);
+    all.devices = all.devices.saturating_sub(again.len());
     html! {
         @if all.devices > 0 {
             details open[absent.len() <= NAMES_OPEN] {
@@ -410,12 +417,12 @@ mod tests {
             accepted: BTreeMap::new(),
             report: None,
             bytes: None,
-            absent: vec![absence(1, silent), absence(2, asleep)],
+            absent: vec![absence(1, silent), absence(2, asleep), absence(1, asleep)],
             missed: vec![
                 missed(Phase::Contribute, silent, 1),
-                missed(Phase::Contribute, asleep, 1),
+                missed(Phase::Contribute, asleep, 2),
                 missed(Phase::Report, silent, 1),
-                missed(Phase::Report, asleep, 1),
+                missed(Phase::Report, asleep, 2),
             ],
             reports: Vec::new(),
         };
@@ -430,6 +437,7 @@ mod tests {
         ] {
             assert!(few.contains(part), "{part} is not in\n{few}");
         }
+        assert_eq!(few.matches("&lt;pump-1&gt;").count(), 1, "{few}");
         assert!(!few.contains("Not all are named") && !few.contains("and more"));
         ended.missed[0].devices = 400;
         let many = shown(&ended);
