@@ -21,10 +21,11 @@ pub(crate) fn instant(time: Time) -> String {
     }
 }
 
-/// `just now`, `12 s ago`, `3 min ago`, `5 h ago`, `9 days ago`.
+/// `just now`, `4 s ago`, `3 min ago`, `5 h ago`, `9 days ago`.
 pub(crate) fn ago(now: Time, then: Time) -> String {
     match now.since_ms(then) {
         0..2_000 => "just now".to_owned(),
+        ms @ 2_000..10_000 => format!("{} s ago", ms / 1000),
         ms => format!("{} ago", span(ms)),
     }
 }
@@ -110,6 +111,7 @@ mod tests {
     fn times_and_numbers_read_as_people_write_them() {
         assert_eq!(instant(Time(1_763_942_945_999)), "2025-11-24 00:09:05");
         assert_eq!(ago(Time(100_000), Time(99_000)), "just now");
+        assert_eq!(ago(Time(100_000), Time(97_500)), "2 s ago");
         assert_eq!(ago(Time(100_000), Time(40_000)), "60 s ago");
         assert_eq!(span(63_071_999_999), "729 days");
         assert_eq!(span(20 * 366 * 86_400_000), "20 years");

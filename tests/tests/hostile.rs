@@ -17,7 +17,7 @@ use common::wire::messages::{
     EnrolAnswer, EnrolRefusal, PROTOCOL_MINOR, ToCoordinator, TransferAnswer, TransferRequest,
 };
 use coordinator::admin::{
-    Client, DeviceStatus, OutcomeStatus, Progress as Step, Quarantine, Status,
+    AbsenceReason, Client, DeviceStatus, OutcomeStatus, Progress as Step, Quarantine, Status,
 };
 use lab::progress::Progress;
 use tests::redteam::lies::{self, Lie};
@@ -196,7 +196,8 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
     Round::begin(&running).completes(&mut running);
     let status = running.client.status().unwrap();
     let last = status.tasks[0].history.last().unwrap();
-    assert!(last.absent.iter().all(|absent| absent.device.device != id));
+    let mut its = last.absent.iter().filter(|one| one.device.device == id);
+    assert!(its.all(|one| one.why == AbsenceReason::Quarantined));
 
     // Once it is mended, an operator lets it begin anew.
     let (code, _, _) = operator(&running, &["device", "pardon", &id.to_string()]);

@@ -15,6 +15,7 @@ use super::failure::Failure;
 use crate::admin::Client;
 use crate::config::Config;
 use crate::serve::SERVER_CERTIFICATE;
+use crate::words;
 
 /// Looks at everything and changes nothing; the coordinator may run
 /// meanwhile.
@@ -83,8 +84,9 @@ fn udp(config: &Config) -> Finding {
             .filter(|device| device.connected)
             .count();
         let found = format!(
-            "serving at {}, {connected} devices connected",
-            status.address
+            "serving at {}, {} connected",
+            status.address,
+            words::count(connected, "device")
         );
         return Finding::ok("udp", found);
     }

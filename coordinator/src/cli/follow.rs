@@ -94,7 +94,7 @@ fn chosen<'a>(status: &'a Status, task: Option<&str>) -> Result<Vec<&'a TaskStat
 
 fn render(status: &Status, tasks: &[&TaskStatus]) -> String {
     let (all, connected) = status.members();
-    let mut lines = vec![format!("{connected} of {all} devices connected")];
+    let mut lines = vec![format!("{connected} of {} connected", count(all, "device"))];
     if !status.storage_ok {
         lines.push("STORAGE FAILS: nothing is taken until it is mended".to_owned());
     }

@@ -144,7 +144,7 @@ pub(super) const TOO_FEW: &str = "too few take part for a student; connect more,
 fn show_round(round: &RoundStatus) {
     let phase = round.phase.map_or("opening", common::round::Phase::name);
     println!(
-        "  round {} in phase {phase} since its start {} ago",
+        "  round {} in phase {phase}, running for {}",
         round.round,
         seconds(round.elapsed_ms)
     );

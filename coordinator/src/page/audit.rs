@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use common::ids::{DeviceId, Time};
+use common::round::Phase;
 use maud::{Markup, html};
 
 use super::layout::{Room, Tone, page, pill};
@@ -33,7 +34,7 @@ fn render(view: &View, records: &[AuditRecord], first: u64, is_older: bool) -> M
     let oldest = records.last().map(|record| record.position);
     html! {
         h1 { "Audit" }
-        p { "The coordinator's log, newest first. Each record carries the hash of the one before it, so none can be changed or left out unseen." }
+        p { "The coordinator's log, newest first. Each record carries the hash of the one before it, so none can be changed or left out unseen. A hash names the bytes that a record speaks of; its first digits are shown." }
         div class="scroll" tabindex="0" role="region" aria-label="Records of the log" {
             table class="log" {
                 thead { tr {
@@ -54,7 +55,7 @@ fn render(view: &View, records: &[AuditRecord], first: u64, is_older: bool) -> M
 
 fn row(view: &View, record: &AuditRecord) -> Markup {
     let told = match &record.entry {
-        Some(LogEntry::Task(TaskEvent { event, .. })) => of_task(view, event),
+        Some(LogEntry::Task(TaskEvent { event, .. })) => of_task(view, event, record.phase),
         Some(LogEntry::Registry(event)) => of_registry(view, event),
         #[allow(unreachable_patterns)]
         Some(other) => Told::new(Tone::Quiet, "other", cut(format!("{other:?}")), None),
@@ -103,23 +104,33 @@ impl Told {
     }
 }
 
-fn of_task(view: &View, event: &Event) -> Told {
+/// What people call a device now; nothing if they call it nothing.
+fn known<'a>(view: &'a View, device: &DeviceId) -> &'a str {
+    let devices = &view.status.devices;
+    let known = devices.binary_search_by_key(device, |one| one.device);
+    known.map_or("", |at| &devices[at].label)
+}
+
+/// A device by its name, if it has one, and the beginning of its id.
+fn named(label: &str, device: &DeviceId) -> String {
+    match label {
+        "" => device.short(),
+        label => format!("{label} ({})", device.short()),
+    }
+}
+
+fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
     use Tone::{Bad, Good, Quiet, Warn};
-    let who = |device: &DeviceId| {
-        let known = view
-            .status
-            .devices
-            .binary_search_by_key(device, |one| one.device);
-        match known.map(|at| view.status.devices[at].label.as_str()) {
-            Ok("") | Err(_) => device.short(),
-            Ok(label) => label.to_owned(),
-        }
+    let who = |device: &DeviceId| match known(view, device) {
+        "" => device.short(),
+        label => label.to_owned(),
     };
+    let phase = phase.map_or_else(String::new, |phase| phase.to_string());
     match event {
         Event::TaskCreated { spec, at } => Told::new(
             Good,
             "task created",
-            format!("definition {}", spec.short()),
+            format!("its definition has hash {}", spec.short()),
             *at,
         ),
         Event::RoundOpened { round, at } => {
@@ -136,10 +147,8 @@ fn of_task(view: &View, event: &Event) -> Told {
             };
             Told::new(Quiet, "phase began", details, *at)
         }
-        Event::PhaseClosed { at } => {
-            Told::new(Quiet, "phase closed", "what came counts".to_owned(), *at)
-        }
-        Event::Joined { device } => Told::new(Quiet, "asked too", who(device), None),
+        Event::PhaseClosed { at } => Told::new(Quiet, "phase closed", phase, *at),
+        Event::Joined { device } => Told::new(Quiet, "takes part too", who(device), None),
         Event::Abstained { device, at } => Told::new(Warn, "abstained", who(device), *at),
         Event::Accepted {
             device,
@@ -149,9 +158,9 @@ fn of_task(view: &View, event: &Event) -> Told {
             at,
             ..
         } => {
-            let rows = words::number(*rows);
+            let rows = words::count(*rows as usize, "row");
             let details = format!(
-                "{kind} of {rows} rows from {}, {}",
+                "{kind} of {rows} from {}, hash {}",
                 who(device),
                 blob.short()
             );
@@ -164,17 +173,18 @@ fn of_task(view: &View, event: &Event) -> Told {
             at,
         } => {
             let tone = if reason.is_innocent() { Warn } else { Bad };
-            let details = format!("{kind} of {}: {}", who(device), reason.describe());
+            let details = format!("{kind} from {}: {}", who(device), reason.describe());
             Told::new(tone, "refused", details, *at)
         }
         Event::Produced { product, at } => {
             let details = match product {
-                Product::Normaliser(blob) => format!("normaliser {}", blob.short()),
+                Product::Normaliser(blob) => format!("normaliser, hash {}", blob.short()),
                 Product::TransferSet { blob, points } => {
-                    format!("transfer set of {points} points, {}", blob.short())
+                    let points = words::count(*points as usize, "point");
+                    format!("transfer set of {points}, hash {}", blob.short())
                 }
-                Product::Teacher(blob) => format!("teacher {}", blob.short()),
-                Product::Student(blob) => format!("student {}, not yet signed", blob.short()),
+                Product::Teacher(blob) => format!("teacher, hash {}", blob.short()),
+                Product::Student(blob) => format!("student, not yet signed, hash {}", blob.short()),
             };
             Told::new(Quiet, "computed", details, *at)
         }
@@ -226,11 +236,17 @@ fn of_task(view: &View, event: &Event) -> Told {
         Event::Missed(missed) => {
             let counts = missed.counts.iter();
             let counts: Vec<_> = counts
-                .map(|(why, devices)| format!("{devices} {why}"))
+                .map(|(why, devices)| {
+                    format!("{} ({why})", words::count(*devices as usize, "device"))
+                })
                 .collect();
-            let details = match counts.is_empty() {
+            let absent = match counts.is_empty() {
                 true => "nobody any more".to_owned(),
                 false => counts.join("; "),
+            };
+            let details = match phase.as_str() {
+                "" => absent,
+                phase => format!("{phase}: {absent}"),
             };
             let is_missed = missed.counts.iter().any(|(why, _)| why.is_missed());
             let tone = if is_missed { Warn } else { Quiet };
@@ -273,42 +289,42 @@ fn of_rollout(event: &Event, who: impl Fn(&DeviceId) -> String) -> Told {
 }
 
 fn of_registry(view: &View, event: &RegistryEvent) -> Told {
-    let _ = view;
+    let who = |device: &DeviceId| named(known(view, device), device);
     match event {
         RegistryEvent::Admitted {
             device, label, at, ..
-        } => {
-            let details = format!("{label} {}", device.short());
-            Told::new(Tone::Good, "joined", details, *at)
-        }
+        } => Told::new(Tone::Good, "joined", named(label, device), *at),
         RegistryEvent::Revoked { device, reason, at } => {
             let details = match reason.as_str() {
-                "" => device.short(),
-                reason => format!("{}: {reason}", device.short()),
+                "" => who(device),
+                reason => format!("{}: {reason}", who(device)),
             };
             Told::new(Tone::Bad, "revoked", cut(details), *at)
         }
         RegistryEvent::Applied {
             device, label, at, ..
         } => {
-            let details = format!("{label} {} waits for approval", device.short());
+            let details = format!("{} waits for approval", named(label, device));
             Told::new(Tone::Warn, "applied", details, *at)
         }
         RegistryEvent::Approved { device, at } => {
-            Told::new(Tone::Good, "approved", device.short(), *at)
+            Told::new(Tone::Good, "approved", who(device), *at)
         }
-        RegistryEvent::Denied { device, at } => Told::new(Tone::Bad, "denied", device.short(), *at),
+        RegistryEvent::Denied { device, at } => Told::new(Tone::Bad, "denied", who(device), *at),
         RegistryEvent::Renewed { device, at, .. } => {
-            Told::new(Tone::Quiet, "renewed", device.short(), *at)
+            Told::new(Tone::Quiet, "renewed", who(device), *at)
         }
         RegistryEvent::Labelled { device, label, at } => {
-            let details = format!("{} is now called {label}", device.short());
+            let details = match label.as_str() {
+                "" => format!("{} has no name any more", device.short()),
+                label => format!("{} is now called {label}", device.short()),
+            };
             Told::new(Tone::Quiet, "labelled", details, *at)
         }
         RegistryEvent::TurnedAway {
             device, reason, at, ..
         } => {
-            let details = format!("{}: {reason}", device.short());
+            let details = format!("{}: {reason}", who(device));
             Told::new(Tone::Bad, "turned away", cut(details), *at)
         }
         RegistryEvent::TokenRevoked { at, .. } => {

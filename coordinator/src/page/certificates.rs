@@ -4,9 +4,9 @@
 use common::ids::Time;
 use maud::{Markup, html};
 
-use super::layout::{Tone, pages, pill, slice, tile};
+use super::expiry::{self, Holder};
+use super::layout::{self, Tone, command, pages, pill, slice, tile};
 use super::route::Query;
-use super::verdict::ending;
 use super::view::{Health, View};
 use super::words;
 use crate::admin::{DeviceStatus, Standing};
@@ -23,28 +23,13 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
         h1 { "Certificates" }
         p { "Everyone here proves who they are: devices to the coordinator and it to them. All of it renews by itself but the authority and the charter of release keys, which an operator renews." }
         dl class="tiles" {
-            (until("Server", health.certificate_ends, now, 14))
-            (until("Fleet authority", authority, now, 365))
-            (until("Charter of release keys", charter, now, 90))
+            (expiry::tile("Server", Holder::Server, health.certificate_ends, now))
+            (expiry::tile("Fleet authority", Holder::Authority, authority, now))
+            (expiry::tile("Charter of release keys", Holder::Charter, charter, now))
             (root(health))
         }
         (keys(health, view))
         (devices(view, query))
-    }
-}
-
-fn until(what: &str, ends: Option<Time>, now: Time, days_min: u64) -> Markup {
-    match ends {
-        None => tile(what, "unreadable", "", Tone::Bad),
-        Some(ends) => {
-            let left = words::span(ends.since_ms(now));
-            let (figure, tone) = match ending(ends, now, days_min) {
-                Some(Tone::Bad) => ("over".to_owned(), Tone::Bad),
-                Some(tone) => (left, tone),
-                None => (left, Tone::Good),
-            };
-            tile(what, &figure, &format!("until {}", words::date(ends)), tone)
-        }
     }
 }
 
@@ -54,8 +39,8 @@ fn root(health: &Health) -> Markup {
         true => tile(
             "Root key",
             "on this machine",
-            "alambic-coordinator key offline takes it away",
-            Tone::Warn,
+            html! { "safer elsewhere: " (command("alambic-coordinator key offline")) },
+            Tone::Quiet,
         ),
         false => tile("Root key", "kept elsewhere", "as it should be", Tone::Good),
     }
@@ -78,7 +63,7 @@ fn keys(health: &Health, view: &View) -> Markup {
                 @if let Some(previous) = previous {
                     div { dt { "Authority before" } dd {
                         code { (previous.fingerprint) } " "
-                        @if behind == 0 { (pill(Tone::Good, "nobody needs it")) ": " code { "ca retire" } }
+                        @if behind == 0 { (pill(Tone::Good, "nobody needs it")) ": " (command("alambic-coordinator ca retire")) }
                         @else { (pill(Tone::Warn, &words::count(behind, "device"))) " still hold its certificates" }
                     } }
                 }
@@ -99,7 +84,7 @@ fn keys(health: &Health, view: &View) -> Markup {
 
 /// Ends of devices' certificates, counted.
 const SPANS: [(&str, u64, Tone); 4] = [
-    ("over", 0, Tone::Bad),
+    ("over", 0, Tone::Warn),
     ("within a week", 7, Tone::Warn),
     ("within a month", 31, Tone::Good),
     ("later", u64::MAX, Tone::Good),
@@ -146,9 +131,9 @@ fn devices(view: &View, query: &Query) -> Markup {
                         tbody {
                             @for (end, device) in &ends[range] {
                                 tr {
-                                    th scope="row" { a class="plain" href={ "/device?id=" (device.device) } { (super::fleet::name(device)) } " " code class="quiet" { (device.device.short()) } }
+                                    th scope="row" { (layout::device(device.device, &device.label)) }
                                     td { @match end.since_ms(now) {
-                                        0 => (pill(Tone::Bad, "over")),
+                                        0 => (pill(Tone::Warn, "over")),
                                         left => { "in " (words::span(left)) },
                                     } }
                                     td class="even" { time title=(words::instant(*end)) { (words::date(*end)) } }

@@ -11,7 +11,39 @@ const FAINT: RGBColor = RGBColor(2, 2, 2);
 const ACCENT: RGBColor = RGBColor(3, 3, 3);
 /// Its interval.
 const BAND: RGBColor = RGBColor(4, 4, 4);
-const SIZE: (u32, u32) = (860, 260);
+
+/// For which width a chart is drawn. Text keeps its size, so a narrow one is
+/// no wide one made small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    Desk,
+    Phone,
+}
+
+impl Width {
+    fn size(self) -> (u32, u32) {
+        match self {
+            Self::Desk => (860, 280),
+            Self::Phone => (340, 260),
+        }
+    }
+
+    /// As the library counts it, in which text is a fifth smaller.
+    fn text(self) -> i32 {
+        match self {
+            Self::Desk => 13,
+            Self::Phone => 16,
+        }
+    }
+
+    /// So many names have room side by side.
+    fn names_max(self) -> usize {
+        match self {
+            Self::Desk => 12,
+            Self::Phone => 5,
+        }
+    }
+}
 
 /// One measurement with its interval, each 0..=1.
 #[derive(Clone, Debug)]
@@ -23,12 +55,13 @@ pub(super) struct Measured {
 }
 
 /// Measurements in order, as an SVG element. Empty if it cannot be drawn.
-pub(super) fn accuracy(measured: &[Measured]) -> String {
+pub(super) fn accuracy(measured: &[Measured], width: Width) -> String {
+    let (across, down) = width.size();
     let mut svg = String::new();
-    match draw(&mut svg, measured) {
+    match draw(&mut svg, measured, width) {
         // Sized by the page, so its own size becomes its proportions.
         Ok(()) => svg.replacen(
-            &format!("<svg width=\"{}\" height=\"{}\" ", SIZE.0, SIZE.1),
+            &format!("<svg width=\"{across}\" height=\"{down}\" "),
             "<svg ",
             1,
         ),
@@ -39,8 +72,12 @@ pub(super) fn accuracy(measured: &[Measured]) -> String {
     }
 }
 
-fn draw(svg: &mut String, measured: &[Measured]) -> Result<(), Box<dyn std::error::Error>> {
-    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+fn draw(
+    svg: &mut String,
+    measured: &[Measured],
+    width: Width,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let area = SVGBackend::with_string(svg, width.size()).into_drawing_area();
     let low = measured.iter().map(|one| one.low).fold(1.0, f64::min);
     let high = measured.iter().map(|one| one.high).fold(0.0, f64::max);
     let margin = ((high - low) * 0.25).max(0.01);
@@ -48,8 +85,8 @@ fn draw(svg: &mut String, measured: &[Measured]) -> Result<(), Box<dyn std::erro
     let last = measured.len().saturating_sub(1) as f64;
     let mut chart = ChartBuilder::on(&area)
         .margin(10)
-        .x_label_area_size(28)
-        .y_label_area_size(58)
+        .x_label_area_size(42)
+        .y_label_area_size(66)
         .build_cartesian_2d(-0.5..last + 0.5, bottom..top)?;
     let style = |size: i32| ("sans-serif", size).into_font().color(&INK);
     let name = |at: &f64| {
@@ -65,7 +102,7 @@ fn draw(svg: &mut String, measured: &[Measured]) -> Result<(), Box<dyn std::erro
         .bold_line_style(FAINT)
         .light_line_style(TRANSPARENT)
         .axis_style(FAINT)
-        .x_labels(measured.len().clamp(1, 12) * 2 + 1)
+        .x_labels(measured.len().clamp(1, width.names_max()) * 2 + 1)
         .y_labels(5)
         .x_label_formatter(&name)
         .y_label_formatter(&|share| match top - bottom > 0.05 {
@@ -74,7 +111,10 @@ fn draw(svg: &mut String, measured: &[Measured]) -> Result<(), Box<dyn std::erro
         })
         // A student has its name for a mark; the mesh stands between them too.
         .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
-        .label_style(style(13))
+        .label_style(style(width.text()))
+        .x_desc("Student")
+        .y_desc("Right answers")
+        .axis_desc_style(style(width.text()))
         .draw()?;
     for (at, one) in measured.iter().enumerate() {
         let x = at as f64;
@@ -108,9 +148,10 @@ mod tests {
             low: value - 0.02,
             high: value + 0.02,
         };
-        let svg = accuracy(&[measured("1.1", 0.91), measured("1.2", 0.95)]);
+        let svg = accuracy(&[measured("1.1", 0.91), measured("1.2", 0.95)], Width::Desk);
         assert!(svg.starts_with("<svg ") && svg.contains("viewBox"));
         assert!(svg.contains("1.1") && svg.contains("1.2"));
+        assert!(svg.contains("Student") && svg.contains("Right answers"));
         assert!(
             !svg.contains("style="),
             "the content security policy refuses it"
@@ -125,6 +166,6 @@ mod tests {
             low: 1.0,
             high: 1.0,
         };
-        assert!(accuracy(&[one]).contains("1.1"));
+        assert!(accuracy(&[one], Width::Phone).contains("1.1"));
     }
 }

@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::fleet::{name, session, state};
-use super::layout::{Tone, pill};
+use super::expiry::Holder;
+use super::fleet::{session, state};
+use super::layout::{Tone, command, pill};
 use super::rounds::phases;
 use super::route::Query;
-use super::verdict;
 use super::view::View;
 use super::words;
 use crate::admin::{DeviceStatus, Forgetting};
@@ -20,7 +20,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
             Some(device) => (one(device, view)),
             None => {
                 h1 { "No such device" }
-                p class="hint" { "It has not joined, or its id is another: " code { "alambic-coordinator device list" } "." }
+                p class="hint" { "It has not joined, or its id is another: " (command("alambic-coordinator device list")) "." }
             }
         }
     }
@@ -30,18 +30,21 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
     let now = view.status.now;
     let (word, tone) = state(device);
     html! {
-        h1 { (name(device)) " " (pill(tone, word)) }
+        h1 class="named" {
+            @if device.label.is_empty() { "Device " (device.device.short()) } @else { (device.label) }
+            " " (pill(tone, word))
+        }
         dl class="facts" {
             (fact("Id", html! { code { (device.device) } }))
             @if let Some(group) = &device.group { (fact("Group", html! { (group) })) }
-            @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " (words::instant(at)) " UTC" })) }
+            @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " time { (words::instant(at)) } " UTC" })) }
             (fact("Session", html! {
                 (session(device, now))
                 @if device.sessions > 1 { ", " (words::count(device.sessions as usize, "session")) " since the coordinator's start" }
             }))
             (fact("Last contribution", html! {
                 @match device.contributed {
-                    Some(at) => { (words::ago(now, at)) ", " (words::instant(at)) " UTC" },
+                    Some(at) => { (words::ago(now, at)) ", " time { (words::instant(at)) } " UTC" },
                     None => "never",
                 }
             }))
@@ -53,12 +56,12 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             (fact("Sent down", html! { (words::bytes(device.downlink_bytes)) ", and " (words::bytes(device.handshake_bytes)) " of handshakes both ways" }))
             @if let Some(ends) = device.expires {
                 (fact("Certificate", html! {
-                    @match verdict::ending(ends, now, 7) {
-                        Some(Tone::Bad) => (pill(Tone::Bad, "over")),
+                    @match Holder::Device.ending(ends, now) {
+                        Some(tone) if ends <= now => (pill(tone, "over")),
                         Some(tone) => (pill(tone, "ends soon")),
                         None => (pill(Tone::Good, "good")),
                     }
-                    " until " (words::instant(ends)) " UTC"
+                    " until " time { (words::instant(ends)) } " UTC"
                 }))
             }
             @if let (Some(at), Some(why)) = (device.revoked_at, &device.revoked_why) {

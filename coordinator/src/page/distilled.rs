@@ -103,7 +103,7 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
         h2 { (task.name) }
         p {
             strong { (words::count(points.len(), "point")) } " stand for " (words::number(rows))
-            " rows; the smallest group has " (words::number(u64::from(fewest))) " rows. "
+            " rows; the smallest group has " (words::count(fewest as usize, "row")) ". The spread of a point is how far its rows lie from it. "
             @match look {
                 Look::Image(_) => "Shown as pictures, each from its darkest to its brightest value.",
                 Look::Traces(_) => "Shown as traces over time, one line a channel.",

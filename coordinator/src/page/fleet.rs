@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use common::ids::Time;
 use maud::{Markup, html};
 
+use super::delay::Delay;
 use super::layout::{self, Tone, pages, pill, slice, tile};
 use super::route::{Query, encode};
 use super::verdict;
@@ -42,18 +43,16 @@ fn connected_tile(status: &Status) -> Markup {
     if others > 0 {
         details.push(format!("{} more not members", words::number(others as u64)));
     }
-    let tone = match (connected, all) {
-        (_, 0) => Tone::Quiet,
-        _ if connected * 2 < all => Tone::Bad,
-        _ if connected < all => Tone::Warn,
-        _ => Tone::Good,
+    let tone = match all {
+        0 => Tone::Quiet,
+        _ => verdict::away(connected, all).unwrap_or(Tone::Good),
     };
     let figure = format!(
         "{} of {}",
         words::number(connected as u64),
         words::number(all as u64)
     );
-    tile("Devices connected", &figure, &details.join(", "), tone)
+    tile("Devices connected", &figure, details.join(", "), tone)
 }
 
 fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
@@ -65,11 +64,15 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
     html! {
         @match &task.round {
             Some(round) => {
+                @let delay = Delay::of(task, round, status);
                 (tile(
                     &format!("Round {} of {}", round.round, task.name),
                     &round.phase.map_or_else(|| "opening".to_owned(), |phase| phase.to_string()),
-                    &format!("running for {}", words::span(round.elapsed_ms)),
-                    Tone::Good,
+                    match delay {
+                        Some(delay) => format!("running for {}, {}", words::span(round.elapsed_ms), delay.word()),
+                        None => format!("running for {}", words::span(round.elapsed_ms)),
+                    },
+                    if delay.is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
             None => {
@@ -83,7 +86,7 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
                 @let detail = task.history.last().map_or_else(String::new, |ended| {
                     format!("round {}, {}", ended.round, words::ago(status.now, ended.ended))
                 });
-                (tile(&format!("Last round of {}", task.name), figure, &detail, tone))
+                (tile(&format!("Last round of {}", task.name), figure, detail, tone))
             }
         }
         @match (reported, task.releases.last()) {
@@ -93,7 +96,7 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
                 (tile(
                     &format!("Student {}, {place}", release.version),
                     &words::percent(report.accuracy),
-                    &format!("of held-out rows right ({})", words::range(low, high)),
+                    format!("of held-out rows right ({})", words::range(low, high)),
                     if verdict::fall(task).is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
@@ -113,7 +116,7 @@ fn last_contribution(status: &Status) -> Markup {
         .max_by_key(|(at, _)| *at);
     html! {
         @if let Some((at, device)) = newest {
-            (tile("Last contribution", &words::ago(status.now, at), &format!("from {}", name(device)), Tone::Quiet))
+            (tile("Last contribution", &words::ago(status.now, at), format!("from {}", name(device)), Tone::Quiet))
         }
     }
 }
@@ -293,8 +296,7 @@ fn row(device: &DeviceStatus, now: Time) -> Markup {
     html! {
         tr {
             th scope="row" {
-                a class="plain" href={ "/device?id=" (device.device) } { (name(device)) } " "
-                code class="quiet" { (device.device.short()) }
+                (layout::device(device.device, &device.label))
                 @if let Some(group) = &device.group { " " span class="quiet small" { (group) } }
             }
             td { (pill(tone, word)) }
@@ -333,10 +335,10 @@ pub(super) fn state(device: &DeviceStatus) -> (&'static str, Tone) {
     }
 }
 
-/// What people call a device.
+/// What people call a device, or else the beginning of its id.
 pub(super) fn name(device: &DeviceStatus) -> String {
     match device.label.as_str() {
-        "" => "(no name)".to_owned(),
+        "" => device.device.short(),
         label => label.to_owned(),
     }
 }
@@ -379,13 +381,14 @@ const STATES: [(&str, &str); 8] = [
 ];
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use common::ids::{DeviceId, Time};
 
     use super::super::view::Health;
 
-    fn fleet(devices: u32) -> View {
+    /// So many devices, every tenth of them away.
+    pub(in crate::page) fn fleet(devices: u32) -> View {
         let device = |at: u32| {
             let mut id = [0; 16];
             id[..4].copy_from_slice(&at.to_be_bytes());
@@ -444,7 +447,8 @@ mod tests {
         let page = shown(&view, &[("page", "100")]);
         assert!(page.len() < 100_000, "{} bytes", page.len());
         assert!(
-            page.contains("1\u{202f}000\u{a0}devices are away") && page.contains("Page 100 of 100")
+            page.contains("1\u{202f}000 of 10\u{202f}000\u{a0}devices are away")
+                && page.contains("Page 100 of 100")
         );
         assert!(page.contains("9\u{202f}000 of 10\u{202f}000\u{a0}devices"));
         assert_eq!(page.matches("<tr>").count(), 101);

@@ -1,10 +1,11 @@
 //! What all pages share: head, navigation, states, pagination.
 
-use maud::{DOCTYPE, Markup, html};
+use common::ids::DeviceId;
+use maud::{DOCTYPE, Markup, Render, html};
 
 use super::view::View;
 use super::words;
-use crate::admin::Fault;
+use crate::admin::{Fault, TaskStatus};
 
 /// The pages, in the order of their navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,12 +96,44 @@ pub(super) fn pill(tone: Tone, text: &str) -> Markup {
 }
 
 /// One figure and what it is.
-pub(super) fn tile(label: &str, figure: &str, detail: &str, tone: Tone) -> Markup {
+pub(super) fn tile(label: &str, figure: &str, detail: impl Render, tone: Tone) -> Markup {
+    let detail = detail.render();
     html! {
         div class={ "tile " (tone.class()) } {
             dt { (label) }
-            dd { strong { (figure) } @if !detail.is_empty() { small { (detail) } } }
+            dd { strong { (figure) } @if !detail.0.is_empty() { small { (detail) } } }
         }
+    }
+}
+
+/// A command to type, or a name in a file. Lines break between its words and
+/// nowhere else: half a flag is none.
+pub(super) fn command(text: &str) -> Markup {
+    html! {
+        code {
+            @for (at, word) in text.split(' ').enumerate() {
+                @if at > 0 { " " }
+                span class="word" { (word) }
+            }
+        }
+    }
+}
+
+/// The head of what is told of one task.
+pub(super) fn task(task: &TaskStatus) -> Markup {
+    html! {
+        h2 { (task.name) " " small class="quiet" { "task " code { (task.task.short()) } } }
+    }
+}
+
+/// A device as lists name it, which leads to its page: what people call it,
+/// if they call it anything, and the beginning of its id.
+pub(super) fn device(id: DeviceId, label: &str) -> Markup {
+    html! {
+        a class="plain" href={ "/device?id=" (id) } {
+            @if label.is_empty() { code { (id.short()) } } @else { (label) }
+        }
+        @if !label.is_empty() { " " code class="quiet" { (id.short()) } }
     }
 }
 
@@ -220,7 +253,7 @@ pub(super) fn no_task() -> Markup {
     html! {
         p class="hint" {
             "There is no task yet. Create one with "
-            code { "alambic-coordinator task create FILE" } "."
+            (command("alambic-coordinator task create FILE")) "."
         }
     }
 }
@@ -228,6 +261,26 @@ pub(super) fn no_task() -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_breaks_between_its_words_and_can_be_copied_whole() {
+        let shown = command("key offline --out <FILE>").into_string();
+        assert!(shown.contains("<span class=\"word\">--out</span> <span"));
+        let mut text = String::new();
+        for part in shown.split('<').filter_map(|part| part.split_once('>')) {
+            text.push_str(part.1);
+        }
+        assert_eq!(text, "key offline --out &lt;FILE&gt;");
+    }
+
+    #[test]
+    fn a_device_without_a_name_is_named_by_its_id_once() {
+        let id = DeviceId([7; 16]);
+        let short = format!(">{}<", id.short());
+        assert_eq!(device(id, "").into_string().matches(&short).count(), 1);
+        let named = device(id, "<pump>").into_string();
+        assert!(named.contains(">&lt;pump&gt;</a>") && named.contains(&short));
+    }
 
     #[test]
     fn a_page_beyond_the_list_is_the_last_one_and_nonsense_is_the_first() {

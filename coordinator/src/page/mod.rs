@@ -11,8 +11,10 @@
 mod audit;
 mod certificates;
 mod chart;
+mod delay;
 mod device;
 mod distilled;
+mod expiry;
 mod fleet;
 mod health;
 mod layout;

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use maud::{Markup, html};
 
-use super::layout::{self, Tone, pill, tile};
+use super::layout::{self, Tone, command, pill, tile};
 use super::route::Query;
 use super::view::View;
 use super::words;
@@ -18,7 +18,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
         @if view.status.tasks.is_empty() { (layout::no_task()) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
-                h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
+                (layout::task(task))
                 @match &task.rollout {
                     Some(rollout) => (one(rollout, view)),
                     None => p class="hint" { "No rollout yet: every student was offered to every device at once, or is held. See " code { "[rollout]" } " in coordinator.toml." },
@@ -32,14 +32,15 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
 fn one(rollout: &RolloutStatus, view: &View) -> Markup {
     let (standing_tone, word) = standing(&rollout.standing);
     let tally = rollout.tally;
+    let number = |devices: u32| words::number(u64::from(devices));
     let tone = |some: u32, tone| if some > 0 { tone } else { Tone::Quiet };
     html! {
         p { "Student " strong { (rollout.version) } " " (pill(standing_tone, word)) }
         (stages(rollout))
         dl class="tiles" {
-            (tile("Keep it", &tally.kept.to_string(), &format!("{} cannot judge it", tally.untested), tone(tally.kept, Tone::Good)))
-            (tile("Soak it", &tally.soaking.to_string(), &format!("{} said nothing yet", tally.silent), Tone::Quiet))
-            (tile("Do not want it", &tally.worse.to_string(), &format!("of {}", words::count(tally.devices as usize, "device")), tone(tally.worse, Tone::Bad)))
+            (tile("Keep it", &number(tally.kept), format!("{} more cannot judge it", number(tally.untested)), tone(tally.kept, Tone::Good)))
+            (tile("Soak it", &number(tally.soaking), format!("use it, and judge it once more; {} said nothing yet", number(tally.silent)), Tone::Quiet))
+            (tile("Do not want it", &number(tally.worse), format!("of {}", words::count(tally.devices as usize, "device")), tone(tally.worse, Tone::Bad)))
         }
         p class="quiet" {
             "The stage began " (words::ago(view.status.now, rollout.since))
@@ -86,13 +87,13 @@ fn stages(rollout: &RolloutStatus) -> Markup {
 fn next(standing: &Standing) -> Markup {
     html! {
         @match standing {
-            Standing::Running => { "To stop it for a while: " code { "alambic-coordinator rollout pause" } "." },
-            Standing::Paused => { "To go on: " code { "alambic-coordinator rollout resume" } "; to give it up: " code { "alambic-coordinator rollout abort" } "." },
+            Standing::Running => { "To stop it for a while: " (command("alambic-coordinator rollout pause")) "." },
+            Standing::Paused => { "To go on: " (command("alambic-coordinator rollout resume")) "; to give it up: " (command("alambic-coordinator rollout abort")) "." },
             Standing::Halted { .. } | Standing::Aborted => {
-                "Devices that use it already go on doing so: " code { "alambic-coordinator rollout rollback" }
+                "Devices that use it already go on doing so: " (command("alambic-coordinator rollout rollback"))
                 " gives all of them the student before it."
             },
-            Standing::Completed => { "To take it back: " code { "alambic-coordinator rollout rollback" } "." },
+            Standing::Completed => { "To take it back: " (command("alambic-coordinator rollout rollback")) "." },
         }
     }
 }
@@ -118,7 +119,7 @@ fn held(task: &TaskStatus) -> Markup {
                     @if at > 0 { ", " }
                     (version)
                 }
-                ". " code { "alambic-coordinator rollout start VERSION" } " begins a rollout."
+                ". " (command("alambic-coordinator rollout start VERSION")) " begins a rollout."
             }
         }
     }

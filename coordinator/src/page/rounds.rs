@@ -6,8 +6,9 @@ use common::ids::Time;
 use common::round::{Kind, Phase};
 use maud::{Markup, html};
 
+use super::delay::{Delay, is_optional};
 use super::fleet::natural;
-use super::layout::{self, Tone, pages, pill, slice};
+use super::layout::{self, Tone, command, pages, pill, slice};
 use super::route::Query;
 use super::verdict::doing;
 use super::view::View;
@@ -30,16 +31,17 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
     let now = view.status.now;
     html! {
         h1 { "Rounds" }
+        p { "A round makes one student of what the devices know, in phases. A bar shows how long each of them took." }
         (legend())
         @if view.status.tasks.is_empty() { (layout::no_task()) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
-                h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
+                (layout::task(task))
                 @match &task.round {
-                    Some(round) => (running(round, view)),
+                    Some(round) => (running(task, round, view)),
                     None => p class="quiet" {
                         "No round is running"
-                        @if task.history.is_empty() { ", and none has run yet: " code { "alambic-coordinator round start --watch" } }
+                        @if task.history.is_empty() { ", and none has run yet: " (command("alambic-coordinator round start --watch")) }
                         "."
                     },
                 }
@@ -53,14 +55,30 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
 fn legend() -> Markup {
     html! {
         p class="legend" {
-            @for phase in Phase::ALL {
-                span { svg class="swatch" viewBox="0 0 10 10" aria-hidden="true" { rect class=(phase.name()) width="10" height="10" rx="2" {} } (phase) }
+            @for phase in Phase::ALL { span { (swatch(phase)) (phase) } }
+        }
+        details {
+            summary { "What happens in them" }
+            dl class="phases" {
+                @for phase in Phase::ALL { div { dt { (swatch(phase)) (phase) } dd { (doing(phase)) } } }
             }
         }
     }
 }
 
-fn running(round: &RoundStatus, view: &View) -> Markup {
+fn swatch(phase: Phase) -> Markup {
+    html! {
+        svg class="swatch" viewBox="0 0 10 10" aria-hidden="true" { rect class=(phase.name()) width="10" height="10" rx="2" {} }
+    }
+}
+
+fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
+    let delay = Delay::of(task, round, &view.status);
+    let tone = if delay.is_some() {
+        Tone::Warn
+    } else {
+        Tone::Good
+    };
     let now = view.status.now;
     let spans: Vec<(Phase, u64)> = round
         .phases
@@ -68,20 +86,21 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
         .map(|one| (one.phase, one.closed.unwrap_or(now).since_ms(one.opened)))
         .collect();
     let left = round.deadline.map(|deadline| deadline.since_ms(now));
-    let stuck = stuck(round, view);
     html! {
-        article class="card running" {
+        article class={ "card running " (tone.class()) } {
             h3 {
                 "Round " (round.round) " "
-                (pill(if stuck.is_some() { Tone::Warn } else { Tone::Good }, &round.phase.map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"))))
+                (pill(tone, &state(round, delay)))
                 @if let Some(phase) = round.phase { span class="quiet" { (doing(phase)) } }
             }
+            @if let Some(delay) = delay { (delay.show(task, round, &view.status)) }
             (timeline(&spans))
-            @if let Some(stuck) = &stuck { p { (pill(Tone::Warn, "waits")) " " (stuck) } }
             p {
                 "Running for " (words::span(round.elapsed_ms))
-                @if let Some(left) = left { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
-                ". " (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "."
+                @if let Some(left) = left.filter(|&left| left > 0) { ", this phase ends in " strong { (words::span(left)) } " at the latest" }
+                ". "
+                @if round.accepted.is_empty() { "Nothing is taken yet." }
+                @else { (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "." }
             }
             @if let Some(Steps { done, all }) = round.training {
                 p {
@@ -93,11 +112,11 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
             @if !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
                 @let (done, all) = (round.contributed.len(), round.participants.len());
                 p {
-                    label { strong { (done) " of " (all) } " devices are in "
-                        progress value=(done) max=(all) { (done) " of " (all) }
+                    label { strong { (words::part_are(done, all, "device")) " in" } " "
+                        progress class=(tone.class()) value=(done) max=(all) { (done) " of " (all) }
                     }
-                    @if let Some(quorum) = round.quorum {
-                        " " span class="quiet" { (quorum) " are needed" }
+                    @if let Some(quorum) = round.quorum.filter(|_| !round.phase.is_some_and(|phase| is_optional(task, phase))) {
+                        " " span class="quiet" { (words::are(quorum as usize, "device")) " needed" }
                     }
                 }
                 @if !round.contributed.is_empty() {
@@ -105,7 +124,7 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
                         summary { "Who is in" }
                         ul class="names" {
                             @for name in in_order(&round.contributed).iter().take(NAMES_MAX) { li { (name) } }
-                            @if done > NAMES_MAX { li { "and " (words::count(done - NAMES_MAX, "more")) } }
+                            @if done > NAMES_MAX { li { "and " (words::number((done - NAMES_MAX) as u64)) " more" } }
                         }
                     }
                 }
@@ -113,27 +132,6 @@ fn running(round: &RoundStatus, view: &View) -> Markup {
             }
             (not_asked(round, view))
         }
-    }
-}
-
-/// What a round waits for that does not come by itself.
-fn stuck(round: &RoundStatus, view: &View) -> Option<String> {
-    let gathers = round.phase.is_some_and(Phase::gathers);
-    if !gathers && round.phase.is_some() {
-        return None;
-    }
-    let (_, connected) = view.status.members();
-    let asked = round.participants.len();
-    let needed = round.quorum.map_or(0, |quorum| quorum as usize);
-    if connected == 0 {
-        Some("for devices: none is connected.".to_owned())
-    } else if gathers && asked < needed {
-        Some(format!(
-            "for more devices: {} in it, {needed} are needed.",
-            words::are(asked, "device")
-        ))
-    } else {
-        None
     }
 }
 
@@ -148,7 +146,7 @@ fn not_asked(round: &RoundStatus, view: &View) -> Markup {
         @if away > 0 && !asked.is_empty() {
             p class="quiet" {
                 (words::are(away, "more device")) " away and not waited for: "
-                a href="/?state=away#devices" { "show them" } "."
+                a href="/?state=away#devices" { "show which" } "."
             }
         }
     }
@@ -172,11 +170,7 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
                 }
                 (timeline(&ended.phase_ms.iter().map(|(phase, ms)| (*phase, *ms)).collect::<Vec<_>>()))
                 p {
-                    @match ended.outcome {
-                        OutcomeStatus::Completed { .. } => {},
-                        OutcomeStatus::Cancelled => "It was cancelled. ",
-                        _ => { "It " (ended.outcome) ". " },
-                    }
+                    @if !matches!(ended.outcome, OutcomeStatus::Completed { .. }) { "It " (ending(&ended.outcome)) ". " }
                     "Took " (words::span(ended.wall_ms))
                     (kinds(&ended.accepted))
                     @if let Some(bytes) = ended.bytes { ", " (words::bytes(bytes)) " of contributions" }
@@ -210,11 +204,30 @@ fn outcome(outcome: &OutcomeStatus) -> Markup {
     }
 }
 
+/// What became of a round, after "it".
+fn ending(outcome: &OutcomeStatus) -> String {
+    match outcome {
+        OutcomeStatus::Cancelled => "was cancelled".to_owned(),
+        outcome => outcome.to_string(),
+    }
+}
+
+/// Where a running round is, and whether it gets on.
+fn state(round: &RoundStatus, delay: Option<Delay>) -> String {
+    let phase = round
+        .phase
+        .map_or_else(|| "opening".to_owned(), |phase| format!("in {phase}"));
+    match delay {
+        Some(delay) => format!("{phase}, {}", delay.word()),
+        None => phase,
+    }
+}
+
 fn kinds(accepted: &BTreeMap<Kind, u32>) -> Markup {
     html! {
         @for (at, (kind, count)) in accepted.iter().enumerate() {
             @if at == 0 { ": " } @else { ", " }
-            (count) " " (plural(*kind, *count))
+            (words::number(u64::from(*count))) "\u{a0}" (plural(*kind, *count))
         }
     }
 }
@@ -236,11 +249,12 @@ fn plural(kind: Kind, count: u32) -> &'static str {
     }
 }
 
+/// Who is not in, or will not be, while the phase is open.
 fn absences(absent: &[&Absence], all: usize) -> Markup {
     html! {
         @if !absent.is_empty() {
             details open[absent.len() <= NAMES_OPEN] {
-                summary { (pill(Tone::Warn, &words::count(all, "device"))) " missing, and why" }
+                summary { (pill(Tone::Quiet, &words::count(all, "device"))) " not in, and why" }
                 (named(absent))
                 @if all > absent.len() { p class="quiet" { "and " (words::number((all - absent.len()) as u64)) " more" } }
             }
@@ -267,11 +281,17 @@ fn went_without(ended: &EndedStatus) -> Markup {
     }
 }
 
-/// Those that nobody waited for, for this reason.
+/// Those that nobody waited for, for this reason, in any phase. Who is named as
+/// missing in another phase is not named again.
 fn at_rest(ended: &EndedStatus, why: AbsenceReason, told: &str) -> Markup {
-    let all = ended.absent_for(|one| one == why);
-    let absent = ended.absent.iter().filter(|one| one.why == why);
-    let absent: Vec<_> = absent.map(|one| one.device.clone()).collect();
+    let missed = ended.absent.iter().filter(|one| one.why.is_missed());
+    let missed: BTreeSet<_> = missed.map(|one| one.device.device).collect();
+    let named = ended.absent.iter().filter(|one| one.why == why);
+    let (again, absent): (Vec<_>, Vec<_>) = named
+        .map(|one| one.device.clone())
+        .partition(|one| missed.contains(&one.device));
+    let mut all = ended.absent_for(|one| one == why);
+    all.devices = all.devices.saturating_sub(again.len());
     html! {
         @if all.devices > 0 {
             details open[absent.len() <= NAMES_OPEN] {
@@ -298,7 +318,7 @@ fn named(absent: &[&Absence]) -> Markup {
                 tbody {
                     @for absence in absent {
                         tr {
-                            th scope="row" { (words::name(&absence.device)) " " code class="quiet" { (absence.device.device.short()) } }
+                            th scope="row" { (layout::device(absence.device.device, &absence.device.label)) }
                             td { (phases(&absence.phases)) } td { (absence.why) }
                         }
                     }
@@ -397,12 +417,12 @@ mod tests {
             accepted: BTreeMap::new(),
             report: None,
             bytes: None,
-            absent: vec![absence(1, silent), absence(2, asleep)],
+            absent: vec![absence(1, silent), absence(2, asleep), absence(1, asleep)],
             missed: vec![
                 missed(Phase::Contribute, silent, 1),
-                missed(Phase::Contribute, asleep, 1),
+                missed(Phase::Contribute, asleep, 2),
                 missed(Phase::Report, silent, 1),
-                missed(Phase::Report, asleep, 1),
+                missed(Phase::Report, asleep, 2),
             ],
             reports: Vec::new(),
         };
@@ -417,6 +437,7 @@ mod tests {
         ] {
             assert!(few.contains(part), "{part} is not in\n{few}");
         }
+        assert_eq!(few.matches("&lt;pump-1&gt;").count(), 1, "{few}");
         assert!(!few.contains("Not all are named") && !few.contains("and more"));
         ended.missed[0].devices = 400;
         let many = shown(&ended);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use common::ids::Version;
 use maud::{Markup, PreEscaped, html};
 
-use super::chart::{self, Measured};
-use super::layout::{self, Room, Tone, page, pages, pill, slice};
+use super::chart::{self, Measured, Width};
+use super::fleet::natural;
+use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
 use super::view::{VALUED_MAX, Valued, View, Viewer};
 use super::words;
@@ -65,9 +66,9 @@ fn all(view: &View) -> Markup {
         @if view.status.tasks.is_empty() { (layout::no_task()) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
-                h2 { (task.name) " " code class="quiet" { (task.task.short()) } }
+                (layout::task(task))
                 @if task.releases.is_empty() {
-                    p class="hint" { "No student yet. Start a round with " code { "alambic-coordinator round start --watch" } "." }
+                    p class="hint" { "No student yet. Start a round with " (command("alambic-coordinator round start --watch")) "." }
                 } @else {
                     (accuracy(task))
                     (versions(task, view))
@@ -97,9 +98,12 @@ fn accuracy(task: &TaskStatus) -> Markup {
         @if let Some(last) = measured.last() {
             figure class="chart" {
                 div role="img" aria-label={
-                    "Accuracy of " (measured.len()) " students; the newest, " (last.name) ", is right on "
+                    "Accuracy of " (words::count(measured.len(), "student")) "; the newest, " (last.name) ", is right on "
                     (words::percent(last.value)) " of held-out rows"
-                } { (PreEscaped(chart::accuracy(&measured))) }
+                } {
+                    div class="desk" { (PreEscaped(chart::accuracy(&measured, Width::Desk))) }
+                    div class="phone" { (PreEscaped(chart::accuracy(&measured, Width::Phone))) }
+                }
                 figcaption { "Share of the devices' held-out rows that each student answers right, with its 95 % interval." }
             }
         }
@@ -150,6 +154,8 @@ fn one(
     query: &Query,
 ) -> Markup {
     let (at, of, range) = slice(query.get("page"), lineage.len(), DEVICES_EACH);
+    let mut in_order: Vec<_> = lineage.iter().collect();
+    in_order.sort_by_cached_key(|device| natural(&words::name(device)));
     let task = query.get("task").map(String::as_str).unwrap_or_default();
     html! {
         p { a href="/students" { "‹ All students" } }
@@ -162,7 +168,7 @@ fn one(
         @if lineage.len() > valued.map_or(0, <[Valued]>::len) {
             h2 { "All of them" }
             ul class="names" {
-                @for device in &lineage[range] { li { a class="plain" href={ "/device?id=" (device.device) } { (words::name(device)) } " " code class="quiet" { (device.device.short()) } } }
+                @for device in &in_order[range] { li { (layout::device(device.device, &device.label)) } }
             }
         }
         (pages(at, of, |page| format!("/students?task={}&version={version}&page={page}", super::route::encode(task))))
@@ -194,7 +200,7 @@ fn worths(valued: &[Valued], devices: usize) -> Markup {
                 tbody {
                     @for Valued { device, worth } in valued {
                         tr {
-                            th scope="row" { a class="plain" href={ "/device?id=" (device.device) } { (words::name(device)) } " " code class="quiet" { (device.device.short()) } }
+                            th scope="row" { (layout::device(device.device, &device.label)) }
                             td class="figure" { (words::number(worth.rows)) }
                             td class="figure" { (format!("{:+.2} %", 100.0 * worth.growth)) }
                             td class="bar" {

@@ -1,23 +1,20 @@
 //! How the fleet is, in a few words, and what wants a person's eye.
 
-use common::ids::Time;
 use common::round::Phase;
 use maud::{Markup, html};
 
-use super::layout::{Tone, pill};
+use super::delay::Delay;
+use super::expiry::Holder;
+use super::layout::{Tone, command, pill};
 use super::view::{Health, View};
 use super::words;
 use crate::admin::{DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus};
 use crate::rollout;
 
-const DAY_MS: u64 = 24 * 3_600_000;
 /// With a larger share of the members away, the fleet is not well.
 const AWAY_BAD: f64 = 0.4;
 /// Up to this share away, nobody has to look: phones sleep.
 const AWAY_USUAL: f64 = 0.1;
-/// A device's certificate is renewed from half of its 30 days on.
-const DEVICE_DAYS_MIN: u64 = 7;
-const SERVER_DAYS_MIN: u64 = 14;
 
 /// Something that wants a person's eye, and the room to look in.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,10 +24,34 @@ pub(super) struct Concern {
     pub(super) head: String,
     /// What it means and what to do.
     pub(super) text: String,
+    /// What to type for that.
+    pub(super) command: Option<&'static str>,
     pub(super) room: &'static str,
 }
 
 impl Concern {
+    fn new(
+        tone: Tone,
+        head: impl Into<String>,
+        text: impl Into<String>,
+        room: &'static str,
+    ) -> Self {
+        Self {
+            tone,
+            head: head.into(),
+            text: text.into(),
+            command: None,
+            room,
+        }
+    }
+
+    fn with(self, command: &'static str) -> Self {
+        Self {
+            command: Some(command),
+            ..self
+        }
+    }
+
     /// What following it shows.
     fn link(&self) -> &'static str {
         match self.room {
@@ -39,7 +60,7 @@ impl Concern {
             "/rollouts" => "Rollouts",
             "/certificates" => "Certificates",
             "/health" => "Health",
-            _ => "Show them",
+            _ => "Show which",
         }
     }
 }
@@ -49,6 +70,7 @@ pub(super) fn concerns(view: &View) -> Vec<Concern> {
     let mut found = Vec::new();
     of_coordinator(&mut found, &view.status, &view.health);
     for task in &view.status.tasks {
+        of_round(&mut found, task, &view.status);
         of_task(&mut found, task);
     }
     of_devices(&mut found, &view.status);
@@ -57,19 +79,10 @@ pub(super) fn concerns(view: &View) -> Vec<Concern> {
 }
 
 fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
-    let mut add = |tone, head: &str, text: String, room| {
-        let head = head.to_owned();
-        found.push(Concern {
-            tone,
-            head,
-            text,
-            room,
-        });
-    };
     if !status.storage_ok {
         let text =
             "Nothing is taken from devices until it is mended; the coordinator's log says why.";
-        add(Tone::Bad, "Storage fails", text.to_owned(), "/health");
+        found.push(Concern::new(Tone::Bad, "Storage fails", text, "/health"));
     }
     if let (Some(free), Some(total)) = (health.disk_free, health.disk_total) {
         let share = free as f64 / total.max(1) as f64;
@@ -80,57 +93,68 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
         };
         if let Some(tone) = tone {
             let text = format!("{} are free.", words::bytes(free));
-            add(tone, "The disk is nearly full", text, "/health");
+            found.push(Concern::new(
+                tone,
+                "The disk is nearly full",
+                text,
+                "/health",
+            ));
         }
     }
-    for (what, ends, mend) in [
+    let authority = health.authority.and_then(|one| one.ends);
+    let charter = health.charter.as_ref().map(|one| one.expires);
+    for (what, holder, ends, mend, command) in [
         (
-            "server's",
+            "server's certificate",
+            Holder::Server,
             health.certificate_ends,
-            "Restart the coordinator.",
+            "A restart of the coordinator renews it.",
+            None,
         ),
         (
-            "authority's",
-            health.authority.and_then(|one| one.ends),
-            "Exchange it: alambic-coordinator ca rotate",
+            "fleet authority",
+            Holder::Authority,
+            authority,
+            "Exchange it:",
+            Some("alambic-coordinator ca rotate"),
         ),
         (
-            "release keys'",
-            health.charter.as_ref().map(|one| one.expires),
-            "Renew them: alambic-coordinator key renew",
+            "charter of release keys",
+            Holder::Charter,
+            charter,
+            "Renew it:",
+            Some("alambic-coordinator key renew"),
         ),
     ] {
         let Some(ends) = ends else { continue };
-        let Some(tone) = ending(ends, status.now, SERVER_DAYS_MIN) else {
+        let Some(tone) = holder.ending(ends, status.now) else {
             continue;
         };
-        let head = match tone {
-            Tone::Bad => format!("The {what} certificate is over"),
-            _ => format!("The {what} certificate ends soon"),
+        let (head, text) = match ends.since_ms(status.now) {
+            0 => (format!("The {what} is over"), mend.to_owned()),
+            left => (
+                format!("The {what} ends soon"),
+                format!("{} left. {mend}", words::span(left)),
+            ),
         };
-        let text = format!("{} left. {mend}", words::span(ends.since_ms(status.now)));
-        add(tone, &head, text, "/certificates");
+        let concern = Concern::new(tone, head, text, "/certificates");
+        found.push(Concern { command, ..concern });
     }
 }
 
-/// Whether an end is near enough to speak of.
-pub(super) fn ending(ends: Time, now: Time, days_min: u64) -> Option<Tone> {
-    match ends.since_ms(now) {
-        0 => Some(Tone::Bad),
-        left if left < days_min * DAY_MS => Some(Tone::Warn),
-        _ => None,
+fn of_round(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
+    if let Some(round) = &task.round
+        && let Some(delay) = Delay::of(task, round, status)
+    {
+        let head = format!("Round {} of {} {}", round.round, task.name, delay.word());
+        found.push(Concern::new(Tone::Warn, head, delay.told(), "/rounds"));
     }
 }
 
 fn of_task(found: &mut Vec<Concern>, task: &TaskStatus) {
     let name = &task.name;
     let mut add = |tone, head: String, text: String, room| {
-        found.push(Concern {
-            tone,
-            head,
-            text,
-            room,
-        });
+        found.push(Concern::new(tone, head, text, room));
     };
     if task.round.is_none()
         && let Some(last) = task.history.last()
@@ -195,66 +219,67 @@ pub(super) fn fall(task: &TaskStatus) -> Option<(f64, f64)> {
     (newest < 0.9 * best).then_some((newest, best))
 }
 
+/// How it is that so many of the members are connected, unless that is usual.
+pub(super) fn away(connected: usize, all: usize) -> Option<Tone> {
+    let away = all.saturating_sub(connected);
+    match away as f64 / all.max(1) as f64 {
+        share if share < AWAY_USUAL => None,
+        // One device of two or three is no reason for an alarm.
+        share if share <= AWAY_BAD || (away == 1 && all > 1) => Some(Tone::Warn),
+        _ => Some(Tone::Bad),
+    }
+}
+
 fn of_devices(found: &mut Vec<Concern>, status: &Status) {
     let count = |is: &dyn Fn(&DeviceStatus) -> bool| {
         status.devices.iter().filter(|device| is(device)).count()
     };
-    let mut add = |tone, head: String, text: &str, room| {
-        let text = text.to_owned();
-        found.push(Concern {
-            tone,
-            head,
-            text,
-            room,
-        });
-    };
     let (all, connected) = status.members();
-    let away = all - connected;
-    let share = away as f64 / all.max(1) as f64;
-    if share >= AWAY_USUAL {
-        let text = "They keep their student, and what they have to say.";
-        match share > AWAY_BAD {
-            true => add(
-                Tone::Bad,
-                format!("{} of {} away", away, words::are(all, "device")),
-                "A network's fault more often than the devices'.",
-                "/?state=away",
-            ),
-            false => add(
-                Tone::Warn,
-                format!("{} away", words::are(away, "device")),
-                text,
-                "/?state=away",
-            ),
-        }
+    let missing = all - connected;
+    if let Some(tone) = away(connected, all) {
+        let head = match (missing, all) {
+            (1, 1) => "The only device is away".to_owned(),
+            _ if connected == 0 => format!("All {} are away", words::count(all, "device")),
+            _ => format!("{} away", words::part_are(missing, all, "device")),
+        };
+        let text = match (tone, missing) {
+            (Tone::Bad, 2..) => "More often the network's fault than the devices'.",
+            (_, 1) => "It keeps its student, and what it has to say.",
+            _ => "They keep their student, and what they have to say.",
+        };
+        found.push(Concern::new(tone, head, text, "/?state=away#devices"));
     }
     let waiting = count(&|one| one.standing == Standing::Waiting);
     if waiting > 0 {
         let head = format!("{} for approval", words::verb(waiting, "device", "wait"));
-        add(
-            Tone::Warn,
-            head,
-            "Let them in with alambic-coordinator device approve ID.",
-            "/?state=waiting",
-        );
+        let text = if waiting == 1 {
+            "Let it in:"
+        } else {
+            "Let them in:"
+        };
+        let room = "/?state=waiting#devices";
+        let concern = Concern::new(Tone::Warn, head, text, room);
+        found.push(concern.with("alambic-coordinator device approve ID"));
     }
     let struck = count(&|one| one.strikes > 0 && !one.revoked);
     if struck > 0 {
         let head = format!("{} sent what was refused", words::count(struck, "device"));
         let text = "For a fault no honest device makes: update the device, or revoke it.";
-        add(Tone::Warn, head, text, "/?state=refused");
+        let room = "/?state=refused#devices";
+        found.push(Concern::new(Tone::Warn, head, text, room));
     }
     let ends = |one: &DeviceStatus| {
-        one.standing == Standing::Member
-            && one
-                .expires
-                .is_some_and(|end| ending(end, status.now, DEVICE_DAYS_MIN).is_some())
+        let end = one.expires.filter(|_| one.standing == Standing::Member);
+        end.is_some_and(|end| Holder::Device.ending(end, status.now).is_some())
     };
     let ending = count(&ends);
     if ending > 0 {
-        let head = format!("Certificates of {} end", words::count(ending, "device"));
-        let text = "Within a week, or are over. They renew when the devices connect.";
-        add(Tone::Warn, head, text, "/certificates");
+        let head = match ending {
+            1 => "The certificate of 1\u{a0}device ends".to_owned(),
+            _ => format!("The certificates of {} end", words::count(ending, "device")),
+        };
+        let text = "Within a week, or are over. Devices renew theirs when they connect.";
+        found.push(Concern::new(Tone::Warn, head, text, "/certificates"));
     }
 }
 
@@ -280,7 +305,7 @@ pub(super) fn show(view: &View) -> Markup {
                         li {
                             // A single one is the verdict, just above.
                             @if concerns.len() > 1 { (pill(concern.tone, &concern.head)) " " }
-                            span { (concern.text) } " "
+                            span { (concern.text) @if let Some(text) = concern.command { " " (command(text)) "." } } " "
                             a class="go" href=(concern.room) { (concern.link()) span class="unseen" { ": " (concern.head) } }
                         }
                     }
@@ -296,7 +321,7 @@ fn head(concerns: &[Concern], members: usize, status: &Status) -> String {
         [worst, rest @ ..] if worst.tone == Tone::Bad => {
             format!("{}, and {} more to look at", worst.head, rest.len())
         }
-        [_, ..] => format!("The fleet works; {} things want a look", concerns.len()),
+        [_, ..] => format!("{} things want a look", concerns.len()),
         [] if members == 0 => "Waiting for devices".to_owned(),
         [] if status.tasks.is_empty() => "Waiting for a task".to_owned(),
         [] => "All is well".to_owned(),
@@ -306,22 +331,26 @@ fn head(concerns: &[Concern], members: usize, status: &Status) -> String {
 fn happening(status: &Status, all: usize, connected: usize) -> Markup {
     html! {
         @if all == 0 {
-            "No device has joined. Make a token with " code { "alambic-coordinator token create" }
+            "No device has joined. Make a token with " (command("alambic-coordinator token create"))
             " and enrol one with it. "
         } @else if connected == all {
             @if all == 1 { "The only device is connected. " }
             @else { "All " (words::count(all, "device")) " are connected. " }
+        } @else if connected == 0 {
+            "No device is connected. "
         } @else {
-            (words::number(connected as u64)) " of " (words::count(all, "device")) " are connected. "
+            (words::part_are(connected, all, "device")) " connected. "
         }
         @for task in &status.tasks {
             @match &task.round {
                 Some(round) => {
-                    "Round " (round.round) " of " strong { (task.name) } " is running"
+                    @let delay = Delay::of(task, round, status);
+                    "Round " (round.round) " of " strong { (task.name) } " "
+                    (delay.map_or("is running", Delay::word))
                     @if let Some(phase) = round.phase {
-                        ": " (doing(phase))
-                        @if phase.gathers() {
-                            ", " (round.contributed.len()) " of " (round.participants.len()) " are in"
+                        @if delay.is_some() { " in its " (phase) " phase" } @else { ": " (doing(phase)) }
+                        @if phase.gathers() && !round.participants.is_empty() {
+                            ", " (words::part_are(round.contributed.len(), round.participants.len(), "device")) " in"
                         }
                     }
                     ". "
@@ -350,7 +379,7 @@ fn last_round(task: &TaskStatus, status: &Status) -> Markup {
         @match task.history.last() {
             None => {
                 "No round of " strong { (task.name) } " has run yet: "
-                code { "alambic-coordinator round start --watch" } ". "
+                (command("alambic-coordinator round start --watch")) ". "
             }
             Some(ended) => {
                 "Round " (ended.round) " of " strong { (task.name) } " "
@@ -369,5 +398,27 @@ fn last_round(task: &TaskStatus, status: &Status) -> Markup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use super::super::fleet::tests::fleet;
+
+    #[test]
+    fn one_device_of_two_is_a_warning_in_its_own_numbers() {
+        let told = |view: &View| concerns(view).remove(0);
+        let mut view = fleet(2);
+        let one = told(&view);
+        assert_eq!(one.head, "1 of 2\u{a0}devices is away");
+        assert_eq!(one.tone, Tone::Warn);
+        view.status.devices[1].connected = false;
+        let all = told(&view);
+        assert_eq!(all.head, "All 2\u{a0}devices are away");
+        assert_eq!(all.tone, Tone::Bad);
+        assert_eq!(told(&fleet(1)).head, "The only device is away");
+        assert_eq!(away(20, 21), None);
     }
 }

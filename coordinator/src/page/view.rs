@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
+use common::round::Phase;
 use common::summary::Points;
 use common::task::Task;
 use common::trust::certificate::{CertificateFacts, Fingerprint};
@@ -18,6 +19,7 @@ use crate::admin::server::{ask, status, summarise};
 use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::intake;
+use crate::round::{Event, TaskEvent};
 use crate::serve::{AdminCommand, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault};
 use crate::store::Position;
 
@@ -27,10 +29,13 @@ pub(super) const AGE_MAX: Duration = Duration::from_millis(500);
 /// appends.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 /// Pages that follow the fleet at a time.
-const LIVE_MAX: usize = 16;
+pub(super) const LIVE_MAX: usize = 16;
 /// Ended rounds whose reports are read for one snapshot; the rest come with
 /// the next ones.
 const ROUNDS_PER_SNAPSHOT: usize = 16;
+/// Records before those of a page of the log that are read too, to know in
+/// which phase it begins.
+const LOOK_BACK: u64 = 1_000;
 /// Devices that are left out in turn.
 pub(super) const VALUED_MAX: usize = 100;
 
@@ -109,6 +114,9 @@ pub(super) struct AuditRecord {
     pub(super) position: u64,
     pub(super) epoch: u32,
     pub(super) entry: Option<LogEntry>,
+    /// The phase that its task was in, where a record tells that lies not too
+    /// far before.
+    pub(super) phase: Option<Phase>,
 }
 
 impl Viewer {
@@ -247,17 +255,26 @@ impl Viewer {
             vault.with(|store| {
                 let (first, next) = (store.first()?.0, store.head()?.next.0);
                 let end = before.unwrap_or(next).clamp(first, next);
-                let mut from = end.saturating_sub(records_max as u64).max(first);
+                let oldest = end.saturating_sub(records_max as u64).max(first);
+                let mut from = oldest.saturating_sub(LOOK_BACK).max(first);
+                let mut phases = BTreeMap::new();
                 let mut records = Vec::new();
                 while from < end {
                     let some = store.read(Position(from), (end - from) as usize)?;
                     let Some(last) = some.last() else { break };
                     from = last.position.0 + 1;
-                    records.extend(some.iter().map(|record| AuditRecord {
-                        position: record.position.0,
-                        epoch: record.epoch.0,
-                        entry: LogEntry::from_bytes(&record.bytes).ok(),
-                    }));
+                    for record in &some {
+                        let entry = LogEntry::from_bytes(&record.bytes).ok();
+                        let phase = entry.as_ref().and_then(|entry| follow(&mut phases, entry));
+                        if record.position.0 >= oldest {
+                            records.push(AuditRecord {
+                                position: record.position.0,
+                                epoch: record.epoch.0,
+                                entry,
+                                phase,
+                            });
+                        }
+                    }
                 }
                 records.reverse();
                 Ok((records, first))
@@ -316,6 +333,23 @@ impl Viewer {
             readers: LIVE_MAX - self.live.available_permits(),
         }
     }
+}
+
+/// The phase of the record's task, given those before it.
+fn follow(phases: &mut BTreeMap<TaskHash, Phase>, entry: &LogEntry) -> Option<Phase> {
+    let LogEntry::Task(TaskEvent { task, event }) = entry else {
+        return None;
+    };
+    match event {
+        Event::PhaseOpened { phase, .. } => {
+            phases.insert(*task, *phase);
+        }
+        Event::RoundOpened { .. } | Event::RoundEnded { .. } => {
+            phases.remove(task);
+        }
+        _ => {}
+    }
+    phases.get(task).copied()
 }
 
 fn ends(der: &[u8]) -> Option<Time> {
@@ -377,4 +411,31 @@ async fn within<T>(asked: impl Future<Output = Result<T, Fault>>) -> Result<T, F
 
 fn broken(error: impl std::fmt::Display) -> Fault {
     Fault::new(FaultKind::Storage, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_phase_is_the_one_its_task_opened_last() {
+        let (one, other) = (TaskHash([1; 32]), TaskHash([2; 32]));
+        let entry = |task, event| LogEntry::Task(TaskEvent { task, event });
+        let opened = |phase| Event::PhaseOpened {
+            phase,
+            at: Time(1),
+            participants: Vec::new(),
+        };
+        let closed = || Event::PhaseClosed { at: Time(2) };
+        let mut phases = BTreeMap::new();
+        let mut told = |task, event| follow(&mut phases, &entry(task, event));
+        assert_eq!(told(one, closed()), None, "its opening was not read");
+        assert_eq!(told(one, opened(Phase::Profile)), Some(Phase::Profile));
+        assert_eq!(told(other, opened(Phase::Report)), Some(Phase::Report));
+        assert_eq!(told(one, closed()), Some(Phase::Profile));
+        let round = RoundId(2);
+        let began = Event::RoundOpened { round, at: Time(3) };
+        assert_eq!(told(one, began), None);
+        assert_eq!(told(other, closed()), Some(Phase::Report));
+    }
 }

@@ -47,6 +47,12 @@ pub(super) fn are(number: usize, noun: &str) -> String {
     format!("{} {verb}", count(number, noun))
 }
 
+/// `1 of 2 devices is`, `3 of 21 devices are`.
+pub(super) fn part_are(some: usize, all: usize, noun: &str) -> String {
+    let verb = if some == 1 { "is" } else { "are" };
+    format!("{} of {} {verb}", number(some as u64), count(all, noun))
+}
+
 /// `1 device waits`, `3 devices wait`.
 pub(super) fn verb(number: usize, noun: &str, verb: &str) -> String {
     let ending = if number == 1 { "s" } else { "" };
@@ -84,6 +90,8 @@ mod tests {
     #[test]
     fn one_device_is_one_and_several_are_several() {
         assert_eq!(are(1, "device"), "1\u{a0}device is");
+        assert_eq!(part_are(1, 2, "device"), "1 of 2\u{a0}devices is");
+        assert_eq!(part_are(2, 2, "device"), "2 of 2\u{a0}devices are");
         assert_eq!(verb(3, "device", "wait"), "3\u{a0}devices wait");
         assert_eq!(do_not(1, 1, "device"), "1 of 1\u{a0}device does not");
         assert_eq!(do_not(2, 21, "device"), "2 of 21\u{a0}devices do not");

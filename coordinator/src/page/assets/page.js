@@ -44,7 +44,11 @@
 
   const events = new EventSource("/events");
   events.addEventListener("open", () => say("live", "on"));
-  events.addEventListener("error", () => say("not reachable", "off"));
+  events.addEventListener("error", () => {
+    say("not reachable", "off");
+    // So many follow the fleet already that this page is not told: it asks.
+    if (events.readyState === EventSource.CLOSED) setInterval(refresh, 15000);
+  });
   events.addEventListener("change", refresh);
   events.addEventListener("tick", refresh);
   document.addEventListener("visibilitychange", () => { if (!document.hidden && again) refresh(); });

@@ -1,0 +1,212 @@
+//! What holds a running round up, and what would help.
+
+use common::round::Phase;
+use maud::{Markup, html};
+
+use super::layout::command;
+use super::words;
+use crate::admin::{DeviceName, RoundStatus, Status, TaskStatus};
+
+/// A phase ends within a tick of its deadline; only later is it late.
+const LATE_MS_MIN: u64 = 5_000;
+
+/// Why a running round gets no further by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Delay {
+    /// Its phase should have ended so many milliseconds ago.
+    Late { ms: u64 },
+    /// No device is connected.
+    Nobody,
+    /// Fewer devices are in, or connected and asked, than the phase needs.
+    TooFew { able: usize, needed: usize },
+}
+
+impl Delay {
+    /// What holds this round up, if anything does. Linear in the devices that
+    /// are missing.
+    pub(super) fn of(task: &TaskStatus, round: &RoundStatus, status: &Status) -> Option<Self> {
+        let phase = round.phase.filter(|phase| phase.gathers())?;
+        let ms = round
+            .deadline
+            .map_or(0, |deadline| status.now.since_ms(deadline));
+        if ms >= LATE_MS_MIN {
+            return Some(Self::Late { ms });
+        }
+        let is_connected = |name: &&DeviceName| {
+            let known = status
+                .devices
+                .binary_search_by_key(&name.device, |one| one.device);
+            known.is_ok_and(|at| status.devices[at].connected)
+        };
+        let coming = round.missing.iter().filter(is_connected).count();
+        let able = round.contributed.len() + coming;
+        let needed = match is_optional(task, phase) {
+            true => 0,
+            false => round.quorum.unwrap_or(0) as usize,
+        };
+        match status.members() {
+            (_, 0) if able == 0 || able < needed => Some(Self::Nobody),
+            _ if able < needed => Some(Self::TooFew { able, needed }),
+            _ => None,
+        }
+    }
+
+    /// In two or three words, after the round's name.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Late { .. } => "is overdue",
+            Self::Nobody | Self::TooFew { .. } => "waits for devices",
+        }
+    }
+
+    /// What it waits for, in a sentence.
+    pub(super) fn told(self) -> String {
+        match self {
+            Self::Late { ms } => format!(
+                "Its phase should have ended {} ago; the coordinator's log says what keeps it.",
+                words::span(ms)
+            ),
+            Self::Nobody => "No device is connected.".to_owned(),
+            Self::TooFew { able, needed } => format!(
+                "It needs {}, and {} in or can answer now.",
+                words::count(needed, "device"),
+                match able {
+                    0 => "none is".to_owned(),
+                    1 => "only 1 is".to_owned(),
+                    able => format!("only {} are", words::number(able as u64)),
+                }
+            ),
+        }
+    }
+
+    /// The sentence, what comes of it, and what to do.
+    pub(super) fn show(self, task: &TaskStatus, round: &RoundStatus, status: &Status) -> Markup {
+        let left = round
+            .deadline
+            .map_or(0, |deadline| deadline.since_ms(status.now));
+        let optional = round.phase.is_some_and(|phase| is_optional(task, phase));
+        html! {
+            p class="notice" {
+                strong { (self.told()) } " "
+                @if left > 0 {
+                    @if optional { "It goes on without them in " } @else { "If no more connect, it ends without a student in " }
+                    (words::span(left)) ". "
+                }
+                "To give it up: " (command("alambic-coordinator round cancel")) "."
+            }
+        }
+    }
+}
+
+/// Whether a phase may close without a single contribution: reports are for
+/// people, and where points are shared already, new ones are only welcome.
+pub(super) fn is_optional(task: &TaskStatus, phase: Phase) -> bool {
+    match phase {
+        Phase::Report => true,
+        Phase::Summarise => task.transfer.is_some(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    use common::ids::{RoundId, TaskHash, Time};
+
+    use super::super::fleet::tests::fleet;
+
+    /// A round that asked all of the fleet, needs two, and has so many in.
+    fn asked(status: &Status, phase: Phase, contributed: usize) -> (TaskStatus, RoundStatus) {
+        let name = |device: &crate::admin::DeviceStatus| DeviceName {
+            device: device.device,
+            label: device.label.clone(),
+        };
+        let participants: Vec<_> = status.devices.iter().map(name).collect();
+        let round = RoundStatus {
+            round: RoundId(3),
+            phase: Some(phase),
+            elapsed_ms: 9_000,
+            contributed: participants[..contributed].to_vec(),
+            missing: participants[contributed..].to_vec(),
+            participants,
+            abstained: Vec::new(),
+            accepted: BTreeMap::new(),
+            phases: Vec::new(),
+            deadline: Some(status.now.after_ms(60_000)),
+            quorum: Some(2),
+            absent: Vec::new(),
+            bytes: 0,
+            training: None,
+        };
+        let task = TaskStatus {
+            task: TaskHash([1; 32]),
+            name: "har".into(),
+            points: 0,
+            normaliser: None,
+            transfer: None,
+            teacher: None,
+            round: Some(round.clone()),
+            history: Vec::new(),
+            releases: Vec::new(),
+            rollout: None,
+        };
+        (task, round)
+    }
+
+    fn delay(status: &Status, phase: Phase, contributed: usize) -> Option<Delay> {
+        let (task, round) = asked(status, phase, contributed);
+        Delay::of(&task, &round, status)
+    }
+
+    #[test]
+    fn a_round_that_enough_devices_can_answer_is_not_held_up() {
+        let mut status = fleet(3).status;
+        assert_eq!(delay(&status, Phase::Profile, 0), None);
+        // Those that are in have done their part, connected or not.
+        status
+            .devices
+            .iter_mut()
+            .for_each(|one| one.connected = false);
+        assert_eq!(delay(&status, Phase::Profile, 2), None);
+    }
+
+    #[test]
+    fn a_round_waits_for_devices_where_fewer_than_it_needs_can_answer() {
+        let mut status = fleet(2).status;
+        let few = Delay::TooFew { able: 1, needed: 2 };
+        assert_eq!(delay(&status, Phase::Profile, 0), Some(few));
+        assert!(few.told().contains("only 1 is in or can answer"), "{few:?}");
+        status
+            .devices
+            .iter_mut()
+            .for_each(|one| one.connected = false);
+        assert_eq!(delay(&status, Phase::Profile, 1), Some(Delay::Nobody));
+    }
+
+    #[test]
+    fn reports_hold_no_round_up_unless_nobody_is_there() {
+        let mut status = fleet(2).status;
+        assert_eq!(delay(&status, Phase::Report, 0), None);
+        status
+            .devices
+            .iter_mut()
+            .for_each(|one| one.connected = false);
+        assert_eq!(delay(&status, Phase::Report, 1), None);
+        assert_eq!(delay(&status, Phase::Report, 0), Some(Delay::Nobody));
+    }
+
+    #[test]
+    fn a_phase_is_late_only_some_seconds_after_its_deadline() {
+        let status = fleet(3).status;
+        let (task, mut round) = asked(&status, Phase::Contribute, 0);
+        round.deadline = Some(Time(status.now.0 - LATE_MS_MIN + 1));
+        assert_eq!(Delay::of(&task, &round, &status), None);
+        round.deadline = Some(Time(status.now.0 - LATE_MS_MIN));
+        let late = Delay::Late { ms: LATE_MS_MIN };
+        assert_eq!(Delay::of(&task, &round, &status), Some(late));
+        round.phase = Some(Phase::Solve);
+        assert_eq!(Delay::of(&task, &round, &status), None);
+    }
+}
