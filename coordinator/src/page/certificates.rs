@@ -134,7 +134,7 @@ fn devices(view: &View, query: &Query) -> Markup {
                                     th scope="row" { (layout::device(device.device, &device.label)) }
                                     td { @match end.since_ms(now) {
                                         0 => (pill(Tone::Warn, "over")),
-                                        left => { "in " (words::span(left)) },
+                                        left => { "in\u{a0}" (words::span(left)) },
                                     } }
                                     td class="even" { time title=(words::instant(*end)) { (words::date(*end)) } }
                                     td class="extra" { @if let Some(print) = device.certificate { code class="quiet" { (short(&print.to_string())) } } }

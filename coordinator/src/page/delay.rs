@@ -5,10 +5,14 @@ use maud::{Markup, html};
 
 use super::layout::command;
 use super::words;
-use crate::admin::{DeviceName, RoundStatus, Status, TaskStatus};
+use crate::admin::{DeviceName, OutcomeStatus, RoundStatus, Status, TaskStatus};
 
 /// A phase ends within a tick of its deadline; only later is it late.
 const LATE_MS_MIN: u64 = 5_000;
+/// A phase is slow that takes so many times as long as it usually does.
+const USUAL_TIMES: u64 = 10;
+/// Shorter than this, none is.
+const SLOW_MS_MIN: u64 = 30_000;
 
 /// Why a running round gets no further by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,13 @@ pub(super) enum Delay {
     Nobody,
     /// Fewer devices are in, or connected and asked, than the phase needs.
     TooFew { able: usize, needed: usize },
+    /// Enough could answer, and do not: the phase takes far longer than it
+    /// did in earlier rounds, or half of its time is over.
+    Slow {
+        missing: usize,
+        all: usize,
+        usual_ms: Option<u64>,
+    },
 }
 
 impl Delay {
@@ -47,8 +58,33 @@ impl Delay {
         match status.members() {
             (_, 0) if able == 0 || able < needed => Some(Self::Nobody),
             _ if able < needed => Some(Self::TooFew { able, needed }),
-            _ => None,
+            _ => Self::slow(task, round, phase, status),
         }
+    }
+
+    /// Whether the open phase takes long to come to its quorum.
+    fn slow(task: &TaskStatus, round: &RoundStatus, phase: Phase, status: &Status) -> Option<Self> {
+        // Where nothing has to come, having nothing to send is an answer.
+        let answered = match is_optional(task, phase) {
+            true => round.contributed.len() + round.abstained.len(),
+            false => round.contributed.len(),
+        };
+        if answered >= round.quorum? as usize {
+            return None; // only its grace time is left
+        }
+        let open = round.phases.last().filter(|one| one.closed.is_none())?;
+        // Its deadline counts from the last start, and so does its time.
+        let from = open.opened.max(status.started);
+        let half = round.deadline?.since_ms(from) / 2;
+        let usual_ms = usual(task, phase);
+        let slow = usual_ms.map_or(half, |ms| {
+            ms.saturating_mul(USUAL_TIMES).max(SLOW_MS_MIN).min(half)
+        });
+        (status.now.since_ms(from) >= slow).then_some(Self::Slow {
+            missing: round.missing.len(),
+            all: round.participants.len(),
+            usual_ms,
+        })
     }
 
     /// In two or three words, after the round's name.
@@ -56,6 +92,7 @@ impl Delay {
         match self {
             Self::Late { .. } => "is overdue",
             Self::Nobody | Self::TooFew { .. } => "waits for devices",
+            Self::Slow { .. } => "waits for answers",
         }
     }
 
@@ -76,6 +113,19 @@ impl Delay {
                     able => format!("only {} are", words::number(able as u64)),
                 }
             ),
+            Self::Slow {
+                missing,
+                all,
+                usual_ms,
+            } => format!(
+                "{} of {} did not answer yet{}.",
+                words::number(missing as u64),
+                words::count(all, "device"),
+                usual_ms.map_or_else(String::new, |ms| format!(
+                    "; this phase usually takes {}",
+                    words::span(ms)
+                ))
+            ),
         }
     }
 
@@ -89,13 +139,27 @@ impl Delay {
             p class="notice" {
                 strong { (self.told()) } " "
                 @if left > 0 {
-                    @if optional { "It goes on without them in " } @else { "If no more connect, it ends without a student in " }
+                    @if optional { "It goes on without them in " }
+                    @else if let Self::Slow { .. } = self { "If too few answer, it ends without a student in " }
+                    @else { "If no more connect, it ends without a student in " }
                     (words::span(left)) ". "
                 }
                 "To give it up: " (command("alambic-coordinator round cancel")) "."
             }
         }
     }
+}
+
+/// The median of what a phase took in the rounds that came to a student, in
+/// milliseconds.
+fn usual(task: &TaskStatus, phase: Phase) -> Option<u64> {
+    let ended = task.history.iter();
+    let completed = ended.filter(|one| matches!(one.outcome, OutcomeStatus::Completed { .. }));
+    let mut took: Vec<u64> = completed
+        .filter_map(|one| one.phase_ms.get(&phase).copied())
+        .collect();
+    took.sort_unstable();
+    took.get(took.len().saturating_sub(1) / 2).copied()
 }
 
 /// Whether a phase may close without a single contribution: reports are for
@@ -113,9 +177,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use common::ids::{RoundId, TaskHash, Time};
+    use common::ids::{RoundId, TaskHash, Time, Version};
 
     use super::super::fleet::tests::fleet;
+    use crate::admin::{EndedStatus, PhaseStatus};
 
     /// A round that asked all of the fleet, needs two, and has so many in.
     fn asked(status: &Status, phase: Phase, contributed: usize) -> (TaskStatus, RoundStatus) {
@@ -195,6 +260,82 @@ mod tests {
             .for_each(|one| one.connected = false);
         assert_eq!(delay(&status, Phase::Report, 1), None);
         assert_eq!(delay(&status, Phase::Report, 0), Some(Delay::Nobody));
+    }
+
+    /// Such a round whose phase opened so many milliseconds ago.
+    fn open_for(ms: u64, status: &Status, contributed: usize) -> (TaskStatus, RoundStatus) {
+        let (task, mut round) = asked(status, Phase::Contribute, contributed);
+        let opened = Time(status.now.0 - ms);
+        round.phases = vec![PhaseStatus {
+            phase: Phase::Contribute,
+            opened,
+            closed: None,
+        }];
+        round.deadline = Some(opened.after_ms(600_000));
+        (task, round)
+    }
+
+    /// A round that took so many milliseconds for its contributions.
+    fn took(ms: u64) -> EndedStatus {
+        let version = Version {
+            epoch: 1,
+            number: 1,
+        };
+        EndedStatus {
+            round: RoundId(1),
+            outcome: OutcomeStatus::Completed { version },
+            ended: Time(9),
+            wall_ms: ms,
+            phase_ms: BTreeMap::from([(Phase::Contribute, ms)]),
+            accepted: BTreeMap::new(),
+            report: None,
+            bytes: None,
+            absent: Vec::new(),
+            missed: Vec::new(),
+            reports: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_round_waits_for_answers_where_they_take_far_longer_than_they_did() {
+        let mut status = fleet(3).status;
+        status.now = Time(2_000_000);
+        let (mut task, round) = open_for(45_000, &status, 1);
+        assert_eq!(Delay::of(&task, &round, &status), None, "none came before");
+        task.history = vec![took(1_000), took(2_000), took(90_000)];
+        let slow = Delay::Slow {
+            missing: 2,
+            all: 3,
+            usual_ms: Some(2_000),
+        };
+        assert_eq!(Delay::of(&task, &round, &status), Some(slow));
+        assert!(slow.told().starts_with("2 of 3"), "{slow:?}");
+        let (_, round) = open_for(SLOW_MS_MIN - 1, &status, 1);
+        assert_eq!(Delay::of(&task, &round, &status), None);
+        let (_, round) = open_for(45_000, &status, 2);
+        assert_eq!(Delay::of(&task, &round, &status), None, "enough are in");
+    }
+
+    #[test]
+    fn a_first_round_waits_for_answers_once_half_of_its_time_is_over() {
+        let mut status = fleet(3).status;
+        status.now = Time(2_000_000);
+        let (task, round) = open_for(299_999, &status, 0);
+        assert_eq!(Delay::of(&task, &round, &status), None);
+        let (task, round) = open_for(300_000, &status, 0);
+        let slow = Delay::Slow {
+            missing: 3,
+            all: 3,
+            usual_ms: None,
+        };
+        assert_eq!(Delay::of(&task, &round, &status), Some(slow));
+        assert_eq!(slow.word(), "waits for answers");
+        assert!(!slow.told().contains("usually"), "{slow:?}");
+        // A restart begins its time anew.
+        status.started = Time(status.now.0 - 1_000);
+        let (_, mut round) = open_for(300_000, &status, 0);
+        round.deadline = Some(status.started.after_ms(600_000));
+        assert_eq!(Delay::of(&task, &round, &status), None);
     }
 
     #[test]

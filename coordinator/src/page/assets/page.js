@@ -43,7 +43,11 @@
   };
 
   const events = new EventSource("/events");
-  events.addEventListener("open", () => say("live", "on"));
+  events.addEventListener("open", () => {
+    say("live", "on");
+    // Nobody told of what happened since the page was made, this reader's coming among it.
+    setTimeout(refresh, 1000);
+  });
   events.addEventListener("error", () => {
     say("not reachable", "off");
     // So many follow the fleet already that this page is not told: it asks.
