@@ -196,8 +196,9 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
     Round::begin(&running).completes(&mut running);
     let status = running.client.status().unwrap();
     let last = status.tasks[0].history.last().unwrap();
-    let mut its = last.absent.iter().filter(|one| one.device.device == id);
-    assert!(its.all(|one| one.why == AbsenceReason::Quarantined));
+    let its = last.absent.iter().filter(|one| one.device.device == id);
+    let whys: Vec<_> = its.map(|one| one.why).collect();
+    assert_eq!(whys, [AbsenceReason::Quarantined]);
 
     // Once it is mended, an operator lets it begin anew.
     let (code, _, _) = operator(&running, &["device", "pardon", &id.to_string()]);

@@ -201,7 +201,9 @@ pub(super) fn find(config: &Config, meant: Option<&str>) -> Result<Option<TaskHa
         _ => (ExitCode::Usage, format!("{meant} may be several tasks")),
     };
     let advice = match known.is_empty() {
-        true => "no student is installed; `alambic-agent pull` fetches the newest".to_owned(),
+        true => "no student is installed, so only its hash names a task: \
+                 `alambic-coordinator task list` shows it"
+            .to_owned(),
         false => format!("name one of: {}", known.join(", ")),
     };
     Err(Failure::new(code, message).advise(advice))
