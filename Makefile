@@ -55,9 +55,9 @@ bench: deps ## Run the benches; ALAMBIC_BENCH_TINY=1 makes them tiny
 deb: deps ## Debian packages, into target/packages; ARCH=arm64 or ARCH=armhf for devices
 	@bash scripts/package.sh $(ARCH)
 
-tarball: ## One archive a program, with OpenBLAS inside, into target/packages
+tarball: ## One archive a program, with OpenBLAS inside, into target/packages; ARCH as for deb
 	@bash scripts/install-deps.sh gfortran xz-utils
-	@bash scripts/tarball.sh
+	@bash scripts/tarball.sh $(ARCH)
 
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
 	@bash scripts/try-packages.sh

@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly PACKAGES=(
     gcc libc6-dev pkg-config libopenblas-dev # what build scripts and cargo-deb take
-    dpkg-dev ca-certificates qemu-user-static lintian
+    dpkg-dev ca-certificates qemu-user-static lintian xz-utils
 )
 
 # Only what is inside sees the mounts, and they go with the last process.
@@ -92,7 +92,7 @@ update_lists() {
 }
 
 add_architecture() {
-    local made=$root/etc/made-$arch${rust:+-own}
+    local made=$root/etc/made-$arch-2${rust:+-own}
     local -a compiler=(rustc-web cargo-web "libstd-rust-web-dev:$arch")
     [ -z "$rust" ] || compiler=()
     [ ! -f "$made" ] || return 0
@@ -100,7 +100,7 @@ add_architecture() {
     inside dpkg --add-architecture "$arch"
     update_lists
     apt_get -y --no-install-recommends install "${PACKAGES[@]}" "${compiler[@]}" \
-        "gcc-$CROSS_GNU" "libc6-dev-$arch-cross" "libopenblas-dev:$arch" || apt_failed
+        "gcc-$CROSS_GNU" "gfortran-$CROSS_GNU" "libc6-dev-$arch-cross" "libopenblas-dev:$arch" || apt_failed
     : >"$made"
 }
 

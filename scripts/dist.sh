@@ -49,18 +49,20 @@ static_openblas() {
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
     path=$(pkg-config --variable=libdir openblas)/libopenblas.a
-    [ -f "$path" ] || fail "there is no $path; install libopenblas-dev"
+    [ -f "$path" ] || fail "there is no $path; install libopenblas-dev:$arch"
     ln -sfn "$path" "$folder/libopenblas.a"
-    for name in libgfortran.a libquadmath.a; do
-        path=$(gcc -print-file-name="$name")
-        [ -f "$path" ] || fail "there is no $name; install gfortran"
-        ln -sfn "$path" "$folder/$name"
+    # gcc has libquadmath for amd64, not for ARM.
+    for name in gfortran $([ "$arch" != amd64 ] || echo quadmath); do
+        path=$("$gcc" -print-file-name="lib$name.a")
+        [ -f "$path" ] || fail "there is no lib$name.a; install gfortran${DIST_RUN:+-$CROSS_GNU}"
+        ln -sfn "$path" "$folder/lib$name.a"
+        libs+=" -l$name"
     done
     cat >"$folder/openblas.pc" <<PC
 Name: openblas
 Description: OpenBLAS and what it stands on, as archives
 Version: $(pkg-config --modversion openblas)
-Libs: -L$folder -lopenblas -lgfortran -lquadmath -lm -lpthread
+Libs: -L$folder -lopenblas$libs -lm -lpthread
 PC
     export PKG_CONFIG_PATH=$folder
 }

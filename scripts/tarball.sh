@@ -2,31 +2,38 @@
 # Makes one archive for each program, into target/packages: the program with
 # OpenBLAS inside, its configuration, units, manual pages and completions. It
 # runs where neither OpenBLAS nor Fortran's library is installed.
+# Usage: scripts/tarball.sh [ARCH]       (amd64, arm64, armhf; default: this machine's)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/dist.sh
 . scripts/dist.sh
 
-need pkg-config gcc xz ldd
-arch=$(dpkg --print-architecture)
+native=$(dpkg --print-architecture)
+arch=${1:-$native}
+if [ "$arch" != "$native" ] && ! cross_is_here "$arch"; then
+    exec scripts/cross-root.sh "$arch" scripts/tarball.sh "$arch"
+fi
+need pkg-config gcc xz objdump
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)}
 packages=${CARGO_TARGET_DIR:-target}/packages
 
 # $1 program, $2 configuration, rest: units
 archive() {
     local name=$1 config=$2 folder root shell
+    local -a run=("$DIST_BIN/$1")
     shift 2
     folder=$name-$version-$arch
     root=$(mktemp -d)
     install -D -m 0755 "$DIST_BIN/$name" "$root/$folder/$name"
-    if ldd "$root/$folder/$name" | grep -E 'openblas|gfortran|quadmath'; then
+    if objdump -p "$root/$folder/$name" | grep -E 'NEEDED.*(openblas|gfortran|quadmath)'; then
         fail "$name still asks for the libraries above"
     fi
     install -m 0644 LICENSE README.md CHANGELOG.md "configs/$config" "$root/$folder/"
     install -d "$root/$folder"/{man,completions,systemd,examples}
-    "$DIST_BIN/$name" manual "$root/$folder/man"
+    [ -z "$DIST_RUN" ] || run=("$DIST_RUN" "${run[@]}")
+    "${run[@]}" manual "$root/$folder/man"
     for shell in bash zsh fish; do
-        "$DIST_BIN/$name" completions "$shell" >"$root/$folder/completions/$name.$shell"
+        "${run[@]}" completions "$shell" >"$root/$folder/completions/$name.$shell"
     done
     for unit in "$@"; do
         install -m 0644 "systemd/$unit" "$root/$folder/systemd/"

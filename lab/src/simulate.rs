@@ -367,7 +367,11 @@ fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> (Vec<String
         ("window", _) => (vec![auto], "a long series of channels is a window"),
         ("lifted", _) => (
             vec![auto],
-            "a constant beside a list of features keeps its length",
+            if data.shape.len() > 1 {
+                "a short series is a list of values; a constant beside them keeps its length"
+            } else {
+                "a constant beside a list of features keeps its length"
+            },
         ),
         _ => (vec![auto], "a list of features is taken as it is"),
     }

@@ -15,7 +15,7 @@ use common::features::FeatureStage;
 use super::student::nearest;
 use super::{Distilled, Rows, Session};
 use crate::data::Dataset;
-use crate::plan::auto_stage;
+use crate::plan::is_series;
 
 /// Each point as a raw input, m × values: the point itself where the features
 /// are the raw values, else the mean of the training rows nearest to it.
@@ -133,7 +133,7 @@ fn table(figures: &Value) -> String {
 fn draw(data: &Dataset, values: ArrayView1<'_, f32>) -> String {
     let sides: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
     match sides[..] {
-        [height, width] if auto_stage(data) != "window" => image(values, height, width, 1),
+        [height, width] if !is_series(data) => image(values, height, width, 1),
         [height, width, channels @ (1 | 3)] => image(values, height, width, channels),
         [time, channels, ..] => traces(values, time, channels),
         _ => traces(values, values.len(), 1),
