@@ -32,20 +32,16 @@ dist_places() {
 dist_build() {
     local arch=$1 linkage=${2:-dynamic}
     local -a options=(--profile dist --locked -p coordinator -p edge-agent --bins)
-    if [ "$linkage" = static ]; then
-        [ "$arch" = "$(dpkg --print-architecture)" ] ||
-            fail "static archives are made on the architecture itself only"
-        static_openblas "${CARGO_TARGET_DIR:-target}/static"
-    fi
     dist_places "$arch"
     [ -z "$DIST_RUN" ] || options+=(--target "$CROSS_TARGET")
+    [ "$linkage" != static ] || static_openblas "${CARGO_TARGET_DIR:-target}/static-$arch"
     say "building for $arch (the first time takes some minutes)"
     "${CARGO:-cargo}" build "${options[@]}"
 }
 
 # The linker finds only archives where pkg-config sends it, so it takes them.
 static_openblas() {
-    local folder=$1 name path
+    local folder=$1 name path libs= gcc=${DIST_RUN:+$CROSS_GNU-}gcc
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
     path=$(pkg-config --variable=libdir openblas)/libopenblas.a

@@ -17,5 +17,6 @@ pub mod progress;
 pub mod report;
 pub mod simulate;
 pub mod simulation;
+pub mod stage;
 pub mod survive;
 pub mod sweep;

@@ -9,6 +9,7 @@ use coordinator::aggregate::learn_normaliser;
 use ndarray::ArrayView2;
 
 use crate::data::Dataset;
+use crate::stage::auto_stage;
 
 /// What the user asked of the task; the rest has defaults.
 #[derive(Clone, Debug)]
@@ -193,47 +194,6 @@ const UNITS_MIN: usize = 64;
 /// Most hidden units of a student of few features.
 const UNITS_MAX: usize = 512;
 
-/// The stage of fixed filters that a convolution can look through: stretches of
-/// a series, planes of 8 × 8 and more as images; none where values have no
-/// neighbours.
-pub fn filtered_stage(data: &Dataset) -> Option<&'static str> {
-    match data.shape[..] {
-        _ if auto_stage(data) == "window" => Some("series"),
-        [height, width] | [height, width, _] if height.min(width) >= 8 => Some("patches"),
-        [time, _] if is_series(data) && time >= 16 => Some("series"),
-        _ => None,
-    }
-}
-
-/// Long series are windows, planes of 8 × 8 and more are images. Lists of
-/// measurements get a constant beside them, unless they are bytes, whose range
-/// says how long a row may be; everything else is taken as it is.
-///
-/// A series too short for its spectrum to say much is a list: over four
-/// devices power demand of 24 hours is told apart 96.5 % as a list and 85.7 %
-/// as a window, vowels of 25 samples in 12 channels 98.3 and 92.1 %.
-pub fn auto_stage(data: &Dataset) -> &'static str {
-    match data.shape[..] {
-        [time, _] if is_series(data) && time >= LONG_SERIES => "window",
-        _ if is_series(data) => "lifted",
-        [height, width] | [height, width, _] if height.min(width) >= 8 => "patches",
-        [_] if data.range.is_none() => "lifted",
-        _ => "raw",
-    }
-}
-
-/// Whether the data is a series of channels: half as long again as there are
-/// channels, and not of bytes, as images mostly are.
-pub fn is_series(data: &Dataset) -> bool {
-    match data.shape[..] {
-        [time, channels] => data.range.is_none() && 2 * time >= 3 * channels,
-        _ => false,
-    }
-}
-
-/// Samples from which on a series is a window.
-const LONG_SERIES: u32 = 32;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -250,29 +210,6 @@ mod tests {
         assert_eq!(units(65, 100, false), 192);
         assert_eq!(units(301, 2, false), 200);
         assert_eq!(units(90, 10, true), 200);
-    }
-
-    #[test]
-    fn the_shape_decides_what_an_input_is() {
-        let range = Some([0.0, 255.0]);
-        for (shape, range, stage, filtered) in [
-            (&[128, 6][..], None, "window", Some("series")),
-            (&[100, 52], None, "window", Some("series")),
-            (&[24, 1], None, "lifted", Some("series")),
-            (&[25, 12], None, "lifted", Some("patches")),
-            (&[8, 2], None, "lifted", None),
-            (&[62, 47], None, "patches", Some("patches")),
-            (&[96, 48], range, "patches", Some("patches")),
-            (&[28, 28, 3], range, "patches", Some("patches")),
-            (&[7, 5], range, "raw", None),
-            (&[30], None, "lifted", None),
-            (&[30], range, "raw", None),
-        ] {
-            let mut data = Dataset::open("digits").unwrap();
-            (data.shape, data.range) = (shape.to_vec(), range);
-            assert_eq!(auto_stage(&data), stage, "{shape:?}");
-            assert_eq!(filtered_stage(&data), filtered, "{shape:?}");
-        }
     }
 
     #[test]

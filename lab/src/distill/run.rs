@@ -12,7 +12,8 @@ use super::{
     Split, StepReport,
 };
 use crate::data::Dataset;
-use crate::plan::{auto_stage, hidden_units};
+use crate::plan::hidden_units;
+use crate::stage::auto_stage;
 
 /// What a distillation is asked for; what is left open is chosen.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ use common::features::FeatureStage;
 use super::student::nearest;
 use super::{Distilled, Rows, Session};
 use crate::data::Dataset;
-use crate::plan::is_series;
+use crate::stage::is_series;
 
 /// Each point as a raw input, m × values: the point itself where the features
 /// are the raw values, else the mean of the training rows nearest to it.

@@ -1,0 +1,156 @@
+//! What is chosen before a run, from shapes and counts, and why.
+
+use serde_json::{Value, json};
+
+use common::features::FeatureStage;
+use common::task::{StudentSpec, Support, Task};
+use common::teacher::Teacher;
+
+use super::{SimulateError, SimulateOptions};
+use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
+use crate::data::Dataset;
+use crate::plan::{Wishes, hidden_units, task};
+use crate::stage::{ASKED, IMAGE, stages};
+
+/// What was chosen before the run, and why.
+pub(super) struct Chosen {
+    pub(super) plan: Plan,
+    features_reason: String,
+    student_reason: String,
+}
+
+/// The task that suits the data and the wishes.
+pub(super) fn checked_task(
+    data: &Dataset,
+    options: &SimulateOptions,
+    agents: usize,
+    seed: u64,
+) -> Result<(Task, Chosen), SimulateError> {
+    let asked = options.features.clone().filter(|stage| stage != "auto");
+    let fixed = Fixed {
+        points: options.points,
+        rank: options.rank_max,
+        landmarks: options.landmarks,
+        bits: options.bits,
+        contribute: options.contribute,
+        support: options.support,
+    };
+    let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
+    let (stages, reason) = stages(data, asked, convolves);
+    let last = stages.len() - 1;
+    for (index, stage) in stages.into_iter().enumerate() {
+        let mut wishes = Wishes {
+            features: Some(stage),
+            student: options
+                .student
+                .clone()
+                .unwrap_or(StudentSpec::Mlp { hidden: vec![64] }),
+            points: 2,
+            points_per_device: 1,
+            bits: 8,
+            contribute: fixed.contribute.to_string(),
+            support: Support::Clusters,
+            consensus: options.consensus,
+            uplink_bytes_max: options.uplink_bytes_max,
+            rank_max: 0,
+            landmarks: Some(0),
+            steps: options.steps,
+            seed,
+            deadline_s: 600,
+            grace_s: 1.0,
+        };
+        let mut sketch = task(data, &wishes)?;
+        let image = reason == IMAGE || data.shape.len() >= 3;
+        let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
+        if options.student.is_none() {
+            let hidden = vec![units];
+            wishes.student = StudentSpec::Mlp { hidden };
+            sketch = task(data, &wishes)?;
+        }
+        let setting = Setting {
+            features: sketch.features(),
+            classes: sketch.classes(),
+            devices: agents,
+            rounds: options.rounds.max(1),
+            rows: data.train.labels.len(),
+            lists: matches!(sketch.definition().features, FeatureStage::Lifted { .. }),
+            learns_normaliser: sketch.learns_normaliser(),
+            learns_curves: sketch.learns_curves(),
+            parameters: sketch.student().parameters(),
+            uplink_bytes: options.uplink_bytes_max,
+        };
+        let plan = plan(&setting, fixed);
+        let senders = agents.max(1) * setting.rounds as usize;
+        let wanted = POINTS_WANTED.min(setting.rows / ROWS_A_POINT);
+        if index < last && (plan.points_per_device as usize * senders) < wanted {
+            continue;
+        }
+        wishes.points = plan.points_max;
+        wishes.points_per_device = plan.points_per_device;
+        wishes.bits = plan.bits;
+        wishes.rank_max = plan.rank;
+        wishes.landmarks = Some(plan.landmarks);
+        wishes.contribute = plan.contribute.to_string();
+        wishes.support = plan.support;
+        let chosen = Chosen {
+            plan,
+            features_reason: reason.to_owned(),
+            student_reason: if options.student.is_some() {
+                ASKED
+            } else {
+                units_reason
+            }
+            .to_owned(),
+        };
+        return Ok((task(data, &wishes)?, chosen));
+    }
+    Err(SimulateError::Result(
+        "there is no feature stage to try".to_owned(),
+    ))
+}
+
+/// Points in all below which an image is better seen by fewer cells.
+const POINTS_WANTED: usize = 2_000;
+
+/// Each choice with its reason.
+pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value {
+    let definition = task.definition();
+    let facts = teacher.facts();
+    let choice = |value: Value, reason: &str| json!({ "value": value, "reason": reason });
+    let plan = &chosen.plan;
+    let ridge = if facts.held_out_error < 0.0 {
+        "fixed: centres carry no noise that could tell".to_owned()
+    } else {
+        let error = facts.held_out_error;
+        format!("generalised cross-validation of the summed moments, estimated error {error:.5}")
+    };
+    let tempered = if definition.distillation.temperature > 0.0 {
+        ASKED
+    } else {
+        "samples around each point are most likely of its class"
+    };
+    let relevance = match definition.method.relevance {
+        true => "the points say how much each feature of a list counts",
+        false => {
+            "stages of images and windows know what they look at, and points that move \
+                  take features alike"
+        }
+    };
+    json!({
+        "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
+        "relevance": choice(json!(definition.method.relevance), relevance),
+        "student": choice(json!(task.student().to_string()), &chosen.student_reason),
+        "points": choice(json!(plan.points_max), &plan.points_reason),
+        "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),
+        "bits": choice(json!(plan.bits), &plan.bits_reason),
+        "rank": choice(json!(plan.rank), &plan.rank_reason),
+        "landmarks": choice(json!(plan.landmarks), &plan.landmarks_reason),
+        "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
+        "support": choice(json!(plan.support.name()), &plan.support_reason),
+        "consensus": choice(json!(definition.method.consensus.rule.name()), ASKED),
+        "lambda": choice(json!(facts.lambda), &ridge),
+        "temperature": choice(json!(teacher.temperature()), tempered),
+        "stream": choice(json!("mixtures of points"),
+            "half mixtures of any two points, half around one towards its neighbours"),
+    })
+}

@@ -1,0 +1,186 @@
+//! What a fleet would reach for how many bytes, in one process: the outcome
+//! of a simulated run, or of several with different seeds.
+
+mod choice;
+mod summary;
+mod trial;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use common::model::Release;
+use common::task::{ConsensusRule, StudentSpec, Support};
+
+use crate::budget::Kinds;
+use crate::data::{Dataset, Partition, PartitionError, partition};
+use crate::demo::measure_baselines;
+use crate::outcome::RunOutcome;
+use crate::privacy;
+use crate::progress::Progress;
+use crate::report::{Detail, DetailError};
+use crate::simulation::{Simulation, SimulationError};
+
+use choice::{checked_task, choices};
+pub use summary::summarise;
+use trial::{measure, open_teacher, wire};
+
+/// What a simulation is asked for; what is left open is chosen.
+#[derive(Clone, Debug)]
+pub struct SimulateOptions {
+    /// How rows are spread; none stands for `natural` where the data says
+    /// whose they are, and `dirichlet:0.1` elsewhere.
+    pub partition: Option<Partition>,
+    /// Devices; ignored for `natural`.
+    pub agents: usize,
+    /// Rounds; points are spread over them.
+    pub rounds: u32,
+    /// Points of the transfer set in all; none lets the bytes decide.
+    pub points: Option<u32>,
+    /// Bits a value of points and moments; none lets the bytes decide.
+    pub bits: Option<u8>,
+    /// The student; none lets the features decide.
+    pub student: Option<StudentSpec>,
+    /// Feature stage; none lets the shape decide.
+    pub features: Option<String>,
+    /// What devices send beside points; `both` leaves it to the plan whether
+    /// anything is.
+    pub contribute: Kinds,
+    /// How later rounds make the transfer set better; `Auto` leaves it to the
+    /// plan.
+    pub support: Support,
+    /// How soft labels are joined.
+    pub consensus: ConsensusRule,
+    /// Share of the devices that send adversarial labels.
+    pub liars: f64,
+    /// Bytes a device may send in all, everything counted.
+    pub uplink_bytes_max: u64,
+    /// Virtual rows of moments; none lets the bytes decide.
+    pub rank_max: Option<u32>,
+    /// Landmarks beside the points; none lets the bytes decide.
+    pub landmarks: Option<u32>,
+    /// Optimiser steps of the student.
+    pub steps: u32,
+    /// Below how many rows a device says nothing; none lets the data decide.
+    pub rows_min: Option<u64>,
+    /// Leave the baselines out.
+    pub no_baselines: bool,
+    /// Gather what a report shows beyond the figures.
+    pub detail: bool,
+}
+
+/// Why a simulation came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// The data cannot be spread that way.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// The task does not hold together.
+    #[error("the task is refused: {0}")]
+    Task(#[from] common::task::TaskFileError),
+    /// The fleet failed.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// What a report shows could not be gathered.
+    #[error(transparent)]
+    Detail(#[from] DetailError),
+    /// A baseline could not be trained.
+    #[error(transparent)]
+    Baseline(#[from] crate::baseline::BaselineError),
+    /// The teacher or the student cannot be tried.
+    #[error("the result cannot be tried: {0}")]
+    Result(String),
+    /// The outcome cannot be written.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// One seed's run.
+#[derive(Debug)]
+pub struct SimulateResult {
+    /// The figures, with `choices`.
+    pub outcome: Value,
+    /// The last round's student.
+    pub release: Arc<Release>,
+    /// What a report shows, if it was asked for.
+    pub detail: Option<Detail>,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+/// The first thing that does not work.
+pub fn run(
+    data: &Dataset,
+    options: &SimulateOptions,
+    seed: u64,
+    progress: &mut Progress,
+) -> Result<SimulateResult, SimulateError> {
+    let natural = if data.train.users.is_some() {
+        Partition::Natural
+    } else {
+        Partition::Dirichlet(0.1)
+    };
+    let how = options.partition.unwrap_or(natural);
+    let classes = data.classes.len();
+    let parts = partition(&data.train, classes, how, options.agents, seed)?;
+    let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
+    let train = data.train.clone();
+    let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
+    let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
+    progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
+    if progress.is_live() {
+        let mut told = progress.clone();
+        simulation.watch(move |seen| told.simulated(&seen));
+    }
+    simulation.corrupt(options.liars, seed);
+    simulation.connect()?;
+    let mut rounds = Vec::new();
+    let mut last = None;
+    for round in 1..=options.rounds.max(1) {
+        progress.stage(&format!("  round {round} of {}", options.rounds.max(1)));
+        let begun = Instant::now();
+        let result = simulation.round()?;
+        let wall_ms = begun.elapsed().as_millis() as u64;
+        let teacher = open_teacher(&simulation, &result)?;
+        rounds.push(measure(&checked, data, &result, &teacher, wall_ms)?);
+        last = Some((result, teacher));
+    }
+    let (result, teacher) =
+        last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
+    let detail = if options.detail {
+        progress.stage("  looking at devices, mistakes and points");
+        Some(Detail::gather(&simulation, &result, data, &parts)?)
+    } else {
+        None
+    };
+    let baselines = if options.no_baselines {
+        None
+    } else {
+        Some(measure_baselines(&checked, data, &parts, seed, progress)?)
+    };
+    let outcome = RunOutcome {
+        config: json!({
+            "dataset": data.name, "partition": how.to_string(), "agents": parts.len(),
+            "rounds": options.rounds, "points": chosen.plan.points_max, "seed": seed,
+            "features": checked.definition().features.to_string(),
+            "feature_count": checked.features(),
+            "student": checked.student().to_string(), "rank_max": chosen.plan.rank,
+        }),
+        rounds,
+        baselines,
+    };
+    let mut outcome = serde_json::to_value(outcome)?;
+    outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
+    outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
+    outcome["wire"] = wire(&result.bytes);
+    Ok(SimulateResult {
+        outcome,
+        release: result.release,
+        detail,
+    })
+}
+
+#[cfg(test)]
+mod tests;
