@@ -167,6 +167,27 @@ fn points_alone(setting: &Setting, fixed: Fixed, bits: u8) -> Points {
     points_within(setting, fixed, bits, spendable(setting), POINTS_ALONE_MAX)
 }
 
+/// Where rows and nothing else keep points few, and nothing stands on them, they
+/// stand for no more rows than they must.
+fn closest(setting: &Setting, fixed: Fixed, points: Points) -> Points {
+    if points.bound != BY_ROWS {
+        return points;
+    }
+    let dense = Setting {
+        rows: setting.rows * ROWS_A_POINT / ROWS_A_POINT_MIN,
+        ..*setting
+    };
+    let found = points_alone(&dense, fixed, points.bits);
+    Points {
+        bound: if found.bound == BY_ROWS {
+            "a point for every 5 rows of a device, the fewest it may stand for"
+        } else {
+            found.bound
+        },
+        ..found
+    }
+}
+
 /// As many points as `bytes`, the rows and the memory for `most` allow.
 fn points_within(setting: &Setting, fixed: Fixed, bits: u8, bytes: f64, most: usize) -> Points {
     let senders = setting.devices.max(1) * rounds(setting);
@@ -191,6 +212,7 @@ fn points_within(setting: &Setting, fixed: Fixed, bits: u8, bytes: f64, most: us
 }
 
 fn alone_plan(setting: &Setting, fixed: Fixed, points: Points, reason: String) -> Plan {
+    let points = closest(setting, fixed, points);
     let senders = setting.devices.max(1) * rounds(setting);
     let most = fixed
         .points
@@ -382,6 +404,10 @@ const POINTS_FEW: usize = 100;
 /// Rows that a point should stand for: a little more than the fewest it may,
 /// so that clusters need not be forced.
 pub const ROWS_A_POINT: usize = 6;
+/// Rows that a point has to stand for. Points alone hold what a device knows:
+/// letters of 12,000 rows on ten devices 91.4 and 91.8 % with a point for five,
+/// 90.7 and 91.4 for six. Statistics hold every row, and gain nothing by it.
+const ROWS_A_POINT_MIN: usize = 5;
 /// Points in all from which on they are worth more by themselves.
 pub const POINTS_ENOUGH: usize = 1_500;
 /// Most points of a teacher solved from points: m³/3 and the student's
