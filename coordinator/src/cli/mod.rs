@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
         Command::Round(RoundCommand::Start { task, watch, json }) => {
-            watch::start(&mut connect()?, task.as_deref(), watch, json)
+            watch::start(connect, task.as_deref(), watch, json)
         }
         Command::Round(RoundCommand::Watch { task, once, json }) => {
             follow::watch(connect, task.as_deref(), once, json)
