@@ -9,6 +9,8 @@
 
 mod client;
 mod copy;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub(crate) mod mend;
 mod protocol;
 pub(crate) mod server;

@@ -337,48 +337,25 @@ const NAMES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::{DeviceId, RoundId};
     use common::round::Phase;
 
-    use crate::admin::{Absence, DeviceName, MissedStatus, OutcomeStatus};
+    use crate::admin::fixtures::{absence, ended, missed};
 
     #[test]
     fn an_ended_round_names_who_was_missing_and_counts_those_it_does_not() {
-        let absence = |at: u8, why, phases: &[Phase]| Absence {
-            phases: phases.to_vec(),
-            device: DeviceName {
-                device: DeviceId([at; 16]),
-                label: format!("pump-{at}"),
-            },
-            why,
-        };
-        let missed = |phase, why, devices| MissedStatus {
-            phase,
-            why,
-            devices,
-        };
         let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
-        let ended = EndedStatus {
-            round: RoundId(1),
-            outcome: OutcomeStatus::Cancelled,
-            ended: Time(9),
-            wall_ms: 9,
-            phase_ms: Default::default(),
-            accepted: Default::default(),
-            report: None,
-            bytes: None,
-            absent: vec![
-                absence(1, silent, &[Phase::Contribute, Phase::Report]),
-                absence(2, silent, &[Phase::Report]),
-                absence(3, asleep, &[Phase::Contribute]),
+        let ended = ended(
+            vec![
+                absence(1, "pump-1", &[Phase::Contribute, Phase::Report], silent),
+                absence(2, "pump-2", &[Phase::Report], silent),
+                absence(3, "pump-3", &[Phase::Contribute], asleep),
             ],
-            missed: vec![
+            vec![
                 missed(Phase::Contribute, silent, 1),
                 missed(Phase::Contribute, asleep, 500),
                 missed(Phase::Report, silent, 2),
             ],
-            reports: Vec::new(),
-        };
+        );
         let lines = missing(&ended, 1);
         assert_eq!(
             lines,
