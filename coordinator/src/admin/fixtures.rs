@@ -1,12 +1,13 @@
 //! Statuses for tests: each with nothing in it that the test does not say.
 
-use common::ids::{DeviceId, RoundId, TaskHash, Time};
+use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::Phase;
 
 use super::{
     Absence, AbsenceReason, DeviceName, EndedStatus, MissedStatus, OutcomeStatus, ReleaseStatus,
     RolloutStatus, TaskStatus,
 };
+use crate::rollout::{Plan, Standing, Tally};
 
 /// A round that was cancelled, with these devices named and counted.
 pub(crate) fn ended(absent: Vec<Absence>, missed: Vec<MissedStatus>) -> EndedStatus {
@@ -43,6 +44,34 @@ pub(crate) fn missed(phase: Phase, why: AbsenceReason, devices: u32) -> MissedSt
         phase,
         why,
         devices,
+    }
+}
+
+/// Release 1.`number` of a round.
+pub(crate) fn release(number: u64, round: u64, held: bool) -> ReleaseStatus {
+    ReleaseStatus {
+        version: Version { epoch: 1, number },
+        round: RoundId(round),
+        blob: BlobHash([7; 32]),
+        bytes: 1,
+        lineage: 0,
+        released: Time(1),
+        report: None,
+        held,
+    }
+}
+
+/// A rollout of release 1.`number` at its first stage, which began at once.
+pub(crate) fn rolling(number: u64, standing: Standing) -> RolloutStatus {
+    RolloutStatus {
+        version: Version { epoch: 1, number },
+        plan: Plan::default(),
+        standing,
+        stage: 1,
+        percent: 1,
+        since: Time(1),
+        tally: Tally::default(),
+        unwanted_by: Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ mod copy;
 pub(crate) mod fixtures;
 pub(crate) mod mend;
 mod protocol;
+mod releases;
 pub(crate) mod server;
 mod status;
 

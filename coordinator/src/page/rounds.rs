@@ -41,7 +41,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
                     Some(round) => (running(task, round, view)),
                     None => p class="quiet" {
                         "No round is running"
-                        @if task.history.is_empty() { ", and none has run yet: " (command("alambic-coordinator round start --watch")) }
+                        @if task.history.is_empty() { ", and none has run yet: " (command(&format!("alambic-coordinator round start{} --watch", layout::of_task(task, &view.status)))) }
                         "."
                     },
                 }
