@@ -45,6 +45,9 @@ pub struct Setting {
 /// Stands for a value that is not set.
 pub const NONE: &str = "-";
 
+/// A longer key or value makes its column no wider.
+const COLUMN_MAX: usize = 60;
+
 /// All values of a configuration that was loaded from these layers.
 pub fn explained<C, F>(keys: &[Key<C, F>], config: &C, layers: &Layers<'_, F>) -> Vec<Setting> {
     let read = |path: &PathBuf| std::fs::read_to_string(path).ok()?.parse().ok();
@@ -60,8 +63,43 @@ pub fn explained<C, F>(keys: &[Key<C, F>], config: &C, layers: &Layers<'_, F>) -
 
 /// Prints values in columns.
 pub fn print(settings: &[Setting]) {
-    for Setting { key, value, origin } in settings {
-        println!("{key:26} {value:40} {origin}");
+    print!("{}", columns(settings));
+}
+
+/// A line for each value. Columns are as wide as they have to be; a value that
+/// is longer than most pushes only what is behind it.
+fn columns(settings: &[Setting]) -> String {
+    let widest = |of: &dyn Fn(&Setting) -> &str| {
+        let widths = settings.iter().map(|setting| of(setting).chars().count());
+        widths
+            .filter(|width| *width <= COLUMN_MAX)
+            .max()
+            .unwrap_or(0)
+    };
+    let keys = widest(&|setting| setting.key);
+    let values = widest(&|setting| &setting.value);
+    let lines = settings.iter();
+    let lines = lines
+        .map(|Setting { key, value, origin }| format!("{key:keys$}  {value:values$}  {origin}\n"));
+    lines.collect()
+}
+
+/// A span of time as a configuration writes it: in the largest unit that makes
+/// it whole, such as `30d`, `90s` or, below a second, `250ms`.
+pub fn duration(ms: u64) -> String {
+    let units = [
+        (86_400_000, "d"),
+        (3_600_000, "h"),
+        (60_000, "m"),
+        (1_000, "s"),
+    ];
+    let whole = units
+        .iter()
+        .find(|(unit, _)| ms >= *unit && ms.is_multiple_of(*unit));
+    match whole {
+        Some((unit, letter)) => format!("{}{letter}", ms / unit),
+        None if ms == 0 => "0s".to_owned(),
+        None => format!("{ms}ms"),
     }
 }
 
@@ -119,6 +157,42 @@ mod tests {
             value: |_| NONE.into(),
         },
     ];
+
+    #[test]
+    fn columns_stand_one_under_another_however_long_a_key_is() {
+        let setting = |key, value: &str| Setting {
+            key,
+            value: value.into(),
+            origin: "default".into(),
+        };
+        let long = "x".repeat(COLUMN_MAX + 1);
+        let shown = columns(&[
+            setting("limits.connections_per_address", "4096"),
+            setting("log", "warn,quinn=debug"),
+            setting("state", &long),
+        ]);
+        let at = |line: &str, text| line.find(text);
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(at(lines[0], "4096"), at(lines[1], "warn"));
+        assert_eq!(at(lines[1], "warn"), at(lines[2], "xx"));
+        assert_eq!(at(lines[0], "default"), at(lines[1], "default"));
+        assert!(lines[2].ends_with("x  default"));
+    }
+
+    #[test]
+    fn a_duration_is_written_as_it_is_read() {
+        const DAY: u64 = 86_400_000;
+        for (ms, text) in [
+            (180 * DAY, "180d"),
+            (36 * 3_600_000, "36h"),
+            (30 * 60_000, "30m"),
+            (90_000, "90s"),
+            (1_500, "1500ms"),
+            (0, "0s"),
+        ] {
+            assert_eq!(duration(ms), text);
+        }
+    }
 
     fn origin(flag: bool, variable: Option<&str>, text: &str) -> (String, String) {
         let folder = tempfile::tempdir().unwrap();

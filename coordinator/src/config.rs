@@ -321,6 +321,19 @@ impl Config {
             })?,
         })
     }
+
+    /// ` --state DIR` for the next command, where it is not the usual one.
+    pub fn state_option(&self) -> String {
+        state_option(&self.state)
+    }
+}
+
+/// The same for any state directory.
+pub(crate) fn state_option(state: &Path) -> String {
+    match state == Path::new(STATE_DEFAULT) {
+        true => String::new(),
+        false => format!(" --state {}", state.display()),
+    }
 }
 
 /// The configuration file, if one was named, or is in the state directory or

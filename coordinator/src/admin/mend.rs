@@ -10,10 +10,9 @@ use common::trust::release::SignedRelease;
 
 use super::protocol::{Fault, FaultKind, Response};
 use super::server::{ask, from_store, from_vault, read_blob};
-use super::status::{DeviceStatus, ReleaseStatus, TaskStatus};
+use super::status::DeviceStatus;
 use crate::compute;
 use crate::retention::Upkeep;
-use crate::rollout::Standing;
 use crate::round::ReRelease;
 use crate::serve::{AdminCommand, ReReleaseOf, Shared};
 use crate::store::Epoch;
@@ -119,7 +118,7 @@ pub(crate) async fn renew_releases(shared: Arc<Shared>) {
     for task in status.tasks {
         // The one that waits goes above the one that is offered, so it comes after.
         let mut wanted = Vec::new();
-        for release in offered(&task).into_iter().chain(waiting(&task)) {
+        for release in task.offered().into_iter().chain(task.waiting()) {
             let Ok(bytes) = read_blob(&shared, release.blob).await else {
                 continue;
             };
@@ -137,104 +136,5 @@ pub(crate) async fn renew_releases(shared: Arc<Shared>) {
             }
             Err(fault) => tracing::error!(task = task.name, %fault, "not released again"),
         }
-    }
-}
-
-/// The release that every device is offered.
-fn offered(task: &TaskStatus) -> Option<&ReleaseStatus> {
-    task.releases.iter().rev().find(|release| !release.held)
-}
-
-/// The newest release that waits for a rollout or is in one: of a later round
-/// than the one that is offered, and not given up.
-fn waiting(task: &TaskStatus) -> Option<&ReleaseStatus> {
-    let round = offered(task).map(|release| release.round);
-    let waiting = task.releases.iter().rev().find(|release| release.held);
-    let waiting = waiting.filter(|release| round.is_none_or(|round| round < release.round))?;
-    let given_up = task.rollout.as_ref().is_some_and(|rollout| {
-        let ended = matches!(
-            rollout.standing,
-            Standing::Halted { .. } | Standing::Aborted
-        );
-        ended && rollout.version == waiting.version
-    });
-    (!given_up).then_some(waiting)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::admin::status::RolloutStatus;
-    use crate::rollout::{Plan, Tally};
-    use common::ids::{RoundId, TaskHash, Time};
-
-    fn release(number: u64, round: u64, held: bool) -> ReleaseStatus {
-        ReleaseStatus {
-            version: Version { epoch: 1, number },
-            round: RoundId(round),
-            blob: BlobHash([7; 32]),
-            bytes: 1,
-            lineage: 0,
-            released: Time(1),
-            report: None,
-            held,
-        }
-    }
-
-    fn task(releases: Vec<ReleaseStatus>, rolling: Option<(u64, Standing)>) -> TaskStatus {
-        TaskStatus {
-            task: TaskHash([1; 32]),
-            name: "pump".into(),
-            points: 0,
-            normaliser: None,
-            transfer: None,
-            teacher: None,
-            round: None,
-            history: Vec::new(),
-            releases,
-            rollout: rolling.map(|(number, standing)| RolloutStatus {
-                version: Version { epoch: 1, number },
-                plan: Plan::default(),
-                standing,
-                stage: 1,
-                percent: 1,
-                since: Time(1),
-                tally: Tally::default(),
-                unwanted_by: Vec::new(),
-            }),
-        }
-    }
-
-    fn number(found: Option<&ReleaseStatus>) -> Option<u64> {
-        found.map(|release| release.version.number)
-    }
-
-    #[test]
-    fn the_newest_student_that_waits_is_signed_again_beside_the_one_that_is_offered() {
-        let releases = vec![
-            release(1, 1, false),
-            release(2, 2, true),
-            release(3, 3, true),
-        ];
-        let waits = task(releases, Some((2, Standing::Running)));
-        assert_eq!(number(offered(&waits)), Some(1));
-        assert_eq!(number(waiting(&waits)), Some(3));
-        // And before anything was offered to anyone.
-        assert_eq!(
-            number(waiting(&task(vec![release(1, 1, true)], None))),
-            Some(1)
-        );
-    }
-
-    #[test]
-    fn a_student_that_was_given_up_or_is_older_is_not_signed_again() {
-        let releases = vec![release(1, 1, false), release(2, 2, true)];
-        for ended in [Standing::Aborted, Standing::Halted { worse: 1, of: 1 }] {
-            assert_eq!(waiting(&task(releases.clone(), Some((2, ended)))), None);
-        }
-        let releases = vec![release(1, 1, true), release(2, 2, false)];
-        assert_eq!(waiting(&task(releases, None)), None);
-        assert_eq!(waiting(&task(Vec::new(), None)), None);
     }
 }

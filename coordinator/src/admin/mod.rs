@@ -9,8 +9,11 @@
 
 mod client;
 mod copy;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub(crate) mod mend;
 mod protocol;
+mod releases;
 pub(crate) mod server;
 mod status;
 

@@ -70,13 +70,11 @@ impl Status {
     /// Revoked ones and those not let in do not count.
     pub fn members(&self) -> (usize, usize) {
         let devices = self.devices.iter();
-        let members = devices.filter(|one| {
-            let standing = one.standing;
-            matches!(standing, Standing::Member | Standing::Unknown)
-        });
-        members.fold((0, 0), |(all, connected), one| {
-            (all + 1, connected + usize::from(one.connected))
-        })
+        devices
+            .filter(|one| one.is_member())
+            .fold((0, 0), |(all, connected), one| {
+                (all + 1, connected + usize::from(one.connected))
+            })
     }
 }
 
@@ -113,23 +111,6 @@ pub struct TaskStatus {
     /// The newest rollout.
     #[serde(default)]
     pub rollout: Option<RolloutStatus>,
-}
-
-impl TaskStatus {
-    /// Students that are not offered to everyone and that no rollout is
-    /// bringing there.
-    pub fn held_back(&self) -> impl Iterator<Item = Version> + '_ {
-        let coming = self.rollout.as_ref().and_then(|rollout| {
-            let goes_on = matches!(
-                rollout.standing,
-                rollout::Standing::Running | rollout::Standing::Paused
-            );
-            goes_on.then_some(rollout.version)
-        });
-        let held = self.releases.iter().filter(|release| release.held);
-        held.map(|release| release.version)
-            .filter(move |version| Some(*version) != coming)
-    }
 }
 
 /// A rollout and how it fares.
@@ -429,6 +410,13 @@ pub struct DeviceStatus {
     /// How it behaves.
     #[serde(default)]
     pub conduct: ConductStatus,
+}
+
+impl DeviceStatus {
+    /// Whether it belongs to the fleet: it was let in, and not revoked.
+    pub fn is_member(&self) -> bool {
+        matches!(self.standing, Standing::Member | Standing::Unknown)
+    }
 }
 
 /// How a device behaves.

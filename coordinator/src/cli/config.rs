@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use common::settings::{self, Key, Layers, NONE, explained};
+use common::settings::{self, Key, Layers, NONE, duration, explained};
 use serde_json::json;
 
 use crate::config::{Config, Flags};
@@ -183,10 +183,6 @@ const fn limit(name: &'static str, value: fn(&Config) -> String) -> Key<Config, 
         variable: None,
         value,
     }
-}
-
-fn duration(ms: u64) -> String {
-    humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
 fn shown(path: &Path) -> String {

@@ -202,10 +202,10 @@ const TIME: &str = "time    ";
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::ids::{DeviceId, RoundId, TaskHash, Time};
+    use common::ids::{DeviceId, RoundId, Time};
     use common::round::{Phase, Reason};
 
-    use crate::admin::{Absence, AbsenceReason, DeviceName};
+    use crate::admin::{Absence, AbsenceReason, DeviceName, fixtures};
 
     fn device(at: u8) -> DeviceName {
         DeviceName {
@@ -251,16 +251,8 @@ mod tests {
             store: None,
             authority: None,
             tasks: vec![TaskStatus {
-                task: TaskHash([1; 32]),
-                name: "har".into(),
-                points: 0,
-                normaliser: None,
-                transfer: None,
-                teacher: None,
                 round: Some(round),
-                history: Vec::new(),
-                releases: Vec::new(),
-                rollout: None,
+                ..fixtures::task(Vec::new(), None)
             }],
             devices: Vec::new(),
         }

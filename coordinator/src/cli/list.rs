@@ -9,13 +9,15 @@ use serde_json::json;
 use super::failure::Failure;
 use super::operate::{print_json, unexpected};
 use crate::admin::{
-    AbsenceReason, Client, EndedStatus, Fault, FaultKind, ReportSummary, Request, Response,
-    RoundStatus, Status, StoreStatus, TaskStatus,
+    AbsenceReason, Client, DeviceStatus, EndedStatus, Fault, FaultKind, ReportSummary, Request,
+    Response, RoundStatus, Standing, Status, StoreStatus, TaskStatus,
 };
+use crate::config::Config;
+use crate::rollout;
 use crate::words;
 
-pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let status = client.status()?;
+pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
+    let (status, more) = (client.status()?, config.state_option());
     if as_json {
         print_json(&status);
         return Ok(());
@@ -35,13 +37,59 @@ pub(super) fn status(client: &mut Client, as_json: bool) -> Result<(), Failure> 
     if let Some(store) = &status.store {
         println!("{}", stored(store));
     }
+    for line in to_look_at(&status.devices, &more) {
+        println!("{line}");
+    }
     if status.tasks.is_empty() {
         println!("no task yet; create one with `alambic-coordinator task create FILE`");
     }
     for task in &status.tasks {
-        show_task(task, status.now);
+        show_task(task, status.now, &of_task(task, &status, &more));
     }
     Ok(())
+}
+
+/// What a command about a task wants behind it: its name, where there are
+/// others, and what every command wants.
+pub(super) fn of_task(task: &TaskStatus, status: &Status, more: &str) -> String {
+    match status.tasks.len() {
+        0 | 1 => more.to_owned(),
+        _ => format!(" --task {}{more}", task.name),
+    }
+}
+
+/// Devices that an operator has to do something about, and what.
+fn to_look_at(devices: &[DeviceStatus], more: &str) -> Vec<String> {
+    let line = |is: &dyn Fn(&DeviceStatus) -> bool, what: &str, verb: &str| {
+        let found: Vec<_> = devices.iter().filter(|one| is(one)).collect();
+        let first = found.first()?;
+        let id = match found.len() {
+            1 => first.device.short(),
+            _ => "ID".to_owned(),
+        };
+        let names = found
+            .iter()
+            .take(NAMES_MAX)
+            .map(|one| match one.label.as_str() {
+                "" => one.device.short(),
+                label => format!("{label} ({})", one.device.short()),
+            });
+        let mut names: Vec<_> = names.collect();
+        if found.len() > NAMES_MAX {
+            names.push("…".to_owned());
+        }
+        let (count, names) = (words::count(found.len(), "device"), names.join(", "));
+        Some(format!(
+            "{count} {what}: {names}\n  alambic-coordinator device {verb} {id}{more}"
+        ))
+    };
+    let waits = |one: &DeviceStatus| one.standing == Standing::Waiting;
+    let refused = |one: &DeviceStatus| one.conduct.quarantine.is_some() && one.is_member();
+    let lines = [
+        line(&waits, "waiting for approval", "approve"),
+        line(&refused, "in quarantine", "show"),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 fn stored(store: &StoreStatus) -> String {
@@ -58,12 +106,13 @@ fn stored(store: &StoreStatus) -> String {
     }
     if let (Some(all), Some(blobs)) = (store.bytes, store.blobs) {
         let all = words::bytes(all);
-        line += &format!("; {all} of the disk, {blobs} blobs");
+        let blobs = words::count(blobs as usize, "blob");
+        line += &format!("; {all} of the disk, {blobs}");
     }
     line
 }
 
-fn show_task(task: &TaskStatus, now: Time) {
+fn show_task(task: &TaskStatus, now: Time, more: &str) {
     println!("\ntask {} ({})", task.name, task.task.short());
     match &task.round {
         Some(round) => show_round(round),
@@ -89,8 +138,10 @@ fn show_task(task: &TaskStatus, now: Time) {
             println!("    {line}");
         }
     }
-    let newest = task.releases.iter().rev().find(|release| !release.held);
-    if let Some(newest) = newest {
+    if let Some(line) = rolling(task, more) {
+        println!("  {line}");
+    }
+    if let Some(newest) = task.offered() {
         println!(
             "  student {} of round {} is what devices are offered, {} old",
             newest.version,
@@ -98,6 +149,29 @@ fn show_task(task: &TaskStatus, now: Time) {
             seconds(now.since_ms(newest.released))
         );
     }
+}
+
+/// The student that is on its way to the devices, or waits to be sent.
+fn rolling(task: &TaskStatus, more: &str) -> Option<String> {
+    if let Some(waiting) = task.to_begin() {
+        let version = waiting.version;
+        return Some(format!(
+            "student {version} is offered to nobody yet: alambic-coordinator rollout start {version}{more}"
+        ));
+    }
+    let of_it = task.rollout.as_ref();
+    let of_it = of_it.filter(|_| task.instead().is_none())?;
+    let how = match &of_it.standing {
+        rollout::Standing::Completed => return None,
+        standing => super::rollout::described(standing),
+    };
+    Some(format!(
+        "student {}: {how}, stage {} of {} ({} % of the devices): alambic-coordinator rollout status{more}",
+        of_it.version,
+        of_it.stage,
+        of_it.plan.stages.len(),
+        of_it.percent
+    ))
 }
 
 /// Who was missing in a round, and why: a line for each of the first so many,
@@ -326,8 +400,7 @@ fn reported(report: ReportSummary) -> String {
 pub(super) fn seconds(ms: u64) -> String {
     match ms {
         0..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        60_000..7_200_000 => format!("{} min", ms / 60_000),
-        _ => format!("{} h", ms / 3_600_000),
+        _ => words::span(ms),
     }
 }
 
@@ -337,48 +410,25 @@ const NAMES_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::{DeviceId, RoundId};
     use common::round::Phase;
 
-    use crate::admin::{Absence, DeviceName, MissedStatus, OutcomeStatus};
+    use crate::admin::fixtures::{absence, ended, missed, release, rolling, task};
 
     #[test]
     fn an_ended_round_names_who_was_missing_and_counts_those_it_does_not() {
-        let absence = |at: u8, why, phases: &[Phase]| Absence {
-            phases: phases.to_vec(),
-            device: DeviceName {
-                device: DeviceId([at; 16]),
-                label: format!("pump-{at}"),
-            },
-            why,
-        };
-        let missed = |phase, why, devices| MissedStatus {
-            phase,
-            why,
-            devices,
-        };
         let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
-        let ended = EndedStatus {
-            round: RoundId(1),
-            outcome: OutcomeStatus::Cancelled,
-            ended: Time(9),
-            wall_ms: 9,
-            phase_ms: Default::default(),
-            accepted: Default::default(),
-            report: None,
-            bytes: None,
-            absent: vec![
-                absence(1, silent, &[Phase::Contribute, Phase::Report]),
-                absence(2, silent, &[Phase::Report]),
-                absence(3, asleep, &[Phase::Contribute]),
+        let ended = ended(
+            vec![
+                absence(1, "pump-1", &[Phase::Contribute, Phase::Report], silent),
+                absence(2, "pump-2", &[Phase::Report], silent),
+                absence(3, "pump-3", &[Phase::Contribute], asleep),
             ],
-            missed: vec![
+            vec![
                 missed(Phase::Contribute, silent, 1),
                 missed(Phase::Contribute, asleep, 500),
                 missed(Phase::Report, silent, 2),
             ],
-            reports: Vec::new(),
-        };
+        );
         let lines = missing(&ended, 1);
         assert_eq!(
             lines,
@@ -388,5 +438,24 @@ mod tests {
                 "without  at least 500 devices away, and not waited for: pump-3 …",
             ]
         );
+    }
+
+    #[test]
+    fn a_student_on_its_way_is_told_with_what_to_type_and_one_that_is_replaced_is_not() {
+        let held = vec![release(1, 1, false), release(2, 2, true)];
+        let told = |releases, rollout| super::rolling(&task(releases, rollout), " --state ./s");
+        let begin = told(held.clone(), None).unwrap_or_default();
+        assert!(
+            begin.ends_with("alambic-coordinator rollout start 1.2 --state ./s"),
+            "{begin}"
+        );
+        let halted = || rollout::Standing::Halted { worse: 1, of: 1 };
+        let running = rolling(2, rollout::Standing::Running);
+        let running = told(held.clone(), Some(running)).unwrap_or_default();
+        assert!(running.contains("rolling out, stage 1 of 4"), "{running}");
+        let over = told(held.clone(), Some(rolling(2, halted()))).unwrap_or_default();
+        assert!(over.contains("HALTED"), "{over}");
+        let back = [held, vec![release(3, 1, false)]].concat();
+        assert_eq!(told(back, Some(rolling(2, halted()))), None);
     }
 }

@@ -12,11 +12,13 @@ use crate::admin::{
     Client, DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Request, Response, Standing,
     TokenStatus, TokenWish,
 };
+use crate::config::Config;
 use crate::round::STRIKES_MAX;
 use crate::words;
 
 pub(super) fn create_token(
     client: &mut Client,
+    config: &Config,
     wish: TokenWish,
     as_json: bool,
 ) -> Result<(), Failure> {
@@ -37,7 +39,10 @@ pub(super) fn create_token(
                 words::count(uses as usize, "device")
             );
             if is_manual {
-                eprintln!("then here: alambic-coordinator device approve DEVICE");
+                eprintln!(
+                    "then here: alambic-coordinator device approve ID{}, which `status` names",
+                    config.state_option()
+                );
             }
         }
         other => return Err(unexpected(&other)),
@@ -200,7 +205,8 @@ fn show_conduct(device: &DeviceStatus) {
             );
         }
         Some(Quarantine::Sessions { seconds }) => println!(
-            "quarantine   its sessions are refused for {seconds} s: it broke the protocol too often"
+            "quarantine   its sessions are refused for {}: it broke the protocol too often",
+            words::span(seconds.saturating_mul(1_000))
         ),
         None => {}
     }
@@ -222,6 +228,7 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
         (Standing::Waiting, _) => "WAITS FOR APPROVAL",
         (Standing::Approved, _) => "approved",
         (Standing::Denied, _) => "denied",
+        _ if device.conduct.quarantine.is_some() => "QUARANTINED",
         (_, true) => "connected",
         (Standing::Member, false) => "away",
         (Standing::Unknown, false) => "unknown",

@@ -85,7 +85,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 group,
                 approval,
             };
-            members::create_token(&mut connect()?, wish, json)
+            members::create_token(&mut connect()?, &config, wish, json)
         }
         Command::Token(TokenCommand::List { json }) => members::tokens(&mut connect()?, json),
         Command::Token(TokenCommand::Revoke { token, json }) => {
@@ -108,7 +108,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
         Command::Round(RoundCommand::Start { task, watch, json }) => {
-            watch::start(&mut connect()?, task.as_deref(), watch, json)
+            watch::start(connect, task.as_deref(), watch, json)
         }
         Command::Round(RoundCommand::Watch { task, once, json }) => {
             follow::watch(connect, task.as_deref(), once, json)
@@ -116,7 +116,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Round(RoundCommand::Cancel { task, json }) => {
             operate::cancel(&mut connect()?, task, json)
         }
-        Command::Status { json } => list::status(&mut connect()?, json),
+        Command::Status { json } => list::status(&mut connect()?, &config, json),
         Command::Device(DeviceCommand::List { json }) => list::devices(&mut connect()?, json),
         Command::Device(DeviceCommand::Show { device, json }) => {
             members::show(&mut connect()?, &device, json)
@@ -214,9 +214,11 @@ fn rollout(command: RolloutCommand, config: &Config, client: &mut Client) -> Res
                 worse_permille_max: max_worse.unwrap_or(usual.worse_permille_max),
                 soak_ms: soak.unwrap_or(usual.soak_ms),
             };
-            rollout::start(client, task, version, plan, json)
+            rollout::start(client, config, task, version, plan, json)
         }
-        RolloutCommand::Status { task, json } => rollout::status(client, task.as_deref(), json),
+        RolloutCommand::Status { task, json } => {
+            rollout::status(client, config, task.as_deref(), json)
+        }
         RolloutCommand::Pause { task, json } => rollout::pause(client, task, json),
         RolloutCommand::Resume { task, json } => rollout::resume(client, task, json),
         RolloutCommand::Abort { task, json } => rollout::abort(client, task, json),

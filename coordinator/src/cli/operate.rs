@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use crate::admin::{AdminError, Client, Request, Response, TaskSummary};
-use crate::config::{Config, STATE_DEFAULT};
+use crate::config::Config;
 
 pub(super) fn create_task(
     client: &mut Client,
@@ -28,22 +28,13 @@ pub(super) fn create_task(
         println!("created task {} {}", task.name, task.task);
         eprintln!(
             "next: alambic-coordinator round start{} --task {} --watch",
-            state_option(config),
+            config.state_option(),
             task.name
         );
     } else {
         println!("task {} {} exists already", task.name, task.task);
     }
     Ok(())
-}
-
-/// ` --state FOLDER` where it is not the usual one, for the next command.
-fn state_option(config: &Config) -> String {
-    if config.state == Path::new(STATE_DEFAULT) {
-        String::new()
-    } else {
-        format!(" --state {}", config.state.display())
-    }
 }
 
 pub(super) fn show_task(

@@ -4,14 +4,16 @@ use common::ids::{Time, Version};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::seconds;
+use super::list::{of_task, seconds};
 use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{Client, Request, Response, RolloutStatus, TaskStatus};
+use crate::config::Config;
 use crate::rollout::{Order, Plan, Standing};
 use crate::words::{self, name};
 
 pub(super) fn start(
     client: &mut Client,
+    config: &Config,
     task: Option<String>,
     version: Version,
     plan: Plan,
@@ -24,7 +26,10 @@ pub(super) fn start(
     let words = format!("student {version} is offered to {first} % of the devices, one at least");
     say(as_json, told, &words);
     if !as_json {
-        eprintln!("next: alambic-coordinator rollout status");
+        eprintln!(
+            "next: alambic-coordinator rollout status{}",
+            config.state_option()
+        );
     }
     Ok(())
 }
@@ -86,10 +91,11 @@ pub(super) fn rollback(
 
 pub(super) fn status(
     client: &mut Client,
+    config: &Config,
     task: Option<&str>,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let status = client.status()?;
+    let (status, more) = (client.status()?, config.state_option());
     let is_wanted = |of: &&TaskStatus| {
         task.is_none_or(|name| of.name == name || of.task.to_string().starts_with(name))
     };
@@ -105,24 +111,37 @@ pub(super) fn status(
         println!("no task yet; create one with `alambic-coordinator task create FILE`");
     }
     for task in tasks {
+        let more = of_task(task, &status, &more);
         match &task.rollout {
-            Some(rollout) => show(&task.name, rollout, status.now),
+            Some(rollout) => show(task, rollout, status.now, &more),
             None => println!("{}: no rollout yet", task.name),
         }
-        let held: Vec<_> = task
-            .held_back()
-            .map(|version| version.to_string())
-            .collect();
+        let begin = task.to_begin().map(|release| release.version);
+        let held = task.held_back().filter(|version| Some(*version) != begin);
+        let held: Vec<_> = held.map(|version| version.to_string()).collect();
         if !held.is_empty() {
-            println!("  not offered to everyone: {}", held.join(", "));
+            println!("  never offered to everyone: {}", held.join(", "));
+        }
+        if let Some(version) = begin {
+            println!(
+                "  {version} is offered to nobody yet: alambic-coordinator rollout start {version}{more}"
+            );
         }
     }
     Ok(())
 }
 
-fn show(task: &str, rollout: &RolloutStatus, now: Time) {
+fn show(task: &TaskStatus, rollout: &RolloutStatus, now: Time, more: &str) {
+    if let Some(instead) = task.instead() {
+        println!(
+            "{}: student {} is over: every device is offered {} instead",
+            task.name, rollout.version, instead.version
+        );
+        return;
+    }
     println!(
-        "{task}: student {}, {}",
+        "{}: student {}, {}",
+        task.name,
         rollout.version,
         described(&rollout.standing)
     );
@@ -147,9 +166,24 @@ fn show(task: &str, rollout: &RolloutStatus, now: Time) {
     for unwanted in &rollout.unwanted_by {
         println!("  {}: {}", name(&unwanted.device), unwanted.trial);
     }
+    if let Some(order) = order(&rollout.standing) {
+        println!("  {order}{more}");
+    }
 }
 
-fn described(standing: &Standing) -> String {
+/// What an operator may say to a rollout that stands there.
+fn order(standing: &Standing) -> Option<&'static str> {
+    match standing {
+        Standing::Running | Standing::Completed => None,
+        Standing::Paused => Some("to go on: alambic-coordinator rollout resume"),
+        Standing::Halted { .. } | Standing::Aborted => {
+            Some("the student before it, for all: alambic-coordinator rollout rollback")
+        }
+    }
+}
+
+/// Where a rollout stands, for a terminal.
+pub(super) fn described(standing: &Standing) -> String {
     match standing {
         Standing::Running => "rolling out".to_owned(),
         Standing::Paused => "PAUSED".to_owned(),

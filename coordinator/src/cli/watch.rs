@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
+use common::ids::TaskHash;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::failure::Failure;
 use super::list::{TOO_FEW, is_hopeless, seconds};
 use super::operate::print_json;
-use crate::admin::{Client, OutcomeStatus, Progress};
+use crate::admin::{AdminError, Client, OutcomeStatus, Progress, Status};
 use crate::words::{self, name};
 
 pub(super) fn start(
-    client: &mut Client,
+    connect: impl Fn() -> Result<Client, AdminError>,
     task: Option<&str>,
     watch: bool,
     as_json: bool,
 ) -> Result<(), Failure> {
+    let mut client = connect()?;
     if client.status()?.members().1 == 0 {
         eprintln!(
             "no device is connected: the round waits for them, and \
@@ -30,10 +32,7 @@ pub(super) fn start(
         } else {
             println!("round {round} of task {} has begun", task.short());
         }
-        let status = client.status()?;
-        let begun = status.tasks.iter().find(|one| one.task == task);
-        let round = begun.and_then(|task| task.round.as_ref());
-        if round.is_some_and(|round| !round.participants.is_empty() && is_hopeless(round)) {
+        if too_few(&client.status()?, task) {
             eprintln!("{TOO_FEW}");
         }
         return Ok(());
@@ -46,11 +45,19 @@ pub(super) fn start(
         std::process::exit(130);
     });
     let mut screen = Screen::new();
+    let mut is_warned = false;
     let ended = client.run_round(task, |step| {
         if as_json {
             print_json(step);
         } else {
             screen.show(step);
+        }
+        // Who watches would wait in silence until the phase's deadline.
+        let opened = opened_for(step).filter(|_| !is_warned);
+        let status = opened.and_then(|task| Some((connect().ok()?.status().ok()?, task)));
+        if status.is_some_and(|(status, task)| too_few(&status, task)) {
+            is_warned = true;
+            screen.bar.suspend(|| eprintln!("{TOO_FEW}"));
         }
     })?;
     screen.bar.finish_and_clear();
@@ -68,6 +75,21 @@ pub(super) fn start(
         Progress::Ended { outcome, .. } => Err(Failure::Round { outcome }),
         _ => Ok(()),
     }
+}
+
+/// The task whose phase asks devices for something from now on.
+fn opened_for(step: &Progress) -> Option<TaskHash> {
+    match step {
+        Progress::PhaseOpened { task, phase, .. } if phase.gathers() => Some(*task),
+        _ => None,
+    }
+}
+
+/// Whether fewer devices take part in a task's round than a student needs.
+fn too_few(status: &Status, task: TaskHash) -> bool {
+    let begun = status.tasks.iter().find(|one| one.task == task);
+    let round = begun.and_then(|task| task.round.as_ref());
+    round.is_some_and(|round| !round.participants.is_empty() && is_hopeless(round))
 }
 
 /// A line for each phase, and a moving one below where someone looks on.

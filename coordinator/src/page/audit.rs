@@ -281,7 +281,7 @@ fn of_rollout(event: &Event, who: impl Fn(&DeviceId) -> String) -> Told {
         }
         Event::Piloted { device } => Told::new(Quiet, "goes first", who(device), None),
         Event::RolloutChanged { standing, at } => {
-            let (tone, word) = super::rollouts::standing(standing);
+            let (tone, word) = super::rollouts::word(standing);
             Told::new(tone, "rollout", word.to_owned(), *at)
         }
         other => Told::new(Quiet, "other", cut(format!("{other:?}")), None),

@@ -39,7 +39,7 @@ fn root(health: &Health) -> Markup {
         true => tile(
             "Root key",
             "on this machine",
-            html! { "safer elsewhere: " (command("alambic-coordinator key offline")) },
+            html! { "safer elsewhere: " (command("alambic-coordinator key offline --out FILE")) },
             Tone::Quiet,
         ),
         false => tile("Root key", "kept elsewhere", "as it should be", Tone::Good),
@@ -83,11 +83,11 @@ fn keys(health: &Health, view: &View) -> Markup {
 }
 
 /// Ends of devices' certificates, counted.
-const SPANS: [(&str, u64, Tone); 4] = [
-    ("over", 0, Tone::Warn),
-    ("within a week", 7, Tone::Warn),
-    ("within a month", 31, Tone::Good),
-    ("later", u64::MAX, Tone::Good),
+const SPANS: [(&str, u64); 4] = [
+    ("over", 0),
+    ("within a week", 7),
+    ("within a month", 31),
+    ("later", u64::MAX),
 ];
 
 fn devices(view: &View, query: &Query) -> Markup {
@@ -102,12 +102,16 @@ fn devices(view: &View, query: &Query) -> Markup {
         let left = end.since_ms(now);
         SPANS
             .iter()
-            .position(|(_, days, _)| left <= days.saturating_mul(DAY_MS))
+            .position(|(_, days)| left <= days.saturating_mul(DAY_MS))
             .unwrap_or(SPANS.len() - 1)
     };
-    let mut counts = [0usize; SPANS.len()];
+    let terms = view.health.certificates;
+    let holder = Holder::device(terms);
+    let (mut counts, mut tones) = ([0usize; SPANS.len()], [Tone::Good; SPANS.len()]);
     for (end, _) in &ends {
-        counts[span(*end)] += 1;
+        let at = span(*end);
+        counts[at] += 1;
+        tones[at] = tones[at].max(holder.ending(*end, now).unwrap_or(Tone::Good));
     }
     let (page, all, range) = slice(query.get("page"), ends.len(), DEVICES_EACH);
     html! {
@@ -117,9 +121,10 @@ fn devices(view: &View, query: &Query) -> Markup {
                 p class="hint" { "No device has a certificate yet." }
             } @else {
                 p {
-                    "They last 30 days and are renewed from half of that on, whenever a device connects. They end: "
-                    @for ((label, _, tone), count) in SPANS.iter().zip(counts) {
-                        @if count > 0 { (pill(*tone, &format!("{} {label}", words::number(count as u64)))) " " }
+                    "They last " (words::span(terms.device_lifetime_ms)) " and are renewed from half of that on, whenever a device connects; after their end for "
+                    (words::span(terms.renewal_grace_ms)) " still. They end: "
+                    @for (((label, _), count), tone) in SPANS.iter().zip(counts).zip(tones) {
+                        @if count > 0 { (pill(tone, &format!("{} {label}", words::number(count as u64)))) " " }
                     }
                 }
                 div class="scroll" tabindex="0" role="region" aria-label="Devices by the end of their certificates" {

@@ -177,10 +177,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    use common::ids::{RoundId, TaskHash, Time, Version};
+    use common::ids::{RoundId, Time, Version};
 
     use super::super::fleet::tests::fleet;
-    use crate::admin::{EndedStatus, PhaseStatus};
+    use crate::admin::{EndedStatus, PhaseStatus, fixtures};
 
     /// A round that asked all of the fleet, needs two, and has so many in.
     fn asked(status: &Status, phase: Phase, contributed: usize) -> (TaskStatus, RoundStatus) {
@@ -206,16 +206,8 @@ mod tests {
             training: None,
         };
         let task = TaskStatus {
-            task: TaskHash([1; 32]),
-            name: "har".into(),
-            points: 0,
-            normaliser: None,
-            transfer: None,
-            teacher: None,
             round: Some(round.clone()),
-            history: Vec::new(),
-            releases: Vec::new(),
-            rollout: None,
+            ..fixtures::task(Vec::new(), None)
         };
         (task, round)
     }
@@ -282,17 +274,9 @@ mod tests {
             number: 1,
         };
         EndedStatus {
-            round: RoundId(1),
             outcome: OutcomeStatus::Completed { version },
-            ended: Time(9),
-            wall_ms: ms,
             phase_ms: BTreeMap::from([(Phase::Contribute, ms)]),
-            accepted: BTreeMap::new(),
-            report: None,
-            bytes: None,
-            absent: Vec::new(),
-            missed: Vec::new(),
-            reports: Vec::new(),
+            ..fixtures::ended(Vec::new(), Vec::new())
         }
     }
 

@@ -9,7 +9,7 @@ use super::rounds::phases;
 use super::route::Query;
 use super::view::View;
 use super::words;
-use crate::admin::{DeviceStatus, Forgetting};
+use crate::admin::{DeviceStatus, Forgetting, Quarantine, Standing};
 
 pub(super) fn render(view: &View, query: &Query) -> Markup {
     let id = query.get("id").map(String::as_str).unwrap_or_default();
@@ -34,6 +34,7 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             @if device.label.is_empty() { "Device " (device.device.short()) } @else { (device.label) }
             " " (pill(tone, word))
         }
+        (advice(device, view))
         dl class="facts" {
             (fact("Id", html! { code { (device.device) } }))
             @if let Some(group) = &device.group { (fact("Group", html! { (group) })) }
@@ -51,17 +52,21 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             (fact("Refused", html! {
                 @if device.strikes == 0 { "nothing" }
                 @else { (pill(Tone::Bad, &words::count(device.strikes as usize, "contribution"))) " for a fault no honest device makes" }
+                @if let Some(reason) = device.conduct.struck_for { ", the last: " (reason) }
             }))
+            @if device.conduct.violations > 0 { (fact("Breaches", html! { (words::number(u64::from(device.conduct.violations))) " of the protocol" })) }
+            @if device.conduct.limited > 0 { (fact("Slowed down", html! { (words::count(device.conduct.limited as usize, "time")) ", for asking too much" })) }
             (fact("Sent up", html! { (words::bytes(device.uplink_bytes)) }))
             (fact("Sent down", html! { (words::bytes(device.downlink_bytes)) ", and " (words::bytes(device.handshake_bytes)) " of handshakes both ways" }))
             @if let Some(ends) = device.expires {
                 (fact("Certificate", html! {
-                    @match Holder::Device.ending(ends, now) {
+                    @match Holder::device(view.health.certificates).ending(ends, now) {
                         Some(tone) if ends <= now => (pill(tone, "over")),
                         Some(tone) => (pill(tone, "ends soon")),
                         None => (pill(Tone::Good, "good")),
                     }
-                    " until " time { (words::instant(ends)) } " UTC"
+                    @if ends <= now { " since " } @else { " until " }
+                    time { (words::instant(ends)) } " UTC"
                 }))
             }
             @if let (Some(at), Some(why)) = (device.revoked_at, &device.revoked_why) {
@@ -77,6 +82,43 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             }
         }
         (absences(device, view))
+    }
+}
+
+/// What its state means, and what an operator can do about it.
+fn advice(device: &DeviceStatus, view: &View) -> Markup {
+    let (now, terms) = (view.status.now, view.health.certificates);
+    let order = |verb: &str| {
+        let id = device.device.short();
+        command(&format!("alambic-coordinator device {verb} {id}"))
+    };
+    let quarantine = device.conduct.quarantine.filter(|_| device.is_member());
+    let over = device
+        .expires
+        .filter(|end| *end <= now && device.is_member());
+    html! {
+        @match device.standing {
+            Standing::Waiting => p class="notice" { "It asks to join and waits for you. To let it in: " (order("approve")) "; to turn it away: " (order("deny")) "." },
+            Standing::Approved => p class="hint" { "It was let in, and joins when it asks again: within seconds while " (command("alambic-agent enrol")) " runs there." },
+            Standing::Denied => p class="hint" { "It was turned away. It may ask again with another token: " (command("alambic-coordinator token create")) "." },
+            Standing::Revoked => p class="hint" { "Its key can never join again. To take out what it contributed as well: " (order("forget")) "." },
+            Standing::Member | Standing::Unknown => {}
+        }
+        @match quarantine {
+            Some(Quarantine::Contributions) => p class="notice" { "In quarantine: nothing of it is taken, and nobody waits for it. It has " (words::count(device.strikes as usize, "strike")) ", contributions that no data makes. Once it is mended: " (order("pardon")) "; or for good: " (order("revoke")) "." },
+            Some(Quarantine::Sessions { seconds }) => p class="notice" { "In quarantine: its sessions are refused for " (words::span(seconds.saturating_mul(1_000))) " more, for it broke the protocol too often. One that is only too old comes back once it is updated. To let it try at once: " (order("pardon")) "." },
+            None if device.strikes > 0 && device.is_member() => p class="hint" { "It sent what no honest device sends. Update its agent; or for good: " (order("revoke")) "." },
+            None => {}
+        }
+        @if let Some(end) = over {
+            @let last = end.after_ms(terms.renewal_grace_ms);
+            p class="notice" {
+                @if now <= last { "Its certificate is over. It gets a new one when it connects, until " time { (words::instant(last)) } " UTC." }
+                @else { "Its certificate is over, and so is the time to renew it: it has to join again, with " (command("alambic-coordinator token create")) "." }
+            }
+        } @else if device.is_member() && !device.connected && quarantine.is_none() {
+            p class="hint" { "It keeps its student, and comes back by itself. What is in its way, it says there: " (command("alambic-agent doctor")) "." }
+        }
     }
 }
 
@@ -117,3 +159,56 @@ fn absences(device: &DeviceStatus, view: &View) -> Markup {
 
 /// Rounds listed.
 const MISSED_MAX: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::ids::Time;
+
+    use super::super::fleet::tests::fleet;
+
+    /// The advice to the first device of a fleet that was changed so.
+    fn advised(change: impl Fn(&mut DeviceStatus)) -> String {
+        let mut view = fleet(1);
+        view.status.devices[0].connected = true;
+        change(&mut view.status.devices[0]);
+        let shown = advice(&view.status.devices[0], &view).into_string();
+        let parts = shown.split('<').filter_map(|part| part.split_once('>'));
+        parts.map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn each_state_says_what_it_means_and_what_to_type_with_the_id() {
+        assert_eq!(advised(|_| {}), "");
+        let waiting = advised(|one| one.standing = Standing::Waiting);
+        for part in ["device approve 00000000;", "device deny 00000000."] {
+            assert!(waiting.contains(part), "{part} is not in {waiting}");
+        }
+        let struck = advised(|one| {
+            one.strikes = 16;
+            one.conduct.quarantine = Some(Quarantine::Contributions);
+        });
+        for part in [
+            "16\u{a0}strikes",
+            "device pardon 00000000;",
+            "device revoke",
+        ] {
+            assert!(struck.contains(part), "{part} is not in {struck}");
+        }
+        let rude = Some(Quarantine::Sessions { seconds: 300 });
+        let rude = advised(|one| one.conduct.quarantine = rude);
+        assert!(rude.contains("refused for 5\u{a0}min more"), "{rude}");
+        let over = advised(|one| one.expires = Some(Time(1)));
+        assert!(over.contains("until 1970-06-30"), "{over}");
+        assert!(advised(|one| one.connected = false).contains("alambic-agent doctor"));
+        // One that was revoked is in nobody's way.
+        let gone = advised(|one| {
+            one.standing = Standing::Revoked;
+            one.conduct.quarantine = Some(Quarantine::Contributions);
+        });
+        assert!(
+            !gone.contains("pardon") && gone.contains("device forget"),
+            "{gone}"
+        );
+    }
+}

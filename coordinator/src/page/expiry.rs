@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Tone};
 use super::words;
+use crate::serve::CertificateTerms;
 
 /// Whose time runs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,27 +18,37 @@ pub(super) enum Holder {
     /// The charter of release keys, for which the root key is fetched.
     Charter,
     /// Renewed when the device connects, even if it is over.
-    Device,
+    Device {
+        /// How long it lasts as a whole.
+        lifetime_ms: u64,
+    },
 }
 
 impl Holder {
+    /// A device under these terms.
+    pub(super) fn device(terms: CertificateTerms) -> Self {
+        let lifetime_ms = terms.device_lifetime_ms;
+        Self::Device { lifetime_ms }
+    }
+
     /// How an end is that is near enough to speak of.
     pub(super) fn ending(self, ends: Time, now: Time) -> Option<Tone> {
         match ends.since_ms(now) {
-            0 if self == Self::Device => Some(Tone::Warn),
+            0 if matches!(self, Self::Device { .. }) => Some(Tone::Warn),
             0 => Some(Tone::Bad),
-            left if left < self.days_min() * DAY_MS => Some(Tone::Warn),
+            left if left < self.left_ms_min() => Some(Tone::Warn),
             _ => None,
         }
     }
 
-    /// With fewer days left, a person should know.
-    fn days_min(self) -> u64 {
+    /// With less left, a person should know. A device renews from half of its
+    /// certificate's time on: with a quarter left it is late.
+    fn left_ms_min(self) -> u64 {
         match self {
-            Self::Server => 30,
-            Self::Authority => 365,
-            Self::Charter => 90,
-            Self::Device => 7,
+            Self::Server => 30 * DAY_MS,
+            Self::Authority => 365 * DAY_MS,
+            Self::Charter => 90 * DAY_MS,
+            Self::Device { lifetime_ms } => (lifetime_ms / 4).min(7 * DAY_MS),
         }
     }
 }
@@ -74,11 +85,19 @@ mod tests {
     fn an_end_is_spoken_of_in_time_and_no_device_is_worse_than_a_warning() {
         let now = Time(DAY_MS);
         for holder in [Holder::Server, Holder::Authority, Holder::Charter] {
-            let days = holder.days_min();
+            let left = holder.left_ms_min();
             assert_eq!(holder.ending(now, now), Some(Tone::Bad));
-            assert_eq!(holder.ending(Time(days * DAY_MS), now), Some(Tone::Warn));
-            assert_eq!(holder.ending(Time((days + 1) * DAY_MS), now), None);
+            assert_eq!(holder.ending(Time(left), now), Some(Tone::Warn));
+            assert_eq!(holder.ending(Time(left + DAY_MS), now), None);
         }
-        assert_eq!(Holder::Device.ending(Time(0), now), Some(Tone::Warn));
+        let device = |lifetime_ms| Holder::Device { lifetime_ms };
+        let month = device(30 * DAY_MS);
+        assert_eq!(month.ending(Time(0), now), Some(Tone::Warn));
+        assert_eq!(month.ending(Time(7 * DAY_MS), now), Some(Tone::Warn));
+        assert_eq!(month.ending(Time(9 * DAY_MS), now), None);
+        // One that lasts an hour is no reason to speak of it all day.
+        let hour = device(3_600_000);
+        assert_eq!(hour.ending(now.after_ms(1_800_000), now), None);
+        assert_eq!(hour.ending(now.after_ms(600_000), now), Some(Tone::Warn));
     }
 }

@@ -5,13 +5,15 @@ use std::cmp::Reverse;
 use common::ids::Time;
 use maud::{Markup, html};
 
+use super::concern;
 use super::delay::Delay;
 use super::layout::{self, Tone, pages, pill, slice, tile};
 use super::route::{Query, encode};
 use super::verdict;
 use super::view::View;
 use super::words;
-use crate::admin::{DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus};
+use crate::admin::{DeviceStatus, OutcomeStatus, ReleaseStatus, Standing, Status, TaskStatus};
+use crate::rollout;
 
 /// Devices on one page.
 const DEVICES_EACH: usize = 100;
@@ -45,7 +47,7 @@ fn connected_tile(status: &Status) -> Markup {
     }
     let tone = match all {
         0 => Tone::Quiet,
-        _ => verdict::away(connected, all).unwrap_or(Tone::Good),
+        _ => concern::away(connected, all).unwrap_or(Tone::Good),
     };
     let figure = format!(
         "{} of {}",
@@ -92,12 +94,12 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
         @match (reported, task.releases.last()) {
             (Some((release, report)), _) => {
                 @let (low, high) = words::interval(report.accuracy, report.rows);
-                @let place = if release.held { "held back" } else { "on the devices" };
+                @let place = place(task, release);
                 (tile(
                     &format!("Student {}, {place}", release.version),
                     &words::percent(report.accuracy),
                     format!("of held-out rows right ({})", words::range(low, high)),
-                    if verdict::fall(task).is_some() { Tone::Warn } else { Tone::Good },
+                    if concern::fall(task).is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
             (None, Some(release)) => {
@@ -105,6 +107,22 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
             }
             (None, None) => {}
         }
+    }
+}
+
+/// Where a student is.
+fn place(task: &TaskStatus, release: &ReleaseStatus) -> &'static str {
+    if !release.held {
+        return "on the devices";
+    }
+    let rollout = task.rollout.as_ref();
+    let rollout = rollout.filter(|rollout| rollout.version == release.version);
+    match rollout.map(|rollout| &rollout.standing) {
+        Some(rollout::Standing::Running) => "rolling out",
+        Some(rollout::Standing::Paused) => "rollout paused",
+        Some(rollout::Standing::Halted { .. }) => "rollout halted",
+        Some(rollout::Standing::Aborted) => "rollout given up",
+        Some(rollout::Standing::Completed) | None => "held back",
     }
 }
 
@@ -139,8 +157,12 @@ impl Asked<'_> {
     }
 
     fn wants(&self, device: &DeviceStatus) -> bool {
+        let (is_member, connected) = (device.is_member(), device.connected);
         let by_state = match self.state {
             "refused" => device.strikes > 0,
+            // Those in quarantine have a session or none as well.
+            "connected" => is_member && connected,
+            "away" => is_member && !connected,
             "" => true,
             word => state(device).0 == word,
         };
@@ -330,6 +352,7 @@ pub(super) fn state(device: &DeviceStatus) -> (&'static str, Tone) {
         (Standing::Waiting, _) => ("waiting", Tone::Warn),
         (Standing::Approved, _) => ("approved", Tone::Quiet),
         (Standing::Denied, _) => ("denied", Tone::Quiet),
+        _ if device.conduct.quarantine.is_some() => ("quarantined", Tone::Bad),
         (_, true) => ("connected", Tone::Good),
         (Standing::Member | Standing::Unknown, false) => ("away", Tone::Warn),
     }
@@ -369,7 +392,7 @@ pub(super) fn natural(name: &str) -> Vec<(u64, String)> {
     parts
 }
 
-const STATES: [(&str, &str); 8] = [
+const STATES: [(&str, &str); 9] = [
     ("", "all"),
     ("connected", "connected"),
     ("away", "away"),
@@ -377,6 +400,7 @@ const STATES: [(&str, &str); 8] = [
     ("approved", "approved, not yet back"),
     ("denied", "denied"),
     ("revoked", "revoked"),
+    ("quarantined", "quarantined"),
     ("refused", "with refused contributions"),
 ];
 

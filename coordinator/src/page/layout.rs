@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use super::view::View;
 use super::words;
-use crate::admin::{Fault, TaskStatus};
+use crate::admin::{Fault, Status, TaskStatus};
 
 /// The pages, in the order of their navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,14 @@ pub(super) fn command(text: &str) -> Markup {
     }
 }
 
+/// ` --task NAME` for a command, where it has to say which.
+pub(super) fn of_task(task: &TaskStatus, status: &Status) -> String {
+    match status.tasks.len() {
+        0 | 1 => String::new(),
+        _ => format!(" --task {}", task.name),
+    }
+}
+
 /// The head of what is told of one task.
 pub(super) fn task(task: &TaskStatus) -> Markup {
     html! {
@@ -156,6 +164,9 @@ pub(super) fn page(room: Room, view: &View, content: Markup) -> Markup {
             "Coordinator " (status.program) " at " (status.address) ", up "
             (words::span(status.now.since_ms(status.started))) ". As of "
             time { (words::instant(status.now)) } " UTC."
+            @if !view.health.state_option.is_empty() {
+                " Commands for it end with " (command(view.health.state_option.trim_start())) "."
+            }
         },
     )
 }

@@ -11,6 +11,7 @@
 mod audit;
 mod certificates;
 mod chart;
+mod concern;
 mod delay;
 mod device;
 mod distilled;

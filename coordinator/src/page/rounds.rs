@@ -41,7 +41,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
                     Some(round) => (running(task, round, view)),
                     None => p class="quiet" {
                         "No round is running"
-                        @if task.history.is_empty() { ", and none has run yet: " (command("alambic-coordinator round start --watch")) }
+                        @if task.history.is_empty() { ", and none has run yet: " (command(&format!("alambic-coordinator round start{} --watch", layout::of_task(task, &view.status)))) }
                         "."
                     },
                 }
@@ -388,44 +388,26 @@ fn timeline(spans: &[(Phase, u64)]) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::ids::{DeviceId, RoundId};
 
-    use crate::admin::MissedStatus;
+    use crate::admin::fixtures::{absence, ended, missed};
 
     #[test]
     fn an_ended_round_shows_who_was_missing_and_why_and_escapes_their_names() {
-        let absence = |at: u8, why| Absence {
-            phases: vec![Phase::Contribute, Phase::Report],
-            device: DeviceName {
-                device: DeviceId([at; 16]),
-                label: format!("<pump-{at}>"),
-            },
-            why,
-        };
-        let missed = |phase, why, devices| MissedStatus {
-            phase,
-            why,
-            devices,
-        };
         let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
-        let mut ended = EndedStatus {
-            round: RoundId(1),
-            outcome: OutcomeStatus::Cancelled,
-            ended: Time(9),
-            wall_ms: 9,
-            phase_ms: BTreeMap::new(),
-            accepted: BTreeMap::new(),
-            report: None,
-            bytes: None,
-            absent: vec![absence(1, silent), absence(2, asleep), absence(1, asleep)],
-            missed: vec![
+        let phases = [Phase::Contribute, Phase::Report];
+        let mut ended = ended(
+            vec![
+                absence(1, "<pump-1>", &phases, silent),
+                absence(2, "<pump-2>", &phases, asleep),
+                absence(1, "<pump-1>", &phases, asleep),
+            ],
+            vec![
                 missed(Phase::Contribute, silent, 1),
                 missed(Phase::Contribute, asleep, 2),
                 missed(Phase::Report, silent, 1),
                 missed(Phase::Report, asleep, 2),
             ],
-            reports: Vec::new(),
-        };
+        );
         let shown = |ended: &EndedStatus| went_without(ended).into_string();
         let few = shown(&ended);
         for part in [

@@ -181,7 +181,7 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
         put(&metrics.student_age, &labels, age);
     }
     if let Some(rollout) = &task.rollout {
-        set_rollout(metrics, &task.name, rollout);
+        set_rollout(metrics, task, rollout);
     }
     let reported = task
         .releases
@@ -194,8 +194,11 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
     }
 }
 
-fn set_rollout(metrics: &Metrics, task: &str, rollout: &RolloutStatus) {
+fn set_rollout(metrics: &Metrics, status: &TaskStatus, rollout: &RolloutStatus) {
+    let task = status.name.as_str();
     let now = match rollout.standing {
+        // Rolled back: nobody has to look at it any more.
+        rollout::Standing::Halted { .. } if status.instead().is_some() => "aborted",
         rollout::Standing::Running => "running",
         rollout::Standing::Paused => "paused",
         rollout::Standing::Completed => "completed",

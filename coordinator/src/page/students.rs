@@ -68,7 +68,7 @@ fn all(view: &View) -> Markup {
             section aria-label={ "Task " (task.name) } {
                 (layout::task(task))
                 @if task.releases.is_empty() {
-                    p class="hint" { "No student yet. Start a round with " (command("alambic-coordinator round start --watch")) "." }
+                    p class="hint" { "No student yet. Start a round with " (command(&format!("alambic-coordinator round start{} --watch", layout::of_task(task, &view.status)))) "." }
                 } @else {
                     (accuracy(task))
                     (versions(task, view))

@@ -18,9 +18,12 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::admin::server::{ask, status, summarise};
 use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
+use crate::config::state_option;
 use crate::intake;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{AdminCommand, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault};
+use crate::serve::{
+    AdminCommand, CertificateTerms, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault,
+};
 use crate::store::Position;
 
 /// A snapshot younger than this serves the next reader too.
@@ -74,6 +77,8 @@ pub(super) struct Health {
     pub(super) memory: Option<u64>,
     pub(super) memory_peak: Option<u64>,
     pub(super) certificate_ends: Option<Time>,
+    /// How long devices' certificates last.
+    pub(super) certificates: CertificateTerms,
     pub(super) authority: Option<AuthorityFacts>,
     pub(super) previous: Option<AuthorityFacts>,
     pub(super) charter: Option<Charter>,
@@ -84,6 +89,9 @@ pub(super) struct Health {
     pub(super) queue: usize,
     pub(super) queue_max: usize,
     pub(super) readers: usize,
+    /// What commands on this page want behind them, where the state directory
+    /// is not the usual one.
+    pub(super) state_option: String,
 }
 
 /// An authority that is believed.
@@ -320,6 +328,7 @@ impl Viewer {
             memory: process_memory("VmRSS:"),
             memory_peak: process_memory("VmHWM:"),
             certificate_ends: identity.server.chain().first().and_then(|der| ends(der)),
+            certificates: self.shared.certificates,
             authority: Some(AuthorityFacts::of(identity.authority.certificate())),
             previous: identity
                 .previous
@@ -331,6 +340,7 @@ impl Viewer {
             queue: commands.max_capacity() - commands.capacity(),
             queue_max: commands.max_capacity(),
             readers: LIVE_MAX - self.live.available_permits(),
+            state_option: state_option(&self.state),
         }
     }
 }

@@ -32,7 +32,15 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
 }
 
 async fn run(shared: &Shared, connection: &Connection) -> Result<(), TransportError> {
-    let mut stream = connection.accept_control().await?;
+    let mut stream = match connection.accept_control().await {
+        Err(error) if is_farewell(&error) => {
+            let device = device_of(connection.peer());
+            let device = device.map_or_else(|| "unknown".to_owned(), |device| device.short());
+            tracing::info!(%device, "asked for nothing: a doctor looks whether this answers");
+            return Ok(());
+        }
+        stream => stream?,
+    };
     let Some(frame) = stream.receiver.recv_answer().await? else {
         return Ok(());
     };
@@ -74,6 +82,12 @@ async fn run(shared: &Shared, connection: &Connection) -> Result<(), TransportEr
         let _ = shared.commands.send(counted).await;
     }
     Ok(())
+}
+
+/// Whether the peer left because it was done.
+fn is_farewell(error: &TransportError) -> bool {
+    let code = CloseCode::Normal;
+    matches!(error, TransportError::Closed { code: its, .. } if *its == code)
 }
 
 struct Join {

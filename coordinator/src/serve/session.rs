@@ -40,7 +40,8 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: D
             let code = error.code();
             connection.close(code, &error.to_string());
             note(&shared, device, &error);
-            tracing::info!(%error, "session ended");
+            // Most ends are in order: a program goes down, a newer session takes over.
+            tracing::info!(why = %error, "session ended");
         }
     }
 }

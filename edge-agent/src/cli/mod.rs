@@ -39,19 +39,22 @@ pub struct Cli {
     command: Command,
 }
 
+/// Over the options that every command takes, which follow its own.
+const EVERYWHERE: &str = "Options of every command";
+
 #[derive(Debug, Args)]
 struct Common {
     /// Configuration file [default: /etc/alambic/agent.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     config: Option<PathBuf>,
     /// State directory: key, students, outbox [default: /var/lib/alambic-agent]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Folder with the device's data (CSV, NPZ, NPY)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Log lines as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     log_json: bool,
 }
 
@@ -208,8 +211,8 @@ const EXAMPLES: &str = "Examples:
   alambic-agent predict --input new.csv
   alambic-agent status --json
 
-Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
-5 not found, 6 quorum failed, 7 verification failed.";
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
+5 not found, 6 quorum not met, 7 verification failed.";
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,6 @@
 //! What is made from the command line's own definition: manual pages and
 //! completions.
 
-use std::io;
 use std::path::Path;
 
 use clap::CommandFactory as _;
@@ -13,7 +12,10 @@ use super::{Cli, ExitCode, Failure};
 pub(super) fn completions(shell: Shell) {
     let mut command = Cli::command();
     let name = command.get_name().to_owned();
-    clap_complete::generate(shell, &mut command, name, &mut io::stdout());
+    // Printed as all else is: a reader that is gone is no panic.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    print!("{}", String::from_utf8_lossy(&script));
 }
 
 /// Writes one page for the program and one for each of its commands.

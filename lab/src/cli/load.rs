@@ -13,7 +13,7 @@ use super::{Failure, is_stdout, write_json};
 #[command(after_help = "Examples:
   alambic-lab load --agents 1000
   alambic-lab load --agents 10000 --contributions 10000 --rate 1000 --json load.json
-  alambic-lab load --coordinator fleet.example:4433 --token alambic1.… --state ./devices --agents 500
+  alambic-lab load --coordinator fleet:4433 --token alambic1.… --state ./devices --agents 500
   alambic-lab load --coordinator 127.0.0.1:4433 --state ./devices --admin-socket ./state/admin.sock
 
 Without --coordinator it starts one of its own on loopback, which it kills at

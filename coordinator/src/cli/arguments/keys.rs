@@ -17,7 +17,7 @@ pub(in crate::cli) enum AuthorityCommand {
         json: bool,
     },
     /// Make the next authority; no device has to join again (restart the coordinator afterwards)
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   alambic-coordinator ca rotate && systemctl restart alambic-coordinator
   alambic-coordinator ca show          # until every device has renewed
   alambic-coordinator ca retire && systemctl restart alambic-coordinator")]
@@ -77,7 +77,7 @@ Devices learn of it when they connect again, which they do after the restart.")]
     },
     /// Believe a release key no more that is not in use (restart the coordinator afterwards)
     #[command(
-        after_help = "Example:\n  alambic-coordinator key revoke 0123456789abcdef --root-key /media/safe/root.pem"
+        after_help = "Example:\n  alambic-coordinator key revoke 0123456789abcdef0123456789abcdef"
     )]
     Revoke {
         /// The key's id, as `key show` shows it
@@ -101,7 +101,7 @@ Devices learn of it when they connect again, which they do after the restart.")]
         json: bool,
     },
     /// Hand the root key's part over to another key (restart the coordinator afterwards)
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   alambic-coordinator key create --out /media/safe/next.pem
   alambic-coordinator key rotate-root --root-key /media/safe/root.pem --next /media/safe/next.pem")]
     RotateRoot {

@@ -36,8 +36,8 @@ pub(super) use students::{Export, ExportFormat, ModelCommand, RolloutCommand};
   alambic-coordinator task create --state ./state configs/task-har.toml
   alambic-coordinator round start --state ./state --watch
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 no coordinator
-answers, 4 denied, 5 not found, 6 quorum not met, 7 verification failed."
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
+5 not found, 6 quorum not met, 7 verification failed."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -46,23 +46,26 @@ pub struct Arguments {
     pub(super) command: Command,
 }
 
+/// Over the options that every command takes, which follow its own.
+const EVERYWHERE: &str = "Options of every command";
+
 #[derive(Debug, Args)]
 struct Common {
     /// Configuration file [default: coordinator.toml in the state directory, or
     /// /etc/alambic/coordinator.toml if no state directory is named]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     config: Option<PathBuf>,
     /// State directory [default: /var/lib/alambic-coordinator]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Socket of the running coordinator [default: admin.sock in the state directory]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
     /// What is logged to stderr: error, warn, info, debug, trace, also by module
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILTER")]
     log: Option<String>,
     /// Log one JSON object a line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     log_json: bool,
 }
 

@@ -1,9 +1,12 @@
+use std::io;
+
 use common::ids::DeviceId;
-use common::transport::{ClientIdentity, CloseCode, TransportError};
+use common::transport::{ClientIdentity, CloseCode, Protocol, TransportError};
 use common::trust::clock::Clock;
 use common::trust::device_key::DeviceKey;
 use common::trust::token::TokenSecret;
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
+use tokio::sync::mpsc;
 
 use super::rig::Rig;
 use crate::admin::{AdminError, FaultKind, Request, Response, Standing};
@@ -267,3 +270,44 @@ async fn a_fleet_follows_to_the_next_authority_without_joining_again() {
 }
 
 const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Sends on what is logged, a line at a time.
+struct Lines(mpsc::UnboundedSender<String>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_doctor_who_asks_for_nothing_is_no_fault_in_the_log() {
+    let (lines, mut logged) = mpsc::unbounded_channel();
+    let log = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || Lines(lines.clone()));
+    let _log = tracing::subscriber::set_default(log.finish());
+    let rig = Rig::start();
+    let device = rig.device().await;
+    let dialler = rig.dialler();
+    let connection = dialler
+        .connect(rig.address, &device.identity, Protocol::Enrolment)
+        .await
+        .unwrap();
+    dialler.close(CloseCode::Normal).await;
+    drop(connection);
+    let told = loop {
+        let line = logged.recv().await.unwrap();
+        if line.contains("doctor") {
+            break line;
+        }
+    };
+    let whose = format!("device={}", device.id.short());
+    assert!(told.contains(" INFO ") && told.contains(&whose), "{told}");
+    assert!(!told.contains("error") && !told.contains("broke"), "{told}");
+}
