@@ -44,7 +44,11 @@ pub fn is_series(data: &Dataset) -> bool {
 const LONG_SERIES: u32 = 32;
 
 /// Feature stages to try, richest first, and why.
-pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> (Vec<String>, &'static str) {
+pub fn stages(
+    data: &Dataset,
+    asked: Option<String>,
+    convolves: bool,
+) -> (Vec<String>, &'static str) {
     let filtered = filtered_stage(data).filter(|_| convolves);
     let auto = match (asked, filtered) {
         (Some(stage), Some(filtered)) if stage == "raw" => {

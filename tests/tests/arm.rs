@@ -11,15 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::labels::Labels;
-use common::moments::Moments;
+use common::moments::{Moments, factor_bits};
 use common::task::RawTask;
 use coordinator::intake;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde_json::Value;
 use tests::kept::{agent, archives, completed_round, on_agent, serve, unpack};
 
 /// How far contributions of two architectures may lie apart, relative.
 const APART_MAX: f32 = 1e-4;
+/// Bits of a number in the archive's task.
+const BITS: u8 = 8;
+/// Steps by which a rounded number may be another: the last bits of a float
+/// tip it over, or its row's scale a little.
+const STEPS_MAX: f32 = 1.05;
 
 #[test]
 fn an_emulated_arm64_agent_contributes_what_a_native_one_does() {
@@ -39,8 +44,9 @@ fn contributes_what_a_native_one_does(machine: &'static Machine) {
     // The same two devices, rows and transfer set, twice.
     let native = round(&archive, None);
     let arm = round(&archive, Some(&emulated));
+    let gram = distance(&native.gram(), &arm.gram());
+    let steps = native.steps_to(&arm);
     let apart = [
-        ("G", distance(&native.gram(), &arm.gram())),
         ("B", distance(&native.cross(), &arm.cross())),
         (
             "labels",
@@ -48,7 +54,9 @@ fn contributes_what_a_native_one_does(machine: &'static Machine) {
         ),
     ];
     println!("relative distance, {} to native: {apart:?}", machine.arch);
+    println!("G {gram:e}, a number {steps} steps of its rounding at most");
     assert_eq!(native.moments.rows, arm.moments.rows);
+    assert!(gram <= APART_MAX || steps <= STEPS_MAX, "{gram}, {steps}");
     for (what, apart) in apart {
         assert!(apart <= APART_MAX, "{what}: {apart}");
     }
@@ -65,6 +73,26 @@ impl Given {
     fn gram(&self) -> Array2<f32> {
         let remainder = Array2::from_diag(&ndarray::aview1(&self.moments.remainder));
         self.moments.factor.t().dot(&self.moments.factor) + remainder
+    }
+
+    /// How many steps of its rounding the number of G that differs most is
+    /// another one; a row that carries labels has finer ones.
+    fn steps_to(&self, other: &Self) -> f32 {
+        let (ours, theirs) = (&self.moments.factor, &other.moments.factor);
+        assert_eq!(ours.dim(), theirs.dim());
+        let labelled = self.moments.targets.nrows();
+        let apart = ours.outer_iter().zip(theirs.outer_iter()).enumerate();
+        let steps = apart.map(|(index, (ours, theirs))| {
+            let bits = if index < labelled {
+                BITS
+            } else {
+                factor_bits(BITS)
+            };
+            let largest = |row: ArrayView1<'_, f32>| row.fold(0.0f32, |most, x| most.max(x.abs()));
+            let step = largest(ours) / ((1u32 << (bits - 1)) - 1) as f32;
+            largest((&ours - &theirs).view()) / step
+        });
+        steps.fold(0.0, f32::max)
     }
 
     /// The sum of φtᵀ.
