@@ -41,7 +41,7 @@ dist_build() {
 
 # The linker finds only archives where pkg-config sends it, so it takes them.
 static_openblas() {
-    local folder=$1 name path libs= gcc=${DIST_RUN:+$CROSS_GNU-}gcc
+    local folder=$1 name path libs='' gcc=${DIST_RUN:+$CROSS_GNU-}gcc
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
     path=$(pkg-config --variable=libdir openblas)/libopenblas.a

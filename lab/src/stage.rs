@@ -26,7 +26,7 @@ pub fn auto_stage(data: &Dataset) -> &'static str {
         [time, _] if is_series(data) && time >= LONG_SERIES => "window",
         _ if is_series(data) => "lifted",
         [height, width] | [height, width, _] if height.min(width) >= 8 => "patches",
-        [_] if data.range.is_none() => "lifted",
+        _ if data.range.is_none() => "lifted",
         _ => "raw",
     }
 }
@@ -113,6 +113,7 @@ mod tests {
             (&[28, 28, 3], range, "patches", Some("patches")),
             (&[7, 5], range, "raw", None),
             (&[30], None, "lifted", None),
+            (&[3, 8], None, "lifted", None),
             (&[30], range, "raw", None),
         ] {
             let mut data = Dataset::open("digits").unwrap();
