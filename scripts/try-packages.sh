@@ -155,7 +155,7 @@ for service in alambic-coordinator alambic-agent; do
 done
 until_so connected
 inside systemctl enable --now alambic-agent-pull.timer
-inside systemctl list-timers --no-pager alambic-agent-pull.timer | head -2
+inside systemctl list-timers --no-pager --no-legend alambic-agent-pull.timer
 
 step "upgrade: state and configuration stay, the services are restarted"
 identity=$(inside sha256sum /var/lib/alambic-coordinator/ca.pem /etc/alambic/coordinator.toml /etc/alambic/agent.toml)

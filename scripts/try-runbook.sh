@@ -63,7 +63,7 @@ all_follow() {
     done
 }
 newer_than() { [ "$(version_on "$1")" != "$2" ]; }
-is_revoked() { on "$server" alambic-coordinator device show "$1" --json | grep -q '"revoked": *true'; }
+is_revoked() { on "$server" alambic-coordinator device show "$1" --json | grep '"revoked": *true' >/dev/null; }
 
 make_base() {
     local base=$home/base
