@@ -46,7 +46,9 @@ restarts() { inside systemctl show --property=NRestarts --value "$1"; }
 was_restarted() { is_another "$1" "$2" && [ "$(restarts "$1")" -ge 1 ]; }
 
 install_all() {
-    inside sh -c "apt-get install -q -y --no-install-recommends $1/*.deb" >"$logs/apt" 2>&1 ||
+    # Nobody is there to ask which of two changed configurations it shall be.
+    inside sh -c "apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold $1/*.deb" \
+        >"$logs/apt" 2>&1 ||
         { tail -20 "$logs/apt"; fail "the packages of $1 do not install (above)"; }
 }
 
@@ -106,7 +108,8 @@ fi
 # minimal root has no init, which every machine of the fleet has.
 in_root "$root" sh -c 'apt-get update -q &&
     apt-get install -q -y --no-install-recommends systemd-sysv dbus &&
-    apt-get install -q -y --no-install-recommends --download-only /old/*.deb' >"$logs/apt" 2>&1 ||
+    apt-get install -q -y --no-install-recommends --download-only /old/*.deb &&
+    apt-get install -q -y --no-install-recommends --download-only /new/*.deb' >"$logs/apt" 2>&1 ||
     { tail -20 "$logs/apt"; fail "what the packages stand on cannot be had (above)"; }
 boot machine "$root" "$logs/boot" --private-network
 try_archives
