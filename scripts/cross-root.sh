@@ -92,6 +92,7 @@ update_lists() {
 }
 
 add_architecture() {
+    # The number goes up where more is installed than before.
     local made=$root/etc/made-$arch-2${rust:+-own}
     local -a compiler=(rustc-web cargo-web "libstd-rust-web-dev:$arch")
     [ -z "$rust" ] || compiler=()

@@ -34,14 +34,14 @@ dist_build() {
     local -a options=(--profile dist --locked -p coordinator -p edge-agent --bins)
     dist_places "$arch"
     [ -z "$DIST_RUN" ] || options+=(--target "$CROSS_TARGET")
-    [ "$linkage" != static ] || static_openblas "${CARGO_TARGET_DIR:-target}/static-$arch"
+    [ "$linkage" != static ] || static_openblas "$arch"
     say "building for $arch (the first time takes some minutes)"
     "${CARGO:-cargo}" build "${options[@]}"
 }
 
 # The linker finds only archives where pkg-config sends it, so it takes them.
 static_openblas() {
-    local folder=$1 name path libs='' gcc=${DIST_RUN:+$CROSS_GNU-}gcc
+    local arch=$1 folder=${CARGO_TARGET_DIR:-target}/static-$1 name path libs='' gcc=${DIST_RUN:+$CROSS_GNU-}gcc
     mkdir -p "$folder"
     folder=$(cd "$folder" && pwd)
     path=$(pkg-config --variable=libdir openblas)/libopenblas.a

@@ -498,6 +498,32 @@ mod tests {
     }
 
     #[test]
+    fn points_that_go_alone_stand_for_the_fewest_rows_if_only_rows_keep_them_few() {
+        let letters = Setting {
+            rows: 12_000,
+            lists: true,
+            ..images(100_000, 10, 17)
+        };
+        let found = plan(&letters, Fixed::default());
+        assert_eq!(found.contribute, Kinds::Points);
+        assert_eq!((found.points_per_device, found.points_max), (240, 2_400));
+        assert!(found.points_reason.contains("5 rows"), "{found:?}");
+        // Where statistics hold every row, or bytes are scarce, nothing changes.
+        let joined = Setting {
+            rows: 3_000,
+            ..letters
+        };
+        assert_eq!(plan(&joined, Fixed::default()).points_per_device, 50);
+        let scarce = Setting {
+            uplink_bytes: 7_000,
+            ..letters
+        };
+        let found = plan(&scarce, Fixed::default());
+        assert!(found.points_per_device < 200, "{found:?}");
+        assert_eq!(found.points_reason, "as many as the bytes allow");
+    }
+
+    #[test]
     fn points_that_rows_keep_few_get_landmarks_as_far_as_the_bytes_go() {
         let small = Setting {
             rows: 600,

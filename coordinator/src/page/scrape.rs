@@ -196,15 +196,7 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
 
 fn set_rollout(metrics: &Metrics, status: &TaskStatus, rollout: &RolloutStatus) {
     let task = status.name.as_str();
-    let now = match rollout.standing {
-        // Rolled back: nobody has to look at it any more.
-        rollout::Standing::Halted { .. } if status.instead().is_some() => "aborted",
-        rollout::Standing::Running => "running",
-        rollout::Standing::Paused => "paused",
-        rollout::Standing::Completed => "completed",
-        rollout::Standing::Halted { .. } => "halted",
-        rollout::Standing::Aborted => "aborted",
-    };
+    let now = standing(status, rollout);
     for state in ["running", "paused", "completed", "halted", "aborted"] {
         let labels = [("task", task), ("state", state)];
         put(&metrics.rollout, &labels, f64::from(u8::from(state == now)));
@@ -222,9 +214,39 @@ fn set_rollout(metrics: &Metrics, status: &TaskStatus, rollout: &RolloutStatus) 
     }
 }
 
+/// The word for where a rollout stands. One that halted and was rolled back is
+/// given up: nobody has to look at it any more.
+fn standing(status: &TaskStatus, rollout: &RolloutStatus) -> &'static str {
+    match rollout.standing {
+        rollout::Standing::Halted { .. } if status.instead().is_some() => "aborted",
+        rollout::Standing::Running => "running",
+        rollout::Standing::Paused => "paused",
+        rollout::Standing::Completed => "completed",
+        rollout::Standing::Halted { .. } => "halted",
+        rollout::Standing::Aborted => "aborted",
+    }
+}
+
 fn put(gauges: &Gauges, labels: &[(&'static str, &str)], value: f64) {
     let labels = labels
         .iter()
         .map(|(name, value)| (*name, (*value).to_owned()));
     gauges.get_or_create(&labels.collect()).set(value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::fixtures::{release, rolling, task};
+
+    #[test]
+    fn a_halted_rollout_is_an_alarm_until_it_is_rolled_back() {
+        let halted = rolling(2, rollout::Standing::Halted { worse: 1, of: 1 });
+        let mut releases = vec![release(1, 1, false), release(2, 2, true)];
+        let stands = task(releases.clone(), Some(halted.clone()));
+        assert_eq!(standing(&stands, &halted), "halted");
+        releases.push(release(3, 1, false));
+        let replaced = task(releases, Some(halted.clone()));
+        assert_eq!(standing(&replaced, &halted), "aborted");
+    }
 }

@@ -4,8 +4,8 @@
 use common::task::Support;
 
 use super::{
-    ACKNOWLEDGED, Fixed, Kinds, POINTS_SHARED_MAX, Plan, RANK_MAX, RANK_SPARE, ROWS_A_POINT,
-    Setting, WIRE, affordable_rank, bits_reason, point_bytes, rounds, spendable,
+    ACKNOWLEDGED, BY_ROWS, Fixed, Kinds, POINTS_SHARED_MAX, Plan, RANK_MAX, RANK_SPARE,
+    ROWS_A_POINT, Setting, WIRE, affordable_rank, bits_reason, point_bytes, rounds, spendable,
 };
 
 /// All points in the first round; in each later one a gradient of all of them
@@ -23,7 +23,7 @@ pub(super) fn plan(setting: &Setting, fixed: Fixed) -> Plan {
             by_bytes.max(0.0) as usize,
             "as many as the bytes allow to move in every round",
         ),
-        None if by_rows < POINTS_SHARED_MAX => (by_rows, "a point for every 6 rows of a device"),
+        None if by_rows < POINTS_SHARED_MAX => (by_rows, BY_ROWS),
         None => (
             POINTS_SHARED_MAX,
             "more would cost the coordinator too much time",
