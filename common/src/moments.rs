@@ -8,11 +8,15 @@
 //! are G = Φ·Φᵀ and B = Φ·T. They travel as *virtual rows*: the first few,
 //! H = Φ·Q with Q an orthonormal basis of the columns of T, carry the labels
 //! QᵀT, so that B = H·QᵀT holds at any rank; the others are the largest
-//! principal directions of what is left, and carry none. What no virtual row
-//! holds is kept as a diagonal. So G is symmetric and positive semi-definite
-//! by construction, and G and B belong together at any rank and any number of
-//! bits (a truncated G beside a whole B does not: the solve then explodes in
-//! the directions that were cut).
+//! principal directions of what is left, and carry none. Of what no virtual row
+//! holds, only the trace is told, spread evenly over the diagonal. So G is
+//! symmetric and positive semi-definite by construction, and G and B belong
+//! together at any rank and any number of bits (a truncated G beside a whole B
+//! does not: the solve then explodes in the directions that were cut).
+//!
+//! The diagonal itself would be as telling as several more virtual rows: with
+//! it an observer told members of 160 rows from others with an area under the
+//! ROC curve of 0.73, without it of 0.69 (HAR, 10 directions).
 
 use bincode::{Decode, Encode};
 use ndarray::{Array2, Axis, concatenate};
@@ -34,8 +38,8 @@ pub struct RawMoments {
     pub targets: RawQuantisedMatrix,
     /// The other virtual rows, shape (rank less those, points).
     pub factor: RawQuantisedMatrix,
-    /// Diagonal of what the virtual rows leave of G, shape (1, points).
-    pub remainder: RawQuantisedMatrix,
+    /// What the virtual rows leave of the trace of G, for each point.
+    pub remainder: f32,
 }
 
 /// Moments that fit their transfer set and that so many rows can produce.
@@ -49,8 +53,9 @@ pub struct Moments {
     pub factor: Array2<f32>,
     /// Labels of the first virtual rows, shape (labelled, classes).
     pub targets: Array2<f32>,
-    /// Diagonal of what the virtual rows leave of G, not negative.
-    pub remainder: Vec<f32>,
+    /// What the virtual rows leave of the trace of G, for each point: to be
+    /// added to every entry of the diagonal. Not negative.
+    pub remainder: f32,
 }
 
 /// What moments are held against.
@@ -145,8 +150,6 @@ impl Moments {
         same("points", frame.points, raw.factor.columns as usize)?;
         same("rows of labels", labelled, raw.targets.rows as usize)?;
         same("classes", frame.classes, raw.targets.columns as usize)?;
-        same("remainders", frame.points, raw.remainder.columns as usize)?;
-        same("rows of remainders", 1, raw.remainder.rows as usize)?;
         if raw.rows == 0 || raw.rows > ROWS_MAX {
             return Err(MomentsError::Rows(raw.rows));
         }
@@ -173,10 +176,10 @@ impl Moments {
         let factor = concatenate(Axis(0), &[carried.view(), others.view()])
             .expect("both have one column a point");
         let targets = QuantisedMatrix::try_from(raw.targets)?.decode();
-        let remainder = QuantisedMatrix::try_from(raw.remainder)?.decode();
-        let remainder: Vec<f32> = remainder.iter().map(|value| value.max(0.0)).collect();
-        let trace = square(&factor) + remainder.iter().map(|&value| f64::from(value)).sum::<f64>();
-        within("the trace", trace, rows * frame.row_square_max, raw.rows)?;
+        let trace_max = rows * frame.row_square_max;
+        let rest = f64::from(raw.remainder) * frame.points as f64;
+        within("the remainder", rest, trace_max, raw.rows)?;
+        within("the trace", square(&factor) + rest, trace_max, raw.rows)?;
         within(
             "the norm of the targets",
             square(&targets),
@@ -188,7 +191,7 @@ impl Moments {
             target_square,
             factor,
             targets,
-            remainder,
+            remainder: raw.remainder,
         })
     }
 
@@ -254,7 +257,7 @@ mod tests {
             carried: quantised(Array2::from_elem((2, 4), 1.0)),
             targets: quantised(Array2::from_elem((2, 2), 0.5)),
             factor: quantised(Array2::from_elem((1, 4), 1.0)),
-            remainder: quantised(Array2::from_elem((1, 4), 0.5)),
+            remainder: 0.5,
         }
     }
 
@@ -291,6 +294,18 @@ mod tests {
             Moments::check(nan, FRAME),
             Err(MomentsError::TooLarge { .. })
         ));
+    }
+
+    #[test]
+    fn impossible_remainders_are_refused() {
+        for remainder in [f32::NAN, f32::INFINITY, -1.0, 1e9] {
+            let liar = RawMoments { remainder, ..raw() };
+            let refused = Moments::check(liar, FRAME);
+            assert!(
+                matches!(refused, Err(MomentsError::TooLarge { what: "the remainder", .. })),
+                "{remainder}: {refused:?}"
+            );
+        }
     }
 
     #[test]

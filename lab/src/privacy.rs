@@ -6,6 +6,7 @@ use edge_agent::work::Privacy;
 const DEFAULT: Privacy = Privacy {
     rows_min: 20,
     cluster_size_min: 5,
+    rows_per_direction: 20,
 };
 /// Kept to where the default would keep back more than a tenth of the rows.
 const SMALL: u64 = 5;
@@ -26,6 +27,7 @@ pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Priv
             cluster_size_min: DEFAULT
                 .cluster_size_min
                 .min(u32::try_from(rows_min).unwrap_or(u32::MAX)),
+            ..DEFAULT
         };
         return (policy, "asked for".to_owned());
     }

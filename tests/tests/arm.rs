@@ -74,7 +74,8 @@ struct Given {
 impl Given {
     /// The sum of φφᵀ.
     fn gram(&self) -> Array2<f32> {
-        let remainder = Array2::from_diag(&ndarray::aview1(&self.moments.remainder));
+        let points = self.moments.factor.ncols();
+        let remainder = Array2::from_diag_elem(points, self.moments.remainder);
         self.moments.factor.t().dot(&self.moments.factor) + remainder
     }
 

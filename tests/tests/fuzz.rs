@@ -432,6 +432,7 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     let privacy = edge_agent::work::Privacy {
         rows_min: 2,
         cluster_size_min: 2,
+        rows_per_direction: 2,
     };
     let mut fleet = Simulation::new(task, train.into(), parts, privacy, 1).unwrap();
     fleet.connect().unwrap();

@@ -71,6 +71,7 @@ fn simulated(
     let privacy = Privacy {
         rows_min: 20,
         cluster_size_min: 5,
+        rows_per_direction: 20,
     };
     let task = task(data, wishes).unwrap();
     let mut simulation =

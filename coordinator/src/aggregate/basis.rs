@@ -50,17 +50,15 @@ impl Basis {
     /// If the moments stand on another number of points.
     pub fn held_to_rows(&self, mut moments: Moments) -> Result<Moments, RegressionError> {
         let rows = moments.factor.mapv(f64::from);
-        let remainder: Vec<f64> = moments.remainder.iter().map(|&rest| rest.into()).collect();
+        let remainder = f64::from(moments.remainder);
         let trace = self
             .preconditioner
-            .whitened_trace(rows.view(), &remainder)?;
+            .whitened_trace(rows.view(), remainder)?;
         let most = ROUNDING * self.row_square_max * moments.rows as f64;
         if trace > most {
             let share = most / trace;
             moments.factor *= share.sqrt() as f32;
-            for rest in &mut moments.remainder {
-                *rest *= share as f32;
-            }
+            moments.remainder *= share as f32;
         }
         Ok(moments)
     }
@@ -99,13 +97,13 @@ mod tests {
             target_square: 10.0,
             factor: Array2::from_elem((1, 2), size),
             targets: array![[0.5, -0.5]],
-            remainder: vec![0.0; 2],
+            remainder: 0.0,
         };
         let honest = moments(0.01);
         assert_eq!(basis.held_to_rows(honest.clone()).unwrap(), honest);
         let liar = basis.held_to_rows(moments(5.0)).unwrap();
         let rows = liar.factor.mapv(f64::from);
-        let trace = basis.preconditioner.whitened_trace(rows.view(), &[0.0; 2]);
+        let trace = basis.preconditioner.whitened_trace(rows.view(), 0.0);
         let most = ROUNDING * basis.row_square_max * 20.0;
         assert!((trace.unwrap() / most - 1.0).abs() < 1e-5);
     }

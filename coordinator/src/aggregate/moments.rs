@@ -92,9 +92,8 @@ impl MomentSum {
     fn flat(&self, moments: &Moments) -> Vec<f64> {
         let factor = moments.factor.mapv(f64::from);
         let mut gram: Array2<f64> = factor.t().dot(&factor);
-        for (value, &rest) in gram.diag_mut().iter_mut().zip(&moments.remainder) {
-            *value += f64::from(rest);
-        }
+        let rest = f64::from(moments.remainder);
+        gram.diag_mut().map_inplace(|value| *value += rest);
         let carried = factor.slice(s![..moments.targets.nrows(), ..]);
         let cross = carried.t().dot(&moments.targets.mapv(f64::from));
         let mut flat = Vec::with_capacity(self.sum.len());
@@ -121,7 +120,7 @@ mod tests {
             target_square: 10.0,
             factor: Array2::from_shape_fn((5, 7), |_| random.random_range(-1.0f32..1.0)),
             targets: Array2::from_shape_fn((3, 3), |_| random.random_range(-1.0f32..1.0)),
-            remainder: vec![0.25; 7],
+            remainder: 0.25,
         }
     }
 

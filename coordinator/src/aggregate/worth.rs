@@ -119,7 +119,7 @@ mod tests {
             target_square: 0.5 * rows as f64,
             factor,
             targets: array![[0.5 * (rows as f32).sqrt(), -0.5 * (rows as f32).sqrt()]],
-            remainder: vec![0.0; 3],
+            remainder: 0.0,
         }
     }
 

@@ -94,6 +94,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.policy.cluster_size_min().to_string(),
     },
     Key {
+        name: "policy.rows_per_direction",
+        flag: None,
+        variable: None,
+        value: |config| config.policy.rows_per_direction().to_string(),
+    },
+    Key {
         name: "policy.bytes_per_day_max",
         flag: None,
         variable: None,

@@ -2,6 +2,7 @@
 //! sends can loosen them.
 
 mod history;
+mod rank;
 mod refusal;
 mod rows;
 
@@ -10,9 +11,10 @@ use std::collections::BTreeSet;
 use bincode::{Decode, Encode};
 use common::limits::ROWS_MAX;
 use common::round::Kind;
+use common::task::Task;
 use serde::Deserialize;
 
-use crate::work::Privacy;
+use crate::work::{Entry, Privacy};
 pub use history::{HISTORY_BYTES_MAX, HistoryError, RowHistory};
 pub use refusal::Refusal;
 pub use rows::{RowHash, RowSet, RowSetDigest};
@@ -24,6 +26,7 @@ pub use rows::{RowHash, RowSet, RowSetDigest};
 /// | `kinds` | all | any of `profile`, `summary`, `labels`, `moments`, `gradient`, `report` |
 /// | `rows_min` | 20 | 2 to 2^40 |
 /// | `cluster_size_min` | 5 | 2 or more |
+/// | `rows_per_direction` | 20 | 2 or more |
 /// | `bytes_per_day_max` | none | 0 or more |
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +34,7 @@ pub struct RawPolicy {
     kinds: Option<Vec<String>>,
     rows_min: Option<i64>,
     cluster_size_min: Option<i64>,
+    rows_per_direction: Option<i64>,
     bytes_per_day_max: Option<i64>,
 }
 
@@ -52,6 +56,7 @@ pub struct Policy {
     kinds: BTreeSet<Kind>,
     rows_min: u64,
     cluster_size_min: u32,
+    rows_per_direction: u32,
     bytes_per_day_max: Option<u64>,
 }
 
@@ -61,6 +66,7 @@ impl Default for Policy {
             kinds: Kind::ALL.into(),
             rows_min: 20,
             cluster_size_min: 5,
+            rows_per_direction: 20,
             bytes_per_day_max: None,
         }
     }
@@ -103,6 +109,13 @@ impl RawPolicy {
                 size,
             )?
             .unwrap_or(default.cluster_size_min),
+            rows_per_direction: checked(
+                "policy.rows_per_direction",
+                "a number from 2 to 2^32 - 1",
+                self.rows_per_direction,
+                size,
+            )?
+            .unwrap_or(default.rows_per_direction),
             bytes_per_day_max: checked(
                 "policy.bytes_per_day_max",
                 "a number of bytes, 0 or more",
@@ -129,6 +142,12 @@ impl Policy {
         self.cluster_size_min
     }
 
+    /// Rows for each direction that a contribution tells of them, at least:
+    /// see [`Privacy::directions`].
+    pub fn rows_per_direction(&self) -> u32 {
+        self.rows_per_direction
+    }
+
     /// Most bytes that leave in one day (UTC), if there is a limit.
     pub fn bytes_per_day_max(&self) -> Option<u64> {
         self.bytes_per_day_max
@@ -140,6 +159,7 @@ impl Policy {
         Privacy {
             rows_min: self.rows_min,
             cluster_size_min: self.cluster_size_min.max(task_cluster_size_min),
+            rows_per_direction: self.rows_per_direction,
         }
     }
 
@@ -173,6 +193,17 @@ impl Policy {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether what a contribution tells is little enough for its rows, read
+    /// from its bytes: [`Privacy::directions`] holds, and no class or point
+    /// stands for fewer rows than it may.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn permit_content(&self, task: &Task, entry: &Entry) -> Result<(), Refusal> {
+        let privacy = self.privacy(task.definition().budget.cluster_size_min);
+        rank::check(privacy, task, entry)
     }
 }
 
@@ -224,6 +255,7 @@ mod tests {
             ("rows_min = 1", "policy.rows_min"),
             ("rows_min = -3", "policy.rows_min"),
             ("cluster_size_min = 1", "policy.cluster_size_min"),
+            ("rows_per_direction = 1", "policy.rows_per_direction"),
             ("bytes_per_day_max = -1", "policy.bytes_per_day_max"),
             ("kinds = [\"rows\"]", "policy.kinds"),
         ] {

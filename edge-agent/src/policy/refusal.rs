@@ -21,6 +21,37 @@ pub enum Refusal {
         /// Fewest allowed.
         rows_min: u64,
     },
+    /// It tells more of its rows than so few rows can hide.
+    #[error(
+        "{kind} of {rows} rows would tell {directions} directions of them, and \
+         policy.rows_per_direction allows {directions_max}"
+    )]
+    Directions {
+        /// What it is.
+        kind: Kind,
+        /// Rows described.
+        rows: u64,
+        /// Directions told.
+        directions: usize,
+        /// Most allowed.
+        directions_max: usize,
+    },
+    /// A part of it, a class or a point, stands for too few rows.
+    #[error("{kind} has a class or point of {rows} rows, and {rows_min} is the least")]
+    Part {
+        /// What it is.
+        kind: Kind,
+        /// Rows of the part.
+        rows: u64,
+        /// Fewest allowed.
+        rows_min: u64,
+    },
+    /// Its bytes are not what they are called.
+    #[error("{kind} cannot be read, so that it is not known what it would tell")]
+    Unreadable {
+        /// What it is called.
+        kind: Kind,
+    },
     /// The day's bytes are spent.
     #[error(
         "{bytes} bytes after {sent_today} already today are more than \
@@ -42,6 +73,14 @@ impl Refusal {
         match self {
             Self::Kind { .. } => "add it to policy.kinds in agent.toml if it may leave",
             Self::Rows { .. } => "wait for more data, or lower policy.rows_min in agent.toml",
+            Self::Directions { .. } => {
+                "wait for more data, or lower policy.rows_per_direction in agent.toml"
+            }
+            Self::Part { .. } => {
+                "wait for more data, or lower policy.rows_min or policy.cluster_size_min in \
+                 agent.toml"
+            }
+            Self::Unreadable { .. } => "report this as a fault of the agent",
             Self::Bytes { .. } => {
                 "wait for the next day (UTC), or raise policy.bytes_per_day_max in agent.toml"
             }

@@ -43,6 +43,12 @@ pub(super) fn build(
     let Some(teacher) = teacher else {
         return Ok(None);
     };
+    // One direction for each class but the last, whose share is what is left.
+    let classes = view.class_counts.iter().filter(|&&count| count > 0).count();
+    let directions = work.privacy.directions(view.rows());
+    if directions < classes.saturating_sub(1).max(1) {
+        return Ok(None);
+    }
     let points = transfer.points.inputs.view();
     let labels = Labels {
         rows: view.rows(),

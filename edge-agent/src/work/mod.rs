@@ -33,6 +33,22 @@ pub struct Privacy {
     /// Fewest rows a distilled point may stand for; the larger of this and
     /// the task's counts.
     pub cluster_size_min: u32,
+    /// Rows for each direction that a contribution tells of them, at least.
+    pub rows_per_direction: u32,
+}
+
+impl Privacy {
+    /// How many directions a contribution that describes `rows` rows may tell:
+    /// numbers a dimension of the space it speaks of, whatever the number of
+    /// dimensions. A mean is one direction, a virtual row of moments one.
+    ///
+    /// r directions of n rows are r·m equations for n·m unknowns, and what an
+    /// observer makes of them grows with r/n alone. One row's worth is kept
+    /// back for what comes beside directions: counts, traces and norms.
+    pub fn directions(&self, rows: u64) -> usize {
+        let told = rows / u64::from(self.rows_per_direction.max(1));
+        usize::try_from(told.saturating_sub(1)).unwrap_or(usize::MAX)
+    }
 }
 
 /// Which local teacher the device trains.

@@ -30,9 +30,14 @@ pub(super) fn build(
     let Some(teacher) = teacher else {
         return Ok(None);
     };
+    let directions = work.privacy.directions(view.rows());
+    if directions == 0 {
+        return Ok(None);
+    }
     let definition = work.task.definition();
     let ntk = Ntk::new(definition.teacher.depth);
-    let targets = targets(view, teacher)?;
+    let group_rows_min = work.privacy.rows_per_direction as usize;
+    let targets = grouped(targets(view, teacher)?, group_rows_min);
     let support = transfer.seen();
     let rows = transfer.relevance.through(view.inputs.view());
     let system = MomentSystem::gather(&ntk, support.view(), rows.view(), targets.view())?;
@@ -40,7 +45,7 @@ pub(super) fn build(
     let basis = Preconditioner::of(&whitener, &transfer.support_counts())?;
     let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
-    let rank = rank_within(definition, transfer, work.task.classes());
+    let rank = rank_within(definition, transfer, work.task.classes()).min(directions);
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
     Ok(Some(Entry::of(Kind::Moments, &raw, view.rows())))
 }
@@ -56,6 +61,37 @@ pub(super) fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<
     let soft = teacher.probabilities(view.unlabelled())? - 1.0 / classes as f32;
     let joined = concatenate(Axis(0), &[hard.view(), soft.view()]);
     Ok(joined.expect("both have one column a class"))
+}
+
+/// Targets in groups of at least `rows_min` rows, each row with the mean of its
+/// group: by the class that a row's target is largest in, the smallest groups
+/// joined until they are large enough. A labelled virtual row is a sum of rows
+/// weighted by their targets, so that of a class of three rows would tell of
+/// three rows; so does a soft label that is like no other.
+fn grouped(mut targets: Array2<f32>, rows_min: usize) -> Array2<f32> {
+    let mut groups: Vec<Vec<usize>> = vec![Vec::new(); targets.ncols()];
+    for (index, target) in targets.outer_iter().enumerate() {
+        let better = |best: usize, at: usize| if target[at] > target[best] { at } else { best };
+        groups[(0..target.len()).fold(0, better)].push(index);
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    while groups.len() > 1 && groups.last().is_some_and(|group| group.len() < rows_min) {
+        let smallest = groups.pop().unwrap_or_default();
+        if let Some(group) = groups.last_mut() {
+            group.extend(smallest);
+        }
+        groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    }
+    for group in groups {
+        let Some(mean) = targets.select(Axis(0), &group).mean_axis(Axis(0)) else {
+            continue;
+        };
+        for index in group {
+            targets.row_mut(index).assign(&mean);
+        }
+    }
+    targets
 }
 
 /// Virtual rows that fit what the budget leaves for moments.
@@ -104,7 +140,8 @@ fn compress(
     let labelled = squares
         .iter()
         .take_while(|&&square| square > floor.max(1e-12))
-        .count();
+        .count()
+        .min(rank);
     let roots = squares.slice(s![..labelled]).mapv(f64::sqrt);
     let basis = basis.slice(s![.., ..labelled]);
     let carried = (&system.cross.dot(&basis) / &roots).reversed_axes();
@@ -131,16 +168,17 @@ fn compress(
         factor_bits(bits),
         Scheme::Symmetric,
     )?;
-    let squares = factor.decode().mapv(|value| f64::from(value).powi(2));
-    let held = arrives.mapv(|value| value * value).sum_axis(Axis(0)) + squares.sum_axis(Axis(0));
-    let remainder = (&system.gram.diag() - &held).mapv(|value| value.max(0.0));
+    let square = |values: &Array2<f64>| values.iter().map(|value| value * value).sum::<f64>();
+    let held = square(&arrives) + square(&factor.decode().mapv(f64::from));
+    let points = system.gram.nrows().max(1) as f64;
+    let remainder = (system.gram.diag().sum() - held).max(0.0) / points;
     Ok(RawMoments {
         rows: system.rows as u64,
         target_square: system.target_square as f32,
         carried: carried.into_raw(),
         targets: quantise(&labels, TARGET_BITS, Scheme::Symmetric)?.into_raw(),
         factor: factor.into_raw(),
-        remainder: quantise(&remainder.insert_axis(Axis(0)), 8, Scheme::Affine)?.into_raw(),
+        remainder: remainder as f32,
     })
 }
 
@@ -201,9 +239,8 @@ mod tests {
         let carried = factor.slice(s![..moments.targets.nrows(), ..]);
         let mut decoded = case.white.clone();
         decoded.gram = factor.t().dot(&factor);
-        for (index, &value) in moments.remainder.iter().enumerate() {
-            decoded.gram[[index, index]] += f64::from(value);
-        }
+        let rest = f64::from(moments.remainder);
+        decoded.gram.diag_mut().map_inplace(|value| *value += rest);
         decoded.cross = carried.t().dot(&moments.targets.mapv(f64::from));
         let beta = decoded.solve_absolute(0.1, 0.0).unwrap().alpha;
         case.white.squared_error(beta.view()).unwrap() / case.white.target_square

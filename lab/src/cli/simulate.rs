@@ -94,6 +94,10 @@ pub(crate) struct SimulateArguments {
     /// tenth of the rows]
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     rows_min: Option<u64>,
+    /// Rows for each direction that a device tells of them, as in an agent's
+    /// policy [default: 20]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    rows_per_direction: Option<u32>,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -126,6 +130,7 @@ impl SimulateArguments {
             landmarks: self.landmarks,
             steps: self.steps,
             rows_min: self.rows_min,
+            rows_per_direction: self.rows_per_direction,
             no_baselines: self.no_baselines,
             detail: false,
         }

@@ -64,6 +64,9 @@ pub struct SimulateOptions {
     pub steps: u32,
     /// Below how many rows a device says nothing; none lets the data decide.
     pub rows_min: Option<u64>,
+    /// Rows for each direction that a device tells of them; an agent's default
+    /// if absent.
+    pub rows_per_direction: Option<u32>,
     /// Leave the baselines out.
     pub no_baselines: bool,
     /// Gather what a report shows beyond the figures.
@@ -127,7 +130,10 @@ pub fn run(
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
     let train = data.train.clone();
-    let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
+    let (mut privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
+    if let Some(rows) = options.rows_per_direction {
+        privacy.rows_per_direction = rows;
+    }
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     if progress.is_live() {

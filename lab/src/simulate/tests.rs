@@ -20,6 +20,7 @@ fn options() -> SimulateOptions {
         landmarks: None,
         steps: 200,
         rows_min: None,
+        rows_per_direction: None,
         no_baselines: true,
         detail: false,
     }

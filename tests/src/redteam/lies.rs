@@ -206,7 +206,7 @@ fn moments(points: usize, classes: usize, rows: u64, scale: f32) -> RawMoments {
         carried: matrix(1, points, 1.0),
         targets: matrix(1, classes, 0.0),
         factor: matrix(0, points, 0.0),
-        remainder: matrix(1, points, 0.0),
+        remainder: 0.0,
     };
     for one in &mut raw.carried.scales {
         *one *= scale;

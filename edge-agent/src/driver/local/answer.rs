@@ -172,13 +172,14 @@ impl<S: Source> InProcess<S> {
                 .to_owned();
             explained(&error, advice)
         })?;
-        self.permitted(built, spent, &mut history, admitted)
+        self.permitted(built, &task, spent, &mut history, admitted)
     }
 
     /// What the policy permits of an answer, its rows recorded.
     pub(super) fn permitted(
         &self,
         built: work::Built,
+        task: &Task,
         mut spent: u64,
         history: &mut RowHistory,
         described: RowSet,
@@ -190,7 +191,10 @@ impl<S: Source> InProcess<S> {
         let policy = &self.settings.policy;
         for entry in built.entries {
             let bytes = entry.bytes.len() as u64;
-            match policy.permit(entry.kind, entry.rows, bytes, spent) {
+            let permitted = policy
+                .permit(entry.kind, entry.rows, bytes, spent)
+                .and_then(|()| policy.permit_content(task, &entry));
+            match permitted {
                 Ok(()) => {
                     spent += bytes;
                     leaving.entries.push(entry);

@@ -257,7 +257,7 @@ impl<S: Source> InProcess<S> {
             entries: vec![entry],
             partial: false,
         };
-        self.permitted(built, spent, &mut history, described)
+        self.permitted(built, release.task(), spent, &mut history, described)
     }
 
     /// None if there is nothing to try it on. Data that cannot be read is no

@@ -1,0 +1,346 @@
+//! How many directions of its rows a contribution tells, read from the bytes
+//! that would leave: the last check, whatever built them.
+
+use common::blocks::RawBlocks;
+use common::gradient::RawGradient;
+use common::labels::RawLabels;
+use common::moments::RawMoments;
+use common::profile::RawProfile;
+use common::report::RawReport;
+use common::round::Kind;
+use common::summary::RawPoints;
+use common::task::Task;
+use common::wire::codec::{DecodeError, decode_blob};
+
+use super::Refusal;
+use crate::work::{Entry, Privacy};
+
+/// What a contribution tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    /// Rows it says that it describes.
+    rows: u64,
+    /// Numbers a dimension; none where there are but counts.
+    directions: usize,
+    /// The fewest rows that a part of it describes by itself, if it has parts.
+    part_rows: Option<u64>,
+    /// The fewest that one of its parts may describe.
+    part_rows_min: u64,
+}
+
+/// Whether a contribution may leave under `privacy`.
+///
+/// | kind | directions | parts |
+/// |---|---|---|
+/// | profile | the mean of each feature; the block means where there are any | classes |
+/// | summary | – | points |
+/// | labels | classes less one | classes |
+/// | moments | virtual rows | – |
+/// | report | – | – |
+///
+/// # Errors
+/// The rule that forbids it.
+pub(super) fn check(privacy: Privacy, task: &Task, entry: &Entry) -> Result<(), Refusal> {
+    let kind = entry.kind;
+    let told = told(privacy, task, entry).map_err(|_| Refusal::Unreadable { kind })?;
+    // A summary stands for labelled rows only, and not for all of them.
+    let rows = entry.rows.min(told.rows);
+    if rows < privacy.rows_min && kind != Kind::Summary {
+        let rows_min = privacy.rows_min;
+        return Err(Refusal::Rows { rows, rows_min });
+    }
+    let directions_max = privacy.directions(rows);
+    if told.directions > directions_max {
+        return Err(Refusal::Directions {
+            kind,
+            rows,
+            directions: told.directions,
+            directions_max,
+        });
+    }
+    match told.part_rows {
+        Some(rows) if rows < told.part_rows_min => Err(Refusal::Part {
+            kind,
+            rows,
+            rows_min: told.part_rows_min,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeError> {
+    let bytes = entry.bytes.as_slice();
+    let counts = |rows, directions, classes: &[u64]| Told {
+        rows,
+        directions,
+        part_rows: classes.iter().copied().filter(|&count| count > 0).min(),
+        part_rows_min: privacy.rows_min,
+    };
+    Ok(match entry.kind {
+        Kind::Profile => {
+            let (profile, blocks): (RawProfile, Option<RawBlocks>) = if task.learns_curves() {
+                let (profile, blocks) = decode_blob(bytes)?;
+                (profile, Some(blocks))
+            } else {
+                (decode_blob(bytes)?, None)
+            };
+            let means = usize::from(profile.moments.is_some());
+            let blocks = blocks.map_or(0, |blocks| usize::from(blocks.count));
+            counts(profile.rows, means.max(blocks), &profile.class_counts)
+        }
+        Kind::Summary => {
+            let points: RawPoints = decode_blob(bytes)?;
+            let stand = points.counts.iter().copied().map(u64::from);
+            Told {
+                rows: stand.clone().sum(),
+                directions: 0,
+                part_rows: stand.min(),
+                part_rows_min: privacy.cluster_size_min.into(),
+            }
+        }
+        Kind::Labels => {
+            let labels: RawLabels = decode_blob(bytes)?;
+            let classes = labels.class_counts.iter().filter(|&&count| count > 0);
+            let directions = classes.count().saturating_sub(1).max(1);
+            counts(labels.rows, directions, &labels.class_counts)
+        }
+        Kind::Moments => {
+            let moments: RawMoments = decode_blob(bytes)?;
+            let directions = moments.carried.rows.saturating_add(moments.factor.rows);
+            counts(moments.rows, directions as usize, &[])
+        }
+        Kind::Gradient => {
+            let gradient: RawGradient = decode_blob(bytes)?;
+            counts(gradient.rows, 1, &[])
+        }
+        Kind::Report => {
+            let report: RawReport = decode_blob(bytes)?;
+            counts(report.rows, 0, &[])
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use common::features::Normaliser;
+    use common::ids::{BlobHash, RoundId};
+    use common::math::random::rng;
+    use common::round::Phase;
+    use common::summary::Points;
+    use common::task::RawTask;
+    use common::transfer::RawTransferSet;
+    use common::wire::codec::encode;
+    use common::wire::messages::{Call, Context};
+    use ndarray::Array2;
+    use proptest::prelude::*;
+    use rand::Rng;
+
+    use super::super::Policy;
+    use super::*;
+    use crate::work::{RawRows, TeacherChoice, Work};
+
+    const FEATURES: usize = 4;
+    const POINTS: usize = 12;
+
+    struct Case {
+        task: Task,
+        blobs: BTreeMap<BlobHash, Vec<u8>>,
+        context: Context,
+    }
+
+    fn case(classes: usize, learns: bool) -> Case {
+        let names: Vec<String> = (0..classes).map(|class| format!("\"{class}\"")).collect();
+        let range = if learns { "" } else { "[normaliser]\nrange = [-2.0, 2.0]\n" };
+        let text = format!(
+            "name = \"t\"\n[input]\nshape = [{FEATURES}]\n[classes]\nnames = [{}]\n{range}\
+             [budget]\npoints_per_device = 20\n",
+            names.join(", ")
+        );
+        let task = RawTask::parse(&text).unwrap();
+        let mut random = rng(3, "points");
+        let points = Points {
+            inputs: Array2::from_shape_fn((POINTS, FEATURES), |_| random.random_range(-1.0..1.0)),
+            classes: (0..POINTS).map(|at| (at % classes) as u16).collect(),
+            counts: vec![9; POINTS],
+            spreads: vec![0.3; POINTS],
+        };
+        let set = RawTransferSet {
+            points: points.to_raw(8).unwrap(),
+            relevance: None,
+        };
+        let normaliser = encode(&Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap());
+        let mut blobs = BTreeMap::new();
+        let mut keep = |bytes: Vec<u8>| {
+            let name = BlobHash::of(&bytes);
+            blobs.insert(name, bytes);
+            Some(name)
+        };
+        let context = Context {
+            task: keep(task.bytes().to_vec()).unwrap(),
+            normaliser: keep(normaliser),
+            transfer: keep(set.to_bytes()),
+            teacher: None,
+            release: None,
+        };
+        Case {
+            task,
+            blobs,
+            context,
+        }
+    }
+
+    /// What a device with these labels answers in a phase.
+    fn answers(
+        case: &Case,
+        policy: &Policy,
+        labels: &[Option<u16>],
+        phase: Phase,
+    ) -> Vec<Entry> {
+        let mut random = rng(labels.len() as u64, "rows");
+        let inputs = Array2::from_shape_fn((labels.len(), FEATURES), |_| {
+            random.random_range(-2.0f32..2.0)
+        });
+        let work = Work {
+            task: &case.task,
+            blobs: &case.blobs,
+            rows: RawRows {
+                inputs: inputs.view(),
+                labels,
+            },
+            privacy: policy.privacy(case.task.definition().budget.cluster_size_min),
+            teacher: &TeacherChoice::Kernel,
+            seed: 1,
+        };
+        let call = Call {
+            task: case.task.hash(),
+            round: RoundId(1),
+            phase,
+            context: case.context,
+            remaining_ms: 1_000,
+        };
+        work.answer(&call).unwrap().entries
+    }
+
+    fn policy(rows_min: i64, rows_per_direction: i64) -> Policy {
+        let text = format!("rows_min = {rows_min}\nrows_per_direction = {rows_per_direction}");
+        let raw: super::super::RawPolicy = toml::from_str(&text).unwrap();
+        raw.check().unwrap()
+    }
+
+    fn labels(counts: &[usize], unlabelled: usize) -> Vec<Option<u16>> {
+        let labelled = counts.iter().enumerate();
+        let labelled = labelled.flat_map(|(class, &rows)| vec![Some(class as u16); rows]);
+        labelled.chain(vec![None; unlabelled]).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        /// Of any data, what is built may leave, and tells no more directions
+        /// than one for so many rows.
+        #[test]
+        fn whatever_is_built_tells_few_directions_of_its_rows(
+            counts in prop::collection::vec(0usize..70, 2..7), unlabelled in 0usize..60,
+            rows_min in 2i64..30, rows_per_direction in 2i64..30, learns: bool,
+        ) {
+            let case = case(counts.len(), learns);
+            let policy = policy(rows_min, rows_per_direction);
+            let labels = labels(&counts, unlabelled);
+            for phase in [Phase::Profile, Phase::Summarise, Phase::Contribute] {
+                for entry in answers(&case, &policy, &labels, phase) {
+                    prop_assert_eq!(policy.permit_content(&case.task, &entry), Ok(()));
+                    let privacy = policy.privacy(1);
+                    let told = told(privacy, &case.task, &entry).unwrap();
+                    prop_assert!(told.rows <= labels.len() as u64);
+                    let rows = (told.directions as u64 + 1) * rows_per_direction as u64;
+                    prop_assert!(told.directions == 0 || rows <= told.rows, "{told:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_of_few_rows_sends_no_moments_and_no_means() {
+        let case = case(2, true);
+        let few = labels(&[20, 19], 0);
+        assert!(answers(&case, &Policy::default(), &few, Phase::Profile).is_empty());
+        assert!(answers(&case, &Policy::default(), &few, Phase::Contribute).is_empty());
+        let enough = labels(&[20, 20], 0);
+        let kinds = |phase| {
+            let entries = answers(&case, &Policy::default(), &enough, phase);
+            entries.iter().map(|entry| entry.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(Phase::Profile), [Kind::Profile]);
+        assert_eq!(kinds(Phase::Contribute), [Kind::Labels, Kind::Moments]);
+    }
+
+    #[test]
+    fn bytes_that_tell_too_much_stay_whatever_built_them() {
+        let case = case(4, false);
+        let loose = policy(2, 2);
+        let strict = Policy::default();
+        let rows = labels(&[30, 30, 30, 30], 0);
+        for entry in answers(&case, &loose, &rows, Phase::Contribute) {
+            assert_eq!(loose.permit_content(&case.task, &entry), Ok(()));
+            let refused = strict.permit_content(&case.task, &entry);
+            match entry.kind {
+                Kind::Moments => assert!(
+                    matches!(refused, Err(Refusal::Directions { directions_max: 5, .. })),
+                    "{refused:?}"
+                ),
+                _ => assert_eq!(refused, Ok(())),
+            }
+        }
+    }
+
+    #[test]
+    fn points_and_classes_of_too_few_rows_stay() {
+        let case = case(2, false);
+        let loose = policy(2, 2);
+        let rows = labels(&[60, 6], 0);
+        let strict = Policy::default();
+        for phase in [Phase::Profile, Phase::Contribute] {
+            let entries = answers(&case, &loose, &rows, phase);
+            let told = entries.iter().find(|entry| entry.kind != Kind::Moments).unwrap();
+            assert_eq!(
+                strict.permit_content(&case.task, told),
+                Err(Refusal::Part {
+                    kind: told.kind,
+                    rows: 6,
+                    rows_min: 20
+                })
+            );
+        }
+        let summary = &answers(&case, &loose, &rows, Phase::Summarise)[0];
+        let mut points: RawPoints = decode_blob(&summary.bytes).unwrap();
+        points.counts[0] = 1;
+        let lone = Entry {
+            bytes: encode(&points),
+            ..summary.clone()
+        };
+        assert_eq!(
+            strict.permit_content(&case.task, &lone),
+            Err(Refusal::Part {
+                kind: Kind::Summary,
+                rows: 1,
+                rows_min: 5
+            })
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_what_they_are_called_stay() {
+        let case = case(2, false);
+        for kind in Kind::ALL {
+            let entry = Entry {
+                kind,
+                bytes: vec![0xff; 3],
+                rows: 1_000,
+            };
+            let refused = Policy::default().permit_content(&case.task, &entry);
+            assert_eq!(refused, Err(Refusal::Unreadable { kind }));
+        }
+    }
+}
