@@ -6,9 +6,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::journal::{ROUNDS_MAX, Retention};
 use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;
-use crate::retention::{ROUNDS_MAX, Retention};
 use crate::rollout::{Plan, Releases};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;

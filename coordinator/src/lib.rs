@@ -3,17 +3,16 @@
 
 pub mod admin;
 pub mod aggregate;
-pub mod audit;
 pub mod backup;
 pub mod cli;
 pub mod compute;
 pub mod config;
 pub mod intake;
+pub mod journal;
 pub mod limits;
 mod metrics;
 pub mod page;
 pub mod registry;
-pub mod retention;
 pub mod rollout;
 pub mod round;
 pub mod serve;

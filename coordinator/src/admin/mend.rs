@@ -12,7 +12,7 @@ use super::protocol::{Fault, FaultKind, Response};
 use super::server::{ask, from_store, from_vault, read_blob};
 use super::status::DeviceStatus;
 use crate::compute;
-use crate::retention::Upkeep;
+use crate::journal::Upkeep;
 use crate::round::ReRelease;
 use crate::serve::{AdminCommand, ReReleaseOf, Shared};
 use crate::store::Epoch;

@@ -9,8 +9,8 @@ use common::trust::token::{Approval, TokenId, TokenRecord};
 use serde::{Deserialize, Serialize};
 
 use super::status::{DeviceName, Status};
-use crate::audit::{AuditRecord, AuditSpan};
 use crate::backup::Contents;
+use crate::journal::audit::{AuditRecord, AuditSpan};
 use crate::rollout::Order;
 use crate::round::Outcome;
 

@@ -18,10 +18,11 @@ use super::copy;
 use super::mend::{rerelease, sweep_forgotten};
 use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
 use super::status::{ReportSummary, Status};
-use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
+use crate::journal;
+use crate::journal::ReplayError;
+use crate::journal::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
-use crate::retention;
-use crate::serve::{AdminCommand, Command, ReplayError, Shared, Vault};
+use crate::serve::{AdminCommand, Command, Shared, Vault};
 use crate::store::{Position, Store, StoreError};
 
 /// Why the admin socket could not be made.
@@ -277,7 +278,7 @@ async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
         let (begin, head) = vault.with(|store| {
             // What no longer begins with record 0 has a snapshot that stands
             // for the rest, on the very chain that is checked here.
-            match retention::newest(store) {
+            match journal::newest(store) {
                 Ok(loaded) => snapshot = loaded.name.map(|_| loaded.fold.head.next.0),
                 Err(error) => failed = Some(error),
             }

@@ -20,10 +20,9 @@ use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::config::state_option;
 use crate::intake;
+use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{
-    AdminCommand, CertificateTerms, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault,
-};
+use crate::serve::{AdminCommand, CertificateTerms, Command, Evidence, ROOT_KEY, Shared, Vault};
 use crate::store::Position;
 
 /// A snapshot younger than this serves the next reader too.

@@ -11,8 +11,8 @@ use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnsw
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{DeviceName, Fault, Status, TaskSummary};
+use crate::journal::Pin;
 use crate::registry::Certified;
-use crate::retention::Pin;
 use crate::rollout::Order;
 use crate::round::{JobOutput, ReRelease};
 

@@ -14,13 +14,13 @@ use super::brain::Brain;
 use super::command::Command;
 use super::core::{Core, Work};
 use super::keeper::Keeper;
-use super::log::{ReplayError, replay};
 use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
 use super::workbench::Workbench;
 use crate::compute::Made;
+use crate::journal::Pin;
+use crate::journal::{ReplayError, Replayed, replay};
 use crate::metrics::Metrics;
-use crate::retention::Pin;
 use crate::round::JobOutput;
 use crate::store::{Epoch, Position, StoreError};
 
@@ -245,7 +245,7 @@ async fn keep(vault: &Arc<Vault>, made: Made) -> Result<(JobOutput, Pin), String
 }
 
 /// Folds the vault's log.
-pub(super) fn with_replay(vault: &Vault) -> Result<super::log::Replayed, ReplayError> {
+pub(super) fn with_replay(vault: &Vault) -> Result<Replayed, ReplayError> {
     let mut failure = None;
     let replayed = vault.with(|store| match replay(store) {
         Ok(replayed) => Ok(Some(replayed)),
@@ -258,7 +258,7 @@ pub(super) fn with_replay(vault: &Vault) -> Result<super::log::Replayed, ReplayE
     match (replayed, failure) {
         (Some(replayed), _) => Ok(replayed),
         (None, Some(error)) => Err(error),
-        (None, None) => Ok(super::log::Replayed::default()),
+        (None, None) => Ok(Replayed::default()),
     }
 }
 

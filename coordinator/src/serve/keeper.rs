@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::log::Replayed;
 use super::vault::Vault;
+use crate::journal::Replayed;
+use crate::journal::{Done, Retention, Upkeep};
 use crate::metrics::Metrics;
-use crate::retention::{Done, Retention, Upkeep};
 use crate::store::{Epoch, Position};
 
 pub(super) struct Keeper {

@@ -17,7 +17,6 @@ mod enrol;
 mod follower;
 mod identity;
 mod keeper;
-mod log;
 mod proof;
 mod rotation;
 mod session;
@@ -52,7 +51,6 @@ pub use charter::{
     CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
 };
 pub use identity::{Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, write_new};
-pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use proof::prove;
 pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
@@ -69,10 +67,10 @@ use self::word::Word;
 use self::workbench::Workbench;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, Progress, SocketError};
+use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
-use crate::retention::Retention;
 use crate::rollout::Releases;
 use crate::store::StoreError;
 

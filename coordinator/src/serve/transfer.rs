@@ -17,7 +17,7 @@ use super::Shared;
 use super::command::{Command, Offer, Reply};
 use super::session::{note, pause};
 use super::vault::blocking;
-use crate::retention::Pin;
+use crate::journal::Pin;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 
 /// Why a transfer ended without an answer.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use common::ids::BlobHash;
 
 use crate::admin::StoreStatus;
-use crate::retention::{self, Done, Pin, Pins, Step, Upkeep, UpkeepError};
+use crate::journal::{self, Done, Pin, Pins, Step, Upkeep, UpkeepError};
 use crate::store::{Epoch, PartialKey, Position, Result, Store, StoreError, Usage};
 
 /// A base, a blob, and what leads from one to the other, if that is smaller.
@@ -104,7 +104,7 @@ impl Vault {
     pub(crate) fn status(&self) -> Option<StoreStatus> {
         let told = self.with(|store| {
             let (first, next) = (store.first()?, store.head()?.next);
-            Ok((first, next, retention::newest_position(store)?))
+            Ok((first, next, journal::newest_position(store)?))
         });
         let (first, next, snapshot) = told.ok()?;
         let usage = self.usage();

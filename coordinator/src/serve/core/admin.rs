@@ -6,10 +6,10 @@ use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::task::Task;
 
 use super::super::command::{AdminCommand, ReReleaseOf, Reply};
-use super::super::log::LogEntry;
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
 use crate::admin::{DeviceName, Fault, FaultKind, TaskSummary};
+use crate::journal::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};
 use crate::round::{Event, Input, ReRelease, Release, State, TaskEvent};

@@ -10,7 +10,7 @@ use common::wire::messages::{ToDevice, TransferAnswer};
 
 use super::super::command::{Reply, RunId};
 use crate::admin::{Fault, FaultKind, Progress};
-use crate::retention::Pin;
+use crate::journal::Pin;
 use crate::round::{Job, StartRefused, Ticket};
 
 /// Something to do once the entries before it are durable.

@@ -12,10 +12,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::super::command::{AdminCommand, Command, Link, Offer, SessionId};
 use super::super::conduct::Conduct;
-use super::super::log::{LogEntry, Replayed};
 use super::super::word::Word;
 use super::{About, Core, Revoked};
 use crate::admin::FaultKind;
+use crate::journal::{LogEntry, Replayed};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 
 const TASK: &str = r#"

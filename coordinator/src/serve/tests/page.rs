@@ -8,8 +8,8 @@ use common::trust::certificate::Fingerprint;
 use common::trust::token::TokenId;
 
 use super::rig::{PAIR, Rig};
+use crate::journal::LogEntry;
 use crate::registry::{Certified, RegistryEvent};
-use crate::serve::LogEntry;
 use crate::store::{MemoryStore, Store};
 
 /// One request of a browser that closes the connection afterwards.

@@ -1,7 +1,7 @@
 use super::rig::{PAIR, Rig};
 use crate::admin::{Request, Response};
-use crate::retention::Retention;
-use crate::serve::replay;
+use crate::journal::Retention;
+use crate::journal::replay;
 use crate::store::Store;
 
 #[tokio::test]

@@ -334,7 +334,7 @@ pub(super) fn parts(
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
-        retention: crate::retention::Retention::default(),
+        retention: crate::journal::Retention::default(),
         service: common::service::Service::none(),
     }
 }

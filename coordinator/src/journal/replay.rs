@@ -1,45 +1,15 @@
-//! What stands in the coordinator's log, and the state it folds to.
+//! The state that the coordinator's log folds to.
 
 use std::sync::Arc;
 
-use bincode::{Decode, Encode};
 use common::ids::TaskHash;
 use common::task::Task;
-use common::wire::codec::{self, DecodeError};
-use serde::Serialize;
 
-use crate::registry::{Registry, RegistryEvent};
-use crate::retention::{self, Loaded, Refused};
-use crate::round::{State, TaskEvent};
+use super::fold::ReplayError;
+use super::snapshot::{self, Loaded, Refused};
+use crate::registry::Registry;
+use crate::round::State;
 use crate::store::{Position, Store};
-
-pub use crate::retention::ReplayError;
-
-/// One record. Variants are only ever added at the end, so every log that an
-/// earlier version wrote stays readable.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogEntry {
-    /// A change of one task's state.
-    Task(TaskEvent),
-    /// A change of the registry.
-    Registry(RegistryEvent),
-}
-
-impl LogEntry {
-    /// The record's bytes.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        codec::encode(self)
-    }
-
-    /// The record with these bytes.
-    ///
-    /// # Errors
-    /// If they are none, or of a later version.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        codec::decode(bytes)
-    }
-}
 
 /// What a log folds to.
 #[derive(Debug, Default)]
@@ -77,7 +47,7 @@ pub fn replay(store: &dyn Store) -> Result<Replayed, ReplayError> {
         mut fold,
         name,
         refused,
-    } = retention::newest(store)?;
+    } = snapshot::newest(store)?;
     let snapshot = name.map(|_| fold.head.next);
     fold.finish(store)?;
     let rounds_since = fold.rounds_since(snapshot.unwrap_or_default());
@@ -106,6 +76,8 @@ fn load(store: &dyn Store, task: TaskHash, state: &State) -> Result<Arc<Task>, R
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::journal::LogEntry;
+    use crate::round::TaskEvent;
     use common::ids::{BlobHash, Time};
     use proptest::prelude::*;
 

@@ -8,9 +8,9 @@ use common::task::TaskError;
 use common::wire::codec::DecodeError;
 
 use super::ROUNDS_MAX;
+use crate::journal::LogEntry;
 use crate::registry::Registry;
 use crate::round::{Event, State, TaskEvent};
-use crate::serve::LogEntry;
 use crate::store::{Head, Position, Record, Store, StoreError};
 
 /// Why a log did not fold to a state.

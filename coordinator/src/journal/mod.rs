@@ -10,18 +10,23 @@
 //! Two snapshots are kept and the log never begins after the older one, so
 //! one that is damaged costs a longer replay and nothing else.
 
+pub mod audit;
+mod entry;
 mod fold;
 mod pins;
 mod references;
+mod replay;
 mod snapshot;
 mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
+pub use entry::LogEntry;
 pub use fold::{Fold, ReplayError};
 pub use pins::{Pin, Pins};
 pub use references::needed;
+pub use replay::{Replayed, replay};
 pub use snapshot::{
     Loaded, Refused, SNAPSHOT_VERSION, is_snapshot, newest, newest_position, tasks_of,
 };

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::snapshot::{encode, name};
 use super::*;
+use crate::journal::{LogEntry, replay};
 use crate::registry::RegistryEvent;
 use crate::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
-use crate::serve::{LogEntry, replay};
 use crate::store::{AppendFault, Epoch, MemoryStore, Position, Store, StoreError};
 
 fn device(number: u8) -> DeviceId {

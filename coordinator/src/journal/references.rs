@@ -7,8 +7,8 @@ use common::labels::base_of;
 use common::round::Kind;
 
 use super::fold::{Fold, RECORDS_PER_READ, ReplayError};
+use crate::journal::LogEntry;
 use crate::round::{Event, Product, State, TaskEvent};
-use crate::serve::LogEntry;
 use crate::store::{Position, Store};
 
 /// The blobs that the state after the whole log needs, and those that records

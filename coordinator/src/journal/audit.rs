@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::serve::LogEntry;
+use crate::journal::LogEntry;
 use crate::store::{ChainHash, Epoch, Position, Record};
 
 /// Most records of one answer.
