@@ -16,6 +16,6 @@ pub mod registry;
 pub mod rollout;
 pub mod round;
 pub mod serve;
+pub mod status;
 pub mod store;
 pub mod student;
-mod words;

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use coordinator::admin::{OutcomeStatus, Progress};
 use coordinator::journal::Retention;
 use coordinator::journal::replay;
+use coordinator::status::{OutcomeStatus, Progress};
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
 use tests::kept::{coordinator, serve};

@@ -8,13 +8,14 @@ use std::time::Duration;
 use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
-use super::protocol::{Fault, FaultKind, Response};
+use super::protocol::Response;
 use super::server::{ask, from_store, from_vault, read_blob};
-use super::status::DeviceStatus;
 use crate::compute;
 use crate::journal::Upkeep;
 use crate::round::ReRelease;
 use crate::serve::{AdminCommand, ReReleaseOf, Shared};
+use crate::status::DeviceStatus;
+use crate::status::{Fault, FaultKind};
 use crate::store::Epoch;
 
 /// Signs an earlier release again, for everyone. The weights, the normaliser

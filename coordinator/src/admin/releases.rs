@@ -3,8 +3,8 @@
 
 use common::ids::Version;
 
-use super::status::{ReleaseStatus, TaskStatus};
 use crate::rollout::Standing;
+use crate::status::{ReleaseStatus, TaskStatus};
 
 impl TaskStatus {
     /// The release that every device is offered.
@@ -61,7 +61,7 @@ impl TaskStatus {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::admin::fixtures::{release, rolling, task};
+    use crate::status::fixtures::{release, rolling, task};
 
     fn number(found: Option<&ReleaseStatus>) -> Option<u64> {
         found.map(|release| release.version.number)

@@ -16,13 +16,14 @@ use tokio::sync::{broadcast, oneshot};
 
 use super::copy;
 use super::mend::{rerelease, sweep_forgotten};
-use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
-use super::status::{ReportSummary, Status};
+use super::protocol::{LINE_BYTES_MAX, Request, Response, TokenWish};
 use crate::journal;
 use crate::journal::ReplayError;
 use crate::journal::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
 use crate::serve::{AdminCommand, Command, Shared, Vault};
+use crate::status::{Fault, FaultKind, Progress};
+use crate::status::{ReportSummary, Status};
 use crate::store::{Position, Store, StoreError};
 
 /// Why the admin socket could not be made.

@@ -15,7 +15,7 @@ use super::failure::Failure;
 use crate::admin::Client;
 use crate::config::Config;
 use crate::serve::SERVER_CERTIFICATE;
-use crate::words;
+use crate::status::format;
 
 /// Looks at everything and changes nothing; the coordinator may run
 /// meanwhile.
@@ -86,7 +86,7 @@ fn udp(config: &Config) -> Finding {
         let found = format!(
             "serving at {}, {} connected",
             status.address,
-            words::count(connected, "device")
+            format::count(connected, "device")
         );
         return Finding::ok("udp", found);
     }

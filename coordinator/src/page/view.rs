@@ -16,13 +16,13 @@ use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::admin::server::{ask, status, summarise};
-use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::config::state_option;
 use crate::intake;
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
 use crate::serve::{AdminCommand, CertificateTerms, Command, Evidence, ROOT_KEY, Shared, Vault};
+use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 
 /// A snapshot younger than this serves the next reader too.

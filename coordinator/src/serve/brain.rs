@@ -8,10 +8,10 @@ use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::trust::keys::SigningKey;
 
-use crate::admin::Steps;
 use crate::compute::{self, Made, Setting};
 use crate::intake::{self, ReadBlob};
 use crate::round::Job;
+use crate::status::Steps;
 
 /// The computations behind a round. Both kinds of call block and may be made
 /// from any thread; `run` is never called twice at a time.

@@ -10,11 +10,11 @@ use common::trust::token::{TokenId, TokenRecord, TokenSecret};
 use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::{DeviceName, Fault, Status, TaskSummary};
 use crate::journal::Pin;
 use crate::registry::Certified;
 use crate::rollout::Order;
 use crate::round::{JobOutput, ReRelease};
+use crate::status::{DeviceName, Fault, Status, TaskSummary};
 
 /// Names one session of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use common::ids::{DeviceId, RoundId, TaskHash};
 use common::round::Kind;
 
-use crate::admin::{DeviceName, OutcomeStatus, Progress};
 use crate::registry::Registry;
 use crate::round::{Ended, Event, RoundPolicy, State};
+use crate::status::{DeviceName, OutcomeStatus, Progress};
 
 /// Who is waited for and who is done, one event at a time. The engine itself
 /// may be several events ahead by the time they are shown.

@@ -66,12 +66,13 @@ use self::keeper::Keeper;
 use self::word::Word;
 use self::workbench::Workbench;
 use crate::admin::server::AdminSocket;
-use crate::admin::{self, Progress, SocketError};
+use crate::admin::{self, SocketError};
 use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
+use crate::status::Progress;
 use crate::store::StoreError;
 
 /// What a server is made of.

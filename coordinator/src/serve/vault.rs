@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use common::ids::BlobHash;
 
-use crate::admin::StoreStatus;
 use crate::journal::{self, Done, Pin, Pins, Step, Upkeep, UpkeepError};
+use crate::status::StoreStatus;
 use crate::store::{Epoch, PartialKey, Position, Result, Store, StoreError, Usage};
 
 /// A base, a blob, and what leads from one to the other, if that is smaller.

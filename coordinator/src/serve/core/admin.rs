@@ -8,11 +8,11 @@ use common::task::Task;
 use super::super::command::{AdminCommand, ReReleaseOf, Reply};
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
-use crate::admin::{DeviceName, Fault, FaultKind, TaskSummary};
 use crate::journal::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};
 use crate::round::{Event, Input, ReRelease, Release, State, TaskEvent};
+use crate::status::{DeviceName, Fault, FaultKind, TaskSummary};
 
 impl Core {
     pub(super) fn admin(&mut self, now: Time, command: AdminCommand) {

@@ -9,9 +9,9 @@ use common::task::Task;
 use common::wire::messages::{ToDevice, TransferAnswer};
 
 use super::super::command::{Reply, RunId};
-use crate::admin::{Fault, FaultKind, Progress};
 use crate::journal::Pin;
 use crate::round::{Job, StartRefused, Ticket};
+use crate::status::{Fault, FaultKind, Progress};
 
 /// Something to do once the entries before it are durable.
 pub(super) enum Effect {

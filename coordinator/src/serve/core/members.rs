@@ -8,9 +8,9 @@ use common::wire::messages::EnrolRefusal;
 use super::super::command::{Admission, Admitted, Reply};
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
-use crate::admin::{Fault, FaultKind};
 use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label};
 use crate::round::Input;
+use crate::status::{Fault, FaultKind};
 
 impl Core {
     /// A device shows a token. What it buys is counted durably before the

@@ -30,11 +30,11 @@ use super::command::{Command, RunId};
 use super::conduct::Conduct;
 use super::follower::{self, Around, Follower};
 use super::word::Word;
-use crate::admin::Progress;
 use crate::journal::{LogEntry, Replayed};
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
 use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
+use crate::status::Progress;
 
 /// Devices whose connections the listener refuses.
 pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;

@@ -8,15 +8,15 @@ use common::round::{Kind, Reason};
 
 use super::super::follower::phase_ms;
 use super::{Core, Runner};
-use crate::admin::{
-    ABSENCES_MAX, Absence, ConductStatus, DeviceName, DeviceStatus, EndedStatus, Forgetting,
-    MissedStatus, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,
-    RoundStatus, Standing, Status, TaskStatus, TrialStatus,
-};
 use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::serve::command::Evidence;
+use crate::status::{
+    ABSENCES_MAX, Absence, ConductStatus, DeviceName, DeviceStatus, EndedStatus, Forgetting,
+    MissedStatus, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,
+    RoundStatus, Standing, Status, TaskStatus, TrialStatus,
+};
 
 impl Core {
     pub(super) fn status(&self, now: Time) -> Status {

@@ -14,9 +14,9 @@ use super::super::command::{AdminCommand, Command, Link, Offer, SessionId};
 use super::super::conduct::Conduct;
 use super::super::word::Word;
 use super::{About, Core, Revoked};
-use crate::admin::FaultKind;
 use crate::journal::{LogEntry, Replayed};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
+use crate::status::FaultKind;
 
 const TASK: &str = r#"
 name = "one"

@@ -9,7 +9,8 @@ use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use tokio::sync::mpsc;
 
 use super::rig::Rig;
-use crate::admin::{AdminError, FaultKind, Request, Response, Standing};
+use crate::admin::{AdminError, Request, Response};
+use crate::status::{FaultKind, Standing};
 use crate::store::AppendFault;
 
 #[tokio::test]

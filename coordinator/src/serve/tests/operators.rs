@@ -3,11 +3,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 
 use super::rig::{PAIR, Rig};
-use crate::admin::{
-    AdminError, Client, Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request,
-    Response,
-};
+use crate::admin::{AdminError, Client, LINE_BYTES_MAX, Request, Response};
 use crate::backup::PieceName;
+use crate::status::{Fault, FaultKind, OutcomeStatus, Progress};
 use crate::store::{Position, Store, unpack};
 
 /// Nobody joins in time.

@@ -24,10 +24,11 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::super::{Brain, CertificateTerms, Identity, Parts, ServeError, Server};
-use crate::admin::{AdminError, Client, Request, Response, Status, TokenWish};
+use crate::admin::{AdminError, Client, Request, Response, TokenWish};
 use crate::compute::Made;
 use crate::intake::ReadBlob;
 use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::status::Status;
 use crate::store::{MemoryStore, Store};
 
 /// Two devices, both needed.

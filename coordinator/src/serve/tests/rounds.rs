@@ -3,7 +3,7 @@ use common::round::{Kind, Phase, Reason};
 use common::wire::messages::{TransferAnswer, TransferRequest};
 
 use super::rig::{PAIR, Rig, key};
-use crate::admin::{OutcomeStatus, Progress};
+use crate::status::{OutcomeStatus, Progress};
 use crate::store::{AppendFault, Store};
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use common::ids::Time;
 
-use crate::admin::DeviceName;
+use crate::status::DeviceName;
 
 /// `2026-11-23 23:49:05`, UTC; the raw number for a time out of the calendar.
 pub(crate) fn instant(time: Time) -> String {

@@ -1,5 +1,11 @@
 //! What a coordinator says of itself. Sizes are bytes, times milliseconds.
 
+mod fault;
+#[cfg(test)]
+pub(crate) mod fixtures;
+pub(crate) mod format;
+mod progress;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -9,10 +15,11 @@ use common::trial::Trial;
 use common::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use super::protocol::OutcomeStatus;
 use crate::rollout::{self, Plan, Tally};
 pub use crate::round::{ABSENCES_MAX, AbsenceReason};
-use crate::words;
+
+pub use self::fault::{Fault, FaultKind};
+pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
 
 /// The whole state, for people and programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -292,7 +299,7 @@ pub struct AbsentDevices {
 impl std::fmt::Display for AbsentDevices {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let prefix = if self.at_least { "at least " } else { "" };
-        write!(f, "{prefix}{}", words::count(self.devices, "device"))
+        write!(f, "{prefix}{}", format::count(self.devices, "device"))
     }
 }
 
