@@ -13,7 +13,7 @@ use crate::rollout::{Plan, Releases};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::serve::CertificateTerms;
+use crate::identity::CertificateTerms;
 
 /// A checked configuration.
 ///

@@ -9,7 +9,7 @@ use super::error::BackupError;
 use super::piece::is_plain;
 use super::{STATE_FILE_BYTES_MAX, STATE_FILES_MAX};
 use crate::config::FILE_NAME;
-use crate::serve::prove;
+use crate::identity::prove;
 
 /// A file of a state directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::failure::Failure;
 use crate::admin::Client;
 use crate::config::Config;
-use crate::serve::SERVER_CERTIFICATE;
+use crate::identity::SERVER_CERTIFICATE;
 use crate::status::format;
 
 /// Looks at everything and changes nothing; the coordinator may run

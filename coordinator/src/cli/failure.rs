@@ -9,7 +9,8 @@ use common::model::ReleaseError;
 use crate::admin::AdminError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
-use crate::serve::{CharterFileError, IdentityError, ServeError};
+use crate::identity::{CharterFileError, IdentityError};
+use crate::serve::ServeError;
 use crate::status::format;
 use crate::status::{FaultKind, OutcomeStatus};
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use crate::config::{Config, FILE_NAME, STATE_DEFAULT, SYSTEM_FILE};
-use crate::serve::{Identity, write_new};
+use crate::identity::{Identity, write_new};
 
 /// The configuration that is put into a new state directory.
 const ANNOTATED: &str = include_str!("../../../configs/coordinator.toml");

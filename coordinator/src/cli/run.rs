@@ -16,7 +16,8 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::failure::Failure;
 use crate::config::{Config, ConfigError};
-use crate::serve::{Identity, Mathematics, Parts, ServeError, Server};
+use crate::identity::Identity;
+use crate::serve::{Mathematics, Parts, ServeError, Server};
 use crate::store::{SledStore, Store};
 
 /// Threads for the store and the mathematics. Uploads are checked and blobs

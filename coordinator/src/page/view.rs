@@ -18,10 +18,11 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::admin::server::{ask, status, summarise};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::config::state_option;
+use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::intake;
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{AdminCommand, CertificateTerms, Command, Evidence, ROOT_KEY, Shared, Vault};
+use crate::serve::{AdminCommand, Command, Evidence, Shared, Vault};
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 

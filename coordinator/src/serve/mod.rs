@@ -7,7 +7,6 @@
 //! so a server may as well be killed.
 
 mod brain;
-mod charter;
 mod command;
 mod conduct;
 mod contacts;
@@ -15,10 +14,7 @@ mod core;
 mod driver;
 mod enrol;
 mod follower;
-mod identity;
 mod keeper;
-mod proof;
-mod rotation;
 mod session;
 mod steady;
 mod transfer;
@@ -47,12 +43,6 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics, Training};
-pub use charter::{
-    CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
-};
-pub use identity::{Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, write_new};
-pub use proof::prove;
-pub use rotation::{retire, rotate};
 pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
@@ -67,6 +57,7 @@ use self::word::Word;
 use self::workbench::Workbench;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, SocketError};
+use crate::identity::{CertificateTerms, Identity};
 use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -107,29 +98,6 @@ pub struct Parts {
     /// The service manager, whose watchdog the core's loop feeds.
     pub service: Service,
 }
-
-/// How long devices are believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CertificateTerms {
-    /// How long a device's certificate lasts. Short, because a lost device
-    /// that nobody misses is out after this; devices renew by themselves
-    /// from half of it on.
-    pub device_lifetime_ms: u64,
-    /// How long a device may still renew once its certificate is over.
-    pub renewal_grace_ms: u64,
-}
-
-impl Default for CertificateTerms {
-    /// 30 days, and 180 days of grace.
-    fn default() -> Self {
-        Self {
-            device_lifetime_ms: 30 * DAY_MS,
-            renewal_grace_ms: 180 * DAY_MS,
-        }
-    }
-}
-
-const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Why a server did not start, or had to stop.
 #[derive(Debug, thiserror::Error)]

@@ -46,7 +46,7 @@ impl Link for NoLink {
 }
 
 fn word() -> Word {
-    let identity = crate::serve::Identity::generate(&[], NOW).unwrap();
+    let identity = crate::identity::Identity::generate(&[], NOW).unwrap();
     Word::new(&identity.charter, identity.release_key)
 }
 

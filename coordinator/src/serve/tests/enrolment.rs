@@ -246,7 +246,7 @@ async fn a_fleet_follows_to_the_next_authority_without_joining_again() {
     let rig = Rig::start();
     let (mut awake, mut asleep) = (rig.device().await, rig.device().await);
     let old_token = rig.token(1).await;
-    crate::serve::rotate(rig.state(), Clock::system().now()).unwrap();
+    crate::identity::rotate(rig.state(), Clock::system().now()).unwrap();
     let rig = rig.restart().await;
     awake.session(&rig).await;
     awake.renew(&rig).await.unwrap();
@@ -264,7 +264,7 @@ async fn a_fleet_follows_to_the_next_authority_without_joining_again() {
     asleep.renew(&rig).await.unwrap();
     asleep.session(&rig).await;
     awake.renew(&rig).await.unwrap();
-    crate::serve::retire(rig.state()).unwrap();
+    crate::identity::retire(rig.state()).unwrap();
     let rig = rig.restart().await;
     awake.session(&rig).await;
     asleep.session(&rig).await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use common::transport::TransportError;
 use common::trust::clock::Clock;
 
-use super::super::{Identity, IdentityError, ServeError, Server};
+use super::super::{ServeError, Server};
 use super::rig::{Rig, parts};
 use crate::admin::SocketError;
+use crate::identity::{Identity, IdentityError};
 use crate::store::{MemoryStore, SledStore, StoreError};
 
 fn identity() -> Identity {
@@ -98,7 +99,7 @@ fn an_identity_is_never_overwritten_and_its_keys_are_private() {
     let again = Identity::load(&state, &[], Clock::system().now()).unwrap();
     assert_eq!(again.authority.fingerprint(), first.authority.fingerprint());
     assert_eq!(
-        super::super::release_public_keys(&state).unwrap(),
+        crate::identity::release_public_keys(&state).unwrap(),
         [first.release_key.verifying_key()]
     );
 }

@@ -17,7 +17,7 @@ use common::ids::Time;
 use common::trust::authority::Authority;
 use common::trust::certificate::{certificate_to_pem, certificates_from_pem};
 
-use super::identity::{AUTHORITY, AUTHORITY_KEY, IdentityError, Previous, read, replace};
+use crate::identity::{AUTHORITY, AUTHORITY_KEY, IdentityError, Previous, read, replace};
 
 /// Makes the next authority and puts it in place; the one before stays
 /// believed. The coordinator uses it from its next start on.
@@ -125,7 +125,7 @@ const NEXT_PREVIOUS: &str = "ca-next-previous.pem";
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::serve::Identity;
+    use crate::identity::Identity;
 
     const NOW: Time = Time(1_800_000_000_000);
 

@@ -11,7 +11,7 @@ use common::ids::Time;
 use common::trust::charter::{Charter, CharterError, RELEASE_KEYS_MAX, SignedCharter};
 use common::trust::keys::{KeyError, KeyId, SigningKey, VerifyingKey};
 
-use super::identity::{IdentityError, RELEASE_KEY, RELEASE_PUBLIC, read, replace, write_new};
+use crate::identity::{IdentityError, RELEASE_KEY, RELEASE_PUBLIC, read, replace, write_new};
 
 /// Days a charter lasts. The root key is needed again before that.
 const CHARTER_DAYS: u64 = 3 * 366;
@@ -433,7 +433,7 @@ pub(super) fn parse(text: &str) -> Result<SignedCharter, CharterError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::serve::Identity;
+    use crate::identity::Identity;
 
     const NOW: Time = Time(1_800_000_000_000);
 

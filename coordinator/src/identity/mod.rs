@@ -1,6 +1,11 @@
 //! What a coordinator proves itself with, and its files in the state
 //! directory.
 
+mod rotation;
+mod self_check;
+mod terms;
+mod trust_root;
+
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -16,8 +21,12 @@ use common::trust::charter::{CharterError, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
 use rustls_pki_types::CertificateDer;
 
-use super::charter::{self, CHARTER, ROOT_KEY};
-use super::rotation;
+pub use self::rotation::{retire, rotate};
+pub use self::self_check::prove;
+pub use self::terms::CertificateTerms;
+pub use self::trust_root::{
+    CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
+};
 
 /// The file of the server's certificate, in the state directory.
 pub const SERVER_CERTIFICATE: &str = "server.pem";
@@ -146,7 +155,7 @@ impl Identity {
             path: PathBuf::from(RELEASE_KEY),
             source,
         })?;
-        let (root_key, charter) = charter::first(&release_key, now)?;
+        let (root_key, charter) = trust_root::first(&release_key, now)?;
         Ok(Self {
             authority,
             server,
@@ -261,8 +270,8 @@ impl Identity {
             chain.extend([previous.cross.clone(), previous.certificate.clone()]);
             server = Credentials::new(chain, server.key().clone_key()).map_err(certificate)?;
         }
-        let charter = charter::load(state, &release_key, now)?;
-        charter::look_after_copies(state, &release_key, &charter);
+        let charter = trust_root::load(state, &release_key, now)?;
+        trust_root::look_after_copies(state, &release_key, &charter);
         Ok(Self {
             authority,
             server,

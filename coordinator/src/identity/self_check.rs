@@ -8,11 +8,11 @@ use common::trust::certificate::{Credentials, certificates_from_pem};
 use common::trust::charter::CharterError;
 use common::trust::keys::SigningKey;
 
-use super::charter::{CHARTER, ROOT_KEY, parse};
-use super::identity::{
+use super::rotation::PREVIOUS;
+use crate::identity::trust_root::{CHARTER, ROOT_KEY, parse};
+use crate::identity::{
     AUTHORITY, AUTHORITY_KEY, IdentityError, RELEASE_KEY, SERVER_CERTIFICATE, SERVER_KEY,
 };
-use super::rotation::PREVIOUS;
 
 /// Checks that keys and certificates parse, belong together, and that the
 /// charter names the key that signs releases. `text` gives the content of a
@@ -69,7 +69,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::serve::Identity;
+    use crate::identity::Identity;
     use common::ids::Time;
 
     fn files() -> BTreeMap<String, String> {
