@@ -7,6 +7,7 @@ pub mod backup;
 pub mod cli;
 pub mod compute;
 pub mod config;
+pub mod core;
 pub mod identity;
 pub mod intake;
 pub mod journal;

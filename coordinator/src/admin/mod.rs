@@ -11,7 +11,6 @@ mod client;
 mod copy;
 pub(crate) mod mend;
 mod protocol;
-mod releases;
 pub(crate) mod server;
 
 pub use client::{AdminError, Client};

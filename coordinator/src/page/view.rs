@@ -18,11 +18,12 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::admin::server::{ask, status, summarise};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::config::state_option;
+use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::intake;
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{AdminCommand, Command, Evidence, Shared, Vault};
+use crate::serve::{Shared, Vault};
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 

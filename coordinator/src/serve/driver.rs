@@ -11,13 +11,13 @@ use common::trust::clock::Clock;
 use tokio::sync::{mpsc, watch};
 
 use super::brain::Brain;
-use super::command::Command;
-use super::core::{Core, Work};
 use super::keeper::Keeper;
-use super::steady::SteadyTime;
 use super::vault::{Vault, blocking};
 use super::workbench::Workbench;
 use crate::compute::Made;
+use crate::core::SteadyTime;
+use crate::core::command::Command;
+use crate::core::{Core, Work};
 use crate::journal::Pin;
 use crate::journal::{ReplayError, Replayed, replay};
 use crate::metrics::Metrics;

@@ -15,7 +15,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::command::{Admission, Admitted, Command};
+use crate::core::command::{Admission, Admitted, Command};
 use crate::registry::{Certified, clean_label};
 
 /// Serves one connection on the enrolment protocol.

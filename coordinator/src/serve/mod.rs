@@ -7,19 +7,13 @@
 //! so a server may as well be killed.
 
 mod brain;
-mod command;
-mod conduct;
 mod contacts;
-mod core;
 mod driver;
 mod enrol;
-mod follower;
 mod keeper;
 mod session;
-mod steady;
 mod transfer;
 mod vault;
-mod word;
 mod workbench;
 
 #[cfg(test)]
@@ -43,20 +37,16 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tracing::Instrument;
 
 pub use brain::{Brain, Mathematics, Training};
-pub use steady::SteadyTime;
 pub use vault::{OpenStore, Vault};
 
-pub(crate) use command::{AdminCommand, Command, Evidence, ReReleaseOf};
-pub(crate) use conduct::Conduct;
-
 use self::contacts::{Contact, Contacts};
-use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
 use self::keeper::Keeper;
-use self::word::Word;
 use self::workbench::Workbench;
 use crate::admin::server::AdminSocket;
 use crate::admin::{self, SocketError};
+use crate::core::freshness::Word;
+use crate::core::{About, Command, Conduct, Core, Revoked, SteadyTime};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Shared;
-use super::command::{Command, SessionId};
 use super::transfer;
+use crate::core::command::{Command, SessionId};
 
 /// Messages that wait for a device to read.
 const OUTBOX_MESSAGES_MAX: usize = 64;

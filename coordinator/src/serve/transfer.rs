@@ -14,9 +14,9 @@ use common::wire::messages::{TransferAnswer, TransferRequest};
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::command::{Command, Offer, Reply};
 use super::session::{note, pause};
 use super::vault::blocking;
+use crate::core::command::{Command, Offer, Reply};
 use crate::journal::Pin;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 

@@ -5,6 +5,7 @@ mod fault;
 pub(crate) mod fixtures;
 pub(crate) mod format;
 mod progress;
+mod releases;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -8,7 +8,7 @@ use common::round::Reason;
 use common::task::Task;
 use common::wire::messages::{ToDevice, TransferAnswer};
 
-use super::super::command::{Reply, RunId};
+use crate::core::command::{Reply, RunId};
 use crate::journal::Pin;
 use crate::round::{Job, StartRefused, Ticket};
 use crate::status::{Fault, FaultKind, Progress};

@@ -9,8 +9,8 @@ use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAn
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::super::command::{Link, Reply, SessionId};
 use super::Core;
+use crate::core::command::{Link, Reply, SessionId};
 use crate::round::Input;
 
 /// The newest session of each device, and every device's traffic.

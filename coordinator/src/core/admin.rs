@@ -5,9 +5,9 @@ use std::sync::Arc;
 use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::task::Task;
 
-use super::super::command::{AdminCommand, ReReleaseOf, Reply};
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
+use crate::core::command::{AdminCommand, ReReleaseOf, Reply};
 use crate::journal::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};

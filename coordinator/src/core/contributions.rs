@@ -4,8 +4,8 @@ use common::ids::Time;
 use common::round::Reason;
 use common::wire::messages::TransferAnswer;
 
-use super::super::command::{Offer, Reply};
 use super::Core;
+use crate::core::command::{Offer, Reply};
 use crate::round::Input;
 
 impl Core {

@@ -10,10 +10,10 @@ use common::transport::{CloseCode, Traffic};
 use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::super::command::{AdminCommand, Command, Link, Offer, SessionId};
-use super::super::conduct::Conduct;
-use super::super::word::Word;
 use super::{About, Core, Revoked};
+use crate::core::Conduct;
+use crate::core::command::{AdminCommand, Command, Link, Offer, SessionId};
+use crate::core::freshness::Word;
 use crate::journal::{LogEntry, Replayed};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 use crate::status::FaultKind;
@@ -236,7 +236,7 @@ fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
     let newest = session.try_recv().unwrap();
     assert_eq!(uplink(&mut core), (true, 4));
     let device = DEVICE;
-    let old = super::super::command::SessionId(newest.0 - 1);
+    let old = SessionId(newest.0 - 1);
     core.handle(
         NOW,
         Command::Disconnect {

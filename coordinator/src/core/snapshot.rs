@@ -6,12 +6,12 @@ use std::time::Instant;
 use common::ids::{DeviceId, TaskHash, Time};
 use common::round::{Kind, Reason};
 
-use super::super::follower::phase_ms;
 use super::{Core, Runner};
+use crate::core::command::Evidence;
+use crate::core::progress::phase_ms;
 use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
-use crate::serve::command::Evidence;
 use crate::status::{
     ABSENCES_MAX, Absence, ConductStatus, DeviceName, DeviceStatus, EndedStatus, Forgetting,
     MissedStatus, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,

@@ -5,9 +5,9 @@ use common::transport::CloseCode;
 use common::trust::token::TokenId;
 use common::wire::messages::EnrolRefusal;
 
-use super::super::command::{Admission, Admitted, Reply};
 use super::effect::{Effect, not_stored};
 use super::{Core, Runner};
+use crate::core::command::{Admission, Admitted, Reply};
 use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label};
 use crate::round::Input;
 use crate::status::{Fault, FaultKind};

@@ -8,11 +8,16 @@
 //! until [`Core::restore`] brings it back from the log.
 
 mod admin;
-mod door;
+pub(crate) mod command;
+mod contributions;
 mod effect;
+pub(crate) mod freshness;
 mod members;
+pub(crate) mod peer_limits;
+pub(crate) mod progress;
 mod sessions;
 mod snapshot;
+mod steady_clock;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,13 +28,15 @@ use common::task::Task;
 use common::transport::CloseCode;
 use tokio::sync::broadcast;
 
+use self::command::RunId;
+pub(crate) use self::command::{AdminCommand, Command, Evidence, ReReleaseOf};
 pub(crate) use self::effect::Work;
 use self::effect::{Answers, Effect};
+use self::freshness::Word;
+pub(crate) use self::peer_limits::Conduct;
+use self::progress::{Around, Follower};
 use self::sessions::Sessions;
-use super::command::{Command, RunId};
-use super::conduct::Conduct;
-use super::follower::{self, Around, Follower};
-use super::word::Word;
+pub use self::steady_clock::SteadyTime;
 use crate::journal::{LogEntry, Replayed};
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
@@ -223,7 +230,7 @@ impl Core {
                 Effect::Send { device, message } => self.sessions.send(device, message),
                 Effect::Work(work) => works.push(work),
                 Effect::Progress(step) => {
-                    follower::log(&step);
+                    progress::log(&step);
                     // Fails only if nobody watches.
                     let _ = self.progress.send(step);
                 }
