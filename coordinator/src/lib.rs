@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod aggregate;
+pub mod app;
 pub mod backup;
 pub mod cli;
 pub mod compute;
@@ -17,7 +18,7 @@ pub mod page;
 pub mod registry;
 pub mod rollout;
 pub mod round;
-pub mod serve;
+pub mod server;
 pub mod status;
 pub mod store;
 pub mod student;

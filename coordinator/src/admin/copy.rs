@@ -9,9 +9,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::OwnedWriteHalf;
 
 use super::protocol::Response;
-use super::server::write;
+use crate::admin::line::write;
 use crate::backup::{BackupError, PieceName, StoreCopy};
-use crate::serve::Shared;
+use crate::server::Shared;
 use crate::status::{Fault, FaultKind};
 use crate::store::Store;
 

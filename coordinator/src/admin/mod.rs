@@ -9,7 +9,7 @@
 
 mod client;
 mod copy;
-pub(crate) mod mend;
+mod line;
 mod protocol;
 pub(crate) mod server;
 

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use common::model::ReleaseError;
 
 use crate::admin::AdminError;
+use crate::app::ServeError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
 use crate::identity::{CharterFileError, IdentityError};
-use crate::serve::ServeError;
 use crate::status::format;
 use crate::status::{FaultKind, OutcomeStatus};
 

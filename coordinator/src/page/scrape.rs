@@ -9,7 +9,7 @@ use super::server::Content;
 use super::view::{View, Viewer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
-use crate::serve::Shared;
+use crate::server::Shared;
 use crate::status::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
 
 /// What a device can be, as `set` counts them.

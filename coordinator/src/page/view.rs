@@ -15,7 +15,6 @@ use common::trust::charter::Charter;
 use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::admin::server::{ask, status, summarise};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::config::state_option;
 use crate::core::{AdminCommand, Command, Evidence};
@@ -23,7 +22,8 @@ use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::intake;
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{Shared, Vault};
+use crate::server::handle::{ask, status, summarise};
+use crate::server::{Shared, Vault};
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 

@@ -10,10 +10,6 @@ use common::service::Service;
 use common::trust::clock::Clock;
 use tokio::sync::{mpsc, watch};
 
-use super::brain::Brain;
-use super::keeper::Keeper;
-use super::vault::{Vault, blocking};
-use super::workbench::Workbench;
 use crate::compute::Made;
 use crate::core::SteadyTime;
 use crate::core::command::Command;
@@ -22,39 +18,43 @@ use crate::journal::Pin;
 use crate::journal::{ReplayError, Replayed, replay};
 use crate::metrics::Metrics;
 use crate::round::JobOutput;
+use crate::server::compute_backend::Brain;
+use crate::server::compute_thread::Workbench;
+use crate::server::maintenance::Keeper;
+use crate::server::store_handle::{Vault, blocking};
 use crate::store::{Epoch, Position, StoreError};
 
 /// Commands that wait for the core. Whoever sends more waits.
-pub(super) const COMMANDS_MAX: usize = 1_024;
+pub(crate) const COMMANDS_MAX: usize = 1_024;
 /// Entries of one append; the rest waits for the next.
 const ENTRIES_PER_COMMIT: usize = 512;
 /// Longest pause between two attempts to open a store that failed.
 const RETRY_MS_MAX: u64 = 30_000;
 const RETRY_MS_MIN: u64 = 1_000;
 
-pub(super) struct Driver {
-    pub(super) core: Core,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) vault: Arc<Vault>,
-    pub(super) brain: Arc<dyn Brain>,
+pub(crate) struct Driver {
+    pub(crate) core: Core,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) brain: Arc<dyn Brain>,
     /// The wall clock, for what is signed.
-    pub(super) clock: Clock,
+    pub(crate) clock: Clock,
     /// What the core is told.
-    pub(super) time: SteadyTime,
-    pub(super) started: Instant,
-    pub(super) epoch: Epoch,
-    pub(super) next: Position,
+    pub(crate) time: SteadyTime,
+    pub(crate) started: Instant,
+    pub(crate) epoch: Epoch,
+    pub(crate) next: Position,
     /// To hand back what computations make.
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) outage: Outage,
-    pub(super) workbench: Workbench,
-    pub(super) service: Service,
-    pub(super) keeper: Keeper,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) outage: Outage,
+    pub(crate) workbench: Workbench,
+    pub(crate) service: Service,
+    pub(crate) keeper: Keeper,
 }
 
 /// A store that cannot be written.
 #[derive(Debug, Default)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     retry_at: Option<Time>,
     wait_ms: u64,
 }
@@ -65,7 +65,7 @@ impl Driver {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] if another writer took over.
-    pub(super) async fn run(
+    pub(crate) async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut stop: watch::Receiver<bool>,
@@ -245,7 +245,7 @@ async fn keep(vault: &Arc<Vault>, made: Made) -> Result<(JobOutput, Pin), String
 }
 
 /// Folds the vault's log.
-pub(super) fn with_replay(vault: &Vault) -> Result<Replayed, ReplayError> {
+pub(crate) fn with_replay(vault: &Vault) -> Result<Replayed, ReplayError> {
     let mut failure = None;
     let replayed = vault.with(|store| match replay(store) {
         Ok(replayed) => Ok(Some(replayed)),

@@ -6,16 +6,6 @@
 //! on everyone with a reason. What was acknowledged is durable at any time,
 //! so a server may as well be killed.
 
-mod brain;
-mod contacts;
-mod driver;
-mod enrol;
-mod keeper;
-mod session;
-mod transfer;
-mod vault;
-mod workbench;
-
 #[cfg(test)]
 mod tests;
 
@@ -29,22 +19,12 @@ use std::time::Instant;
 
 use common::ids::DeviceId;
 use common::service::Service;
-use common::transport::{
-    CloseCode, Door, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
-};
+use common::transport::{CloseCode, Listener, ListenerSettings, TransportError, Tuning};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
-use tracing::Instrument;
 
-pub use brain::{Brain, Mathematics, Training};
-pub use vault::{OpenStore, Vault};
-
-use self::contacts::{Contact, Contacts};
-use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
-use self::keeper::Keeper;
-use self::workbench::Workbench;
+use crate::admin::SocketError;
 use crate::admin::server::AdminSocket;
-use crate::admin::{self, SocketError};
 use crate::core::freshness::Word;
 use crate::core::{About, Command, Conduct, Core, Revoked, SteadyTime};
 use crate::identity::{CertificateTerms, Identity};
@@ -53,7 +33,11 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
-use crate::status::Progress;
+use crate::server::compute_thread::Workbench;
+use crate::server::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use crate::server::maintenance::Keeper;
+use crate::server::reconnect::{self, Contact, Contacts};
+use crate::server::{Brain, OpenStore, Shared, Vault, accept, repair};
 use crate::store::StoreError;
 
 /// What a server is made of.
@@ -113,30 +97,6 @@ pub enum ServeError {
     /// A bug.
     #[error("the server's core stopped: {0}")]
     Core(String),
-}
-
-/// What sessions and operators share.
-pub(crate) struct Shared {
-    pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) vault: Arc<Vault>,
-    pub(crate) brain: Arc<dyn Brain>,
-    pub(crate) identity: Identity,
-    pub(crate) clock: Clock,
-    pub(crate) progress: broadcast::Sender<Progress>,
-    pub(crate) certificates: CertificateTerms,
-    /// Where the page is served, if it is.
-    pub(crate) page: Option<SocketAddr>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// One copy of the store at a time.
-    pub(crate) copying: Semaphore,
-    pub(crate) retention: Retention,
-    contacts: Contacts,
-    /// One delta is computed at a time.
-    pub(crate) deltas: Semaphore,
-    /// Who came to the door.
-    pub(crate) door: Arc<Door>,
-    /// What devices did.
-    pub(crate) conduct: Arc<Conduct>,
 }
 
 /// Steps that a slow watcher may lag behind before it misses some.
@@ -262,11 +222,11 @@ impl Server {
             let vault = shared.vault.clone();
             // Fails only if the server stops.
             let _ = tokio::task::spawn_blocking(move || vault.measure()).await;
-            if let Err(fault) = admin::mend::sweep_forgotten(&shared).await {
+            if let Err(fault) = repair::sweep_forgotten(&shared).await {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
-            admin::mend::renew_releases(shared.clone()).await;
-            if let Err(fault) = admin::mend::check_blobs(&shared).await {
+            repair::renew_releases(shared.clone()).await;
+            if let Err(fault) = repair::check_blobs(&shared).await {
                 tracing::error!(%fault, "the blobs could not be checked");
             }
         });
@@ -282,7 +242,7 @@ impl Server {
             let contacts = &self.shared.contacts;
             tokio::join!(
                 accept(&self.listener, &self.shared),
-                contacts::remind(&self.listener, contacts, self.orphans)
+                reconnect::remind(&self.listener, contacts, self.orphans)
             )
         };
         let ended = tokio::select! {
@@ -332,37 +292,4 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
         revoked.contains(&device)
     });
     settings
-}
-
-/// Lets peers in, each in a task of its own.
-async fn accept(listener: &Listener, shared: &Arc<Shared>) {
-    while let Some(arrival) = listener.next().await {
-        let shared = shared.clone();
-        let from = arrival.remote_address();
-        tokio::spawn(async move {
-            let connection = match arrival.admit().await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    shared.metrics.turned_away(&error);
-                    tracing::info!(%from, %error, "turned away");
-                    return;
-                }
-            };
-            match (connection.protocol(), connection.peer()) {
-                (Protocol::Devices, PeerIdentity::Device(device)) => {
-                    let span = tracing::info_span!("session", device = %device.short());
-                    session::serve(shared, connection, device)
-                        .instrument(span)
-                        .await;
-                }
-                (Protocol::Enrolment, _) => {
-                    let span = tracing::info_span!("enrolment", %from);
-                    enrol::serve(shared, connection).instrument(span).await;
-                }
-                (Protocol::Devices, _) => {
-                    connection.close(CloseCode::Unauthenticated, "a device certificate is needed");
-                }
-            }
-        });
-    }
 }

@@ -15,7 +15,7 @@ type Piece = Box<dyn FnOnce() + Send>;
 /// A thread that does one piece of work after the other, in the order in
 /// which they came. It ends when this is dropped and it is done.
 #[derive(Debug)]
-pub(super) struct Workbench {
+pub(crate) struct Workbench {
     pieces: mpsc::Sender<Piece>,
 }
 
@@ -24,7 +24,7 @@ impl Workbench {
     ///
     /// # Errors
     /// If the system has no thread to give.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(crate) fn start() -> io::Result<Self> {
         let (pieces, queue) = mpsc::channel::<Piece>();
         thread::Builder::new()
             .name("compute".to_owned())
@@ -40,7 +40,7 @@ impl Workbench {
     ///
     /// # Errors
     /// What a panic said, if the work ended in one. The thread goes on.
-    pub(super) fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {

@@ -11,7 +11,7 @@ use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Shared;
+use super::handle::{Shared, note, pause};
 use super::transfer;
 use crate::core::command::{Command, SessionId};
 
@@ -89,13 +89,6 @@ async fn run(
         .send(Command::Disconnect { device, session })
         .await;
     outcome
-}
-
-/// Remembers a breach of the protocol.
-pub(super) fn note(shared: &Shared, device: DeviceId, error: &TransportError) {
-    if error.is_violation() && shared.conduct.violated(Instant::now(), device) {
-        tracing::warn!(device = %device.short(), %error, "in quarantine: it broke the protocol too often");
-    }
 }
 
 /// The hello, unless the connection was closed over its version.
@@ -187,13 +180,6 @@ async fn expired(shared: &Shared, connection: &Connection) {
         }
         // The clock may be set; look again now and then.
         tokio::time::sleep(Duration::from_millis(left_ms.min(HOUR_MS))).await;
-    }
-}
-
-/// Makes a device wait that asks too much.
-pub(super) async fn pause(wait: Duration) {
-    if !wait.is_zero() {
-        tokio::time::sleep(wait).await;
     }
 }
 

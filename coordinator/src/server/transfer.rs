@@ -14,10 +14,10 @@ use common::wire::messages::{TransferAnswer, TransferRequest};
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::session::{note, pause};
-use super::vault::blocking;
 use crate::core::command::{Command, Offer, Reply};
 use crate::journal::Pin;
+use crate::server::handle::{note, pause};
+use crate::server::store_handle::blocking;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 
 /// Why a transfer ended without an answer.

@@ -23,12 +23,13 @@ use common::wire::messages::{
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::super::{Brain, Parts, ServeError, Server};
+use super::super::{Parts, ServeError, Server};
 use crate::admin::{AdminError, Client, Request, Response, TokenWish};
 use crate::compute::Made;
 use crate::identity::{CertificateTerms, Identity};
 use crate::intake::ReadBlob;
 use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::server::Brain;
 use crate::status::Status;
 use crate::store::{MemoryStore, Store};
 

@@ -8,27 +8,26 @@ use std::time::Duration;
 use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
-use super::protocol::Response;
-use super::server::{ask, from_store, from_vault, read_blob};
 use crate::compute;
 use crate::core::{AdminCommand, ReReleaseOf};
 use crate::journal::Upkeep;
 use crate::round::ReRelease;
-use crate::serve::Shared;
+use crate::server::Shared;
+use crate::server::handle::{ask, from_store, from_vault, read_blob};
 use crate::status::DeviceStatus;
 use crate::status::{Fault, FaultKind};
 use crate::store::Epoch;
 
 /// Signs an earlier release again, for everyone. The weights, the normaliser
-/// and the lineage stay what they were.
-pub(super) async fn rerelease(
+/// and the lineage stay what they were. Returns the earlier version and its
+/// new one.
+pub(crate) async fn rerelease(
     shared: &Shared,
     name: Option<String>,
     version: Option<Version>,
-) -> Result<Response, Fault> {
+) -> Result<(Version, Version), Fault> {
     let done = sign_again(shared, name, &[(version, false)]).await?;
-    let (from, version) = (done[0].from, done[0].version);
-    Ok(Response::ReReleased { from, version })
+    Ok((done[0].from, done[0].version))
 }
 
 /// Signs earlier releases of a task again, each above the one before: which,

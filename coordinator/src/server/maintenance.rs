@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::vault::Vault;
 use crate::journal::Replayed;
 use crate::journal::{Done, Retention, Upkeep};
 use crate::metrics::Metrics;
+use crate::server::store_handle::Vault;
 use crate::store::{Epoch, Position};
 
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     vault: Arc<Vault>,
     metrics: Arc<Metrics>,
     retention: Retention,
@@ -38,7 +38,7 @@ struct Running {
 }
 
 impl Keeper {
-    pub(super) fn new(vault: Arc<Vault>, metrics: Arc<Metrics>, retention: Retention) -> Self {
+    pub(crate) fn new(vault: Arc<Vault>, metrics: Arc<Metrics>, retention: Retention) -> Self {
         Self {
             vault,
             metrics,
@@ -54,7 +54,7 @@ impl Keeper {
     }
 
     /// A log was replayed; `rounds` is what [`Self::look`] is told next.
-    pub(super) fn replayed(&mut self, replayed: &Replayed, rounds: u64) {
+    pub(crate) fn replayed(&mut self, replayed: &Replayed, rounds: u64) {
         for refused in &replayed.refused {
             tracing::error!(
                 snapshot = refused.name,
@@ -70,7 +70,7 @@ impl Keeper {
     }
 
     /// Begins an upkeep if it is time for one. Never waits.
-    pub(super) fn look(&mut self, epoch: Epoch, next: Position, rounds: u64) {
+    pub(crate) fn look(&mut self, epoch: Epoch, next: Position, rounds: u64) {
         self.collect();
         let early = self.not_before.is_some_and(|at| Instant::now() < at);
         let now = Mark { next, rounds };
@@ -90,7 +90,7 @@ impl Keeper {
 
     /// Looks how much room the store takes once another round has ended.
     /// Never waits.
-    pub(super) fn measure(&mut self, ended: u64) {
+    pub(crate) fn measure(&mut self, ended: u64) {
         if ended == self.measured {
             return;
         }

@@ -20,14 +20,14 @@ use common::transport::{Connection, ConnectionName, Listener};
 
 /// A session as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Contact {
+pub(crate) struct Contact {
     at: SocketAddr,
     name: ConnectionName,
 }
 
 /// The sessions that are open now, and the file that outlives the process.
 #[derive(Debug, Default)]
-pub(super) struct Contacts(Mutex<Open>);
+pub(crate) struct Contacts(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -41,7 +41,7 @@ struct Open {
 impl Contacts {
     /// Begins a file, in place of an earlier process's, whose open sessions
     /// are returned. Without a path nothing is kept.
-    pub(super) fn open(path: Option<PathBuf>) -> (Self, Vec<(DeviceId, Contact)>) {
+    pub(crate) fn open(path: Option<PathBuf>) -> (Self, Vec<(DeviceId, Contact)>) {
         let before = path.as_ref().and_then(|path| fs::read(path).ok());
         let before = fold(&before.unwrap_or_default());
         let mut open = Open {
@@ -56,7 +56,7 @@ impl Contacts {
     }
 
     /// A session began.
-    pub(super) fn began(&self, device: DeviceId, connection: &Connection) {
+    pub(crate) fn began(&self, device: DeviceId, connection: &Connection) {
         let Some(name) = connection.name() else {
             return;
         };
@@ -68,7 +68,7 @@ impl Contacts {
     }
 
     /// A session ended; a newer one of the device stays.
-    pub(super) fn ended(&self, device: DeviceId, connection: &Connection) {
+    pub(crate) fn ended(&self, device: DeviceId, connection: &Connection) {
         let mut open = self.lock();
         let is_newest = open
             .sessions
@@ -81,7 +81,7 @@ impl Contacts {
     }
 
     /// Every device was told that the coordinator goes down.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut open = self.lock();
         open.sessions.clear();
         open.rewrite();
@@ -98,7 +98,7 @@ impl Contacts {
 
 /// Reminds the devices of an earlier process that are not back, no faster
 /// than they can be let in, and those whose reminder was lost once more.
-pub(super) async fn remind(
+pub(crate) async fn remind(
     listener: &Listener,
     contacts: &Contacts,
     before: Vec<(DeviceId, Contact)>,
