@@ -19,6 +19,7 @@ pub mod registry;
 pub mod rollout;
 pub mod round;
 pub mod server;
+mod state_dir;
 pub mod status;
 pub mod store;
 pub mod student;

@@ -99,7 +99,7 @@ pub(super) fn restore(
     }
     println!(
         "next: look through {}, then {}",
-        restored.state.join(crate::config::FILE_NAME).display(),
+        restored.state.join(crate::state_dir::FILE_NAME).display(),
         super::to_serve(&restored.state)
     );
     Ok(())

@@ -16,7 +16,6 @@ use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
-use crate::config::state_option;
 use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::intake;
@@ -24,6 +23,7 @@ use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
 use crate::server::handle::{ask, status, summarise};
 use crate::server::{Shared, Vault};
+use crate::state_dir::state_option;
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 
