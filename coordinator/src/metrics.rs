@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::admin::{OutcomeStatus, Progress};
+use crate::status::{OutcomeStatus, Progress};
 
 /// Names and values of labels. Values come from fixed sets or task names.
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -300,7 +300,7 @@ mod tests {
     use common::ids::{DeviceId, TaskHash, Time};
     use common::round::{Kind, Reason};
 
-    use crate::admin::DeviceName;
+    use crate::status::DeviceName;
 
     #[test]
     fn what_happens_is_counted_under_its_reason_and_names_no_device() {

@@ -9,13 +9,13 @@ use common::ids::{BlobHash, DeviceId, Time};
 use common::round::{ContributionKey, Kind, Phase};
 use common::task::{RawTask, Task};
 use common::wire::messages::{Call, ToDevice};
-use coordinator::retention::{Done, Pin, Pins, Retention, Upkeep};
+use coordinator::journal::{Done, Pin, Pins, Retention, Upkeep};
+use coordinator::journal::{LogEntry, replay};
 use coordinator::rollout::Releases;
 use coordinator::round::{
     Action, Engine, Event, Input, Job, JobKind, JobOutput, Product, RoundPolicy, State, TaskEvent,
     Ticket,
 };
-use coordinator::serve::{LogEntry, replay};
 use coordinator::store::{Epoch, Position, SledStore, Store};
 
 /// The coordinator and its devices.

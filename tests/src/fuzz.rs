@@ -31,9 +31,10 @@ use common::wire::messages::{
     EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
 use coordinator::admin::Request;
-use coordinator::audit::AuditRecord;
+use coordinator::intake;
+use coordinator::journal::LogEntry;
+use coordinator::journal::audit::AuditRecord;
 use coordinator::store::Position;
-use coordinator::{intake, serve::LogEntry};
 use edge_agent::data::{Dataset, LabelSource, Schema};
 use edge_agent::predictions::Question;
 use rand::Rng;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use coordinator::admin::{Client, OutcomeStatus, Status};
+use coordinator::admin::Client;
+use coordinator::status::{OutcomeStatus, Status};
 use lab::demo::program;
 use tempfile::TempDir;
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::ids::BlobHash;
 use common::task::StudentSpec;
-use coordinator::admin::{Client, Progress as Step, Status};
+use coordinator::admin::Client;
+use coordinator::status::{Progress as Step, Status};
 use lab::data::{Dataset, Partition, partition};
 use lab::demo::{Fleet, Ground, program};
 use lab::plan::{Wishes, task_file};

@@ -16,8 +16,9 @@ use common::wire::frame;
 use common::wire::messages::{
     EnrolAnswer, EnrolRefusal, PROTOCOL_MINOR, ToCoordinator, TransferAnswer, TransferRequest,
 };
-use coordinator::admin::{
-    AbsenceReason, Client, DeviceStatus, OutcomeStatus, Progress as Step, Quarantine, Status,
+use coordinator::admin::Client;
+use coordinator::status::{
+    AbsenceReason, DeviceStatus, OutcomeStatus, Progress as Step, Quarantine, Status,
 };
 use lab::progress::Progress;
 use tests::redteam::lies::{self, Lie};

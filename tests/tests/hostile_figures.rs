@@ -16,7 +16,7 @@ use common::round::Kind;
 use common::wire::codec::encode;
 use common::wire::frame;
 use common::wire::messages::{Call, TransferRequest};
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use tests::redteam::stranger::{Stranger, half_open};
 use tests::redteam::{Mallory, key, web};
 use tests::rig::{Running, Terms, start};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use common::limits::CHUNK_BYTES;
 use common::round::Kind;
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use serde_json::Value;
 use tests::cable::Cable;
 use tests::relay::{Relay, Way, Weather};

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use coordinator::admin::{OutcomeStatus, Progress};
-use coordinator::retention::Retention;
-use coordinator::serve::replay;
+use coordinator::journal::Retention;
+use coordinator::journal::replay;
+use coordinator::status::{OutcomeStatus, Progress};
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
 use tests::kept::{coordinator, serve};
@@ -186,7 +186,7 @@ const PART: usize = 30;
 /// Rounds follow each other faster than devices may ask by default.
 const WITHOUT_PAUSE: &str = "[limits]\nrequests_per_device = 200\n";
 
-fn opened(store: &Path) -> (f64, coordinator::serve::Replayed) {
+fn opened(store: &Path) -> (f64, coordinator::journal::Replayed) {
     let begun = Instant::now();
     let store = SledStore::open(store).unwrap();
     let replayed = replay(&store).unwrap();

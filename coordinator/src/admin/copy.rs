@@ -8,10 +8,11 @@ use common::limits::NO_PROGRESS_MS_MAX;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::OwnedWriteHalf;
 
-use super::protocol::{Fault, FaultKind, Response};
-use super::server::write;
+use super::protocol::Response;
+use crate::admin::line::write;
 use crate::backup::{BackupError, PieceName, StoreCopy};
-use crate::serve::Shared;
+use crate::server::Shared;
+use crate::status::{Fault, FaultKind};
 use crate::store::Store;
 
 /// One piece at a time, each read on a blocking thread of its own, so the

@@ -8,10 +8,11 @@ use common::task::RawTask;
 use proptest::prelude::*;
 
 use super::*;
+use crate::identity::{Identity, IdentityError};
+use crate::journal::{LogEntry, replay};
+use crate::journal::{Pins, Retention, Upkeep};
 use crate::registry::RegistryEvent;
-use crate::retention::{Pins, Retention, Upkeep};
 use crate::round::{Event, Outcome, TaskEvent};
-use crate::serve::{Identity, IdentityError, LogEntry, replay};
 use crate::store::{Epoch, Position, SledStore, Store};
 
 const NOW: Time = Time(1_800_000_000_000);

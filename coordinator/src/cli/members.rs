@@ -8,13 +8,11 @@ use serde_json::json;
 use super::failure::Failure;
 use super::list::{seconds, table};
 use super::operate::{expect_done, print_json, say, unexpected};
-use crate::admin::{
-    Client, DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Request, Response, Standing,
-    TokenStatus, TokenWish,
-};
+use crate::admin::{Client, Request, Response, TokenStatus, TokenWish};
 use crate::config::Config;
 use crate::round::STRIKES_MAX;
-use crate::words;
+use crate::status::format;
+use crate::status::{DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Standing};
 
 pub(super) fn create_token(
     client: &mut Client,
@@ -36,7 +34,7 @@ pub(super) fn create_token(
             eprintln!(
                 "shown this once; it admits {}. On the device:\n  \
                  alambic-agent enrol --coordinator HOST:PORT --token TOKEN",
-                words::count(uses as usize, "device")
+                format::count(uses as usize, "device")
             );
             if is_manual {
                 eprintln!(
@@ -206,7 +204,7 @@ fn show_conduct(device: &DeviceStatus) {
         }
         Some(Quarantine::Sessions { seconds }) => println!(
             "quarantine   its sessions are refused for {}: it broke the protocol too often",
-            words::span(seconds.saturating_mul(1_000))
+            format::span(seconds.saturating_mul(1_000))
         ),
         None => {}
     }
@@ -306,7 +304,7 @@ pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<
         print_json(&json!({ "device": device, "blobs": blobs, "forgotten": forgotten }));
         return Ok(());
     }
-    let blobs = words::count(blobs, "blob");
+    let blobs = format::count(blobs, "blob");
     println!("device {device} is revoked; deleted of it, or made of it: {blobs}");
     match forgotten {
         Some(Forgetting::Partial) => println!(
@@ -322,7 +320,7 @@ pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::admin::ConductStatus;
+    use crate::status::ConductStatus;
 
     fn device(id: &str, label: &str) -> DeviceStatus {
         DeviceStatus {

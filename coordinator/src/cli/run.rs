@@ -15,8 +15,10 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::failure::Failure;
+use crate::app::{Parts, ServeError, Server};
 use crate::config::{Config, ConfigError};
-use crate::serve::{Identity, Mathematics, Parts, ServeError, Server};
+use crate::identity::Identity;
+use crate::server::Mathematics;
 use crate::store::{SledStore, Store};
 
 /// Threads for the store and the mathematics. Uploads are checked and blobs

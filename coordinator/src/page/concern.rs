@@ -6,8 +6,8 @@ use super::fleet::name;
 use super::layout::{self, Tone};
 use super::view::{Health, View};
 use super::words;
-use crate::admin::{DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus};
 use crate::rollout;
+use crate::status::{DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus};
 
 /// With a larger share of the members away, the fleet is not well.
 const AWAY_BAD: f64 = 0.4;
@@ -379,8 +379,8 @@ mod tests {
     use super::*;
 
     use super::super::fleet::tests::fleet;
-    use crate::admin::Quarantine;
-    use crate::admin::fixtures::{release, rolling, task};
+    use crate::status::Quarantine;
+    use crate::status::fixtures::{release, rolling, task};
 
     #[test]
     fn what_one_device_waits_for_is_told_with_its_name_and_the_whole_command() {

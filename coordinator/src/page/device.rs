@@ -9,7 +9,7 @@ use super::rounds::phases;
 use super::route::Query;
 use super::view::View;
 use super::words;
-use crate::admin::{DeviceStatus, Forgetting, Quarantine, Standing};
+use crate::status::{DeviceStatus, Forgetting, Quarantine, Standing};
 
 pub(super) fn render(view: &View, query: &Query) -> Markup {
     let id = query.get("id").map(String::as_str).unwrap_or_default();

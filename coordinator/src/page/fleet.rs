@@ -12,8 +12,8 @@ use super::route::{Query, encode};
 use super::verdict;
 use super::view::View;
 use super::words;
-use crate::admin::{DeviceStatus, OutcomeStatus, ReleaseStatus, Standing, Status, TaskStatus};
 use crate::rollout;
+use crate::status::{DeviceStatus, OutcomeStatus, ReleaseStatus, Standing, Status, TaskStatus};
 
 /// Devices on one page.
 const DEVICES_EACH: usize = 100;
@@ -425,7 +425,7 @@ pub(super) mod tests {
                 authority: None,
                 expires: None,
                 group: None,
-                standing: crate::admin::Standing::Member,
+                standing: crate::status::Standing::Member,
                 connected: !at.is_multiple_of(10),
                 revoked: false,
                 revoked_at: None,

@@ -9,8 +9,8 @@ use super::layout::{self, Tone, command, pill};
 use super::rollouts;
 use super::view::View;
 use super::words;
-use crate::admin::{OutcomeStatus, Status, TaskStatus};
 use crate::rollout;
+use crate::status::{OutcomeStatus, Status, TaskStatus};
 
 /// The verdict in one line, what happens in the next, and what to look at.
 pub(super) fn show(view: &View) -> Markup {

@@ -15,15 +15,16 @@ use common::trust::charter::Charter;
 use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::admin::server::{ask, status, summarise};
-use crate::admin::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
-use crate::config::state_option;
+use crate::core::{AdminCommand, Command, Evidence};
+use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::intake;
+use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::{
-    AdminCommand, CertificateTerms, Command, Evidence, LogEntry, ROOT_KEY, Shared, Vault,
-};
+use crate::server::handle::{ask, status, summarise};
+use crate::server::{Shared, Vault};
+use crate::state_dir::state_option;
+use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
 
 /// A snapshot younger than this serves the next reader too.

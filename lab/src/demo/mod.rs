@@ -16,7 +16,8 @@ use common::math::network::softmax_rows;
 use common::model::Release;
 use common::task::StudentSpec;
 use common::trust::release::SignedRelease;
-use coordinator::admin::{AdminError, Client, Status};
+use coordinator::admin::{AdminError, Client};
+use coordinator::status::Status;
 
 use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::metrics::{accuracy, macro_f1};
@@ -303,7 +304,7 @@ fn round_outcome(
         .predict(data.test.inputs.view())
         .map_err(|error| DemoError::Release(error.to_string()))?;
     let devices = status.devices.len().max(1) as f64;
-    let mean = |of: &dyn Fn(&coordinator::admin::DeviceStatus) -> u64| {
+    let mean = |of: &dyn Fn(&coordinator::status::DeviceStatus) -> u64| {
         status
             .devices
             .iter()

@@ -16,11 +16,11 @@ use common::round::{Kind, Phase};
 use common::task::Task;
 use common::trust::keys::SigningKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
-use coordinator::admin::OutcomeStatus;
 use coordinator::compute::{self, Setting};
 use coordinator::round::{
     Action, Engine, Event, Input, JobKind, Outcome, RoundPolicy, Standing, State, Ticket,
 };
+use coordinator::status::OutcomeStatus;
 use edge_agent::session;
 use edge_agent::work::Privacy;
 

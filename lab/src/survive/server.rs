@@ -9,10 +9,11 @@ use common::round::{Kind, Reason};
 use common::task::Task;
 use common::trial::Trial;
 use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
-use coordinator::retention::{Pin, Pins, Upkeep};
+use coordinator::core::SteadyTime;
+use coordinator::journal::{LogEntry, replay};
+use coordinator::journal::{Pin, Pins, Upkeep};
 use coordinator::rollout::{Order, Rollout, Standing};
 use coordinator::round::{Engine, Event, Input, Job, JobOutput, TaskEvent, Ticket};
-use coordinator::serve::{LogEntry, SteadyTime, replay};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 

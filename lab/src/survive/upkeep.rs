@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use coordinator::retention::{
+use coordinator::journal::{
     self, Done, Pin, Pins, ReplayError, Step, Upkeep, UpkeepError, is_snapshot,
 };
 use coordinator::store::{Store, StoreError};
@@ -122,14 +122,14 @@ impl World {
     /// keeps two for one such fault, not for two at once.
     pub(super) fn damage_snapshot(&mut self) {
         let store = &self.server.store;
-        let is_whole = retention::newest(store).is_ok_and(|loaded| loaded.refused.is_empty());
+        let is_whole = journal::newest(store).is_ok_and(|loaded| loaded.refused.is_empty());
         let names = store.documents().unwrap_or_default();
         let newest = names.iter().rfind(|name| is_snapshot(name));
         let Some(newest) = newest.filter(|_| is_whole) else {
             return;
         };
         store.damage_document(newest);
-        match retention::newest(store) {
+        match journal::newest(store) {
             Ok(_) => self.survived.damaged += 1,
             // The same bit again.
             Err(_) => {

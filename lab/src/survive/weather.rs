@@ -3,7 +3,7 @@
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
 use common::task::Support;
-use coordinator::retention::Retention;
+use coordinator::journal::Retention;
 use coordinator::rollout::{Plan, Releases};
 use coordinator::round::RoundPolicy;
 use rand::Rng;

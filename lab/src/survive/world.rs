@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use common::ids::Version;
 use common::task::{RawTask, Task};
-use coordinator::retention::Pin;
+use coordinator::journal::Pin;
 
 use super::device::{Device, DeviceWork};
 use super::faults::Fault;
