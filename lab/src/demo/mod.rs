@@ -269,9 +269,10 @@ fn teacher_says(
     data: &Dataset,
 ) -> Result<Vec<u16>, DemoError> {
     let refused = |error: &dyn std::fmt::Display| DemoError::Release(error.to_string());
-    let set = coordinator::intake::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
+    let set =
+        coordinator::validation::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
     let normaliser =
-        coordinator::intake::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
+        coordinator::validation::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
     let raw = common::wire::codec::decode_blob(&blobs.teacher).map_err(|e| refused(&e))?;
     let teacher =
         common::teacher::Teacher::on(raw, &set, task.classes()).map_err(|e| refused(&e))?;

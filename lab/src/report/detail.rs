@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use common::features::{FeatureStage, Normaliser};
 use common::round::{Kind, Reason};
 use common::summary::Points;
-use coordinator::intake;
+use coordinator::validation;
 
 use super::picture::{image, traces};
 use super::worth::{Trial, Worth, leave_one_out};
@@ -95,9 +95,9 @@ impl Detail {
         let [_, transfer, normaliser] = result
             .teacher
             .map(|name| simulation.blob(name).unwrap_or_default());
-        let set = intake::transfer_set(task, &transfer).map_err(DetailError::Contribution)?;
+        let set = validation::transfer_set(task, &transfer).map_err(DetailError::Contribution)?;
         let normaliser =
-            intake::normaliser(task, &normaliser).map_err(DetailError::Contribution)?;
+            validation::normaliser(task, &normaliser).map_err(DetailError::Contribution)?;
         let lens = Lens {
             simulation,
             normaliser,
@@ -148,7 +148,7 @@ fn devices(
     let mut points = vec![0; parts.len()];
     for contribution in simulation.contributions(Kind::Summary) {
         let bytes = simulation.blob(contribution.blob).unwrap_or_default();
-        if let Ok(summary) = intake::summary(simulation.task(), &bytes) {
+        if let Ok(summary) = validation::summary(simulation.task(), &bytes) {
             points[contribution.device] = summary.len();
         }
     }
