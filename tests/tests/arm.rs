@@ -16,7 +16,7 @@ use common::task::RawTask;
 use coordinator::validation;
 use ndarray::{Array2, ArrayView1};
 use serde_json::Value;
-use tests::kept::{agent, archives, completed_round, on_agent, serve, unpack};
+use tests::fixtures::{agent, archives, completed_round, on_agent, serve, unpack};
 
 /// How far contributions of two architectures may lie apart, relative.
 const APART_MAX: f32 = 1e-4;

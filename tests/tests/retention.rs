@@ -10,7 +10,7 @@ use coordinator::journal::replay;
 use coordinator::status::{OutcomeStatus, Progress};
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
-use tests::kept::{coordinator, serve};
+use tests::fixtures::{coordinator, serve};
 use tests::rig::agents;
 
 const RETENTION: Retention = Retention {
