@@ -85,7 +85,7 @@ fn to_look_at(devices: &[DeviceStatus], more: &str) -> Vec<String> {
         ))
     };
     let waits = |one: &DeviceStatus| one.standing == Standing::Waiting;
-    let refused = |one: &DeviceStatus| one.conduct.quarantine.is_some() && one.is_member();
+    let refused = |one: &DeviceStatus| one.peer_limits.quarantine.is_some() && one.is_member();
     let lines = [
         line(&waits, "waiting for approval", "approve"),
         line(&refused, "in quarantine", "show"),

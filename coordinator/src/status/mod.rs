@@ -417,7 +417,7 @@ pub struct DeviceStatus {
     pub strikes: u32,
     /// How it behaves.
     #[serde(default)]
-    pub conduct: ConductStatus,
+    pub peer_limits: PeerLimitsStatus,
 }
 
 impl DeviceStatus {
@@ -429,7 +429,7 @@ impl DeviceStatus {
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConductStatus {
+pub struct PeerLimitsStatus {
     /// What its newest strike was for, since the coordinator's start.
     pub struck_for: Option<Reason>,
     /// What of it is refused altogether.
