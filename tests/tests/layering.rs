@@ -24,14 +24,34 @@ fn no_manifest_lets_the_two_sides_see_each_other() {
     for (crate_folder, forbidden) in [
         (
             "common/math",
-            &["alambic-protocol", "alambic-net", "alambic-host", "tokio", "quinn", "rustls"][..],
+            &[
+                "alambic-protocol",
+                "alambic-net",
+                "alambic-host",
+                "tokio",
+                "quinn",
+                "rustls",
+            ][..],
         ),
         (
             "common/protocol",
-            &["alambic-net", "alambic-host", "tokio", "quinn", "rustls", "hyper"],
+            &[
+                "alambic-net",
+                "alambic-host",
+                "tokio",
+                "quinn",
+                "rustls",
+                "hyper",
+            ],
         ),
-        ("common/net", &["alambic-host", "coordinator", "edge-agent", "lab"]),
-        ("common/host", &["alambic-net", "coordinator", "edge-agent", "lab"]),
+        (
+            "common/net",
+            &["alambic-host", "coordinator", "edge-agent", "lab"],
+        ),
+        (
+            "common/host",
+            &["alambic-net", "coordinator", "edge-agent", "lab"],
+        ),
         ("common", &["coordinator", "edge-agent", "lab"]),
         ("coordinator", &["edge-agent", "lab"]),
         ("edge-agent", &["coordinator", "lab"]),
@@ -150,7 +170,10 @@ fn what_is_allowed_is_not_reported() {
             "coordinator/src/store/mod.rs",
             "//! sled::Db\nconst A: &str = \"sled::Db\";",
         ),
-        ("common/protocol/src/ids.rs", "use bincode::{Decode, Encode};"),
+        (
+            "common/protocol/src/ids.rs",
+            "use bincode::{Decode, Encode};",
+        ),
         ("common/protocol/src/model.rs", "use crate::wire::codec;"),
         (
             "common/protocol/src/wire/codec.rs",
@@ -311,7 +334,10 @@ fn floors(source: &Source, found: &Found, breaches: &mut Vec<(usize, String)>) {
     let Some(other) = floor(&seen) else { return };
     // A room's tests may look at what is above it.
     if other > own && !source.is_test(found.line) {
-        let rule = format!("protocol::{} may not import protocol::{}", module[0], seen[0]);
+        let rule = format!(
+            "protocol::{} may not import protocol::{}",
+            module[0], seen[0]
+        );
         breaches.push((found.line, rule));
     }
 }
@@ -447,7 +473,10 @@ impl Source {
         if segments[0] == "crate" {
             return segments[1..].to_vec();
         }
-        let inside = self.path.strip_prefix("common/protocol/src/").unwrap_or_default();
+        let inside = self
+            .path
+            .strip_prefix("common/protocol/src/")
+            .unwrap_or_default();
         let module = inside.trim_end_matches(".rs").trim_end_matches("/mod");
         let depth = module.split('/').count() + usize::from(self.is_test(found.line));
         let supers = segments.iter().take_while(|s| **s == "super").count();
