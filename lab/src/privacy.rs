@@ -6,7 +6,7 @@ use edge_agent::work::Privacy;
 const DEFAULT: Privacy = Privacy {
     rows_min: 20,
     cluster_size_min: 5,
-    rows_per_direction: 20,
+    rows_per_direction: 15,
 };
 /// Kept to where the default would keep back more than a tenth of the rows.
 const SMALL: u64 = 5;

@@ -74,7 +74,7 @@ fn simulated(
     let privacy = Privacy {
         rows_min: 20,
         cluster_size_min: 5,
-        rows_per_direction: 20,
+        rows_per_direction: 15,
     };
     let task = task(data, task_options).unwrap();
     let mut simulation =

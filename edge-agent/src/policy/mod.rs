@@ -26,7 +26,7 @@ pub use rows::{RowHash, RowSet, RowSetDigest};
 /// | `kinds` | all | any of `profile`, `summary`, `labels`, `moments`, `gradient`, `report` |
 /// | `rows_min` | 20 | 2 to 2^40 |
 /// | `cluster_size_min` | 5 | 2 or more |
-/// | `rows_per_direction` | 20 | 2 or more |
+/// | `rows_per_direction` | 15 | 2 or more |
 /// | `bytes_per_day_max` | none | 0 or more |
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -66,7 +66,7 @@ impl Default for Policy {
             kinds: Kind::ALL.into(),
             rows_min: 20,
             cluster_size_min: 5,
-            rows_per_direction: 20,
+            rows_per_direction: 15,
             bytes_per_day_max: None,
         }
     }

@@ -254,7 +254,7 @@ mod tests {
                     let privacy = policy.privacy(1);
                     let told = told(privacy, &case.task, &entry).unwrap();
                     prop_assert!(told.rows <= labels.len() as u64);
-                    let rows = (told.directions as u64 + 1) * rows_per_direction as u64;
+                    let rows = (told.directions as u64 + 2) * rows_per_direction as u64;
                     prop_assert!(told.directions == 0 || rows <= told.rows, "{told:?}");
                 }
             }
@@ -264,10 +264,10 @@ mod tests {
     #[test]
     fn a_device_of_few_rows_sends_no_moments_and_no_means() {
         let case = case(2, true);
-        let few = labels(&[20, 19], 0);
+        let few = labels(&[20, 24], 0);
         assert!(answers(&case, &Policy::default(), &few, Phase::Profile).is_empty());
         assert!(answers(&case, &Policy::default(), &few, Phase::Contribute).is_empty());
-        let enough = labels(&[20, 20], 0);
+        let enough = labels(&[20, 25], 0);
         let kinds = |phase| {
             let entries = answers(&case, &Policy::default(), &enough, phase);
             entries.iter().map(|entry| entry.kind).collect::<Vec<_>>()
@@ -287,7 +287,7 @@ mod tests {
             let refused = strict.permit_content(&case.task, &entry);
             match entry.kind {
                 Kind::Moments => assert!(
-                    matches!(refused, Err(Refusal::Directions { directions_max: 5, .. })),
+                    matches!(refused, Err(Refusal::Directions { directions_max: 6, .. })),
                     "{refused:?}"
                 ),
                 _ => assert_eq!(refused, Ok(())),

@@ -43,11 +43,13 @@ impl Privacy {
     /// dimensions. A mean is one direction, a virtual row of moments one.
     ///
     /// r directions of n rows are r·m equations for n·m unknowns, and what an
-    /// observer makes of them grows with r/n alone. One row's worth is kept
-    /// back for what comes beside directions: counts, traces and norms.
+    /// observer makes of them grows with r/n. Two directions are kept back for
+    /// what comes beside them: counts, traces, norms and the spread of each
+    /// feature. So nothing of the kind is told of fewer than three times
+    /// `rows_per_direction` rows.
     pub fn directions(&self, rows: u64) -> usize {
         let told = rows / u64::from(self.rows_per_direction.max(1));
-        usize::try_from(told.saturating_sub(1)).unwrap_or(usize::MAX)
+        usize::try_from(told.saturating_sub(2)).unwrap_or(usize::MAX)
     }
 }
 

@@ -95,7 +95,7 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     rows_min: Option<u64>,
     /// Rows for each direction that a device tells of them, as in an agent's
-    /// policy [default: 20]
+    /// policy [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
     /// Leave out the pooled and the alone baselines
