@@ -15,7 +15,7 @@ use common::task::Task;
 use serde::Deserialize;
 
 use crate::work::{Entry, Privacy};
-pub use history::{HISTORY_BYTES_MAX, HistoryError, RowHistory};
+pub use history::{Described, HISTORY_BYTES_MAX, HistoryError, RowHistory};
 pub use refusal::Refusal;
 pub use rows::{RowHash, RowSet, RowSetDigest};
 

@@ -112,9 +112,14 @@ impl RowSet {
         admitted
     }
 
-    /// Whether every row of the set is among those of `other`.
-    pub(super) fn is_within(&self, other: &Self) -> bool {
-        self.against(other).added.is_empty()
+    /// The rows, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = RowHash> {
+        self.0.iter().copied()
+    }
+
+    /// The rows that are among those of `other`.
+    pub(super) fn shared(&self, other: &Self) -> Self {
+        Self(self.against(other).kept)
     }
 
     fn admit_after(self, previous: &Self, rows_min: usize) -> Self {
@@ -205,7 +210,7 @@ pub(super) mod tests {
             let previous = RowSet::admit(None, first, rows_min as u64);
             prop_assume!(!previous.is_empty());
             let next = RowSet::admit(Some(&previous), second.clone(), rows_min as u64);
-            prop_assert!(next.is_within(&second));
+            prop_assert_eq!(&next.shared(&second), &next);
             if !next.is_empty() {
                 prop_assert!(next.len() >= rows_min);
                 prop_assert!(is_sound(&previous, &next, rows_min));

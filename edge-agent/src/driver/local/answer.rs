@@ -11,13 +11,13 @@ use common::wire::codec::{decode, encode};
 use common::wire::messages::Call;
 use tracing::{info, warn};
 
-use super::holdings::{Source, hashes, only, view};
+use super::holdings::{Source, described, hashes, only, view};
 use super::in_process::{InProcess, ROWS};
 use super::worker::{Done, Job, Judged, Worker};
 use super::{LocalWorkshop, explained, of_state, unasked};
 use crate::cache::CacheError;
 use crate::driver::workshop::{Blobs, Built, WorkshopError};
-use crate::policy::{RowHistory, RowSet};
+use crate::policy::{Described, RowHistory};
 use crate::session::{CallName, Pending};
 use crate::work::{self, Work};
 
@@ -140,9 +140,9 @@ impl<S: Source> InProcess<S> {
         }
         let train = split.training;
         let hashes = hashes(&train);
-        let mut history = self.history(ROWS, task.hash())?;
+        let mut history = self.history(ROWS)?;
         let admitted = history.admit(
-            hashes.iter().copied().collect(),
+            &described(&hashes, train.labels()),
             self.settings.policy.rows_min(),
         );
         if admitted.is_empty() {
@@ -153,7 +153,7 @@ impl<S: Source> InProcess<S> {
             );
             return Ok(abstention());
         }
-        let train = only(train, &hashes, &admitted);
+        let train = only(train, &hashes, admitted.whole());
         drop(hashes);
         let work = Work {
             task: &task,
@@ -182,7 +182,7 @@ impl<S: Source> InProcess<S> {
         task: &Task,
         mut spent: u64,
         history: &mut RowHistory,
-        described: RowSet,
+        described: Described,
     ) -> Result<work::Built, WorkshopError> {
         let mut leaving = work::Built {
             entries: Vec::new(),
@@ -207,7 +207,7 @@ impl<S: Source> InProcess<S> {
         }
         if !leaving.entries.is_empty() {
             history
-                .record(described)
+                .record(task.hash(), &described)
                 .map_err(|error| explained(&error, error.advice()))?;
         }
         Ok(leaving)

@@ -4,7 +4,7 @@ use common::task::Task;
 
 use crate::data::{Dataset, Split};
 use crate::driver::WorkshopError;
-use crate::policy::{RowHash, RowSet};
+use crate::policy::{Described, RowHash, RowSet};
 use crate::work::RawRows;
 
 /// Where rows come from.
@@ -35,22 +35,25 @@ pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
     }
 }
 
-/// Names of the rows, in order: the hash of their values and label.
+/// Names of the rows, in order: the hash of their values, whatever their label,
+/// so that a corrected label does not make another row.
 pub(super) fn hashes(rows: &Dataset) -> Vec<RowHash> {
     let inputs = rows.inputs();
-    let mut bytes = Vec::with_capacity(4 * inputs.ncols() + 4);
-    let pairs = inputs.rows().into_iter().zip(rows.labels());
-    pairs
-        .map(|(row, label)| {
-            bytes.clear();
-            for value in row {
-                bytes.extend_from_slice(&value.to_le_bytes());
-            }
-            let label = label.map_or(u32::MAX, u32::from);
-            bytes.extend_from_slice(&label.to_le_bytes());
-            RowHash::of(&bytes)
-        })
-        .collect()
+    let mut bytes = Vec::with_capacity(4 * inputs.ncols());
+    let names = inputs.rows().into_iter().map(|row| {
+        bytes.clear();
+        for value in row {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        RowHash::of(&bytes)
+    });
+    names.collect()
+}
+
+/// What a contribution of these rows describes: all of them, and those of each
+/// class.
+pub(super) fn described(names: &[RowHash], labels: &[Option<u16>]) -> Described {
+    Described::of(names.iter().copied().zip(labels.iter().copied()))
 }
 
 /// Only the rows of a set, in order. If all are, nothing is copied.

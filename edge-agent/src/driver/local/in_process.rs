@@ -2,16 +2,15 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::ids::TaskHash;
 use common::task::Task;
 use common::trust::clock::Clock;
 
-use super::holdings::{Source, hashes};
+use super::holdings::{Source, described, hashes};
 use super::tasks::Tasks;
 use super::worker::{Done, Job, Told, Worker};
 use super::{explained, of_state};
 use crate::driver::workshop::{Blobs, WorkshopError};
-use crate::policy::{Policy, RowHistory, RowSet};
+use crate::policy::{Policy, RowHistory, RowSet, RowSetDigest};
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
 
@@ -58,9 +57,9 @@ impl<S: Source> InProcess<S> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Every set of rows of a task that was described before.
-    pub(super) fn history(&self, name: &str, task: TaskHash) -> Result<RowHistory, WorkshopError> {
-        RowHistory::open(&self.state.file(name), task)
+    /// Every set of rows that was described before, whatever the task.
+    pub(super) fn history(&self, name: &str) -> Result<RowHistory, WorkshopError> {
+        RowHistory::open(&self.state.file(name))
             .map_err(|error| explained(&error, error.advice()))
     }
 
@@ -74,7 +73,7 @@ impl<S: Source> InProcess<S> {
             let (next, last) = self.growth(&task)?;
             let digest = next.digest();
             let known = told.get(&task.hash()).copied();
-            if !next.is_empty() && digest != known.unwrap_or_else(|| last.digest()) {
+            if !next.is_empty() && Some(digest) != known.or(last) {
                 grown.insert(task.hash(), digest);
             }
         }
@@ -83,12 +82,12 @@ impl<S: Source> InProcess<S> {
 
     /// The rows of a task that the next contribution would describe, and
     /// those the last one did.
-    fn growth(&self, task: &Task) -> Result<(RowSet, RowSet), WorkshopError> {
+    fn growth(&self, task: &Task) -> Result<(RowSet, Option<RowSetDigest>), WorkshopError> {
         let train = self.source.load(task)?.training;
-        let history = self.history(ROWS, task.hash())?;
-        let current = hashes(&train).into_iter().collect();
-        let admitted = history.admit(current, self.settings.policy.rows_min());
-        Ok((admitted, history.last().cloned().unwrap_or_default()))
+        let history = self.history(ROWS)?;
+        let current = described(&hashes(&train), train.labels());
+        let admitted = history.admit(&current, self.settings.policy.rows_min());
+        Ok((admitted.whole().clone(), history.last(task.hash())))
     }
 }
 

@@ -15,7 +15,7 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 use super::answer::{abstention, read};
-use super::holdings::{Source, hashes, labelled, only};
+use super::holdings::{Source, described, hashes, labelled, only};
 use super::in_process::{InProcess, REPORTED};
 use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
 use super::worker::{Done, Job, Judged, Judgement, Worker};
@@ -224,10 +224,12 @@ impl<S: Source> InProcess<S> {
         let release = verified(bytes, &self.known_signers()?)
             .map_err(|error| explained(&error, "ask the operator; the device does not use it"))?;
         let hashes = hashes(&held_out);
-        let mut history = self.history(REPORTED, call.task)?;
+        let mut history = self.history(REPORTED)?;
         let rows_min = self.settings.policy.rows_min();
-        let described = history.admit(hashes.iter().copied().collect(), rows_min);
-        let (rows, labels) = labelled(only(held_out, &hashes, &described));
+        // Counts over all classes together.
+        let together = vec![None; hashes.len()];
+        let described = history.admit(&described(&hashes, &together), rows_min);
+        let (rows, labels) = labelled(only(held_out, &hashes, described.whole()));
         if (labels.len() as u64) < rows_min {
             return Ok(abstention());
         }
