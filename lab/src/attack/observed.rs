@@ -11,7 +11,7 @@ use common::round::Kind;
 use common::summary::Points;
 use common::task::Task;
 use common::transfer::TransferSet;
-use coordinator::intake;
+use coordinator::validation;
 
 use super::AttackError;
 use crate::simulation::{RoundResult, Simulation};
@@ -103,8 +103,8 @@ impl Observed {
         let [_, transfer, normaliser] = result
             .teacher
             .map(|name| simulation.blob(name).unwrap_or_default());
-        let set = intake::transfer_set(&task, &transfer).map_err(unreadable)?;
-        let normaliser = intake::normaliser(&task, &normaliser).map_err(unreadable)?;
+        let set = validation::transfer_set(&task, &transfer).map_err(unreadable)?;
+        let normaliser = validation::normaliser(&task, &normaliser).map_err(unreadable)?;
         let mut devices: Vec<Received> = Vec::new();
         devices.resize_with(result.bytes.len(), Received::default);
         for kind in [Kind::Profile, Kind::Summary, Kind::Moments] {
@@ -113,13 +113,13 @@ impl Observed {
                 let device = &mut devices[contribution.device];
                 match kind {
                     Kind::Profile => {
-                        device.profile = Some(intake::profile(&task, &bytes).map_err(unreadable)?);
+                        device.profile = Some(validation::profile(&task, &bytes).map_err(unreadable)?);
                     }
                     Kind::Summary => {
-                        device.points = Some(intake::summary(&task, &bytes).map_err(unreadable)?);
+                        device.points = Some(validation::summary(&task, &bytes).map_err(unreadable)?);
                     }
                     _ => {
-                        let moments = intake::moments(&task, &bytes, set.support());
+                        let moments = validation::moments(&task, &bytes, set.support());
                         device.moments = Some(moments.map_err(unreadable)?);
                     }
                 }
