@@ -124,7 +124,9 @@ fn grown(scene: &Scene<'_>) -> Result<Vec<Grown>, AttackError> {
         ..*scene
     };
     let pairs = parts(&narrow)?.into_iter().zip(parts(&wide)?);
-    Ok(pairs.map(|(first, all)| grow(scene, &first, &all)).collect())
+    Ok(pairs
+        .map(|(first, all)| grow(scene, &first, &all))
+        .collect())
 }
 
 /// The same rows and, of the device's others, as many as it takes until it

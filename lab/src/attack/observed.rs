@@ -113,10 +113,12 @@ impl Observed {
                 let device = &mut devices[contribution.device];
                 match kind {
                     Kind::Profile => {
-                        device.profile = Some(validation::profile(&task, &bytes).map_err(unreadable)?);
+                        device.profile =
+                            Some(validation::profile(&task, &bytes).map_err(unreadable)?);
                     }
                     Kind::Summary => {
-                        device.points = Some(validation::summary(&task, &bytes).map_err(unreadable)?);
+                        device.points =
+                            Some(validation::summary(&task, &bytes).map_err(unreadable)?);
                     }
                     _ => {
                         let moments = validation::moments(&task, &bytes, set.support());
