@@ -15,12 +15,29 @@ const SHARE_MIN: f64 = 0.9;
 /// Of a device's rows, about those it learns from; it judges by the rest.
 const LEARNT: f64 = 0.75;
 
+/// What was asked for; the rest is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Nothing leaves that describes fewer rows.
+    pub rows_min: Option<u64>,
+    /// Rows for each direction that a device tells of them.
+    pub rows_per_direction: Option<u32>,
+}
+
 /// The policy of every device of a fleet, and why. `parts` holds the rows of
 /// each device, `labels` the class of each row. A device says nothing of a
 /// class of which it has fewer than `rows_min` rows; where small devices would
 /// so keep back much of what there is, the fleet's owners would have to allow
 /// less.
-pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Privacy, String) {
+pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Asked) -> (Privacy, String) {
+    let (mut privacy, reason) = chosen(labels, parts, asked.rows_min);
+    if let Some(rows) = asked.rows_per_direction {
+        privacy.rows_per_direction = rows;
+    }
+    (privacy, reason)
+}
+
+fn chosen(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Privacy, String) {
     if let Some(rows_min) = asked {
         let policy = Privacy {
             rows_min,
@@ -78,7 +95,7 @@ mod tests {
     #[test]
     fn devices_with_enough_rows_keep_to_the_default() {
         let (labels, parts) = fleet(30);
-        let (policy, reason) = choose(&labels, &parts, None);
+        let (policy, reason) = choose(&labels, &parts, Asked::default());
         assert_eq!((policy.rows_min, policy.cluster_size_min), (20, 5));
         assert!(reason.contains("default"), "{reason}");
     }
@@ -86,7 +103,7 @@ mod tests {
     #[test]
     fn small_devices_take_part_and_the_reason_says_what_that_needs() {
         let (labels, parts) = fleet(14);
-        let (policy, reason) = choose(&labels, &parts, None);
+        let (policy, reason) = choose(&labels, &parts, Asked::default());
         assert_eq!(policy.rows_min, 5);
         assert!(reason.contains("100 %"), "{reason}");
         assert!(reason.contains("rows_min = 5"), "{reason}");
@@ -95,7 +112,12 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_kept_to() {
         let (labels, parts) = fleet(14);
-        let (policy, _) = choose(&labels, &parts, Some(3));
+        let asked = Asked {
+            rows_min: Some(3),
+            rows_per_direction: Some(7),
+        };
+        let (policy, _) = choose(&labels, &parts, asked);
         assert_eq!((policy.rows_min, policy.cluster_size_min), (3, 3));
+        assert_eq!(policy.rows_per_direction, 7);
     }
 }

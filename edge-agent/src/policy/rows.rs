@@ -1,13 +1,28 @@
 //! Which rows a contribution describes, and which it may describe next.
 
 use bincode::{Decode, Encode};
+use ndarray::ArrayView2;
 
-/// A row, named by the first 16 bytes of the BLAKE3 hash of its values and
-/// its label. It never leaves the device.
+/// A row, named by the first 16 bytes of the BLAKE3 hash of its values. It
+/// never leaves the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct RowHash(pub [u8; 16]);
 
 impl RowHash {
+    /// Names of rows of inputs, in order, whatever their labels, so that a
+    /// corrected label does not make another row.
+    pub fn of_inputs(inputs: ArrayView2<'_, f32>) -> Vec<Self> {
+        let mut bytes = Vec::with_capacity(4 * inputs.ncols());
+        let names = inputs.rows().into_iter().map(|row| {
+            bytes.clear();
+            for value in row {
+                bytes.extend_from_slice(&value.to_le_bytes());
+            }
+            Self::of(&bytes)
+        });
+        names.collect()
+    }
+
     /// The name of the row with these bytes.
     pub fn of(row: &[u8]) -> Self {
         let mut bytes = [0u8; 16];

@@ -143,7 +143,7 @@ pub(super) fn inflate_moments(raw: &mut RawMoments, factor: f64) {
     for matrix in [&mut raw.carried, &mut raw.targets, &mut raw.factor] {
         multiply(matrix, factor.sqrt());
     }
-    multiply(&mut raw.remainder, factor);
+    raw.remainder = (f64::from(raw.remainder) * factor) as f32;
 }
 
 fn multiply(matrix: &mut RawQuantisedMatrix, factor: f64) {

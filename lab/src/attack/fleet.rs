@@ -46,7 +46,7 @@ impl Fleet {
         let options = &scene.options.simulate;
         let (task, _) = checked_task(scene.data, options, parts.len(), task_seed)?;
         let train = scene.data.train.clone();
-        let (privacy, _) = privacy::choose(&train.labels, &parts, options.rows_min);
+        let (privacy, _) = privacy::choose(&train.labels, &parts, options.privacy());
         let simulation = Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;
         Ok(Self {
             simulation,

@@ -46,9 +46,8 @@ impl Received {
         let moments = self.moments.as_ref()?;
         let factor = moments.factor.mapv(f64::from);
         let mut gram = factor.t().dot(&factor);
-        for (value, &rest) in gram.diag_mut().iter_mut().zip(&moments.remainder) {
-            *value += f64::from(rest);
-        }
+        let rest = f64::from(moments.remainder);
+        gram.diag_mut().map_inplace(|value| *value += rest);
         Some(gram)
     }
 

@@ -102,6 +102,9 @@ struct FleetArguments {
     /// [default: as for simulate]
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     rows_min: Option<u64>,
+    /// Rows for each direction that a device tells of them [default: 15]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    rows_per_direction: Option<u32>,
 }
 
 impl AttackArguments {
@@ -121,6 +124,7 @@ impl AttackArguments {
                 landmarks: fleet.landmarks,
                 steps: fleet.steps,
                 rows_min: fleet.rows_min,
+                rows_per_direction: fleet.rows_per_direction,
                 ..SimulateOptions::default()
             },
             rows: self.rows,

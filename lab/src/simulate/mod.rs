@@ -74,6 +74,16 @@ pub struct SimulateOptions {
     pub detail: bool,
 }
 
+impl SimulateOptions {
+    /// What they ask of the devices' policy.
+    pub(crate) fn privacy(&self) -> privacy::Asked {
+        privacy::Asked {
+            rows_min: self.rows_min,
+            rows_per_direction: self.rows_per_direction,
+        }
+    }
+}
+
 impl Default for SimulateOptions {
     /// What `simulate` does where nothing is asked for, without baselines.
     fn default() -> Self {
@@ -94,6 +104,7 @@ impl Default for SimulateOptions {
             landmarks: None,
             steps: 6_000,
             rows_min: None,
+            rows_per_direction: None,
             no_baselines: true,
             detail: false,
         }
@@ -157,10 +168,7 @@ pub fn run(
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
     let train = data.train.clone();
-    let (mut privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.rows_min);
-    if let Some(rows) = options.rows_per_direction {
-        privacy.rows_per_direction = rows;
-    }
+    let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     if progress.is_live() {

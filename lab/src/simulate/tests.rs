@@ -211,12 +211,13 @@ fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it(
         partition: Some(Partition::Dirichlet(0.5)),
         agents: 5,
         contribute: Kinds::Both,
+        rows_min: Some(2),
         ..options()
     };
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
     let (task, _) = checked_task(&data, &options, parts.len(), 2).unwrap();
     let fleet = |parts: &[Vec<usize>]| {
-        let (privacy, _) = privacy::choose(&data.train.labels, parts, Some(2));
+        let (privacy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
         let train = data.train.clone();
         let mut fleet = Simulation::new(task.clone(), train, parts.to_vec(), privacy, 2).unwrap();
         fleet.connect().unwrap();

@@ -20,7 +20,7 @@ use coordinator::round::Input;
 use coordinator::validation;
 use edge_agent::data::{Dataset, Split, SplitRule};
 use edge_agent::driver::local::{Comparison, HeldOut};
-use edge_agent::policy::{RowHash, RowHistory, RowSet};
+use edge_agent::policy::{Described, RowHash, RowHistory};
 use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
@@ -187,7 +187,7 @@ impl Simulation {
     fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
         let mut training = self.split(index).training;
         let mut history = self.history(index)?;
-        let mut described = RowSet::default();
+        let mut described = Described::default();
         if let Some(history) = &history {
             (training, described) = admitted(history, training, self.privacy.rows_min);
         }
@@ -214,7 +214,7 @@ impl Simulation {
         if let Some(history) = &mut history
             && !built.entries.is_empty()
         {
-            let recorded = history.record(described);
+            let recorded = history.record(self.task.hash(), &described);
             recorded.map_err(|error| failed(index, &error))?;
         }
         Ok(built)
@@ -317,7 +317,7 @@ impl Simulation {
             return Ok(None);
         };
         let folder = folder.join(self.devices[index].id.to_string());
-        let history = RowHistory::open(&folder, self.task.hash());
+        let history = RowHistory::open(&folder);
         Ok(Some(history.map_err(|error| failed(index, &error))?))
     }
 
@@ -372,13 +372,12 @@ impl Simulation {
 }
 
 /// The rows that may be described beside those that were, and their names.
-fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, RowSet) {
-    let names = rows.row_names();
-    let names: Vec<RowHash> = { names.iter() }
-        .map(|name| RowHash::of(&name.to_le_bytes()))
-        .collect();
-    let admitted = history.admit(names.iter().copied().collect(), rows_min);
-    let selected = admitted.select(&names);
+fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Described) {
+    let names = RowHash::of_inputs(rows.inputs());
+    let labels = rows.labels().iter().copied();
+    let current = Described::of(names.iter().copied().zip(labels));
+    let admitted = history.admit(&current, rows_min);
+    let selected = admitted.whole().select(&names);
     let chosen: Vec<usize> = (0..names.len()).filter(|&row| selected[row]).collect();
     (rows.select(&chosen), admitted)
 }

@@ -35,19 +35,9 @@ pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
     }
 }
 
-/// Names of the rows, in order: the hash of their values, whatever their label,
-/// so that a corrected label does not make another row.
+/// Names of the rows, in order.
 pub(super) fn hashes(rows: &Dataset) -> Vec<RowHash> {
-    let inputs = rows.inputs();
-    let mut bytes = Vec::with_capacity(4 * inputs.ncols());
-    let names = inputs.rows().into_iter().map(|row| {
-        bytes.clear();
-        for value in row {
-            bytes.extend_from_slice(&value.to_le_bytes());
-        }
-        RowHash::of(&bytes)
-    });
-    names.collect()
+    RowHash::of_inputs(rows.inputs())
 }
 
 /// What a contribution of these rows describes: all of them, and those of each
