@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use common::ids::DeviceId;
-use common::transport::dialler::resolve;
 use common::transport::{
-    ClientIdentity, CloseCode, Connection, Dialler, Protocol, TransportError, Tuning,
+    ClientIdentity, CloseCode, Connection, Dialler, Protocol, Search, TransportError, Tuning,
 };
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
@@ -200,21 +199,13 @@ async fn connect(
     let identity = ClientIdentity::Enrolling {
         ca_pin: joining.token.ca_pin,
     };
-    let mut last = None;
-    for address in resolve(&joining.coordinator).await? {
-        let clock = TimeFloor::load(state).clock();
-        let dialler = Dialler::bind(address, Tuning::device(), clock)?;
-        match dialler
-            .connect(address, &identity, Protocol::Enrolment)
-            .await
-        {
-            Ok(connection) => return Ok((dialler, connection)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or(TransportError::Lost {
-        reason: "its name has no address",
-    }))
+    let search = Search {
+        identity,
+        protocol: Protocol::Enrolment,
+        tuning: Tuning::device(),
+        clock: TimeFloor::load(state).clock(),
+    };
+    search.connect(&joining.coordinator).await
 }
 
 pub(crate) async fn ask(

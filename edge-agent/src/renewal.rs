@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use common::ids::{DeviceId, Time};
-use common::transport::dialler::resolve;
-use common::transport::{ClientIdentity, CloseCode, Dialler, Protocol, TransportError};
+use common::transport::{ClientIdentity, CloseCode, Protocol, TransportError};
 use common::trust::bundle::believe;
 use common::trust::certificate::{CertificateFacts, certificate_to_pem};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
@@ -86,22 +85,11 @@ pub async fn renew(state: &StateDir, route: &Route) -> Result<Arc<Identity>, Enr
 }
 
 async fn exchange(route: &Route, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
-    let mut last = TransportError::Lost {
-        reason: "its name has no address",
-    };
-    for address in resolve(&route.coordinator).await? {
-        let dialler = Dialler::bind(address, route.tuning.clone(), route.floor.clock())?;
-        let client = route.identity.client();
-        match dialler.connect(address, client, Protocol::Enrolment).await {
-            Ok(connection) => {
-                let answer = ask(&connection, request).await;
-                dialler.close(CloseCode::Normal).await;
-                return answer;
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last.into())
+    let search = route.search(Protocol::Enrolment);
+    let (dialler, connection) = search.connect(&route.coordinator).await?;
+    let answer = ask(&connection, request).await;
+    dialler.close(CloseCode::Normal).await;
+    answer
 }
 
 /// A device's number among others, the same each time.

@@ -282,6 +282,25 @@ fn a_round_completes_over_a_path_of_1280_bytes() {
     println!("MTU 1280: a round in {seconds:.1} s");
 }
 
+#[test]
+fn a_path_too_narrow_for_quic_is_said_as_such() {
+    let Some(cable) = Cable::lay() else { return };
+    let running = start(Terms {
+        ground: cable.ground(),
+        agents: 1,
+        ..Terms::default()
+    });
+    cable.set_mtu(1_100);
+    let (code, out, err) = agent(&running, 0, &["doctor"]);
+    let said = format!("{out}{err}");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains("MTU") && said.contains("1100 bytes"),
+        "{said}"
+    );
+    assert!(!said.contains("blocked"), "{said}");
+}
+
 /// What a command of an agent says to a network without UDP: exit code and
 /// words.
 fn says_that_udp_is_blocked(command: &str, (code, out, err): (Option<i32>, String, String)) {

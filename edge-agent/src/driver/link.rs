@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, TaskHash};
 use common::limits::BLOB_BYTES_MAX;
-use common::transport::dialler::resolve;
 use common::transport::{
-    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
-    TransportError, Tuning,
+    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Search,
+    Traffic, TransportError, Tuning,
 };
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
@@ -77,6 +76,18 @@ pub struct Route {
     pub tuning: Tuning,
 }
 
+impl Route {
+    /// What finds the coordinator, for this protocol.
+    pub(crate) fn search(&self, protocol: Protocol) -> Search {
+        Search {
+            identity: self.identity.client().clone(),
+            protocol,
+            tuning: self.tuning.clone(),
+            clock: self.floor.clock(),
+        }
+    }
+}
+
 /// An open session: the hello was sent.
 #[derive(Debug)]
 pub struct Link {
@@ -98,24 +109,16 @@ pub struct ControlSender(FrameSender);
 pub struct ControlReceiver(FrameReceiver);
 
 impl Link {
-    /// Finds the coordinator, makes sure it is the one, and says hello. Each
-    /// address of its name is tried in turn.
+    /// Finds the coordinator, makes sure it is the one, and says hello.
     ///
     /// # Errors
-    /// [`LinkError::Transport`] with what the last address said.
+    /// [`LinkError::Transport`], as by [`Search::connect`].
     pub async fn open(route: &Route, hello: Hello) -> Result<Self, LinkError> {
-        let mut last = TransportError::Lost {
-            reason: "its name has no address",
-        };
-        for address in resolve(&route.coordinator).await? {
-            let dialler = Dialler::bind(address, route.tuning.clone(), route.floor.clock())?;
-            let client = route.identity.client();
-            match dialler.connect(address, client, Protocol::Devices).await {
-                Ok(connection) => return Self::greet(dialler, connection, hello).await,
-                Err(error) => last = error,
-            }
-        }
-        Err(last.into())
+        let (dialler, connection) = route
+            .search(Protocol::Devices)
+            .connect(&route.coordinator)
+            .await?;
+        Self::greet(dialler, connection, hello).await
     }
 
     async fn greet(
