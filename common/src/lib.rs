@@ -14,6 +14,7 @@ pub mod features;
 pub mod gradient;
 pub mod health;
 pub mod http;
+pub mod human;
 pub mod ids;
 pub mod labels;
 pub mod landmarks;

@@ -1,6 +1,7 @@
 //! Joining a fleet: a token becomes a certificate, at once or once an
 //! operator has approved the device.
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::ids::DeviceId;
@@ -18,6 +19,7 @@ use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::{IdentityError, Membership, TimeFloor, load_or_make_key};
+use crate::machine::{self, MACHINE_ID};
 use crate::state::{StateDir, StateError};
 use crate::trust::Trust;
 
@@ -74,9 +76,10 @@ impl EnrolError {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Self::Already { state, .. } => format!(
-                "nothing to do: start it with `alambic-agent run`. To join another fleet, use \
-                 another --state directory, or remove {state} (its key, students and unsent \
-                 contributions are lost)"
+                "if that is right there is nothing to do: start it with `alambic-agent run`. To join \
+                 another fleet, or the same one with a new key (its coordinator was set up anew, \
+                 or this device was revoked), add --again to this command; what belongs to the \
+                 present one is kept in {state}/before-1"
             ),
             Self::Refused(EnrolRefusal::UnknownToken) => {
                 "copy the token whole; it is for one coordinator only".to_owned()
@@ -85,8 +88,8 @@ impl EnrolError {
                 EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken | EnrolRefusal::RevokedToken,
             ) => "ask the operator for a new one (`alambic-coordinator token create`)".to_owned(),
             Self::Refused(EnrolRefusal::RevokedKey) => {
-                "ask the operator; a device that was revoked needs a new key, in a new --state \
-                 directory"
+                "ask the operator; a device that was revoked joins again only with a new key: \
+                 `alambic-agent enrol --again`"
                     .to_owned()
             }
             Self::Refused(EnrolRefusal::Denied) => {
@@ -188,6 +191,7 @@ pub async fn enrol(
     let trust = Trust::first(&charter)?;
     TimeFloor::raise(state, facts.not_before.max(trust.charter().issued))?;
     trust.store(state)?;
+    machine::note(state, Path::new(MACHINE_ID))?;
     membership.store(state)?;
     Ok(membership)
 }

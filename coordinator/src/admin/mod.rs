@@ -26,5 +26,6 @@ pub use server::SocketError;
 pub use status::{
     ABSENCES_MAX, Absence, AbsenceReason, AbsentDevices, ConductStatus, DeviceName, DeviceStatus,
     EndedStatus, Forgetting, MissedStatus, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary,
-    RolloutStatus, RoundStatus, Standing, Status, Steps, StoreStatus, TaskStatus, TrialStatus,
+    RolloutStatus, RoundStatus, SharedKey, Standing, Status, Steps, StoreStatus, TaskStatus,
+    TrialStatus,
 };

@@ -193,6 +193,9 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
 
 /// What a device did that an honest one does not.
 fn show_conduct(device: &DeviceStatus) {
+    if let Some(shared) = &device.shared_key {
+        println!("ONE KEY      {}", shared.told());
+    }
     let conduct = device.conduct;
     match conduct.struck_for {
         Some(reason) => println!("strikes      {}, the last: {reason}", device.strikes),
@@ -229,6 +232,7 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
         (Standing::Approved, _) => "approved",
         (Standing::Denied, _) => "denied",
         _ if device.conduct.quarantine.is_some() => "QUARANTINED",
+        _ if device.shared_key.is_some() => "ON TWO MACHINES",
         (_, true) => "connected",
         (Standing::Member, false) => "away",
         (Standing::Unknown, false) => "unknown",
@@ -347,6 +351,7 @@ mod tests {
             contributed: None,
             strikes: 0,
             conduct: ConductStatus::default(),
+            shared_key: None,
         }
     }
 

@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::failure::Failure;
 use crate::config::{Config, ConfigError};
-use crate::serve::{Identity, Mathematics, Parts, ServeError, Server};
+use crate::serve::{self, Identity, Mathematics, Parts, ServeError, Server};
 use crate::store::{SledStore, Store};
 
 /// Threads for the store and the mathematics. Uploads are checked and blobs
@@ -54,6 +54,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
+        uptime: Some(serve::uptime),
         tuning: Tuning::coordinator(),
         limits: config.limits,
         certificates: config.certificates,

@@ -258,6 +258,7 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
         found.push(Concern::new(tone, head, text, "/?state=away#devices"));
     }
     of_waiting(found, status);
+    of_shared_keys(found, status);
     of_conduct(found, status);
 }
 
@@ -302,6 +303,19 @@ fn of_waiting(found: &mut Vec<Concern>, status: &Status) {
     };
     let concern = Concern::new(Tone::Warn, head, text, room(only, "waiting"));
     found.push(concern.with(format!("alambic-coordinator device approve {id}")));
+}
+
+/// Two machines that take one device's place in turn.
+fn of_shared_keys(found: &mut Vec<Concern>, status: &Status) {
+    for device in &status.devices {
+        if let Some(shared) = &device.shared_key {
+            let head = format!("{} is on two machines", name(device));
+            let told = shared.told();
+            let text = format!("{}.", told[..1].to_uppercase() + &told[1..]);
+            let room = format!("{ONE_DEVICE}{}", device.device);
+            found.push(Concern::new(Tone::Bad, head, text, room));
+        }
+    }
 }
 
 fn of_conduct(found: &mut Vec<Concern>, status: &Status) {

@@ -438,6 +438,7 @@ pub(super) mod tests {
                 contributed: Some(Time(u64::from(at))),
                 strikes: 0,
                 conduct: Default::default(),
+                shared_key: None,
             }
         };
         View {

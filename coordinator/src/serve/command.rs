@@ -1,5 +1,6 @@
 //! What reaches the core, and from where.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Connect {
         device: DeviceId,
         installed: Vec<(TaskHash, Version)>,
+        instance: u64,
         link: Box<dyn Link>,
         outbox: mpsc::Sender<ToDevice>,
         reply: Reply<SessionId>,
@@ -246,6 +248,8 @@ pub(crate) trait Link: Send {
     fn handshake(&self) -> Traffic;
     /// Bytes after the handshake.
     fn work(&self) -> Traffic;
+    /// Where the device is; none where that means nothing.
+    fn address(&self) -> Option<SocketAddr>;
     /// Ends it, with a reason.
     fn close(&self, code: CloseCode, reason: &str);
 }
@@ -257,6 +261,10 @@ impl Link for Connection {
 
     fn work(&self) -> Traffic {
         self.work_traffic()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.remote_address())
     }
 
     fn close(&self, code: CloseCode, reason: &str) {

@@ -8,6 +8,7 @@
 
 mod brain;
 mod charter;
+mod clock_guard;
 mod command;
 mod conduct;
 mod contacts;
@@ -38,7 +39,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use common::ids::DeviceId;
+use common::ids::{DeviceId, Time};
 use common::service::Service;
 use common::transport::{
     CloseCode, Door, Listener, ListenerSettings, PeerIdentity, Protocol, TransportError, Tuning,
@@ -51,6 +52,7 @@ pub use brain::{Brain, Mathematics, Training};
 pub use charter::{
     CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
 };
+pub use clock_guard::{Uptime, uptime};
 pub use identity::{Identity, IdentityError, SERVER_CERTIFICATE, SERVER_DAYS, write_new};
 pub use log::{LogEntry, ReplayError, Replayed, replay};
 pub use proof::prove;
@@ -61,6 +63,7 @@ pub use vault::{OpenStore, Vault};
 pub(crate) use command::{AdminCommand, Command, Evidence, ReReleaseOf};
 pub(crate) use conduct::Conduct;
 
+use self::clock_guard::ClockGuard;
 use self::contacts::{Contact, Contacts};
 use self::core::{About, Core, Revoked};
 use self::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
@@ -93,6 +96,8 @@ pub struct Parts {
     pub brain: Arc<dyn Brain>,
     /// The time.
     pub clock: Clock,
+    /// What a jump of the clock is noticed by; without it none is.
+    pub uptime: Option<Uptime>,
     /// How connections behave.
     pub tuning: Tuning,
     /// What peers may do in a time.
@@ -165,6 +170,8 @@ pub(crate) struct Shared {
     pub(crate) brain: Arc<dyn Brain>,
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
+    /// Hears what devices' clocks show.
+    guard: Arc<ClockGuard>,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) certificates: CertificateTerms,
     /// Where the page is served, if it is.
@@ -204,12 +211,15 @@ impl Server {
     ///
     /// # Errors
     /// Whatever is in the way; nothing is left behind.
-    pub fn start(parts: Parts) -> Result<Self, ServeError> {
+    pub fn start(mut parts: Parts) -> Result<Self, ServeError> {
         let revoked = Revoked::default();
+        let guard = ClockGuard::new(parts.clock, parts.uptime);
+        parts.clock = guard.clock();
         let settings = settings(&parts, &revoked);
         let vault = Arc::new(Vault::open(parts.open_store)?);
         let epoch = vault.with(|store| store.open_epoch())?;
         let replayed = with_replay(&vault)?;
+        guard.begin(newest_time(&replayed, parts.certificates));
         let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
@@ -256,6 +266,7 @@ impl Server {
             brain: parts.brain,
             identity: parts.identity,
             clock: parts.clock,
+            guard,
             progress,
             certificates: parts.certificates,
             page: page.as_ref().map(PageServer::address),
@@ -351,6 +362,18 @@ impl Server {
         };
         Ok(ended.map_err(|error| ServeError::Core(error.to_string()))??)
     }
+}
+
+/// The newest time that a log is known to have reached: members were admitted
+/// and certified then.
+fn newest_time(replayed: &Replayed, terms: CertificateTerms) -> Time {
+    let members = replayed.registry.members().values();
+    let signed = members.map(|member| {
+        let ends = member.certificate.expires;
+        let signed = Time(ends.0.saturating_sub(terms.device_lifetime_ms));
+        member.admitted.max(signed.min(ends))
+    });
+    signed.max().unwrap_or(Time(0))
 }
 
 impl fmt::Debug for Server {

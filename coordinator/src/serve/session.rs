@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::ids::DeviceId;
+use common::ids::{DeviceId, Time};
 use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
@@ -58,11 +58,15 @@ async fn run(
     let Some(hello) = greeting(connection, &frame)? else {
         return Ok(());
     };
+    if hello.clock != Time(0) {
+        shared.guard.hear(device, hello.clock);
+    }
     let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
     let (reply, session) = oneshot::channel();
     let connect = Command::Connect {
         device,
         installed: hello.installed,
+        instance: hello.instance,
         link: Box::new(connection.clone()),
         outbox,
         reply,

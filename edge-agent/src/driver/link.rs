@@ -50,6 +50,17 @@ impl LinkError {
         )
     }
 
+    /// Whether another session of this device took over.
+    pub fn is_superseded(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(TransportError::Closed {
+                code: CloseCode::Superseded,
+                ..
+            })
+        )
+    }
+
     /// What a person can do about it, where there is something.
     pub fn advice(&self) -> Option<String> {
         match self {

@@ -12,6 +12,7 @@ mod door;
 mod effect;
 mod members;
 mod sessions;
+mod shared_keys;
 mod snapshot;
 
 use std::collections::BTreeSet;
@@ -25,7 +26,7 @@ use tokio::sync::broadcast;
 
 pub(crate) use self::effect::Work;
 use self::effect::{Answers, Effect};
-use self::sessions::Sessions;
+use self::sessions::{Arrival, Sessions};
 use super::command::{Command, RunId};
 use super::conduct::Conduct;
 use super::follower::{self, Around, Follower};
@@ -125,10 +126,20 @@ impl Core {
             Command::Connect {
                 device,
                 installed,
+                instance,
                 link,
                 outbox,
                 reply,
-            } => self.connect(now, device, installed, link, outbox, reply),
+            } => {
+                let arrival = Arrival {
+                    device,
+                    installed,
+                    instance,
+                    link,
+                    outbox,
+                };
+                self.connect(now, arrival, reply);
+            }
             Command::Disconnect { device, session } => self.disconnect(now, device, session),
             Command::Said {
                 device,

@@ -11,6 +11,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::super::command::{Link, Reply, SessionId};
 use super::Core;
+use super::shared_keys::{SharedKeys, Speaker};
+use crate::admin::SharedKey;
 use crate::round::Input;
 
 /// The newest session of each device, and every device's traffic.
@@ -19,6 +21,17 @@ pub(super) struct Sessions {
     last: u64,
     open: BTreeMap<DeviceId, Session>,
     counters: BTreeMap<DeviceId, Counters>,
+    keys: SharedKeys,
+}
+
+/// A device that said hello.
+pub(super) struct Arrival {
+    pub(super) device: DeviceId,
+    pub(super) installed: Vec<(TaskHash, Version)>,
+    /// The number of its process.
+    pub(super) instance: u64,
+    pub(super) link: Box<dyn Link>,
+    pub(super) outbox: mpsc::Sender<ToDevice>,
 }
 
 struct Session {
@@ -92,6 +105,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a device's key was seen on two machines.
+    pub(super) fn shared_key(&self, now: Time, device: DeviceId) -> Option<SharedKey> {
+        self.keys.of(now, device)
+    }
+
     pub(super) fn is_connected(&self, device: DeviceId) -> bool {
         self.open.contains_key(&device)
     }
@@ -147,20 +165,36 @@ impl Sessions {
 }
 
 impl Core {
-    /// A new session; the newest one of a device wins.
-    pub(super) fn connect(
-        &mut self,
-        now: Time,
-        device: DeviceId,
-        installed: Vec<(TaskHash, Version)>,
-        link: Box<dyn Link>,
-        outbox: mpsc::Sender<ToDevice>,
-        reply: Reply<SessionId>,
-    ) {
+    /// A new session; the newest one of a device wins, unless two machines
+    /// have its key: then the one that is there stays, for they would throw
+    /// each other out for ever.
+    pub(super) fn connect(&mut self, now: Time, arrival: Arrival, reply: Reply<SessionId>) {
+        let Arrival {
+            device,
+            installed,
+            instance,
+            link,
+            outbox,
+        } = arrival;
         if self.registry.revoked().contains_key(&device) {
             link.close(CloseCode::Revoked, "revoked by an operator");
             return;
         }
+        let address = link.address();
+        let speaker = Speaker { instance, address };
+        let is_second = self.sessions.keys.hear(now, device, speaker);
+        if is_second && self.sessions.is_connected(device) {
+            tracing::warn!(
+                device = %device.short(), ?address,
+                "two machines have this device's key; the one that is connected stays"
+            );
+            link.close(
+                CloseCode::Superseded,
+                "another machine has this device's key",
+            );
+            return;
+        }
+        self.sessions.keys.takes_over(device, speaker);
         let reason = "a newer session of this device took over";
         self.sessions.close(device, CloseCode::Superseded, reason);
         self.sessions.last += 1;

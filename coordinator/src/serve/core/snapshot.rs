@@ -46,7 +46,7 @@ impl Core {
                 .collect(),
             devices: devices
                 .into_iter()
-                .map(|device| self.device_status(device, &marks))
+                .map(|device| self.device_status(now, device, &marks))
                 .collect(),
         }
     }
@@ -208,7 +208,7 @@ impl Core {
         marks
     }
 
-    fn device_status(&self, device: DeviceId, marks: &Marks) -> DeviceStatus {
+    fn device_status(&self, now: Time, device: DeviceId, marks: &Marks) -> DeviceStatus {
         let mark = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
@@ -235,6 +235,7 @@ impl Core {
             contributed: mark.contributed,
             strikes: mark.strikes,
             conduct: self.conduct_status(device, mark),
+            shared_key: self.sessions.shared_key(now, device),
         }
     }
 

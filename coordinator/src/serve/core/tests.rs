@@ -42,6 +42,9 @@ impl Link for NoLink {
             udp_rx_bytes: 2,
         }
     }
+    fn address(&self) -> Option<std::net::SocketAddr> {
+        None
+    }
     fn close(&self, _: CloseCode, _: &str) {}
 }
 
@@ -85,6 +88,7 @@ fn in_round() -> (Core, mpsc::Receiver<ToDevice>, ContributionKey) {
         Command::Connect {
             device: DEVICE,
             installed: Vec::new(),
+            instance: 0,
             link: Box::new(NoLink),
             outbox,
             reply,
@@ -192,6 +196,7 @@ fn calls_leave_only_once_their_phase_is_durable() {
         Command::Connect {
             device: DEVICE,
             installed: Vec::new(),
+            instance: 0,
             link: Box::new(NoLink),
             outbox,
             reply,
@@ -228,6 +233,7 @@ fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
         Command::Connect {
             device: DEVICE,
             installed: Vec::new(),
+            instance: 0,
             link: Box::new(NoLink),
             outbox,
             reply,
@@ -343,4 +349,43 @@ fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all
     };
     let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
     assert_eq!(versions, [version(3), version(4)], "in one batch");
+}
+
+/// Says hello as this process; whether it was let in.
+fn is_let_in(core: &mut Core, instance: u64) -> bool {
+    let (outbox, _messages) = mpsc::channel(8);
+    let (reply, mut session) = oneshot::channel();
+    core.handle(
+        NOW,
+        Command::Connect {
+            device: DEVICE,
+            installed: Vec::new(),
+            instance,
+            link: Box::new(NoLink),
+            outbox,
+            reply,
+        },
+    );
+    session.try_recv().is_ok()
+}
+
+#[test]
+fn of_two_machines_with_one_key_the_connected_one_stays_and_both_are_named() {
+    let (mut core, _messages, _) = in_round();
+    let named = |core: &mut Core| {
+        let (reply, mut status) = oneshot::channel();
+        core.handle(NOW, Command::Admin(AdminCommand::Status { reply }));
+        let device = status.try_recv().unwrap().devices.remove(0);
+        assert!(device.connected);
+        device.shared_key.is_some()
+    };
+    // The same machine, and then a later process of it.
+    assert!(is_let_in(&mut core, 1) && is_let_in(&mut core, 1) && is_let_in(&mut core, 2));
+    assert!(!named(&mut core));
+    assert!(!is_let_in(&mut core, 1));
+    assert!(named(&mut core));
+    assert!(
+        is_let_in(&mut core, 2),
+        "the one that is there may come again"
+    );
 }
