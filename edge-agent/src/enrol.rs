@@ -295,6 +295,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn joining_again_takes_a_new_key_and_a_refusal_changes_nothing() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let before = fleet.join().membership.clone();
+        let again = || crate::anew::enrol_again(&state, &joining, |_| {});
+        let refuse = answer_join(&fleet, |_| EnrolAnswer::Refused(EnrolRefusal::UsedToken));
+        let (refused, ()) = tokio::join!(again(), refuse);
+        assert!(matches!(
+            refused,
+            Err(EnrolError::Refused(EnrolRefusal::UsedToken))
+        ));
+        assert_eq!(Membership::load(&state).unwrap().unwrap(), before);
+        assert_eq!(Identity::load(&state).unwrap().membership, before);
+
+        let authority = fleet.authority.certificate().to_vec();
+        let coordinator = answer_join(&fleet, |csr| issued(&fleet, &csr, authority.clone()));
+        let (joined, ()) = tokio::join!(again(), coordinator);
+        let membership = joined.unwrap();
+        assert_ne!(membership.device, before.device, "a key of its own");
+        assert_eq!(Identity::load(&state).unwrap().membership, membership);
+        let kept = StateDir::at(&state.file("before-1"));
+        assert_eq!(Membership::load(&kept).unwrap().unwrap(), before);
+    }
+
+    #[tokio::test]
     async fn a_refused_token_leaves_the_device_out_and_its_key_in_place() {
         let fleet = Fleet::new();
         let (state, joining) = (fleet.state(), joining(&fleet));

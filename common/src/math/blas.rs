@@ -5,6 +5,8 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 /// Lets BLAS compute in the calling thread only, for the whole process.
 ///
@@ -15,6 +17,46 @@ pub fn pin_to_one_thread() {
     // one integer by value, keeps no pointer, and accepts any positive count.
     unsafe { openblas_set_num_threads(1) }
 }
+
+/// Begins this program again with one thread for BLAS, unless its environment
+/// says how many. To be called first: the library starts its threads when it
+/// is loaded, before `main`, and one that gets no memory for its buffer asks
+/// for it for ever, also while the program tries to end.
+pub fn begin_with_one_thread() {
+    if THREADS.iter().any(|name| std::env::var_os(name).is_some()) {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| OWN_PROGRAM.into());
+    let error = Command::new(OWN_PROGRAM)
+        .arg0(name)
+        .args(arguments)
+        .env(THREADS[0], "1")
+        .exec();
+    // Where the file cannot be run again, its threads are only a waste.
+    tracing::debug!(%error, "BLAS keeps its threads");
+}
+
+/// Whether BLAS can have the buffer that it takes at its first computation.
+/// Where it cannot (`ulimit -v`, `vm.overcommit_memory = 2`), it asks for ever.
+pub fn has_room() -> bool {
+    let mut buffer: Vec<u8> = Vec::new();
+    let has_room = buffer.try_reserve_exact(BUFFER_BYTES).is_ok();
+    // Otherwise the compiler may leave the allocation out.
+    std::hint::black_box(&mut buffer);
+    has_room
+}
+
+/// The library's buffer for one thread, 32 MiB, and what goes with it.
+const BUFFER_BYTES: usize = 40 << 20;
+/// How many threads, by name of the variable; the first is the library's own.
+const THREADS: [&str; 3] = [
+    "OPENBLAS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "OMP_NUM_THREADS",
+];
+/// The file this process was started from, wherever it is by now.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// Which processor's kernels the library chose, such as `Haswell` or
 /// `SkylakeX`. An older name than the processor deserves costs up to half the
