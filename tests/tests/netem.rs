@@ -291,9 +291,17 @@ fn a_path_too_narrow_for_quic_is_said_as_such() {
         ..Terms::default()
     });
     netns.set_mtu(1_100);
-    let (code, out, err) = agent(&running, 0, &["doctor"]);
-    let said = format!("{out}{err}");
-    assert_eq!(code, Some(3), "{said}");
+    let within = netns.environment().agents;
+    let output = std::process::Command::new(&within[0])
+        .args(&within[1..])
+        .arg(lab::demo::program("alambic-agent").unwrap())
+        .arg("--state")
+        .arg(running.fleet.agent_home(0).join("state"))
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(
         said.contains("MTU") && said.contains("1100 bytes"),
         "{said}"
