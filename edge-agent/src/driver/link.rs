@@ -1,12 +1,10 @@
 //! One session with the coordinator.
 
-use std::sync::Arc;
-
 use common::ids::{BlobHash, TaskHash};
 use common::limits::BLOB_BYTES_MAX;
 use common::transport::{
-    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Search,
-    Traffic, TransportError, Tuning,
+    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
+    TransportError,
 };
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
@@ -15,7 +13,7 @@ use common::wire::messages::{
 use tracing::{debug, warn};
 
 use crate::cache::{Cache, CacheError};
-use crate::identity::{Identity, TimeFloor};
+use crate::route::Route;
 use crate::session::Pending;
 
 /// Why a session or a transfer failed.
@@ -70,31 +68,6 @@ impl LinkError {
             }
             Self::Cache(_) => Some("free some disk space, or check the state directory".to_owned()),
             Self::Ended => None,
-        }
-    }
-}
-
-/// Where the coordinator is and who asks.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Its address, `host:port`.
-    pub coordinator: String,
-    /// Who this device is.
-    pub identity: Arc<Identity>,
-    /// What the device's clock may not be behind of.
-    pub floor: TimeFloor,
-    /// How connections behave.
-    pub tuning: Tuning,
-}
-
-impl Route {
-    /// What finds the coordinator, for this protocol.
-    pub(crate) fn search(&self, protocol: Protocol) -> Search {
-        Search {
-            identity: self.identity.client().clone(),
-            protocol,
-            tuning: self.tuning.clone(),
-            clock: self.floor.clock(),
         }
     }
 }
