@@ -73,6 +73,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "coordinator.copies_enrol",
         flag: None,
         variable: None,
+        allowed: "true or false",
+        purpose: "Whether a copy of another machine joins with a key of its own.",
         value: |config| config.copies_enrol.to_string(),
     },
     Key {
