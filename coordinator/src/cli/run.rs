@@ -17,7 +17,6 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 use super::failure::Failure;
 use crate::app::{Parts, ServeError, Server};
 use crate::config::{Config, ConfigError};
-use crate::core::clock_guard;
 use crate::identity::Identity;
 use crate::server::LocalCompute;
 use crate::store::{SledStore, Store};
@@ -57,7 +56,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
-        uptime: Some(clock_guard::uptime),
+        uptime: Some(crate::server::clock_guard::uptime),
         tuning: Tuning::coordinator(),
         limits: config.limits,
         certificates: config.certificates,

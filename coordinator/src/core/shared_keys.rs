@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use common::ids::{DeviceId, Time};
 
+use crate::core::command::Speaker;
 use crate::status::SharedKey;
 
 /// Which processes spoke for each device. A process that starts again has a
@@ -20,14 +21,6 @@ struct Speakers {
     /// Those before it, newest last.
     replaced: VecDeque<(u64, Option<SocketAddr>)>,
     shared: Option<SharedKey>,
-}
-
-/// A process that says hello.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Speaker {
-    /// Its number; 0 says nothing.
-    pub(super) instance: u64,
-    pub(super) address: Option<SocketAddr>,
 }
 
 impl SharedKeys {
