@@ -25,8 +25,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
 use crate::admin::SocketError;
 use crate::admin::server::AdminSocket;
-use crate::core::freshness::Word;
-use crate::core::{About, Command, Core, PeerLimits, Revoked, SteadyTime};
+use crate::core::freshness::FreshnessSigner;
+use crate::core::{About, Command, Core, SteadyTime};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;
@@ -34,9 +34,12 @@ use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
 use crate::server::compute_thread::ComputeThread;
-use crate::server::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
+use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
+use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
+use crate::server::replies::Replies;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::StoreError;
 
@@ -140,15 +143,18 @@ impl Server {
             started: now,
             releases: parts.releases,
             rows_max: parts.limits.rows_per_device,
-            peer_limits: peer_limits.clone(),
-            word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
+            freshness: FreshnessSigner::new(
+                &parts.identity.charter,
+                parts.identity.release_key.clone(),
+            ),
         };
         let next = replayed.next;
         let metrics = Arc::new(Metrics::new());
         let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
         maintenance.replayed(&replayed, replayed.rounds());
-        let mut core = Core::new(about, progress.clone(), revoked);
+        let mut core = Core::new(about);
         core.restore(now, epoch.0, replayed);
+        let (replies, links) = (Replies::default(), Links::default());
         let driver = Driver {
             core,
             metrics: metrics.clone(),
@@ -164,6 +170,13 @@ impl Server {
             compute_thread: ComputeThread::start().map_err(ServeError::Thread)?,
             service: parts.service,
             maintenance,
+            replies: replies.clone(),
+            links: links.clone(),
+            progress: progress.clone(),
+            revoked,
+            peer_limits: peer_limits.clone(),
+            unnamed: Unnamed::default(),
+            told: Vec::new(),
         };
         let (connections, orphans) = ConnectionJournal::open(parts.connections);
         let shared = Arc::new(Shared {
@@ -182,6 +195,8 @@ impl Server {
             deltas: Semaphore::new(1),
             door: listener.door(),
             peer_limits,
+            replies,
+            links,
         });
         Ok(Self {
             shared,

@@ -6,17 +6,15 @@ use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::transport::{CloseCode, Traffic};
 use common::trial::Trial;
 use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::Core;
-use crate::core::command::{Link, Reply, SessionId};
+use super::effect::Effect;
+use crate::core::command::{SessionId, TrafficMeter};
 use crate::round::Input;
 
 /// The newest session of each device, and every device's traffic.
 #[derive(Default)]
 pub(super) struct Sessions {
-    last: u64,
     open: BTreeMap<DeviceId, Session>,
     counters: BTreeMap<DeviceId, Counters>,
 }
@@ -29,8 +27,7 @@ struct Session {
     tried: Vec<Tried>,
     /// Tasks that it has new rows for and was not asked about since.
     changed: BTreeSet<TaskHash>,
-    link: Box<dyn Link>,
-    outbox: mpsc::Sender<ToDevice>,
+    meter: Box<dyn TrafficMeter>,
 }
 
 /// A task, a release of it, and how that fares on a device.
@@ -104,8 +101,8 @@ impl Sessions {
     pub(super) fn counters(&self, device: DeviceId) -> Counters {
         let mut counters = self.counters.get(&device).copied().unwrap_or_default();
         if let Some(session) = self.open.get(&device) {
-            counters.handshake = counters.handshake + session.link.handshake();
-            counters.work = counters.work + session.link.work();
+            counters.handshake = counters.handshake + session.meter.handshake();
+            counters.work = counters.work + session.meter.work();
         }
         counters
     }
@@ -115,68 +112,71 @@ impl Sessions {
         counters.handshake = counters.handshake + traffic;
     }
 
-    /// Hands a message to a session. A device that does not read is hung up
-    /// on; it comes back and is told anew.
+    fn settle(&mut self, device: DeviceId, session: &Session) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + session.meter.handshake();
+        counters.work = counters.work + session.meter.work();
+    }
+}
+
+impl Core {
+    /// Hands a message to the device's session, if it has one.
     pub(super) fn send(&mut self, device: DeviceId, message: ToDevice) {
-        let Some(session) = self.open.get_mut(&device) else {
+        let Some(session) = self.sessions.open.get_mut(&device) else {
             return;
         };
         if let Some(task) = message.asks_for_rows_of() {
             session.changed.remove(&task);
         }
-        if let Err(TrySendError::Full(_)) = session.outbox.try_send(message) {
-            tracing::warn!(device = %device.short(), "does not read its messages; hung up");
-            session
-                .link
-                .close(CloseCode::Stalled, "messages are not read");
+        self.ready.push_back(Effect::Send {
+            device,
+            session: session.id,
+            message,
+        });
+    }
+
+    /// Ends the device's session, if it has one.
+    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &'static str) {
+        if let Some(session) = self.sessions.open.remove(&device) {
+            self.sessions.settle(device, &session);
+            self.ready.push_back(Effect::Close {
+                session: session.id,
+                code,
+                reason,
+            });
         }
     }
 
-    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &str) {
-        if let Some(session) = self.open.remove(&device) {
-            session.link.close(code, reason);
-            self.settle(device, &session);
-        }
-    }
-
-    fn settle(&mut self, device: DeviceId, session: &Session) {
-        let counters = self.counters.entry(device).or_default();
-        counters.handshake = counters.handshake + session.link.handshake();
-        counters.work = counters.work + session.link.work();
-    }
-}
-
-impl Core {
     /// A new session; the newest one of a device wins.
     pub(super) fn connect(
         &mut self,
         now: Time,
         device: DeviceId,
+        session: SessionId,
         installed: Vec<(TaskHash, Version)>,
-        link: Box<dyn Link>,
-        outbox: mpsc::Sender<ToDevice>,
-        reply: Reply<SessionId>,
+        meter: Box<dyn TrafficMeter>,
     ) {
         if self.registry.revoked().contains_key(&device) {
-            link.close(CloseCode::Revoked, "revoked by an operator");
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Revoked,
+                reason: "revoked by an operator",
+            });
             return;
         }
         let reason = "a newer session of this device took over";
-        self.sessions.close(device, CloseCode::Superseded, reason);
-        self.sessions.last += 1;
-        let id = SessionId(self.sessions.last);
+        self.close(device, CloseCode::Superseded, reason);
         let counters = self.sessions.counters.entry(device).or_default();
         counters.sessions += 1;
         counters.seen = Some(now);
         self.sessions.open.insert(
             device,
             Session {
-                id,
+                id: session,
                 installed: installed.clone(),
                 tried: Vec::new(),
                 changed: BTreeSet::new(),
-                link,
-                outbox,
+                meter,
             },
         );
         // Nothing in a welcome waits for the log, and every call that does
@@ -185,11 +185,10 @@ impl Core {
             minor: PROTOCOL_MINOR,
             time: now,
             tasks: self.known_tasks(),
-            charter: self.about.word.charter(),
-            freshness: self.about.word.freshness(now),
+            charter: self.about.freshness.charter(),
+            freshness: self.about.freshness.freshness(now),
         });
-        self.sessions.send(device, welcome);
-        let _ = reply.send(id);
+        self.send(device, welcome);
         for at in 0..self.tasks.len() {
             let installed = self::installed(&installed, self.tasks[at].task.hash());
             self.feed(now, at, Input::Connected { device, installed });

@@ -1,7 +1,6 @@
 //! The core's state, for operators.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use common::ids::{DeviceId, TaskHash, Time};
 use common::round::{Kind, Reason};
@@ -234,20 +233,16 @@ impl Core {
             seen: counters.seen,
             contributed: mark.contributed,
             strikes: mark.strikes,
-            peer_limits: self.peer_limits_status(device, mark),
+            peer_limits: Self::peer_limits_status(mark),
         }
     }
 
-    fn peer_limits_status(&self, device: DeviceId, mark: Mark) -> PeerLimitsStatus {
-        let record = self.about.peer_limits.of(Instant::now(), device);
-        let sessions = record.quarantine.map(|left| Quarantine::Sessions {
-            seconds: left.as_secs().max(1),
-        });
+    /// What the tasks know; the server adds what sessions did.
+    fn peer_limits_status(mark: Mark) -> PeerLimitsStatus {
         PeerLimitsStatus {
             struck_for: mark.struck_for,
-            quarantine: sessions.or(mark.is_struck_out.then_some(Quarantine::Contributions)),
-            violations: record.violations,
-            limited: record.limited,
+            quarantine: mark.is_struck_out.then_some(Quarantine::Contributions),
+            ..PeerLimitsStatus::default()
         }
     }
 
