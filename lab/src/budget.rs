@@ -23,6 +23,8 @@ pub struct Setting {
     pub rounds: u32,
     /// Rows of all devices.
     pub rows: usize,
+    /// Directions of its rows that a device's policy lets moments tell.
+    pub directions: usize,
     /// Whether inputs are lists of measurements, not images or windows.
     pub lists: bool,
     /// Whether devices send feature sums.
@@ -121,6 +123,8 @@ impl Kinds {
 /// Points come first: up to one for [`ROWS_A_POINT`] of a device's rows. Where
 /// all devices together can give [`POINTS_ENOUGH`], they are worth more than
 /// kernel statistics on fewer, which cost the devices m³ operations besides.
+/// So they are where a device's rows allow no more directions of moments than
+/// it can send points, each of which is a direction with a label.
 /// Otherwise what the points leave goes to moments. Values have 8 bits where
 /// the points fit with them and 6 where a third more points are worth it.
 pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
@@ -141,6 +145,14 @@ pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
             let reason = format!(
                 "{everywhere} points can be sent: from {POINTS_ENOUGH} on their classes say more \
                  for each byte than statistics on fewer"
+            );
+            alone_plan(setting, fixed, alone, reason)
+        }
+        Kinds::Both if alone.each * rounds(setting) >= setting.directions => {
+            let reason = format!(
+                "a device's rows allow {} directions of moments (policy.rows_per_direction), no \
+                 more than it can send points",
+                setting.directions
             );
             alone_plan(setting, fixed, alone, reason)
         }
@@ -448,6 +460,7 @@ mod tests {
             devices,
             rounds: 1,
             rows: 60_000,
+            directions: usize::MAX,
             lists: false,
             learns_normaliser: false,
             learns_curves: false,
@@ -468,6 +481,16 @@ mod tests {
         let joined = plan(&few, Fixed::default());
         assert_eq!(joined.contribute, Kinds::Moments);
         assert!(joined.rank >= 20, "{joined:?}");
+        let tight = Setting {
+            directions: 4,
+            ..few
+        };
+        assert_eq!(plan(&tight, Fixed::default()).contribute, Kinds::Points);
+        let asked = Fixed {
+            contribute: Kinds::Moments,
+            ..Fixed::default()
+        };
+        assert_eq!(plan(&tight, asked).contribute, Kinds::Moments);
     }
 
     #[test]

@@ -37,6 +37,19 @@ pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Asked) -> (Privacy, S
     (privacy, reason)
 }
 
+/// Directions that moments may tell of a device of `rows` rows, some of which it
+/// holds out.
+pub fn directions(rows: usize, asked: Asked) -> usize {
+    let mut privacy = DEFAULT;
+    if let Some(rows) = asked.rows_per_direction {
+        privacy.rows_per_direction = rows;
+    }
+    privacy.directions((rows - rows / HELD_OUT) as u64)
+}
+
+/// One row in so many is held out.
+const HELD_OUT: usize = 10;
+
 fn chosen(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Privacy, String) {
     if let Some(rows_min) = asked {
         let policy = Privacy {

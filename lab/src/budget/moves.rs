@@ -98,6 +98,7 @@ mod tests {
             rows: 60_000,
             lists: false,
             learns_normaliser: false,
+            directions: usize::MAX,
             learns_curves: false,
             parameters: 80_000,
             uplink_bytes,

@@ -75,6 +75,10 @@ pub(crate) fn checked_task(
             rows: data.train.labels.len(),
             lists: matches!(sketch.definition().features, FeatureStage::Lifted { .. }),
             learns_normaliser: sketch.learns_normaliser(),
+            directions: privacy::directions(
+                data.train.labels.len() / agents.max(1),
+                options.privacy(),
+            ),
             learns_curves: sketch.learns_curves(),
             parameters: sketch.student().parameters(),
             uplink_bytes: options.uplink_bytes_max,
