@@ -10,6 +10,7 @@ use super::{SimulateError, SimulateOptions};
 use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
+use crate::privacy;
 use crate::stage::{ASKED, IMAGE, stages};
 
 /// What was chosen before the run, and why.
