@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use common::ids::BlobHash;
 
 use super::split::{Split, SplitRule};
-use super::{Dataset, Format, ParseError, Schema};
+use super::{Dataset, Ending, Format, Note, ParseError, Schema};
 
 /// The data files of one folder (not of folders inside it): those ending in
 /// .csv, .npz and .npy whose names do not begin with a dot.
@@ -18,6 +18,11 @@ use super::{Dataset, Format, ParseError, Schema};
 /// Files are read in the order of their names. A file is read again when its
 /// size or time of change differs, or when it changed so recently that it may
 /// have changed again within one tick of the file system's clock.
+///
+/// A file may be read while it is being written. Its complete lines count; a
+/// last line without a line end counts once that comes, or once nobody has
+/// written to the file for a day, or at once where it ends in a label that
+/// nothing else begins with.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -29,7 +34,21 @@ pub struct Folder {
 struct Known {
     stamp: Stamp,
     hash: BlobHash,
-    content: Result<Dataset, FileError>,
+    content: Result<Content, FileError>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    data: Dataset,
+    notes: Vec<Note>,
+}
+
+impl Content {
+    /// Whether a last line waits for its end.
+    fn waits(&self) -> bool {
+        let waits = |note: &Note| matches!(note, Note::Unfinished { .. });
+        self.notes.iter().any(waits)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +56,8 @@ struct Stamp {
     bytes: u64,
     modified: SystemTime,
     settled: bool,
+    /// Nobody has written to it for [`REST`].
+    rests: bool,
 }
 
 /// What a scan found.
@@ -53,7 +74,7 @@ pub struct Scan {
 }
 
 /// A file whose rows are used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FolderFile {
     /// Where it is.
     pub path: PathBuf,
@@ -65,6 +86,8 @@ pub struct FolderFile {
     pub hash: BlobHash,
     /// Rows in it.
     pub rows: usize,
+    /// What was decided while it was read.
+    pub notes: Vec<Note>,
 }
 
 /// A file that was refused.
@@ -162,7 +185,8 @@ impl Folder {
         self.files.retain(|name, _| found.contains_key(name));
         for (name, stamp) in found {
             let known = self.files.get(&name);
-            if known.is_some_and(|known| known.stamp == stamp && stamp.settled) {
+            let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
+            if known.is_some_and(is_known) {
                 continue;
             }
             let file = read(&self.path.join(&name), stamp, &self.schema, known);
@@ -239,7 +263,7 @@ impl Folder {
     fn used(&self) -> impl Iterator<Item = (&OsString, &Known, &Dataset)> {
         let mut seen = BTreeSet::new();
         self.files.iter().filter_map(move |(name, known)| {
-            let data = known.content.as_ref().ok()?;
+            let data = &known.content.as_ref().ok()?.data;
             seen.insert(known.hash).then_some((name, known, data))
         })
     }
@@ -252,6 +276,10 @@ impl Folder {
                 modified: known.stamp.modified,
                 hash: known.hash,
                 rows: data.rows(),
+                notes: match &known.content {
+                    Ok(content) => content.notes.clone(),
+                    Err(_) => Vec::new(),
+                },
             });
         }
         let used: BTreeSet<&OsString> = self.used().map(|(name, ..)| name).collect();
@@ -295,7 +323,8 @@ impl Stamp {
         Self {
             bytes: metadata.len(),
             modified,
-            settled: age.is_ok_and(|age| age > CLOCK_TICK),
+            settled: age.as_ref().is_ok_and(|age| *age > CLOCK_TICK),
+            rests: age.is_ok_and(|age| age > REST),
         }
     }
 }
@@ -310,10 +339,18 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
     let file = match read_bytes(path) {
         Ok(bytes) => {
             let hash = BlobHash::of(&bytes);
-            if known.is_some_and(|known| known.hash == hash) {
+            let waits = |known: &Known| known.content.as_ref().is_ok_and(Content::waits);
+            let same = |known: &Known| known.hash == hash && !(stamp.rests && waits(known));
+            if known.is_some_and(same) {
                 return None;
             }
-            let content = Dataset::parse(path, &bytes, schema).map_err(FileError::from);
+            let ending = match stamp.rests {
+                true => Ending::Closed,
+                false => Ending::Open,
+            };
+            let content = Dataset::parse_noting(path, &bytes, schema, ending)
+                .map(|(data, notes)| Content { data, notes })
+                .map_err(FileError::from);
             Known {
                 stamp,
                 hash,
@@ -343,7 +380,10 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Longest file that is read.
-const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// After so long without a change a file is complete as it stands. Loggers
+/// write whole buffers, some of them hours apart.
+const REST: Duration = Duration::from_secs(24 * 3_600);
 /// Most data files of a folder.
 const FILES_MAX: usize = 100_000;
 /// Longer than the coarsest clock of a file system in use (FAT: 2 s).

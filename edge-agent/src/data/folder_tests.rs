@@ -247,3 +247,22 @@ fn blocks_of_a_split_do_not_span_files() {
     assert!(!held_out.is_empty());
     assert_eq!(training.len() + held_out.len(), 40);
 }
+
+#[test]
+fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
+    let mut bench = Bench::new();
+    let path = bench.root.path().join("a.csv");
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.0").unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.files[0].notes, [Note::Unfinished { line: 3 }]);
+    assert_eq!(bench.first_values(), [1.0]);
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.04,").unwrap();
+    bench.folder.scan().unwrap();
+    assert_eq!(bench.first_values(), [1.0]);
+    let past = SystemTime::now() - REST - Duration::from_secs(60);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(past).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert!(scan.changed && scan.files[0].notes.is_empty());
+    assert_eq!(bench.first_values(), [1.0, 5.0]);
+}
