@@ -73,6 +73,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.label_column.clone(),
     },
     Key {
+        name: "data.memory_mib_max",
+        flag: None,
+        variable: None,
+        value: |config| config.memory_mib_max.to_string(),
+    },
+    Key {
         name: "policy.kinds",
         flag: None,
         variable: None,

@@ -20,7 +20,8 @@ use crate::state::StateDir;
 
 /// Look at clock, name resolution, the way to the coordinator and its path
 /// MTU, certificate, disk, permissions and the BLAS kernels, and say what to
-/// do. Changes nothing; the agent may run meanwhile. Exit code 1 if something
+/// do; read the data folder as the agent does, and say what it makes of each
+/// file. Changes nothing; the agent may run meanwhile. Exit code 1 if something
 /// does not work, 3 if that is the way to the coordinator alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -92,7 +93,7 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let run = state.is_locked().then(|| RunStatus::load(&state));
     let run = run.and_then(Result::ok).flatten();
     let folder = super::data_in_use(config, run.as_ref());
-    findings.push(data(folder.as_deref().map(Path::new)));
+    findings.extend(super::holdings::findings(config, folder.as_deref().map(Path::new)));
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     findings.push(health::blas(&cpuinfo));
     Ok(findings)
@@ -196,26 +197,6 @@ fn permissions(state: &Path) -> Finding {
         return Finding::failed("permissions", found, "run this as the agent's user");
     }
     Finding::ok("permissions", found)
-}
-
-fn data(folder: Option<&Path>) -> Finding {
-    let Some(folder) = folder else {
-        return Finding::skipped("data", "no folder: the device only receives students");
-    };
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            let found = match entries.count() {
-                1 => "1 entry".to_owned(),
-                entries => format!("{entries} entries"),
-            };
-            Finding::ok("data", format!("{} has {found}", folder.display()))
-        }
-        Err(error) => Finding::failed(
-            "data",
-            format!("{}: {error}", folder.display()),
-            "check data.folder, and that the agent's user may read it",
-        ),
-    }
 }
 
 /// Room for outbox, cache and two students.

@@ -3,6 +3,7 @@
 mod config;
 mod doctor;
 mod enrol;
+mod holdings;
 mod exit;
 mod join;
 mod log;

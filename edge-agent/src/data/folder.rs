@@ -43,6 +43,14 @@ struct Content {
     notes: Vec<Note>,
 }
 
+impl Known {
+    /// Values that it holds in memory.
+    fn values(&self) -> usize {
+        let content = self.content.as_ref();
+        content.map_or(0, |content| content.data.inputs().len())
+    }
+}
+
 impl Content {
     /// Whether a last line waits for its end.
     fn waits(&self) -> bool {
@@ -170,6 +178,14 @@ impl Folder {
         }
     }
 
+    /// Names of the data files of a folder; none is read.
+    ///
+    /// # Errors
+    /// If the folder is missing or unreadable.
+    pub fn names(path: &Path) -> Result<Vec<OsString>, FolderError> {
+        Ok(list(path)?.into_keys().collect())
+    }
+
     /// Looks at all files and reads those that are new or changed. A file
     /// that is refused does not keep the others from being used.
     ///
@@ -177,24 +193,29 @@ impl Folder {
     /// If the folder is missing or unreadable, or holds no rows at all; what
     /// was read before is then forgotten if it is gone.
     pub fn scan(&mut self) -> Result<Scan, FolderError> {
-        let found = self.list()?;
+        let found = list(&self.path)?;
         let mut scan = Scan {
             changed: self.files.keys().any(|name| !found.contains_key(name)),
             ..Scan::default()
         };
         self.files.retain(|name, _| found.contains_key(name));
+        let mut left = self.schema.values_max();
         for (name, stamp) in found {
             let known = self.files.get(&name);
             let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
-            if known.is_some_and(is_known) {
+            if let Some(known) = known.filter(|known| is_known(known)) {
+                left = left.saturating_sub(known.values());
                 continue;
             }
-            let file = read(&self.path.join(&name), stamp, &self.schema, known);
+            let schema = self.schema.clone().with_values_max(left);
+            let file = read(&self.path.join(&name), stamp, &schema, known);
             if let Some(file) = file {
                 scan.changed = true;
+                left = left.saturating_sub(file.values());
                 self.files.insert(name, file);
             } else if let Some(known) = self.files.get_mut(&name) {
                 known.stamp = stamp;
+                left = left.saturating_sub(known.values());
             }
         }
         self.report(&mut scan);
@@ -205,58 +226,33 @@ impl Folder {
     }
 
     /// All rows, file by file.
-    pub fn dataset(&self) -> Dataset {
+    #[cfg(test)]
+    fn dataset(&self) -> Dataset {
         let parts: Vec<&Dataset> = self.used().map(|(_, _, data)| data).collect();
         Dataset::concatenate(self.schema.values(), parts.into_iter())
     }
 
     /// All rows, file by file, split into those to learn from and those to
     /// judge by. Stable as data grows: rows that are appended to a file, and
-    /// files that are added, do not move others to the other side.
-    pub fn split(&self, rule: SplitRule) -> Split {
-        let (training, held_out): (Vec<Dataset>, Vec<Dataset>) = self
-            .used()
-            .map(|(_, _, data)| {
-                let rows = rule.rows(data);
-                (data.select(&rows.training), data.select(&rows.held_out))
-            })
-            .unzip();
+    /// files that are added, do not move others to the other side. What was
+    /// read is given up file by file, so that rows are not held twice.
+    pub fn into_split(mut self, rule: SplitRule) -> Split {
+        let used: Vec<OsString> = self.used().map(|(name, ..)| name.clone()).collect();
+        let mut parts = (Vec::new(), Vec::new());
+        for name in used {
+            let content = self.files.remove(&name).map(|known| known.content);
+            if let Some(Ok(Content { data, .. })) = content {
+                let Split { training, held_out } = data.split(rule);
+                parts.0.push(training);
+                parts.1.push(held_out);
+            }
+        }
+        let values = self.schema.values();
+        drop(self);
         Split {
-            training: Dataset::concatenate(self.schema.values(), training.iter()),
-            held_out: Dataset::concatenate(self.schema.values(), held_out.iter()),
+            training: Dataset::joined(values, parts.0),
+            held_out: Dataset::joined(values, parts.1),
         }
-    }
-
-    /// Data files by name, refused ones and duplicates included.
-    fn list(&self) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
-        let path = || self.path.clone();
-        let unreadable = |source: io::Error| match source.kind() {
-            ErrorKind::NotFound => FolderError::Missing { path: path() },
-            ErrorKind::NotADirectory => FolderError::NotAFolder { path: path() },
-            _ => FolderError::Unreadable {
-                path: path(),
-                source,
-            },
-        };
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(&self.path).map_err(unreadable)? {
-            let name = entry.map_err(unreadable)?.file_name();
-            let hidden = name.as_encoded_bytes().starts_with(b".");
-            if hidden || Format::of(Path::new(&name)).is_none() {
-                continue;
-            }
-            // A file that vanishes in between was never there.
-            let Ok(metadata) = fs::metadata(self.path.join(&name)) else {
-                continue;
-            };
-            if metadata.is_file() {
-                found.insert(name, Stamp::of(&metadata));
-            }
-            if found.len() > FILES_MAX {
-                return Err(FolderError::Files { path: path() });
-            }
-        }
-        Ok(found)
     }
 
     /// Files whose rows count: the first of each content.
@@ -327,6 +323,38 @@ impl Stamp {
             rests: age.is_ok_and(|age| age > REST),
         }
     }
+}
+
+/// Data files by name, refused ones and duplicates included.
+fn list(folder: &Path) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
+    let path = || folder.to_owned();
+    let unreadable = |source: io::Error| match source.kind() {
+        ErrorKind::NotFound => FolderError::Missing { path: path() },
+        ErrorKind::NotADirectory => FolderError::NotAFolder { path: path() },
+        _ => FolderError::Unreadable {
+            path: path(),
+            source,
+        },
+    };
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden || Format::of(Path::new(&name)).is_none() {
+            continue;
+        }
+        // A file that vanishes in between was never there.
+        let Ok(metadata) = fs::metadata(folder.join(&name)) else {
+            continue;
+        };
+        if metadata.is_file() {
+            found.insert(name, Stamp::of(&metadata));
+        }
+        if found.len() > FILES_MAX {
+            return Err(FolderError::Files { path: path() });
+        }
+    }
+    Ok(found)
 }
 
 /// Reads a file, unless it still is what is known of it.

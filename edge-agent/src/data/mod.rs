@@ -167,6 +167,28 @@ impl Dataset {
         u64::from_le_bytes(first)
     }
 
+    /// All rows of these, one data set after the other; each is given up
+    /// before the next is added.
+    fn joined(values: usize, parts: Vec<Self>) -> Self {
+        let rows: usize = parts.iter().map(Self::rows).sum();
+        let mut inputs = Vec::new();
+        let mut labels = Vec::with_capacity(rows);
+        for part in parts {
+            labels.extend(part.labels);
+            let (mut own, offset) = part.inputs.into_raw_vec_and_offset();
+            if offset.is_some_and(|offset| offset > 0) {
+                own.drain(..offset.unwrap_or(0));
+            }
+            if inputs.is_empty() {
+                inputs = own;
+                inputs.reserve_exact((rows * values).saturating_sub(inputs.len()));
+            } else {
+                inputs.extend_from_slice(&own);
+            }
+        }
+        Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values))
+    }
+
     /// All rows of these, one data set after the other.
     fn concatenate<'a>(values: usize, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let rows: usize = parts.clone().map(Self::rows).sum();

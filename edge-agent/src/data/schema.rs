@@ -330,7 +330,7 @@ pub enum ParseError {
     },
     /// More values than may be held at once.
     #[error(
-        "more than {rows_max} rows of {values} values; split the file, keep the newer rows, or raise data.memory_mib_max in the agent's config"
+        "there is room for {rows_max} rows of {values} values more, and it holds more than that; remove older files, split this one, or raise data.memory_mib_max in the agent's config"
     )]
     Size {
         /// Rows that would be read.
