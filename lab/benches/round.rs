@@ -87,6 +87,7 @@ fn trivial(rows: usize) -> Dataset {
         shape: vec![4],
         classes: vec!["left".to_owned(), "right".to_owned()],
         range: None,
+        offset: None,
         train: part(rows).into(),
         test: part(20),
     }

@@ -18,6 +18,7 @@ pub use classes::{ClassNames, Meaning};
 pub use copies::{Resolution, originals};
 pub use folder::{FileError, Folder, FolderError, FolderFile, Quarantined, Scan};
 pub use note::Note;
+pub use precision::Precision;
 pub use schema::{
     ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError, VALUE_MAX,
 };

@@ -4,7 +4,7 @@ use super::note::Note;
 
 /// Running statistics of each value of an input, in double precision.
 #[derive(Debug)]
-pub(super) struct Precision {
+pub struct Precision {
     columns: Vec<Column>,
 }
 
@@ -21,14 +21,14 @@ struct Column {
 
 impl Precision {
     /// Nothing seen yet of inputs of this many values.
-    pub(super) fn new(values: usize) -> Self {
+    pub fn new(values: usize) -> Self {
         Self {
             columns: vec![Column::default(); values],
         }
     }
 
     /// The value in single precision; what is lost by it is remembered.
-    pub(super) fn narrow(&mut self, column: usize, value: f64) -> f32 {
+    pub fn narrow(&mut self, column: usize, value: f64) -> f32 {
         let narrow = value as f32;
         if let Some(column) = self.columns.get_mut(column) {
             column.rows += 1.0;
@@ -41,24 +41,35 @@ impl Precision {
     }
 
     /// The columns that lose more than a thirty-second of their standard
-    /// deviation; `name` says what a column is called.
-    pub(super) fn notes(&self, name: impl Fn(usize) -> String) -> Vec<Note> {
+    /// deviation, and their means.
+    pub fn lost(&self) -> Vec<(usize, f64)> {
         let columns = self.columns.iter().enumerate();
-        columns
-            .filter_map(|(index, column)| {
-                let deviation = (column.squares / column.rows.max(1.0)).sqrt();
-                // A constant that does not fit single precision tells nothing.
-                let lost = column.error * LOST_SHARE > deviation
-                    && deviation > f64::EPSILON * column.mean.abs();
-                lost.then(|| Note::Lost {
-                    column: name(index),
-                    mean: column.mean,
-                    deviation,
-                    error: column.error,
-                })
-            })
-            .take(NOTES_MAX)
-            .collect()
+        let lost = columns.filter(|(_, column)| column.is_lost());
+        lost.map(|(index, column)| (index, column.mean)).collect()
+    }
+
+    /// What to say of them; `name` says what a column is called.
+    pub(super) fn notes(&self, name: impl Fn(usize) -> String) -> Vec<Note> {
+        let lost = self.lost().into_iter().take(NOTES_MAX);
+        lost.map(|(index, mean)| Note::Lost {
+            column: name(index),
+            mean,
+            deviation: self.columns[index].deviation(),
+            error: self.columns[index].error,
+        })
+        .collect()
+    }
+}
+
+impl Column {
+    fn deviation(&self) -> f64 {
+        (self.squares / self.rows.max(1.0)).sqrt()
+    }
+
+    fn is_lost(&self) -> bool {
+        // A constant that does not fit single precision tells nothing.
+        let varies = self.deviation() > f64::EPSILON * self.mean.abs();
+        varies && self.error * LOST_SHARE > self.deviation()
     }
 }
 
