@@ -4,7 +4,7 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::wire::codec::{DecodeError, decode_blob, encode};
+use crate::codec::{DecodeError, decode_blob, encode};
 
 /// Which of several methods a task takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -325,8 +325,8 @@ impl std::fmt::Display for EnrolRefusal {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::codec::{decode, encode};
     use crate::round::Kind;
-    use crate::wire::codec::{decode, encode};
     use proptest::prelude::*;
 
     fn hash() -> impl Strategy<Value = [u8; 32]> {
