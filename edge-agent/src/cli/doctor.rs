@@ -69,13 +69,17 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let floor = TimeFloor::load(&state);
     // The plain system clock: the device's own never falls below the floor.
     let now = Clock::system().now();
-    let mut findings = vec![health::clock(now, floor.0)];
+    let mut findings = Vec::new();
+    let mut passed = floor.0;
     match Identity::load(&state) {
         Ok(identity) => {
             let leaf = certificates_from_pem(&identity.membership.certificate)
                 .ok()
                 .and_then(|chain| CertificateFacts::parse(chain.first()?).ok());
             if let Some(facts) = leaf {
+                // A clock that was lost must not make the certificate younger.
+                passed = passed.max(facts.not_before);
+                let now = now.max(passed);
                 findings.push(health::certificate(now, facts.not_after));
             }
             findings.extend(block_on(async {
@@ -88,6 +92,7 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
             error.advice(),
         )),
     }
+    findings.insert(0, health::clock(now, passed));
     findings.push(disk(&config.state));
     findings.push(permissions(&config.state));
     let run = state.is_locked().then(|| RunStatus::load(&state));
