@@ -94,20 +94,22 @@ impl Split {
     #[must_use]
     pub fn without_copies(self) -> Self {
         let (training, held_out) = (self.training.rows(), self.held_out.rows());
-        if training + held_out == 0 {
-            return self;
-        }
-        let both = [&self.training, &self.held_out];
-        let both = Dataset::concatenate(self.training.inputs().ncols(), both.into_iter());
+        let values = self.training.inputs().ncols();
+        let mut both = Dataset::joined(values, vec![self.training, self.held_out]);
         let kept = originals(both.inputs(), both.labels(), &Resolution::of(both.inputs()));
         if kept.len() == training + held_out {
-            return self;
+            let second = both.split_off(training);
+            return Self {
+                training: both,
+                held_out: second,
+            };
         }
         let (first, second): (Vec<usize>, Vec<usize>) =
             kept.into_iter().partition(|&row| row < training);
+        let held_out = both.select(&second);
         Self {
             training: both.select(&first),
-            held_out: both.select(&second),
+            held_out,
         }
     }
 }

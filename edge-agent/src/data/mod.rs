@@ -168,6 +168,21 @@ impl Dataset {
         u64::from_le_bytes(first)
     }
 
+    /// Takes the rows from this one on away, and returns them.
+    fn split_off(&mut self, row: usize) -> Self {
+        let values = self.inputs.ncols();
+        let labels = self.labels.split_off(row.min(self.labels.len()));
+        let inputs = std::mem::take(&mut self.inputs);
+        let (mut inputs, _) = inputs.into_raw_vec_and_offset();
+        let rest = inputs.split_off((self.labels.len() * values).min(inputs.len()));
+        let whole = |inputs, labels| {
+            Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values))
+        };
+        let labels_left = std::mem::take(&mut self.labels);
+        *self = whole(inputs, labels_left);
+        whole(rest, labels)
+    }
+
     /// All rows of these, one data set after the other; each is given up
     /// before the next is added.
     fn joined(values: usize, parts: Vec<Self>) -> Self {
@@ -191,6 +206,7 @@ impl Dataset {
     }
 
     /// All rows of these, one data set after the other.
+    #[cfg(test)]
     fn concatenate<'a>(values: usize, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let rows: usize = parts.clone().map(Self::rows).sum();
         let mut inputs = Array2::zeros((rows, values));

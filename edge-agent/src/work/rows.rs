@@ -37,8 +37,7 @@ impl View {
     /// Features, privacy and normaliser applied, in this order.
     pub(super) fn of(work: &Work<'_>, normaliser: &Normaliser) -> Result<Self, WorkError> {
         let described = Described::of(work);
-        let mut inputs = described.features(work.task, work.rows)?;
-        inputs = normaliser.apply(inputs.view())?;
+        let inputs = described.features(work.task, work.rows, Some(normaliser))?;
         let view = Self {
             inputs,
             labels: described.labels,
@@ -166,20 +165,33 @@ impl Described {
         }
     }
 
-    /// Features of the chosen rows, before the normaliser.
+    /// Features of the chosen rows, brought to one scale where there is a
+    /// normaliser. Beside the rows and the result, memory for one block.
     pub(super) fn features(
         &self,
         task: &Task,
         rows: RawRows<'_>,
+        normaliser: Option<&Normaliser>,
     ) -> Result<Array2<f32>, WorkError> {
-        let raw = rows.inputs.select(Axis(0), &self.chosen);
-        Ok(task
-            .definition()
-            .features
-            .compute(task.input_shape(), raw.view())?)
+        let stage = &task.definition().features;
+        let width = task.features();
+        let mut features = Array2::zeros((self.chosen.len(), width));
+        let blocks = features.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
+        for (mut block, chosen) in blocks.zip(self.chosen.chunks(BLOCK_ROWS)) {
+            let raw = rows.inputs.select(Axis(0), chosen);
+            let mut computed = stage.compute(task.input_shape(), raw.view())?;
+            if let Some(normaliser) = normaliser {
+                normaliser.apply_in_place(&mut computed)?;
+            }
+            block.assign(&computed);
+            common::pulse::beat();
+        }
+        Ok(features)
     }
 }
 
+/// Rows whose features are computed at once.
+const BLOCK_ROWS: usize = 256;
 /// Normalised values have a mean square of one, and points of them travel at
 /// about eight bits of a range of ±4.
 const SENT_STEP: f32 = 4.0 / 256.0;
