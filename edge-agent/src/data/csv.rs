@@ -39,22 +39,27 @@ pub(super) fn parse(
         .from_reader(&text.lines[start.offset..]);
     let header = match start.header {
         Some(header) => header,
-        None => reader.headers().map_err(|error| broken(&error, 1, start.lines))?.clone(),
+        None => reader.headers().map_err(|error| broken(&error, start.lines + 1))?.clone(),
     };
     let columns = Columns::of(&header, schema)?;
     if columns.first > 0 {
         notes.push(Note::IndexColumn);
     }
     let mut table = Table::new(&columns, schema);
+    let mut lines = Lines {
+        text: &text.lines,
+        byte: 0,
+        line: 1,
+        comments: start.comments,
+    };
     let mut record = StringRecord::new();
     loop {
-        let line = reader.position().line();
+        let line = lines.of(start.offset + reader.position().byte() as usize);
         match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => break,
-            Err(error) => return Err(broken(&error, line, start.lines)),
+            Err(error) => return Err(broken(&error, line)),
         }
-        let line = record.position().map_or(line, csv::Position::line) + start.lines;
         table.push(&record, line)?;
         common::pulse::beat();
     }
@@ -289,9 +294,42 @@ fn number(cell: &str) -> Result<f64, Problem> {
     Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
 }
 
-/// What the reader says of a line, which it counts from the table's start.
-fn broken(error: &csv::Error, line: u64, before: u64) -> ParseError {
-    let line = error.position().map_or(line, csv::Position::line) + before;
+/// Counts lines as a record after the other is read. The reader itself passes
+/// over empty lines and comments before it says where a record begins.
+struct Lines<'a> {
+    text: &'a [u8],
+    /// Up to here lines are counted.
+    byte: usize,
+    /// The line of that place.
+    line: u64,
+    comments: bool,
+}
+
+impl Lines<'_> {
+    /// The line of the first record from a place on, which lies after those
+    /// that were asked for before.
+    fn of(&mut self, byte: usize) -> u64 {
+        let mut start = byte.min(self.text.len());
+        loop {
+            let rest = &self.text[start..];
+            start += match rest.first() {
+                Some(b'\n' | b'\r') => 1,
+                Some(b'#') if self.comments => {
+                    let end = rest.iter().position(|&byte| byte == b'\n');
+                    end.unwrap_or(rest.len())
+                }
+                _ => break,
+            };
+        }
+        let passed = &self.text[self.byte.min(start)..start];
+        self.line += passed.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        self.byte = start;
+        self.line
+    }
+}
+
+/// What the reader says of a line.
+fn broken(error: &csv::Error, line: u64) -> ParseError {
     let reason = match error.kind() {
         csv::ErrorKind::Utf8 { .. } => "not UTF-8".to_owned(),
         _ => error.to_string(),

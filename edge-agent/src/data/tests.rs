@@ -469,6 +469,9 @@ fn comments_commas_at_line_ends_and_an_index_column_are_no_data() {
     let wrong = parse_csv("# one\n# two\na,b,label\n1,2,cat\n# three\n1,x,cat\n");
     let found = "x".to_owned();
     assert_eq!(wrong, cell(6, "b", Problem::NotANumber { found }));
+    let found = "x".to_owned();
+    let wrong = parse_csv("a,b,label\r\n1,2,cat\r\n\r\n\r\n1,x,cat\r\n");
+    assert_eq!(wrong, cell(5, "b", Problem::NotANumber { found }));
 }
 
 #[test]
