@@ -296,7 +296,9 @@ impl Pick<'_> {
         let Some(mib_max) = mib_max else {
             return Ok(MEMORY_MIB_MAX);
         };
-        let fits = u32::try_from(mib_max).ok().filter(|mib| (1..=65_536).contains(mib));
+        let fits = u32::try_from(mib_max)
+            .ok()
+            .filter(|mib| (1..=65_536).contains(mib));
         fits.ok_or_else(|| ConfigError::Value {
             origin: self.file.clone(),
             key: "data.memory_mib_max",

@@ -98,7 +98,10 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let run = state.is_locked().then(|| RunStatus::load(&state));
     let run = run.and_then(Result::ok).flatten();
     let folder = super::data_in_use(config, run.as_ref());
-    findings.extend(super::holdings::findings(config, folder.as_deref().map(Path::new)));
+    findings.extend(super::holdings::findings(
+        config,
+        folder.as_deref().map(Path::new),
+    ));
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     findings.push(health::blas(&cpuinfo));
     Ok(findings)

@@ -60,7 +60,11 @@ fn examine(config: &Config, folder: &Path, task: &Task) -> Vec<Finding> {
         Ok(schema) => schema,
         Err(error) => {
             let found = format!("task {name}: {error}");
-            return vec![Finding::failed(CHECK, found, "ask the operator to correct the task")];
+            return vec![Finding::failed(
+                CHECK,
+                found,
+                "ask the operator to correct the task",
+            )];
         }
     };
     let mut read = Folder::new(folder, schema);
@@ -105,7 +109,12 @@ fn summary(config: &Config, task: &Task, scan: &Scan, folder: Folder) -> Finding
         }
     }
     told.truncate(CLASSES_SHOWN);
-    let unlabelled = split.training.labels().iter().filter(|label| label.is_none()).count();
+    let unlabelled = split
+        .training
+        .labels()
+        .iter()
+        .filter(|label| label.is_none())
+        .count();
     let mut found = format!(
         "task {}: {} to learn from in {} ({}; {unlabelled} unlabelled), {} held out",
         definition.name,
@@ -278,7 +287,10 @@ mod tests {
         let findings = bench.findings();
         assert_eq!(worst(&findings), Verdict::Warning);
         let named = &findings[1].found;
-        assert!(named.contains("b.csv") && named.contains("line 2, column \"b\""), "{named}");
+        assert!(
+            named.contains("b.csv") && named.contains("line 2, column \"b\""),
+            "{named}"
+        );
     }
 
     #[test]
@@ -300,7 +312,10 @@ mod tests {
         text.push_str("4,5");
         std::fs::write(&path, text).unwrap();
         let findings = bench.findings();
-        assert!(findings[1].found.contains("line 82 has no line end yet"), "{findings:?}");
+        assert!(
+            findings[1].found.contains("line 82 has no line end yet"),
+            "{findings:?}"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 mod config;
 mod doctor;
 mod enrol;
-mod holdings;
 mod exit;
+mod holdings;
 mod join;
 mod log;
 mod predict;

@@ -66,7 +66,10 @@ fn gather(config: &Config) -> Result<Status, Failure> {
             .clone()
             .or_else(|| here.map(|one| one.coordinator.clone())),
         state: config.state.display().to_string(),
-        unused_files: unused.iter().map(|path| path.display().to_string()).collect(),
+        unused_files: unused
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
         data,
         students: installed(config)?,
         outbox: waiting(&state),

@@ -179,7 +179,11 @@ mod tests {
             for number in -3..9 {
                 let class = |found: Result<Meaning, Problem>| found.ok().map(Meaning::class);
                 let as_number = class(classes.of_number(f64::from(number)));
-                for text in [format!("{number}"), format!("{number}.0"), format!(" {number} ")] {
+                for text in [
+                    format!("{number}"),
+                    format!("{number}.0"),
+                    format!(" {number} "),
+                ] {
                     let as_text = class(classes.of_text(&text));
                     assert_eq!(as_text, as_number, "{text:?} of {:?}", classes.names());
                 }

@@ -143,10 +143,7 @@ impl<'a> Search<'a> {
             let values = rows.column(column);
             values.iter().any(|value| Some(value) != values.first())
         };
-        let columns: Vec<usize> = (0..rows.ncols())
-            .filter(|_| fits)
-            .filter(differs)
-            .collect();
+        let columns: Vec<usize> = (0..rows.ncols()).filter(|_| fits).filter(differs).collect();
         let told = |&&column: &&usize| resolution.steps[column] > 0.0;
         let keys: Vec<usize> = columns.iter().filter(told).copied().collect();
         let every = keys.len().div_ceil(KEYS_MAX).max(1);

@@ -26,7 +26,9 @@ pub(super) fn parse(
     let text = Text::of(bytes, ending, notes)?;
     let start = Start::of(&text.lines, schema)?;
     if text.lines.len() == start.offset && start.header.is_none() && !text.tail.is_empty() {
-        notes.push(Note::Unfinished { line: start.lines + 1 });
+        notes.push(Note::Unfinished {
+            line: start.lines + 1,
+        });
         return Ok(Dataset::empty(schema.values()));
     }
     if start.lines > 0 && start.header.is_none() {
@@ -39,7 +41,10 @@ pub(super) fn parse(
         .from_reader(&text.lines[start.offset..]);
     let header = match start.header {
         Some(header) => header,
-        None => reader.headers().map_err(|error| broken(&error, start.lines + 1))?.clone(),
+        None => reader
+            .headers()
+            .map_err(|error| broken(&error, start.lines + 1))?
+            .clone(),
     };
     let columns = Columns::of(&header, schema)?;
     if columns.first > 0 {
@@ -93,7 +98,10 @@ impl Start {
         let (mut offset, mut lines, mut last) = (0, 0, None);
         while comments && text[offset..].first() == Some(&b'#') {
             let rest = &text[offset..];
-            let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |at| at + 1);
+            let length = rest
+                .iter()
+                .position(|&byte| byte == b'\n')
+                .map_or(rest.len(), |at| at + 1);
             last = Some(&rest[1..length]);
             offset += length;
             lines += 1;
@@ -160,7 +168,10 @@ impl Columns {
                 first,
                 label,
             }),
-            false => Err(value_columns(schema, names.len() - usize::from(label.is_some()))),
+            false => Err(value_columns(
+                schema,
+                names.len() - usize::from(label.is_some()),
+            )),
         }
     }
 
@@ -168,7 +179,10 @@ impl Columns {
     fn fits(&self, record: &StringRecord) -> bool {
         let (expected, found) = (self.names.len(), record.len());
         found == expected
-            || found == expected + 1 && record.get(expected).is_some_and(|cell| cell.trim().is_empty())
+            || found == expected + 1
+                && record
+                    .get(expected)
+                    .is_some_and(|cell| cell.trim().is_empty())
     }
 
     /// The last line of a file without a line end, if it cannot be part of a
@@ -248,7 +262,10 @@ impl<'a> Table<'a> {
         let cells = record.iter().enumerate().take(self.columns.names.len());
         for (column, cell) in cells.skip(self.columns.first) {
             let outcome = if Some(column) == self.columns.label {
-                self.schema.classes().of_text(cell).map(|found| meaning = found)
+                self.schema
+                    .classes()
+                    .of_text(cell)
+                    .map(|found| meaning = found)
             } else {
                 number(cell).map(|number| {
                     self.rows.push(self.precision.narrow(value, number));

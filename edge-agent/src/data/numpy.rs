@@ -36,7 +36,11 @@ pub(super) fn parse_npz(
             .map_err(|error| array_error(name, error, schema))
     };
     let scale = match archive.contains("scale") {
-        true => Some(read("scale")?.to_f64().map_err(|error| array_error("scale", error, schema))?),
+        true => Some(
+            read("scale")?
+                .to_f64()
+                .map_err(|error| array_error("scale", error, schema))?,
+        ),
         false => None,
     };
     let inputs = Inputs {
@@ -155,11 +159,13 @@ impl Inputs<'_> {
             }
             Values::I64(wide) => {
                 let wide = wide.iter().enumerate();
-                wide.map(|(index, &value)| narrow(index, value as f64)).collect()
+                wide.map(|(index, &value)| narrow(index, value as f64))
+                    .collect()
             }
             Values::I32(wide) => {
                 let wide = wide.iter().enumerate();
-                wide.map(|(index, &value)| narrow(index, f64::from(value))).collect()
+                wide.map(|(index, &value)| narrow(index, f64::from(value)))
+                    .collect()
             }
             _ => self.scaled(array, scale)?,
         };

@@ -297,9 +297,17 @@ fn in_each_format(classes: &[&str], labels: &[f64]) -> Vec<Result<Vec<Option<u16
 #[test]
 fn a_label_means_the_same_in_every_format() {
     for (classes, labels, expected) in [
-        (&["1", "2", "3"][..], &[1.0, 3.0, -1.0][..], Some(vec![Some(0), Some(2), None])),
+        (
+            &["1", "2", "3"][..],
+            &[1.0, 3.0, -1.0][..],
+            Some(vec![Some(0), Some(2), None]),
+        ),
         (&["1", "0"], &[0.0, 1.0], Some(vec![Some(1), Some(0)])),
-        (&["off", "on"], &[0.0, 1.0, -1.0], Some(vec![Some(0), Some(1), None])),
+        (
+            &["off", "on"],
+            &[0.0, 1.0, -1.0],
+            Some(vec![Some(0), Some(1), None]),
+        ),
         (&["-1", "1"], &[-1.0, 1.0], Some(vec![Some(0), Some(1)])),
         (&["1", "2", "3"], &[0.0], None),
         (&["off", "on"], &[2.0], None),
@@ -332,7 +340,10 @@ fn a_files_own_class_names_come_before_the_tasks_order() {
     let y = array(&[3], Values::I64(vec![0, 1, -1]));
     let own = array(&[2], Values::Text(vec!["dog".to_owned(), "cat".to_owned()]));
     let arrays = [("X", &x), ("y", &y), ("class_names", &own)];
-    assert_eq!(parse_npz(&arrays).unwrap().labels(), [Some(1), Some(0), None]);
+    assert_eq!(
+        parse_npz(&arrays).unwrap().labels(),
+        [Some(1), Some(0), None]
+    );
     let y = array(&[3], Values::I64(vec![0, 1, 2]));
     let arrays = [("X", &x), ("y", &y), ("class_names", &own)];
     assert!(matches!(parse_npz(&arrays), Err(ParseError::At { .. })));
@@ -359,9 +370,8 @@ fn npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
 #[test]
 fn labels_of_bytes_are_read_and_objects_and_structures_are_refused_by_name() {
     let x = || ("X", npy("'|u1'", "(2, 2)", &[1, 2, 3, 4]));
-    let parse = |parts: &[(&str, Vec<u8>)]| {
-        Dataset::parse(Path::new("a.npz"), &archive(parts), &schema())
-    };
+    let parse =
+        |parts: &[(&str, Vec<u8>)]| Dataset::parse(Path::new("a.npz"), &archive(parts), &schema());
     let bytes = ("y", npy("'|S3'", "(2,)", b"dogcat"));
     assert_eq!(parse(&[x(), bytes]).unwrap().labels(), [Some(1), Some(0)]);
     let objects = ("y", npy("'|O'", "(2,)", b"\x80\x04\x95"));
@@ -392,7 +402,13 @@ fn more_than_may_be_held_is_refused_before_it_is_unpacked() {
     });
     // The data is cut short: nobody has looked at it.
     let huge = npy("'|u1'", "(500000000, 2)", &[]);
-    assert_eq!(parse("a.npz", &archive(&[("X", npy("'|u1'", "(6, 2)", &[0; 12]))])), size);
+    assert_eq!(
+        parse(
+            "a.npz",
+            &archive(&[("X", npy("'|u1'", "(6, 2)", &[0; 12]))])
+        ),
+        size
+    );
     assert!(parse("a.npy", &huge).is_err());
     let zeros = npy("'|u1'", "(50000, 2)", &[0; 100_000]);
     assert_eq!(parse("a.npy", &zeros), size);
@@ -418,7 +434,10 @@ fn an_offset_that_single_precision_cannot_hold_is_said_by_column() {
     }
     let wide: Vec<f64> = (0..50).flat_map(|row| [row as f64, wave(row)]).collect();
     let bytes = npz::write(&[("X", &array(&[50, 2], Values::F64(wide)))]).unwrap();
-    for (name, bytes, named) in [("a.csv", text.as_bytes(), "\"b\""), ("a.npz", &bytes, "1 of")] {
+    for (name, bytes, named) in [
+        ("a.csv", text.as_bytes(), "\"b\""),
+        ("a.npz", &bytes, "1 of"),
+    ] {
         let read = Dataset::parse_noting(Path::new(name), bytes, &schema(), Ending::Open);
         let (_, notes) = read.unwrap();
         assert!(
@@ -444,7 +463,10 @@ fn a_line_that_is_being_written_waits() {
     let closed = parse_csv(&format!("{table}3,2.04,")).unwrap();
     assert_eq!(closed.rows(), 2, "a closed file is what it is");
     let (data, notes) = open("a,b,la");
-    assert_eq!((data.rows(), notes), (0, vec![Note::Unfinished { line: 1 }]));
+    assert_eq!(
+        (data.rows(), notes),
+        (0, vec![Note::Unfinished { line: 1 }])
+    );
     let ten: Vec<String> = (0..11).map(|class| class.to_string()).collect();
     let ten = Schema::new(InputShape::new(vec![1]).unwrap(), ten).unwrap();
     let read = Dataset::parse_noting(Path::new("a.csv"), b"a,label\n1,1", &ten, Ending::Open);

@@ -39,20 +39,29 @@ impl<'a> Text<'a> {
         notes: &mut Vec<Note>,
     ) -> Result<Self, ParseError> {
         let mut text = decoded(bytes, notes)?;
-        let kept = text.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1);
+        let kept = text
+            .iter()
+            .rposition(|&byte| byte != 0)
+            .map_or(0, |at| at + 1);
         let nuls = text.len() - kept;
         if nuls > 0 {
             truncate(&mut text, kept);
         }
         if let Some(at) = text.iter().position(|&byte| byte == 0) {
-            return Err(ParseError::at(Place::Line(line_of(&text, at)), Problem::Nul));
+            return Err(ParseError::at(
+                Place::Line(line_of(&text, at)),
+                Problem::Nul,
+            ));
         }
         let torn = nuls > 0;
         if torn && text.is_empty() {
             return Err(ParseError::at(Place::Line(1), Problem::Nul));
         }
         let is_end = |&byte: &u8| byte == b'\n' || byte == b'\r';
-        let whole = text.iter().rposition(|byte| is_end(byte)).map_or(0, |at| at + 1);
+        let whole = text
+            .iter()
+            .rposition(|byte| is_end(byte))
+            .map_or(0, |at| at + 1);
         let mut tail = Vec::new();
         if torn || ending == Ending::Open {
             tail = text[whole..].to_vec();
@@ -117,7 +126,14 @@ fn decoded<'a>(bytes: &'a [u8], notes: &mut Vec<Note>) -> Result<Cow<'a, [u8]>, 
 fn unmarked(bytes: &[u8]) -> Option<bool> {
     let sample = &bytes[..bytes.len().min(SAMPLE_BYTES) & !1];
     let pairs = sample.len() / 2;
-    let nuls = |offset: usize| sample.iter().skip(offset).step_by(2).filter(|&&b| b == 0).count();
+    let nuls = |offset: usize| {
+        sample
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .filter(|&&b| b == 0)
+            .count()
+    };
     let (first, second) = (nuls(0), nuls(1));
     let mostly = |nuls: usize, other: usize| pairs >= 2 && nuls * 10 >= pairs * 9 && other == 0;
     if mostly(second, first) {
@@ -158,7 +174,10 @@ mod tests {
     #[test]
     fn nuls_at_the_end_cost_the_line_that_they_cut_and_no_other() {
         let cut = format!("{TABLE}3,4,c{}", "\0".repeat(9));
-        assert_eq!(lines(cut.as_bytes()), (TABLE.to_owned(), vec![Note::NulTail { bytes: 9 }]));
+        assert_eq!(
+            lines(cut.as_bytes()),
+            (TABLE.to_owned(), vec![Note::NulTail { bytes: 9 }])
+        );
         let whole = format!("{TABLE}\0\0");
         assert_eq!(lines(whole.as_bytes()).0, TABLE);
     }
@@ -175,8 +194,14 @@ mod tests {
     #[test]
     fn the_line_that_is_being_written_is_set_apart() {
         let text = Text::of(b"a,b\n1,2\n3,", Ending::Open, &mut Vec::new()).unwrap();
-        assert_eq!((&*text.lines, &text.tail[..]), (&b"a,b\n1,2\n"[..], &b"3,"[..]));
+        assert_eq!(
+            (&*text.lines, &text.tail[..]),
+            (&b"a,b\n1,2\n"[..], &b"3,"[..])
+        );
         let text = Text::of(b"a,b\n1,2\n3,4", Ending::Closed, &mut Vec::new()).unwrap();
-        assert_eq!((&*text.lines, &text.tail[..]), (&b"a,b\n1,2\n3,4"[..], &b""[..]));
+        assert_eq!(
+            (&*text.lines, &text.tail[..]),
+            (&b"a,b\n1,2\n3,4"[..], &b""[..])
+        );
     }
 }

@@ -68,7 +68,9 @@ impl View {
             Some(&label) => counts[usize::from(label)] >= rows_min,
             None => unlabelled >= rows_min,
         };
-        let kept: Vec<usize> = (0..self.inputs.nrows()).filter(|&row| speaks(row)).collect();
+        let kept: Vec<usize> = (0..self.inputs.nrows())
+            .filter(|&row| speaks(row))
+            .collect();
         let place = |row: &usize| kept.binary_search(row).ok();
         self.distinct = distinct
             .iter()
@@ -106,7 +108,10 @@ impl View {
     /// distilled point.
     pub(super) fn distinct(&self) -> (Array2<f32>, Vec<u16>) {
         let labels = self.distinct.iter().map(|&row| self.labels[row]);
-        (self.inputs.select(Axis(0), &self.distinct), labels.collect())
+        (
+            self.inputs.select(Axis(0), &self.distinct),
+            labels.collect(),
+        )
     }
 
     /// The unlabelled ones.
@@ -218,7 +223,9 @@ mod tests {
             }
         }
         let mut class_counts = vec![0; distinct.len()];
-        labels.iter().for_each(|&label| class_counts[usize::from(label)] += 1);
+        labels
+            .iter()
+            .for_each(|&label| class_counts[usize::from(label)] += 1);
         View {
             inputs: Array2::from_shape_vec((labels.len(), 6), rows).unwrap(),
             labels,

@@ -312,7 +312,8 @@ impl Reader<'_> {
         let values: Vec<f32> = match inputs.values() {
             Values::F64(wide) => {
                 let wide = wide.iter().enumerate();
-                wide.map(|(index, &value)| view.of(index, value) as f32).collect()
+                wide.map(|(index, &value)| view.of(index, value) as f32)
+                    .collect()
             }
             _ => {
                 let narrow = inputs.to_f32().map_err(text)?.into_iter().enumerate();
@@ -414,7 +415,10 @@ struct View {
 
 impl View {
     fn of(&self, index: usize, value: f64) -> f64 {
-        let offset = self.offset.as_ref().map_or(0.0, |offset| offset[index % self.channels]);
+        let offset = self
+            .offset
+            .as_ref()
+            .map_or(0.0, |offset| offset[index % self.channels]);
         value * self.scale[index % self.scale.len()] - offset
     }
 }
@@ -534,7 +538,11 @@ mod tests {
         assert!(fraction.to_string().contains("y_train"), "{fraction}");
     }
 
-    fn labelled(train: Values, test: Values, names: Option<&[&str]>) -> Result<Dataset, DatasetError> {
+    fn labelled(
+        train: Values,
+        test: Values,
+        names: Option<&[&str]>,
+    ) -> Result<Dataset, DatasetError> {
         let x = Array::new(vec![3, 1], Values::F32(vec![0.0; 3])).unwrap();
         let y = Array::new(vec![3], train).unwrap();
         let more = Array::new(vec![3], test).unwrap();
@@ -563,7 +571,10 @@ mod tests {
         assert_eq!(data.train.users, Some(vec![1, 0, 1]));
         let unknown = labelled(train(), Values::U8(vec![1, 5, 0]), None).unwrap_err();
         let text = unknown.to_string();
-        assert!(text.contains("y_test") && text.contains("label 5 in row 1"), "{text}");
+        assert!(
+            text.contains("y_test") && text.contains("label 5 in row 1"),
+            "{text}"
+        );
         let named = labelled(train(), Values::U8(vec![2, 1, 0]), Some(&["a", "b", "c"]));
         assert_eq!(named.unwrap().test.labels, [2, 1, 0]);
     }
@@ -597,14 +608,27 @@ mod tests {
     fn an_offset_beyond_single_precision_is_subtracted() {
         let rows = 60;
         let wave = |row: usize| 1e-3 * (row as f64 * 0.7).sin();
-        let wide: Vec<f64> = (0..rows).flat_map(|row| [1e6 + wave(row), wave(row)]).collect();
+        let wide: Vec<f64> = (0..rows)
+            .flat_map(|row| [1e6 + wave(row), wave(row)])
+            .collect();
         let x = Array::new(vec![rows, 2], Values::F64(wide)).unwrap();
-        let y = Array::new(vec![rows], Values::U8((0..rows).map(|row| (row % 2) as u8).collect()));
+        let y = Array::new(
+            vec![rows],
+            Values::U8((0..rows).map(|row| (row % 2) as u8).collect()),
+        );
         let y = y.unwrap();
-        let arrays = [("X_train", &x), ("y_train", &y), ("X_test", &x), ("y_test", &y)];
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &y),
+        ];
         let data = Dataset::parse("far", &common::npz::write(&arrays).unwrap()).unwrap();
         let offset = data.offset.unwrap();
-        assert!((offset[0] - 1e6).abs() < 1.0 && offset[1] == 0.0, "{offset:?}");
+        assert!(
+            (offset[0] - 1e6).abs() < 1.0 && offset[1] == 0.0,
+            "{offset:?}"
+        );
         for row in 0..rows {
             let found = f64::from(data.train.inputs[[row, 0]]) + offset[0] - 1e6;
             assert!((found - wave(row)).abs() < 1e-8, "row {row}: {found}");
@@ -616,7 +640,12 @@ mod tests {
     fn a_fill_value_is_named() {
         let x = Array::new(vec![2, 2], Values::F32(vec![0.0, 0.0, 0.0, 9.969_21e36])).unwrap();
         let y = Array::new(vec![2], Values::U8(vec![0, 1])).unwrap();
-        let arrays = [("X_train", &x), ("y_train", &y), ("X_test", &x), ("y_test", &y)];
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &y),
+        ];
         let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap()).unwrap_err();
         assert!(error.to_string().contains("row 1, value 1"), "{error}");
     }

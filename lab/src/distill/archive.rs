@@ -94,13 +94,17 @@ impl DistilledSet {
             ("features", one(Values::Text(vec![self.features.clone()]))?),
             ("depth", one(Values::U8(vec![self.depth]))?),
             ("ridge", one(Values::F64(vec![self.ridge]))?),
-            ("normaliser", list(normaliser.len(), Values::U8(normaliser))?),
+            (
+                "normaliser",
+                list(normaliser.len(), Values::U8(normaliser))?,
+            ),
         ];
         if let Some(offset) = &self.offset {
             let offset = list(offset.len(), Values::F64(offset.clone()))?;
             arrays.push(("offset", offset));
         }
-        let named: Vec<(&str, &Array)> = arrays.iter().map(|(name, array)| (*name, array)).collect();
+        let named: Vec<(&str, &Array)> =
+            arrays.iter().map(|(name, array)| (*name, array)).collect();
         Ok(write(&named)?)
     }
 

@@ -89,13 +89,7 @@ fn numbers_of_sixteen_bits_are_what_numpy_says_they_are() {
 
 #[test]
 fn big_endian_and_unknown_types_are_refused() {
-    for descr in [
-        ">f4",
-        "<f16",
-        "<U0",
-        "<U999",
-        "<U99999999999999999999",
-    ] {
+    for descr in [">f4", "<f16", "<U0", "<U999", "<U99999999999999999999"] {
         assert_eq!(
             Array::parse(&npy(&header_of(descr, "(1,)"), &[0; 4])),
             Err(NpzError::ElementType {

@@ -253,7 +253,9 @@ fn files_beyond_the_memory_are_left_out_by_name() {
     let root = tempfile::tempdir().unwrap();
     let schema = schema().with_values_max(7);
     for (name, rows) in [("a.csv", 2), ("b.csv", 2), ("c.csv", 1)] {
-        let rows: String = (0..rows).map(|row| format!("{row},{name:?},cat\n")).collect();
+        let rows: String = (0..rows)
+            .map(|row| format!("{row},{name:?},cat\n"))
+            .collect();
         let rows = rows.replace("\"a.csv\"", "1").replace("\"b.csv\"", "2");
         let text = format!("a,b,label\n{}", rows.replace("\"c.csv\"", "3"));
         fs::write(root.path().join(name), text).unwrap();
@@ -269,7 +271,10 @@ fn files_beyond_the_memory_are_left_out_by_name() {
             values: 2
         })
     );
-    assert_eq!(folder.dataset().inputs().column(0).to_vec(), [0.0, 1.0, 0.0]);
+    assert_eq!(
+        folder.dataset().inputs().column(0).to_vec(),
+        [0.0, 1.0, 0.0]
+    );
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
 pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
-pub use tasks::known_tasks;
 pub use students::{STUDENTS, open_all, verified};
+pub use tasks::known_tasks;
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
 use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
