@@ -18,7 +18,8 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "exact", "linalg", "pulse", "quantise", "random"],
+            &["blas", "linalg", "pulse", "random", "shape"],
+            &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
             &["network"],
