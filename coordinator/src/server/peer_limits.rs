@@ -14,6 +14,7 @@ use common::limits::{QUARANTINE_MS, VIOLATIONS_MAX};
 use common::transport::{Bucket, CloseCode, Rate};
 
 use crate::limits::DeviceLimits;
+use crate::status::{PeerLimitsStatus, Quarantine};
 
 /// Devices that were merely built wrong come back by themselves once they are
 /// mended.
@@ -176,6 +177,18 @@ impl PeerLimits {
                 quarantine: account.quarantine(now),
                 limited: account.limited,
             })
+    }
+
+    /// Adds what is known of a device to what its tasks say.
+    pub(crate) fn fill(&self, now: Instant, device: DeviceId, status: &mut PeerLimitsStatus) {
+        let record = self.of(now, device);
+        if let Some(left) = record.quarantine {
+            status.quarantine = Some(Quarantine::Sessions {
+                seconds: left.as_secs().max(1),
+            });
+        }
+        status.violations = record.violations;
+        status.limited = record.limited;
     }
 
     /// What was done about all devices.
