@@ -45,7 +45,7 @@ pub(super) fn build(
     };
     // One direction for each class but the last, whose share is what is left.
     let classes = view.class_counts.iter().filter(|&&count| count > 0).count();
-    let directions = work.privacy.directions(view.rows());
+    let directions = work.privacy.directions(view.distinct_rows());
     if directions < classes.saturating_sub(1).max(1) {
         return Ok(None);
     }
@@ -57,7 +57,7 @@ pub(super) fn build(
         nearness: nearness(work.seed, view.labelled().inputs, points),
     };
     let raw = labels.to_raw(work.task.definition().budget.label_bits)?;
-    Ok(Some(Entry::of(Kind::Labels, &raw, view.rows())))
+    Ok(Some(Entry::of(Kind::Labels, &raw, view.distinct_rows())))
 }
 
 /// 1 for a point as near to the rows as they are to one another, falling to 0

@@ -30,7 +30,7 @@ pub(super) fn build(
     let Some(teacher) = teacher else {
         return Ok(None);
     };
-    let directions = work.privacy.directions(view.rows());
+    let directions = work.privacy.directions(view.distinct_rows());
     if directions == 0 {
         return Ok(None);
     }
@@ -47,7 +47,7 @@ pub(super) fn build(
     let covariance = targets.t().dot(&targets).mapv(f64::from);
     let rank = rank_within(definition, transfer, work.task.classes()).min(directions);
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
-    Ok(Some(Entry::of(Kind::Moments, &raw, view.rows())))
+    Ok(Some(Entry::of(Kind::Moments, &raw, view.distinct_rows())))
 }
 
 /// Centred one-hot labels, then the teacher's centred soft labels for rows

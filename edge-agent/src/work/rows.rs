@@ -31,6 +31,8 @@ pub struct View {
     /// The labelled rows that differ from all before them by more than the
     /// resolution of what is sent, in order.
     pub(super) distinct: Vec<usize>,
+    /// How many unlabelled rows do.
+    distinct_unlabelled: u64,
 }
 
 impl View {
@@ -43,6 +45,7 @@ impl View {
             labels: described.labels,
             class_counts: described.class_counts,
             distinct: Vec::new(),
+            distinct_unlabelled: 0,
         };
         Ok(view.told_apart(work.privacy.rows_min))
     }
@@ -77,6 +80,7 @@ impl View {
             .take_while(|&&row| row < labelled)
             .filter_map(place)
             .collect();
+        self.distinct_unlabelled = if unlabelled < rows_min { 0 } else { unlabelled };
         if kept.len() < self.inputs.nrows() {
             self.inputs = self.inputs.select(Axis(0), &kept);
             let labels = kept.iter().filter_map(|&row| self.labels.get(row).copied());
@@ -93,6 +97,11 @@ impl View {
     /// How many.
     pub fn rows(&self) -> u64 {
         self.inputs.nrows() as u64
+    }
+
+    /// How many can be told apart once they are sent.
+    pub(super) fn distinct_rows(&self) -> u64 {
+        self.distinct.len() as u64 + self.distinct_unlabelled
     }
 
     /// The labelled ones.
@@ -231,6 +240,7 @@ mod tests {
             labels,
             class_counts,
             distinct: Vec::new(),
+            distinct_unlabelled: 0,
         }
     }
 
@@ -239,6 +249,7 @@ mod tests {
         let view = view(&[30, 5], 40).told_apart(20);
         assert_eq!(view.class_counts, [69, 0]);
         assert_eq!((view.rows(), view.labels.len()), (69, 69));
+        assert_eq!(view.distinct_rows(), 30);
         let (rows, labels) = view.distinct();
         assert_eq!((rows.nrows(), labels.len()), (30, 30));
     }
