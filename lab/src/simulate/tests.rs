@@ -20,7 +20,8 @@ fn options() -> SimulateOptions {
         landmarks: None,
         steps: 200,
         rows_min: None,
-        rows_per_direction: None,
+        // What is tried here is not what few rows may tell.
+        rows_per_direction: Some(2),
         no_baselines: true,
         detail: false,
     }
