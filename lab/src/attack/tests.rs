@@ -96,7 +96,8 @@ fn an_unknown_class_is_named_with_those_there_are() {
 fn every_lie_changes_the_student() {
     let data = Dataset::open("digits").unwrap();
     for attack in ATTACKS.iter().filter(|attack| attack.lies()) {
-        if attack.name == "profile" {
+        // Bytes have neither a profile's means nor units.
+        if ["profile", "units"].contains(&attack.name) {
             continue;
         }
         let mut asked = options(attack.name);
@@ -153,4 +154,20 @@ fn rows_that_nothing_protects_are_found() {
     asked.simulate.bits = Some(12);
     let finding = found(&asked);
     assert!(finding.auc > Some(0.9), "{finding:?}");
+}
+
+#[test]
+fn a_profile_of_bytes_has_nothing_to_lie_about() {
+    let data = Dataset::open("digits").unwrap();
+    for attack in ["profile", "units"] {
+        let error = run(&data, &options(attack), 1, &mut Progress::new(true)).unwrap_err();
+        let of_data = matches!(
+            error,
+            AttackError::Option {
+                option: "--data",
+                ..
+            }
+        );
+        assert!(of_data, "{error}");
+    }
 }
