@@ -229,7 +229,7 @@ mod tests {
     /// Rows in `features` dimensions, each as long as √features.
     fn rows(count: usize, features: usize, stream: &str) -> Array2<f64> {
         let mut random = rng(5, stream);
-        let mut rows =
+        let mut rows: Array2<f64> =
             Array2::from_shape_simple_fn((count, features), || random.random_range(-1.0..1.0));
         for mut row in rows.rows_mut() {
             let length = row.dot(&row).sqrt();
