@@ -11,7 +11,6 @@
 pub mod blocks;
 pub mod delta;
 pub mod features;
-pub mod gradient;
 pub mod health;
 pub mod http;
 pub mod ids;

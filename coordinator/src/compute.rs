@@ -11,15 +11,15 @@ use common::model::{LineageDigest, RawRelease, RawStudent, Release, ReleaseError
 use common::round::{Kind, Reason};
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::TransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Basis, Before, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
-    refine_transfer_set, solve_points, solve_teacher,
+    Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
+    solve_points, solve_teacher,
 };
 use crate::intake::{self, ReadBlob};
 use crate::round::{Job, JobKind, JobOutput, Product};
@@ -83,9 +83,6 @@ pub enum ComputeError {
     /// The transfer set could not be gathered.
     #[error("no transfer set: {0}")]
     Gather(#[from] crate::aggregate::GatherError),
-    /// The transfer set could not be moved.
-    #[error("no better transfer set: {0}")]
-    Refine(#[from] crate::aggregate::RefineError),
     /// The teacher could not be solved.
     #[error("no teacher: {0}")]
     Solve(#[from] crate::aggregate::SolveError),
@@ -150,12 +147,6 @@ pub fn run(
             summaries,
             ..
         } => setting.gather(*previous, summaries),
-        JobKind::Refine {
-            transfer,
-            teacher,
-            before,
-            gradients,
-        } => setting.refine(*transfer, *teacher, *before, gradients),
         JobKind::Solve { transfer, inputs } => setting.solve(*transfer, inputs),
         JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
         JobKind::Sign { .. } => setting.sign(job),
@@ -194,48 +185,13 @@ impl Setting<'_> {
             None => None,
         };
         let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
-        Ok(Self::transfer_set(&set))
-    }
-
-    fn transfer_set(set: &RawTransferSet) -> Made {
         let points = set.points.inputs.rows;
         let bytes = set.to_bytes();
         let blob = BlobHash::of(&bytes);
-        Made {
+        Ok(Made {
             bytes,
             output: JobOutput::Product(Product::TransferSet { blob, points }),
-        }
-    }
-
-    fn refine(
-        &self,
-        transfer: BlobHash,
-        teacher: BlobHash,
-        before: Option<(BlobHash, BlobHash)>,
-        gradients: &[(DeviceId, BlobHash)],
-    ) -> Result<Made, ComputeError> {
-        let points = self.own(transfer, intake::transfer_set)?.points;
-        let gradients = gradients
-            .iter()
-            .map(|&(device, blob)| {
-                let check = |bytes: &[u8]| intake::gradient(self.task, bytes, points.len());
-                self.contribution(device, blob, check)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let before = match before {
-            Some((transfer, teacher)) => Some(Before {
-                inputs: self.own(transfer, intake::transfer_set)?.points.inputs,
-                facts: self.teacher(teacher)?.facts,
-            }),
-            None => None,
-        };
-        let teacher = self.teacher(teacher)?;
-        let set = refine_transfer_set(self.task, &points, &teacher, before.as_ref(), &gradients)?;
-        Ok(Self::transfer_set(&set))
-    }
-
-    fn teacher(&self, blob: BlobHash) -> Result<RawTeacher, ComputeError> {
-        Ok(decode_blob(&self.bytes(blob)?)?)
+        })
     }
 
     fn solve(
@@ -294,7 +250,7 @@ impl Setting<'_> {
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
         let set = self.own(transfer, intake::transfer_set)?;
-        let raw = self.teacher(teacher)?;
+        let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
         let teacher = Teacher::on(raw, &set, self.task.classes())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
         let student = RawStudent {

@@ -126,10 +126,6 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| drop(intake::moments(&CHECKED, bytes, POINTS)),
     },
     Target {
-        name: "gradient",
-        run: |bytes| drop(intake::gradient(&CHECKED, bytes, POINTS)),
-    },
-    Target {
         name: "report",
         run: |bytes| {
             let _ = intake::report(bytes);

@@ -250,7 +250,7 @@ const FLOORS: &[&[&str]] = &[
     &["math"],
     &["wire/codec"],
     &[
-        "features", "gradient", "labels", "model", "moments", "npz", "profile", "report", "round",
+        "features", "labels", "model", "moments", "npz", "profile", "report", "round",
         "summary", "task", "teacher", "transfer",
     ],
     &["wire", "trust"],

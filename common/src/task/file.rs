@@ -6,7 +6,7 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
-use super::method::{Consensus, ConsensusRule, Method, Support};
+use super::method::{Consensus, ConsensusRule, Method};
 use crate::features::FeatureStage;
 use crate::round::{Kind, Phase};
 
@@ -21,8 +21,8 @@ use crate::round::{Kind, Phase};
 /// | `normaliser.range` | learnt | two numbers |
 /// | `normaliser.clip` | 4 | 1 to 100 |
 /// | `teacher.depth` | 2 | 1 to 8 |
-/// | `teacher.relevance` | `true` for stage `lifted` with support `clusters`, else `false` | whether features count by what they tell; only with support `clusters` |
-/// | `teacher.landmarks_max` | 300 for stage `lifted` with support `clusters` and moments, else 0 | 0 to 2000 synthetic inputs beside the points, three a point at most |
+/// | `teacher.relevance` | `true` for stage `lifted`, else `false` | whether features count by what they tell |
+/// | `teacher.landmarks_max` | 300 for stage `lifted` with moments, else 0 | 0 to 2000 synthetic inputs beside the points, three a point at most |
 /// | `student.kind` | `"mlp"` | `"mlp"`, `"cnn"` |
 /// | `student.hidden` | `[64]` | any depth |
 /// | `student.channels` | `[16, 32]` | of each convolution, for `"cnn"` |
@@ -99,7 +99,7 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage) && distillation.support == Support::Clusters;
+        let by_default = measured(self.features.stage);
         let relevance = self.teacher.relevance.unwrap_or(by_default);
         let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
@@ -134,7 +134,6 @@ impl RawTask {
             },
             rounds: self.rounds.checked()?,
             method: Method {
-                support: distillation.support,
                 consensus: Consensus {
                     rule: distillation.consensus,
                     sharpening: distillation.sharpening,
@@ -324,7 +323,6 @@ struct RawDistillation {
     batch: u32,
     learning_rate: f32,
     seed: u64,
-    support: Support,
     consensus: ConsensusRule,
     sharpening: f32,
 }
@@ -337,7 +335,6 @@ impl Default for RawDistillation {
             batch: 256,
             learning_rate: 4e-3,
             seed: 0,
-            support: Support::default(),
             consensus: ConsensusRule::default(),
             sharpening: Consensus::default().sharpening,
         }

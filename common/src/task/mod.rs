@@ -13,4 +13,4 @@ pub use definition::{
     TaskError, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
-pub use method::{Consensus, ConsensusRule, Method, Support};
+pub use method::{Consensus, ConsensusRule, Method};

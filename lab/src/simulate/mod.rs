@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use common::model::Release;
-use common::task::{ConsensusRule, StudentSpec, Support};
+use common::task::{ConsensusRule, StudentSpec};
 
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
@@ -47,9 +47,6 @@ pub struct SimulateOptions {
     /// What devices send beside points; `both` leaves it to the plan whether
     /// anything is.
     pub contribute: Kinds,
-    /// How later rounds make the transfer set better; `Auto` leaves it to the
-    /// plan.
-    pub support: Support,
     /// How soft labels are joined.
     pub consensus: ConsensusRule,
     /// Share of the devices that send adversarial labels.
