@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::labels::Labels;
 use common::math::network::Network;
-use common::model::{LineageDigest, RawRelease, RawStudent, Release, ReleaseError};
+use common::model::{Lineage, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
@@ -126,7 +126,7 @@ pub fn sign_again(
     raw.version = version;
     raw.released = now;
     raw.expires = now.after_ms(RELEASE_LIFETIME_MS);
-    let payload = Release::check_with(raw, earlier.lineage_digest())?.to_bytes();
+    let payload = Release::check(raw)?.to_bytes();
     Ok(SignedRelease::sign(signer, payload)?.to_bytes())
 }
 
@@ -276,18 +276,17 @@ impl Setting<'_> {
             unreachable!("run() sends only signing jobs here");
         };
         let weights: RawStudent = decode_blob(&self.bytes(*student)?)?;
-        let (named, digest) = LineageDigest::or_names(lineage);
         let release = RawRelease {
             task: self.task.bytes().to_vec(),
             version: *version,
             round: job.round,
             released: self.now,
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
-            lineage: named,
+            lineage: Lineage::of(lineage),
             normaliser: self.own(*normaliser, intake::normaliser)?,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
-        let payload = Release::check_with(release, digest)?.to_bytes();
+        let payload = Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();
         let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
         Ok(Made {

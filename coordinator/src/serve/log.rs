@@ -15,8 +15,7 @@ use crate::store::{Position, Store};
 
 pub use crate::retention::ReplayError;
 
-/// One record. Variants are only ever added at the end, so every log that an
-/// earlier version wrote stays readable.
+/// One record.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogEntry {
