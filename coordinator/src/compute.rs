@@ -21,9 +21,9 @@ use crate::aggregate::{
     Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
     solve_points, solve_teacher,
 };
-use crate::intake::{self, ReadBlob};
 use crate::round::{Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
+use crate::validation::{self, ReadBlob};
 
 /// How long a release may be installed: half a year.
 pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
@@ -158,7 +158,7 @@ impl Setting<'_> {
         let profiles = profiles
             .iter()
             .map(|&(device, blob)| {
-                self.contribution(device, blob, |bytes| intake::profile(self.task, bytes))
+                self.contribution(device, blob, |bytes| validation::profile(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let bytes = encode(&learn_normaliser(self.task, &profiles)?);
@@ -177,11 +177,11 @@ impl Setting<'_> {
         let summaries = summaries
             .iter()
             .map(|&(device, blob)| {
-                self.contribution(device, blob, |bytes| intake::summary(self.task, bytes))
+                self.contribution(device, blob, |bytes| validation::summary(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let previous = match previous {
-            Some(blob) => Some(self.own(blob, intake::transfer_set)?.points),
+            Some(blob) => Some(self.own(blob, validation::transfer_set)?.points),
             None => None,
         };
         let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
@@ -199,7 +199,7 @@ impl Setting<'_> {
         transfer: BlobHash,
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
-        let set = self.own(transfer, intake::transfer_set)?;
+        let set = self.own(transfer, validation::transfer_set)?;
         let teacher = match self.task.definition().contribute {
             Contribute::Points => solve_points(self.task, &set)?,
             _ => self.solve_evidence(&set, inputs)?,
@@ -222,7 +222,7 @@ impl Setting<'_> {
         let mut sum = MomentSum::new(set.support(), self.task.classes());
         let mut exact = BTreeSet::new();
         for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
-            let check = |bytes: &[u8]| intake::moments(self.task, bytes, set.support());
+            let check = |bytes: &[u8]| validation::moments(self.task, bytes, set.support());
             let moments = self.contribution(device, blob, check)?;
             sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
             exact.insert(device);
@@ -230,7 +230,7 @@ impl Setting<'_> {
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points, self.read);
+                let check = |bytes: &[u8]| validation::labels(self.task, bytes, points, self.read);
                 labels.push(self.contribution(device, blob, check)?);
             }
         }
@@ -249,7 +249,7 @@ impl Setting<'_> {
         teacher: BlobHash,
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
-        let set = self.own(transfer, intake::transfer_set)?;
+        let set = self.own(transfer, validation::transfer_set)?;
         let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
         let teacher = Teacher::on(raw, &set, self.task.classes())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
@@ -283,7 +283,7 @@ impl Setting<'_> {
             released: self.now,
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
             lineage: Lineage::of(lineage),
-            normaliser: self.own(*normaliser, intake::normaliser)?,
+            normaliser: self.own(*normaliser, validation::normaliser)?,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
         let payload = Release::check(release)?.to_bytes();

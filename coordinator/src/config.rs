@@ -6,14 +6,15 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::journal::{ROUNDS_MAX, Retention};
 use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;
-use crate::retention::{ROUNDS_MAX, Retention};
 use crate::rollout::{Plan, Releases};
+use crate::state_dir::{FILE_NAME, STATE_DEFAULT, state_option};
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::serve::CertificateTerms;
+use crate::identity::CertificateTerms;
 
 /// A checked configuration.
 ///
@@ -155,13 +156,10 @@ pub enum ConfigError {
     },
 }
 
-/// Where the state directory is unless something says otherwise.
-pub const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
 /// Where the page is served unless something says otherwise.
 pub const PAGE_DEFAULT: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4480);
-/// The configuration's name in the state directory.
-pub const FILE_NAME: &str = "coordinator.toml";
+
 /// The configuration that packages install. Looked at, if it is there, where
 /// neither a file nor a state directory is named.
 pub const SYSTEM_FILE: &str = "/etc/alambic/coordinator.toml";
@@ -325,14 +323,6 @@ impl Config {
     /// ` --state DIR` for the next command, where it is not the usual one.
     pub fn state_option(&self) -> String {
         state_option(&self.state)
-    }
-}
-
-/// The same for any state directory.
-pub(crate) fn state_option(state: &Path) -> String {
-    match state == Path::new(STATE_DEFAULT) {
-        true => String::new(),
-        false => format!(" --state {}", state.display()),
     }
 }
 

@@ -3,20 +3,23 @@
 
 pub mod admin;
 pub mod aggregate;
-pub mod audit;
+pub mod app;
 pub mod backup;
 pub mod cli;
 pub mod compute;
 pub mod config;
-pub mod intake;
+pub mod core;
+pub mod identity;
+pub mod journal;
 pub mod limits;
 mod metrics;
 pub mod page;
 pub mod registry;
-pub mod retention;
 pub mod rollout;
 pub mod round;
-pub mod serve;
+pub mod server;
+mod state_dir;
+pub mod status;
 pub mod store;
 pub mod student;
-mod words;
+pub mod validation;

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::admin::{OutcomeStatus, Progress};
+use crate::status::{OutcomeStatus, Progress};
 
 /// Names and values of labels. Values come from fixed sets or task names.
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) log: Gauges,
     pub(crate) state: Gauges,
     pub(crate) blobs: Plain,
-    upkeep_failures: Counter,
+    compaction_failures: Counter,
     pub(crate) open: Gauges,
     pub(crate) limited: Counters,
 }
@@ -158,9 +158,9 @@ impl Metrics {
             ),
             state: gauges(r, "state_bytes", "Disk that the store takes, by kind"),
             blobs: plain(r, "blobs", "Blobs that are kept"),
-            upkeep_failures: counter(
+            compaction_failures: counter(
                 r,
-                "upkeep_failures",
+                "compaction_failures",
                 "Times that the log could not be shortened",
             ),
             open: gauges(r, "open", "What peers hold open now, each below its limit"),
@@ -185,8 +185,8 @@ impl Metrics {
     }
 
     /// The log could not be shortened.
-    pub(crate) fn upkeep_failed(&self) {
-        self.upkeep_failures.inc();
+    pub(crate) fn compaction_failed(&self) {
+        self.compaction_failures.inc();
     }
 
     /// Counts what happens in rounds, until the server is gone.
@@ -300,7 +300,7 @@ mod tests {
     use common::ids::{DeviceId, TaskHash, Time};
     use common::round::{Kind, Reason};
 
-    use crate::admin::DeviceName;
+    use crate::status::DeviceName;
 
     #[test]
     fn what_happens_is_counted_under_its_reason_and_names_no_device() {

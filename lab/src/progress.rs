@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use coordinator::admin::Progress as Step;
+use coordinator::status::Progress as Step;
 
 use crate::simulation::Seen;
 

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use common::round::Kind;
-use coordinator::admin::{Client, EndedStatus, OutcomeStatus, Progress as Step};
+use coordinator::admin::Client;
+use coordinator::status::{EndedStatus, OutcomeStatus, Progress as Step};
 use lab::progress::Progress;
 use rustix::process::{Pid, Signal, kill_process};
 use tests::rig::{Running, Terms, start};

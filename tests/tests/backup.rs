@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use common::round::Kind;
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::demo::program;
 use serde_json::Value;
 use tests::rig::{operator, three_agents, wait_until_ended};

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::demo::DemoError;
 use tests::rig::{Running, Terms, agent, look_until, operator, start};
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use common::round::Kind;
-use coordinator::admin::{OutcomeStatus, Progress as Step};
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::demo::DemoError;
 use tests::disk;
 use tests::rig::{Running, Terms, acknowledged_is_held, look_until, start, wait_until_ended};

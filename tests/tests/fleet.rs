@@ -5,7 +5,8 @@ use std::sync::mpsc;
 use std::thread;
 
 use common::round::{Kind, Phase};
-use coordinator::admin::{Client, OutcomeStatus, Progress as Step};
+use coordinator::admin::Client;
+use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::metrics::accuracy;
 use serde_json::Value;
 use tests::rig::{agent, three_agents, wait_until_ended};

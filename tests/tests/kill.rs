@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use coordinator::admin::{OutcomeStatus, Progress as Step, Status};
+use coordinator::status::{OutcomeStatus, Progress as Step, Status};
 use lab::progress::Progress;
 use rand::Rng;
 use tests::rig::{Running, acknowledged_is_held, agents, wait_until};

@@ -9,9 +9,10 @@ use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::limits::BLOB_BYTES_MAX;
 use common::trust::token::Approval;
 
-use super::protocol::{Fault, Progress, Request, Response, TaskSummary, TokenWish};
-use super::status::Status;
+use super::protocol::{Request, Response, TokenWish};
 use crate::backup::{Contents, PieceName};
+use crate::status::Status;
+use crate::status::{Fault, Progress, TaskSummary};
 
 /// Why a request got no answer, or not the one hoped for.
 #[derive(Debug, thiserror::Error)]

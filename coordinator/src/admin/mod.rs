@@ -9,22 +9,10 @@
 
 mod client;
 mod copy;
-#[cfg(test)]
-pub(crate) mod fixtures;
-pub(crate) mod mend;
+mod line;
 mod protocol;
-mod releases;
 pub(crate) mod server;
-mod status;
 
 pub use client::{AdminError, Client};
-pub use protocol::{
-    Fault, FaultKind, LINE_BYTES_MAX, OutcomeStatus, Progress, Request, Response, TaskSummary,
-    TokenStatus, TokenWish,
-};
+pub use protocol::{LINE_BYTES_MAX, Request, Response, TokenStatus, TokenWish};
 pub use server::SocketError;
-pub use status::{
-    ABSENCES_MAX, Absence, AbsenceReason, AbsentDevices, ConductStatus, DeviceName, DeviceStatus,
-    EndedStatus, Forgetting, MissedStatus, PhaseStatus, Quarantine, ReleaseStatus, ReportSummary,
-    RolloutStatus, RoundStatus, Standing, Status, Steps, StoreStatus, TaskStatus, TrialStatus,
-};

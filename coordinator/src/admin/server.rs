@@ -6,23 +6,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId, TaskHash};
+use common::ids::{DeviceId, TaskHash};
 use common::task::RawTask;
 use common::trust::token::{TokenRecord, TokenTerms};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
 use super::copy;
-use super::mend::{rerelease, sweep_forgotten};
-use super::protocol::{Fault, FaultKind, LINE_BYTES_MAX, Progress, Request, Response, TokenWish};
-use super::status::{ReportSummary, Status};
-use crate::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
+use super::line::{next_line, write};
+use super::protocol::{Request, Response, TokenWish};
+use crate::core::AdminCommand;
+use crate::journal;
+use crate::journal::ReplayError;
+use crate::journal::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
-use crate::retention;
-use crate::serve::{AdminCommand, Command, ReplayError, Shared, Vault};
-use crate::store::{Position, Store, StoreError};
+use crate::server::handle::{ask, from_store, from_store_handle, read_blob, status, with_reports};
+use crate::server::repair::{rerelease, sweep_forgotten};
+use crate::server::{Shared, StoreHandle};
+use crate::status::{Fault, FaultKind, Progress};
+use crate::store::Position;
 
 /// Why the admin socket could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -181,8 +185,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
         Request::Status => {
             let mut status = status(shared).await?;
             status.page = shared.page;
-            let vault = shared.vault.clone();
-            let store = tokio::task::spawn_blocking(move || vault.status()).await;
+            let store = shared.store.clone();
+            let store = tokio::task::spawn_blocking(move || store.status()).await;
             status.store = store.ok().flatten();
             status.authority = Some(shared.identity.authority.fingerprint());
             Ok(Response::Status(with_reports(shared, status).await))
@@ -258,7 +262,10 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, command).await??;
             Ok(Response::Done)
         }
-        Request::ReRelease { task, version } => rerelease(shared, task, version).await,
+        Request::ReRelease { task, version } => {
+            let (from, version) = rerelease(shared, task, version).await?;
+            Ok(Response::ReReleased { from, version })
+        }
         Request::Watch
         | Request::StartRound { .. }
         | Request::Release { .. }
@@ -271,13 +278,13 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
 }
 
 async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
-    let checked = move |vault: &Vault| -> Result<AuditSpan, ReplayError> {
+    let checked = move |store: &StoreHandle| -> Result<AuditSpan, ReplayError> {
         let mut snapshot = None;
         let mut failed = None;
-        let (begin, head) = vault.with(|store| {
+        let (begin, head) = store.with(|store| {
             // What no longer begins with record 0 has a snapshot that stands
             // for the rest, on the very chain that is checked here.
-            match retention::newest(store) {
+            match journal::newest(store) {
                 Ok(loaded) => snapshot = loaded.name.map(|_| loaded.fold.head.next.0),
                 Err(error) => failed = Some(error),
             }
@@ -294,7 +301,7 @@ async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
             }),
         }
     };
-    from_vault(shared, checked).await
+    from_store_handle(shared, checked).await
 }
 
 async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecord>, Fault> {
@@ -308,27 +315,6 @@ async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecor
         Ok(records.iter().map(AuditRecord::of).collect())
     })
     .await
-}
-
-/// Asks the store, on a blocking thread.
-pub(super) async fn from_store<T: Send + 'static>(
-    shared: &Shared,
-    call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, Fault> {
-    from_vault(shared, move |vault| vault.with(call)).await
-}
-
-/// Asks the vault, on a blocking thread.
-pub(super) async fn from_vault<T: Send + 'static, E: std::error::Error + Send + 'static>(
-    shared: &Shared,
-    call: impl FnOnce(&Vault) -> Result<T, E> + Send + 'static,
-) -> Result<T, Fault> {
-    let vault = shared.vault.clone();
-    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    match tokio::task::spawn_blocking(move || call(&vault)).await {
-        Ok(outcome) => outcome.map_err(|error| failed(&error)),
-        Err(error) => Err(failed(&error)),
-    }
 }
 
 async fn decide(shared: &Shared, device: DeviceId, approved: bool) -> Result<Response, Fault> {
@@ -372,8 +358,8 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
     let task = RawTask::parse(text)
         .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
     let task = Arc::new(task);
-    let (vault, kept) = (shared.vault.clone(), task.clone());
-    let stored = tokio::task::spawn_blocking(move || vault.put_blob(kept.bytes()));
+    let (store, kept) = (shared.store.clone(), task.clone());
+    let stored = tokio::task::spawn_blocking(move || store.put_blob(kept.bytes()));
     let _pin = match stored.await {
         Ok(Ok((_, pin))) => pin,
         Ok(Err(error)) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
@@ -421,57 +407,6 @@ async fn send_release(
     }
 }
 
-pub(super) async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
-    let vault = shared.vault.clone();
-    let read = tokio::task::spawn_blocking(move || vault.read(blob)).await;
-    read.ok().flatten().ok_or_else(|| {
-        let message = format!("blob {blob} cannot be read; the coordinator's log says why");
-        Fault::new(FaultKind::Storage, message)
-    })
-}
-
-/// Fills in what the devices reported, which is in blobs.
-async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status {
-    let (shared, mut filled) = (shared.clone(), status.clone());
-    let reading = tokio::task::spawn_blocking(move || {
-        for task in &mut filled.tasks {
-            let recent = task.history.len().saturating_sub(ROUNDS_WITH_REPORTS_MAX);
-            for ended in &mut task.history[recent..] {
-                ended.report = summarise(&shared, &ended.reports);
-            }
-            for release in &mut task.releases {
-                let of_round = task
-                    .history
-                    .iter()
-                    .find(|ended| ended.round == release.round);
-                release.report = of_round.and_then(|ended| ended.report);
-            }
-        }
-        filled
-    });
-    // A status without reports is better than none.
-    reading.await.unwrap_or(status)
-}
-
-/// Mean over devices, weighted by the rows they held out.
-pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
-    let scores = reports.iter().filter_map(|blob| {
-        let bytes = shared.vault.read(*blob)?;
-        shared.brain.scored(&bytes)
-    });
-    let (mut devices, mut rows, mut right) = (0, 0u64, 0u64);
-    for (of, correct) in scores {
-        devices += 1;
-        rows = rows.saturating_add(of);
-        right = right.saturating_add(correct);
-    }
-    (rows > 0).then(|| ReportSummary {
-        devices,
-        rows,
-        accuracy: right as f64 / rows as f64,
-    })
-}
-
 /// Passes on what happens: of all tasks for ever, or of one until its round
 /// has ended.
 async fn relay(
@@ -496,58 +431,8 @@ async fn relay(
     }
 }
 
-pub(crate) async fn ask<T>(
-    shared: &Shared,
-    command: impl FnOnce(oneshot::Sender<T>) -> AdminCommand,
-) -> Result<T, Fault> {
-    let stopping = || Fault::new(FaultKind::Storage, "the coordinator is stopping");
-    let (reply, answer) = oneshot::channel();
-    let sent = shared.commands.send(Command::Admin(command(reply))).await;
-    sent.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())
-}
-
-/// How everything stands, with what is computed at the moment.
-///
-/// # Errors
-/// If the coordinator is stopping.
-pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
-    let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
-    if let Some(training) = shared.brain.training() {
-        let task = status
-            .tasks
-            .iter_mut()
-            .find(|one| one.task == training.task);
-        if let Some(round) = task.and_then(|task| task.round.as_mut()) {
-            round.training = Some(training.steps);
-        }
-    }
-    Ok(status)
-}
-
-/// The next line, or `None` at the end. A line that is too long ends the
-/// conversation.
-async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    let mut limited = reader.take(LINE_BYTES_MAX as u64);
-    let read = limited.read_until(b'\n', &mut line).await?;
-    match line.last() {
-        None => Ok(None),
-        Some(b'\n') => Ok(Some(line)),
-        Some(_) if read == LINE_BYTES_MAX => Err(io::ErrorKind::InvalidData.into()),
-        Some(_) => Ok(Some(line)),
-    }
-}
-
-pub(super) async fn write(writer: &mut OwnedWriteHalf, response: &Response) -> io::Result<()> {
-    let mut line = serde_json::to_vec(response)?;
-    line.push(b'\n');
-    writer.write_all(&line).await
-}
-
 /// What fits into a Unix socket's address, with its terminating zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const TTL_MS_MIN: u64 = 1_000;
 const TTL_MS_MAX: u64 = 366 * 24 * 3_600_000;
 const USES_MAX: u32 = 100_000;
-const ROUNDS_WITH_REPORTS_MAX: usize = 16;

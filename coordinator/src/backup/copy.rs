@@ -6,8 +6,8 @@ use common::ids::BlobHash;
 
 use super::error::BackupError;
 use super::piece::{Contents, PieceName};
+use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::serve::LogEntry;
 use crate::store::{Position, Store, StoreError, pack};
 
 /// What of a store is still to be copied. It holds no lock: the store may be

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::serve::{IdentityError, ReplayError};
+use crate::identity::IdentityError;
+use crate::journal::ReplayError;
 use crate::store::StoreError;
 
 /// Why a backup was not made, not believed or not restored.

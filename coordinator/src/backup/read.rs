@@ -15,9 +15,9 @@ use super::error::BackupError;
 use super::piece::{Contents, PieceName};
 use super::state_files::{MODE, StateFile, prove_files};
 use super::{FORMAT, HEAD, MANIFEST, STATE_FILE_BYTES_MAX, STATE_FILES_MAX};
-use crate::retention::{is_snapshot, tasks_of};
+use crate::journal::LogEntry;
+use crate::journal::{is_snapshot, tasks_of};
 use crate::round::{Event, TaskEvent};
-use crate::serve::LogEntry;
 use crate::store::{Head, Record, unpack};
 
 /// A backup that holds together.

@@ -13,7 +13,7 @@ use super::error::BackupError;
 use super::piece::Contents;
 use super::read::{Checked, Sink, check, read};
 use super::state_files::{StateFile, state_files};
-use crate::serve::replay;
+use crate::journal::replay;
 use crate::store::{Epoch, Head, Record, Refill, SledStore, Store};
 
 /// A state directory that was restored.

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::failure::Failure;
 use super::operate::{print_json, unexpected};
 use crate::admin::{Client, Request, Response};
-use crate::audit::{AuditRecord, AuditSpan};
+use crate::journal::audit::{AuditRecord, AuditSpan};
 
 /// Checks the running coordinator's log, or an export of one.
 pub(super) fn verify(

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::operate::{print_json, say};
-use crate::admin::{AdminError, Client, DeviceStatus, Standing, Status};
+use crate::admin::{AdminError, Client};
 use crate::config::Config;
-use crate::serve::{self, Identity};
-use crate::words;
+use crate::identity::{self, Identity};
+use crate::status::format;
+use crate::status::{DeviceStatus, Standing, Status};
 
 pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Result<(), Failure> {
     let identity = Identity::load(&config.state, &config.addresses, Clock::system().now())?;
@@ -42,7 +43,7 @@ pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Re
         Some(left) => {
             println!(
                 "its certificates are still held by {}:",
-                words::count(left.len(), "device")
+                format::count(left.len(), "device")
             );
             for device in left {
                 println!("  {} {}", device.device, device.label);
@@ -53,7 +54,7 @@ pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Re
 }
 
 pub(super) fn rotate(config: &Config, as_json: bool) -> Result<(), Failure> {
-    let next = serve::rotate(&config.state, Clock::system().now())?;
+    let next = identity::rotate(&config.state, Clock::system().now())?;
     if as_json {
         print_json(&json!({ "next": next.fingerprint(), "done": "rotated" }));
         return Ok(());
@@ -80,7 +81,7 @@ pub(super) fn retire(
             });
         }
     }
-    serve::retire(&config.state)?;
+    identity::retire(&config.state)?;
     let words = "the authority before this one is believed no more, from the next start on";
     say(as_json, json!({ "done": "retired" }), words);
     Ok(())

@@ -15,8 +15,8 @@ use crate::backup::{
     self, Archive, BackupError, Contents, PieceName, StoreCopy, Written, state_files,
 };
 use crate::config::Config;
+use crate::status::format;
 use crate::store::{SledStore, StoreError};
-use crate::words;
 
 /// Writes a backup: from the running coordinator, or from the store itself
 /// where none runs.
@@ -86,7 +86,7 @@ pub(super) fn restore(
     println!(
         "restored {} as of {} UTC",
         restored.state.display(),
-        words::instant(restored.made)
+        format::instant(restored.made)
     );
     println!(
         "  log       {} records to {}, epoch {}",
@@ -99,7 +99,7 @@ pub(super) fn restore(
     }
     println!(
         "next: look through {}, then {}",
-        restored.state.join(crate::config::FILE_NAME).display(),
+        restored.state.join(crate::state_dir::FILE_NAME).display(),
         super::to_serve(&restored.state)
     );
     Ok(())
@@ -167,9 +167,9 @@ fn say_written(written: &Written, as_json: bool) {
     println!(
         "wrote {} ({}): {}, {}",
         written.out.display(),
-        words::bytes(written.bytes),
-        words::count(written.records as usize, "record"),
-        words::count(written.blobs as usize, "blob")
+        format::bytes(written.bytes),
+        format::count(written.records as usize, "record"),
+        format::count(written.blobs as usize, "blob")
     );
     println!("manifest {}", written.manifest);
     println!("it holds the fleet's keys: keep it as safe as the state directory");
@@ -180,7 +180,7 @@ fn say_checked(checked: &backup::Checked) {
     println!(
         "{} holds together: made {} UTC by version {}",
         checked.from.display(),
-        words::instant(checked.made),
+        format::instant(checked.made),
         checked.program
     );
     println!(

@@ -14,8 +14,8 @@ use serde_json::json;
 use super::failure::Failure;
 use crate::admin::Client;
 use crate::config::Config;
-use crate::serve::SERVER_CERTIFICATE;
-use crate::words;
+use crate::identity::SERVER_CERTIFICATE;
+use crate::status::format;
 
 /// Looks at everything and changes nothing; the coordinator may run
 /// meanwhile.
@@ -86,7 +86,7 @@ fn udp(config: &Config) -> Finding {
         let found = format!(
             "serving at {}, {} connected",
             status.address,
-            words::count(connected, "device")
+            format::count(connected, "device")
         );
         return Finding::ok("udp", found);
     }

@@ -16,7 +16,7 @@ use super::arguments::{Export, ExportFormat};
 use super::failure::Failure;
 use super::operate::print_json;
 use crate::admin::Client;
-use crate::serve::release_public_keys;
+use crate::identity::release_public_keys;
 
 pub(super) fn export(client: &mut Client, state: &Path, what: &Export) -> Result<(), Failure> {
     let (version, signed) = client.release(what.task.as_deref(), what.version)?;
@@ -139,7 +139,7 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::serve::Identity;
+    use crate::identity::Identity;
     use common::features::Normaliser;
     use common::ids::{RoundId, Time, Version};
     use common::model::RawRelease;

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 
 use common::model::ReleaseError;
 
-use crate::admin::{AdminError, FaultKind, OutcomeStatus};
+use crate::admin::AdminError;
+use crate::app::ServeError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
-use crate::serve::{CharterFileError, IdentityError, ServeError};
-use crate::words;
+use crate::identity::{CharterFileError, IdentityError};
+use crate::status::format;
+use crate::status::{FaultKind, OutcomeStatus};
 
 /// Why a command failed. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ pub enum Failure {
     #[error(
         "certificates of the authority before this one are still held by {}; `ca show` names \
          them. Wait until they have renewed, or use --force: they have to join again then",
-        words::count(*devices, "device")
+        format::count(*devices, "device")
     )]
     Behind {
         /// How many.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use console::Term;
 
 use super::failure::Failure;
-use crate::admin::{AdminError, Client, Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
-use crate::words::{ago, bytes, count, name, span};
+use crate::admin::{AdminError, Client};
+use crate::status::format::{ago, bytes, count, name, span};
+use crate::status::{Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -205,7 +206,7 @@ mod tests {
     use common::ids::{DeviceId, RoundId, Time};
     use common::round::{Phase, Reason};
 
-    use crate::admin::{Absence, AbsenceReason, DeviceName, fixtures};
+    use crate::status::{Absence, AbsenceReason, DeviceName, fixtures};
 
     fn device(at: u8) -> DeviceName {
         DeviceName {

@@ -6,8 +6,9 @@ use common::trust::clock::Clock;
 use serde_json::json;
 
 use super::failure::Failure;
-use crate::config::{Config, FILE_NAME, STATE_DEFAULT, SYSTEM_FILE};
-use crate::serve::{Identity, write_new};
+use crate::config::{Config, SYSTEM_FILE};
+use crate::identity::{Identity, write_new};
+use crate::state_dir::{FILE_NAME, STATE_DEFAULT};
 
 /// The configuration that is put into a new state directory.
 const ANNOTATED: &str = include_str!("../../../configs/coordinator.toml");

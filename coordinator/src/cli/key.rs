@@ -8,7 +8,7 @@ use serde_json::json;
 use super::arguments::KeyCommand;
 use super::failure::Failure;
 use super::operate::{print_json, say};
-use crate::serve::{CharterFile, ROOT_KEY, create_key};
+use crate::identity::{CharterFile, ROOT_KEY, create_key};
 
 pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
     let now = Clock::system().now();

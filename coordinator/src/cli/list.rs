@@ -8,13 +8,14 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::operate::{print_json, unexpected};
-use crate::admin::{
-    AbsenceReason, Client, DeviceStatus, EndedStatus, Fault, FaultKind, ReportSummary, Request,
-    Response, RoundStatus, Standing, Status, StoreStatus, TaskStatus,
-};
+use crate::admin::{Client, Request, Response};
 use crate::config::Config;
 use crate::rollout;
-use crate::words;
+use crate::status::format;
+use crate::status::{
+    AbsenceReason, DeviceStatus, EndedStatus, Fault, FaultKind, ReportSummary, RoundStatus,
+    Standing, Status, StoreStatus, TaskStatus,
+};
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
     let (status, more) = (client.status()?, config.state_option());
@@ -29,7 +30,7 @@ pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Res
         status.address,
         seconds(status.now.since_ms(status.started)),
         connected,
-        words::count(all, "device"),
+        format::count(all, "device"),
     );
     if !status.storage_ok {
         println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
@@ -78,13 +79,13 @@ fn to_look_at(devices: &[DeviceStatus], more: &str) -> Vec<String> {
         if found.len() > NAMES_MAX {
             names.push("…".to_owned());
         }
-        let (count, names) = (words::count(found.len(), "device"), names.join(", "));
+        let (count, names) = (format::count(found.len(), "device"), names.join(", "));
         Some(format!(
             "{count} {what}: {names}\n  alambic-coordinator device {verb} {id}{more}"
         ))
     };
     let waits = |one: &DeviceStatus| one.standing == Standing::Waiting;
-    let refused = |one: &DeviceStatus| one.conduct.quarantine.is_some() && one.is_member();
+    let refused = |one: &DeviceStatus| one.peer_limits.quarantine.is_some() && one.is_member();
     let lines = [
         line(&waits, "waiting for approval", "approve"),
         line(&refused, "in quarantine", "show"),
@@ -105,8 +106,8 @@ fn stored(store: &StoreStatus) -> String {
         line += &format!(", newest snapshot at {at}");
     }
     if let (Some(all), Some(blobs)) = (store.bytes, store.blobs) {
-        let all = words::bytes(all);
-        let blobs = words::count(blobs as usize, "blob");
+        let all = format::bytes(all);
+        let blobs = format::count(blobs as usize, "blob");
         line += &format!("; {all} of the disk, {blobs}");
     }
     line
@@ -182,7 +183,7 @@ pub(super) fn missing(ended: &EndedStatus, names_max: usize) -> Vec<String> {
         .take(names_max)
         .map(|one| {
             let phases: Vec<_> = one.phases.iter().map(|phase| phase.name()).collect();
-            let (name, phases) = (words::name(&one.device), phases.join(", "));
+            let (name, phases) = (format::name(&one.device), phases.join(", "));
             format!("missing  {name}: {}; {phases}", one.why)
         })
         .collect();
@@ -193,7 +194,7 @@ pub(super) fn missing(ended: &EndedStatus, names_max: usize) -> Vec<String> {
     for why in [AbsenceReason::Abstained, AbsenceReason::NotAsked] {
         let all = ended.absent_for(|one| one == why);
         let names = ended.absent.iter().filter(|one| one.why == why);
-        let mut names: Vec<_> = names.map(|one| words::name(&one.device)).collect();
+        let mut names: Vec<_> = names.map(|one| format::name(&one.device)).collect();
         if all.devices > names_max || all.at_least {
             names.truncate(names_max);
             names.push("…".to_owned());
@@ -230,7 +231,7 @@ fn show_round(round: &RoundStatus) {
         println!(
             "    {} of {} in{needed}",
             round.contributed.len(),
-            words::count(round.participants.len(), "device")
+            format::count(round.participants.len(), "device")
         );
         if is_hopeless(round) {
             println!("    {TOO_FEW}");
@@ -241,7 +242,7 @@ fn show_round(round: &RoundStatus) {
             .missing
             .iter()
             .take(NAMES_MAX)
-            .map(words::name)
+            .map(format::name)
             .collect();
         println!("    waiting for {}", names.join(", "));
     }
@@ -374,7 +375,7 @@ pub(super) fn lineage(
     }
     println!(
         "student {version} is of {}, digest {digest}:",
-        words::count(devices.len(), "device")
+        format::count(devices.len(), "device")
     );
     for device in devices {
         println!("  {} {}", device.device, device.label);
@@ -393,14 +394,14 @@ fn reported(report: ReportSummary) -> String {
         "{:.1} % right on {} held-out rows of {}",
         100.0 * report.accuracy,
         report.rows,
-        words::count(report.devices as usize, "device")
+        format::count(report.devices as usize, "device")
     )
 }
 
 pub(super) fn seconds(ms: u64) -> String {
     match ms {
         0..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        _ => words::span(ms),
+        _ => format::span(ms),
     }
 }
 
@@ -412,7 +413,7 @@ mod tests {
     use super::*;
     use common::round::Phase;
 
-    use crate::admin::fixtures::{absence, ended, missed, release, rolling, task};
+    use crate::status::fixtures::{absence, ended, missed, release, rolling, task};
 
     #[test]
     fn an_ended_round_names_who_was_missing_and_counts_those_it_does_not() {

@@ -8,13 +8,11 @@ use serde_json::json;
 use super::failure::Failure;
 use super::list::{seconds, table};
 use super::operate::{expect_done, print_json, say, unexpected};
-use crate::admin::{
-    Client, DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Request, Response, Standing,
-    TokenStatus, TokenWish,
-};
+use crate::admin::{Client, Request, Response, TokenStatus, TokenWish};
 use crate::config::Config;
 use crate::round::STRIKES_MAX;
-use crate::words;
+use crate::status::format;
+use crate::status::{DeviceStatus, Fault, FaultKind, Forgetting, Quarantine, Standing};
 
 pub(super) fn create_token(
     client: &mut Client,
@@ -36,7 +34,7 @@ pub(super) fn create_token(
             eprintln!(
                 "shown this once; it admits {}. On the device:\n  \
                  alambic-agent enrol --coordinator HOST:PORT --token TOKEN",
-                words::count(uses as usize, "device")
+                format::count(uses as usize, "device")
             );
             if is_manual {
                 eprintln!(
@@ -187,18 +185,18 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
         None => {}
     }
     println!("sessions     {}", found.sessions);
-    show_conduct(found);
+    show_peer_limits(found);
     Ok(())
 }
 
 /// What a device did that an honest one does not.
-fn show_conduct(device: &DeviceStatus) {
-    let conduct = device.conduct;
-    match conduct.struck_for {
+fn show_peer_limits(device: &DeviceStatus) {
+    let peer_limits = device.peer_limits;
+    match peer_limits.struck_for {
         Some(reason) => println!("strikes      {}, the last: {reason}", device.strikes),
         None => println!("strikes      {}", device.strikes),
     }
-    match conduct.quarantine {
+    match peer_limits.quarantine {
         Some(Quarantine::Contributions) => {
             println!(
                 "quarantine   its contributions are refused: {STRIKES_MAX} strikes or more; once it is mended, `device pardon`"
@@ -206,17 +204,17 @@ fn show_conduct(device: &DeviceStatus) {
         }
         Some(Quarantine::Sessions { seconds }) => println!(
             "quarantine   its sessions are refused for {}: it broke the protocol too often",
-            words::span(seconds.saturating_mul(1_000))
+            format::span(seconds.saturating_mul(1_000))
         ),
         None => {}
     }
-    if conduct.violations > 0 {
-        println!("violations   {}", conduct.violations);
+    if peer_limits.violations > 0 {
+        println!("violations   {}", peer_limits.violations);
     }
-    if conduct.limited > 0 {
+    if peer_limits.limited > 0 {
         println!(
             "slowed down  {} times, for asking too much",
-            conduct.limited
+            peer_limits.limited
         );
     }
 }
@@ -228,7 +226,7 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
         (Standing::Waiting, _) => "WAITS FOR APPROVAL",
         (Standing::Approved, _) => "approved",
         (Standing::Denied, _) => "denied",
-        _ if device.conduct.quarantine.is_some() => "QUARANTINED",
+        _ if device.peer_limits.quarantine.is_some() => "QUARANTINED",
         (_, true) => "connected",
         (Standing::Member, false) => "away",
         (Standing::Unknown, false) => "unknown",
@@ -306,7 +304,7 @@ pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<
         print_json(&json!({ "device": device, "blobs": blobs, "forgotten": forgotten }));
         return Ok(());
     }
-    let blobs = words::count(blobs, "blob");
+    let blobs = format::count(blobs, "blob");
     println!("device {device} is revoked; deleted of it, or made of it: {blobs}");
     match forgotten {
         Some(Forgetting::Partial) => println!(
@@ -322,7 +320,7 @@ pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::admin::ConductStatus;
+    use crate::status::PeerLimitsStatus;
 
     fn device(id: &str, label: &str) -> DeviceStatus {
         DeviceStatus {
@@ -346,7 +344,7 @@ mod tests {
             seen: None,
             contributed: None,
             strikes: 0,
-            conduct: ConductStatus::default(),
+            peer_limits: PeerLimitsStatus::default(),
         }
     }
 

@@ -32,8 +32,9 @@ use common::settings::Layers;
 use common::trust::token::Approval;
 
 use crate::admin::{Client, TokenWish};
-use crate::config::{Config, STATE_DEFAULT};
+use crate::config::Config;
 use crate::rollout::Plan;
+use crate::state_dir::STATE_DEFAULT;
 
 /// Runs one command.
 ///

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
-use crate::admin::{AdminError, Client, Request, Response, TaskSummary};
+use crate::admin::{AdminError, Client, Request, Response};
 use crate::config::Config;
+use crate::status::TaskSummary;
 
 pub(super) fn create_task(
     client: &mut Client,

@@ -6,10 +6,11 @@ use serde_json::json;
 use super::failure::Failure;
 use super::list::{of_task, seconds};
 use super::operate::{expect_done, print_json, say, unexpected};
-use crate::admin::{Client, Request, Response, RolloutStatus, TaskStatus};
+use crate::admin::{Client, Request, Response};
 use crate::config::Config;
 use crate::rollout::{Order, Plan, Standing};
-use crate::words::{self, name};
+use crate::status::format::{self, name};
+use crate::status::{RolloutStatus, TaskStatus};
 
 pub(super) fn start(
     client: &mut Client,
@@ -156,7 +157,7 @@ fn show(task: &TaskStatus, rollout: &RolloutStatus, now: Time, more: &str) {
     let tally = rollout.tally;
     println!(
         "  {}: {} keep it, {} soak it, {} cannot judge it, {} do not want it, {} silent",
-        words::count(tally.devices as usize, "device"),
+        format::count(tally.devices as usize, "device"),
         tally.kept,
         tally.soaking,
         tally.untested,
@@ -190,8 +191,8 @@ pub(super) fn described(standing: &Standing) -> String {
         Standing::Completed => "offered to every device".to_owned(),
         Standing::Halted { worse, of } => {
             let (of, verb) = (
-                words::count(*of as usize, "device"),
-                words::do_not(*worse as usize),
+                format::count(*of as usize, "device"),
+                format::do_not(*worse as usize),
             );
             format!("HALTED: {worse} of {of} {verb} want it")
         }

@@ -9,8 +9,9 @@ use serde_json::json;
 use super::failure::Failure;
 use super::list::{TOO_FEW, is_hopeless, seconds};
 use super::operate::print_json;
-use crate::admin::{AdminError, Client, OutcomeStatus, Progress, Status};
-use crate::words::{self, name};
+use crate::admin::{AdminError, Client};
+use crate::status::format::{self, name};
+use crate::status::{OutcomeStatus, Progress, Status};
 
 pub(super) fn start(
     connect: impl Fn() -> Result<Client, AdminError>,
@@ -119,7 +120,7 @@ impl Screen {
             } => {
                 self.bytes = 0;
                 let waited_for = match phase.gathers() {
-                    true => format!(", {}", words::count(*participants, "device")),
+                    true => format!(", {}", format::count(*participants, "device")),
                     false => String::new(),
                 };
                 self.line(&format!("  {phase}{waited_for}"));
@@ -137,14 +138,14 @@ impl Screen {
                 self.bytes += bytes;
                 self.bar.set_message(format!(
                     "{contributed} of {}, {} bytes; {kind} of {rows} rows from {}",
-                    words::count(*participants, "device"),
+                    format::count(*participants, "device"),
                     self.bytes,
                     name(device)
                 ));
                 if contributed == participants {
                     self.line(&format!(
                         "    {contributed} of {}, {} bytes",
-                        words::count(*participants, "device"),
+                        format::count(*participants, "device"),
                         self.bytes
                     ));
                 }
@@ -165,7 +166,7 @@ impl Screen {
                 ..
             } => self.line(&format!(
                 "    student {version}, {bytes} bytes, from {}",
-                words::count(*lineage, "device")
+                format::count(*lineage, "device")
             )),
             Progress::Missed { events } => self.line(&format!("    ({events} steps not shown)")),
             Progress::Ended { .. } => {}

@@ -10,10 +10,10 @@ use super::layout::{Room, Tone, page, pill};
 use super::route::{Query, on_the_side};
 use super::view::{AuditRecord, View, Viewer};
 use super::words;
-use crate::admin::{Fault, OutcomeStatus};
+use crate::journal::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::round::{Event, Product, TaskEvent};
-use crate::serve::LogEntry;
+use crate::status::{Fault, OutcomeStatus};
 
 /// Records on one page.
 const RECORDS_EACH: usize = 100;

@@ -9,7 +9,7 @@ use super::layout::{self, Tone, command, pages, pill, slice, tile};
 use super::route::Query;
 use super::view::{Health, View};
 use super::words;
-use crate::admin::{DeviceStatus, Standing};
+use crate::status::{DeviceStatus, Standing};
 
 /// Devices on one page.
 const DEVICES_EACH: usize = 100;

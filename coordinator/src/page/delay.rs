@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::command;
 use super::words;
-use crate::admin::{DeviceName, OutcomeStatus, RoundStatus, Status, TaskStatus};
+use crate::status::{DeviceName, OutcomeStatus, RoundStatus, Status, TaskStatus};
 
 /// A phase ends within a tick of its deadline; only later is it late.
 const LATE_MS_MIN: u64 = 5_000;
@@ -180,11 +180,11 @@ mod tests {
     use common::ids::{RoundId, Time, Version};
 
     use super::super::fleet::tests::fleet;
-    use crate::admin::{EndedStatus, PhaseStatus, fixtures};
+    use crate::status::{EndedStatus, PhaseStatus, fixtures};
 
     /// A round that asked all of the fleet, needs two, and has so many in.
     fn asked(status: &Status, phase: Phase, contributed: usize) -> (TaskStatus, RoundStatus) {
-        let name = |device: &crate::admin::DeviceStatus| DeviceName {
+        let name = |device: &crate::status::DeviceStatus| DeviceName {
             device: device.device,
             label: device.label.clone(),
         };

@@ -10,7 +10,7 @@ use super::picture::Look;
 use super::route::{Query, encode, on_the_side};
 use super::view::{Distilled, View, Viewer};
 use super::words;
-use crate::admin::{Fault, TaskStatus};
+use crate::status::{Fault, TaskStatus};
 
 /// Points on one page.
 const POINTS_EACH: usize = 60;

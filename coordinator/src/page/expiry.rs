@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Tone};
 use super::words;
-use crate::serve::CertificateTerms;
+use crate::identity::CertificateTerms;
 
 /// Whose time runs out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::layout::{Tone, tile};
 use super::route::Query;
 use super::view::{LIVE_MAX, View};
 use super::words;
-use crate::admin::StoreStatus;
+use crate::status::StoreStatus;
 
 pub(super) fn render(view: &View, _: &Query) -> Markup {
     let (health, status) = (&view.health, &view.status);

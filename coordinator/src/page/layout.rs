@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, Render, html};
 
 use super::view::View;
 use super::words;
-use crate::admin::{Fault, Status, TaskStatus};
+use crate::status::{Fault, Status, TaskStatus};
 
 /// The pages, in the order of their navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use super::layout::{self, Tone, command, pill, tile};
 use super::route::Query;
 use super::view::View;
 use super::words;
-use crate::admin::{RolloutStatus, Status, TaskStatus};
 use crate::rollout::Standing;
+use crate::status::{RolloutStatus, Status, TaskStatus};
 
 pub(super) fn render(view: &View, _: &Query) -> Markup {
     let status = &view.status;
@@ -220,8 +220,8 @@ mod tests {
     use super::*;
 
     use super::super::fleet::tests::fleet;
-    use crate::admin::fixtures::{release, rolling, task};
     use crate::rollout::Tally;
+    use crate::status::fixtures::{release, rolling, task};
 
     /// A fleet of eight with a student on all devices and one that is held.
     fn shown(rollout: Option<RolloutStatus>, more: &[(u64, u64)]) -> String {

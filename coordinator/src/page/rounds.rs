@@ -10,10 +10,10 @@ use super::delay::{Delay, is_optional};
 use super::fleet::natural;
 use super::layout::{self, Tone, command, pages, pill, slice};
 use super::route::Query;
-use super::verdict::doing;
+use super::summary::doing;
 use super::view::View;
 use super::words;
-use crate::admin::{
+use crate::status::{
     Absence, AbsenceReason, AbsentDevices, DeviceName, EndedStatus, OutcomeStatus, RoundStatus,
     Standing, Steps, TaskStatus,
 };
@@ -387,7 +387,7 @@ fn timeline(spans: &[(Phase, u64)]) -> Markup {
 mod tests {
     use super::*;
 
-    use crate::admin::fixtures::{absence, ended, missed};
+    use crate::status::fixtures::{absence, ended, missed};
 
     #[test]
     fn an_ended_round_shows_who_was_missing_and_why_and_escapes_their_names() {

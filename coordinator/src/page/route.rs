@@ -12,7 +12,7 @@ use super::view::Viewer;
 use super::{
     audit, certificates, device, distilled, fleet, health, live, rollouts, rounds, scrape, students,
 };
-use crate::admin::Fault;
+use crate::status::Fault;
 
 const STYLE: &str = include_str!("assets/page.css");
 const SCRIPT: &str = include_str!("assets/page.js");
@@ -64,7 +64,7 @@ pub(super) async fn on_the_side(
     render: impl FnOnce() -> Markup + Send + 'static,
 ) -> Result<Markup, Fault> {
     let rendered = tokio::task::spawn_blocking(render).await;
-    rendered.map_err(|error| Fault::new(crate::admin::FaultKind::Storage, error.to_string()))
+    rendered.map_err(|error| Fault::new(crate::status::FaultKind::Storage, error.to_string()))
 }
 
 fn html(status: StatusCode, page: Markup) -> Response<Content> {

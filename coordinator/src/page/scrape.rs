@@ -7,10 +7,10 @@ use hyper::Response;
 
 use super::server::Content;
 use super::view::{View, Viewer};
-use crate::admin::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
-use crate::serve::Shared;
+use crate::server::Shared;
+use crate::status::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
@@ -136,7 +136,7 @@ fn set_limits(metrics: &Metrics, shared: &Shared) {
     ] {
         put(&metrics.open, &[("what", what)], open as f64);
     }
-    let devices = shared.conduct.totals();
+    let devices = shared.peer_limits.totals();
     for (limit, times) in [
         ("address_validation", door.validated),
         ("connections", door.full),
@@ -237,7 +237,7 @@ fn put(gauges: &Gauges, labels: &[(&'static str, &str)], value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::fixtures::{release, rolling, task};
+    use crate::status::fixtures::{release, rolling, task};
 
     #[test]
     fn a_halted_rollout_is_an_alarm_until_it_is_rolled_back() {

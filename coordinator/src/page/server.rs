@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::route;
 use super::view::Viewer;
 use super::{PageError, PageSettings};
-use crate::serve::Shared;
+use crate::server::Shared;
 
 /// What readers may take of it.
 const BOUNDS: Bounds = Bounds {

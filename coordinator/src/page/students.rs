@@ -11,7 +11,7 @@ use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
 use super::view::{VALUED_MAX, Valued, View, Viewer};
 use super::words;
-use crate::admin::{DeviceName, Fault, ReleaseStatus, TaskStatus};
+use crate::status::{DeviceName, Fault, ReleaseStatus, TaskStatus};
 
 /// Devices named on one page of a lineage.
 const DEVICES_EACH: usize = 200;

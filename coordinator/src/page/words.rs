@@ -1,44 +1,44 @@
-//! The words of a page: those of [`crate::words`], in which a number stays on
+//! The words of a page: those of [`crate::status::format`], in which a number stays on
 //! one line with its unit however narrow the page is.
 
 use common::ids::Time;
 
-use crate::words;
-pub(super) use crate::words::{instant, interval, name, number};
+use crate::status::format;
+pub(super) use crate::status::format::{instant, interval, name, number};
 
 /// `2026-11-23`, UTC.
 pub(super) fn date(time: Time) -> String {
     instant(time).chars().take(10).collect()
 }
 
-/// As [`words::ago`].
+/// As [`format::ago`].
 pub(super) fn ago(now: Time, then: Time) -> String {
-    tied(&words::ago(now, then))
+    tied(&format::ago(now, then))
 }
 
-/// As [`words::span`].
+/// As [`format::span`].
 pub(super) fn span(ms: u64) -> String {
-    tied(&words::span(ms))
+    tied(&format::span(ms))
 }
 
-/// As [`words::bytes`].
+/// As [`format::bytes`].
 pub(super) fn bytes(bytes: u64) -> String {
-    tied(&words::bytes(bytes))
+    tied(&format::bytes(bytes))
 }
 
-/// As [`words::percent`].
+/// As [`format::percent`].
 pub(super) fn percent(share: f64) -> String {
-    tied(&words::percent(share))
+    tied(&format::percent(share))
 }
 
 /// `96.7 to 98.4 %`.
 pub(super) fn range(low: f64, high: f64) -> String {
-    tied(&format!("{:.1} to {}", 100.0 * low, words::percent(high)))
+    tied(&format!("{:.1} to {}", 100.0 * low, format::percent(high)))
 }
 
-/// As [`words::count`].
+/// As [`format::count`].
 pub(super) fn count(number: usize, noun: &str) -> String {
-    tied(&words::count(number, noun))
+    tied(&format::count(number, noun))
 }
 
 /// `1 device is`, `3 devices are`.
@@ -61,7 +61,7 @@ pub(super) fn verb(number: usize, noun: &str, verb: &str) -> String {
 
 /// `1 of 1 device does not`, `2 of 21 devices do not`.
 pub(super) fn do_not(some: usize, all: usize, noun: &str) -> String {
-    let verb = words::do_not(some);
+    let verb = format::do_not(some);
     format!("{} of {} {verb}", number(some as u64), count(all, noun))
 }
 

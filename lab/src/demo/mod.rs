@@ -16,16 +16,17 @@ use common::math::network::softmax_rows;
 use common::model::Release;
 use common::task::StudentSpec;
 use common::trust::release::SignedRelease;
-use coordinator::admin::{AdminError, Client, Status};
+use coordinator::admin::{AdminError, Client};
+use coordinator::status::Status;
 
 use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, spread, task, task_file};
+use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
 
 pub use baselines::measure as measure_baselines;
-pub use fleet::{Fleet, FleetError, Ground, Memory, program, watch_signals};
+pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
 pub use table::render;
 
 /// What a demo is asked for.
@@ -127,7 +128,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         options.agents,
         options.seed,
     )?;
-    let wishes = Wishes {
+    let task_options = TaskOptions {
         features: None,
         student: StudentSpec::Mlp { hidden: vec![64] },
         points: options.points,
@@ -143,8 +144,8 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         deadline_s: 120,
         grace_s: 20.0,
     };
-    let text = task_file(&data, &wishes);
-    let checked = task(&data, &wishes)?;
+    let text = task_file(&data, &task_options);
+    let checked = task(&data, &task_options)?;
 
     let mut fleet = Fleet::start(options.folder.clone(), progress)?;
     let mut client = fleet.client()?;
@@ -203,7 +204,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         "rounds": options.rounds, "points": options.points, "seed": options.seed,
         "features": checked.definition().features.to_string(),
         "feature_count": checked.features(), "student": checked.student().to_string(),
-        "rank_max": wishes.rank_max,
+        "rank_max": task_options.rank_max,
     });
     let folder = fleet.folder().to_owned();
     let fleet = if options.keep {
@@ -267,9 +268,10 @@ fn teacher_says(
     data: &Dataset,
 ) -> Result<Vec<u16>, DemoError> {
     let refused = |error: &dyn std::fmt::Display| DemoError::Release(error.to_string());
-    let set = coordinator::intake::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
+    let set =
+        coordinator::validation::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
     let normaliser =
-        coordinator::intake::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
+        coordinator::validation::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
     let raw = common::wire::codec::decode_blob(&blobs.teacher).map_err(|e| refused(&e))?;
     let teacher =
         common::teacher::Teacher::on(raw, &set, task.classes()).map_err(|e| refused(&e))?;
@@ -302,7 +304,7 @@ fn round_outcome(
         .predict(data.test.inputs.view())
         .map_err(|error| DemoError::Release(error.to_string()))?;
     let devices = status.devices.len().max(1) as f64;
-    let mean = |of: &dyn Fn(&coordinator::admin::DeviceStatus) -> u64| {
+    let mean = |of: &dyn Fn(&coordinator::status::DeviceStatus) -> u64| {
         status
             .devices
             .iter()

@@ -6,8 +6,8 @@ use std::path::Path;
 use common::ids::{BlobHash, DeviceId};
 use common::round::Kind;
 use common::wire::codec::DecodeError;
+use coordinator::journal::{LogEntry, ReplayError, replay};
 use coordinator::round::{Event, TaskEvent};
-use coordinator::serve::{LogEntry, ReplayError, replay};
 use coordinator::store::{Position, SledStore, Store as _, StoreError};
 
 use super::report::Held;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use common::ids::BlobHash;
 use common::round::ContributionKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
-use coordinator::retention::Pin;
+use coordinator::journal::LogEntry;
+use coordinator::journal::Pin;
 use coordinator::round::{Action, Event, Input, Job, JobKind, JobOutput, TaskEvent, Ticket};
-use coordinator::serve::LogEntry;
 use coordinator::store::{PartialKey, Store};
 
 use super::Planted;

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, Version};
 use common::round::ContributionKey;
-use coordinator::retention::Fold;
+use coordinator::journal::Fold;
+use coordinator::journal::LogEntry;
 use coordinator::round::{Engine, Event, JobKind, Product, State};
-use coordinator::serve::LogEntry;
 use coordinator::store::{Record, Store};
 
 use super::reading::{Accepted, Reading};

@@ -4,10 +4,10 @@ use common::ids::{BlobHash, DeviceId, Version};
 use common::round::{Kind, Phase, Reason};
 use common::trust::certificate::Fingerprint;
 use common::trust::token::{Approval, TokenRecord};
+use coordinator::journal::LogEntry;
 use coordinator::registry::{Certified, RegistryEvent};
 use coordinator::rollout::{Plan, Standing};
 use coordinator::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
-use coordinator::serve::LogEntry;
 
 use super::{AT, BLOB, Case, DEVICE, ROUND, TASK, TOKEN, VERSION, case, refusals, trials, word};
 

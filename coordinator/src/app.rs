@@ -1,0 +1,295 @@
+//! The running coordinator: one core behind a bounded queue, and around it
+//! the sessions of devices and the operators' socket.
+//!
+//! [`Server::start`] takes the address and replays the log;
+//! [`Server::run_until`] serves until it is told to stop, and then hangs up
+//! on everyone with a reason. What was acknowledged is durable at any time,
+//! so a server may as well be killed.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use common::ids::DeviceId;
+use common::service::Service;
+use common::transport::{CloseCode, Listener, ListenerSettings, TransportError, Tuning};
+use common::trust::clock::Clock;
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+
+use crate::admin::SocketError;
+use crate::admin::server::AdminSocket;
+use crate::core::freshness::Word;
+use crate::core::{About, Command, Core, PeerLimits, Revoked, SteadyTime};
+use crate::identity::{CertificateTerms, Identity};
+use crate::journal::{ReplayError, Retention};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::page::{PageError, PageServer, PageSettings};
+use crate::rollout::Releases;
+use crate::server::compute_thread::ComputeThread;
+use crate::server::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use crate::server::maintenance::Maintenance;
+use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
+use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
+use crate::store::StoreError;
+
+/// What a server is made of.
+pub struct Parts {
+    /// Where devices reach it; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The operators' socket.
+    pub admin_socket: PathBuf,
+    /// Certificates and keys.
+    pub identity: Identity,
+    /// Opens the store.
+    pub open_store: OpenStore,
+    /// Where it is noted who is connected, so that a coordinator that was
+    /// killed can tell them; none notes nothing.
+    pub connections: Option<PathBuf>,
+    /// The computations.
+    pub compute: Arc<dyn ComputeBackend>,
+    /// The time.
+    pub clock: Clock,
+    /// How connections behave.
+    pub tuning: Tuning,
+    /// What peers may do in a time.
+    pub limits: Limits,
+    /// How long devices are believed.
+    pub certificates: CertificateTerms,
+    /// Who is offered what rounds release.
+    pub releases: Releases,
+    /// How much of the past is kept.
+    pub retention: Retention,
+    /// The web page, if there is to be one.
+    pub page: Option<PageSettings>,
+    /// The service manager, whose watchdog the core's loop feeds.
+    pub service: Service,
+}
+
+/// Why a server did not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address or the certificates.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The operators' socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The web page's address.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// The system.
+    #[error("the system has no thread for computations: {0}")]
+    Thread(#[source] io::Error),
+    /// A bug.
+    #[error("the server's core stopped: {0}")]
+    Core(String),
+}
+
+/// Steps that a slow watcher may lag behind before it misses some.
+const PROGRESS_STEPS_MAX: usize = 4_096;
+
+/// A coordinator that has its address and its state.
+pub struct Server {
+    shared: Arc<Shared>,
+    listener: Listener,
+    socket: AdminSocket,
+    page: Option<PageServer>,
+    driver: Driver,
+    queue: mpsc::Receiver<Command>,
+    /// Sessions of a process that was killed.
+    orphans: Vec<(DeviceId, OpenConnection)>,
+}
+
+impl Server {
+    /// Opens the store, replays the log and takes the address. Must be
+    /// called inside a Tokio runtime with time and I/O enabled; blocks it
+    /// for the time of the replay.
+    ///
+    /// # Errors
+    /// Whatever is in the way; nothing is left behind.
+    pub fn start(parts: Parts) -> Result<Self, ServeError> {
+        let revoked = Revoked::default();
+        let settings = settings(&parts, &revoked);
+        let store = Arc::new(StoreHandle::open(parts.open_store)?);
+        let epoch = store.with(|store| store.open_epoch())?;
+        let replayed = with_replay(&store)?;
+        let listener = Listener::bind(parts.listen, settings)?;
+        let address = listener.local_address()?;
+        let socket = AdminSocket::bind(&parts.admin_socket)?;
+        let page = parts.page.map(PageServer::bind).transpose()?.flatten();
+        let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+        let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
+        let now = parts.clock.now();
+        let peer_limits = Arc::new(PeerLimits::new(parts.limits.devices));
+        let about = About {
+            address,
+            started: now,
+            releases: parts.releases,
+            rows_max: parts.limits.rows_per_device,
+            peer_limits: peer_limits.clone(),
+            word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
+        };
+        let next = replayed.next;
+        let metrics = Arc::new(Metrics::new());
+        let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
+        maintenance.replayed(&replayed, replayed.rounds());
+        let mut core = Core::new(about, progress.clone(), revoked);
+        core.restore(now, epoch.0, replayed);
+        let driver = Driver {
+            core,
+            metrics: metrics.clone(),
+            store: store.clone(),
+            compute: parts.compute.clone(),
+            time: SteadyTime::begin(now, 0),
+            started: Instant::now(),
+            clock: parts.clock.clone(),
+            epoch,
+            next,
+            commands: commands.clone(),
+            outage: Outage::default(),
+            compute_thread: ComputeThread::start().map_err(ServeError::Thread)?,
+            service: parts.service,
+            maintenance,
+        };
+        let (connections, orphans) = ConnectionJournal::open(parts.connections);
+        let shared = Arc::new(Shared {
+            connections,
+            commands,
+            store,
+            compute: parts.compute,
+            identity: parts.identity,
+            clock: parts.clock,
+            progress,
+            certificates: parts.certificates,
+            page: page.as_ref().map(PageServer::address),
+            metrics,
+            copying: Semaphore::new(1),
+            retention: parts.retention,
+            deltas: Semaphore::new(1),
+            door: listener.door(),
+            peer_limits,
+        });
+        Ok(Self {
+            shared,
+            listener,
+            socket,
+            page,
+            driver,
+            queue,
+            orphans,
+        })
+    }
+
+    /// Where devices reach it.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub fn address(&self) -> Result<SocketAddr, TransportError> {
+        self.listener.local_address()
+    }
+
+    /// Where the page is served, if it is.
+    pub fn page(&self) -> Option<SocketAddr> {
+        self.shared.page
+    }
+
+    /// Serves until `stop` is ready, then takes no more connections, tells
+    /// the devices that it is going down, and returns once they know.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if another writer took the store over.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (stopping, stopped) = watch::channel(false);
+        let mut driver = tokio::spawn(self.driver.run(self.queue, stopped));
+        let admin = tokio::spawn(self.socket.serve(self.shared.clone()));
+        // What a revoked key signed can be installed nowhere any more.
+        let shared = self.shared.clone();
+        let renewing = tokio::spawn(async move {
+            let store = shared.store.clone();
+            // Fails only if the server stops.
+            let _ = tokio::task::spawn_blocking(move || store.measure()).await;
+            if let Err(fault) = repair::sweep_forgotten(&shared).await {
+                tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
+            }
+            repair::renew_releases(shared.clone()).await;
+            if let Err(fault) = repair::check_blobs(&shared).await {
+                tracing::error!(%fault, "the blobs could not be checked");
+            }
+        });
+        let (metrics, steps) = (
+            self.shared.metrics.clone(),
+            self.shared.progress.subscribe(),
+        );
+        let counting = tokio::spawn(async move { metrics.follow(steps).await });
+        let page = self
+            .page
+            .map(|page| tokio::spawn(page.serve(self.shared.clone())));
+        let serving = async {
+            let connections = &self.shared.connections;
+            tokio::join!(
+                accept(&self.listener, &self.shared),
+                reconnect::remind(&self.listener, connections, self.orphans)
+            )
+        };
+        let ended = tokio::select! {
+            () = stop => None,
+            _ = serving => None,
+            ended = &mut driver => Some(ended),
+        };
+        self.listener
+            .close(CloseCode::Shutdown, "the coordinator is going down")
+            .await;
+        self.shared.connections.clear();
+        admin.abort();
+        counting.abort();
+        renewing.abort();
+        if let Some(page) = page {
+            page.abort();
+        }
+        // Fails only if the core has stopped already.
+        let _ = stopping.send(true);
+        let ended = match ended {
+            Some(ended) => ended,
+            None => driver.await,
+        };
+        Ok(ended.map_err(|error| ServeError::Core(error.to_string()))??)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
+    let identity = &parts.identity;
+    let clock = parts.clock.clone();
+    let mut settings =
+        ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
+    settings.tuning = parts.tuning.clone();
+    settings.door = parts.limits.door;
+    settings.grace_ms = parts.certificates.renewal_grace_ms;
+    let revoked = revoked.clone();
+    settings.revoked = Arc::new(move |device| {
+        let revoked = revoked.read().unwrap_or_else(PoisonError::into_inner);
+        revoked.contains(&device)
+    });
+    settings
+}

@@ -1,0 +1,514 @@
+//! The keys that may sign releases, and the root key that says so.
+//!
+//! Each change is a new charter with a higher number, signed by the root key,
+//! which may be kept elsewhere and brought for the occasion. Files change in
+//! an order in which a cut leaves a charter that names the key in use.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::ids::Time;
+use common::trust::charter::{Charter, CharterError, RELEASE_KEYS_MAX, SignedCharter};
+use common::trust::keys::{KeyError, KeyId, SigningKey, VerifyingKey};
+
+use crate::identity::{IdentityError, RELEASE_KEY, RELEASE_PUBLIC, read, replace, write_new};
+
+/// Days a charter lasts. The root key is needed again before that.
+const CHARTER_DAYS: u64 = 3 * 366;
+/// A charter with fewer days left is complained about.
+const CHARTER_DAYS_LEFT_MIN: u64 = 90;
+/// The charter's file in the state directory.
+pub const CHARTER: &str = "charter.hex";
+/// The root key's file in the state directory, unless it is kept elsewhere.
+pub const ROOT_KEY: &str = "root-key.pem";
+const DAY_MS: u64 = 24 * 3_600_000;
+const NEXT_ROOT_KEY: &str = "root-key-next.pem";
+const NEXT_RELEASE_KEY: &str = "release-key-next.pem";
+
+/// Why keys are not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CharterFileError {
+    /// A file of the state directory.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The charter is not what it should be.
+    #[error("{path}: {source}")]
+    Charter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: CharterError,
+    },
+    /// A key cannot be made or used.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The root key is elsewhere.
+    #[error(
+        "the root key is not in {state}: bring it and name its file with --root-key, as it was \
+         taken away with `key offline`"
+    )]
+    RootAway {
+        /// The state directory.
+        state: PathBuf,
+    },
+    /// That is another key.
+    #[error("{path} is not the root key of this fleet: that is {root}")]
+    NotTheRoot {
+        /// The file.
+        path: PathBuf,
+        /// The root key's name.
+        root: KeyId,
+    },
+    /// The charter does not name it.
+    #[error("no release key {0}; `key show` lists them")]
+    UnknownKey(KeyId),
+    /// It signs the releases.
+    #[error("{0} signs the releases now; `key rotate` first, or `key rotate --revoke`")]
+    InUse(KeyId),
+    /// There are too many.
+    #[error("{RELEASE_KEYS_MAX} release keys are believed; revoke one first")]
+    TooMany,
+}
+
+/// The charter in a state directory.
+pub(super) fn load(
+    state: &Path,
+    signer: &SigningKey,
+    now: Time,
+) -> Result<SignedCharter, IdentityError> {
+    let path = state.join(CHARTER);
+    let wrong = |source| IdentityError::Charter {
+        path: path.clone(),
+        source,
+    };
+    let signed = parse(&read(&path)?).map_err(wrong)?;
+    let charter = signed.first().map_err(wrong)?;
+    if !charter.release_keys.contains(&signer.verifying_key()) {
+        return Err(wrong(CharterError::UnknownKey(signer.verifying_key().id())));
+    }
+    let days_left = charter.expires.since_ms(now) / DAY_MS;
+    if days_left < CHARTER_DAYS_LEFT_MIN {
+        tracing::warn!(
+            days_left,
+            "the charter of the release keys ends soon, and devices install nothing after it: \
+             `alambic-coordinator key renew`"
+        );
+    }
+    Ok(signed)
+}
+
+/// Files beside those that are needed to serve: the public copy of the release
+/// key is written anew where it differs, and a root key that is damaged is
+/// complained about long before it is needed.
+pub(super) fn look_after_copies(state: &Path, signer: &SigningKey, charter: &SignedCharter) {
+    let path = state.join(RELEASE_PUBLIC);
+    let public = signer.verifying_key().to_string();
+    let stored = fs::read(&path).unwrap_or_default();
+    if stored.trim_ascii() != public.as_bytes() {
+        let path = path.display();
+        match replace(&state.join(RELEASE_PUBLIC), &public, 0o644) {
+            Ok(()) => tracing::warn!("{path} was written anew: it was not the release key's"),
+            Err(error) => tracing::warn!("{path} is not the release key's: {error}"),
+        }
+    }
+    let path = state.join(ROOT_KEY);
+    if state.join(NEXT_ROOT_KEY).exists() {
+        return; // an exchange was cut off; the next `key` command ends it
+    }
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        read => read.unwrap_or_default(),
+    };
+    let root = SigningKey::from_pem(&String::from_utf8_lossy(&text));
+    let is_root = |root: SigningKey| {
+        let charter = charter.first();
+        charter.is_ok_and(|charter| charter.root == root.verifying_key())
+    };
+    if !root.is_ok_and(is_root) {
+        tracing::error!(
+            "{} is damaged: release keys cannot be changed without it, and the charter ends one \
+             day; restore the file from a backup",
+            path.display()
+        );
+    }
+}
+
+/// The first charter of a fleet, and the root key that signed it.
+pub(super) fn first(
+    signer: &SigningKey,
+    now: Time,
+) -> Result<(SigningKey, SignedCharter), IdentityError> {
+    let made = SigningKey::generate().and_then(|root| {
+        let charter = Charter {
+            number: 1,
+            issued: now,
+            expires: now.after_ms(CHARTER_DAYS * DAY_MS),
+            root: root.verifying_key(),
+            release_keys: vec![signer.verifying_key()],
+        };
+        let charter = SignedCharter::sign(charter, &[&root])?;
+        Ok((root, charter))
+    });
+    made.map_err(|source| IdentityError::Key {
+        path: PathBuf::from(ROOT_KEY),
+        source,
+    })
+}
+
+/// A charter that can be changed: where it is, and with which root key.
+#[derive(Debug)]
+pub struct CharterFile<'a> {
+    state: &'a Path,
+    charter: Charter,
+    /// The key that signs the releases.
+    signer: VerifyingKey,
+}
+
+impl<'a> CharterFile<'a> {
+    /// The charter in a state directory.
+    ///
+    /// # Errors
+    /// Whatever is wrong with a file.
+    pub fn open(state: &'a Path, now: Time) -> Result<Self, CharterFileError> {
+        let path = state.join(RELEASE_KEY);
+        let signer = key_in(&path)?;
+        let signed = load(state, &signer, now)?;
+        let charter = signed.first().map_err(|source| CharterFileError::Charter {
+            path: state.join(CHARTER),
+            source,
+        })?;
+        Ok(Self {
+            charter: charter.clone(),
+            signer: signer.verifying_key(),
+            state,
+        })
+    }
+
+    /// The charter.
+    pub fn charter(&self) -> &Charter {
+        &self.charter
+    }
+
+    /// The key that signs the releases.
+    pub fn signer(&self) -> VerifyingKey {
+        self.signer
+    }
+
+    /// Whether the root key is in the state directory.
+    pub fn has_root(&self) -> bool {
+        self.state.join(ROOT_KEY).exists()
+    }
+
+    /// The next release key; the one before is believed until it is revoked,
+    /// or no more if `revoke` is set. The coordinator uses it from its next
+    /// start on.
+    ///
+    /// # Errors
+    /// If the root key is not at hand, or a file cannot be written.
+    pub fn rotate(
+        &mut self,
+        root: Option<&Path>,
+        revoke: bool,
+        now: Time,
+    ) -> Result<VerifyingKey, CharterFileError> {
+        let root = self.root(root)?;
+        let next = SigningKey::generate()?;
+        let before = self.signer;
+        let mut keys = self.charter.release_keys.clone();
+        keys.retain(|key| !(revoke && *key == before));
+        if keys.len() >= RELEASE_KEYS_MAX {
+            return Err(CharterFileError::TooMany);
+        }
+        keys.push(next.verifying_key());
+        let waiting = self.state.join(NEXT_RELEASE_KEY);
+        replace(&waiting, &next.to_pem(), 0o600)?;
+        // Between the two charters either key may be the one in use.
+        if revoke {
+            let mut both = keys.clone();
+            both.push(before);
+            self.write(both, self.charter.root, &[&root], now)?;
+        } else {
+            self.write(keys.clone(), self.charter.root, &[&root], now)?;
+        }
+        let path = self.state.join(RELEASE_KEY);
+        fs::rename(&waiting, &path).map_err(|source| IdentityError::Io {
+            action: "replace",
+            path,
+            source,
+        })?;
+        let public = next.verifying_key();
+        replace(&self.state.join(RELEASE_PUBLIC), &public.to_string(), 0o644)?;
+        self.signer = public;
+        if revoke {
+            self.write(keys, self.charter.root, &[&root], now)?;
+        }
+        Ok(public)
+    }
+
+    /// Believes a release key no more.
+    ///
+    /// # Errors
+    /// [`CharterFileError::InUse`], [`CharterFileError::UnknownKey`], or as
+    /// for [`Self::rotate`].
+    pub fn revoke(
+        &mut self,
+        key: KeyId,
+        root: Option<&Path>,
+        now: Time,
+    ) -> Result<(), CharterFileError> {
+        if self.signer.id() == key {
+            return Err(CharterFileError::InUse(key));
+        }
+        let mut keys = self.charter.release_keys.clone();
+        keys.retain(|one| one.id() != key);
+        if keys.len() == self.charter.release_keys.len() {
+            return Err(CharterFileError::UnknownKey(key));
+        }
+        let root = self.root(root)?;
+        self.write(keys, self.charter.root, &[&root], now)
+    }
+
+    /// The same keys for another while.
+    ///
+    /// # Errors
+    /// As for [`Self::rotate`].
+    pub fn renew(&mut self, root: Option<&Path>, now: Time) -> Result<(), CharterFileError> {
+        let root = self.root(root)?;
+        let keys = self.charter.release_keys.clone();
+        self.write(keys, self.charter.root, &[&root], now)
+    }
+
+    /// Hands the root's part over to another key, which is in a file or is
+    /// made.
+    ///
+    /// # Errors
+    /// As for [`Self::rotate`].
+    pub fn rotate_root(
+        &mut self,
+        root: Option<&Path>,
+        next: Option<&Path>,
+        now: Time,
+    ) -> Result<VerifyingKey, CharterFileError> {
+        let root = self.root(root)?;
+        let (next, is_new) = match next {
+            Some(path) => (key_in(path)?, false),
+            None => (SigningKey::generate()?, true),
+        };
+        let waiting = self.state.join(NEXT_ROOT_KEY);
+        if is_new {
+            replace(&waiting, &next.to_pem(), 0o600)?;
+        }
+        let keys = self.charter.release_keys.clone();
+        self.write(keys, next.verifying_key(), &[&root, &next], now)?;
+        let path = self.state.join(ROOT_KEY);
+        let moved = match is_new {
+            true => fs::rename(&waiting, &path),
+            // The old one has nothing to say any more.
+            false => fs::remove_file(&path).or_else(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+        };
+        moved.map_err(|source| IdentityError::Io {
+            action: "replace",
+            path,
+            source,
+        })?;
+        Ok(next.verifying_key())
+    }
+
+    /// Moves the root key into a file elsewhere, which must not exist.
+    ///
+    /// # Errors
+    /// If it is away already, or the file cannot be written.
+    pub fn take_root_away(&self, file: &Path) -> Result<(), CharterFileError> {
+        let root = self.root(None)?;
+        write_new(file, &root.to_pem(), 0o600)?;
+        let path = self.state.join(ROOT_KEY);
+        fs::remove_file(&path).map_err(|source| {
+            IdentityError::Io {
+                action: "remove",
+                path,
+                source,
+            }
+            .into()
+        })
+    }
+
+    fn root(&self, file: Option<&Path>) -> Result<SigningKey, CharterFileError> {
+        let path = match file {
+            Some(file) => file.to_owned(),
+            None => self.state.join(ROOT_KEY),
+        };
+        // An exchange may have been cut off before its last step.
+        let next = self.state.join(NEXT_ROOT_KEY);
+        if file.is_none()
+            && let Ok(key) = key_in(&next)
+            && key.verifying_key() == self.charter.root
+        {
+            return Ok(key);
+        }
+        if file.is_none() && !path.exists() {
+            return Err(CharterFileError::RootAway {
+                state: self.state.to_owned(),
+            });
+        }
+        let key = key_in(&path)?;
+        if key.verifying_key() != self.charter.root {
+            return Err(CharterFileError::NotTheRoot {
+                path,
+                root: self.charter.root.id(),
+            });
+        }
+        Ok(key)
+    }
+
+    fn write(
+        &mut self,
+        release_keys: Vec<VerifyingKey>,
+        root: VerifyingKey,
+        signers: &[&SigningKey],
+        now: Time,
+    ) -> Result<(), CharterFileError> {
+        let charter = Charter {
+            number: self.charter.number + 1,
+            issued: now,
+            expires: now.after_ms(CHARTER_DAYS * DAY_MS),
+            root,
+            release_keys,
+        };
+        let signed = SignedCharter::sign(charter.clone(), signers)?;
+        let text = hex::encode(signed.to_bytes());
+        replace(&self.state.join(CHARTER), &text, 0o644)?;
+        self.charter = charter;
+        Ok(())
+    }
+}
+
+/// The keys that may sign releases, by the charter in a state directory.
+///
+/// # Errors
+/// [`IdentityError::Missing`] before there is one, and whatever is wrong with
+/// it.
+pub fn release_public_keys(state: &Path) -> Result<Vec<VerifyingKey>, IdentityError> {
+    let path = state.join(CHARTER);
+    let signed = parse(&read(&path)?);
+    let charter = signed.and_then(|signed| Ok(signed.first()?.clone()));
+    Ok(charter
+        .map_err(|source| IdentityError::Charter { path, source })?
+        .release_keys)
+}
+
+/// Makes a key for another place, such as the next root key.
+///
+/// # Errors
+/// If the file exists or cannot be written.
+pub fn create_key(file: &Path) -> Result<VerifyingKey, CharterFileError> {
+    let key = SigningKey::generate()?;
+    write_new(file, &key.to_pem(), 0o600)?;
+    Ok(key.verifying_key())
+}
+
+fn key_in(path: &Path) -> Result<SigningKey, IdentityError> {
+    SigningKey::from_pem(&read(path)?).map_err(|source| IdentityError::Key {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(super) fn parse(text: &str) -> Result<SignedCharter, CharterError> {
+    let bytes = hex::decode(text.trim())
+        .map_err(|_| CharterError::Malformed("the file is not hexadecimal"))?;
+    SignedCharter::from_bytes(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::identity::Identity;
+
+    const NOW: Time = Time(1_800_000_000_000);
+
+    fn state() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = Identity::generate(&[], NOW).unwrap();
+        identity.create_in(folder.path()).unwrap();
+        folder
+    }
+
+    fn loaded(folder: &tempfile::TempDir) -> Identity {
+        Identity::load(folder.path(), &[], NOW).unwrap()
+    }
+
+    #[test]
+    fn each_change_is_a_charter_that_follows_the_one_before() {
+        let folder = state();
+        let first = loaded(&folder);
+        let known = first.charter.first().unwrap().clone();
+        let mut file = CharterFile::open(folder.path(), NOW).unwrap();
+        let next = file.rotate(None, false, NOW).unwrap();
+        let rotated = loaded(&folder);
+        assert_eq!(rotated.release_key.verifying_key(), next);
+        let charter = rotated.charter.after(&known).unwrap();
+        let old = first.release_key.verifying_key();
+        assert_eq!(charter.release_keys, [old, next]);
+        let busy = file.revoke(next.id(), None, NOW).unwrap_err();
+        assert!(matches!(busy, CharterFileError::InUse(_)), "{busy}");
+        file.revoke(old.id(), None, NOW).unwrap();
+        let revoked = loaded(&folder);
+        let charter = revoked.charter.after(&known).unwrap();
+        assert_eq!(charter.release_keys, [next]);
+        let gone = file.revoke(old.id(), None, NOW).unwrap_err();
+        assert!(matches!(gone, CharterFileError::UnknownKey(_)), "{gone}");
+        let last = file.rotate(None, true, NOW).unwrap();
+        let charter = loaded(&folder).charter;
+        assert_eq!(charter.after(&known).unwrap().release_keys, [last]);
+    }
+
+    #[test]
+    fn the_root_key_may_be_elsewhere_and_be_handed_on() {
+        let folder = state();
+        let known = loaded(&folder).charter.first().unwrap().clone();
+        let safe = tempfile::tempdir().unwrap();
+        let (away, other) = (safe.path().join("root.pem"), safe.path().join("other.pem"));
+        let mut file = CharterFile::open(folder.path(), NOW).unwrap();
+        file.take_root_away(&away).unwrap();
+        assert!(!file.has_root());
+        let missing = file.renew(None, NOW).unwrap_err();
+        assert!(matches!(missing, CharterFileError::RootAway { .. }));
+        create_key(&other).unwrap();
+        let wrong = file.renew(Some(&other), NOW).unwrap_err();
+        assert!(matches!(wrong, CharterFileError::NotTheRoot { .. }));
+        file.renew(Some(&away), NOW).unwrap();
+        let next = file.rotate_root(Some(&away), Some(&other), NOW).unwrap();
+        let charter = loaded(&folder).charter;
+        assert_eq!(charter.after(&known).err(), None);
+        assert_eq!(charter.first().unwrap().root, next);
+        let old = file.renew(Some(&away), NOW).unwrap_err();
+        assert!(matches!(old, CharterFileError::NotTheRoot { .. }));
+        file.renew(Some(&other), NOW).unwrap();
+        assert!(create_key(&other).is_err(), "it is not overwritten");
+    }
+
+    #[test]
+    fn a_state_directory_without_its_charter_is_refused() {
+        let folder = state();
+        fs::remove_file(folder.path().join(CHARTER)).unwrap();
+        let error = Identity::load(folder.path(), &[], NOW).unwrap_err();
+        assert!(
+            matches!(&error, IdentityError::Missing { path } if path.ends_with(CHARTER)),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_charter_that_does_not_name_the_key_in_use_is_refused() {
+        let folder = state();
+        let other = state();
+        let from = other.path().join(CHARTER);
+        fs::copy(from, folder.path().join(CHARTER)).unwrap();
+        let error = Identity::load(folder.path(), &[], NOW).unwrap_err();
+        assert!(error.to_string().contains(CHARTER), "{error}");
+    }
+}

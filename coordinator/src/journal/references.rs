@@ -1,0 +1,176 @@
+//! Which blobs something that is kept still needs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::ids::{BlobHash, DeviceId, TaskHash};
+use common::labels::base_of;
+use common::round::Kind;
+
+use super::fold::{Fold, RECORDS_PER_READ, ReplayError};
+use crate::journal::LogEntry;
+use crate::round::{Event, Product, State, TaskEvent};
+use crate::store::{Position, Store};
+
+/// The blobs that the state after the whole log needs, and those that records
+/// from `since` on name. `fold` is of this log, and is moved on to its end.
+///
+/// What forgotten devices contributed is needed by nothing, and neither is
+/// what was computed before a device was forgotten, unless the state still
+/// stands on it. Signed students stay: devices hold them.
+///
+/// Cost: linear in the records from `since` or the fold on.
+///
+/// # Errors
+/// Those of the store and of the fold.
+pub fn needed(
+    store: &dyn Store,
+    fold: &mut Fold,
+    since: Position,
+) -> Result<BTreeSet<BlobHash>, ReplayError> {
+    fold.finish(store)?;
+    let mut named = Named::default();
+    let mut at = since.max(store.first()?);
+    while at < fold.head.next {
+        let records = store.read(at, RECORDS_PER_READ)?;
+        let Some(last) = records.last() else { break };
+        at = last.position.next();
+        for record in &records {
+            // The fold has understood them all.
+            if let Ok(LogEntry::Task(event)) = LogEntry::from_bytes(&record.bytes) {
+                named.see(&event);
+            }
+        }
+    }
+    let states = || fold.states.iter().map(|(_, state)| state);
+    let forgotten: BTreeSet<_> = states()
+        .flat_map(|state| state.forgotten.keys().copied())
+        .collect();
+    let mut needed = named.finish(&forgotten);
+    for state in states() {
+        of_state(state, &forgotten, &mut needed);
+        needed.extend(key_frames(state, store));
+    }
+    Ok(needed)
+}
+
+/// The key frames that labels which still count stand on. A damaged blob is
+/// not this one's to report: whoever reads it for its content does.
+fn key_frames(state: &State, store: &dyn Store) -> Vec<BlobHash> {
+    let standing = state.standing.iter().chain(&state.newest);
+    let mut labels: BTreeSet<_> = standing
+        .filter(|((_, kind), _)| *kind == Kind::Labels)
+        .map(|(_, standing)| standing.blob)
+        .collect();
+    if let Some(round) = &state.round {
+        let inputs = round.inputs.iter();
+        labels.extend(
+            inputs
+                .filter(|(_, kind, _)| *kind == Kind::Labels)
+                .map(|(_, _, blob)| *blob),
+        );
+        let open = round.phase.iter();
+        labels.extend(
+            open.flat_map(|open| open.taken.values())
+                .map(|one| one.blob),
+        );
+    }
+    let frames = labels
+        .into_iter()
+        .filter_map(|blob| store.blob(blob).ok().flatten());
+    frames.filter_map(|frame| base_of(&frame)).collect()
+}
+
+/// What records name.
+#[derive(Default)]
+struct Named {
+    /// Contributions, and whose they are.
+    contributions: BTreeSet<(DeviceId, BlobHash)>,
+    /// What was computed since a device was last forgotten.
+    products: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
+    others: BTreeSet<BlobHash>,
+}
+
+impl Named {
+    fn see(&mut self, TaskEvent { task, event }: &TaskEvent) {
+        match event {
+            Event::TaskCreated { spec, .. } => {
+                self.others.insert(*spec);
+            }
+            Event::Accepted { device, blob, .. } => {
+                self.contributions.insert((*device, *blob));
+            }
+            Event::Produced { product, .. } => {
+                let (Product::Normaliser(blob)
+                | Product::TransferSet { blob, .. }
+                | Product::Teacher(blob)
+                | Product::Student(blob)) = product;
+                self.products.entry(*task).or_default().insert(*blob);
+            }
+            Event::Forgotten { .. } => {
+                self.products.remove(task);
+            }
+            Event::Released { blob, .. } | Event::ReReleased { blob, .. } => {
+                self.others.insert(*blob);
+            }
+            Event::RoundOpened { .. }
+            | Event::PhaseOpened { .. }
+            | Event::PhaseClosed { .. }
+            | Event::Joined { .. }
+            | Event::Abstained { .. }
+            | Event::Refused { .. }
+            | Event::Pardoned { .. }
+            | Event::Missed(_)
+            | Event::RoundEnded { .. }
+            | Event::Resumed { .. }
+            | Event::DataChanged { .. }
+            | Event::Held { .. }
+            | Event::RolloutStarted { .. }
+            | Event::StageOpened { .. }
+            | Event::Piloted { .. }
+            | Event::RolloutChanged { .. }
+            | Event::Tried { .. } => {}
+        }
+    }
+
+    fn finish(self, forgotten: &BTreeSet<DeviceId>) -> BTreeSet<BlobHash> {
+        let mut blobs = self.others;
+        blobs.extend(self.products.into_values().flatten());
+        let theirs = self.contributions.into_iter();
+        blobs.extend(
+            theirs
+                .filter(|(device, _)| !forgotten.contains(device))
+                .map(|(_, blob)| blob),
+        );
+        blobs
+    }
+}
+
+/// What the state of a task needs: its shared products, the round in
+/// progress, the contributions that count in a later one, every release that
+/// is listed (offered, held, to roll back to, or the base of a delta), and
+/// the reports of the rounds that are listed.
+fn of_state(state: &State, forgotten: &BTreeSet<DeviceId>, needed: &mut BTreeSet<BlobHash>) {
+    let transfer = state.transfer.map(|transfer| transfer.blob);
+    let shared = [state.spec, state.normaliser, transfer, state.teacher];
+    needed.extend(shared.into_iter().flatten());
+    needed.extend(state.release.iter().map(|release| release.blob));
+    needed.extend(state.releases.iter().map(|release| release.blob));
+    let standing = state.standing.iter().chain(&state.newest);
+    let mut contributions: Vec<_> = standing
+        .map(|((device, _), standing)| (*device, standing.blob))
+        .collect();
+    if let Some(round) = &state.round {
+        needed.extend(round.student);
+        let inputs = round.inputs.iter();
+        contributions.extend(inputs.map(|(device, _, blob)| (*device, *blob)));
+        if let Some(open) = &round.phase {
+            let taken = open.taken.iter();
+            contributions.extend(taken.map(|((device, _), one)| (*device, one.blob)));
+        }
+    }
+    let reports = state.history.iter().flat_map(|ended| &ended.reports);
+    contributions.extend(reports.copied());
+    let theirs = contributions.into_iter();
+    let kept = theirs.filter(|(device, _)| !forgotten.contains(device));
+    needed.extend(kept.map(|(_, blob)| blob));
+}

@@ -1,0 +1,162 @@
+//! What sessions, operators and the page share: how they reach the core, the
+//! store and the metrics.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::ids::{BlobHash, DeviceId};
+use common::transport::{Door, TransportError};
+use common::trust::clock::Clock;
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+
+use super::compute_backend::ComputeBackend;
+use super::reconnect::ConnectionJournal;
+use super::store_handle::StoreHandle;
+use crate::core::{AdminCommand, Command, PeerLimits};
+use crate::identity::{CertificateTerms, Identity};
+use crate::journal::Retention;
+use crate::metrics::Metrics;
+use crate::status::{Fault, FaultKind, Progress, ReportSummary, Status};
+use crate::store::{Store, StoreError};
+
+/// What sessions and operators share.
+pub(crate) struct Shared {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) store: Arc<StoreHandle>,
+    pub(crate) compute: Arc<dyn ComputeBackend>,
+    pub(crate) identity: Identity,
+    pub(crate) clock: Clock,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) certificates: CertificateTerms,
+    /// Where the page is served, if it is.
+    pub(crate) page: Option<SocketAddr>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// One copy of the store at a time.
+    pub(crate) copying: Semaphore,
+    pub(crate) retention: Retention,
+    pub(crate) connections: ConnectionJournal,
+    /// One delta is computed at a time.
+    pub(crate) deltas: Semaphore,
+    /// Who came to the door.
+    pub(crate) door: Arc<Door>,
+    /// What devices did.
+    pub(crate) peer_limits: Arc<PeerLimits>,
+}
+
+/// Asks the store, on a blocking thread.
+pub(crate) async fn from_store<T: Send + 'static>(
+    shared: &Shared,
+    call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, Fault> {
+    from_store_handle(shared, move |store| store.with(call)).await
+}
+
+/// Asks the store, on a blocking thread.
+pub(crate) async fn from_store_handle<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    shared: &Shared,
+    call: impl FnOnce(&StoreHandle) -> Result<T, E> + Send + 'static,
+) -> Result<T, Fault> {
+    let store = shared.store.clone();
+    let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
+    match tokio::task::spawn_blocking(move || call(&store)).await {
+        Ok(outcome) => outcome.map_err(|error| failed(&error)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+pub(crate) async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
+    let store = shared.store.clone();
+    let read = tokio::task::spawn_blocking(move || store.read(blob)).await;
+    read.ok().flatten().ok_or_else(|| {
+        let message = format!("blob {blob} cannot be read; the coordinator's log says why");
+        Fault::new(FaultKind::Storage, message)
+    })
+}
+
+/// Fills in what the devices reported, which is in blobs.
+pub(crate) async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status {
+    let (shared, mut filled) = (shared.clone(), status.clone());
+    let reading = tokio::task::spawn_blocking(move || {
+        for task in &mut filled.tasks {
+            let recent = task.history.len().saturating_sub(ROUNDS_WITH_REPORTS_MAX);
+            for ended in &mut task.history[recent..] {
+                ended.report = summarise(&shared, &ended.reports);
+            }
+            for release in &mut task.releases {
+                let of_round = task
+                    .history
+                    .iter()
+                    .find(|ended| ended.round == release.round);
+                release.report = of_round.and_then(|ended| ended.report);
+            }
+        }
+        filled
+    });
+    // A status without reports is better than none.
+    reading.await.unwrap_or(status)
+}
+
+/// Mean over devices, weighted by the rows they held out.
+pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
+    let scores = reports.iter().filter_map(|blob| {
+        let bytes = shared.store.read(*blob)?;
+        shared.compute.scored(&bytes)
+    });
+    let (mut devices, mut rows, mut right) = (0, 0u64, 0u64);
+    for (of, correct) in scores {
+        devices += 1;
+        rows = rows.saturating_add(of);
+        right = right.saturating_add(correct);
+    }
+    (rows > 0).then(|| ReportSummary {
+        devices,
+        rows,
+        accuracy: right as f64 / rows as f64,
+    })
+}
+
+pub(crate) async fn ask<T>(
+    shared: &Shared,
+    command: impl FnOnce(oneshot::Sender<T>) -> AdminCommand,
+) -> Result<T, Fault> {
+    let stopping = || Fault::new(FaultKind::Storage, "the coordinator is stopping");
+    let (reply, answer) = oneshot::channel();
+    let sent = shared.commands.send(Command::Admin(command(reply))).await;
+    sent.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// How everything stands, with what is computed at the moment.
+///
+/// # Errors
+/// If the coordinator is stopping.
+pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
+    let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    if let Some(training) = shared.compute.training() {
+        let task = status
+            .tasks
+            .iter_mut()
+            .find(|one| one.task == training.task);
+        if let Some(round) = task.and_then(|task| task.round.as_mut()) {
+            round.training = Some(training.steps);
+        }
+    }
+    Ok(status)
+}
+
+/// Remembers a breach of the protocol.
+pub(crate) fn note(shared: &Shared, device: DeviceId, error: &TransportError) {
+    if error.is_violation() && shared.peer_limits.violated(Instant::now(), device) {
+        tracing::warn!(device = %device.short(), %error, "in quarantine: it broke the protocol too often");
+    }
+}
+
+/// Makes a device wait that asks too much.
+pub(crate) async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+const ROUNDS_WITH_REPORTS_MAX: usize = 16;

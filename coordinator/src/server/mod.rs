@@ -1,0 +1,57 @@
+//! What runs the core: the driver, a task for each session and transfer, the
+//! threads of the store and of computations. Operators' socket, page and
+//! metrics reach all of it through [`Shared`].
+
+pub(crate) mod compute_backend;
+pub(crate) mod compute_thread;
+pub(crate) mod driver;
+mod enrol;
+pub(crate) mod handle;
+pub(crate) mod maintenance;
+pub(crate) mod reconnect;
+pub(crate) mod repair;
+mod session;
+pub(crate) mod store_handle;
+mod transfer;
+
+use std::sync::Arc;
+
+use common::transport::{CloseCode, Listener, PeerIdentity, Protocol};
+use tracing::Instrument;
+
+pub use self::compute_backend::{ComputeBackend, LocalCompute, Training};
+pub(crate) use self::handle::Shared;
+pub use self::store_handle::{OpenStore, StoreHandle};
+
+/// Lets peers in, each in a task of its own.
+pub(crate) async fn accept(listener: &Listener, shared: &Arc<Shared>) {
+    while let Some(arrival) = listener.next().await {
+        let shared = shared.clone();
+        let from = arrival.remote_address();
+        tokio::spawn(async move {
+            let connection = match arrival.admit().await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    shared.metrics.turned_away(&error);
+                    tracing::info!(%from, %error, "turned away");
+                    return;
+                }
+            };
+            match (connection.protocol(), connection.peer()) {
+                (Protocol::Devices, PeerIdentity::Device(device)) => {
+                    let span = tracing::info_span!("session", device = %device.short());
+                    session::serve(shared, connection, device)
+                        .instrument(span)
+                        .await;
+                }
+                (Protocol::Enrolment, _) => {
+                    let span = tracing::info_span!("enrolment", %from);
+                    enrol::serve(shared, connection).instrument(span).await;
+                }
+                (Protocol::Devices, _) => {
+                    connection.close(CloseCode::Unauthenticated, "a device certificate is needed");
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,190 @@
+//! One device's session: hello, welcome, then both sides speak as they have
+//! something to say.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::ids::DeviceId;
+use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
+use common::wire::codec::{decode, encode};
+use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::handle::{Shared, note, pause};
+use super::transfer;
+use crate::core::command::{Command, SessionId};
+
+/// Messages that wait for a device to read.
+const OUTBOX_MESSAGES_MAX: usize = 64;
+/// Tasks a device may say it runs a student for.
+const INSTALLED_MAX: usize = 1_024;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Serves a device until its connection ends, however it ends. Nothing that
+/// goes wrong here leaves this session.
+pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
+    if let Err((code, reason)) = shared.peer_limits.session(Instant::now(), device) {
+        tracing::warn!(reason, "session refused");
+        connection.close(code, reason);
+        return;
+    }
+    tracing::info!(address = %connection.remote_address(), "session began");
+    match run(&shared, &connection, device).await {
+        Ok(()) => {
+            connection.close(CloseCode::Normal, "");
+            tracing::info!("session ended");
+        }
+        Err(error) => {
+            let code = error.code();
+            connection.close(code, &error.to_string());
+            note(&shared, device, &error);
+            // Most ends are in order: a program goes down, a newer session takes over.
+            tracing::info!(why = %error, "session ended");
+        }
+    }
+}
+
+async fn run(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    device: DeviceId,
+) -> Result<(), TransportError> {
+    let mut control = connection.accept_control().await?;
+    let Some(frame) = control.receiver.recv_answer().await? else {
+        return Ok(());
+    };
+    let Some(hello) = greeting(connection, &frame)? else {
+        return Ok(());
+    };
+    let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
+    let (reply, session) = oneshot::channel();
+    let connect = Command::Connect {
+        device,
+        installed: hello.installed,
+        link: Box::new(connection.clone()),
+        outbox,
+        reply,
+    };
+    if shared.commands.send(connect).await.is_err() {
+        return Ok(());
+    }
+    let Ok(session) = session.await else {
+        return Ok(());
+    };
+    shared.connections.began(device, connection);
+    let outcome = tokio::select! {
+        () = expired(shared, connection) => {
+            connection.close(CloseCode::Expired, "the certificate has expired");
+            Ok(())
+        }
+        outcome = listen(shared, &mut control.receiver, device, session) => outcome,
+        outcome = speak(&mut control.sender, messages) => outcome,
+        outcome = transfers(shared, connection, device) => outcome,
+    };
+    shared.connections.ended(device, connection);
+    let _ = shared
+        .commands
+        .send(Command::Disconnect { device, session })
+        .await;
+    outcome
+}
+
+/// The hello, unless the connection was closed over its version.
+fn greeting(connection: &Connection, frame: &[u8]) -> Result<Option<Hello>, TransportError> {
+    match decode::<ToCoordinator>(frame) {
+        Ok(ToCoordinator::Hello(hello)) if hello.minor > PROTOCOL_MINOR => {
+            let reason = format!(
+                "this coordinator speaks alambic/1.{PROTOCOL_MINOR}, the device 1.{}; update the \
+                 coordinator first",
+                hello.minor
+            );
+            tracing::warn!(reason, "hello refused");
+            connection.close(CloseCode::ProtocolVersion, &reason);
+            Ok(None)
+        }
+        Ok(ToCoordinator::Hello(hello)) if hello.installed.len() > INSTALLED_MAX => {
+            Err(violation("the hello names too many tasks"))
+        }
+        Ok(ToCoordinator::Hello(hello)) => Ok(Some(hello)),
+        Ok(_) => Err(violation("the first message is not a hello")),
+        Err(error) => Err(violation(&format!("the hello: {error}"))),
+    }
+}
+
+/// What the device says, until it hangs up.
+async fn listen(
+    shared: &Shared,
+    receiver: &mut FrameReceiver,
+    device: DeviceId,
+    session: SessionId,
+) -> Result<(), TransportError> {
+    while let Some(frame) = receiver.recv().await? {
+        let message = match decode::<ToCoordinator>(&frame) {
+            Ok(ToCoordinator::Hello(_)) => return Err(violation("a second hello")),
+            Ok(message) => message,
+            Err(error) => return Err(violation(&error.to_string())),
+        };
+        let said = Command::Said {
+            device,
+            session,
+            message,
+        };
+        if shared.commands.send(said).await.is_err() {
+            break;
+        }
+        pause(shared.peer_limits.message(Instant::now(), device)).await;
+    }
+    Ok(())
+}
+
+/// What the core has to tell it, in order.
+async fn speak(
+    sender: &mut FrameSender,
+    mut messages: mpsc::Receiver<ToDevice>,
+) -> Result<(), TransportError> {
+    while let Some(message) = messages.recv().await {
+        sender.send(&encode(&message)).await?;
+    }
+    // The core forgot the session and closes the connection with the reason.
+    std::future::pending().await
+}
+
+/// Its transfers, each in a task of its own; QUIC bounds how many there are.
+async fn transfers(
+    shared: &Arc<Shared>,
+    connection: &Connection,
+    device: DeviceId,
+) -> Result<(), TransportError> {
+    let mut running = JoinSet::new();
+    loop {
+        let stream = connection.accept_transfer().await?;
+        while running.try_join_next().is_some() {}
+        // Its further streams wait meanwhile, and QUIC lets it open few.
+        pause(shared.peer_limits.request(Instant::now(), device, 1)).await;
+        running.spawn(transfer::serve(shared.clone(), stream, device));
+    }
+}
+
+/// Ready once the certificate that opened the session is over: no session
+/// outlives it.
+async fn expired(shared: &Shared, connection: &Connection) {
+    let Some(end) = connection.peer_certificate().map(|facts| facts.not_after) else {
+        return std::future::pending().await;
+    };
+    loop {
+        let left_ms = end.after_ms(1).since_ms(shared.clock.now());
+        if left_ms == 0 {
+            return;
+        }
+        // The clock may be set; look again now and then.
+        tokio::time::sleep(Duration::from_millis(left_ms.min(HOUR_MS))).await;
+    }
+}
+
+fn violation(reason: &str) -> TransportError {
+    TransportError::Violation {
+        reason: reason.to_owned(),
+    }
+}
