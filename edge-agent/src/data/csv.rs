@@ -65,16 +65,14 @@ fn check_header(header: &StringRecord, schema: &Schema) -> Result<Option<usize>,
         });
     }
     let (name, required) = match schema.labels() {
-        LabelSource::Column(name) => (Some(name), true),
-        LabelSource::OptionalColumn(name) => (Some(name), false),
-        LabelSource::None => (None, false),
+        LabelSource::Column(name) => (name, true),
+        LabelSource::OptionalColumn(name) => (name, false),
     };
-    let mut places =
-        (0..header.len()).filter(|&at| Some(header[at].trim()) == name.map(|n| n.trim()));
+    let mut places = (0..header.len()).filter(|&at| header[at].trim() == name.trim());
     let place = places.next();
     if places.next().is_some() {
         return Err(ParseError::TwoLabelColumns {
-            name: name.cloned().unwrap_or_default(),
+            name: name.clone(),
         });
     }
     // Numbers may name columns, but then the label's name stands among them.

@@ -10,7 +10,7 @@ mod split;
 use ndarray::{Array2, ArrayView2, Axis};
 
 pub use folder::{FileError, Folder, FolderError, FolderFile, Quarantined, Scan};
-pub use schema::{ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError};
+pub use schema::{LabelSource, ParseError, Place, Problem, Schema, SchemaError};
 pub use split::{Split, SplitRule};
 
 use std::path::Path;

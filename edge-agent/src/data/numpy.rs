@@ -3,7 +3,12 @@
 use common::npz::{Archive, Array, Values};
 
 use super::Dataset;
-use super::schema::{LabelSource, ParseError, Place, Problem, Schema};
+use super::schema::{ParseError, Place, Problem, Schema};
+
+/// Arrays of inputs, the first that is there.
+const INPUTS: [&str; 2] = ["X", "X_train"];
+/// Arrays of labels, the first that is there.
+const LABELS: [&str; 2] = ["y", "y_train"];
 
 /// Reads an NPZ archive: inputs n × shape (or n × values), labels n if they
 /// are there, an optional `scale` that multiplies the values, and optional
@@ -13,10 +18,9 @@ use super::schema::{LabelSource, ParseError, Place, Problem, Schema};
 /// No inputs, another shape, a value that is not finite, an unknown class.
 pub(super) fn parse_npz(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseError> {
     let archive = Archive::open(bytes)?;
-    let names = schema.arrays();
-    let first = |names: &[String]| names.iter().find(|name| archive.contains(name)).cloned();
-    let inputs_name = first(&names.inputs).ok_or_else(|| ParseError::NoInputs {
-        wanted: names.inputs.join(", "),
+    let first = |names: [&str; 2]| names.into_iter().find(|name| archive.contains(name)).map(str::to_owned);
+    let inputs_name = first(INPUTS).ok_or_else(|| ParseError::NoInputs {
+        wanted: INPUTS.join(", "),
         names: archive.names().join(", "),
     })?;
     let scale = match archive.contains("scale") {
@@ -29,11 +33,7 @@ pub(super) fn parse_npz(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseE
         scale.as_deref(),
         schema,
     )?;
-    let labels_name = match schema.labels() {
-        LabelSource::None => None,
-        _ => first(&names.labels),
-    };
-    let labels = match labels_name {
+    let labels = match first(LABELS) {
         Some(name) => {
             let class_names = match archive.contains("class_names") {
                 true => Some(archive.array("class_names")?.to_text()?.to_vec()),

@@ -13,7 +13,6 @@ pub struct Schema {
     shape: InputShape,
     classes: Vec<String>,
     labels: LabelSource,
-    arrays: ArrayNames,
 }
 
 /// Where labels come from.
@@ -23,28 +22,6 @@ pub enum LabelSource {
     Column(String),
     /// A CSV file may have this column.
     OptionalColumn(String),
-    /// Every column is an input, and arrays of labels are not looked at.
-    None,
-}
-
-/// Names of the arrays of an NPZ file, tried in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArrayNames {
-    /// Inputs, n × the input's shape (or flattened).
-    pub inputs: Vec<String>,
-    /// Labels, n.
-    pub labels: Vec<String>,
-}
-
-impl Default for ArrayNames {
-    /// `X` and `y`, or `X_train` and `y_train`.
-    fn default() -> Self {
-        let names = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
-        Self {
-            inputs: names("X", "X_train"),
-            labels: names("y", "y_train"),
-        }
-    }
 }
 
 /// Why a schema was refused.
@@ -60,7 +37,7 @@ pub enum SchemaError {
 
 impl Schema {
     /// Inputs of this shape, labels of these classes; the label column is
-    /// `label`, arrays have their default names.
+    /// `label`.
     ///
     /// # Errors
     /// No classes, or more than [`CLASSES_MAX`].
@@ -74,30 +51,12 @@ impl Schema {
             shape,
             classes,
             labels: LabelSource::Column("label".to_owned()),
-            arrays: ArrayNames::default(),
         })
     }
 
     /// The same with another source of labels.
     #[must_use]
     pub fn with_labels(self, labels: LabelSource) -> Self {
-        Self { labels, ..self }
-    }
-
-    /// The same with other array names.
-    #[must_use]
-    pub fn with_arrays(self, arrays: ArrayNames) -> Self {
-        Self { arrays, ..self }
-    }
-
-    /// The same for inputs that need no label, as in prediction: a label
-    /// column may be absent.
-    #[must_use]
-    pub fn with_optional_labels(self) -> Self {
-        let labels = match self.labels {
-            LabelSource::Column(name) => LabelSource::OptionalColumn(name),
-            other => other,
-        };
         Self { labels, ..self }
     }
 
@@ -114,11 +73,6 @@ impl Schema {
     /// Where labels come from.
     pub fn labels(&self) -> &LabelSource {
         &self.labels
-    }
-
-    /// Names of arrays.
-    pub fn arrays(&self) -> &ArrayNames {
-        &self.arrays
     }
 
     /// The class that a written label names, or none for an empty one.

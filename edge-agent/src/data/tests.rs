@@ -126,14 +126,14 @@ fn csv_headers_that_do_not_fit_are_refused() {
 #[test]
 fn csv_columns_may_be_numbered() {
     assert_eq!(parse_csv("0,1,label\n3,4,cat\n").unwrap().rows(), 1);
-    let unlabelled = schema().with_labels(LabelSource::None);
+    let unlabelled = schema().with_labels(LabelSource::OptionalColumn("label".to_owned()));
     let data = Dataset::parse(Path::new("a.csv"), b"0,1\n3,4\n", &unlabelled).unwrap();
     assert_eq!(data.labels(), [None]);
 }
 
 #[test]
 fn csv_for_prediction_needs_no_label_column() {
-    let schema = schema().with_optional_labels();
+    let schema = schema().with_labels(LabelSource::OptionalColumn("label".to_owned()));
     let parse = |text: &[u8]| Dataset::parse(Path::new("a.csv"), text, &schema).unwrap();
     assert_eq!(parse(b"a,b\n1,2\n").labels(), [None]);
     assert_eq!(parse(b"a,b,label\n1,2,dog\n").labels(), [Some(1)]);

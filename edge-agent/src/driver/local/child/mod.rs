@@ -79,8 +79,8 @@ impl ChildWorker {
     }
 
     /// Runs another program as the child.
-    #[must_use]
-    pub fn with_program(mut self, program: &Path) -> Self {
+    #[cfg(test)]
+    fn with_program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
