@@ -22,7 +22,37 @@ fn every_source_file_keeps_to_its_room() {
 #[test]
 fn no_manifest_lets_the_two_sides_see_each_other() {
     for (crate_folder, forbidden) in [
-        ("common", &["coordinator", "edge-agent", "lab"][..]),
+        (
+            "common/math",
+            &[
+                "alambic-protocol",
+                "alambic-net",
+                "alambic-host",
+                "tokio",
+                "quinn",
+                "rustls",
+            ][..],
+        ),
+        (
+            "common/protocol",
+            &[
+                "alambic-net",
+                "alambic-host",
+                "tokio",
+                "quinn",
+                "rustls",
+                "hyper",
+            ],
+        ),
+        (
+            "common/net",
+            &["alambic-host", "coordinator", "edge-agent", "lab"],
+        ),
+        (
+            "common/host",
+            &["alambic-net", "coordinator", "edge-agent", "lab"],
+        ),
+        ("common", &["coordinator", "edge-agent", "lab"]),
         ("coordinator", &["edge-agent", "lab"]),
         ("edge-agent", &["coordinator", "lab"]),
         ("lab", &["tests"]),
@@ -65,34 +95,19 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "coordinator/src/compute.rs:1: the two sides never import each other",
     ),
     (
-        "common/src/math/linalg.rs",
-        "use crate::{ids::Time,\n wire::codec};",
-        "common/src/math/linalg.rs:2: common::math may not import common::wire",
-    ),
-    (
-        "common/src/math/random.rs",
-        "use super::super::summary::Summary;",
-        "common/src/math/random.rs:1: common::math may not import common::summary",
-    ),
-    (
-        "common/src/wire/frame.rs",
-        "use crate::transport::Listener;",
-        "common/src/wire/frame.rs:1: common::wire may not import common::transport",
-    ),
-    (
-        "common/src/wire/codec.rs",
+        "common/protocol/src/wire/codec.rs",
         "use crate::summary::Summary;",
-        "common/src/wire/codec.rs:1: common::wire may not import common::summary",
+        "common/protocol/src/wire/codec.rs:1: protocol::wire may not import protocol::summary",
     ),
     (
-        "common/src/model.rs",
+        "common/protocol/src/model.rs",
         "use crate::wire::messages::Message;",
-        "common/src/model.rs:1: common::model may not import common::wire",
+        "common/protocol/src/model.rs:1: protocol::model may not import protocol::wire",
     ),
     (
         "coordinator/src/validation.rs",
         "let a = bincode::decode_from_slice(b, c);",
-        "coordinator/src/intake.rs:1: bincode's functions belong in common/src/wire/codec.rs",
+        "coordinator/src/intake.rs:1: bincode's functions belong in common/protocol/src/wire/codec.rs",
     ),
     (
         "coordinator/src/serve/store.rs",
@@ -100,9 +115,9 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "coordinator/src/serve/store.rs:2: sled belongs in coordinator/src/store/sled_log.rs",
     ),
     (
-        "common/src/teacher.rs",
+        "common/protocol/src/teacher.rs",
         "use ndarray_linalg::Cholesky as _;",
-        "common/src/teacher.rs:1: ndarray_linalg belongs in common/src/math/linalg.rs",
+        "common/protocol/src/teacher.rs:1: ndarray_linalg belongs in common/math/src/linalg.rs",
     ),
     (
         "lab/src/plan.rs",
@@ -112,7 +127,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     (
         "lab/src/plan.rs",
         "fn f() {\n unsafe { g() } }",
-        "lab/src/plan.rs:2: unsafe belongs in common/src/math/blas.rs or common/src/math/kernel/simd.rs",
+        "lab/src/plan.rs:2: unsafe belongs in common/math/src/blas.rs or common/math/src/kernel/simd.rs",
     ),
     (
         "coordinator/src/round/engine.rs",
@@ -135,9 +150,9 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "tests/tests/end_to_end.rs:1: a test that sleeps to wait is wrong",
     ),
     (
-        "common/src/ids.rs",
+        "common/protocol/src/ids.rs",
         "#[cfg(test)]\nmod tests {\n fn f() { sleep (d) }\n}",
-        "common/src/ids.rs:3: a test that sleeps to wait is wrong",
+        "common/protocol/src/ids.rs:3: a test that sleeps to wait is wrong",
     ),
 ];
 
@@ -155,15 +170,18 @@ fn what_is_allowed_is_not_reported() {
             "coordinator/src/store/mod.rs",
             "//! sled::Db\nconst A: &str = \"sled::Db\";",
         ),
-        ("common/src/ids.rs", "use bincode::{Decode, Encode};"),
-        ("common/src/model.rs", "use crate::wire::codec;"),
         (
-            "common/src/wire/codec.rs",
+            "common/protocol/src/ids.rs",
+            "use bincode::{Decode, Encode};",
+        ),
+        ("common/protocol/src/model.rs", "use crate::wire::codec;"),
+        (
+            "common/protocol/src/wire/codec.rs",
             "use bincode::config::standard; fn f<'a>() { r#\"\"unsafe\"\"#; '\"'; }",
         ),
         (
-            "common/src/math/linalg.rs",
-            "use crate::limits::FRAME_BYTES_MAX;\n#[cfg(test)]\nmod tests { use super::super::blas; }",
+            "common/math/src/linalg.rs",
+            "#[cfg(test)]\nmod tests { use super::super::blas; }",
         ),
         (
             "coordinator/src/serve/driver.rs",
@@ -199,9 +217,9 @@ struct Home {
 const HOMES: &[Home] = &[
     Home {
         library: "bincode",
-        files: &["common/src/wire/codec.rs"],
+        files: &["common/protocol/src/wire/codec.rs"],
         free: &["Encode", "Decode"],
-        rule: "bincode's functions belong in common/src/wire/codec.rs",
+        rule: "bincode's functions belong in common/protocol/src/wire/codec.rs",
     },
     Home {
         library: "sled",
@@ -211,9 +229,9 @@ const HOMES: &[Home] = &[
     },
     Home {
         library: "ndarray_linalg",
-        files: &["common/src/math/linalg.rs"],
+        files: &["common/math/src/linalg.rs"],
         free: &[],
-        rule: "ndarray_linalg belongs in common/src/math/linalg.rs",
+        rule: "ndarray_linalg belongs in common/math/src/linalg.rs",
     },
     Home {
         library: "anyhow",
@@ -223,7 +241,7 @@ const HOMES: &[Home] = &[
     },
 ];
 
-const UNSAFE_FILES: [&str; 2] = ["common/src/math/blas.rs", "common/src/math/kernel/simd.rs"];
+const UNSAFE_FILES: [&str; 2] = ["common/math/src/blas.rs", "common/math/src/kernel/simd.rs"];
 
 const ENGINES: [&str; 2] = ["coordinator/src/round/", "edge-agent/src/session/"];
 
@@ -242,26 +260,32 @@ const ENGINE_FORBIDDEN: &[&[&str]] = &[
     &["common", "math", "random"],
 ];
 
-/// Rooms of `common`, lowest first; a room sees its own floor and those below.
+/// Rooms of `protocol`, lowest first; a room sees its own floor and those below.
 /// The codec lies deeper than the rest of the wire: what is named by the hash
 /// of its bytes (tasks, releases) has to become bytes first.
 const FLOORS: &[&[&str]] = &[
-    &["ids", "limits", "error", "pulse"],
-    &["math"],
+    &["ids", "limits"],
     &["wire/codec"],
     &[
-        "features", "labels", "model", "moments", "npz", "profile", "report", "round",
-        "summary", "task", "teacher", "transfer",
+        "blocks",
+        "delta",
+        "features",
+        "labels",
+        "landmarks",
+        "model",
+        "moments",
+        "profile",
+        "relevance",
+        "report",
+        "round",
+        "summary",
+        "task",
+        "teacher",
+        "transfer",
+        "trial",
+        "weights",
     ],
     &["wire", "trust"],
-    &[
-        "transport",
-        "service",
-        "health",
-        "http",
-        "ownership",
-        "pipe",
-    ],
 ];
 
 /// All breaches of one file, each as `file:line: rule`.
@@ -300,16 +324,19 @@ fn sides(source: &Source, found: &Found, breaches: &mut Vec<(usize, String)>) {
 }
 
 fn floors(source: &Source, found: &Found, breaches: &mut Vec<(usize, String)>) {
-    let Some(inside) = source.path.strip_prefix("common/src/") else {
+    let Some(inside) = source.path.strip_prefix("common/protocol/src/") else {
         return;
     };
     let module: Vec<&str> = inside.trim_end_matches(".rs").split('/').collect();
     let Some(own) = floor(&module) else { return };
-    let seen = source.inside_common(found);
+    let seen = source.inside_protocol(found);
     let Some(other) = floor(&seen) else { return };
     // A room's tests may look at what is above it.
     if other > own && !source.is_test(found.line) {
-        let rule = format!("common::{} may not import common::{}", module[0], seen[0]);
+        let rule = format!(
+            "protocol::{} may not import protocol::{}",
+            module[0], seen[0]
+        );
         breaches.push((found.line, rule));
     }
 }
@@ -438,14 +465,17 @@ impl Source {
         ENGINES.iter().any(|engine| self.path.starts_with(engine))
     }
 
-    /// Where in `common` a path leads to, through `crate` or `super`; empty
+    /// Where in `protocol` a path leads to, through `crate` or `super`; empty
     /// if it stays in its room or leaves the crate.
-    fn inside_common<'a>(&self, found: &'a Found) -> Vec<&'a str> {
+    fn inside_protocol<'a>(&self, found: &'a Found) -> Vec<&'a str> {
         let segments: Vec<&str> = found.segments.iter().map(String::as_str).collect();
         if segments[0] == "crate" {
             return segments[1..].to_vec();
         }
-        let inside = self.path.strip_prefix("common/src/").unwrap_or_default();
+        let inside = self
+            .path
+            .strip_prefix("common/protocol/src/")
+            .unwrap_or_default();
         let module = inside.trim_end_matches(".rs").trim_end_matches("/mod");
         let depth = module.split('/').count() + usize::from(self.is_test(found.line));
         let supers = segments.iter().take_while(|s| **s == "super").count();

@@ -85,7 +85,7 @@ fn check_header(header: &StringRecord, schema: &Schema) -> Result<Option<usize>,
             return Err(ParseError::NumericHeader);
         }
     }
-    if let (None, true, Some(name)) = (place, required, name) {
+    if place.is_none() && required {
         return Err(ParseError::NoLabelColumn {
             name: name.clone(),
             columns: header

@@ -11,7 +11,7 @@ mod serve;
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -80,7 +80,7 @@ impl ChildWorker {
 
     /// Runs another program as the child.
     #[cfg(test)]
-    fn with_program(mut self, program: &Path) -> Self {
+    fn with_program(mut self, program: &std::path::Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
@@ -214,6 +214,7 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::path::Path;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
 

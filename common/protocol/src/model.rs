@@ -1,0 +1,255 @@
+//! What a device installs: a student with everything it needs to predict.
+
+use bincode::{Decode, Encode};
+use ndarray::{Array2, ArrayView2};
+
+use crate::features::{FeatureError, Normaliser};
+use crate::ids::{BlobHash, DeviceId, RoundId, Time, Version};
+use crate::task::{Task, TaskError};
+use crate::weights::{RawWeights, WeightsError};
+use crate::wire::codec::{DecodeError, decode_blob, encode};
+use math::network::{Network, NetworkError, Student, softmax_rows};
+
+/// A trained student before it is released, as the coordinator stores it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawStudent {
+    /// Every parameter, in the network's order.
+    pub weights: Vec<f32>,
+    /// How often it gives the teacher's answer on fresh synthetic inputs.
+    pub agreement: f64,
+}
+
+/// A release as it is signed and travels. Nothing is known about it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawRelease {
+    /// The task's bytes.
+    pub task: Vec<u8>,
+    /// Version of the student.
+    pub version: Version,
+    /// The round it came from.
+    pub round: RoundId,
+    /// When it was released.
+    pub released: Time,
+    /// After this it is stale, and no device installs it.
+    pub expires: Time,
+    /// Devices whose contributions are in it.
+    pub lineage: Lineage,
+    /// Brings features to the scale the student expects.
+    pub normaliser: Normaliser,
+    /// Every parameter, eight bits a weight.
+    pub weights: RawWeights,
+}
+
+/// Most devices that a release names. Ten thousand names would be 160 KB for
+/// every device to fetch.
+pub const LINEAGE_NAMED_MAX: usize = 64;
+
+/// The devices whose contributions are in a release, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Lineage {
+    /// Their names.
+    Named(Vec<DeviceId>),
+    /// More than [`LINEAGE_NAMED_MAX`]; the coordinator's log has the list.
+    Digest {
+        /// How many.
+        devices: u32,
+        /// See [`Lineage::digest`].
+        hash: BlobHash,
+    },
+}
+
+impl Lineage {
+    /// What a release says of these devices, in ascending order.
+    pub fn of(devices: &[DeviceId]) -> Self {
+        debug_assert!(devices.is_sorted());
+        if devices.len() <= LINEAGE_NAMED_MAX {
+            return Self::Named(devices.to_vec());
+        }
+        Self::Digest {
+            devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
+            hash: Self::digest(devices),
+        }
+    }
+
+    /// BLAKE3 of these devices' names, 16 bytes each, in ascending order.
+    pub fn digest(devices: &[DeviceId]) -> BlobHash {
+        let names: Vec<u8> = devices.iter().flat_map(|device| device.0).collect();
+        BlobHash::of(&names)
+    }
+}
+
+/// A release whose parts fit one another. Its signature is the caller's
+/// business: see [`crate::trust`].
+#[derive(Clone, Debug)]
+pub struct Release {
+    task: Task,
+    raw: RawRelease,
+    student: Student,
+}
+
+/// Why a release was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The bytes are not a release.
+    #[error("the release does not decode: {0}")]
+    Decode(#[from] DecodeError),
+    /// Its task is not a valid one.
+    #[error("the release's task is not valid: {0}")]
+    Task(#[from] TaskError),
+    /// Its weights do not fit the task's student, or do not decode.
+    #[error("the release's weights do not fit its student: {0}")]
+    Weights(#[from] WeightsError),
+    /// Inputs do not fit its student.
+    #[error("the inputs do not fit the student: {0}")]
+    Network(#[from] NetworkError),
+    /// Its normaliser does not fit the task.
+    #[error("the release's normaliser does not fit its task: {0}")]
+    Features(#[from] FeatureError),
+}
+
+impl Release {
+    /// Checks a release's parts against one another.
+    ///
+    /// # Errors
+    /// The first part that does not fit.
+    pub fn check(raw: RawRelease) -> Result<Self, ReleaseError> {
+        let task = Task::from_bytes(&raw.task)?;
+        raw.normaliser
+            .check(task.features())
+            .map_err(FeatureError::from)?;
+        let student = raw.weights.clone().decode(task.student())?;
+        Ok(Self {
+            task,
+            raw,
+            student,
+        })
+    }
+
+    /// A release from the bytes of [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// If they are not a release, or one that does not fit.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReleaseError> {
+        Self::check(decode_blob(bytes)?)
+    }
+
+    /// The bytes that are signed.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encode(&self.raw)
+    }
+
+    /// The task it serves.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        self.raw.version
+    }
+
+    /// Everything else it says.
+    pub fn as_raw(&self) -> &RawRelease {
+        &self.raw
+    }
+
+    /// The network.
+    pub fn student(&self) -> &Student {
+        &self.student
+    }
+
+    /// Class probabilities of raw inputs (rows, values of one input), shape
+    /// (rows, classes): features, normaliser, student, softmax.
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape.
+    pub fn probabilities(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
+        let features = &self.task.definition().features;
+        let features = features.compute(self.task.input_shape(), inputs)?;
+        let view = self.raw.normaliser.apply(features.view())?;
+        let mut logits = self.student.logits(view.view())?;
+        softmax_rows(logits.view_mut(), 1.0);
+        Ok(logits)
+    }
+
+    /// The most likely class of each raw input.
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`].
+    pub fn predict(&self, inputs: ArrayView2<'_, f32>) -> Result<Vec<u16>, ReleaseError> {
+        let probabilities = self.probabilities(inputs)?;
+        let best = |row: ndarray::ArrayView1<'_, f32>| {
+            let larger =
+                |best: usize, class: usize| if row[class] > row[best] { class } else { best };
+            (0..row.len()).fold(0, larger) as u16
+        };
+        Ok(probabilities.rows().into_iter().map(best).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::task::RawTask;
+    use math::random::rng;
+
+    fn raw(lineage: Lineage) -> RawRelease {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [normaliser]\nrange = [0.0, 1.0]\n[student]\nhidden = [2]";
+        let task = RawTask::parse(text).unwrap();
+        let network = Student::new(task.student(), &mut rng(1, "model")).unwrap();
+        RawRelease {
+            version: Version {
+                epoch: 1,
+                number: 2,
+            },
+            round: RoundId(3),
+            released: Time(4),
+            expires: Time(5),
+            lineage,
+            normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
+            weights: RawWeights::encode(task.student(), network.parameters()).unwrap(),
+            task: task.bytes().to_vec(),
+        }
+    }
+
+    fn devices(count: u16) -> Vec<DeviceId> {
+        let name = |number: u16| {
+            let mut name = [0; 16];
+            name[..2].copy_from_slice(&number.to_be_bytes());
+            DeviceId(name)
+        };
+        (0..count).map(name).collect()
+    }
+
+    #[test]
+    fn few_devices_are_named() {
+        let named = Lineage::of(&devices(64));
+        assert_eq!(named, Lineage::Named(devices(64)));
+        let bytes = Release::check(raw(named.clone())).unwrap().to_bytes();
+        assert_eq!(Release::from_bytes(&bytes).unwrap().as_raw().lineage, named);
+    }
+
+    #[test]
+    fn ten_thousand_devices_are_a_count_and_a_hash() {
+        let all = devices(10_000);
+        let lineage = Lineage::of(&all);
+        let bytes = Release::check(raw(lineage.clone())).unwrap().to_bytes();
+        assert!(bytes.len() < encode(&raw(Lineage::of(&[]))).len() + 40);
+        let read = Release::from_bytes(&bytes).unwrap().as_raw().lineage.clone();
+        assert!(matches!(read, Lineage::Digest { devices: 10_000, .. }));
+        assert_eq!(read, lineage);
+        assert_ne!(read, Lineage::of(&all[1..]));
+    }
+
+    #[test]
+    fn bytes_behind_a_release_are_refused() {
+        let mut bytes = Release::check(raw(Lineage::of(&devices(2)))).unwrap().to_bytes();
+        bytes.push(0);
+        assert!(matches!(
+            Release::from_bytes(&bytes),
+            Err(ReleaseError::Decode(DecodeError::Trailing(1)))
+        ));
+    }
+}
