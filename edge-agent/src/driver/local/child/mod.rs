@@ -213,8 +213,9 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use std::path::Path;
+
+    use super::*;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
 
