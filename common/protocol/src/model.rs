@@ -3,11 +3,11 @@
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::features::{FeatureError, Normaliser};
 use crate::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use crate::task::{Task, TaskError};
 use crate::weights::{RawWeights, WeightsError};
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 use math::network::{Network, NetworkError, Student, softmax_rows};
 
 /// A trained student before it is released, as the coordinator stores it.

@@ -2,11 +2,11 @@
 
 use ndarray::{Array2, Axis, CowArray, Ix2, concatenate};
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::landmarks::{landmark_count, landmarks};
 use crate::relevance::{Relevance, RelevanceError};
 use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
 use crate::task::Task;
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 use math::quantise::RawScaledF16;
 
 /// Bits a value at which the transfer set travels.

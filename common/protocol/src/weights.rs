@@ -152,7 +152,7 @@ const BITS: u8 = 8;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::wire::codec::encode;
+    use crate::codec::encode;
     use math::network::{CnnShape, ConvolutionShape, MlpShape, Padding};
     use math::random::rng;
     use ndarray::Array2;

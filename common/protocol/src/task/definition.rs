@@ -3,12 +3,12 @@
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
 use crate::task::method::Method;
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
 /// Everything a task fixes, as it is hashed and as it travels.
