@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use edge_agent::data::{Dataset as DeviceRows, SplitRule};
 
-use common::model::Lineage;
 use common::ids::DeviceId;
+use common::model::Lineage;
 use common::model::Release;
 use common::task::Task;
 

@@ -55,9 +55,7 @@ impl ComputeBackend for Fake {
         let blob = BlobHash::of(&bytes);
         let output = match &job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
-            JobKind::Gather { .. } => {
-                JobOutput::Product(Product::TransferSet { blob, points: 9 })
-            }
+            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
             JobKind::Sign { .. } => JobOutput::Release {

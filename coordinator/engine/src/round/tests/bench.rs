@@ -315,8 +315,7 @@ impl Bench {
             let transfer = call.context.transfer;
             let key = ContributionKey {
                 task: TASK,
-                transfer: transfer
-                    .filter(|_| call.phase == Phase::Contribute),
+                transfer: transfer.filter(|_| call.phase == Phase::Contribute),
                 round: call.round,
                 phase: call.phase,
                 kind,
