@@ -5,6 +5,8 @@
 //! ([`status`]) is computed from the same state. [`round`] drives [`rollout`];
 //! [`registry`] stands alone.
 
+pub mod core;
+pub mod entry;
 pub mod registry;
 pub mod rollout;
 pub mod round;

@@ -30,7 +30,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         floors: &[
-            &["ids", "limits"],
+            &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "features", "round", "trial"],
             &["task"],
@@ -55,9 +55,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-protocol"],
         does_io: true,
         floors: &[
-            &[
-                "alpn", "close", "rate", "reset", "silence", "traffic", "tuning",
-            ],
+            &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "door", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
@@ -97,7 +95,12 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[&["registry", "rollout"], &["round"], &["status"]],
+        floors: &[
+            &["registry", "rollout"],
+            &["round"],
+            &["entry", "status"],
+            &["core"],
+        ],
     },
     Crate {
         folder: "coordinator",
@@ -114,7 +117,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "validation",
             ],
             &["compute", "journal"],
-            &["backup", "core", "metrics"],
+            &["backup", "metrics"],
             &["server"],
             &["admin", "page"],
             &["app", "config"],
