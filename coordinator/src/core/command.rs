@@ -1,5 +1,6 @@
 //! What reaches the core, and from where.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
@@ -34,6 +35,15 @@ pub struct Evidence {
     pub moments: Vec<(DeviceName, BlobHash)>,
 }
 
+/// A device's process, and where it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Speaker {
+    /// Its random number; 0 says nothing.
+    pub instance: u64,
+    /// Where it is; none where that means nothing.
+    pub address: Option<SocketAddr>,
+}
+
 /// What happens to the core.
 pub enum Command {
     /// A device said hello.
@@ -44,6 +54,8 @@ pub enum Command {
         session: SessionId,
         /// The students it runs, by task.
         installed: Vec<(TaskHash, Version)>,
+        /// The process that said it.
+        speaker: Speaker,
         /// What its connection has moved.
         meter: Box<dyn TrafficMeter>,
     },

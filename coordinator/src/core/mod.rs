@@ -16,6 +16,7 @@ pub mod freshness;
 mod members;
 pub mod progress;
 mod sessions;
+mod shared_keys;
 mod snapshot;
 mod steady_clock;
 
@@ -34,7 +35,7 @@ use self::effect::{Answers, Pending};
 pub use self::effect::{Effect, Work};
 use self::freshness::FreshnessSigner;
 use self::progress::{Context, ProgressTracker};
-use self::sessions::Sessions;
+use self::sessions::{Arrival, Sessions};
 pub use self::steady_clock::SteadyTime;
 use crate::journal::{LogEntry, Replayed};
 use crate::registry::{Registry, RegistryEvent};
@@ -125,8 +126,18 @@ impl Core {
                 device,
                 session,
                 installed,
+                speaker,
                 meter,
-            } => self.connect(now, device, session, installed, meter),
+            } => {
+                let arrival = Arrival {
+                    device,
+                    session,
+                    installed,
+                    speaker,
+                    meter,
+                };
+                self.connect(now, arrival);
+            }
             Command::Disconnect { device, session } => self.disconnect(now, device, session),
             Command::Said {
                 device,

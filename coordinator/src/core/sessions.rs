@@ -9,14 +9,26 @@ use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAn
 
 use super::Core;
 use super::effect::Effect;
-use crate::core::command::{SessionId, TrafficMeter};
+use super::shared_keys::SharedKeys;
+use crate::core::command::{SessionId, Speaker, TrafficMeter};
 use crate::round::Input;
+use crate::status::SharedKey;
 
 /// The newest session of each device, and every device's traffic.
 #[derive(Default)]
 pub(super) struct Sessions {
     open: BTreeMap<DeviceId, Session>,
     counters: BTreeMap<DeviceId, Counters>,
+    keys: SharedKeys,
+}
+
+/// A device that said hello.
+pub(super) struct Arrival {
+    pub(super) device: DeviceId,
+    pub(super) session: SessionId,
+    pub(super) installed: Vec<(TaskHash, Version)>,
+    pub(super) speaker: Speaker,
+    pub(super) meter: Box<dyn TrafficMeter>,
 }
 
 struct Session {
@@ -89,6 +101,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a device's key was seen on two machines.
+    pub(super) fn shared_key(&self, now: Time, device: DeviceId) -> Option<SharedKey> {
+        self.keys.of(now, device)
+    }
+
     pub(super) fn is_connected(&self, device: DeviceId) -> bool {
         self.open.contains_key(&device)
     }
@@ -147,15 +164,17 @@ impl Core {
         }
     }
 
-    /// A new session; the newest one of a device wins.
-    pub(super) fn connect(
-        &mut self,
-        now: Time,
-        device: DeviceId,
-        session: SessionId,
-        installed: Vec<(TaskHash, Version)>,
-        meter: Box<dyn TrafficMeter>,
-    ) {
+    /// A new session; the newest one of a device wins, unless two machines
+    /// have its key: then the one that is there stays, for they would throw
+    /// each other out for ever.
+    pub(super) fn connect(&mut self, now: Time, arrival: Arrival) {
+        let Arrival {
+            device,
+            session,
+            installed,
+            speaker,
+            meter,
+        } = arrival;
         if self.registry.revoked().contains_key(&device) {
             self.ready.push_back(Effect::Close {
                 session,
@@ -164,6 +183,20 @@ impl Core {
             });
             return;
         }
+        let is_second = self.sessions.keys.hear(now, device, speaker);
+        if is_second && self.sessions.is_connected(device) {
+            tracing::warn!(
+                device = %device.short(), address = ?speaker.address,
+                "two machines have this device's key; the one that is connected stays"
+            );
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Superseded,
+                reason: "another machine has this device's key",
+            });
+            return;
+        }
+        self.sessions.keys.takes_over(device, speaker);
         let reason = "a newer session of this device took over";
         self.close(device, CloseCode::Superseded, reason);
         let counters = self.sessions.counters.entry(device).or_default();

@@ -45,7 +45,7 @@ impl Core {
                 .collect(),
             devices: devices
                 .into_iter()
-                .map(|device| self.device_status(device, &marks))
+                .map(|device| self.device_status(now, device, &marks))
                 .collect(),
         }
     }
@@ -207,7 +207,7 @@ impl Core {
         marks
     }
 
-    fn device_status(&self, device: DeviceId, marks: &Marks) -> DeviceStatus {
+    fn device_status(&self, now: Time, device: DeviceId, marks: &Marks) -> DeviceStatus {
         let mark = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
@@ -234,6 +234,7 @@ impl Core {
             contributed: mark.contributed,
             strikes: mark.strikes,
             peer_limits: Self::peer_limits_status(mark),
+            shared_key: self.sessions.shared_key(now, device),
         }
     }
 

@@ -11,7 +11,7 @@ use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 
 use super::answer::{Answer, Reply, ReplyId};
 use super::{About, Core, Effect};
-use crate::core::command::{AdminCommand, Command, Offer, SessionId, TrafficMeter};
+use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
 use crate::core::freshness::FreshnessSigner;
 use crate::journal::{LogEntry, Replayed};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
@@ -137,6 +137,7 @@ impl Driven {
             device: DEVICE,
             session: SessionId(session),
             installed: Vec::new(),
+            speaker: Speaker::default(),
             meter: Box::new(NoMeter),
         });
     }
@@ -411,4 +412,49 @@ fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all
     };
     let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
     assert_eq!(versions, [version(3), version(4)], "in one batch");
+}
+
+#[test]
+fn of_two_machines_with_one_key_the_connected_one_stays() {
+    let (mut driven, _) = in_round();
+    let mut session = 10;
+    let mut is_let_in = |driven: &mut Driven, instance| {
+        session += 1;
+        driven.handle(Command::Connect {
+            device: DEVICE,
+            session: SessionId(session),
+            installed: Vec::new(),
+            speaker: Speaker {
+                instance,
+                address: None,
+            },
+            meter: Box::new(NoMeter),
+        });
+        let refused = |one: &Effect| {
+            matches!(
+                one,
+                Effect::Close { session: SessionId(closed), code: CloseCode::Superseded, .. }
+                    if *closed == session
+            )
+        };
+        !driven.done.iter().any(refused)
+    };
+    let named = |driven: &mut Driven| {
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let mut status = driven.answer::<Box<Status>>(id).unwrap();
+        let device = status.devices.remove(0);
+        assert!(device.connected);
+        device.shared_key.is_some()
+    };
+    // The same machine, and then a later process of it.
+    for instance in [1, 1, 2] {
+        assert!(is_let_in(&mut driven, instance), "{instance}");
+    }
+    assert!(!named(&mut driven));
+    assert!(!is_let_in(&mut driven, 1));
+    assert!(named(&mut driven));
+    assert!(
+        is_let_in(&mut driven, 2),
+        "the one that is there may come again"
+    );
 }

@@ -10,6 +10,7 @@ use common::transport::{Door, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
+use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
 use super::links::Links;
 use super::peer_limits::PeerLimits;
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) compute: Arc<dyn ComputeBackend>,
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
+    /// Hears what devices' clocks show.
+    pub(crate) guard: Arc<ClockGuard>,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) certificates: CertificateTerms,
     /// Where the page is served, if it is.

@@ -2,6 +2,7 @@
 //! threads of the store and of computations. Operators' socket, page and
 //! metrics reach all of it through [`Shared`].
 
+pub mod clock_guard;
 pub(crate) mod compute_backend;
 pub(crate) mod compute_thread;
 pub(crate) mod driver;

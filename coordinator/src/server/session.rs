@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::ids::DeviceId;
+use common::ids::{DeviceId, Time};
 use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::handle::{Shared, note, pause};
 use super::transfer;
-use crate::core::command::{Command, SessionId};
+use crate::core::command::{Command, SessionId, Speaker};
 
 /// Tasks a device may say it runs a student for.
 const INSTALLED_MAX: usize = 1_024;
@@ -56,12 +56,19 @@ async fn run(
     let Some(hello) = greeting(connection, &frame)? else {
         return Ok(());
     };
+    if hello.clock != Time(0) {
+        shared.guard.hear(device, hello.clock);
+    }
     let (open, messages) = shared.links.open(connection);
     let session = open.session;
     let connect = Command::Connect {
         device,
         session,
         installed: hello.installed,
+        speaker: Speaker {
+            instance: hello.instance,
+            address: Some(connection.remote_address()),
+        },
         meter: Box::new(connection.clone()),
     };
     if shared.commands.send(connect).await.is_err() {

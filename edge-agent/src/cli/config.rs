@@ -70,6 +70,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.coordinator.clone().unwrap_or_else(|| NONE.into()),
     },
     Key {
+        name: "coordinator.copies_enrol",
+        flag: None,
+        variable: None,
+        allowed: "true or false",
+        purpose: "Whether a copy of another machine joins with a key of its own.",
+        value: |config| config.copies_enrol.to_string(),
+    },
+    Key {
         name: "data.folder",
         flag: Some(("--data", |flags| flags.data.is_some())),
         variable: Some("ALAMBIC_DATA"),

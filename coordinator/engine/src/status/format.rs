@@ -32,15 +32,7 @@ pub fn ago(now: Time, then: Time) -> String {
 
 /// `180 ms`, `4.2 s`, `90 s`, `3 min`, `5 h`, `9 days`, `2 years`.
 pub fn span(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..10_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        10_000..120_000 => format!("{} s", ms / 1000),
-        120_000..7_200_000 => format!("{} min", ms / 60_000),
-        7_200_000..172_800_000 => format!("{} h", ms / 3_600_000),
-        172_800_000..63_072_000_000 => format!("{} days", ms / 86_400_000),
-        _ => format!("{} years", ms / 31_557_600_000),
-    }
+    protocol::human::span(ms)
 }
 
 /// `512 B`, `28.6 kB`, `3.2 MB`, `1.1 GB`.

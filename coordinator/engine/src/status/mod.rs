@@ -419,6 +419,31 @@ pub struct DeviceStatus {
     /// How it behaves.
     #[serde(default)]
     pub peer_limits: PeerLimitsStatus,
+    /// Its key, if that is on two machines.
+    #[serde(default)]
+    pub shared_key: Option<SharedKey>,
+}
+
+/// A device's key that two machines have: an image copied after it had joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedKey {
+    /// Where the two were seen.
+    pub addresses: Vec<String>,
+    /// When that was first seen.
+    pub since: Time,
+    /// When it was last seen.
+    pub last: Time,
+}
+
+impl SharedKey {
+    /// What it means and what to do, for a person.
+    pub fn told(&self) -> String {
+        format!(
+            "its key is on two machines, seen at {}: an image copied after it had joined; on the \
+             copy run `alambic-agent enrol --again` with a new token",
+            self.addresses.join(" and ")
+        )
+    }
 }
 
 impl DeviceStatus {
