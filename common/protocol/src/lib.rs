@@ -9,6 +9,7 @@
 //! [`wire`] and [`trust`].
 
 pub mod blocks;
+pub mod close;
 pub mod codec;
 pub mod delta;
 pub mod features;
@@ -26,6 +27,7 @@ pub mod round;
 pub mod summary;
 pub mod task;
 pub mod teacher;
+pub mod traffic;
 pub mod transfer;
 pub mod trial;
 pub mod trust;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use common::ids::{DeviceId, RoundId, TaskHash};
-use common::round::Kind;
+use protocol::ids::{DeviceId, RoundId, TaskHash};
+use protocol::round::Kind;
 
 use crate::registry::Registry;
 use crate::round::{Ended, Event, RoundPolicy, State};
@@ -239,7 +239,7 @@ fn ended(task: TaskHash, ended: &Ended) -> Progress {
 }
 
 /// Milliseconds each phase of an ended round took.
-pub(super) fn phase_ms(ended: &Ended) -> std::collections::BTreeMap<common::round::Phase, u64> {
+pub(super) fn phase_ms(ended: &Ended) -> std::collections::BTreeMap<protocol::round::Phase, u64> {
     ended
         .spans
         .iter()

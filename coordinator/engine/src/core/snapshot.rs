@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{DeviceId, TaskHash, Time};
-use common::round::{Kind, Reason};
+use protocol::ids::{DeviceId, TaskHash, Time};
+use protocol::round::{Kind, Reason};
 
 use super::{Core, Runner};
 use crate::core::command::Evidence;
