@@ -2,7 +2,6 @@
 //! that would leave: the last check, whatever built them.
 
 use common::blocks::RawBlocks;
-use common::gradient::RawGradient;
 use common::labels::RawLabels;
 use common::moments::RawMoments;
 use common::profile::RawProfile;
@@ -108,10 +107,6 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
             let moments: RawMoments = decode_blob(bytes)?;
             let directions = moments.carried.rows.saturating_add(moments.factor.rows);
             counts(moments.rows, directions as usize, &[])
-        }
-        Kind::Gradient => {
-            let gradient: RawGradient = decode_blob(bytes)?;
-            counts(gradient.rows, 1, &[])
         }
         Kind::Report => {
             let report: RawReport = decode_blob(bytes)?;
