@@ -21,6 +21,8 @@ struct Told {
     rows: u64,
     /// Numbers a dimension; none where there are but counts.
     directions: usize,
+    /// Whether it tells the mean and variance of each feature.
+    means: bool,
     /// The fewest rows that a part of it describes by itself, if it has parts.
     part_rows: Option<u64>,
     /// The fewest that one of its parts may describe.
@@ -31,7 +33,7 @@ struct Told {
 ///
 /// | kind | directions | parts |
 /// |---|---|---|
-/// | profile | the mean of each feature; the block means where there are any | classes |
+/// | profile | block means of a feature beyond its mean, which with the variance takes rows for two | classes |
 /// | summary | – | points |
 /// | labels | classes less one | classes |
 /// | moments | virtual rows | – |
@@ -48,14 +50,20 @@ pub(super) fn check(privacy: Privacy, task: &Task, entry: &Entry) -> Result<(), 
         let rows_min = privacy.rows_min;
         return Err(Refusal::Rows { rows, rows_min });
     }
-    let directions_max = privacy.directions(rows);
-    if told.directions > directions_max {
-        return Err(Refusal::Directions {
+    let refused = |directions, directions_max| {
+        Err(Refusal::Directions {
             kind,
             rows,
-            directions: told.directions,
+            directions,
             directions_max,
-        });
+        })
+    };
+    let directions_max = privacy.directions(rows);
+    if told.directions > directions_max {
+        return refused(told.directions, directions_max);
+    }
+    if told.means && !privacy.tells_means(rows) {
+        return refused(2, directions_max);
     }
     match told.part_rows {
         Some(rows) if rows < told.part_rows_min => Err(Refusal::Part {
@@ -72,6 +80,7 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
     let counts = |rows, directions, classes: &[u64]| Told {
         rows,
         directions,
+        means: false,
         part_rows: classes.iter().copied().filter(|&count| count > 0).min(),
         part_rows_min: privacy.rows_min,
     };
@@ -83,9 +92,12 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
             } else {
                 (decode_blob(bytes)?, None)
             };
-            let means = usize::from(profile.moments.is_some());
             let blocks = blocks.map_or(0, |blocks| usize::from(blocks.count));
-            counts(profile.rows, means.max(blocks), &profile.class_counts)
+            let directions = if blocks > 1 { blocks } else { 0 };
+            Told {
+                means: profile.moments.is_some(),
+                ..counts(profile.rows, directions, &profile.class_counts)
+            }
         }
         Kind::Summary => {
             let points: RawPoints = decode_blob(bytes)?;
@@ -93,6 +105,7 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
             Told {
                 rows: stand.clone().sum(),
                 directions: 0,
+                means: false,
                 part_rows: stand.min(),
                 part_rows_min: privacy.cluster_size_min.into(),
             }
@@ -259,8 +272,9 @@ mod tests {
     #[test]
     fn a_device_of_few_rows_sends_no_moments_and_no_means() {
         let case = case(2, true);
+        let fewest = labels(&[29], 0);
+        assert!(answers(&case, &Policy::default(), &fewest, Phase::Profile).is_empty());
         let few = labels(&[20, 24], 0);
-        assert!(answers(&case, &Policy::default(), &few, Phase::Profile).is_empty());
         assert!(answers(&case, &Policy::default(), &few, Phase::Contribute).is_empty());
         let enough = labels(&[20, 25], 0);
         let kinds = |phase| {
@@ -268,6 +282,8 @@ mod tests {
             entries.iter().map(|entry| entry.kind).collect::<Vec<_>>()
         };
         assert_eq!(kinds(Phase::Profile), [Kind::Profile]);
+        let profile = answers(&case, &Policy::default(), &labels(&[30], 0), Phase::Profile);
+        assert_eq!(profile.len(), 1);
         assert_eq!(kinds(Phase::Contribute), [Kind::Labels, Kind::Moments]);
     }
 

@@ -50,6 +50,12 @@ impl Privacy {
         let told = rows / u64::from(self.rows_per_direction.max(1));
         usize::try_from(told.saturating_sub(2)).unwrap_or(usize::MAX)
     }
+
+    /// Whether the mean and the variance of each feature of `rows` rows may
+    /// leave: two directions, and nothing beside them but counts.
+    pub fn tells_means(&self, rows: u64) -> bool {
+        rows / u64::from(self.rows_per_direction.max(1)) >= 2
+    }
 }
 
 /// Which local teacher the device trains.

@@ -18,9 +18,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     }
     let (mut moments, mut blocks) = (None, None);
     if work.task.learns_normaliser() {
-        // A mean and a spread a feature: too much of too few rows.
-        let directions = work.privacy.directions(rows);
-        if directions == 0 {
+        if !work.privacy.tells_means(rows) {
             return Ok(Built {
                 entries: Vec::new(),
                 partial: true,
@@ -30,7 +28,9 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         moments = RawFeatureMoments::of(features.view());
         let asked = work.task.definition().budget.cluster_size_min;
         let rows_min = work.privacy.cluster_size_min.max(asked);
-        let share = u32::try_from(rows.div_ceil(directions as u64)).unwrap_or(u32::MAX);
+        // One block is the mean again.
+        let blocks_max = work.privacy.directions(rows).max(1) as u64;
+        let share = u32::try_from(rows.div_ceil(blocks_max)).unwrap_or(u32::MAX);
         let rows_min = rows_min.max(share);
         let told = work.task.learns_curves();
         blocks = told.then(|| RawBlocks::of(features.view(), rows_min));

@@ -172,6 +172,17 @@ impl<S: Source> InProcess<S> {
                 .to_owned();
             explained(&error, advice)
         })?;
+        if built.entries.is_empty() {
+            let rows_per_direction = self.settings.policy.rows_per_direction();
+            warn!(
+                rows = train.rows(),
+                rows_per_direction,
+                "{}: too few rows, nothing leaves. A learnt normaliser takes twice as many rows as \
+                 policy.rows_per_direction, soft labels and moments three times, a task with \
+                 contribute = \"points\" neither",
+                call.phase
+            );
+        }
         self.permitted(built, &task, spent, &mut history, admitted)
     }
 
