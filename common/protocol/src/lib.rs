@@ -13,7 +13,6 @@ pub mod close;
 pub mod codec;
 pub mod delta;
 pub mod features;
-pub mod gradient;
 pub mod human;
 pub mod ids;
 pub mod labels;

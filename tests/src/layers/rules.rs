@@ -36,7 +36,6 @@ pub(super) const CRATES: &[Crate] = &[
             &["task"],
             &[
                 "blocks",
-                "gradient",
                 "labels",
                 "landmarks",
                 "moments",

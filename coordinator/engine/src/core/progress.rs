@@ -46,7 +46,7 @@ impl ProgressTracker {
         let mut tracker = Self {
             task,
             done: 0,
-            wanted: open.map_or_else(Vec::new, |open| policy.wanted(open.phase, state).to_vec()),
+            wanted: open.map_or_else(Vec::new, |open| policy.kinds(open.phase).to_vec()),
             round: state.last_round,
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
             taken: open.map_or_else(BTreeSet::new, |open| open.taken.keys().copied().collect()),
@@ -93,9 +93,7 @@ impl ProgressTracker {
                 at,
                 participants,
             } => {
-                // The engine may be ahead, but not past a product, on which
-                // alone this depends.
-                self.wanted = self.policy.wanted(*phase, context.state).to_vec();
+                self.wanted = self.policy.kinds(*phase).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
                 self.done = 0;

@@ -131,7 +131,7 @@ impl Core {
             training: None,
         };
         if let Some(open) = &round.phase {
-            let wanted = runner.engine.wanted(open.phase);
+            let wanted = runner.engine.policy().kinds(open.phase);
             status.phase = Some(open.phase);
             status.participants = names(&mut open.participants.iter().copied());
             status.abstained = names(&mut open.abstained.iter().copied());
