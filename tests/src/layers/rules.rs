@@ -30,13 +30,12 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         floors: &[
-            &["ids", "limits"],
+            &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "features", "round", "trial"],
             &["task"],
             &[
                 "blocks",
-                "gradient",
                 "labels",
                 "landmarks",
                 "moments",
@@ -55,9 +54,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-protocol"],
         does_io: true,
         floors: &[
-            &[
-                "alpn", "close", "rate", "reset", "silence", "traffic", "tuning",
-            ],
+            &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "door", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
@@ -97,7 +94,12 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[&["registry", "rollout"], &["round"], &["status"]],
+        floors: &[
+            &["registry", "rollout"],
+            &["round"],
+            &["entry", "status"],
+            &["core"],
+        ],
     },
     Crate {
         folder: "coordinator",
@@ -114,7 +116,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "validation",
             ],
             &["compute", "journal"],
-            &["backup", "core", "metrics"],
+            &["backup", "metrics"],
             &["server"],
             &["admin", "page"],
             &["app", "config"],
@@ -129,10 +131,10 @@ pub(super) const CRATES: &[Crate] = &[
             &["cache", "data", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
-            &["config", "enrol"],
+            &["enrol"],
             &["anew", "renewal"],
             &["driver"],
-            &["metrics", "predictions"],
+            &["config", "metrics", "predictions"],
             &["cli"],
         ],
     },
@@ -149,6 +151,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["baseline", "distill"],
             &["demo"],
             &["load", "simulate"],
+            &["attack"],
             &["cli"],
         ],
     },
@@ -200,11 +203,6 @@ pub(super) const HOMES: &[Home] = &[
     Home {
         library: "ndarray_linalg",
         file: "common/math/src/linalg.rs",
-        free: &[],
-    },
-    Home {
-        library: "anyhow",
-        file: "main.rs",
         free: &[],
     },
 ];
