@@ -52,9 +52,19 @@ fn no_manifest_lets_the_two_sides_see_each_other() {
             "common/host",
             &["alambic-net", "coordinator", "edge-agent", "lab"],
         ),
+        (
+            "common/draw",
+            &[
+                "alambic-protocol",
+                "alambic-net",
+                "alambic-host",
+                "common",
+                "tokio",
+            ],
+        ),
         ("common", &["coordinator", "edge-agent", "lab"]),
         ("coordinator", &["edge-agent", "lab"]),
-        ("edge-agent", &["coordinator", "lab"]),
+        ("edge-agent", &["coordinator", "lab", "alambic-draw"]),
         ("lab", &["tests"]),
     ] {
         let manifest = fs::read_to_string(root().join(crate_folder).join("Cargo.toml")).unwrap();

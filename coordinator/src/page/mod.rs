@@ -11,7 +11,6 @@
 mod alert;
 mod audit;
 mod certificates;
-mod chart;
 mod delay;
 mod device;
 mod distilled;
@@ -21,7 +20,7 @@ mod health;
 mod layout;
 mod live;
 mod maps;
-mod picture;
+mod look;
 mod rollouts;
 mod rounds;
 mod route;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use common::ids::Version;
+use draw::{Axis, Chart, Form, Point, Scale, Series, Size};
 use maud::{Markup, PreEscaped, html};
 
-use super::chart::{self, Measured, Width};
 use super::fleet::natural;
 use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
@@ -78,7 +78,7 @@ fn all(view: &View) -> Markup {
     }
 }
 
-/// Accuracy over versions, with its interval.
+/// Accuracy over versions, with its interval. One alone is in the table.
 fn accuracy(task: &TaskStatus) -> Markup {
     let measured: Vec<_> = task
         .releases
@@ -86,28 +86,54 @@ fn accuracy(task: &TaskStatus) -> Markup {
         .filter_map(|release| {
             let report = release.report?;
             let (low, high) = words::interval(report.accuracy, report.rows);
-            Some(Measured {
-                name: release.version.to_string(),
-                value: report.accuracy,
-                low,
-                high,
-            })
+            Some((release.version, report.accuracy, [low, high]))
         })
         .collect();
     html! {
-        @if let Some(last) = measured.last() {
+        @if let [_, .., (newest, right, _)] = measured.as_slice() {
             figure class="chart" {
                 div role="img" aria-label={
-                    "Accuracy of " (words::count(measured.len(), "student")) "; the newest, " (last.name) ", is right on "
-                    (words::percent(last.value)) " of held-out rows"
+                    "Accuracy of " (words::count(measured.len(), "student")) "; the newest, " (newest) ", is right on "
+                    (words::percent(*right)) " of held-out rows"
                 } {
-                    div class="desk" { (PreEscaped(chart::accuracy(&measured, Width::Desk))) }
-                    div class="phone" { (PreEscaped(chart::accuracy(&measured, Width::Phone))) }
+                    div class="desk" { (PreEscaped(chart(&measured, Size::Wide))) }
+                    div class="phone" { (PreEscaped(chart(&measured, Size::Narrow))) }
                 }
                 figcaption { "Share of the devices' held-out rows that each student answers right, with its 95 % interval." }
             }
         }
     }
+}
+
+/// Students in order, each with its accuracy and its interval.
+fn chart(measured: &[(Version, f64, [f64; 2])], size: Size) -> String {
+    let names = measured.iter().map(|(version, ..)| version.to_string());
+    let points = measured.iter().enumerate();
+    let points = points.map(|(at, (_, right, interval))| Point {
+        x: at as f64,
+        y: *right,
+        interval: Some(*interval),
+    });
+    let chart = Chart {
+        x: Axis {
+            title: "Student",
+            scale: Scale::Names(names.collect()),
+        },
+        y: Axis {
+            title: "Accuracy",
+            scale: Scale::Percent,
+        },
+        series: vec![Series {
+            name: String::new(),
+            points: points.collect(),
+            form: Form::Line,
+        }],
+        size,
+    };
+    chart.html().unwrap_or_else(|error| {
+        tracing::warn!(%error);
+        String::new()
+    })
 }
 
 fn versions(task: &TaskStatus, view: &View) -> Markup {

@@ -18,7 +18,7 @@ use lab::sweep::GridError;
 pub(crate) enum Failure {
     /// A report's chart cannot be drawn.
     #[error("cannot draw the report: {0}")]
-    Chart(#[from] lab::report::ChartError),
+    Chart(#[from] draw::ChartError),
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -9,11 +9,12 @@ use common::features::{FeatureStage, Normaliser};
 use common::round::{Kind, Reason};
 use common::summary::Points;
 use coordinator::validation;
+use draw::Look;
 
-use super::picture::{image, traces};
 use super::worth::{Trial, Worth, leave_one_out};
 use crate::data::Dataset;
 use crate::simulation::{RoundResult, Simulation};
+use crate::stage::look;
 
 /// Everything a page shows of one seed.
 #[derive(Clone, Debug)]
@@ -255,25 +256,9 @@ fn train_row(data: &Dataset, row: usize) -> String {
     show(data, &data.train.inputs.row(row).to_vec())
 }
 
-/// A raw input: an image where its shape is one, else a series.
+/// A raw input.
 fn show(data: &Dataset, values: &[f32]) -> String {
-    let drawn = match data.shape[..] {
-        [height, width] if is_image(data) => image(values, height as usize, width as usize, 1),
-        [height, width, channels @ (1 | 3)] => {
-            image(values, height as usize, width as usize, channels as usize)
-        }
-        [_, channels] => traces(values, channels as usize),
-        _ => traces(values, 1),
-    };
-    drawn.unwrap_or_default()
-}
-
-/// Two sides as long as that are an image, unless time is by far the longer.
-fn is_image(data: &Dataset) -> bool {
-    match data.shape[..] {
-        [height, width] => data.range.is_some() || height < 4 * width && width < 4 * height,
-        _ => false,
-    }
+    look(data).draw(values, "").unwrap_or_default()
 }
 
 /// How strongly the filters answer in each cell of the image; a feature's
@@ -293,7 +278,8 @@ fn energy(names: &[String], features: &[f32]) -> String {
         }
     }
     let side = energies.len().isqrt();
-    image(&energies, side, side, 1).unwrap_or_default()
+    let drawn = Look::Image([side, side, 1]).draw(&energies, "");
+    drawn.unwrap_or_default()
 }
 
 /// Training rows among which the nearest to a point is looked for.

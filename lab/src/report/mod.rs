@@ -1,12 +1,9 @@
 //! One self-contained page of what a run found: no script, nothing fetched.
 
-mod chart;
 mod detail;
 mod page;
-mod picture;
 mod worth;
 
-pub use chart::{ChartError, Line, Plot};
 pub use detail::{Detail, DetailError, DeviceRow, PointPicture};
 pub use page::{Cell, SweepPage, render, render_sweep};
 pub use worth::Worth;

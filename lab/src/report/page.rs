@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use draw::{Axis, Chart, ChartError, Form, Point, Scale, Series, Size, colour, escape};
 use serde_json::Value;
 
-use super::chart::{ChartError, Line, Plot, colour};
 use super::detail::Detail;
 use super::worth;
 
@@ -84,44 +84,26 @@ pub struct SweepPage<'a> {
 /// If a chart cannot be drawn.
 pub fn render_sweep(sweep: &SweepPage<'_>) -> Result<String, ChartError> {
     let mut page = head(sweep.title, sweep.command);
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<Series> = Vec::new();
     for cell in sweep.cells {
-        let points: Vec<(f64, f64)> = rounds(&cell.outcome)
-            .map(|round| {
-                (
-                    number(&round["uplink_bytes_max"]),
-                    number(&round["student_accuracy"]),
-                )
-            })
-            .collect();
-        lines.push(Line {
-            name: cell.name.clone(),
-            points,
-            bound: false,
-        });
+        let points = measured(&cell.outcome, "uplink_bytes_max", "student_accuracy");
+        lines.push(series(&cell.name, points));
     }
-    let joined = lines.iter().any(|line| line.points.len() > 1);
     // Beyond so many the colours repeat, and a table tells more.
     if lines.len() > 6 {
         let points = lines.into_iter().flat_map(|line| line.points).collect();
         let name = "every cell and round".to_owned();
-        lines = vec![Line {
-            name,
-            points,
-            bound: false,
+        // They do not belong together.
+        lines = vec![Series {
+            form: Form::Dots,
+            ..series(&name, points)
         }];
     }
-    let joined = joined && lines.len() > 1;
-    let plot = Plot {
-        x: "bytes sent by the device that sends most",
-        y: "student, test set",
-        lines,
-        joined,
-    };
+    let x = "bytes sent by the device that sends most";
     let _ = write!(
         page,
         "<section><h2>Accuracy against bytes</h2>{}</section>",
-        plot.html()?
+        chart(x, lines)?
     );
     page.push_str("<section><h2>Cells</h2><div class=\"wide\"><table><thead><tr><th>cell<th>student<th>±<th>teacher<th>pooled<th>alone<th>bytes up, most<th>bytes down</thead><tbody>");
     for cell in sweep.cells {
@@ -199,41 +181,59 @@ fn rounds_chart(outcome: &Value) -> Result<String, ChartError> {
 
 /// Student and teacher of every round against one of its figures.
 fn accuracy_chart(outcome: &Value, over: &str, x: &str) -> Result<String, ChartError> {
-    let against = |key: &str| {
-        rounds(outcome)
-            .map(|round| (number(&round[over]), number(&round[key])))
-            .collect()
-    };
-    let mut lines = vec![
-        line("student", against("student_accuracy")),
-        line("kernel teacher", against("teacher_accuracy")),
+    let mut series = vec![
+        series("student", measured(outcome, over, "student_accuracy")),
+        series("kernel teacher", measured(outcome, over, "teacher_accuracy")),
     ];
-    lines.extend(bounds(outcome));
-    Plot {
-        x,
-        y: "accuracy, test set",
-        lines,
-        joined: true,
-    }
-    .html()
+    series.extend(bounds(outcome));
+    chart(x, series)
 }
 
-fn line(name: &str, points: Vec<(f64, f64)>) -> Line {
-    Line {
+/// Accuracy on the test set against `x`.
+fn chart(x: &str, series: Vec<Series>) -> Result<String, ChartError> {
+    let chart = Chart {
+        x: Axis {
+            title: x,
+            scale: Scale::Number,
+        },
+        y: Axis {
+            title: "accuracy, test set",
+            scale: Scale::Percent,
+        },
+        series,
+        size: Size::Wide,
+    };
+    chart.html()
+}
+
+/// One figure of every round against another, with its deviation over the seeds
+/// where there are several.
+fn measured(outcome: &Value, over: &str, key: &str) -> Vec<Point> {
+    let deviation = format!("{key}_std");
+    rounds(outcome)
+        .map(|round| {
+            let (x, y) = (number(&round[over]), number(&round[key]));
+            Point::within(x, y, number(&round[&deviation]))
+        })
+        .collect()
+}
+
+fn series(name: &str, points: Vec<Point>) -> Series {
+    Series {
         name: name.to_owned(),
         points,
-        bound: false,
+        form: Form::Line,
     }
 }
 
 /// The baselines, where there are any.
-fn bounds(outcome: &Value) -> Vec<Line> {
+fn bounds(outcome: &Value) -> Vec<Series> {
     let bound = |key: &str, name: &str| {
         let value = outcome["baselines"][key].as_f64()?;
-        Some(Line {
+        Some(Series {
             name: name.to_owned(),
-            points: vec![(0.0, value)],
-            bound: true,
+            points: vec![Point::new(0.0, value)],
+            form: Form::Bound,
         })
     };
     [
@@ -484,14 +484,6 @@ fn text(value: &Value) -> String {
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     }
-}
-
-/// Text that cannot break a page.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 /// Devices in the table.
