@@ -11,7 +11,7 @@ use common::summary::Points;
 use coordinator::validation;
 use draw::Look;
 
-use super::worth::{Trial, Worth, leave_one_out};
+use super::influence::{Influence, Trial, leave_one_out};
 use crate::data::Dataset;
 use crate::simulation::{RoundResult, Simulation};
 use crate::stage::look;
@@ -42,8 +42,8 @@ pub struct DeviceRow {
     pub points: usize,
     /// UDP bytes it sent and received.
     pub bytes: [u64; 2],
-    /// What it is worth, where it was left out in turn.
-    pub worth: Option<Worth>,
+    /// Its influence, where it was left out in turn.
+    pub influence: Option<Influence>,
 }
 
 /// One distilled point.
@@ -75,9 +75,9 @@ pub enum DetailError {
     /// The kernel refused its inputs.
     #[error(transparent)]
     Kernel(#[from] common::math::kernel::KernelError),
-    /// Moments cannot be summed.
+    /// A device cannot be left out.
     #[error(transparent)]
-    Sum(#[from] common::math::exact::ExactError),
+    Influence(#[from] coordinator::aggregate::InfluenceError),
 }
 
 impl Detail {
@@ -109,12 +109,12 @@ impl Detail {
             view: view.view(),
             labels: &data.test.labels,
         };
-        let worth = leave_one_out(simulation, trial)?;
+        let influences = leave_one_out(simulation, trial)?;
         let said = result.release.predict(data.test.inputs.view())?;
         let (pictured, pictures) = pictures(data, &feature_view, &set.points)?;
         Ok(Self {
             classes: data.classes.clone(),
-            devices: devices(simulation, result, data, parts, &worth),
+            devices: devices(simulation, result, data, parts, &influences),
             confusion: confusion(&data.test.labels, &said, data.classes.len()),
             points: pictures,
             pictured,
@@ -144,7 +144,7 @@ fn devices(
     result: &RoundResult,
     data: &Dataset,
     parts: &[Vec<usize>],
-    worth: &BTreeMap<usize, Worth>,
+    influences: &BTreeMap<usize, Influence>,
 ) -> Vec<DeviceRow> {
     let mut points = vec![0; parts.len()];
     for contribution in simulation.contributions(Kind::Summary) {
@@ -167,7 +167,7 @@ fn devices(
                 rows,
                 points: points[device],
                 bytes: [wire.up.udp_bytes(), wire.down.udp_bytes()],
-                worth: worth.get(&device).copied(),
+                influence: influences.get(&device).copied(),
             }
         })
         .collect()

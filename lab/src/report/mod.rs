@@ -1,9 +1,9 @@
 //! One self-contained page of what a run found: no script, nothing fetched.
 
 mod detail;
+mod influence;
 mod page;
-mod worth;
 
 pub use detail::{Detail, DetailError, DeviceRow, PointPicture};
 pub use page::{Cell, SweepPage, render, render_sweep};
-pub use worth::Worth;
+pub use influence::Influence;

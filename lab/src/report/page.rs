@@ -6,7 +6,7 @@ use draw::{Axis, Chart, ChartError, Form, Point, Scale, Series, Size, colour, es
 use serde_json::Value;
 
 use super::detail::Detail;
-use super::worth;
+use super::influence;
 
 /// A run's page: `outcome` as it is written with `--json` (of one seed, or of
 /// several), `detail` of its first seed, and the command that made it.
@@ -280,12 +280,12 @@ fn choices(choices: &Value) -> String {
 
 fn devices(detail: &Detail) -> String {
     let mut page = String::from("<section><h2>Devices</h2>");
-    let valued = detail
+    let left_out = detail
         .devices
         .iter()
-        .filter(|device| device.worth.is_some())
+        .filter(|device| device.influence.is_some())
         .count();
-    page.push_str(if valued > 0 {
+    page.push_str(if left_out > 0 {
         "<p>A bar shows the classes of a device's rows. The last three columns leave the device \
          out: the teacher is solved again from the exact sum without it. “Error on its rows” is \
          the teacher's squared error on that device's own evidence, with and without it: far \
@@ -305,8 +305,8 @@ fn devices(detail: &Detail) -> String {
             detail.devices.len()
         );
     }
-    if valued == worth::DEVICES_MAX {
-        let _ = write!(page, " Left out in turn are the {valued} with most rows.");
+    if left_out == influence::DEVICES_MAX {
+        let _ = write!(page, " Left out in turn are the {left_out} with most rows.");
     }
     page.push_str(
         "</p><div class=\"wide\"><table class=\"devices\"><thead><tr><th>device<th>rows<th>classes<th>points\
@@ -323,14 +323,14 @@ fn devices(detail: &Detail) -> String {
             device.bytes[0],
             device.bytes[1],
         );
-        match device.worth {
-            Some(worth) => {
+        match device.influence {
+            Some(influence) => {
                 let _ = write!(
                     page,
                     "<td>{:.4}<td>{:.4}<td>{:+.2} %",
-                    worth.own_with,
-                    worth.own_without,
-                    100.0 * worth.accuracy_lost
+                    influence.of_moments.own_with,
+                    influence.of_moments.own_without,
+                    100.0 * influence.accuracy_lost
                 );
             }
             None => page.push_str("<td>–<td>–<td>–"),
@@ -497,7 +497,7 @@ const STYLE: &str = include_str!("page.css");
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::report::{DeviceRow, PointPicture, Worth};
+    use crate::report::{DeviceRow, PointPicture, Influence};
     use serde_json::json;
 
     fn outcome() -> Value {
@@ -522,9 +522,13 @@ mod tests {
                 rows: vec![10, 0],
                 points: 3,
                 bytes: [1, 2],
-                worth: Some(Worth {
-                    own_with: 0.1,
-                    own_without: 0.4,
+                influence: Some(Influence {
+                    of_moments: coordinator::aggregate::Influence {
+                        rows: 10,
+                        own_with: 0.1,
+                        own_without: 0.4,
+                        growth: 0.5,
+                    },
                     accuracy_lost: 0.02,
                 }),
             }],
