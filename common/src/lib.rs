@@ -13,4 +13,6 @@ pub use protocol::{
     relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
 };
 
-pub use host::{health, http, npz, ownership, pipe, service, settings, signals};
+pub use host::{
+    exit, health, http, log, npz, ownership, pipe, reference, service, settings, signals,
+};

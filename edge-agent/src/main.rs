@@ -1,17 +1,8 @@
 //! The agent's program.
 
-use std::process::ExitCode;
-
 use clap::Parser as _;
 use edge_agent::cli::Cli;
 
-fn main() -> ExitCode {
-    common::pipe::end_with_its_reader();
-    match Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::from(failure.code as u8)
-        }
-    }
+fn main() -> std::process::ExitCode {
+    common::exit::program(|| Cli::parse().run())
 }

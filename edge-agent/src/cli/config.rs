@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use common::settings::{self, Key, Layers, NONE, explained};
+use common::settings::{self, Key, Layers, NONE};
 
-use super::{Failure, to_json};
 use crate::config::{Config, Flags};
 use crate::work::TeacherChoice;
 
@@ -36,15 +35,9 @@ pub(super) fn run(
     config: &Config,
     layers: &Layers<'_, Flags>,
     arguments: &Arguments,
-) -> Result<(), Failure> {
+) {
     let Command::Check { explain, json } = arguments.command;
-    let values = explained(KEYS, config, layers);
-    match (explain, json) {
-        (_, true) => println!("{}", to_json(&values)?),
-        (true, false) => settings::print(&values),
-        (false, false) => settings::print_fit(layers.file.as_deref()),
-    }
-    Ok(())
+    settings::check(KEYS, config, layers, explain, json);
 }
 
 const KEYS: &[Key<Config, Flags>] = &[
@@ -157,6 +150,7 @@ fn shown(path: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::settings::explained;
 
     #[test]
     fn each_value_is_explained_by_the_layer_that_set_it() {

@@ -5,24 +5,22 @@ mod doctor;
 mod enrol;
 mod exit;
 mod join;
-mod log;
 mod predict;
 mod pull;
-mod reference;
 mod run;
 mod sent;
-mod signals;
 mod status;
 mod student;
 mod work_child;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use common::exit::{ExitCode, Failure};
 use common::settings::Layers;
+use common::{log, reference};
 
-pub use exit::{ExitCode, Failure};
 
 use crate::config::{Config, DEFAULT_STATE, Flags};
 use crate::driver::status::RunStatus;
@@ -39,6 +37,8 @@ pub struct Cli {
     command: Command,
 }
 
+/// Its name in the journal.
+const PROGRAM: &str = "alambic-agent";
 /// Over the options that every command takes, which follow its own.
 const EVERYWHERE: &str = "Options of every command";
 
@@ -107,10 +107,10 @@ impl Cli {
             Command::WorkChild(_) => return work_child::run(self.common),
             // These need no configuration, not even one that is right.
             Command::Completions { shell } => {
-                reference::completions(shell);
+                reference::completions(Self::command(), shell);
                 return Ok(());
             }
-            Command::Manual { folder } => return reference::manual(&folder),
+            Command::Manual { folder } => return reference::manual(Self::command(), &folder),
             _ => {}
         }
         let flags = Flags {
@@ -122,7 +122,7 @@ impl Cli {
         let load = || Config::load(&flags, &environment);
         let config = load()?;
         let log_json = self.common.log_json;
-        log::begin(&config.log, log_json);
+        log::begin(PROGRAM, &config.log, log_json);
         match self.command {
             Command::Completions { .. } | Command::Manual { .. } => Ok(()),
             Command::Config(arguments) => {
@@ -131,7 +131,8 @@ impl Cli {
                     environment: &environment,
                     file: config.file.clone(),
                 };
-                config::run(&config, &layers, &arguments)
+                config::run(&config, &layers, &arguments);
+                Ok(())
             }
             Command::Enrol(arguments) => handed_over(&config, enrol::run(&config, &arguments)),
             Command::Run(arguments) => run::run(&config, &load, &arguments, log_json),
@@ -217,7 +218,6 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_holds_together() {

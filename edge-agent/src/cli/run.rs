@@ -5,12 +5,12 @@ use std::path::{Path, absolute};
 use std::sync::Arc;
 
 use common::service::Service;
+use common::signals::{Asked, Signals};
 use common::transport::Tuning;
 use common::trust::clock::Clock;
 use tracing::{error, info, warn};
 
 use super::join::join_if_new;
-use super::signals::{Asked, Signals};
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
