@@ -9,10 +9,11 @@ pub use math::{self, pulse};
 pub use net as transport;
 
 pub use protocol::{
-    blocks, delta, features, ids, labels, landmarks, limits, model, moments, profile,
+    blocks, delta, features, human, ids, labels, landmarks, limits, model, moments, profile,
     relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
 };
 
 pub use host::{
-    exit, health, http, log, npz, ownership, pipe, reference, service, settings, signals,
+    blas_threads, exit, health, http, log, npz, ownership, pipe, reference, service, settings,
+    signals,
 };

@@ -18,8 +18,8 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
-    solve_points, solve_teacher,
+    Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser, solve_points,
+    solve_teacher,
 };
 use crate::round::{Job, JobKind, JobOutput, Product};
 use crate::student::train_student;

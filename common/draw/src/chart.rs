@@ -10,7 +10,7 @@ use plotters::prelude::{
     Text, TextStyle,
 };
 
-use crate::escape;
+use crate::text::escape;
 pub use scale::Scale;
 
 /// A chart.
@@ -123,8 +123,8 @@ impl Point {
 
     /// A value that may as well be so much more or less.
     pub fn within(x: f64, y: f64, deviation: f64) -> Self {
-        let interval = (deviation.is_finite() && deviation > 0.0)
-            .then_some([y - deviation, y + deviation]);
+        let interval =
+            (deviation.is_finite() && deviation > 0.0).then_some([y - deviation, y + deviation]);
         Self { x, y, interval }
     }
 
@@ -307,7 +307,11 @@ impl Chart<'_> {
     fn bounds(&self) -> Option<Bounds> {
         let run = self.series.iter().filter(|one| one.form != Form::Bound);
         let across = run.flat_map(|one| &one.points);
-        let across = range(across.filter(|point| point.is_finite()).map(|point| point.x))?;
+        let across = range(
+            across
+                .filter(|point| point.is_finite())
+                .map(|point| point.x),
+        )?;
         let points = self.series.iter().flat_map(|one| &one.points);
         let up = points.flat_map(|point| {
             let [low, high] = point.interval.unwrap_or([point.y, point.y]);

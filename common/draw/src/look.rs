@@ -1,6 +1,7 @@
 //! One row of data as a picture: an image, traces over time, or bars.
 
-use crate::{escape, picture, range};
+use crate::picture;
+use crate::text::escape;
 
 /// How a row is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,10 @@ fn traces(values: &[f32], [steps, channels]: [usize; 2], alt: &str) -> Option<St
         format!("<polyline class=\"trace c{channel}\" points=\"{points}\"></polyline>")
     };
     let lines: String = (0..channels.min(CHANNELS_MAX)).map(line).collect();
-    Some(format!("<svg class=\"point wide\" viewBox=\"0 0 200 80\" role=\"img\" aria-label=\"{}\">{lines}</svg>", escape(alt)))
+    Some(format!(
+        "<svg class=\"point wide\" viewBox=\"0 0 200 80\" role=\"img\" aria-label=\"{}\">{lines}</svg>",
+        escape(alt)
+    ))
 }
 
 /// One bar a value, up or down from zero, which stands as high as leaves no part
@@ -126,6 +130,17 @@ fn bars(values: &[f32], alt: &str) -> String {
     )
 }
 
+/// The least and the greatest of some values, finite ones only; 0 and 0 where
+/// there are none.
+fn range(values: &[f32]) -> (f32, f32) {
+    let finite = values.iter().copied().filter(|value| value.is_finite());
+    let found = finite.fold(None, |range, value| match range {
+        None => Some((value, value)),
+        Some((low, high)) => Some((value.min(low), value.max(high))),
+    });
+    found.unwrap_or((0.0, 0.0))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -142,7 +157,9 @@ mod tests {
     #[test]
     fn an_image_keeps_every_pixel() {
         let look = Look::Image([2, 3, 1]);
-        let element = look.draw(&[0.0, 1.0, 2.0, 4.0, 0.0, 2.0], "a \"three\"").unwrap();
+        let element = look
+            .draw(&[0.0, 1.0, 2.0, 4.0, 0.0, 2.0], "a \"three\"")
+            .unwrap();
         assert!(element.contains("alt=\"a &quot;three&quot;\""));
         let (sides, pixels) = picture::decoded(&element);
         assert_eq!((sides, pixels), ([3, 2], vec![0, 64, 128, 255, 0, 128]));

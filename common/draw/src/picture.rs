@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::escape;
+use crate::text::escape;
 
 /// An `img` element of a picture of `sides` (width, height), eight bits a value.
 /// It takes the room of `shown` (width, height) until a style sheet says

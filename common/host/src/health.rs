@@ -24,7 +24,7 @@ pub struct Finding {
 }
 
 /// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// As it should be.
@@ -140,6 +140,12 @@ pub fn state_permissions(state: &Path, advice: &str) -> Finding {
         return Finding::failed("permissions", found, advice);
     }
     Finding::ok("permissions", found)
+}
+
+/// The worst of what was found.
+pub fn worst(findings: &[Finding]) -> Verdict {
+    let verdicts = findings.iter().map(|finding| finding.verdict);
+    verdicts.max().unwrap_or(Verdict::Ok)
 }
 
 /// Whether the clock can be right: not before `floor`, a time that certainly

@@ -351,5 +351,4 @@ const BURST_S: u32 = 10;
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-#[path = "door_tests.rs"]
 mod tests;

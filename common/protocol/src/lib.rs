@@ -2,15 +2,18 @@
 //! hold what must not be said.
 //!
 //! Nothing here does I/O. The modules build on one another in one direction:
-//! [`ids`], [`limits`] → [`features`], [`task`] → what devices contribute
+//! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
 //! [`report`]) and what the coordinator publishes ([`transfer`],
 //! [`landmarks`], [`relevance`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
 
 pub mod blocks;
+pub mod close;
+pub mod codec;
 pub mod delta;
 pub mod features;
+pub mod human;
 pub mod ids;
 pub mod labels;
 pub mod landmarks;
@@ -24,6 +27,7 @@ pub mod round;
 pub mod summary;
 pub mod task;
 pub mod teacher;
+pub mod traffic;
 pub mod transfer;
 pub mod trial;
 pub mod trust;

@@ -3,11 +3,11 @@
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::features::{FeatureError, Normaliser};
 use crate::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use crate::task::{Task, TaskError};
 use crate::weights::{RawWeights, WeightsError};
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 use math::network::{Network, NetworkError, Student, softmax_rows};
 
 /// A trained student before it is released, as the coordinator stores it.
@@ -118,11 +118,7 @@ impl Release {
             .check(task.features())
             .map_err(FeatureError::from)?;
         let student = raw.weights.clone().decode(task.student())?;
-        Ok(Self {
-            task,
-            raw,
-            student,
-        })
+        Ok(Self { task, raw, student })
     }
 
     /// A release from the bytes of [`Self::to_bytes`].
@@ -237,15 +233,27 @@ mod tests {
         let lineage = Lineage::of(&all);
         let bytes = Release::check(raw(lineage.clone())).unwrap().to_bytes();
         assert!(bytes.len() < encode(&raw(Lineage::of(&[]))).len() + 40);
-        let read = Release::from_bytes(&bytes).unwrap().as_raw().lineage.clone();
-        assert!(matches!(read, Lineage::Digest { devices: 10_000, .. }));
+        let read = Release::from_bytes(&bytes)
+            .unwrap()
+            .as_raw()
+            .lineage
+            .clone();
+        assert!(matches!(
+            read,
+            Lineage::Digest {
+                devices: 10_000,
+                ..
+            }
+        ));
         assert_eq!(read, lineage);
         assert_ne!(read, Lineage::of(&all[1..]));
     }
 
     #[test]
     fn bytes_behind_a_release_are_refused() {
-        let mut bytes = Release::check(raw(Lineage::of(&devices(2)))).unwrap().to_bytes();
+        let mut bytes = Release::check(raw(Lineage::of(&devices(2))))
+            .unwrap()
+            .to_bytes();
         bytes.push(0);
         assert!(matches!(
             Release::from_bytes(&bytes),

@@ -1,12 +1,13 @@
 //! The transfer set: the points that every device answers on.
 
+use math::shape::ShapeError;
 use ndarray::{Array2, Axis, CowArray, Ix2, concatenate};
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::landmarks::{landmark_count, landmarks};
 use crate::relevance::{Relevance, RelevanceError};
 use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
 use crate::task::Task;
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 use math::quantise::RawScaledF16;
 
 /// Bits a value at which the transfer set travels.
@@ -113,11 +114,9 @@ impl TransferSet {
         };
         let points = Points::check(raw.points, frame)?;
         if points.is_empty() {
-            return Err(TransferError::Points(PointsError::Shape {
-                what: "points",
-                expected: 1,
-                got: 0,
-            }));
+            return Err(TransferError::Points(
+                ShapeError::count("points", 1, 0).into(),
+            ));
         }
         Ok(Self {
             landmarks: Array2::zeros((0, frame.features)),

@@ -139,8 +139,8 @@ fn write(path: &Path, bytes: &[u8], force: bool) -> Result<(), Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::exit::{CommandError as _, ExitCode};
     use crate::identity::Identity;
+    use common::exit::{CommandError as _, ExitCode};
     use common::features::Normaliser;
     use common::ids::{RoundId, Time, Version};
     use common::model::RawRelease;

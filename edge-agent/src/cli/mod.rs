@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod enrol;
 mod exit;
+mod holdings;
 mod join;
 mod predict;
 mod pull;
@@ -21,6 +22,7 @@ use common::exit::{ExitCode, Failure};
 use common::settings::Layers;
 use common::{log, reference};
 
+pub use config::reference as configuration_reference;
 
 use crate::config::{Config, DEFAULT_STATE, Flags};
 use crate::driver::status::RunStatus;

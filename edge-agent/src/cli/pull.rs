@@ -51,7 +51,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     };
     let device = Device::open(config, &state, |identity, clock| {
         // This process ends when the work is done, like a child would.
-        let source = FolderSource::new(config.data.clone(), config.label_column.clone());
+        let source = FolderSource::new(config.data.clone(), config.reading());
         let settings = WorkSettings {
             policy: config.policy.clone(),
             teacher: config.teacher.clone(),
@@ -109,6 +109,8 @@ async fn bring<W: Worker>(
         minor: PROTOCOL_MINOR,
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         installed: device.workshop.installed(),
+        instance: 0,
+        clock: device.route.floor.shown(),
     };
     let (connection, mut sender, mut receiver, closer) =
         Link::open(&device.route, hello).await?.split();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use common::exit::{CommandError, ExitCode};
+use lab::attack::AttackError;
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
 use lab::distill::DistilError;
@@ -79,6 +80,12 @@ pub(crate) enum Failure {
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+    /// The attack came to nothing.
+    #[error(transparent)]
+    Attack(#[from] AttackError),
+    /// There is no such attack.
+    #[error("there is no attack {0:?}; `alambic-lab attack --help` lists them")]
+    UnknownAttack(String),
     /// A promise was broken.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),
@@ -111,6 +118,7 @@ impl CommandError for Failure {
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
             | Self::Demo(DemoError::Partition(_) | DemoError::Task(_))
+            | Self::Distil(DistilError::Rows { .. } | DistilError::NothingHeldOut)
             | Self::Folder(FolderError::Exists(_)) => ExitCode::Usage,
             Self::Write { cause, .. } | Self::Folder(FolderError::File { cause, .. }) => {
                 ExitCode::of_file(cause)
@@ -120,12 +128,17 @@ impl CommandError for Failure {
             | Self::Interrupted { .. }
             | Self::SeedsMissing { .. }
             | Self::SweepStopped { .. } => ExitCode::Interrupted,
-            Self::Grid(_)
+            Self::Attack(
+                AttackError::Option { .. }
+                | AttackError::Partition(_)
+                | AttackError::Simulate(SimulateError::Task(_)),
+            )
+            | Self::UnknownAttack(_)
+            | Self::Grid(_)
             | Self::Cell { .. }
             | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => ExitCode::Usage,
-            Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. })) => {
-                ExitCode::QuorumNotMet
-            }
+            Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. }))
+            | Self::Attack(AttackError::Fleet { .. }) => ExitCode::QuorumNotMet,
             _ => ExitCode::Failed,
         }
     }

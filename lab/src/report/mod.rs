@@ -5,5 +5,6 @@ mod influence;
 mod page;
 
 pub use detail::{Detail, DetailError, DeviceRow, PointPicture};
-pub use page::{Cell, SweepPage, render, render_sweep};
 pub use influence::Influence;
+pub use page::{Cell, SweepPage, render, render_sweep};
+pub(crate) use page::{foot, head};

@@ -129,7 +129,8 @@ pub fn render_sweep(sweep: &SweepPage<'_>) -> Result<String, ChartError> {
     Ok(page)
 }
 
-fn head(title: &str, command: &str) -> String {
+/// How every page begins.
+pub(crate) fn head(title: &str, command: &str) -> String {
     let title = escape(title);
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -183,7 +184,10 @@ fn rounds_chart(outcome: &Value) -> Result<String, ChartError> {
 fn accuracy_chart(outcome: &Value, over: &str, x: &str) -> Result<String, ChartError> {
     let mut series = vec![
         series("student", measured(outcome, over, "student_accuracy")),
-        series("kernel teacher", measured(outcome, over, "teacher_accuracy")),
+        series(
+            "kernel teacher",
+            measured(outcome, over, "teacher_accuracy"),
+        ),
     ];
     series.extend(bounds(outcome));
     chart(x, series)
@@ -486,6 +490,11 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// How every page ends.
+pub(crate) fn foot() -> &'static str {
+    FOOT
+}
+
 /// Devices in the table.
 const ROWS_MAX: usize = 100;
 /// Points shown of one class.
@@ -497,7 +506,7 @@ const STYLE: &str = include_str!("page.css");
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::report::{DeviceRow, PointPicture, Influence};
+    use crate::report::{DeviceRow, Influence, PointPicture};
     use serde_json::json;
 
     fn outcome() -> Value {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use common::model::Lineage;
 use crate::simulation::RoundResult;
+use common::model::Lineage;
 
 fn options() -> SimulateOptions {
     SimulateOptions {

@@ -44,7 +44,13 @@ fn place(html: &str, text: &str) -> [f64; 2] {
 fn a_chart_names_its_axes_and_escapes_its_legend() {
     let points = vec![Point::new(10_000.0, 0.9), Point::new(20_000.0, 0.95)];
     let html = chart(points).html().unwrap();
-    for part in ["bytes", "accuracy", "14 k", "pooled &lt;all&gt;", "dasharray"] {
+    for part in [
+        "bytes",
+        "accuracy",
+        "14 k",
+        "pooled &lt;all&gt;",
+        "dasharray",
+    ] {
         assert!(html.contains(part), "{part}: {html}");
     }
     assert!(!html.contains("style="), "a page may forbid it");

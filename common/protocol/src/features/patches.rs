@@ -303,5 +303,4 @@ const SIZE_MAX: u8 = 9;
 const VALUE_MAX: f32 = 1e25;
 
 #[cfg(test)]
-#[path = "patches_tests.rs"]
 mod tests;

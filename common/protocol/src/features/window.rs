@@ -317,5 +317,4 @@ const TOTAL_FLOOR: f64 = 1e-6;
 const SHARE_FLOOR: f64 = 1e-9;
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
 mod tests;

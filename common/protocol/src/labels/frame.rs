@@ -9,10 +9,10 @@
 
 use bincode::{Decode, Encode};
 
+use crate::codec::{DecodeError, decode_blob, encode};
 use crate::delta::{self, DeltaError};
 use crate::ids::BlobHash;
 use crate::limits::BLOB_BYTES_MAX;
-use crate::wire::codec::{DecodeError, decode_blob, encode};
 
 /// What changed since a key frame.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -1,5 +1,6 @@
-//! What travels: messages, their codec and frames.
+//! What travels: messages and frames, and the codec they share with the rest.
 
-pub mod codec;
 pub mod frame;
 pub mod messages;
+
+pub use crate::codec;

@@ -55,9 +55,7 @@ impl ComputeBackend for Fake {
         let blob = BlobHash::of(&bytes);
         let output = match &job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
-            JobKind::Gather { .. } => {
-                JobOutput::Product(Product::TransferSet { blob, points: 9 })
-            }
+            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
             JobKind::Sign { .. } => JobOutput::Release {
@@ -334,6 +332,7 @@ pub(super) fn parts(
         }),
         compute: Arc::new(Fake),
         clock: Clock::system(),
+        uptime: None,
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
@@ -404,6 +403,8 @@ pub(super) fn hello(minor: u16) -> ToCoordinator {
         minor,
         agent: "test".into(),
         installed: Vec::new(),
+        instance: 0,
+        clock: Time(0),
     })
 }
 

@@ -27,11 +27,12 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 pub use child::ChildWorker;
-pub use folder::FolderSource;
+pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
 pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
+pub use tasks::known_tasks;
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
 use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
@@ -237,6 +238,15 @@ fn unasked(done: &Done) -> WorkshopError {
 
 fn of_state(error: StateError) -> WorkshopError {
     explained(&error, error.advice())
+}
+
+/// A thread that could not be had is a limit of the system, no fault here.
+pub(crate) fn no_thread(error: &dyn Display) -> WorkshopError {
+    explained(
+        &format!("cannot start a thread to compute in: {error}"),
+        "raise the limit on processes and threads (TasksMax of the service, `ulimit -u`, \
+         pids.max), or end other programs of this user. The agent goes on",
+    )
 }
 
 fn explained(what: &dyn Display, advice: impl Into<String>) -> WorkshopError {

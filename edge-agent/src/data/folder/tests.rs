@@ -1,0 +1,297 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use super::super::tests::schema;
+use super::*;
+
+struct Bench {
+    root: tempfile::TempDir,
+    folder: Folder,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let folder = Folder::new(root.path(), schema());
+        Self { root, folder }
+    }
+
+    fn write(&self, name: &str, rows: &[&str]) {
+        let text = format!("a,b,label\n{}\n", rows.join("\n"));
+        fs::write(self.root.path().join(name), text).unwrap();
+    }
+
+    /// Dates all files so far back that they count as settled.
+    fn settle(&self) {
+        let past = SystemTime::now() - Duration::from_secs(3600);
+        for entry in fs::read_dir(self.root.path()).unwrap() {
+            let file = fs::File::options().append(true).open(entry.unwrap().path());
+            file.unwrap().set_modified(past).unwrap();
+        }
+    }
+
+    fn first_values(&self) -> Vec<f32> {
+        self.folder.dataset().inputs().column(0).to_vec()
+    }
+}
+
+#[test]
+fn missing_folder_is_named() {
+    let mut folder = Folder::new("/nonexistent/data", schema());
+    let error = folder.scan().unwrap_err();
+    assert!(matches!(error, FolderError::Missing { .. }));
+    assert!(error.to_string().contains("/nonexistent/data"));
+    assert!(folder.dataset().is_empty());
+}
+
+/// Root reads everything, so there is nothing to show to it.
+#[test]
+fn a_folder_and_a_file_that_may_not_be_read_are_named() {
+    use std::fs::{Permissions, read_dir, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    let mut bench = Bench::new();
+    bench.write("good.csv", &["1,2,cat", "3,4,cat"]);
+    bench.write("closed.csv", &["5,6,cat"]);
+    bench.settle();
+    let folder = bench.root.path().to_owned();
+    let file = folder.join("closed.csv");
+    set_permissions(&file, Permissions::from_mode(0o000)).unwrap();
+    if std::fs::read(&file).is_ok() {
+        eprintln!("SKIPPED: this user may read every file");
+        return;
+    }
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.quarantined.len(), 1);
+    assert!(scan.quarantined[0].path.ends_with("closed.csv"));
+    assert_eq!(bench.first_values(), [1.0, 3.0]);
+
+    set_permissions(&folder, Permissions::from_mode(0o000)).unwrap();
+    let listed = read_dir(&folder).is_ok();
+    let error = bench.folder.scan().unwrap_err().to_string();
+    set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+    assert!(
+        !listed && error.contains(folder.to_str().unwrap()),
+        "{error}"
+    );
+}
+
+#[test]
+fn file_in_place_of_the_folder_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Folder::new(file.path(), schema()).scan().unwrap_err();
+    assert!(matches!(error, FolderError::NotAFolder { .. }));
+}
+
+#[test]
+fn empty_folder_and_header_only_files_hold_no_rows() {
+    let mut bench = Bench::new();
+    let error = bench.folder.scan().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("put files ending in .csv, .npz or .npy there")
+    );
+    fs::write(bench.root.path().join("a.csv"), "a,b,label\n").unwrap();
+    let error = bench.folder.scan().unwrap_err();
+    assert!(matches!(error, FolderError::NoRows { .. }));
+    assert!(
+        error
+            .to_string()
+            .ends_with("its files have a header and nothing else")
+    );
+}
+
+#[test]
+fn bad_file_is_named_and_the_others_are_used() {
+    let mut bench = Bench::new();
+    bench.write("good.csv", &["1,2,cat"]);
+    bench.write("bad.csv", &["1,2,cat", "x,2,cat"]);
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.files.len(), 1);
+    assert_eq!(scan.quarantined.len(), 1);
+    assert!(scan.quarantined[0].path.ends_with("bad.csv"));
+    assert!(
+        scan.quarantined[0]
+            .error
+            .to_string()
+            .starts_with("line 3, column \"a\"")
+    );
+    assert_eq!(bench.first_values(), [1.0]);
+    bench.write("bad.csv", &["7,2,cat"]);
+    let scan = bench.folder.scan().unwrap();
+    assert!(scan.quarantined.is_empty());
+    assert_eq!(bench.first_values(), [7.0, 1.0]);
+}
+
+#[test]
+fn folder_of_bad_files_only_holds_no_rows_and_says_why() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["x,2,cat"]);
+    bench.write("b.csv", &["1,2,cow"]);
+    let error = bench.folder.scan().unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("a.csv: line 2") && text.contains("1 more file"),
+        "{text}"
+    );
+    assert!(matches!(error, FolderError::NoRows { quarantined, .. } if quarantined.len() == 2));
+}
+
+#[test]
+fn files_are_read_in_the_order_of_their_names() {
+    let mut bench = Bench::new();
+    bench.write("c.csv", &["3,0,cat"]);
+    bench.write("a.csv", &["1,0,cat"]);
+    bench.write("b.csv", &["2,0,cat"]);
+    bench.folder.scan().unwrap();
+    assert_eq!(bench.first_values(), [1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn same_content_counts_once() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["1,0,cat"]);
+    bench.write("b.csv", &["1,0,cat"]);
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.files.len(), 1);
+    assert_eq!(scan.duplicates, [bench.root.path().join("b.csv")]);
+    assert_eq!(bench.folder.dataset().rows(), 1);
+    fs::remove_file(bench.root.path().join("a.csv")).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert!(scan.duplicates.is_empty());
+    assert_eq!(bench.folder.dataset().rows(), 1);
+}
+
+#[test]
+fn new_changed_and_removed_files_are_noticed_and_unchanged_ones_are_not_read() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["1,0,cat"]);
+    bench.settle();
+    assert!(bench.folder.scan().unwrap().changed);
+    // Same length and time: by its stamp the file is what it was.
+    bench.write("a.csv", &["5,0,cat"]);
+    bench.settle();
+    let stamp = bench.folder.files.values().next().unwrap().stamp;
+    let file = fs::File::options()
+        .append(true)
+        .open(bench.root.path().join("a.csv"))
+        .unwrap();
+    file.set_modified(stamp.modified).unwrap();
+    assert!(!bench.folder.scan().unwrap().changed);
+    assert_eq!(bench.first_values(), [1.0]);
+    file.set_modified(stamp.modified + Duration::from_secs(1))
+        .unwrap();
+    assert!(bench.folder.scan().unwrap().changed);
+    assert_eq!(bench.first_values(), [5.0]);
+    bench.write("b.csv", &["6,0,cat"]);
+    assert!(bench.folder.scan().unwrap().changed);
+    assert_eq!(bench.first_values(), [5.0, 6.0]);
+    fs::remove_file(bench.root.path().join("a.csv")).unwrap();
+    assert!(bench.folder.scan().unwrap().changed);
+    assert_eq!(bench.first_values(), [6.0]);
+}
+
+#[test]
+fn file_that_changed_just_now_is_read_again() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["1,0,cat"]);
+    let modified = SystemTime::now();
+    let set = || {
+        let file = fs::File::options()
+            .append(true)
+            .open(bench.root.path().join("a.csv"));
+        file.unwrap().set_modified(modified).unwrap();
+    };
+    set();
+    bench.folder.scan().unwrap();
+    bench.write("a.csv", &["2,0,cat"]);
+    set();
+    assert!(bench.folder.scan().unwrap().changed);
+    assert!(!bench.folder.scan().unwrap().changed);
+    assert_eq!(bench.first_values(), [2.0]);
+}
+
+#[test]
+fn hidden_files_other_endings_and_folders_are_not_looked_at() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["1,0,cat"]);
+    bench.write(".b.csv", &["x"]);
+    bench.write("c.csv.part", &["x"]);
+    fs::create_dir(bench.root.path().join("d.csv")).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!((scan.files.len(), scan.quarantined.len()), (1, 0));
+}
+
+#[test]
+fn blocks_of_a_split_do_not_span_files() {
+    let mut bench = Bench::new();
+    for file in 0..40 {
+        let rows: Vec<String> = (0..10).map(|row| format!("{file},{row},cat")).collect();
+        let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+        bench.write(&format!("{file:02}.csv"), &rows);
+    }
+    bench.folder.scan().unwrap();
+    assert_eq!(bench.folder.dataset().rows(), 400);
+    let split = bench.folder.into_split(SplitRule::default());
+    let files = |data: &Dataset| -> BTreeSet<u32> {
+        data.inputs()
+            .column(0)
+            .iter()
+            .map(|&file| file as u32)
+            .collect()
+    };
+    let (training, held_out) = (files(&split.training), files(&split.held_out));
+    assert!(training.is_disjoint(&held_out));
+    assert!(!held_out.is_empty());
+    assert_eq!(training.len() + held_out.len(), 40);
+}
+
+#[test]
+fn files_beyond_the_memory_are_left_out_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let schema = schema().with_values_max(7);
+    for (name, rows) in [("a.csv", 2), ("b.csv", 2), ("c.csv", 1)] {
+        let rows: String = (0..rows)
+            .map(|row| format!("{row},{name:?},cat\n"))
+            .collect();
+        let rows = rows.replace("\"a.csv\"", "1").replace("\"b.csv\"", "2");
+        let text = format!("a,b,label\n{}", rows.replace("\"c.csv\"", "3"));
+        fs::write(root.path().join(name), text).unwrap();
+    }
+    let mut folder = Folder::new(root.path(), schema);
+    let scan = folder.scan().unwrap();
+    assert_eq!(scan.files.len(), 2);
+    assert!(scan.quarantined[0].path.ends_with("b.csv"));
+    assert_eq!(
+        scan.quarantined[0].error,
+        FileError::Parse(ParseError::Size {
+            rows_max: 1,
+            values: 2
+        })
+    );
+    assert_eq!(
+        folder.dataset().inputs().column(0).to_vec(),
+        [0.0, 1.0, 0.0]
+    );
+}
+
+#[test]
+fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
+    let mut bench = Bench::new();
+    let path = bench.root.path().join("a.csv");
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.0").unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.files[0].notes, [Note::Unfinished { line: 3 }]);
+    assert_eq!(bench.first_values(), [1.0]);
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.04,").unwrap();
+    bench.folder.scan().unwrap();
+    assert_eq!(bench.first_values(), [1.0]);
+    let past = SystemTime::now() - REST - Duration::from_secs(60);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(past).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert!(scan.changed && scan.files[0].notes.is_empty());
+    assert_eq!(bench.first_values(), [1.0, 5.0]);
+}
