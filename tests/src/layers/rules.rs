@@ -215,11 +215,6 @@ pub(super) const HOMES: &[Home] = &[
         file: "common/math/src/linalg.rs",
         free: &[],
     },
-    Home {
-        library: "anyhow",
-        file: "main.rs",
-        free: &[],
-    },
 ];
 
 /// Where code that the compiler cannot check may stand, each with its proof.
