@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use common::model::Release;
-use common::task::{ConsensusRule, StudentSpec, Support};
+use common::task::{ConsensusRule, StudentSpec};
 
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
@@ -22,7 +22,8 @@ use crate::progress::Progress;
 use crate::report::{Detail, DetailError};
 use crate::simulation::{Simulation, SimulationError};
 
-use choice::{checked_task, choices};
+pub(crate) use choice::checked_task;
+use choice::choices;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
 
@@ -47,9 +48,6 @@ pub struct SimulateOptions {
     /// What devices send beside points; `both` leaves it to the plan whether
     /// anything is.
     pub contribute: Kinds,
-    /// How later rounds make the transfer set better; `Auto` leaves it to the
-    /// plan.
-    pub support: Support,
     /// How soft labels are joined.
     pub consensus: ConsensusRule,
     /// Share of the devices that send adversarial labels.
@@ -68,6 +66,31 @@ pub struct SimulateOptions {
     pub no_baselines: bool,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
+}
+
+impl Default for SimulateOptions {
+    /// What `simulate` does where nothing is asked for, without baselines.
+    fn default() -> Self {
+        Self {
+            partition: None,
+            agents: 10,
+            rounds: 1,
+            points: None,
+            bits: None,
+            student: None,
+            features: None,
+            contribute: Kinds::default(),
+            consensus: ConsensusRule::default(),
+            liars: 0.0,
+            uplink_bytes_max: 100_000,
+            rank_max: None,
+            landmarks: None,
+            steps: 6_000,
+            rows_min: None,
+            no_baselines: true,
+            detail: false,
+        }
+    }
 }
 
 /// Why a simulation came to nothing.

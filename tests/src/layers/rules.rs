@@ -18,7 +18,8 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "exact", "linalg", "pulse", "quantise", "random"],
+            &["blas", "linalg", "pulse", "random", "shape"],
+            &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
             &["network"],
@@ -29,13 +30,12 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         floors: &[
-            &["ids", "limits"],
-            &["codec"],
+            &["close", "ids", "limits", "traffic"],
+            &["codec", "human"],
             &["delta", "features", "round", "trial"],
             &["task"],
             &[
                 "blocks",
-                "gradient",
                 "labels",
                 "landmarks",
                 "moments",
@@ -54,14 +54,13 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-protocol"],
         does_io: true,
         floors: &[
-            &[
-                "alpn", "close", "rate", "reset", "silence", "traffic", "tuning",
-            ],
+            &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "door", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
             &["dialler"],
+            &["search"],
         ],
     },
     Crate {
@@ -69,6 +68,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
         floors: &[&[
+            "blas_threads",
             "health",
             "http",
             "npz",
@@ -94,7 +94,12 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[&["registry", "rollout"], &["round"], &["status"]],
+        floors: &[
+            &["registry", "rollout"],
+            &["round"],
+            &["entry", "status"],
+            &["core"],
+        ],
     },
     Crate {
         folder: "coordinator",
@@ -111,7 +116,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "validation",
             ],
             &["compute", "journal"],
-            &["backup", "core", "metrics"],
+            &["backup", "metrics"],
             &["server"],
             &["admin", "page"],
             &["app", "config"],
@@ -124,12 +129,12 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["cache", "data", "session", "state", "teacher"],
-            &["identity", "outbox", "work"],
+            &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
-            &["config", "enrol"],
-            &["renewal"],
+            &["enrol"],
+            &["anew", "renewal"],
             &["driver"],
-            &["metrics", "predictions"],
+            &["config", "metrics", "predictions"],
             &["cli"],
         ],
     },
@@ -146,6 +151,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["baseline", "distill"],
             &["demo"],
             &["load", "simulate"],
+            &["attack"],
             &["cli"],
         ],
     },
@@ -197,11 +203,6 @@ pub(super) const HOMES: &[Home] = &[
     Home {
         library: "ndarray_linalg",
         file: "common/math/src/linalg.rs",
-        free: &[],
-    },
-    Home {
-        library: "anyhow",
-        file: "main.rs",
         free: &[],
     },
 ];
