@@ -14,7 +14,6 @@ mod key;
 mod list;
 mod members;
 mod operate;
-mod reference;
 mod rollout;
 mod run;
 mod watch;
@@ -29,6 +28,8 @@ use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
     RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
 };
+use clap::CommandFactory as _;
+use common::reference;
 use common::settings::Layers;
 use common::trust::token::Approval;
 
@@ -45,10 +46,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         // These need no configuration, not even one that is right.
         Command::Completions { shell } => {
-            reference::completions(shell);
+            reference::completions(Arguments::command(), shell);
             return Ok(());
         }
-        Command::Manual { folder } => return reference::manual(&folder),
+        Command::Manual { folder } => return Ok(reference::manual(Arguments::command(), &folder)?),
         _ => {}
     }
     let flags = arguments.flags();
