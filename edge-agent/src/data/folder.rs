@@ -227,7 +227,7 @@ impl Folder {
 
     /// All rows, file by file.
     #[cfg(test)]
-    fn dataset(&self) -> Dataset {
+    pub(super) fn dataset(&self) -> Dataset {
         let parts: Vec<&Dataset> = self.used().map(|(_, _, data)| data).collect();
         Dataset::concatenate(self.schema.values(), parts.into_iter())
     }
