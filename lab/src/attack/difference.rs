@@ -37,6 +37,7 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
     let [(before, _), (after, ran)] = &runs[..] else {
         return Err(scene.fleet_error("there were not two tasks".to_owned()));
     };
+    progress.stage("  measuring how far neighbours lie");
     let [_, normalised] = after.normalised(scene.data.train.inputs.view())?;
     let typical = typical_distance(&after.seen(normalised.view()));
     let mut finding = Finding {

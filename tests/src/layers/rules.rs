@@ -30,13 +30,12 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         floors: &[
-            &["ids", "limits"],
+            &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "features", "round", "trial"],
             &["task"],
             &[
                 "blocks",
-                "gradient",
                 "labels",
                 "landmarks",
                 "moments",
@@ -55,9 +54,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-protocol"],
         does_io: true,
         floors: &[
-            &[
-                "alpn", "close", "rate", "reset", "silence", "traffic", "tuning",
-            ],
+            &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "door", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
@@ -70,17 +67,27 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/host",
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[&[
-            "blas_threads",
-            "health",
-            "http",
-            "npz",
-            "ownership",
-            "pipe",
-            "service",
-            "settings",
-            "signals",
-        ]],
+        floors: &[
+            &[
+                "blas_threads",
+                "health",
+                "http",
+                "log",
+                "npz",
+                "ownership",
+                "pipe",
+                "service",
+                "settings",
+            ],
+            &["exit"],
+            &["reference", "signals"],
+        ],
+    },
+    Crate {
+        folder: "common/draw",
+        builds_on: &[],
+        does_io: false,
+        floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
         folder: "common",
@@ -97,11 +104,16 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[&["registry", "rollout"], &["round"], &["status"]],
+        floors: &[
+            &["registry", "rollout"],
+            &["round"],
+            &["entry", "status"],
+            &["core"],
+        ],
     },
     Crate {
         folder: "coordinator",
-        builds_on: &["alambic-engine", "common"],
+        builds_on: &["alambic-draw", "alambic-engine", "common"],
         does_io: true,
         floors: &[
             &[
@@ -114,7 +126,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "validation",
             ],
             &["compute", "journal"],
-            &["backup", "core", "metrics"],
+            &["backup", "metrics"],
             &["server"],
             &["admin", "page"],
             &["app", "config"],
@@ -129,16 +141,16 @@ pub(super) const CRATES: &[Crate] = &[
             &["cache", "data", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
-            &["config", "enrol"],
+            &["enrol"],
             &["anew", "renewal"],
             &["driver"],
-            &["metrics", "predictions"],
+            &["config", "metrics", "predictions"],
             &["cli"],
         ],
     },
     Crate {
         folder: "lab",
-        builds_on: &["common", "coordinator", "edge-agent"],
+        builds_on: &["alambic-draw", "common", "coordinator", "edge-agent"],
         does_io: true,
         floors: &[
             &[
@@ -149,6 +161,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["baseline", "distill"],
             &["demo"],
             &["load", "simulate"],
+            &["attack"],
             &["cli"],
         ],
     },
@@ -200,11 +213,6 @@ pub(super) const HOMES: &[Home] = &[
     Home {
         library: "ndarray_linalg",
         file: "common/math/src/linalg.rs",
-        free: &[],
-    },
-    Home {
-        library: "anyhow",
-        file: "main.rs",
         free: &[],
     },
 ];

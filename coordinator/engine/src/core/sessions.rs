@@ -1,0 +1,346 @@
+//! Devices that are connected, and what they have cost on the network.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::close::CloseCode;
+use protocol::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
+use protocol::traffic::Traffic;
+use protocol::trial::Trial;
+use protocol::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
+
+use super::Core;
+use super::effect::Effect;
+use super::shared_keys::SharedKeys;
+use crate::core::command::{SessionId, Speaker, TrafficMeter};
+use crate::round::Input;
+use crate::status::SharedKey;
+
+/// The newest session of each device, and every device's traffic.
+#[derive(Default)]
+pub(super) struct Sessions {
+    open: BTreeMap<DeviceId, Session>,
+    counters: BTreeMap<DeviceId, Counters>,
+    keys: SharedKeys,
+}
+
+/// A device that said hello.
+pub(super) struct Arrival {
+    pub(super) device: DeviceId,
+    pub(super) session: SessionId,
+    pub(super) installed: Vec<(TaskHash, Version)>,
+    pub(super) speaker: Speaker,
+    pub(super) meter: Box<dyn TrafficMeter>,
+}
+
+struct Session {
+    id: SessionId,
+    installed: Vec<(TaskHash, Version)>,
+    /// What it said of releases, newest last. It says so once a session, and
+    /// the state may be rebuilt meanwhile.
+    tried: Vec<Tried>,
+    /// Tasks that it has new rows for and was not asked about since.
+    changed: BTreeSet<TaskHash>,
+    meter: Box<dyn TrafficMeter>,
+}
+
+/// A task, a release of it, and how that fares on a device.
+type Tried = (TaskHash, Version, Trial);
+
+/// Tasks of which a session's words are kept; a device has one for each.
+const TASKS_MAX: usize = 32;
+
+/// A device's traffic since the server's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) handshake: Traffic,
+    pub(super) work: Traffic,
+    pub(super) sessions: u64,
+    /// When a session last began or ended.
+    pub(super) seen: Option<Time>,
+}
+
+impl Sessions {
+    /// Devices with a session, and the student of this task they run.
+    pub(super) fn connected(&self, task: TaskHash) -> Vec<(DeviceId, Option<Version>)> {
+        let open = self.open.iter();
+        open.map(|(device, session)| (*device, installed(&session.installed, task)))
+            .collect()
+    }
+
+    /// What devices with a session have said of this task's releases.
+    pub(super) fn tried(&self, task: TaskHash) -> Vec<(DeviceId, Version, Trial)> {
+        let open = self.open.iter();
+        let said = open.flat_map(|(device, session)| {
+            let of_task = session.tried.iter().filter(move |tried| tried.0 == task);
+            of_task.map(|(_, version, trial)| (*device, *version, *trial))
+        });
+        said.collect()
+    }
+
+    /// Devices with a session that said they have new rows for this task, and
+    /// were not asked for them since.
+    pub(super) fn changed(&self, task: TaskHash) -> Vec<DeviceId> {
+        let open = self.open.iter();
+        let changed = open.filter(|(_, session)| session.changed.contains(&task));
+        changed.map(|(device, _)| *device).collect()
+    }
+
+    fn remember_change(&mut self, device: DeviceId, task: TaskHash) {
+        let session = self.open.get_mut(&device);
+        if let Some(session) = session.filter(|session| session.changed.len() < TASKS_MAX) {
+            session.changed.insert(task);
+        }
+    }
+
+    fn remember(&mut self, device: DeviceId, tried: Tried) {
+        if let Some(session) = self.open.get_mut(&device) {
+            session.tried.retain(|before| before.0 != tried.0);
+            session.tried.push(tried);
+            if session.tried.len() > TASKS_MAX {
+                session.tried.remove(0);
+            }
+        }
+    }
+
+    /// Whether a device's key was seen on two machines.
+    pub(super) fn shared_key(&self, now: Time, device: DeviceId) -> Option<SharedKey> {
+        self.keys.of(now, device)
+    }
+
+    pub(super) fn is_connected(&self, device: DeviceId) -> bool {
+        self.open.contains_key(&device)
+    }
+
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
+        self.counters.keys().copied()
+    }
+
+    /// What a device has cost so far, its open session included.
+    pub(super) fn counters(&self, device: DeviceId) -> Counters {
+        let mut counters = self.counters.get(&device).copied().unwrap_or_default();
+        if let Some(session) = self.open.get(&device) {
+            counters.handshake = counters.handshake + session.meter.handshake();
+            counters.work = counters.work + session.meter.work();
+        }
+        counters
+    }
+
+    pub(super) fn count_handshake(&mut self, device: DeviceId, traffic: Traffic) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + traffic;
+    }
+
+    fn settle(&mut self, device: DeviceId, session: &Session) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + session.meter.handshake();
+        counters.work = counters.work + session.meter.work();
+    }
+}
+
+impl Core {
+    /// Hands a message to the device's session, if it has one.
+    pub(super) fn send(&mut self, device: DeviceId, message: ToDevice) {
+        let Some(session) = self.sessions.open.get_mut(&device) else {
+            return;
+        };
+        if let Some(task) = message.asks_for_rows_of() {
+            session.changed.remove(&task);
+        }
+        self.ready.push_back(Effect::Send {
+            device,
+            session: session.id,
+            message,
+        });
+    }
+
+    /// Ends the device's session, if it has one.
+    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &'static str) {
+        if let Some(session) = self.sessions.open.remove(&device) {
+            self.sessions.settle(device, &session);
+            self.ready.push_back(Effect::Close {
+                session: session.id,
+                code,
+                reason,
+            });
+        }
+    }
+
+    /// A new session; the newest one of a device wins, unless two machines
+    /// have its key: then the one that is there stays, for they would throw
+    /// each other out for ever.
+    pub(super) fn connect(&mut self, now: Time, arrival: Arrival) {
+        let Arrival {
+            device,
+            session,
+            installed,
+            speaker,
+            meter,
+        } = arrival;
+        if self.registry.revoked().contains_key(&device) {
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Revoked,
+                reason: "revoked by an operator",
+            });
+            return;
+        }
+        let is_second = self.sessions.keys.hear(now, device, speaker);
+        if is_second && self.sessions.is_connected(device) {
+            tracing::warn!(
+                device = %device.short(), address = ?speaker.address,
+                "two machines have this device's key; the one that is connected stays"
+            );
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Superseded,
+                reason: "another machine has this device's key",
+            });
+            return;
+        }
+        self.sessions.keys.takes_over(device, speaker);
+        let reason = "a newer session of this device took over";
+        self.close(device, CloseCode::Superseded, reason);
+        let counters = self.sessions.counters.entry(device).or_default();
+        counters.sessions += 1;
+        counters.seen = Some(now);
+        self.sessions.open.insert(
+            device,
+            Session {
+                id: session,
+                installed: installed.clone(),
+                tried: Vec::new(),
+                changed: BTreeSet::new(),
+                meter,
+            },
+        );
+        // Nothing in a welcome waits for the log, and every call that does
+        // comes after it in the same queue.
+        let welcome = ToDevice::Welcome(Welcome {
+            minor: PROTOCOL_MINOR,
+            time: now,
+            tasks: self.known_tasks(),
+            charter: self.about.freshness.charter(),
+            freshness: self.about.freshness.freshness(now),
+        });
+        self.send(device, welcome);
+        let ends = self.registry.members().get(&device);
+        let ends = ends.map(|member| member.certificate.expires);
+        if ends < self.about.renew_ending_before {
+            self.send(device, ToDevice::Renew);
+        }
+        for at in 0..self.tasks.len() {
+            let installed = self::installed(&installed, self.tasks[at].task.hash());
+            self.feed(now, at, Input::Connected { device, installed });
+        }
+    }
+
+    /// A session ended; an older one than the newest changes nothing.
+    pub(super) fn disconnect(&mut self, now: Time, device: DeviceId, session: SessionId) {
+        if self.is_newest(device, session)
+            && let Some(session) = self.sessions.open.remove(&device)
+        {
+            self.sessions.settle(device, &session);
+            self.sessions.counters.entry(device).or_default().seen = Some(now);
+            for at in 0..self.tasks.len() {
+                self.feed(now, at, Input::Disconnected { device });
+            }
+        }
+    }
+
+    /// A device said something on its control stream.
+    pub(super) fn said(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        session: SessionId,
+        message: ToCoordinator,
+    ) {
+        if !self.is_newest(device, session) {
+            return;
+        }
+        if let ToCoordinator::Tried {
+            task,
+            version,
+            trial,
+        } = message
+        {
+            self.sessions.remember(device, (task, version, trial));
+        }
+        let (task, input) = match message {
+            // Only the first message of a session is a hello.
+            ToCoordinator::Hello(_) => return,
+            ToCoordinator::DataChanged(task) => {
+                self.sessions.remember_change(device, task);
+                (task, Input::DataChanged { device })
+            }
+            ToCoordinator::Tried {
+                task,
+                version,
+                trial,
+            } => (
+                task,
+                Input::Tried {
+                    device,
+                    version,
+                    trial,
+                },
+            ),
+            ToCoordinator::Abstain { task, round, phase } => (
+                task,
+                Input::Abstained {
+                    device,
+                    round,
+                    phase,
+                },
+            ),
+        };
+        if let Some(at) = self.position(task) {
+            self.feed(now, at, input);
+        }
+    }
+
+    /// Whether every device may have this blob: what a task publishes, never
+    /// what another device contributed.
+    pub(super) fn is_public(&self, blob: BlobHash) -> bool {
+        self.tasks.iter().any(|runner| {
+            let state = runner.engine.state();
+            let transfer = state.transfer.map(|transfer| transfer.blob);
+            let shared = [state.spec, state.normaliser, transfer, state.teacher];
+            shared.contains(&Some(blob))
+                || state.releases.iter().any(|release| release.blob == blob)
+        })
+    }
+
+    /// The newest release of a task that this device is offered.
+    pub(super) fn newest(&self, device: DeviceId, task: Option<TaskHash>) -> TransferAnswer {
+        let runner = match task {
+            Some(task) => self.position(task).map(|at| &self.tasks[at]),
+            None if self.tasks.len() == 1 => self.tasks.first(),
+            None => None,
+        };
+        let Some(runner) = runner else {
+            return TransferAnswer::NotFound;
+        };
+        match runner.engine.announcement(device) {
+            None => TransferAnswer::NoRelease,
+            Some(announcement) => TransferAnswer::Newest(announcement),
+        }
+    }
+
+    fn known_tasks(&self) -> Vec<(TaskHash, BlobHash)> {
+        let tasks = self.tasks.iter();
+        tasks
+            .filter_map(|runner| Some((runner.task.hash(), runner.engine.state().spec?)))
+            .collect()
+    }
+
+    fn is_newest(&self, device: DeviceId, session: SessionId) -> bool {
+        let newest = self.sessions.open.get(&device);
+        newest.is_some_and(|newest| newest.id == session)
+    }
+}
+
+fn installed(all: &[(TaskHash, Version)], task: TaskHash) -> Option<Version> {
+    let of_task = all.iter().filter(|(of, _)| *of == task);
+    of_task.map(|(_, version)| *version).max()
+}
