@@ -627,11 +627,7 @@ fn files_from_the_field_are_read_or_refused_for_what_they_are() {
         Dataset::parse_noting(Path::new(name), &bytes, &schema, Ending::Open)
     };
     let (plain, _) = read("01-plain.csv").unwrap();
-    for name in [
-        "06-utf16nobom.csv",
-        "07-trailcomma.csv",
-        "16-comment.csv",
-    ] {
+    for name in ["06-utf16nobom.csv", "07-trailcomma.csv", "16-comment.csv"] {
         assert_eq!(read(name).unwrap().0, plain, "{name}");
     }
     for name in [
@@ -646,14 +642,25 @@ fn files_from_the_field_are_read_or_refused_for_what_they_are() {
         assert!(apart.iter().all(|&apart| apart < 1e-3), "{name}");
     }
     let (minus, notes) = read("35-neg1.csv").unwrap();
-    let unlabelled = minus.labels().iter().filter(|label| label.is_none()).count();
-    assert!(notes.contains(&Note::MinusOne { rows: unlabelled }), "{notes:?}");
+    let unlabelled = minus
+        .labels()
+        .iter()
+        .filter(|label| label.is_none())
+        .count();
+    assert!(
+        notes.contains(&Note::MinusOne { rows: unlabelled }),
+        "{notes:?}"
+    );
     for (name, array, error) in [
         ("41-obj-labels.npz", "y", npz::NpzError::Objects),
         ("56-struct.npz", "X", npz::NpzError::Structured),
     ] {
         let array = array.to_owned();
-        assert_eq!(read(name), Err(ParseError::Array { array, error }), "{name}");
+        assert_eq!(
+            read(name),
+            Err(ParseError::Array { array, error }),
+            "{name}"
+        );
     }
 }
 
