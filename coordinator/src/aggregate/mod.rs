@@ -3,17 +3,17 @@
 
 mod basis;
 mod consensus;
+mod influence;
 mod moments;
 mod normaliser;
 mod relevance;
 mod teacher;
 mod transfer;
-mod worth;
 
 pub use basis::Basis;
 pub use consensus::consensus;
+pub use influence::{Influence, InfluenceError, LeftOut, leave_one_out};
 pub use moments::MomentSum;
 pub use normaliser::learn_normaliser;
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
-pub use worth::{LeaveOneOut, Worth, WorthError};
