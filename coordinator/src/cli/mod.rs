@@ -97,12 +97,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Authority(AuthorityCommand::Show { json }) => {
             authority::show(&config, connect().ok(), json)
         }
-        Command::Authority(AuthorityCommand::Rotate { json }) => {
-            handed_over(&config, authority::rotate(&config, json))
+        Command::Authority(AuthorityCommand::Rotate { renew_now, json }) => {
+            handed_over(&config, authority::rotate(&config, renew_now, json))
         }
-        Command::Authority(AuthorityCommand::Retire { force, json }) => {
-            handed_over(&config, authority::retire(&config, connect, force, json))
-        }
+        Command::Authority(AuthorityCommand::Retire {
+            renew_now,
+            force,
+            json,
+        }) => handed_over(
+            &config,
+            authority::retire(
+                &config,
+                connect,
+                authority::Retirement { force, renew_now },
+                json,
+            ),
+        ),
         Command::Task(TaskCommand::Create { file, json }) => {
             operate::create_task(&mut connect()?, &config, &file, json)
         }

@@ -196,6 +196,12 @@ pub enum Event {
     /// The open phase, which gathers, is about to close without these: what a
     /// log of contributions does not say, and who had a session.
     Missed(Missed),
+    /// Of the devices drawn for a rollout's stage only these take part, so
+    /// that it is the share of those connected that it was meant to be.
+    StageBounded {
+        /// The last place in the draw that does.
+        last: u64,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.
