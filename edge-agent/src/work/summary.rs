@@ -218,6 +218,7 @@ mod tests {
             privacy: Privacy {
                 rows_min: 20,
                 cluster_size_min: 5,
+                rows_per_direction: 15,
             },
             teacher: &TeacherChoice::Kernel,
             seed: 3,
