@@ -18,11 +18,12 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Basis, Before, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
-    refine_transfer_set, solve_points, solve_teacher,
+    Basis, Before, Evidence, MomentSum, ROWS_OVER_MEDIAN_MAX, RowsCap, SolveError,
+    gather_transfer_set, learn_normaliser, refine_transfer_set, solve_points, solve_teacher,
+    weighed,
 };
 use crate::intake::{self, ReadBlob};
-use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
 
 /// How long a release may be installed: half a year.
@@ -35,6 +36,17 @@ pub struct Made {
     pub bytes: Vec<u8>,
     /// What the engine is told once they are durable.
     pub output: JobOutput,
+}
+
+impl Made {
+    /// A product that was made without some of the contributions.
+    fn judged(bytes: Vec<u8>, product: Product, excluded: Vec<Exclusion>) -> Self {
+        let output = match excluded.is_empty() {
+            true => JobOutput::Product(product),
+            false => JobOutput::Judged { product, excluded },
+        };
+        Self { bytes, output }
+    }
 }
 
 /// What jobs are run with.
@@ -163,19 +175,23 @@ pub fn run(
 }
 
 impl Setting<'_> {
-    fn normalise(&self, profiles: &[(DeviceId, BlobHash)]) -> Result<Made, ComputeError> {
-        let profiles = profiles
+    fn normalise(&self, inputs: &[(DeviceId, BlobHash)]) -> Result<Made, ComputeError> {
+        let profiles = inputs
             .iter()
             .map(|&(device, blob)| {
                 self.contribution(device, blob, |bytes| intake::profile(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let bytes = encode(&learn_normaliser(self.task, &profiles)?);
-        let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::Normaliser(blob)),
-        })
+        let learnt = learn_normaliser(self.task, &profiles)?;
+        let refused = learnt.refused.into_iter();
+        let excluded = refused.map(|(place, far, of)| Exclusion {
+            device: inputs[place].0,
+            kind: Kind::Profile,
+            why: ExclusionReason::FarProfile { far, of },
+        });
+        let bytes = encode(&learnt.normaliser);
+        let product = Product::Normaliser(BlobHash::of(&bytes));
+        Ok(Made::judged(bytes, product, excluded.collect()))
     }
 
     fn gather(
@@ -264,13 +280,25 @@ impl Setting<'_> {
         let basis = Basis::of(self.task, set).map_err(SolveError::from)?;
         let points = set.points.len();
         let mut sum = MomentSum::new(set.support(), self.task.classes());
-        let mut exact = BTreeSet::new();
-        for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
+        let sent: Vec<(DeviceId, BlobHash)> = inputs
+            .iter()
+            .filter(|(_, kind, _)| *kind == Kind::Moments)
+            .map(|&(device, _, blob)| (device, blob))
+            .collect();
+        // Read twice, so that a large fleet's need not be in memory at once.
+        let read = |&(device, blob): &(DeviceId, BlobHash)| {
             let check = |bytes: &[u8]| intake::moments(self.task, bytes, set.support());
-            let moments = self.contribution(device, blob, check)?;
-            sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
-            exact.insert(device);
+            self.contribution(device, blob, check)
+        };
+        let rows = sent.iter().map(|one| Ok(read(one)?.rows));
+        let rows = rows.collect::<Result<Vec<u64>, ComputeError>>()?;
+        let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
+        for one in &sent {
+            let moments = basis.held_to_rows(read(one)?).map_err(SolveError::from)?;
+            let share = cap.share(moments.rows);
+            sum.add(&weighed(moments, share))?;
         }
+        let exact: BTreeSet<DeviceId> = sent.iter().map(|(device, _)| *device).collect();
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {

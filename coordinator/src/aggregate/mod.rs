@@ -2,9 +2,11 @@
 //! consensus, moments. Pure.
 
 mod basis;
+mod cap;
 mod consensus;
 mod moments;
 mod normaliser;
+mod profile_outliers;
 mod refine;
 mod relevance;
 mod teacher;
@@ -13,8 +15,9 @@ mod worth;
 
 pub use basis::Basis;
 pub use consensus::consensus;
-pub use moments::MomentSum;
-pub use normaliser::learn_normaliser;
+pub use moments::{MomentSum, weighed};
+pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
+pub use normaliser::{LearntNormaliser, learn_normaliser};
 pub use refine::{Before, RefineError, refine_transfer_set};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
