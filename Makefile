@@ -62,7 +62,7 @@ tarball: ## One archive a program, with OpenBLAS inside, into target/packages; A
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
 	@bash scripts/try-packages.sh
 
-try-runbook: ## Type docs/operations.md from beginning to end on four clean Debian 12 (root)
+try-runbook: ## Type docs/guide-operator.md from beginning to end on four clean Debian 12 (root)
 	@bash scripts/try-runbook.sh
 
 # libFuzzer takes the coverage that a stable compiler can be asked for. What

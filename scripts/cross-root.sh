@@ -114,7 +114,7 @@ apt_failed() {
     # A foreign architecture whose lists cannot be had spoils those of the others.
     inside dpkg --remove-architecture "$arch" >/dev/null 2>&1 || true
     fail "Debian's packages for $arch could not be installed (above); where it is the compiler that" \
-        "is missing, rustup target add $CROSS_TARGET stands in for it. See \"Packages\" in docs/operations.md"
+        "is missing, rustup target add $CROSS_TARGET stands in for it. See \"Packages\" in docs/guide-operator.md"
 }
 
 [ $# -ge 2 ] || fail "usage: scripts/cross-root.sh ARCH COMMAND..."
@@ -123,7 +123,7 @@ shift
 cross_names "$arch"
 [ "$(id -u)" -eq 0 ] ||
     fail "building for $arch takes a Debian 12 of its own, which only root can make: sudo make deb ARCH=$arch" \
-        "(or install on this system what \"Packages\" in docs/operations.md lists)"
+        "(or install on this system what \"Packages\" in docs/guide-operator.md lists)"
 need unshare chroot flock
 root=${CROSS_ROOT:-${CARGO_TARGET_DIR:-target}/cross-root}
 mkdir -p "$root"

@@ -14,7 +14,7 @@ need() {
     local tool
     for tool in "$@"; do
         command -v "$tool" >/dev/null ||
-            fail "$tool is missing; see \"Packages\" in docs/operations.md for what to install"
+            fail "$tool is missing; see \"Packages\" in docs/guide-operator.md for what to install"
     done
 }
 
@@ -92,7 +92,7 @@ cross_is_here() {
 cross_settings() {
     local upper
     cross_is_here "$1" ||
-        fail "this system cannot build for $1: see \"Packages\" in docs/operations.md"
+        fail "this system cannot build for $1: see \"Packages\" in docs/guide-operator.md"
     upper=${CROSS_TARGET^^}
     upper=${upper//-/_}
     export RUSTC=$CROSS_RUSTC

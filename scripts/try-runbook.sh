@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Types the runbook, docs/operations.md, from beginning to end as root would:
+# Types the runbook, docs/guide-operator.md, from beginning to end as root would:
 # four clean Debian 12 machines (a server, two devices, and the server that
 # takes the first one's place), each with its own systemd, on one network of
 # their own. Needs root, the packages of `make deb`, debootstrap and
@@ -182,7 +182,7 @@ grep -q 'id="content"' "$home/page" || fail "there is no page"
 on successor curl -sf http://127.0.0.1:4480/metrics >"$home/metrics"
 grep -q '^alambic_devices{' "$home/metrics" || fail "there are no metrics"
 sed -n 's/^ *- alert: *//p' configs/prometheus-*.yml | while read -r alert; do
-    grep -q "^| \`$alert\` |" docs/operations.md || fail "the runbook says nothing of $alert"
+    grep -q "^| \`$alert\` |" docs/guide-operator.md || fail "the runbook says nothing of $alert"
 done
 
 step "the runbook holds"

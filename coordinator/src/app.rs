@@ -26,18 +26,18 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use crate::admin::SocketError;
 use crate::admin::server::AdminSocket;
 use crate::core::freshness::Word;
-use crate::core::{About, Command, Conduct, Core, Revoked, SteadyTime};
+use crate::core::{About, Command, Core, PeerLimits, Revoked, SteadyTime};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::{ReplayError, Retention};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
-use crate::server::compute_thread::Workbench;
+use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
-use crate::server::maintenance::Keeper;
-use crate::server::reconnect::{self, Contact, Contacts};
-use crate::server::{Brain, OpenStore, Shared, Vault, accept, repair};
+use crate::server::maintenance::Maintenance;
+use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
+use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::StoreError;
 
 /// What a server is made of.
@@ -52,9 +52,9 @@ pub struct Parts {
     pub open_store: OpenStore,
     /// Where it is noted who is connected, so that a coordinator that was
     /// killed can tell them; none notes nothing.
-    pub contacts: Option<PathBuf>,
+    pub connections: Option<PathBuf>,
     /// The computations.
-    pub brain: Arc<dyn Brain>,
+    pub compute: Arc<dyn ComputeBackend>,
     /// The time.
     pub clock: Clock,
     /// How connections behave.
@@ -111,7 +111,7 @@ pub struct Server {
     driver: Driver,
     queue: mpsc::Receiver<Command>,
     /// Sessions of a process that was killed.
-    orphans: Vec<(DeviceId, Contact)>,
+    orphans: Vec<(DeviceId, OpenConnection)>,
 }
 
 impl Server {
@@ -124,9 +124,9 @@ impl Server {
     pub fn start(parts: Parts) -> Result<Self, ServeError> {
         let revoked = Revoked::default();
         let settings = settings(&parts, &revoked);
-        let vault = Arc::new(Vault::open(parts.open_store)?);
-        let epoch = vault.with(|store| store.open_epoch())?;
-        let replayed = with_replay(&vault)?;
+        let store = Arc::new(StoreHandle::open(parts.open_store)?);
+        let epoch = store.with(|store| store.open_epoch())?;
+        let replayed = with_replay(&store)?;
         let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
@@ -134,26 +134,26 @@ impl Server {
         let (commands, queue) = mpsc::channel(COMMANDS_MAX);
         let (progress, _) = broadcast::channel(PROGRESS_STEPS_MAX);
         let now = parts.clock.now();
-        let conduct = Arc::new(Conduct::new(parts.limits.devices));
+        let peer_limits = Arc::new(PeerLimits::new(parts.limits.devices));
         let about = About {
             address,
             started: now,
             releases: parts.releases,
             rows_max: parts.limits.rows_per_device,
-            conduct: conduct.clone(),
+            peer_limits: peer_limits.clone(),
             word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
         };
         let next = replayed.next;
         let metrics = Arc::new(Metrics::new());
-        let mut keeper = Keeper::new(vault.clone(), metrics.clone(), parts.retention);
-        keeper.replayed(&replayed, replayed.rounds());
+        let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
+        maintenance.replayed(&replayed, replayed.rounds());
         let mut core = Core::new(about, progress.clone(), revoked);
         core.restore(now, epoch.0, replayed);
         let driver = Driver {
             core,
             metrics: metrics.clone(),
-            vault: vault.clone(),
-            brain: parts.brain.clone(),
+            store: store.clone(),
+            compute: parts.compute.clone(),
             time: SteadyTime::begin(now, 0),
             started: Instant::now(),
             clock: parts.clock.clone(),
@@ -161,16 +161,16 @@ impl Server {
             next,
             commands: commands.clone(),
             outage: Outage::default(),
-            workbench: Workbench::start().map_err(ServeError::Thread)?,
+            compute_thread: ComputeThread::start().map_err(ServeError::Thread)?,
             service: parts.service,
-            keeper,
+            maintenance,
         };
-        let (contacts, orphans) = Contacts::open(parts.contacts);
+        let (connections, orphans) = ConnectionJournal::open(parts.connections);
         let shared = Arc::new(Shared {
-            contacts,
+            connections,
             commands,
-            vault,
-            brain: parts.brain,
+            store,
+            compute: parts.compute,
             identity: parts.identity,
             clock: parts.clock,
             progress,
@@ -181,7 +181,7 @@ impl Server {
             retention: parts.retention,
             deltas: Semaphore::new(1),
             door: listener.door(),
-            conduct,
+            peer_limits,
         });
         Ok(Self {
             shared,
@@ -219,9 +219,9 @@ impl Server {
         // What a revoked key signed can be installed nowhere any more.
         let shared = self.shared.clone();
         let renewing = tokio::spawn(async move {
-            let vault = shared.vault.clone();
+            let store = shared.store.clone();
             // Fails only if the server stops.
-            let _ = tokio::task::spawn_blocking(move || vault.measure()).await;
+            let _ = tokio::task::spawn_blocking(move || store.measure()).await;
             if let Err(fault) = repair::sweep_forgotten(&shared).await {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
@@ -239,10 +239,10 @@ impl Server {
             .page
             .map(|page| tokio::spawn(page.serve(self.shared.clone())));
         let serving = async {
-            let contacts = &self.shared.contacts;
+            let connections = &self.shared.connections;
             tokio::join!(
                 accept(&self.listener, &self.shared),
-                reconnect::remind(&self.listener, contacts, self.orphans)
+                reconnect::remind(&self.listener, connections, self.orphans)
             )
         };
         let ended = tokio::select! {
@@ -253,7 +253,7 @@ impl Server {
         self.listener
             .close(CloseCode::Shutdown, "the coordinator is going down")
             .await;
-        self.shared.contacts.clear();
+        self.shared.connections.clear();
         admin.abort();
         counting.abort();
         renewing.abort();

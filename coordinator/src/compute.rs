@@ -22,9 +22,9 @@ use crate::aggregate::{
     gather_transfer_set, learn_normaliser, refine_transfer_set, solve_points, solve_teacher,
     weighed,
 };
-use crate::intake::{self, ReadBlob};
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
+use crate::validation::{self, ReadBlob};
 
 /// How long a release may be installed: half a year.
 pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
@@ -179,7 +179,7 @@ impl Setting<'_> {
         let profiles = inputs
             .iter()
             .map(|&(device, blob)| {
-                self.contribution(device, blob, |bytes| intake::profile(self.task, bytes))
+                self.contribution(device, blob, |bytes| validation::profile(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let learnt = learn_normaliser(self.task, &profiles)?;
@@ -202,11 +202,11 @@ impl Setting<'_> {
         let summaries = summaries
             .iter()
             .map(|&(device, blob)| {
-                self.contribution(device, blob, |bytes| intake::summary(self.task, bytes))
+                self.contribution(device, blob, |bytes| validation::summary(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let previous = match previous {
-            Some(blob) => Some(self.own(blob, intake::transfer_set)?.points),
+            Some(blob) => Some(self.own(blob, validation::transfer_set)?.points),
             None => None,
         };
         let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
@@ -230,17 +230,17 @@ impl Setting<'_> {
         before: Option<(BlobHash, BlobHash)>,
         gradients: &[(DeviceId, BlobHash)],
     ) -> Result<Made, ComputeError> {
-        let points = self.own(transfer, intake::transfer_set)?.points;
+        let points = self.own(transfer, validation::transfer_set)?.points;
         let gradients = gradients
             .iter()
             .map(|&(device, blob)| {
-                let check = |bytes: &[u8]| intake::gradient(self.task, bytes, points.len());
+                let check = |bytes: &[u8]| validation::gradient(self.task, bytes, points.len());
                 self.contribution(device, blob, check)
             })
             .collect::<Result<Vec<_>, _>>()?;
         let before = match before {
             Some((transfer, teacher)) => Some(Before {
-                inputs: self.own(transfer, intake::transfer_set)?.points.inputs,
+                inputs: self.own(transfer, validation::transfer_set)?.points.inputs,
                 facts: self.teacher(teacher)?.facts,
             }),
             None => None,
@@ -259,7 +259,7 @@ impl Setting<'_> {
         transfer: BlobHash,
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
-        let set = self.own(transfer, intake::transfer_set)?;
+        let set = self.own(transfer, validation::transfer_set)?;
         let teacher = match self.task.definition().contribute {
             Contribute::Points => solve_points(self.task, &set)?,
             _ => self.solve_evidence(&set, inputs)?,
@@ -287,7 +287,7 @@ impl Setting<'_> {
             .collect();
         // Read twice, so that a large fleet's need not be in memory at once.
         let read = |&(device, blob): &(DeviceId, BlobHash)| {
-            let check = |bytes: &[u8]| intake::moments(self.task, bytes, set.support());
+            let check = |bytes: &[u8]| validation::moments(self.task, bytes, set.support());
             self.contribution(device, blob, check)
         };
         let rows = sent.iter().map(|one| Ok(read(one)?.rows));
@@ -302,7 +302,7 @@ impl Setting<'_> {
         let mut labels: Vec<Labels> = Vec::new();
         for &(device, kind, blob) in inputs {
             if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| intake::labels(self.task, bytes, points, self.read);
+                let check = |bytes: &[u8]| validation::labels(self.task, bytes, points, self.read);
                 labels.push(self.contribution(device, blob, check)?);
             }
         }
@@ -321,7 +321,7 @@ impl Setting<'_> {
         teacher: BlobHash,
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
-        let set = self.own(transfer, intake::transfer_set)?;
+        let set = self.own(transfer, validation::transfer_set)?;
         let raw = self.teacher(teacher)?;
         let teacher = Teacher::on(raw, &set, self.task.classes())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
@@ -356,7 +356,7 @@ impl Setting<'_> {
             released: self.now,
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
             lineage: named,
-            normaliser: self.own(*normaliser, intake::normaliser)?,
+            normaliser: self.own(*normaliser, validation::normaliser)?,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
         let payload = Release::check_with(release, digest)?.to_bytes();

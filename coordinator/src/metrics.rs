@@ -59,7 +59,7 @@ pub(crate) struct Metrics {
     pub(crate) log: Gauges,
     pub(crate) state: Gauges,
     pub(crate) blobs: Plain,
-    upkeep_failures: Counter,
+    compaction_failures: Counter,
     pub(crate) open: Gauges,
     pub(crate) limited: Counters,
 }
@@ -158,9 +158,9 @@ impl Metrics {
             ),
             state: gauges(r, "state_bytes", "Disk that the store takes, by kind"),
             blobs: plain(r, "blobs", "Blobs that are kept"),
-            upkeep_failures: counter(
+            compaction_failures: counter(
                 r,
-                "upkeep_failures",
+                "compaction_failures",
                 "Times that the log could not be shortened",
             ),
             open: gauges(r, "open", "What peers hold open now, each below its limit"),
@@ -185,8 +185,8 @@ impl Metrics {
     }
 
     /// The log could not be shortened.
-    pub(crate) fn upkeep_failed(&self) {
-        self.upkeep_failures.inc();
+    pub(crate) fn compaction_failed(&self) {
+        self.compaction_failures.inc();
     }
 
     /// Counts what happens in rounds, until the server is gone.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 /// Where the state directory is unless something says otherwise.
-pub const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
+pub(crate) const STATE_DEFAULT: &str = "/var/lib/alambic-coordinator";
 /// The configuration's name in the state directory.
-pub const FILE_NAME: &str = "coordinator.toml";
+pub(crate) const FILE_NAME: &str = "coordinator.toml";
 
 /// ` --state DIR` for the next command, where it is not the usual one.
 pub(crate) fn state_option(state: &Path) -> String {

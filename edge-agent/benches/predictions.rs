@@ -18,7 +18,7 @@ use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::weights::RawWeights;
 use edge_agent::driver::local::STUDENTS;
-use edge_agent::predictions::{PredictionServer, Shelf};
+use edge_agent::predictions::{PredictionServer, StudentCache};
 use edge_agent::slots::Slots;
 use edge_agent::state::StateDir;
 use edge_agent::trust::Trust;
@@ -46,14 +46,17 @@ fn measure(what: &str, shape: &str, features: &str, values: usize, requests: usi
     };
     let charter = SignedCharter::sign(charter, &[&key]).unwrap().to_bytes();
     Trust::first(&charter).unwrap().store(&state).unwrap();
-    let shelf = Shelf::new(state);
+    let student_cache = StudentCache::new(state);
     let bound = socket.clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         runtime.unwrap().block_on(async {
-            PredictionServer::bind(&bound, shelf).unwrap().serve().await;
+            PredictionServer::bind(&bound, student_cache)
+                .unwrap()
+                .serve()
+                .await;
         });
     });
     let mut stream = loop {

@@ -6,7 +6,7 @@
 
 use lab::data::{Dataset, Part, Partition, partition};
 use lab::demo::Fleet;
-use lab::plan::{Wishes, task_file};
+use lab::plan::{TaskOptions, task_file};
 use lab::progress::Progress;
 use ndarray::Array2;
 
@@ -19,7 +19,7 @@ fn main() {
     let agents = if tiny { 3 } else { 21 };
     let data = trivial(agents * ROWS_EACH);
     let parts = partition(&data.train, 2, Partition::Shards(1), agents, 0).unwrap();
-    let wishes = Wishes {
+    let task_options = TaskOptions {
         features: Some("raw".to_owned()),
         student: common::task::StudentSpec::Mlp { hidden: vec![4] },
         points: 10,
@@ -40,7 +40,10 @@ fn main() {
     let mut fleet = Fleet::start(None, &mut progress).unwrap();
     let mut client = fleet.client().unwrap();
     let token = client.create_token(600_000, agents as u32).unwrap();
-    let task = client.create_task(&task_file(&data, &wishes)).unwrap().name;
+    let task = client
+        .create_task(&task_file(&data, &task_options))
+        .unwrap()
+        .name;
     fleet
         .add_agents(&data, &parts, &token, &mut progress)
         .unwrap();

@@ -13,7 +13,7 @@ use crate::stage::auto_stage;
 
 /// What the user asked of the task; the rest has defaults.
 #[derive(Clone, Debug)]
-pub struct Wishes {
+pub struct TaskOptions {
     /// Feature stage; none lets the shape decide.
     pub features: Option<String>,
     /// The student.
@@ -47,8 +47,8 @@ pub struct Wishes {
 }
 
 /// The task file for a data set, as a person would write it.
-pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
-    let stage = wishes
+pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
+    let stage = task_options
         .features
         .clone()
         .unwrap_or_else(|| auto_stage(data).to_owned());
@@ -56,8 +56,8 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
         Some([low, high]) => format!("range = [{low:?}, {high:?}]\n"),
         None => String::new(),
     };
-    let each = wishes.points_per_device;
-    let deadline = wishes.deadline_s;
+    let each = task_options.points_per_device;
+    let deadline = task_options.deadline_s;
     format!(
         "name = {name:?}\ncontribute = {contribute:?}\n\n\
          [input]\nshape = {shape:?}\n\n\
@@ -74,32 +74,32 @@ pub fn task_file(data: &Dataset, wishes: &Wishes) -> String {
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
          contribute = {deadline}.0, report = {deadline}.0 }}\n",
         name = data.name,
-        contribute = wishes.contribute,
+        contribute = task_options.contribute,
         shape = data.shape,
         classes = data.classes,
-        student = student_lines(&wishes.student),
-        points = wishes.points.max(each),
-        bytes = wishes.uplink_bytes_max,
-        rank = wishes.rank_max,
-        landmarks = match wishes.landmarks {
+        student = student_lines(&task_options.student),
+        points = task_options.points.max(each),
+        bytes = task_options.uplink_bytes_max,
+        rank = task_options.rank_max,
+        landmarks = match task_options.landmarks {
             Some(most) => format!("landmarks_max = {most}\n"),
             None => String::new(),
         },
-        bits = wishes.bits,
-        steps = wishes.steps,
-        seed = wishes.seed,
-        support = wishes.support.name(),
-        consensus = wishes.consensus.name(),
-        grace = wishes.grace_s,
+        bits = task_options.bits,
+        steps = task_options.steps,
+        seed = task_options.seed,
+        support = task_options.support.name(),
+        consensus = task_options.consensus.name(),
+        grace = task_options.grace_s,
     )
 }
 
 /// The checked task of [`task_file`].
 ///
 /// # Errors
-/// What the wishes ask for that no task allows.
-pub fn task(data: &Dataset, wishes: &Wishes) -> Result<Task, TaskFileError> {
-    RawTask::parse(&task_file(data, wishes))
+/// What the options ask for that no task allows.
+pub fn task(data: &Dataset, task_options: &TaskOptions) -> Result<Task, TaskFileError> {
+    RawTask::parse(&task_file(data, task_options))
 }
 
 /// The normaliser of a task whose rows, as features (n × features), are all in
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_carried_data_sets_give_valid_tasks() {
-        let wishes = Wishes {
+        let task_options = TaskOptions {
             features: None,
             student: StudentSpec::Mlp { hidden: vec![64] },
             points: 300,
@@ -231,9 +231,9 @@ mod tests {
             deadline_s: 60,
             grace_s: 5.0,
         };
-        let har = task(&Dataset::open("har").unwrap(), &wishes).unwrap();
+        let har = task(&Dataset::open("har").unwrap(), &task_options).unwrap();
         assert!(har.learns_normaliser() && har.features() < 300);
-        let digits = task(&Dataset::open("digits").unwrap(), &wishes).unwrap();
+        let digits = task(&Dataset::open("digits").unwrap(), &task_options).unwrap();
         assert!(!digits.learns_normaliser());
         assert_eq!(digits.features(), 90);
     }

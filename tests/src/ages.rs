@@ -1,5 +1,5 @@
 //! A coordinator that grows old in a moment: the real engine, store and
-//! upkeep, rounds of tiny contributions, no network and no mathematics.
+//! compaction, rounds of tiny contributions, no network and no mathematics.
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use common::ids::{BlobHash, DeviceId, Time};
 use common::round::{ContributionKey, Kind, Phase};
 use common::task::{RawTask, Task};
 use common::wire::messages::{Call, ToDevice};
-use coordinator::journal::{Done, Pin, Pins, Retention, Upkeep};
+use coordinator::journal::{Compaction, Done, Pin, Pins, Retention};
 use coordinator::journal::{LogEntry, replay};
 use coordinator::rollout::Releases;
 use coordinator::round::{
@@ -139,8 +139,8 @@ impl Ages {
 
     /// What the server does now and then.
     pub fn keep(&mut self) -> Done {
-        let upkeep = Upkeep::begin(self.epoch, self.retention);
-        upkeep.run_all(&self.store, &self.pins).unwrap()
+        let compaction = Compaction::begin(self.epoch, self.retention);
+        compaction.run_all(&self.store, &self.pins).unwrap()
     }
 
     /// Inputs, one append, and all that follows from it.

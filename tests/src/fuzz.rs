@@ -31,10 +31,10 @@ use common::wire::messages::{
     EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
 use coordinator::admin::Request;
-use coordinator::intake;
 use coordinator::journal::LogEntry;
 use coordinator::journal::audit::AuditRecord;
 use coordinator::store::Position;
+use coordinator::validation;
 use edge_agent::data::{Dataset, LabelSource, Schema};
 use edge_agent::predictions::Question;
 use rand::Rng;
@@ -104,7 +104,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "profile",
-        run: |bytes| drop(intake::profile(&CHECKED, bytes)),
+        run: |bytes| drop(validation::profile(&CHECKED, bytes)),
     },
     Target {
         name: "blocks",
@@ -116,39 +116,39 @@ pub const TARGETS: &[Target] = &[
     },
     Target {
         name: "summary",
-        run: |bytes| drop(intake::summary(&CHECKED, bytes)),
+        run: |bytes| drop(validation::summary(&CHECKED, bytes)),
     },
     Target {
         name: "labels",
-        run: |bytes| drop(intake::labels(&CHECKED, bytes, POINTS, &|_| None)),
+        run: |bytes| drop(validation::labels(&CHECKED, bytes, POINTS, &|_| None)),
     },
     Target {
         name: "moments",
-        run: |bytes| drop(intake::moments(&CHECKED, bytes, POINTS)),
+        run: |bytes| drop(validation::moments(&CHECKED, bytes, POINTS)),
     },
     Target {
         name: "gradient",
-        run: |bytes| drop(intake::gradient(&CHECKED, bytes, POINTS)),
+        run: |bytes| drop(validation::gradient(&CHECKED, bytes, POINTS)),
     },
     Target {
         name: "report",
         run: |bytes| {
-            let _ = intake::report(bytes);
+            let _ = validation::report(bytes);
             let _ = decode::<RawReport>(bytes);
         },
     },
     Target {
         name: "normaliser",
-        run: |bytes| drop(intake::normaliser(&CHECKED, bytes)),
+        run: |bytes| drop(validation::normaliser(&CHECKED, bytes)),
     },
     Target {
         name: "transfer_set",
-        run: |bytes| drop(intake::transfer_set(&CHECKED, bytes)),
+        run: |bytes| drop(validation::transfer_set(&CHECKED, bytes)),
     },
     Target {
         name: "weighed_set",
         run: |bytes| {
-            if let Ok(set) = intake::transfer_set(&WEIGHED, bytes) {
+            if let Ok(set) = validation::transfer_set(&WEIGHED, bytes) {
                 assert!(set.seen().iter().all(|value| value.is_finite()));
             }
         },

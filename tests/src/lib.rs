@@ -1,11 +1,11 @@
 //! What the end-to-end tests share.
 
 pub mod ages;
-pub mod cable;
 pub mod disk;
+pub mod fixtures;
 pub mod fuzz;
 pub mod golden;
-pub mod kept;
+pub mod netns;
 pub mod redteam;
 pub mod relay;
 pub mod rig;

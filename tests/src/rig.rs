@@ -10,8 +10,8 @@ use common::task::StudentSpec;
 use coordinator::admin::Client;
 use coordinator::status::{Progress as Step, Status};
 use lab::data::{Dataset, Partition, partition};
-use lab::demo::{Fleet, Ground, program};
-use lab::plan::{Wishes, task_file};
+use lab::demo::{Environment, Fleet, program};
+use lab::plan::{TaskOptions, task_file};
 use lab::progress::Progress;
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ pub struct Terms {
     /// A relay between devices and coordinator.
     pub weather: Option<Weather>,
     /// Where the programs run.
-    pub ground: Ground,
+    pub environment: Environment,
     /// Small disks of so many MiB, by the folder of the fleet that is on them.
     pub disks: Vec<(&'static str, u32)>,
 }
@@ -81,7 +81,7 @@ impl Default for Terms {
             hidden: 32,
             configuration: None,
             weather: None,
-            ground: Ground::default(),
+            environment: Environment::default(),
             disks: Vec::new(),
         }
     }
@@ -112,7 +112,7 @@ pub fn start(terms: Terms) -> Running {
     let parts = partition(&data.train, classes, Partition::Iid, parts, 1).unwrap();
     let parts = &parts[..terms.agents];
     let [points, points_per_device, bits, rank_max] = terms.budget;
-    let wishes = Wishes {
+    let task_options = TaskOptions {
         features: None,
         student: StudentSpec::Mlp {
             hidden: vec![terms.hidden],
@@ -134,7 +134,7 @@ pub fn start(terms: Terms) -> Running {
     let home = folder.path().join("fleet");
     let mount = |(place, mib): &(&str, u32)| Disk::mount(&home.join(place), *mib);
     let disks = terms.disks.iter().map(mount).collect();
-    let mut fleet = Fleet::start_on(Some(home), terms.ground, &mut progress).unwrap();
+    let mut fleet = Fleet::start_on(Some(home), terms.environment, &mut progress).unwrap();
     if let Some(text) = terms.configuration {
         let file = fleet.folder().join("coordinator").join("coordinator.toml");
         std::fs::write(file, text).unwrap();
@@ -149,7 +149,7 @@ pub fn start(terms: Terms) -> Running {
     });
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
     let quorum = format!("quorum = {:?}", terms.quorum);
-    let file = task_file(&data, &wishes).replace("quorum = 1.0", &quorum);
+    let file = task_file(&data, &task_options).replace("quorum = 1.0", &quorum);
     let task = client.create_task(&file).unwrap().name;
     fleet
         .add_agents(&data, parts, &token, &mut progress)

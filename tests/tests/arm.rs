@@ -13,10 +13,10 @@ use std::process::Command;
 use common::labels::Labels;
 use common::moments::{Moments, factor_bits};
 use common::task::RawTask;
-use coordinator::intake;
+use coordinator::validation;
 use ndarray::{Array2, ArrayView1};
 use serde_json::Value;
-use tests::kept::{agent, archives, completed_round, on_agent, serve, unpack};
+use tests::fixtures::{agent, archives, completed_round, on_agent, serve, unpack};
 
 /// How far contributions of two architectures may lie apart, relative.
 const APART_MAX: f32 = 1e-4;
@@ -125,8 +125,8 @@ fn round(archive: &Path, emulated: Option<&Emulated>) -> Given {
     let payload = |kind: &str| payload(home.path(), ended.round.0, kind);
     Given {
         bits: task.definition().budget.bits,
-        moments: intake::moments(&task, &payload("moments"), points).unwrap(),
-        labels: intake::labels(&task, &payload("labels"), points, &|_| None).unwrap(),
+        moments: validation::moments(&task, &payload("moments"), points).unwrap(),
+        labels: validation::labels(&task, &payload("labels"), points, &|_| None).unwrap(),
     }
 }
 

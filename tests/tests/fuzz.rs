@@ -144,15 +144,15 @@ fn what_the_corpus_is_made_from_is_valid() {
     let task = RawTask::parse(TASK).unwrap();
     let valid = valid();
     let one = |name: &str| valid[name][0].as_slice();
-    coordinator::intake::profile(&task, one("profile")).unwrap();
+    coordinator::validation::profile(&task, one("profile")).unwrap();
     let blocks = decode_blob(one("blocks")).unwrap();
     common::blocks::Blocks::check(blocks, 6, 40, 2).unwrap();
-    coordinator::intake::summary(&task, one("summary")).unwrap();
-    coordinator::intake::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
-    coordinator::intake::moments(&task, one("moments"), POINTS).unwrap();
-    coordinator::intake::gradient(&task, one("gradient"), POINTS).unwrap();
-    coordinator::intake::transfer_set(&task, one("transfer_set")).unwrap();
-    coordinator::intake::transfer_set(&WEIGHED, one("weighed_set")).unwrap();
+    coordinator::validation::summary(&task, one("summary")).unwrap();
+    coordinator::validation::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
+    coordinator::validation::moments(&task, one("moments"), POINTS).unwrap();
+    coordinator::validation::gradient(&task, one("gradient"), POINTS).unwrap();
+    coordinator::validation::transfer_set(&task, one("transfer_set")).unwrap();
+    coordinator::validation::transfer_set(&WEIGHED, one("weighed_set")).unwrap();
     common::model::Release::from_bytes(one("release")).unwrap();
     for target in TARGETS {
         assert!(valid.contains_key(target.name), "{}", target.name);

@@ -17,7 +17,7 @@ use common::trust::keys::{SigningKey, VerifyingKey};
 use common::trust::release::SignedRelease;
 use common::trust::token::JoinToken;
 use common::wire::codec::decode_blob;
-use coordinator::intake;
+use coordinator::validation;
 use ndarray::Array2;
 use tests::fuzz::{POINTS, TASK, corpus};
 use tests::golden::{Case, log_entries, messages};
@@ -199,7 +199,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
         facts.insert(name.to_owned(), values);
     };
     let wide = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
-    let profile = intake::profile(&task, &blob("profile")).unwrap();
+    let profile = validation::profile(&task, &blob("profile")).unwrap();
     let mut counts = vec![profile.rows() as f64];
     counts.extend(profile.class_counts().iter().map(|count| *count as f64));
     if let Some(moments) = profile.moments() {
@@ -212,7 +212,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
         );
     }
     say("profile", counts);
-    let points = intake::summary(&task, &blob("summary")).unwrap();
+    let points = validation::summary(&task, &blob("summary")).unwrap();
     say("summary", wide(points.inputs.as_slice().unwrap()));
     say(
         "summary_counts",
@@ -222,17 +222,17 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
             .map(|count| f64::from(*count))
             .collect(),
     );
-    let labels = intake::labels(&task, &blob("labels"), POINTS, &|_| None).unwrap();
+    let labels = validation::labels(&task, &blob("labels"), POINTS, &|_| None).unwrap();
     say("labels", wide(labels.probabilities.as_slice().unwrap()));
     say("nearness", wide(&labels.nearness));
-    let moments = intake::moments(&task, &blob("moments"), POINTS).unwrap();
+    let moments = validation::moments(&task, &blob("moments"), POINTS).unwrap();
     let gram = moments.factor.t().dot(&moments.factor);
     say("moments", wide(&gram.diag().to_vec()));
     say("moments_targets", wide(moments.targets.as_slice().unwrap()));
-    let report = intake::report(&blob("report")).unwrap();
+    let report = validation::report(&blob("report")).unwrap();
     let report = report.as_raw();
     say("report", vec![report.rows as f64, report.correct as f64]);
-    let transfer = intake::transfer_set(&task, &blob("transfer_set")).unwrap();
+    let transfer = validation::transfer_set(&task, &blob("transfer_set")).unwrap();
     say(
         "transfer_set",
         wide(transfer.points.inputs.as_slice().unwrap()),
@@ -240,7 +240,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
     let inputs = Array2::from_shape_fn((4, 6), |(row, column)| {
         (row * 6 + column) as f32 * 0.1 - 1.0
     });
-    let normaliser = intake::normaliser(&task, &blob("normaliser")).unwrap();
+    let normaliser = validation::normaliser(&task, &blob("normaliser")).unwrap();
     let view = normaliser.apply(inputs.view()).unwrap();
     say("normaliser", wide(view.as_slice().unwrap()));
     let teacher: RawTeacher = decode_blob(&blob("teacher")).unwrap();

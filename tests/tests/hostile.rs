@@ -159,12 +159,12 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
         struck += tell(&session, &call, &lies::summaries(&task)[..3]).await;
         let status = running.client.status().unwrap();
         assert_eq!(device(&status, mallory.id).strikes, struck);
-        assert_eq!(device(&status, mallory.id).conduct.quarantine, None);
+        assert_eq!(device(&status, mallory.id).peer_limits.quarantine, None);
         session.abstain(&call).await;
 
         let call = session.call(Phase::Contribute).await;
         let set = session.fetch(call.context.transfer.unwrap()).await.unwrap();
-        let points = coordinator::intake::transfer_set(&task, &set).unwrap();
+        let points = coordinator::validation::transfer_set(&task, &set).unwrap();
         let rest = lies::on_support(&task, points.points.len());
         let left = (coordinator::round::STRIKES_MAX - struck) as usize;
         tell(&session, &call, &rest[..left.min(rest.len())]).await;
@@ -180,9 +180,9 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
     let status = running.client.status().unwrap();
     let mallory = device(&status, id);
     assert_eq!(mallory.strikes, coordinator::round::STRIKES_MAX);
-    let quarantine = mallory.conduct.quarantine;
+    let quarantine = mallory.peer_limits.quarantine;
     assert_eq!(quarantine, Some(Quarantine::Contributions));
-    assert!(mallory.conduct.struck_for.is_some());
+    assert!(mallory.peer_limits.struck_for.is_some());
     assert!(
         status
             .devices
@@ -206,8 +206,11 @@ fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
     assert_eq!(code, Some(0));
     let status = running.client.status().unwrap();
     let pardoned = device(&status, id);
-    assert_eq!((pardoned.strikes, pardoned.conduct.quarantine), (0, None));
-    assert_eq!(pardoned.conduct.struck_for, None);
+    assert_eq!(
+        (pardoned.strikes, pardoned.peer_limits.quarantine),
+        (0, None)
+    );
+    assert_eq!(pardoned.peer_limits.struck_for, None);
 }
 
 #[test]
@@ -268,10 +271,10 @@ fn a_member_that_breaks_the_protocol_is_thrown_out_and_then_kept_out() {
         mallory.id
     });
     let status = running.client.status().unwrap();
-    let conduct = device(&status, id).conduct;
+    let peer_limits = device(&status, id).peer_limits;
     assert!(
-        matches!(conduct.quarantine, Some(Quarantine::Sessions { seconds }) if seconds > 500),
-        "{conduct:?}"
+        matches!(peer_limits.quarantine, Some(Quarantine::Sessions { seconds }) if seconds > 500),
+        "{peer_limits:?}"
     );
     let (_, out, _) = operator(&running, &["device", "show", &id.to_string()]);
     assert!(out.contains("its sessions are refused for"), "{out}");

@@ -299,7 +299,7 @@ fn rounds_and_memory_beside_attackers() {
         quiet.add(&mut running, &mut pace);
         let status = running.client.status().unwrap();
         let honest = status.devices.iter().filter(|one| one.label != "mallory");
-        assert_eq!(honest.map(|one| one.conduct.limited).sum::<u64>(), 0);
+        assert_eq!(honest.map(|one| one.peer_limits.limited).sum::<u64>(), 0);
         let (quiet_ms, ms) = (quiet.median_ms(), beside.median_ms());
         println!(
             "{name}: {ms} ms, quiet {quiet_ms} ({:+.0} %), {:.1} MiB, quiet {:.1} ({:+.0} %), {done} times",

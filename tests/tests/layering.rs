@@ -90,14 +90,14 @@ const PLANTED: &[(&str, &str, &str)] = &[
         "common/src/model.rs:1: common::model may not import common::wire",
     ),
     (
-        "coordinator/src/intake.rs",
+        "coordinator/src/validation.rs",
         "let a = bincode::decode_from_slice(b, c);",
         "coordinator/src/intake.rs:1: bincode's functions belong in common/src/wire/codec.rs",
     ),
     (
-        "coordinator/src/serve/vault.rs",
+        "coordinator/src/serve/store.rs",
         "/* a\n b */ use sled::{Db, Tree};",
-        "coordinator/src/serve/vault.rs:2: sled belongs in coordinator/src/store/sled_log.rs",
+        "coordinator/src/serve/store.rs:2: sled belongs in coordinator/src/store/sled_log.rs",
     ),
     (
         "common/src/teacher.rs",

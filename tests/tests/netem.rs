@@ -15,7 +15,7 @@ use common::limits::CHUNK_BYTES;
 use common::round::Kind;
 use coordinator::status::{OutcomeStatus, Progress as Step};
 use serde_json::Value;
-use tests::cable::Cable;
+use tests::netns::Netns;
 use tests::relay::{Relay, Way, Weather};
 use tests::rig::{Running, Terms, agent, look_until, start};
 
@@ -247,34 +247,34 @@ fn a_device_whose_address_changes_in_mid_transfer_keeps_its_session() {
 /// The kernel moves the address and counts the bytes, headers included.
 #[test]
 fn a_device_that_gets_another_address_in_mid_transfer_keeps_its_session() {
-    let Some(cable) = Cable::lay() else { return };
-    if !cable.throttle(256) {
+    let Some(netns) = Netns::lay() else { return };
+    if !netns.throttle(256) {
         return;
     }
     let mut running = start(Terms {
-        ground: cable.ground(),
+        environment: netns.environment(),
         weather: None,
         ..one_heavy_terms()
     });
-    let outcome = amid_the_moments(&mut running, &|| cable.sent(), || {
-        cable.move_devices("10.171.0.3");
+    let outcome = amid_the_moments(&mut running, &|| netns.sent(), || {
+        netns.move_devices("10.171.0.3");
     });
     let headers = outcome.blob / 20;
     let (up, blob) = (outcome.up - headers.min(outcome.up), outcome.blob);
     resumed(
-        "another address on the cable",
+        "another address on the veth pair",
         &Interrupted { up, ..outcome },
     );
-    assert!(up > blob / 2, "the moments went over the cable: {up}");
+    assert!(up > blob / 2, "the moments went over the veth pair: {up}");
     assert_eq!(sessions(&running), 1, "the session moves with it");
 }
 
 #[test]
 fn a_round_completes_over_a_path_of_1280_bytes() {
-    let Some(cable) = Cable::lay() else { return };
-    cable.set_mtu(1_280);
+    let Some(netns) = Netns::lay() else { return };
+    netns.set_mtu(1_280);
     let mut running = start(Terms {
-        ground: cable.ground(),
+        environment: netns.environment(),
         ..Terms::default()
     });
     let seconds = whole_round(&mut running, 3);

@@ -7,7 +7,7 @@ use edge_agent::work::Privacy;
 use lab::data::{Dataset, Partition, partition};
 use lab::demo::Fleet;
 use lab::overhead::Wire;
-use lab::plan::{Wishes, spread, task, task_file};
+use lab::plan::{TaskOptions, spread, task, task_file};
 use lab::progress::Progress;
 use lab::simulation::{DeviceBytes, Simulation};
 
@@ -17,8 +17,8 @@ use lab::simulation::{DeviceBytes, Simulation};
 const TOLERANCE: f64 = 0.02;
 const AGENTS: usize = 4;
 
-fn wishes(contribute: &str, points: u32, rank_max: u32) -> Wishes {
-    Wishes {
+fn task_options(contribute: &str, points: u32, rank_max: u32) -> TaskOptions {
+    TaskOptions {
         features: Some("raw".to_owned()),
         student: common::task::StudentSpec::Mlp { hidden: vec![32] },
         points,
@@ -38,13 +38,16 @@ fn wishes(contribute: &str, points: u32, rank_max: u32) -> Wishes {
 }
 
 /// Name and UDP bytes up and down of each device of a fleet of processes.
-fn measured(data: &Dataset, parts: &[Vec<usize>], wishes: &Wishes) -> Vec<Measured> {
+fn measured(data: &Dataset, parts: &[Vec<usize>], task_options: &TaskOptions) -> Vec<Measured> {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let mut fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();
     let mut client = fleet.client().unwrap();
     let token = client.create_token(60_000, AGENTS as u32).unwrap();
-    let task = client.create_task(&task_file(data, wishes)).unwrap().name;
+    let task = client
+        .create_task(&task_file(data, task_options))
+        .unwrap()
+        .name;
     fleet
         .add_agents(data, parts, &token, &mut progress)
         .unwrap();
@@ -65,14 +68,14 @@ fn measured(data: &Dataset, parts: &[Vec<usize>], wishes: &Wishes) -> Vec<Measur
 fn simulated(
     data: &Dataset,
     parts: &[Vec<usize>],
-    wishes: &Wishes,
+    task_options: &TaskOptions,
     ids: Vec<DeviceId>,
 ) -> Vec<DeviceBytes> {
     let privacy = Privacy {
         rows_min: 20,
         cluster_size_min: 5,
     };
-    let task = task(data, wishes).unwrap();
+    let task = task(data, task_options).unwrap();
     let mut simulation =
         Simulation::with_ids(task, data.train.clone(), parts.to_vec(), ids, privacy).unwrap();
     simulation.connect().unwrap();
@@ -83,10 +86,13 @@ fn simulated(
 fn simulated_bytes_of_the_median_device_are_a_real_fleets_within_two_in_a_hundred() {
     let data = Dataset::open("digits").unwrap();
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), AGENTS, 3).unwrap();
-    for wishes in [wishes("both", 300, 200), wishes("moments", 200, 100)] {
+    for task_options in [
+        task_options("both", 300, 200),
+        task_options("moments", 200, 100),
+    ] {
         // A machine that is busy with other work acknowledges at other times.
         let said: Vec<String> = (0..3)
-            .map_while(|_| misses(&data, &parts, &wishes))
+            .map_while(|_| misses(&data, &parts, &task_options))
             .collect();
         assert!(said.len() < 3, "three fleets in a row: {said:#?}");
     }
@@ -94,10 +100,10 @@ fn simulated_bytes_of_the_median_device_are_a_real_fleets_within_two_in_a_hundre
 
 /// In which direction a real fleet and its simulation differ by more than the
 /// tolerance, if they do.
-fn misses(data: &Dataset, parts: &[Vec<usize>], wishes: &Wishes) -> Option<String> {
-    let real = measured(data, parts, wishes);
+fn misses(data: &Dataset, parts: &[Vec<usize>], task_options: &TaskOptions) -> Option<String> {
+    let real = measured(data, parts, task_options);
     let ids = real.iter().map(|one| one.0).collect();
-    let counted = simulated(data, parts, wishes, ids);
+    let counted = simulated(data, parts, task_options, ids);
     assert_eq!(real.len(), counted.len());
     let up: Vec<(u64, u64)> = pairs(&real, &counted, |one| one.1, |one| one.up);
     let down: Vec<(u64, u64)> = pairs(&real, &counted, |one| one.2, |one| one.down);

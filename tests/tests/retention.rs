@@ -10,7 +10,7 @@ use coordinator::journal::replay;
 use coordinator::status::{OutcomeStatus, Progress};
 use coordinator::store::{SledStore, Store, Usage};
 use tests::ages::Ages;
-use tests::kept::{coordinator, serve};
+use tests::fixtures::{coordinator, serve};
 use tests::rig::agents;
 
 const RETENTION: Retention = Retention {
@@ -18,13 +18,13 @@ const RETENTION: Retention = Retention {
     blob_rounds: 2,
 };
 /// As in the server.
-const ROUNDS_BETWEEN_UPKEEPS: u64 = 8;
+const ROUNDS_BETWEEN_COMPACTIONS: u64 = 8;
 
-/// Rounds, with an upkeep now and then.
+/// Rounds, with an compaction now and then.
 fn age(ages: &mut Ages, rounds: u64) {
     for _ in 0..rounds {
         ages.round();
-        if ages.rounds().is_multiple_of(ROUNDS_BETWEEN_UPKEEPS) {
+        if ages.rounds().is_multiple_of(ROUNDS_BETWEEN_COMPACTIONS) {
             ages.keep();
         }
     }
@@ -136,7 +136,7 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
 /// The same log without a snapshot, as an older program would have left it.
 #[test]
 #[ignore = "10,000 rounds, some minutes"]
-fn ten_thousand_rounds_without_upkeep_are_folded_too() {
+fn ten_thousand_rounds_fold_without_compaction() {
     let folder = folder();
     let store = folder.path().join("store");
     let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
@@ -148,7 +148,7 @@ fn ten_thousand_rounds_without_upkeep_are_folded_too() {
     drop(ages);
     let (ready, replayed) = opened(&store);
     println!(
-        "without upkeep: {} records, {} blobs, {} KB; opened and folded in {ready:.3} s",
+        "without compaction: {} records, {} blobs, {} KB; opened and folded in {ready:.3} s",
         replayed.next,
         used.blobs,
         used.bytes() / 1024

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use tests::kept::{agent, archives, completed_round, coordinator, serve, unpack};
+use tests::fixtures::{agent, archives, completed_round, coordinator, serve, unpack};
 
 #[test]
 fn the_state_of_every_earlier_minor_is_opened_and_its_fleet_goes_on() {

@@ -23,8 +23,8 @@ pub(super) async fn send(shared: &Arc<Shared>, writer: &mut OwnedWriteHalf) -> i
         let fault = Fault::new(FaultKind::Busy, message);
         return write(writer, &Response::Fault(fault)).await;
     };
-    // Nothing is forgotten meanwhile; an upkeep that goes on ends first.
-    let _still = shared.vault.still.lock().await;
+    // Nothing is forgotten meanwhile; an compaction that goes on ends first.
+    let _still = shared.store.still.lock().await;
     let mut copy = match with_store(shared, StoreCopy::begin).await {
         Ok(copy) => copy,
         Err(fault) => return write(writer, &Response::Fault(fault)).await,
@@ -61,9 +61,9 @@ async fn with_store<T: Send + 'static>(
     shared: &Shared,
     call: impl FnOnce(&dyn Store) -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, Fault> {
-    let vault = shared.vault.clone();
+    let store = shared.store.clone();
     let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    match tokio::task::spawn_blocking(move || vault.with(|store| Ok(call(store)))).await {
+    match tokio::task::spawn_blocking(move || store.with(|store| Ok(call(store)))).await {
         Ok(Ok(Ok(made))) => Ok(made),
         Ok(Ok(Err(BackupError::Forgotten))) => Err(Fault::new(
             FaultKind::Busy,

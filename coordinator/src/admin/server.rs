@@ -22,9 +22,9 @@ use crate::journal;
 use crate::journal::ReplayError;
 use crate::journal::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
-use crate::server::handle::{ask, from_store, from_vault, read_blob, status, with_reports};
+use crate::server::handle::{ask, from_store, from_store_handle, read_blob, status, with_reports};
 use crate::server::repair::{rerelease, sweep_forgotten};
-use crate::server::{Shared, Vault};
+use crate::server::{Shared, StoreHandle};
 use crate::status::{Fault, FaultKind, Progress};
 use crate::store::Position;
 
@@ -185,8 +185,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
         Request::Status => {
             let mut status = status(shared).await?;
             status.page = shared.page;
-            let vault = shared.vault.clone();
-            let store = tokio::task::spawn_blocking(move || vault.status()).await;
+            let store = shared.store.clone();
+            let store = tokio::task::spawn_blocking(move || store.status()).await;
             status.store = store.ok().flatten();
             status.authority = Some(shared.identity.authority.fingerprint());
             Ok(Response::Status(with_reports(shared, status).await))
@@ -235,6 +235,11 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, |reply| AdminCommand::CancelRound { name, reply }).await??;
             Ok(Response::Done)
         }
+        Request::Relearn { task } => {
+            let name = task;
+            ask(shared, |reply| AdminCommand::Relearn { name, reply }).await??;
+            Ok(Response::Done)
+        }
         Request::RevokeDevice { device, reason } => {
             let command = |reply| AdminCommand::Revoke {
                 device,
@@ -278,10 +283,10 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
 }
 
 async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
-    let checked = move |vault: &Vault| -> Result<AuditSpan, ReplayError> {
+    let checked = move |store: &StoreHandle| -> Result<AuditSpan, ReplayError> {
         let mut snapshot = None;
         let mut failed = None;
-        let (begin, head) = vault.with(|store| {
+        let (begin, head) = store.with(|store| {
             // What no longer begins with record 0 has a snapshot that stands
             // for the rest, on the very chain that is checked here.
             match journal::newest(store) {
@@ -301,7 +306,7 @@ async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
             }),
         }
     };
-    from_vault(shared, checked).await
+    from_store_handle(shared, checked).await
 }
 
 async fn read_audit(shared: &Shared, from: Option<u64>) -> Result<Vec<AuditRecord>, Fault> {
@@ -358,8 +363,8 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
     let task = RawTask::parse(text)
         .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
     let task = Arc::new(task);
-    let (vault, kept) = (shared.vault.clone(), task.clone());
-    let stored = tokio::task::spawn_blocking(move || vault.put_blob(kept.bytes()));
+    let (store, kept) = (shared.store.clone(), task.clone());
+    let stored = tokio::task::spawn_blocking(move || store.put_blob(kept.bytes()));
     let _pin = match stored.await {
         Ok(Ok((_, pin))) => pin,
         Ok(Err(error)) => return Err(Fault::new(FaultKind::Storage, error.to_string())),

@@ -14,9 +14,9 @@ mod transfer;
 mod worth;
 
 pub use basis::Basis;
+pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 pub use consensus::consensus;
 pub use moments::{MomentSum, weighed};
-pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 pub use normaliser::{LearntNormaliser, learn_normaliser};
 pub use refine::{Before, RefineError, refine_transfer_set};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};

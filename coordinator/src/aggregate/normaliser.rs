@@ -271,7 +271,12 @@ mod tests {
             }),
         };
         let liar = Profile::check(raw, 1, 2, true).unwrap();
-        let with = [honest[0].clone(), liar, honest[1].clone(), honest[2].clone()];
+        let with = [
+            honest[0].clone(),
+            liar,
+            honest[1].clone(),
+            honest[2].clone(),
+        ];
         let with = learn_normaliser(&task, &with).unwrap();
         assert_eq!(with.refused, [(1, 1, 1)]);
         let without = learn_normaliser(&task, &honest).unwrap();

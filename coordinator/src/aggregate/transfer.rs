@@ -124,7 +124,7 @@ fn share(points: usize, members: &[Vec<usize>]) -> Vec<usize> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::intake;
+    use crate::validation;
     use common::summary::PointsFrame;
     use common::task::RawTask;
     use common::transfer::TransferSet;
@@ -172,15 +172,15 @@ mod tests {
         };
         let (learns, plain) = (task(true), task(false));
         let bytes = gathered(&learns).to_bytes();
-        let set = intake::transfer_set(&learns, &bytes).unwrap();
+        let set = validation::transfer_set(&learns, &bytes).unwrap();
         assert_eq!(set.relevance.weights().len(), 2);
-        assert!(intake::transfer_set(&plain, &bytes).is_err());
-        assert!(intake::transfer_set(&learns, &bytes[..bytes.len() - 1]).is_err());
+        assert!(validation::transfer_set(&plain, &bytes).is_err());
+        assert!(validation::transfer_set(&learns, &bytes[..bytes.len() - 1]).is_err());
 
         let bytes = gathered(&plain).to_bytes();
-        let set = intake::transfer_set(&plain, &bytes).unwrap();
+        let set = validation::transfer_set(&plain, &bytes).unwrap();
         assert!(set.relevance.is_alike());
-        assert!(intake::transfer_set(&learns, &bytes).is_err());
+        assert!(validation::transfer_set(&learns, &bytes).is_err());
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let (few, many, none) = (task(20), task(1_000), task(0));
         let bytes = gather_transfer_set(&few, None, &[points(9, 1), points(3, 0)]);
         let bytes = bytes.unwrap().to_bytes();
-        let read = |task: &Task| intake::transfer_set(task, &bytes).unwrap();
+        let read = |task: &Task| validation::transfer_set(task, &bytes).unwrap();
         assert_eq!(read(&few).landmarks, read(&few).landmarks);
         assert_eq!(read(&few).support(), 12 + 20);
         assert_eq!(read(&many).support(), 12 + 3 * 12);

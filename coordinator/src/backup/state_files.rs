@@ -8,7 +8,7 @@ use std::path::Path;
 use super::error::BackupError;
 use super::piece::is_plain;
 use super::{STATE_FILE_BYTES_MAX, STATE_FILES_MAX};
-use crate::identity::prove;
+use crate::identity::self_check;
 use crate::state_dir::FILE_NAME;
 
 /// A file of a state directory.
@@ -51,7 +51,7 @@ pub(super) fn prove_files(files: &[StateFile], path: &Path) -> Result<(), Backup
         let file = files.iter().find(|file| file.name == name)?;
         String::from_utf8(file.bytes.clone()).ok()
     };
-    prove(&text).map_err(|source| {
+    self_check(&text).map_err(|source| {
         let path = path.to_owned();
         BackupError::Keys { path, source }
     })

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::identity::{Identity, IdentityError};
+use crate::journal::{Compaction, Pins, Retention};
 use crate::journal::{LogEntry, replay};
-use crate::journal::{Pins, Retention, Upkeep};
 use crate::registry::RegistryEvent;
 use crate::round::{Event, Outcome, TaskEvent};
 use crate::store::{Epoch, Position, SledStore, Store};
@@ -195,8 +195,8 @@ fn shorten(state: &Path) {
             at: NOW,
         });
         store.append(epoch, None, &[opened, ended]).unwrap();
-        let upkeep = Upkeep::begin(epoch, retention);
-        upkeep.run_all(&store, &Pins::new()).unwrap();
+        let compaction = Compaction::begin(epoch, retention);
+        compaction.run_all(&store, &Pins::new()).unwrap();
     }
     assert!(store.first().unwrap() > Position(20));
 }

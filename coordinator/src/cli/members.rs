@@ -185,18 +185,18 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
         None => {}
     }
     println!("sessions     {}", found.sessions);
-    show_conduct(found);
+    show_peer_limits(found);
     Ok(())
 }
 
 /// What a device did that an honest one does not.
-fn show_conduct(device: &DeviceStatus) {
-    let conduct = device.conduct;
-    match conduct.struck_for {
+fn show_peer_limits(device: &DeviceStatus) {
+    let peer_limits = device.peer_limits;
+    match peer_limits.struck_for {
         Some(reason) => println!("strikes      {}, the last: {reason}", device.strikes),
         None => println!("strikes      {}", device.strikes),
     }
-    match conduct.quarantine {
+    match peer_limits.quarantine {
         Some(Quarantine::Contributions) => {
             println!(
                 "quarantine   its contributions are refused: {STRIKES_MAX} strikes or more; once it is mended, `device pardon`"
@@ -208,13 +208,13 @@ fn show_conduct(device: &DeviceStatus) {
         ),
         None => {}
     }
-    if conduct.violations > 0 {
-        println!("violations   {}", conduct.violations);
+    if peer_limits.violations > 0 {
+        println!("violations   {}", peer_limits.violations);
     }
-    if conduct.limited > 0 {
+    if peer_limits.limited > 0 {
         println!(
             "slowed down  {} times, for asking too much",
-            conduct.limited
+            peer_limits.limited
         );
     }
 }
@@ -226,7 +226,7 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
         (Standing::Waiting, _) => "WAITS FOR APPROVAL",
         (Standing::Approved, _) => "approved",
         (Standing::Denied, _) => "denied",
-        _ if device.conduct.quarantine.is_some() => "QUARANTINED",
+        _ if device.peer_limits.quarantine.is_some() => "QUARANTINED",
         (_, true) => "connected",
         (Standing::Member, false) => "away",
         (Standing::Unknown, false) => "unknown",
@@ -320,7 +320,7 @@ pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::status::ConductStatus;
+    use crate::status::PeerLimitsStatus;
 
     fn device(id: &str, label: &str) -> DeviceStatus {
         DeviceStatus {
@@ -344,7 +344,7 @@ mod tests {
             seen: None,
             contributed: None,
             strikes: 0,
-            conduct: ConductStatus::default(),
+            peer_limits: PeerLimitsStatus::default(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::failure::Failure;
 use crate::app::{Parts, ServeError, Server};
 use crate::config::{Config, ConfigError};
 use crate::identity::Identity;
-use crate::server::Mathematics;
+use crate::server::LocalCompute;
 use crate::store::{SledStore, Store};
 
 /// Threads for the store and the mathematics. Uploads are checked and blobs
@@ -51,8 +51,8 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     let parts = Parts {
         listen: config.listen,
         admin_socket: config.admin_socket.clone(),
-        contacts: Some(config.state.join("sessions")),
-        brain: Arc::new(Mathematics::new(identity.release_key.clone())),
+        connections: Some(config.state.join("sessions")),
+        compute: Arc::new(LocalCompute::new(identity.release_key.clone())),
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,

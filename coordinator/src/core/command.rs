@@ -168,6 +168,11 @@ pub(crate) enum AdminCommand {
         name: Option<String>,
         reply: Reply<Result<(), Fault>>,
     },
+    /// The next round learns normaliser and transfer set anew.
+    Relearn {
+        name: Option<String>,
+        reply: Reply<Result<(), Fault>>,
+    },
     /// Whose contributions are in a release.
     Lineage {
         name: Option<String>,

@@ -166,7 +166,7 @@ impl Core {
             return Err(not_stored());
         }
         self.known(device)?;
-        self.about.conduct.pardon(device);
+        self.about.peer_limits.pardon(device);
         for at in 0..self.tasks.len() {
             self.feed(now, at, Input::Pardoned { device });
         }

@@ -33,8 +33,8 @@ pub(crate) use self::command::{AdminCommand, Command, Evidence, ReReleaseOf};
 pub(crate) use self::effect::Work;
 use self::effect::{Answers, Effect};
 use self::freshness::Word;
-pub(crate) use self::peer_limits::Conduct;
-use self::progress::{Around, Follower};
+pub(crate) use self::peer_limits::PeerLimits;
+use self::progress::{Context, ProgressTracker};
 use self::sessions::Sessions;
 pub use self::steady_clock::SteadyTime;
 use crate::journal::{LogEntry, Replayed};
@@ -56,7 +56,7 @@ pub(crate) struct About {
     /// Most rows one contribution may claim.
     pub(crate) rows_max: u64,
     /// How devices behave.
-    pub(crate) conduct: Arc<Conduct>,
+    pub(crate) peer_limits: Arc<PeerLimits>,
     /// What each session begins with.
     pub(crate) word: Word,
 }
@@ -83,7 +83,7 @@ pub(crate) struct Core {
 struct Runner {
     task: Arc<Task>,
     engine: Engine,
-    follower: Follower,
+    tracker: ProgressTracker,
     /// The computation whose result is awaited.
     run: Option<RunId>,
 }
@@ -294,12 +294,12 @@ impl Core {
             rows_max: self.about.rows_max,
             ..policy(&task)
         };
-        let follower = Follower::new(hash, policy.clone(), &state);
+        let tracker = ProgressTracker::new(hash, policy.clone(), &state);
         let engine = Engine::new(hash, policy, self.epoch, state);
         self.tasks.push(Runner {
             task,
             engine,
-            follower,
+            tracker,
             run: None,
         });
         let at = self.tasks.len() - 1;
@@ -337,12 +337,12 @@ impl Core {
         let runner = &mut self.tasks[at];
         match action {
             Action::Append(event) => {
-                let around = Around {
+                let context = Context {
                     registry: &self.registry,
                     state: runner.engine.state(),
                     bytes: self.arriving_bytes,
                 };
-                if let Some(step) = runner.follower.see(&event, around) {
+                if let Some(step) = runner.tracker.see(&event, context) {
                     self.effects.push(Effect::Progress(step));
                 }
                 let task = runner.task.hash();

@@ -21,7 +21,7 @@ const QUARANTINE: Duration = Duration::from_millis(QUARANTINE_MS);
 
 /// What all devices did.
 #[derive(Debug)]
-pub(crate) struct Conduct {
+pub(crate) struct PeerLimits {
     limits: DeviceLimits,
     book: Mutex<Book>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Record {
     pub(crate) limited: u64,
 }
 
-impl Conduct {
+impl PeerLimits {
     pub(crate) fn new(limits: DeviceLimits) -> Self {
         Self {
             limits,
@@ -235,9 +235,9 @@ mod tests {
     const DEVICE: DeviceId = DeviceId([1; 16]);
     const OTHER: DeviceId = DeviceId([2; 16]);
 
-    fn conduct() -> Conduct {
+    fn peer_limits() -> PeerLimits {
         let rate = |per_second, burst| Rate { per_second, burst };
-        Conduct::new(DeviceLimits {
+        PeerLimits::new(DeviceLimits {
             sessions: rate(1, 3),
             requests: rate(2, 4),
             messages: rate(2, 4),
@@ -247,63 +247,66 @@ mod tests {
 
     #[test]
     fn a_device_that_reconnects_too_often_is_told_to_wait_and_others_are_not() {
-        let (conduct, now) = (conduct(), Instant::now());
-        assert!((0..3).all(|_| conduct.session(now, DEVICE).is_ok()));
-        let (code, _) = conduct.session(now, DEVICE).unwrap_err();
+        let (peer_limits, now) = (peer_limits(), Instant::now());
+        assert!((0..3).all(|_| peer_limits.session(now, DEVICE).is_ok()));
+        let (code, _) = peer_limits.session(now, DEVICE).unwrap_err();
         assert_eq!(code, CloseCode::Overloaded);
-        assert!(conduct.session(now, OTHER).is_ok());
+        assert!(peer_limits.session(now, OTHER).is_ok());
         let later = now + Duration::from_secs(1);
-        assert!(conduct.session(later, DEVICE).is_ok());
-        assert_eq!(conduct.totals().sessions, 1);
-        assert_eq!(conduct.of(later, DEVICE).limited, 1);
+        assert!(peer_limits.session(later, DEVICE).is_ok());
+        assert_eq!(peer_limits.totals().sessions, 1);
+        assert_eq!(peer_limits.of(later, DEVICE).limited, 1);
     }
 
     #[test]
     fn breaches_lead_to_quarantine_and_quarantine_ends() {
-        let (conduct, now) = (conduct(), Instant::now());
-        assert!((1..VIOLATIONS_MAX).all(|_| !conduct.violated(now, DEVICE)));
-        assert!(conduct.session(now, DEVICE).is_ok(), "not yet");
-        assert!(conduct.violated(now, DEVICE));
-        let (code, _) = conduct.session(now, DEVICE).unwrap_err();
+        let (peer_limits, now) = (peer_limits(), Instant::now());
+        assert!((1..VIOLATIONS_MAX).all(|_| !peer_limits.violated(now, DEVICE)));
+        assert!(peer_limits.session(now, DEVICE).is_ok(), "not yet");
+        assert!(peer_limits.violated(now, DEVICE));
+        let (code, _) = peer_limits.session(now, DEVICE).unwrap_err();
         assert_eq!(code, CloseCode::Quarantined);
-        assert_eq!(conduct.of(now, DEVICE).quarantine, Some(QUARANTINE));
-        assert!(conduct.session(now, OTHER).is_ok());
+        assert_eq!(peer_limits.of(now, DEVICE).quarantine, Some(QUARANTINE));
+        assert!(peer_limits.session(now, OTHER).is_ok());
         let later = now + QUARANTINE;
-        assert!(conduct.session(later, DEVICE).is_ok());
-        assert_eq!(conduct.of(later, DEVICE).quarantine, None);
-        assert_eq!(conduct.totals().violations, u64::from(VIOLATIONS_MAX));
+        assert!(peer_limits.session(later, DEVICE).is_ok());
+        assert_eq!(peer_limits.of(later, DEVICE).quarantine, None);
+        assert_eq!(peer_limits.totals().violations, u64::from(VIOLATIONS_MAX));
     }
 
     #[test]
     fn a_pardon_ends_a_quarantine_and_begins_the_count_anew() {
-        let (conduct, now) = (conduct(), Instant::now());
+        let (peer_limits, now) = (peer_limits(), Instant::now());
         for device in [DEVICE, OTHER] {
-            assert!((0..VIOLATIONS_MAX).any(|_| conduct.violated(now, device)));
+            assert!((0..VIOLATIONS_MAX).any(|_| peer_limits.violated(now, device)));
         }
-        conduct.pardon(DEVICE);
-        assert!(conduct.session(now, DEVICE).is_ok());
-        assert!(conduct.session(now, OTHER).is_err());
-        assert!((1..VIOLATIONS_MAX).all(|_| !conduct.violated(now, DEVICE)));
+        peer_limits.pardon(DEVICE);
+        assert!(peer_limits.session(now, DEVICE).is_ok());
+        assert!(peer_limits.session(now, OTHER).is_err());
+        assert!((1..VIOLATIONS_MAX).all(|_| !peer_limits.violated(now, DEVICE)));
     }
 
     #[test]
     fn requests_and_messages_beyond_the_rate_wait() {
-        let (conduct, now) = (conduct(), Instant::now());
-        assert_eq!(conduct.request(now, DEVICE, 4), Duration::ZERO);
-        assert_eq!(conduct.request(now, DEVICE, 1), Duration::from_millis(500));
-        assert_eq!(conduct.message(now, DEVICE), Duration::ZERO);
-        assert_eq!(conduct.request(now, OTHER, 1), Duration::ZERO);
-        let totals = conduct.totals();
+        let (peer_limits, now) = (peer_limits(), Instant::now());
+        assert_eq!(peer_limits.request(now, DEVICE, 4), Duration::ZERO);
+        assert_eq!(
+            peer_limits.request(now, DEVICE, 1),
+            Duration::from_millis(500)
+        );
+        assert_eq!(peer_limits.message(now, DEVICE), Duration::ZERO);
+        assert_eq!(peer_limits.request(now, OTHER, 1), Duration::ZERO);
+        let totals = peer_limits.totals();
         assert_eq!((totals.requests, totals.messages), (1, 0));
     }
 
     #[test]
     fn bytes_are_paid_for_after_a_long_transfer() {
-        let (conduct, now) = (conduct(), Instant::now());
-        assert!(conduct.bytes(now, DEVICE, 1_500));
-        assert!(!conduct.bytes(now, DEVICE, 1));
-        assert!(conduct.bytes(now, OTHER, 1));
-        assert!(!conduct.bytes(now + Duration::from_secs(4), DEVICE, 1));
-        assert!(conduct.bytes(now + Duration::from_secs(6), DEVICE, 1));
+        let (peer_limits, now) = (peer_limits(), Instant::now());
+        assert!(peer_limits.bytes(now, DEVICE, 1_500));
+        assert!(!peer_limits.bytes(now, DEVICE, 1));
+        assert!(peer_limits.bytes(now, OTHER, 1));
+        assert!(!peer_limits.bytes(now + Duration::from_secs(4), DEVICE, 1));
+        assert!(peer_limits.bytes(now + Duration::from_secs(6), DEVICE, 1));
     }
 }

@@ -12,7 +12,7 @@ use crate::status::{DeviceName, OutcomeStatus, Progress};
 /// Who is waited for and who is done, one event at a time. The engine itself
 /// may be several events ahead by the time they are shown.
 #[derive(Debug)]
-pub(super) struct Follower {
+pub(super) struct ProgressTracker {
     task: TaskHash,
     wanted: Vec<Kind>,
     round: RoundId,
@@ -32,18 +32,18 @@ const ENDED_MAX: usize = 16;
 
 /// What an event alone does not say.
 #[derive(Clone, Copy)]
-pub(super) struct Around<'a> {
+pub(super) struct Context<'a> {
     pub(super) registry: &'a Registry,
     pub(super) state: &'a State,
     /// Length of the contribution that is being taken.
     pub(super) bytes: u64,
 }
 
-impl Follower {
+impl ProgressTracker {
     /// A follower of a task in this state.
     pub(super) fn new(task: TaskHash, policy: RoundPolicy, state: &State) -> Self {
         let open = state.open();
-        let mut follower = Self {
+        let mut tracker = Self {
             task,
             done: 0,
             wanted: open.map_or_else(Vec::new, |open| policy.wanted(open.phase, state).to_vec()),
@@ -54,10 +54,10 @@ impl Follower {
             bytes: 0,
             ended: VecDeque::new(),
         };
-        let participants = follower.participants.iter();
-        let done = participants.filter(|device| follower.is_done(**device));
-        follower.done = done.count();
-        follower
+        let participants = tracker.participants.iter();
+        let done = participants.filter(|device| tracker.is_done(**device));
+        tracker.done = done.count();
+        tracker
     }
 
     /// Bytes of the contributions that were seen in the open round.
@@ -72,11 +72,11 @@ impl Follower {
     }
 
     /// What to show of this event.
-    pub(super) fn see(&mut self, event: &Event, around: Around<'_>) -> Option<Progress> {
+    pub(super) fn see(&mut self, event: &Event, context: Context<'_>) -> Option<Progress> {
         let task = self.task;
         let name = |device: DeviceId| DeviceName {
             device,
-            label: around.registry.label(device).to_owned(),
+            label: context.registry.label(device).to_owned(),
         };
         Some(match event {
             Event::RoundOpened { round, at } => {
@@ -95,7 +95,7 @@ impl Follower {
             } => {
                 // The engine may be ahead, but not past a product, on which
                 // alone this depends.
-                self.wanted = self.policy.wanted(*phase, around.state).to_vec();
+                self.wanted = self.policy.wanted(*phase, context.state).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
                 self.done = 0;
@@ -128,13 +128,13 @@ impl Follower {
                 self.taken.insert((*device, *kind));
                 let counts = !was_done && self.participants.contains(device);
                 self.done += usize::from(counts && self.is_done(*device));
-                self.bytes += around.bytes;
+                self.bytes += context.bytes;
                 Progress::Accepted {
                     task,
                     device: name(*device),
                     kind: *kind,
                     rows: *rows,
-                    bytes: around.bytes,
+                    bytes: context.bytes,
                     contributed: self.done,
                     participants: self.participants.len(),
                     at: *at,
@@ -171,7 +171,7 @@ impl Follower {
                 if self.ended.len() > ENDED_MAX {
                     self.ended.pop_front();
                 }
-                ended(task, around.state.history.last()?)
+                ended(task, context.state.history.last()?)
             }
             _ => return None,
         })

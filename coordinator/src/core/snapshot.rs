@@ -13,9 +13,9 @@ use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
-    ABSENCES_MAX, Absence, ConductStatus, DeviceName, DeviceStatus, EndedStatus, Forgetting,
-    MissedStatus, OutcomeStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,
-    RoundStatus, Standing, Status, TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, ExclusionStatus, Forgetting,
+    MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus, Quarantine, ReleaseStatus,
+    RolloutStatus, RoundStatus, Standing, Status, TaskStatus, TrialStatus,
 };
 
 impl Core {
@@ -87,7 +87,22 @@ impl Core {
                 .rollout
                 .as_ref()
                 .map(|rollout| self.rollout_status(runner, rollout)),
+            excluded: self.excluded(runner),
         }
+    }
+
+    fn excluded(&self, runner: &Runner) -> Vec<ExclusionStatus> {
+        let classes = &runner.task.definition().classes;
+        let excluded = &runner.engine.state().excluded;
+        let told = excluded
+            .iter()
+            .map(|((device, kind), why)| ExclusionStatus {
+                device: self.name(*device),
+                kind: *kind,
+                why: *why,
+                text: why.describe(classes),
+            });
+        told.collect()
     }
 
     fn rollout_status(&self, runner: &Runner, rollout: &Rollout) -> RolloutStatus {
@@ -128,7 +143,7 @@ impl Core {
             deadline: None,
             quorum: None,
             absent: Vec::new(),
-            bytes: runner.follower.bytes(),
+            bytes: runner.tracker.bytes(),
             training: None,
         };
         if let Some(open) = &round.phase {
@@ -181,7 +196,7 @@ impl Core {
             phase_ms: phase_ms(ended),
             accepted: ended.accepted.clone(),
             report: None,
-            bytes: runner.follower.ended(ended.id),
+            bytes: runner.tracker.ended(ended.id),
             absent: named.collect(),
             missed: missed.collect(),
             reports: ended.reports.iter().map(|(_, blob)| *blob).collect(),
@@ -234,16 +249,16 @@ impl Core {
             seen: counters.seen,
             contributed: mark.contributed,
             strikes: mark.strikes,
-            conduct: self.conduct_status(device, mark),
+            peer_limits: self.peer_limits_status(device, mark),
         }
     }
 
-    fn conduct_status(&self, device: DeviceId, mark: Mark) -> ConductStatus {
-        let record = self.about.conduct.of(Instant::now(), device);
+    fn peer_limits_status(&self, device: DeviceId, mark: Mark) -> PeerLimitsStatus {
+        let record = self.about.peer_limits.of(Instant::now(), device);
         let sessions = record.quarantine.map(|left| Quarantine::Sessions {
             seconds: left.as_secs().max(1),
         });
-        ConductStatus {
+        PeerLimitsStatus {
             struck_for: mark.struck_for,
             quarantine: sessions.or(mark.is_struck_out.then_some(Quarantine::Contributions)),
             violations: record.violations,

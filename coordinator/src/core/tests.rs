@@ -11,7 +11,7 @@ use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{About, Core, Revoked};
-use crate::core::Conduct;
+use crate::core::PeerLimits;
 use crate::core::command::{AdminCommand, Command, Link, Offer, SessionId};
 use crate::core::freshness::Word;
 use crate::journal::{LogEntry, Replayed};
@@ -56,7 +56,7 @@ fn core() -> Core {
         started: NOW,
         releases: crate::rollout::Releases::default(),
         rows_max: u64::MAX,
-        conduct: Arc::new(Conduct::new(Default::default())),
+        peer_limits: Arc::new(PeerLimits::new(Default::default())),
         word: word(),
     };
     let (progress, _) = broadcast::channel(16);

@@ -22,7 +22,7 @@ use common::trust::keys::{KeyError, SigningKey};
 use rustls_pki_types::CertificateDer;
 
 pub use self::rotation::{retire, rotate};
-pub use self::self_check::prove;
+pub use self::self_check::self_check;
 pub use self::terms::CertificateTerms;
 pub use self::trust_root::{
     CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,

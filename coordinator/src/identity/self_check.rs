@@ -21,7 +21,7 @@ use crate::identity::{
 ///
 /// # Errors
 /// [`IdentityError::Missing`], or what is wrong with a file.
-pub fn prove(text: &dyn Fn(&str) -> Option<String>) -> Result<(), IdentityError> {
+pub fn self_check(text: &dyn Fn(&str) -> Option<String>) -> Result<(), IdentityError> {
     let needed = |name: &str| {
         let path = PathBuf::from(name);
         text(name).ok_or(IdentityError::Missing { path })
@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn proven(files: &BTreeMap<String, String>) -> Result<(), IdentityError> {
-        prove(&|name| files.get(name).cloned())
+        self_check(&|name| files.get(name).cloned())
     }
 
     #[test]

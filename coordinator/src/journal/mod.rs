@@ -4,24 +4,25 @@
 //! `snapshot` is such a fold up to a record that it names by number and
 //! hash; a start takes the newest one that lies on the log's chain and folds
 //! only what follows. Records before it may then go, and with them the blobs
-//! that nothing kept needs any more (`references`). [`Upkeep`] does all of
+//! that nothing kept needs any more (`references`). [`Compaction`] does all of
 //! that in small steps, each of which may be the last before a crash.
 //!
 //! Two snapshots are kept and the log never begins after the older one, so
 //! one that is damaged costs a longer replay and nothing else.
 
 pub mod audit;
+mod compaction;
 mod entry;
 mod fold;
 mod pins;
 mod references;
 mod replay;
 mod snapshot;
-mod upkeep;
 
 #[cfg(test)]
 mod tests;
 
+pub use compaction::{Compaction, CompactionError, Done, Step};
 pub use entry::LogEntry;
 pub use fold::{Fold, ReplayError};
 pub use pins::{Pin, Pins};
@@ -30,7 +31,6 @@ pub use replay::{Replayed, replay};
 pub use snapshot::{
     Loaded, Refused, SNAPSHOT_VERSION, is_snapshot, newest, newest_position, tasks_of,
 };
-pub use upkeep::{Done, Step, Upkeep, UpkeepError};
 
 /// How much of the past is kept in detail.
 ///

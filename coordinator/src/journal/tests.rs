@@ -116,8 +116,8 @@ impl Case {
         ]);
     }
 
-    fn keep(&self) -> Result<Done, UpkeepError> {
-        Upkeep::begin(self.epoch, self.retention).run_all(&self.store, &self.pins)
+    fn keep(&self) -> Result<Done, CompactionError> {
+        Compaction::begin(self.epoch, self.retention).run_all(&self.store, &self.pins)
     }
 
     fn has(&self, text: &str) -> bool {
@@ -182,7 +182,7 @@ fn two_snapshots_stay_and_the_log_begins_no_later_than_the_older() {
 }
 
 #[test]
-fn an_upkeep_with_nothing_new_writes_nothing() {
+fn compaction_with_nothing_new_writes_nothing() {
     let case = Case::new();
     case.round(1);
     assert!(case.keep().unwrap().written);
@@ -237,9 +237,9 @@ fn what_is_kept_beside_the_newest_is_good() {
     case.store.damage_document(&case.snapshots()[1]);
     case.round(7);
     // The cut comes after the new one is written, before the bad one goes.
-    let mut upkeep = Upkeep::begin(case.epoch, case.retention);
+    let mut compaction = Compaction::begin(case.epoch, case.retention);
     while case.snapshots().len() < 3 {
-        upkeep.step(&case.store, &case.pins).unwrap();
+        compaction.step(&case.store, &case.pins).unwrap();
     }
     case.keep().unwrap();
     let newest = name(case.store.head().unwrap().next);
@@ -338,11 +338,11 @@ fn a_writer_that_was_fenced_out_deletes_nothing() {
     for number in 1..=9 {
         case.round(number);
     }
-    let mut upkeep = Upkeep::begin(case.epoch, case.retention);
+    let mut compaction = Compaction::begin(case.epoch, case.retention);
     case.store.open_epoch().unwrap();
     let (head, blobs) = (case.store.head().unwrap(), case.store.blobs().unwrap());
     let error = loop {
-        match upkeep.step(&case.store, &case.pins) {
+        match compaction.step(&case.store, &case.pins) {
             Ok(Step::More) => {}
             Ok(Step::Done(done)) => panic!("{done:?}"),
             Err(error) => break error,
@@ -350,7 +350,7 @@ fn a_writer_that_was_fenced_out_deletes_nothing() {
     };
     assert!(matches!(
         error,
-        UpkeepError::Replay(ReplayError::Store(StoreError::Fenced { .. }))
+        CompactionError::Replay(ReplayError::Store(StoreError::Fenced { .. }))
     ));
     assert_eq!(case.store.blobs().unwrap(), blobs);
     assert_eq!(case.store.head().unwrap(), head);
@@ -426,10 +426,13 @@ fn after_a_crash_between_any_two_steps_all_is_there() {
             }
         }
         let whole = case.whole(&mut archive);
-        let mut upkeep = Upkeep::begin(case.epoch, case.retention);
+        let mut compaction = Compaction::begin(case.epoch, case.retention);
         let mut over = false;
         for _ in 0..crash_after {
-            over = matches!(upkeep.step(&case.store, &case.pins).unwrap(), Step::Done(_));
+            over = matches!(
+                compaction.step(&case.store, &case.pins).unwrap(),
+                Step::Done(_)
+            );
         }
         case.store.lose_unflushed();
         assert_eq!(case.fold(), whole, "after step {crash_after}");
@@ -442,7 +445,7 @@ fn after_a_crash_between_any_two_steps_all_is_there() {
         }
         // The next one ends what this one began.
         let pins = Pins::new();
-        let done = Upkeep::begin(case.epoch, case.retention).run_all(&case.store, &pins);
+        let done = Compaction::begin(case.epoch, case.retention).run_all(&case.store, &pins);
         assert!(done.is_ok());
         assert_eq!(case.fold(), whole);
         if over {
@@ -495,7 +498,7 @@ fn a_forgotten_devices_blobs_go_whatever_names_them() {
         device: device(1),
         at: Time(9_000),
     }]);
-    let sweep = Upkeep::sweep(case.epoch, case.retention);
+    let sweep = Compaction::sweep(case.epoch, case.retention);
     let done = sweep.run_all(&case.store, &case.pins).unwrap();
     assert!(done.blobs > 0 && !done.written);
     for number in 1..=3 {

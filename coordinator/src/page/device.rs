@@ -52,10 +52,10 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
             (fact("Refused", html! {
                 @if device.strikes == 0 { "nothing" }
                 @else { (pill(Tone::Bad, &words::count(device.strikes as usize, "contribution"))) " for a fault no honest device makes" }
-                @if let Some(reason) = device.conduct.struck_for { ", the last: " (reason) }
+                @if let Some(reason) = device.peer_limits.struck_for { ", the last: " (reason) }
             }))
-            @if device.conduct.violations > 0 { (fact("Breaches", html! { (words::number(u64::from(device.conduct.violations))) " of the protocol" })) }
-            @if device.conduct.limited > 0 { (fact("Slowed down", html! { (words::count(device.conduct.limited as usize, "time")) ", for asking too much" })) }
+            @if device.peer_limits.violations > 0 { (fact("Breaches", html! { (words::number(u64::from(device.peer_limits.violations))) " of the protocol" })) }
+            @if device.peer_limits.limited > 0 { (fact("Slowed down", html! { (words::count(device.peer_limits.limited as usize, "time")) ", for asking too much" })) }
             (fact("Sent up", html! { (words::bytes(device.uplink_bytes)) }))
             (fact("Sent down", html! { (words::bytes(device.downlink_bytes)) ", and " (words::bytes(device.handshake_bytes)) " of handshakes both ways" }))
             @if let Some(ends) = device.expires {
@@ -81,7 +81,30 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                 }))
             }
         }
+        (left_out(device, view))
         (absences(device, view))
+    }
+}
+
+/// What of it the newest students were made without.
+fn left_out(device: &DeviceStatus, view: &View) -> Markup {
+    let of_it = view.status.tasks.iter().flat_map(|task| {
+        let excluded = task.excluded.iter();
+        let of_it = excluded.filter(|one| one.device.device == device.device);
+        of_it.map(move |one| (task, one))
+    });
+    let revoke = format!(
+        "alambic-coordinator device revoke {}",
+        device.device.short()
+    );
+    let of_it: Vec<_> = of_it.collect();
+    html! {
+        @for (task, one) in &of_it {
+            p class="notice" { "Its " (one.kind) " is left out of " strong { (task.name) } ": " (one.text) "." }
+        }
+        @if !of_it.is_empty() && device.is_member() {
+            p class="hint" { "Look at its sensors and labels. If it is no honest device: " (command(&revoke)) ", and then " (command("alambic-coordinator task relearn")) "." }
+        }
     }
 }
 
@@ -92,7 +115,7 @@ fn advice(device: &DeviceStatus, view: &View) -> Markup {
         let id = device.device.short();
         command(&format!("alambic-coordinator device {verb} {id}"))
     };
-    let quarantine = device.conduct.quarantine.filter(|_| device.is_member());
+    let quarantine = device.peer_limits.quarantine.filter(|_| device.is_member());
     let over = device
         .expires
         .filter(|end| *end <= now && device.is_member());
@@ -186,7 +209,7 @@ mod tests {
         }
         let struck = advised(|one| {
             one.strikes = 16;
-            one.conduct.quarantine = Some(Quarantine::Contributions);
+            one.peer_limits.quarantine = Some(Quarantine::Contributions);
         });
         for part in [
             "16\u{a0}strikes",
@@ -196,7 +219,7 @@ mod tests {
             assert!(struck.contains(part), "{part} is not in {struck}");
         }
         let rude = Some(Quarantine::Sessions { seconds: 300 });
-        let rude = advised(|one| one.conduct.quarantine = rude);
+        let rude = advised(|one| one.peer_limits.quarantine = rude);
         assert!(rude.contains("refused for 5\u{a0}min more"), "{rude}");
         let over = advised(|one| one.expires = Some(Time(1)));
         assert!(over.contains("until 1970-06-30"), "{over}");
@@ -204,7 +227,7 @@ mod tests {
         // One that was revoked is in nobody's way.
         let gone = advised(|one| {
             one.standing = Standing::Revoked;
-            one.conduct.quarantine = Some(Quarantine::Contributions);
+            one.peer_limits.quarantine = Some(Quarantine::Contributions);
         });
         assert!(
             !gone.contains("pardon") && gone.contains("device forget"),

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use common::ids::Time;
 use maud::{Markup, html};
 
-use super::concern;
+use super::alert;
 use super::delay::Delay;
 use super::layout::{self, Tone, pages, pill, slice, tile};
 use super::route::{Query, encode};
-use super::verdict;
+use super::summary;
 use super::view::View;
 use super::words;
 use crate::rollout;
@@ -22,7 +22,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
     let status = &view.status;
     html! {
         h1 class="unseen" { "Fleet" }
-        (verdict::show(view))
+        (summary::show(view))
         @if !status.devices.is_empty() || !status.tasks.is_empty() {
             dl class="tiles" {
                 (connected_tile(status))
@@ -47,7 +47,7 @@ fn connected_tile(status: &Status) -> Markup {
     }
     let tone = match all {
         0 => Tone::Quiet,
-        _ => concern::away(connected, all).unwrap_or(Tone::Good),
+        _ => alert::away(connected, all).unwrap_or(Tone::Good),
     };
     let figure = format!(
         "{} of {}",
@@ -99,7 +99,7 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
                     &format!("Student {}, {place}", release.version),
                     &words::percent(report.accuracy),
                     format!("of held-out rows right ({})", words::range(low, high)),
-                    if concern::fall(task).is_some() { Tone::Warn } else { Tone::Good },
+                    if alert::fall(task).is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
             (None, Some(release)) => {
@@ -352,7 +352,7 @@ pub(super) fn state(device: &DeviceStatus) -> (&'static str, Tone) {
         (Standing::Waiting, _) => ("waiting", Tone::Warn),
         (Standing::Approved, _) => ("approved", Tone::Quiet),
         (Standing::Denied, _) => ("denied", Tone::Quiet),
-        _ if device.conduct.quarantine.is_some() => ("quarantined", Tone::Bad),
+        _ if device.peer_limits.quarantine.is_some() => ("quarantined", Tone::Bad),
         (_, true) => ("connected", Tone::Good),
         (Standing::Member | Standing::Unknown, false) => ("away", Tone::Warn),
     }
@@ -437,7 +437,7 @@ pub(super) mod tests {
                 seen: Some(Time(5)),
                 contributed: Some(Time(u64::from(at))),
                 strikes: 0,
-                conduct: Default::default(),
+                peer_limits: Default::default(),
             }
         };
         View {

@@ -8,10 +8,10 @@
 //! (`view`), at most one each `view::AGE_MAX` however many people look,
 //! and rendered on blocking threads; the core never waits for a browser.
 
+mod alert;
 mod audit;
 mod certificates;
 mod chart;
-mod concern;
 mod delay;
 mod device;
 mod distilled;
@@ -28,7 +28,7 @@ mod route;
 mod scrape;
 mod server;
 mod students;
-mod verdict;
+mod summary;
 mod view;
 mod words;
 

@@ -10,7 +10,7 @@ use super::delay::{Delay, is_optional};
 use super::fleet::natural;
 use super::layout::{self, Tone, command, pages, pill, slice};
 use super::route::Query;
-use super::verdict::doing;
+use super::summary::doing;
 use super::view::View;
 use super::words;
 use crate::status::{

@@ -136,7 +136,7 @@ fn set_limits(metrics: &Metrics, shared: &Shared) {
     ] {
         put(&metrics.open, &[("what", what)], open as f64);
     }
-    let devices = shared.conduct.totals();
+    let devices = shared.peer_limits.totals();
     for (limit, times) in [
         ("address_validation", door.validated),
         ("connections", door.full),

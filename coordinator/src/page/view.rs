@@ -18,14 +18,14 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
 use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
-use crate::intake;
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
 use crate::server::handle::{ask, status, summarise};
-use crate::server::{Shared, Vault};
+use crate::server::{Shared, StoreHandle};
 use crate::state_dir::state_option;
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
 use crate::store::Position;
+use crate::validation;
 
 /// A snapshot younger than this serves the next reader too.
 pub(super) const AGE_MAX: Duration = Duration::from_millis(500);
@@ -159,7 +159,7 @@ impl Viewer {
         let viewer = self.clone();
         let made = tokio::task::spawn_blocking(move || {
             viewer.report(&mut status);
-            status.store = viewer.shared.vault.status();
+            status.store = viewer.shared.store.status();
             let health = viewer.health();
             Arc::new(View { status, health })
         });
@@ -204,10 +204,10 @@ impl Viewer {
         let Ok(Some(task)) = answer.await else {
             return Ok(None);
         };
-        let vault = self.shared.vault.clone();
+        let store = self.shared.store.clone();
         let read = tokio::task::spawn_blocking(move || {
-            let bytes = vault.read(blob)?;
-            let set = intake::transfer_set(&task, &bytes).ok()?;
+            let bytes = store.read(blob)?;
+            let set = validation::transfer_set(&task, &bytes).ok()?;
             let points = set.points;
             Some(Arc::new(Distilled { task, points }))
         });
@@ -242,8 +242,8 @@ impl Viewer {
         let Ok(Some(evidence)) = answer.await else {
             return Ok(None);
         };
-        let vault = self.shared.vault.clone();
-        let solved = tokio::task::spawn_blocking(move || value(&vault, &evidence));
+        let store = self.shared.store.clone();
+        let solved = tokio::task::spawn_blocking(move || value(&store, &evidence));
         let Some(valued) = solved.await.map_err(broken)? else {
             return Ok(None);
         };
@@ -259,9 +259,9 @@ impl Viewer {
         before: Option<u64>,
         records_max: usize,
     ) -> Result<(Vec<AuditRecord>, u64), Fault> {
-        let vault = self.shared.vault.clone();
+        let store = self.shared.store.clone();
         let read = tokio::task::spawn_blocking(move || {
-            vault.with(|store| {
+            store.with(|store| {
                 let (first, next) = (store.first()?.0, store.head()?.next.0);
                 let end = before.unwrap_or(next).clamp(first, next);
                 let oldest = end.saturating_sub(records_max as u64).max(first);
@@ -369,14 +369,14 @@ fn ends(der: &[u8]) -> Option<Time> {
 }
 
 /// Folds the moments of all, then leaves those with most rows out in turn.
-fn value(vault: &Vault, evidence: &Evidence) -> Option<Vec<Valued>> {
-    let transfer = vault.read(evidence.transfer)?;
-    let set = intake::transfer_set(&evidence.task, &transfer).ok()?;
+fn value(store: &StoreHandle, evidence: &Evidence) -> Option<Vec<Valued>> {
+    let transfer = store.read(evidence.transfer)?;
+    let set = validation::transfer_set(&evidence.task, &transfer).ok()?;
     let basis = Basis::of(&evidence.task, &set).ok()?;
     let support = set.support();
     let read = |blob| {
-        let bytes = vault.read(blob)?;
-        let moments = intake::moments(&evidence.task, &bytes, support).ok()?;
+        let bytes = store.read(blob)?;
+        let moments = validation::moments(&evidence.task, &bytes, support).ok()?;
         basis.held_to_rows(moments).ok()
     };
     let mut sum = MomentSum::new(support, evidence.task.classes());

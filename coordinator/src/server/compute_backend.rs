@@ -9,13 +9,13 @@ use common::task::Task;
 use common::trust::keys::SigningKey;
 
 use crate::compute::{self, Made, Setting};
-use crate::intake::{self, ReadBlob};
 use crate::round::Job;
 use crate::status::Steps;
+use crate::validation::{self, ReadBlob};
 
 /// The computations behind a round. Both kinds of call block and may be made
 /// from any thread; `run` is never called twice at a time.
-pub trait Brain: Send + Sync {
+pub trait ComputeBackend: Send + Sync {
     /// Runs a job. The same job on the same blobs makes the same bytes.
     ///
     /// # Errors
@@ -53,14 +53,14 @@ pub struct Training {
     pub steps: Steps,
 }
 
-/// The real computations: [`compute`] and [`intake`].
+/// The real computations: [`compute`] and [`validation`].
 #[derive(Debug)]
-pub struct Mathematics {
+pub struct LocalCompute {
     release_key: Arc<SigningKey>,
     training: Mutex<Option<Training>>,
 }
 
-impl Mathematics {
+impl LocalCompute {
     /// Computations whose releases this key signs.
     pub fn new(release_key: Arc<SigningKey>) -> Self {
         Self {
@@ -74,7 +74,7 @@ impl Mathematics {
     }
 }
 
-impl Brain for Mathematics {
+impl ComputeBackend for LocalCompute {
     fn run(&self, job: &Job, task: &Task, read: ReadBlob<'_>, now: Time) -> Result<Made, String> {
         let setting = Setting {
             task,
@@ -98,11 +98,11 @@ impl Brain for Mathematics {
         bytes: &[u8],
         read: ReadBlob<'_>,
     ) -> Result<u64, Reason> {
-        intake::check(task, key, bytes, read)
+        validation::check(task, key, bytes, read)
     }
 
     fn scored(&self, report: &[u8]) -> Option<(u64, u64)> {
-        let report = intake::report(report).ok()?;
+        let report = validation::report(report).ok()?;
         let raw = report.as_raw();
         Some((raw.rows, raw.correct))
     }

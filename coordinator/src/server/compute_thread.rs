@@ -10,22 +10,22 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-type Piece = Box<dyn FnOnce() + Send>;
+type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread that does one piece of work after the other, in the order in
 /// which they came. It ends when this is dropped and it is done.
 #[derive(Debug)]
-pub(crate) struct Workbench {
-    pieces: mpsc::Sender<Piece>,
+pub(crate) struct ComputeThread {
+    jobs: mpsc::Sender<Job>,
 }
 
-impl Workbench {
+impl ComputeThread {
     /// Starts the thread.
     ///
     /// # Errors
     /// If the system has no thread to give.
     pub(crate) fn start() -> io::Result<Self> {
-        let (pieces, queue) = mpsc::channel::<Piece>();
+        let (jobs, queue) = mpsc::channel::<Job>();
         thread::Builder::new()
             .name("compute".to_owned())
             .spawn(move || {
@@ -33,7 +33,7 @@ impl Workbench {
                     piece();
                 }
             })?;
-        Ok(Self { pieces })
+        Ok(Self { jobs })
     }
 
     /// Queues a piece of work at once; what is returned waits for its result.
@@ -45,13 +45,13 @@ impl Workbench {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
         let (done, result) = oneshot::channel();
-        let piece: Piece = Box::new(move || {
+        let piece: Job = Box::new(move || {
             let outcome = catch_unwind(AssertUnwindSafe(work));
             // Nobody waits any more when the server stops.
             let _ = done.send(outcome.map_err(said));
         });
         // Fails only if the thread is gone, which drops `done`.
-        let _ = self.pieces.send(piece);
+        let _ = self.jobs.send(piece);
         async move {
             result
                 .await
@@ -73,11 +73,11 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_run_in_order_on_one_thread_and_outlive_a_panic() {
-        let workbench = Workbench::start().unwrap();
-        let first = workbench.run(|| thread::current().id());
-        let broken = workbench.run(|| -> u8 { panic!("no {}", "way") });
-        let short = workbench.run(|| -> u8 { panic!("short") });
-        let last = workbench.run(|| thread::current().id());
+        let compute_thread = ComputeThread::start().unwrap();
+        let first = compute_thread.run(|| thread::current().id());
+        let broken = compute_thread.run(|| -> u8 { panic!("no {}", "way") });
+        let short = compute_thread.run(|| -> u8 { panic!("short") });
+        let last = compute_thread.run(|| thread::current().id());
         assert_eq!(last.await.unwrap(), first.await.unwrap());
         assert_eq!(broken.await, Err("no way".to_owned()));
         assert_eq!(short.await, Err("short".to_owned()));
@@ -85,10 +85,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_queued_is_done_even_if_nobody_waits_or_the_bench_is_gone() {
-        let workbench = Workbench::start().unwrap();
-        drop(workbench.run(|| ()));
-        let last = workbench.run(|| 7);
-        drop(workbench);
+        let compute_thread = ComputeThread::start().unwrap();
+        drop(compute_thread.run(|| ()));
+        let last = compute_thread.run(|| 7);
+        drop(compute_thread);
         assert_eq!(last.await, Ok(7));
     }
 }

@@ -18,10 +18,10 @@ use crate::journal::Pin;
 use crate::journal::{ReplayError, Replayed, replay};
 use crate::metrics::Metrics;
 use crate::round::JobOutput;
-use crate::server::compute_backend::Brain;
-use crate::server::compute_thread::Workbench;
-use crate::server::maintenance::Keeper;
-use crate::server::store_handle::{Vault, blocking};
+use crate::server::compute_backend::ComputeBackend;
+use crate::server::compute_thread::ComputeThread;
+use crate::server::maintenance::Maintenance;
+use crate::server::store_handle::{StoreHandle, blocking};
 use crate::store::{Epoch, Position, StoreError};
 
 /// Commands that wait for the core. Whoever sends more waits.
@@ -35,8 +35,8 @@ const RETRY_MS_MIN: u64 = 1_000;
 pub(crate) struct Driver {
     pub(crate) core: Core,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) vault: Arc<Vault>,
-    pub(crate) brain: Arc<dyn Brain>,
+    pub(crate) store: Arc<StoreHandle>,
+    pub(crate) compute: Arc<dyn ComputeBackend>,
     /// The wall clock, for what is signed.
     pub(crate) clock: Clock,
     /// What the core is told.
@@ -47,9 +47,9 @@ pub(crate) struct Driver {
     /// To hand back what computations make.
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) outage: Outage,
-    pub(crate) workbench: Workbench,
+    pub(crate) compute_thread: ComputeThread,
     pub(crate) service: Service,
-    pub(crate) keeper: Keeper,
+    pub(crate) maintenance: Maintenance,
 }
 
 /// A store that cannot be written.
@@ -117,18 +117,18 @@ impl Driver {
     async fn settle(&mut self) -> Result<(), StoreError> {
         let entries = self.core.take_entries();
         if !entries.is_empty() {
-            let (vault, epoch, next) = (self.vault.clone(), self.epoch, self.next);
+            let (store, epoch, next) = (self.store.clone(), self.epoch, self.next);
             let begun = std::time::Instant::now();
-            let stored = blocking(move || vault.append(epoch, next, &entries)).await;
+            let stored = blocking(move || store.append(epoch, next, &entries)).await;
             match stored {
                 Ok(next) => {
                     self.metrics.flushed(begun.elapsed());
                     self.next = next;
                     self.outage.wait_ms = 0;
-                    self.keeper.look(self.epoch, next, self.core.rounds());
-                    self.keeper.measure(self.core.ended());
+                    self.maintenance.look(self.epoch, next, self.core.rounds());
+                    self.maintenance.measure(self.core.ended());
                 }
-                Err(error) => return self.suffer(error),
+                Err(error) => return self.on_store_error(error),
             }
         }
         for work in self.core.committed() {
@@ -137,7 +137,7 @@ impl Driver {
         Ok(())
     }
 
-    fn suffer(&mut self, error: StoreError) -> Result<(), StoreError> {
+    fn on_store_error(&mut self, error: StoreError) -> Result<(), StoreError> {
         tracing::error!(%error, "events could not be stored; nothing was acknowledged");
         self.core.failed();
         if matches!(error, StoreError::Fenced { .. }) {
@@ -160,10 +160,10 @@ impl Driver {
             return Ok(());
         }
         self.outage.retry_at = None;
-        let vault = self.vault.clone();
+        let store = self.store.clone();
         let reopened = tokio::task::spawn_blocking(move || {
-            let epoch = vault.reopen()?;
-            Ok::<_, ReplayError>((epoch, with_replay(&vault)?))
+            let epoch = store.reopen()?;
+            Ok::<_, ReplayError>((epoch, with_replay(&store)?))
         })
         .await;
         match reopened {
@@ -171,7 +171,7 @@ impl Driver {
                 tracing::warn!(epoch = epoch.0, next = replayed.next.0, "the store is back");
                 self.epoch = epoch;
                 self.next = replayed.next;
-                self.keeper.replayed(&replayed, replayed.rounds());
+                self.maintenance.replayed(&replayed, replayed.rounds());
                 self.core.restore(now, epoch.0, replayed);
             }
             Ok(Err(error)) => {
@@ -186,22 +186,23 @@ impl Driver {
         Ok(())
     }
 
-    /// Runs a computation on the workbench, after any that still runs.
+    /// Runs a computation on the compute thread, after any that still runs.
     fn start(&self, work: Work) {
-        let (vault, brain, clock) = (self.vault.clone(), self.brain.clone(), self.clock.clone());
+        let (store, compute, clock) =
+            (self.store.clone(), self.compute.clone(), self.clock.clone());
         let commands = self.commands.clone();
         let (task, run) = (work.task.hash(), work.run);
         let span = tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
-        let reader = vault.clone();
-        let computed = self.workbench.run(move || {
+        let reader = store.clone();
+        let computed = self.compute_thread.run(move || {
             let _working = PROCESS.work();
             let read = |hash| reader.read(hash);
-            span.in_scope(|| brain.run(&work.job, &work.task, &read, clock.now()))
+            span.in_scope(|| compute.run(&work.job, &work.task, &read, clock.now()))
         });
         tokio::spawn(async move {
             let outcome = computed.await;
             let made = match outcome {
-                Ok(Ok(made)) => keep(&vault, made).await,
+                Ok(Ok(made)) => keep(&store, made).await,
                 Ok(Err(cause)) => Err(cause),
                 Err(error) => Err(format!("the computation broke: {error}")),
             };
@@ -226,13 +227,13 @@ impl Driver {
 
 /// The blob is durable before anyone hears its name. A full disk ends no
 /// round: what was computed waits for room.
-async fn keep(vault: &Arc<Vault>, made: Made) -> Result<(JobOutput, Pin), String> {
+async fn keep(store: &Arc<StoreHandle>, made: Made) -> Result<(JobOutput, Pin), String> {
     let Made { output, bytes } = made;
     let bytes = Arc::new(bytes);
     let mut wait_ms = RETRY_MS_MIN;
     loop {
-        let (vault, bytes) = (vault.clone(), bytes.clone());
-        match blocking(move || vault.put_blob(&bytes)).await {
+        let (store, bytes) = (store.clone(), bytes.clone());
+        match blocking(move || store.put_blob(&bytes)).await {
             Ok((_, pin)) => return Ok((output, pin)),
             Err(error @ StoreError::DiskFull { .. }) => {
                 tracing::error!(%error, wait_ms, "what was computed waits for room");
@@ -244,10 +245,10 @@ async fn keep(vault: &Arc<Vault>, made: Made) -> Result<(JobOutput, Pin), String
     }
 }
 
-/// Folds the vault's log.
-pub(crate) fn with_replay(vault: &Vault) -> Result<Replayed, ReplayError> {
+/// Folds the store's log.
+pub(crate) fn with_replay(store: &StoreHandle) -> Result<Replayed, ReplayError> {
     let mut failure = None;
-    let replayed = vault.with(|store| match replay(store) {
+    let replayed = store.with(|store| match replay(store) {
         Ok(replayed) => Ok(Some(replayed)),
         Err(ReplayError::Store(error)) => Err(error),
         Err(error) => {

@@ -10,10 +10,10 @@ use common::transport::{Door, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 
-use super::compute_backend::Brain;
-use super::reconnect::Contacts;
-use super::store_handle::Vault;
-use crate::core::{AdminCommand, Command, Conduct};
+use super::compute_backend::ComputeBackend;
+use super::reconnect::ConnectionJournal;
+use super::store_handle::StoreHandle;
+use crate::core::{AdminCommand, Command, PeerLimits};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::Retention;
 use crate::metrics::Metrics;
@@ -23,8 +23,8 @@ use crate::store::{Store, StoreError};
 /// What sessions and operators share.
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::Sender<Command>,
-    pub(crate) vault: Arc<Vault>,
-    pub(crate) brain: Arc<dyn Brain>,
+    pub(crate) store: Arc<StoreHandle>,
+    pub(crate) compute: Arc<dyn ComputeBackend>,
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
     pub(crate) progress: broadcast::Sender<Progress>,
@@ -35,13 +35,13 @@ pub(crate) struct Shared {
     /// One copy of the store at a time.
     pub(crate) copying: Semaphore,
     pub(crate) retention: Retention,
-    pub(crate) contacts: Contacts,
+    pub(crate) connections: ConnectionJournal,
     /// One delta is computed at a time.
     pub(crate) deltas: Semaphore,
     /// Who came to the door.
     pub(crate) door: Arc<Door>,
     /// What devices did.
-    pub(crate) conduct: Arc<Conduct>,
+    pub(crate) peer_limits: Arc<PeerLimits>,
 }
 
 /// Asks the store, on a blocking thread.
@@ -49,25 +49,25 @@ pub(crate) async fn from_store<T: Send + 'static>(
     shared: &Shared,
     call: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, Fault> {
-    from_vault(shared, move |vault| vault.with(call)).await
+    from_store_handle(shared, move |store| store.with(call)).await
 }
 
-/// Asks the vault, on a blocking thread.
-pub(crate) async fn from_vault<T: Send + 'static, E: std::error::Error + Send + 'static>(
+/// Asks the store, on a blocking thread.
+pub(crate) async fn from_store_handle<T: Send + 'static, E: std::error::Error + Send + 'static>(
     shared: &Shared,
-    call: impl FnOnce(&Vault) -> Result<T, E> + Send + 'static,
+    call: impl FnOnce(&StoreHandle) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Fault> {
-    let vault = shared.vault.clone();
+    let store = shared.store.clone();
     let failed = |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-    match tokio::task::spawn_blocking(move || call(&vault)).await {
+    match tokio::task::spawn_blocking(move || call(&store)).await {
         Ok(outcome) => outcome.map_err(|error| failed(&error)),
         Err(error) => Err(failed(&error)),
     }
 }
 
 pub(crate) async fn read_blob(shared: &Shared, blob: BlobHash) -> Result<Vec<u8>, Fault> {
-    let vault = shared.vault.clone();
-    let read = tokio::task::spawn_blocking(move || vault.read(blob)).await;
+    let store = shared.store.clone();
+    let read = tokio::task::spawn_blocking(move || store.read(blob)).await;
     read.ok().flatten().ok_or_else(|| {
         let message = format!("blob {blob} cannot be read; the coordinator's log says why");
         Fault::new(FaultKind::Storage, message)
@@ -100,8 +100,8 @@ pub(crate) async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status
 /// Mean over devices, weighted by the rows they held out.
 pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
     let scores = reports.iter().filter_map(|blob| {
-        let bytes = shared.vault.read(*blob)?;
-        shared.brain.scored(&bytes)
+        let bytes = shared.store.read(*blob)?;
+        shared.compute.scored(&bytes)
     });
     let (mut devices, mut rows, mut right) = (0, 0u64, 0u64);
     for (of, correct) in scores {
@@ -133,7 +133,7 @@ pub(crate) async fn ask<T>(
 /// If the coordinator is stopping.
 pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
     let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
-    if let Some(training) = shared.brain.training() {
+    if let Some(training) = shared.compute.training() {
         let task = status
             .tasks
             .iter_mut()
@@ -147,7 +147,7 @@ pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
 
 /// Remembers a breach of the protocol.
 pub(crate) fn note(shared: &Shared, device: DeviceId, error: &TransportError) {
-    if error.is_violation() && shared.conduct.violated(Instant::now(), device) {
+    if error.is_violation() && shared.peer_limits.violated(Instant::now(), device) {
         tracing::warn!(device = %device.short(), %error, "in quarantine: it broke the protocol too often");
     }
 }

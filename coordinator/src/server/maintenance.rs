@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::journal::Replayed;
-use crate::journal::{Done, Retention, Upkeep};
+use crate::journal::{Compaction, Done, Retention};
 use crate::metrics::Metrics;
-use crate::server::store_handle::Vault;
+use crate::server::store_handle::StoreHandle;
 use crate::store::{Epoch, Position};
 
-pub(crate) struct Keeper {
-    vault: Arc<Vault>,
+pub(crate) struct Maintenance {
+    store: Arc<StoreHandle>,
     metrics: Arc<Metrics>,
     retention: Retention,
-    /// Where things stood at the last upkeep.
+    /// Where things stood at the last compaction.
     last: Mark,
     running: Option<Running>,
     not_before: Option<Instant>,
@@ -37,10 +37,14 @@ struct Running {
     ended: oneshot::Receiver<bool>,
 }
 
-impl Keeper {
-    pub(crate) fn new(vault: Arc<Vault>, metrics: Arc<Metrics>, retention: Retention) -> Self {
+impl Maintenance {
+    pub(crate) fn new(
+        store: Arc<StoreHandle>,
+        metrics: Arc<Metrics>,
+        retention: Retention,
+    ) -> Self {
         Self {
-            vault,
+            store,
             metrics,
             retention,
             last: Mark {
@@ -69,7 +73,7 @@ impl Keeper {
         };
     }
 
-    /// Begins an upkeep if it is time for one. Never waits.
+    /// Begins an compaction if it is time for one. Never waits.
     pub(crate) fn look(&mut self, epoch: Epoch, next: Position, rounds: u64) {
         self.collect();
         let early = self.not_before.is_some_and(|at| Instant::now() < at);
@@ -79,10 +83,10 @@ impl Keeper {
         }
         let (end, ended) = oneshot::channel();
         self.running = Some(Running { begun: now, ended });
-        let (vault, metrics) = (self.vault.clone(), self.metrics.clone());
-        let upkeep = Upkeep::begin(epoch, self.retention);
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let compaction = Compaction::begin(epoch, self.retention);
         tokio::spawn(async move {
-            let done = keep(vault, metrics, upkeep).await;
+            let done = keep(store, metrics, compaction).await;
             // Fails only if the server has stopped.
             let _ = end.send(done);
         });
@@ -95,8 +99,8 @@ impl Keeper {
             return;
         }
         self.measured = ended;
-        let vault = self.vault.clone();
-        tokio::task::spawn_blocking(move || vault.measure());
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.measure());
     }
 
     fn collect(&mut self) {
@@ -123,14 +127,14 @@ fn is_due(last: Mark, now: Mark) -> bool {
 }
 
 /// Whether it came to its end.
-async fn keep(vault: Arc<Vault>, metrics: Arc<Metrics>, upkeep: Upkeep) -> bool {
-    let Ok(_still) = vault.still.try_lock() else {
-        tracing::debug!("the store is being copied; its upkeep waits");
+async fn keep(store: Arc<StoreHandle>, metrics: Arc<Metrics>, compaction: Compaction) -> bool {
+    let Ok(_still) = store.still.try_lock() else {
+        tracing::debug!("the store is being copied; its compaction waits");
         return false;
     };
     let begun = Instant::now();
-    let keeping = vault.clone();
-    let kept = tokio::task::spawn_blocking(move || keeping.keep(upkeep)).await;
+    let keeping = store.clone();
+    let kept = tokio::task::spawn_blocking(move || keeping.keep(compaction)).await;
     let failed: &dyn std::fmt::Display = match &kept {
         Ok(Ok(done)) if !done.is_full => {
             told(done, begun.elapsed());
@@ -143,7 +147,7 @@ async fn keep(vault: Arc<Vault>, metrics: Arc<Metrics>, upkeep: Upkeep) -> bool 
         Ok(Err(error)) => error,
         Err(error) => error,
     };
-    metrics.upkeep_failed();
+    metrics.compaction_failed();
     tracing::error!(
         error = %failed,
         "the log could not be shortened; it goes on growing until it can"

@@ -19,9 +19,9 @@ use std::sync::Arc;
 use common::transport::{CloseCode, Listener, PeerIdentity, Protocol};
 use tracing::Instrument;
 
-pub use self::compute_backend::{Brain, Mathematics, Training};
+pub use self::compute_backend::{ComputeBackend, LocalCompute, Training};
 pub(crate) use self::handle::Shared;
-pub use self::store_handle::{OpenStore, Vault};
+pub use self::store_handle::{OpenStore, StoreHandle};
 
 /// Lets peers in, each in a task of its own.
 pub(crate) async fn accept(listener: &Listener, shared: &Arc<Shared>) {

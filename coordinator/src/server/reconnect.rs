@@ -20,14 +20,14 @@ use common::transport::{Connection, ConnectionName, Listener};
 
 /// A session as it is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Contact {
+pub(crate) struct OpenConnection {
     at: SocketAddr,
     name: ConnectionName,
 }
 
 /// The sessions that are open now, and the file that outlives the process.
 #[derive(Debug, Default)]
-pub(crate) struct Contacts(Mutex<Open>);
+pub(crate) struct ConnectionJournal(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -35,13 +35,13 @@ struct Open {
     /// None once it could not be written, or if nothing is to be kept.
     file: Option<File>,
     records: usize,
-    sessions: BTreeMap<DeviceId, Contact>,
+    sessions: BTreeMap<DeviceId, OpenConnection>,
 }
 
-impl Contacts {
+impl ConnectionJournal {
     /// Begins a file, in place of an earlier process's, whose open sessions
     /// are returned. Without a path nothing is kept.
-    pub(crate) fn open(path: Option<PathBuf>) -> (Self, Vec<(DeviceId, Contact)>) {
+    pub(crate) fn open(path: Option<PathBuf>) -> (Self, Vec<(DeviceId, OpenConnection)>) {
         let before = path.as_ref().and_then(|path| fs::read(path).ok());
         let before = fold(&before.unwrap_or_default());
         let mut open = Open {
@@ -62,9 +62,9 @@ impl Contacts {
         };
         let at = connection.remote_address();
         let mut open = self.lock();
-        let contact = Contact { at, name };
-        open.sessions.insert(device, contact);
-        open.append(&encode(device, Some(contact)));
+        let entry = OpenConnection { at, name };
+        open.sessions.insert(device, entry);
+        open.append(&encode(device, Some(entry)));
     }
 
     /// A session ended; a newer one of the device stays.
@@ -100,8 +100,8 @@ impl Contacts {
 /// than they can be let in, and those whose reminder was lost once more.
 pub(crate) async fn remind(
     listener: &Listener,
-    contacts: &Contacts,
-    before: Vec<(DeviceId, Contact)>,
+    connections: &ConnectionJournal,
+    before: Vec<(DeviceId, OpenConnection)>,
 ) {
     if before.is_empty() {
         return;
@@ -115,11 +115,11 @@ pub(crate) async fn remind(
             tokio::time::sleep(AGAIN).await;
         }
         for some in before.chunks(REMINDERS_AT_ONCE) {
-            for (device, contact) in some {
-                if contacts.is_back(*device) {
+            for (device, entry) in some {
+                if connections.is_back(*device) {
                     continue;
                 }
-                if let Err(error) = listener.remind(contact.at, contact.name) {
+                if let Err(error) = listener.remind(entry.at, entry.name) {
                     tracing::debug!(device = %device.short(), %error, "not reminded");
                 }
             }
@@ -157,7 +157,7 @@ impl Open {
             let mut file = options.open(&fresh)?;
             let sessions = self.sessions.iter();
             let records: Vec<u8> = sessions
-                .flat_map(|(device, contact)| encode(*device, Some(*contact)))
+                .flat_map(|(device, entry)| encode(*device, Some(*entry)))
                 .collect();
             file.write_all(&records)?;
             fs::rename(&fresh, path)?;
@@ -183,10 +183,10 @@ impl Open {
     }
 }
 
-fn encode(device: DeviceId, contact: Option<Contact>) -> [u8; RECORD_BYTES] {
+fn encode(device: DeviceId, entry: Option<OpenConnection>) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[..16].copy_from_slice(&device.0);
-    if let Some(Contact { at, name }) = contact {
+    if let Some(OpenConnection { at, name }) = entry {
         let (kind, ip) = match at.ip() {
             IpAddr::V4(ip) => (4, ip.to_ipv6_mapped()),
             IpAddr::V6(ip) => (6, ip),
@@ -203,7 +203,7 @@ fn encode(device: DeviceId, contact: Option<Contact>) -> [u8; RECORD_BYTES] {
 
 /// The sessions that were open at the file's end. What is torn or damaged is
 /// left out: nobody is written to on its word.
-fn fold(bytes: &[u8]) -> BTreeMap<DeviceId, Contact> {
+fn fold(bytes: &[u8]) -> BTreeMap<DeviceId, OpenConnection> {
     let mut sessions = BTreeMap::new();
     for record in bytes.chunks_exact(RECORD_BYTES) {
         if blake3::hash(&record[..43]).as_bytes()[..RECORD_BYTES - 43] != record[43..] {
@@ -221,12 +221,12 @@ fn fold(bytes: &[u8]) -> BTreeMap<DeviceId, Contact> {
         };
         let port = u16::from_be_bytes([record[32], record[33]]);
         match ip {
-            Some(ip) if sessions.len() < CONTACTS_MAX => {
-                let contact = Contact {
+            Some(ip) if sessions.len() < CONNECTIONS_MAX => {
+                let entry = OpenConnection {
                     at: SocketAddr::new(ip, port),
                     name: ConnectionName(name),
                 };
-                sessions.insert(DeviceId(device), contact);
+                sessions.insert(DeviceId(device), entry);
             }
             _ => {
                 sessions.remove(&DeviceId(device));
@@ -240,15 +240,15 @@ const RECORD_BYTES: usize = 48;
 /// Records before the file is written anew, however few sessions there are.
 const RECORDS_MIN: usize = 4_096;
 /// As many as a listener has connections.
-const CONTACTS_MAX: usize = 20_000;
+const CONNECTIONS_MAX: usize = 20_000;
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn contact(port: u16) -> Contact {
-        Contact {
+    fn entry(port: u16) -> OpenConnection {
+        OpenConnection {
             at: SocketAddr::from(([192, 0, 2, 7], port)),
             name: ConnectionName([port as u8; 8]),
         }
@@ -259,22 +259,22 @@ mod tests {
 
     #[test]
     fn open_sessions_survive_and_ended_and_damaged_ones_do_not() {
-        let six = Contact {
+        let six = OpenConnection {
             at: "[2001:db8::1]:9".parse().unwrap(),
-            ..contact(3)
+            ..entry(3)
         };
-        let mut bytes = encode(ONE, Some(contact(1))).to_vec();
+        let mut bytes = encode(ONE, Some(entry(1))).to_vec();
         bytes.extend(encode(TWO, Some(six)));
-        bytes.extend(encode(ONE, Some(contact(2))));
+        bytes.extend(encode(ONE, Some(entry(2))));
         let both = fold(&bytes);
-        assert_eq!(both.get(&ONE), Some(&contact(2)));
+        assert_eq!(both.get(&ONE), Some(&entry(2)));
         assert_eq!(both.get(&TWO), Some(&six));
         let mut damaged = bytes.clone();
         damaged[2 * RECORD_BYTES + 20] ^= 1;
-        assert_eq!(fold(&damaged).get(&ONE), Some(&contact(1)));
+        assert_eq!(fold(&damaged).get(&ONE), Some(&entry(1)));
         assert_eq!(
             fold(&bytes[..3 * RECORD_BYTES - 1]).get(&ONE),
-            Some(&contact(1))
+            Some(&entry(1))
         );
         bytes.extend(encode(ONE, None));
         assert_eq!(fold(&bytes).keys().collect::<Vec<_>>(), [&TWO]);
@@ -284,33 +284,33 @@ mod tests {
     fn the_next_process_hears_of_them_until_it_was_cleared() {
         let folder = tempfile::tempdir().unwrap();
         let path = Some(folder.path().join("sessions"));
-        let (contacts, before) = Contacts::open(path.clone());
+        let (connections, before) = ConnectionJournal::open(path.clone());
         assert!(before.is_empty());
         {
-            let mut open = contacts.lock();
-            open.sessions.insert(ONE, contact(1));
-            open.append(&encode(ONE, Some(contact(1))));
+            let mut open = connections.lock();
+            open.sessions.insert(ONE, entry(1));
+            open.append(&encode(ONE, Some(entry(1))));
         }
-        drop(contacts);
+        drop(connections);
         // Also if the one after it is killed before it has reminded anyone.
         for _ in 0..2 {
-            let (_, before) = Contacts::open(path.clone());
-            assert_eq!(before, [(ONE, contact(1))]);
+            let (_, before) = ConnectionJournal::open(path.clone());
+            assert_eq!(before, [(ONE, entry(1))]);
         }
-        let (contacts, _) = Contacts::open(path.clone());
-        contacts.clear();
-        assert!(Contacts::open(path).1.is_empty());
+        let (connections, _) = ConnectionJournal::open(path.clone());
+        connections.clear();
+        assert!(ConnectionJournal::open(path).1.is_empty());
     }
 
     #[test]
     fn the_file_does_not_grow_with_sessions_that_are_over() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sessions");
-        let (contacts, _) = Contacts::open(Some(path.clone()));
+        let (connections, _) = ConnectionJournal::open(Some(path.clone()));
         for turn in 0..3 * RECORDS_MIN {
-            let mut open = contacts.lock();
-            open.sessions.insert(ONE, contact(turn as u16));
-            open.append(&encode(ONE, Some(contact(turn as u16))));
+            let mut open = connections.lock();
+            open.sessions.insert(ONE, entry(turn as u16));
+            open.append(&encode(ONE, Some(entry(turn as u16))));
         }
         let length = fs::metadata(&path).unwrap().len() as usize;
         assert!(length <= (RECORDS_MIN + 6) * RECORD_BYTES, "{length}");
@@ -319,9 +319,10 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_written_stops_nothing() {
-        let (contacts, before) = Contacts::open(Some(PathBuf::from("/nowhere/sessions")));
+        let (connections, before) =
+            ConnectionJournal::open(Some(PathBuf::from("/nowhere/sessions")));
         assert!(before.is_empty());
-        contacts.lock().append(&encode(ONE, None));
-        contacts.clear();
+        connections.lock().append(&encode(ONE, None));
+        connections.clear();
     }
 }

@@ -10,10 +10,10 @@ use common::trust::release::SignedRelease;
 
 use crate::compute;
 use crate::core::{AdminCommand, ReReleaseOf};
-use crate::journal::Upkeep;
+use crate::journal::Compaction;
 use crate::round::ReRelease;
 use crate::server::Shared;
-use crate::server::handle::{ask, from_store, from_vault, read_blob};
+use crate::server::handle::{ask, from_store, from_store_handle, read_blob};
 use crate::status::DeviceStatus;
 use crate::status::{Fault, FaultKind};
 use crate::store::Epoch;
@@ -52,7 +52,7 @@ async fn sign_again(
         let signed = compute::sign_again(&bytes, again.version, now, &signer);
         let signed = signed.map_err(|error| Fault::new(FaultKind::Storage, error.to_string()))?;
         (again.blob, again.bytes) = (BlobHash::of(&signed), signed.len() as u64);
-        let (_, pin) = from_vault(shared, move |vault| vault.put_blob(&signed)).await?;
+        let (_, pin) = from_store_handle(shared, move |store| store.put_blob(&signed)).await?;
         pins.push(pin);
         done.push(again);
         of = Some(task);
@@ -77,8 +77,8 @@ pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
     if status.devices.iter().find(is_forgotten).is_none() {
         return Ok(0);
     }
-    let sweep = Upkeep::sweep(Epoch(status.epoch), shared.retention);
-    let done = from_vault(shared, move |vault| vault.keep(sweep)).await?;
+    let sweep = Compaction::sweep(Epoch(status.epoch), shared.retention);
+    let done = from_store_handle(shared, move |store| store.keep(sweep)).await?;
     Ok(done.blobs)
 }
 

@@ -25,7 +25,7 @@ const HOUR_MS: u64 = 3_600_000;
 /// Serves a device until its connection ends, however it ends. Nothing that
 /// goes wrong here leaves this session.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
-    if let Err((code, reason)) = shared.conduct.session(Instant::now(), device) {
+    if let Err((code, reason)) = shared.peer_limits.session(Instant::now(), device) {
         tracing::warn!(reason, "session refused");
         connection.close(code, reason);
         return;
@@ -73,7 +73,7 @@ async fn run(
     let Ok(session) = session.await else {
         return Ok(());
     };
-    shared.contacts.began(device, connection);
+    shared.connections.began(device, connection);
     let outcome = tokio::select! {
         () = expired(shared, connection) => {
             connection.close(CloseCode::Expired, "the certificate has expired");
@@ -83,7 +83,7 @@ async fn run(
         outcome = speak(&mut control.sender, messages) => outcome,
         outcome = transfers(shared, connection, device) => outcome,
     };
-    shared.contacts.ended(device, connection);
+    shared.connections.ended(device, connection);
     let _ = shared
         .commands
         .send(Command::Disconnect { device, session })
@@ -134,7 +134,7 @@ async fn listen(
         if shared.commands.send(said).await.is_err() {
             break;
         }
-        pause(shared.conduct.message(Instant::now(), device)).await;
+        pause(shared.peer_limits.message(Instant::now(), device)).await;
     }
     Ok(())
 }
@@ -162,7 +162,7 @@ async fn transfers(
         let stream = connection.accept_transfer().await?;
         while running.try_join_next().is_some() {}
         // Its further streams wait meanwhile, and QUIC lets it open few.
-        pause(shared.conduct.request(Instant::now(), device, 1)).await;
+        pause(shared.peer_limits.request(Instant::now(), device, 1)).await;
         running.spawn(transfer::serve(shared.clone(), stream, device));
     }
 }

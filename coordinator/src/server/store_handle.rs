@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use common::ids::BlobHash;
 
-use crate::journal::{self, Done, Pin, Pins, Step, Upkeep, UpkeepError};
+use crate::journal::{self, Compaction, CompactionError, Done, Pin, Pins, Step};
 use crate::status::StoreStatus;
 use crate::store::{Epoch, PartialKey, Position, Result, Store, StoreError, Usage};
 
@@ -19,7 +19,7 @@ type Delta = (BlobHash, BlobHash, Option<Arc<Vec<u8>>>);
 pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
 
 /// The store, or the place where it was.
-pub struct Vault {
+pub struct StoreHandle {
     open: OpenStore,
     slot: RwLock<Option<Arc<dyn Store>>>,
     /// Blobs that are being sent: many devices fetch the same one at once.
@@ -28,14 +28,14 @@ pub struct Vault {
     delta: Mutex<Option<Delta>>,
     pins: Arc<Pins>,
     /// Held by whoever copies the store, which must lose nothing meanwhile,
-    /// and by its upkeep.
+    /// and by its compaction.
     pub(crate) still: tokio::sync::Mutex<()>,
     /// Held by whoever deletes what nothing needs.
     sweeping: Mutex<()>,
     usage: Mutex<Option<Usage>>,
 }
 
-impl Vault {
+impl StoreHandle {
     /// Opens the store.
     ///
     /// # Errors
@@ -75,14 +75,14 @@ impl Vault {
         Ok(pin)
     }
 
-    /// Runs an upkeep to its end, the store let go of between its steps.
+    /// Runs an compaction to its end, the store let go of between its steps.
     ///
     /// # Errors
-    /// Those of the upkeep.
-    pub fn keep(&self, mut upkeep: Upkeep) -> std::result::Result<Done, UpkeepError> {
+    /// Those of the compaction.
+    pub fn keep(&self, mut compaction: Compaction) -> std::result::Result<Done, CompactionError> {
         let _alone = self.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
         let done = loop {
-            let step = self.with(|store| Ok(upkeep.step(store, &self.pins)))?;
+            let step = self.with(|store| Ok(compaction.step(store, &self.pins)))?;
             if let Step::Done(done) = step? {
                 break done;
             }
@@ -196,7 +196,7 @@ impl Vault {
     }
 }
 
-impl Vault {
+impl StoreHandle {
     /// What leads from one blob to another; none if one of them is not there
     /// or it would not be smaller by a tenth. The newest is kept, for many
     /// devices ask for the same.
@@ -220,9 +220,9 @@ impl Vault {
     }
 }
 
-impl fmt::Debug for Vault {
+impl fmt::Debug for StoreHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Vault")
+        f.write_str("StoreHandle")
     }
 }
 

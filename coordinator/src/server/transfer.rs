@@ -141,10 +141,10 @@ impl Offer {
             device: self.device,
             hash: self.blob,
         };
-        let vault = &shared.vault;
-        let mut at = vault.with(|store| store.partial_bytes(partial))?;
+        let store = &shared.store;
+        let mut at = store.with(|store| store.partial_bytes(partial))?;
         if at > self.bytes {
-            vault.with(|store| store.drop_partial(partial))?;
+            store.with(|store| store.drop_partial(partial))?;
             at = 0;
         }
         charge(shared, self.device, self.bytes - at)?;
@@ -162,7 +162,7 @@ impl Offer {
                     offset: at,
                     bytes,
                 };
-                match vault.with(|store| store.append_partial(partial, chunk)) {
+                match store.with(|store| store.append_partial(partial, chunk)) {
                     Ok(length) => {
                         at = length;
                         Ok(())
@@ -178,7 +178,7 @@ impl Offer {
             return Err(error.into());
         }
         received?;
-        let vault = vault.clone();
+        let store = store.clone();
         if self.bytes == 0 {
             return Err(StoreError::from(PartialError::Unknown {
                 device: self.device,
@@ -186,7 +186,7 @@ impl Offer {
             })
             .into());
         }
-        Ok(blocking(move || vault.finish_partial(partial)).await?)
+        Ok(blocking(move || store.finish_partial(partial)).await?)
     }
 
     /// Holds the bytes against the task, on a blocking thread.
@@ -197,9 +197,9 @@ impl Offer {
         };
         let shared = shared.clone();
         let checked = tokio::task::spawn_blocking(move || {
-            let read = |hash| shared.vault.read(hash);
-            match shared.vault.with(|store| store.blob(self.blob)) {
-                Ok(Some(bytes)) => shared.brain.check(&task, &self.key, &bytes, &read),
+            let read = |hash| shared.store.read(hash);
+            match shared.store.with(|store| store.blob(self.blob)) {
+                Ok(Some(bytes)) => shared.compute.check(&task, &self.key, &bytes, &read),
                 Ok(None) | Err(_) => Err(Reason::Storage),
             }
         })
@@ -237,8 +237,8 @@ async fn send_blob(
     }
     // A blob that cannot be read is none for the device, which says so and is
     // not waited for. Were the stream given up, it would ask for ever.
-    let vault = shared.vault.clone();
-    let read = blocking(move || vault.shared(blob)).await;
+    let store = shared.store.clone();
+    let read = blocking(move || store.shared(blob)).await;
     let Some(bytes) = read.unwrap_or_else(|error| {
         tracing::error!(%error, "devices ask for a blob that cannot be read");
         None
@@ -267,12 +267,17 @@ async fn send_delta(
             return finish(stream, TransferAnswer::NotFound).await;
         }
     }
-    pause(shared.conduct.request(Instant::now(), device, DELTA_WORTH)).await;
+    pause(
+        shared
+            .peer_limits
+            .request(Instant::now(), device, DELTA_WORTH),
+    )
+    .await;
     // One at a time: those who wait must not take the store's threads.
     let turn = shared.deltas.acquire().await;
     let turn = turn.map_err(|_| TransferError::NoAnswer)?;
-    let vault = shared.vault.clone();
-    let made = blocking(move || vault.delta(base, blob)).await;
+    let store = shared.store.clone();
+    let made = blocking(move || store.delta(base, blob)).await;
     drop(turn);
     let delta = match made {
         Ok(Some(delta)) => delta,
@@ -294,7 +299,7 @@ async fn send_delta(
 
 /// Takes so many bytes from what a device may move.
 fn charge(shared: &Shared, device: DeviceId, bytes: u64) -> Result<(), TransferError> {
-    match shared.conduct.bytes(Instant::now(), device, bytes) {
+    match shared.peer_limits.bytes(Instant::now(), device, bytes) {
         true => Ok(()),
         false => Err(TransferError::TooMuch),
     }

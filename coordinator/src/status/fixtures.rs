@@ -88,5 +88,6 @@ pub(crate) fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>)
         history: Vec::new(),
         releases,
         rollout,
+        excluded: Vec::new(),
     }
 }

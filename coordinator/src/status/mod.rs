@@ -17,7 +17,7 @@ use common::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{self, Plan, Tally};
-pub use crate::round::{ABSENCES_MAX, AbsenceReason};
+pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::fault::{Fault, FaultKind};
 pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
@@ -119,6 +119,24 @@ pub struct TaskStatus {
     /// The newest rollout.
     #[serde(default)]
     pub rollout: Option<RolloutStatus>,
+    /// Contributions that the newest normaliser, transfer set and teacher were
+    /// made without, in the order of their devices.
+    #[serde(default)]
+    pub excluded: Vec<ExclusionStatus>,
+}
+
+/// A contribution that was left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExclusionStatus {
+    /// Whose.
+    #[serde(flatten)]
+    pub device: DeviceName,
+    /// What.
+    pub kind: Kind,
+    /// Why.
+    pub why: ExclusionReason,
+    /// Why, in words.
+    pub text: String,
 }
 
 /// A rollout and how it fares.
@@ -417,7 +435,7 @@ pub struct DeviceStatus {
     pub strikes: u32,
     /// How it behaves.
     #[serde(default)]
-    pub conduct: ConductStatus,
+    pub peer_limits: PeerLimitsStatus,
 }
 
 impl DeviceStatus {
@@ -429,7 +447,7 @@ impl DeviceStatus {
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConductStatus {
+pub struct PeerLimitsStatus {
     /// What its newest strike was for, since the coordinator's start.
     pub struck_for: Option<Reason>,
     /// What of it is refused altogether.

@@ -19,7 +19,7 @@ use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
 use crate::driver::{Agent, AgentSettings, Route, WorkshopError};
 use crate::identity::{Identity, TimeFloor};
 use crate::metrics::MetricsServer;
-use crate::predictions::{PredictionServer, Shelf};
+use crate::predictions::{PredictionServer, StudentCache};
 use crate::state::StateDir;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the
@@ -71,8 +71,8 @@ pub(super) fn run(
             service: service.clone(),
         };
         if let Some(path) = &config.predictions {
-            let shelf = Shelf::new(state.clone());
-            let server = PredictionServer::bind(path, shelf)
+            let student_cache = StudentCache::new(state.clone());
+            let server = PredictionServer::bind(path, student_cache)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
             info!(socket = %path.display(), "programs on this device are answered");
             // Ends with the runtime.

@@ -13,11 +13,11 @@
 mod answer;
 mod inputs;
 mod server;
-mod shelf;
+mod student_cache;
 
 pub use answer::{Answered, Question, Refusal};
 pub use server::{PredictionServer, SocketError};
-pub use shelf::Shelf;
+pub use student_cache::StudentCache;
 
 #[cfg(test)]
 mod tests;

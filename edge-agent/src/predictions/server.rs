@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::net::UnixListener;
 
 use super::answer::{Question, Refusal};
-use super::shelf::Shelf;
+use super::student_cache::StudentCache;
 
 /// Longest body of a request.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ pub enum SocketError {
 pub struct PredictionServer {
     listener: UnixListener,
     path: PathBuf,
-    shelf: Arc<Shelf>,
+    student_cache: Arc<StudentCache>,
     pub(super) bounds: Bounds,
 }
 
@@ -68,7 +68,7 @@ impl PredictionServer {
     ///
     /// # Errors
     /// [`SocketError`].
-    pub fn bind(path: &Path, shelf: Shelf) -> Result<Self, SocketError> {
+    pub fn bind(path: &Path, student_cache: StudentCache) -> Result<Self, SocketError> {
         let path = path.to_owned();
         if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             return Err(SocketError::TooLong(path));
@@ -89,7 +89,7 @@ impl PredictionServer {
             Ok(listener) => Ok(Self {
                 listener,
                 path,
-                shelf: Arc::new(shelf),
+                student_cache: Arc::new(student_cache),
                 bounds: BOUNDS,
             }),
             Err(source) => Err(SocketError::Io { path, source }),
@@ -98,10 +98,10 @@ impl PredictionServer {
 
     /// Answers until it is dropped.
     pub async fn serve(self) {
-        let shelf = self.shelf.clone();
+        let student_cache = self.student_cache.clone();
         let service = service_fn(move |request| {
-            let shelf = shelf.clone();
-            async move { respond(&shelf, request).await }
+            let student_cache = student_cache.clone();
+            async move { respond(&student_cache, request).await }
         });
         http::serve("predictions", &self.listener, self.bounds, service).await;
     }
@@ -116,11 +116,14 @@ impl Drop for PredictionServer {
 
 type Reply = Response<Full<Bytes>>;
 
-async fn respond(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+async fn respond(
+    student_cache: &Arc<StudentCache>,
+    request: Request<Incoming>,
+) -> Result<Reply, Infallible> {
     let path = request.uri().path();
     Ok(match (path, request.method()) {
-        ("/v1/predict", &Method::POST) => predict(shelf, request).await,
-        ("/v1/students", &Method::GET) => students(shelf),
+        ("/v1/predict", &Method::POST) => predict(student_cache, request).await,
+        ("/v1/students", &Method::GET) => students(student_cache),
         ("/v1/predict", _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "use POST with a JSON body"),
         ("/v1/students", _) => refuse(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
         _ => refuse(
@@ -130,7 +133,7 @@ async fn respond(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Result<Reply
     })
 }
 
-async fn predict(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Reply {
+async fn predict(student_cache: &Arc<StudentCache>, request: Request<Incoming>) -> Reply {
     let body = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
     let body = match tokio::time::timeout(BOUNDS.request_wait, body).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -142,7 +145,7 @@ async fn predict(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Reply {
         Err(_) => return refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"),
     };
     let answered = Question::parse(&body).and_then(|question| {
-        let student = shelf.student(question.task.as_deref())?;
+        let student = student_cache.student(question.task.as_deref())?;
         Ok((question, student))
     });
     let answered = match answered {
@@ -163,8 +166,8 @@ async fn predict(shelf: &Arc<Shelf>, request: Request<Incoming>) -> Reply {
     }
 }
 
-fn students(shelf: &Arc<Shelf>) -> Reply {
-    let students = shelf.students();
+fn students(student_cache: &Arc<StudentCache>) -> Reply {
+    let students = student_cache.students();
     let all: Vec<_> = students
         .values()
         .map(|release| {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{PredictionServer, Shelf, SocketError};
+use super::{PredictionServer, SocketError, StudentCache};
 use crate::driver::local::STUDENTS;
 use crate::fleet::charter;
 use crate::slots::Slots;
@@ -52,8 +52,8 @@ impl Device {
 
     fn serve(&self) {
         self.join();
-        let shelf = Shelf::new(self.state());
-        let server = PredictionServer::bind(&self.socket(), shelf).unwrap();
+        let student_cache = StudentCache::new(self.state());
+        let server = PredictionServer::bind(&self.socket(), student_cache).unwrap();
         tokio::spawn(server.serve());
     }
 
@@ -204,8 +204,8 @@ async fn a_stale_socket_is_replaced_and_one_that_answers_is_not() {
     drop(stale);
     device.serve();
     device.join();
-    let shelf = Shelf::new(device.state());
-    let error = PredictionServer::bind(&device.socket(), shelf).unwrap_err();
+    let student_cache = StudentCache::new(device.state());
+    let error = PredictionServer::bind(&device.socket(), student_cache).unwrap_err();
     assert!(matches!(error, SocketError::InUse(_)));
     let mode = std::fs::metadata(device.socket()).unwrap().permissions();
     assert_eq!(
@@ -218,8 +218,8 @@ async fn a_stale_socket_is_replaced_and_one_that_answers_is_not() {
 async fn a_program_that_reads_no_answers_is_hung_up_on() {
     let device = Device::new();
     device.join();
-    let shelf = Shelf::new(device.state());
-    let mut server = PredictionServer::bind(&device.socket(), shelf).unwrap();
+    let student_cache = StudentCache::new(device.state());
+    let mut server = PredictionServer::bind(&device.socket(), student_cache).unwrap();
     server.bounds.answer_wait = std::time::Duration::from_millis(40);
     tokio::spawn(server.serve());
     let mut stream = UnixStream::connect(device.socket()).await.unwrap();

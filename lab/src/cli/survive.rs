@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
          {} devices, {} rounds with a student, {} contributions settled, {} steps, {} simulated hours\n\
          {} coordinator crashes, {} device crashes, {} store outages, {} partitions,\n\
          {} clock jumps, {} transfers that came twice, {} resent and counted once,\n\
-         {} snapshots ({} damaged, {} upkeeps cut off), {} records and {} blobs gone,\n\
+         {} snapshots ({} damaged, {} compactions cut off), {} records and {} blobs gone,\n\
          {} rollouts to everyone, {} halted, {} students gone back from",
         arguments.seeds,
         begun.elapsed().as_secs_f64(),

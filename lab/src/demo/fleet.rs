@@ -79,7 +79,7 @@ pub struct Memory {
 /// Where a fleet's programs run and meet. By default on this machine, over
 /// loopback.
 #[derive(Clone, Debug, Default)]
-pub struct Ground {
+pub struct Environment {
     /// Put before the coordinator's command line, as `ip netns exec x`.
     pub coordinator: Vec<String>,
     /// Put before each agent's.
@@ -93,7 +93,7 @@ pub struct Ground {
 pub struct Fleet {
     folder: PathBuf,
     temporary: bool,
-    ground: Ground,
+    environment: Environment,
     listen: String,
     /// Where devices are told to find the coordinator, if elsewhere.
     door: Option<String>,
@@ -111,7 +111,7 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub fn start(folder: Option<PathBuf>, progress: &mut Progress) -> Result<Self, DemoError> {
-        Self::start_on(folder, Ground::default(), progress)
+        Self::start_on(folder, Environment::default(), progress)
     }
 
     /// The same, elsewhere than on loopback.
@@ -120,7 +120,7 @@ impl Fleet {
     /// If it does not come up.
     pub fn start_on(
         folder: Option<PathBuf>,
-        ground: Ground,
+        environment: Environment,
         progress: &mut Progress,
     ) -> Result<Self, DemoError> {
         progress.stage("starting the coordinator");
@@ -131,7 +131,7 @@ impl Fleet {
         make_folder(&folder)?;
         let state = folder.join("coordinator");
         // A fixed port, so that a coordinator started again is found again.
-        let listen = match &ground.listen {
+        let listen = match &environment.listen {
             Some(listen) => listen.clone(),
             None => free_address(&folder)?,
         };
@@ -154,11 +154,11 @@ impl Fleet {
             }
             .into());
         }
-        let coordinator = serve(&ground, &folder, &listen)?;
+        let coordinator = serve(&environment, &folder, &listen)?;
         let mut fleet = Self {
             folder,
             temporary,
-            ground,
+            environment,
             listen,
             door: None,
             coordinator,
@@ -199,7 +199,7 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub fn start_coordinator(&mut self) -> Result<(), DemoError> {
-        self.coordinator = serve(&self.ground, &self.folder, &self.listen)?;
+        self.coordinator = serve(&self.environment, &self.folder, &self.listen)?;
         self.wait_ready()
     }
 
@@ -226,7 +226,7 @@ impl Fleet {
     /// # Errors
     /// If it cannot be started.
     pub fn start_agent(&mut self, index: usize) -> Result<(), DemoError> {
-        self.agents[index] = run_agent(&self.ground, &self.agent_home(index))?;
+        self.agents[index] = run_agent(&self.environment, &self.agent_home(index))?;
         Ok(())
     }
 
@@ -282,7 +282,7 @@ impl Fleet {
             write_rows(&folder.join("rows.npz"), data, data.train.select(rows))
                 .map_err(FleetError::Rows)?;
             let state = home.join("state");
-            let enrolled = command(&self.ground.agents, "alambic-agent")?
+            let enrolled = command(&self.environment.agents, "alambic-agent")?
                 .arg("--state")
                 .arg(&state)
                 .args([
@@ -308,7 +308,7 @@ impl Fleet {
                 }
                 .into());
             }
-            self.agents.push(run_agent(&self.ground, &home)?);
+            self.agents.push(run_agent(&self.environment, &home)?);
             progress.advance();
         }
         Ok(())
@@ -541,9 +541,9 @@ fn command(before: &[String], name: &str) -> Result<Command, FleetError> {
 }
 
 /// Starts a coordinator on the state in a demo's folder.
-fn serve(ground: &Ground, folder: &Path, listen: &str) -> Result<Child, FleetError> {
+fn serve(environment: &Environment, folder: &Path, listen: &str) -> Result<Child, FleetError> {
     let log = folder.join("coordinator.log");
-    command(&ground.coordinator, "alambic-coordinator")?
+    command(&environment.coordinator, "alambic-coordinator")?
         .arg("--state")
         .arg(folder.join("coordinator"))
         .args(["serve", "--listen", listen, "--page", "127.0.0.1:0"])
@@ -555,9 +555,9 @@ fn serve(ground: &Ground, folder: &Path, listen: &str) -> Result<Child, FleetErr
 }
 
 /// Starts an agent on the state and data in its folder.
-fn run_agent(ground: &Ground, home: &Path) -> Result<Child, FleetError> {
+fn run_agent(environment: &Environment, home: &Path) -> Result<Child, FleetError> {
     let log = home.join("agent.log");
-    command(&ground.agents, "alambic-agent")?
+    command(&environment.agents, "alambic-agent")?
         .arg("--state")
         .arg(home.join("state"))
         .arg("--data")

@@ -22,11 +22,11 @@ use coordinator::status::Status;
 use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::{RoundOutcome, RunOutcome};
-use crate::plan::{Wishes, spread, task, task_file};
+use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
 
 pub use baselines::measure as measure_baselines;
-pub use fleet::{Fleet, FleetError, Ground, Memory, program, watch_signals};
+pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
 pub use table::render;
 
 /// What a demo is asked for.
@@ -128,7 +128,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         options.agents,
         options.seed,
     )?;
-    let wishes = Wishes {
+    let task_options = TaskOptions {
         features: None,
         student: StudentSpec::Mlp { hidden: vec![64] },
         points: options.points,
@@ -145,8 +145,8 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         deadline_s: 120,
         grace_s: 20.0,
     };
-    let text = task_file(&data, &wishes);
-    let checked = task(&data, &wishes)?;
+    let text = task_file(&data, &task_options);
+    let checked = task(&data, &task_options)?;
 
     let mut fleet = Fleet::start(options.folder.clone(), progress)?;
     let mut client = fleet.client()?;
@@ -205,7 +205,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         "rounds": options.rounds, "points": options.points, "seed": options.seed,
         "features": checked.definition().features.to_string(),
         "feature_count": checked.features(), "student": checked.student().to_string(),
-        "rank_max": wishes.rank_max,
+        "rank_max": task_options.rank_max,
     });
     let folder = fleet.folder().to_owned();
     let fleet = if options.keep {
@@ -269,9 +269,10 @@ fn teacher_says(
     data: &Dataset,
 ) -> Result<Vec<u16>, DemoError> {
     let refused = |error: &dyn std::fmt::Display| DemoError::Release(error.to_string());
-    let set = coordinator::intake::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
+    let set =
+        coordinator::validation::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
     let normaliser =
-        coordinator::intake::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
+        coordinator::validation::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
     let raw = common::wire::codec::decode_blob(&blobs.teacher).map_err(|e| refused(&e))?;
     let teacher =
         common::teacher::Teacher::on(raw, &set, task.classes()).map_err(|e| refused(&e))?;

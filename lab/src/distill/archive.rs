@@ -48,10 +48,15 @@ impl DistilledSet {
             labels: distilled.labels.mapv(|value| value as f32),
             classes: distilled.classes.clone(),
             class_names: session.problem.classes.clone(),
-            features: session.lens.task().definition().features.to_string(),
+            features: session
+                .feature_view
+                .task()
+                .definition()
+                .features
+                .to_string(),
             depth: session.problem.kernel.depth(),
             ridge: distilled.ridge,
-            normaliser: session.lens.normaliser().clone(),
+            normaliser: session.feature_view.normaliser().clone(),
         }
     }
 

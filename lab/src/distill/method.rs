@@ -51,7 +51,7 @@ pub struct StepReport {
 /// Points that stand for a data set under kernel ridge regression.
 #[derive(Clone, Debug)]
 pub struct Distilled {
-    /// Inputs in the view of the lens, m × d, class after class.
+    /// Inputs in the view of the feature view, m × d, class after class.
     pub points: Array2<f32>,
     /// Soft labels, m × C; a row of probabilities less 1/C in spirit, but
     /// learnt labels go below 0 and above 1.

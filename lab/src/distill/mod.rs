@@ -2,10 +2,10 @@
 
 mod archive;
 mod error;
+mod feature_view;
 mod kip;
 mod kmeans;
 mod label_solve;
-mod lens;
 mod method;
 mod problem;
 mod run;
@@ -15,10 +15,10 @@ mod student;
 
 pub use archive::DistilledSet;
 pub use error::DistilError;
+pub use feature_view::{FeatureView, FeatureViewPlan};
 pub use kip::Kip;
 pub use kmeans::KMeansCentres;
 pub use label_solve::LabelSolve;
-pub use lens::{Lens, LensPlan};
 pub use method::{Distilled, Method, MethodName, Monitor, StepReport};
 pub use problem::{Problem, Rows, Split};
 pub use run::{Chosen, DistilOptions, DistilOutcome, Session, choose, outcome};

@@ -6,10 +6,10 @@ use rand::seq::SliceRandom;
 use common::math::kernel::Ntk;
 use common::math::random::rng;
 
-use super::{DistilError, Lens};
+use super::{DistilError, FeatureView};
 use crate::data::{Dataset, Part};
 
-/// One distillation problem, in the view of a lens.
+/// One distillation problem, in the view of a feature view.
 #[derive(Clone, Debug)]
 pub struct Problem {
     /// The kernel.
@@ -93,13 +93,13 @@ impl Problem {
     /// If a class has fewer rows to learn from than points.
     pub fn new(
         data: &Dataset,
-        lens: &Lens,
+        feature_view: &FeatureView,
         split: &Split,
         per_class: usize,
         seed: u64,
     ) -> Result<Self, DistilError> {
         let classes = data.classes.len();
-        let fit = Rows::of(&data.train, lens, &split.fit, classes)?;
+        let fit = Rows::of(&data.train, feature_view, &split.fit, classes)?;
         for (class, name) in data.classes.iter().enumerate() {
             let rows = fit.of_class(class as u16).len();
             if rows < per_class {
@@ -111,9 +111,9 @@ impl Problem {
             }
         }
         Ok(Self {
-            kernel: lens.kernel(),
+            kernel: feature_view.kernel(),
             fit,
-            held_out: Rows::of(&data.train, lens, &split.held_out, classes)?,
+            held_out: Rows::of(&data.train, feature_view, &split.held_out, classes)?,
             classes: data.classes.clone(),
             per_class,
             seed,
@@ -122,20 +122,20 @@ impl Problem {
 }
 
 impl Rows {
-    /// These rows of a part, through the lens.
+    /// These rows of a part, through the feature view.
     ///
     /// # Errors
-    /// As [`Lens::see`].
+    /// As [`FeatureView::see`].
     pub fn of(
         part: &Part,
-        lens: &Lens,
+        feature_view: &FeatureView,
         rows: &[usize],
         classes: usize,
     ) -> Result<Self, DistilError> {
         let labels: Vec<u16> = rows.iter().map(|&row| part.labels[row]).collect();
         let targets = centred_one_hot(&labels, classes);
         Ok(Self {
-            inputs: lens.see(part.inputs.select(Axis(0), rows).view())?,
+            inputs: feature_view.see(part.inputs.select(Axis(0), rows).view())?,
             labels,
             targets,
         })

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::label_solve::LabelSolve;
 use super::solve::answers;
 use super::{
-    DistilError, Distilled, Lens, LensPlan, Method, MethodName, Monitor, Problem, Rows, Score,
-    Split, StepReport,
+    DistilError, Distilled, FeatureView, FeatureViewPlan, Method, MethodName, Monitor, Problem,
+    Rows, Score, Split, StepReport,
 };
 use crate::data::Dataset;
 use crate::plan::hidden_units;
@@ -43,16 +43,16 @@ impl DistilOptions {
     }
 }
 
-/// A data set through the chosen lens.
+/// A data set through the chosen feature view.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Features, normaliser, kernel.
-    pub lens: Lens,
-    /// The rows, as the lens sees them.
+    pub feature_view: FeatureView,
+    /// The rows, as the feature view sees them.
     pub problem: Problem,
     /// Which rows they are.
     pub split: Split,
-    /// How the lens was chosen.
+    /// How the feature view was chosen.
     pub chosen: Chosen,
 }
 
@@ -86,11 +86,12 @@ pub fn choose(
     let mut tried: Vec<(String, u8, Score)> = Vec::new();
     if stages.len() * depths.len() > 1 {
         for stage in &stages {
-            let lens = Lens::new(data, &part.fit, &plan(options, stage, depths[0]))?;
-            let mut problem = Problem::new(data, &lens, &part, options.per_class, options.seed)?;
+            let feature_view = FeatureView::new(data, &part.fit, &plan(options, stage, depths[0]))?;
+            let mut problem =
+                Problem::new(data, &feature_view, &part, options.per_class, options.seed)?;
             for &depth in &depths {
                 let plan = plan(options, stage, depth);
-                problem.kernel = lens.with_plan(data, &plan)?.kernel();
+                problem.kernel = feature_view.with_plan(data, &plan)?.kernel();
                 let found = LabelSolve.distil(&problem, &mut Silent)?;
                 say(&format!(
                     "  {stage}, depth {depth}: {:.2} % of held-out rows",
@@ -110,15 +111,15 @@ pub fn choose(
         Some((stage, depth, _)) => (stage.clone(), *depth),
         None => (stages[0].clone(), depths[0]),
     };
-    let lens = Lens::new(data, &split.fit, &plan(options, &stage, depth))?;
+    let feature_view = FeatureView::new(data, &split.fit, &plan(options, &stage, depth))?;
     let mut plan = plan(options, &stage, depth);
     if options.hidden.is_none() {
-        plan.hidden = vec![units(&lens, data.classes.len()).0];
+        plan.hidden = vec![units(&feature_view, data.classes.len()).0];
     }
-    let lens = lens.with_plan(data, &plan)?;
-    let problem = Problem::new(data, &lens, &split, options.per_class, options.seed)?;
+    let feature_view = feature_view.with_plan(data, &plan)?;
+    let problem = Problem::new(data, &feature_view, &split, options.per_class, options.seed)?;
     Ok(Session {
-        lens,
+        feature_view,
         problem,
         split,
         chosen: Chosen {
@@ -153,7 +154,7 @@ impl Session {
     /// If regression cannot be solved.
     pub fn krr_accuracy(&self, data: &Dataset, distilled: &Distilled) -> Result<f64, DistilError> {
         let all: Vec<usize> = (0..data.test.len()).collect();
-        let test = Rows::of(&data.test, &self.lens, &all, data.classes.len())?;
+        let test = Rows::of(&data.test, &self.feature_view, &all, data.classes.len())?;
         let alpha = distilled.coefficients(&self.problem)?;
         let inputs = test.inputs.view();
         let said = answers(
@@ -178,9 +179,10 @@ impl Session {
     ) -> Result<(f64, u64), DistilError> {
         use common::math::network::Network;
         let begun = Instant::now();
-        let trained = super::student::train(&self.lens, &self.problem, distilled, progress)?;
+        let trained =
+            super::student::train(&self.feature_view, &self.problem, distilled, progress)?;
         let wall_ms = begun.elapsed().as_millis() as u64;
-        let test = self.lens.see(data.test.inputs.view())?;
+        let test = self.feature_view.see(data.test.inputs.view())?;
         let said = trained.network.predict(test.view())?;
         let said: Vec<u16> = said.into_iter().map(|class| class as u16).collect();
         Ok((crate::metrics::accuracy(&said, &data.test.labels), wall_ms))
@@ -248,8 +250,8 @@ fn choices(options: &DistilOptions, session: &Session, distilled: &Distilled) ->
             "the points with the least loss on held-out training rows are kept" },
         "held_out_rows": { "value": session.problem.held_out.len(), "reason":
             "a tenth of the training rows, or a fifth of the people; never the test set" },
-        "student": { "value": session.lens.task().student().to_string(), "reason":
-            if options.hidden.is_some() { "asked for" } else { units(&session.lens, session.problem.classes.len()).1 } },
+        "student": { "value": session.feature_view.task().student().to_string(), "reason":
+            if options.hidden.is_some() { "asked for" } else { units(&session.feature_view, session.problem.classes.len()).1 } },
     })
 }
 
@@ -275,13 +277,13 @@ fn depths(options: &DistilOptions) -> Vec<u8> {
 }
 
 /// Hidden units of a student that nobody asked for, and why so many.
-fn units(lens: &Lens, classes: usize) -> (u32, &'static str) {
-    hidden_units(lens.task().features(), classes, false)
+fn units(feature_view: &FeatureView, classes: usize) -> (u32, &'static str) {
+    hidden_units(feature_view.task().features(), classes, false)
 }
 
 /// With the least student where none was asked for.
-fn plan(options: &DistilOptions, stage: &str, depth: u8) -> LensPlan {
-    LensPlan {
+fn plan(options: &DistilOptions, stage: &str, depth: u8) -> FeatureViewPlan {
+    FeatureViewPlan {
         stage: stage.to_owned(),
         depth,
         hidden: options.hidden.clone().unwrap_or_else(|| vec![64]),

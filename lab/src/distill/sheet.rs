@@ -20,7 +20,7 @@ use crate::stage::is_series;
 /// Each point as a raw input, m × values: the point itself where the features
 /// are the raw values, else the mean of the training rows nearest to it.
 pub fn pictures(data: &Dataset, session: &Session, distilled: &Distilled) -> Array2<f32> {
-    if session.lens.task().definition().features == FeatureStage::Raw {
+    if session.feature_view.task().definition().features == FeatureStage::Raw {
         return distilled.points.clone();
     }
     let mut sums = Array2::<f32>::zeros((distilled.classes.len(), data.train.inputs.ncols()));
@@ -67,7 +67,7 @@ pub fn sheet(
         data.name,
         distilled.classes.len()
     );
-    let raw = session.lens.task().definition().features == FeatureStage::Raw;
+    let raw = session.feature_view.task().definition().features == FeatureStage::Raw;
     let what = if raw {
         "Each picture is a distilled point, in the units of the normaliser."
     } else {

@@ -10,15 +10,15 @@ use coordinator::student::{Trained, train_student};
 
 use super::problem::Rows;
 use super::solve::answers;
-use super::{DistilError, Distilled, Lens, Problem};
+use super::{DistilError, Distilled, FeatureView, Problem};
 
-/// Trains the lens's student on the labelled stream around the points;
+/// Trains the feature view's student on the labelled stream around the points;
 /// `progress` hears of steps done and planned.
 ///
 /// # Errors
 /// If regression on the points cannot be solved or training fails.
 pub fn train(
-    lens: &Lens,
+    feature_view: &FeatureView,
     problem: &Problem,
     distilled: &Distilled,
     progress: impl FnMut(u32, u32),
@@ -38,7 +38,12 @@ pub fn train(
         counts,
         spreads,
     };
-    Ok(train_student(lens.task(), &points, &teacher, progress)?)
+    Ok(train_student(
+        feature_view.task(),
+        &points,
+        &teacher,
+        progress,
+    )?)
 }
 
 impl Distilled {

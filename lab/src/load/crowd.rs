@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::LoadError;
-use super::device::{self, Around, Order, Told};
+use super::device::{self, Context, Order, Told};
 use super::member::{self, Kept, Member, MemberError};
 use super::report::Spread;
 use crate::progress::Progress;
@@ -77,7 +77,7 @@ impl Crowd {
     /// Devices that begin to connect, so many at a time.
     pub(super) fn gather(coordinator: SocketAddr, members: &[Member], parallel: usize) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let around = Arc::new(Around {
+        let around = Arc::new(Context {
             coordinator,
             doors: Semaphore::new(parallel.max(1)),
             told: tell,

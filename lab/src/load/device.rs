@@ -70,7 +70,7 @@ pub(super) enum Outcome {
 
 /// What all devices share.
 #[derive(Debug)]
-pub(super) struct Around {
+pub(super) struct Context {
     pub(super) coordinator: SocketAddr,
     /// How many shake hands at a time.
     pub(super) doors: Semaphore,
@@ -80,7 +80,7 @@ pub(super) struct Around {
 /// Holds a session until there are no more orders, connecting again whenever
 /// it is lost.
 pub(super) async fn serve(
-    around: Arc<Around>,
+    around: Arc<Context>,
     number: usize,
     member: Member,
     mut orders: mpsc::UnboundedReceiver<Order>,
@@ -130,7 +130,7 @@ struct Session {
 }
 
 /// From nothing to the coordinator's welcome.
-async fn open(around: &Around, number: usize, member: &Member) -> Result<Session, LinkError> {
+async fn open(around: &Context, number: usize, member: &Member) -> Result<Session, LinkError> {
     let Ok(_permit) = around.doors.acquire().await else {
         return Err(LinkError::Ended);
     };
@@ -158,7 +158,7 @@ async fn open(around: &Around, number: usize, member: &Member) -> Result<Session
 }
 
 async fn hold(
-    around: &Arc<Around>,
+    around: &Arc<Context>,
     number: usize,
     session: Session,
     orders: &mut mpsc::UnboundedReceiver<Order>,
@@ -202,7 +202,7 @@ async fn hold(
 }
 
 async fn offer(
-    around: Arc<Around>,
+    around: Arc<Context>,
     device: usize,
     connection: Connection,
     key: ContributionKey,

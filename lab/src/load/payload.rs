@@ -95,7 +95,7 @@ mod tests {
     use common::ids::{RoundId, TaskHash};
     use common::round::{ContributionKey, Kind, Phase};
     use common::task::RawTask;
-    use coordinator::intake;
+    use coordinator::validation;
 
     #[test]
     fn contributions_pass_the_coordinators_checks_and_differ() {
@@ -108,7 +108,7 @@ mod tests {
             kind,
         };
         let check = |key: &ContributionKey, payload: &Payload| {
-            intake::check(&task, key, &payload.bytes, &|_| None)
+            validation::check(&task, key, &payload.bytes, &|_| None)
         };
         let first = summary(3, 0).unwrap();
         let (profiles, summaries) = (

@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use common::features::{FeatureStage, Normaliser};
 use common::round::{Kind, Reason};
 use common::summary::Points;
-use coordinator::intake;
+use coordinator::validation;
 
 use super::picture::{image, traces};
 use super::worth::{Trial, Worth, leave_one_out};
@@ -95,14 +95,14 @@ impl Detail {
         let [_, transfer, normaliser] = result
             .teacher
             .map(|name| simulation.blob(name).unwrap_or_default());
-        let set = intake::transfer_set(task, &transfer).map_err(DetailError::Contribution)?;
+        let set = validation::transfer_set(task, &transfer).map_err(DetailError::Contribution)?;
         let normaliser =
-            intake::normaliser(task, &normaliser).map_err(DetailError::Contribution)?;
-        let lens = Lens {
+            validation::normaliser(task, &normaliser).map_err(DetailError::Contribution)?;
+        let feature_view = FeatureView {
             simulation,
             normaliser,
         };
-        let view = lens.view(data.test.inputs.view())?;
+        let view = feature_view.view(data.test.inputs.view())?;
         let trial = Trial {
             set: &set,
             view: view.view(),
@@ -110,7 +110,7 @@ impl Detail {
         };
         let worth = leave_one_out(simulation, trial)?;
         let said = result.release.predict(data.test.inputs.view())?;
-        let (pictured, pictures) = pictures(data, &lens, &set.points)?;
+        let (pictured, pictures) = pictures(data, &feature_view, &set.points)?;
         Ok(Self {
             classes: data.classes.clone(),
             devices: devices(simulation, result, data, parts, &worth),
@@ -122,12 +122,12 @@ impl Detail {
 }
 
 /// The way from raw inputs to what kernels see.
-struct Lens<'a> {
+struct FeatureView<'a> {
     simulation: &'a Simulation,
     normaliser: Normaliser,
 }
 
-impl Lens<'_> {
+impl FeatureView<'_> {
     fn view(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, DetailError> {
         let task = self.simulation.task();
         let features = task
@@ -148,7 +148,7 @@ fn devices(
     let mut points = vec![0; parts.len()];
     for contribution in simulation.contributions(Kind::Summary) {
         let bytes = simulation.blob(contribution.blob).unwrap_or_default();
-        if let Ok(summary) = intake::summary(simulation.task(), &bytes) {
+        if let Ok(summary) = validation::summary(simulation.task(), &bytes) {
             points[contribution.device] = summary.len();
         }
     }
@@ -186,10 +186,10 @@ fn confusion(truth: &[u16], said: &[u16], classes: usize) -> Vec<Vec<u32>> {
 /// What of a point can be shown, and what that is.
 fn pictures(
     data: &Dataset,
-    lens: &Lens<'_>,
+    feature_view: &FeatureView<'_>,
     points: &Points,
 ) -> Result<(&'static str, Vec<PointPicture>), DetailError> {
-    let stage = &lens.simulation.task().definition().features;
+    let stage = &feature_view.simulation.task().definition().features;
     let (pictured, html): (&str, Vec<String>) = match stage {
         FeatureStage::Raw => {
             let rows = points.inputs.rows().into_iter();
@@ -197,8 +197,8 @@ fn pictures(
             (RAW, rows.map(draw).collect())
         }
         FeatureStage::Patches { .. } => {
-            let nearest = nearest(data, lens, points)?;
-            let names = stage.names(lens.simulation.task().input_shape())?;
+            let nearest = nearest(data, feature_view, points)?;
+            let names = stage.names(feature_view.simulation.task().input_shape())?;
             let pairs = points.inputs.rows().into_iter().zip(nearest);
             let draw = |(row, near): (ndarray::ArrayView1<'_, f32>, Option<usize>)| {
                 energy(&names, &row.to_vec())
@@ -210,7 +210,10 @@ fn pictures(
             let draw = |near: Option<usize>| near.map_or(String::new(), |row| train_row(data, row));
             (
                 NEAREST,
-                nearest(data, lens, points)?.into_iter().map(draw).collect(),
+                nearest(data, feature_view, points)?
+                    .into_iter()
+                    .map(draw)
+                    .collect(),
             )
         }
     };
@@ -230,12 +233,12 @@ fn pictures(
 /// The training row of the same class that looks most like each point.
 fn nearest(
     data: &Dataset,
-    lens: &Lens<'_>,
+    feature_view: &FeatureView<'_>,
     points: &Points,
 ) -> Result<Vec<Option<usize>>, DetailError> {
     let step = data.train.len().div_ceil(SEARCHED_MAX).max(1);
     let rows: Vec<usize> = (0..data.train.len()).step_by(step).collect();
-    let view = lens.view(data.train.inputs.select(Axis(0), &rows).view())?;
+    let view = feature_view.view(data.train.inputs.select(Axis(0), &rows).view())?;
     let squares: Vec<f32> = view.rows().into_iter().map(|row| row.dot(&row)).collect();
     let products = view.dot(&points.inputs.t());
     let best = |point: usize| {

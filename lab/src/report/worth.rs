@@ -10,7 +10,7 @@ use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
 use common::round::Kind;
 use common::transfer::TransferSet;
 use coordinator::aggregate::{Basis, MomentSum};
-use coordinator::intake;
+use coordinator::validation;
 
 use super::detail::DetailError;
 use crate::simulation::Simulation;
@@ -53,7 +53,8 @@ pub(super) fn leave_one_out(
     let basis = Basis::of(task, trial.set)?;
     let read = |blob| {
         let bytes = simulation.blob(blob).unwrap_or_default();
-        let moments = intake::moments(task, &bytes, support).map_err(DetailError::Contribution)?;
+        let moments =
+            validation::moments(task, &bytes, support).map_err(DetailError::Contribution)?;
         Ok::<_, DetailError>(basis.held_to_rows(moments)?)
     };
     let mut sum = MomentSum::new(support, classes);

@@ -9,7 +9,7 @@ use common::teacher::Teacher;
 use super::{SimulateError, SimulateOptions};
 use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::Dataset;
-use crate::plan::{Wishes, hidden_units, task};
+use crate::plan::{TaskOptions, hidden_units, task};
 use crate::stage::{ASKED, IMAGE, stages};
 
 /// What was chosen before the run, and why.
@@ -19,7 +19,7 @@ pub(super) struct Chosen {
     student_reason: String,
 }
 
-/// The task that suits the data and the wishes.
+/// The task that suits the data and the options.
 pub(super) fn checked_task(
     data: &Dataset,
     options: &SimulateOptions,
@@ -39,7 +39,7 @@ pub(super) fn checked_task(
     let (stages, reason) = stages(data, asked, convolves);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
-        let mut wishes = Wishes {
+        let mut task_options = TaskOptions {
             features: Some(stage),
             student: options
                 .student
@@ -59,13 +59,13 @@ pub(super) fn checked_task(
             deadline_s: 600,
             grace_s: 1.0,
         };
-        let mut sketch = task(data, &wishes)?;
+        let mut sketch = task(data, &task_options)?;
         let image = reason == IMAGE || data.shape.len() >= 3;
         let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
         if options.student.is_none() {
             let hidden = vec![units];
-            wishes.student = StudentSpec::Mlp { hidden };
-            sketch = task(data, &wishes)?;
+            task_options.student = StudentSpec::Mlp { hidden };
+            sketch = task(data, &task_options)?;
         }
         let setting = Setting {
             features: sketch.features(),
@@ -85,13 +85,13 @@ pub(super) fn checked_task(
         if index < last && (plan.points_per_device as usize * senders) < wanted {
             continue;
         }
-        wishes.points = plan.points_max;
-        wishes.points_per_device = plan.points_per_device;
-        wishes.bits = plan.bits;
-        wishes.rank_max = plan.rank;
-        wishes.landmarks = Some(plan.landmarks);
-        wishes.contribute = plan.contribute.to_string();
-        wishes.support = plan.support;
+        task_options.points = plan.points_max;
+        task_options.points_per_device = plan.points_per_device;
+        task_options.bits = plan.bits;
+        task_options.rank_max = plan.rank;
+        task_options.landmarks = Some(plan.landmarks);
+        task_options.contribute = plan.contribute.to_string();
+        task_options.support = plan.support;
         let chosen = Chosen {
             plan,
             features_reason: reason.to_owned(),
@@ -102,7 +102,7 @@ pub(super) fn checked_task(
             }
             .to_owned(),
         };
-        return Ok((task(data, &wishes)?, chosen));
+        return Ok((task(data, &task_options)?, chosen));
     }
     Err(SimulateError::Result(
         "there is no feature stage to try".to_owned(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use common::task::Task;
 use common::teacher::Teacher;
 use common::wire::codec::decode_blob;
-use coordinator::intake;
+use coordinator::validation;
 
 use super::SimulateError;
 use crate::data::Dataset;
@@ -28,11 +28,11 @@ pub(super) fn open_teacher(
     let [teacher, transfer, normaliser] = result
         .teacher
         .map(|name| simulation.blob(name).unwrap_or_default());
-    let set = intake::transfer_set(task, &transfer).map_err(|e| unusable(&e))?;
+    let set = validation::transfer_set(task, &transfer).map_err(|e| unusable(&e))?;
     let raw = decode_blob(&teacher).map_err(|e| unusable(&e))?;
     Ok(Opened {
         teacher: Teacher::on(raw, &set, task.classes()).map_err(|e| unusable(&e))?,
-        normaliser: intake::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
+        normaliser: validation::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
     })
 }
 

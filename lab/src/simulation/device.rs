@@ -16,8 +16,8 @@ use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
     TransferRequest, Welcome,
 };
-use coordinator::intake;
 use coordinator::round::Input;
+use coordinator::validation;
 use edge_agent::data::{Dataset, Split, SplitRule};
 use edge_agent::driver::local::{Comparison, HeldOut};
 use edge_agent::session;
@@ -319,7 +319,7 @@ impl Simulation {
             self.devices[index].bytes.sends(bytes);
             let checked = {
                 let read = |name: BlobHash| self.blobs.borrow().read(name);
-                intake::check(&self.task, &key, &payload, &read)
+                validation::check(&self.task, &key, &payload, &read)
             };
             self.blobs.borrow_mut().spill(blob, &payload)?;
             let ticket = self.ticket();

@@ -1,10 +1,10 @@
 //! A fleet in one thread: the real engines, codec and computations, with an
 //! in-memory transport and a simulated clock.
 
+mod blob_store;
 mod bytes;
 mod device;
 mod liar;
-mod shelf;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,10 +24,10 @@ use coordinator::status::OutcomeStatus;
 use edge_agent::session;
 use edge_agent::work::Privacy;
 
+use self::blob_store::BlobStore;
 pub use self::bytes::DeviceBytes;
 use self::bytes::framed;
 use self::device::Device;
-use self::shelf::Shelf;
 use crate::data::Part;
 
 /// Why a simulation stopped.
@@ -46,7 +46,7 @@ pub enum SimulationError {
     },
     /// The file that contributions are put away in failed.
     #[error("cannot put contributions away in a temporary file: {0}; is the disk of TMPDIR full?")]
-    Shelf(#[from] std::io::Error),
+    BlobStore(#[from] std::io::Error),
     /// Keys could not be made.
     #[error(transparent)]
     Key(#[from] common::trust::keys::KeyError),
@@ -123,7 +123,7 @@ pub struct Simulation {
     train: Arc<Part>,
     index: BTreeMap<DeviceId, usize>,
     opened: Option<(BlobHash, Arc<Release>)>,
-    blobs: RefCell<Shelf>,
+    blobs: RefCell<BlobStore>,
     signer: SigningKey,
     /// A charter and a statement of freshness, as each session begins with.
     word: (Vec<u8>, Vec<u8>),
@@ -193,7 +193,7 @@ impl Simulation {
         log.clear();
         let signer = SigningKey::generate()?;
         let word = device::word(&signer)?;
-        let mut blobs = Shelf::new()?;
+        let mut blobs = BlobStore::new()?;
         blobs.keep(spec, task.bytes().to_vec());
         Ok(Self {
             train,

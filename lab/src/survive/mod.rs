@@ -8,6 +8,7 @@
 
 mod chores;
 mod clock;
+mod compaction;
 mod craft;
 mod device;
 mod door;
@@ -19,7 +20,6 @@ mod operator;
 mod reading;
 mod server;
 mod trials;
-mod upkeep;
 mod weather;
 mod witness;
 mod world;

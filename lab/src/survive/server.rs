@@ -10,8 +10,8 @@ use common::task::Task;
 use common::trial::Trial;
 use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use coordinator::core::SteadyTime;
+use coordinator::journal::{Compaction, Pin, Pins};
 use coordinator::journal::{LogEntry, replay};
-use coordinator::journal::{Pin, Pins, Upkeep};
 use coordinator::rollout::{Order, Rollout, Standing};
 use coordinator::round::{Engine, Event, Input, Job, JobOutput, TaskEvent, Ticket};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
@@ -55,7 +55,7 @@ pub(super) struct Process {
     pub(super) pins: Arc<Pins>,
     /// Pins that nobody else knows of; for a planted fault.
     pub(super) blind: Arc<Pins>,
-    pub(super) upkeep: Option<Upkeep>,
+    pub(super) compaction: Option<Compaction>,
 }
 
 pub(super) struct Session {
@@ -255,7 +255,7 @@ impl World {
             awaited: None,
             pins: Pins::new(),
             blind: Pins::new(),
-            upkeep: None,
+            compaction: None,
         });
         self.mend_store(self.server.life);
     }
@@ -304,7 +304,7 @@ impl World {
             .map(|(device, session)| (*device, session.installed, session.tried, session.changed))
             .collect();
         self.phase_since = self.now;
-        self.next_upkeep();
+        self.next_compaction();
         self.feed(Input::Started);
         for (device, installed, ..) in &connected {
             let (device, installed) = (self.devices[*device].id, *installed);
@@ -365,7 +365,7 @@ impl World {
             return;
         };
         process.engine = None;
-        process.upkeep = None;
+        process.compaction = None;
         process.pins.end_sweep();
         process.run = None;
         process.entries.clear();

@@ -59,8 +59,8 @@ pub(super) struct Weather {
     pub(super) worse: f64,
     /// How much of the past the coordinator keeps.
     pub(super) retention: Retention,
-    /// Milliseconds between two upkeeps, on average.
-    pub(super) upkeep_ms: u64,
+    /// Milliseconds between two compactions, on average.
+    pub(super) compaction_ms: u64,
     /// Milliseconds between two faults, on average; none if there are none.
     pub(super) faults_ms: Option<u64>,
     /// Which kinds of faults there are, by number.
@@ -92,7 +92,7 @@ impl Weather {
             unsound: some(&mut dice, 0.1),
             worse: [0.0, 0.1, 0.5][dice.between(0, 3) as usize],
             retention: retention(&mut dice),
-            upkeep_ms: dice.duration(300, 30_000),
+            compaction_ms: dice.duration(300, 30_000),
             faults_ms: dice.chance(0.9).then(|| dice.duration(300, 20_000)),
             kinds: std::array::from_fn(|_| dice.chance(0.6)),
         }

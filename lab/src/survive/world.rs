@@ -68,8 +68,8 @@ pub(super) enum Happening {
         result: Result<coordinator::round::JobOutput, String>,
         pin: Option<Arc<Pin>>,
     },
-    /// The next step of an upkeep, or its begin.
-    Upkeep {
+    /// The next step of an compaction, or its begin.
+    Compaction {
         epoch: u32,
     },
     /// A device tries its student once more.
@@ -231,7 +231,7 @@ impl World {
                 result,
                 pin,
             } => self.computed(life, run, result, pin),
-            Happening::Upkeep { epoch } => self.upkeep(epoch),
+            Happening::Compaction { epoch } => self.compaction(epoch),
             Happening::Soaked { device, version } => self.soaked(device, version),
             Happening::ServerStart => self.start_server(),
             Happening::StoreMended { life } => self.mend_store(life),

@@ -106,7 +106,6 @@ fn events() -> Vec<(String, Event)> {
         ),
         ("forgotten".to_owned(), Event::Forgotten { device, at }),
         ("pardoned".to_owned(), Event::Pardoned { device, at }),
-        ("relearnt".to_owned(), Event::Relearnt { at }),
         (
             "missed".to_owned(),
             Event::Missed(Missed {

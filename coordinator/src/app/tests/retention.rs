@@ -38,7 +38,7 @@ async fn the_log_is_kept_short_while_it_is_served() {
     assert!(span.snapshot.is_some());
     let before = rig.store.begin().unwrap();
     assert!(before.next.0 >= span.first);
-    // The sweep is the last thing that an upkeep does.
+    // The sweep is the last thing that an compaction does.
     let mut asked = 0;
     while rig.store.has_blob(orphan).unwrap() {
         rig.status().await;

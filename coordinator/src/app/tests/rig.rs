@@ -27,11 +27,11 @@ use super::super::{Parts, ServeError, Server};
 use crate::admin::{AdminError, Client, Request, Response, TokenWish};
 use crate::compute::Made;
 use crate::identity::{CertificateTerms, Identity};
-use crate::intake::ReadBlob;
 use crate::round::{Job, JobKind, JobOutput, Product};
-use crate::server::Brain;
+use crate::server::ComputeBackend;
 use crate::status::Status;
 use crate::store::{MemoryStore, Store};
+use crate::validation::ReadBlob;
 
 /// Two devices, both needed.
 pub(super) const PAIR: &str = r#"
@@ -49,7 +49,7 @@ quorum = 1.0
 /// `bad`.
 struct Fake;
 
-impl Brain for Fake {
+impl ComputeBackend for Fake {
     fn run(&self, job: &Job, _: &Task, _: ReadBlob<'_>, _: Time) -> Result<Made, String> {
         let bytes = format!("{:?}", job.kind).into_bytes();
         let blob = BlobHash::of(&bytes);
@@ -326,13 +326,13 @@ pub(super) fn parts(
         releases: crate::rollout::Releases::default(),
         listen: ([127, 0, 0, 1], 0).into(),
         admin_socket: socket.to_owned(),
-        contacts: None,
+        connections: None,
         identity,
         open_store: Box::new(move || {
             store.restart();
             Ok(store.clone() as Arc<dyn Store>)
         }),
-        brain: Arc::new(Fake),
+        compute: Arc::new(Fake),
         clock: Clock::system(),
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),

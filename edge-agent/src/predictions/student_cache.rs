@@ -18,7 +18,7 @@ use crate::trust::Trust;
 /// The students in use, by task. Cheap to ask: a look at the pointers' files
 /// says whether anything has changed.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct StudentCache {
     state: StateDir,
     held: Mutex<Held>,
 }
@@ -39,7 +39,7 @@ struct Seen {
 /// Digits of a hash that may stand for it.
 const HASH_DIGITS_MIN: usize = 4;
 
-impl Shelf {
+impl StudentCache {
     /// The students in a state directory, verified with the fleet's keys.
     /// Reads nothing before the first question.
     pub fn new(state: StateDir) -> Self {

@@ -2,7 +2,7 @@
 //! goes, then the blobs that nothing needs.
 //!
 //! Nothing is deleted before what stands for it was written, read back and
-//! compared. Each [`Upkeep::step`] changes one thing at most, so that a crash
+//! compared. Each [`Compaction::step`] changes one thing at most, so that a crash
 //! between any two leaves a store that opens.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,7 +18,7 @@ use crate::store::{Epoch, Position, Store, StoreError};
 
 /// Why the store could not be kept small. Nothing that is needed is lost.
 #[derive(Debug, thiserror::Error)]
-pub enum UpkeepError {
+pub enum CompactionError {
     /// The store failed, or its log does not fold.
     #[error(transparent)]
     Replay(#[from] ReplayError),
@@ -30,7 +30,7 @@ pub enum UpkeepError {
     },
 }
 
-impl From<StoreError> for UpkeepError {
+impl From<StoreError> for CompactionError {
     fn from(error: StoreError) -> Self {
         Self::Replay(error.into())
     }
@@ -65,7 +65,7 @@ pub enum Step {
 
 /// Upkeep of a store, step by step.
 #[derive(Debug)]
-pub struct Upkeep {
+pub struct Compaction {
     epoch: Epoch,
     retention: Retention,
     stage: Stage,
@@ -88,7 +88,7 @@ enum Stage {
     Over,
 }
 
-impl Upkeep {
+impl Compaction {
     /// All of it, by a writer of this epoch.
     pub fn begin(epoch: Epoch, retention: Retention) -> Self {
         Self {
@@ -115,9 +115,9 @@ impl Upkeep {
     /// needed reads the newest rounds in one go.
     ///
     /// # Errors
-    /// Those of the store, and [`UpkeepError::Unproven`]; the upkeep is over
+    /// Those of the store, and [`CompactionError::Unproven`]; the compaction is over
     /// then, and another may be begun.
-    pub fn step(&mut self, store: &dyn Store, pins: &Pins) -> Result<Step, UpkeepError> {
+    pub fn step(&mut self, store: &dyn Store, pins: &Pins) -> Result<Step, CompactionError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let next = self.run(stage, store, pins);
         if next.is_err() {
@@ -134,7 +134,7 @@ impl Upkeep {
     ///
     /// # Errors
     /// As [`Self::step`].
-    pub fn run_all(mut self, store: &dyn Store, pins: &Pins) -> Result<Done, UpkeepError> {
+    pub fn run_all(mut self, store: &dyn Store, pins: &Pins) -> Result<Done, CompactionError> {
         loop {
             if let Step::Done(done) = self.step(store, pins)? {
                 return Ok(done);
@@ -142,7 +142,12 @@ impl Upkeep {
         }
     }
 
-    fn run(&mut self, stage: Stage, store: &dyn Store, pins: &Pins) -> Result<Stage, UpkeepError> {
+    fn run(
+        &mut self,
+        stage: Stage,
+        store: &dyn Store,
+        pins: &Pins,
+    ) -> Result<Stage, CompactionError> {
         match stage {
             Stage::Load => {
                 let loaded = snapshot::newest(store)?;
@@ -161,7 +166,7 @@ impl Upkeep {
                 _ => Ok(Stage::Fold(fold)),
             },
             Stage::Write(fold) => self.write(fold, store),
-            Stage::Prove(fold) => self.prove(fold, store),
+            Stage::Prove(fold) => self.self_check(fold, store),
             Stage::Prune(fold, mut names) => match names.pop_front() {
                 Some(name) => {
                     store.remove_document(self.epoch, &name)?;
@@ -185,7 +190,7 @@ impl Upkeep {
         }
     }
 
-    fn write(&mut self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, UpkeepError> {
+    fn write(&mut self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, CompactionError> {
         let name = snapshot::name(fold.head.next);
         match store.put_document(self.epoch, &name, &snapshot::encode(&fold)) {
             Ok(()) => Ok(Stage::Prove(fold)),
@@ -199,11 +204,11 @@ impl Upkeep {
 
     /// Only what was read back and found to be the fold of the events stands
     /// for them.
-    fn prove(&mut self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, UpkeepError> {
+    fn self_check(&mut self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, CompactionError> {
         let name = snapshot::name(fold.head.next);
         if !snapshot::proves(store, &name, &fold)? {
             store.remove_document(self.epoch, &name)?;
-            return Err(UpkeepError::Unproven { name });
+            return Err(CompactionError::Unproven { name });
         }
         self.done.snapshot = Some(fold.head.next);
         self.done.written = true;
@@ -211,7 +216,7 @@ impl Upkeep {
     }
 
     /// Two are kept: the newest, and the newest before it that is good too.
-    fn prune(&self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, UpkeepError> {
+    fn prune(&self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, CompactionError> {
         let newest = fold.head.next;
         let mut others = snapshot::names(store)?;
         others.retain(|(at, _)| *at != newest);
@@ -229,7 +234,7 @@ impl Upkeep {
 
     /// The log keeps the rounds that were asked for, and all since the older
     /// of the two snapshots: if the newer one is lost, it is not missed.
-    fn plan_trim(&self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, UpkeepError> {
+    fn plan_trim(&self, fold: Box<Fold>, store: &dyn Store) -> Result<Stage, CompactionError> {
         let Some(rounds) = self.retention.rounds else {
             return Ok(Stage::Look(fold));
         };
@@ -247,7 +252,7 @@ impl Upkeep {
         fold: Box<Fold>,
         until: Position,
         store: &dyn Store,
-    ) -> Result<Stage, UpkeepError> {
+    ) -> Result<Stage, CompactionError> {
         let first = store.first()?;
         if first >= until {
             return Ok(Stage::Look(fold));
@@ -272,7 +277,7 @@ impl Upkeep {
         mut fold: Box<Fold>,
         store: &dyn Store,
         pins: &Pins,
-    ) -> Result<Stage, UpkeepError> {
+    ) -> Result<Stage, CompactionError> {
         pins.begin_sweep();
         let blobs = store.blobs()?;
         fold.finish(store)?;

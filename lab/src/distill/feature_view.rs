@@ -12,14 +12,14 @@ use crate::plan::pooled_normaliser;
 
 /// One way of looking at a data set, the same as a federation's task has.
 #[derive(Clone, Debug)]
-pub struct Lens {
+pub struct FeatureView {
     task: Task,
     normaliser: Normaliser,
 }
 
-/// What a lens is made of.
+/// What a feature view is made of.
 #[derive(Clone, Debug)]
-pub struct LensPlan {
+pub struct FeatureViewPlan {
     /// Feature stage, as a task names it.
     pub stage: String,
     /// Hidden layers of the kernel's network.
@@ -32,13 +32,13 @@ pub struct LensPlan {
     pub seed: u64,
 }
 
-impl Lens {
-    /// A lens on `data`, whose statistics, if it needs any, are those of the
+impl FeatureView {
+    /// A feature view on `data`, whose statistics, if it needs any, are those of the
     /// training rows `fit`.
     ///
     /// # Errors
     /// A stage that does not fit the shape of the inputs.
-    pub fn new(data: &Dataset, fit: &[usize], plan: &LensPlan) -> Result<Self, DistilError> {
+    pub fn new(data: &Dataset, fit: &[usize], plan: &FeatureViewPlan) -> Result<Self, DistilError> {
         let task = task(data, plan)?;
         let rows = data.train.inputs.select(Axis(0), fit);
         let stage = &task.definition().features;
@@ -47,11 +47,11 @@ impl Lens {
         Ok(Self { task, normaliser })
     }
 
-    /// The same lens with a kernel of another depth.
+    /// The same feature view with a kernel of another depth.
     ///
     /// # Errors
     /// A depth that no task allows.
-    pub fn with_plan(&self, data: &Dataset, plan: &LensPlan) -> Result<Self, DistilError> {
+    pub fn with_plan(&self, data: &Dataset, plan: &FeatureViewPlan) -> Result<Self, DistilError> {
         Ok(Self {
             task: task(data, plan)?,
             normaliser: self.normaliser.clone(),
@@ -85,7 +85,7 @@ impl Lens {
     }
 }
 
-fn task(data: &Dataset, plan: &LensPlan) -> Result<Task, DistilError> {
+fn task(data: &Dataset, plan: &FeatureViewPlan) -> Result<Task, DistilError> {
     let shape: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
     let shape = common::features::InputShape::new(shape)?;
     let stage: common::features::FeatureStage = plan.stage.parse()?;

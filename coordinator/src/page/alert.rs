@@ -19,7 +19,7 @@ const ONE_DEVICE: &str = "/device?id=";
 
 /// Something that wants a person's eye, and the room to look in.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Concern {
+pub(super) struct Alert {
     pub(super) tone: Tone,
     /// A few words, such as `Storage fails`.
     pub(super) head: String,
@@ -30,7 +30,7 @@ pub(super) struct Concern {
     pub(super) room: String,
 }
 
-impl Concern {
+impl Alert {
     fn new(
         tone: Tone,
         head: impl Into<String>,
@@ -68,7 +68,7 @@ impl Concern {
 }
 
 /// What wants an eye, the worst first.
-pub(super) fn concerns(view: &View) -> Vec<Concern> {
+pub(super) fn alerts(view: &View) -> Vec<Alert> {
     let mut found = Vec::new();
     of_coordinator(&mut found, &view.status, &view.health);
     for task in &view.status.tasks {
@@ -77,15 +77,15 @@ pub(super) fn concerns(view: &View) -> Vec<Concern> {
     }
     of_devices(&mut found, &view.status);
     of_certificates(&mut found, view);
-    found.sort_by_key(|concern| std::cmp::Reverse(concern.tone));
+    found.sort_by_key(|alert| std::cmp::Reverse(alert.tone));
     found
 }
 
-fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
+fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
     if !status.storage_ok {
         let text =
             "Nothing is taken from devices until it is mended; the coordinator's log says why.";
-        found.push(Concern::new(Tone::Bad, "Storage fails", text, "/health"));
+        found.push(Alert::new(Tone::Bad, "Storage fails", text, "/health"));
     }
     if let (Some(free), Some(total)) = (health.disk_free, health.disk_total) {
         let share = free as f64 / total.max(1) as f64;
@@ -96,12 +96,7 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
         };
         if let Some(tone) = tone {
             let text = format!("{} are free.", words::bytes(free));
-            found.push(Concern::new(
-                tone,
-                "The disk is nearly full",
-                text,
-                "/health",
-            ));
+            found.push(Alert::new(tone, "The disk is nearly full", text, "/health"));
         }
     }
     let authority = health.authority.and_then(|one| one.ends);
@@ -140,27 +135,27 @@ fn of_coordinator(found: &mut Vec<Concern>, status: &Status, health: &Health) {
                 format!("{} left. {mend}", words::span(left)),
             ),
         };
-        let concern = Concern::new(tone, head, text, "/certificates");
+        let alert = Alert::new(tone, head, text, "/certificates");
         found.push(match command {
-            Some(command) => concern.with(command),
-            None => concern,
+            Some(command) => alert.with(command),
+            None => alert,
         });
     }
 }
 
-fn of_round(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
+fn of_round(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     if let Some(round) = &task.round
         && let Some(delay) = Delay::of(task, round, status)
     {
         let head = format!("Round {} of {} {}", round.round, task.name, delay.word());
-        found.push(Concern::new(Tone::Warn, head, delay.told(), "/rounds"));
+        found.push(Alert::new(Tone::Warn, head, delay.told(), "/rounds"));
     }
 }
 
-fn of_task(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
+fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     let name = &task.name;
     let mut add = |tone, head: String, text: String, room| {
-        found.push(Concern::new(tone, head, text, room));
+        found.push(Alert::new(tone, head, text, room));
     };
     if task.round.is_none()
         && let Some(last) = task.history.last()
@@ -193,10 +188,39 @@ fn of_task(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
             "/students",
         );
     }
+    of_excluded(found, task);
     of_rollout(found, task, status);
 }
 
-fn of_rollout(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
+/// Devices whose contributions were left out, for what they say against all
+/// others. That is an attack, a fault of a sensor or of its labels, or data
+/// of a kind that no other device has: a person has to tell.
+fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
+    let mut devices: Vec<_> = task.excluded.iter().collect();
+    devices.dedup_by_key(|one| one.device.device);
+    let Some(first) = devices.first() else {
+        return;
+    };
+    let name = match first.device.label.as_str() {
+        "" => first.device.device.short(),
+        label => label.to_owned(),
+    };
+    let (head, text, room) = match devices.len() {
+        1 => (
+            format!("{name} is left out of {}", task.name),
+            format!("Its {}: {}.", first.kind, first.text),
+            format!("{ONE_DEVICE}{}", first.device.device),
+        ),
+        count => (
+            format!("{count} devices are left out of {}", task.name),
+            format!("The first is {name}, its {}: {}.", first.kind, first.text),
+            "/rounds".to_owned(),
+        ),
+    };
+    found.push(Alert::new(Tone::Warn, head, text, room));
+}
+
+fn of_rollout(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     let Some(rollout) = task.rollout.as_ref().filter(|_| task.instead().is_none()) else {
         return;
     };
@@ -204,7 +228,7 @@ fn of_rollout(found: &mut Vec<Concern>, task: &TaskStatus, status: &Status) {
     let mut add = |tone, how: &str, text: String, verb: &str| {
         let head = format!("The rollout of {name} {} {how}", rollout.version);
         let command = format!("alambic-coordinator rollout {verb}{which}");
-        found.push(Concern::new(tone, head, text, "/rollouts").with(command));
+        found.push(Alert::new(tone, head, text, "/rollouts").with(command));
     };
     match &rollout.standing {
         rollout::Standing::Halted { worse, of } => {
@@ -241,7 +265,7 @@ pub(super) fn away(connected: usize, all: usize) -> Option<Tone> {
     }
 }
 
-fn of_devices(found: &mut Vec<Concern>, status: &Status) {
+fn of_devices(found: &mut Vec<Alert>, status: &Status) {
     let (all, connected) = status.members();
     let missing = all - connected;
     if let Some(tone) = away(connected, all) {
@@ -255,10 +279,10 @@ fn of_devices(found: &mut Vec<Concern>, status: &Status) {
             (_, 1) => "It keeps its student, and what it has to say.",
             _ => "They keep their student, and what they have to say.",
         };
-        found.push(Concern::new(tone, head, text, "/?state=away#devices"));
+        found.push(Alert::new(tone, head, text, "/?state=away#devices"));
     }
     of_waiting(found, status);
-    of_conduct(found, status);
+    of_peer_limits(found, status);
 }
 
 /// The devices that are so, and the first of them as it is called, if it is
@@ -283,7 +307,7 @@ fn room(only: Option<&DeviceStatus>, state: &str) -> String {
     }
 }
 
-fn of_waiting(found: &mut Vec<Concern>, status: &Status) {
+fn of_waiting(found: &mut Vec<Alert>, status: &Status) {
     let (waiting, only) = those(status, &|one| one.standing == Standing::Waiting);
     if waiting == 0 {
         return;
@@ -300,12 +324,12 @@ fn of_waiting(found: &mut Vec<Concern>, status: &Status) {
             "ID".to_owned(),
         ),
     };
-    let concern = Concern::new(Tone::Warn, head, text, room(only, "waiting"));
-    found.push(concern.with(format!("alambic-coordinator device approve {id}")));
+    let alert = Alert::new(Tone::Warn, head, text, room(only, "waiting"));
+    found.push(alert.with(format!("alambic-coordinator device approve {id}")));
 }
 
-fn of_conduct(found: &mut Vec<Concern>, status: &Status) {
-    let is_refused = |one: &DeviceStatus| one.conduct.quarantine.is_some() && one.is_member();
+fn of_peer_limits(found: &mut Vec<Alert>, status: &Status) {
+    let is_refused = |one: &DeviceStatus| one.peer_limits.quarantine.is_some() && one.is_member();
     let (refused, only) = those(status, &is_refused);
     if refused > 0 {
         let (head, text) = match only {
@@ -319,7 +343,7 @@ fn of_conduct(found: &mut Vec<Concern>, status: &Status) {
             ),
         };
         let room = room(only, "quarantined");
-        found.push(Concern::new(Tone::Warn, head, text, room));
+        found.push(Alert::new(Tone::Warn, head, text, room));
     }
     let is_struck = |one: &DeviceStatus| one.strikes > 0 && !one.revoked && !is_refused(one);
     let (struck, only) = those(status, &is_struck);
@@ -330,11 +354,11 @@ fn of_conduct(found: &mut Vec<Concern>, status: &Status) {
         };
         let text = "For a fault no honest device makes: update the device, or revoke it.";
         let room = room(only, "refused");
-        found.push(Concern::new(Tone::Warn, head, text, room));
+        found.push(Alert::new(Tone::Warn, head, text, room));
     }
 }
 
-fn of_certificates(found: &mut Vec<Concern>, view: &View) {
+fn of_certificates(found: &mut Vec<Alert>, view: &View) {
     let (status, terms) = (&view.status, view.health.certificates);
     let holder = Holder::device(terms);
     let is_ending = |one: &DeviceStatus| {
@@ -370,7 +394,7 @@ fn of_certificates(found: &mut Vec<Concern>, view: &View) {
         "A device renews its own when it connects, for {grace} after the end still; \
          later it needs a new token."
     );
-    found.push(Concern::new(Tone::Warn, head, text, "/certificates"));
+    found.push(Alert::new(Tone::Warn, head, text, "/certificates"));
 }
 
 #[cfg(test)]
@@ -385,7 +409,7 @@ mod tests {
     #[test]
     fn what_one_device_waits_for_is_told_with_its_name_and_the_whole_command() {
         let heads = |view: &View| -> Vec<_> {
-            let found = concerns(view).into_iter();
+            let found = alerts(view).into_iter();
             found.map(|one| (one.head, one.command)).collect()
         };
         let mut view = fleet(30);
@@ -404,8 +428,8 @@ mod tests {
             told.contains(&("2\u{a0}devices wait for approval".into(), command)),
             "{told:?}"
         );
-        let conduct = &mut view.status.devices[3].conduct;
-        conduct.quarantine = Some(Quarantine::Contributions);
+        let peer_limits = &mut view.status.devices[3].peer_limits;
+        peer_limits.quarantine = Some(Quarantine::Contributions);
         view.status.devices[3].strikes = 16;
         let told = heads(&view);
         assert!(
@@ -426,19 +450,19 @@ mod tests {
         let halted = rolling(2, rollout::Standing::Halted { worse: 1, of: 1 });
         let held = vec![release(1, 1, false), release(2, 2, true)];
         view.status.tasks = vec![task(held, Some(halted))];
-        let [only] = concerns(&view).try_into().unwrap();
+        let [only] = alerts(&view).try_into().unwrap();
         assert_eq!(only.tone, Tone::Bad);
         assert_eq!(
             only.command.as_deref(),
             Some("alambic-coordinator rollout rollback")
         );
         view.status.tasks[0].releases.push(release(3, 1, false));
-        assert_eq!(concerns(&view), []);
+        assert_eq!(alerts(&view), []);
     }
 
     #[test]
     fn one_device_of_two_is_a_warning_in_its_own_numbers() {
-        let told = |view: &View| concerns(view).remove(0);
+        let told = |view: &View| alerts(view).remove(0);
         let mut view = fleet(2);
         let one = told(&view);
         assert_eq!(one.head, "1 of 2\u{a0}devices is away");

@@ -1,4 +1,4 @@
-//! Two network namespaces and a cable (a veth pair) between them: a coordinator
+//! Two network namespaces and a veth pair (a veth pair) between them: a coordinator
 //! at one end, devices at the other. Needs root; a test that may not make them
 //! says so and is skipped.
 #![allow(clippy::unwrap_used)]
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lab::demo::Ground;
+use lab::demo::Environment;
 
 /// The coordinator's address.
 pub const COORDINATOR: &str = "10.171.0.1";
@@ -16,23 +16,23 @@ pub const DEVICES: &str = "10.171.0.2";
 
 /// The namespaces. They are gone once this is dropped, whatever happened.
 #[derive(Debug)]
-pub struct Cable {
+pub struct Netns {
     coordinator: String,
     devices: String,
 }
 
-impl Cable {
-    /// Lays a cable; none, with a word about it, if that is not allowed here.
+impl Netns {
+    /// Lays a veth pair; none, with a word about it, if that is not allowed here.
     pub fn lay() -> Option<Self> {
         sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = |end| format!("{PREFIX}{}-{number}-{end}", std::process::id());
-        let cable = Self {
+        let netns = Self {
             coordinator: name("c"),
             devices: name("d"),
         };
-        match cable.connect() {
-            true => Some(cable),
+        match netns.connect() {
+            true => Some(netns),
             false => {
                 eprintln!("SKIPPED: network namespaces need root and iproute2");
                 None
@@ -58,9 +58,9 @@ impl Cable {
     }
 
     /// The ground of a fleet whose coordinator and devices are at its ends.
-    pub fn ground(&self) -> Ground {
+    pub fn environment(&self) -> Environment {
         let within = |space: &String| ["ip", "netns", "exec", space].map(str::to_owned).to_vec();
-        Ground {
+        Environment {
             coordinator: within(&self.coordinator),
             agents: within(&self.devices),
             listen: Some(format!("{COORDINATOR}:4433")),
@@ -110,7 +110,7 @@ impl Cable {
     }
 }
 
-impl Drop for Cable {
+impl Drop for Netns {
     fn drop(&mut self) {
         for space in [&self.coordinator, &self.devices] {
             ip(&["netns", "delete", space]);
@@ -146,4 +146,4 @@ fn run(program: &str, arguments: &[&str]) -> bool {
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 const PREFIX: &str = "alambic-test-";
-const LINK: &str = "cable";
+const LINK: &str = "netns";

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use common::ids::BlobHash;
 
 /// Blobs by name.
-pub(super) struct Shelf {
+pub(super) struct BlobStore {
     own: BTreeMap<BlobHash, Vec<u8>>,
     spilled: BTreeMap<BlobHash, Span>,
     file: File,
@@ -23,7 +23,7 @@ struct Span {
     bytes: usize,
 }
 
-impl Shelf {
+impl BlobStore {
     /// An empty one. The file is gone when this is dropped, or killed.
     ///
     /// # Errors
@@ -86,18 +86,18 @@ mod tests {
 
     #[test]
     fn what_was_put_away_comes_back_whole() {
-        let mut shelf = Shelf::new().unwrap();
+        let mut blob_store = BlobStore::new().unwrap();
         let blobs = [vec![1u8; 10], vec![], vec![2u8; 100_000]];
         for bytes in &blobs {
-            shelf.spill(BlobHash::of(bytes), bytes).unwrap();
+            blob_store.spill(BlobHash::of(bytes), bytes).unwrap();
         }
-        shelf.keep(BlobHash::of(b"own"), b"own".to_vec());
+        blob_store.keep(BlobHash::of(b"own"), b"own".to_vec());
         for bytes in &blobs {
             let name = BlobHash::of(bytes);
-            assert_eq!(shelf.read(name).as_ref(), Some(bytes));
-            assert_eq!(shelf.bytes(name), Some(bytes.len() as u64));
+            assert_eq!(blob_store.read(name).as_ref(), Some(bytes));
+            assert_eq!(blob_store.bytes(name), Some(bytes.len() as u64));
         }
-        assert_eq!(shelf.read(BlobHash::of(b"own")), Some(b"own".to_vec()));
-        assert_eq!(shelf.read(BlobHash::of(b"never")), None);
+        assert_eq!(blob_store.read(BlobHash::of(b"own")), Some(b"own".to_vec()));
+        assert_eq!(blob_store.read(BlobHash::of(b"never")), None);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use coordinator::journal::{
-    self, Done, Pin, Pins, ReplayError, Step, Upkeep, UpkeepError, is_snapshot,
+    self, Compaction, CompactionError, Done, Pin, Pins, ReplayError, Step, is_snapshot,
 };
 use coordinator::store::{Store, StoreError};
 
@@ -26,17 +26,17 @@ impl World {
         }
     }
 
-    pub(super) fn next_upkeep(&mut self) {
-        let at = self.now + self.dice.between(1, 2 * self.weather.upkeep_ms);
+    pub(super) fn next_compaction(&mut self) {
+        let at = self.now + self.dice.between(1, 2 * self.weather.compaction_ms);
         if let Some(process) = &self.server.process {
             let epoch = process.epoch.0;
-            self.at(at, Happening::Upkeep { epoch });
+            self.at(at, Happening::Compaction { epoch });
         }
     }
 
-    /// One step. Epochs tell the upkeeps of one opening of the store apart
+    /// One step. Epochs tell the compactions of one opening of the store apart
     /// from those of another.
-    pub(super) fn upkeep(&mut self, epoch: u32) {
+    pub(super) fn compaction(&mut self, epoch: u32) {
         let retention = self.weather.retention;
         let in_flight = self.planted == Some(Planted::SweepInFlight);
         let Some(process) = self.server.process.as_mut() else {
@@ -45,21 +45,21 @@ impl World {
         if process.epoch.0 != epoch || process.engine.is_none() {
             return;
         }
-        let begun = Upkeep::begin(process.epoch, retention);
-        let mut upkeep = process.upkeep.take().unwrap_or(begun);
+        let begun = Compaction::begin(process.epoch, retention);
+        let mut compaction = process.compaction.take().unwrap_or(begun);
         let pins = match in_flight {
             true => &process.blind,
             false => &process.pins,
         };
-        let stepped = upkeep.step(&self.server.store, pins);
+        let stepped = compaction.step(&self.server.store, pins);
         match stepped {
             Ok(Step::More) => {
-                process.upkeep = Some(upkeep);
+                process.compaction = Some(compaction);
                 if self.weather.kinds[0] && !self.is_calm && self.dice.chance(0.04) {
-                    return self.cut_upkeep();
+                    return self.cut_compaction();
                 }
                 let at = self.now + self.dice.between(0, self.weather.flush_ms + 1);
-                self.at(at, Happening::Upkeep { epoch });
+                self.at(at, Happening::Compaction { epoch });
             }
             Ok(Step::Done(done)) => self.kept(&done),
             Err(error) => {
@@ -67,7 +67,7 @@ impl World {
                 if !self.excuses(&error) {
                     self.hold(Err(format!("the log could not be shortened: {error}")));
                 }
-                self.next_upkeep();
+                self.next_compaction();
             }
         }
     }
@@ -91,13 +91,13 @@ impl World {
         }
         let held = self.witness.chain(&self.server.store);
         self.hold(held);
-        self.next_upkeep();
+        self.next_compaction();
     }
 
     /// The process is killed between two steps.
-    fn cut_upkeep(&mut self) {
+    fn cut_compaction(&mut self) {
         self.survived.cut += 1;
-        self.remark(|| "killed in the upkeep".to_owned());
+        self.remark(|| "killed in the compaction".to_owned());
         let power_lost = self.dice.chance(0.5);
         self.crash_server(power_lost);
         let ends = self.now + self.dice.duration(1, 20_000);
@@ -105,16 +105,16 @@ impl World {
     }
 
     /// Whether a fault that happens in this seed explains it.
-    fn excuses(&self, error: &UpkeepError) -> bool {
+    fn excuses(&self, error: &CompactionError) -> bool {
         match error {
-            UpkeepError::Replay(ReplayError::Store(error)) => matches!(
+            CompactionError::Replay(ReplayError::Store(error)) => matches!(
                 error,
                 StoreError::Stopped { .. }
                     | StoreError::DiskFull { .. }
                     | StoreError::Engine { .. }
             ),
-            UpkeepError::Replay(_) => false,
-            UpkeepError::Unproven { .. } => self.survived.damaged > 0,
+            CompactionError::Replay(_) => false,
+            CompactionError::Unproven { .. } => self.survived.damaged > 0,
         }
     }
 

@@ -3,7 +3,7 @@
 use common::round::Phase;
 use maud::{Markup, html};
 
-use super::concern::{Concern, concerns};
+use super::alert::{Alert, alerts};
 use super::delay::Delay;
 use super::layout::{self, Tone, command, pill};
 use super::rollouts;
@@ -12,12 +12,12 @@ use super::words;
 use crate::rollout;
 use crate::status::{OutcomeStatus, Status, TaskStatus};
 
-/// The verdict in one line, what happens in the next, and what to look at.
+/// The summary in one line, what happens in the next, and what to look at.
 pub(super) fn show(view: &View) -> Markup {
     let status = &view.status;
-    let concerns = concerns(view);
+    let alerts = alerts(view);
     let (all, connected) = status.members();
-    let tone = concerns.first().map_or_else(
+    let tone = alerts.first().map_or_else(
         || match all == 0 || status.tasks.is_empty() {
             true => Tone::Quiet,
             false => Tone::Good,
@@ -25,17 +25,17 @@ pub(super) fn show(view: &View) -> Markup {
         |worst| worst.tone,
     );
     html! {
-        section class={ "hero " (tone.class()) } aria-label="Verdict" {
-            p class="lead" { (pill(tone, &head(&concerns, all, status))) }
+        section class={ "hero " (tone.class()) } aria-label="Summary" {
+            p class="lead" { (pill(tone, &head(&alerts, all, status))) }
             p { (happening(status, all, connected)) }
-            @if !concerns.is_empty() {
-                ul class="concerns" {
-                    @for concern in &concerns {
+            @if !alerts.is_empty() {
+                ul class="alerts" {
+                    @for alert in &alerts {
                         li {
-                            // A single one is the verdict, just above.
-                            @if concerns.len() > 1 { (pill(concern.tone, &concern.head)) " " }
-                            span { (concern.text) @if let Some(text) = &concern.command { " " (command(text)) "." } } " "
-                            a class="go" href=(concern.room) { (concern.link()) span class="unseen" { ": " (concern.head) } }
+                            // A single one is the summary, just above.
+                            @if alerts.len() > 1 { (pill(alert.tone, &alert.head)) " " }
+                            span { (alert.text) @if let Some(text) = &alert.command { " " (command(text)) "." } } " "
+                            a class="go" href=(alert.room) { (alert.link()) span class="unseen" { ": " (alert.head) } }
                         }
                     }
                 }
@@ -44,13 +44,13 @@ pub(super) fn show(view: &View) -> Markup {
     }
 }
 
-fn head(concerns: &[Concern], members: usize, status: &Status) -> String {
-    match concerns {
+fn head(alerts: &[Alert], members: usize, status: &Status) -> String {
+    match alerts {
         [only] => only.head.clone(),
         [worst, rest @ ..] if worst.tone == Tone::Bad => {
             format!("{}, and {} more to look at", worst.head, rest.len())
         }
-        [_, ..] => format!("{} things want a look", concerns.len()),
+        [_, ..] => format!("{} things want a look", alerts.len()),
         [] if members == 0 => "Waiting for devices".to_owned(),
         [] if status.tasks.is_empty() => "Waiting for a task".to_owned(),
         [] => "All is well".to_owned(),
