@@ -7,7 +7,7 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny bench fuzz deb tarball try-packages try-runbook
+.PHONY: help deps build demo test lint deny msrv docs bench fuzz deb tarball try-packages try-runbook
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -48,6 +48,19 @@ deny: ## Licences, sources and advisories of dependencies, where cargo-deny is i
 	else \
 		echo "deny: SKIPPED, cargo-deny is not installed (the rules are in deny.toml)"; \
 	fi
+
+# The version stands in Cargo.toml as rust-version.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+msrv: deps ## Check that the oldest supported compiler builds everything, if rustup has it
+	@if rustup run $(MSRV) cargo --version >/dev/null 2>&1; then \
+		CARGO_TARGET_DIR=target/msrv rustup run $(MSRV) cargo check --locked --workspace --all-targets; \
+	else \
+		echo "msrv: SKIPPED, rustup has no Rust $(MSRV) here (rustup toolchain install $(MSRV))"; \
+	fi
+
+docs: ## The documents as a book, into target/book/html, if mdbook is installed
+	@bash scripts/book.sh
 
 bench: deps ## Run the benches; ALAMBIC_BENCH_TINY=1 makes them tiny
 	$(CARGO) bench --locked --workspace --bench '*' $(ARGS)

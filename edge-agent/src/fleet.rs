@@ -14,8 +14,8 @@ use common::trust::keys::SigningKey;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest};
 
-use crate::driver::Route;
 use crate::identity::{Identity, Membership, TimeFloor, load_or_make_key};
+use crate::route::Route;
 use crate::state::StateDir;
 use crate::trust::Trust;
 

@@ -13,6 +13,7 @@ pub mod outbox;
 pub mod policy;
 pub mod predictions;
 pub mod renewal;
+pub mod route;
 pub mod session;
 pub mod slots;
 pub mod state;

@@ -10,9 +10,9 @@ use common::trust::certificate::{CertificateFacts, certificate_to_pem};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use rustls_pki_types::CertificateDer;
 
-use crate::driver::Route;
 use crate::enrol::{EnrolError, ask};
 use crate::identity::{Identity, IdentityError, Membership, TimeFloor, load_key};
+use crate::route::Route;
 use crate::state::StateDir;
 
 /// When a device asks for its next certificate: at half of the present one's

@@ -5,6 +5,7 @@ pub mod disk;
 pub mod fixtures;
 pub mod fuzz;
 pub mod golden;
+pub mod layers;
 pub mod netns;
 pub mod redteam;
 pub mod relay;

@@ -16,10 +16,11 @@ use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::driver::local::child::{ChildSettings, ChildWorker};
 use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
-use crate::driver::{Agent, AgentSettings, Route, WorkshopError};
+use crate::driver::{Agent, AgentSettings, WorkshopError};
 use crate::identity::{Identity, TimeFloor};
 use crate::metrics::MetricsServer;
 use crate::predictions::{PredictionServer, StudentCache};
+use crate::route::Route;
 use crate::state::StateDir;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the

@@ -350,5 +350,4 @@ const FILES_MAX: usize = 100_000;
 const CLOCK_TICK: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
-#[path = "folder_tests.rs"]
 mod tests;

@@ -1,13 +1,11 @@
 //! One session with the coordinator.
 
-use std::sync::Arc;
-
 use common::ids::{BlobHash, TaskHash};
 use common::limits::BLOB_BYTES_MAX;
 use common::transport::dialler::resolve;
 use common::transport::{
     BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
-    TransportError, Tuning,
+    TransportError,
 };
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
@@ -16,7 +14,7 @@ use common::wire::messages::{
 use tracing::{debug, warn};
 
 use crate::cache::{Cache, CacheError};
-use crate::identity::{Identity, TimeFloor};
+use crate::route::Route;
 use crate::session::Pending;
 
 /// Why a session or a transfer failed.
@@ -62,19 +60,6 @@ impl LinkError {
             Self::Ended => None,
         }
     }
-}
-
-/// Where the coordinator is and who asks.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Its address, `host:port`.
-    pub coordinator: String,
-    /// Who this device is.
-    pub identity: Arc<Identity>,
-    /// What the device's clock may not be behind of.
-    pub floor: TimeFloor,
-    /// How connections behave.
-    pub tuning: Tuning,
 }
 
 /// An open session: the hello was sent.

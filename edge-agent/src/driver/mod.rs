@@ -12,7 +12,7 @@ pub mod status;
 pub mod workshop;
 
 pub use agent::{Agent, AgentError, AgentSettings};
-pub use link::{Link, LinkError, Route};
+pub use link::{Link, LinkError};
 pub use workshop::{Built, Workshop, WorkshopError};
 
 #[cfg(test)]

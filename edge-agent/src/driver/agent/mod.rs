@@ -20,13 +20,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::link::{self, Closer, Link, LinkError, Route};
+use super::link::{self, Closer, Link, LinkError};
 use super::status::RunStatus;
 use super::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::cache::{Cache, CacheError};
 use crate::enrol::EnrolError;
 use crate::identity::Identity;
 use crate::renewal;
+use crate::route::Route;
 use crate::session::{Action, Engine, Input};
 use crate::state::StateDir;
 use certificate::Renewal;

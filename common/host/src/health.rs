@@ -1,0 +1,260 @@
+//! What a program's `doctor` finds, in one form for both programs.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use math::blas;
+use protocol::ids::Time;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, such as `clock`.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was seen, with its values.
+    pub found: String,
+    /// What to do about it; empty where there is nothing to do.
+    pub advice: String,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Could not be looked at, or does not matter here.
+    Skipped,
+    /// Works, and could be better.
+    Warning,
+    /// Does not work.
+    Failed,
+}
+
+impl Finding {
+    /// As it should be.
+    pub fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Ok, found, "")
+    }
+
+    /// Not looked at, and why.
+    pub fn skipped(check: &'static str, why: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Skipped, why, "")
+    }
+
+    /// Works, and could be better.
+    pub fn warning(
+        check: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::new(check, Verdict::Warning, found, advice)
+    }
+
+    /// Does not work.
+    pub fn failed(
+        check: &'static str,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self::new(check, Verdict::Failed, found, advice)
+    }
+
+    fn new(
+        check: &'static str,
+        verdict: Verdict,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            verdict,
+            found: found.into(),
+            advice: advice.into(),
+        }
+    }
+
+    /// For people: one line, and one more with what to do.
+    pub fn text(&self) -> String {
+        let sign = match self.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Skipped => "skipped",
+            Verdict::Warning => "warning",
+            Verdict::Failed => "FAILED",
+        };
+        let line = format!("{:12} {sign:8} {}", self.check, self.found);
+        if self.advice.is_empty() {
+            line
+        } else {
+            format!("{line}\n{:21} what to do: {}", "", self.advice)
+        }
+    }
+}
+
+/// The worst of what was found.
+pub fn worst(findings: &[Finding]) -> Verdict {
+    let verdicts = findings.iter().map(|finding| finding.verdict);
+    verdicts.max().unwrap_or(Verdict::Ok)
+}
+
+/// Whether the clock can be right: not before `floor`, a time that certainly
+/// has passed.
+pub fn clock(now: Time, floor: Time) -> Finding {
+    if now < floor {
+        let found = format!("it says {}, but {} has passed", at(now), at(floor));
+        Finding::failed("clock", found, "set the clock; install an NTP client")
+    } else {
+        Finding::ok("clock", at(now))
+    }
+}
+
+/// `2026-11-23T23:49:05Z`; the raw number for a time out of the calendar.
+fn at(time: Time) -> String {
+    const YEAR_10000: u64 = 253_402_300_800;
+    let seconds = time.0 / 1_000;
+    if seconds >= YEAR_10000 {
+        return format!("{seconds} s since 1970");
+    }
+    let since = Duration::from_secs(seconds);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
+}
+
+/// How long a certificate is still good for.
+pub fn certificate(now: Time, not_after: Time) -> Finding {
+    let days = not_after.since_ms(now) / DAY_MS;
+    if now >= not_after {
+        let found = format!("expired {} days ago", now.since_ms(not_after) / DAY_MS);
+        Finding::failed(
+            "certificate",
+            found,
+            "start the program; if it cannot renew, enrol anew",
+        )
+    } else if days < DAYS_LEFT_MIN {
+        let found = format!("good for {days} days more");
+        Finding::warning(
+            "certificate",
+            found,
+            "see that the program runs, so that it renews",
+        )
+    } else {
+        Finding::ok("certificate", format!("good for {days} days more"))
+    }
+}
+
+/// Whether the disk has room for what the program writes.
+pub fn disk(free_bytes: u64, needed_bytes: u64) -> Finding {
+    let found = format!("{} MiB free", free_bytes >> 20);
+    if free_bytes < needed_bytes {
+        let advice = format!("free some: {} MiB are needed", needed_bytes >> 20);
+        Finding::failed("disk", found, advice)
+    } else {
+        Finding::ok("disk", found)
+    }
+}
+
+/// The BLAS kernels in use against what the processor offers, by the text of
+/// /proc/cpuinfo.
+pub fn blas(cpuinfo: &str) -> Finding {
+    judge_blas(&blas::kernel_name(), cpuinfo)
+}
+
+fn judge_blas(kernel: &str, cpuinfo: &str) -> Finding {
+    let flags = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags") || line.starts_with("Features"))
+        .unwrap_or_default();
+    let has = |flag: &str| flags.split_whitespace().any(|found| found == flag);
+    let offered = if has("avx512f") {
+        "avx512"
+    } else if has("avx2") {
+        "avx2"
+    } else if has("avx") {
+        "avx"
+    } else {
+        ""
+    };
+    let found = match offered {
+        "" => format!("OpenBLAS kernel {kernel}"),
+        _ => format!("OpenBLAS kernel {kernel}; the processor offers {offered}"),
+    };
+    let is_old = OLD_KERNELS
+        .iter()
+        .any(|old| old.eq_ignore_ascii_case(kernel));
+    if is_old && matches!(offered, "avx2" | "avx512") {
+        let advice =
+            "set OPENBLAS_CORETYPE=Haswell in the program's environment: up to twice as fast";
+        Finding::warning("blas", found, advice)
+    } else {
+        Finding::ok("blas", found)
+    }
+}
+
+/// Kernels for processors without AVX2.
+const OLD_KERNELS: [&str; 9] = [
+    "generic",
+    "Prescott",
+    "Core2",
+    "Penryn",
+    "Dunnington",
+    "Nehalem",
+    "Atom",
+    "Sandybridge",
+    "Barcelona",
+];
+const DAY_MS: u64 = 24 * 3_600_000;
+/// A certificate is renewed long before this many days are left.
+const DAYS_LEFT_MIN: u64 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Time = Time(DAY_MS);
+
+    #[test]
+    fn a_clock_before_what_has_passed_is_wrong() {
+        assert_eq!(clock(Time(5_000), Time(4_000)).verdict, Verdict::Ok);
+        assert_eq!(clock(Time(3_000), Time(4_000)).verdict, Verdict::Failed);
+        let found = clock(Time(1_763_942_945_999), Time(0)).found;
+        assert_eq!(found, "2025-11-24T00:09:05Z");
+        assert!(clock(Time(u64::MAX), Time(0)).found.ends_with("since 1970"));
+    }
+
+    #[test]
+    fn a_certificate_warns_before_it_fails() {
+        let in_days = |days: u64| DAY.after_ms(days * DAY_MS);
+        assert_eq!(certificate(DAY, in_days(30)).verdict, Verdict::Ok);
+        assert_eq!(certificate(DAY, in_days(3)).verdict, Verdict::Warning);
+        assert_eq!(certificate(DAY, DAY).verdict, Verdict::Failed);
+    }
+
+    #[test]
+    fn an_old_kernel_is_named_only_where_the_processor_can_do_more() {
+        let modern = "processor : 0\nflags : fpu sse2 avx avx2 fma\n";
+        assert_eq!(judge_blas("Prescott", modern).verdict, Verdict::Warning);
+        assert_eq!(judge_blas("Haswell", modern).verdict, Verdict::Ok);
+        assert_eq!(
+            judge_blas("Prescott", "flags : fpu sse2\n").verdict,
+            Verdict::Ok
+        );
+        assert_eq!(
+            judge_blas("ARMV8", "Features : fp asimd\n").verdict,
+            Verdict::Ok
+        );
+    }
+
+    #[test]
+    fn the_worst_finding_is_the_verdict_and_advice_is_printed() {
+        let findings = [Finding::ok("clock", "fine"), disk(1 << 20, 1 << 30)];
+        assert_eq!(worst(&findings), Verdict::Failed);
+        assert!(findings[1].text().contains("1 MiB free"));
+        assert!(
+            findings[1]
+                .text()
+                .contains("what to do: free some: 1024 MiB")
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! What both programs need of the machine they run on: the service manager,
+//! signals, standard output, files, local HTTP and NumPy archives.
+
+pub mod health;
+pub mod http;
+pub mod npz;
+pub mod ownership;
+pub mod pipe;
+pub mod service;
+pub mod settings;
+pub mod signals;

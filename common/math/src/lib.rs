@@ -1,0 +1,15 @@
+//! Kernels, regression, networks, clustering, quantisation and exact sums.
+//!
+//! Nothing here knows a task, a message or a peer, and nothing does I/O.
+
+pub mod blas;
+pub mod cluster;
+pub mod exact;
+pub mod kernel;
+pub mod linalg;
+pub mod network;
+pub mod optimiser;
+pub mod pulse;
+pub mod quantise;
+pub mod random;
+pub mod regression;

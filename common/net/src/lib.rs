@@ -1,0 +1,53 @@
+//! QUIC connections between devices and their coordinator.
+//!
+//! One protocol name (ALPN) stands for one protocol and major version, see
+//! [`alpn::Protocol`]. TLS 1.3 only; no resumption, no tickets and no
+//! 0-RTT, because each of them would let a device in without its certificate
+//! being looked at again.
+//!
+//! **Admission.** The handshake shows who the peer is; whether it may stay is
+//! decided right after, in [`admission`], before a byte of its is read. The
+//! coordinator then opens a one-way stream with a single byte, the admission
+//! mark, and only with it does [`dialler::Dialler::connect`] return. So a
+//! refusal reaches the device as a reason code from `connect`, and the bytes
+//! of the handshake can be told from those of the work. The mark travels with
+//! the packet that confirms the handshake and costs no packet of its own.
+//!
+//! **After that** the device opens the control stream and one stream for each
+//! transfer ([`stream::Stream`]). What the frames mean is not this module's
+//! business.
+
+pub mod admission;
+pub mod alpn;
+pub mod close;
+pub mod connection;
+pub mod dialler;
+pub mod door;
+pub mod error;
+pub mod listener;
+pub mod rate;
+pub mod reset;
+pub mod silence;
+pub mod stream;
+mod tls;
+pub mod traffic;
+pub mod tuning;
+mod verifier;
+
+#[cfg(test)]
+mod tests;
+
+pub use admission::PeerIdentity;
+pub use alpn::Protocol;
+pub use close::CloseCode;
+pub use connection::Connection;
+pub use dialler::{ClientIdentity, Dialler};
+pub use door::{Door, DoorCounts, DoorLimits};
+pub use error::{Blame, TransportError};
+pub use listener::{Arrival, Listener, ListenerSettings};
+pub use rate::{Bucket, Rate};
+pub use reset::ConnectionName;
+pub use silence::Silence;
+pub use stream::{BlobSpan, FrameReceiver, FrameSender, Stream};
+pub use traffic::Traffic;
+pub use tuning::Tuning;

@@ -1,0 +1,33 @@
+//! What devices and the coordinator say to each other, in types that cannot
+//! hold what must not be said.
+//!
+//! Nothing here does I/O. The modules build on one another in one direction:
+//! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
+//! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
+//! [`report`]) and what the coordinator publishes ([`transfer`],
+//! [`landmarks`], [`relevance`], [`teacher`], [`model`], [`delta`]) →
+//! [`wire`] and [`trust`].
+
+pub mod blocks;
+pub mod codec;
+pub mod delta;
+pub mod features;
+pub mod gradient;
+pub mod ids;
+pub mod labels;
+pub mod landmarks;
+pub mod limits;
+pub mod model;
+pub mod moments;
+pub mod profile;
+pub mod relevance;
+pub mod report;
+pub mod round;
+pub mod summary;
+pub mod task;
+pub mod teacher;
+pub mod transfer;
+pub mod trial;
+pub mod trust;
+pub mod weights;
+pub mod wire;

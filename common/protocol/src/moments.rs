@@ -1,0 +1,323 @@
+//! Moments: additive kernel statistics of a device's rows on the transfer
+//! set, from which the coordinator solves one teacher for all devices.
+//!
+//! In the basis φ(x) = Q⁻¹·R⁻¹·K(S,x) (see
+//! [`math::regression::Whitener`] and
+//! [`math::regression::Preconditioner`]), with Φ the features of all rows
+//! (points × rows) and centred targets T (rows × classes), a device's moments
+//! are G = Φ·Φᵀ and B = Φ·T. They travel as *virtual rows*: the first few,
+//! H = Φ·Q with Q an orthonormal basis of the columns of T, carry the labels
+//! QᵀT, so that B = H·QᵀT holds at any rank; the others are the largest
+//! principal directions of what is left, and carry none. What no virtual row
+//! holds is kept as a diagonal. So G is symmetric and positive semi-definite
+//! by construction, and G and B belong together at any rank and any number of
+//! bits (a truncated G beside a whole B does not: the solve then explodes in
+//! the directions that were cut).
+
+use bincode::{Decode, Encode};
+use ndarray::{Array2, Axis, concatenate};
+
+use crate::limits::ROWS_MAX;
+use math::kernel::Ntk;
+use math::quantise::{QuantiseError, QuantisedMatrix, RawQuantisedMatrix};
+
+/// Moments as a peer may send them. Nothing is known about them.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawMoments {
+    /// Rows summed over.
+    pub rows: u64,
+    /// ‖T‖², the sum of the squared centred targets.
+    pub target_square: f32,
+    /// Virtual rows that carry labels, shape (up to classes, points).
+    pub carried: RawQuantisedMatrix,
+    /// Their labels, shape (as many, classes).
+    pub targets: RawQuantisedMatrix,
+    /// The other virtual rows, shape (rank less those, points).
+    pub factor: RawQuantisedMatrix,
+    /// Diagonal of what the virtual rows leave of G, shape (1, points).
+    pub remainder: RawQuantisedMatrix,
+}
+
+/// Moments that fit their transfer set and that so many rows can produce.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Rows summed over.
+    pub rows: u64,
+    /// The sum of the squared centred targets.
+    pub target_square: f64,
+    /// Virtual rows, shape (rank, points), those with labels first.
+    pub factor: Array2<f32>,
+    /// Labels of the first virtual rows, shape (labelled, classes).
+    pub targets: Array2<f32>,
+    /// Diagonal of what the virtual rows leave of G, not negative.
+    pub remainder: Vec<f32>,
+}
+
+/// What moments are held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MomentsFrame {
+    /// Points of the transfer set.
+    pub points: usize,
+    /// Classes of the task.
+    pub classes: usize,
+    /// The largest ‖φ(x)‖² one row can have.
+    pub row_square_max: f64,
+}
+
+impl MomentsFrame {
+    /// The frame of `points` points with `features` features under a kernel.
+    /// The normaliser gives every input a mean square of at most one, and
+    /// ‖φ(x)‖² is at most K(x,x), in the whitened basis and so in that of
+    /// moments.
+    pub fn of(ntk: &Ntk, points: usize, features: usize, classes: usize) -> Self {
+        let longest = Array2::<f64>::ones((1, features.max(1)));
+        Self {
+            points,
+            classes,
+            row_square_max: ntk.diagonal(longest.view())[0],
+        }
+    }
+}
+
+/// Why moments were refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum MomentsError {
+    /// The quantised parts do not hold together.
+    #[error("the moments do not decode: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// A wrong number of something.
+    #[error("expected {expected} {what}, got {got}")]
+    Shape {
+        /// What is counted.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// More of something than there can be.
+    #[error("{got} {what}, at most {max} are possible")]
+    TooMany {
+        /// What is counted.
+        what: &'static str,
+        /// How many there can be.
+        max: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// More than the claimed rows can produce.
+    #[error("{what} is {got:.4e}, but {rows} rows produce at most {max:.4e}")]
+    TooLarge {
+        /// Which statistic.
+        what: &'static str,
+        /// Its value.
+        got: f64,
+        /// The most it can be.
+        max: f64,
+        /// Rows claimed.
+        rows: u64,
+    },
+    /// No rows or too many.
+    #[error("{0} rows are not possible")]
+    Rows(u64),
+}
+
+/// What the bounds may be exceeded by, for quantisation and rounding.
+const SLACK: f64 = 1.05;
+
+/// Bits of virtual rows that carry no labels, where points have so many: for
+/// the bytes of two of them, a third more rows hold more.
+pub fn factor_bits(bits: u8) -> u8 {
+    bits.saturating_sub(2).max(4)
+}
+
+impl Moments {
+    /// Decodes and checks moments. Symmetry and positive semi-definiteness
+    /// hold by construction; trace and norms are held against what the rows
+    /// can produce: tr G ≤ n·max‖φ(x)‖², ‖QᵀT‖² = ‖T‖² ≤ n·(1 − 1/C).
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check(raw: RawMoments, frame: MomentsFrame) -> Result<Self, MomentsError> {
+        let labelled = raw.carried.rows as usize;
+        let rank = labelled.saturating_add(raw.factor.rows as usize);
+        same("points", frame.points, raw.carried.columns as usize)?;
+        same("points", frame.points, raw.factor.columns as usize)?;
+        same("rows of labels", labelled, raw.targets.rows as usize)?;
+        same("classes", frame.classes, raw.targets.columns as usize)?;
+        same("remainders", frame.points, raw.remainder.columns as usize)?;
+        same("rows of remainders", 1, raw.remainder.rows as usize)?;
+        if raw.rows == 0 || raw.rows > ROWS_MAX {
+            return Err(MomentsError::Rows(raw.rows));
+        }
+        let most = |what, max: usize, got: usize| {
+            if got <= max {
+                Ok(())
+            } else {
+                Err(MomentsError::TooMany { what, max, got })
+            }
+        };
+        let rows = usize::try_from(raw.rows).unwrap_or(usize::MAX);
+        most(
+            "virtual rows",
+            (frame.points + frame.classes).min(rows),
+            rank,
+        )?;
+        most("labelled virtual rows", frame.classes, labelled)?;
+        let rows = raw.rows as f64;
+        let target_max = rows * (1.0 - 1.0 / frame.classes as f64);
+        let target_square = f64::from(raw.target_square);
+        within("the target norm", target_square, target_max, raw.rows)?;
+        let carried = QuantisedMatrix::try_from(raw.carried)?.decode();
+        let others = QuantisedMatrix::try_from(raw.factor)?.decode();
+        let factor = concatenate(Axis(0), &[carried.view(), others.view()])
+            .expect("both have one column a point");
+        let targets = QuantisedMatrix::try_from(raw.targets)?.decode();
+        let remainder = QuantisedMatrix::try_from(raw.remainder)?.decode();
+        let remainder: Vec<f32> = remainder.iter().map(|value| value.max(0.0)).collect();
+        let trace = square(&factor) + remainder.iter().map(|&value| f64::from(value)).sum::<f64>();
+        within("the trace", trace, rows * frame.row_square_max, raw.rows)?;
+        within(
+            "the norm of the targets",
+            square(&targets),
+            target_square,
+            raw.rows,
+        )?;
+        Ok(Self {
+            rows: raw.rows,
+            target_square,
+            factor,
+            targets,
+            remainder,
+        })
+    }
+
+    /// Virtual rows.
+    pub fn rank(&self) -> usize {
+        self.factor.nrows()
+    }
+}
+
+fn same(what: &'static str, expected: usize, got: usize) -> Result<(), MomentsError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(MomentsError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}
+
+/// Refuses what is too large, negative or not finite.
+fn within(what: &'static str, got: f64, max: f64, rows: u64) -> Result<(), MomentsError> {
+    if got >= 0.0 && got <= max * SLACK + 1e-3 {
+        Ok(())
+    } else {
+        Err(MomentsError::TooLarge {
+            what,
+            got,
+            max,
+            rows,
+        })
+    }
+}
+
+fn square(values: &Array2<f32>) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use math::quantise::{Layout, Scheme};
+
+    const FRAME: MomentsFrame = MomentsFrame {
+        points: 4,
+        classes: 2,
+        row_square_max: 4.0,
+    };
+
+    fn quantised(values: Array2<f32>) -> RawQuantisedMatrix {
+        let scheme = Scheme::Symmetric;
+        QuantisedMatrix::encode(values.view(), 8, Layout::Row, scheme)
+            .unwrap()
+            .into_raw()
+    }
+
+    fn raw() -> RawMoments {
+        RawMoments {
+            rows: 20,
+            target_square: 10.0,
+            carried: quantised(Array2::from_elem((2, 4), 1.0)),
+            targets: quantised(Array2::from_elem((2, 2), 0.5)),
+            factor: quantised(Array2::from_elem((1, 4), 1.0)),
+            remainder: quantised(Array2::from_elem((1, 4), 0.5)),
+        }
+    }
+
+    #[test]
+    fn honest_moments_are_taken() {
+        let moments = Moments::check(raw(), FRAME).unwrap();
+        assert_eq!((moments.rank(), moments.rows), (3, 20));
+    }
+
+    #[test]
+    fn a_trace_beyond_the_rows_is_refused() {
+        let mut liar = raw();
+        liar.factor = quantised(Array2::from_elem((1, 4), 100.0));
+        assert!(matches!(
+            Moments::check(liar, FRAME),
+            Err(MomentsError::TooLarge {
+                what: "the trace",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn targets_beyond_the_rows_and_nan_are_refused() {
+        let mut liar = raw();
+        liar.targets = quantised(Array2::from_elem((2, 2), 50.0));
+        assert!(matches!(
+            Moments::check(liar, FRAME),
+            Err(MomentsError::TooLarge { .. })
+        ));
+        let mut nan = raw();
+        nan.target_square = f32::NAN;
+        assert!(matches!(
+            Moments::check(nan, FRAME),
+            Err(MomentsError::TooLarge { .. })
+        ));
+    }
+
+    #[test]
+    fn more_virtual_rows_than_rows_are_refused() {
+        let mut odd = raw();
+        odd.rows = 2;
+        odd.target_square = 1.0;
+        assert!(matches!(
+            Moments::check(odd, FRAME),
+            Err(MomentsError::TooMany {
+                what: "virtual rows",
+                max: 2,
+                got: 3
+            })
+        ));
+    }
+
+    #[test]
+    fn another_transfer_set_is_refused() {
+        let other = MomentsFrame { points: 5, ..FRAME };
+        assert!(matches!(
+            Moments::check(raw(), other),
+            Err(MomentsError::Shape {
+                what: "points",
+                expected: 5,
+                got: 4
+            })
+        ));
+    }
+}

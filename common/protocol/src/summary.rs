@@ -1,0 +1,408 @@
+//! A device's summary: a few distilled points that stand for its rows.
+
+use bincode::{Decode, Encode};
+use ndarray::{Array2, Axis};
+
+use math::cluster::Clusters;
+use math::quantise::{
+    Layout, QuantiseError, QuantisedMatrix, RawQuantisedMatrix, RawScaledF16, ScaledF16, Scheme,
+};
+
+/// Points as a peer may send them. Nothing is known about them.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawPoints {
+    /// Inputs in the task's normalised feature space, one a row.
+    pub inputs: RawQuantisedMatrix,
+    /// The class each point stands for.
+    pub classes: Vec<u16>,
+    /// Rows each point stands for.
+    pub counts: Vec<u32>,
+    /// Root mean squared distance of those rows from the point.
+    pub spreads: RawScaledF16,
+}
+
+/// Points that fit their task: finite inputs, known classes, a positive
+/// count and a spread each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Points {
+    /// Inputs, shape (points, features).
+    pub inputs: Array2<f32>,
+    /// The class of each point.
+    pub classes: Vec<u16>,
+    /// Rows each point stands for, at least one.
+    pub counts: Vec<u32>,
+    /// Root mean squared distance of those rows, in units of the features.
+    pub spreads: Vec<f32>,
+}
+
+/// Why points were refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PointsError {
+    /// The quantised parts do not hold together.
+    #[error("the points do not decode: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// A wrong number of something.
+    #[error("expected {expected} {what}, got {got}")]
+    Shape {
+        /// What is counted.
+        what: &'static str,
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        got: usize,
+    },
+    /// More points than allowed.
+    #[error("{got} points, at most {max} are allowed")]
+    TooMany {
+        /// Points given.
+        got: usize,
+        /// Points allowed.
+        max: usize,
+    },
+    /// A class that the task does not have.
+    #[error("point {index} has class {class}, the task has {classes}")]
+    Class {
+        /// Which point.
+        index: usize,
+        /// Its class.
+        class: u16,
+        /// Classes of the task.
+        classes: usize,
+    },
+    /// A count below the smallest cluster a task allows.
+    #[error("point {index} stands for {count} rows, at least {min} are needed")]
+    Count {
+        /// Which point.
+        index: usize,
+        /// Rows it stands for.
+        count: u32,
+        /// Rows it must stand for.
+        min: u32,
+    },
+    /// A spread that is negative.
+    #[error("point {index} has the spread {spread}")]
+    Spread {
+        /// Which point.
+        index: usize,
+        /// Its spread.
+        spread: f32,
+    },
+    /// A point where no row can be.
+    #[error("the {what} of point {index} is {got:.4e}, normalised rows have at most {max:.4e}")]
+    Outside {
+        /// Which point.
+        index: usize,
+        /// What of it.
+        what: &'static str,
+        /// Its value.
+        got: f64,
+        /// The most it can be.
+        max: f64,
+    },
+}
+
+/// What points are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PointsFrame {
+    /// Features of the task.
+    pub features: usize,
+    /// Classes of the task.
+    pub classes: usize,
+    /// Most points.
+    pub points_max: usize,
+    /// Fewest rows a point may stand for.
+    pub cluster_size_min: u32,
+}
+
+impl Points {
+    /// No points.
+    pub fn none(features: usize) -> Self {
+        Self {
+            inputs: Array2::zeros((0, features)),
+            classes: Vec::new(),
+            counts: Vec::new(),
+            spreads: Vec::new(),
+        }
+    }
+
+    /// Decodes and checks what a peer sent.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check(raw: RawPoints, frame: PointsFrame) -> Result<Self, PointsError> {
+        let points = raw.inputs.rows as usize;
+        if points > frame.points_max {
+            return Err(PointsError::TooMany {
+                got: points,
+                max: frame.points_max,
+            });
+        }
+        same("features", frame.features, raw.inputs.columns as usize)?;
+        same("classes", points, raw.classes.len())?;
+        same("counts", points, raw.counts.len())?;
+        let spreads = ScaledF16::try_from(raw.spreads)?.decode();
+        same("spreads", points, spreads.len())?;
+        for (index, &class) in raw.classes.iter().enumerate() {
+            if usize::from(class) >= frame.classes {
+                return Err(PointsError::Class {
+                    index,
+                    class,
+                    classes: frame.classes,
+                });
+            }
+        }
+        let min = frame.cluster_size_min.max(1);
+        if let Some(index) = raw.counts.iter().position(|&count| count < min) {
+            return Err(PointsError::Count {
+                index,
+                count: raw.counts[index],
+                min,
+            });
+        }
+        if let Some(index) = spreads.iter().position(|&spread| spread < 0.0) {
+            return Err(PointsError::Spread {
+                index,
+                spread: spreads[index],
+            });
+        }
+        let inputs = QuantisedMatrix::try_from(raw.inputs)?.decode();
+        Ok(Self {
+            inputs,
+            classes: raw.classes,
+            counts: raw.counts,
+            spreads,
+        })
+    }
+
+    /// Holds the points against where normalised rows can be, each of which
+    /// has ‖x‖² = features: means of such rows lie within that ball, and no
+    /// two of them are further apart than its diameter.
+    ///
+    /// # Errors
+    /// [`PointsError::Outside`], for the first point that lies elsewhere.
+    pub fn check_place(&self) -> Result<(), PointsError> {
+        let features = self.inputs.ncols() as f64;
+        for (index, row) in self.inputs.rows().into_iter().enumerate() {
+            let square: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+            let places = [
+                ("square", square, SQUARE_SLACK * features),
+                (
+                    "spread",
+                    f64::from(self.spreads[index]),
+                    2.0 * (SQUARE_SLACK * features).sqrt(),
+                ),
+            ];
+            for (what, got, max) in places {
+                // Not a number lies nowhere.
+                let fits = got <= max;
+                if !fits {
+                    return Err(PointsError::Outside {
+                        index,
+                        what,
+                        got,
+                        max,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The form that travels, at `bits` bits a value with a scale for each
+    /// point or for each feature, whichever is shorter.
+    ///
+    /// # Errors
+    /// If a value is not finite.
+    pub fn to_raw(&self, bits: u8) -> Result<RawPoints, QuantiseError> {
+        let (points, features) = self.inputs.dim();
+        let layout = if points >= features {
+            Layout::Column
+        } else {
+            Layout::Row
+        };
+        let inputs = QuantisedMatrix::encode(self.inputs.view(), bits, layout, Scheme::Affine)?;
+        Ok(RawPoints {
+            inputs: inputs.into_raw(),
+            classes: self.classes.clone(),
+            counts: self.counts.clone(),
+            spreads: ScaledF16::encode(&self.spreads)?.into_raw(),
+        })
+    }
+
+    /// The points of these indices, in their order.
+    ///
+    /// # Panics
+    /// If there is no point of such an index.
+    #[must_use]
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self {
+            inputs: self.inputs.select(Axis(0), indices),
+            classes: indices.iter().map(|&index| self.classes[index]).collect(),
+            counts: indices.iter().map(|&index| self.counts[index]).collect(),
+            spreads: indices.iter().map(|&index| self.spreads[index]).collect(),
+        }
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.classes.is_empty()
+    }
+
+    /// Rows that all points together stand for.
+    pub fn rows(&self) -> u64 {
+        self.counts.iter().map(|&count| u64::from(count)).sum()
+    }
+
+    /// Adds the clusters of one class.
+    pub fn push_class(&mut self, class: u16, clusters: &Clusters) {
+        self.classes
+            .extend(std::iter::repeat_n(class, clusters.counts.len()));
+        self.counts.extend_from_slice(&clusters.counts);
+        self.spreads.extend_from_slice(&clusters.spreads);
+        let centres = clusters.centres.view();
+        let pushed = self.inputs.append(ndarray::Axis(0), centres);
+        debug_assert!(pushed.is_ok(), "clusters of one task have its features");
+    }
+
+    /// Adds other points of the same task behind these.
+    pub fn extend(&mut self, other: &Self) {
+        self.classes.extend_from_slice(&other.classes);
+        self.counts.extend_from_slice(&other.counts);
+        self.spreads.extend_from_slice(&other.spreads);
+        let pushed = self.inputs.append(ndarray::Axis(0), other.inputs.view());
+        debug_assert!(pushed.is_ok(), "points of one task have its features");
+    }
+}
+
+fn same(what: &'static str, expected: usize, got: usize) -> Result<(), PointsError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(PointsError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}
+
+/// What coarse quantisation may add to a point's square.
+const SQUARE_SLACK: f64 = 2.0;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FRAME: PointsFrame = PointsFrame {
+        features: 4,
+        classes: 3,
+        points_max: 10,
+        cluster_size_min: 5,
+    };
+
+    fn points() -> Points {
+        Points {
+            inputs: Array2::from_shape_fn((3, 4), |(row, column)| row as f32 - column as f32 * 0.3),
+            classes: vec![0, 2, 1],
+            counts: vec![5, 9, 7],
+            spreads: vec![0.5, 0.0, 1.25],
+        }
+    }
+
+    #[test]
+    fn points_survive_the_wire_within_their_quantisation() {
+        let before = points();
+        let after = Points::check(before.to_raw(8).unwrap(), FRAME).unwrap();
+        assert_eq!(after.classes, before.classes);
+        assert_eq!(after.counts, before.counts);
+        let worst = (&after.inputs - &before.inputs)
+            .iter()
+            .fold(0f32, |max, x| max.max(x.abs()));
+        assert!(worst < 0.01, "{worst}");
+    }
+
+    #[test]
+    fn a_singleton_centre_is_refused() {
+        let mut raw = points().to_raw(8).unwrap();
+        raw.counts[1] = 1;
+        assert!(matches!(
+            Points::check(raw, FRAME),
+            Err(PointsError::Count {
+                index: 1,
+                count: 1,
+                min: 5
+            })
+        ));
+    }
+
+    #[test]
+    fn an_unknown_class_a_wrong_shape_and_too_many_points_are_refused() {
+        let mut class = points().to_raw(8).unwrap();
+        class.classes[0] = 3;
+        assert!(matches!(
+            Points::check(class, FRAME),
+            Err(PointsError::Class { class: 3, .. })
+        ));
+        let narrow = PointsFrame {
+            features: 5,
+            ..FRAME
+        };
+        let raw = points().to_raw(8).unwrap();
+        assert!(matches!(
+            Points::check(raw.clone(), narrow),
+            Err(PointsError::Shape {
+                what: "features",
+                expected: 5,
+                got: 4
+            })
+        ));
+        let few = PointsFrame {
+            points_max: 2,
+            ..FRAME
+        };
+        assert!(matches!(
+            Points::check(raw, few),
+            Err(PointsError::TooMany { got: 3, max: 2 })
+        ));
+    }
+
+    #[test]
+    fn nan_in_a_scale_is_refused() {
+        let mut raw = points().to_raw(8).unwrap();
+        raw.inputs.scales[0] = f32::NAN;
+        assert!(matches!(
+            Points::check(raw, FRAME),
+            Err(PointsError::Quantise(_))
+        ));
+    }
+
+    #[test]
+    fn points_lie_where_normalised_rows_can() {
+        let at = |value: f32, spread: f32| Points {
+            inputs: ndarray::Array2::from_elem((1, 4), value),
+            classes: vec![0],
+            counts: vec![5],
+            spreads: vec![spread],
+        };
+        at(1.0, 4.0).check_place().unwrap();
+        for (value, spread, place) in [
+            (1.5, 0.0, "square"),
+            (1e30, 0.0, "square"),
+            (f32::NAN, 0.0, "square"),
+            (0.0, 6.0, "spread"),
+            (0.0, f32::NAN, "spread"),
+        ] {
+            let error = at(value, spread).check_place().unwrap_err();
+            assert!(
+                matches!(error, PointsError::Outside { what, .. } if what == place),
+                "{error}"
+            );
+        }
+    }
+}

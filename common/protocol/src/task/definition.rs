@@ -1,0 +1,651 @@
+//! The checked task.
+
+use bincode::{Decode, Encode};
+use serde::Serialize;
+
+use crate::codec::{DecodeError, decode_blob, encode};
+use crate::features::{FeatureStage, InputShape};
+use crate::ids::{BlobHash, TaskHash};
+use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
+use crate::round::{Kind, Phase};
+use crate::task::method::{Method, Support};
+use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
+
+/// Everything a task fixes, as it is hashed and as it travels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskDefinition {
+    /// A name for people.
+    pub name: String,
+    /// Shape of one raw input.
+    pub input_shape: Vec<u32>,
+    /// Class names, in the order of their labels.
+    pub classes: Vec<String>,
+    /// What turns raw inputs into features.
+    pub features: FeatureStage,
+    /// How features are brought to one scale.
+    pub normalisation: Normalisation,
+    /// The kernel of local and global teachers.
+    pub teacher: TeacherSpec,
+    /// The network that every device runs.
+    pub student: StudentSpec,
+    /// What may be sent.
+    pub budget: Budget,
+    /// What devices answer on the transfer set.
+    pub contribute: Contribute,
+    /// How the student is trained.
+    pub distillation: Distillation,
+    /// When rounds begin and phases close.
+    pub rounds: Rounds,
+    /// Which of several methods it takes.
+    pub method: Method,
+}
+
+/// How features are brought to one scale for all devices.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalisation {
+    /// Mean and standard deviation over all devices, learnt in the profile
+    /// phase; values beyond `clip` standard deviations are cut.
+    Learnt {
+        /// Standard deviations kept on either side.
+        clip: f32,
+    },
+    /// The features' range is known; no feature sums leave the devices.
+    Range {
+        /// Smallest value.
+        low: f32,
+        /// Largest value.
+        high: f32,
+    },
+    /// As `Learnt`, and features with heavy tails are bent first, for which
+    /// profiles carry block means.
+    Curved {
+        /// Standard deviations kept on either side.
+        clip: f32,
+    },
+}
+
+/// The kernel of the teachers: the neural tangent kernel of a fully
+/// connected ReLU network.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct TeacherSpec {
+    /// Hidden layers of the network whose kernel it is.
+    pub depth: u8,
+}
+
+/// The student's architecture.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum StudentSpec {
+    /// A multi-layer perceptron on the features.
+    Mlp {
+        /// Units of each hidden layer.
+        hidden: Vec<u32>,
+    },
+    /// A convolutional network on the features as an image or a series:
+    /// windows of 3 × 3 (or 3 steps), each followed by a pool of 2 along
+    /// every side of 4 or more.
+    Cnn {
+        /// Channels of each convolution.
+        channels: Vec<u32>,
+        /// Units of each hidden layer after them.
+        hidden: Vec<u32>,
+    },
+}
+
+/// What may be sent, and how finely.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct Budget {
+    /// Distilled points a device may send in one round.
+    pub points_per_device: u32,
+    /// Points of the transfer set in all.
+    pub points_max: u32,
+    /// Bytes a device's contributions may take in one round, all together.
+    pub uplink_bytes_max: u64,
+    /// Pseudo-rows of a device's moments; 0 stands for as many as the bytes
+    /// allow.
+    pub rank_max: u32,
+    /// Bits a value of points and moments.
+    pub bits: u8,
+    /// Bits a probability of soft labels.
+    pub label_bits: u8,
+    /// Fewest rows a distilled point may stand for.
+    pub cluster_size_min: u32,
+}
+
+/// What devices answer on the transfer set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Contribute {
+    /// Soft labels only.
+    Labels,
+    /// Moments only.
+    Moments,
+    /// Both.
+    Both,
+    /// Neither: the teacher is solved from the points themselves.
+    Points,
+}
+
+impl Contribute {
+    /// The kinds it stands for.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Labels => &[Kind::Labels],
+            Self::Moments => &[Kind::Moments],
+            Self::Both => &[Kind::Labels, Kind::Moments],
+            Self::Points => &[],
+        }
+    }
+}
+
+/// How the student is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct Distillation {
+    /// Temperature of the teacher's answers; 0 lets the coordinator choose.
+    pub temperature: f32,
+    /// Optimiser steps.
+    pub steps: u32,
+    /// Synthetic inputs a step.
+    pub batch: u32,
+    /// Learning rate at the start of the schedule.
+    pub learning_rate: f32,
+    /// Seed of every random choice the coordinator makes.
+    pub seed: u64,
+}
+
+/// When rounds begin and phases close.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct Rounds {
+    /// Fewest devices whose contributions make a phase count.
+    pub devices_min: u32,
+    /// Share of the devices waited for that starts the grace time.
+    pub quorum: f32,
+    /// Milliseconds a gathering phase may take, by [`Phase`].
+    pub deadline_ms: [u64; 7],
+    /// Milliseconds a phase stays open after its quorum.
+    pub grace_ms: u64,
+    /// Milliseconds between automatic rounds; none means by hand.
+    pub interval_ms: Option<u64>,
+    /// Devices with new data that let a later automatic round start.
+    pub new_data_devices_min: u32,
+}
+
+/// A task whose parts fit one another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    definition: TaskDefinition,
+    shape: InputShape,
+    features: usize,
+    student: StudentShape,
+    bytes: Vec<u8>,
+    hash: TaskHash,
+}
+
+/// Why a task was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// A value outside what its key allows.
+    #[error("{key} is {value}, allowed is {allowed}")]
+    Value {
+        /// The key, with its table.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it may be.
+        allowed: String,
+    },
+    /// The bytes are not a task.
+    #[error("the task does not decode: {0}")]
+    Decode(#[from] DecodeError),
+}
+
+fn allowed(
+    holds: bool,
+    key: &'static str,
+    value: impl ToString,
+    allowed: impl Into<String>,
+) -> Result<(), TaskError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(TaskError::Value {
+            key,
+            value: value.to_string(),
+            allowed: allowed.into(),
+        })
+    }
+}
+
+impl Task {
+    /// Holds a definition against its limits.
+    ///
+    /// # Errors
+    /// The first key whose value does not fit, with what is allowed.
+    pub fn check(definition: TaskDefinition) -> Result<Self, TaskError> {
+        let d = &definition;
+        let name_fits = !d.name.is_empty()
+            && d.name.len() <= 64
+            && d.name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        allowed(
+            name_fits,
+            "name",
+            &d.name,
+            "1 to 64 letters, digits, '-', '_' or '.'",
+        )?;
+        let sides: Vec<usize> = d.input_shape.iter().map(|&side| side as usize).collect();
+        let shape = InputShape::new(sides).map_err(|error| TaskError::Value {
+            key: "input.shape",
+            value: format!("{:?}", d.input_shape),
+            allowed: error.to_string(),
+        })?;
+        let features = d
+            .features
+            .features(&shape)
+            .map_err(|error| TaskError::Value {
+                key: "features.stage",
+                value: format!("{:?}", d.features),
+                allowed: error.to_string(),
+            })?;
+        allowed(
+            features <= FEATURES_MAX,
+            "features.stage",
+            features,
+            format!("at most {FEATURES_MAX} features"),
+        )?;
+        check_classes(&d.classes)?;
+        check_normalisation(d.normalisation)?;
+        let depth = d.teacher.depth;
+        allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
+        let layout = d.features.layout(&shape).ok().flatten();
+        let student = check_student(&d.student, features, layout, d.classes.len())?;
+        check_budget(&d.budget)?;
+        check_distillation(&d.distillation)?;
+        check_rounds(&d.rounds)?;
+        check_method(d)?;
+        let bytes = to_bytes(&definition);
+        let hash = TaskHash(BlobHash::of(&bytes).0);
+        Ok(Self {
+            definition,
+            shape,
+            features,
+            student,
+            bytes,
+            hash,
+        })
+    }
+
+    /// A task from the bytes of [`Self::bytes`].
+    ///
+    /// # Errors
+    /// If they are not a task, or one that does not fit.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
+        Self::check(from_bytes(bytes)?)
+    }
+
+    /// The canonical bytes, whose hash names the task.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The task's name everywhere but in front of people.
+    pub fn hash(&self) -> TaskHash {
+        self.hash
+    }
+
+    /// What the task fixes.
+    pub fn definition(&self) -> &TaskDefinition {
+        &self.definition
+    }
+
+    /// Shape of one raw input.
+    pub fn input_shape(&self) -> &InputShape {
+        &self.shape
+    }
+
+    /// Features the kernel and the student see.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Classes.
+    pub fn classes(&self) -> usize {
+        self.definition.classes.len()
+    }
+
+    /// The student's shape.
+    pub fn student(&self) -> &StudentShape {
+        &self.student
+    }
+
+    /// Whether devices send feature sums.
+    pub fn learns_normaliser(&self) -> bool {
+        !matches!(self.definition.normalisation, Normalisation::Range { .. })
+    }
+
+    /// Whether profiles carry block means.
+    pub fn learns_curves(&self) -> bool {
+        matches!(self.definition.normalisation, Normalisation::Curved { .. })
+    }
+}
+
+/// The parts that every task has, in the order in which they travel.
+type Parts = (
+    (
+        String,
+        Vec<u32>,
+        Vec<String>,
+        FeatureStage,
+        Normalisation,
+        TeacherSpec,
+    ),
+    (StudentSpec, Budget, Contribute, Distillation, Rounds),
+);
+
+/// The method follows only where it is not the default, so that tasks of
+/// before it keep their bytes.
+fn to_bytes(d: &TaskDefinition) -> Vec<u8> {
+    let mut bytes = encode(&(
+        (
+            &d.name,
+            &d.input_shape,
+            &d.classes,
+            &d.features,
+            &d.normalisation,
+            &d.teacher,
+        ),
+        (
+            &d.student,
+            &d.budget,
+            &d.contribute,
+            &d.distillation,
+            &d.rounds,
+        ),
+    ));
+    bytes.extend(d.method.to_bytes());
+    bytes
+}
+
+fn from_bytes(bytes: &[u8]) -> Result<TaskDefinition, DecodeError> {
+    let (parts, method) = match decode_blob::<Parts>(bytes) {
+        Err(DecodeError::Trailing(count)) => {
+            let (parts, method) = Method::after::<Parts>(bytes)?;
+            if method == Method::default() {
+                // The same task would have two hashes.
+                return Err(DecodeError::Trailing(count));
+            }
+            (parts, method)
+        }
+        parts => (parts?, Method::default()),
+    };
+    let (
+        (name, input_shape, classes, features, normalisation, teacher),
+        (student, budget, contribute, distillation, rounds),
+    ) = parts;
+    Ok(TaskDefinition {
+        name,
+        input_shape,
+        classes,
+        features,
+        normalisation,
+        teacher,
+        student,
+        budget,
+        contribute,
+        distillation,
+        rounds,
+        method,
+    })
+}
+
+fn check_classes(classes: &[String]) -> Result<(), TaskError> {
+    let many = classes.len();
+    allowed(
+        (2..=CLASSES_MAX).contains(&many),
+        "classes.names",
+        format!("{many} names"),
+        format!("2 to {CLASSES_MAX}"),
+    )?;
+    for (index, name) in classes.iter().enumerate() {
+        let fits = !name.trim().is_empty() && name.len() <= 64 && !classes[..index].contains(name);
+        allowed(
+            fits,
+            "classes.names",
+            format!("{name:?}"),
+            "distinct names of 1 to 64 bytes",
+        )?;
+    }
+    Ok(())
+}
+
+fn check_normalisation(normalisation: Normalisation) -> Result<(), TaskError> {
+    match normalisation {
+        Normalisation::Learnt { clip } | Normalisation::Curved { clip } => allowed(
+            clip.is_finite() && (1.0..=100.0).contains(&clip),
+            "normaliser.clip",
+            clip,
+            "1 to 100 standard deviations",
+        ),
+        Normalisation::Range { low, high } => allowed(
+            low.is_finite() && high.is_finite() && low < high,
+            "normaliser.range",
+            format!("[{low}, {high}]"),
+            "two finite numbers, the smaller first",
+        ),
+    }
+}
+
+fn check_student(
+    student: &StudentSpec,
+    inputs: usize,
+    layout: Option<[usize; 3]>,
+    outputs: usize,
+) -> Result<StudentShape, TaskError> {
+    let units = |numbers: &[u32]| numbers.iter().map(|&units| units as usize).collect();
+    let (key, value, shape) = match student {
+        StudentSpec::Mlp { hidden } => {
+            let shape = MlpShape {
+                inputs,
+                hidden: units(hidden),
+                outputs,
+            };
+            ("student.hidden", hidden, StudentShape::Mlp(shape))
+        }
+        StudentSpec::Cnn { channels, hidden } => {
+            let input = layout.ok_or_else(|| TaskError::Value {
+                key: "student.kind",
+                value: "cnn".to_owned(),
+                allowed:
+                    "\"mlp\" for features without neighbours; \"cnn\" stands on features.stage \
+                          \"patches\" or \"series\", or \"raw\" images and series"
+                        .to_owned(),
+            })?;
+            let shape = CnnShape {
+                input,
+                convolutions: convolutions(input, channels),
+                hidden: units(hidden),
+                outputs,
+            };
+            ("student.channels", channels, StudentShape::Cnn(shape))
+        }
+    };
+    let refused = |allowed: String| TaskError::Value {
+        key,
+        value: format!("{value:?}"),
+        allowed,
+    };
+    let check = |error: NetworkError| refused(error.to_string());
+    shape.check().map_err(check)?;
+    // Weights travel at one byte each, and are kept as f32 beside the task.
+    let bytes = shape.parameters() as u64 * 4;
+    if bytes > BLOB_BYTES_MAX / 2 {
+        return Err(refused(format!(
+            "weights of at most {} bytes",
+            BLOB_BYTES_MAX / 2
+        )));
+    }
+    Ok(shape)
+}
+
+/// Windows of 3 that keep the size of their input, and pools of 2 along every
+/// side that has 4 cells or more.
+fn convolutions(input: [usize; 3], channels: &[u32]) -> Vec<ConvolutionShape> {
+    let mut sides = [input[0], input[1]];
+    let mut shapes = Vec::with_capacity(channels.len());
+    for &channels in channels {
+        let pool = sides.map(|side| if side >= 4 { 2 } else { 1 });
+        shapes.push(ConvolutionShape {
+            channels: channels as usize,
+            kernel: sides.map(|side| side.min(3)),
+            padding: Padding::Same,
+            pool,
+        });
+        sides = [sides[0] / pool[0], sides[1] / pool[1]];
+    }
+    shapes
+}
+
+fn check_budget(budget: &Budget) -> Result<(), TaskError> {
+    let points = budget.points_max as usize;
+    allowed(
+        (1..=POINTS_MAX).contains(&points),
+        "budget.points_max",
+        points,
+        format!("1 to {POINTS_MAX}"),
+    )?;
+    allowed(
+        (1..=budget.points_max).contains(&budget.points_per_device),
+        "budget.points_per_device",
+        budget.points_per_device,
+        "1 to budget.points_max",
+    )?;
+    allowed(
+        (1_000..=BLOB_BYTES_MAX).contains(&budget.uplink_bytes_max),
+        "budget.uplink_bytes_max",
+        budget.uplink_bytes_max,
+        format!("1000 to {BLOB_BYTES_MAX}"),
+    )?;
+    allowed(
+        (4..=16).contains(&budget.bits),
+        "budget.bits",
+        budget.bits,
+        "4 to 16",
+    )?;
+    allowed(
+        (2..=16).contains(&budget.label_bits),
+        "budget.label_bits",
+        budget.label_bits,
+        "2 to 16",
+    )?;
+    allowed(
+        budget.cluster_size_min >= 2,
+        "budget.cluster_size_min",
+        budget.cluster_size_min,
+        "2 or more: a point of one row is that row",
+    )
+}
+
+fn check_distillation(distillation: &Distillation) -> Result<(), TaskError> {
+    let temperature = distillation.temperature;
+    allowed(
+        temperature == 0.0 || (0.01..=100.0).contains(&temperature),
+        "distillation.temperature",
+        temperature,
+        "0 (chosen) or 0.01 to 100",
+    )?;
+    let steps = distillation.steps;
+    allowed(
+        (1..=10_000_000).contains(&steps),
+        "distillation.steps",
+        steps,
+        "1 to 10000000",
+    )?;
+    let batch = distillation.batch;
+    allowed(
+        (1..=65_536).contains(&batch),
+        "distillation.batch",
+        batch,
+        "1 to 65536",
+    )?;
+    let rate = distillation.learning_rate;
+    allowed(
+        rate > 0.0 && rate <= 1.0,
+        "distillation.learning_rate",
+        rate,
+        "above 0, at most 1",
+    )
+}
+
+fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
+    let support = task.method.support;
+    let solves = task.contribute.kinds().contains(&Kind::Moments);
+    allowed(
+        support == Support::Clusters || solves,
+        "distillation.support",
+        support.name(),
+        "\"clusters\", unless contribute is \"moments\" or \"both\": a gradient holds at the \
+         teacher that moments are solved for",
+    )?;
+    // Gradients in the points are those of features that count alike.
+    allowed(
+        !task.method.relevance || support == Support::Clusters,
+        "teacher.relevance",
+        task.method.relevance,
+        "false, unless distillation.support is \"clusters\"",
+    )?;
+    let landmarks = task.method.landmarks_max;
+    let stands = landmarks == 0 || support == Support::Clusters && solves;
+    allowed(
+        stands && landmarks <= LANDMARKS_MAX,
+        "teacher.landmarks_max",
+        landmarks,
+        "0 to 2000, and 0 unless distillation.support is \"clusters\" and contribute is \
+         \"moments\" or \"both\"",
+    )?;
+    let sharpening = task.method.consensus.sharpening;
+    allowed(
+        (0.1..=10.0).contains(&sharpening),
+        "distillation.sharpening",
+        sharpening,
+        "0.1 to 10",
+    )
+}
+
+/// Most landmarks: with as many points a solve takes minutes.
+const LANDMARKS_MAX: u32 = 2_000;
+
+fn check_rounds(rounds: &Rounds) -> Result<(), TaskError> {
+    allowed(
+        rounds.devices_min >= 1,
+        "rounds.devices_min",
+        rounds.devices_min,
+        "1 or more",
+    )?;
+    allowed(
+        rounds.quorum > 0.0 && rounds.quorum <= 1.0,
+        "rounds.quorum",
+        rounds.quorum,
+        "above 0, at most 1",
+    )?;
+    for phase in Phase::ALL.into_iter().filter(|phase| phase.gathers()) {
+        let deadline = rounds.deadline_ms[phase as usize];
+        allowed(
+            (100..=7 * 24 * 3_600_000).contains(&deadline),
+            "rounds.deadline_s",
+            format!("{} s for {phase}", deadline as f64 / 1000.0),
+            "0.1 s to 7 days",
+        )?;
+    }
+    let interval = rounds.interval_ms.unwrap_or(1_000);
+    allowed(
+        interval >= 100,
+        "rounds.interval_s",
+        interval as f64 / 1000.0,
+        "0.1 s or more",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! The transfer set: the points that every device answers on.
+
+use ndarray::{Array2, Axis, CowArray, Ix2, concatenate};
+
+use crate::codec::{DecodeError, decode_blob, encode};
+use crate::landmarks::{landmark_count, landmarks};
+use crate::relevance::{Relevance, RelevanceError};
+use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
+use crate::task::Task;
+use math::quantise::RawScaledF16;
+
+/// Bits a value at which the transfer set travels.
+pub const TRANSFER_BITS: u8 = 8;
+
+/// A transfer set as it travels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawTransferSet {
+    /// The points of all devices.
+    pub points: RawPoints,
+    /// How much each feature counts, where the task has that learnt.
+    pub relevance: Option<RawScaledF16>,
+}
+
+impl RawTransferSet {
+    /// The points, and the weights of features behind them if there are any.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = encode(&self.points);
+        if let Some(relevance) = &self.relevance {
+            bytes.extend(encode(relevance));
+        }
+        bytes
+    }
+
+    /// Of a task that has weights of features learnt, or has not.
+    ///
+    /// # Errors
+    /// If the bytes are no such set.
+    pub fn from_bytes(bytes: &[u8], relevance: bool) -> Result<Self, DecodeError> {
+        if relevance {
+            let (points, relevance) = decode_blob(bytes)?;
+            return Ok(Self {
+                points,
+                relevance: Some(relevance),
+            });
+        }
+        Ok(Self {
+            points: decode_blob(bytes)?,
+            relevance: None,
+        })
+    }
+}
+
+/// The transfer set. What decodes from its bytes *is* the set: the
+/// coordinator uses the decoded points as well, so that both sides compute
+/// on the same numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransferSet {
+    /// Its points, in the space of normalised features.
+    pub points: Points,
+    /// How much each feature counts in the kernel.
+    pub relevance: Relevance,
+    /// Synthetic inputs beside the points on which the kernel stands as well,
+    /// landmarks × features.
+    pub landmarks: Array2<f32>,
+}
+
+/// Why a transfer set was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// Its bytes are none.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Its points are none, or not of this task.
+    #[error(transparent)]
+    Points(#[from] PointsError),
+    /// The weights of its features are none.
+    #[error(transparent)]
+    Relevance(#[from] RelevanceError),
+}
+
+impl TransferSet {
+    /// Reads a task's transfer set and draws its landmarks.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, TransferError> {
+        let definition = task.definition();
+        let raw = RawTransferSet::from_bytes(bytes, definition.method.relevance)?;
+        let frame = PointsFrame {
+            features: task.features(),
+            classes: task.classes(),
+            points_max: definition.budget.points_max as usize,
+            cluster_size_min: 1,
+        };
+        let mut set = Self::check(raw, frame)?;
+        let count = landmark_count(set.points.len(), definition.method.landmarks_max);
+        if count > 0 {
+            let seed = definition.distillation.seed;
+            set.landmarks = landmarks(set.points.inputs.view(), count, seed);
+        }
+        Ok(set)
+    }
+
+    /// Decodes and checks a transfer set without landmarks. At least one point
+    /// is needed.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check(raw: RawTransferSet, frame: PointsFrame) -> Result<Self, TransferError> {
+        let relevance = match raw.relevance {
+            Some(raw) => Relevance::check(raw, frame.features)?,
+            None => Relevance::alike(),
+        };
+        let points = Points::check(raw.points, frame)?;
+        if points.is_empty() {
+            return Err(TransferError::Points(PointsError::Shape {
+                what: "points",
+                expected: 1,
+                got: 0,
+            }));
+        }
+        Ok(Self {
+            landmarks: Array2::zeros((0, frame.features)),
+            points,
+            relevance,
+        })
+    }
+
+    /// How many inputs the kernel stands on: points, then landmarks.
+    pub fn support(&self) -> usize {
+        self.points.len() + self.landmarks.nrows()
+    }
+
+    /// What the kernel stands on as it sees it, support × features.
+    pub fn seen(&self) -> CowArray<'_, f32, Ix2> {
+        if self.landmarks.is_empty() {
+            return self.seen_points();
+        }
+        let both = [self.points.inputs.view(), self.landmarks.view()];
+        let both = concatenate(Axis(0), &both).expect("both have the task's features");
+        self.relevance.through(both.view()).into_owned().into()
+    }
+
+    /// Its points as the kernel sees them, m × features.
+    pub fn seen_points(&self) -> CowArray<'_, f32, Ix2> {
+        self.relevance.through(self.points.inputs.view())
+    }
+
+    /// Rows that each of the support stands for: landmarks for none. (Taken for
+    /// as many as points are, they foretell statistics where no row is: digits
+    /// through filters then lost 1.4 points.)
+    pub fn support_counts(&self) -> Vec<u32> {
+        let landmarks = std::iter::repeat_n(0, self.landmarks.nrows());
+        self.points
+            .counts
+            .iter()
+            .copied()
+            .chain(landmarks)
+            .collect()
+    }
+}

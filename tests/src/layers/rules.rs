@@ -1,0 +1,265 @@
+//! What is allowed: who stands on whom, and what has one home.
+
+/// A crate of the workspace.
+pub(super) struct Crate {
+    pub(super) folder: &'static str,
+    /// Crates of the workspace that it may be built on.
+    pub(super) builds_on: &'static [&'static str],
+    /// Whether it may be built on libraries that do I/O.
+    pub(super) does_io: bool,
+    /// Its rooms, the lowest floor first. A room sees the floors below its
+    /// own, not its neighbours.
+    pub(super) floors: &'static [&'static [&'static str]],
+}
+
+pub(super) const CRATES: &[Crate] = &[
+    Crate {
+        folder: "common/math",
+        builds_on: &[],
+        does_io: false,
+        floors: &[
+            &["blas", "exact", "linalg", "pulse", "quantise", "random"],
+            &["cluster", "kernel"],
+            &["optimiser", "regression"],
+            &["network"],
+        ],
+    },
+    Crate {
+        folder: "common/protocol",
+        builds_on: &["alambic-math"],
+        does_io: false,
+        floors: &[
+            &["ids", "limits"],
+            &["codec"],
+            &["delta", "features", "round", "trial"],
+            &["task"],
+            &[
+                "blocks",
+                "gradient",
+                "labels",
+                "landmarks",
+                "moments",
+                "relevance",
+                "report",
+                "summary",
+                "weights",
+            ],
+            &["model", "profile", "transfer"],
+            &["teacher", "trust"],
+            &["wire"],
+        ],
+    },
+    Crate {
+        folder: "common/net",
+        builds_on: &["alambic-protocol"],
+        does_io: true,
+        floors: &[
+            &[
+                "alpn", "close", "rate", "reset", "silence", "traffic", "tuning",
+            ],
+            &["admission", "door", "error"],
+            &["stream", "verifier"],
+            &["connection", "tls"],
+            &["listener"],
+            &["dialler"],
+        ],
+    },
+    Crate {
+        folder: "common/host",
+        builds_on: &["alambic-math", "alambic-protocol"],
+        does_io: true,
+        floors: &[&[
+            "health",
+            "http",
+            "npz",
+            "ownership",
+            "pipe",
+            "service",
+            "settings",
+            "signals",
+        ]],
+    },
+    Crate {
+        folder: "common",
+        builds_on: &[
+            "alambic-host",
+            "alambic-math",
+            "alambic-net",
+            "alambic-protocol",
+        ],
+        does_io: true,
+        floors: &[],
+    },
+    Crate {
+        folder: "coordinator",
+        builds_on: &["common"],
+        does_io: true,
+        floors: &[
+            &[
+                "aggregate",
+                "identity",
+                "limits",
+                "registry",
+                "rollout",
+                "state_dir",
+                "store",
+                "student",
+                "validation",
+            ],
+            &["round"],
+            &["compute", "journal", "status"],
+            &["backup", "core", "metrics"],
+            &["server"],
+            &["admin", "page"],
+            &["app", "config"],
+            &["cli"],
+        ],
+    },
+    Crate {
+        folder: "edge-agent",
+        builds_on: &["common"],
+        does_io: true,
+        floors: &[
+            &["cache", "data", "session", "state", "teacher"],
+            &["identity", "outbox", "work"],
+            &["ledger", "policy", "route", "slots", "trust"],
+            &["config", "enrol"],
+            &["renewal"],
+            &["driver"],
+            &["metrics", "predictions"],
+            &["cli"],
+        ],
+    },
+    Crate {
+        folder: "lab",
+        builds_on: &["common", "coordinator", "edge-agent"],
+        does_io: true,
+        floors: &[
+            &[
+                "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
+            ],
+            &["folders", "simulation", "stage"],
+            &["plan", "progress", "report"],
+            &["baseline", "distill"],
+            &["demo"],
+            &["load", "simulate"],
+            &["cli"],
+        ],
+    },
+    Crate {
+        folder: "tests",
+        builds_on: &["common", "coordinator", "edge-agent", "lab"],
+        does_io: true,
+        floors: &[
+            &[
+                "ages", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam", "relay",
+            ],
+            &["rig"],
+        ],
+    },
+];
+
+/// Libraries that wait, listen, store or ask the system.
+pub(super) const IO_LIBRARIES: &[&str] = &[
+    "hyper",
+    "hyper-util",
+    "quinn",
+    "quinn-proto",
+    "rustix",
+    "rustls",
+    "sled",
+    "socket2",
+    "tokio",
+];
+
+/// A library that only some files name.
+pub(super) struct Home {
+    pub(super) library: &'static str,
+    pub(super) file: &'static str,
+    /// Names that are free everywhere: derives and the traits they implement.
+    pub(super) free: &'static [&'static str],
+}
+
+pub(super) const HOMES: &[Home] = &[
+    Home {
+        library: "bincode",
+        file: "common/protocol/src/codec.rs",
+        free: &["Encode", "Decode"],
+    },
+    Home {
+        library: "sled",
+        file: "coordinator/src/store/sled_log.rs",
+        free: &[],
+    },
+    Home {
+        library: "ndarray_linalg",
+        file: "common/math/src/linalg.rs",
+        free: &[],
+    },
+    Home {
+        library: "anyhow",
+        file: "main.rs",
+        free: &[],
+    },
+];
+
+/// Where code that the compiler cannot check may stand, each with its proof.
+pub(super) const UNSAFE_FILES: [&str; 2] =
+    ["common/math/src/blas.rs", "common/math/src/kernel/simd.rs"];
+
+/// Sources that name no I/O of the standard library, and how they are called.
+pub(super) struct Pure {
+    pub(super) folder: &'static str,
+    pub(super) what: &'static str,
+    pub(super) forbidden: &'static [&'static [&'static str]],
+}
+
+pub(super) const PURE: &[Pure] = &[
+    Pure {
+        folder: "coordinator/src/round/",
+        what: "an engine",
+        forbidden: ENGINE_FORBIDDEN,
+    },
+    Pure {
+        folder: "edge-agent/src/session/",
+        what: "an engine",
+        forbidden: ENGINE_FORBIDDEN,
+    },
+    Pure {
+        folder: "common/math/src/",
+        what: "mathematics",
+        forbidden: IO_FORBIDDEN,
+    },
+    Pure {
+        folder: "common/protocol/src/",
+        what: "the protocol",
+        forbidden: IO_FORBIDDEN,
+    },
+];
+
+/// What an engine may not name: a clock, randomness, a socket, a disk.
+const ENGINE_FORBIDDEN: &[&[&str]] = &[
+    &["tokio"],
+    &["quinn"],
+    &["rand"],
+    &["std", "time"],
+    &["std", "fs"],
+    &["std", "net"],
+    &["std", "thread"],
+    &["std", "process"],
+    &["std", "env"],
+    &["common", "transport"],
+    &["common", "math", "random"],
+    &["math", "random"],
+];
+
+const IO_FORBIDDEN: &[&[&str]] = &[
+    &["std", "fs"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "UdpSocket"],
+    &["std", "thread"],
+    &["std", "process"],
+    &["std", "env"],
+    &["std", "time", "Instant"],
+];
