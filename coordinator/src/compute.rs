@@ -2,29 +2,28 @@
 //! job gives the same bytes, so a job that a crash interrupted is simply run
 //! again.
 
-use std::collections::BTreeSet;
+mod solve;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
-use common::labels::Labels;
 use common::math::network::Network;
 use common::model::{LineageDigest, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::RawTransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Basis, Before, Evidence, MomentSum, ROWS_OVER_MEDIAN_MAX, RowsCap, SolveError,
-    gather_transfer_set, learn_normaliser, refine_transfer_set, solve_points, solve_teacher,
-    weighed,
+    Before, gather_transfer_set, learn_normaliser, refine_transfer_set, solve_points,
 };
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
 use crate::validation::{self, ReadBlob};
+
+use self::solve::Solve;
 
 /// How long a release may be installed: half a year.
 pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
@@ -260,59 +259,13 @@ impl Setting<'_> {
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
         let set = self.own(transfer, validation::transfer_set)?;
-        let teacher = match self.task.definition().contribute {
-            Contribute::Points => solve_points(self.task, &set)?,
-            _ => self.solve_evidence(&set, inputs)?,
+        let (teacher, excluded) = match self.task.definition().contribute {
+            Contribute::Points => (solve_points(self.task, &set)?, Vec::new()),
+            _ => Solve::new(self, &set, inputs)?.run()?,
         };
         let bytes = encode(&teacher);
-        let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::Teacher(blob)),
-        })
-    }
-
-    fn solve_evidence(
-        &self,
-        set: &TransferSet,
-        inputs: &[(DeviceId, Kind, BlobHash)],
-    ) -> Result<RawTeacher, ComputeError> {
-        let basis = Basis::of(self.task, set).map_err(SolveError::from)?;
-        let points = set.points.len();
-        let mut sum = MomentSum::new(set.support(), self.task.classes());
-        let sent: Vec<(DeviceId, BlobHash)> = inputs
-            .iter()
-            .filter(|(_, kind, _)| *kind == Kind::Moments)
-            .map(|&(device, _, blob)| (device, blob))
-            .collect();
-        // Read twice, so that a large fleet's need not be in memory at once.
-        let read = |&(device, blob): &(DeviceId, BlobHash)| {
-            let check = |bytes: &[u8]| validation::moments(self.task, bytes, set.support());
-            self.contribution(device, blob, check)
-        };
-        let rows = sent.iter().map(|one| Ok(read(one)?.rows));
-        let rows = rows.collect::<Result<Vec<u64>, ComputeError>>()?;
-        let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
-        for one in &sent {
-            let moments = basis.held_to_rows(read(one)?).map_err(SolveError::from)?;
-            let share = cap.share(moments.rows);
-            sum.add(&weighed(moments, share))?;
-        }
-        let exact: BTreeSet<DeviceId> = sent.iter().map(|(device, _)| *device).collect();
-        let mut labels: Vec<Labels> = Vec::new();
-        for &(device, kind, blob) in inputs {
-            if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| validation::labels(self.task, bytes, points, self.read);
-                labels.push(self.contribution(device, blob, check)?);
-            }
-        }
-        let evidence = Evidence {
-            set,
-            basis: &basis,
-            moments: &sum,
-            labels: &labels,
-        };
-        Ok(solve_teacher(self.task, &evidence)?)
+        let product = Product::Teacher(BlobHash::of(&bytes));
+        Ok(Made::judged(bytes, product, excluded))
     }
 
     fn distil(

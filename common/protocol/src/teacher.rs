@@ -37,6 +37,8 @@ pub struct TeacherFacts {
     pub moments: u32,
     /// Devices whose labels are in it.
     pub labels: u32,
+    /// Devices that contradict the others and were left out.
+    pub excluded: u32,
 }
 
 /// f(x) = K(x, S)·α, and probabilities by a tempered softmax. The kernel sees

@@ -4,6 +4,8 @@
 mod basis;
 mod cap;
 mod consensus;
+mod judge;
+mod mislabelled;
 mod moments;
 mod normaliser;
 mod profile_outliers;
@@ -11,14 +13,18 @@ mod refine;
 mod relevance;
 mod teacher;
 mod transfer;
+mod trimmed;
 mod worth;
 
 pub use basis::Basis;
 pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 pub use consensus::consensus;
+pub use judge::{Directions, Judge, Verdict};
+pub use mislabelled::Mislabelled;
 pub use moments::{MomentSum, weighed};
 pub use normaliser::{LearntNormaliser, learn_normaliser};
 pub use refine::{Before, RefineError, refine_transfer_set};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
+pub use trimmed::{Contradiction, Evidence as DeviceEvidence};
 pub use worth::{LeaveOneOut, Worth, WorthError};

@@ -88,6 +88,21 @@ impl Preconditioner {
         })
     }
 
+    /// Qᵀ·V for columns V of the whitened basis: a row of this basis, times
+    /// that, is its share of those directions. Cost m²·columns.
+    ///
+    /// # Errors
+    /// If the columns stand on another number of points.
+    pub fn towards(&self, columns: ArrayView2<'_, f64>) -> Result<Array2<f64>, RegressionError> {
+        let lower = self.factor.lower();
+        check_shape(
+            "directions",
+            [lower.nrows(), columns.ncols()],
+            columns.dim(),
+        )?;
+        Ok(lower.t().dot(&columns))
+    }
+
     /// Σ‖Qh‖² over rows h of this basis, and Σdⱼ·‖Qⱼ‖² over the columns of Q:
     /// the trace of a gram matrix that is given as rows and a diagonal d, in
     /// the whitened basis. Cost rank·m².

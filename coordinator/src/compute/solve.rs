@@ -1,0 +1,164 @@
+//! The teacher's evidence: what devices sent, judged by what the others sent,
+//! each weighed by the rows it counts for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use common::ids::{BlobHash, DeviceId};
+use common::labels::Labels;
+use common::moments::Moments;
+use common::round::Kind;
+use common::teacher::RawTeacher;
+use common::transfer::TransferSet;
+
+use super::{ComputeError, Setting};
+use crate::aggregate::{
+    Basis, Directions, Evidence, Judge, MomentSum, ROWS_OVER_MEDIAN_MAX, RowsCap, SolveError,
+    Verdict, solve_teacher, weighed,
+};
+use crate::round::{Exclusion, ExclusionReason};
+use crate::validation;
+
+/// A device's moments or labels, by name.
+type Sent = (DeviceId, Kind, BlobHash);
+
+/// A transfer set and all that stands on it.
+pub(super) struct Solve<'a> {
+    setting: &'a Setting<'a>,
+    set: &'a TransferSet,
+    basis: Basis,
+    /// Moments of the devices that sent them, labels of the others.
+    sent: Vec<Sent>,
+}
+
+impl<'a> Solve<'a> {
+    pub(super) fn new(
+        setting: &'a Setting<'a>,
+        set: &'a TransferSet,
+        inputs: &[Sent],
+    ) -> Result<Self, ComputeError> {
+        let moments = inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments);
+        let exact: BTreeSet<DeviceId> = moments.map(|(device, ..)| *device).collect();
+        // Whose moments there are has said all that its labels say.
+        let counts = |(device, kind, _): &&Sent| match kind {
+            Kind::Moments => true,
+            Kind::Labels => !exact.contains(device),
+            _ => false,
+        };
+        Ok(Self {
+            setting,
+            set,
+            basis: Basis::of(setting.task, set).map_err(SolveError::from)?,
+            sent: inputs.iter().filter(counts).copied().collect(),
+        })
+    }
+
+    /// The teacher of all devices that do not contradict the others, and those
+    /// that do.
+    pub(super) fn run(self) -> Result<(RawTeacher, Vec<Exclusion>), ComputeError> {
+        let classes = self.setting.task.classes();
+        let (cap, judge) = self.look()?;
+        let excluded = self.judged(&judge, cap)?;
+        let out: BTreeMap<DeviceId, ()> = excluded.iter().map(|one| (one.device, ())).collect();
+        let mut moments = MomentSum::new(self.set.support(), classes);
+        let mut labels = Vec::new();
+        for one in self.sent.iter().filter(|one| !out.contains_key(&one.0)) {
+            match one.1 {
+                Kind::Moments => moments.add(&self.moments(one, cap)?)?,
+                _ => labels.push(self.labels(one)?),
+            }
+        }
+        let evidence = Evidence {
+            set: self.set,
+            basis: &self.basis,
+            moments: &moments,
+            labels: &labels,
+            excluded: excluded.len() as u32,
+        };
+        Ok((solve_teacher(self.setting.task, &evidence)?, excluded))
+    }
+
+    /// A first reading, for what can only be known of all devices together: how
+    /// many rows count of one, and in which directions they are judged. What a
+    /// large fleet sent need not be in memory at once.
+    fn look(&self) -> Result<(RowsCap, Judge), ComputeError> {
+        let mut directions = Directions::new(self.set.support());
+        let mut rows = Vec::with_capacity(self.sent.len());
+        let mut labels = 0;
+        for one in &self.sent {
+            match one.1 {
+                Kind::Moments => {
+                    let moments = self.moments(one, RowsCap::none())?;
+                    rows.push(moments.rows);
+                    directions.add(&moments);
+                }
+                _ => {
+                    rows.push(self.labels(one)?.rows);
+                    labels += 1;
+                }
+            }
+        }
+        let classes = self.setting.task.classes();
+        let judge = Judge::new(&self.basis, self.set, directions, labels, classes);
+        Ok((
+            RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX),
+            judge.map_err(SolveError::from)?,
+        ))
+    }
+
+    fn judged(&self, judge: &Judge, cap: RowsCap) -> Result<Vec<Exclusion>, ComputeError> {
+        let devices = self.sent.iter().map(|one| match one.1 {
+            Kind::Moments => Ok(judge.moments(&self.moments(one, cap)?)),
+            _ => {
+                let labels = self.labels(one)?;
+                Ok(judge.labels(&labels, cap.rows(labels.rows) as f64))
+            }
+        });
+        let devices = devices.collect::<Result<Vec<_>, ComputeError>>()?;
+        let verdict = judge.verdict(&devices).map_err(SolveError::from)?;
+        Ok(exclusions(&verdict, &self.sent))
+    }
+
+    fn moments(&self, one: &Sent, cap: RowsCap) -> Result<Moments, ComputeError> {
+        let (device, _, blob) = *one;
+        let support = self.set.support();
+        let check = |bytes: &[u8]| validation::moments(self.setting.task, bytes, support);
+        let moments = self.setting.contribution(device, blob, check)?;
+        let share = cap.share(moments.rows);
+        let held = self.basis.held_to_rows(moments).map_err(SolveError::from)?;
+        Ok(weighed(held, share))
+    }
+
+    fn labels(&self, one: &Sent) -> Result<Labels, ComputeError> {
+        let (device, _, blob) = *one;
+        let points = self.set.points.len();
+        let (task, read) = (self.setting.task, self.setting.read);
+        let check = |bytes: &[u8]| validation::labels(task, bytes, points, read);
+        self.setting.contribution(device, blob, check)
+    }
+}
+
+/// In the order of what was sent.
+fn exclusions(verdict: &Verdict, sent: &[Sent]) -> Vec<Exclusion> {
+    let contradictions = verdict.contradictions.iter().map(|one| {
+        let why = ExclusionReason::Contradicts {
+            error: one.error as f32,
+            usual: one.usual as f32,
+        };
+        (one.device, why)
+    });
+    let mislabelled = verdict.mislabelled.iter().map(|one| {
+        let why = ExclusionReason::Mislabels {
+            class: one.class as u16,
+            taken_for: one.taken_for as u16,
+            share: one.share as f32,
+            usual: one.usual as f32,
+        };
+        (one.device, why)
+    });
+    let all: BTreeMap<usize, ExclusionReason> = contradictions.chain(mislabelled).collect();
+    let told = all.into_iter().filter_map(|(at, why)| {
+        let &(device, kind, _) = sent.get(at)?;
+        Some(Exclusion { device, kind, why })
+    });
+    told.collect()
+}
