@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use common::ids::DeviceId;
+use common::ids::{DeviceId, Time};
 use common::service::Service;
 use common::transport::{CloseCode, Listener, ListenerSettings, TransportError, Tuning};
 use common::trust::clock::Clock;
@@ -25,18 +25,22 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
 use crate::admin::SocketError;
 use crate::admin::server::AdminSocket;
-use crate::core::freshness::Word;
-use crate::core::{About, Command, Core, PeerLimits, Revoked, SteadyTime};
+use crate::core::freshness::FreshnessSigner;
+use crate::core::{About, Command, Core, SteadyTime};
 use crate::identity::{CertificateTerms, Identity};
-use crate::journal::{ReplayError, Retention};
+use crate::journal::{ReplayError, Replayed, Retention};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
+use crate::server::clock_guard::{ClockGuard, Uptime};
 use crate::server::compute_thread::ComputeThread;
-use crate::server::driver::{COMMANDS_MAX, Driver, Outage, with_replay};
+use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
+use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
+use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
+use crate::server::replies::Replies;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::StoreError;
 
@@ -57,6 +61,8 @@ pub struct Parts {
     pub compute: Arc<dyn ComputeBackend>,
     /// The time.
     pub clock: Clock,
+    /// What a jump of the clock is noticed by; without it none is.
+    pub uptime: Option<Uptime>,
     /// How connections behave.
     pub tuning: Tuning,
     /// What peers may do in a time.
@@ -121,12 +127,15 @@ impl Server {
     ///
     /// # Errors
     /// Whatever is in the way; nothing is left behind.
-    pub fn start(parts: Parts) -> Result<Self, ServeError> {
+    pub fn start(mut parts: Parts) -> Result<Self, ServeError> {
+        let guard = ClockGuard::new(parts.clock, parts.uptime);
+        parts.clock = guard.clock();
         let revoked = Revoked::default();
         let settings = settings(&parts, &revoked);
         let store = Arc::new(StoreHandle::open(parts.open_store)?);
         let epoch = store.with(|store| store.open_epoch())?;
         let replayed = with_replay(&store)?;
+        guard.begin(newest_time(&replayed, parts.certificates));
         let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
@@ -140,15 +149,18 @@ impl Server {
             started: now,
             releases: parts.releases,
             rows_max: parts.limits.rows_per_device,
-            peer_limits: peer_limits.clone(),
-            word: Word::new(&parts.identity.charter, parts.identity.release_key.clone()),
+            freshness: FreshnessSigner::new(
+                &parts.identity.charter,
+                parts.identity.release_key.clone(),
+            ),
         };
         let next = replayed.next;
         let metrics = Arc::new(Metrics::new());
         let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
         maintenance.replayed(&replayed, replayed.rounds());
-        let mut core = Core::new(about, progress.clone(), revoked);
+        let mut core = Core::new(about);
         core.restore(now, epoch.0, replayed);
+        let (replies, links) = (Replies::default(), Links::default());
         let driver = Driver {
             core,
             metrics: metrics.clone(),
@@ -164,6 +176,13 @@ impl Server {
             compute_thread: ComputeThread::start().map_err(ServeError::Thread)?,
             service: parts.service,
             maintenance,
+            replies: replies.clone(),
+            links: links.clone(),
+            progress: progress.clone(),
+            revoked,
+            peer_limits: peer_limits.clone(),
+            unnamed: Unnamed::default(),
+            told: Vec::new(),
         };
         let (connections, orphans) = ConnectionJournal::open(parts.connections);
         let shared = Arc::new(Shared {
@@ -173,6 +192,7 @@ impl Server {
             compute: parts.compute,
             identity: parts.identity,
             clock: parts.clock,
+            guard,
             progress,
             certificates: parts.certificates,
             page: page.as_ref().map(PageServer::address),
@@ -182,6 +202,8 @@ impl Server {
             deltas: Semaphore::new(1),
             door: listener.door(),
             peer_limits,
+            replies,
+            links,
         });
         Ok(Self {
             shared,
@@ -268,6 +290,18 @@ impl Server {
         };
         Ok(ended.map_err(|error| ServeError::Core(error.to_string()))??)
     }
+}
+
+/// The newest time that a log is known to have reached: members were admitted
+/// and certified then.
+fn newest_time(replayed: &Replayed, terms: CertificateTerms) -> Time {
+    let members = replayed.registry.members().values();
+    let signed = members.map(|member| {
+        let ends = member.certificate.expires;
+        let signed = Time(ends.0.saturating_sub(terms.device_lifetime_ms));
+        member.admitted.max(signed.min(ends))
+    });
+    signed.max().unwrap_or(Time(0))
 }
 
 impl fmt::Debug for Server {

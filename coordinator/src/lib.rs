@@ -14,12 +14,10 @@ pub mod journal;
 pub mod limits;
 mod metrics;
 pub mod page;
-pub mod registry;
-pub mod rollout;
-pub mod round;
 pub mod server;
 mod state_dir;
-pub mod status;
 pub mod store;
 pub mod student;
 pub mod validation;
+
+pub use engine::{registry, rollout, round, status};

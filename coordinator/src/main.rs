@@ -6,6 +6,7 @@ use clap::Parser;
 use coordinator::cli::{Arguments, run};
 
 fn main() -> ExitCode {
+    common::blas_threads::begin_with_one_thread();
     common::pipe::end_with_its_reader();
     match run(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,

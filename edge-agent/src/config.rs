@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `state` | `ALAMBIC_STATE` | `--state` | `/var/lib/alambic-agent` |
 //! | `coordinator.address` | `ALAMBIC_COORDINATOR` | | where the device enrolled |
+//! | `coordinator.copies_enrol` | | | false: a copy of another machine goes on with its key |
 //! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
 //! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
 //! | `teacher.kind` | | | `kernel` |
@@ -97,6 +98,7 @@ struct RawPredictions {
 #[serde(deny_unknown_fields, default)]
 struct RawCoordinator {
     address: Option<String>,
+    copies_enrol: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -137,6 +139,9 @@ pub struct Config {
     pub state: PathBuf,
     /// Where the coordinator is, if not where the device enrolled.
     pub coordinator: Option<String>,
+    /// Whether a device whose state was copied from another machine joins with
+    /// a key of its own.
+    pub copies_enrol: bool,
     /// The folder with the device's data, if it has any.
     pub data: Option<PathBuf>,
     /// The column that holds the label.
@@ -261,6 +266,7 @@ impl Pick<'_> {
             predictions: socket.map(|socket| state.join(socket)),
             state,
             coordinator: coordinator.map(|found| found.value),
+            copies_enrol: raw.coordinator.copies_enrol,
             data,
             label_column: or(label, "label"),
             policy,
@@ -549,7 +555,7 @@ mod tests {
 
     #[test]
     fn addresses_have_a_host_and_a_port() {
-        for good in ["host:4433", "10.0.0.1:1", "[::1]:4433"] {
+        for good in ["host:4433", "10.0.0.1:1", "[::1]:4433", "[fe80::1%eth0]:1"] {
             assert!(is_host_and_port(good), "{good}");
         }
         for bad in [

@@ -1,12 +1,12 @@
 //! Joining a fleet: a token becomes a certificate, at once or once an
 //! operator has approved the device.
 
+use std::path::Path;
 use std::time::Duration;
 
 use common::ids::DeviceId;
-use common::transport::dialler::resolve;
 use common::transport::{
-    ClientIdentity, CloseCode, Connection, Dialler, Protocol, TransportError, Tuning,
+    ClientIdentity, CloseCode, Connection, Dialler, Protocol, Search, TransportError, Tuning,
 };
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
@@ -19,6 +19,7 @@ use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use rustls_pki_types::CertificateDer;
 
 use crate::identity::{IdentityError, Membership, TimeFloor, load_or_make_key};
+use crate::machine::{self, MACHINE_ID};
 use crate::state::{StateDir, StateError};
 use crate::trust::Trust;
 
@@ -75,9 +76,10 @@ impl EnrolError {
     pub fn advice(&self) -> Option<String> {
         Some(match self {
             Self::Already { state, .. } => format!(
-                "nothing to do: start it with `alambic-agent run`. To join another fleet, use \
-                 another --state directory, or remove {state} (its key, students and unsent \
-                 contributions are lost)"
+                "if that is right there is nothing to do: start it with `alambic-agent run`. To join \
+                 another fleet, or the same one with a new key (its coordinator was set up anew, \
+                 or this device was revoked), add --again to this command; what belongs to the \
+                 present one is kept in {state}/before-1"
             ),
             Self::Refused(EnrolRefusal::UnknownToken) => {
                 "copy the token whole; it is for one coordinator only".to_owned()
@@ -86,8 +88,8 @@ impl EnrolError {
                 EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken | EnrolRefusal::RevokedToken,
             ) => "ask the operator for a new one (`alambic-coordinator token create`)".to_owned(),
             Self::Refused(EnrolRefusal::RevokedKey) => {
-                "ask the operator; a device that was revoked needs a new key, in a new --state \
-                 directory"
+                "ask the operator; a device that was revoked joins again only with a new key: \
+                 `alambic-agent enrol --again`"
                     .to_owned()
             }
             Self::Refused(EnrolRefusal::Denied) => {
@@ -189,6 +191,7 @@ pub async fn enrol(
     let trust = Trust::first(&charter)?;
     TimeFloor::raise(state, facts.not_before.max(trust.charter().issued))?;
     trust.store(state)?;
+    machine::note(state, Path::new(MACHINE_ID))?;
     membership.store(state)?;
     Ok(membership)
 }
@@ -200,21 +203,13 @@ async fn connect(
     let identity = ClientIdentity::Enrolling {
         ca_pin: joining.token.ca_pin,
     };
-    let mut last = None;
-    for address in resolve(&joining.coordinator).await? {
-        let clock = TimeFloor::load(state).clock();
-        let dialler = Dialler::bind(address, Tuning::device(), clock)?;
-        match dialler
-            .connect(address, &identity, Protocol::Enrolment)
-            .await
-        {
-            Ok(connection) => return Ok((dialler, connection)),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.unwrap_or(TransportError::Lost {
-        reason: "its name has no address",
-    }))
+    let search = Search {
+        identity,
+        protocol: Protocol::Enrolment,
+        tuning: Tuning::device(),
+        clock: TimeFloor::load(state).clock(),
+    };
+    search.connect(&joining.coordinator).await
 }
 
 pub(crate) async fn ask(
@@ -297,6 +292,31 @@ mod tests {
         assert!(matches!(again, EnrolError::Already { .. }), "{again}");
         assert!(again.advice().unwrap().contains("run"));
         assert_eq!(Membership::load(&state).unwrap(), Some(membership));
+    }
+
+    #[tokio::test]
+    async fn joining_again_takes_a_new_key_and_a_refusal_changes_nothing() {
+        let fleet = Fleet::new();
+        let (state, joining) = (fleet.state(), joining(&fleet));
+        let before = fleet.join().membership.clone();
+        let again = || crate::anew::enrol_again(&state, &joining, |_| {});
+        let refuse = answer_join(&fleet, |_| EnrolAnswer::Refused(EnrolRefusal::UsedToken));
+        let (refused, ()) = tokio::join!(again(), refuse);
+        assert!(matches!(
+            refused,
+            Err(EnrolError::Refused(EnrolRefusal::UsedToken))
+        ));
+        assert_eq!(Membership::load(&state).unwrap().unwrap(), before);
+        assert_eq!(Identity::load(&state).unwrap().membership, before);
+
+        let authority = fleet.authority.certificate().to_vec();
+        let coordinator = answer_join(&fleet, |csr| issued(&fleet, &csr, authority.clone()));
+        let (joined, ()) = tokio::join!(again(), coordinator);
+        let membership = joined.unwrap();
+        assert_ne!(membership.device, before.device, "a key of its own");
+        assert_eq!(Identity::load(&state).unwrap().membership, membership);
+        let kept = StateDir::at(&state.file("before-1"));
+        assert_eq!(Membership::load(&kept).unwrap().unwrap(), before);
     }
 
     #[tokio::test]

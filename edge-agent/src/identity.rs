@@ -42,7 +42,9 @@ impl IdentityError {
                  token create`), then `alambic-agent enrol --coordinator HOST:PORT --token T`"
                 .to_owned(),
             Self::Damaged { file, .. } => {
-                format!("restore {file} from a backup, or remove it and enrol again")
+                format!(
+                    "restore {file} from a backup, or join anew with `alambic-agent enrol --again`"
+                )
             }
             Self::State(error) => error.advice(),
             Self::Key(_) => "try again".to_owned(),
@@ -223,6 +225,13 @@ impl TimeFloor {
     pub fn living_clock(state: &StateDir) -> Clock {
         let (system, state) = (Clock::system(), state.clone());
         Clock::new(move || system.now().max(Self::load(&state).0))
+    }
+
+    /// What the system's clock shows; 0 if that is below the floor, and so
+    /// known to be wrong.
+    pub fn shown(self) -> Time {
+        let shown = Clock::system().now();
+        if shown < self.0 { Time(0) } else { shown }
     }
 
     /// The system's clock, never below this floor.

@@ -1,5 +1,6 @@
 //! The Alambic agent.
 
+pub mod anew;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod driver;
 pub mod enrol;
 pub mod identity;
 pub mod ledger;
+pub mod machine;
 pub mod metrics;
 pub mod outbox;
 pub mod policy;

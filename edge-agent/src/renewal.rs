@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use common::ids::{DeviceId, Time};
-use common::transport::dialler::resolve;
-use common::transport::{ClientIdentity, CloseCode, Dialler, Protocol, TransportError};
+use common::transport::{ClientIdentity, CloseCode, Protocol, TransportError};
 use common::trust::bundle::believe;
 use common::trust::certificate::{CertificateFacts, certificate_to_pem};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
@@ -28,14 +27,23 @@ pub fn due(certificate: &CertificateFacts) -> Time {
     certificate.not_before.after_ms(life_ms / 2 + jitter_ms)
 }
 
-/// Milliseconds until a renewal that failed is tried again.
-pub fn retry_ms(certificate: &CertificateFacts) -> u64 {
+/// Milliseconds until a renewal that failed is tried again. One that was
+/// refused is tried too, for a coordinator whose clock is wrong refuses
+/// everyone: each time in a row after twice as long, an hour at most.
+pub fn retry_ms(certificate: &CertificateFacts, refusals: u32) -> u64 {
     let life_ms = certificate.not_after.since_ms(certificate.not_before);
-    (life_ms / 100).clamp(RETRY_MS_MIN, RETRY_MS_MAX)
+    let first_ms = (life_ms / 100).clamp(RETRY_MS_MIN, RETRY_MS_MAX);
+    match refusals {
+        0 => first_ms,
+        refusals => {
+            let first_ms = first_ms.min(REFUSED_MS_FIRST);
+            (first_ms << (refusals - 1).min(16)).min(RETRY_MS_MAX)
+        }
+    }
 }
 
-/// Whether asking again is of no use: only a person can help.
-pub fn is_final(error: &EnrolError) -> bool {
+/// Whether the coordinator answered, and the answer was no.
+pub fn is_refusal(error: &EnrolError) -> bool {
     match error {
         EnrolError::Refused(refusal) => !matches!(refusal, EnrolRefusal::Storage),
         EnrolError::Transport(TransportError::Closed { code, .. }) => {
@@ -86,22 +94,11 @@ pub async fn renew(state: &StateDir, route: &Route) -> Result<Arc<Identity>, Enr
 }
 
 async fn exchange(route: &Route, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
-    let mut last = TransportError::Lost {
-        reason: "its name has no address",
-    };
-    for address in resolve(&route.coordinator).await? {
-        let dialler = Dialler::bind(address, route.tuning.clone(), route.floor.clock())?;
-        let client = route.identity.client();
-        match dialler.connect(address, client, Protocol::Enrolment).await {
-            Ok(connection) => {
-                let answer = ask(&connection, request).await;
-                dialler.close(CloseCode::Normal).await;
-                return answer;
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last.into())
+    let search = route.search(Protocol::Enrolment);
+    let (dialler, connection) = search.connect(&route.coordinator).await?;
+    let answer = ask(&connection, request).await;
+    dialler.close(CloseCode::Normal).await;
+    answer
 }
 
 /// A device's number among others, the same each time.
@@ -113,6 +110,8 @@ fn number_of(device: DeviceId) -> u64 {
 
 const RETRY_MS_MIN: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 3_600_000;
+/// Wait after the first refusal.
+const REFUSED_MS_FIRST: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -151,8 +150,18 @@ mod tests {
         moments.dedup();
         assert!(moments.len() > 90);
         assert_eq!(due(&facts(1, 0)), Time(1_000_000));
-        assert_eq!(retry_ms(&facts(1, life_ms)), RETRY_MS_MAX);
-        assert_eq!(retry_ms(&facts(1, 4_000)), RETRY_MS_MIN);
+        assert_eq!(retry_ms(&facts(1, life_ms), 0), RETRY_MS_MAX);
+        assert_eq!(retry_ms(&facts(1, 4_000), 0), RETRY_MS_MIN);
+    }
+
+    #[test]
+    fn a_refused_renewal_is_tried_again_with_growing_waits() {
+        let certificate = facts(1, 30 * 24 * 3_600_000);
+        let waits = [1, 2, 3, 7, 40].map(|refusals| retry_ms(&certificate, refusals));
+        assert_eq!(
+            waits,
+            [60_000, 120_000, 240_000, RETRY_MS_MAX, RETRY_MS_MAX]
+        );
     }
 
     /// Answers one renewal; who asked, as the transport knows it.
@@ -211,19 +220,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_renewal_changes_nothing_and_says_whether_to_go_on() {
+    async fn a_refused_renewal_changes_nothing() {
         let fleet = Fleet::new();
         let before = fleet.join();
         let state = fleet.state();
         let route = fleet.route(before.clone());
-        for (refusal, hopeless) in [
+        for (refusal, refused) in [
             (EnrolRefusal::RevokedKey, true),
             (EnrolRefusal::NotAMember, true),
             (EnrolRefusal::Storage, false),
         ] {
             let refuse = |_| EnrolAnswer::Refused(refusal);
             let (after, _) = tokio::join!(renew(&state, &route), answer(&fleet, refuse));
-            assert_eq!(is_final(&after.unwrap_err()), hopeless);
+            assert_eq!(is_refusal(&after.unwrap_err()), refused);
         }
         let other = common::trust::device_key::DeviceKey::generate().unwrap();
         let foreign = fleet.certify(&other.signing_request().unwrap());

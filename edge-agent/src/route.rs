@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use common::transport::Tuning;
+use common::transport::{Protocol, Search, Tuning};
 
 use crate::identity::{Identity, TimeFloor};
 
@@ -17,4 +17,16 @@ pub struct Route {
     pub floor: TimeFloor,
     /// How connections behave.
     pub tuning: Tuning,
+}
+
+impl Route {
+    /// What finds the coordinator, for this protocol.
+    pub(crate) fn search(&self, protocol: Protocol) -> Search {
+        Search {
+            identity: self.identity.client().clone(),
+            protocol,
+            tuning: self.tuning.clone(),
+            clock: self.floor.clock(),
+        }
+    }
 }

@@ -33,7 +33,8 @@ impl TrustError {
         match self {
             Self::State(error) => error.advice(),
             Self::Damaged { .. } => {
-                "restore it from a backup, or remove the state directory and enrol again".to_owned()
+                "restore it from a backup, or join anew with `alambic-agent enrol --again`"
+                    .to_owned()
             }
             Self::Charter(_) => {
                 "tell the operator: someone may be answering in the coordinator's place, or it \

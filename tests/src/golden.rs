@@ -93,6 +93,8 @@ fn to_coordinator() -> Vec<Case> {
                 minor: 0,
                 agent: "0.1.0".to_owned(),
                 installed: vec![(TASK, VERSION); 2],
+                instance: 77,
+                clock: Time(1_800_000_000_000),
             }),
         ),
         case(kind, "data_changed", ToCoordinator::DataChanged(TASK)),

@@ -90,7 +90,7 @@ fn broken_links_and_missing_paths_are_found() {
     let planted = "# One\n\n## A tour, `typed`\n[a](docs/none.md) [b](#two) [c](docs/json.md#none) \
         [d](#a-tour-typed) [e](docs/json.md#shapes) [f](https://example.org/none)\n\
         `common/src/none.rs` `configs/task-*.toml` `tests/none-*.rs` `common::math::exact`\n\
-        `common::math::none` `common::wire::codec` `common::task::RawTask`\n\
+        `common::math::none` `common::wire::frame` `common::task::RawTask`\n\
         ```sh\n[g](docs/none.md) cat common/src/none.rs\n```\n";
     let broken = broken_links(&document, planted);
     assert_eq!(

@@ -354,6 +354,8 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 minor: 0,
                 agent: "0.1.0".to_owned(),
                 installed: vec![(task, version); 2],
+                instance: 77,
+                clock: Time(1_800_000_000_000),
             })),
         ),
         (

@@ -80,6 +80,11 @@ fn a_forbidden_dependency_is_a_breach() {
             "tokio does I/O, which this crate does not",
         ),
         (
+            "coordinator/engine/Cargo.toml",
+            "[target.'cfg(unix)'.dependencies]\nsled.workspace = true",
+            "sled does I/O, which this crate does not",
+        ),
+        (
             "coordinator/Cargo.toml",
             "[target.'cfg(unix)'.dev-dependencies]\nedge-agent.workspace = true",
             "edge-agent must not be a dependency here",
@@ -136,10 +141,16 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "pipe may not import signals",
     ),
     (
-        "coordinator/src/status/mod.rs",
+        "coordinator/src/journal/mod.rs",
         "use crate::core::Core;",
         1,
-        "status may not import core",
+        "journal may not import core",
+    ),
+    (
+        "coordinator/engine/src/rollout.rs",
+        "use crate::round::Event;",
+        1,
+        "rollout may not import round",
     ),
     (
         "coordinator/src/admin/server.rs",
@@ -190,7 +201,7 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "unsafe belongs in common/math/src/blas.rs or common/math/src/kernel/simd.rs",
     ),
     (
-        "coordinator/src/round/engine.rs",
+        "coordinator/engine/src/round/engine.rs",
         "use std::{fmt, time::Instant};",
         1,
         "an engine does no I/O: std::time",
@@ -202,7 +213,7 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "an engine does no I/O: tokio",
     ),
     (
-        "coordinator/src/round/engine.rs",
+        "coordinator/engine/src/round/engine.rs",
         "async fn f() {}",
         1,
         "an engine does no I/O: async",
@@ -282,7 +293,7 @@ fn what_is_allowed_is_no_breach() {
             "async fn f() { tokio::time::sleep(wait).await }",
         ),
         (
-            "coordinator/src/round/state.rs",
+            "coordinator/engine/src/round/state.rs",
             "#[cfg(test)]\nmod more { use std::time::Instant; }",
         ),
         ("lab/src/main.rs", "fn f() -> anyhow::Result<()> {}"),

@@ -282,6 +282,33 @@ fn a_round_completes_over_a_path_of_1280_bytes() {
     println!("MTU 1280: a round in {seconds:.1} s");
 }
 
+#[test]
+fn a_path_too_narrow_for_quic_is_said_as_such() {
+    let Some(netns) = Netns::lay() else { return };
+    let running = start(Terms {
+        environment: netns.environment(),
+        agents: 1,
+        ..Terms::default()
+    });
+    netns.set_mtu(1_100);
+    let within = netns.environment().agents;
+    let output = std::process::Command::new(&within[0])
+        .args(&within[1..])
+        .arg(lab::demo::program("alambic-agent").unwrap())
+        .arg("--state")
+        .arg(running.fleet.agent_home(0).join("state"))
+        .arg("doctor")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("MTU") && said.contains("1100 bytes"),
+        "{said}"
+    );
+    assert!(!said.contains("blocked"), "{said}");
+}
+
 /// What a command of an agent says to a network without UDP: exit code and
 /// words.
 fn says_that_udp_is_blocked(command: &str, (code, out, err): (Option<i32>, String, String)) {

@@ -1,6 +1,7 @@
 //! What both programs need of the machine they run on: the service manager,
 //! signals, standard output, files, local HTTP and NumPy archives.
 
+pub mod blas_threads;
 pub mod health;
 pub mod http;
 pub mod npz;

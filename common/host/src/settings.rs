@@ -24,6 +24,10 @@ pub struct Key<C, F> {
     pub flag: Option<Flag<F>>,
     /// The environment variable that sets it.
     pub variable: Option<&'static str>,
+    /// The values that are accepted, for people.
+    pub allowed: &'static str,
+    /// What it is for, in a sentence.
+    pub purpose: &'static str,
     /// Its value.
     pub value: fn(&C) -> String,
 }
@@ -103,6 +107,45 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
+/// Every key as Markdown: a section for each table, a row for each key with its
+/// default, what is allowed, and what sets it besides the file.
+pub fn reference<C, F>(keys: &[Key<C, F>], defaults: &C) -> String {
+    let mut text = String::new();
+    let mut section = None;
+    for key in keys {
+        let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if section != Some(table) {
+            section = Some(table);
+            let heading = match table {
+                "" => "Top level".to_owned(),
+                table => format!("`[{table}]`"),
+            };
+            text += &format!(
+                "\n## {heading}\n\n| key | default | allowed | also set by | purpose |\n\
+                 |---|---|---|---|---|\n"
+            );
+        }
+        let default = match (key.value)(defaults) {
+            value if value == NONE => "–".to_owned(),
+            value => format!("`{value}`"),
+        };
+        let flag = key.flag.map(|(flag, _)| flag);
+        let setters: Vec<_> = { flag.into_iter().chain(key.variable) }
+            .map(|setter| format!("`{setter}`"))
+            .collect();
+        let cells = [
+            &format!("`{name}`"),
+            &default,
+            key.allowed,
+            &setters.join(" "),
+            key.purpose,
+        ];
+        let cells = cells.map(|cell| cell.replace('|', "\\|"));
+        text += &format!("| {} |\n", cells.join(" | "));
+    }
+    text
+}
+
 /// Says that the configuration fits.
 pub fn print_fit(file: Option<&Path>) {
     match file {
@@ -148,12 +191,16 @@ mod tests {
             name: "table.number",
             flag: Some(("--number", |given| *given)),
             variable: Some("NUMBER"),
+            allowed: "0 to 255",
+            purpose: "A number.",
             value: |number| number.to_string(),
         },
         Key {
             name: "table.other",
             flag: None,
             variable: None,
+            allowed: "left | right",
+            purpose: "A side.",
             value: |_| NONE.into(),
         },
     ];
@@ -177,6 +224,18 @@ mod tests {
         assert_eq!(at(lines[1], "warn"), at(lines[2], "xx"));
         assert_eq!(at(lines[0], "default"), at(lines[1], "default"));
         assert!(lines[2].ends_with("x  default"));
+    }
+
+    #[test]
+    fn reference_has_a_row_for_each_key() {
+        let text = reference(KEYS, &7);
+        let rows = [
+            "## `[table]`",
+            "| `number` | `7` | 0 to 255 | `--number` `NUMBER` | A number. |",
+            "| `other` | – | left \\| right |  | A side. |",
+        ];
+        let at = rows.map(|row| text.find(row).unwrap());
+        assert!(at.is_sorted() && text.matches("## ").count() == 1, "{text}");
     }
 
     #[test]

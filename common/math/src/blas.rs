@@ -16,6 +16,18 @@ pub fn pin_to_one_thread() {
     unsafe { openblas_set_num_threads(1) }
 }
 
+/// Whether BLAS can have the buffer that it takes at its first computation.
+/// Where it cannot (`ulimit -v`, `vm.overcommit_memory = 2`), it asks for ever.
+pub fn has_room() -> bool {
+    let mut buffer: Vec<u8> = Vec::new();
+    let has_room = buffer.try_reserve_exact(BUFFER_BYTES).is_ok();
+    // Otherwise the compiler may leave the allocation out.
+    std::hint::black_box(&mut buffer);
+    has_room
+}
+
+/// The library's buffer for one thread, 32 MiB, and what goes with it.
+const BUFFER_BYTES: usize = 40 << 20;
 /// Which processor's kernels the library chose, such as `Haswell` or
 /// `SkylakeX`. An older name than the processor deserves costs up to half the
 /// speed; the environment variable `OPENBLAS_CORETYPE` overrides the choice,

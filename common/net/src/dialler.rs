@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::PeerIdentity;
 use super::alpn::Protocol;
@@ -159,33 +160,37 @@ impl Dialler {
                 address,
                 source: std::io::Error::new(std::io::ErrorKind::InvalidInput, error),
             })?;
-        match timeout(self.tuning.handshake(), connecting).await {
-            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => Err(TransportError::NoAnswer {
-                address,
-                waited_ms: self.tuning.handshake_ms,
-                silence: Silence::of(address).await,
-            }),
+        let silent = |waited_ms, silence| TransportError::NoAnswer {
+            address,
+            waited_ms,
+            silence,
+        };
+        let begun = Instant::now();
+        let answered = tokio::select! {
+            answered = timeout(self.tuning.handshake(), connecting) => answered,
+            silence = complaint(address) => {
+                return Err(silent(begun.elapsed().as_millis() as u64, silence));
+            }
+        };
+        match answered {
+            Err(_) | Ok(Err(quinn::ConnectionError::TimedOut)) => {
+                let silence = Silence::of(address).await;
+                Err(silent(self.tuning.handshake_ms, silence))
+            }
             Ok(Err(error)) => Err(verifier.take_refusal().unwrap_or_else(|| error.into())),
             Ok(Ok(connection)) => Ok(connection),
         }
     }
 }
 
-/// The addresses behind `host:port`, in the order to try them.
-///
-/// # Errors
-/// [`TransportError::UnknownHost`] if there are none.
-pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>, TransportError> {
-    let unknown = |source| TransportError::UnknownHost {
-        host: host.to_owned(),
-        source,
-    };
-    let found = tokio::net::lookup_host(host).await.map_err(unknown)?;
-    let found: Vec<_> = found.collect();
-    if found.is_empty() {
-        return Err(unknown(std::io::ErrorKind::NotFound.into()));
-    }
-    Ok(found)
+/// The network's complaint about an address that has not answered for a
+/// moment. It is believed if the address stays silent for a second more, for
+/// a router may complain of the question and let QUIC pass.
+async fn complaint(address: SocketAddr) -> Silence {
+    sleep(SILENT).await;
+    let silence = Silence::told(address).await;
+    sleep(BELIEVED).await;
+    silence
 }
 
 /// Waits for the admission mark.
@@ -202,3 +207,7 @@ async fn admitted(connection: &quinn::Connection) -> Result<(), TransportError> 
         }
     }
 }
+
+/// What answers at all has mostly answered by then, and needs no question.
+const SILENT: Duration = Duration::from_millis(500);
+const BELIEVED: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use quinn::{ConnectionError, ReadError, WriteError};
 
 use super::close::CloseCode;
 use super::silence::Silence;
+use protocol::human;
 use protocol::trust::certificate::{CertificateError, Fingerprint};
 use protocol::wire::frame::FrameError;
 
@@ -119,13 +120,13 @@ pub enum TransportError {
         length: u64,
     },
     /// A transfer stood still.
-    #[error("no progress for {waited_ms} ms")]
+    #[error("no progress for {}", human::span(*.waited_ms))]
     Stalled {
         /// How long it was waited.
         waited_ms: u64,
     },
     /// Nobody answers at the address.
-    #[error("no answer from UDP address {address} within {waited_ms} ms: {silence}")]
+    #[error("no answer from UDP address {address} within {}: {silence}", human::span(*.waited_ms))]
     NoAnswer {
         /// Where it was tried.
         address: SocketAddr,
@@ -227,7 +228,7 @@ impl TransportError {
                  something else answers at this address"
                 .to_owned(),
             Self::ForeignServer => "this is not the coordinator this device joined; check the \
-                 address, or enrol again with a new token"
+                 address; if it was set up anew, join it with a new token (`alambic-agent enrol --again`)"
                 .to_owned(),
             Self::ExpiredServer => "check this device's clock; if it is right, the coordinator \
                  needs a new server certificate"
@@ -236,15 +237,25 @@ impl TransportError {
             | Self::Closed {
                 code: CloseCode::Unauthenticated,
                 ..
-            } => "enrol this device again with a new token".to_owned(),
+            } => "join again with a new token (`alambic-agent enrol --again`)".to_owned(),
             Self::Closed {
                 code: CloseCode::Revoked,
                 ..
-            } => "this device was revoked; ask the operator".to_owned(),
+            } => "this device was revoked: ask the operator; once it is repaired, join with a new token \
+                 (`alambic-agent enrol --again`)"
+                .to_owned(),
+            Self::Closed {
+                code: CloseCode::Superseded,
+                ..
+            } => "if this comes back, another machine has this device's key (a copied image): on \
+                 the copy, enrol again (`alambic-agent enrol --again`) with a new token"
+                .to_owned(),
             Self::Closed {
                 code: CloseCode::Expired,
                 ..
-            } => "renew the certificate, or enrol again with a new token".to_owned(),
+            } => "it is tried again; if the clocks of both machines are right and this stays, join with a \
+                 new token (`alambic-agent enrol --again`)"
+                .to_owned(),
             Self::Closed {
                 code: CloseCode::Quarantined,
                 ..

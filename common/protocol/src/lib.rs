@@ -13,6 +13,7 @@ pub mod codec;
 pub mod delta;
 pub mod features;
 pub mod gradient;
+pub mod human;
 pub mod ids;
 pub mod labels;
 pub mod landmarks;

@@ -17,41 +17,58 @@ pub(super) fn check(config: &Config, layers: &Layers<'_, Flags>, explain: bool, 
     }
 }
 
+/// Every key with its default, as Markdown.
+pub fn reference(defaults: &Config) -> String {
+    settings::reference(KEYS, defaults)
+}
+
 const KEYS: &[Key<Config, Flags>] = &[
     Key {
         name: "listen",
         flag: Some(("--listen", |flags| flags.listen.is_some())),
         variable: Some("ALAMBIC_LISTEN"),
+        allowed: "address and port",
+        purpose: "Where devices reach the coordinator (UDP); port 0 lets the system choose.",
         value: |config| config.listen.to_string(),
     },
     Key {
         name: "state",
         flag: Some(("--state", |flags| flags.state.is_some())),
         variable: Some("ALAMBIC_STATE"),
+        allowed: "directory",
+        purpose: "Keys, certificates, the log and all blobs; the directory of the configuration file if that was found and not named.",
         value: |config| shown(&config.state),
     },
     Key {
         name: "admin_socket",
         flag: Some(("--admin-socket", |flags| flags.admin_socket.is_some())),
         variable: Some("ALAMBIC_ADMIN_SOCKET"),
+        allowed: "path",
+        purpose: "Where commands such as `status` reach a running coordinator; `admin.sock` in the state directory.",
         value: |config| shown(&config.admin_socket),
     },
     Key {
         name: "log",
         flag: Some(("--log", |flags| flags.log.is_some())),
         variable: Some("ALAMBIC_LOG"),
+        allowed: "error, warn, info, debug, trace, also by module",
+        purpose: "What is logged to standard error.",
         value: |config| config.log.clone(),
     },
     Key {
         name: "log_json",
         flag: Some(("--log-json", |flags| flags.log_json)),
         variable: Some("ALAMBIC_LOG_JSON"),
+        allowed: "true, false",
+        purpose: "One JSON object a line instead of text.",
         value: |config| config.log_json.to_string(),
     },
     Key {
         name: "certificate.addresses",
         flag: Some(("--address", |flags| !flags.addresses.is_empty())),
         variable: Some("ALAMBIC_CERTIFICATE_ADDRESSES"),
+        allowed: "IP addresses",
+        purpose: "Addresses in the server's certificate; devices do not need them.",
         value: |config| match config.addresses.as_slice() {
             [] => NONE.into(),
             some => some
@@ -65,18 +82,24 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "certificate.device_lifetime",
         flag: None,
         variable: Some("ALAMBIC_CERTIFICATE_DEVICE_LIFETIME"),
+        allowed: "2s to 366d: a number and s, m, h or d",
+        purpose: "How long a device's certificate lasts; devices renew from half of it on.",
         value: |config| duration(config.certificates.device_lifetime_ms),
     },
     Key {
         name: "certificate.renewal_grace",
         flag: None,
         variable: Some("ALAMBIC_CERTIFICATE_RENEWAL_GRACE"),
+        allowed: "0s to 3660d: a number and s, m, h or d",
+        purpose: "How long after its certificate's expiry a device may still renew.",
         value: |config| duration(config.certificates.renewal_grace_ms),
     },
     Key {
         name: "page.listen",
         flag: Some(("--page", |flags| flags.page.is_some())),
         variable: Some("ALAMBIC_PAGE"),
+        allowed: "address and port, off",
+        purpose: "Where the web page and `/metrics` are served; a loopback address unless `page.public` is true.",
         value: |config| match &config.page {
             Some(page) => page.listen.to_string(),
             None => "off".into(),
@@ -86,6 +109,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "page.public",
         flag: None,
         variable: None,
+        allowed: "true, false",
+        purpose: "Whether `page.listen` may be an address that others reach.",
         value: |config| match &config.page {
             Some(page) => page.public.to_string(),
             None => NONE.into(),
@@ -95,6 +120,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "page.hosts",
         flag: None,
         variable: None,
+        allowed: "names",
+        purpose: "Host names by which the page may be requested, besides localhost and IP addresses.",
         value: |config| match config.page.as_ref().map(|page| page.hosts.as_slice()) {
             None | Some([]) => NONE.into(),
             Some(hosts) => hosts.join(" "),
@@ -104,6 +131,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "retention.rounds",
         flag: None,
         variable: None,
+        allowed: "1 to 10000, \"all\"",
+        purpose: "Newest rounds whose records the log keeps; a snapshot stands for older ones.",
         value: |config| {
             let rounds = config.retention.rounds;
             rounds.map_or_else(|| "all".into(), |rounds| rounds.to_string())
@@ -113,24 +142,32 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "retention.blob_rounds",
         flag: None,
         variable: None,
+        allowed: "1 to `retention.rounds`",
+        purpose: "Newest rounds whose contributions and results are kept even if nothing needs them.",
         value: |config| config.retention.blob_rounds.to_string(),
     },
     Key {
         name: "rollout.releases",
         flag: None,
         variable: None,
+        allowed: "\"all\", \"held\", \"staged\"",
+        purpose: "Who is offered a new student: every device, none until `rollout start`, or stage by stage.",
         value: |config| format!("{:?}", config.rollout.mode).to_lowercase(),
     },
     Key {
         name: "rollout.stages",
         flag: None,
         variable: None,
+        allowed: "percents that ascend to 100",
+        purpose: "Share of the devices at each stage.",
         value: |config| format!("{:?}", config.rollout.plan.stages),
     },
     Key {
         name: "rollout.max_worse",
         flag: None,
         variable: None,
+        allowed: "0% to 100%",
+        purpose: "Largest share of a stage's devices that may reject a student; one more halts the rollout.",
         value: |config| {
             let permille = config.rollout.plan.worse_permille_max;
             format!("{}%", f64::from(permille) / 10.0)
@@ -140,47 +177,81 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "rollout.soak",
         flag: None,
         variable: Some("ALAMBIC_ROLLOUT_SOAK"),
+        allowed: "0s to 30d: a number and s, m, h or d",
+        purpose: "How long a stage lasts at least, and how long a device uses a student before it is evaluated again.",
         value: |config| duration(config.rollout.plan.soak_ms),
     },
-    limit("limits.connections", |config| {
-        config.limits.door.connections.to_string()
-    }),
-    limit("limits.connections_per_address", |config| {
-        config.limits.door.connections_per_address.to_string()
-    }),
-    limit("limits.handshakes_per_address", |config| {
-        config
-            .limits
-            .door
-            .handshakes_per_address
-            .per_second
-            .to_string()
-    }),
-    limit("limits.enrolments_per_address", |config| {
-        config
-            .limits
-            .door
-            .enrolments_per_address
-            .per_second
-            .to_string()
-    }),
-    limit("limits.requests_per_device", |config| {
-        config.limits.devices.requests.per_second.to_string()
-    }),
-    limit("limits.bytes_per_device", |config| {
-        config.limits.devices.bytes.per_second.to_string()
-    }),
-    limit("limits.rows_per_device", |config| {
-        config.limits.rows_per_device.to_string()
-    }),
+    limit(
+        "limits.connections",
+        "1 to 1000000",
+        "Connections in all, handshakes included.",
+        |config| config.limits.door.connections.to_string(),
+    ),
+    limit(
+        "limits.connections_per_address",
+        "1 to 1000000",
+        "Open connections of one address (of IPv6, a /64).",
+        |config| config.limits.door.connections_per_address.to_string(),
+    ),
+    limit(
+        "limits.handshakes_per_address",
+        "1 to 100000",
+        "Handshakes per second per address; the burst is ten times that.",
+        |config| {
+            config
+                .limits
+                .door
+                .handshakes_per_address
+                .per_second
+                .to_string()
+        },
+    ),
+    limit(
+        "limits.enrolments_per_address",
+        "1 to 100000",
+        "Requests per second per address to join or renew; the burst is ten times that.",
+        |config| {
+            config
+                .limits
+                .door
+                .enrolments_per_address
+                .per_second
+                .to_string()
+        },
+    ),
+    limit(
+        "limits.requests_per_device",
+        "1 to 10000",
+        "Transfers per second that one device may begin.",
+        |config| config.limits.devices.requests.per_second.to_string(),
+    ),
+    limit(
+        "limits.bytes_per_device",
+        "1024 to 1073741824",
+        "Bytes per second of one device's transfers, both directions.",
+        |config| config.limits.devices.bytes.per_second.to_string(),
+    ),
+    limit(
+        "limits.rows_per_device",
+        "1 to 1099511627776",
+        "Rows that one contribution may claim to describe, which bounds a device's weight.",
+        |config| config.limits.rows_per_device.to_string(),
+    ),
 ];
 
 /// One of the limits, which only the file sets.
-const fn limit(name: &'static str, value: fn(&Config) -> String) -> Key<Config, Flags> {
+const fn limit(
+    name: &'static str,
+    allowed: &'static str,
+    purpose: &'static str,
+    value: fn(&Config) -> String,
+) -> Key<Config, Flags> {
     Key {
         name,
         flag: None,
         variable: None,
+        allowed,
+        purpose,
         value,
     }
 }

@@ -86,9 +86,11 @@ fn to_look_at(devices: &[DeviceStatus], more: &str) -> Vec<String> {
     };
     let waits = |one: &DeviceStatus| one.standing == Standing::Waiting;
     let refused = |one: &DeviceStatus| one.peer_limits.quarantine.is_some() && one.is_member();
+    let shared = |one: &DeviceStatus| one.shared_key.is_some();
     let lines = [
         line(&waits, "waiting for approval", "approve"),
         line(&refused, "in quarantine", "show"),
+        line(&shared, "with one key on two machines", "show"),
     ];
     lines.into_iter().flatten().collect()
 }

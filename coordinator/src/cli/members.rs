@@ -191,6 +191,9 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
 
 /// What a device did that an honest one does not.
 fn show_peer_limits(device: &DeviceStatus) {
+    if let Some(shared) = &device.shared_key {
+        println!("ONE KEY      {}", shared.told());
+    }
     let peer_limits = device.peer_limits;
     match peer_limits.struck_for {
         Some(reason) => println!("strikes      {}, the last: {reason}", device.strikes),
@@ -227,6 +230,7 @@ pub(super) fn state(device: &DeviceStatus) -> &'static str {
         (Standing::Approved, _) => "approved",
         (Standing::Denied, _) => "denied",
         _ if device.peer_limits.quarantine.is_some() => "QUARANTINED",
+        _ if device.shared_key.is_some() => "ON TWO MACHINES",
         (_, true) => "connected",
         (Standing::Member, false) => "away",
         (Standing::Unknown, false) => "unknown",
@@ -345,6 +349,7 @@ mod tests {
             contributed: None,
             strikes: 0,
             peer_limits: PeerLimitsStatus::default(),
+            shared_key: None,
         }
     }
 

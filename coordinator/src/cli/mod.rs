@@ -20,6 +20,7 @@ mod run;
 mod watch;
 
 pub use arguments::Arguments;
+pub use config::reference as configuration_reference;
 pub use failure::Failure;
 
 use std::path::Path;

@@ -56,6 +56,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
+        uptime: Some(crate::server::clock_guard::uptime),
         tuning: Tuning::coordinator(),
         limits: config.limits,
         certificates: config.certificates,

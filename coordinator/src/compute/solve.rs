@@ -56,9 +56,10 @@ impl<'a> Solve<'a> {
     /// that do.
     pub(super) fn run(self) -> Result<(RawTeacher, Vec<Exclusion>), ComputeError> {
         let classes = self.setting.task.classes();
-        let (cap, judge) = self.look()?;
-        let excluded = self.judged(&judge, cap)?;
+        let (rows, judge) = self.look()?;
+        let excluded = self.judged(&judge, rows.cap(1.0))?;
         let out: BTreeMap<DeviceId, ()> = excluded.iter().map(|one| (one.device, ())).collect();
+        let cap = rows.cap(ROWS_OVER_MEDIAN_MAX);
         let mut moments = MomentSum::new(self.set.support(), classes);
         let mut labels = Vec::new();
         for one in self.sent.iter().filter(|one| !out.contains_key(&one.0)) {
@@ -80,7 +81,7 @@ impl<'a> Solve<'a> {
     /// A first reading, for what can only be known of all devices together: how
     /// many rows count of one, and in which directions they are judged. What a
     /// large fleet sent need not be in memory at once.
-    fn look(&self) -> Result<(RowsCap, Judge), ComputeError> {
+    fn look(&self) -> Result<(Rows, Judge), ComputeError> {
         let mut directions = Directions::new(self.set.support());
         let mut rows = Vec::with_capacity(self.sent.len());
         let mut labels = 0;
@@ -99,10 +100,7 @@ impl<'a> Solve<'a> {
         }
         let classes = self.setting.task.classes();
         let judge = Judge::new(&self.basis, self.set, directions, labels, classes);
-        Ok((
-            RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX),
-            judge.map_err(SolveError::from)?,
-        ))
+        Ok((Rows(rows), judge.map_err(SolveError::from)?))
     }
 
     fn judged(&self, judge: &Judge, cap: RowsCap) -> Result<Vec<Exclusion>, ComputeError> {
@@ -134,6 +132,17 @@ impl<'a> Solve<'a> {
         let (task, read) = (self.setting.task, self.setting.read);
         let check = |bytes: &[u8]| validation::labels(task, bytes, points, read);
         self.setting.contribution(device, blob, check)
+    }
+}
+
+/// The rows that devices claim, in any order.
+struct Rows(Vec<u64>);
+
+impl Rows {
+    /// To judge each other, no device counts for more than the median one does
+    /// (`times` 1), so that most of the devices are most of the weight.
+    fn cap(&self, times: f64) -> RowsCap {
+        RowsCap::of(&self.0, times)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::task::Task;
 
-use super::effect::{Effect, not_stored};
+use super::effect::{Pending, not_stored};
 use super::{Core, Runner};
 use crate::core::command::{AdminCommand, ReReleaseOf, Reply};
 use crate::journal::LogEntry;
@@ -18,43 +18,39 @@ impl Core {
     pub(super) fn admin(&mut self, now: Time, command: AdminCommand) {
         match command {
             AdminCommand::Status { reply } => {
-                let _ = reply.send(self.status(now));
+                let status = Box::new(self.status(now));
+                self.answer(reply, status);
             }
             AdminCommand::AddToken { record, reply } => {
                 if !self.in_service {
-                    let _ = reply.send(Err(not_stored()));
+                    self.answer(reply, Err(not_stored()));
                     return;
                 }
                 self.record(RegistryEvent::TokenCreated { record, at: now });
-                self.effects.push(Effect::done(reply, ()));
+                self.pending.push(Pending::done(reply, ()));
             }
             AdminCommand::AddTask { task, reply } => match self.add_task(now, task) {
-                Ok(summary) => self.effects.push(Effect::done(reply, summary)),
-                Err(fault) => {
-                    let _ = reply.send(Err(fault));
-                }
+                Ok(summary) => self.pending.push(Pending::done(reply, summary)),
+                Err(fault) => self.answer(reply, Err(fault)),
             },
             AdminCommand::Task { name, reply } => {
                 let found = self.find(name.as_deref());
-                let _ = reply.send(found.map(|at| summary(&self.tasks[at].task, false)));
+                let found = found.map(|at| summary(&self.tasks[at].task, false));
+                self.answer(reply, found);
             }
             AdminCommand::StartRound { name, reply } => match self.find(name.as_deref()) {
-                Err(fault) => {
-                    let _ = reply.send(Err(fault));
-                }
+                Err(fault) => self.answer(reply, Err(fault)),
                 Ok(at) => {
                     let ticket = self.answers.expect_round(reply);
                     self.feed(now, at, Input::StartRound { ticket });
                 }
             },
             AdminCommand::CancelRound { name, reply } => match self.running(name.as_deref()) {
-                Err(fault) => {
-                    let _ = reply.send(Err(fault));
-                }
+                Err(fault) => self.answer(reply, Err(fault)),
                 Ok(at) => {
                     self.tasks[at].run = None;
                     self.feed(now, at, Input::CancelRound);
-                    self.effects.push(Effect::done(reply, ()));
+                    self.pending.push(Pending::done(reply, ()));
                 }
             },
             AdminCommand::Relearn { name, reply } => {
@@ -66,10 +62,12 @@ impl Core {
                 version,
                 reply,
             } => {
-                let _ = reply.send(self.lineage(name.as_deref(), version));
+                let lineage = self.lineage(name.as_deref(), version);
+                self.answer(reply, lineage);
             }
             AdminCommand::Tokens { reply } => {
-                let _ = reply.send(self.registry.tokens().values().cloned().collect());
+                let tokens = self.registry.tokens().values().cloned().collect();
+                self.answer(reply, tokens);
             }
             AdminCommand::RevokeToken { token, reply } => {
                 let outcome = self.revoke_token(now, token);
@@ -104,7 +102,8 @@ impl Core {
                 version,
                 reply,
             } => {
-                let _ = reply.send(self.release(name.as_deref(), version));
+                let release = self.release(name.as_deref(), version);
+                self.answer(reply, release);
             }
             AdminCommand::Rollout { name, order, reply } => {
                 let outcome = self.rollout(now, name.as_deref(), order);
@@ -115,7 +114,8 @@ impl Core {
                 version,
                 reply,
             } => {
-                let _ = reply.send(self.plan_rerelease(name.as_deref(), version));
+                let plan = self.plan_rerelease(name.as_deref(), version);
+                self.answer(reply, plan);
             }
             AdminCommand::Forget { device, reply } => {
                 let outcome = self.forget(now, device);
@@ -136,10 +136,8 @@ impl Core {
     /// changed is durable.
     fn settle(&mut self, reply: Reply<Result<(), Fault>>, outcome: Result<(), Fault>) {
         match outcome {
-            Ok(()) => self.effects.push(Effect::done(reply, ())),
-            Err(fault) => {
-                let _ = reply.send(Err(fault));
-            }
+            Ok(()) => self.pending.push(Pending::done(reply, ())),
+            Err(fault) => self.answer(reply, Err(fault)),
         }
     }
 

@@ -13,7 +13,7 @@ impl Core {
     pub(super) fn offered(&mut self, now: Time, offer: Offer, reply: Reply<TransferAnswer>) {
         match self.task_of(&offer) {
             Err(reason) => {
-                let _ = reply.send(TransferAnswer::Refused(reason));
+                self.answer(reply, TransferAnswer::Refused(reason));
             }
             Ok(at) => {
                 let input = Input::Offered {
@@ -38,7 +38,7 @@ impl Core {
     ) {
         match self.task_of(&offer) {
             Err(reason) => {
-                let _ = reply.send(TransferAnswer::Refused(reason));
+                self.answer(reply, TransferAnswer::Refused(reason));
             }
             Ok(at) => {
                 let input = Input::Arrived {

@@ -1,57 +1,106 @@
-//! What happens once the log holds what it follows from.
+//! What the core wants done, at once or when the log holds what it follows from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::ids::{DeviceId, RoundId, TaskHash};
 use common::round::Reason;
 use common::task::Task;
+use common::transport::CloseCode;
 use common::wire::messages::{ToDevice, TransferAnswer};
 
-use crate::core::command::{Reply, RunId};
-use crate::journal::Pin;
+use super::answer::{Answer, Reply, ReplyId};
+use super::command::{RunId, SessionId};
 use crate::round::{Job, StartRefused, Ticket};
 use crate::status::{Fault, FaultKind, Progress};
 
-/// Something to do once the entries before it are durable.
-pub(super) enum Effect {
-    /// Answer someone; told whether the entries were stored.
-    Reply(Box<dyn FnOnce(bool) + Send>),
+/// Something to do now. The driver takes effects in order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a question.
+    Answer {
+        /// Which.
+        to: ReplyId,
+        /// With what.
+        answer: Answer,
+    },
+    /// A question cannot be answered: nothing is stored at the moment, or the
+    /// one who asks was hung up on.
+    NoAnswer {
+        /// Which.
+        to: ReplyId,
+    },
+    /// Hand a message to a session. If it does not take it, because earlier
+    /// ones were not read, the session is closed with [`CloseCode::Stalled`].
     Send {
+        /// Whose.
         device: DeviceId,
+        /// Which of its sessions.
+        session: SessionId,
+        /// What.
         message: ToDevice,
     },
-    Work(Work),
+    /// Close a session. Nothing more is sent to it.
+    Close {
+        /// Which.
+        session: SessionId,
+        /// Why, for programs.
+        code: CloseCode,
+        /// Why, for people.
+        reason: &'static str,
+    },
+    /// Start a computation.
+    Compute(Work),
+    /// Tell those who watch.
     Progress(Progress),
-    PublishRevoked,
-    /// What was on its way into the log has arrived.
-    LetGo(Pin),
+    /// Refuse the connections of these devices, and of no others.
+    Revoked(BTreeSet<DeviceId>),
+    /// Take back what a device broke; its quarantine ends.
+    Pardoned(DeviceId),
 }
 
 /// A computation to start.
 #[derive(Debug)]
-pub(crate) struct Work {
-    pub(crate) run: RunId,
-    pub(crate) task: Arc<Task>,
-    pub(crate) job: Job,
+pub struct Work {
+    /// Names this run.
+    pub run: RunId,
+    /// Of which task.
+    pub task: Arc<Task>,
+    /// What to compute.
+    pub job: Job,
 }
 
-impl Effect {
-    /// Answers with `stored`, or with what `lost` makes if nothing was.
-    pub(super) fn reply<T: Send + 'static>(
-        reply: Reply<T>,
-        stored: T,
-        lost: impl FnOnce() -> T + Send + 'static,
-    ) -> Self {
-        Self::Reply(Box::new(move |durable| {
-            // Fails only if the asker is gone.
-            let _ = reply.send(if durable { stored } else { lost() });
-        }))
+/// What waits for the log.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Becomes an effect once the entries before it are durable.
+    Effect(Effect),
+    /// A message to whatever session the device has by then.
+    Send { device: DeviceId, message: ToDevice },
+    /// One answer if the entries were stored, another if not.
+    Answer {
+        to: ReplyId,
+        stored: Answer,
+        lost: Answer,
+    },
+}
+
+impl Pending {
+    /// Answers with `stored`, or with `lost` if nothing was stored.
+    pub(super) fn answer<T: Into<Answer>>(reply: Reply<T>, stored: T, lost: T) -> Self {
+        Self::Answer {
+            to: reply.id(),
+            stored: stored.into(),
+            lost: lost.into(),
+        }
     }
 
-    /// The same, for what may fail.
-    pub(super) fn done<T: Send + 'static>(reply: Reply<Result<T, Fault>>, value: T) -> Self {
-        Self::reply(reply, Ok(value), || Err(not_stored()))
+    /// The same, for what an operator asked for.
+    pub(super) fn done<T>(reply: Reply<Result<T, Fault>>, value: T) -> Self
+    where
+        Result<T, Fault>: Into<Answer>,
+    {
+        Self::answer(reply, Ok(value), Err(not_stored()))
     }
 }
 
@@ -59,7 +108,7 @@ impl Effect {
 type StartedRound = Result<(TaskHash, RoundId), Fault>;
 
 /// Those who wait for an engine's answer.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Answers {
     tickets: u64,
     transfers: BTreeMap<Ticket, Reply<TransferAnswer>>,
@@ -79,10 +128,10 @@ impl Answers {
         ticket
     }
 
-    pub(super) fn transfer(&mut self, ticket: Ticket, answer: TransferAnswer) -> Option<Effect> {
+    pub(super) fn transfer(&mut self, ticket: Ticket, answer: TransferAnswer) -> Option<Pending> {
         let reply = self.transfers.remove(&ticket)?;
-        let lost = || TransferAnswer::Refused(Reason::Storage);
-        Some(Effect::reply(reply, answer, lost))
+        let lost = TransferAnswer::Refused(Reason::Storage);
+        Some(Pending::answer(reply, answer, lost))
     }
 
     pub(super) fn round(
@@ -90,23 +139,28 @@ impl Answers {
         ticket: Ticket,
         task: TaskHash,
         result: Result<RoundId, StartRefused>,
-    ) -> Option<Effect> {
+    ) -> Option<Pending> {
         let reply = self.rounds.remove(&ticket)?;
         let answer = result.map(|round| (task, round)).map_err(|refused| {
             let advice = "wait for its end, or end it with `round cancel`";
             Fault::new(FaultKind::Busy, format!("{refused}; {advice}"))
         });
-        Some(Effect::reply(reply, answer, || Err(not_stored())))
+        Some(Pending::answer(reply, answer, Err(not_stored())))
     }
 
-    /// Answers whoever is left, when the engines are thrown away.
-    pub(super) fn refuse_all(&mut self) {
-        for (_, reply) in std::mem::take(&mut self.transfers) {
-            let _ = reply.send(TransferAnswer::Refused(Reason::Storage));
-        }
-        for (_, reply) in std::mem::take(&mut self.rounds) {
-            let _ = reply.send(Err(not_stored()));
-        }
+    /// Answers all that are left, when the engines are thrown away.
+    pub(super) fn refuse_all(&mut self) -> Vec<Effect> {
+        let transfers = std::mem::take(&mut self.transfers).into_values();
+        let transfers = transfers.map(|reply| Effect::Answer {
+            to: reply.id(),
+            answer: TransferAnswer::Refused(Reason::Storage).into(),
+        });
+        let rounds = std::mem::take(&mut self.rounds).into_values();
+        let rounds = rounds.map(|reply| Effect::Answer {
+            to: reply.id(),
+            answer: StartedRound::Err(not_stored()).into(),
+        });
+        transfers.chain(rounds).collect()
     }
 
     fn ticket(&mut self) -> Ticket {

@@ -13,15 +13,16 @@ const FRESH_MS: u64 = 7 * 24 * 3_600_000;
 
 /// The charter, and the newest statement of freshness.
 #[derive(Clone, Debug)]
-pub(crate) struct Word {
+pub struct FreshnessSigner {
     charter: Vec<u8>,
     number: u64,
     signer: Arc<SigningKey>,
     newest: Option<(Time, Vec<u8>)>,
 }
 
-impl Word {
-    pub(crate) fn new(charter: &SignedCharter, signer: Arc<SigningKey>) -> Self {
+impl FreshnessSigner {
+    /// What is said under this trust root, signed by a key that it names.
+    pub fn new(charter: &SignedCharter, signer: Arc<SigningKey>) -> Self {
         Self {
             charter: charter.to_bytes(),
             number: charter.number(),
@@ -31,12 +32,12 @@ impl Word {
     }
 
     /// The charter's bytes.
-    pub(crate) fn charter(&self) -> Vec<u8> {
+    pub fn charter(&self) -> Vec<u8> {
         self.charter.clone()
     }
 
     /// A statement that is a quarter of an hour old at most.
-    pub(crate) fn freshness(&mut self, now: Time) -> Vec<u8> {
+    pub fn freshness(&mut self, now: Time) -> Vec<u8> {
         if let Some((at, bytes)) = &self.newest
             && now >= *at
             && now.since_ms(*at) < REUSED_MS

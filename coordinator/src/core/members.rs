@@ -5,7 +5,7 @@ use common::transport::CloseCode;
 use common::trust::token::TokenId;
 use common::wire::messages::EnrolRefusal;
 
-use super::effect::{Effect, not_stored};
+use super::effect::{Effect, Pending, not_stored};
 use super::{Core, Runner};
 use crate::core::command::{Admission, Admitted, Reply};
 use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label};
@@ -33,10 +33,9 @@ impl Core {
         } else {
             Err(EnrolRefusal::Storage)
         };
-        let lost = || Err(EnrolRefusal::Storage);
         let (event, answer) = match allowed {
             Ok(Admittance::Wait) => {
-                let _ = reply.send(Ok(Admitted::Waiting));
+                self.answer(reply, Ok(Admitted::Waiting));
                 return;
             }
             Ok(Admittance::Now) => (
@@ -64,7 +63,7 @@ impl Core {
             Err(refusal) => {
                 tracing::warn!(device = %device.short(), %token, %refusal, "not admitted");
                 if !self.registry.is_worth_remembering(token, &secret) {
-                    let _ = reply.send(Err(refusal));
+                    self.answer(reply, Err(refusal));
                     return;
                 }
                 (
@@ -84,7 +83,8 @@ impl Core {
                 self.feed(now, at, Input::Members(vec![device]));
             }
         }
-        self.effects.push(Effect::reply(reply, answer, lost));
+        let lost = Err(EnrolRefusal::Storage);
+        self.pending.push(Pending::answer(reply, answer, lost));
     }
 
     /// A device wants its next certificate.
@@ -102,7 +102,7 @@ impl Core {
         };
         if let Err(refusal) = allowed {
             tracing::warn!(device = %device.short(), %refusal, "not renewed");
-            let _ = reply.send(Err(refusal));
+            self.answer(reply, Err(refusal));
             return;
         }
         self.record(RegistryEvent::Renewed {
@@ -110,8 +110,8 @@ impl Core {
             certificate,
             at: now,
         });
-        let lost = || Err(EnrolRefusal::Storage);
-        self.effects.push(Effect::reply(reply, Ok(()), lost));
+        let lost = Err(EnrolRefusal::Storage);
+        self.pending.push(Pending::answer(reply, Ok(()), lost));
     }
 
     /// Ends a device's session at once, and what it waits for; its key is
@@ -130,10 +130,10 @@ impl Core {
                 reason,
                 at: now,
             });
-            self.effects.push(Effect::PublishRevoked);
+            let revoked = self.revoked();
+            self.pending.push(Pending::Effect(revoked));
         }
-        self.sessions
-            .close(device, CloseCode::Revoked, "revoked by an operator");
+        self.close(device, CloseCode::Revoked, "revoked by an operator");
         for at in 0..self.tasks.len() {
             self.feed(now, at, Input::Dismissed { device });
         }
@@ -166,7 +166,7 @@ impl Core {
             return Err(not_stored());
         }
         self.known(device)?;
-        self.about.peer_limits.pardon(device);
+        self.pending.push(Pending::Effect(Effect::Pardoned(device)));
         for at in 0..self.tasks.len() {
             self.feed(now, at, Input::Pardoned { device });
         }

@@ -1,67 +1,64 @@
 //! The core: round engines, registry and sessions, behind one door.
 //!
 //! Like the engines it holds, it does no I/O. [`Core::handle`] takes a
-//! command and queues what follows from it: log entries and effects. The
-//! driver makes the entries durable and then calls [`Core::committed`], which
-//! lets the effects happen; or it calls [`Core::failed`], which tells
-//! everyone who waits that nothing was stored, and throws the state away
-//! until [`Core::restore`] brings it back from the log.
+//! command and queues what follows from it: log entries and effects. Whoever
+//! drives it takes effects with [`Core::poll_effect`] and makes the entries
+//! durable. [`Core::committed`] then releases the effects that waited for
+//! them; or [`Core::failed`] tells all who wait that nothing was stored, and
+//! throws the state away until [`Core::restore`] brings it back from the log.
 
 mod admin;
-pub(crate) mod command;
+pub mod answer;
+pub mod command;
 mod contributions;
 mod effect;
-pub(crate) mod freshness;
+pub mod freshness;
 mod members;
-pub(crate) mod peer_limits;
-pub(crate) mod progress;
+pub mod progress;
 mod sessions;
+mod shared_keys;
 mod snapshot;
 mod steady_clock;
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use common::ids::{DeviceId, TaskHash, Time};
+use common::ids::{TaskHash, Time};
 use common::task::Task;
 use common::transport::CloseCode;
-use tokio::sync::broadcast;
 
+use self::answer::{Answer, Reply};
 use self::command::RunId;
-pub(crate) use self::command::{AdminCommand, Command, Evidence, ReReleaseOf};
-pub(crate) use self::effect::Work;
-use self::effect::{Answers, Effect};
-use self::freshness::Word;
-pub(crate) use self::peer_limits::PeerLimits;
+pub use self::command::{AdminCommand, Command, Evidence, ReReleaseOf};
+use self::effect::{Answers, Pending};
+pub use self::effect::{Effect, Work};
+use self::freshness::FreshnessSigner;
 use self::progress::{Context, ProgressTracker};
-use self::sessions::Sessions;
+use self::sessions::{Arrival, Sessions};
 pub use self::steady_clock::SteadyTime;
 use crate::journal::{LogEntry, Replayed};
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
 use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
-use crate::status::Progress;
-
-/// Devices whose connections the listener refuses.
-pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;
 
 /// What does not change while the server runs.
 #[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub(crate) address: SocketAddr,
-    pub(crate) started: Time,
+pub struct About {
+    /// Where devices reach the coordinator.
+    pub address: SocketAddr,
+    /// When the server started.
+    pub started: Time,
     /// Who is offered what rounds release.
-    pub(crate) releases: Releases,
+    pub releases: Releases,
     /// Most rows one contribution may claim.
-    pub(crate) rows_max: u64,
-    /// How devices behave.
-    pub(crate) peer_limits: Arc<PeerLimits>,
+    pub rows_max: u64,
     /// What each session begins with.
-    pub(crate) word: Word,
+    pub freshness: FreshnessSigner,
 }
 
-pub(crate) struct Core {
+/// All tasks' engines, the registry and the sessions.
+pub struct Core {
     about: About,
     epoch: u32,
     registry: Registry,
@@ -69,14 +66,13 @@ pub(crate) struct Core {
     sessions: Sessions,
     answers: Answers,
     entries: Vec<Vec<u8>>,
-    effects: Vec<Effect>,
+    pending: Vec<Pending>,
+    ready: VecDeque<Effect>,
     runs: u64,
     /// Length of the contribution that is being taken.
     arriving_bytes: u64,
     in_service: bool,
     storage_failures: u64,
-    progress: broadcast::Sender<Progress>,
-    revoked: Revoked,
 }
 
 /// One task at work.
@@ -90,11 +86,7 @@ struct Runner {
 
 impl Core {
     /// A core that is out of service until [`Self::restore`].
-    pub(crate) fn new(
-        about: About,
-        progress: broadcast::Sender<Progress>,
-        revoked: Revoked,
-    ) -> Self {
+    pub fn new(about: About) -> Self {
         Self {
             about,
             epoch: 0,
@@ -103,22 +95,23 @@ impl Core {
             sessions: Sessions::default(),
             answers: Answers::default(),
             entries: Vec::new(),
-            effects: Vec::new(),
+            pending: Vec::new(),
+            ready: VecDeque::new(),
             runs: 0,
             arriving_bytes: 0,
             in_service: false,
             storage_failures: 0,
-            progress,
-            revoked,
         }
     }
 
     /// Takes the state that the log folds to, and goes on from there with
     /// the sessions that are open.
-    pub(crate) fn restore(&mut self, now: Time, epoch: u32, replayed: Replayed) {
+    pub fn restore(&mut self, now: Time, epoch: u32, replayed: Replayed) {
         self.epoch = epoch;
         self.registry = replayed.registry;
-        self.publish_revoked();
+        let revoked = self.revoked();
+        self.ready.push_back(revoked);
+        self.close_revoked();
         self.in_service = true;
         self.tasks.clear();
         for (task, state) in replayed.tasks {
@@ -127,15 +120,24 @@ impl Core {
     }
 
     /// Takes one command.
-    pub(crate) fn handle(&mut self, now: Time, command: Command) {
+    pub fn handle(&mut self, now: Time, command: Command) {
         match command {
             Command::Connect {
                 device,
+                session,
                 installed,
-                link,
-                outbox,
-                reply,
-            } => self.connect(now, device, installed, link, outbox, reply),
+                speaker,
+                meter,
+            } => {
+                let arrival = Arrival {
+                    device,
+                    session,
+                    installed,
+                    speaker,
+                    meter,
+                };
+                self.connect(now, arrival);
+            }
             Command::Disconnect { device, session } => self.disconnect(now, device, session),
             Command::Said {
                 device,
@@ -149,25 +151,24 @@ impl Core {
                 reply,
             } => self.arrived(now, offer, checked, reply),
             Command::IsPublic { blob, reply } => {
-                if self.in_service {
-                    let _ = reply.send(self.is_public(blob));
-                }
+                let answer = self.in_service.then(|| self.is_public(blob));
+                self.answer_or_not(reply, answer);
             }
             Command::Newest {
                 device,
                 task,
                 reply,
             } => {
-                if self.in_service {
-                    let _ = reply.send(self.newest(device, task));
-                }
+                let answer = self.in_service.then(|| self.newest(device, task));
+                self.answer_or_not(reply, answer);
             }
             Command::TaskOf { task, reply } => {
                 let found = self.position(task).map(|at| self.tasks[at].task.clone());
-                let _ = reply.send(found);
+                self.answer(reply, found);
             }
             Command::EvidenceOf { task, reply } => {
-                let _ = reply.send(self.evidence(task));
+                let evidence = self.evidence(task);
+                self.answer(reply, evidence);
             }
             Command::Admit { admission, reply } => self.admit(now, admission, reply),
             Command::Renew {
@@ -178,21 +179,13 @@ impl Core {
             Command::EnrolTraffic { device, traffic } => {
                 self.sessions.count_handshake(device, traffic);
             }
-            Command::Computed {
-                task,
-                run,
-                result,
-                pin,
-            } => {
-                self.computed(now, task, run, result);
-                self.effects.extend(pin.map(Effect::LetGo));
-            }
+            Command::Computed { task, run, result } => self.computed(now, task, run, result),
             Command::Admin(command) => self.admin(now, command),
         }
     }
 
     /// Time has passed.
-    pub(crate) fn tick(&mut self, now: Time) {
+    pub fn tick(&mut self, now: Time) {
         for at in 0..self.tasks.len() {
             if self.tasks[at]
                 .engine
@@ -205,78 +198,97 @@ impl Core {
     }
 
     /// When the core wants [`Self::tick`].
-    pub(crate) fn timeout(&self) -> Option<Time> {
+    pub fn timeout(&self) -> Option<Time> {
         let timeouts = self.tasks.iter().map(|runner| runner.engine.poll_timeout());
         timeouts.flatten().min()
     }
 
     /// Entries that wait to become durable.
-    pub(crate) fn entries(&self) -> usize {
+    pub fn entries(&self) -> usize {
         self.entries.len()
     }
 
     /// Takes those entries, for the log.
-    pub(crate) fn take_entries(&mut self) -> Vec<Vec<u8>> {
+    pub fn take_entries(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.entries)
     }
 
-    /// All entries so far are durable: their effects happen. Returns the
-    /// computations to start.
-    pub(crate) fn committed(&mut self) -> Vec<Work> {
-        let mut works = Vec::new();
-        for effect in std::mem::take(&mut self.effects) {
-            match effect {
-                Effect::Reply(reply) => reply(true),
-                Effect::Send { device, message } => self.sessions.send(device, message),
-                Effect::Work(work) => works.push(work),
-                Effect::Progress(step) => {
-                    progress::log(&step);
-                    // Fails only if nobody watches.
-                    let _ = self.progress.send(step);
+    /// All entries so far are durable: what follows from them may happen.
+    pub fn committed(&mut self) {
+        for pending in std::mem::take(&mut self.pending) {
+            match pending {
+                Pending::Answer { to, stored, .. } => {
+                    self.ready.push_back(Effect::Answer { to, answer: stored });
                 }
-                Effect::PublishRevoked => self.publish_revoked(),
-                Effect::LetGo(pin) => drop(pin),
+                Pending::Send { device, message } => self.send(device, message),
+                Pending::Effect(effect @ Effect::Revoked(_)) => {
+                    self.ready.push_back(effect);
+                    self.close_revoked();
+                }
+                Pending::Effect(effect) => self.ready.push_back(effect),
             }
         }
-        works
     }
 
-    /// Nothing since the last commit was stored: whoever waits for it is
+    /// Nothing since the last commit was stored: all who wait for it are
     /// told, and the state, which is ahead of the log, is thrown away.
-    pub(crate) fn failed(&mut self) {
+    pub fn failed(&mut self) {
         self.storage_failures += 1;
         self.in_service = false;
         self.entries.clear();
-        for effect in std::mem::take(&mut self.effects) {
-            if let Effect::Reply(reply) = effect {
-                reply(false);
+        for pending in std::mem::take(&mut self.pending) {
+            if let Pending::Answer { to, lost, .. } = pending {
+                self.ready.push_back(Effect::Answer { to, answer: lost });
             }
         }
-        self.answers.refuse_all();
+        self.ready.extend(self.answers.refuse_all());
         self.tasks.clear();
         self.registry = Registry::default();
     }
 
+    /// What to do next. Commands are answered here at once or after
+    /// [`Self::committed`] or [`Self::failed`].
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.ready.pop_front()
+    }
+
+    /// Answers at once: nothing waits for the log.
+    fn answer<T: Into<Answer>>(&mut self, reply: Reply<T>, answer: T) {
+        let effect = Effect::Answer {
+            to: reply.id(),
+            answer: answer.into(),
+        };
+        self.ready.push_back(effect);
+    }
+
+    /// The same, where it may be that nothing can be said.
+    fn answer_or_not<T: Into<Answer>>(&mut self, reply: Reply<T>, answer: Option<T>) {
+        match answer {
+            Some(answer) => self.answer(reply, answer),
+            None => self.ready.push_back(Effect::NoAnswer { to: reply.id() }),
+        }
+    }
+
     /// Whether there is a state to work on.
-    pub(crate) fn in_service(&self) -> bool {
+    pub fn in_service(&self) -> bool {
         self.in_service
     }
 
     /// Rounds of all tasks so far.
-    pub(crate) fn rounds(&self) -> u64 {
+    pub fn rounds(&self) -> u64 {
         let states = self.tasks.iter().map(|runner| runner.engine.state());
         states.map(|state| state.last_round.0).sum()
     }
 
     /// Rounds of all tasks that have ended.
-    pub(crate) fn ended(&self) -> u64 {
+    pub fn ended(&self) -> u64 {
         let states = self.tasks.iter().map(|runner| runner.engine.state());
         let open = states.filter(|state| state.round.is_some()).count();
         self.rounds().saturating_sub(open as u64)
     }
 
     /// Whether no round is open, so that no deadline is counted.
-    pub(crate) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         let open = |runner: &Runner| runner.engine.state().round.is_some();
         !self.tasks.iter().any(open)
     }
@@ -343,29 +355,30 @@ impl Core {
                     bytes: self.arriving_bytes,
                 };
                 if let Some(step) = runner.tracker.see(&event, context) {
-                    self.effects.push(Effect::Progress(step));
+                    self.pending.push(Pending::Effect(Effect::Progress(step)));
                 }
                 let task = runner.task.hash();
                 let entry = LogEntry::Task(TaskEvent { task, event });
                 self.entries.push(entry.to_bytes());
             }
             Action::Answer { ticket, answer } => {
-                self.effects.extend(self.answers.transfer(ticket, answer));
+                self.pending.extend(self.answers.transfer(ticket, answer));
             }
             Action::RoundStarted { ticket, result } => {
                 let task = runner.task.hash();
-                self.effects
+                self.pending
                     .extend(self.answers.round(ticket, task, result));
             }
             Action::Send { device, message } => {
-                self.effects.push(Effect::Send { device, message });
+                self.pending.push(Pending::Send { device, message });
             }
             Action::Compute(job) => {
                 self.runs += 1;
                 let run = RunId(self.runs);
                 runner.run = Some(run);
                 let task = runner.task.clone();
-                self.effects.push(Effect::Work(Work { run, task, job }));
+                let work = Effect::Compute(Work { run, task, job });
+                self.pending.push(Pending::Effect(work));
             }
         }
     }
@@ -393,14 +406,16 @@ impl Core {
         }
     }
 
-    fn publish_revoked(&mut self) {
-        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
-        *revoked = self.registry.revoked().keys().copied().collect();
-        drop(revoked);
-        // One may have come in between the revocation and this.
-        for device in self.registry.revoked().keys() {
-            self.sessions
-                .close(*device, CloseCode::Revoked, "revoked by an operator");
+    /// The devices whose connections are to be refused.
+    fn revoked(&self) -> Effect {
+        Effect::Revoked(self.registry.revoked().keys().copied().collect())
+    }
+
+    /// A device may have come in between its revocation and that.
+    fn close_revoked(&mut self) {
+        let revoked: Vec<_> = self.registry.revoked().keys().copied().collect();
+        for device in revoked {
+            self.close(device, CloseCode::Revoked, "revoked by an operator");
         }
     }
 }

@@ -184,7 +184,7 @@ impl ProgressTracker {
 }
 
 /// Writes a step to the log, in the span of its task.
-pub(super) fn log(step: &Progress) {
+pub fn log(step: &Progress) {
     let task = step.task().map(|task| task.short()).unwrap_or_default();
     let _entered = tracing::info_span!("round", %task).entered();
     match step {

@@ -6,19 +6,29 @@ use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::transport::{CloseCode, Traffic};
 use common::trial::Trial;
 use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::Core;
-use crate::core::command::{Link, Reply, SessionId};
+use super::effect::Effect;
+use super::shared_keys::SharedKeys;
+use crate::core::command::{SessionId, Speaker, TrafficMeter};
 use crate::round::Input;
+use crate::status::SharedKey;
 
 /// The newest session of each device, and every device's traffic.
 #[derive(Default)]
 pub(super) struct Sessions {
-    last: u64,
     open: BTreeMap<DeviceId, Session>,
     counters: BTreeMap<DeviceId, Counters>,
+    keys: SharedKeys,
+}
+
+/// A device that said hello.
+pub(super) struct Arrival {
+    pub(super) device: DeviceId,
+    pub(super) session: SessionId,
+    pub(super) installed: Vec<(TaskHash, Version)>,
+    pub(super) speaker: Speaker,
+    pub(super) meter: Box<dyn TrafficMeter>,
 }
 
 struct Session {
@@ -29,8 +39,7 @@ struct Session {
     tried: Vec<Tried>,
     /// Tasks that it has new rows for and was not asked about since.
     changed: BTreeSet<TaskHash>,
-    link: Box<dyn Link>,
-    outbox: mpsc::Sender<ToDevice>,
+    meter: Box<dyn TrafficMeter>,
 }
 
 /// A task, a release of it, and how that fares on a device.
@@ -92,6 +101,11 @@ impl Sessions {
         }
     }
 
+    /// Whether a device's key was seen on two machines.
+    pub(super) fn shared_key(&self, now: Time, device: DeviceId) -> Option<SharedKey> {
+        self.keys.of(now, device)
+    }
+
     pub(super) fn is_connected(&self, device: DeviceId) -> bool {
         self.open.contains_key(&device)
     }
@@ -104,8 +118,8 @@ impl Sessions {
     pub(super) fn counters(&self, device: DeviceId) -> Counters {
         let mut counters = self.counters.get(&device).copied().unwrap_or_default();
         if let Some(session) = self.open.get(&device) {
-            counters.handshake = counters.handshake + session.link.handshake();
-            counters.work = counters.work + session.link.work();
+            counters.handshake = counters.handshake + session.meter.handshake();
+            counters.work = counters.work + session.meter.work();
         }
         counters
     }
@@ -115,68 +129,87 @@ impl Sessions {
         counters.handshake = counters.handshake + traffic;
     }
 
-    /// Hands a message to a session. A device that does not read is hung up
-    /// on; it comes back and is told anew.
+    fn settle(&mut self, device: DeviceId, session: &Session) {
+        let counters = self.counters.entry(device).or_default();
+        counters.handshake = counters.handshake + session.meter.handshake();
+        counters.work = counters.work + session.meter.work();
+    }
+}
+
+impl Core {
+    /// Hands a message to the device's session, if it has one.
     pub(super) fn send(&mut self, device: DeviceId, message: ToDevice) {
-        let Some(session) = self.open.get_mut(&device) else {
+        let Some(session) = self.sessions.open.get_mut(&device) else {
             return;
         };
         if let Some(task) = message.asks_for_rows_of() {
             session.changed.remove(&task);
         }
-        if let Err(TrySendError::Full(_)) = session.outbox.try_send(message) {
-            tracing::warn!(device = %device.short(), "does not read its messages; hung up");
-            session
-                .link
-                .close(CloseCode::Stalled, "messages are not read");
+        self.ready.push_back(Effect::Send {
+            device,
+            session: session.id,
+            message,
+        });
+    }
+
+    /// Ends the device's session, if it has one.
+    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &'static str) {
+        if let Some(session) = self.sessions.open.remove(&device) {
+            self.sessions.settle(device, &session);
+            self.ready.push_back(Effect::Close {
+                session: session.id,
+                code,
+                reason,
+            });
         }
     }
 
-    pub(super) fn close(&mut self, device: DeviceId, code: CloseCode, reason: &str) {
-        if let Some(session) = self.open.remove(&device) {
-            session.link.close(code, reason);
-            self.settle(device, &session);
-        }
-    }
-
-    fn settle(&mut self, device: DeviceId, session: &Session) {
-        let counters = self.counters.entry(device).or_default();
-        counters.handshake = counters.handshake + session.link.handshake();
-        counters.work = counters.work + session.link.work();
-    }
-}
-
-impl Core {
-    /// A new session; the newest one of a device wins.
-    pub(super) fn connect(
-        &mut self,
-        now: Time,
-        device: DeviceId,
-        installed: Vec<(TaskHash, Version)>,
-        link: Box<dyn Link>,
-        outbox: mpsc::Sender<ToDevice>,
-        reply: Reply<SessionId>,
-    ) {
+    /// A new session; the newest one of a device wins, unless two machines
+    /// have its key: then the one that is there stays, for they would throw
+    /// each other out for ever.
+    pub(super) fn connect(&mut self, now: Time, arrival: Arrival) {
+        let Arrival {
+            device,
+            session,
+            installed,
+            speaker,
+            meter,
+        } = arrival;
         if self.registry.revoked().contains_key(&device) {
-            link.close(CloseCode::Revoked, "revoked by an operator");
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Revoked,
+                reason: "revoked by an operator",
+            });
             return;
         }
+        let is_second = self.sessions.keys.hear(now, device, speaker);
+        if is_second && self.sessions.is_connected(device) {
+            tracing::warn!(
+                device = %device.short(), address = ?speaker.address,
+                "two machines have this device's key; the one that is connected stays"
+            );
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Superseded,
+                reason: "another machine has this device's key",
+            });
+            return;
+        }
+        self.sessions.keys.takes_over(device, speaker);
         let reason = "a newer session of this device took over";
-        self.sessions.close(device, CloseCode::Superseded, reason);
-        self.sessions.last += 1;
-        let id = SessionId(self.sessions.last);
+        self.close(device, CloseCode::Superseded, reason);
         let counters = self.sessions.counters.entry(device).or_default();
         counters.sessions += 1;
         counters.seen = Some(now);
         self.sessions.open.insert(
             device,
             Session {
-                id,
+                id: session,
                 installed: installed.clone(),
                 tried: Vec::new(),
                 changed: BTreeSet::new(),
-                link,
-                outbox,
+                meter,
             },
         );
         // Nothing in a welcome waits for the log, and every call that does
@@ -185,11 +218,10 @@ impl Core {
             minor: PROTOCOL_MINOR,
             time: now,
             tasks: self.known_tasks(),
-            charter: self.about.word.charter(),
-            freshness: self.about.word.freshness(now),
+            charter: self.about.freshness.charter(),
+            freshness: self.about.freshness.freshness(now),
         });
-        self.sessions.send(device, welcome);
-        let _ = reply.send(id);
+        self.send(device, welcome);
         for at in 0..self.tasks.len() {
             let installed = self::installed(&installed, self.tasks[at].task.hash());
             self.feed(now, at, Input::Connected { device, installed });

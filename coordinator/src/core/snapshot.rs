@@ -1,7 +1,6 @@
 //! The core's state, for operators.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
 
 use common::ids::{DeviceId, TaskHash, Time};
 use common::round::{Kind, Reason};
@@ -46,7 +45,7 @@ impl Core {
                 .collect(),
             devices: devices
                 .into_iter()
-                .map(|device| self.device_status(device, &marks))
+                .map(|device| self.device_status(now, device, &marks))
                 .collect(),
         }
     }
@@ -223,7 +222,7 @@ impl Core {
         marks
     }
 
-    fn device_status(&self, device: DeviceId, marks: &Marks) -> DeviceStatus {
+    fn device_status(&self, now: Time, device: DeviceId, marks: &Marks) -> DeviceStatus {
         let mark = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
@@ -249,20 +248,17 @@ impl Core {
             seen: counters.seen,
             contributed: mark.contributed,
             strikes: mark.strikes,
-            peer_limits: self.peer_limits_status(device, mark),
+            peer_limits: Self::peer_limits_status(mark),
+            shared_key: self.sessions.shared_key(now, device),
         }
     }
 
-    fn peer_limits_status(&self, device: DeviceId, mark: Mark) -> PeerLimitsStatus {
-        let record = self.about.peer_limits.of(Instant::now(), device);
-        let sessions = record.quarantine.map(|left| Quarantine::Sessions {
-            seconds: left.as_secs().max(1),
-        });
+    /// What the tasks know; the server adds what sessions did.
+    fn peer_limits_status(mark: Mark) -> PeerLimitsStatus {
         PeerLimitsStatus {
             struck_for: mark.struck_for,
-            quarantine: sessions.or(mark.is_struck_out.then_some(Quarantine::Contributions)),
-            violations: record.violations,
-            limited: record.limited,
+            quarantine: mark.is_struck_out.then_some(Quarantine::Contributions),
+            ..PeerLimitsStatus::default()
         }
     }
 

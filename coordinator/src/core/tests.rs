@@ -8,15 +8,14 @@ use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
 use common::transport::{CloseCode, Traffic};
 use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
-use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::{About, Core, Revoked};
-use crate::core::PeerLimits;
-use crate::core::command::{AdminCommand, Command, Link, Offer, SessionId};
-use crate::core::freshness::Word;
+use super::answer::{Answer, Reply, ReplyId};
+use super::{About, Core, Effect};
+use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
+use crate::core::freshness::FreshnessSigner;
 use crate::journal::{LogEntry, Replayed};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
-use crate::status::FaultKind;
+use crate::status::{Fault, FaultKind, Status};
 
 const TASK: &str = r#"
 name = "one"
@@ -30,9 +29,9 @@ devices_min = 1
 const NOW: Time = Time(1_000);
 const DEVICE: DeviceId = DeviceId([1; 16]);
 
-struct NoLink;
+struct NoMeter;
 
-impl Link for NoLink {
+impl TrafficMeter for NoMeter {
     fn handshake(&self) -> Traffic {
         Traffic::default()
     }
@@ -42,12 +41,11 @@ impl Link for NoLink {
             udp_rx_bytes: 2,
         }
     }
-    fn close(&self, _: CloseCode, _: &str) {}
 }
 
-fn word() -> Word {
+fn freshness() -> FreshnessSigner {
     let identity = crate::identity::Identity::generate(&[], NOW).unwrap();
-    Word::new(&identity.charter, identity.release_key)
+    FreshnessSigner::new(&identity.charter, identity.release_key)
 }
 
 fn core() -> Core {
@@ -56,212 +54,286 @@ fn core() -> Core {
         started: NOW,
         releases: crate::rollout::Releases::default(),
         rows_max: u64::MAX,
-        peer_limits: Arc::new(PeerLimits::new(Default::default())),
-        word: word(),
+        freshness: freshness(),
     };
-    let (progress, _) = broadcast::channel(16);
-    let mut core = Core::new(about, progress, Revoked::default());
+    let mut core = Core::new(about);
     core.restore(NOW, 1, Replayed::default());
     core
 }
 
-fn commit(core: &mut Core) -> usize {
-    let entries = core.take_entries().len();
-    core.committed();
-    entries
+/// A core, and what it wanted done so far.
+struct Driven {
+    core: Core,
+    done: Vec<Effect>,
+    questions: u64,
+}
+
+impl Driven {
+    fn new() -> Self {
+        Self {
+            core: core(),
+            done: Vec::new(),
+            questions: 0,
+        }
+    }
+
+    fn perform(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            self.done.push(effect);
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        self.core.handle(NOW, command);
+        self.perform();
+    }
+
+    fn ask<T: Into<Answer>>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> ReplyId {
+        self.questions += 1;
+        let id = ReplyId(self.questions);
+        self.handle(command(Reply::to(id)));
+        id
+    }
+
+    fn admin<T: Into<Answer>>(
+        &mut self,
+        command: impl FnOnce(Reply<T>) -> AdminCommand,
+    ) -> ReplyId {
+        self.ask(|reply| Command::Admin(command(reply)))
+    }
+
+    /// The answer to a question, if it has come. Each comes once.
+    fn answer<T: TryFrom<Answer>>(&mut self, id: ReplyId) -> Option<T> {
+        let is_answer = |one: &Effect| matches!(one, Effect::Answer { to, .. } if *to == id);
+        let at = self.done.iter().position(is_answer)?;
+        let Effect::Answer { answer, .. } = self.done.remove(at) else {
+            return None;
+        };
+        T::try_from(answer).ok()
+    }
+
+    /// Messages to sessions since the last look.
+    fn messages(&mut self) -> Vec<ToDevice> {
+        let (sent, rest) = std::mem::take(&mut self.done)
+            .into_iter()
+            .partition(|effect| matches!(effect, Effect::Send { .. }));
+        self.done = rest;
+        let messages = Vec::into_iter(sent).filter_map(|effect| match effect {
+            Effect::Send { message, .. } => Some(message),
+            _ => None,
+        });
+        messages.collect()
+    }
+
+    fn commit(&mut self) -> usize {
+        let entries = self.core.take_entries().len();
+        self.core.committed();
+        self.perform();
+        entries
+    }
+
+    fn connect(&mut self, session: u64) {
+        self.handle(Command::Connect {
+            device: DEVICE,
+            session: SessionId(session),
+            installed: Vec::new(),
+            speaker: Speaker::default(),
+            meter: Box::new(NoMeter),
+        });
+    }
+
+    fn add_task(&mut self) -> TaskHash {
+        let task = Arc::new(RawTask::parse(TASK).unwrap());
+        let hash = task.hash();
+        self.admin(|reply| AdminCommand::AddTask { task, reply });
+        hash
+    }
+
+    fn start_round(&mut self) -> ReplyId {
+        let id = self.admin(|reply| AdminCommand::StartRound { name: None, reply });
+        self.core.tick(NOW);
+        self.perform();
+        id
+    }
+
+    /// A contribution's bytes have come.
+    fn arrive(&mut self, key: ContributionKey) -> ReplyId {
+        let offer = Offer {
+            device: DEVICE,
+            key,
+            blob: BlobHash([7; 32]),
+            bytes: 3,
+        };
+        self.ask(|reply| Command::Arrived {
+            offer,
+            checked: Ok(30),
+            reply,
+        })
+    }
 }
 
 /// A core with a task, one connected device and an open round.
-fn in_round() -> (Core, mpsc::Receiver<ToDevice>, ContributionKey) {
-    let mut core = core();
-    let task = Arc::new(RawTask::parse(TASK).unwrap());
-    let hash = task.hash();
-    let (reply, _made) = oneshot::channel();
-    core.handle(NOW, Command::Admin(AdminCommand::AddTask { task, reply }));
-    let (outbox, messages) = mpsc::channel(8);
-    let (reply, _session) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Connect {
-            device: DEVICE,
-            installed: Vec::new(),
-            link: Box::new(NoLink),
-            outbox,
-            reply,
-        },
-    );
-    let (reply, _round) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Admin(AdminCommand::StartRound { name: None, reply }),
-    );
-    core.tick(NOW);
-    commit(&mut core);
+fn in_round() -> (Driven, ContributionKey) {
+    let mut driven = Driven::new();
+    let task = driven.add_task();
+    driven.connect(1);
+    driven.start_round();
+    driven.commit();
     let key = ContributionKey {
-        task: hash,
+        task,
         transfer: None,
         round: RoundId(1),
         phase: Phase::Profile,
         kind: Kind::Profile,
     };
-    (core, messages, key)
-}
-
-fn arrive(core: &mut Core, key: ContributionKey) -> oneshot::Receiver<TransferAnswer> {
-    let (reply, answer) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Arrived {
-            offer: Offer {
-                device: DEVICE,
-                key,
-                blob: BlobHash([7; 32]),
-                bytes: 3,
-            },
-            checked: Ok(30),
-            reply,
-        },
-    );
-    answer
+    (driven, key)
 }
 
 #[test]
 fn a_contribution_is_acknowledged_only_once_it_is_durable() {
-    let (mut core, _messages, key) = in_round();
-    let mut answer = arrive(&mut core, key);
-    assert!(core.entries() > 0);
-    assert!(
-        answer.try_recv().is_err(),
-        "nothing is said before the append"
-    );
-    core.take_entries();
-    assert!(answer.try_recv().is_err());
-    core.committed();
-    assert_eq!(answer.try_recv(), Ok(TransferAnswer::Accepted));
+    let (mut driven, key) = in_round();
+    let id = driven.arrive(key);
+    assert!(driven.core.entries() > 0);
+    assert_eq!(driven.answer::<TransferAnswer>(id), None);
+    driven.core.take_entries();
+    driven.perform();
+    assert_eq!(driven.answer::<TransferAnswer>(id), None);
+    driven.core.committed();
+    driven.perform();
+    assert_eq!(driven.answer(id), Some(TransferAnswer::Accepted));
 }
 
 #[test]
 fn nothing_happens_of_what_could_not_be_stored() {
-    let (mut core, mut messages, key) = in_round();
-    while messages.try_recv().is_ok() {}
-    let mut answer = arrive(&mut core, key);
-    core.take_entries();
-    core.failed();
+    let (mut driven, key) = in_round();
+    driven.messages();
+    let id = driven.arrive(key);
+    driven.core.take_entries();
+    driven.core.failed();
+    driven.perform();
     let refused = TransferAnswer::Refused(Reason::Storage);
-    assert_eq!(answer.try_recv(), Ok(refused));
-    assert!(messages.try_recv().is_err());
-    assert!(core.committed().is_empty(), "no computation starts");
-    assert!(!core.in_service());
-    // Out of service, everyone is told to come again later.
-    assert_eq!(arrive(&mut core, key).try_recv(), Ok(refused));
-    assert_eq!(core.entries(), 0);
-    assert_eq!(core.timeout(), None);
+    assert_eq!(driven.answer(id), Some(refused));
+    assert_eq!(driven.messages(), []);
+    driven.core.committed();
+    driven.perform();
+    let computes = |effect: &Effect| matches!(effect, Effect::Compute(_));
+    assert!(!driven.done.iter().any(computes), "no computation starts");
+    assert!(!driven.core.in_service());
+    // Out of service, every device is told to come again later.
+    let id = driven.arrive(key);
+    assert_eq!(driven.answer(id), Some(refused));
+    assert_eq!(driven.core.entries(), 0);
+    assert_eq!(driven.core.timeout(), None);
 }
 
 #[test]
-fn new_rows_that_were_told_of_while_nothing_could_be_stored_are_known_after_that() {
-    let (mut core, _messages, key) = in_round();
-    let changed = |core: &Core| core.tasks[0].engine.state().changed.contains(&DEVICE);
-    core.failed();
-    let message = ToCoordinator::DataChanged(key.task);
-    core.handle(
-        NOW,
-        Command::Said {
-            device: DEVICE,
-            session: SessionId(1),
-            message,
-        },
-    );
-    core.restore(NOW, 2, Replayed::default());
-    let task = Arc::new(RawTask::parse(TASK).unwrap());
-    let (reply, _made) = oneshot::channel();
-    core.handle(NOW, Command::Admin(AdminCommand::AddTask { task, reply }));
-    assert!(changed(&core));
+fn a_question_that_waits_for_the_store_is_given_up() {
+    let (mut driven, _) = in_round();
+    driven.core.failed();
+    driven.perform();
+    let blob = BlobHash([7; 32]);
+    let id = driven.ask(|reply| Command::IsPublic { blob, reply });
+    let given_up = |one: &Effect| matches!(one, Effect::NoAnswer { to } if *to == id);
+    assert!(driven.done.iter().any(given_up));
+}
+
+#[test]
+fn new_rows_told_of_during_an_outage_are_known_after_it() {
+    let (mut driven, key) = in_round();
+    driven.core.failed();
+    driven.handle(Command::Said {
+        device: DEVICE,
+        session: SessionId(1),
+        message: ToCoordinator::DataChanged(key.task),
+    });
+    driven.core.restore(NOW, 2, Replayed::default());
+    driven.add_task();
+    let state = driven.core.tasks[0].engine.state();
+    assert!(state.changed.contains(&DEVICE));
 }
 
 #[test]
 fn calls_leave_only_once_their_phase_is_durable() {
-    let mut core = core();
-    let task = Arc::new(RawTask::parse(TASK).unwrap());
-    let (reply, _made) = oneshot::channel();
-    core.handle(NOW, Command::Admin(AdminCommand::AddTask { task, reply }));
-    let (outbox, mut messages) = mpsc::channel(8);
-    let (reply, _session) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Connect {
-            device: DEVICE,
-            installed: Vec::new(),
-            link: Box::new(NoLink),
-            outbox,
-            reply,
-        },
+    let mut driven = Driven::new();
+    driven.add_task();
+    driven.connect(1);
+    driven.commit();
+    assert!(matches!(driven.messages()[..], [ToDevice::Welcome(_), ..]));
+    let round = driven.start_round();
+    assert_eq!(driven.messages(), []);
+    assert_eq!(
+        driven.answer::<Result<(TaskHash, RoundId), Fault>>(round),
+        None
     );
-    commit(&mut core);
-    assert!(matches!(messages.try_recv(), Ok(ToDevice::Welcome(_))));
-    let (reply, mut round) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Admin(AdminCommand::StartRound { name: None, reply }),
-    );
-    core.tick(NOW);
-    assert!(messages.try_recv().is_err() && round.try_recv().is_err());
-    assert!(commit(&mut core) >= 2);
-    assert!(matches!(messages.try_recv(), Ok(ToDevice::Call(_))));
-    assert!(round.try_recv().unwrap().is_ok());
+    assert!(driven.commit() >= 2);
+    assert!(matches!(driven.messages()[..], [ToDevice::Call(_), ..]));
+    let started = driven.answer::<Result<(TaskHash, RoundId), Fault>>(round);
+    assert!(started.unwrap().is_ok());
 }
 
 #[test]
 fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
-    let (mut core, _messages, _) = in_round();
-    let uplink = |core: &mut Core| {
-        let (reply, mut status) = oneshot::channel();
-        core.handle(NOW, Command::Admin(AdminCommand::Status { reply }));
-        let device = status.try_recv().unwrap().devices.remove(0);
+    let (mut driven, _) = in_round();
+    let uplink = |driven: &mut Driven| {
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let mut status = driven.answer::<Box<Status>>(id).unwrap();
+        let device = status.devices.remove(0);
         (device.connected, device.uplink_bytes)
     };
-    assert_eq!(uplink(&mut core), (true, 2));
-    let (outbox, _messages) = mpsc::channel(8);
-    let (reply, mut session) = oneshot::channel();
-    core.handle(
-        NOW,
-        Command::Connect {
+    let end = |driven: &mut Driven, session| {
+        driven.handle(Command::Disconnect {
             device: DEVICE,
-            installed: Vec::new(),
-            link: Box::new(NoLink),
-            outbox,
-            reply,
-        },
-    );
-    let newest = session.try_recv().unwrap();
-    assert_eq!(uplink(&mut core), (true, 4));
-    let device = DEVICE;
-    let old = SessionId(newest.0 - 1);
-    core.handle(
-        NOW,
-        Command::Disconnect {
-            device,
-            session: old,
-        },
-    );
-    assert_eq!(uplink(&mut core), (true, 4));
-    let session = newest;
-    core.handle(NOW, Command::Disconnect { device, session });
-    assert_eq!(uplink(&mut core), (false, 4));
+            session: SessionId(session),
+        });
+    };
+    assert_eq!(uplink(&mut driven), (true, 2));
+    driven.connect(2);
+    let closed = |one: &Effect| {
+        matches!(
+            one,
+            Effect::Close {
+                session: SessionId(1),
+                code: CloseCode::Superseded,
+                ..
+            }
+        )
+    };
+    assert!(driven.done.iter().any(closed));
+    assert_eq!(uplink(&mut driven), (true, 4));
+    end(&mut driven, 1);
+    assert_eq!(uplink(&mut driven), (true, 4));
+    end(&mut driven, 2);
+    assert_eq!(uplink(&mut driven), (false, 4));
 }
 
 #[test]
-fn what_a_device_sent_before_it_was_revoked_does_not_count_if_it_arrives_after() {
-    let (mut core, _messages, key) = in_round();
-    core.record(crate::registry::RegistryEvent::Revoked {
+fn a_revoked_device_is_hung_up_on_and_its_contribution_refused() {
+    let (mut driven, key) = in_round();
+    driven.admin(|reply| AdminCommand::Revoke {
         device: DEVICE,
         reason: String::new(),
-        at: NOW,
+        reply,
     });
-    let mut answer = arrive(&mut core, key);
-    commit(&mut core);
-    let refused = TransferAnswer::Refused(common::round::Reason::NotAdmitted);
-    assert_eq!(answer.try_recv(), Ok(refused));
+    let id = driven.arrive(key);
+    driven.commit();
+    assert_eq!(
+        driven.answer(id),
+        Some(TransferAnswer::Refused(Reason::NotAdmitted))
+    );
+    let published = |one: &Effect| matches!(one, Effect::Revoked(all) if all.contains(&DEVICE));
+    assert!(driven.done.iter().any(published));
+    driven.connect(2);
+    let closed = |one: &Effect| {
+        matches!(
+            one,
+            Effect::Close {
+                session: SessionId(2),
+                code: CloseCode::Revoked,
+                ..
+            }
+        )
+    };
+    assert!(driven.done.iter().any(closed));
 }
 
 fn version(number: u64) -> Version {
@@ -270,7 +342,7 @@ fn version(number: u64) -> Version {
 
 /// A core whose task has a student that all devices are offered, and a later
 /// one that is held back.
-fn with_two_students() -> (Core, TaskHash) {
+fn with_two_students() -> (Driven, TaskHash) {
     let mut state = State::default();
     for number in 1..=2 {
         if number == 2 {
@@ -297,19 +369,19 @@ fn with_two_students() -> (Core, TaskHash) {
     }
     let task = Arc::new(RawTask::parse(TASK).unwrap());
     let hash = task.hash();
-    let mut core = core();
+    let mut driven = Driven::new();
     let replayed = Replayed {
         tasks: vec![(task, state)],
         ..Replayed::default()
     };
-    core.restore(NOW, 1, replayed);
-    commit(&mut core);
-    (core, hash)
+    driven.core.restore(NOW, 1, replayed);
+    driven.commit();
+    (driven, hash)
 }
 
 #[test]
 fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all() {
-    let (mut core, task) = with_two_students();
+    let (mut driven, task) = with_two_students();
     let again = |from, above, held| ReRelease {
         from: version(from),
         version: version(2).above(above),
@@ -318,14 +390,11 @@ fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all
         held,
     };
     let mut release = |done: Vec<ReRelease>| {
-        let (reply, mut answer) = oneshot::channel();
-        core.handle(
-            NOW,
-            Command::Admin(AdminCommand::ReRelease { task, done, reply }),
-        );
-        let entries = core.take_entries();
-        core.committed();
-        (entries, answer.try_recv().unwrap())
+        let id = driven.admin(|reply| AdminCommand::ReRelease { task, done, reply });
+        let entries = driven.core.take_entries();
+        driven.core.committed();
+        driven.perform();
+        (entries, driven.answer::<Result<(), Fault>>(id).unwrap())
     };
     // A third student came while the second of these was signed.
     let (entries, refused) = release(vec![again(1, 1, false), again(2, 3, true)]);
@@ -343,4 +412,49 @@ fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all
     };
     let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
     assert_eq!(versions, [version(3), version(4)], "in one batch");
+}
+
+#[test]
+fn of_two_machines_with_one_key_the_connected_one_stays() {
+    let (mut driven, _) = in_round();
+    let mut session = 10;
+    let mut is_let_in = |driven: &mut Driven, instance| {
+        session += 1;
+        driven.handle(Command::Connect {
+            device: DEVICE,
+            session: SessionId(session),
+            installed: Vec::new(),
+            speaker: Speaker {
+                instance,
+                address: None,
+            },
+            meter: Box::new(NoMeter),
+        });
+        let refused = |one: &Effect| {
+            matches!(
+                one,
+                Effect::Close { session: SessionId(closed), code: CloseCode::Superseded, .. }
+                    if *closed == session
+            )
+        };
+        !driven.done.iter().any(refused)
+    };
+    let named = |driven: &mut Driven| {
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let mut status = driven.answer::<Box<Status>>(id).unwrap();
+        let device = status.devices.remove(0);
+        assert!(device.connected);
+        device.shared_key.is_some()
+    };
+    // The same machine, and then a later process of it.
+    for instance in [1, 1, 2] {
+        assert!(is_let_in(&mut driven, instance), "{instance}");
+    }
+    assert!(!named(&mut driven));
+    assert!(!is_let_in(&mut driven, 1));
+    assert!(named(&mut driven));
+    assert!(
+        is_let_in(&mut driven, 2),
+        "the one that is there may come again"
+    );
 }

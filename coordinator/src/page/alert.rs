@@ -282,6 +282,7 @@ fn of_devices(found: &mut Vec<Alert>, status: &Status) {
         found.push(Alert::new(tone, head, text, "/?state=away#devices"));
     }
     of_waiting(found, status);
+    of_shared_keys(found, status);
     of_peer_limits(found, status);
 }
 
@@ -326,6 +327,19 @@ fn of_waiting(found: &mut Vec<Alert>, status: &Status) {
     };
     let alert = Alert::new(Tone::Warn, head, text, room(only, "waiting"));
     found.push(alert.with(format!("alambic-coordinator device approve {id}")));
+}
+
+/// Two machines that take one device's place in turn.
+fn of_shared_keys(found: &mut Vec<Alert>, status: &Status) {
+    for device in &status.devices {
+        if let Some(shared) = &device.shared_key {
+            let head = format!("{} is on two machines", name(device));
+            let told = shared.told();
+            let text = format!("{}.", told[..1].to_uppercase() + &told[1..]);
+            let room = format!("{ONE_DEVICE}{}", device.device);
+            found.push(Alert::new(Tone::Bad, head, text, room));
+        }
+    }
 }
 
 fn of_peer_limits(found: &mut Vec<Alert>, status: &Status) {

@@ -127,6 +127,9 @@ fn advice(device: &DeviceStatus, view: &View) -> Markup {
             Standing::Revoked => p class="hint" { "Its key can never join again. To take out what it contributed as well: " (order("forget")) "." },
             Standing::Member | Standing::Unknown => {}
         }
+        @if let Some(shared) = &device.shared_key {
+            p class="notice" { "One key on two machines: " (shared.told()) "." }
+        }
         @match quarantine {
             Some(Quarantine::Contributions) => p class="notice" { "In quarantine: nothing of it is taken, and nobody waits for it. It has " (words::count(device.strikes as usize, "strike")) ", contributions that no data makes. Once it is mended: " (order("pardon")) "; or for good: " (order("revoke")) "." },
             Some(Quarantine::Sessions { seconds }) => p class="notice" { "In quarantine: its sessions are refused for " (words::span(seconds.saturating_mul(1_000))) " more, for it broke the protocol too often. One that is only too old comes back once it is updated. To let it try at once: " (order("pardon")) "." },

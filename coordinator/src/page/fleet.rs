@@ -438,6 +438,7 @@ pub(super) mod tests {
                 contributed: Some(Time(u64::from(at))),
                 strikes: 0,
                 peer_limits: Default::default(),
+                shared_key: None,
             }
         };
         View {

@@ -20,7 +20,7 @@ use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
-use crate::server::handle::{ask, status, summarise};
+use crate::server::handle::{ask, ask_core, status, summarise};
 use crate::server::{Shared, StoreHandle};
 use crate::state_dir::state_option;
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
@@ -198,10 +198,8 @@ impl Viewer {
         {
             return Ok(Some(distilled.clone()));
         }
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let sent = self.shared.commands.send(Command::TaskOf { task, reply });
-        sent.await.map_err(|error| broken(error.to_string()))?;
-        let Ok(Some(task)) = answer.await else {
+        let asked = ask_core(&self.shared, |reply| Command::TaskOf { task, reply });
+        let Some(Some(task)) = asked.await else {
             return Ok(None);
         };
         let store = self.shared.store.clone();
@@ -233,13 +231,8 @@ impl Viewer {
         {
             return Ok(Some(valued.clone()));
         }
-        let (reply, answer) = tokio::sync::oneshot::channel();
-        let sent = self
-            .shared
-            .commands
-            .send(Command::EvidenceOf { task, reply });
-        sent.await.map_err(|error| broken(error.to_string()))?;
-        let Ok(Some(evidence)) = answer.await else {
+        let asked = ask_core(&self.shared, |reply| Command::EvidenceOf { task, reply });
+        let Some(Some(evidence)) = asked.await else {
             return Ok(None);
         };
         let store = self.shared.store.clone();

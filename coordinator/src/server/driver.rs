@@ -1,27 +1,33 @@
 //! Drives the core: gathers what is ready, makes it durable in one append,
 //! lets its effects happen, and keeps serving when the store does not.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use common::ids::Time;
+use common::ids::{DeviceId, Time};
 use common::pulse::PROCESS;
 use common::service::Service;
 use common::trust::clock::Clock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::compute::Made;
 use crate::core::SteadyTime;
 use crate::core::command::Command;
-use crate::core::{Core, Work};
+use crate::core::command::RunId;
+use crate::core::{Core, Effect, Work, progress};
 use crate::journal::Pin;
 use crate::journal::{ReplayError, Replayed, replay};
 use crate::metrics::Metrics;
 use crate::round::JobOutput;
 use crate::server::compute_backend::ComputeBackend;
 use crate::server::compute_thread::ComputeThread;
+use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
+use crate::server::peer_limits::PeerLimits;
+use crate::server::replies::Replies;
 use crate::server::store_handle::{StoreHandle, blocking};
+use crate::status::Progress;
 use crate::store::{Epoch, Position, StoreError};
 
 /// Commands that wait for the core. Whoever sends more waits.
@@ -50,6 +56,30 @@ pub(crate) struct Driver {
     pub(crate) compute_thread: ComputeThread,
     pub(crate) service: Service,
     pub(crate) maintenance: Maintenance,
+    /// Who waits for the core's answers.
+    pub(crate) replies: Replies,
+    /// The open sessions.
+    pub(crate) links: Links,
+    pub(crate) progress: broadcast::Sender<Progress>,
+    pub(crate) revoked: Revoked,
+    pub(crate) peer_limits: Arc<PeerLimits>,
+    /// Keeps what computations made until the log names it.
+    pub(crate) unnamed: Unnamed,
+    /// Those whose result the core has been told.
+    pub(crate) told: Vec<Pin>,
+}
+
+/// Devices whose connections the listener refuses.
+pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;
+
+/// Blobs that computations made and no event names yet, by run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unnamed(Arc<Mutex<BTreeMap<RunId, Pin>>>);
+
+impl Unnamed {
+    fn pins(&self) -> MutexGuard<'_, BTreeMap<RunId, Pin>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A store that cannot be written.
@@ -85,10 +115,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => return Ok(()),
-                Some(command) = commands.recv() => {
-                    let now = self.now();
-                self.core.handle(now, command);
-                }
+                Some(command) = commands.recv() => self.handle(command),
                 () = sleep(wait) => {
                     let now = self.now();
                     self.core.tick(now);
@@ -100,8 +127,7 @@ impl Driver {
             while self.core.entries() < ENTRIES_PER_COMMIT
                 && let Ok(command) = commands.try_recv()
             {
-                let now = self.now();
-                self.core.handle(now, command);
+                self.handle(command);
             }
             self.settle().await?;
         }
@@ -111,6 +137,46 @@ impl Driver {
         let uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.time
             .read(self.clock.now(), uptime_ms, self.core.is_idle())
+    }
+
+    /// Tells the core, and does what need not wait for the log.
+    fn handle(&mut self, command: Command) {
+        if let Command::Computed { run, .. } = &command {
+            self.told.extend(self.unnamed.pins().remove(run));
+        }
+        let now = self.now();
+        self.core.handle(now, command);
+        self.perform();
+    }
+
+    /// Does all that the core wants done.
+    fn perform(&mut self) {
+        while let Some(effect) = self.core.poll_effect() {
+            match effect {
+                Effect::Answer { to, answer } => self.replies.answer(to, answer),
+                Effect::NoAnswer { to } => self.replies.give_up(to),
+                Effect::Send {
+                    device,
+                    session,
+                    message,
+                } => self.links.send(device, session, message),
+                Effect::Close {
+                    session,
+                    code,
+                    reason,
+                } => self.links.close(session, code, reason),
+                Effect::Compute(work) => self.start(work),
+                Effect::Progress(step) => {
+                    progress::log(&step);
+                    // Fails only if nobody watches.
+                    let _ = self.progress.send(step);
+                }
+                Effect::Revoked(devices) => {
+                    *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = devices;
+                }
+                Effect::Pardoned(device) => self.peer_limits.pardon(device),
+            }
+        }
     }
 
     /// One append for all that is queued, and then its effects.
@@ -131,15 +197,17 @@ impl Driver {
                 Err(error) => return self.on_store_error(error),
             }
         }
-        for work in self.core.committed() {
-            self.start(work);
-        }
+        self.core.committed();
+        self.told.clear();
+        self.perform();
         Ok(())
     }
 
     fn on_store_error(&mut self, error: StoreError) -> Result<(), StoreError> {
         tracing::error!(%error, "events could not be stored; nothing was acknowledged");
         self.core.failed();
+        self.told.clear();
+        self.perform();
         if matches!(error, StoreError::Fenced { .. }) {
             return Err(error);
         }
@@ -173,6 +241,7 @@ impl Driver {
                 self.next = replayed.next;
                 self.maintenance.replayed(&replayed, replayed.rounds());
                 self.core.restore(now, epoch.0, replayed);
+                self.perform();
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "the store could not be opened again");
@@ -190,7 +259,7 @@ impl Driver {
     fn start(&self, work: Work) {
         let (store, compute, clock) =
             (self.store.clone(), self.compute.clone(), self.clock.clone());
-        let commands = self.commands.clone();
+        let (commands, pins) = (self.commands.clone(), self.unnamed.clone());
         let (task, run) = (work.task.hash(), work.run);
         let span = tracing::info_span!("compute", task = %task.short(), round = work.job.round.0);
         let reader = store.clone();
@@ -206,20 +275,15 @@ impl Driver {
                 Ok(Err(cause)) => Err(cause),
                 Err(error) => Err(format!("the computation broke: {error}")),
             };
-            let (result, pin) = match made {
-                Ok((output, pin)) => (Ok(output), Some(pin)),
-                Err(cause) => (Err(cause), None),
-            };
+            let result = made.map(|(output, pin)| {
+                pins.pins().insert(run, pin);
+                output
+            });
             if let Err(cause) = &result {
                 tracing::error!(task = %task.short(), cause, "a computation failed");
             }
             // Fails only if the server has stopped; the job is run again then.
-            let computed = Command::Computed {
-                task,
-                run,
-                result,
-                pin,
-            };
+            let computed = Command::Computed { task, run, result };
             let _ = commands.send(computed).await;
         });
     }

@@ -12,9 +12,8 @@ use common::trust::token::TokenSecret;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 use rustls_pki_types::CertificateDer;
-use tokio::sync::oneshot;
 
-use super::Shared;
+use super::handle::{Shared, ask_core};
 use crate::core::command::{Admission, Admitted, Command};
 use crate::registry::{Certified, clean_label};
 
@@ -107,7 +106,6 @@ impl Join {
         let request = parse(&self.csr)?;
         let device = request.device();
         let (certificate, certified) = certify(shared, &request)?;
-        let (reply, admitted) = oneshot::channel();
         let admission = Admission {
             device,
             certificate: certified,
@@ -115,10 +113,9 @@ impl Join {
             token,
             secret,
         };
-        let admit = Command::Admit { admission, reply };
-        let sent = shared.commands.send(admit).await;
-        sent.map_err(|_| EnrolRefusal::Storage)?;
-        if admitted.await.map_err(|_| EnrolRefusal::Storage)?? == Admitted::Waiting {
+        let admit = |reply| Command::Admit { admission, reply };
+        let admitted = ask_core(shared, admit).await;
+        if admitted.ok_or(EnrolRefusal::Storage)?? == Admitted::Waiting {
             return Ok(EnrolAnswer::Waiting {
                 device,
                 retry_ms: RETRY_MS,
@@ -147,15 +144,13 @@ async fn renew(
         return Err(EnrolRefusal::BadRequest);
     }
     let (certificate, certified) = certify(shared, &request)?;
-    let (reply, renewed) = oneshot::channel();
-    let renew = Command::Renew {
+    let renew = |reply| Command::Renew {
         device: request.device(),
         certificate: certified,
         reply,
     };
-    let sent = shared.commands.send(renew).await;
-    sent.map_err(|_| EnrolRefusal::Storage)?;
-    renewed.await.map_err(|_| EnrolRefusal::Storage)??;
+    let renewed = ask_core(shared, renew).await;
+    renewed.ok_or(EnrolRefusal::Storage)??;
     tracing::info!(device = %request.device().short(), "renewed");
     Ok(EnrolAnswer::Renewed {
         certificate: certificate.to_vec(),

@@ -8,12 +8,17 @@ use std::time::{Duration, Instant};
 use common::ids::{BlobHash, DeviceId};
 use common::transport::{Door, TransportError};
 use common::trust::clock::Clock;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 
+use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
+use super::links::Links;
+use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
+use super::replies::Replies;
 use super::store_handle::StoreHandle;
-use crate::core::{AdminCommand, Command, PeerLimits};
+use crate::core::answer::{Answer, Reply};
+use crate::core::{AdminCommand, Command};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::Retention;
 use crate::metrics::Metrics;
@@ -27,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) compute: Arc<dyn ComputeBackend>,
     pub(crate) identity: Identity,
     pub(crate) clock: Clock,
+    /// Hears what devices' clocks show.
+    pub(crate) guard: Arc<ClockGuard>,
     pub(crate) progress: broadcast::Sender<Progress>,
     pub(crate) certificates: CertificateTerms,
     /// Where the page is served, if it is.
@@ -40,6 +47,10 @@ pub(crate) struct Shared {
     pub(crate) deltas: Semaphore,
     /// Who came to the door.
     pub(crate) door: Arc<Door>,
+    /// Who waits for the core's answers.
+    pub(crate) replies: Replies,
+    /// The open sessions.
+    pub(crate) links: Links,
     /// What devices did.
     pub(crate) peer_limits: Arc<PeerLimits>,
 }
@@ -116,15 +127,26 @@ pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportS
     })
 }
 
-pub(crate) async fn ask<T>(
+/// Asks the core. `None` if it cannot say, or has stopped.
+pub(crate) async fn ask_core<T: Into<Answer> + TryFrom<Answer>>(
     shared: &Shared,
-    command: impl FnOnce(oneshot::Sender<T>) -> AdminCommand,
+    command: impl FnOnce(Reply<T>) -> Command,
+) -> Option<T> {
+    let (reply, waiting) = shared.replies.open();
+    shared.commands.send(command(reply)).await.ok()?;
+    waiting.answer().await
+}
+
+/// Asks the core something for an operator.
+///
+/// # Errors
+/// If the coordinator is stopping.
+pub(crate) async fn ask<T: Into<Answer> + TryFrom<Answer>>(
+    shared: &Shared,
+    command: impl FnOnce(Reply<T>) -> AdminCommand,
 ) -> Result<T, Fault> {
-    let stopping = || Fault::new(FaultKind::Storage, "the coordinator is stopping");
-    let (reply, answer) = oneshot::channel();
-    let sent = shared.commands.send(Command::Admin(command(reply))).await;
-    sent.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())
+    let answer = ask_core(shared, |reply| Command::Admin(command(reply))).await;
+    answer.ok_or_else(|| Fault::new(FaultKind::Storage, "the coordinator is stopping"))
 }
 
 /// How everything stands, with what is computed at the moment.
@@ -132,7 +154,13 @@ pub(crate) async fn ask<T>(
 /// # Errors
 /// If the coordinator is stopping.
 pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
-    let mut status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let mut status = *ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let now = Instant::now();
+    for device in &mut status.devices {
+        shared
+            .peer_limits
+            .fill(now, device.device, &mut device.peer_limits);
+    }
     if let Some(training) = shared.compute.training() {
         let task = status
             .tasks

@@ -2,14 +2,18 @@
 //! threads of the store and of computations. Operators' socket, page and
 //! metrics reach all of it through [`Shared`].
 
+pub mod clock_guard;
 pub(crate) mod compute_backend;
 pub(crate) mod compute_thread;
 pub(crate) mod driver;
 mod enrol;
 pub(crate) mod handle;
+pub(crate) mod links;
 pub(crate) mod maintenance;
+pub(crate) mod peer_limits;
 pub(crate) mod reconnect;
 pub(crate) mod repair;
+pub(crate) mod replies;
 mod session;
 pub(crate) mod store_handle;
 mod transfer;

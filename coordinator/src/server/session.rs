@@ -4,19 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::ids::DeviceId;
+use common::ids::{DeviceId, Time};
 use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::handle::{Shared, note, pause};
 use super::transfer;
-use crate::core::command::{Command, SessionId};
+use crate::core::command::{Command, SessionId, Speaker};
 
-/// Messages that wait for a device to read.
-const OUTBOX_MESSAGES_MAX: usize = 64;
 /// Tasks a device may say it runs a student for.
 const INSTALLED_MAX: usize = 1_024;
 
@@ -58,21 +56,24 @@ async fn run(
     let Some(hello) = greeting(connection, &frame)? else {
         return Ok(());
     };
-    let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
-    let (reply, session) = oneshot::channel();
+    if hello.clock != Time(0) {
+        shared.guard.hear(device, hello.clock);
+    }
+    let (open, messages) = shared.links.open(connection);
+    let session = open.session;
     let connect = Command::Connect {
         device,
+        session,
         installed: hello.installed,
-        link: Box::new(connection.clone()),
-        outbox,
-        reply,
+        speaker: Speaker {
+            instance: hello.instance,
+            address: Some(connection.remote_address()),
+        },
+        meter: Box::new(connection.clone()),
     };
     if shared.commands.send(connect).await.is_err() {
         return Ok(());
     }
-    let Ok(session) = session.await else {
-        return Ok(());
-    };
     shared.connections.began(device, connection);
     let outcome = tokio::select! {
         () = expired(shared, connection) => {

@@ -11,12 +11,12 @@ use common::round::Reason;
 use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{TransferAnswer, TransferRequest};
-use tokio::sync::oneshot;
 
 use super::Shared;
+use crate::core::answer::Answer;
 use crate::core::command::{Command, Offer, Reply};
 use crate::journal::Pin;
-use crate::server::handle::{note, pause};
+use crate::server::handle::{self, note, pause};
 use crate::server::store_handle::blocking;
 use crate::store::{Chunk, PartialError, PartialKey, StoreError};
 
@@ -314,12 +314,10 @@ async fn finish(stream: &mut Stream, answer: TransferAnswer) -> Result<(), Trans
     Ok(())
 }
 
-async fn ask<T>(
+async fn ask<T: Into<Answer> + TryFrom<Answer>>(
     shared: &Shared,
     command: impl FnOnce(Reply<T>) -> Command,
 ) -> Result<T, TransferError> {
-    let (reply, answer) = oneshot::channel();
-    let sent = shared.commands.send(command(reply)).await;
-    sent.map_err(|_| TransferError::NoAnswer)?;
-    answer.await.map_err(|_| TransferError::NoAnswer)
+    let answer = handle::ask_core(shared, command).await;
+    answer.ok_or(TransferError::NoAnswer)
 }

@@ -181,7 +181,10 @@ pub enum StoreError {
         source: io::Error,
     },
     /// The embedded database cannot go on.
-    #[error("the log's database in {path} failed: {reason}; if this repeats, restore a backup")]
+    #[error(
+        "the log's database in {path} failed: {reason}; start again, and if this repeats \
+         keep a copy of the folder before you restore a backup"
+    )]
     Engine {
         /// Its directory.
         path: PathBuf,

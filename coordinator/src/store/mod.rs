@@ -15,6 +15,7 @@ mod blob_files;
 mod document_files;
 mod error;
 mod files;
+mod leftovers;
 mod lock;
 mod mark;
 mod memory;

@@ -8,6 +8,7 @@
 //! DIR/partial/         uploads that are not whole, by device and hash
 //! DIR/documents/       named documents
 //! DIR/tmp/             files that have no name yet; emptied at each start
+//! DIR/aside/           half-written files of the database, kept to be looked at
 //! DIR/accept-loss      made by a person: go on although records are lost
 //! ```
 
@@ -20,6 +21,7 @@ use super::blob_files::BlobFiles;
 use super::document_files::DocumentFiles;
 use super::error::{Result, StoreError};
 use super::files::{self, Scratch};
+use super::leftovers;
 use super::lock::StoreLock;
 use super::mark::{Mark, MarkFile};
 use super::partial::{Chunk, PartialKey, PartialLimits};
@@ -90,6 +92,17 @@ impl SledStore {
         Self::open_with(folder, StoreOptions::default())
     }
 
+    /// Opens the database. On a full disk it is left untouched, for it would
+    /// not get through the writing that an opening takes; what an earlier
+    /// attempt left half-written is put aside.
+    fn open_log(folder: &Path, cache_bytes: u64) -> Result<SledLog> {
+        let path = folder.join("log");
+        files::create_folder(&path)?;
+        files::check_free(folder, leftovers::opening_bytes(&path)?)?;
+        leftovers::put_aside(&path, &folder.join("aside"))?;
+        SledLog::open(path, cache_bytes)
+    }
+
     /// Opens the store in a directory. Refused if another process has it
     /// open ([`StoreError::Locked`]), if it cannot be written
     /// ([`StoreError::NotWritable`]), and if acknowledged records are gone
@@ -99,7 +112,7 @@ impl SledStore {
         files::create_folder(folder)?;
         let lock = StoreLock::take(folder)?;
         let scratch = Scratch::open(folder.join("tmp"))?;
-        let log = SledLog::open(folder.join("log"), options.cache_bytes)?;
+        let log = Self::open_log(folder, options.cache_bytes)?;
         let mark = MarkFile::new(folder.join("high-water-mark"));
         let recovered = recover(folder, &log, &mark, &scratch)?;
         Ok(Self {

@@ -47,35 +47,58 @@ pub(super) fn run(
     Ok(())
 }
 
+/// Every key with its default, as Markdown.
+pub fn reference(defaults: &Config) -> String {
+    settings::reference(KEYS, defaults)
+}
+
 const KEYS: &[Key<Config, Flags>] = &[
     Key {
         name: "state",
         flag: Some(("--state", |flags| flags.state.is_some())),
         variable: Some("ALAMBIC_STATE"),
+        allowed: "directory",
+        purpose: "Key, certificate, students, outbox and ledger; one agent at a time uses it.",
         value: |config| shown(&config.state),
     },
     Key {
         name: "coordinator.address",
         flag: None,
         variable: Some("ALAMBIC_COORDINATOR"),
+        allowed: "HOST:PORT",
+        purpose: "The coordinator, if it has moved since this device enrolled.",
         value: |config| config.coordinator.clone().unwrap_or_else(|| NONE.into()),
+    },
+    Key {
+        name: "coordinator.copies_enrol",
+        flag: None,
+        variable: None,
+        allowed: "true or false",
+        purpose: "Whether a copy of another machine joins with a key of its own.",
+        value: |config| config.copies_enrol.to_string(),
     },
     Key {
         name: "data.folder",
         flag: Some(("--data", |flags| flags.data.is_some())),
         variable: Some("ALAMBIC_DATA"),
+        allowed: "directory",
+        purpose: "CSV, NPZ and NPY files with the device's rows; without one it only receives students.",
         value: |config| config.data.as_deref().map_or_else(|| NONE.into(), shown),
     },
     Key {
         name: "data.label_column",
         flag: None,
         variable: Some("ALAMBIC_LABEL_COLUMN"),
+        allowed: "a column's name",
+        purpose: "The column (CSV) that holds the label.",
         value: |config| config.label_column.clone(),
     },
     Key {
         name: "policy.kinds",
         flag: None,
         variable: None,
+        allowed: "profile, summary, labels, moments, report",
+        purpose: "Kinds of contributions that may leave the device.",
         value: |config| {
             let kinds = config.policy.kinds().iter();
             kinds.map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -85,18 +108,24 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "policy.rows_min",
         flag: None,
         variable: None,
+        allowed: "2 to 2^40",
+        purpose: "Fewest rows that anything describes; two contributions differ by no row or by at least as many.",
         value: |config| config.policy.rows_min().to_string(),
     },
     Key {
         name: "policy.cluster_size_min",
         flag: None,
         variable: None,
+        allowed: "2 to 2^32 - 1",
+        purpose: "Fewest rows behind a distilled sample; the larger of this and the task's applies.",
         value: |config| config.policy.cluster_size_min().to_string(),
     },
     Key {
         name: "policy.bytes_per_day_max",
         flag: None,
         variable: None,
+        allowed: "0 or more",
+        purpose: "Most bytes that leave in one day (UTC).",
         value: |config| {
             let limit = config.policy.bytes_per_day_max();
             limit.map_or_else(|| "no limit".into(), |bytes| bytes.to_string())
@@ -106,12 +135,16 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "log.level",
         flag: None,
         variable: Some("ALAMBIC_LOG"),
+        allowed: "error, warn, info, debug, trace, also by module",
+        purpose: "What is logged.",
         value: |config| config.log.clone(),
     },
     Key {
         name: "teacher.kind",
         flag: None,
         variable: None,
+        allowed: "\"kernel\", \"mlp\"",
+        purpose: "The local teacher: kernel ridge regression, or a small network for many rows.",
         value: |config| match config.teacher {
             TeacherChoice::Kernel => "kernel".into(),
             TeacherChoice::Network(_) => "mlp".into(),
@@ -121,6 +154,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "teacher.hidden",
         flag: None,
         variable: None,
+        allowed: "at most 8 widths of 1 to 1024",
+        purpose: "Widths of its hidden layers, for `mlp` only, where it is [32] by default.",
         value: |config| match &config.teacher {
             TeacherChoice::Kernel => NONE.into(),
             TeacherChoice::Network(widths) => {
@@ -133,6 +168,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "predictions.socket",
         flag: None,
         variable: Some("ALAMBIC_PREDICTIONS"),
+        allowed: "path",
+        purpose: "Unix socket on which other programs query the student; a relative path lies in the state directory.",
         value: |config| {
             let socket = config.predictions.as_deref();
             socket.map_or_else(|| NONE.into(), shown)
@@ -142,6 +179,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "metrics.listen",
         flag: None,
         variable: Some("ALAMBIC_METRICS"),
+        allowed: "loopback address and port",
+        purpose: "Where `/metrics` is served for Prometheus.",
         value: |config| {
             let listen = config.metrics.map(|listen| listen.to_string());
             listen.unwrap_or_else(|| NONE.into())

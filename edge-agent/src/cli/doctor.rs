@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::health::{self, Finding, Verdict};
-use common::transport::dialler::resolve;
+use common::transport::resolve;
 use common::transport::{CloseCode, Connection, Dialler, Protocol, Tuning};
 use common::trust::certificate::{CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;

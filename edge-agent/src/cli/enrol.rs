@@ -6,6 +6,7 @@ use common::ids::DeviceId;
 use common::trust::token::JoinToken;
 
 use super::{ExitCode, Failure, block_on, own_state};
+use crate::anew::enrol_again;
 use crate::config::{Config, is_host_and_port};
 use crate::enrol::{Joining, enrol};
 
@@ -15,7 +16,8 @@ use crate::enrol::{Joining, enrol};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent enrol --coordinator 10.0.0.5:4433 --token alambic1.0123….….…
-  ALAMBIC_TOKEN=alambic1.… alambic-agent enrol --coordinator fleet:4433 --label kitchen")]
+  ALAMBIC_TOKEN=alambic1.… alambic-agent enrol --coordinator fleet:4433 --label kitchen
+  alambic-agent enrol --again --coordinator fleet:4433 --token alambic1.…")]
 pub(super) struct Arguments {
     /// Where the coordinator is
     #[arg(long, value_name = "HOST:PORT", env = "ALAMBIC_COORDINATOR")]
@@ -31,6 +33,12 @@ pub(super) struct Arguments {
     /// A name for people
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
+    /// Join although this device has joined before, with a new key: another
+    /// fleet, a coordinator that was set up anew, a revoked device that was
+    /// repaired, or a copy of another machine. What was before is kept in the
+    /// folder before-1 (or -2 …) of the state directory
+    #[arg(long)]
+    again: bool,
     /// Print who the device is now as JSON
     #[arg(long)]
     json: bool,
@@ -72,7 +80,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
              Ctrl-C ends the waiting; the same command goes on with it"
         );
     };
-    let membership = block_on(async { Ok(enrol(&state, &joining, waiting).await?) })?;
+    let membership = block_on(async {
+        Ok(match arguments.again {
+            true => enrol_again(&state, &joining, waiting).await?,
+            false => enrol(&state, &joining, waiting).await?,
+        })
+    })?;
     if arguments.json {
         let told = serde_json::json!({
             "device": membership.device,

@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::trust::token::JoinToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{ExitCode, Failure};
+use crate::anew::{self, enrol_again};
 use crate::config::Config;
 use crate::enrol::{Joining, enrol};
 use crate::identity::Membership;
+use crate::machine::{self, MACHINE_ID};
 use crate::state::StateDir;
 
 /// The credential's name, in the folder that `CREDENTIALS_DIRECTORY` names
@@ -31,15 +33,17 @@ pub(super) async fn join_if_new(
     state: &StateDir,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<(), Failure> {
-    if Membership::load(state)?.is_some() {
+    anew::finish(state)?;
+    let has_joined = Membership::load(state)?.is_some();
+    if has_joined && !is_to_join_again(config, state)? {
         return Ok(());
     }
     let Some(path) = environment("CREDENTIALS_DIRECTORY").map(|folder| token_path(folder.as_ref()))
     else {
-        return Ok(());
+        return without_token(has_joined);
     };
     let Some(token) = read(&path)? else {
-        return Ok(());
+        return without_token(has_joined);
     };
     let Some(coordinator) = config.coordinator.clone() else {
         let message = "there is a join token, but no coordinator to join";
@@ -51,12 +55,43 @@ pub(super) async fn join_if_new(
         token,
         label: String::new(),
     };
-    let membership = enrol(state, &joining, |device| {
-        info!(%device, "waits for an operator to approve it");
-    })
-    .await?;
+    let waiting = |device| info!(%device, "waits for an operator to approve it");
+    let membership = match has_joined {
+        true => enrol_again(state, &joining, waiting).await?,
+        false => enrol(state, &joining, waiting).await?,
+    };
     info!(device = %membership.device, "joined the fleet; the token is not needed again");
     Ok(())
+}
+
+/// Whether a device that has joined joins once more: its state was copied from
+/// another machine, and the configuration says what a copy does.
+fn is_to_join_again(config: &Config, state: &StateDir) -> Result<bool, Failure> {
+    let id = Path::new(MACHINE_ID);
+    if !machine::is_another(state, id)? {
+        machine::note(state, id)?;
+        return Ok(false);
+    }
+    if !config.copies_enrol {
+        warn!(
+            "this device's key came from another machine (its {MACHINE_ID} was another): if that \
+             still runs, the two take each other's place; join with a key of its own \
+             (`alambic-agent enrol --again`), or set coordinator.copies_enrol"
+        );
+    }
+    Ok(config.copies_enrol)
+}
+
+/// What there is to do without a token: nothing, but for a copy that is not to
+/// go on with the key of another machine.
+fn without_token(is_copy: bool) -> Result<(), Failure> {
+    if !is_copy {
+        return Ok(());
+    }
+    let message = "this device's key came from another machine, and coordinator.copies_enrol says \
+                   that a copy joins with a key of its own; but there is no join token";
+    let advice = "hand one over as the credential join-token, or run `alambic-agent enrol --again`";
+    Err(Failure::new(ExitCode::Usage, message).advise(advice))
 }
 
 fn token_path(folder: &Path) -> PathBuf {

@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use common::settings::Layers;
 
+pub use config::reference as configuration_reference;
 pub use exit::{ExitCode, Failure};
 
 use crate::config::{Config, DEFAULT_STATE, Flags};

@@ -109,6 +109,8 @@ async fn bring<W: Worker>(
         minor: PROTOCOL_MINOR,
         agent: env!("CARGO_PKG_VERSION").to_owned(),
         installed: device.workshop.installed(),
+        instance: 0,
+        clock: device.route.floor.shown(),
     };
     let (connection, mut sender, mut receiver, closer) =
         Link::open(&device.route, hello).await?.split();

@@ -3,10 +3,12 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, absolute};
 use std::sync::Arc;
+use std::time::Duration;
 
 use common::service::Service;
 use common::transport::Tuning;
 use common::trust::clock::Clock;
+use rustix::process::Signal;
 use tracing::{error, info, warn};
 
 use super::join::join_if_new;
@@ -89,7 +91,12 @@ pub(super) fn run(
         let agent = Agent::new(settings, state, device.cache, Arc::new(device.workshop));
         service.ready();
         let mut asked = Asked::Stop;
-        let ended = async { asked = next(&mut signals, &service, reread).await };
+        let ended = async {
+            asked = next(&mut signals, &service, reread).await;
+            if asked == Asked::Stop {
+                end_within(STOP_TIME);
+            }
+        };
         agent.run(ended).await?;
         if asked == Asked::Stop {
             service.stopping();
@@ -140,6 +147,20 @@ async fn next(signals: &mut Signals, service: &Service, reread: Reread<'_>) -> A
         }
     }
     Asked::Stop
+}
+
+/// Ends this process after a time, whatever it does then: a library that asks
+/// for memory for ever may hold up the way out. Nothing is lost by it, for what
+/// is acknowledged is on the disk, and a child ends with its agent.
+fn end_within(limit: Duration) {
+    let waiting = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(limit);
+        error!("not at its end after {limit:?}, so it is ended by force; nothing kept is lost");
+        let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    });
+    if let Err(error) = waiting {
+        warn!("nothing watches over the end of this program: {error}");
+    }
 }
 
 /// Begins this program again, as the same process with the same arguments.
@@ -199,5 +220,7 @@ pub(super) fn seed(identity: &Identity) -> u64 {
 
 /// This program, also after its file was replaced.
 const PROGRAM: &str = "/proc/self/exe";
+/// Less than the service manager gives it (`TimeoutStopSec=`).
+const STOP_TIME: Duration = Duration::from_secs(8);
 /// Time between two looks at the data folder.
 const GLANCE_MS: u64 = 3_000;

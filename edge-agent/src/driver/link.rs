@@ -2,7 +2,6 @@
 
 use common::ids::{BlobHash, TaskHash};
 use common::limits::BLOB_BYTES_MAX;
-use common::transport::dialler::resolve;
 use common::transport::{
     BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
     TransportError,
@@ -49,6 +48,17 @@ impl LinkError {
         )
     }
 
+    /// Whether another session of this device took over.
+    pub fn is_superseded(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport(TransportError::Closed {
+                code: CloseCode::Superseded,
+                ..
+            })
+        )
+    }
+
     /// What a person can do about it, where there is something.
     pub fn advice(&self) -> Option<String> {
         match self {
@@ -83,24 +93,16 @@ pub struct ControlSender(FrameSender);
 pub struct ControlReceiver(FrameReceiver);
 
 impl Link {
-    /// Finds the coordinator, makes sure it is the one, and says hello. Each
-    /// address of its name is tried in turn.
+    /// Finds the coordinator, makes sure it is the one, and says hello.
     ///
     /// # Errors
-    /// [`LinkError::Transport`] with what the last address said.
+    /// [`LinkError::Transport`], as by [`Search::connect`].
     pub async fn open(route: &Route, hello: Hello) -> Result<Self, LinkError> {
-        let mut last = TransportError::Lost {
-            reason: "its name has no address",
-        };
-        for address in resolve(&route.coordinator).await? {
-            let dialler = Dialler::bind(address, route.tuning.clone(), route.floor.clock())?;
-            let client = route.identity.client();
-            match dialler.connect(address, client, Protocol::Devices).await {
-                Ok(connection) => return Self::greet(dialler, connection, hello).await,
-                Err(error) => last = error,
-            }
-        }
-        Err(last.into())
+        let (dialler, connection) = route
+            .search(Protocol::Devices)
+            .connect(&route.coordinator)
+            .await?;
+        Self::greet(dialler, connection, hello).await
     }
 
     async fn greet(

@@ -75,6 +75,8 @@ pub enum Input {
     Connected,
     /// The link is gone, or could not be opened.
     Disconnected,
+    /// The link is gone: another machine with this device's key took over.
+    Superseded,
     /// A message from the coordinator.
     Received(ToDevice),
     /// A fetch ended; true if the blob is cached now.
@@ -174,11 +176,20 @@ const RETRY_MS: u64 = 2_000;
 /// coordinator that falls and comes back: the next may be a good one.
 const SETTLED_MS: u64 = 5_000;
 
+/// How much longer a device waits that another with its key took over from:
+/// 8 s at first and a quarter of an hour at most.
+const SUPERSEDED_FACTOR: u64 = 32;
+/// A session that lasted this long was not taken over by one that comes back
+/// again and again.
+const UNDISTURBED_MS: u64 = 3_600_000;
+
 /// The session engine of one device.
 #[derive(Debug)]
 pub struct Engine {
     link: Link,
     backoff: Backoff,
+    /// Waits after another machine with this device's key took over.
+    superseded: Backoff,
     cached: BTreeSet<BlobHash>,
     calls: BTreeMap<TaskHash, Call>,
     releases: BTreeMap<TaskHash, Announcement>,
@@ -208,6 +219,7 @@ impl Engine {
         Self {
             link: Link::Down { retry_at: Time(0) },
             backoff: Backoff::new(seed),
+            superseded: Backoff::new(!seed),
             cached: BTreeSet::new(),
             calls: BTreeMap::new(),
             releases: BTreeMap::new(),
@@ -281,6 +293,7 @@ impl Engine {
                 self.upload_after = now;
             }
             Input::Disconnected => self.disconnected(now),
+            Input::Superseded => self.superseded(now),
             Input::Received(message) => self.received(message),
             Input::Fetched { blob, found } => self.fetched(blob, found),
             Input::Built {
@@ -332,6 +345,21 @@ impl Engine {
         for told in self.changed.values_mut() {
             *told = false;
         }
+    }
+
+    /// Two that throw each other out must not do so for ever.
+    fn superseded(&mut self, now: Time) {
+        let lasted = match self.link {
+            Link::Up { since } => now.since_ms(since),
+            _ => 0,
+        };
+        self.disconnected(now);
+        if lasted >= UNDISTURBED_MS {
+            self.superseded.reset();
+        }
+        let wait_ms = self.superseded.next_ms().saturating_mul(SUPERSEDED_FACTOR);
+        let retry_at = now.after_ms(wait_ms);
+        self.link = Link::Down { retry_at };
     }
 
     fn received(&mut self, message: ToDevice) {

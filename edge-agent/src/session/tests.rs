@@ -637,3 +637,29 @@ proptest! {
         prop_assert!(bench.engine.is_idle());
     }
 }
+
+#[test]
+fn a_device_whose_key_another_machine_has_comes_back_ever_more_seldom() {
+    let (mut bench, _) = Bench::online(Vec::new(), &[]);
+    let mut waits = Vec::new();
+    for _ in 0..12 {
+        bench.input(Input::Superseded);
+        let at = bench.engine.poll_timeout().unwrap();
+        waits.push(at.since_ms(bench.now));
+        bench.reconnect();
+        // Long enough for a good link, and no sign that the other is gone.
+        bench.now = bench.now.after_ms(60_000);
+    }
+    assert!((4_000..=8_000).contains(&waits[0]), "{waits:?}");
+    assert!(waits[11] >= 8 * 60_000, "{waits:?}");
+    let hour: u64 = waits[..].iter().sum();
+    assert!(
+        hour > 3_600_000,
+        "twelve sessions take over an hour: {waits:?}"
+    );
+    // The other was mended: the next time is like the first.
+    bench.now = bench.now.after_ms(2 * 3_600_000);
+    bench.input(Input::Superseded);
+    let at = bench.engine.poll_timeout().unwrap();
+    assert!(at.since_ms(bench.now) <= 8_000);
+}

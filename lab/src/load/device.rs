@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use common::ids::{BlobHash, TaskHash, Version};
+use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::round::{ContributionKey, Reason};
 use common::transport::{BlobSpan, CloseCode, Connection, Dialler, Protocol, Stream};
 use common::wire::codec::{decode, encode};
@@ -144,6 +144,8 @@ async fn open(around: &Context, number: usize, member: &Member) -> Result<Sessio
         minor: PROTOCOL_MINOR,
         agent: concat!("alambic-lab ", env!("CARGO_PKG_VERSION")).to_owned(),
         installed: Vec::<(TaskHash, Version)>::new(),
+        instance: 0,
+        clock: Time(0),
     });
     let welcome = control.ask(&encode(&hello)).await?;
     match decode(&welcome.ok_or(LinkError::Ended)?)? {

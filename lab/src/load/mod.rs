@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use common::transport::TransportError;
-use common::transport::dialler::resolve;
+use common::transport::resolve;
 use common::trust::token::{JoinToken, TokenError};
 use coordinator::admin::{AdminError, Client};
 use tokio::sync::watch;

@@ -69,6 +69,8 @@ impl Simulation {
                     minor: PROTOCOL_MINOR,
                     agent: env!("CARGO_PKG_VERSION").to_owned(),
                     installed: Vec::new(),
+                    instance: 0,
+                    clock: Time(0),
                 });
                 let welcome = ToDevice::Welcome(Welcome {
                     minor: PROTOCOL_MINOR,

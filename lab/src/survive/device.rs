@@ -235,6 +235,8 @@ impl World {
                 .map(|version| (self.task.hash(), version))
                 .into_iter()
                 .collect(),
+            instance: 0,
+            clock: Time(0),
         });
         // A handshake that gets no answer is given up.
         let at = self.now + HANDSHAKE_MS;

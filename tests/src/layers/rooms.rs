@@ -97,15 +97,16 @@ pub(super) fn imports(tree: &Tree) -> (Vec<Import>, Vec<(Place, String)>) {
                 path: source.path.clone(),
                 line: found.line,
             };
-            match rooms.room_of(behind) {
-                Some(room) if room == *own => {}
-                Some(room) => imports.push(Import {
+            match rooms.leads_to(behind) {
+                Goal::Room(room) if room == *own => {}
+                Goal::OtherCrate => {}
+                Goal::Room(room) => imports.push(Import {
                     folder: folder.to_owned(),
                     from: (*own).to_owned(),
                     to: room.to_owned(),
                     at,
                 }),
-                None => lost.push((at, behind.join("::"))),
+                Goal::Nothing => lost.push((at, behind.join("::"))),
             }
         }
     }
@@ -113,17 +114,29 @@ pub(super) fn imports(tree: &Tree) -> (Vec<Import>, Vec<(Place, String)>) {
 }
 
 impl Rooms {
-    /// The room a path behind the root leads to.
-    fn room_of(&self, behind: &[String]) -> Option<&str> {
-        let first = behind.first()?;
-        let name = match self.names.contains_key(first) {
-            true => first,
-            false => self.exported.get(first)?,
+    /// Where the part of a path behind the root leads.
+    fn leads_to(&self, behind: &[String]) -> Goal<'_> {
+        let Some(first) = behind.first() else {
+            return Goal::Nothing;
         };
-        self.names
-            .get_key_value(name)
-            .map(|(name, _)| name.as_str())
+        if let Some((room, _)) = self.names.get_key_value(first) {
+            return Goal::Room(room);
+        }
+        match self.exported.get(first) {
+            None => Goal::Nothing,
+            Some(from) => match self.names.get_key_value(from) {
+                Some((room, _)) => Goal::Room(room),
+                None => Goal::OtherCrate,
+            },
+        }
     }
+}
+
+enum Goal<'a> {
+    Room(&'a str),
+    /// What the root re-exports from elsewhere: cargo refuses circles there.
+    OtherCrate,
+    Nothing,
 }
 
 /// What follows the crate's root in a path that goes through it, by `crate`

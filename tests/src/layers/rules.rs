@@ -91,23 +91,26 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[],
     },
     Crate {
+        folder: "coordinator/engine",
+        builds_on: &["alambic-protocol"],
+        does_io: false,
+        floors: &[&["registry", "rollout"], &["round"], &["status"]],
+    },
+    Crate {
         folder: "coordinator",
-        builds_on: &["common"],
+        builds_on: &["alambic-engine", "common"],
         does_io: true,
         floors: &[
             &[
                 "aggregate",
                 "identity",
                 "limits",
-                "registry",
-                "rollout",
                 "state_dir",
                 "store",
                 "student",
                 "validation",
             ],
-            &["round"],
-            &["compute", "journal", "status"],
+            &["compute", "journal"],
             &["backup", "core", "metrics"],
             &["server"],
             &["admin", "page"],
@@ -216,7 +219,7 @@ pub(super) struct Pure {
 
 pub(super) const PURE: &[Pure] = &[
     Pure {
-        folder: "coordinator/src/round/",
+        folder: "coordinator/engine/src/",
         what: "an engine",
         forbidden: ENGINE_FORBIDDEN,
     },
@@ -244,7 +247,9 @@ const ENGINE_FORBIDDEN: &[&[&str]] = &[
     &["rand"],
     &["std", "time"],
     &["std", "fs"],
-    &["std", "net"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "UdpSocket"],
     &["std", "thread"],
     &["std", "process"],
     &["std", "env"],

@@ -234,6 +234,8 @@ pub fn hello(minor: u16) -> ToCoordinator {
         minor,
         agent: "mallory".into(),
         installed: Vec::new(),
+        instance: 0,
+        clock: common::ids::Time(0),
     })
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod identity;
+mod search;
 mod streams;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -11,40 +11,7 @@ use crate::features::FeatureStage;
 use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
-///
-/// | key | default | range |
-/// |---|---|---|
-/// | `name` | – | 1 to 64 of `A-Za-z0-9-_.` |
-/// | `input.shape` | – | 1 to 3 sides |
-/// | `classes.names` | – | 2 to 1000 distinct names |
-/// | `features.stage` | `"raw"` | `"raw"`, `"lifted"`, `"window"`, `"patches"`, `"series"` |
-/// | `normaliser.range` | learnt | two numbers |
-/// | `normaliser.clip` | 4 | 1 to 100 |
-/// | `teacher.depth` | 2 | 1 to 8 |
-/// | `teacher.relevance` | `true` for stage `lifted` with support `clusters`, else `false` | whether features count by what they tell; only with support `clusters` |
-/// | `teacher.landmarks_max` | 300 for stage `lifted` with support `clusters` and moments, else 0 | 0 to 2000 synthetic inputs beside the points, three a point at most |
-/// | `student.kind` | `"mlp"` | `"mlp"`, `"cnn"` |
-/// | `student.hidden` | `[64]` | any depth |
-/// | `student.channels` | `[16, 32]` | of each convolution, for `"cnn"` |
-/// | `budget.points_per_device` | 20 | 1 to `points_max` |
-/// | `budget.points_max` | 300 | 1 to 10000 |
-/// | `budget.uplink_bytes_max` | 100000 | 1000 to 64 MiB |
-/// | `budget.rank_max` | 0 (by bytes) | |
-/// | `budget.bits` | 8 | 4 to 16 |
-/// | `budget.label_bits` | 8 | 2 to 16 |
-/// | `budget.cluster_size_min` | 5 | 2 or more |
-/// | `contribute` | `"both"` | `"labels"`, `"moments"`, `"both"`, `"points"` |
-/// | `distillation.temperature` | 0 (chosen) | 0.01 to 100 |
-/// | `distillation.steps` | 4000 | 1 to 10000000 |
-/// | `distillation.batch` | 256 | 1 to 65536 |
-/// | `distillation.learning_rate` | 0.004 | above 0, at most 1 |
-/// | `distillation.seed` | 0 | |
-/// | `rounds.devices_min` | 2 | 1 or more |
-/// | `rounds.quorum` | 0.8 | above 0, at most 1 |
-/// | `rounds.deadline_s` | 600 for each | 0.1 s to 7 days |
-/// | `rounds.grace_s` | 10 | 0 or more |
-/// | `rounds.interval_s` | by hand | 0.1 or more |
-/// | `rounds.new_data_devices_min` | 1 | 0 or more |
+/// [`TASK_KEYS`](super::TASK_KEYS) lists every key.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawTask {

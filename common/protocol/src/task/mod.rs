@@ -6,6 +6,7 @@
 
 mod definition;
 mod file;
+mod keys;
 mod method;
 
 pub use definition::{
@@ -13,4 +14,5 @@ pub use definition::{
     TaskError, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
+pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method, Support};

@@ -15,6 +15,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::certificate::Fingerprint;
+use crate::human;
 use crate::ids::{DeviceId, Time};
 
 /// Why a token was not understood or not honoured. No variant carries the
@@ -37,7 +38,7 @@ pub enum TokenError {
         id: TokenId,
     },
     /// The token's time is over.
-    #[error("token {id} expired {ago_ms} ms ago; create another")]
+    #[error("token {id} expired {} ago; create another", human::span(*.ago_ms))]
     Expired {
         /// The token's id.
         id: TokenId,

@@ -53,6 +53,12 @@ pub struct Hello {
     pub agent: String,
     /// Newest students installed, by task.
     pub installed: Vec<(TaskHash, Version)>,
+    /// A random number of this process, by which two machines with one key
+    /// are told from one that started again; 0 says nothing.
+    pub instance: u64,
+    /// What the device's clock shows, by which a coordinator notices that its
+    /// own is wrong; 0 where that is not known.
+    pub clock: Time,
 }
 
 /// Coordinator to device, on the control stream.

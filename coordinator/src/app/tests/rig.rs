@@ -334,6 +334,7 @@ pub(super) fn parts(
         }),
         compute: Arc::new(Fake),
         clock: Clock::system(),
+        uptime: None,
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
@@ -404,6 +405,8 @@ pub(super) fn hello(minor: u16) -> ToCoordinator {
         minor,
         agent: "test".into(),
         installed: Vec::new(),
+        instance: 0,
+        clock: Time(0),
     })
 }
 

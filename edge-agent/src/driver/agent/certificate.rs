@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::human;
 use common::ids::Time;
+
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -22,8 +24,6 @@ pub(super) enum Renewal {
     Again(Instant),
     /// It was asked for.
     Asked,
-    /// Never: the coordinator will not give one.
-    Hopeless,
 }
 
 impl<W: Workshop> Agent<W> {
@@ -36,7 +36,7 @@ impl<W: Workshop> Agent<W> {
                 Instant::now() + Duration::from_millis(left_ms).min(LONG)
             }
             Renewal::Again(at) => at,
-            Renewal::Asked | Renewal::Hopeless => Instant::now() + LONG,
+            Renewal::Asked => Instant::now() + LONG,
         }
     }
 
@@ -44,7 +44,7 @@ impl<W: Workshop> Agent<W> {
         let is_due = match self.renewal {
             Renewal::At(due) => due <= self.settings.route.floor.clock().now(),
             Renewal::Again(at) => at <= Instant::now(),
-            Renewal::Asked | Renewal::Hopeless => false,
+            Renewal::Asked => false,
         };
         if !is_due {
             return;
@@ -66,19 +66,42 @@ impl<W: Workshop> Agent<W> {
                 let end_ms = identity.certificate.not_after.0;
                 info!(end_ms, "the certificate was renewed");
                 self.renewal = Renewal::At(renewal::due(&identity.certificate));
+                self.refusals = 0;
                 self.settings.route.identity = identity;
                 self.raise_floor();
             }
-            Err(problem) if renewal::is_final(&problem) => {
-                let advice = problem.advice().unwrap_or_default();
-                error!("the certificate is not renewed: {problem}; {advice}");
-                self.renewal = Renewal::Hopeless;
-            }
             Err(problem) => {
-                let wait_ms = renewal::retry_ms(&self.settings.route.identity.certificate);
-                warn!(wait_ms, "the certificate could not be renewed: {problem}");
+                self.refusals = match renewal::is_refusal(&problem) {
+                    true => self.refusals.saturating_add(1),
+                    false => 0,
+                };
+                let certificate = &self.settings.route.identity.certificate;
+                let wait_ms = renewal::retry_ms(certificate, self.refusals);
+                let again = human::span(wait_ms);
+                match problem.advice() {
+                    Some(advice) if self.refusals == 1 => error!(
+                        "the certificate is not renewed: {problem}; {advice}; asked for again in \
+                         {again}"
+                    ),
+                    _ => warn!(
+                        "the certificate could not be renewed: {problem}; asked for again in \
+                         {again}"
+                    ),
+                }
                 self.renewal = Renewal::Again(Instant::now() + Duration::from_millis(wait_ms));
             }
+        }
+    }
+
+    /// A device that is let in is not lost, whatever it was told before: a
+    /// refusal may have come of a wrong clock. So it is not waited for long.
+    pub(super) fn let_in(&mut self) {
+        if let Renewal::Again(at) = self.renewal
+            && std::mem::take(&mut self.refusals) > 0
+        {
+            let certificate = &self.settings.route.identity.certificate;
+            let soon = Duration::from_millis(renewal::retry_ms(certificate, 0));
+            self.renewal = Renewal::Again(at.min(Instant::now() + soon));
         }
     }
 

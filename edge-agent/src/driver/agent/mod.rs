@@ -15,6 +15,7 @@ use common::service::Service;
 use common::transport::Connection;
 use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
+use rand::TryRngCore as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -67,6 +68,8 @@ pub struct Agent<W> {
     events: mpsc::Receiver<Event>,
     back: mpsc::Sender<Event>,
     session: u64,
+    /// A number of this process, told in each hello.
+    instance: u64,
     live: Option<Live>,
     work: JoinSet<()>,
     needed: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
@@ -79,6 +82,8 @@ pub struct Agent<W> {
     /// Until when the coordinator's word is fresh, and when it was heard.
     fresh_until: Option<(Time, Instant)>,
     renewal: Renewal,
+    /// Renewals refused one after another.
+    refusals: u32,
     /// When to ask for what could not be kept.
     ask_again: Option<Instant>,
     status: RunStatus,
@@ -136,6 +141,7 @@ impl<W: Workshop> Agent<W> {
             events,
             back,
             session: 0,
+            instance: instance(),
             live: None,
             work: JoinSet::new(),
             needed: BTreeMap::new(),
@@ -145,6 +151,7 @@ impl<W: Workshop> Agent<W> {
             soak_after: Instant::now(),
             fresh_until: None,
             renewal,
+            refusals: 0,
             ask_again: None,
             status,
         }
@@ -275,6 +282,12 @@ impl<W: Workshop> Agent<W> {
         };
         self.settings.service.status(&line);
     }
+}
+
+/// Any number, another one in each process; 0, which says nothing, where the
+/// system has no randomness yet.
+fn instance() -> u64 {
+    rand::rngs::OsRng.try_next_u64().unwrap_or_default()
 }
 
 /// Reports that wait for the loop; tasks wait when it is full.

@@ -30,6 +30,8 @@ impl<W: Workshop> Agent<W> {
             minor: PROTOCOL_MINOR,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             installed: self.workshop.installed(),
+            instance: self.instance,
+            clock: self.settings.route.floor.shown(),
         };
         let (back, session) = (self.back.clone(), self.session);
         let route = self.settings.route.clone();
@@ -172,6 +174,7 @@ impl<W: Workshop> Agent<W> {
         });
         self.status.connected = true;
         self.status.link_error = None;
+        self.let_in();
         self.heard();
         self.publish();
         self.input(Input::Connected);
@@ -205,7 +208,10 @@ impl<W: Workshop> Agent<W> {
         self.status.connected = false;
         self.status.link_error = Some(text);
         self.publish();
-        self.input(Input::Disconnected);
+        self.input(match problem.is_superseded() {
+            true => Input::Superseded,
+            false => Input::Disconnected,
+        });
     }
 
     pub(super) fn message(&mut self, message: ToDevice) {

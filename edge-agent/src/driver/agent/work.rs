@@ -12,6 +12,7 @@ use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Event};
 use crate::driver::link::LinkError;
+use crate::driver::local::no_thread;
 use crate::driver::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::session::Input;
 
@@ -194,10 +195,16 @@ impl<W: Workshop> Agent<W> {
 async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkshopError> + Send + 'static,
 ) -> Result<T, WorkshopError> {
-    let caught = tokio::task::spawn_blocking(|| {
-        let _working = PROCESS.work();
-        catch_unwind(AssertUnwindSafe(work))
-    });
+    let begun = catch_unwind(AssertUnwindSafe(|| {
+        tokio::task::spawn_blocking(|| {
+            let _working = PROCESS.work();
+            catch_unwind(AssertUnwindSafe(work))
+        })
+    }));
+    // The runtime panics where the system gives it no thread.
+    let Ok(caught) = begun else {
+        return Err(no_thread(&"the system gives no more"));
+    };
     match caught.await {
         Ok(Ok(result)) => result,
         _ => Err(WorkshopError::Failed {

@@ -239,6 +239,15 @@ fn of_state(error: StateError) -> WorkshopError {
     explained(&error, error.advice())
 }
 
+/// A thread that could not be had is a limit of the system, no fault here.
+pub(crate) fn no_thread(error: &dyn Display) -> WorkshopError {
+    explained(
+        &format!("cannot start a thread to compute in: {error}"),
+        "raise the limit on processes and threads (TasksMax of the service, `ulimit -u`, \
+         pids.max), or end other programs of this user. The agent goes on",
+    )
+}
+
 fn explained(what: &dyn Display, advice: impl Into<String>) -> WorkshopError {
     WorkshopError::Failed {
         what: what.to_string(),

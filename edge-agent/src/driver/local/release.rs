@@ -1,6 +1,7 @@
 //! Whether a release is to be believed, and whether it is any good here.
 
 use bincode::{Decode, Encode};
+use common::human;
 use common::ids::{TaskHash, Time, Version};
 use common::model::{Release, ReleaseError as ContentError};
 use common::trust::keys::VerifyingKey;
@@ -48,8 +49,14 @@ pub enum ReleaseRefusal {
     )]
     Stale,
     /// Its time is over.
-    #[error("it expired {ago_ms} ms ago")]
+    #[error(
+        "it expired on {}, {} ago by this device's clock: one of the two clocks is wrong, or it \
+         is of long ago",
+        human::date(*.expires), human::span(*.ago_ms)
+    )]
     Expired {
+        /// When.
+        expires: Time,
         /// How long ago.
         ago_ms: u64,
     },
@@ -109,6 +116,7 @@ pub fn open(bytes: &[u8], conditions: &Conditions<'_>) -> Result<Release, Releas
     let expires = release.as_raw().expires;
     if expires <= conditions.now {
         return Err(ReleaseRefusal::Expired {
+            expires,
             ago_ms: conditions.now.since_ms(expires),
         });
     }

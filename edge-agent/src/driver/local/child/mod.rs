@@ -12,12 +12,16 @@ mod serve;
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use common::human;
 use common::limits::BLOB_BYTES_MAX;
 use common::wire::codec::{decode_blob, encode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::explained;
 use super::folder::FolderSource;
@@ -61,6 +65,7 @@ pub struct ChildWorker {
     settings: ChildSettings,
     source: FolderSource,
     busy: Mutex<()>,
+    patience: Duration,
     peak_kib: AtomicU64,
 }
 
@@ -74,6 +79,7 @@ impl ChildWorker {
             source: FolderSource::new(settings.data.clone(), settings.label_column.clone()),
             settings,
             busy: Mutex::new(()),
+            patience: PATIENCE,
             peak_kib: AtomicU64::new(0),
         }
     }
@@ -82,6 +88,13 @@ impl ChildWorker {
     #[must_use]
     pub fn with_program(mut self, program: &Path) -> Self {
         program.clone_into(&mut self.program);
+        self
+    }
+
+    /// Waits for a child's signs of life for another time.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -132,7 +145,7 @@ impl Worker for ChildWorker {
     fn work(&self, job: Job, _: &Blobs<'_>) -> Result<Done, WorkshopError> {
         let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.source.look_now();
-        let (delivered, status) = converse(self.spawn()?, &self.commission(job))?;
+        let (delivered, status) = converse(self.spawn()?, &self.commission(job), self.patience)?;
         if !status.success() {
             return Err(died(status));
         }
@@ -156,17 +169,33 @@ impl Worker for ChildWorker {
 
 /// Hands a job over and waits for the end: what the child wrote, and how it
 /// ended. A child that does not read or says too much is no exception: it
-/// is always waited for.
-fn converse(mut child: Child, job: &[u8]) -> Result<(Vec<u8>, ExitStatus), WorkshopError> {
+/// is always waited for. One that gives no sign of life for as long as
+/// `patience` is ended: what it computes stands still.
+fn converse(
+    mut child: Child,
+    job: &[u8],
+    patience: Duration,
+) -> Result<(Vec<u8>, ExitStatus), WorkshopError> {
     let mut delivered = Vec::new();
     if let Some(mut stdin) = child.stdin.take() {
         // Fails if the child has ended; its status says more.
         let _ = stdin.write_all(job);
     }
     if let Some(stdout) = child.stdout.take() {
-        let read = listen(stdout.take(BYTES_SAID_MAX), &mut delivered);
-        if read.is_err() || delivered.len() as u64 > BLOB_BYTES_MAX {
-            let _ = child.kill();
+        let stdout = Progressing {
+            said: stdout,
+            patience,
+        };
+        match listen(stdout.take(BYTES_SAID_MAX), &mut delivered) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(stands_still(patience));
+            }
+            read if read.is_err() || delivered.len() as u64 > BLOB_BYTES_MAX => {
+                let _ = child.kill();
+            }
+            _ => {}
         }
     }
     let status = child.wait().map_err(|error| {
@@ -191,6 +220,37 @@ fn listen(mut stdout: impl Read, delivered: &mut Vec<u8>) -> std::io::Result<()>
     }
 }
 
+/// What a child says, as long as it says something.
+struct Progressing {
+    said: ChildStdout,
+    patience: Duration,
+}
+
+impl Read for Progressing {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let patience = Timespec::try_from(self.patience).ok();
+        let mut said = [PollFd::new(&self.said, PollFlags::IN)];
+        loop {
+            match poll(&mut said, patience.as_ref()) {
+                Ok(0) => return Err(std::io::ErrorKind::TimedOut.into()),
+                Ok(_) => return self.said.read(into),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+fn stands_still(patience: Duration) -> WorkshopError {
+    let span = human::span(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+    explained(
+        &format!("the process that computes did not move for {span} and was ended"),
+        "if its memory is limited (`ulimit -v`, LimitAS, vm.overcommit_memory 2, MemoryHigh), give \
+         it more, or the folder fewer rows; a disk that does not answer does this too. The agent \
+         goes on",
+    )
+}
+
 fn died(status: ExitStatus) -> WorkshopError {
     match status.signal() {
         Some(signal) => explained(
@@ -207,6 +267,10 @@ fn died(status: ExitStatus) -> WorkshopError {
 
 /// Most that a child says: its delivery, and signs of life for weeks.
 const BYTES_SAID_MAX: u64 = 2 * BLOB_BYTES_MAX;
+/// A piece of work between two signs of life takes seconds on the slowest
+/// devices; the service manager's watchdog would end the agent itself after 3
+/// minutes.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// The file a process was started from, wherever it is by now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
@@ -251,8 +315,12 @@ mod tests {
     }
 
     fn failure(script: &str) -> String {
+        failure_within(script, PATIENCE)
+    }
+
+    fn failure_within(script: &str, patience: Duration) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let worker = worker(folder.path(), script);
+        let worker = worker(folder.path(), script).with_patience(patience);
         let blobs = |blob| Err(CacheError::Missing(blob));
         let error = worker.work(Job::Count(Told::new()), &blobs).unwrap_err();
         let WorkshopError::Failed { what, advice } = error else {
@@ -273,6 +341,16 @@ mod tests {
         assert!(failure("cat >/dev/null; exit 101").contains("101"));
         assert!(failure("cat >/dev/null; echo nonsense").contains("something else"));
         assert!(failure("exit 0").contains("something else"));
+    }
+
+    #[test]
+    fn a_child_that_stands_still_is_ended_and_said_to() {
+        let begun = std::time::Instant::now();
+        let spins = "cat >/dev/null; printf '\\001'; while :; do :; done";
+        let text = failure_within(spins, Duration::from_millis(300));
+        assert!(text.contains("did not move for 300 ms"), "{text}");
+        assert!(text.contains("ulimit -v"), "{text}");
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 
     #[test]

@@ -65,9 +65,14 @@ pub fn serve(
     volunteer_for_the_killer();
     // The last agent's child may live for a moment longer than it.
     let _alone = state.lock_work()?;
-    let life = SignsOfLife::begin();
-    let result = work(state, data, commission);
-    life.end();
+    let result = match SignsOfLife::begin() {
+        Ok(life) => {
+            let result = work(state, data, commission);
+            life.end();
+            result
+        }
+        Err(error) => Err(super::super::no_thread(&error)),
+    };
     let delivery = Delivery {
         peak_kib: resident_kib().1,
         result,
@@ -87,9 +92,9 @@ struct SignsOfLife {
 }
 
 impl SignsOfLife {
-    fn begin() -> Self {
+    fn begin() -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let mut told = PROCESS.beats();
             while stopped.recv_timeout(BETWEEN_SIGNS) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let beats = PROCESS.beats();
@@ -106,8 +111,8 @@ impl SignsOfLife {
                     return;
                 }
             }
-        });
-        Self { stop, thread }
+        })?;
+        Ok(Self { stop, thread })
     }
 
     /// No sign comes after this.
@@ -126,6 +131,9 @@ fn work(
     data: Option<PathBuf>,
     commission: Commission,
 ) -> Result<super::Done, WorkshopError> {
+    if !common::math::blas::has_room() {
+        return Err(no_room());
+    }
     common::math::blas::pin_to_one_thread();
     let cache = Cache::open(&state.file(CACHE), CACHE_BYTES_MAX);
     let cache =
@@ -148,6 +156,14 @@ fn work(
     };
     let _entered = span.entered();
     worker.work(commission.job, &|blob| cache.read(blob))
+}
+
+fn no_room() -> WorkshopError {
+    explained(
+        &"there is no memory to compute with: the linear algebra needs 40 MiB at least",
+        "raise the limit on address space (`ulimit -v`, LimitAS) or, where \
+         vm.overcommit_memory is 2, the machine's swap or vm.overcommit_ratio. The agent goes on",
+    )
 }
 
 /// If memory runs out, a piece of work is to end and not the agent. Where

@@ -1,0 +1,303 @@
+//! The keys of a task file, for people: what each is for, what it is when it is
+//! left out, and what it may be.
+
+/// A key of a task file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskKey {
+    /// Its name, with dots between tables: `input.shape`.
+    pub name: &'static str,
+    /// What a task gets that does not name it.
+    pub default: TaskDefault,
+    /// The values that are accepted, for people; words stand in quotes.
+    pub allowed: &'static str,
+    /// What it is for, in a sentence.
+    pub purpose: &'static str,
+}
+
+/// What a task gets that does not name a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskDefault {
+    /// Nothing: the key is required.
+    Required,
+    /// This value, as TOML.
+    Value(&'static str),
+    /// What these words say.
+    Words(&'static str),
+}
+
+use TaskDefault::{Required, Value, Words};
+
+/// Every key, table by table.
+pub const TASK_KEYS: &[TaskKey] = &[
+    key(
+        "name",
+        Required,
+        "1 to 64 letters, digits, `-`, `_` or `.`",
+        "What people call the task.",
+    ),
+    key(
+        "contribute",
+        Value("\"both\""),
+        "\"labels\", \"moments\", \"both\", \"points\"",
+        "What devices send beside distilled samples: soft labels, moments, both, or nothing more.",
+    ),
+    key(
+        "input.shape",
+        Required,
+        "1 to 3 sides",
+        "Shape of one input: values; samples × channels, or height × width; height × width × channels.",
+    ),
+    key(
+        "classes.names",
+        Required,
+        "2 to 1000 distinct names of 1 to 64 bytes",
+        "Names of the classes; integer labels index them from 0.",
+    ),
+    key(
+        "features.stage",
+        Value("\"raw\""),
+        "\"raw\", \"lifted\", \"window\", \"patches\", \"series\"",
+        "What an input is turned into: itself; itself and a constant (lists of measurements); statistics and spectra of a window of 32 samples or more; filter answers in cells of an image; filter answers in stretches of a window. A version and parameters may follow, as in \"patches/1:5x8x7\".",
+    ),
+    key(
+        "normaliser.range",
+        Words("learnt in the profile phase"),
+        "two numbers, the smaller first",
+        "The range of all values, if it is known; devices then send no sums of features.",
+    ),
+    key(
+        "normaliser.clip",
+        Value("5.0"),
+        "1 to 100",
+        "Standard deviations beyond which a learnt feature is cut.",
+    ),
+    key(
+        "normaliser.curves",
+        Words("`true` for stage `lifted`, else `false`"),
+        "true, false; not beside `normaliser.range`",
+        "Whether a feature with heavy tails is transformed by the fleet's quantiles before it is scaled.",
+    ),
+    key(
+        "teacher.depth",
+        Value("2"),
+        "1 to 8",
+        "Hidden layers of the network whose neural tangent kernel the teachers use.",
+    ),
+    key(
+        "teacher.relevance",
+        Words("`true` for stage `lifted`, else `false`"),
+        "true, false",
+        "Whether features are weighted by what the distilled samples say of them.",
+    ),
+    key(
+        "teacher.landmarks_max",
+        Words("300 for stage `lifted` with moments, else 0"),
+        "0 to 2000; 0 without moments",
+        "Most landmarks beside the transfer set on which moments stand as well; three a point at most.",
+    ),
+    key(
+        "student.kind",
+        Value("\"mlp\""),
+        "\"mlp\", \"cnn\"",
+        "The student: a fully connected network, or one with convolutions, for features with neighbours (\"patches\", \"series\", or \"raw\" images and windows).",
+    ),
+    key(
+        "student.hidden",
+        Value("[64]"),
+        "widths of hidden layers",
+        "Hidden layers, after the convolutions if there are any; `[]` for none.",
+    ),
+    key(
+        "student.channels",
+        Words("`[16, 32]` for \"cnn\""),
+        "channels of each convolution; for \"cnn\" only",
+        "Convolutions of 3 × 3, each followed by pooling of 2 along every side of 4 cells or more.",
+    ),
+    key(
+        "budget.points_per_device",
+        Value("20"),
+        "1 to `budget.points_max`",
+        "Distilled samples that a device is asked for.",
+    ),
+    key(
+        "budget.points_max",
+        Value("300"),
+        "1 to 10000",
+        "Most points of the transfer set.",
+    ),
+    key(
+        "budget.uplink_bytes_max",
+        Value("100000"),
+        "1000 to 67108864",
+        "Most bytes that a device may send in one round.",
+    ),
+    key(
+        "budget.rank_max",
+        Value("0"),
+        "0 or more",
+        "Most virtual rows of a device's moments; 0 lets the bytes decide.",
+    ),
+    key(
+        "budget.bits",
+        Value("8"),
+        "4 to 16",
+        "Bits of each value of points and moments.",
+    ),
+    key(
+        "budget.label_bits",
+        Value("8"),
+        "2 to 16",
+        "Bits of each soft label.",
+    ),
+    key(
+        "budget.cluster_size_min",
+        Value("5"),
+        "2 or more",
+        "Fewest rows behind a distilled sample; a device's policy may ask for more.",
+    ),
+    key(
+        "distillation.temperature",
+        Value("0.0"),
+        "0 (chosen), or 0.01 to 100",
+        "Temperature of the teacher's labels for the student.",
+    ),
+    key(
+        "distillation.steps",
+        Value("4000"),
+        "1 to 10000000",
+        "Optimiser steps of the student's training.",
+    ),
+    key(
+        "distillation.batch",
+        Value("256"),
+        "1 to 65536",
+        "Synthetic inputs in each step.",
+    ),
+    key(
+        "distillation.learning_rate",
+        Value("0.004"),
+        "above 0, at most 1",
+        "Learning rate of the student's training.",
+    ),
+    key(
+        "distillation.seed",
+        Value("0"),
+        "0 or more",
+        "Seed of every random choice that both sides make.",
+    ),
+    key(
+        "distillation.support",
+        Value("\"clusters\""),
+        "\"clusters\", \"gradient\", \"auto\"",
+        "How later rounds improve the transfer set: more points, moving points by gradients, or the first and then the second.",
+    ),
+    key(
+        "distillation.consensus",
+        Value("\"weighted\""),
+        "\"weighted\", \"mean\", \"median\", \"trimmed\"",
+        "How soft labels of devices without moments are combined; the last two tolerate adversarial labels.",
+    ),
+    key(
+        "distillation.sharpening",
+        Value("1.5"),
+        "0.1 to 10",
+        "Power to which combined labels are raised; 1 leaves them as they are.",
+    ),
+    key(
+        "rounds.devices_min",
+        Value("2"),
+        "1 or more",
+        "Fewest devices of a round.",
+    ),
+    key(
+        "rounds.quorum",
+        Value("0.8"),
+        "above 0, at most 1",
+        "Share of the devices whose contributions are enough for a phase.",
+    ),
+    key(
+        "rounds.grace_s",
+        Value("10.0"),
+        "0 or more",
+        "Seconds that a phase stays open for the others once the quorum is met.",
+    ),
+    key(
+        "rounds.interval_s",
+        Words("rounds are started by hand"),
+        "0.1 or more",
+        "Seconds between rounds that start by themselves when there are new rows.",
+    ),
+    key(
+        "rounds.new_data_devices_min",
+        Value("1"),
+        "0 or more",
+        "Devices with new rows that such a round needs.",
+    ),
+    key(
+        "rounds.deadline_s.profile",
+        Value("600.0"),
+        "0.1 to 604800",
+        "Seconds after which the profile phase ends in any case.",
+    ),
+    key(
+        "rounds.deadline_s.summarise",
+        Value("600.0"),
+        "0.1 to 604800",
+        "The same for the summarise phase.",
+    ),
+    key(
+        "rounds.deadline_s.contribute",
+        Value("600.0"),
+        "0.1 to 604800",
+        "The same for the contribute phase.",
+    ),
+    key(
+        "rounds.deadline_s.report",
+        Value("600.0"),
+        "0.1 to 604800",
+        "The same for the report phase.",
+    ),
+];
+
+const fn key(
+    name: &'static str,
+    default: TaskDefault,
+    allowed: &'static str,
+    purpose: &'static str,
+) -> TaskKey {
+    TaskKey {
+        name,
+        default,
+        allowed,
+        purpose,
+    }
+}
+
+/// Every key as Markdown: a section for each table, a row for each key.
+pub fn task_reference() -> String {
+    let mut text = String::new();
+    let mut section = None;
+    for key in TASK_KEYS {
+        let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
+        if section != Some(table) {
+            section = Some(table);
+            let heading = match table {
+                "" => "Top level".to_owned(),
+                table => format!("`[{table}]`"),
+            };
+            text += &format!(
+                "\n## {heading}\n\n| key | default | allowed | purpose |\n|---|---|---|---|\n"
+            );
+        }
+        let default = match key.default {
+            Required => "required".to_owned(),
+            Value(toml) => format!("`{toml}`"),
+            Words(words) => words.to_owned(),
+        };
+        let TaskKey {
+            allowed, purpose, ..
+        } = key;
+        text += &format!("| `{name}` | {default} | {allowed} | {purpose} |\n");
+    }
+    text
+}

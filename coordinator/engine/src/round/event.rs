@@ -1,0 +1,270 @@
+//! What the coordinator remembers: every change of its state is one of these.
+
+use bincode::{Decode, Encode};
+
+use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use protocol::round::{Kind, Phase, Reason};
+use protocol::trial::Trial;
+use serde::Serialize;
+
+use super::absence::Missed;
+use super::exclusion::Exclusion;
+use crate::rollout::{Plan, Standing};
+
+/// A change of one task's state. Variants are only ever added at the end.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A task was created.
+    TaskCreated {
+        /// Its definition's blob.
+        spec: BlobHash,
+        /// When.
+        at: Time,
+    },
+    /// A round began.
+    RoundOpened {
+        /// The round.
+        round: RoundId,
+        /// When.
+        at: Time,
+    },
+    /// A phase began.
+    PhaseOpened {
+        /// The phase.
+        phase: Phase,
+        /// When.
+        at: Time,
+        /// Devices that were connected and are waited for.
+        participants: Vec<DeviceId>,
+    },
+    /// A gathering phase closed: what it took is final.
+    PhaseClosed {
+        /// When.
+        at: Time,
+    },
+    /// A device was added to those the open phase waits for.
+    Joined {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device will not contribute to the open phase.
+    Abstained {
+        /// The device.
+        device: DeviceId,
+        /// When.
+        at: Time,
+    },
+    /// A contribution became durable and counts.
+    Accepted {
+        /// Who sent it.
+        device: DeviceId,
+        /// What it carries.
+        kind: Kind,
+        /// The round it was made for; an earlier one if it comes late.
+        round: RoundId,
+        /// Its bytes.
+        blob: BlobHash,
+        /// The transfer set it stands on.
+        transfer: Option<BlobHash>,
+        /// Rows it describes.
+        rows: u64,
+        /// When.
+        at: Time,
+    },
+    /// A contribution was refused.
+    Refused {
+        /// Who sent it.
+        device: DeviceId,
+        /// What it claimed to carry.
+        kind: Kind,
+        /// Why it was refused.
+        reason: Reason,
+        /// When.
+        at: Time,
+    },
+    /// A computation of the coordinator finished.
+    Produced {
+        /// What came out.
+        product: Product,
+        /// When.
+        at: Time,
+    },
+    /// A signed student was released.
+    Released {
+        /// Its version.
+        version: Version,
+        /// The signed release.
+        blob: BlobHash,
+        /// Its length in bytes.
+        bytes: u64,
+        /// Devices whose contributions are in it.
+        lineage: Vec<DeviceId>,
+        /// When.
+        at: Time,
+    },
+    /// A round ended.
+    RoundEnded {
+        /// How.
+        outcome: Outcome,
+        /// When.
+        at: Time,
+    },
+    /// The coordinator started again with a round open; the open phase's time
+    /// counts from here.
+    Resumed {
+        /// When.
+        at: Time,
+    },
+    /// A device has new rows.
+    DataChanged {
+        /// The device.
+        device: DeviceId,
+    },
+    /// The release that follows is offered to nobody until a rollout.
+    Held {
+        /// Its version.
+        version: Version,
+    },
+    /// A rollout began.
+    RolloutStarted {
+        /// Of this release.
+        version: Version,
+        /// How.
+        plan: Plan,
+        /// When.
+        at: Time,
+    },
+    /// A rollout's next stage began.
+    StageOpened {
+        /// Which of the plan's.
+        stage: u32,
+        /// When.
+        at: Time,
+    },
+    /// A device was put into a stage that would be empty otherwise.
+    Piloted {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A rollout stands otherwise than before.
+    RolloutChanged {
+        /// How.
+        standing: Standing,
+        /// When.
+        at: Time,
+    },
+    /// A device said how a release fares.
+    Tried {
+        /// The device.
+        device: DeviceId,
+        /// The release.
+        version: Version,
+        /// What it found.
+        trial: Trial,
+        /// When.
+        at: Time,
+    },
+    /// An earlier release was signed again under a higher version, by order
+    /// of an operator.
+    ReReleased {
+        /// The earlier version.
+        from: Version,
+        /// The version it has now.
+        version: Version,
+        /// The signed release.
+        blob: BlobHash,
+        /// Its length in bytes.
+        bytes: u64,
+        /// When.
+        at: Time,
+    },
+    /// A device's contributions are to be in nothing that is made from now
+    /// on, and neither is what was made of them.
+    Forgotten {
+        /// The device.
+        device: DeviceId,
+        /// When.
+        at: Time,
+    },
+    /// An operator took a device's strikes back.
+    Pardoned {
+        /// The device.
+        device: DeviceId,
+        /// When.
+        at: Time,
+    },
+    /// The open phase, which gathers, is about to close without these: what a
+    /// log of contributions does not say, and who had a session.
+    Missed(Missed),
+    /// The computation whose product follows left a contribution out.
+    Excluded {
+        /// What, whose and why.
+        exclusion: Exclusion,
+        /// When.
+        at: Time,
+    },
+    /// Normaliser and transfer set are to be learnt anew from the devices that
+    /// are there, by order of an operator.
+    Relearnt {
+        /// When.
+        at: Time,
+    },
+}
+
+/// An event and the task it belongs to, as the log holds it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct TaskEvent {
+    /// The task.
+    pub task: TaskHash,
+    /// The change.
+    pub event: Event,
+}
+
+/// What a computation produced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// The shared normaliser.
+    Normaliser(BlobHash),
+    /// A new transfer set.
+    TransferSet {
+        /// Its blob.
+        blob: BlobHash,
+        /// Points it holds.
+        points: u32,
+    },
+    /// The global teacher.
+    Teacher(BlobHash),
+    /// The student's weights, not yet signed.
+    Student(BlobHash),
+}
+
+/// How a round ended.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// With a student.
+    Completed {
+        /// The released version.
+        version: Version,
+    },
+    /// A phase's deadline passed with too few contributions.
+    QuorumNotMet {
+        /// The phase.
+        phase: Phase,
+        /// Devices that contributed.
+        got: u32,
+        /// Devices that had to.
+        needed: u32,
+    },
+    /// A computation failed.
+    Failed {
+        /// The phase.
+        phase: Phase,
+        /// What went wrong.
+        cause: String,
+    },
+    /// An operator ended it.
+    Cancelled,
+}
