@@ -69,8 +69,14 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
     );
     let profile = checked.map_err(|error| match error {
         ProfileError::Shape { .. } => Reason::WrongShape,
+        // An honest sum that overflows is infinite, never NaN.
+        ProfileError::Value { value, .. } if value == f32::INFINITY => Reason::BeyondScale,
+        ProfileError::Value { value, .. } if value < 0.0 && value.is_finite() => {
+            Reason::OutOfBounds
+        }
         ProfileError::Value { .. } => Reason::NotFinite,
-        ProfileError::Rows { .. } | ProfileError::TooLarge { .. } => Reason::OutOfBounds,
+        ProfileError::TooLarge { .. } => Reason::BeyondScale,
+        ProfileError::Rows { .. } => Reason::OutOfBounds,
     })?;
     let Some(blocks) = blocks else {
         return Ok(profile);
@@ -79,7 +85,8 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
     let checked = profile.with_blocks(blocks, rows_min);
     checked.map_err(|error| match error {
         BlocksError::Shape { .. } => Reason::WrongShape,
-        BlocksError::Value { value, .. } if !value.is_finite() => Reason::NotFinite,
+        BlocksError::Value { value, .. } if value.is_nan() => Reason::NotFinite,
+        BlocksError::Value { .. } => Reason::BeyondScale,
         _ => Reason::OutOfBounds,
     })
 }
@@ -256,5 +263,31 @@ mod tests {
             labels(&task, &delta, 299, &held).unwrap_err(),
             Reason::WrongShape
         );
+    }
+
+    #[test]
+    fn a_fill_value_in_an_honest_device_is_no_lie() {
+        use common::profile::RawFeatureMoments;
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [normaliser]\ncurves = false";
+        let task = RawTask::parse(task).unwrap();
+        let reason = |rows: &Array2<f32>| {
+            let moments = RawFeatureMoments::of(rows.view());
+            let raw = RawProfile {
+                rows: rows.nrows() as u64,
+                class_counts: vec![10, 10],
+                moments,
+            };
+            profile(&task, &encode(&raw)).map(|profile| profile.rows())
+        };
+        let mut rows = Array2::from_elem((40, 2), 1.5f32);
+        assert_eq!(reason(&rows), Ok(40));
+        for fill in [9.969_21e36, -1e20, f32::MAX] {
+            rows[[7, 1]] = fill;
+            assert_eq!(reason(&rows), Err(Reason::BeyondScale), "{fill}");
+        }
+        assert!(Reason::BeyondScale.is_innocent());
+        rows[[7, 1]] = f32::NAN;
+        assert_eq!(reason(&rows), Err(Reason::NotFinite));
     }
 }

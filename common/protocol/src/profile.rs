@@ -3,7 +3,8 @@
 //! normaliser.
 
 use bincode::{Decode, Encode};
-use ndarray::{ArrayView2, Axis};
+use math::shape::{ShapeError, check_count};
+use ndarray::ArrayView2;
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};
 use crate::limits::ROWS_MAX;
@@ -30,14 +31,33 @@ pub struct RawFeatureMoments {
 }
 
 impl RawFeatureMoments {
-    /// Of features (rows × features); none of no rows.
+    /// Of features (rows × features); none of no rows. Deviations are from
+    /// the mean, so that an offset cancels nothing; sums are in `f64`, and
+    /// beside them no memory is needed.
     pub fn of(features: ArrayView2<'_, f32>) -> Option<Self> {
-        let features = features.mapv(f64::from);
-        let mean = features.mean_axis(Axis(0))?;
-        let variance = features.var_axis(Axis(0), 0.0);
+        let rows = features.nrows();
+        if rows == 0 {
+            return None;
+        }
+        let mut mean = vec![0.0; features.ncols()];
+        for row in features.rows() {
+            let pairs = mean.iter_mut().zip(row);
+            pairs.for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        let mut variance = vec![0.0; features.ncols()];
+        for row in features.rows() {
+            let means = mean.iter().zip(row);
+            for (sum, (mean, &value)) in variance.iter_mut().zip(means) {
+                *sum += (f64::from(value) - mean).powi(2);
+            }
+        }
         Some(Self {
-            mean: mean.iter().map(|&value| value as f32).collect(),
-            variance: variance.iter().map(|&value| value as f32).collect(),
+            mean: mean.into_iter().map(|value| value as f32).collect(),
+            variance: variance
+                .into_iter()
+                .map(|sum| (sum / rows as f64) as f32)
+                .collect(),
         })
     }
 }
@@ -53,15 +73,8 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProfileError {
     /// Lists of the wrong length, or moments where none are wanted.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many the task calls for.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A mean or variance that is not finite, or a negative variance.
     #[error("{what} {index} is {value}")]
     Value {
@@ -107,19 +120,8 @@ impl Profile {
         classes: usize,
         learnt: bool,
     ) -> Result<Self, ProfileError> {
-        let shape = |what, expected, got| {
-            if expected == got {
-                Ok(())
-            } else {
-                Err(ProfileError::Shape {
-                    what,
-                    expected,
-                    got,
-                })
-            }
-        };
-        shape("class counts", classes, raw.class_counts.len())?;
-        shape(
+        check_count("class counts", classes, raw.class_counts.len())?;
+        check_count(
             "sets of feature moments",
             usize::from(learnt),
             usize::from(raw.moments.is_some()),
@@ -135,8 +137,8 @@ impl Profile {
             });
         }
         if let Some(moments) = &raw.moments {
-            shape("means", features, moments.mean.len())?;
-            shape("variances", features, moments.variance.len())?;
+            check_count("means", features, moments.mean.len())?;
+            check_count("variances", features, moments.variance.len())?;
             let bad_mean = moments.mean.iter().position(|mean| !mean.is_finite());
             if let Some(index) = bad_mean {
                 return Err(ProfileError::Value {
@@ -234,6 +236,15 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_cancels_no_variance() {
+        let rows = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| 4e6 + (row % 2) as f32);
+        let moments = RawFeatureMoments::of(rows.view()).unwrap();
+        assert_eq!((moments.mean[0], moments.variance[0]), (4_000_000.5, 0.25));
+        let none = ndarray::Array2::zeros((0, 1));
+        assert_eq!(RawFeatureMoments::of(none.view()), None);
+    }
+
+    #[test]
     fn a_fitting_profile_is_taken() {
         assert_eq!(Profile::check(raw(), 3, 2, true).unwrap().rows(), 30);
     }
@@ -243,11 +254,7 @@ mod tests {
         let refused = Profile::check(raw(), 3, 2, false);
         assert!(matches!(
             refused,
-            Err(ProfileError::Shape {
-                expected: 0,
-                got: 1,
-                ..
-            })
+            Err(ProfileError::Shape(shape)) if shape == ShapeError::count("sets of feature moments", 0, 1)
         ));
     }
 

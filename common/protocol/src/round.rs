@@ -193,6 +193,9 @@ pub enum Reason {
     /// It says what changed since something that the coordinator does not
     /// hold; it has to come whole.
     UnknownBase,
+    /// Values so large that no statistics of a fleet can hold them: a fill
+    /// value in a device's data, not a lie.
+    BeyondScale,
 }
 
 impl Reason {
@@ -212,6 +215,7 @@ impl Reason {
                 | Self::StaleSupport
                 | Self::Storage
                 | Self::OverBudget
+                | Self::BeyondScale
                 | Self::UnknownBase
         )
     }
@@ -231,6 +235,10 @@ impl Reason {
             Self::TooLarge => "it is longer than the task allows",
             Self::HashMismatch => "its bytes do not match its name",
             Self::Storage => "the coordinator cannot store it now",
+            Self::BeyondScale => {
+                "its values are beyond what a fleet's statistics can hold; look for a fill value \
+                 in its data"
+            }
             Self::NotAdmitted => "the device is not admitted",
             Self::UnknownBase => "it stands on an earlier one that the coordinator does not hold",
             Self::OverBudget => {

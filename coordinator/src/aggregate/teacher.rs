@@ -29,8 +29,6 @@ pub struct Evidence<'a> {
     /// Labels of the devices that sent no moments, in device order. (Who sent
     /// moments has said all its labels say, and exactly.)
     pub labels: &'a [Labels],
-    /// Devices that were left out of both.
-    pub excluded: u32,
 }
 
 /// Why no teacher could be solved.
@@ -92,7 +90,6 @@ pub fn solve_teacher(task: &Task, evidence: &Evidence<'_>) -> Result<RawTeacher,
         rows: evidence.moments.rows(),
         moments: evidence.moments.devices(),
         labels: evidence.labels.len() as u32,
-        excluded: evidence.excluded,
     };
     tempered(task, evidence.set, &alpha, facts)
 }
@@ -121,7 +118,6 @@ pub fn solve_points(task: &Task, set: &TransferSet) -> Result<RawTeacher, SolveE
         rows: points.rows(),
         moments: 0,
         labels: 0,
-        excluded: 0,
     };
     tempered(task, set, &alpha, facts)
 }

@@ -73,7 +73,6 @@ impl<'a> Solve<'a> {
             basis: &self.basis,
             moments: &moments,
             labels: &labels,
-            excluded: excluded.len() as u32,
         };
         Ok((solve_teacher(self.setting.task, &evidence)?, excluded))
     }

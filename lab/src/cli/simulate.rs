@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use common::task::{ConsensusRule, StudentSpec, Support};
 use lab::budget::Kinds;
-use lab::data::{Dataset, Partition};
+use lab::data::Partition;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -140,7 +140,7 @@ impl SimulateArguments {
 /// Runs every seed and shows what came of them.
 pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut options = arguments.options();
-    let data = Dataset::open(&arguments.data)?;
+    let data = super::open(&arguments.data)?;
     let mut progress = Progress::new(false);
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],

@@ -409,12 +409,27 @@ fn check_classes(classes: &[String]) -> Result<(), TaskError> {
         format!("2 to {CLASSES_MAX}"),
     )?;
     for (index, name) in classes.iter().enumerate() {
-        let fits = !name.trim().is_empty() && name.len() <= 64 && !classes[..index].contains(name);
+        let earlier = &classes[..index];
+        // Labels are read without the spaces around them.
+        let is_written = name.trim() == name && !name.chars().any(char::is_control);
+        let fits = is_written && !name.is_empty() && name.len() <= 64 && !earlier.contains(name);
         allowed(
             fits,
             "classes.names",
             format!("{name:?}"),
-            "distinct names of 1 to 64 bytes",
+            "distinct names of 1 to 64 bytes, with no space at either end and no control \
+             characters",
+        )?;
+        let number = |name: &str| name.parse::<f64>().ok().filter(|number| number.is_finite());
+        let same = number(name).and_then(|found| {
+            let is_same = |other: &&String| number(other) == Some(found);
+            earlier.iter().find(is_same)
+        });
+        allowed(
+            same.is_none(),
+            "classes.names",
+            format!("{name:?} beside {:?}", same.map_or("", String::as_str)),
+            "names that are not one number written in two ways",
         )?;
     }
     Ok(())

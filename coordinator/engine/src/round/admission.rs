@@ -165,6 +165,18 @@ impl Engine {
                 TransferAnswer::Refused(Reason::OverBudget)
             }
             Ok(Admission::Wanted) => TransferAnswer::Send { offset: 0 },
+            Err(Reason::BeyondScale) => {
+                // It will come again just so: nobody waits for it.
+                if self.abstain(now, device, key.round, key.phase) {
+                    self.record(Event::Refused {
+                        device,
+                        kind: key.kind,
+                        reason: Reason::BeyondScale,
+                        at: now,
+                    });
+                }
+                TransferAnswer::Refused(Reason::BeyondScale)
+            }
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
     }
@@ -195,6 +207,18 @@ impl Engine {
             Ok((_, rows)) => self.accept(now, device, key, blob, rows),
             // The same bytes were checked before they were counted.
             Err(_) if judged == Ok(Admission::Held) => TransferAnswer::Accepted,
+            Err(Reason::BeyondScale) => {
+                // It will come again just so: nobody waits for it.
+                if self.abstain(now, device, key.round, key.phase) {
+                    self.record(Event::Refused {
+                        device,
+                        kind: key.kind,
+                        reason: Reason::BeyondScale,
+                        at: now,
+                    });
+                }
+                TransferAnswer::Refused(Reason::BeyondScale)
+            }
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
     }

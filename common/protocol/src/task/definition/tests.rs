@@ -47,6 +47,27 @@ fn a_convolutional_student_stands_on_the_cells_of_its_features() {
 }
 
 #[test]
+fn class_names_that_no_label_can_write_are_refused() {
+    for (names, named) in [
+        (r#""off ", "on""#, "off "),
+        (r#""off", "\ton""#, "ton"),
+        (r#""1", "1.0""#, "1.0"),
+        (r#""off", "off""#, "off"),
+    ] {
+        let text = SMALL.replace(r#""off", "on""#, names);
+        match RawTask::parse(&text) {
+            Err(TaskFileError::Task(TaskError::Value { key, value, .. })) => {
+                assert_eq!(key, "classes.names");
+                assert!(value.contains(named), "{value}");
+            }
+            other => panic!("{names}: {other:?}"),
+        }
+    }
+    let numbers = SMALL.replace(r#""off", "on""#, r#""1", "2", "-1""#);
+    assert_eq!(RawTask::parse(&numbers).unwrap().classes(), 3);
+}
+
+#[test]
 fn any_difference_gives_another_hash() {
     let one = RawTask::parse(SMALL).unwrap();
     let other = RawTask::parse(&format!("{SMALL}\n[distillation]\nseed = 1")).unwrap();

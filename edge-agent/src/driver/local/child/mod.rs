@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::explained;
-use super::folder::FolderSource;
+use super::folder::{FolderSource, Reading};
 use super::holdings::Source as _;
 use super::worker::{Done, Job, Worker};
 use crate::driver::workshop::{Blobs, WorkshopError};
@@ -49,8 +49,8 @@ pub struct ChildSettings {
     pub seed: u64,
     /// The data folder, if there is one.
     pub data: Option<PathBuf>,
-    /// The column that holds the label.
-    pub label_column: String,
+    /// How its files are read.
+    pub reading: Reading,
     /// What is logged.
     pub log: String,
     /// Whether log lines are JSON.
@@ -76,7 +76,7 @@ impl ChildWorker {
         Self {
             program: OWN_PROGRAM.into(),
             state: state.clone(),
-            source: FolderSource::new(settings.data.clone(), settings.label_column.clone()),
+            source: FolderSource::new(settings.data.clone(), settings.reading.clone()),
             settings,
             busy: Mutex::new(()),
             patience: PATIENCE,
@@ -135,7 +135,7 @@ impl ChildWorker {
             policy: settings.policy.clone(),
             teacher: settings.teacher.clone(),
             seed: settings.seed,
-            label_column: settings.label_column.clone(),
+            reading: settings.reading.clone(),
             job,
         })
     }
@@ -289,7 +289,10 @@ mod tests {
             teacher: TeacherChoice::default(),
             seed: 1,
             data: None,
-            label_column: "label".to_owned(),
+            reading: Reading {
+                label_column: "label".to_owned(),
+                memory_mib_max: 48,
+            },
             log: "info".to_owned(),
             log_json: false,
         };
