@@ -86,6 +86,11 @@ impl Core {
                 .rollout
                 .as_ref()
                 .map(|rollout| self.rollout_status(runner, rollout)),
+            trials: state
+                .release
+                .as_ref()
+                .map(|release| state.trials_of(release.version))
+                .unwrap_or_default(),
             excluded: self.excluded(runner),
         }
     }

@@ -189,7 +189,69 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         );
     }
     of_excluded(found, task);
+    of_verdict(found, task, status);
     of_rollout(found, task, status);
+}
+
+/// What devices say of the newest student: all is not well with one that they
+/// do not want, that is worse, or that nobody could judge.
+fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
+    let Some(newest) = task.releases.last() else {
+        return;
+    };
+    let (name, version, trials) = (&task.name, newest.version, task.trials);
+    let rollback = format!(
+        "alambic-coordinator rollout rollback{}",
+        layout::of_task(task, status)
+    );
+    let is_rolling = task
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.version == version);
+    if trials.worse > 0 && !is_rolling {
+        let judged = trials.soaking + trials.kept + trials.worse;
+        let who = words::do_not(trials.worse as usize, judged as usize, "device");
+        let (tone, what, more) = match (trials.is_unwanted(), newest.held) {
+            (true, true) => (
+                Tone::Bad,
+                "is halted",
+                " It is offered to nobody any more. For the one before it on all devices:",
+            ),
+            (true, false) => (
+                Tone::Bad,
+                "is refused",
+                " For the one before it on all devices:",
+            ),
+            (false, _) => (
+                Tone::Warn,
+                "is refused by some",
+                " If more follow, for the one before it:",
+            ),
+        };
+        let head = format!("Student {version} of {name} {what}");
+        let text = format!("{who} want it.{more}");
+        found.push(Alert::new(tone, head, text, "/students").with(rollback.clone()));
+    }
+    if let Some(report) = newest.report
+        && let Some(previous) = report.previous
+        && report.worse
+    {
+        let head = format!("Student {version} of {name} is worse");
+        let text = format!(
+            "It answers {} of the devices' rows right, the one before it {}, which is more than \
+             chance. For that one on all devices:",
+            words::percent(report.accuracy),
+            words::percent(previous),
+        );
+        found.push(Alert::new(Tone::Bad, head, text, "/students").with(rollback));
+    }
+    let is_judged = newest.report.is_some() || trials.soaking + trials.kept + trials.worse > 0;
+    if task.round.is_none() && !is_judged && !newest.held {
+        let head = format!("Nobody could judge student {version} of {name}");
+        let text = "No device has tried it on labelled rows that it kept aside. Until one does, \
+                    nobody knows what it is good for.";
+        found.push(Alert::new(Tone::Warn, head, text, "/students"));
+    }
 }
 
 /// Devices whose contributions were left out, for what they say against all

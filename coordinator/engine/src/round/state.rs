@@ -11,7 +11,7 @@ use super::absence::Absences;
 use super::event::{Event, Outcome, Product};
 use super::exclusion::ExclusionReason;
 use super::open_phase::{OpenPhase, Span, Standing};
-use crate::rollout::{self, Rollout, Trials};
+use crate::rollout::{self, Rollout, Tally, Trials};
 
 /// Everything the engine knows about a task that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -364,6 +364,15 @@ impl State {
     /// A release by its version, if it is among the newest.
     pub fn released(&self, version: Version) -> Option<&Release> {
         self.releases.iter().find(|one| one.version == version)
+    }
+
+    /// How this release fares on all devices that said.
+    pub fn trials_of(&self, version: Version) -> Tally {
+        let mut tally = Tally::default();
+        for (_, trial) in self.trials.values().filter(|(tried, _)| *tried == version) {
+            tally.count(*trial);
+        }
+        tally
     }
 
     /// How this release fares on this device, as far as it said.

@@ -119,6 +119,9 @@ pub struct TaskStatus {
     /// The newest rollout.
     #[serde(default)]
     pub rollout: Option<RolloutStatus>,
+    /// How the newest release fares on the devices that said.
+    #[serde(default)]
+    pub trials: Tally,
     /// Contributions that the newest normaliser, transfer set and teacher were
     /// made without, in the order of their devices.
     #[serde(default)]
@@ -330,8 +333,15 @@ pub struct ReportSummary {
     pub devices: u32,
     /// Rows they held out.
     pub rows: u64,
-    /// Share of those answered right, 0..=1.
+    /// Share of those answered right, 0..=1, no device weighing more than a few
+    /// times the median one.
     pub accuracy: f64,
+    /// The same of the students that devices had before it, if they had any.
+    #[serde(default)]
+    pub previous: Option<f64>,
+    /// Whether it is worse than those, beyond what devices differ by chance.
+    #[serde(default)]
+    pub worse: bool,
 }
 
 /// A released student.
