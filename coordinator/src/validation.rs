@@ -3,7 +3,6 @@
 
 use common::blocks::{BlocksError, RawBlocks};
 use common::features::Normaliser;
-use common::gradient::{Gradient, GradientError, RawGradient};
 use common::ids::BlobHash;
 use common::labels::{FrameError, Labels, LabelsError, RawLabels, unframed};
 use common::math::kernel::Ntk;
@@ -41,10 +40,6 @@ pub fn check(
         Kind::Moments => {
             let support = transfer_of(task, key, read)?.support();
             moments(task, bytes, support).map(|moments| moments.rows)
-        }
-        Kind::Gradient => {
-            let points = transfer_of(task, key, read)?.points.len();
-            gradient(task, bytes, points).map(|gradient| gradient.rows)
         }
         Kind::Report => report(bytes).map(|report| report.as_raw().rows),
     }
@@ -151,19 +146,6 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
         MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
-        _ => Reason::OutOfBounds,
-    })
-}
-
-/// A gradient for a transfer set of so many points.
-///
-/// # Errors
-/// The reason to refuse it.
-pub fn gradient(task: &Task, bytes: &[u8], points: usize) -> Result<Gradient, Reason> {
-    let raw: RawGradient = decode(bytes)?;
-    Gradient::check(raw, points, task.features()).map_err(|error| match error {
-        GradientError::Quantise(inner) => quantise_reason(&inner),
-        GradientError::Shape { .. } => Reason::WrongShape,
         _ => Reason::OutOfBounds,
     })
 }

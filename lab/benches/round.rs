@@ -27,7 +27,6 @@ fn main() {
         bits: 8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,
-        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max: 0,
         landmarks: None,

@@ -16,7 +16,7 @@ use crate::ids::{BlobHash, RoundId, TaskHash};
 pub enum Phase {
     /// Devices send counts and feature sums; once per task.
     Profile,
-    /// Devices send distilled points, or say how those there are should move.
+    /// Devices send distilled points.
     Summarise,
     /// Devices answer on the transfer set: soft labels and moments.
     Contribute,
@@ -46,7 +46,7 @@ impl Phase {
     pub fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Profile => &[Kind::Profile],
-            Self::Summarise => &[Kind::Summary, Kind::Gradient],
+            Self::Summarise => &[Kind::Summary],
             Self::Contribute => &[Kind::Labels, Kind::Moments],
             Self::Report => &[Kind::Report],
             Self::Solve | Self::Distil | Self::Release => &[],
@@ -94,20 +94,16 @@ pub enum Kind {
     Moments,
     /// Counts of right answers on held-out rows.
     Report,
-    /// The gradient of the global teacher's error in the points of the
-    /// transfer set.
-    Gradient,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Profile,
         Self::Summary,
         Self::Labels,
         Self::Moments,
         Self::Report,
-        Self::Gradient,
     ];
 
     /// The lower-case name, as in configuration and JSON.
@@ -118,7 +114,6 @@ impl Kind {
             Self::Labels => "labels",
             Self::Moments => "moments",
             Self::Report => "report",
-            Self::Gradient => "gradient",
         }
     }
 }

@@ -135,7 +135,8 @@ const PEERS_MIN: usize = 5;
 /// What another class may have more of than on the median device: honest
 /// persons' own ways of doing a thing come near it.
 const EXCESS_MIN: f64 = 0.4;
-/// Heavy tails of honest devices reach six.
-const DEVIATIONS: f64 = 8.0;
+/// Honest devices have heavy tails: persons with their own way of sitting
+/// reach eight.
+const DEVIATIONS: f64 = 10.0;
 /// Devices differ by so much by chance.
 const DEVIATION_MIN: f64 = 0.05;

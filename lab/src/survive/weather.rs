@@ -2,7 +2,6 @@
 
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
-use common::task::Support;
 use coordinator::journal::Retention;
 use coordinator::rollout::{Plan, Releases};
 use coordinator::round::RoundPolicy;
@@ -82,7 +81,7 @@ impl Weather {
         Self {
             devices,
             calm_at: dice.between(20_000, 150_000),
-            policy: with_support(seed, policy(&mut dice, devices)),
+            policy: policy(&mut dice, devices),
             delay_ms: dice.duration(1, 400),
             loss: some(&mut dice, 0.3),
             duplicates: some(&mut dice, 0.3),
@@ -109,15 +108,6 @@ impl Weather {
         self.delay_ms = self.delay_ms.min(50);
         self.work_ms = self.work_ms.min(500);
     }
-}
-
-/// Dice of their own, so that the weather of each seed stays what it was.
-fn with_support(seed: u64, mut policy: RoundPolicy) -> RoundPolicy {
-    if policy.contribute.contains(&Kind::Moments) {
-        let drawn = Dice::new(seed, "support").between(0, 3) as usize;
-        policy.support = Support::ALL[drawn];
-    }
-    policy
 }
 
 fn retention(dice: &mut Dice) -> Retention {
@@ -163,7 +153,6 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         interval_ms: dice.chance(0.5).then(|| dice.duration(100, 20_000)),
         new_data_devices_min: dice.between(1, 4) as u32,
         contribute,
-        support: Support::Clusters,
         contribution_bytes_max: 64 * 1024,
         round_bytes_max: 64 * 1024 * 1024,
         rows_max: common::limits::ROWS_MAX,

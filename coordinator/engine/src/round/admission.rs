@@ -49,9 +49,7 @@ impl Engine {
         if self.is_struck_out(device) {
             return Err(Reason::NotAdmitted);
         }
-        if !key.phase.kinds().contains(&key.kind)
-            || !self.policy.kinds(key.phase).contains(&key.kind)
-        {
+        if !self.policy.kinds(key.phase).contains(&key.kind) {
             return Err(Reason::WrongKind);
         }
         if bytes > self.policy.contribution_bytes_max {
@@ -107,14 +105,6 @@ impl Engine {
         };
         if key.round != round.id {
             return Err(Reason::WrongRound);
-        }
-        let current = self.state.transfer.map(|transfer| transfer.blob);
-        if key.kind == Kind::Gradient && key.transfer != current {
-            return Err(Reason::StaleSupport);
-        }
-        if !self.wanted(key.phase).contains(&key.kind) {
-            // It was what this phase waited for, before the transfer set changed.
-            return Err(Reason::PhaseClosed);
         }
         self.admit_replacement(device, key)
     }
@@ -306,7 +296,7 @@ impl Engine {
             return false;
         };
         let called = running.id == round && open.phase == phase && open.phase.gathers();
-        let waits = called && !open.closed && !open.is_done(device, self.wanted(phase));
+        let waits = called && !open.closed && !open.is_done(device, self.policy.kinds(phase));
         if waits {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });

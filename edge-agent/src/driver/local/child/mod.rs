@@ -11,7 +11,7 @@ mod serve;
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -85,8 +85,8 @@ impl ChildWorker {
     }
 
     /// Runs another program as the child.
-    #[must_use]
-    pub fn with_program(mut self, program: &Path) -> Self {
+    #[cfg(test)]
+    fn with_program(mut self, program: &std::path::Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
@@ -277,6 +277,8 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
