@@ -246,7 +246,10 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         found.push(Alert::new(Tone::Bad, head, text, "/students").with(rollback));
     }
     let is_judged = newest.report.is_some() || trials.soaking + trials.kept + trials.worse > 0;
-    if task.round.is_none() && !is_judged && !newest.held {
+    let is_of_last = task.history.last().is_some_and(
+        |last| matches!(last.outcome, OutcomeStatus::Completed { version: of } if of == version),
+    );
+    if task.round.is_none() && is_of_last && !is_judged && !newest.held {
         let head = format!("Nobody could judge student {version} of {name}");
         let text = "No device has tried it on labelled rows that it kept aside. Until one does, \
                     nobody knows what it is good for.";
@@ -533,6 +536,45 @@ mod tests {
             Some("alambic-coordinator rollout rollback")
         );
         view.status.tasks[0].releases.push(release(3, 1, false));
+        assert_eq!(alerts(&view), []);
+    }
+
+    #[test]
+    fn a_student_that_devices_refuse_or_that_is_worse_is_not_well() {
+        let mut view = fleet(1);
+        view.status.devices[0].connected = true;
+        view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
+        assert_eq!(alerts(&view), []);
+        let trials = &mut view.status.tasks[0].trials;
+        (trials.devices, trials.kept, trials.worse) = (3, 1, 2);
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!((only.tone, only.room.as_str()), (Tone::Bad, "/students"));
+        view.status.tasks[0].trials = rollout::Tally::default();
+        let report = crate::status::ReportSummary {
+            devices: 21,
+            rows: 700,
+            accuracy: 0.85,
+            previous: Some(0.97),
+            worse: true,
+        };
+        view.status.tasks[0].releases[0].report = Some(report);
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!(only.head, "Student 1.1 of har is worse");
+    }
+
+    #[test]
+    fn a_student_that_nobody_could_judge_is_not_well() {
+        use crate::status::fixtures::ended;
+        let mut view = fleet(1);
+        view.status.devices[0].connected = true;
+        let mut last = ended(Vec::new(), Vec::new());
+        let version = release(1, 1, false).version;
+        last.outcome = OutcomeStatus::Completed { version };
+        view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
+        view.status.tasks[0].history = vec![last];
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!(only.tone, Tone::Warn);
+        view.status.tasks[0].trials.kept = 1;
         assert_eq!(alerts(&view), []);
     }
 
