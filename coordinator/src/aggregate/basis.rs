@@ -55,6 +55,17 @@ impl Basis {
         self.preconditioner.towards(directions)
     }
 
+    /// Rows in which moments travel (n×m), in the whitened basis. Cost n·m².
+    ///
+    /// # Errors
+    /// If the rows stand on another number of points.
+    pub(super) fn whitened_rows(
+        &self,
+        rows: ArrayView2<'_, f64>,
+    ) -> Result<Array2<f64>, RegressionError> {
+        self.preconditioner.whitened_rows(rows)
+    }
+
     /// Moments that, in the whitened basis, are no larger than so many rows can
     /// make them: what lies beyond is scaled down to it. The basis in which
     /// they travel hides that, for there all directions are of one size. A

@@ -12,8 +12,8 @@ use common::transfer::TransferSet;
 
 use super::{ComputeError, Setting};
 use crate::aggregate::{
-    Basis, Directions, Evidence, Judge, MomentSum, ROWS_OVER_MEDIAN_MAX, RowsCap, SolveError,
-    Verdict, solve_teacher, weighed,
+    Basis, Directions, Evidence, Judge, Leverage, MomentSum, ROWS_OVER_MEDIAN_MAX, RowsCap,
+    SolveError, Verdict, solve_teacher, weighed,
 };
 use crate::round::{Exclusion, ExclusionReason};
 use crate::validation;
@@ -55,19 +55,21 @@ impl<'a> Solve<'a> {
     /// The teacher of all devices that do not contradict the others, and those
     /// that do.
     pub(super) fn run(self) -> Result<(RawTeacher, Vec<Exclusion>), ComputeError> {
-        let classes = self.setting.task.classes();
         let (rows, judge) = self.look()?;
         let excluded = self.judged(&judge, rows.cap(1.0))?;
         let out: BTreeMap<DeviceId, ()> = excluded.iter().map(|one| (one.device, ())).collect();
         let cap = rows.cap(ROWS_OVER_MEDIAN_MAX);
-        let mut moments = MomentSum::new(self.set.support(), classes);
-        let mut labels = Vec::new();
-        for one in self.sent.iter().filter(|one| !out.contains_key(&one.0)) {
-            match one.1 {
-                Kind::Moments => moments.add(&self.moments(one, cap)?)?,
-                _ => labels.push(self.labels(one)?),
-            }
-        }
+        let kept = self.sent.iter().filter(|one| !out.contains_key(&one.0));
+        let kept: Vec<&Sent> = kept.collect();
+        let exact: Vec<&Sent> = kept
+            .iter()
+            .filter(|one| one.1 == Kind::Moments)
+            .copied()
+            .collect();
+        let moments = self.held_sum(&exact, cap)?;
+        let labels = kept.iter().filter(|one| one.1 != Kind::Moments);
+        let labels = labels.map(|one| self.labels(one));
+        let labels = labels.collect::<Result<Vec<_>, ComputeError>>()?;
         let evidence = Evidence {
             set: self.set,
             basis: &self.basis,
@@ -75,6 +77,35 @@ impl<'a> Solve<'a> {
             labels: &labels,
         };
         Ok((solve_teacher(self.setting.task, &evidence)?, excluded))
+    }
+
+    /// The sum of these moments, of which no device says more than its share in
+    /// any direction. What is cut of one makes the others' shares larger, so it
+    /// is cut twice.
+    fn held_sum(&self, sent: &[&Sent], cap: RowsCap) -> Result<MomentSum, ComputeError> {
+        let mut cuts: Vec<Leverage> = Vec::new();
+        loop {
+            let mut sum = MomentSum::new(self.set.support(), self.setting.task.classes());
+            for one in sent {
+                let mut moments = self.moments(one, cap)?;
+                for cut in &cuts {
+                    moments = cut.held(&self.basis, moments).map_err(SolveError::from)?;
+                }
+                sum.add(&moments)?;
+            }
+            if cuts.len() == CUTS {
+                return Ok(sum);
+            }
+            let whitened = self
+                .basis
+                .whitened(&sum.system())
+                .map_err(SolveError::from)?;
+            let leverage = Leverage::of_system(&whitened, sent.len()).map_err(SolveError::from)?;
+            match leverage {
+                Some(leverage) => cuts.push(leverage),
+                None => return Ok(sum),
+            }
+        }
     }
 
     /// A first reading, for what can only be known of all devices together: how
@@ -133,6 +164,9 @@ impl<'a> Solve<'a> {
         self.setting.contribution(device, blob, check)
     }
 }
+
+/// How often what one device says too much of is cut.
+const CUTS: usize = 2;
 
 /// The rows that devices claim, in any order.
 struct Rows(Vec<u64>);
