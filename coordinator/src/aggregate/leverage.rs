@@ -1,6 +1,6 @@
 //! How much of what is known in any direction one device may say.
 
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 
 use common::math::linalg::{Cholesky, symmetric_eigen};
 use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
@@ -18,7 +18,7 @@ use super::teacher::ridges;
 /// weights on leverage). A backdoor is a direction in which one device says
 /// everything: a mark that no other device's rows carry, with a label of the
 /// liar's choice. What all devices know has leverages near 1/K and stays as it
-/// is.
+/// is. (A liar that alone has a class can still hide a mark for that class.)
 #[derive(Debug)]
 pub struct Leverage {
     /// A = L·Lᵀ in the whitened basis.
@@ -70,11 +70,19 @@ impl Leverage {
         self.most
     }
 
-    /// The moments with no leverage beyond the most. Cost m²·rank.
+    /// The moments with no leverage beyond what a device may have that holds
+    /// these shares of the fleet's rows of each class: the most of any device,
+    /// or its share of the class that the direction is about. So a class that
+    /// lives on one device stays. Cost m²·rank.
     ///
     /// # Errors
     /// If the moments stand on another number of points.
-    pub fn held(&self, basis: &Basis, mut moments: Moments) -> Result<Moments, RegressionError> {
+    pub fn held(
+        &self,
+        basis: &Basis,
+        mut moments: Moments,
+        class_shares: &[f64],
+    ) -> Result<Moments, RegressionError> {
         let rank = moments.factor.nrows();
         if rank == 0 {
             return Ok(moments);
@@ -85,20 +93,26 @@ impl Leverage {
         let mirrored = overlap.t().to_owned();
         overlap.zip_mut_with(&mirrored, |one, &other| *one = 0.5 * (*one + other));
         let (leverages, vectors) = symmetric_eigen(overlap.view())?;
-        if leverages.iter().all(|one| *one <= self.most) {
-            return Ok(moments);
-        }
-        let mut turned = vectors.t().to_owned();
-        for (mut row, &leverage) in turned.rows_mut().into_iter().zip(&leverages) {
-            row *= self.share(leverage).sqrt();
-        }
         let mut labels = Array2::<f64>::zeros((rank, moments.targets.ncols()));
         let labelled = moments.targets.nrows();
         labels
             .slice_mut(s![..labelled, ..])
             .assign(&moments.targets.mapv(f64::from));
         let before: f64 = labels.iter().map(|value| value * value).sum();
-        let labels = turned.dot(&labels);
+        // Each direction with what it says of the classes.
+        let mut turned = vectors.t().to_owned();
+        let mut labels = turned.dot(&labels);
+        let about = labels.rows().into_iter().zip(&leverages);
+        let roots: Vec<f64> = about
+            .map(|(said, &leverage)| self.share(leverage, owned(said, class_shares)).sqrt())
+            .collect();
+        if roots.iter().all(|root| *root >= 1.0) {
+            return Ok(moments);
+        }
+        for (at, root) in roots.into_iter().enumerate() {
+            turned.row_mut(at).mapv_inplace(|value| value * root);
+            labels.row_mut(at).mapv_inplace(|value| value * root);
+        }
         let after: f64 = labels.iter().map(|value| value * value).sum();
         moments.factor = turned
             .dot(&moments.factor.mapv(f64::from))
@@ -110,13 +124,23 @@ impl Leverage {
 
     /// What a direction of this leverage is scaled by: with e of 1 known by the
     /// device, s·e beside the others' 1 − e is the most that is allowed.
-    fn share(&self, leverage: f64) -> f64 {
-        if leverage <= self.most {
+    fn share(&self, leverage: f64, owned: f64) -> f64 {
+        let most = self.most.max(owned).min(1.0);
+        if leverage <= most || most >= 1.0 {
             return 1.0;
         }
         let others = (1.0 - leverage).max(0.0);
-        (self.most * others / (leverage * (1.0 - self.most))).min(1.0)
+        (most * others / (leverage * (1.0 - most))).min(1.0)
     }
+}
+
+/// The device's largest share of a class that a direction is about: one whose
+/// label in it is half as large as the largest, at least.
+fn owned(said: ArrayView1<'_, f64>, class_shares: &[f64]) -> f64 {
+    let largest = said.iter().fold(0.0f64, |most, one| most.max(one.abs()));
+    let about = said.iter().zip(class_shares);
+    let about = about.filter(|(one, _)| largest > 0.0 && one.abs() >= 0.5 * largest);
+    about.map(|(_, share)| *share).fold(0.0, f64::max)
 }
 
 /// The most of a direction that one of many devices may say: three have to
@@ -164,7 +188,7 @@ mod tests {
         }
     }
 
-    fn cut(devices: &[Moments]) -> Vec<Moments> {
+    fn cut(devices: &[Moments], shares: &[f64]) -> Vec<Moments> {
         let mut gram = Array2::zeros((3, 3));
         for moments in devices {
             let rows = moments.factor.mapv(f64::from);
@@ -175,7 +199,7 @@ mod tests {
             .unwrap();
         let held = devices
             .iter()
-            .map(|one| leverage.held(&basis(), one.clone()));
+            .map(|one| leverage.held(&basis(), one.clone(), shares));
         held.collect::<Result<_, _>>().unwrap()
     }
 
@@ -183,7 +207,7 @@ mod tests {
     fn a_direction_of_one_device_counts_for_half_of_what_the_others_leave() {
         let mut all = vec![device(0, 100.0); 8];
         all.push(device(2, 100.0));
-        let held = cut(&all);
+        let held = cut(&all, &[0.1, 0.1]);
         assert_eq!(held[..8], all[..8]);
         let left = held[8].factor[[0, 2]].powi(2);
         // The others say nothing there but the ridge of 1.
@@ -194,9 +218,16 @@ mod tests {
     }
 
     #[test]
+    fn a_class_of_one_device_alone_stays() {
+        let mut all = vec![device(0, 100.0); 8];
+        all.push(device(2, 100.0));
+        assert_eq!(cut(&all, &[1.0, 0.0]), all);
+    }
+
+    #[test]
     fn what_four_devices_know_stays_as_it_is() {
         let all = vec![device(1, 50.0); 4];
-        assert_eq!(cut(&all), all);
+        assert_eq!(cut(&all, &[0.25, 0.25]), all);
         assert!(
             Leverage::of(Array2::eye(3).view(), 1.0, 3)
                 .unwrap()

@@ -56,7 +56,10 @@ impl<'a> Solve<'a> {
     /// that do.
     pub(super) fn run(self) -> Result<(RawTeacher, Vec<Exclusion>), ComputeError> {
         let (rows, judge) = self.look()?;
-        let excluded = self.judged(&judge, rows.cap(1.0))?;
+        let (excluded, class_rows) = match judge {
+            Some(judge) => self.judged(&judge, rows.cap(1.0))?,
+            None => Default::default(),
+        };
         let out: BTreeMap<DeviceId, ()> = excluded.iter().map(|one| (one.device, ())).collect();
         let cap = rows.cap(ROWS_OVER_MEDIAN_MAX);
         let kept = self.sent.iter().filter(|one| !out.contains_key(&one.0));
@@ -66,7 +69,7 @@ impl<'a> Solve<'a> {
             .filter(|one| one.1 == Kind::Moments)
             .copied()
             .collect();
-        let moments = self.held_sum(&exact, cap)?;
+        let moments = self.held_sum(&exact, cap, &class_rows)?;
         let labels = kept.iter().filter(|one| one.1 != Kind::Moments);
         let labels = labels.map(|one| self.labels(one));
         let labels = labels.collect::<Result<Vec<_>, ComputeError>>()?;
@@ -82,14 +85,22 @@ impl<'a> Solve<'a> {
     /// The sum of these moments, of which no device says more than its share in
     /// any direction. What is cut of one makes the others' shares larger, so it
     /// is cut twice.
-    fn held_sum(&self, sent: &[&Sent], cap: RowsCap) -> Result<MomentSum, ComputeError> {
+    fn held_sum(
+        &self,
+        sent: &[&Sent],
+        cap: RowsCap,
+        class_rows: &ClassRows,
+    ) -> Result<MomentSum, ComputeError> {
+        let shares = class_shares(sent, class_rows);
         let mut cuts: Vec<Leverage> = Vec::new();
         loop {
             let mut sum = MomentSum::new(self.set.support(), self.setting.task.classes());
-            for one in sent {
+            for (one, shares) in sent.iter().zip(&shares) {
                 let mut moments = self.moments(one, cap)?;
                 for cut in &cuts {
-                    moments = cut.held(&self.basis, moments).map_err(SolveError::from)?;
+                    moments = cut
+                        .held(&self.basis, moments, shares)
+                        .map_err(SolveError::from)?;
                 }
                 sum.add(&moments)?;
             }
@@ -111,7 +122,7 @@ impl<'a> Solve<'a> {
     /// A first reading, for what can only be known of all devices together: how
     /// many rows count of one, and in which directions they are judged. What a
     /// large fleet sent need not be in memory at once.
-    fn look(&self) -> Result<(Rows, Judge), ComputeError> {
+    fn look(&self) -> Result<(Rows, Option<Judge>), ComputeError> {
         let mut directions = Directions::new(self.set.support());
         let mut rows = Vec::with_capacity(self.sent.len());
         let mut labels = 0;
@@ -128,12 +139,19 @@ impl<'a> Solve<'a> {
                 }
             }
         }
+        if self.sent.len() < DEVICES_MIN {
+            return Ok((Rows(rows), None));
+        }
         let classes = self.setting.task.classes();
         let judge = Judge::new(&self.basis, self.set, directions, labels, classes);
-        Ok((Rows(rows), judge.map_err(SolveError::from)?))
+        Ok((Rows(rows), Some(judge.map_err(SolveError::from)?)))
     }
 
-    fn judged(&self, judge: &Judge, cap: RowsCap) -> Result<Vec<Exclusion>, ComputeError> {
+    fn judged(
+        &self,
+        judge: &Judge,
+        cap: RowsCap,
+    ) -> Result<(Vec<Exclusion>, ClassRows), ComputeError> {
         let devices = self.sent.iter().map(|one| match one.1 {
             Kind::Moments => Ok(judge.moments(&self.moments(one, cap)?)),
             _ => {
@@ -143,7 +161,12 @@ impl<'a> Solve<'a> {
         });
         let devices = devices.collect::<Result<Vec<_>, ComputeError>>()?;
         let verdict = judge.verdict(&devices).map_err(SolveError::from)?;
-        Ok(exclusions(&verdict, &self.sent))
+        let names = self.sent.iter().map(|one| one.0);
+        let class_rows = devices.into_iter().map(|one| one.class_rows);
+        Ok((
+            exclusions(&verdict, &self.sent),
+            names.zip(class_rows).collect(),
+        ))
     }
 
     fn moments(&self, one: &Sent, cap: RowsCap) -> Result<Moments, ComputeError> {
@@ -164,6 +187,26 @@ impl<'a> Solve<'a> {
         self.setting.contribution(device, blob, check)
     }
 }
+
+/// Rows of each class that a device has, as its sums tell.
+type ClassRows = BTreeMap<DeviceId, Vec<f64>>;
+
+/// What each of these devices has of all their rows of each class.
+fn class_shares(sent: &[&Sent], class_rows: &ClassRows) -> Vec<Vec<f64>> {
+    let of = |one: &&Sent| class_rows.get(&one.0).cloned().unwrap_or_default();
+    let rows: Vec<Vec<f64>> = sent.iter().map(of).collect();
+    let classes = rows.first().map_or(0, Vec::len);
+    let sum = |class: usize| rows.iter().filter_map(|one| one.get(class)).sum::<f64>();
+    let all: Vec<f64> = (0..classes).map(sum).collect();
+    let share = |(rows, all): (&f64, &f64)| if *all > 0.0 { rows / all } else { 0.0 };
+    let shares = rows
+        .iter()
+        .map(|one| one.iter().zip(&all).map(share).collect());
+    shares.collect()
+}
+
+/// Of fewer devices none can be told from the others.
+const DEVICES_MIN: usize = 4;
 
 /// How often what one device says too much of is cut.
 const CUTS: usize = 2;
