@@ -4,6 +4,7 @@
 mod basis;
 mod cap;
 mod consensus;
+mod influence;
 mod judge;
 mod leverage;
 mod mislabelled;
@@ -15,11 +16,11 @@ mod relevance;
 mod teacher;
 mod transfer;
 mod trimmed;
-mod worth;
 
 pub use basis::Basis;
 pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 pub use consensus::consensus;
+pub use influence::{Influence, InfluenceError, LeftOut, leave_one_out};
 pub use judge::{Directions, Judge, Verdict};
 pub use leverage::Leverage;
 pub use mislabelled::Mislabelled;
@@ -29,4 +30,3 @@ pub use pooled::{Compared, Pooled, pooled};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
 pub use trimmed::{Contradiction, Evidence as DeviceEvidence};
-pub use worth::{LeaveOneOut, Worth, WorthError};

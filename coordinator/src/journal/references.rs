@@ -128,6 +128,7 @@ impl Named {
             | Event::RolloutStarted { .. }
             | Event::StageOpened { .. }
             | Event::Piloted { .. }
+            | Event::StageBounded { .. }
             | Event::RolloutChanged { .. }
             | Event::Tried { .. } => {}
         }

@@ -265,6 +265,7 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }
         | Event::Piloted { .. }
+        | Event::StageBounded { .. }
         | Event::RolloutChanged { .. } => of_rollout(event, who),
     }
 }
@@ -288,6 +289,12 @@ fn of_rollout(event: &Event, who: impl Fn(&DeviceId) -> String) -> Told {
             let details = format!("stage {}", stage.saturating_add(1));
             Told::new(Quiet, "next stage", details, *at)
         }
+        Event::StageBounded { .. } => Told::new(
+            Quiet,
+            "stage drawn",
+            "its share of the connected devices".to_owned(),
+            None,
+        ),
         Event::Piloted { device } => Told::new(Quiet, "goes first", who(device), None),
         Event::RolloutChanged { standing, at } => {
             let (tone, word) = super::rollouts::word(standing);

@@ -210,6 +210,12 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// Of the devices drawn for a rollout's stage only these take part, so
+    /// that it is the share of those connected that it was meant to be.
+    StageBounded {
+        /// The last place in the draw that does.
+        last: u64,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

@@ -283,12 +283,17 @@ impl Engine {
         self.open_stage();
     }
 
-    /// A stage has a device at least, if any is connected.
+    /// A stage has its share of the connected devices, one at least.
     fn open_stage(&mut self) {
-        if let Some(rollout) = &self.state.rollout {
-            let first = rollout.first_of(self.connected.iter().copied());
-            if let Some(device) = first {
-                self.pilot(device);
+        let stage = self.state.rollout.as_ref();
+        let stage = stage.filter(|rollout| rollout.standing == Standing::Running);
+        if let Some(rollout) = stage.filter(|rollout| rollout.percent() < 100)
+            && !self.connected.is_empty()
+        {
+            let (last, others) = rollout.settle(&self.connected);
+            self.record(Event::StageBounded { last });
+            for device in others {
+                self.record(Event::Piloted { device });
             }
         }
         self.announce();

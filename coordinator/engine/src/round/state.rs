@@ -236,6 +236,11 @@ impl State {
                     rollout.since = *at;
                 }
             }
+            Event::StageBounded { last } => {
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.last = Some(*last);
+                }
+            }
             Event::Piloted { device } => {
                 if let Some(rollout) = &mut self.rollout {
                     rollout.pilots.insert(*device);

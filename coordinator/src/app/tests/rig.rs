@@ -342,6 +342,7 @@ pub(super) fn parts(
         compute: Arc::new(Fake),
         clock: Clock::system(),
         uptime: None,
+        renew_before: None,
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,
