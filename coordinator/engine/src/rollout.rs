@@ -165,6 +165,27 @@ pub struct Tally {
     pub silent: u32,
 }
 
+impl Tally {
+    /// Counts a device that said this.
+    pub fn count(&mut self, trial: Trial) {
+        self.devices += 1;
+        match trial {
+            Trial::Soaking => self.soaking += 1,
+            Trial::Kept => self.kept += 1,
+            Trial::Untested => self.untested += 1,
+            Trial::Worse | Trial::Refused | Trial::RolledBack => self.worse += 1,
+        }
+    }
+
+    /// Whether more than a fifth of the devices that could judge it do not want
+    /// it, two at least: one device has no say over all others, and neither
+    /// has a minority of liars.
+    pub fn is_unwanted(&self) -> bool {
+        let judged = self.soaking + self.kept + self.worse;
+        self.worse >= 2 && self.worse * UNWANTED_SHARE > judged
+    }
+}
+
 impl Rollout {
     /// A rollout that begins.
     pub fn new(version: Version, plan: Plan, at: Time) -> Self {
@@ -240,13 +261,12 @@ impl Rollout {
             if !self.includes(*device) {
                 continue;
             }
-            tally.devices += 1;
             match of(device) {
-                None => tally.silent += 1,
-                Some(Trial::Soaking) => tally.soaking += 1,
-                Some(Trial::Kept) => tally.kept += 1,
-                Some(Trial::Untested) => tally.untested += 1,
-                Some(Trial::Worse | Trial::Refused | Trial::RolledBack) => tally.worse += 1,
+                None => {
+                    tally.devices += 1;
+                    tally.silent += 1;
+                }
+                Some(trial) => tally.count(trial),
             }
         }
         tally
@@ -353,6 +373,8 @@ pub enum OrderError {
     Plan(#[from] PlanError),
 }
 
+/// One of so many devices may not want a release.
+const UNWANTED_SHARE: u32 = 5;
 /// How long a stage waits for devices beyond their second soak.
 const LATE_MS: u64 = 60_000;
 const SOAK_MS_MAX: u64 = 30 * 24 * 3_600_000;
@@ -534,6 +556,13 @@ mod tests {
             rollout.judge(tally(5, 0, 0, 5), at(10 * late)),
             Step::Wait(None)
         );
+    }
+
+    #[test]
+    fn a_fifth_of_the_devices_has_no_say_over_all_others() {
+        let is_unwanted = |kept, worse| tally(0, kept, worse, 0).is_unwanted();
+        assert!(!is_unwanted(0, 1) && !is_unwanted(16, 4));
+        assert!(is_unwanted(15, 4) && is_unwanted(0, 2));
     }
 
     #[test]

@@ -120,6 +120,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             operate::show_task(&mut connect()?, task, json)
         }
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
+        Command::Task(TaskCommand::Relearn { task, json }) => {
+            operate::relearn(&mut connect()?, task, json)
+        }
         Command::Round(RoundCommand::Start { task, watch, json }) => {
             watch::start(connect, task.as_deref(), watch, json)
         }

@@ -233,6 +233,15 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
         }
         Event::Forgotten { device, at } => Told::new(Bad, "forgotten", who(device), *at),
         Event::Pardoned { device, at } => Told::new(Quiet, "strikes taken back", who(device), *at),
+        Event::Excluded { exclusion, at } => {
+            let why = exclusion.why.describe(&[]);
+            let details = format!("{} of {}: {why}", exclusion.kind, who(&exclusion.device));
+            Told::new(Bad, "left out", details, *at)
+        }
+        Event::Relearnt { at } => {
+            let details = "the next round learns normaliser and transfer set anew".into();
+            Told::new(Warn, "begun anew", details, *at)
+        }
         Event::Missed(missed) => {
             let counts = missed.counts.iter();
             let counts: Vec<_> = counts
