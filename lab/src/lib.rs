@@ -1,6 +1,7 @@
 //! The laboratory: demo, simulation, baselines. The only crate that sees both
 //! the device's and the coordinator's side.
 
+pub mod attack;
 pub mod baseline;
 pub mod budget;
 pub mod data;

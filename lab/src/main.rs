@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use cli::Failure;
+use cli::attack::AttackArguments;
 use cli::demo::DemoArguments;
 use cli::distill::DistillArguments;
 use cli::load::{BareSenderArguments, LoadArguments};
@@ -48,6 +49,9 @@ enum Command {
     Sweep(SweepArguments),
     /// Distil one data set into a few points a class
     Distill(DistillArguments),
+    /// Attack a simulated fleet: look for rows in what devices sent, or let
+    /// devices lie, and say what came of it
+    Attack(AttackArguments),
     /// Treat simulated fleets badly, a seed each, and see that they keep their
     /// promises
     Survive(SurviveArguments),
@@ -80,6 +84,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Simulate(arguments) => cli::simulate::run(arguments),
         Command::Sweep(arguments) => cli::sweep::run(arguments),
         Command::Distill(arguments) => cli::distill::run(arguments),
+        Command::Attack(arguments) => cli::attack::run(arguments),
         Command::Survive(arguments) => cli::survive::run(arguments),
         Command::Load(arguments) => cli::load::run(arguments),
         Command::BareSender(arguments) => cli::load::send_bare(arguments),

@@ -340,6 +340,8 @@ fn what_the_laboratory_prints_is_what_the_page_says() {
     let quick = [&digits("--data")[..], &["--steps", "50"]].concat();
     ask("simulate", &quick);
     ask("simulate", &[&quick[..], &["--seeds", "0,1"]].concat());
+    let attacked = [&quick[..], &["--seeds", "0", "--attack", "shift"]].concat();
+    ask("attack", &attacked);
     let grid = path("grid.toml");
     let text = "seeds = [0]\n[fixed]\ndata = \"digits\"\npoints = 20\nagents = 3\nsteps = 50\n\
                 [grid]\npartition = [\"iid\"]\n";

@@ -1,16 +1,13 @@
 //! A sum that does not depend on order and can be undone exactly.
 
+use crate::shape::{ShapeError, check_count};
+
 /// A number could not be added exactly.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ExactError {
     /// The arrays differ in length.
-    #[error("expected {expected} values, got {got}")]
-    Length {
-        /// Values in the sum.
-        expected: usize,
-        /// Values that came.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A value is NaN or infinite.
     #[error("value {index} is not finite")]
     NonFinite {
@@ -115,12 +112,7 @@ impl ExactSum {
     }
 
     fn check_len(&self, got: usize) -> Result<(), ExactError> {
-        let expected = self.len();
-        if expected == got {
-            Ok(())
-        } else {
-            Err(ExactError::Length { expected, got })
-        }
+        Ok(check_count("values", self.len(), got)?)
     }
 }
 
@@ -192,10 +184,7 @@ mod tests {
         let before = sum.clone();
         assert_eq!(
             sum.add(&[1.0; 4]),
-            Err(ExactError::Length {
-                expected: 5,
-                got: 4
-            })
+            Err(ExactError::Shape(ShapeError::count("values", 5, 4)))
         );
         assert_eq!(
             sum.add(&[1.0, 1.0, f64::NAN, 1.0, 1.0]),

@@ -13,3 +13,4 @@ pub mod pulse;
 pub mod quantise;
 pub mod random;
 pub mod regression;
+pub mod shape;

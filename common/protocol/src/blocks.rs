@@ -7,6 +7,7 @@
 
 use bincode::{Decode, Encode};
 use half::bf16;
+use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, ArrayView2};
 
 /// Blocks as a peer may send them. Nothing is known about them.
@@ -32,15 +33,8 @@ pub struct Blocks {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum BlocksError {
     /// Lists of the wrong length.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many the task calls for.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// No blocks, too many, or blocks of too few rows.
     #[error(
         "{rows} rows in {count} blocks, where each has at least {rows_min} and {BLOCKS_MAX} are the most"
@@ -125,16 +119,8 @@ impl Blocks {
                 rows_min,
             });
         }
-        let shape = |what, expected, got| match expected == got {
-            true => Ok(()),
-            false => Err(BlocksError::Shape {
-                what,
-                expected,
-                got,
-            }),
-        };
-        shape("middles", features, raw.middle.len())?;
-        shape("bytes of steps", 2 * features * count, raw.steps.len())?;
+        check_count("middles", features, raw.middle.len())?;
+        check_count("bytes of steps", 2 * features * count, raw.steps.len())?;
         let step = |feature: usize, block: usize| {
             let at = 2 * (feature * count + block);
             bf16::from_le_bytes([raw.steps[at], raw.steps[at + 1]]).to_f32()
@@ -202,11 +188,11 @@ mod tests {
         ));
         assert!(matches!(
             refusal(&|bad| bad.middle.push(0.0)),
-            BlocksError::Shape { got: 3, .. }
+            BlocksError::Shape(shape) if shape == ShapeError::count("middles", 2, 3)
         ));
         assert!(matches!(
             refusal(&|bad| bad.steps.truncate(7)),
-            BlocksError::Shape { got: 7, .. }
+            BlocksError::Shape(shape) if shape.what == "bytes of steps" && shape.got == [7]
         ));
         for value in [f32::NAN, f32::INFINITY, 1e35] {
             assert!(matches!(

@@ -4,6 +4,7 @@
 mod frame;
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count};
 use ndarray::Array2;
 
 use crate::limits::ROWS_MAX;
@@ -46,15 +47,8 @@ pub enum LabelsError {
     #[error("the probabilities do not decode: {0}")]
     Quantise(#[from] QuantiseError),
     /// A wrong number of something.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many there should be.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// No rows, too many, or more labelled rows than rows.
     #[error("{rows} rows with {labelled} labels are not possible")]
     Rows {
@@ -72,10 +66,10 @@ impl Labels {
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(raw: RawLabels, points: usize, classes: usize) -> Result<Self, LabelsError> {
-        same("probability rows", points, raw.probabilities.rows as usize)?;
-        same("classes", classes, raw.probabilities.classes as usize)?;
-        same("nearness values", points, raw.nearness.len())?;
-        same("class counts", classes, raw.class_counts.len())?;
+        check_count("probability rows", points, raw.probabilities.rows as usize)?;
+        check_count("classes", classes, raw.probabilities.classes as usize)?;
+        check_count("nearness values", points, raw.nearness.len())?;
+        check_count("class counts", classes, raw.class_counts.len())?;
         let labelled = raw
             .class_counts
             .iter()
@@ -118,18 +112,6 @@ impl Labels {
     }
 }
 
-fn same(what: &'static str, expected: usize, got: usize) -> Result<(), LabelsError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(LabelsError::Shape {
-            what,
-            expected,
-            got,
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -158,11 +140,7 @@ mod tests {
         let refused = Labels::check(labels().to_raw(8).unwrap(), 3, 3);
         assert!(matches!(
             refused,
-            Err(LabelsError::Shape {
-                expected: 3,
-                got: 2,
-                ..
-            })
+            Err(LabelsError::Shape(shape)) if shape == ShapeError::count("probability rows", 3, 2)
         ));
     }
 

@@ -15,6 +15,7 @@
 //! the directions that were cut).
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, Axis, concatenate};
 
 use crate::limits::ROWS_MAX;
@@ -86,15 +87,8 @@ pub enum MomentsError {
     #[error("the moments do not decode: {0}")]
     Quantise(#[from] QuantiseError),
     /// A wrong number of something.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many there should be.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// More of something than there can be.
     #[error("{got} {what}, at most {max} are possible")]
     TooMany {
@@ -141,12 +135,12 @@ impl Moments {
     pub fn check(raw: RawMoments, frame: MomentsFrame) -> Result<Self, MomentsError> {
         let labelled = raw.carried.rows as usize;
         let rank = labelled.saturating_add(raw.factor.rows as usize);
-        same("points", frame.points, raw.carried.columns as usize)?;
-        same("points", frame.points, raw.factor.columns as usize)?;
-        same("rows of labels", labelled, raw.targets.rows as usize)?;
-        same("classes", frame.classes, raw.targets.columns as usize)?;
-        same("remainders", frame.points, raw.remainder.columns as usize)?;
-        same("rows of remainders", 1, raw.remainder.rows as usize)?;
+        check_count("points", frame.points, raw.carried.columns as usize)?;
+        check_count("points", frame.points, raw.factor.columns as usize)?;
+        check_count("rows of labels", labelled, raw.targets.rows as usize)?;
+        check_count("classes", frame.classes, raw.targets.columns as usize)?;
+        check_count("remainders", frame.points, raw.remainder.columns as usize)?;
+        check_count("rows of remainders", 1, raw.remainder.rows as usize)?;
         if raw.rows == 0 || raw.rows > ROWS_MAX {
             return Err(MomentsError::Rows(raw.rows));
         }
@@ -195,18 +189,6 @@ impl Moments {
     /// Virtual rows.
     pub fn rank(&self) -> usize {
         self.factor.nrows()
-    }
-}
-
-fn same(what: &'static str, expected: usize, got: usize) -> Result<(), MomentsError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(MomentsError::Shape {
-            what,
-            expected,
-            got,
-        })
     }
 }
 
@@ -313,11 +295,7 @@ mod tests {
         let other = MomentsFrame { points: 5, ..FRAME };
         assert!(matches!(
             Moments::check(raw(), other),
-            Err(MomentsError::Shape {
-                what: "points",
-                expected: 5,
-                got: 4
-            })
+            Err(MomentsError::Shape(shape)) if shape == ShapeError::count("points", 5, 4)
         ));
     }
 }

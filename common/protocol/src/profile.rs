@@ -3,6 +3,7 @@
 //! normaliser.
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count};
 use ndarray::{ArrayView2, Axis};
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};
@@ -53,15 +54,8 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProfileError {
     /// Lists of the wrong length, or moments where none are wanted.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many the task calls for.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A mean or variance that is not finite, or a negative variance.
     #[error("{what} {index} is {value}")]
     Value {
@@ -107,19 +101,8 @@ impl Profile {
         classes: usize,
         learnt: bool,
     ) -> Result<Self, ProfileError> {
-        let shape = |what, expected, got| {
-            if expected == got {
-                Ok(())
-            } else {
-                Err(ProfileError::Shape {
-                    what,
-                    expected,
-                    got,
-                })
-            }
-        };
-        shape("class counts", classes, raw.class_counts.len())?;
-        shape(
+        check_count("class counts", classes, raw.class_counts.len())?;
+        check_count(
             "sets of feature moments",
             usize::from(learnt),
             usize::from(raw.moments.is_some()),
@@ -135,8 +118,8 @@ impl Profile {
             });
         }
         if let Some(moments) = &raw.moments {
-            shape("means", features, moments.mean.len())?;
-            shape("variances", features, moments.variance.len())?;
+            check_count("means", features, moments.mean.len())?;
+            check_count("variances", features, moments.variance.len())?;
             let bad_mean = moments.mean.iter().position(|mean| !mean.is_finite());
             if let Some(index) = bad_mean {
                 return Err(ProfileError::Value {
@@ -243,11 +226,7 @@ mod tests {
         let refused = Profile::check(raw(), 3, 2, false);
         assert!(matches!(
             refused,
-            Err(ProfileError::Shape {
-                expected: 0,
-                got: 1,
-                ..
-            })
+            Err(ProfileError::Shape(shape)) if shape == ShapeError::count("sets of feature moments", 0, 1)
         ));
     }
 

@@ -1,6 +1,7 @@
 //! A device's summary: a few distilled points that stand for its rows.
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, Axis};
 
 use math::cluster::Clusters;
@@ -42,15 +43,8 @@ pub enum PointsError {
     #[error("the points do not decode: {0}")]
     Quantise(#[from] QuantiseError),
     /// A wrong number of something.
-    #[error("expected {expected} {what}, got {got}")]
-    Shape {
-        /// What is counted.
-        what: &'static str,
-        /// How many there should be.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// More points than allowed.
     #[error("{got} points, at most {max} are allowed")]
     TooMany {
@@ -137,11 +131,11 @@ impl Points {
                 max: frame.points_max,
             });
         }
-        same("features", frame.features, raw.inputs.columns as usize)?;
-        same("classes", points, raw.classes.len())?;
-        same("counts", points, raw.counts.len())?;
+        check_count("features", frame.features, raw.inputs.columns as usize)?;
+        check_count("classes", points, raw.classes.len())?;
+        check_count("counts", points, raw.counts.len())?;
         let spreads = ScaledF16::try_from(raw.spreads)?.decode();
-        same("spreads", points, spreads.len())?;
+        check_count("spreads", points, spreads.len())?;
         for (index, &class) in raw.classes.iter().enumerate() {
             if usize::from(class) >= frame.classes {
                 return Err(PointsError::Class {
@@ -279,18 +273,6 @@ impl Points {
     }
 }
 
-fn same(what: &'static str, expected: usize, got: usize) -> Result<(), PointsError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(PointsError::Shape {
-            what,
-            expected,
-            got,
-        })
-    }
-}
-
 /// What coarse quantisation may add to a point's square.
 const SQUARE_SLACK: f64 = 2.0;
 
@@ -356,11 +338,7 @@ mod tests {
         let raw = points().to_raw(8).unwrap();
         assert!(matches!(
             Points::check(raw.clone(), narrow),
-            Err(PointsError::Shape {
-                what: "features",
-                expected: 5,
-                got: 4
-            })
+            Err(PointsError::Shape(shape)) if shape == ShapeError::count("features", 5, 4)
         ));
         let few = PointsFrame {
             points_max: 2,

@@ -1,6 +1,7 @@
 //! The global teacher: kernel regression on the transfer set.
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, ArrayView2, s};
 
 use crate::relevance::Relevance;
@@ -56,13 +57,8 @@ pub struct Teacher {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum TeacherError {
     /// α of the wrong length.
-    #[error("expected {expected} coefficients, got {got}")]
-    Shape {
-        /// Points times classes.
-        expected: usize,
-        /// What came.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A coefficient or the temperature is no usable number.
     #[error("the teacher holds a value that is not finite or a temperature that is not positive")]
     NotFinite,
@@ -100,7 +96,7 @@ impl Teacher {
             return Err(TeacherError::NotFinite);
         }
         let alpha = Array2::from_shape_vec((points.nrows(), classes), raw.alpha)
-            .map_err(|_| TeacherError::Shape { expected, got })?;
+            .map_err(|_| ShapeError::count("coefficients", expected, got))?;
         Ok(Self {
             ntk: Ntk::new(raw.depth),
             relevance: Relevance::alike(),
@@ -146,12 +142,7 @@ impl Teacher {
         let mut out = Array2::zeros((inputs.nrows(), self.alpha.ncols()));
         let step = rows_per_block(self.points.nrows());
         let width = self.points.ncols();
-        if inputs.ncols() != width {
-            return Err(TeacherError::Kernel(KernelError::Width {
-                expected: width,
-                got: inputs.ncols(),
-            }));
-        }
+        check_count("features of an input", width, inputs.ncols())?;
         let seen = self.relevance.through(inputs);
         self.ntk
             .for_each_block(seen.view(), self.points.view(), step, |block, rows| {
@@ -210,10 +201,7 @@ mod tests {
         let points = ndarray::array![[1.0f32, 0.0]];
         assert_eq!(
             Teacher::check(raw(vec![1.0]), points.clone(), 2).unwrap_err(),
-            TeacherError::Shape {
-                expected: 2,
-                got: 1
-            }
+            TeacherError::Shape(ShapeError::count("coefficients", 2, 1))
         );
         assert_eq!(
             Teacher::check(raw(vec![1.0, f32::NAN]), points, 2).unwrap_err(),

@@ -1,5 +1,6 @@
 //! The transfer set: the points that every device answers on.
 
+use math::shape::ShapeError;
 use ndarray::{Array2, Axis, CowArray, Ix2, concatenate};
 
 use crate::codec::{DecodeError, decode_blob, encode};
@@ -113,11 +114,9 @@ impl TransferSet {
         };
         let points = Points::check(raw.points, frame)?;
         if points.is_empty() {
-            return Err(TransferError::Points(PointsError::Shape {
-                what: "points",
-                expected: 1,
-                got: 0,
-            }));
+            return Err(TransferError::Points(
+                ShapeError::count("points", 1, 0).into(),
+            ));
         }
         Ok(Self {
             landmarks: Array2::zeros((0, frame.features)),

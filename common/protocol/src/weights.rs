@@ -1,6 +1,7 @@
 //! A student's weights as they travel: eight bits a weight.
 
 use bincode::{Decode, Encode};
+use math::shape::{ShapeError, check_count, check_shape};
 use ndarray::ArrayView2;
 
 use math::network::{Network, NetworkError, Student, StudentShape, Tensor};
@@ -26,24 +27,9 @@ pub enum WeightsError {
     /// A part does not decode, or cannot be encoded.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
-    /// More or fewer tensors than the network has.
-    #[error("expected {expected} weight tensors, got {got}")]
-    Count {
-        /// Weight tensors of the network.
-        expected: usize,
-        /// How many came.
-        got: usize,
-    },
-    /// A tensor of another shape.
-    #[error("expected shape {expected:?} for {name}, got {got:?}")]
-    Shape {
-        /// The tensor.
-        name: String,
-        /// Units and inputs of each.
-        expected: [usize; 2],
-        /// What came.
-        got: [usize; 2],
-    },
+    /// More or fewer tensors than the network has, or one of another shape.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// They are no weights of the network.
     #[error(transparent)]
     Network(#[from] NetworkError),
@@ -91,10 +77,7 @@ impl RawWeights {
             .iter()
             .filter(|one| matrix_shape(one).is_some())
             .count();
-        let got = self.matrices.len();
-        if got != expected {
-            return Err(WeightsError::Count { expected, got });
-        }
+        check_count("weight tensors", expected, self.matrices.len())?;
         let biases = ScaledF16::try_from(self.biases)?.decode();
         let mut next = 0;
         let mut matrices = self.matrices.into_iter();
@@ -103,35 +86,21 @@ impl RawWeights {
             let to = &mut flat[tensor.range.clone()];
             let Some(expected) = matrix_shape(&tensor) else {
                 let from = biases.get(next..next + to.len());
-                to.copy_from_slice(from.ok_or(QuantiseError::Length {
-                    what: "biases",
-                    expected: next + to.len(),
-                    got: biases.len(),
-                })?);
+                to.copy_from_slice(
+                    from.ok_or_else(|| ShapeError::count("biases", next + to.len(), biases.len()))?,
+                );
                 next += to.len();
                 continue;
             };
             let Some(raw) = matrices.next() else { continue };
             let got = [raw.rows as usize, raw.columns as usize];
-            if got != expected {
-                return Err(WeightsError::Shape {
-                    name: tensor.name,
-                    expected,
-                    got,
-                });
-            }
+            check_shape(tensor.name, &expected, &got)?;
             let values = QuantisedMatrix::try_from(raw)?.decode();
             for (to, &value) in to.iter_mut().zip(&values) {
                 *to = value;
             }
         }
-        if next != biases.len() {
-            return Err(WeightsError::Quantise(QuantiseError::Length {
-                what: "biases",
-                expected: next,
-                got: biases.len(),
-            }));
-        }
+        check_count("biases", next, biases.len())?;
         network.load_flat(&flat)?;
         Ok(network)
     }
@@ -202,16 +171,14 @@ mod tests {
         let [mlp, cnn] = shapes();
         let network = Student::new(&mlp, &mut rng(2, "weights")).unwrap();
         let raw = RawWeights::encode(&mlp, network.parameters()).unwrap();
-        assert!(matches!(
-            raw.clone().decode(&cnn),
-            Err(WeightsError::Count {
-                expected: 3,
-                got: 2
-            })
-        ));
+        assert_eq!(
+            raw.clone().decode(&cnn).err(),
+            Some(ShapeError::count("weight tensors", 3, 2).into())
+        );
         let mut wide = raw.clone();
         wide.matrices[0].columns += 1;
-        assert!(matches!(wide.decode(&mlp), Err(WeightsError::Shape { .. })));
+        let refused = wide.decode(&mlp).err();
+        assert!(matches!(refused, Some(WeightsError::Shape(shape)) if shape.got.len() == 2));
         let mut endless = raw.clone();
         endless.matrices[0].scales[0] = f32::INFINITY;
         assert!(matches!(

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use lab::attack::AttackError;
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
 use lab::distill::DistilError;
@@ -79,6 +80,12 @@ pub(crate) enum Failure {
     /// The simulation failed.
     #[error(transparent)]
     Simulate(#[from] SimulateError),
+    /// The attack came to nothing.
+    #[error(transparent)]
+    Attack(#[from] AttackError),
+    /// There is no such attack.
+    #[error("there is no attack {0:?}; `alambic-lab attack --help` lists them")]
+    UnknownAttack(String),
     /// A promise was broken.
     #[error(transparent)]
     Broken(#[from] Box<Broken>),
@@ -104,7 +111,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// 130 for Ctrl-C, as a shell has it; 2 for what was asked for or given and
     /// does not fit; 5 for a file that is not there; 6 for a simulated round
-    /// without a student; else 1.
+    /// without a student, or an attack without a fleet to work on; else 1.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Dataset(error)
@@ -123,10 +130,17 @@ impl Failure {
             | Self::Interrupted { .. }
             | Self::SeedsMissing { .. }
             | Self::SweepStopped { .. } => 130,
-            Self::Grid(_)
+            Self::Attack(
+                AttackError::Option { .. }
+                | AttackError::Partition(_)
+                | AttackError::Simulate(SimulateError::Task(_)),
+            )
+            | Self::UnknownAttack(_)
+            | Self::Grid(_)
             | Self::Cell { .. }
             | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => 2,
-            Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. })) => 6,
+            Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. }))
+            | Self::Attack(AttackError::Fleet { .. }) => 6,
             _ => 1,
         }
     }

@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod attack;
 pub(crate) mod demo;
 pub(crate) mod distill;
 mod failure;

@@ -147,7 +147,8 @@ pub fn render_sweep(sweep: &SweepPage<'_>) -> Result<String, ChartError> {
     Ok(page)
 }
 
-fn head(title: &str, command: &str) -> String {
+/// How every page begins.
+pub(crate) fn head(title: &str, command: &str) -> String {
     let title = escape(title);
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -486,8 +487,13 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// How every page ends.
+pub(crate) fn foot() -> &'static str {
+    FOOT
+}
+
 /// Text that cannot break a page.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

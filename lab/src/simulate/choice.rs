@@ -13,14 +13,14 @@ use crate::plan::{TaskOptions, hidden_units, task};
 use crate::stage::{ASKED, IMAGE, stages};
 
 /// What was chosen before the run, and why.
-pub(super) struct Chosen {
+pub(crate) struct Chosen {
     pub(super) plan: Plan,
     features_reason: String,
     student_reason: String,
 }
 
 /// The task that suits the data and the options.
-pub(super) fn checked_task(
+pub(crate) fn checked_task(
     data: &Dataset,
     options: &SimulateOptions,
     agents: usize,

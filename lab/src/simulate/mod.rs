@@ -22,7 +22,8 @@ use crate::progress::Progress;
 use crate::report::{Detail, DetailError};
 use crate::simulation::{Simulation, SimulationError};
 
-use choice::{checked_task, choices};
+pub(crate) use choice::checked_task;
+use choice::choices;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
 
@@ -68,6 +69,32 @@ pub struct SimulateOptions {
     pub no_baselines: bool,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
+}
+
+impl Default for SimulateOptions {
+    /// What `simulate` does where nothing is asked for, without baselines.
+    fn default() -> Self {
+        Self {
+            partition: None,
+            agents: 10,
+            rounds: 1,
+            points: None,
+            bits: None,
+            student: None,
+            features: None,
+            contribute: Kinds::default(),
+            support: Support::Auto,
+            consensus: ConsensusRule::default(),
+            liars: 0.0,
+            uplink_bytes_max: 100_000,
+            rank_max: None,
+            landmarks: None,
+            steps: 6_000,
+            rows_min: None,
+            no_baselines: true,
+            detail: false,
+        }
+    }
 }
 
 /// Why a simulation came to nothing.

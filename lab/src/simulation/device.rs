@@ -20,11 +20,12 @@ use coordinator::round::Input;
 use coordinator::validation;
 use edge_agent::data::{Dataset, Split, SplitRule};
 use edge_agent::driver::local::{Comparison, HeldOut};
+use edge_agent::policy::{RowHash, RowHistory, RowSet};
 use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
-use super::{Seen, Simulation, SimulationError, liar};
+use super::{Heard, Seen, Simulation, SimulationError};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -156,6 +157,7 @@ impl Simulation {
         } else {
             self.compute(index, &call)?
         };
+        let built = self.liars.sends(index, &self.heard(index, &call), built);
         let mut entries = Vec::new();
         for mut entry in built.entries {
             if entry.kind == Kind::Labels {
@@ -185,7 +187,12 @@ impl Simulation {
 
     /// What the device computes from the rows it learns from.
     fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
-        let training = self.split(index).training;
+        let mut training = self.split(index).training;
+        let mut history = self.history(index)?;
+        let mut described = RowSet::default();
+        if let Some(history) = &history {
+            (training, described) = admitted(history, training, self.privacy.rows_min);
+        }
         if (training.rows() as u64) < self.privacy.rows_min {
             return Ok(ABSTAIN);
         }
@@ -206,11 +213,23 @@ impl Simulation {
             seed: seed(self.devices[index].id),
         };
         let built = work.answer(call).map_err(|error| failed(index, &error))?;
-        Ok(if self.liars.contains(&index) {
-            liar::twisted(built)
-        } else {
-            built
-        })
+        if let Some(history) = &mut history
+            && !built.entries.is_empty()
+        {
+            let recorded = history.record(described);
+            recorded.map_err(|error| failed(index, &error))?;
+        }
+        Ok(built)
+    }
+
+    fn heard<'a>(&'a self, index: usize, call: &Call) -> Heard<'a> {
+        Heard {
+            task: &self.task,
+            device: index,
+            round: self.rounds_begun,
+            transfer: call.context.transfer,
+            simulation: self,
+        }
     }
 
     /// How the release did on the rows the device held out.
@@ -285,12 +304,23 @@ impl Simulation {
 
     /// A device's rows as its own files would give them: learnt from and
     /// held out.
-    fn split(&self, index: usize) -> Split {
+    pub(super) fn split(&self, index: usize) -> Split {
         let part = self.train.select(&self.devices[index].rows);
+        let part = self.liars.holds(index, self.rounds_begun, part);
         let labels = part.labels.into_iter().map(Some).collect();
         let values = part.inputs.ncols();
         let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
         rows.split(SplitRule::default())
+    }
+
+    /// Which rows the device described before, if it remembers.
+    fn history(&self, index: usize) -> Result<Option<RowHistory>, SimulationError> {
+        let Some(folder) = &self.histories else {
+            return Ok(None);
+        };
+        let folder = folder.join(self.devices[index].id.to_string());
+        let history = RowHistory::open(&folder, self.task.hash());
+        Ok(Some(history.map_err(|error| failed(index, &error))?))
     }
 
     fn upload(
@@ -341,6 +371,18 @@ impl Simulation {
         }
         Ok(answer)
     }
+}
+
+/// The rows that may be described beside those that were, and their names.
+fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, RowSet) {
+    let names = rows.row_names();
+    let names: Vec<RowHash> = { names.iter() }
+        .map(|name| RowHash::of(&name.to_le_bytes()))
+        .collect();
+    let admitted = history.admit(names.iter().copied().collect(), rows_min);
+    let selected = admitted.select(&names);
+    let chosen: Vec<usize> = (0..names.len()).filter(|&row| selected[row]).collect();
+    (rows.select(&chosen), admitted)
 }
 
 const ABSTAIN: Built = Built {

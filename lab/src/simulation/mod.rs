@@ -8,6 +8,7 @@ mod liar;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time};
@@ -21,6 +22,7 @@ use coordinator::round::{
     Action, Engine, Event, Input, JobKind, Outcome, RoundPolicy, Standing, State, Ticket,
 };
 use coordinator::status::OutcomeStatus;
+use edge_agent::data::Dataset as DeviceRows;
 use edge_agent::session;
 use edge_agent::work::Privacy;
 
@@ -28,6 +30,9 @@ use self::blob_store::BlobStore;
 pub use self::bytes::DeviceBytes;
 use self::bytes::framed;
 use self::device::Device;
+pub(crate) use self::liar::drawn as drawn_liars;
+pub use self::liar::{Heard, Lie};
+use self::liar::{Liars, TwistedLabels};
 use crate::data::Part;
 
 /// Why a simulation stopped.
@@ -135,7 +140,9 @@ pub struct Simulation {
     privacy: Privacy,
     watch: Option<Watch>,
     begun: (Option<Phase>, usize),
-    liars: BTreeSet<usize>,
+    rounds_begun: u64,
+    liars: Liars,
+    histories: Option<PathBuf>,
 }
 
 impl Simulation {
@@ -213,14 +220,36 @@ impl Simulation {
             privacy,
             watch: None,
             begun: (None, 0),
-            liars: BTreeSet::new(),
+            rounds_begun: 0,
+            liars: Liars::default(),
+            histories: None,
         })
     }
 
     /// From now on this share of the devices, drawn by `seed`, lies in its
     /// labels.
     pub fn corrupt(&mut self, share: f64, seed: u64) {
-        self.liars = liar::drawn(self.devices.len(), share, seed);
+        let devices = liar::drawn(self.devices.len(), share, seed);
+        self.lie(devices, 1, Box::new(TwistedLabels));
+    }
+
+    /// From round `from_round` on these devices do as `lie` has it; the lie
+    /// before, if there was one, is forgotten.
+    pub fn lie(&mut self, devices: BTreeSet<usize>, from_round: u64, lie: Box<dyn Lie>) {
+        self.liars = Liars::of(devices, from_round, lie);
+    }
+
+    /// From now on devices remember in `folder` which rows they described, as
+    /// an agent does in its state directory, and describe what its policy
+    /// admits beside that.
+    pub fn remember(&mut self, folder: PathBuf) {
+        self.histories = Some(folder);
+    }
+
+    /// What a device learns from: its rows without those that it holds out,
+    /// before its policy leaves out small classes.
+    pub fn learns_from(&self, device: usize) -> DeviceRows {
+        self.split(device).training
     }
 
     /// Connects every device.
@@ -245,6 +274,7 @@ impl Simulation {
     /// # Errors
     /// If it ends without a student, or a device's work fails.
     pub fn round(&mut self) -> Result<RoundResult, SimulationError> {
+        self.rounds_begun += 1;
         let ticket = self.ticket();
         self.coordinate(Input::StartRound { ticket });
         while self.engine.state().round.is_some() {
@@ -271,6 +301,16 @@ impl Simulation {
     /// Every event so far.
     pub fn log(&self) -> &[Event] {
         &self.log
+    }
+
+    /// The name of a device.
+    pub fn device_id(&self, device: usize) -> DeviceId {
+        self.devices[device].id
+    }
+
+    /// What a device's policy asks for.
+    pub fn privacy(&self) -> Privacy {
+        self.privacy
     }
 
     /// The task.

@@ -18,7 +18,8 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "exact", "linalg", "pulse", "quantise", "random"],
+            &["blas", "linalg", "pulse", "random", "shape"],
+            &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
             &["network"],
@@ -30,7 +31,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: false,
         floors: &[
             &["ids", "limits"],
-            &["codec"],
+            &["codec", "human"],
             &["delta", "features", "round", "trial"],
             &["task"],
             &[
@@ -62,6 +63,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["connection", "tls"],
             &["listener"],
             &["dialler"],
+            &["search"],
         ],
     },
     Crate {
@@ -69,6 +71,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
         floors: &[&[
+            "blas_threads",
             "health",
             "http",
             "npz",
@@ -124,10 +127,10 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["cache", "data", "session", "state", "teacher"],
-            &["identity", "outbox", "work"],
+            &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
             &["config", "enrol"],
-            &["renewal"],
+            &["anew", "renewal"],
             &["driver"],
             &["metrics", "predictions"],
             &["cli"],

@@ -297,7 +297,7 @@ mod tests {
             |weights: &[f32]| kmeans(1, 1).fit(rows.view(), Some(weights), &mut rng(7, "fit"));
         assert!(matches!(
             fit(&[1.0]),
-            Err(ClusterError::Length { got: 1, .. })
+            Err(ClusterError::Shape(shape)) if shape.got == [1]
         ));
         assert!(matches!(
             fit(&[1.0, -1.0]),

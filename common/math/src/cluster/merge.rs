@@ -114,7 +114,7 @@ mod tests {
         };
         assert!(matches!(
             merge(&[1], &[0.0, 0.0], 1),
-            Err(ClusterError::Length { what: "counts", .. })
+            Err(ClusterError::Shape(shape)) if shape.what == "counts"
         ));
         assert!(matches!(
             merge(&[1, 1], &[0.0, -1.0], 1),

@@ -11,6 +11,7 @@ mod kmeans;
 mod merge;
 mod seeding;
 
+use crate::shape::{ShapeError, check_count};
 use ndarray::Array2;
 
 pub use kmeans::{KMeans, KMeansParams};
@@ -67,15 +68,8 @@ pub enum ClusterError {
         value: f32,
     },
     /// More or fewer weights, counts or spreads than rows.
-    #[error("expected {expected} {what}, one a row, got {got}")]
-    Length {
-        /// What there should be one of for each row.
-        what: &'static str,
-        /// How many rows there are.
-        expected: usize,
-        /// How many there are of it.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A weight or spread that is negative or not finite.
     #[error("{what} {row} is {value}, it must be finite and not negative")]
     Negative {
@@ -98,13 +92,7 @@ pub enum ClusterError {
 
 /// Refuses a list that is not one finite, non-negative number a row.
 fn check_list(what: &'static str, list: &[f32], rows: usize) -> Result<(), ClusterError> {
-    if list.len() != rows {
-        return Err(ClusterError::Length {
-            what,
-            expected: rows,
-            got: list.len(),
-        });
-    }
+    check_count(what, rows, list.len())?;
     match list.iter().position(|v| !(v.is_finite() && *v >= 0.0)) {
         None => Ok(()),
         Some(row) => Err(ClusterError::Negative {

@@ -23,27 +23,17 @@ use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, s};
 pub use pass::Pass;
 pub use real::Real;
 
+use crate::shape::{ShapeError, check_count};
+
 use forward::{Forward, Norms, diagonal_value, first_layer};
 
 /// The kernel could not be computed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KernelError {
-    /// Two sets of points do not live in the same space.
-    #[error("expected points with {expected} features, got {got}")]
-    Width {
-        /// Features of the first set.
-        expected: usize,
-        /// Features of the second.
-        got: usize,
-    },
-    /// A gradient does not fit the kernel matrix it belongs to.
-    #[error("expected shape {expected:?}, got {got:?}")]
-    Shape {
-        /// Shape of the kernel matrix.
-        expected: [usize; 2],
-        /// Shape that came.
-        got: [usize; 2],
-    },
+    /// Two sets of points do not live in the same space, or a gradient does not
+    /// fit the kernel matrix it belongs to.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// The weight variance is not a positive number.
     #[error("weight variance must be finite and above 0, got {0}")]
     WeightVariance(f64),
@@ -319,14 +309,7 @@ fn blocks(rows: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 fn check_width<T>(a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Result<(), KernelError> {
-    if a.ncols() == b.ncols() {
-        Ok(())
-    } else {
-        Err(KernelError::Width {
-            expected: a.ncols(),
-            got: b.ncols(),
-        })
-    }
+    Ok(check_count("features of a point", a.ncols(), b.ncols())?)
 }
 
 const BLOCK_VALUES: usize = 1 << 19;

@@ -1,5 +1,6 @@
 //! A forward pass kept for its backward pass.
 
+use crate::shape::check_shape;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -129,15 +130,12 @@ impl<'a, T: Real> Pass<'a, T> {
     }
 
     fn check(&self, gradient: (usize, usize), out: (usize, usize)) -> Result<(), KernelError> {
-        for (expected, got) in [(self.dots.dim(), gradient), (self.z.dim(), out)] {
-            if expected != got {
-                return Err(KernelError::Shape {
-                    expected: expected.into(),
-                    got: got.into(),
-                });
-            }
-        }
-        Ok(())
+        check_shape("gradient", self.dots.shape(), &<[usize; 2]>::from(gradient))?;
+        Ok(check_shape(
+            "gradient of points",
+            self.z.shape(),
+            &<[usize; 2]>::from(out),
+        )?)
     }
 }
 

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use crate::shape::ShapeError;
 use ndarray::{Array1, Array2, Axis, array, concatenate};
 use rand::Rng;
 
@@ -328,10 +329,7 @@ fn a_nan_stays_with_its_point() {
 fn points_of_different_width_are_refused() {
     let (x, z) = (points(4, 3, "x"), points(5, 2, "z"));
     let ntk = Ntk::new(1);
-    let expected = KernelError::Width {
-        expected: 3,
-        got: 2,
-    };
+    let expected = KernelError::Shape(ShapeError::count("features of a point", 3, 2));
     assert_eq!(ntk.matrix(x.view(), z.view()), Err(expected.clone()));
     assert_eq!(
         ntk.for_each_block(x.view(), z.view(), 2, |_, _| unreachable!()),
@@ -341,10 +339,7 @@ fn points_of_different_width_are_refused() {
         ntk.backward(x.view(), z.view(), Array2::zeros((4, 5))),
         Err(expected)
     );
-    let shape = KernelError::Shape {
-        expected: [4, 4],
-        got: [4, 5],
-    };
+    let shape = KernelError::Shape(ShapeError::new("gradient", &[4, 4], &[4, 5]));
     assert_eq!(
         ntk.backward(x.view(), x.view(), Array2::zeros((4, 5))),
         Err(shape.clone())

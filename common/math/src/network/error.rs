@@ -1,6 +1,7 @@
 //! What can be wrong with a network's shape, inputs or parameters.
 
 use super::Real;
+use crate::shape::{self, ShapeError};
 
 /// Why a network could not be built, loaded, run or trained.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -52,36 +53,15 @@ pub enum NetworkError {
         /// The limit.
         max: usize,
     },
-    /// Inputs of the wrong width.
-    #[error("expected inputs of width {expected}, got {got}")]
-    InputWidth {
-        /// What the network takes.
-        expected: usize,
-        /// What was given.
-        got: usize,
-    },
-    /// Targets that do not fit the inputs and the network.
-    #[error("expected targets of shape {expected:?}, got {got:?}")]
-    TargetShape {
-        /// Rows of the inputs, classes of the network.
-        expected: [usize; 2],
-        /// What was given.
-        got: [usize; 2],
-    },
+    /// Inputs, targets or flat parameters that do not fit the network.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A training batch with no rows.
     #[error("the batch has no rows")]
     EmptyBatch,
     /// A temperature that is not a positive, finite number.
     #[error("the temperature is {0}, it must be positive and finite")]
     Temperature(f64),
-    /// Flat parameters (or gradients) of the wrong length.
-    #[error("expected {expected} parameters, got {got}")]
-    ParameterCount {
-        /// What the network holds.
-        expected: usize,
-        /// What was given.
-        got: usize,
-    },
     /// A parameter that is NaN or infinite.
     #[error("parameter {index} is not finite: {value}")]
     NonFinite {
@@ -101,19 +81,11 @@ pub enum NetworkError {
 }
 
 pub(super) fn check_width(expected: usize, got: usize) -> Result<(), NetworkError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(NetworkError::InputWidth { expected, got })
-    }
+    Ok(shape::check_count("values of an input", expected, got)?)
 }
 
 pub(super) fn check_count(expected: usize, got: usize) -> Result<(), NetworkError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(NetworkError::ParameterCount { expected, got })
-    }
+    Ok(shape::check_count("parameters", expected, got)?)
 }
 
 pub(super) fn check_flat<T: Real>(expected: usize, values: &[T]) -> Result<(), NetworkError> {

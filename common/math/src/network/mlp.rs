@@ -1,5 +1,6 @@
 //! The multi-layer perceptron.
 
+use crate::shape::check_shape;
 use ndarray::ArrayView2;
 use rand::Rng;
 
@@ -180,14 +181,12 @@ impl<T: Real> Network<T> for Mlp<T> {
 impl<T: Real> Batch<'_, T> {
     /// Holds the targets against the inputs and the number of classes.
     pub(super) fn check(&self, outputs: usize, temperature: f64) -> Result<(), NetworkError> {
-        let (expected, got) = ((self.inputs.nrows(), outputs), self.targets.dim());
-        if expected != got {
-            return Err(NetworkError::TargetShape {
-                expected: expected.into(),
-                got: got.into(),
-            });
-        }
-        if expected.0 == 0 {
+        check_shape(
+            "targets",
+            &[self.inputs.nrows(), outputs],
+            self.targets.shape(),
+        )?;
+        if self.inputs.nrows() == 0 {
             return Err(NetworkError::EmptyBatch);
         }
         if !(temperature.is_finite() && temperature > 0.0) {
@@ -209,6 +208,7 @@ mod tests {
     use crate::network::Trainer;
     use crate::optimiser::AdamParams;
     use crate::random::rng;
+    use crate::shape::ShapeError;
 
     fn shape(inputs: usize, hidden: &[usize], outputs: usize) -> MlpShape {
         MlpShape {
@@ -304,10 +304,7 @@ mod tests {
         let before = mlp.to_flat();
         assert_eq!(
             mlp.load_flat(&[0.0; 5]),
-            Err(NetworkError::ParameterCount {
-                expected: 6,
-                got: 5
-            })
+            Err(NetworkError::Shape(ShapeError::count("parameters", 6, 5)))
         );
         let mut bad = vec![0.0; 6];
         bad[4] = f32::INFINITY;
@@ -337,19 +334,16 @@ mod tests {
             mlp.loss_gradient(batch, temperature, &mut workspace, &mut gradient)
                 .unwrap_err()
         };
-        let width = NetworkError::InputWidth {
-            expected: 3,
-            got: 2,
-        };
+        let width = NetworkError::Shape(ShapeError::count("values of an input", 3, 2));
         assert_eq!(refusal((4, 2), (4, 2), 1.0), width);
-        assert!(matches!(
+        assert_eq!(
             refusal((4, 3), (5, 2), 1.0),
-            NetworkError::TargetShape { .. }
-        ));
-        assert!(matches!(
+            NetworkError::Shape(ShapeError::new("targets", &[4, 2], &[5, 2]))
+        );
+        assert_eq!(
             refusal((4, 3), (4, 3), 1.0),
-            NetworkError::TargetShape { .. }
-        ));
+            NetworkError::Shape(ShapeError::new("targets", &[4, 2], &[4, 3]))
+        );
         assert_eq!(refusal((0, 3), (0, 2), 1.0), NetworkError::EmptyBatch);
         assert_eq!(refusal((4, 3), (4, 2), 0.0), NetworkError::Temperature(0.0));
         assert_eq!(mlp.logits(Array2::zeros((1, 2)).view()), Err(width));

@@ -1,9 +1,10 @@
 //! Half precision under one scale.
 
+use crate::shape::check_count;
 use bincode::{Decode, Encode};
 use half::f16;
 
-use super::{QuantiseError, check_finite, check_length, check_scales};
+use super::{QuantiseError, check_finite, check_scales};
 
 /// Scaled half-precision values as a peer may send them. Nothing is known
 /// about them.
@@ -82,7 +83,7 @@ impl TryFrom<RawScaledF16> for ScaledF16 {
     /// values beyond the scale, infinities and NaN among them.
     fn try_from(raw: RawScaledF16) -> Result<Self, QuantiseError> {
         let even = raw.bytes.len().next_multiple_of(2);
-        check_length("bytes", even, raw.bytes.len())?;
+        check_count("bytes", even, raw.bytes.len())?;
         check_scales(&[raw.scale])?;
         let within = |half: f16| half.to_f32().abs() <= 1.0;
         if let Some(index) = halves(&raw.bytes).position(|half| !within(half)) {
@@ -149,11 +150,7 @@ mod tests {
         };
         assert!(matches!(
             refusal(1.0, &[0, 0, 0]),
-            E::Length {
-                expected: 4,
-                got: 3,
-                ..
-            }
+            E::Shape(shape) if shape.expected == [4] && shape.got == [3]
         ));
         assert!(matches!(refusal(-1.0, &[]), E::Scale { .. }));
         assert!(matches!(refusal(f32::NAN, &[]), E::Scale { .. }));

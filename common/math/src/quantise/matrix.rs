@@ -1,10 +1,11 @@
 //! Uniform quantisation of a matrix.
 
+use crate::shape::check_count;
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 
 use super::bits::{check_padding, pack, packed_length, unpack};
-use super::{QuantiseError, check_bits, check_finite, check_length, check_scales};
+use super::{QuantiseError, check_bits, check_finite, check_scales};
 
 /// Which values share a scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -194,7 +195,7 @@ impl TryFrom<RawQuantisedMatrix> for QuantisedMatrix {
     fn try_from(raw: RawQuantisedMatrix) -> Result<Self, QuantiseError> {
         check_bits(raw.bits)?;
         let (rows, columns) = (raw.rows as usize, raw.columns as usize);
-        check_length(
+        check_count(
             "packed bytes",
             packed_length(rows, columns, raw.bits)?,
             raw.packed.len(),
@@ -208,8 +209,8 @@ impl TryFrom<RawQuantisedMatrix> for QuantisedMatrix {
             Scheme::Symmetric => 0,
             Scheme::Affine => scales,
         };
-        check_length("scales", scales, raw.scales.len())?;
-        check_length("offsets", offsets, raw.offsets.len())?;
+        check_count("scales", scales, raw.scales.len())?;
+        check_count("offsets", offsets, raw.offsets.len())?;
         check_scales(&raw.scales)?;
         check_finite("offset", &raw.offsets)?;
         check_padding(&raw.packed, rows * columns, raw.bits)?;
@@ -314,6 +315,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::shape::ShapeError;
 
     fn layouts() -> impl Strategy<Value = Layout> {
         prop_oneof![
@@ -435,37 +437,22 @@ mod tests {
         assert_eq!(refusal(|raw| raw.bits = 17), E::Bits(17));
         assert!(matches!(
             refusal(|raw| raw.rows = 4),
-            E::Length {
-                expected: 8,
-                got: 6,
-                ..
-            }
+            E::Shape(shape) if shape.expected == [8] && shape.got == [6]
         ));
         assert!(matches!(
             refusal(|raw| raw.packed.push(0)),
-            E::Length {
-                what: "packed bytes",
-                ..
-            }
+            E::Shape(shape) if shape.what == "packed bytes"
         ));
         let huge = |raw: &mut RawQuantisedMatrix| (raw.rows, raw.columns) = (u32::MAX, u32::MAX);
         assert!(matches!(refusal(huge), E::TooLarge { .. }));
-        assert!(matches!(
+        assert_eq!(
             refusal(|raw| raw.layout = Layout::Tensor),
-            E::Length {
-                what: "scales",
-                expected: 1,
-                got: 3
-            }
-        ));
-        assert!(matches!(
+            E::Shape(ShapeError::count("scales", 1, 3))
+        );
+        assert_eq!(
             refusal(|raw| raw.scheme = Scheme::Symmetric),
-            E::Length {
-                what: "offsets",
-                expected: 0,
-                got: 3
-            }
-        ));
+            E::Shape(ShapeError::count("offsets", 0, 3))
+        );
         assert!(matches!(
             refusal(|raw| raw.scales[1] = f32::NAN),
             E::Scale { index: 1, .. }

@@ -13,6 +13,7 @@ mod float16;
 mod matrix;
 mod simplex;
 
+use crate::shape::ShapeError;
 pub use float16::{RawScaledF16, ScaledF16};
 pub use matrix::{Layout, QuantisedMatrix, RawQuantisedMatrix, Scheme};
 pub use simplex::{QuantisedSimplex, RawQuantisedSimplex, SUM_TOLERANCE};
@@ -32,15 +33,8 @@ pub enum QuantiseError {
         columns: usize,
     },
     /// Packed values, scales or offsets of the wrong number.
-    #[error("expected {expected} {what}, got {got}")]
-    Length {
-        /// What there should be so many of.
-        what: &'static str,
-        /// How many the shape calls for.
-        expected: usize,
-        /// How many there are.
-        got: usize,
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A scale that is negative or not finite.
     #[error("scale {index} is {value}, it must be finite and not negative")]
     Scale {
@@ -88,18 +82,6 @@ fn check_bits(bits: u8) -> Result<(), QuantiseError> {
         Ok(())
     } else {
         Err(QuantiseError::Bits(bits))
-    }
-}
-
-fn check_length(what: &'static str, expected: usize, got: usize) -> Result<(), QuantiseError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(QuantiseError::Length {
-            what,
-            expected,
-            got,
-        })
     }
 }
 

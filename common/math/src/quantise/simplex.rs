@@ -1,10 +1,11 @@
 //! Quantisation of probability rows.
 
+use crate::shape::{ShapeError, check_count};
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::bits::{check_padding, pack, packed_length, unpack};
-use super::{QuantiseError, check_bits, check_length};
+use super::{QuantiseError, check_bits};
 
 /// Quantised distributions as a peer may send them. Nothing is known about
 /// them.
@@ -113,7 +114,7 @@ impl TryFrom<RawQuantisedSimplex> for QuantisedSimplex {
         check_bits(raw.bits)?;
         let rows = raw.rows as usize;
         let sent = sent_classes(raw.classes as usize)?;
-        check_length(
+        check_count(
             "packed bytes",
             packed_length(rows, sent, raw.bits)?,
             raw.packed.len(),
@@ -144,11 +145,7 @@ fn sent_classes(classes: usize) -> Result<usize, QuantiseError> {
     if classes >= 2 {
         Ok(classes - 1)
     } else {
-        Err(QuantiseError::Length {
-            what: "classes (at least)",
-            expected: 2,
-            got: classes,
-        })
+        Err(ShapeError::count("classes (at least)", 2, classes).into())
     }
 }
 
@@ -284,21 +281,13 @@ mod tests {
         ));
         assert!(matches!(
             refusal(1, 3, 4, &[]),
-            E::Length {
-                expected: 1,
-                got: 0,
-                ..
-            }
+            E::Shape(shape) if shape.expected == [1] && shape.got == [0]
         ));
         assert_eq!(refusal(1, 2, 4, &[0x10]), E::Padding);
         assert_eq!(refusal(1, 3, 1, &[0]), E::Bits(1));
         assert!(matches!(
             refusal(u32::MAX, 1, 4, &[]),
-            E::Length {
-                expected: 2,
-                got: 1,
-                ..
-            }
+            E::Shape(shape) if shape.expected == [2] && shape.got == [1]
         ));
         assert!(matches!(
             refusal(u32::MAX, u32::MAX, 16, &[]),

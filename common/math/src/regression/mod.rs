@@ -13,6 +13,7 @@ mod system;
 mod weighted;
 mod whitener;
 
+use crate::shape::{self, ShapeError};
 use ndarray::{Array2, ArrayView2};
 
 pub use choose::{Choice, choose_ridge, leave_one_out};
@@ -31,15 +32,8 @@ use super::linalg::{Cholesky, LinalgError};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum RegressionError {
     /// Two arrays do not belong together.
-    #[error("{what}: expected shape {expected:?}, got {got:?}")]
-    Shape {
-        /// Which array is wrong.
-        what: &'static str,
-        /// The shape it should have.
-        expected: [usize; 2],
-        /// The shape it has.
-        got: [usize; 2],
-    },
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
     /// A ridge is negative or not a number.
     #[error("{name} must be finite and at least 0, got {value}")]
     Ridge {
@@ -104,18 +98,9 @@ fn check_ridge(name: &'static str, value: f64) -> Result<(), RegressionError> {
 fn check_shape(
     what: &'static str,
     expected: [usize; 2],
-    got: (usize, usize),
-) -> Result<(), RegressionError> {
-    let got = <[usize; 2]>::from(got);
-    if expected == got {
-        Ok(())
-    } else {
-        Err(RegressionError::Shape {
-            what,
-            expected,
-            got,
-        })
-    }
+    (rows, columns): (usize, usize),
+) -> Result<(), ShapeError> {
+    shape::check_shape(what, &expected, &[rows, columns])
 }
 
 fn check_finite<T: Real>(

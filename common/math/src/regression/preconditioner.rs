@@ -50,6 +50,14 @@ impl Preconditioner {
         })
     }
 
+    /// Q⁻¹·Φ: whitened features, as columns (m×n), in this basis. Cost m²·n.
+    ///
+    /// # Errors
+    /// If the columns stand on another number of points.
+    pub fn embed(&self, features: ArrayView2<'_, f64>) -> Result<Array2<f64>, RegressionError> {
+        Ok(self.factor.solve_lower(features)?)
+    }
+
     /// A whitened system in this basis: Q⁻¹GQ⁻ᵀ, Q⁻¹B and Q⁻¹Q⁻ᵀ for the
     /// support. Cost 3m³.
     ///

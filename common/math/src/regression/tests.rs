@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use crate::shape::ShapeError;
 use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 use rand::Rng;
 
@@ -320,11 +321,7 @@ fn wrong_shapes_and_numbers_are_refused() {
     let ntk = Ntk::new(1);
     let (s, x, t) = (points(4, 3, "s"), points(9, 3, "x"), points(9, 2, "t"));
     let short = t.slice(s![..8, ..]);
-    let shape = RegressionError::Shape {
-        what: "targets",
-        expected: [9, 2],
-        got: [8, 2],
-    };
+    let shape = RegressionError::Shape(ShapeError::new("targets", &[9, 2], &[8, 2]));
     assert_eq!(
         MomentSystem::gather(&ntk, s.view(), x.view(), short),
         Err(shape.clone())

@@ -39,6 +39,15 @@ impl Whitener {
         self.factor.lower()
     }
 
+    /// R⁻¹·K: the features of rows, as columns, whose kernels with the points
+    /// are the columns of K (m×n). Cost m²·n.
+    ///
+    /// # Errors
+    /// If the columns stand on another number of points.
+    pub fn embed(&self, kernel: ArrayView2<'_, f64>) -> Result<Array2<f64>, RegressionError> {
+        Ok(self.factor.solve_lower(kernel)?)
+    }
+
     /// A system in this basis: R⁻¹GR⁻ᵀ, R⁻¹B, and the identity for K(S,S).
     /// Cost 2m³.
     ///

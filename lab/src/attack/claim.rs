@@ -1,0 +1,196 @@
+//! Liars that claim more rows than they hold.
+
+use std::fmt;
+use std::str::FromStr;
+
+use common::blocks::RawBlocks;
+use common::labels::RawLabels;
+use common::limits::ROWS_MAX;
+use common::math::quantise::RawQuantisedMatrix;
+use common::moments::RawMoments;
+use common::profile::RawProfile;
+use common::round::Kind;
+use common::summary::RawPoints;
+use common::task::Task;
+use common::wire::codec::{decode_blob, encode};
+use edge_agent::work::{Built, Entry};
+
+use crate::data::Part;
+use crate::simulation::{Heard, Lie};
+
+/// What a liar says of its rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Claim {
+    /// There are this many.
+    Rows(u64),
+    /// There are this many times as many as there are.
+    Times(f64),
+}
+
+/// A text that claims nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no claim: write a number of rows, like 9000000, or a factor, like x5")]
+pub struct ClaimError(String);
+
+impl FromStr for Claim {
+    type Err = ClaimError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unknown = || ClaimError(text.to_owned());
+        match text.strip_prefix('x') {
+            Some(factor) => match factor.parse::<f64>() {
+                Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::Times(factor)),
+                _ => Err(unknown()),
+            },
+            None => match text.parse() {
+                Ok(rows) if rows > 0 => Ok(Self::Rows(rows)),
+                _ => Err(unknown()),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows(rows) => write!(f, "{rows}"),
+            Self::Times(factor) => write!(f, "x{factor}"),
+        }
+    }
+}
+
+impl Claim {
+    fn factor(self, rows: u64) -> f64 {
+        match self {
+            Self::Rows(claimed) => claimed as f64 / rows.max(1) as f64,
+            Self::Times(factor) => factor,
+        }
+    }
+}
+
+/// A lie, and a claim on top of it: whatever the device sends is what it
+/// would be if each of its rows occurred as often as is claimed.
+pub(super) struct Claiming {
+    lie: Box<dyn Lie>,
+    claim: Claim,
+}
+
+impl Claiming {
+    pub(super) fn of(lie: Box<dyn Lie>, claim: Claim) -> Self {
+        Self { lie, claim }
+    }
+}
+
+impl Lie for Claiming {
+    fn holds(&self, device: usize, rows: Part) -> Part {
+        self.lie.holds(device, rows)
+    }
+
+    fn sends(&self, heard: &Heard<'_>, answer: Built) -> Built {
+        let mut answer = self.lie.sends(heard, answer);
+        for entry in &mut answer.entries {
+            let factor = self.claim.factor(entry.rows);
+            if let Some(bytes) = inflated(heard.task, entry, factor) {
+                entry.bytes = bytes;
+                entry.rows = times(entry.rows, factor);
+            }
+        }
+        answer
+    }
+}
+
+/// A contribution as if every row occurred `factor` times; none for a report,
+/// and for what does not decode.
+fn inflated(task: &Task, entry: &Entry, factor: f64) -> Option<Vec<u8>> {
+    Some(match entry.kind {
+        Kind::Profile if task.learns_curves() => {
+            let (mut raw, blocks): (RawProfile, RawBlocks) = decode_blob(&entry.bytes).ok()?;
+            inflate_profile(&mut raw, factor);
+            encode(&(raw, blocks))
+        }
+        Kind::Profile => {
+            let mut raw: RawProfile = decode_blob(&entry.bytes).ok()?;
+            inflate_profile(&mut raw, factor);
+            encode(&raw)
+        }
+        Kind::Summary => {
+            let mut raw: RawPoints = decode_blob(&entry.bytes).ok()?;
+            for count in &mut raw.counts {
+                let most = f64::from(u32::MAX);
+                *count = (f64::from(*count) * factor).round().clamp(1.0, most) as u32;
+            }
+            encode(&raw)
+        }
+        Kind::Labels => {
+            let mut raw: RawLabels = decode_blob(&entry.bytes).ok()?;
+            raw.rows = times(raw.rows, factor);
+            inflate_counts(&mut raw.class_counts, raw.rows, factor);
+            encode(&raw)
+        }
+        Kind::Moments => {
+            let mut raw: RawMoments = decode_blob(&entry.bytes).ok()?;
+            raw.rows = times(raw.rows, factor);
+            inflate_moments(&mut raw, factor);
+            encode(&raw)
+        }
+        _ => return None,
+    })
+}
+
+/// Multiplies G, B and the norm of the targets.
+pub(super) fn inflate_moments(raw: &mut RawMoments, factor: f64) {
+    raw.target_square = (f64::from(raw.target_square) * factor) as f32;
+    for matrix in [&mut raw.carried, &mut raw.targets, &mut raw.factor] {
+        multiply(matrix, factor.sqrt());
+    }
+    multiply(&mut raw.remainder, factor);
+}
+
+fn multiply(matrix: &mut RawQuantisedMatrix, factor: f64) {
+    for value in matrix.scales.iter_mut().chain(&mut matrix.offsets) {
+        *value = (f64::from(*value) * factor) as f32;
+    }
+}
+
+fn inflate_profile(raw: &mut RawProfile, factor: f64) {
+    raw.rows = times(raw.rows, factor);
+    inflate_counts(&mut raw.class_counts, raw.rows, factor);
+}
+
+/// Multiplies counts; together they stay within `rows`.
+fn inflate_counts(counts: &mut [u64], rows: u64, factor: f64) {
+    let mut left = rows;
+    for count in counts {
+        *count = ((*count as f64 * factor) as u64).min(left);
+        left -= *count;
+    }
+}
+
+fn times(rows: u64, factor: f64) -> u64 {
+    ((rows as f64 * factor).round() as u64).clamp(1, ROWS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn claims_are_rows_or_factors() {
+        assert_eq!("9000000".parse(), Ok(Claim::Rows(9_000_000)));
+        assert_eq!("x5".parse(), Ok(Claim::Times(5.0)));
+        for text in ["", "0", "x0", "x-1", "xinf", "five", "-3"] {
+            let refused = Err(ClaimError(text.to_owned()));
+            assert_eq!(text.parse::<Claim>(), refused);
+        }
+    }
+
+    #[test]
+    fn counts_never_exceed_the_rows_claimed() {
+        let mut counts = [3, 3, 4];
+        inflate_counts(&mut counts, 25, 2.55);
+        assert_eq!(counts, [7, 7, 10]);
+        inflate_counts(&mut counts, 20, 1.0);
+        assert_eq!(counts, [7, 7, 6]);
+    }
+}

@@ -1,0 +1,159 @@
+//! What a coordinator holds after a round, and what it can compute with it.
+
+use ndarray::{Array2, ArrayView2, s};
+
+use common::features::Normaliser;
+use common::math::kernel::Ntk;
+use common::math::regression::{Preconditioner, Whitener};
+use common::moments::Moments;
+use common::profile::Profile;
+use common::round::Kind;
+use common::summary::Points;
+use common::task::Task;
+use common::transfer::TransferSet;
+use coordinator::validation;
+
+use super::AttackError;
+use crate::simulation::{RoundResult, Simulation};
+
+/// Everything that was published, and everything that devices sent.
+pub(super) struct Observed {
+    pub(super) task: Task,
+    pub(super) set: TransferSet,
+    pub(super) normaliser: Normaliser,
+    pub(super) embedding: Embedding,
+    /// By device; empty where one sent nothing.
+    pub(super) devices: Vec<Received>,
+}
+
+/// What one device sent.
+#[derive(Default)]
+pub(super) struct Received {
+    pub(super) profile: Option<Profile>,
+    pub(super) points: Option<Points>,
+    pub(super) moments: Option<Moments>,
+}
+
+impl Received {
+    /// Rows it says it described.
+    pub(super) fn rows(&self) -> Option<u64> {
+        let profile = self.profile.as_ref().map(Profile::rows);
+        profile.or_else(|| self.moments.as_ref().map(|moments| moments.rows))
+    }
+
+    /// G, support × support, as it is known.
+    pub(super) fn gram(&self) -> Option<Array2<f64>> {
+        let moments = self.moments.as_ref()?;
+        let factor = moments.factor.mapv(f64::from);
+        let mut gram = factor.t().dot(&factor);
+        for (value, &rest) in gram.diag_mut().iter_mut().zip(&moments.remainder) {
+            *value += f64::from(rest);
+        }
+        Some(gram)
+    }
+
+    /// B, support × classes.
+    pub(super) fn cross(&self) -> Option<Array2<f64>> {
+        let moments = self.moments.as_ref()?;
+        let labelled = moments.targets.nrows();
+        let carried = moments.factor.slice(s![..labelled, ..]).mapv(f64::from);
+        Some(carried.t().dot(&moments.targets.mapv(f64::from)))
+    }
+}
+
+/// The way from a normalised row to its features in the basis of moments.
+pub(super) struct Embedding {
+    pub(super) ntk: Ntk,
+    /// What the kernel stands on, as it sees it.
+    pub(super) seen: Array2<f64>,
+    /// Q⁻¹R⁻¹, support × support.
+    pub(super) lower: Array2<f64>,
+}
+
+impl Embedding {
+    fn of(task: &Task, set: &TransferSet) -> Result<Self, AttackError> {
+        let ntk = Ntk::new(task.definition().teacher.depth);
+        let seen = set.seen();
+        let whitener = Whitener::of(&ntk, seen.view()).map_err(unreadable)?;
+        let basis = Preconditioner::of(&whitener, &set.support_counts()).map_err(unreadable)?;
+        let whole = Array2::eye(seen.nrows());
+        let white = whitener.embed(whole.view()).map_err(unreadable)?;
+        let lower = basis.embed(white.view()).map_err(unreadable)?;
+        Ok(Self {
+            ntk,
+            seen: seen.mapv(f64::from),
+            lower,
+        })
+    }
+
+    /// φ of rows as the kernel sees them, rows × support.
+    pub(super) fn features(&self, seen: ArrayView2<'_, f64>) -> Result<Array2<f64>, AttackError> {
+        let kernel = self
+            .ntk
+            .matrix(seen, self.seen.view())
+            .map_err(unreadable)?;
+        Ok(kernel.dot(&self.lower.t()))
+    }
+}
+
+impl Observed {
+    /// Of the newest round.
+    pub(super) fn of(simulation: &Simulation, result: &RoundResult) -> Result<Self, AttackError> {
+        let task = simulation.task().clone();
+        let [_, transfer, normaliser] = result
+            .teacher
+            .map(|name| simulation.blob(name).unwrap_or_default());
+        let set = validation::transfer_set(&task, &transfer).map_err(unreadable)?;
+        let normaliser = validation::normaliser(&task, &normaliser).map_err(unreadable)?;
+        let mut devices: Vec<Received> = Vec::new();
+        devices.resize_with(result.bytes.len(), Received::default);
+        for kind in [Kind::Profile, Kind::Summary, Kind::Moments] {
+            for contribution in simulation.contributions(kind) {
+                let bytes = simulation.blob(contribution.blob).unwrap_or_default();
+                let device = &mut devices[contribution.device];
+                match kind {
+                    Kind::Profile => {
+                        device.profile =
+                            Some(validation::profile(&task, &bytes).map_err(unreadable)?);
+                    }
+                    Kind::Summary => {
+                        device.points =
+                            Some(validation::summary(&task, &bytes).map_err(unreadable)?);
+                    }
+                    _ => {
+                        let moments = validation::moments(&task, &bytes, set.support());
+                        device.moments = Some(moments.map_err(unreadable)?);
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            embedding: Embedding::of(&task, &set)?,
+            task,
+            set,
+            normaliser,
+            devices,
+        })
+    }
+
+    /// Features of raw inputs before the normaliser, and after it.
+    pub(super) fn normalised(
+        &self,
+        inputs: ArrayView2<'_, f32>,
+    ) -> Result<[Array2<f32>; 2], AttackError> {
+        let stage = &self.task.definition().features;
+        let features = stage.compute(self.task.input_shape(), inputs);
+        let features = features.map_err(unreadable)?;
+        let normalised = self.normaliser.apply(features.view()).map_err(unreadable)?;
+        Ok([features, normalised])
+    }
+
+    /// Normalised rows as the kernel sees them.
+    pub(super) fn seen(&self, normalised: ArrayView2<'_, f32>) -> Array2<f64> {
+        self.set.relevance.through(normalised).mapv(f64::from)
+    }
+}
+
+pub(super) fn unreadable(cause: impl std::fmt::Display) -> AttackError {
+    AttackError::Observed(cause.to_string())
+}

@@ -1,0 +1,156 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::data::Partition;
+use common::task::StudentSpec;
+
+fn options(attack: &str) -> AttackOptions {
+    AttackOptions {
+        attack: Attack::named(attack).unwrap(),
+        simulate: SimulateOptions {
+            partition: Some(Partition::Iid),
+            agents: 5,
+            points: Some(60),
+            student: Some(StudentSpec::Mlp { hidden: vec![16] }),
+            rank_max: Some(60),
+            steps: 600,
+            ..SimulateOptions::default()
+        },
+        rows: None,
+        liars: None,
+        claim: None,
+        from_round: None,
+        factor: None,
+        from_class: None,
+        to_class: None,
+        victims: None,
+    }
+}
+
+fn found(options: &AttackOptions) -> Finding {
+    let data = Dataset::open("digits").unwrap();
+    run(&data, options, 1, &mut Progress::new(true)).unwrap()
+}
+
+#[test]
+fn attacks_have_names_of_their_own() {
+    let names: BTreeSet<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
+    assert_eq!(names.len(), ATTACKS.len());
+    assert!(Attack::named("kindness").is_none());
+}
+
+#[test]
+fn options_without_a_use_are_refused() {
+    let refused = |asked: AttackOptions, option: &str| match asked.check() {
+        Err(AttackError::Option { option: named, .. }) => assert_eq!(named, option),
+        other => panic!("{option}: {other:?}"),
+    };
+    let asked = |attack: &str| options(attack);
+    let mut one = asked("membership");
+    one.liars = Some(0.2);
+    refused(one, "--liars");
+    let mut one = asked("membership");
+    one.claim = Some(Claim::Times(5.0));
+    refused(one, "--claim");
+    let mut one = asked("shift");
+    one.from_round = Some(2);
+    refused(one, "--from-round");
+    let mut one = asked("shift");
+    one.liars = Some(0.0);
+    refused(one, "--liars");
+    let mut one = asked("shift");
+    one.factor = Some(2.0);
+    refused(one, "--factor");
+    let mut one = asked("flip");
+    one.from_class = Some("0".to_owned());
+    refused(one, "--from-class");
+    let mut one = asked("flip");
+    one.to_class = Some("0".to_owned());
+    refused(one, "--to-class");
+    let mut one = asked("flip");
+    one.victims = Some(1);
+    refused(one, "--victims");
+}
+
+#[test]
+fn an_unknown_class_is_named_with_those_there_are() {
+    let mut asked = options("backdoor");
+    asked.to_class = Some("eleven".to_owned());
+    let data = Dataset::open("digits").unwrap();
+    let error = run(&data, &asked, 1, &mut Progress::new(true)).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            AttackError::Option {
+                option: "--to-class",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.to_string().contains(&data.classes[3]), "{error}");
+}
+
+/// Every lie reaches the coordinator: the student is another one than that of
+/// the honest fleet.
+#[test]
+fn every_lie_changes_the_student() {
+    let data = Dataset::open("digits").unwrap();
+    for attack in ATTACKS.iter().filter(|attack| attack.lies()) {
+        if attack.name == "profile" {
+            continue;
+        }
+        let mut asked = options(attack.name);
+        asked.liars = Some(0.4);
+        asked.simulate.steps = 100;
+        let scene = Scene {
+            data: &data,
+            options: &asked,
+            seed: 1,
+        };
+        let Kind::Lying(plot) = attack.kind else {
+            panic!("{} does not lie", attack.name)
+        };
+        let mut releases = Vec::new();
+        for lie in [None, Some(plot(&scene).unwrap().lie)] {
+            let mut fleet = fleet::Fleet::of(&scene, fleet::parts(&scene).unwrap(), 1).unwrap();
+            if let Some(lie) = lie {
+                fleet.simulation.lie(liars(5, 0.4, 1), 1, lie);
+            }
+            let ran = fleet.run(&scene, &mut Progress::new(true)).unwrap();
+            releases.push(ran.release.map(|release| release.as_raw().clone()));
+        }
+        assert!(releases[0].is_some());
+        assert_ne!(releases[0], releases[1], "{}", attack.name);
+    }
+}
+
+#[test]
+fn a_lie_that_begins_in_the_second_round_leaves_the_first_alone() {
+    let mut asked = options("shift");
+    asked.liars = Some(1.0);
+    asked.simulate.rounds = 2;
+    asked.from_round = Some(2);
+    let late = found(&asked);
+    asked.from_round = None;
+    let early = found(&asked);
+    assert_eq!(late.honest_accuracy, early.honest_accuracy);
+    assert!(early.student_accuracy < Some(0.1), "{early:?}");
+    assert!(late.student_accuracy > early.student_accuracy, "{late:?}");
+}
+
+#[test]
+fn a_backdoor_of_every_device_opens() {
+    let mut asked = options("backdoor");
+    asked.liars = Some(1.0);
+    let finding = found(&asked);
+    assert!(finding.success > Some(0.5), "{finding:?}");
+}
+
+#[test]
+fn rows_that_nothing_protects_are_found() {
+    let mut asked = options("membership");
+    asked.simulate.agents = 20;
+    asked.simulate.bits = Some(12);
+    let finding = found(&asked);
+    assert!(finding.auc > Some(0.9), "{finding:?}");
+}
