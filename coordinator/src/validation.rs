@@ -109,7 +109,7 @@ pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
     })
 }
 
-/// Labels on a transfer set of so many points, whole or on a key frame that
+/// Labels on a transfer set of this many points, whole or on a key frame that
 /// `read` finds.
 ///
 /// # Errors
@@ -132,7 +132,7 @@ pub fn labels(
     })
 }
 
-/// Moments on so many points and landmarks.
+/// Moments on this many points and landmarks.
 ///
 /// # Errors
 /// The reason to refuse them.
@@ -148,7 +148,7 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
     })
 }
 
-/// A gradient for a transfer set of so many points.
+/// A gradient for a transfer set of this many points.
 ///
 /// # Errors
 /// The reason to refuse it.

@@ -41,7 +41,7 @@ impl Basis {
         self.preconditioner.undo(sent)
     }
 
-    /// Moments that, in the whitened basis, are no larger than so many rows can
+    /// Moments that, in the whitened basis, are no larger than this many rows can
     /// make them: what lies beyond is scaled down to it. The basis in which
     /// they travel hides that, for there all directions are of one size. A
     /// little beyond is left alone, for rounding. Cost rank·m².

@@ -49,7 +49,7 @@ pub enum RefineError {
 const RATE: f64 = 0.1;
 /// Share of the last move that is made again.
 const MOMENTUM: f64 = 0.8;
-/// No device's gradient counts for more than so many times the median of
+/// No device's gradient counts for more than this many times the median of
 /// all devices, for each row.
 const NORM_MAX: f64 = 10.0;
 

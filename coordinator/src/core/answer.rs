@@ -12,7 +12,7 @@ use common::wire::messages::{EnrolRefusal, TransferAnswer};
 use super::command::{Admitted, Evidence, ReReleaseOf};
 use crate::status::{DeviceName, Fault, Status, TaskSummary};
 
-/// Names one question. Whoever asks chooses a number that no other open
+/// Names one question. Anyone who asks chooses a number that no other open
 /// question has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyId(pub u64);

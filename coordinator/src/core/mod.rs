@@ -1,7 +1,7 @@
 //! The core: round engines, registry and sessions, behind one door.
 //!
 //! Like the engines it holds, it does no I/O. [`Core::handle`] takes a
-//! command and queues what follows from it: log entries and effects. Whoever
+//! command and queues what follows from it: log entries and effects. Anyone who
 //! drives it takes effects with [`Core::poll_effect`] and makes the entries
 //! durable. [`Core::committed`] then releases the effects that waited for
 //! them; or [`Core::failed`] tells all who wait that nothing was stored, and

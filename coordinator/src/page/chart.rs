@@ -36,7 +36,7 @@ impl Width {
         }
     }
 
-    /// So many names have room side by side.
+    /// This many names have room side by side.
     fn names_max(self) -> usize {
         match self {
             Self::Desk => 12,

@@ -85,7 +85,7 @@ fn image(values: &[f32], [height, width, channels]: [usize; 3], alt: &str) -> Ma
     )
 }
 
-/// A PNG as an element of so many pixels' proportions, with its words.
+/// A PNG as an element of this many pixels' proportions, with its words.
 pub(super) fn shown(png: Option<Vec<u8>>, sides: [usize; 2], class: &str, alt: &str) -> Markup {
     html! {
         @if let Some(png) = png {

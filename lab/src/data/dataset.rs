@@ -34,7 +34,7 @@ pub struct Dataset {
 pub struct Part {
     /// Inputs, shape (rows, values of one input).
     pub inputs: Array2<f32>,
-    /// The class of each row; the number of classes for a label that is none
+    /// The class of each row; the number of classes for a label that is not valid
     /// of them, which only a test set may hold.
     pub labels: Vec<u16>,
     /// Whose row it is, where the file says.

@@ -75,7 +75,7 @@ impl World {
         self.pump();
     }
 
-    /// The wall clock was set; whoever waits for it looks again.
+    /// The wall clock was set; anyone who waits for it looks again.
     pub(super) fn set_clock(&mut self, skew_ms: i64) {
         self.server.skew_ms = skew_ms;
         if let Some(process) = self.process() {

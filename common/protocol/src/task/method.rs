@@ -25,7 +25,7 @@ type Former = (Support, Consensus, bool);
 
 impl Method {
     /// Nothing for the default; the landmarks only where there are some. So
-    /// tasks of before either keep their bytes.
+    /// earlier tasks keep their bytes.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let former = (self.support, self.consensus, self.relevance);
         if self == Self::default() {

@@ -68,7 +68,7 @@ impl RoundPolicy {
         self.share_of(participants).max(self.devices_min)
     }
 
-    /// The quorum's share of so many devices, at least one.
+    /// The quorum's share of this many devices, at least one.
     pub fn share_of(&self, participants: usize) -> u32 {
         // The share may come from an f32, whose 0.8 lies above 0.8 and would
         // ask for all of five devices.
@@ -104,7 +104,7 @@ impl RoundPolicy {
         self.support.moves(transfer.points, self.points_max)
     }
 
-    /// Whether a transfer set of so many points is not to have more.
+    /// Whether a transfer set of this many points is not to have more.
     pub fn is_full(&self, points: u32) -> bool {
         points >= self.points_max || self.support.moves(points, self.points_max)
     }

@@ -523,7 +523,7 @@ impl State {
                         .is_some_and(|open| open.is_taken(Kind::Gradient));
                     self.standing.clear();
                     self.refined_from = before.filter(|_| moved).zip(self.teacher);
-                    // It stands on the points of before.
+                    // It stands on the previous points.
                     self.teacher = None;
                 }
                 self.transfer = Some(TransferRef { blob, points });

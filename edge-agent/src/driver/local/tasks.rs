@@ -20,7 +20,7 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// The tasks remembered in a state directory. Files that are none are
+    /// The tasks remembered in a state directory. Files that are not valid are
     /// passed over: the coordinator calls with the task again.
     pub(super) fn open(state: &StateDir) -> Result<Self, StateError> {
         let folder = StateDir::create(&state.file("tasks"))?;
