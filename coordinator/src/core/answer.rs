@@ -34,8 +34,15 @@ impl<T: Into<Answer>> Reply<T> {
         }
     }
 
-    /// Which question it answers.
+    /// Which question it answers, which is thereby answered.
     pub(super) fn id(self) -> ReplyId {
+        self.id
+    }
+}
+
+impl<T> Reply<T> {
+    /// Which question it will answer.
+    pub fn question(&self) -> ReplyId {
         self.id
     }
 }

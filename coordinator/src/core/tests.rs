@@ -52,8 +52,7 @@ fn core() -> Core {
     let about = About {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
-        releases: crate::rollout::Releases::default(),
-        rows_max: u64::MAX,
+        policies: super::policies(crate::rollout::Releases::default(), u64::MAX),
         freshness: freshness(),
     };
     let mut core = Core::new(about);

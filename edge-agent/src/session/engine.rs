@@ -272,6 +272,11 @@ impl Engine {
         !self.changed.is_empty()
     }
 
+    /// Whether there are new rows for this task.
+    pub fn has_news_of(&self, task: TaskHash) -> bool {
+        self.changed.contains_key(&task)
+    }
+
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
