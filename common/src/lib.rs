@@ -9,9 +9,8 @@ pub use math::{self, pulse};
 pub use net as transport;
 
 pub use protocol::{
-    blocks, delta, features, gradient, human, ids, labels, landmarks, limits, model, moments,
-    profile, relevance, report, round, summary, task, teacher, transfer, trial, trust, weights,
-    wire,
+    blocks, delta, features, human, ids, labels, landmarks, limits, model, moments, profile,
+    relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
 };
 
 pub use host::{blas_threads, health, http, npz, ownership, pipe, service, settings, signals};

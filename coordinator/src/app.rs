@@ -158,7 +158,7 @@ impl Server {
         let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
         maintenance.replayed(&replayed, replayed.rounds());
         let mut core = Core::new(about);
-        core.restore(now, epoch.0, replayed);
+        core.restore(now, epoch.0, replayed.registry, replayed.tasks);
         let (replies, links) = (Replies::default(), Links::default());
         let driver = Driver {
             core,

@@ -7,19 +7,19 @@ use std::collections::BTreeSet;
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::labels::Labels;
 use common::math::network::Network;
-use common::model::{LineageDigest, RawRelease, RawStudent, Release, ReleaseError};
+use common::model::{Lineage, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::TransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
 use crate::aggregate::{
-    Basis, Before, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser,
-    refine_transfer_set, solve_points, solve_teacher,
+    Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser, solve_points,
+    solve_teacher,
 };
 use crate::round::{Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
@@ -83,9 +83,6 @@ pub enum ComputeError {
     /// The transfer set could not be gathered.
     #[error("no transfer set: {0}")]
     Gather(#[from] crate::aggregate::GatherError),
-    /// The transfer set could not be moved.
-    #[error("no better transfer set: {0}")]
-    Refine(#[from] crate::aggregate::RefineError),
     /// The teacher could not be solved.
     #[error("no teacher: {0}")]
     Solve(#[from] crate::aggregate::SolveError),
@@ -129,7 +126,7 @@ pub fn sign_again(
     raw.version = version;
     raw.released = now;
     raw.expires = now.after_ms(RELEASE_LIFETIME_MS);
-    let payload = Release::check_with(raw, earlier.lineage_digest())?.to_bytes();
+    let payload = Release::check(raw)?.to_bytes();
     Ok(SignedRelease::sign(signer, payload)?.to_bytes())
 }
 
@@ -150,12 +147,6 @@ pub fn run(
             summaries,
             ..
         } => setting.gather(*previous, summaries),
-        JobKind::Refine {
-            transfer,
-            teacher,
-            before,
-            gradients,
-        } => setting.refine(*transfer, *teacher, *before, gradients),
         JobKind::Solve { transfer, inputs } => setting.solve(*transfer, inputs),
         JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
         JobKind::Sign { .. } => setting.sign(job),
@@ -194,48 +185,13 @@ impl Setting<'_> {
             None => None,
         };
         let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
-        Ok(Self::transfer_set(&set))
-    }
-
-    fn transfer_set(set: &RawTransferSet) -> Made {
         let points = set.points.inputs.rows;
         let bytes = set.to_bytes();
         let blob = BlobHash::of(&bytes);
-        Made {
+        Ok(Made {
             bytes,
             output: JobOutput::Product(Product::TransferSet { blob, points }),
-        }
-    }
-
-    fn refine(
-        &self,
-        transfer: BlobHash,
-        teacher: BlobHash,
-        before: Option<(BlobHash, BlobHash)>,
-        gradients: &[(DeviceId, BlobHash)],
-    ) -> Result<Made, ComputeError> {
-        let points = self.own(transfer, validation::transfer_set)?.points;
-        let gradients = gradients
-            .iter()
-            .map(|&(device, blob)| {
-                let check = |bytes: &[u8]| validation::gradient(self.task, bytes, points.len());
-                self.contribution(device, blob, check)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let before = match before {
-            Some((transfer, teacher)) => Some(Before {
-                inputs: self.own(transfer, validation::transfer_set)?.points.inputs,
-                facts: self.teacher(teacher)?.facts,
-            }),
-            None => None,
-        };
-        let teacher = self.teacher(teacher)?;
-        let set = refine_transfer_set(self.task, &points, &teacher, before.as_ref(), &gradients)?;
-        Ok(Self::transfer_set(&set))
-    }
-
-    fn teacher(&self, blob: BlobHash) -> Result<RawTeacher, ComputeError> {
-        Ok(decode_blob(&self.bytes(blob)?)?)
+        })
     }
 
     fn solve(
@@ -294,7 +250,7 @@ impl Setting<'_> {
         progress: impl FnMut(u32, u32),
     ) -> Result<Made, ComputeError> {
         let set = self.own(transfer, validation::transfer_set)?;
-        let raw = self.teacher(teacher)?;
+        let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
         let teacher = Teacher::on(raw, &set, self.task.classes())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
         let student = RawStudent {
@@ -320,18 +276,17 @@ impl Setting<'_> {
             unreachable!("run() sends only signing jobs here");
         };
         let weights: RawStudent = decode_blob(&self.bytes(*student)?)?;
-        let (named, digest) = LineageDigest::or_names(lineage);
         let release = RawRelease {
             task: self.task.bytes().to_vec(),
             version: *version,
             round: job.round,
             released: self.now,
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
-            lineage: named,
+            lineage: Lineage::of(lineage),
             normaliser: self.own(*normaliser, validation::normaliser)?,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
         };
-        let payload = Release::check_with(release, digest)?.to_bytes();
+        let payload = Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();
         let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
         Ok(Made {

@@ -8,7 +8,6 @@ pub mod backup;
 pub mod cli;
 pub mod compute;
 pub mod config;
-pub mod core;
 pub mod identity;
 pub mod journal;
 pub mod limits;
@@ -20,4 +19,4 @@ pub mod store;
 pub mod student;
 pub mod validation;
 
-pub use engine::{registry, rollout, round, status};
+pub use engine::{core, registry, rollout, round, status};

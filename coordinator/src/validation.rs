@@ -3,7 +3,6 @@
 
 use common::blocks::{BlocksError, RawBlocks};
 use common::features::Normaliser;
-use common::gradient::{Gradient, GradientError, RawGradient};
 use common::ids::BlobHash;
 use common::labels::{FrameError, Labels, LabelsError, RawLabels, unframed};
 use common::math::kernel::Ntk;
@@ -42,10 +41,6 @@ pub fn check(
             let support = transfer_of(task, key, read)?.support();
             moments(task, bytes, support).map(|moments| moments.rows)
         }
-        Kind::Gradient => {
-            let points = transfer_of(task, key, read)?.points.len();
-            gradient(task, bytes, points).map(|gradient| gradient.rows)
-        }
         Kind::Report => report(bytes).map(|report| report.as_raw().rows),
     }
 }
@@ -69,8 +64,14 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
     );
     let profile = checked.map_err(|error| match error {
         ProfileError::Shape { .. } => Reason::WrongShape,
+        // An honest sum that overflows is infinite, never NaN.
+        ProfileError::Value { value, .. } if value == f32::INFINITY => Reason::BeyondScale,
+        ProfileError::Value { value, .. } if value < 0.0 && value.is_finite() => {
+            Reason::OutOfBounds
+        }
         ProfileError::Value { .. } => Reason::NotFinite,
-        ProfileError::Rows { .. } | ProfileError::TooLarge { .. } => Reason::OutOfBounds,
+        ProfileError::TooLarge { .. } => Reason::BeyondScale,
+        ProfileError::Rows { .. } => Reason::OutOfBounds,
     })?;
     let Some(blocks) = blocks else {
         return Ok(profile);
@@ -79,7 +80,8 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
     let checked = profile.with_blocks(blocks, rows_min);
     checked.map_err(|error| match error {
         BlocksError::Shape { .. } => Reason::WrongShape,
-        BlocksError::Value { value, .. } if !value.is_finite() => Reason::NotFinite,
+        BlocksError::Value { value, .. } if value.is_nan() => Reason::NotFinite,
+        BlocksError::Value { .. } => Reason::BeyondScale,
         _ => Reason::OutOfBounds,
     })
 }
@@ -144,19 +146,6 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
         MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
-        _ => Reason::OutOfBounds,
-    })
-}
-
-/// A gradient for a transfer set of this many points.
-///
-/// # Errors
-/// The reason to refuse it.
-pub fn gradient(task: &Task, bytes: &[u8], points: usize) -> Result<Gradient, Reason> {
-    let raw: RawGradient = decode(bytes)?;
-    Gradient::check(raw, points, task.features()).map_err(|error| match error {
-        GradientError::Quantise(inner) => quantise_reason(&inner),
-        GradientError::Shape { .. } => Reason::WrongShape,
         _ => Reason::OutOfBounds,
     })
 }
@@ -256,5 +245,31 @@ mod tests {
             labels(&task, &delta, 299, &held).unwrap_err(),
             Reason::WrongShape
         );
+    }
+
+    #[test]
+    fn a_fill_value_in_an_honest_device_is_no_lie() {
+        use common::profile::RawFeatureMoments;
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [normaliser]\ncurves = false";
+        let task = RawTask::parse(task).unwrap();
+        let reason = |rows: &Array2<f32>| {
+            let moments = RawFeatureMoments::of(rows.view());
+            let raw = RawProfile {
+                rows: rows.nrows() as u64,
+                class_counts: vec![10, 10],
+                moments,
+            };
+            profile(&task, &encode(&raw)).map(|profile| profile.rows())
+        };
+        let mut rows = Array2::from_elem((40, 2), 1.5f32);
+        assert_eq!(reason(&rows), Ok(40));
+        for fill in [9.969_21e36, -1e20, f32::MAX] {
+            rows[[7, 1]] = fill;
+            assert_eq!(reason(&rows), Err(Reason::BeyondScale), "{fill}");
+        }
+        assert!(Reason::BeyondScale.is_innocent());
+        rows[[7, 1]] = f32::NAN;
+        assert_eq!(reason(&rows), Err(Reason::NotFinite));
     }
 }

@@ -134,7 +134,7 @@ fn install(folder: &Path, key: &SigningKey, shape: &str, features: &str) {
         round: RoundId(1),
         released: Time(1),
         expires: Time(2),
-        lineage: Vec::new(),
+        lineage: common::model::Lineage::of(&[]),
         normaliser: Normaliser::of_range(task.features(), -1.0, 1.0).unwrap(),
         weights: RawWeights::encode(task.student(), &weights).unwrap(),
     })

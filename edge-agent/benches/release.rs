@@ -33,7 +33,7 @@ fn main() {
         round: RoundId(1),
         released: Time(1),
         expires: Time(2),
-        lineage: Vec::new(),
+        lineage: common::model::Lineage::of(&[]),
         normaliser: Normaliser::of_range(784, 0.0, 1.0).unwrap(),
         weights: RawWeights::encode(task.student(), &weights).unwrap(),
     });

@@ -7,6 +7,7 @@
 //! | `coordinator.copies_enrol` | | | false: a copy of another machine goes on with its key |
 //! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
 //! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
+//! | `data.memory_mib_max` | | | 48: MiB of rows that are held at once |
 //! | `teacher.kind` | | | `kernel` |
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
@@ -21,9 +22,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::driver::local::Reading;
 use crate::policy::{Policy, PolicyError, RawPolicy};
 use crate::work::TeacherChoice;
 
+/// Fits the service's memory beside what is computed from the rows.
+const MEMORY_MIB_MAX: u32 = 48;
 /// Where the file is looked for when none is named.
 const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
@@ -106,6 +110,7 @@ struct RawCoordinator {
 struct RawData {
     folder: Option<String>,
     label_column: Option<String>,
+    memory_mib_max: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -146,6 +151,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// The column that holds the label.
     pub label_column: String,
+    /// Most MiB of rows that are held at once.
+    pub memory_mib_max: u32,
     /// What may leave the device.
     pub policy: Policy,
     /// The teacher that learns from the device's own rows.
@@ -161,6 +168,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// How data files are read.
+    pub fn reading(&self) -> Reading {
+        Reading {
+            label_column: self.label_column.clone(),
+            memory_mib_max: self.memory_mib_max,
+        }
+    }
+
     /// Brings file, environment and flags together.
     ///
     /// # Errors
@@ -269,10 +284,26 @@ impl Pick<'_> {
             copies_enrol: raw.coordinator.copies_enrol,
             data,
             label_column: or(label, "label"),
+            memory_mib_max: self.memory(raw.data.memory_mib_max)?,
             policy,
             teacher,
             metrics: self.metrics(raw.metrics)?,
             log: or(log, "info"),
+        })
+    }
+
+    fn memory(&self, mib_max: Option<i64>) -> Result<u32, ConfigError> {
+        let Some(mib_max) = mib_max else {
+            return Ok(MEMORY_MIB_MAX);
+        };
+        let fits = u32::try_from(mib_max)
+            .ok()
+            .filter(|mib| (1..=65_536).contains(mib));
+        fits.ok_or_else(|| ConfigError::Value {
+            origin: self.file.clone(),
+            key: "data.memory_mib_max",
+            value: mib_max.to_string(),
+            allowed: "a number of MiB from 1 to 65536",
         })
     }
 
@@ -353,6 +384,9 @@ impl Pick<'_> {
             return Ok(None);
         };
         check(!found.value.is_empty(), &found, key, "a path")?;
+        let allowed = "a path without ~, which only a shell understands: write it out";
+        let is_home = found.value == "~" || found.value.starts_with("~/");
+        check(!is_home, &found, key, allowed)?;
         Ok(Some(found.value.into()))
     }
 }
@@ -416,6 +450,7 @@ mod tests {
         let config = with("", &Flags::default(), &[]).unwrap();
         assert_eq!(config.state, PathBuf::from(DEFAULT_STATE));
         assert_eq!(config.label_column, "label");
+        assert_eq!(config.memory_mib_max, 48);
         assert_eq!(config.data, None);
     }
 

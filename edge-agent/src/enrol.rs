@@ -186,7 +186,6 @@ pub async fn enrol(
         label: joining.label.clone(),
         certificate: certificate_to_pem(&certificate),
         authority: authorities.iter().map(certificate_to_pem).collect(),
-        release_key: None,
     };
     let trust = Trust::first(&charter)?;
     TimeFloor::raise(state, facts.not_before.max(trust.charter().issued))?;

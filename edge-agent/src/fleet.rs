@@ -83,7 +83,6 @@ impl Fleet {
             label: String::new(),
             certificate: certificate_to_pem(&certificate.into()),
             authority: self.authority.certificate_pem(),
-            release_key: None,
         };
         membership.store(&state).unwrap();
         Trust::first(&self.charter).unwrap().store(&state).unwrap();

@@ -67,10 +67,6 @@ pub struct Membership {
     pub certificate: String,
     /// The authorities it believes, PEM.
     pub authority: String,
-    /// The only key that signed releases, hexadecimal, of a device that
-    /// joined before there were charters.
-    #[serde(default, skip_serializing)]
-    pub release_key: Option<String>,
 }
 
 impl Membership {

@@ -5,7 +5,7 @@ use common::trust::charter::{Charter, CharterError, Freshness, SignedCharter};
 use common::trust::keys::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-use crate::identity::{Membership, TimeFloor};
+use crate::identity::TimeFloor;
 use crate::state::{StateDir, StateError};
 
 /// Why it is not known whom to believe.
@@ -132,7 +132,7 @@ impl Trust {
     ) -> Result<Self, TrustError> {
         let known = Self::load(state)?;
         let mut trust = match &known {
-            None => Self::for_member(state, charter)?,
+            None => Self::first(charter)?,
             Some(known) => known.clone().followed_by(charter)?,
         };
         let statement = Freshness::open(freshness, &trust.charter.release_keys)?;
@@ -150,20 +150,6 @@ impl Trust {
             trust.store(state)?;
         }
         Ok(trust)
-    }
-
-    /// The first charter of a device that joined before there were charters:
-    /// it must name the key that the device was given.
-    fn for_member(state: &StateDir, charter: &[u8]) -> Result<Self, CharterError> {
-        let first = Self::first(charter)?;
-        let membership = Membership::load(state).ok().flatten();
-        let given: Option<VerifyingKey> = membership.and_then(|one| one.release_key?.parse().ok());
-        match given {
-            Some(key) if !first.charter.release_keys.contains(&key) => {
-                Err(CharterError::Unsigned(key.id()))
-            }
-            _ => Ok(first),
-        }
     }
 
     fn followed_by(self, signed: &[u8]) -> Result<Self, CharterError> {
@@ -200,18 +186,14 @@ impl Trust {
         keys.chain(&self.former).copied().collect()
     }
 
-    /// The keys that have ever signed what may be in use in a state
-    /// directory, also of a device that joined before there were charters.
+    /// The same of what is kept in a state directory; none before the device
+    /// joined.
     ///
     /// # Errors
     /// [`TrustError::Damaged`] or [`TrustError::State`].
     pub fn known_signers_in(state: &StateDir) -> Result<Vec<VerifyingKey>, TrustError> {
-        if let Some(trust) = Self::load(state)? {
-            return Ok(trust.known_signers());
-        }
-        let membership = Membership::load(state).ok().flatten();
-        let key = membership.and_then(|one| one.release_key?.parse().ok());
-        Ok(key.into_iter().collect())
+        let trust = Self::load(state)?;
+        Ok(trust.map_or_else(Vec::new, |trust| trust.known_signers()))
     }
 
     /// The charter.
@@ -304,34 +286,5 @@ mod tests {
         state.write(TRUST, b"{").unwrap();
         let error = Trust::load(&state).unwrap_err();
         assert!(error.to_string().contains(TRUST), "{error}");
-    }
-
-    #[test]
-    fn a_device_from_before_charters_takes_one_that_names_the_key_it_was_given() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = StateDir::create(folder.path()).unwrap();
-        let (root, given, other) = (key(), key(), key());
-        let membership = serde_json::json!({
-            "coordinator": "c:1",
-            "device": "00".repeat(16),
-            "label": "",
-            "certificate": "",
-            "authority": "",
-            "release_key": given.verifying_key().to_string(),
-        });
-        let text = serde_json::to_vec(&membership).unwrap();
-        state.write("membership.json", &text).unwrap();
-        let known = Trust::known_signers_in(&state).unwrap();
-        assert_eq!(known, [given.verifying_key()]);
-        let hear = |by: &SigningKey| {
-            Trust::hear(
-                &state,
-                &signed(1, &root, &[by]),
-                &fresh(1, by, 100),
-                Time(30),
-            )
-        };
-        assert!(hear(&other).is_err());
-        assert!(hear(&given).is_ok());
     }
 }

@@ -27,7 +27,6 @@ fn main() {
         bits: 8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,
-        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max: 0,
         landmarks: None,
@@ -77,7 +76,8 @@ fn trivial(rows: usize) -> Dataset {
     let part = |rows: usize| Part {
         inputs: Array2::from_shape_fn((rows, 4), |(row, value)| {
             let side = if row % 2 == 0 { 1.0 } else { -1.0 };
-            side + ((row * 7 + value * 3) % 11) as f32 / 20.0
+            // Rows differ from one another, since copies count once.
+            side + (row * (7 + value) * 13 % 997) as f32 / 2_000.0
         }),
         labels: (0..rows).map(|row| (row % 2) as u16).collect(),
         users: None,
@@ -87,6 +87,7 @@ fn trivial(rows: usize) -> Dataset {
         shape: vec![4],
         classes: vec!["left".to_owned(), "right".to_owned()],
         range: None,
+        offset: None,
         train: part(rows).into(),
         test: part(20),
     }

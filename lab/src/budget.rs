@@ -1,14 +1,11 @@
 //! What a byte budget is best spent on: points, bits, rank and kinds of
 //! contributions, from shapes and counts alone, each with its reason.
 
-mod moves;
-
 use std::fmt;
 
 use common::blocks::BLOCKS_MAX;
 use common::landmarks::LANDMARKS_A_POINT;
 use common::moments::factor_bits;
-use common::task::Support;
 
 /// What a plan is made from. No value of any row is among it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,8 +45,6 @@ pub struct Fixed {
     pub bits: Option<u8>,
     /// What devices may contribute.
     pub contribute: Kinds,
-    /// How later rounds make the transfer set better; `Auto` is planned.
-    pub support: Support,
 }
 
 /// What devices contribute beside their points.
@@ -81,8 +76,6 @@ pub struct Plan {
     pub landmarks: u32,
     /// What devices contribute.
     pub contribute: Kinds,
-    /// How later rounds make the transfer set better.
-    pub support: Support,
     /// Why so many points.
     pub points_reason: String,
     /// Why so many bits.
@@ -93,8 +86,6 @@ pub struct Plan {
     pub landmarks_reason: String,
     /// Why these contributions.
     pub contribute_reason: String,
-    /// Why more points or moves of those there are.
-    pub support_reason: String,
 }
 
 impl fmt::Display for Kinds {
@@ -124,9 +115,6 @@ impl Kinds {
 /// Otherwise what the points leave goes to moments. Values have 8 bits where
 /// the points fit with them and 6 where a third more points are worth it.
 pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
-    if setting.rounds > 1 && fixed.support == Support::Gradient {
-        return moves::plan(setting, fixed);
-    }
     let wide = points_alone(setting, fixed, fixed.bits.unwrap_or(8));
     let narrow = points_alone(setting, fixed, fixed.bits.unwrap_or(6));
     let alone = if wide.each * 10 >= narrow.each * 9 {
@@ -229,8 +217,6 @@ fn alone_plan(setting: &Setting, fixed: Fixed, points: Points, reason: String) -
         landmarks: 0,
         landmarks_reason: "no moments are sent".to_owned(),
         contribute_reason: reason,
-        support: Support::Clusters,
-        support_reason: moves::clusters_reason(setting, points.each * senders, points.bits),
     }
 }
 
@@ -289,8 +275,6 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
             landmarks: landmarks as u32,
             landmarks_reason: landmarks_reason.to_owned(),
             contribute: sent,
-            support: Support::Clusters,
-            support_reason: moves::clusters_reason(setting, total, bits),
             points_reason: points.bound.to_owned(),
             bits_reason: bits_reason(fixed, bits),
             rank_reason: match (fixed.rank, rank) {
@@ -489,7 +473,6 @@ mod tests {
             landmarks: Some(0),
             bits: Some(8),
             contribute: Kinds::Moments,
-            support: Support::Auto,
         };
         let found = plan(&images(100_000, 10, 400), fixed);
         assert_eq!((found.points_per_device, found.points_max), (30, 300));

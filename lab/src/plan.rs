@@ -3,7 +3,7 @@
 use common::blocks::RawBlocks;
 use common::features::{FeatureError, FeatureStage, InputShape, Normaliser};
 use common::profile::{Profile, RawFeatureMoments, RawProfile};
-use common::task::{ConsensusRule, RawTask, StudentSpec, Support, Task, TaskFileError};
+use common::task::{ConsensusRule, RawTask, StudentSpec, Task, TaskFileError};
 
 use coordinator::aggregate::learn_normaliser;
 use ndarray::ArrayView2;
@@ -26,8 +26,6 @@ pub struct TaskOptions {
     pub bits: u8,
     /// `labels`, `moments`, `both` or `points`.
     pub contribute: String,
-    /// How later rounds make the transfer set better.
-    pub support: Support,
     /// How soft labels are joined.
     pub consensus: ConsensusRule,
     /// Bytes a device may send in a round.
@@ -68,7 +66,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
          [student]\n{student}\n\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
-         [distillation]\nsteps = {steps}\nseed = {seed}\nsupport = {support:?}\n\
+         [distillation]\nsteps = {steps}\nseed = {seed}\n\
          consensus = {consensus:?}\n\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
@@ -88,7 +86,6 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
         bits = task_options.bits,
         steps = task_options.steps,
         seed = task_options.seed,
-        support = task_options.support.name(),
         consensus = task_options.consensus.name(),
         grace = task_options.grace_s,
     )
@@ -221,7 +218,6 @@ mod tests {
             points_per_device: 15,
             bits: 8,
             contribute: "both".into(),
-            support: Support::Clusters,
             consensus: ConsensusRule::Weighted,
             uplink_bytes_max: 100_000,
             rank_max: 0,

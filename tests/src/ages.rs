@@ -214,9 +214,7 @@ impl Ages {
         let points = POINTS_MAX;
         let product = match &job.kind {
             JobKind::Normalise { .. } => Product::Normaliser(blob),
-            JobKind::Gather { .. } | JobKind::Refine { .. } => {
-                Product::TransferSet { blob, points }
-            }
+            JobKind::Gather { .. } => Product::TransferSet { blob, points },
             JobKind::Solve { .. } => Product::Teacher(blob),
             JobKind::Distil { .. } => Product::Student(blob),
             JobKind::Sign { .. } => {
@@ -250,7 +248,6 @@ fn policy() -> RoundPolicy {
         interval_ms: None,
         new_data_devices_min: 1,
         contribute: vec![Kind::Moments],
-        support: common::task::Support::Clusters,
         contribution_bytes_max: 1 << 16,
         round_bytes_max: 1 << 20,
         rows_max: common::limits::ROWS_MAX,

@@ -127,10 +127,6 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| drop(validation::moments(&CHECKED, bytes, POINTS)),
     },
     Target {
-        name: "gradient",
-        run: |bytes| drop(validation::gradient(&CHECKED, bytes, POINTS)),
-    },
-    Target {
         name: "report",
         run: |bytes| {
             let _ = validation::report(bytes);

@@ -122,7 +122,6 @@ pub fn start(terms: Terms) -> Running {
         bits: bits as u8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,
-        support: common::task::Support::Clusters,
         uplink_bytes_max: 10_000_000,
         rank_max,
         landmarks: None,

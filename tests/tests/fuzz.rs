@@ -150,7 +150,6 @@ fn what_the_corpus_is_made_from_is_valid() {
     coordinator::validation::summary(&task, one("summary")).unwrap();
     coordinator::validation::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
     coordinator::validation::moments(&task, one("moments"), POINTS).unwrap();
-    coordinator::validation::gradient(&task, one("gradient"), POINTS).unwrap();
     coordinator::validation::transfer_set(&task, one("transfer_set")).unwrap();
     coordinator::validation::transfer_set(&WEIGHED, one("weighed_set")).unwrap();
     common::model::Release::from_bytes(one("release")).unwrap();
@@ -456,11 +455,6 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     });
     let spread = common::blocks::RawBlocks::of(features.view(), 2);
     blobs.push(("blocks", encode(&spread)));
-    let slopes = Array2::from_shape_fn((POINTS, 6), |(at, of)| {
-        (at as f32 - 2.0) * (of as f32 + 0.5)
-    });
-    let gradient = common::gradient::Gradient::to_raw(30, slopes.view()).unwrap();
-    blobs.push(("gradient", encode(&gradient)));
     let [teacher, transfer, normaliser] = result.teacher;
     blobs.push(("teacher", fleet.blob(teacher).unwrap()));
     let set = fleet.blob(transfer).unwrap();

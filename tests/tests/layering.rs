@@ -152,9 +152,15 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "coordinator/src/journal/mod.rs",
+        "use crate::server::Shared;",
+        1,
+        "journal may not import server",
+    ),
+    (
+        "coordinator/engine/src/status/mod.rs",
         "use crate::core::Core;",
         1,
-        "journal may not import core",
+        "status may not import core",
     ),
     (
         "coordinator/engine/src/rollout.rs",

@@ -26,7 +26,6 @@ fn task_options(contribute: &str, points: u32, rank_max: u32) -> TaskOptions {
         bits: 8,
         contribute: contribute.to_owned(),
         consensus: common::task::ConsensusRule::Weighted,
-        support: common::task::Support::Clusters,
         uplink_bytes_max: 100_000,
         rank_max,
         landmarks: None,

@@ -133,7 +133,7 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     assert!(late <= 1.1 * early, "{seen:?}");
 }
 
-/// The same log without a snapshot, as an older program would have left it.
+/// The same log without a snapshot.
 #[test]
 #[ignore = "10,000 rounds, some minutes"]
 fn ten_thousand_rounds_fold_without_compaction() {

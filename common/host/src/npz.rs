@@ -55,6 +55,12 @@ impl<'a> Archive<'a> {
     /// Reads one array. Errors: none of this name (says which there are), or
     /// one that [`Array::parse`] would refuse.
     pub fn array(&self, name: &str) -> Result<Array, NpzError> {
+        self.array_within(name, u64::MAX)
+    }
+
+    /// Reads one array of at most so many values. Errors: those of
+    /// [`Self::array`], and [`NpzError::Values`] before anything is unpacked.
+    pub fn array_within(&self, name: &str, values_max: u64) -> Result<Array, NpzError> {
         let index = self.zip.index_for_name(&format!("{name}.npy"));
         let index = index.ok_or_else(|| NpzError::NoArray {
             name: name.to_owned(),
@@ -63,7 +69,7 @@ impl<'a> Archive<'a> {
         let mut zip = self.zip.clone();
         let entry = zip.by_index(index).map_err(NpzError::zip)?;
         let bytes = entry.size();
-        Array::read(entry, bytes)
+        Array::read(entry, bytes, values_max)
     }
 }
 
@@ -141,6 +147,27 @@ pub enum NpzError {
         /// NumPy's name of the type.
         descr: String,
     },
+    /// Python objects, which only Python can read.
+    #[error(
+        "it holds Python objects (dtype=object), which are not read; save text as y.astype(str) and numbers as y.astype(float)"
+    )]
+    Objects,
+    /// Records of named fields.
+    #[error(
+        "it is a structured array (named fields), which is not read; save the fields as columns of one plain array, and the label as an array of its own"
+    )]
+    Structured,
+    /// More values than the caller takes.
+    #[error("shape {shape:?} holds more than {max} values")]
+    Values {
+        /// What the header declares.
+        shape: Vec<usize>,
+        /// The most that are read.
+        max: u64,
+    },
+    /// A byte string that is no text.
+    #[error("a byte string is not UTF-8 text; save it as y.astype(str)")]
+    BytesText,
     /// A shape beyond the limit.
     #[error("shape {shape:?} is larger than an array may be (1 GiB)")]
     ArrayBytes {

@@ -1,7 +1,7 @@
 //! Who the peer is, and whether it may stay.
 
 use super::alpn::Protocol;
-use super::close::CloseCode;
+use protocol::close::CloseCode;
 use protocol::ids::{DeviceId, Time};
 use protocol::trust::certificate::CertificateFacts;
 

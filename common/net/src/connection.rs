@@ -9,12 +9,13 @@ use tokio::time::timeout;
 
 use super::admission::PeerIdentity;
 use super::alpn::Protocol;
-use super::close::CloseCode;
+use super::close;
 use super::door::Guest;
 use super::error::TransportError;
 use super::reset::ConnectionName;
 use super::stream::Stream;
-use super::traffic::Traffic;
+use protocol::close::CloseCode;
+use protocol::traffic::Traffic;
 use protocol::trust::certificate::CertificateFacts;
 
 /// One connection. Clones share it; it closes when the last of them and of
@@ -56,7 +57,7 @@ impl Connection {
             protocol: admitted.protocol,
             peer: admitted.peer,
             certificate: admitted.certificate,
-            handshake: Traffic::of(&inner),
+            handshake: traffic_of(&inner),
             no_progress: admitted.no_progress,
             name: admitted.name,
             _guest: admitted.guest,
@@ -161,7 +162,7 @@ impl Connection {
     /// lost, so only the side that received the last word should do this.
     /// `reason` is for people and must hold no secret.
     pub fn close(&self, code: CloseCode, reason: &str) {
-        self.inner.close(code.wire(), reason.as_bytes());
+        self.inner.close(close::wire(code), reason.as_bytes());
     }
 
     /// Waits for the connection's end and says how it came.
@@ -171,7 +172,7 @@ impl Connection {
 
     /// All bytes of this connection up to now, the handshake's included.
     pub fn traffic(&self) -> Traffic {
-        Traffic::of(&self.inner)
+        traffic_of(&self.inner)
     }
 
     /// The bytes of the handshake: up to the admission as a device counts
@@ -183,6 +184,14 @@ impl Connection {
     /// The bytes after the handshake.
     pub fn work_traffic(&self) -> Traffic {
         self.traffic().since(self.facts.handshake)
+    }
+}
+
+fn traffic_of(connection: &quinn::Connection) -> Traffic {
+    let stats = connection.stats();
+    Traffic {
+        udp_tx_bytes: stats.udp_tx.bytes,
+        udp_rx_bytes: stats.udp_rx.bytes,
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::admission::PeerIdentity;
 use super::alpn::Protocol;
-use super::close::CloseCode;
+use super::close;
 use super::connection::{Admitted, Connection, peer_chain};
 use super::error::TransportError;
 use super::listener::ADMISSION_MARK;
@@ -17,6 +17,7 @@ use super::silence::Silence;
 use super::tls;
 use super::tuning::Tuning;
 use super::verifier::{CoordinatorVerifier, Trust};
+use protocol::close::CloseCode;
 use protocol::trust::authority::SERVER_NAME;
 use protocol::trust::certificate::{CertificateFacts, Credentials, Fingerprint};
 use protocol::trust::clock::Clock;
@@ -143,7 +144,7 @@ impl Dialler {
     /// Closes the connections of this socket and waits until the peers have
     /// been told.
     pub async fn close(&self, code: CloseCode) {
-        self.endpoint.close(code.wire(), &[]);
+        self.endpoint.close(close::wire(code), &[]);
         self.endpoint.wait_idle().await;
     }
 
@@ -200,7 +201,7 @@ async fn admitted(connection: &quinn::Connection) -> Result<(), TransportError> 
     match stream.read(&mut mark).await? {
         Some(1) if mark == [ADMISSION_MARK] => Ok(()),
         _ => {
-            connection.close(CloseCode::Violation.wire(), b"not an admission mark");
+            connection.close(close::wire(CloseCode::Violation), b"not an admission mark");
             Err(TransportError::Quic {
                 reason: "the coordinator's first stream holds no admission mark".to_owned(),
             })

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 
 use quinn::{ConnectionError, ReadError, WriteError};
 
-use super::close::CloseCode;
+use super::close;
 use super::silence::Silence;
+use protocol::close::CloseCode;
 use protocol::human;
 use protocol::trust::certificate::{CertificateError, Fingerprint};
 use protocol::wire::frame::FrameError;
@@ -335,7 +336,7 @@ impl From<ConnectionError> for TransportError {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::ApplicationClosed(close) => Self::Closed {
-                code: CloseCode::of_wire(close.error_code),
+                code: close::of_wire(close.error_code),
                 reason: String::from_utf8_lossy(&close.reason).into_owned(),
             },
             ConnectionError::ConnectionClosed(close) => match u64::from(close.error_code) {
@@ -379,7 +380,7 @@ impl From<ReadError> for TransportError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Reset(code) => Self::StreamGivenUp {
-                code: CloseCode::of_wire(code),
+                code: close::of_wire(code),
             },
             ReadError::ConnectionLost(error) => error.into(),
             ReadError::ClosedStream
@@ -393,7 +394,7 @@ impl From<WriteError> for TransportError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Stopped(code) => Self::StreamGivenUp {
-                code: CloseCode::of_wire(code),
+                code: close::of_wire(code),
             },
             WriteError::ConnectionLost(error) => error.into(),
             WriteError::ClosedStream | WriteError::ZeroRttRejected => Self::ClosedHere,

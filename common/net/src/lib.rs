@@ -19,7 +19,7 @@
 
 pub mod admission;
 pub mod alpn;
-pub mod close;
+mod close;
 pub mod connection;
 pub mod dialler;
 pub mod door;
@@ -31,7 +31,6 @@ pub mod search;
 pub mod silence;
 pub mod stream;
 mod tls;
-pub mod traffic;
 pub mod tuning;
 mod verifier;
 
@@ -40,7 +39,6 @@ mod tests;
 
 pub use admission::PeerIdentity;
 pub use alpn::Protocol;
-pub use close::CloseCode;
 pub use connection::Connection;
 pub use dialler::{ClientIdentity, Dialler};
 pub use door::{Door, DoorCounts, DoorLimits};
@@ -51,5 +49,7 @@ pub use reset::ConnectionName;
 pub use search::{Search, resolve};
 pub use silence::Silence;
 pub use stream::{BlobSpan, FrameReceiver, FrameSender, Stream};
-pub use traffic::Traffic;
 pub use tuning::Tuning;
+
+pub use protocol::close::CloseCode;
+pub use protocol::traffic::Traffic;

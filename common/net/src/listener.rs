@@ -11,13 +11,14 @@ use tokio::time::timeout;
 
 use super::admission::{self, PeerIdentity, Question};
 use super::alpn::Protocol;
-use super::close::CloseCode;
+use super::close;
 use super::connection::{Admitted, Connection, peer_chain};
 use super::door::{Door, DoorLimits, Guest, Verdict};
 use super::error::TransportError;
 use super::reset::{ConnectionName, Resets, naming};
 use super::tls;
 use super::tuning::Tuning;
+use protocol::close::CloseCode;
 use protocol::ids::DeviceId;
 use protocol::trust::certificate::{CertificateFacts, Credentials};
 use protocol::trust::clock::Clock;
@@ -204,7 +205,7 @@ impl Listener {
     /// Closes every connection and the port, and waits until the peers have
     /// been told.
     pub async fn close(&self, code: CloseCode, reason: &str) {
-        self.endpoint.close(code.wire(), reason.as_bytes());
+        self.endpoint.close(close::wire(code), reason.as_bytes());
         self.endpoint.wait_idle().await;
     }
 }
@@ -274,7 +275,7 @@ impl Arrival {
                 Ok(Connection::new(connection, admitted))
             }
             Err(code) => {
-                connection.close(code.wire(), code.to_string().as_bytes());
+                connection.close(close::wire(code), code.to_string().as_bytes());
                 Err(TransportError::NotAdmitted { code })
             }
         }

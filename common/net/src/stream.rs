@@ -8,8 +8,9 @@ use bytes::{Buf as _, Bytes};
 use quinn::{RecvStream, SendStream};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::close::CloseCode;
+use super::close;
 use super::error::TransportError;
+use protocol::close::CloseCode;
 use protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES};
 use protocol::wire::frame::{self, FrameReader};
 
@@ -151,7 +152,7 @@ impl FrameSender {
         match within(self.no_progress, self.stream.stopped()).await? {
             Ok(None) => Ok(()),
             Ok(Some(code)) => Err(TransportError::StreamGivenUp {
-                code: CloseCode::of_wire(code),
+                code: close::of_wire(code),
             }),
             Err(quinn::StoppedError::ConnectionLost(error)) => Err(error.into()),
             Err(quinn::StoppedError::ZeroRttRejected) => Err(TransportError::ClosedHere),
@@ -161,7 +162,7 @@ impl FrameSender {
     /// Gives this direction up, with a reason. What was not yet received is
     /// lost.
     pub fn reset(&mut self, code: CloseCode) {
-        let _ = self.stream.reset(code.wire());
+        let _ = self.stream.reset(close::wire(code));
     }
 
     async fn write_in_chunks(&mut self, bytes: &[u8]) -> Result<(), TransportError> {
@@ -286,7 +287,7 @@ impl FrameReceiver {
 
     /// Tells the peer, with a reason, that nothing more is read.
     pub fn stop(&mut self, code: CloseCode) {
-        let _ = self.stream.stop(code.wire());
+        let _ = self.stream.stop(close::wire(code));
     }
 
     async fn next_frame(&mut self) -> Result<Option<Vec<u8>>, TransportError> {

@@ -9,10 +9,10 @@
 //! [`wire`] and [`trust`].
 
 pub mod blocks;
+pub mod close;
 pub mod codec;
 pub mod delta;
 pub mod features;
-pub mod gradient;
 pub mod human;
 pub mod ids;
 pub mod labels;
@@ -27,6 +27,7 @@ pub mod round;
 pub mod summary;
 pub mod task;
 pub mod teacher;
+pub mod traffic;
 pub mod transfer;
 pub mod trial;
 pub mod trust;

@@ -32,9 +32,8 @@ pub struct RawRelease {
     pub released: Time,
     /// After this it is stale, and no device installs it.
     pub expires: Time,
-    /// Devices whose contributions are in it, ascending. None if they are more
-    /// than [`LINEAGE_NAMED_MAX`]: then a [`LineageDigest`] follows.
-    pub lineage: Vec<DeviceId>,
+    /// Devices whose contributions are in it.
+    pub lineage: Lineage,
     /// Brings features to the scale the student expects.
     pub normaliser: Normaliser,
     /// Every parameter, eight bits a weight.
@@ -45,38 +44,37 @@ pub struct RawRelease {
 /// every device to fetch.
 pub const LINEAGE_NAMED_MAX: usize = 64;
 
-/// The devices whose contributions are in a release, where they are too many
-/// to name. The coordinator's log has the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct LineageDigest {
-    /// How many.
-    pub devices: u32,
-    /// BLAKE3 of their names, 16 bytes each, ascending.
-    pub hash: BlobHash,
+/// The devices whose contributions are in a release, ascending.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Lineage {
+    /// Their names.
+    Named(Vec<DeviceId>),
+    /// More than [`LINEAGE_NAMED_MAX`]; the coordinator's log has the list.
+    Digest {
+        /// How many.
+        devices: u32,
+        /// See [`Lineage::digest`].
+        hash: BlobHash,
+    },
 }
 
-impl LineageDigest {
-    /// Of these devices, in ascending order.
+impl Lineage {
+    /// What a release says of these devices, in ascending order.
     pub fn of(devices: &[DeviceId]) -> Self {
         debug_assert!(devices.is_sorted());
-        let mut names = Vec::with_capacity(16 * devices.len());
-        for device in devices {
-            names.extend_from_slice(&device.0);
+        if devices.len() <= LINEAGE_NAMED_MAX {
+            return Self::Named(devices.to_vec());
         }
-        Self {
+        Self::Digest {
             devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
-            hash: BlobHash::of(&names),
+            hash: Self::digest(devices),
         }
     }
 
-    /// What a release says of these devices: their names if they are few, else
-    /// none and this.
-    pub fn or_names(devices: &[DeviceId]) -> (Vec<DeviceId>, Option<Self>) {
-        if devices.len() <= LINEAGE_NAMED_MAX {
-            (devices.to_vec(), None)
-        } else {
-            (Vec::new(), Some(Self::of(devices)))
-        }
+    /// BLAKE3 of these devices' names, 16 bytes each, in ascending order.
+    pub fn digest(devices: &[DeviceId]) -> BlobHash {
+        let names: Vec<u8> = devices.iter().flat_map(|device| device.0).collect();
+        BlobHash::of(&names)
     }
 }
 
@@ -86,7 +84,6 @@ impl LineageDigest {
 pub struct Release {
     task: Task,
     raw: RawRelease,
-    digest: Option<LineageDigest>,
     student: Student,
 }
 
@@ -102,14 +99,6 @@ pub enum ReleaseError {
     /// Its weights do not fit the task's student, or do not decode.
     #[error("the release's weights do not fit its student: {0}")]
     Weights(#[from] WeightsError),
-    /// It names devices and has a digest of others.
-    #[error("the release names {named} devices and has a digest of {digested} more")]
-    Lineage {
-        /// Devices named.
-        named: usize,
-        /// Devices in the digest.
-        digested: u32,
-    },
     /// Inputs do not fit its student.
     #[error("the inputs do not fit the student: {0}")]
     Network(#[from] NetworkError),
@@ -119,41 +108,17 @@ pub enum ReleaseError {
 }
 
 impl Release {
-    /// Checks a release's parts against one another. It has no digest.
+    /// Checks a release's parts against one another.
     ///
     /// # Errors
     /// The first part that does not fit.
     pub fn check(raw: RawRelease) -> Result<Self, ReleaseError> {
-        Self::check_with(raw, None)
-    }
-
-    /// The same of a release that may have a digest in place of names.
-    ///
-    /// # Errors
-    /// The first part that does not fit.
-    pub fn check_with(
-        raw: RawRelease,
-        digest: Option<LineageDigest>,
-    ) -> Result<Self, ReleaseError> {
-        if let Some(LineageDigest { devices, .. }) = digest
-            && !raw.lineage.is_empty()
-        {
-            return Err(ReleaseError::Lineage {
-                named: raw.lineage.len(),
-                digested: devices,
-            });
-        }
         let task = Task::from_bytes(&raw.task)?;
         raw.normaliser
             .check(task.features())
             .map_err(FeatureError::from)?;
         let student = raw.weights.clone().decode(task.student())?;
-        Ok(Self {
-            task,
-            raw,
-            digest,
-            student,
-        })
+        Ok(Self { task, raw, student })
     }
 
     /// A release from the bytes of [`Self::to_bytes`].
@@ -161,29 +126,12 @@ impl Release {
     /// # Errors
     /// If they are not a release, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReleaseError> {
-        match decode_blob(bytes) {
-            Ok(raw) => Self::check(raw),
-            Err(DecodeError::Trailing(_)) => {
-                let (raw, digest) = decode_blob(bytes)?;
-                Self::check_with(raw, Some(digest))
-            }
-            Err(error) => Err(error.into()),
-        }
+        Self::check(decode_blob(bytes)?)
     }
 
-    /// The bytes that are signed: the release, and behind it the digest if it
-    /// has one. Without one they are what they were before there were digests.
+    /// The bytes that are signed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = encode(&self.raw);
-        if let Some(digest) = &self.digest {
-            bytes.extend(encode(digest));
-        }
-        bytes
-    }
-
-    /// What stands for the names of its devices, where they are many.
-    pub fn lineage_digest(&self) -> Option<LineageDigest> {
-        self.digest
+        encode(&self.raw)
     }
 
     /// The task it serves.
@@ -242,7 +190,7 @@ mod tests {
     use crate::task::RawTask;
     use math::random::rng;
 
-    fn raw(lineage: Vec<DeviceId>) -> RawRelease {
+    fn raw(lineage: Lineage) -> RawRelease {
         let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
                     [normaliser]\nrange = [0.0, 1.0]\n[student]\nhidden = [2]";
         let task = RawTask::parse(text).unwrap();
@@ -272,56 +220,44 @@ mod tests {
     }
 
     #[test]
-    fn a_release_that_names_its_devices_has_the_bytes_it_always_had() {
-        let (named, digest) = LineageDigest::or_names(&devices(64));
-        assert_eq!((named.len(), digest), (64, None));
-        let release = Release::check_with(raw(named.clone()), digest).unwrap();
-        // The layout from before there were digests.
-        let bytes = encode(&raw(named.clone()));
-        assert_eq!(release.to_bytes(), bytes);
-        let again = Release::from_bytes(&bytes).unwrap();
-        assert_eq!(again.as_raw().lineage, named);
-        assert_eq!(again.lineage_digest(), None);
+    fn few_devices_are_named() {
+        let named = Lineage::of(&devices(64));
+        assert_eq!(named, Lineage::Named(devices(64)));
+        let bytes = Release::check(raw(named.clone())).unwrap().to_bytes();
+        assert_eq!(Release::from_bytes(&bytes).unwrap().as_raw().lineage, named);
     }
 
     #[test]
     fn ten_thousand_devices_are_a_count_and_a_hash() {
         let all = devices(10_000);
-        let (named, digest) = LineageDigest::or_names(&all);
-        assert!(named.is_empty());
-        let release = Release::check_with(raw(named), digest).unwrap();
-        let bytes = release.to_bytes();
-        assert!(bytes.len() < encode(&raw(Vec::new())).len() + 40);
-        let digest = Release::from_bytes(&bytes)
+        let lineage = Lineage::of(&all);
+        let bytes = Release::check(raw(lineage.clone())).unwrap().to_bytes();
+        assert!(bytes.len() < encode(&raw(Lineage::of(&[]))).len() + 40);
+        let read = Release::from_bytes(&bytes)
             .unwrap()
-            .lineage_digest()
-            .unwrap();
-        assert_eq!(digest.devices, 10_000);
-        assert_eq!(digest, LineageDigest::of(&all));
-        assert_ne!(digest, LineageDigest::of(&all[1..]));
+            .as_raw()
+            .lineage
+            .clone();
+        assert!(matches!(
+            read,
+            Lineage::Digest {
+                devices: 10_000,
+                ..
+            }
+        ));
+        assert_eq!(read, lineage);
+        assert_ne!(read, Lineage::of(&all[1..]));
     }
 
     #[test]
-    fn names_beside_a_digest_and_bytes_behind_it_are_refused() {
-        let digest = LineageDigest::of(&devices(65));
-        assert!(matches!(
-            Release::check_with(raw(devices(1)), Some(digest)),
-            Err(ReleaseError::Lineage {
-                named: 1,
-                digested: 65
-            })
-        ));
-        let release = Release::check_with(raw(Vec::new()), Some(digest)).unwrap();
-        let mut bytes = release.to_bytes();
+    fn bytes_behind_a_release_are_refused() {
+        let mut bytes = Release::check(raw(Lineage::of(&devices(2))))
+            .unwrap()
+            .to_bytes();
         bytes.push(0);
         assert!(matches!(
             Release::from_bytes(&bytes),
             Err(ReleaseError::Decode(DecodeError::Trailing(1)))
-        ));
-        bytes.truncate(bytes.len() - 2);
-        assert!(matches!(
-            Release::from_bytes(&bytes),
-            Err(ReleaseError::Decode(_))
         ));
     }
 }

@@ -4,7 +4,7 @@
 
 use bincode::{Decode, Encode};
 use math::shape::{ShapeError, check_count};
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};
 use crate::limits::ROWS_MAX;
@@ -31,14 +31,33 @@ pub struct RawFeatureMoments {
 }
 
 impl RawFeatureMoments {
-    /// Of features (rows × features); none of no rows.
+    /// Of features (rows × features); none of no rows. Deviations are from
+    /// the mean, so that an offset cancels nothing; sums are in `f64`, and
+    /// beside them no memory is needed.
     pub fn of(features: ArrayView2<'_, f32>) -> Option<Self> {
-        let features = features.mapv(f64::from);
-        let mean = features.mean_axis(Axis(0))?;
-        let variance = features.var_axis(Axis(0), 0.0);
+        let rows = features.nrows();
+        if rows == 0 {
+            return None;
+        }
+        let mut mean = vec![0.0; features.ncols()];
+        for row in features.rows() {
+            let pairs = mean.iter_mut().zip(row);
+            pairs.for_each(|(sum, &value)| *sum += f64::from(value));
+        }
+        mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        let mut variance = vec![0.0; features.ncols()];
+        for row in features.rows() {
+            let means = mean.iter().zip(row);
+            for (sum, (mean, &value)) in variance.iter_mut().zip(means) {
+                *sum += (f64::from(value) - mean).powi(2);
+            }
+        }
         Some(Self {
-            mean: mean.iter().map(|&value| value as f32).collect(),
-            variance: variance.iter().map(|&value| value as f32).collect(),
+            mean: mean.into_iter().map(|value| value as f32).collect(),
+            variance: variance
+                .into_iter()
+                .map(|sum| (sum / rows as f64) as f32)
+                .collect(),
         })
     }
 }
@@ -214,6 +233,15 @@ mod tests {
                 variance: vec![1.0; 3],
             }),
         }
+    }
+
+    #[test]
+    fn an_offset_cancels_no_variance() {
+        let rows = ndarray::Array2::from_shape_fn((100, 1), |(row, _)| 4e6 + (row % 2) as f32);
+        let moments = RawFeatureMoments::of(rows.view()).unwrap();
+        assert_eq!((moments.mean[0], moments.variance[0]), (4_000_000.5, 0.25));
+        let none = ndarray::Array2::zeros((0, 1));
+        assert_eq!(RawFeatureMoments::of(none.view()), None);
     }
 
     #[test]

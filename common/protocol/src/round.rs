@@ -16,7 +16,7 @@ use crate::ids::{BlobHash, RoundId, TaskHash};
 pub enum Phase {
     /// Devices send counts and feature sums; once per task.
     Profile,
-    /// Devices send distilled points, or say how those there are should move.
+    /// Devices send distilled points.
     Summarise,
     /// Devices answer on the transfer set: soft labels and moments.
     Contribute,
@@ -46,7 +46,7 @@ impl Phase {
     pub fn kinds(self) -> &'static [Kind] {
         match self {
             Self::Profile => &[Kind::Profile],
-            Self::Summarise => &[Kind::Summary, Kind::Gradient],
+            Self::Summarise => &[Kind::Summary],
             Self::Contribute => &[Kind::Labels, Kind::Moments],
             Self::Report => &[Kind::Report],
             Self::Solve | Self::Distil | Self::Release => &[],
@@ -94,20 +94,16 @@ pub enum Kind {
     Moments,
     /// Counts of right answers on held-out rows.
     Report,
-    /// The gradient of the global teacher's error in the points of the
-    /// transfer set.
-    Gradient,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Profile,
         Self::Summary,
         Self::Labels,
         Self::Moments,
         Self::Report,
-        Self::Gradient,
     ];
 
     /// The lower-case name, as in configuration and JSON.
@@ -118,7 +114,6 @@ impl Kind {
             Self::Labels => "labels",
             Self::Moments => "moments",
             Self::Report => "report",
-            Self::Gradient => "gradient",
         }
     }
 }
@@ -193,6 +188,9 @@ pub enum Reason {
     /// It says what changed since something that the coordinator does not
     /// hold; it has to come whole.
     UnknownBase,
+    /// Values so large that no statistics of a fleet can hold them: a fill
+    /// value in a device's data, not a lie.
+    BeyondScale,
 }
 
 impl Reason {
@@ -212,6 +210,7 @@ impl Reason {
                 | Self::StaleSupport
                 | Self::Storage
                 | Self::OverBudget
+                | Self::BeyondScale
                 | Self::UnknownBase
         )
     }
@@ -231,6 +230,10 @@ impl Reason {
             Self::TooLarge => "it is longer than the task allows",
             Self::HashMismatch => "its bytes do not match its name",
             Self::Storage => "the coordinator cannot store it now",
+            Self::BeyondScale => {
+                "its values are beyond what a fleet's statistics can hold; look for a fill value \
+                 in its data"
+            }
             Self::NotAdmitted => "the device is not admitted",
             Self::UnknownBase => "it stands on an earlier one that the coordinator does not hold",
             Self::OverBudget => {

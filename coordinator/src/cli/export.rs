@@ -164,7 +164,7 @@ mod tests {
             round: RoundId(1),
             released: Time(1),
             expires: Time(2),
-            lineage: Vec::new(),
+            lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(task.student(), &weights).unwrap(),
         })

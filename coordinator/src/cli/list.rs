@@ -3,7 +3,7 @@
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use common::ids::{Time, Version};
-use common::model::LineageDigest;
+use common::model::Lineage;
 use serde_json::json;
 
 use super::failure::Failure;
@@ -370,7 +370,7 @@ pub(super) fn lineage(
     // What a release of many devices carries in place of their names.
     let mut names: Vec<_> = devices.iter().map(|one| one.device).collect();
     names.sort_unstable();
-    let digest = LineageDigest::of(&names).hash;
+    let digest = Lineage::digest(&names);
     if as_json {
         print_json(&json!({ "version": version, "devices": devices, "digest": digest }));
         return Ok(());

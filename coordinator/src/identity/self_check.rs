@@ -16,8 +16,7 @@ use crate::identity::{
 
 /// Checks that keys and certificates parse, belong together, and that the
 /// charter names the key that signs releases. `text` gives the content of a
-/// file by its name. A state directory from before there were charters has
-/// none and passes.
+/// file by its name.
 ///
 /// # Errors
 /// [`IdentityError::Missing`], or what is wrong with a file.
@@ -46,9 +45,7 @@ pub fn self_check(text: &dyn Fn(&str) -> Option<String>) -> Result<(), IdentityE
     if let Some(text) = text(ROOT_KEY) {
         key(ROOT_KEY, &text)?;
     }
-    let Some(charter) = text(CHARTER) else {
-        return Ok(());
-    };
+    let charter = needed(CHARTER)?;
     let signer = signer.verifying_key();
     let named = parse(&charter).and_then(|signed| {
         let known = signed.first()?.release_keys.contains(&signer);
@@ -101,6 +98,7 @@ mod tests {
             SERVER_CERTIFICATE,
             SERVER_KEY,
             RELEASE_KEY,
+            CHARTER,
         ] {
             let mut files = whole.clone();
             files.remove(name);

@@ -70,20 +70,13 @@ pub enum CharterFileError {
     TooMany,
 }
 
-/// The charter in a state directory. One from before there were charters
-/// gets its first.
+/// The charter in a state directory.
 pub(super) fn load(
     state: &Path,
     signer: &SigningKey,
     now: Time,
 ) -> Result<SignedCharter, IdentityError> {
     let path = state.join(CHARTER);
-    if !path.exists() {
-        let (root, charter) = first(signer, now)?;
-        write_new(&state.join(ROOT_KEY), &root.to_pem(), 0o600)?;
-        write_new(&path, &hex::encode(charter.to_bytes()), 0o644)?;
-        return Ok(charter);
-    }
     let wrong = |source| IdentityError::Charter {
         path: path.clone(),
         source,
@@ -499,16 +492,14 @@ mod tests {
     }
 
     #[test]
-    fn a_state_directory_from_before_charters_gets_its_first() {
+    fn a_state_directory_without_its_charter_is_refused() {
         let folder = state();
-        let before = loaded(&folder).release_key.verifying_key();
-        for name in [CHARTER, ROOT_KEY] {
-            fs::remove_file(folder.path().join(name)).unwrap();
-        }
-        let identity = loaded(&folder);
-        let charter = identity.charter.first().unwrap();
-        assert_eq!(charter.release_keys, [before]);
-        assert_eq!(loaded(&folder).charter, identity.charter);
+        fs::remove_file(folder.path().join(CHARTER)).unwrap();
+        let error = Identity::load(folder.path(), &[], NOW).unwrap_err();
+        assert!(
+            matches!(&error, IdentityError::Missing { path } if path.ends_with(CHARTER)),
+            "{error}"
+        );
     }
 
     #[test]

@@ -42,13 +42,11 @@ pub struct AuditSpan {
     pub next: u64,
     /// Hash of the last record.
     pub hash: String,
-    /// What the first record names as the hash of the one before it; absent
-    /// from what an earlier version said.
-    #[serde(default)]
+    /// What the first record names as the hash of the one before it, in an
+    /// answer of the coordinator's.
     pub previous: Option<String>,
     /// Number of the first record after the newest snapshot that stands for
     /// those before it, if there is one.
-    #[serde(default)]
     pub snapshot: Option<u64>,
 }
 

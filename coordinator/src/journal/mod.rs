@@ -12,7 +12,6 @@
 
 pub mod audit;
 mod compaction;
-mod entry;
 mod fold;
 mod pins;
 mod references;
@@ -23,7 +22,7 @@ mod snapshot;
 mod tests;
 
 pub use compaction::{Compaction, CompactionError, Done, Step};
-pub use entry::LogEntry;
+pub use engine::entry::LogEntry;
 pub use fold::{Fold, ReplayError};
 pub use pins::{Pin, Pins};
 pub use references::needed;

@@ -153,9 +153,6 @@ fn of_state(state: &State, forgotten: &BTreeSet<DeviceId>, needed: &mut BTreeSet
     let transfer = state.transfer.map(|transfer| transfer.blob);
     let shared = [state.spec, state.normaliser, transfer, state.teacher];
     needed.extend(shared.into_iter().flatten());
-    // What the optimiser of the points remembers.
-    let before = state.refined_from.into_iter();
-    needed.extend(before.flat_map(|(transfer, teacher)| [transfer, teacher]));
     needed.extend(state.release.iter().map(|release| release.blob));
     needed.extend(state.releases.iter().map(|release| release.blob));
     let standing = state.standing.iter().chain(&state.newest);

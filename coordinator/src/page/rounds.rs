@@ -242,8 +242,6 @@ fn plural(kind: Kind, count: u32) -> &'static str {
         (Kind::Labels, _) => "sets of labels",
         (Kind::Moments, 1) => "set of moments",
         (Kind::Moments, _) => "sets of moments",
-        (Kind::Gradient, 1) => "gradient",
-        (Kind::Gradient, _) => "gradients",
         (Kind::Report, 1) => "report",
         (Kind::Report, _) => "reports",
     }

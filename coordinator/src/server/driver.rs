@@ -240,7 +240,8 @@ impl Driver {
                 self.epoch = epoch;
                 self.next = replayed.next;
                 self.maintenance.replayed(&replayed, replayed.rounds());
-                self.core.restore(now, epoch.0, replayed);
+                self.core
+                    .restore(now, epoch.0, replayed.registry, replayed.tasks);
                 self.perform();
             }
             Ok(Err(error)) => {

@@ -89,12 +89,15 @@ impl Drop for OpenLink {
     }
 }
 
-impl TrafficMeter for Connection {
+/// The byte counters of a connection.
+pub(crate) struct ConnectionMeter(pub(crate) Connection);
+
+impl TrafficMeter for ConnectionMeter {
     fn handshake(&self) -> Traffic {
-        self.handshake_traffic()
+        self.0.handshake_traffic()
     }
 
     fn work(&self) -> Traffic {
-        self.work_traffic()
+        self.0.work_traffic()
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::handle::{Shared, note, pause};
+use super::links::ConnectionMeter;
 use super::transfer;
 use crate::core::command::{Command, SessionId, Speaker};
 
@@ -69,7 +70,7 @@ async fn run(
             instance: hello.instance,
             address: Some(connection.remote_address()),
         },
-        meter: Box::new(connection.clone()),
+        meter: Box::new(ConnectionMeter(connection.clone())),
     };
     if shared.commands.send(connect).await.is_err() {
         return Ok(());

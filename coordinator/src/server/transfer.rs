@@ -68,7 +68,7 @@ async fn run(
                 blob,
                 bytes,
             };
-            offer.take(shared, stream).await?
+            take_offer(offer, shared, stream).await?
         }
         TransferRequest::Fetch { blob, offset } => {
             return send_blob(shared, stream, device, (blob, offset)).await;
@@ -88,127 +88,129 @@ async fn run(
     finish(stream, answer).await
 }
 
-impl Offer {
-    async fn take(
-        self,
-        shared: &Arc<Shared>,
-        stream: &mut Stream,
-    ) -> Result<TransferAnswer, TransferError> {
-        if self.bytes > BLOB_BYTES_MAX {
-            return Ok(TransferAnswer::Refused(Reason::TooLarge));
-        }
-        let answer = ask(shared, |reply| Command::Offer { offer: self, reply }).await?;
-        if !matches!(answer, TransferAnswer::Send { .. }) {
-            return Ok(answer);
-        }
-        // Held until the answer, by when the log names the blob or never will.
-        let mut pin = None;
-        let checked = match self.receive(shared, stream).await {
-            Ok(held) => {
-                pin = Some(held);
-                self.check(shared).await?
-            }
-            Err(TransferError::Store(StoreError::Partial(error))) => Err(blamed(&error)),
-            // It may come later, as when the disk is full.
-            Err(TransferError::TooMuch) => Err(Reason::Storage),
-            Err(TransferError::Store(error)) => {
-                tracing::error!(%error, "a contribution could not be stored");
-                Err(Reason::Storage)
-            }
-            Err(error) => return Err(error),
-        };
-        if checked == Err(Reason::Storage) {
-            return Ok(TransferAnswer::Refused(Reason::Storage));
-        }
-        let answer = ask(shared, |reply| Command::Arrived {
-            offer: self,
-            checked,
-            reply,
-        })
-        .await;
-        drop(pin);
-        answer
+/// Takes what a device offers, if it is wanted.
+async fn take_offer(
+    offer: Offer,
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+) -> Result<TransferAnswer, TransferError> {
+    if offer.bytes > BLOB_BYTES_MAX {
+        return Ok(TransferAnswer::Refused(Reason::TooLarge));
     }
-
-    /// Receives what is missing and makes it a durable blob under the name
-    /// it was offered by.
-    async fn receive(
-        self,
-        shared: &Arc<Shared>,
-        stream: &mut Stream,
-    ) -> Result<Pin, TransferError> {
-        let partial = PartialKey {
-            device: self.device,
-            hash: self.blob,
-        };
-        let store = &shared.store;
-        let mut at = store.with(|store| store.partial_bytes(partial))?;
-        if at > self.bytes {
-            store.with(|store| store.drop_partial(partial))?;
-            at = 0;
+    let answer = ask(shared, |reply| Command::Offer { offer, reply }).await?;
+    if !matches!(answer, TransferAnswer::Send { .. }) {
+        return Ok(answer);
+    }
+    // Held until the answer, by when the log names the blob or never will.
+    let mut pin = None;
+    let checked = match receive_offered(offer, shared, stream).await {
+        Ok(held) => {
+            pin = Some(held);
+            check_offered(offer, shared).await?
         }
-        charge(shared, self.device, self.bytes - at)?;
-        let answer = TransferAnswer::Send { offset: at };
-        stream.send(&encode(&answer)).await?;
-        let span = BlobSpan::new(at, self.bytes)?;
-        let mut failure = None;
-        // A chunk is written through the page cache and not flushed, which
-        // is short enough for this thread; the flush below is not.
-        let received = stream
-            .receiver
-            .recv_blob(span, |bytes| {
-                let chunk = Chunk {
-                    declared_bytes: self.bytes,
-                    offset: at,
-                    bytes,
-                };
-                match store.with(|store| store.append_partial(partial, chunk)) {
-                    Ok(length) => {
-                        at = length;
-                        Ok(())
-                    }
-                    Err(error) => {
-                        failure = Some(error);
-                        Err(io::ErrorKind::Other.into())
-                    }
+        Err(TransferError::Store(StoreError::Partial(error))) => Err(blamed(&error)),
+        // It may come later, as when the disk is full.
+        Err(TransferError::TooMuch) => Err(Reason::Storage),
+        Err(TransferError::Store(error)) => {
+            tracing::error!(%error, "a contribution could not be stored");
+            Err(Reason::Storage)
+        }
+        Err(error) => return Err(error),
+    };
+    if checked == Err(Reason::Storage) {
+        return Ok(TransferAnswer::Refused(Reason::Storage));
+    }
+    let answer = ask(shared, |reply| Command::Arrived {
+        offer,
+        checked,
+        reply,
+    })
+    .await;
+    drop(pin);
+    answer
+}
+
+/// Receives what is missing and makes it a durable blob under the name
+/// it was offered by.
+async fn receive_offered(
+    offer: Offer,
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+) -> Result<Pin, TransferError> {
+    let partial = PartialKey {
+        device: offer.device,
+        hash: offer.blob,
+    };
+    let store = &shared.store;
+    let mut at = store.with(|store| store.partial_bytes(partial))?;
+    if at > offer.bytes {
+        store.with(|store| store.drop_partial(partial))?;
+        at = 0;
+    }
+    charge(shared, offer.device, offer.bytes - at)?;
+    let answer = TransferAnswer::Send { offset: at };
+    stream.send(&encode(&answer)).await?;
+    let span = BlobSpan::new(at, offer.bytes)?;
+    let mut failure = None;
+    // A chunk is written through the page cache and not flushed, which
+    // is short enough for this thread; the flush below is not.
+    let received = stream
+        .receiver
+        .recv_blob(span, |bytes| {
+            let chunk = Chunk {
+                declared_bytes: offer.bytes,
+                offset: at,
+                bytes,
+            };
+            match store.with(|store| store.append_partial(partial, chunk)) {
+                Ok(length) => {
+                    at = length;
+                    Ok(())
                 }
-            })
-            .await;
-        if let Some(error) = failure {
-            return Err(error.into());
-        }
-        received?;
-        let store = store.clone();
-        if self.bytes == 0 {
-            return Err(StoreError::from(PartialError::Unknown {
-                device: self.device,
-                hash: self.blob,
-            })
-            .into());
-        }
-        Ok(blocking(move || store.finish_partial(partial)).await?)
-    }
-
-    /// Holds the bytes against the task, on a blocking thread.
-    async fn check(self, shared: &Arc<Shared>) -> Result<Result<u64, Reason>, TransferError> {
-        let task = self.key.task;
-        let Some(task) = ask(shared, |reply| Command::TaskOf { task, reply }).await? else {
-            return Ok(Err(Reason::UnknownTask));
-        };
-        let shared = shared.clone();
-        let checked = tokio::task::spawn_blocking(move || {
-            let read = |hash| shared.store.read(hash);
-            match shared.store.with(|store| store.blob(self.blob)) {
-                Ok(Some(bytes)) => shared.compute.check(&task, &self.key, &bytes, &read),
-                Ok(None) | Err(_) => Err(Reason::Storage),
+                Err(error) => {
+                    failure = Some(error);
+                    Err(io::ErrorKind::Other.into())
+                }
             }
         })
         .await;
-        Ok(checked.unwrap_or_else(|error| {
-            tracing::error!(%error, key = %self.key, "checking a contribution broke");
-            Err(Reason::Malformed)
-        }))
+    if let Some(error) = failure {
+        return Err(error.into());
     }
+    received?;
+    let store = store.clone();
+    if offer.bytes == 0 {
+        return Err(StoreError::from(PartialError::Unknown {
+            device: offer.device,
+            hash: offer.blob,
+        })
+        .into());
+    }
+    Ok(blocking(move || store.finish_partial(partial)).await?)
+}
+
+/// Holds the bytes against the task, on a blocking thread.
+async fn check_offered(
+    offer: Offer,
+    shared: &Arc<Shared>,
+) -> Result<Result<u64, Reason>, TransferError> {
+    let task = offer.key.task;
+    let Some(task) = ask(shared, |reply| Command::TaskOf { task, reply }).await? else {
+        return Ok(Err(Reason::UnknownTask));
+    };
+    let shared = shared.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        let read = |hash| shared.store.read(hash);
+        match shared.store.with(|store| store.blob(offer.blob)) {
+            Ok(Some(bytes)) => shared.compute.check(&task, &offer.key, &bytes, &read),
+            Ok(None) | Err(_) => Err(Reason::Storage),
+        }
+    })
+    .await;
+    Ok(checked.unwrap_or_else(|error| {
+        tracing::error!(%error, key = %offer.key, "checking a contribution broke");
+        Err(Reason::Malformed)
+    }))
 }
 
 /// What the device is told about an upload that its own table refused.

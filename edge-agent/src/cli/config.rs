@@ -94,6 +94,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.label_column.clone(),
     },
     Key {
+        name: "data.memory_mib_max",
+        flag: None,
+        variable: None,
+        allowed: "a number of MiB from 1 to 65536",
+        purpose: "Most MiB of rows held at once; files beyond it are left out and named.",
+        value: |config| config.memory_mib_max.to_string(),
+    },
+    Key {
         name: "policy.kinds",
         flag: None,
         variable: None,

@@ -20,7 +20,8 @@ use crate::state::StateDir;
 
 /// Look at clock, name resolution, the way to the coordinator and its path
 /// MTU, certificate, disk, permissions and the BLAS kernels, and say what to
-/// do. Changes nothing; the agent may run meanwhile. Exit code 1 if something
+/// do; read the data folder as the agent does, and say what it makes of each
+/// file. Changes nothing; the agent may run meanwhile. Exit code 1 if something
 /// does not work, 3 if that is the way to the coordinator alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -68,13 +69,17 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     let floor = TimeFloor::load(&state);
     // The plain system clock: the device's own never falls below the floor.
     let now = Clock::system().now();
-    let mut findings = vec![health::clock(now, floor.0)];
+    let mut findings = Vec::new();
+    let mut passed = floor.0;
     match Identity::load(&state) {
         Ok(identity) => {
             let leaf = certificates_from_pem(&identity.membership.certificate)
                 .ok()
                 .and_then(|chain| CertificateFacts::parse(chain.first()?).ok());
             if let Some(facts) = leaf {
+                // A clock that was lost must not make the certificate younger.
+                passed = passed.max(facts.not_before);
+                let now = now.max(passed);
                 findings.push(health::certificate(now, facts.not_after));
             }
             findings.extend(block_on(async {
@@ -87,12 +92,16 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
             error.advice(),
         )),
     }
+    findings.insert(0, health::clock(now, passed));
     findings.push(disk(&config.state));
     findings.push(permissions(&config.state));
     let run = state.is_locked().then(|| RunStatus::load(&state));
     let run = run.and_then(Result::ok).flatten();
     let folder = super::data_in_use(config, run.as_ref());
-    findings.push(data(folder.as_deref().map(Path::new)));
+    findings.extend(super::holdings::findings(
+        config,
+        folder.as_deref().map(Path::new),
+    ));
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     findings.push(health::blas(&cpuinfo));
     Ok(findings)
@@ -196,26 +205,6 @@ fn permissions(state: &Path) -> Finding {
         return Finding::failed("permissions", found, "run this as the agent's user");
     }
     Finding::ok("permissions", found)
-}
-
-fn data(folder: Option<&Path>) -> Finding {
-    let Some(folder) = folder else {
-        return Finding::skipped("data", "no folder: the device only receives students");
-    };
-    match fs::read_dir(folder) {
-        Ok(entries) => {
-            let found = match entries.count() {
-                1 => "1 entry".to_owned(),
-                entries => format!("{entries} entries"),
-            };
-            Finding::ok("data", format!("{} has {found}", folder.display()))
-        }
-        Err(error) => Finding::failed(
-            "data",
-            format!("{}: {error}", folder.display()),
-            "check data.folder, and that the agent's user may read it",
-        ),
-    }
 }
 
 /// Room for outbox, cache and two students.

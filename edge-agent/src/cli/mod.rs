@@ -4,6 +4,7 @@ mod config;
 mod doctor;
 mod enrol;
 mod exit;
+mod holdings;
 mod join;
 mod log;
 mod predict;

@@ -51,7 +51,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     };
     let device = Device::open(config, &state, |identity, clock| {
         // This process ends when the work is done, like a child would.
-        let source = FolderSource::new(config.data.clone(), config.label_column.clone());
+        let source = FolderSource::new(config.data.clone(), config.reading());
         let settings = WorkSettings {
             policy: config.policy.clone(),
             teacher: config.teacher.clone(),

@@ -59,7 +59,7 @@ pub(super) fn run(
                 teacher: config.teacher.clone(),
                 seed: seed(identity),
                 data: config.data.clone(),
-                label_column: config.label_column.clone(),
+                reading: config.reading(),
                 log: config.log.clone(),
                 log_json,
             };

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Failure;
 use super::student::{Installed, installed};
+use super::{Failure, holdings};
 use crate::config::Config;
 use crate::driver::local::OUTBOX;
 use crate::driver::status::RunStatus;
@@ -30,6 +30,7 @@ struct Status {
     coordinator: Option<String>,
     state: String,
     data: Option<String>,
+    unused_files: Vec<String>,
     students: Vec<Installed>,
     outbox: usize,
     running: bool,
@@ -52,6 +53,10 @@ fn gather(config: &Config) -> Result<Status, Failure> {
     let run = RunStatus::load(&state)?;
     let here = membership.as_ref();
     let running = state.is_locked();
+    let data = super::data_in_use(config, running.then_some(run.as_ref()).flatten());
+    let unused = data
+        .as_deref()
+        .map_or_else(Vec::new, |folder| holdings::unused(config, folder.as_ref()));
     Ok(Status {
         enrolled: membership.is_some(),
         device: here.map(|one| one.device.to_string()),
@@ -61,7 +66,11 @@ fn gather(config: &Config) -> Result<Status, Failure> {
             .clone()
             .or_else(|| here.map(|one| one.coordinator.clone())),
         state: config.state.display().to_string(),
-        data: super::data_in_use(config, running.then_some(run.as_ref()).flatten()),
+        unused_files: unused
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        data,
         students: installed(config)?,
         outbox: waiting(&state),
         running,
@@ -92,6 +101,13 @@ fn print(status: &Status) {
     }
     println!("state        {}", status.state);
     println!("data         {}", show(&status.data));
+    if let Some(first) = status.unused_files.first() {
+        let others = match status.unused_files.len() {
+            1 => String::new(),
+            many => format!(" and {} more", many - 1),
+        };
+        println!("unused       {first}{others}: `alambic-agent doctor` says why");
+    }
     for one in status.students.iter().filter(|one| one.current) {
         let name = one.name.as_deref().unwrap_or("?");
         println!("student      {name} version {}", one.version);

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use common::ids::BlobHash;
 
 use super::split::{Split, SplitRule};
-use super::{Dataset, Format, ParseError, Schema};
+use super::{Dataset, Ending, Format, Note, ParseError, Schema};
 
 /// The data files of one folder (not of folders inside it): those ending in
 /// .csv, .npz and .npy whose names do not begin with a dot.
@@ -18,6 +18,11 @@ use super::{Dataset, Format, ParseError, Schema};
 /// Files are read in the order of their names. A file is read again when its
 /// size or time of change differs, or when it changed so recently that it may
 /// have changed again within one tick of the file system's clock.
+///
+/// A file may be read while it is being written. Its complete lines count; a
+/// last line without a line end counts once that comes, or once nobody has
+/// written to the file for a day, or at once where it ends in a label that
+/// nothing else begins with.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -29,7 +34,29 @@ pub struct Folder {
 struct Known {
     stamp: Stamp,
     hash: BlobHash,
-    content: Result<Dataset, FileError>,
+    content: Result<Content, FileError>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Content {
+    data: Dataset,
+    notes: Vec<Note>,
+}
+
+impl Known {
+    /// Values that it holds in memory.
+    fn values(&self) -> usize {
+        let content = self.content.as_ref();
+        content.map_or(0, |content| content.data.inputs().len())
+    }
+}
+
+impl Content {
+    /// Whether a last line waits for its end.
+    fn waits(&self) -> bool {
+        let waits = |note: &Note| matches!(note, Note::Unfinished { .. });
+        self.notes.iter().any(waits)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +64,8 @@ struct Stamp {
     bytes: u64,
     modified: SystemTime,
     settled: bool,
+    /// Nobody has written to it for [`REST`].
+    rests: bool,
 }
 
 /// What a scan found.
@@ -53,7 +82,7 @@ pub struct Scan {
 }
 
 /// A file whose rows are used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct FolderFile {
     /// Where it is.
     pub path: PathBuf,
@@ -65,6 +94,8 @@ pub struct FolderFile {
     pub hash: BlobHash,
     /// Rows in it.
     pub rows: usize,
+    /// What was decided while it was read.
+    pub notes: Vec<Note>,
 }
 
 /// A file that was refused.
@@ -147,6 +178,14 @@ impl Folder {
         }
     }
 
+    /// Names of the data files of a folder; none is read.
+    ///
+    /// # Errors
+    /// If the folder is missing or unreadable.
+    pub fn names(path: &Path) -> Result<Vec<OsString>, FolderError> {
+        Ok(list(path)?.into_keys().collect())
+    }
+
     /// Looks at all files and reads those that are new or changed. A file
     /// that is refused does not keep the others from being used.
     ///
@@ -154,23 +193,29 @@ impl Folder {
     /// If the folder is missing or unreadable, or holds no rows at all; what
     /// was read before is then forgotten if it is gone.
     pub fn scan(&mut self) -> Result<Scan, FolderError> {
-        let found = self.list()?;
+        let found = list(&self.path)?;
         let mut scan = Scan {
             changed: self.files.keys().any(|name| !found.contains_key(name)),
             ..Scan::default()
         };
         self.files.retain(|name, _| found.contains_key(name));
+        let mut left = self.schema.values_max();
         for (name, stamp) in found {
             let known = self.files.get(&name);
-            if known.is_some_and(|known| known.stamp == stamp && stamp.settled) {
+            let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
+            if let Some(known) = known.filter(|known| is_known(known)) {
+                left = left.saturating_sub(known.values());
                 continue;
             }
-            let file = read(&self.path.join(&name), stamp, &self.schema, known);
+            let schema = self.schema.clone().with_values_max(left);
+            let file = read(&self.path.join(&name), stamp, &schema, known);
             if let Some(file) = file {
                 scan.changed = true;
+                left = left.saturating_sub(file.values());
                 self.files.insert(name, file);
             } else if let Some(known) = self.files.get_mut(&name) {
                 known.stamp = stamp;
+                left = left.saturating_sub(known.values());
             }
         }
         self.report(&mut scan);
@@ -181,65 +226,40 @@ impl Folder {
     }
 
     /// All rows, file by file.
-    pub fn dataset(&self) -> Dataset {
+    #[cfg(test)]
+    fn dataset(&self) -> Dataset {
         let parts: Vec<&Dataset> = self.used().map(|(_, _, data)| data).collect();
         Dataset::concatenate(self.schema.values(), parts.into_iter())
     }
 
     /// All rows, file by file, split into those to learn from and those to
     /// judge by. Stable as data grows: rows that are appended to a file, and
-    /// files that are added, do not move others to the other side.
-    pub fn split(&self, rule: SplitRule) -> Split {
-        let (training, held_out): (Vec<Dataset>, Vec<Dataset>) = self
-            .used()
-            .map(|(_, _, data)| {
-                let rows = rule.rows(data);
-                (data.select(&rows.training), data.select(&rows.held_out))
-            })
-            .unzip();
+    /// files that are added, do not move others to the other side. What was
+    /// read is given up file by file, so that rows are not held twice.
+    pub fn into_split(mut self, rule: SplitRule) -> Split {
+        let used: Vec<OsString> = self.used().map(|(name, ..)| name.clone()).collect();
+        let mut parts = (Vec::new(), Vec::new());
+        for name in used {
+            let content = self.files.remove(&name).map(|known| known.content);
+            if let Some(Ok(Content { data, .. })) = content {
+                let Split { training, held_out } = data.split(rule);
+                parts.0.push(training);
+                parts.1.push(held_out);
+            }
+        }
+        let values = self.schema.values();
+        drop(self);
         Split {
-            training: Dataset::concatenate(self.schema.values(), training.iter()),
-            held_out: Dataset::concatenate(self.schema.values(), held_out.iter()),
+            training: Dataset::joined(values, parts.0),
+            held_out: Dataset::joined(values, parts.1),
         }
-    }
-
-    /// Data files by name, refused ones and duplicates included.
-    fn list(&self) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
-        let path = || self.path.clone();
-        let unreadable = |source: io::Error| match source.kind() {
-            ErrorKind::NotFound => FolderError::Missing { path: path() },
-            ErrorKind::NotADirectory => FolderError::NotAFolder { path: path() },
-            _ => FolderError::Unreadable {
-                path: path(),
-                source,
-            },
-        };
-        let mut found = BTreeMap::new();
-        for entry in fs::read_dir(&self.path).map_err(unreadable)? {
-            let name = entry.map_err(unreadable)?.file_name();
-            let hidden = name.as_encoded_bytes().starts_with(b".");
-            if hidden || Format::of(Path::new(&name)).is_none() {
-                continue;
-            }
-            // A file that vanishes in between was never there.
-            let Ok(metadata) = fs::metadata(self.path.join(&name)) else {
-                continue;
-            };
-            if metadata.is_file() {
-                found.insert(name, Stamp::of(&metadata));
-            }
-            if found.len() > FILES_MAX {
-                return Err(FolderError::Files { path: path() });
-            }
-        }
-        Ok(found)
     }
 
     /// Files whose rows count: the first of each content.
     fn used(&self) -> impl Iterator<Item = (&OsString, &Known, &Dataset)> {
         let mut seen = BTreeSet::new();
         self.files.iter().filter_map(move |(name, known)| {
-            let data = known.content.as_ref().ok()?;
+            let data = &known.content.as_ref().ok()?.data;
             seen.insert(known.hash).then_some((name, known, data))
         })
     }
@@ -252,6 +272,10 @@ impl Folder {
                 modified: known.stamp.modified,
                 hash: known.hash,
                 rows: data.rows(),
+                notes: match &known.content {
+                    Ok(content) => content.notes.clone(),
+                    Err(_) => Vec::new(),
+                },
             });
         }
         let used: BTreeSet<&OsString> = self.used().map(|(name, ..)| name).collect();
@@ -295,9 +319,42 @@ impl Stamp {
         Self {
             bytes: metadata.len(),
             modified,
-            settled: age.is_ok_and(|age| age > CLOCK_TICK),
+            settled: age.as_ref().is_ok_and(|age| *age > CLOCK_TICK),
+            rests: age.is_ok_and(|age| age > REST),
         }
     }
+}
+
+/// Data files by name, refused ones and duplicates included.
+fn list(folder: &Path) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
+    let path = || folder.to_owned();
+    let unreadable = |source: io::Error| match source.kind() {
+        ErrorKind::NotFound => FolderError::Missing { path: path() },
+        ErrorKind::NotADirectory => FolderError::NotAFolder { path: path() },
+        _ => FolderError::Unreadable {
+            path: path(),
+            source,
+        },
+    };
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden || Format::of(Path::new(&name)).is_none() {
+            continue;
+        }
+        // A file that vanishes in between was never there.
+        let Ok(metadata) = fs::metadata(folder.join(&name)) else {
+            continue;
+        };
+        if metadata.is_file() {
+            found.insert(name, Stamp::of(&metadata));
+        }
+        if found.len() > FILES_MAX {
+            return Err(FolderError::Files { path: path() });
+        }
+    }
+    Ok(found)
 }
 
 /// Reads a file, unless it still is what is known of it.
@@ -310,10 +367,18 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
     let file = match read_bytes(path) {
         Ok(bytes) => {
             let hash = BlobHash::of(&bytes);
-            if known.is_some_and(|known| known.hash == hash) {
+            let waits = |known: &Known| known.content.as_ref().is_ok_and(Content::waits);
+            let same = |known: &Known| known.hash == hash && !(stamp.rests && waits(known));
+            if known.is_some_and(same) {
                 return None;
             }
-            let content = Dataset::parse(path, &bytes, schema).map_err(FileError::from);
+            let ending = match stamp.rests {
+                true => Ending::Closed,
+                false => Ending::Open,
+            };
+            let content = Dataset::parse_noting(path, &bytes, schema, ending)
+                .map(|(data, notes)| Content { data, notes })
+                .map_err(FileError::from);
             Known {
                 stamp,
                 hash,
@@ -343,7 +408,10 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
 }
 
 /// Longest file that is read.
-const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// After so long without a change a file is complete as it stands. Loggers
+/// write whole buffers, some of them hours apart.
+const REST: Duration = Duration::from_secs(24 * 3_600);
 /// Most data files of a folder.
 const FILES_MAX: usize = 100_000;
 /// Longer than the coarsest clock of a file system in use (FAT: 2 s).

@@ -1,17 +1,29 @@
 //! The device's data: files in a folder, read strictly, split once and for
 //! all into rows to learn from and rows to judge by.
 
+mod classes;
+mod copies;
 mod csv;
 mod folder;
+mod note;
 mod numpy;
+mod precision;
 mod schema;
 mod split;
+mod text;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+pub use classes::{ClassNames, Meaning};
+pub use copies::{Resolution, originals};
 pub use folder::{FileError, Folder, FolderError, FolderFile, Quarantined, Scan};
-pub use schema::{ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError};
+pub use note::Note;
+pub use precision::Precision;
+pub use schema::{
+    ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError, VALUE_MAX,
+};
 pub use split::{Split, SplitRule};
+pub use text::Ending;
 
 use std::path::Path;
 
@@ -61,12 +73,28 @@ impl Dataset {
     /// If the ending is not one of csv, npy and npz, or the file does not fit
     /// `schema`; the error says where and what to do.
     pub fn parse(name: &Path, bytes: &[u8], schema: &Schema) -> Result<Self, ParseError> {
-        match Format::of(name) {
-            Some(Format::Csv) => csv::parse(bytes, schema),
-            Some(Format::Npz) => numpy::parse_npz(bytes, schema),
-            Some(Format::Npy) => numpy::parse_npy(bytes, schema),
+        Self::parse_noting(name, bytes, schema, Ending::Closed).map(|(data, _)| data)
+    }
+
+    /// The same of a file that may still be written, and what was decided on
+    /// the way.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_noting(
+        name: &Path,
+        bytes: &[u8],
+        schema: &Schema,
+        ending: Ending,
+    ) -> Result<(Self, Vec<Note>), ParseError> {
+        let mut notes = Vec::new();
+        let data = match Format::of(name) {
+            Some(Format::Csv) => csv::parse(bytes, schema, ending, &mut notes),
+            Some(Format::Npz) => numpy::parse_npz(bytes, schema, &mut notes),
+            Some(Format::Npy) => numpy::parse_npy(bytes, schema, &mut notes),
             None => Err(ParseError::Format),
-        }
+        }?;
+        Ok((data, notes))
     }
 
     /// How many rows there are.
@@ -140,7 +168,45 @@ impl Dataset {
         u64::from_le_bytes(first)
     }
 
+    /// Takes the rows from this one on away, and returns them.
+    fn split_off(&mut self, row: usize) -> Self {
+        let values = self.inputs.ncols();
+        let labels = self.labels.split_off(row.min(self.labels.len()));
+        let inputs = std::mem::take(&mut self.inputs);
+        let (mut inputs, _) = inputs.into_raw_vec_and_offset();
+        let rest = inputs.split_off((self.labels.len() * values).min(inputs.len()));
+        let whole = |inputs, labels| {
+            Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values))
+        };
+        let labels_left = std::mem::take(&mut self.labels);
+        *self = whole(inputs, labels_left);
+        whole(rest, labels)
+    }
+
+    /// All rows of these, one data set after the other; each is given up
+    /// before the next is added.
+    fn joined(values: usize, parts: Vec<Self>) -> Self {
+        let rows: usize = parts.iter().map(Self::rows).sum();
+        let mut inputs = Vec::new();
+        let mut labels = Vec::with_capacity(rows);
+        for part in parts {
+            labels.extend(part.labels);
+            let (mut own, offset) = part.inputs.into_raw_vec_and_offset();
+            if offset.is_some_and(|offset| offset > 0) {
+                own.drain(..offset.unwrap_or(0));
+            }
+            if inputs.is_empty() {
+                inputs = own;
+                inputs.reserve_exact((rows * values).saturating_sub(inputs.len()));
+            } else {
+                inputs.extend_from_slice(&own);
+            }
+        }
+        Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values))
+    }
+
     /// All rows of these, one data set after the other.
+    #[cfg(test)]
     fn concatenate<'a>(values: usize, parts: impl Iterator<Item = &'a Self> + Clone) -> Self {
         let rows: usize = parts.clone().map(Self::rows).sum();
         let mut inputs = Array2::zeros((rows, values));
@@ -152,6 +218,46 @@ impl Dataset {
             place.assign(&part.inputs);
         }
         Self { inputs, labels }
+    }
+}
+
+/// How labels were written.
+#[derive(Clone, Debug, Default)]
+struct LabelCounts {
+    minus_one: usize,
+    /// Rows by class of labels that were taken for places.
+    indexed: std::collections::BTreeMap<u16, usize>,
+}
+
+impl LabelCounts {
+    fn add(&mut self, meaning: Meaning) {
+        match meaning {
+            Meaning::MinusOne => self.minus_one += 1,
+            Meaning::Index(class) => *self.indexed.entry(class).or_default() += 1,
+            Meaning::Name(_) | Meaning::Unlabelled => {}
+        }
+    }
+
+    fn note(&self, classes: &ClassNames, notes: &mut Vec<Note>) {
+        if self.minus_one > 0 {
+            notes.push(Note::MinusOne {
+                rows: self.minus_one,
+            });
+        }
+        if let (Some(low), Some(high)) = (
+            self.indexed.first_key_value(),
+            self.indexed.last_key_value(),
+        ) {
+            let one = |class: u16| format!("{class} is {:?}", classes.names()[usize::from(class)]);
+            let meanings = match low.0 == high.0 {
+                true => one(*low.0),
+                false => format!("{}, {}", one(*low.0), one(*high.0)),
+            };
+            notes.push(Note::Indexed {
+                rows: self.indexed.values().sum(),
+                meanings,
+            });
+        }
     }
 }
 

@@ -1,17 +1,26 @@
 //! Data as NumPy arrays.
 
-use common::npz::{Archive, Array, Values};
+use common::npz::{Archive, Array, NpzError, Values};
 
-use super::Dataset;
+use super::classes::{ClassNames, Meaning};
+use super::note::Note;
+use super::precision::Precision;
 use super::schema::{LabelSource, ParseError, Place, Problem, Schema};
+use super::{Dataset, LabelCounts};
 
 /// Reads an NPZ archive: inputs n × shape (or n × values), labels n if they
 /// are there, an optional `scale` that multiplies the values, and optional
-/// `class_names` that integer labels then index.
+/// `class_names`: what the file calls the classes of its labels, in an order
+/// that need not be the task's.
 ///
 /// # Errors
-/// No inputs, another shape, a value that is not finite, an unknown class.
-pub(super) fn parse_npz(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseError> {
+/// No inputs, another shape, more than may be held, a value that is not finite
+/// or too large, an unknown class.
+pub(super) fn parse_npz(
+    bytes: &[u8],
+    schema: &Schema,
+    notes: &mut Vec<Note>,
+) -> Result<Dataset, ParseError> {
     let archive = Archive::open(bytes)?;
     let names = schema.arrays();
     let first = |names: &[String]| names.iter().find(|name| archive.contains(name)).cloned();
@@ -19,46 +28,85 @@ pub(super) fn parse_npz(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseE
         wanted: names.inputs.join(", "),
         names: archive.names().join(", "),
     })?;
+    let values_max = schema.values_max() as u64;
+    let read = |name: &str| {
+        // What a file unpacks to is bounded before it is unpacked.
+        archive
+            .array_within(name, values_max)
+            .map_err(|error| array_error(name, error, schema))
+    };
     let scale = match archive.contains("scale") {
-        true => Some(archive.array("scale")?.to_f32()?),
+        true => Some(
+            read("scale")?
+                .to_f64()
+                .map_err(|error| array_error("scale", error, schema))?,
+        ),
         false => None,
     };
-    let (rows, inputs) = read_inputs(
-        &inputs_name,
-        &archive.array(&inputs_name)?,
-        scale.as_deref(),
+    let inputs = Inputs {
+        name: &inputs_name,
+        scale,
         schema,
-    )?;
+    };
+    let (rows, values) = inputs.read(read(&inputs_name)?, notes)?;
     let labels_name = match schema.labels() {
         LabelSource::None => None,
         _ => first(&names.labels),
     };
     let labels = match labels_name {
         Some(name) => {
-            let class_names = match archive.contains("class_names") {
-                true => Some(archive.array("class_names")?.to_text()?.to_vec()),
+            let own = match archive.contains("class_names") {
+                true => text(&read("class_names")?),
                 false => None,
             };
-            read_labels(
-                &name,
-                &archive.array(&name)?,
-                class_names.as_deref(),
-                rows,
+            let labels = Labels {
+                name: &name,
+                own,
                 schema,
-            )?
+            };
+            labels.read(&read(&name)?, rows, notes)?
         }
         None => vec![None; rows],
     };
-    dataset(&inputs_name, inputs, labels, schema)
+    dataset(&inputs_name, values, labels, schema)
 }
 
 /// Reads an NPY array of inputs, n × shape (or n × values), without labels.
 ///
 /// # Errors
-/// Another shape, or a value that is not finite.
-pub(super) fn parse_npy(bytes: &[u8], schema: &Schema) -> Result<Dataset, ParseError> {
-    let (rows, inputs) = read_inputs(NPY, &Array::parse(bytes)?, None, schema)?;
-    dataset(NPY, inputs, vec![None; rows], schema)
+/// As [`parse_npz`].
+pub(super) fn parse_npy(
+    bytes: &[u8],
+    schema: &Schema,
+    notes: &mut Vec<Note>,
+) -> Result<Dataset, ParseError> {
+    let array = Array::parse_within(bytes, schema.values_max() as u64);
+    let inputs = Inputs {
+        name: NPY,
+        scale: None,
+        schema,
+    };
+    let array = array.map_err(|error| array_error(NPY, error, schema))?;
+    let (rows, values) = inputs.read(array, notes)?;
+    dataset(NPY, values, vec![None; rows], schema)
+}
+
+fn array_error(array: &str, error: NpzError, schema: &Schema) -> ParseError {
+    match error {
+        NpzError::Values { .. } => ParseError::Size {
+            rows_max: schema.values_max() / schema.values(),
+            values: schema.values(),
+        },
+        error => ParseError::Array {
+            array: array.to_owned(),
+            error,
+        },
+    }
+}
+
+fn text(array: &Array) -> Option<ClassNames> {
+    let names = array.to_text().ok()?;
+    Some(ClassNames::new(names.to_vec()))
 }
 
 fn dataset(
@@ -75,96 +123,159 @@ fn dataset(
     })
 }
 
-/// How many rows there are, and their values, row-major.
-fn read_inputs(
-    name: &str,
-    array: &Array,
-    scale: Option<&[f32]>,
-    schema: &Schema,
-) -> Result<(usize, Vec<f32>), ParseError> {
-    let sides = schema.shape().sides();
-    let fits = match array.shape() {
-        [_, rest @ ..] => rest == sides || rest == [schema.values()],
-        [] => false,
-    };
-    if !fits {
-        return Err(ParseError::InputShape {
-            array: name.to_owned(),
-            found: array.shape().to_vec(),
-            expected: sides.to_vec(),
-        });
-    }
-    let mut values = array.to_f32()?;
-    if let Some(scale) = scale {
-        let channels = sides.last().copied().unwrap_or(1);
-        if ![1, channels, schema.values()].contains(&scale.len()) {
-            return Err(ParseError::Scale {
-                found: scale.len(),
-                channels,
-                values: schema.values(),
-            });
-        }
-        for (value, scale) in values.iter_mut().zip(scale.iter().cycle()) {
-            *value *= scale;
-        }
-    }
-    if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        let place = Place::Element {
-            array: name.to_owned(),
-            row: at / schema.values(),
-            index: at % schema.values(),
-        };
-        let found = values[at].to_string();
-        return Err(ParseError::at(place, Problem::NotFinite { found }));
-    }
-    Ok((array.rows(), values))
+/// How an array of inputs is read.
+struct Inputs<'a> {
+    name: &'a str,
+    scale: Option<Vec<f64>>,
+    schema: &'a Schema,
 }
 
-fn read_labels(
-    name: &str,
-    array: &Array,
-    class_names: Option<&[String]>,
-    rows: usize,
-    schema: &Schema,
-) -> Result<Vec<Option<u16>>, ParseError> {
-    let shape = array.shape();
-    if shape != [rows] && shape != [rows, 1] {
-        return Err(ParseError::LabelCount {
-            array: name.to_owned(),
-            found: shape.to_vec(),
-            rows,
-        });
-    }
-    let at = |row| {
-        move |problem| {
-            let array = name.to_owned();
-            ParseError::at(
-                Place::Element {
-                    array,
-                    row,
-                    index: 0,
-                },
-                problem,
-            )
+impl Inputs<'_> {
+    /// How many rows there are, and their values, row-major. Numbers that
+    /// single precision does not hold are scaled before they are narrowed.
+    fn read(&self, array: Array, notes: &mut Vec<Note>) -> Result<(usize, Vec<f32>), ParseError> {
+        let (sides, values) = (self.schema.shape().sides(), self.schema.values());
+        let fits = match array.shape() {
+            [_, rest @ ..] => rest == sides || rest == [values],
+            [] => false,
+        };
+        if !fits {
+            return Err(ParseError::InputShape {
+                array: self.name.to_owned(),
+                found: array.shape().to_vec(),
+                expected: sides.to_vec(),
+            });
         }
-    };
-    if let Values::Text(texts) = array.values() {
-        let labels = texts.iter().enumerate();
-        return labels
-            .map(|(row, text)| schema.label_of_text(text).map_err(at(row)))
-            .collect();
-    }
-    let numbers = array.to_f64()?.into_iter().enumerate();
-    let class = |number: f64| match class_names.filter(|_| number >= 0.0 && number.fract() == 0.0) {
-        // The file's own order of classes need not be the task's.
-        Some(names) if (number as usize) < names.len() => {
-            schema.label_of_text(&names[number as usize])
+        let scale = self.scale(sides.last().copied().unwrap_or(1))?;
+        let rows = array.rows();
+        let mut precision = Precision::new(values);
+        let mut narrow = |index: usize, value: f64| {
+            precision.narrow(index % values, value * scale[index % scale.len()])
+        };
+        let inputs: Vec<f32> = match array.values() {
+            Values::F64(wide) => {
+                let wide = wide.iter().enumerate();
+                wide.map(|(index, &value)| narrow(index, value)).collect()
+            }
+            Values::I64(wide) => {
+                let wide = wide.iter().enumerate();
+                wide.map(|(index, &value)| narrow(index, value as f64))
+                    .collect()
+            }
+            Values::I32(wide) => {
+                let wide = wide.iter().enumerate();
+                wide.map(|(index, &value)| narrow(index, f64::from(value)))
+                    .collect()
+            }
+            _ => self.scaled(array, scale)?,
+        };
+        for (at, &value) in inputs.iter().enumerate() {
+            if let Some(problem) = Problem::of_value(f64::from(value), || value.to_string()) {
+                let place = Place::Element {
+                    array: self.name.to_owned(),
+                    row: at / values,
+                    index: at % values,
+                };
+                return Err(ParseError::at(place, problem));
+            }
         }
-        _ => schema.label_of_number(number),
-    };
-    numbers
-        .map(|(row, number)| class(number).map_err(at(row)))
-        .collect()
+        notes.extend(precision.notes(|value| format!("{value} of array {:?}", self.name)));
+        Ok((rows, inputs))
+    }
+
+    fn scaled(&self, array: Array, scale: &[f64]) -> Result<Vec<f32>, ParseError> {
+        let mut inputs = array
+            .into_f32()
+            .map_err(|error| array_error(self.name, error, self.schema))?;
+        if self.scale.is_some() {
+            for (value, scale) in inputs.iter_mut().zip(scale.iter().cycle()) {
+                *value *= *scale as f32;
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// What multiplies the values, over and over.
+    fn scale(&self, channels: usize) -> Result<&[f64], ParseError> {
+        let Some(scale) = &self.scale else {
+            return Ok(&[1.0]);
+        };
+        match [1, channels, self.schema.values()].contains(&scale.len()) {
+            true => Ok(scale),
+            false => Err(ParseError::Scale {
+                found: scale.len(),
+                channels,
+                values: self.schema.values(),
+            }),
+        }
+    }
+}
+
+/// How an array of labels is read.
+struct Labels<'a> {
+    name: &'a str,
+    /// What the file itself calls its classes.
+    own: Option<ClassNames>,
+    schema: &'a Schema,
+}
+
+impl Labels<'_> {
+    fn read(
+        &self,
+        array: &Array,
+        rows: usize,
+        notes: &mut Vec<Note>,
+    ) -> Result<Vec<Option<u16>>, ParseError> {
+        let shape = array.shape();
+        if shape != [rows] && shape != [rows, 1] {
+            return Err(ParseError::LabelCount {
+                array: self.name.to_owned(),
+                found: shape.to_vec(),
+                rows,
+            });
+        }
+        let mut counts = LabelCounts::default();
+        let mut labels = Vec::with_capacity(rows);
+        let mut take = |row: usize, found: Result<Meaning, Problem>| {
+            let place = || Place::Element {
+                array: self.name.to_owned(),
+                row,
+                index: 0,
+            };
+            let meaning = found.map_err(|problem| ParseError::at(place(), problem))?;
+            counts.add(meaning);
+            labels.push(meaning.class());
+            Ok::<_, ParseError>(())
+        };
+        if let Values::Text(texts) = array.values() {
+            for (row, text) in texts.iter().enumerate() {
+                take(row, self.schema.classes().of_text(text))?;
+            }
+        } else {
+            let numbers = array
+                .to_f64()
+                .map_err(|error| array_error(self.name, error, self.schema))?;
+            for (row, number) in numbers.into_iter().enumerate() {
+                take(row, self.of_number(number))?;
+            }
+        }
+        counts.note(self.schema.classes(), notes);
+        Ok(labels)
+    }
+
+    /// A number finds its name by the file's own list, where there is one, and
+    /// the name its class by the task's.
+    fn of_number(&self, number: f64) -> Result<Meaning, Problem> {
+        let task = self.schema.classes();
+        let Some(own) = &self.own else {
+            return task.of_number(number);
+        };
+        let meaning = own.of_number(number)?;
+        match meaning.class() {
+            Some(class) => task.of_text(&own.names()[usize::from(class)]),
+            None => Ok(meaning),
+        }
+    }
 }
 
 /// What the one array of an NPY file is called in messages.

@@ -6,14 +6,17 @@ use common::features::InputShape;
 use common::limits::CLASSES_MAX;
 use common::npz::NpzError;
 
+use super::classes::ClassNames;
+
 /// What every file of a task holds: inputs of one shape, and labels of named
 /// classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schema {
     shape: InputShape,
-    classes: Vec<String>,
+    classes: ClassNames,
     labels: LabelSource,
     arrays: ArrayNames,
+    values_max: usize,
 }
 
 /// Where labels come from.
@@ -72,9 +75,10 @@ impl Schema {
         }
         Ok(Self {
             shape,
-            classes,
+            classes: ClassNames::new(classes),
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
+            values_max: VALUES_MAX,
         })
     }
 
@@ -121,46 +125,38 @@ impl Schema {
         &self.arrays
     }
 
-    /// The class that a written label names, or none for an empty one.
-    /// Names go before numbers, so that classes may be named `"1"`, `"2"`.
-    pub(super) fn label_of_text(&self, text: &str) -> Result<Option<u16>, Problem> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let by_name = self.classes.iter().position(|class| class == text);
-        let index = by_name.or_else(|| text.parse().ok().filter(|&i| i < self.classes.len()));
-        index
-            .and_then(|index| u16::try_from(index).ok())
-            .map(Some)
-            .ok_or_else(|| self.unknown_class(text))
+    /// The classes, and the rule by which labels find them.
+    pub fn classes(&self) -> &ClassNames {
+        &self.classes
     }
 
-    /// The class that a number names, or none for −1 and NaN.
-    pub(super) fn label_of_number(&self, number: f64) -> Result<Option<u16>, Problem> {
-        if number.is_nan() || number == -1.0 {
-            return Ok(None);
-        }
-        let fits = number.fract() == 0.0 && number >= 0.0 && number < self.classes.len() as f64;
-        if fits {
-            // At most CLASSES_MAX, so the conversion is exact.
-            Ok(Some(number as u16))
-        } else {
-            Err(self.unknown_class(&number.to_string()))
+    /// The same with another limit on the values of one file.
+    #[must_use]
+    pub fn with_values_max(self, values_max: usize) -> Self {
+        Self { values_max, ..self }
+    }
+
+    /// Most values that one file may hold.
+    pub fn values_max(&self) -> usize {
+        self.values_max
+    }
+
+    /// The label column's name, where one is looked for.
+    pub(super) fn label_column(&self) -> Option<&str> {
+        match &self.labels {
+            LabelSource::Column(name) | LabelSource::OptionalColumn(name) => Some(name.trim()),
+            LabelSource::None => None,
         }
     }
 
-    fn unknown_class(&self, found: &str) -> Problem {
-        let some: Vec<&str> = self.classes.iter().take(12).map(String::as_str).collect();
-        let more = if self.classes.len() > some.len() {
-            ", …"
-        } else {
-            ""
-        };
-        Problem::UnknownClass {
-            found: shortened(found),
-            known: format!("{}{more}", some.join(", ")),
-            last: self.classes.len() - 1,
+    /// Whether so many values of one file may be held.
+    pub(super) fn check_size(&self, values: usize) -> Result<(), ParseError> {
+        match values <= self.values_max {
+            true => Ok(()),
+            false => Err(ParseError::Size {
+                rows_max: self.values_max / self.values(),
+                values: self.values(),
+            }),
         }
     }
 }
@@ -215,17 +211,26 @@ pub enum Problem {
         /// What stands there.
         found: String,
     },
+    /// A number so large that no statistic holds its square.
+    #[error(
+        "{found} is beyond ±{VALUE_MAX:e}, which no measurement is: a fill value for a gap? fill the gap or remove the row"
+    )]
+    TooLarge {
+        /// What stands there.
+        found: String,
+    },
     /// A label that is no class of the task.
     #[error(
-        "class {found:?} is not one of the task's ({known}) nor a number from 0 to {last}; correct it, or leave it empty for an unlabelled row"
+        "class {found:?} is not one of the task's ({known}){}; correct it, or leave it empty for an unlabelled row",
+        numbered(*.last)
     )]
     UnknownClass {
         /// What stands there.
         found: String,
         /// Class names.
         known: String,
-        /// The largest class number.
-        last: usize,
+        /// The largest class number; none where classes are named by numbers.
+        last: Option<usize>,
     },
     /// A line that is longer or shorter than the header.
     #[error(
@@ -237,12 +242,38 @@ pub enum Problem {
         /// Columns of the line.
         found: usize,
     },
+    /// NUL bytes between others.
+    #[error(
+        "NUL bytes, as a power cut leaves them in a file that was being written; remove the line, and the NUL bytes with it"
+    )]
+    Nul,
     /// Bytes that are not UTF-8, or a quote that never ends.
     #[error("not readable as text ({reason}); save the file as UTF-8 CSV")]
     Text {
         /// What the reader said.
         reason: String,
     },
+}
+
+impl Problem {
+    /// What is wrong with a value that statistics have to carry, if anything
+    /// is; `found` is how it is written.
+    pub(super) fn of_value(value: f64, found: impl FnOnce() -> String) -> Option<Self> {
+        if !value.is_finite() {
+            Some(Self::NotFinite { found: found() })
+        } else if value.abs() > VALUE_MAX {
+            Some(Self::TooLarge { found: found() })
+        } else {
+            None
+        }
+    }
+}
+
+fn numbered(last: Option<usize>) -> String {
+    match last {
+        Some(last) => format!(" nor a number from 0 to {last}"),
+        None => ", whose names are numbers, so that no number counts them".to_owned(),
+    }
 }
 
 /// Why a file was refused, whole.
@@ -297,9 +328,27 @@ pub enum ParseError {
         /// Columns besides the label.
         found: usize,
     },
-    /// An archive or array that is not readable.
+    /// More values than may be held at once.
+    #[error(
+        "there is room for {rows_max} rows of {values} values more, and it holds more than that; remove older files, split this one, or raise data.memory_mib_max in the agent's config"
+    )]
+    Size {
+        /// Rows that would be read.
+        rows_max: usize,
+        /// Values of one input.
+        values: usize,
+    },
+    /// An archive that is not readable.
     #[error(transparent)]
     Numpy(#[from] NpzError),
+    /// An array that is not readable.
+    #[error("array {array:?}: {error}")]
+    Array {
+        /// The array's name.
+        array: String,
+        /// Why.
+        error: NpzError,
+    },
     /// None of the array names is there.
     #[error("none of the arrays {wanted} is there; the file holds: {names}")]
     NoInputs {
@@ -356,3 +405,9 @@ pub(super) fn shortened(text: &str) -> String {
     }
     short
 }
+
+/// Largest magnitude of a value. A feature stage may add up a thousand of
+/// them, and the square of that sum still fits single precision.
+pub const VALUE_MAX: f64 = 1e15;
+/// Most values of one file unless something else is said.
+const VALUES_MAX: usize = 1 << 28;

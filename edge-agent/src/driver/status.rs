@@ -14,7 +14,6 @@ pub struct RunStatus {
     /// When it started, milliseconds since 1970.
     pub started_ms: u64,
     /// The data folder it was started with.
-    #[serde(default)]
     pub data: Option<String>,
     /// Whether the coordinator is connected.
     pub connected: bool,
@@ -25,7 +24,6 @@ pub struct RunStatus {
     /// What went wrong last with the device's own work.
     pub work_error: Option<String>,
     /// Why the coordinator's keys are not believed, if they are not.
-    #[serde(default)]
     pub trust_error: Option<String>,
     /// UDP payload bytes of all handshakes since the start.
     pub handshake_bytes: Bytes,

@@ -49,8 +49,8 @@ impl Mark {
         disk::replace(folder, FILE, &disk::seal(text.as_bytes()))
     }
 
-    /// Holds whole lines against the mark in `folder`. A list from before
-    /// there were marks is taken as it is.
+    /// Holds whole lines against the mark in `folder`. Without a mark every
+    /// line is new: a crash kept the first mark from being written.
     pub(super) fn hold(folder: &Path, lines: &[u8]) -> Result<Held, DiskError> {
         let path = folder.join(FILE);
         let mut now = Self::default();

@@ -21,7 +21,7 @@ pub use rows::{RowHash, RowSet, RowSetDigest};
 ///
 /// | key | default | allowed |
 /// |---|---|---|
-/// | `kinds` | all | any of `profile`, `summary`, `labels`, `moments`, `gradient`, `report` |
+/// | `kinds` | all | any of `profile`, `summary`, `labels`, `moments`, `report` |
 /// | `rows_min` | 20 | 2 to 2^40 |
 /// | `cluster_size_min` | 5 | 2 or more |
 /// | `bytes_per_day_max` | none | 0 or more |
@@ -181,7 +181,7 @@ fn kind(name: &str) -> Result<Kind, PolicyError> {
     found.ok_or_else(|| PolicyError {
         key: "policy.kinds",
         value: name.to_owned(),
-        allowed: "profile, summary, labels, moments, gradient or report",
+        allowed: "profile, summary, labels, moments or report",
     })
 }
 

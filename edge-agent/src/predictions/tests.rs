@@ -68,7 +68,7 @@ impl Device {
             round: RoundId(number),
             released: Time(1),
             expires: Time(2),
-            lineage: Vec::new(),
+            lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(4, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
         });

@@ -48,10 +48,8 @@ pub(super) struct Pointer {
     pub(super) previous: Option<Held>,
     pub(super) highest_seen: Option<Version>,
     /// How the newest release fares.
-    #[serde(default)]
     pub(super) trial: Option<TrialRecord>,
     /// Whether the owner holds on to the student in use.
-    #[serde(default)]
     pub(super) pinned: bool,
 }
 

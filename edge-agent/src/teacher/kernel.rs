@@ -1,6 +1,6 @@
 //! Kernel ridge regression on the device's rows.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, CowArray};
 use rand::seq::index::sample;
 
 use common::math::kernel::{Ntk, rows_per_block};
@@ -68,13 +68,18 @@ impl KernelTeacher {
     fn solve(&self, rows: LabelledRows<'_>, chosen: &[usize]) -> Result<Array2<f32>, TeacherError> {
         let labels: Vec<u16> = chosen.iter().map(|&row| rows.labels[row]).collect();
         let targets = centred_one_hot(&labels, rows.classes);
-        let inputs = rows.inputs.select(Axis(0), chosen);
+        // Most calls are for all rows, which then need not be copied.
+        let inputs = match chosen.len() == rows.labels.len() {
+            true => CowArray::from(rows.inputs),
+            false => CowArray::from(rows.inputs.select(Axis(0), chosen)),
+        };
         let system = MomentSystem::gather(
             &self.ntk,
             self.landmarks.view(),
             inputs.view(),
             targets.view(),
         )?;
+        drop(inputs);
         let ridges: Vec<f64> = RIDGES
             .map(|power| 10f64.powf(f64::from(power) / 2.0))
             .collect();

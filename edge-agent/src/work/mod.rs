@@ -1,7 +1,6 @@
 //! What a device computes when it is called: profile, summary, labels,
 //! moments, report. Pure: data and policy in, bytes out.
 
-mod gradient;
 mod labels;
 mod moments;
 mod profile;
@@ -131,12 +130,8 @@ impl Work<'_> {
             Phase::Profile => profile::build(self),
             Phase::Summarise => {
                 let view = self.view(call)?;
-                match self.global_teacher(call)? {
-                    Some((transfer, teacher)) if self.refines(&transfer) => {
-                        gradient::build(self, &view, &transfer, &teacher)
-                    }
-                    found => summary::build(self, &view, found.as_ref().map(|(_, one)| one)),
-                }
+                let teacher = self.global_teacher(call)?;
+                summary::build(self, &view, teacher.as_ref())
             }
             Phase::Contribute => {
                 let view = self.view(call)?;
@@ -179,22 +174,14 @@ impl Work<'_> {
         Ok(TransferSet::read(self.task, bytes)?)
     }
 
-    /// Whether points that have a teacher are moved, as the task has it.
-    fn refines(&self, transfer: &TransferSet) -> bool {
-        let definition = self.task.definition();
-        let points = u32::try_from(transfer.points.len()).unwrap_or(u32::MAX);
-        let support = definition.method.support;
-        support.moves(points, definition.budget.points_max)
-    }
-
-    fn global_teacher(&self, call: &Call) -> Result<Option<(TransferSet, Teacher)>, WorkError> {
+    fn global_teacher(&self, call: &Call) -> Result<Option<Teacher>, WorkError> {
         if call.context.teacher.is_none() || call.context.transfer.is_none() {
             return Ok(None);
         }
         let raw: RawTeacher = decode_blob(self.blob(call, call.context.teacher, "teacher")?)?;
         let transfer = self.transfer(call)?;
         let teacher = Teacher::on(raw, &transfer, self.task.classes());
-        Ok(Some((transfer, teacher.map_err(TeacherError::from)?)))
+        Ok(Some(teacher.map_err(TeacherError::from)?))
     }
 
     fn blob(

@@ -2,14 +2,13 @@
 
 use ndarray::{Array1, Array2, Axis, concatenate, s};
 
-use common::gradient::GRADIENT_BITS;
 use common::math::kernel::Ntk;
 use common::math::linalg::top_eigenpairs;
 use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
 use common::moments::{RawMoments, factor_bits};
 use common::round::Kind;
-use common::task::{Support, TaskDefinition};
+use common::task::TaskDefinition;
 use common::transfer::TransferSet;
 
 use super::{Entry, View, Work, WorkError};
@@ -69,13 +68,8 @@ fn rank_within(definition: &TaskDefinition, transfer: &TransferSet, classes: usi
     let row_bytes = support * usize::from(factor_bits(budget.bits)) / 8 + 8;
     let labels = points * (classes * usize::from(budget.label_bits) / 8 + 1);
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
-    // The same round's points, or its gradient, went before and count towards
-    // the same budget.
+    // The same round's points went before and count towards the same budget.
     let summary = budget.points_per_device as usize * (features * usize::from(budget.bits) / 8 + 8);
-    let summary = match definition.method.support {
-        Support::Clusters => summary,
-        _ => summary.max(points * (features * usize::from(GRADIENT_BITS) / 8 + 8)),
-    };
     // Framing and acknowledgements take a few per cent; the profile is small.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
     let carried = classes * support * usize::from(budget.bits - factor_bits(budget.bits)) / 8;

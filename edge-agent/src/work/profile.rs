@@ -18,7 +18,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     }
     let (mut moments, mut blocks) = (None, None);
     if work.task.learns_normaliser() {
-        let features = described.features(work.task, work.rows)?;
+        let features = described.features(work.task, work.rows, None)?;
         moments = RawFeatureMoments::of(features.view());
         let asked = work.task.definition().budget.cluster_size_min;
         let rows_min = work.privacy.cluster_size_min.max(asked);

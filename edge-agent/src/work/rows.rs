@@ -6,6 +6,7 @@ use common::features::Normaliser;
 use common::task::Task;
 
 use super::{Privacy, Work, WorkError};
+use crate::data::{Resolution, originals};
 use crate::teacher::LabelledRows;
 
 /// Raw rows, some of them labelled.
@@ -27,19 +28,66 @@ pub struct View {
     pub labels: Vec<u16>,
     /// Labelled rows of each class; zero for classes that are left out.
     pub class_counts: Vec<u64>,
+    /// The labelled rows that differ from all before them by more than the
+    /// resolution of what is sent, in order.
+    pub(super) distinct: Vec<usize>,
 }
 
 impl View {
     /// Features, privacy and normaliser applied, in this order.
     pub(super) fn of(work: &Work<'_>, normaliser: &Normaliser) -> Result<Self, WorkError> {
         let described = Described::of(work);
-        let mut inputs = described.features(work.task, work.rows)?;
-        inputs = normaliser.apply(inputs.view())?;
-        Ok(Self {
+        let inputs = described.features(work.task, work.rows, Some(normaliser))?;
+        let view = Self {
             inputs,
             labels: described.labels,
             class_counts: described.class_counts,
-        })
+            distinct: Vec::new(),
+        };
+        Ok(view.told_apart(work.privacy.rows_min))
+    }
+
+    /// The same without classes of fewer than `rows_min` rows that can be told
+    /// apart once they are sent, and without unlabelled rows if those are
+    /// fewer: raw rows may differ where their features do not.
+    fn told_apart(mut self, rows_min: u64) -> Self {
+        let labelled = self.labels.len();
+        let mut labels: Vec<Option<u16>> = self.labels.iter().copied().map(Some).collect();
+        labels.resize(self.inputs.nrows(), None);
+        let resolution = Resolution::uniform(self.inputs.ncols(), SENT_STEP);
+        let distinct = originals(self.inputs.view(), &labels, &resolution);
+        let mut counts = vec![0u64; self.class_counts.len()];
+        let mut unlabelled = 0u64;
+        for &row in &distinct {
+            match self.labels.get(row) {
+                Some(&label) => counts[usize::from(label)] += 1,
+                None => unlabelled += 1,
+            }
+        }
+        let speaks = |row: usize| match self.labels.get(row) {
+            Some(&label) => counts[usize::from(label)] >= rows_min,
+            None => unlabelled >= rows_min,
+        };
+        let kept: Vec<usize> = (0..self.inputs.nrows())
+            .filter(|&row| speaks(row))
+            .collect();
+        let place = |row: &usize| kept.binary_search(row).ok();
+        self.distinct = distinct
+            .iter()
+            .take_while(|&&row| row < labelled)
+            .filter_map(place)
+            .collect();
+        if kept.len() < self.inputs.nrows() {
+            self.inputs = self.inputs.select(Axis(0), &kept);
+            let labels = kept.iter().filter_map(|&row| self.labels.get(row).copied());
+            self.labels = labels.collect();
+            for (count, distinct) in self.class_counts.iter_mut().zip(counts) {
+                if distinct < rows_min {
+                    *count = 0;
+                }
+            }
+        }
+        self
     }
 
     /// How many.
@@ -54,6 +102,16 @@ impl View {
             labels: &self.labels,
             classes: self.class_counts.len(),
         }
+    }
+
+    /// The labelled ones that can be told apart: what may stand behind a
+    /// distilled point.
+    pub(super) fn distinct(&self) -> (Array2<f32>, Vec<u16>) {
+        let labels = self.distinct.iter().map(|&row| self.labels[row]);
+        (
+            self.inputs.select(Axis(0), &self.distinct),
+            labels.collect(),
+        )
     }
 
     /// The unlabelled ones.
@@ -112,16 +170,83 @@ impl Described {
         }
     }
 
-    /// Features of the chosen rows, before the normaliser.
+    /// Features of the chosen rows, brought to one scale where there is a
+    /// normaliser. Beside the rows and the result, memory for one block.
     pub(super) fn features(
         &self,
         task: &Task,
         rows: RawRows<'_>,
+        normaliser: Option<&Normaliser>,
     ) -> Result<Array2<f32>, WorkError> {
-        let raw = rows.inputs.select(Axis(0), &self.chosen);
-        Ok(task
-            .definition()
-            .features
-            .compute(task.input_shape(), raw.view())?)
+        let stage = &task.definition().features;
+        let width = task.features();
+        let mut features = Array2::zeros((self.chosen.len(), width));
+        let blocks = features.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
+        for (mut block, chosen) in blocks.zip(self.chosen.chunks(BLOCK_ROWS)) {
+            let raw = rows.inputs.select(Axis(0), chosen);
+            let mut computed = stage.compute(task.input_shape(), raw.view())?;
+            if let Some(normaliser) = normaliser {
+                normaliser.apply_in_place(&mut computed)?;
+            }
+            block.assign(&computed);
+            common::pulse::beat();
+        }
+        Ok(features)
+    }
+}
+
+/// Rows whose features are computed at once.
+const BLOCK_ROWS: usize = 256;
+/// Normalised values have a mean square of one, and points of them travel at
+/// about eight bits of a range of ±4.
+const SENT_STEP: f32 = 4.0 / 256.0;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rand::Rng as _;
+
+    /// `distinct` rows of each class, the first of them `copies` times over,
+    /// with a noise that nothing sent can show.
+    fn view(distinct: &[usize], copies: usize) -> View {
+        let mut random = common::math::random::rng(1, "view");
+        let (mut rows, mut labels) = (Vec::new(), Vec::new());
+        for (class, &distinct) in distinct.iter().enumerate() {
+            for row in 0..distinct {
+                let values: Vec<f32> = (0..6).map(|_| random.random_range(-2.0..2.0)).collect();
+                for _ in 0..if row == 0 { copies } else { 1 } {
+                    let noise = random.random_range(-1e-3..1e-3);
+                    rows.extend(values.iter().map(|value| value + noise));
+                    labels.push(class as u16);
+                }
+            }
+        }
+        let mut class_counts = vec![0; distinct.len()];
+        labels
+            .iter()
+            .for_each(|&label| class_counts[usize::from(label)] += 1);
+        View {
+            inputs: Array2::from_shape_vec((labels.len(), 6), rows).unwrap(),
+            labels,
+            class_counts,
+            distinct: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn near_copies_do_not_make_a_class_large_enough_to_speak_of() {
+        let view = view(&[30, 5], 40).told_apart(20);
+        assert_eq!(view.class_counts, [69, 0]);
+        assert_eq!((view.rows(), view.labels.len()), (69, 69));
+        let (rows, labels) = view.distinct();
+        assert_eq!((rows.nrows(), labels.len()), (30, 30));
+    }
+
+    #[test]
+    fn rows_that_differ_are_all_told_apart() {
+        let view = view(&[30, 25], 1).told_apart(20);
+        assert_eq!(view.distinct, (0..55).collect::<Vec<_>>());
+        assert_eq!(view.class_counts, [30, 25]);
     }
 }

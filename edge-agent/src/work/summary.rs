@@ -11,7 +11,7 @@ use common::summary::Points;
 use common::teacher::Teacher;
 
 use super::{Built, Entry, View, Work, WorkError};
-use crate::teacher::{TeacherError, centred_one_hot};
+use crate::teacher::{LabelledRows, TeacherError, centred_one_hot};
 
 pub(super) fn build(
     work: &Work<'_>,
@@ -26,7 +26,7 @@ pub(super) fn build(
         });
     }
     let raw = points.to_raw(work.task.definition().budget.bits)?;
-    let rows = view.labels.len() as u64;
+    let rows = view.distinct.len() as u64;
     Ok(Built {
         entries: vec![Entry::of(Kind::Summary, &raw, rows)],
         partial: false,
@@ -34,16 +34,26 @@ pub(super) fn build(
 }
 
 fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<Points, WorkError> {
-    let rows = view.labelled();
+    // Each row once, however often it was written down.
+    let (inputs, labels) = view.distinct();
+    let rows = LabelledRows {
+        inputs: inputs.view(),
+        labels: &labels,
+        classes: view.class_counts.len(),
+    };
+    let mut class_counts = vec![0; rows.classes];
+    for &label in &labels {
+        class_counts[usize::from(label)] += 1;
+    }
     let weights = match teacher {
-        Some(teacher) => Some(residual_weights(teacher, view)?),
+        Some(teacher) => Some(residual_weights(teacher, rows)?),
         None => None,
     };
     let budget = &work.task.definition().budget;
     let cluster_size_min = budget.cluster_size_min.max(work.privacy.cluster_size_min) as usize;
     let mut random = rng(work.seed, "summary");
     let wanted = budget.points_per_device as usize;
-    let shares = share(wanted, &view.class_counts, cluster_size_min, &mut random);
+    let shares = share(wanted, &class_counts, cluster_size_min, &mut random);
     let mut points = Points::none(work.task.features());
     for (class, &clusters) in shares.iter().enumerate() {
         let members: Vec<usize> = (0..rows.labels.len())
@@ -119,8 +129,7 @@ fn share(points: usize, counts: &[u64], size_min: usize, random: &mut impl Rng) 
 
 /// Each row weighs its squared residual to the power 2, relative to the
 /// mean, with a floor so that no region is forgotten.
-fn residual_weights(teacher: &Teacher, view: &View) -> Result<Array1<f32>, WorkError> {
-    let rows = view.labelled();
+fn residual_weights(teacher: &Teacher, rows: LabelledRows<'_>) -> Result<Array1<f32>, WorkError> {
     let answers = teacher.answers(rows.inputs).map_err(TeacherError::from)?;
     let targets = centred_one_hot(rows.labels, rows.classes);
     let squares = squared_rows((&answers - &targets).view());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use edge_agent::data::{Dataset as DeviceRows, SplitRule};
 
 use common::ids::DeviceId;
+use common::model::Lineage;
 use common::model::Release;
 use common::task::Task;
 
@@ -113,9 +114,11 @@ impl Fleet {
     pub(super) fn excluded(&self, before: &Ran, after: &Ran, liars: &BTreeSet<usize>) -> Excluded {
         let lineage = |ran: &Ran| -> BTreeSet<DeviceId> {
             let release = ran.release.as_ref();
-            release.map_or_else(BTreeSet::new, |release| {
-                release.as_raw().lineage.iter().copied().collect()
-            })
+            match release.map(|release| &release.as_raw().lineage) {
+                Some(Lineage::Named(devices)) => devices.iter().copied().collect(),
+                // Of more devices than a release names.
+                Some(Lineage::Digest { .. }) | None => BTreeSet::new(),
+            }
         };
         let (was, is) = (lineage(before), lineage(after));
         let mut excluded = Excluded::default();

@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
         hidden: None,
         student_steps: arguments.student_steps.max(1),
     };
-    let data = Dataset::open(&arguments.data)?;
+    let data = super::open(&arguments.data)?;
     let stop = interrupt::watch("ending with the best so far");
     let mut progress = Progress::new(false);
     let begun = Instant::now();
@@ -87,7 +87,9 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
     let method = options.method.method(options.steps());
     let distilled = method.distil(&session.problem, &mut watch)?;
     let losses = watch.losses;
-    let archive = DistilledSet::of(&session, &distilled).to_npz()?;
+    let archive = DistilledSet::of(&session, &distilled)
+        .with_offset(data.offset.clone())
+        .to_npz()?;
     write(&arguments.out, &archive)?;
     let mut found = DistilOutcome {
         krr_accuracy: session.krr_accuracy(&data, &distilled)?,

@@ -121,6 +121,7 @@ impl Failure {
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
             | Self::Demo(DemoError::Partition(_) | DemoError::Task(_))
+            | Self::Distil(DistilError::Rows { .. } | DistilError::NothingHeldOut)
             | Self::Folder(FolderError::Exists(_)) => 2,
             Self::Write { cause, .. } | Self::Folder(FolderError::File { cause, .. }) => {
                 of_file(cause)

@@ -16,7 +16,18 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use lab::data::Dataset;
+
 pub(crate) use failure::Failure;
+
+/// A data set; what was changed in it is said on standard error.
+fn open(name: &str) -> Result<Dataset, Failure> {
+    let data = Dataset::open(name)?;
+    if let Some(moved) = data.moved() {
+        eprintln!("{moved}");
+    }
+    Ok(data)
+}
 
 /// Whether a path stands for standard output.
 fn is_stdout(path: &Path) -> bool {

@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use serde_json::Value;
 
-use common::task::{ConsensusRule, StudentSpec, Support};
+use common::task::{ConsensusRule, StudentSpec};
 use lab::budget::Kinds;
-use lab::data::{Dataset, Partition};
+use lab::data::Partition;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -64,10 +64,6 @@ pub(crate) struct SimulateArguments {
     /// with both, what is worth its bytes: moments, or points alone
     #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
-    /// How later rounds make the transfer set better: more points (clusters),
-    /// moves of those there are (gradient), or what is worth its bytes (auto)
-    #[arg(long, default_value = "auto", value_parser = support)]
-    support: Support,
     /// How soft labels are joined: weighted (by classes and nearness), mean,
     /// median (geometric) or trimmed
     #[arg(long, default_value = "weighted", value_parser = consensus)]
@@ -118,7 +114,6 @@ impl SimulateArguments {
             student: self.student.clone().map(|student| student.0),
             features: Some(self.features.clone()),
             contribute: Kinds::named(&self.contribute).unwrap_or_default(),
-            support: self.support,
             consensus: self.consensus,
             liars: self.liars,
             uplink_bytes_max: self.uplink_bytes_max,
@@ -140,7 +135,7 @@ impl SimulateArguments {
 /// Runs every seed and shows what came of them.
 pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut options = arguments.options();
-    let data = Dataset::open(&arguments.data)?;
+    let data = super::open(&arguments.data)?;
     let mut progress = Progress::new(false);
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
@@ -248,11 +243,6 @@ fn student(text: &str) -> Result<Student, String> {
         _ => return Err(known()),
     };
     Ok(Student(spec))
-}
-
-fn support(text: &str) -> Result<Support, String> {
-    let found = Support::ALL.into_iter().find(|one| one.name() == text);
-    found.ok_or_else(|| format!("{text:?} is none of clusters, gradient, auto"))
 }
 
 fn consensus(text: &str) -> Result<ConsensusRule, String> {

@@ -8,6 +8,7 @@ use ndarray::{Array2, Axis};
 
 use common::limits::CLASSES_MAX;
 use common::npz::{Archive, Array, NpzError, Values};
+use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
 
 static HAR: &[u8] = include_bytes!("../../data/har.npz");
 static DIGITS: &[u8] = include_bytes!("../../data/digits.npz");
@@ -23,6 +24,10 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The range of the values where their type declares one (bytes).
     pub range: Option<[f32; 2]>,
+    /// What was subtracted in double precision from each value of the last
+    /// axis before it became single precision, which would have lost how it
+    /// varies; none where nothing was.
+    pub offset: Option<Vec<f64>>,
     /// What devices hold; shared, so that a fleet keeps row numbers only.
     pub train: Arc<Part>,
     /// What nobody sees before the end.
@@ -34,8 +39,7 @@ pub struct Dataset {
 pub struct Part {
     /// Inputs, shape (rows, values of one input).
     pub inputs: Array2<f32>,
-    /// The class of each row; the number of classes for a label that is not valid
-    /// of them, which only a test set may hold.
+    /// The class of each row.
     pub labels: Vec<u16>,
     /// Whose row it is, where the file says.
     pub users: Option<Vec<u32>>,
@@ -91,10 +95,11 @@ impl Dataset {
     /// (one factor a value of the last axis, or one for all), user_train and
     /// class_names. Inputs are n × features, n × time × channels or n ×
     /// height × width (× channels); bytes are taken as they are. Labels are
-    /// integers or texts. Where class_names does not say otherwise, the
-    /// classes are the distinct labels of y_train in order: the test set has
-    /// no say in what there is to learn, and a label that only it holds is
-    /// never answered right.
+    /// integers or texts; with class_names they find their class as on a
+    /// device ([`ClassNames`]), without it the classes are the distinct labels
+    /// of y_train in order. A label of y_test that is none of these classes is
+    /// refused. A channel whose offset single precision could not hold is
+    /// moved by its training mean.
     ///
     /// # Errors
     /// What cannot be read, or does not fit.
@@ -113,6 +118,22 @@ impl Dataset {
                 Self::parse(&stem.unwrap_or_default(), &bytes)
             }
         }
+    }
+
+    /// Which channels were moved, and how far, if any were.
+    pub fn moved(&self) -> Option<String> {
+        let offset = self.offset.as_ref()?.iter().enumerate();
+        let moved: Vec<String> = offset
+            .filter(|(_, offset)| **offset != 0.0)
+            .take(8)
+            .map(|(channel, offset)| format!("{offset} from channel {channel}"))
+            .collect();
+        Some(format!(
+            "{}: subtracted {} in double precision; single precision would lose how it varies, \
+             and does on devices: subtract it in their files",
+            self.name,
+            moved.join(", ")
+        ))
     }
 
     /// Reads an archive's bytes.
@@ -160,23 +181,26 @@ impl Dataset {
         } else {
             None
         };
+        let view = reader.view(&x_train, scale)?;
         let train_labels = reader.labels("y_train", &x_train)?;
         let test_labels = reader.labels("y_test", &x_test)?;
         let (classes, known) = reader.classes(&train_labels)?;
-        let unknown = u16::try_from(classes.len()).unwrap_or(u16::MAX);
-        let numbered = |labels: &[Label]| -> Vec<u16> {
-            let class = |label| known.get(label).copied().unwrap_or(unknown);
-            labels.iter().map(class).collect()
+        let numbered = |reader: &Reader<'_>, array, labels: &[Label]| {
+            let rows = labels.iter().enumerate();
+            rows.map(|(row, label)| {
+                let class = known.class(label);
+                class.ok_or_else(|| reader.bad(array, known.refusal(row, label)))
+            })
+            .collect::<Result<Vec<u16>, _>>()
         };
-        let scale = scale.as_deref();
         let train = Part {
-            inputs: reader.inputs("X_train", &x_train, scale)?,
-            labels: numbered(&train_labels),
+            inputs: reader.inputs("X_train", &x_train, &view)?,
+            labels: numbered(&reader, "y_train", &train_labels)?,
             users: reader.users("user_train", &x_train)?,
         };
         let test = Part {
-            inputs: reader.inputs("X_test", &x_test, scale)?,
-            labels: numbered(&test_labels),
+            inputs: reader.inputs("X_test", &x_test, &view)?,
+            labels: numbered(&reader, "y_test", &test_labels)?,
             users: reader.users("user_test", &x_test)?,
         };
         let name = sane(name);
@@ -185,6 +209,7 @@ impl Dataset {
             shape,
             classes,
             range,
+            offset: view.offset,
             train: Arc::new(train),
             test,
         })
@@ -239,39 +264,71 @@ impl Reader<'_> {
             })
     }
 
-    fn numbers(&mut self, array: &'static str) -> Result<Vec<f32>, DatasetError> {
+    fn numbers(&mut self, array: &'static str) -> Result<Vec<f64>, DatasetError> {
         let found = self.array(array)?;
         found
-            .to_f32()
+            .to_f64()
             .map_err(|cause| self.bad(array, cause.to_string()))
     }
 
-    /// Inputs of shape (rows, values of one input), times the scale.
+    /// How inputs are read: their scale, and where single precision would
+    /// lose how a channel of the training rows varies, its offset.
+    fn view(&self, train: &Array, scale: Option<Vec<f64>>) -> Result<View, DatasetError> {
+        let channels = train.shape().last().copied().unwrap_or(1).max(1);
+        let scale = scale.unwrap_or_else(|| vec![1.0]);
+        if scale.len() != 1 && scale.len() != channels {
+            let problem = format!("has {} values, expected 1 or {channels}", scale.len());
+            return Err(self.bad("scale", problem));
+        }
+        let mut view = View {
+            channels,
+            scale,
+            offset: None,
+        };
+        if let Values::F64(wide) = train.values() {
+            let mut precision = Precision::new(channels);
+            for (index, &value) in wide.iter().enumerate() {
+                precision.narrow(index % channels, view.of(index, value));
+            }
+            let mut offset = vec![0.0; channels];
+            let lost = precision.lost();
+            for &(channel, mean) in &lost {
+                offset[channel] = mean;
+            }
+            view.offset = (!lost.is_empty()).then_some(offset);
+        }
+        Ok(view)
+    }
+
+    /// Inputs of shape (rows, values of one input), scaled and moved.
     fn inputs(
         &self,
         name: &'static str,
         inputs: &Array,
-        scale: Option<&[f32]>,
+        view: &View,
     ) -> Result<Array2<f32>, DatasetError> {
         let width: usize = inputs.shape().iter().skip(1).product();
-        let mut values = inputs
-            .to_f32()
-            .map_err(|cause| self.bad(name, cause.to_string()))?;
-        if let Some(scale) = scale {
-            let last = inputs.shape().last().copied().unwrap_or(1);
-            if scale.len() != 1 && scale.len() != last {
-                let problem = format!("has {} values, expected 1 or {last}", scale.len());
-                return Err(self.bad("scale", problem));
+        let text = |cause: NpzError| self.bad(name, cause.to_string());
+        let values: Vec<f32> = match inputs.values() {
+            Values::F64(wide) => {
+                let wide = wide.iter().enumerate();
+                wide.map(|(index, &value)| view.of(index, value) as f32)
+                    .collect()
             }
-            for (index, value) in values.iter_mut().enumerate() {
-                *value *= scale[index % scale.len()];
+            _ => {
+                let narrow = inputs.to_f32().map_err(text)?.into_iter().enumerate();
+                let wide = narrow.map(|(index, value)| view.of(index, f64::from(value)) as f32);
+                wide.collect()
             }
-        }
-        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+        };
+        let is_bad = |value: &f32| !(f64::from(value.abs()) <= VALUE_MAX);
+        if let Some(index) = values.iter().position(is_bad) {
             let problem = format!(
-                "holds {} in row {}; fill or drop what is missing, and keep within ±3e38",
+                "holds {} in row {}, value {}; fill or drop what is missing, and keep within \
+                 ±{VALUE_MAX:e}",
                 values[index],
-                index / width.max(1)
+                index / width.max(1),
+                index % width.max(1)
             );
             return Err(self.bad(name, problem));
         }
@@ -322,11 +379,8 @@ impl Reader<'_> {
         Ok(Some(ids.iter().map(|id| numbers[id]).collect()))
     }
 
-    /// The classes' names, and the number of the class of each label.
-    fn classes(
-        &mut self,
-        train: &[Label],
-    ) -> Result<(Vec<String>, BTreeMap<Label, u16>), DatasetError> {
+    /// The classes' names, and how labels find them.
+    fn classes(&mut self, train: &[Label]) -> Result<(Vec<String>, Known), DatasetError> {
         let distinct: BTreeSet<&Label> = train.iter().collect();
         if !(2..=CLASSES_MAX).contains(&distinct.len()) {
             let problem = format!(
@@ -338,19 +392,76 @@ impl Reader<'_> {
         if self.archive.contains("class_names")
             && let Values::Text(names) = self.array("class_names")?.values()
         {
-            let by_number = (0..).map(Label::Number).zip(0..).take(names.len());
-            let by_name = names.iter().cloned().map(Label::Name).zip(0..);
-            let known: BTreeMap<Label, u16> = by_number.chain(by_name).collect();
-            if distinct.iter().all(|label| known.contains_key(label)) {
-                return Ok((names.clone(), known));
-            }
+            let known = Known::Named(ClassNames::new(names.clone()));
+            return Ok((names.clone(), known));
         }
         let names = distinct.iter().map(|label| match label {
             Label::Number(number) => format!("class-{number}"),
             Label::Name(name) => name.clone(),
         });
         let names = names.collect();
-        Ok((names, distinct.into_iter().cloned().zip(0..).collect()))
+        let known = distinct.into_iter().cloned().zip(0..).collect();
+        Ok((names, Known::Distinct(known)))
+    }
+}
+
+/// How values of inputs are read.
+struct View {
+    channels: usize,
+    /// One factor, or one for each channel.
+    scale: Vec<f64>,
+    offset: Option<Vec<f64>>,
+}
+
+impl View {
+    fn of(&self, index: usize, value: f64) -> f64 {
+        let offset = self
+            .offset
+            .as_ref()
+            .map_or(0.0, |offset| offset[index % self.channels]);
+        value * self.scale[index % self.scale.len()] - offset
+    }
+}
+
+/// How labels find their class.
+enum Known {
+    /// By the names of the file's classes.
+    Named(ClassNames),
+    /// Each distinct label of the training rows is a class.
+    Distinct(BTreeMap<Label, u16>),
+}
+
+impl Known {
+    fn class(&self, label: &Label) -> Option<u16> {
+        match (self, label) {
+            (Self::Named(names), Label::Number(number)) => {
+                names.of_number(*number as f64).ok()?.class()
+            }
+            (Self::Named(names), Label::Name(name)) => names.of_text(name).ok()?.class(),
+            (Self::Distinct(known), label) => known.get(label).copied(),
+        }
+    }
+
+    /// Why a label of a row is refused.
+    fn refusal(&self, row: usize, label: &Label) -> String {
+        let label = match label {
+            Label::Number(number) => number.to_string(),
+            Label::Name(name) => format!("{name:?}"),
+        };
+        match self {
+            Self::Named(names) => format!(
+                "holds label {label} in row {row}, which is none of class_names ({}){}",
+                names.names().join(", "),
+                match names.is_indexed() {
+                    true => ": numbers count them from 0",
+                    false => ", some of which are numbers themselves, so that none counts them",
+                }
+            ),
+            Self::Distinct(_) => format!(
+                "holds label {label} in row {row}, which no row of y_train has; leave such rows \
+                 out, or name all classes in class_names"
+            ),
+        }
     }
 }
 
@@ -427,24 +538,116 @@ mod tests {
         assert!(fraction.to_string().contains("y_train"), "{fraction}");
     }
 
-    #[test]
-    fn the_test_set_has_no_say_in_what_the_classes_are() {
+    fn labelled(
+        train: Values,
+        test: Values,
+        names: Option<&[&str]>,
+    ) -> Result<Dataset, DatasetError> {
         let x = Array::new(vec![3, 1], Values::F32(vec![0.0; 3])).unwrap();
-        let y = Array::new(vec![3], Values::U8(vec![0, 1, 1])).unwrap();
-        let more = Array::new(vec![3], Values::U8(vec![1, 5, 0])).unwrap();
+        let y = Array::new(vec![3], train).unwrap();
+        let more = Array::new(vec![3], test).unwrap();
+        let names = names.map(|names| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            Array::new(vec![names.len()], Values::Text(names)).unwrap()
+        });
         let users = ["b", "a", "b"].map(str::to_owned).to_vec();
         let users = Array::new(vec![3], Values::Text(users)).unwrap();
-        let arrays = [
+        let mut arrays = vec![
             ("X_train", &x),
             ("y_train", &y),
             ("X_test", &x),
             ("y_test", &more),
             ("user_train", &users),
         ];
-        let data = Dataset::parse("odd", &common::npz::write(&arrays).unwrap()).unwrap();
+        arrays.extend(names.as_ref().map(|names| ("class_names", names)));
+        Dataset::parse("odd", &common::npz::write(&arrays).unwrap())
+    }
+
+    #[test]
+    fn a_test_label_that_is_no_class_is_named() {
+        let train = || Values::U8(vec![0, 1, 1]);
+        let data = labelled(train(), Values::U8(vec![1, 0, 0]), None).unwrap();
         assert_eq!(data.classes, ["class-0", "class-1"]);
-        assert_eq!(data.test.labels, [1, 2, 0], "5 is none of them");
         assert_eq!(data.train.users, Some(vec![1, 0, 1]));
+        let unknown = labelled(train(), Values::U8(vec![1, 5, 0]), None).unwrap_err();
+        let text = unknown.to_string();
+        assert!(
+            text.contains("y_test") && text.contains("label 5 in row 1"),
+            "{text}"
+        );
+        let named = labelled(train(), Values::U8(vec![2, 1, 0]), Some(&["a", "b", "c"]));
+        assert_eq!(named.unwrap().test.labels, [2, 1, 0]);
+    }
+
+    #[test]
+    fn labels_find_class_names_as_on_a_device() {
+        let data = labelled(
+            Values::F64(vec![1.0, 2.0, 3.0]),
+            Values::F64(vec![3.0, 1.0, 2.0]),
+            Some(&["1", "2", "3"]),
+        );
+        let data = data.unwrap();
+        assert_eq!(data.train.labels, [0, 1, 2]);
+        assert_eq!(data.test.labels, [2, 0, 1]);
+        let inverted = labelled(
+            Values::U8(vec![0, 1, 1]),
+            Values::U8(vec![1, 0, 0]),
+            Some(&["1", "0"]),
+        );
+        assert_eq!(inverted.unwrap().train.labels, [1, 0, 0]);
+        let beyond = labelled(
+            Values::U8(vec![1, 2, 1]),
+            Values::U8(vec![1, 2, 1]),
+            Some(&["a", "b"]),
+        );
+        let text = beyond.unwrap_err().to_string();
+        assert!(text.contains("label 2 in row 1"), "{text}");
+    }
+
+    #[test]
+    fn an_offset_beyond_single_precision_is_subtracted() {
+        let rows = 60;
+        let wave = |row: usize| 1e-3 * (row as f64 * 0.7).sin();
+        let wide: Vec<f64> = (0..rows)
+            .flat_map(|row| [1e6 + wave(row), wave(row)])
+            .collect();
+        let x = Array::new(vec![rows, 2], Values::F64(wide)).unwrap();
+        let y = Array::new(
+            vec![rows],
+            Values::U8((0..rows).map(|row| (row % 2) as u8).collect()),
+        );
+        let y = y.unwrap();
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &y),
+        ];
+        let data = Dataset::parse("far", &common::npz::write(&arrays).unwrap()).unwrap();
+        let offset = data.offset.unwrap();
+        assert!(
+            (offset[0] - 1e6).abs() < 1.0 && offset[1] == 0.0,
+            "{offset:?}"
+        );
+        for row in 0..rows {
+            let found = f64::from(data.train.inputs[[row, 0]]) + offset[0] - 1e6;
+            assert!((found - wave(row)).abs() < 1e-8, "row {row}: {found}");
+            assert_eq!(data.test.inputs[[row, 0]], data.train.inputs[[row, 0]]);
+        }
+    }
+
+    #[test]
+    fn a_fill_value_is_named() {
+        let x = Array::new(vec![2, 2], Values::F32(vec![0.0, 0.0, 0.0, 9.969_21e36])).unwrap();
+        let y = Array::new(vec![2], Values::U8(vec![0, 1])).unwrap();
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &y),
+        ];
+        let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("row 1, value 1"), "{error}");
     }
 
     #[test]

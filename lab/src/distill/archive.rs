@@ -20,6 +20,7 @@ use super::{DistilError, Distilled, Session};
 /// | `depth` | 1 | hidden layers of the kernel's network, `u1` |
 /// | `ridge` | 1 | ρ of (K(X,X) + ρ·tr/m·I)·α = y, `f8` |
 /// | `normaliser` | bytes | what brings features to one scale, encoded |
+/// | `offset` | channels | what is subtracted from inputs first, in double precision, `f8`; absent where nothing is |
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistilledSet {
     /// Points, m × d.
@@ -38,6 +39,8 @@ pub struct DistilledSet {
     pub ridge: f64,
     /// What brings features to one scale.
     pub normaliser: Normaliser,
+    /// What is subtracted from each value of the last axis of an input.
+    pub offset: Option<Vec<f64>>,
 }
 
 impl DistilledSet {
@@ -57,7 +60,14 @@ impl DistilledSet {
             depth: session.problem.kernel.depth(),
             ridge: distilled.ridge,
             normaliser: session.feature_view.normaliser().clone(),
+            offset: None,
         }
+    }
+
+    /// The same of inputs that this was subtracted from.
+    #[must_use]
+    pub fn with_offset(self, offset: Option<Vec<f64>>) -> Self {
+        Self { offset, ..self }
     }
 
     /// The archive's bytes.
@@ -72,25 +82,30 @@ impl DistilledSet {
         let one = |values| Array::new(vec![1], values);
         let normaliser = encode(&self.normaliser);
         let names = self.class_names.clone();
-        Ok(write(&[
-            ("X", &matrix(&self.points)?),
-            ("y", &matrix(&self.labels)?),
+        let list = |count: usize, values| Array::new(vec![count], values);
+        let mut arrays = vec![
+            ("X", matrix(&self.points)?),
+            ("y", matrix(&self.labels)?),
             (
                 "classes",
-                &Array::new(vec![self.classes.len()], Values::U16(self.classes.clone()))?,
+                list(self.classes.len(), Values::U16(self.classes.clone()))?,
             ),
-            (
-                "class_names",
-                &Array::new(vec![names.len()], Values::Text(names))?,
-            ),
-            ("features", &one(Values::Text(vec![self.features.clone()]))?),
-            ("depth", &one(Values::U8(vec![self.depth]))?),
-            ("ridge", &one(Values::F64(vec![self.ridge]))?),
+            ("class_names", list(names.len(), Values::Text(names))?),
+            ("features", one(Values::Text(vec![self.features.clone()]))?),
+            ("depth", one(Values::U8(vec![self.depth]))?),
+            ("ridge", one(Values::F64(vec![self.ridge]))?),
             (
                 "normaliser",
-                &Array::new(vec![normaliser.len()], Values::U8(normaliser))?,
+                list(normaliser.len(), Values::U8(normaliser))?,
             ),
-        ])?)
+        ];
+        if let Some(offset) = &self.offset {
+            let offset = list(offset.len(), Values::F64(offset.clone()))?;
+            arrays.push(("offset", offset));
+        }
+        let named: Vec<(&str, &Array)> =
+            arrays.iter().map(|(name, array)| (*name, array)).collect();
+        Ok(write(&named)?)
     }
 
     /// Reads an archive's bytes.
@@ -144,6 +159,10 @@ impl DistilledSet {
                 .filter(|ridge| ridge.is_finite() && *ridge >= 0.0)
                 .ok_or_else(|| missing("ridge"))?,
             normaliser,
+            offset: match archive.contains("offset") {
+                true => Some(archive.array("offset")?.to_f64()?),
+                false => None,
+            },
         })
     }
 }
@@ -178,6 +197,7 @@ mod tests {
             depth: 2,
             ridge: 1e-6,
             normaliser: Normaliser::of_range(3, 0.0, 255.0).unwrap(),
+            offset: Some(vec![1e6, 0.0, 0.5]),
         }
     }
 

@@ -17,7 +17,7 @@ use coordinator::student::TrainError;
 pub enum DistilError {
     /// Too few rows of a class to hold any out and keep the points.
     #[error(
-        "class {class:?} has {rows} training rows to learn from, at least {needed} are needed for {needed} points"
+        "class {class:?} has {rows} training rows to learn from, too few for {needed} points; ask for at most {rows} with --per-class"
     )]
     Rows {
         /// The class.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use common::features::FeatureStage;
-use common::task::{StudentSpec, Support, Task};
+use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 
 use super::{SimulateError, SimulateOptions};
@@ -33,7 +33,6 @@ pub(crate) fn checked_task(
         landmarks: options.landmarks,
         bits: options.bits,
         contribute: options.contribute,
-        support: options.support,
     };
     let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
     let (stages, reason) = stages(data, asked, convolves);
@@ -49,7 +48,6 @@ pub(crate) fn checked_task(
             points_per_device: 1,
             bits: 8,
             contribute: fixed.contribute.to_string(),
-            support: Support::Clusters,
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
@@ -91,7 +89,6 @@ pub(crate) fn checked_task(
         task_options.rank_max = plan.rank;
         task_options.landmarks = Some(plan.landmarks);
         task_options.contribute = plan.contribute.to_string();
-        task_options.support = plan.support;
         let chosen = Chosen {
             plan,
             features_reason: reason.to_owned(),
@@ -131,10 +128,7 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
     };
     let relevance = match definition.method.relevance {
         true => "the points say how much each feature of a list counts",
-        false => {
-            "stages of images and windows know what they look at, and points that move \
-                  take features alike"
-        }
+        false => "stages of images and windows know what they look at",
     };
     json!({
         "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
@@ -146,7 +140,6 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         "rank": choice(json!(plan.rank), &plan.rank_reason),
         "landmarks": choice(json!(plan.landmarks), &plan.landmarks_reason),
         "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
-        "support": choice(json!(plan.support.name()), &plan.support_reason),
         "consensus": choice(json!(definition.method.consensus.rule.name()), ASKED),
         "lambda": choice(json!(facts.lambda), &ridge),
         "temperature": choice(json!(teacher.temperature()), tempered),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use common::model::Release;
-use common::task::{ConsensusRule, StudentSpec, Support};
+use common::task::{ConsensusRule, StudentSpec};
 
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
@@ -48,9 +48,6 @@ pub struct SimulateOptions {
     /// What devices send beside points; `both` leaves it to the plan whether
     /// anything is.
     pub contribute: Kinds,
-    /// How later rounds make the transfer set better; `Auto` leaves it to the
-    /// plan.
-    pub support: Support,
     /// How soft labels are joined.
     pub consensus: ConsensusRule,
     /// Share of the devices that send adversarial labels.
@@ -83,7 +80,6 @@ impl Default for SimulateOptions {
             student: None,
             features: None,
             contribute: Kinds::default(),
-            support: Support::Auto,
             consensus: ConsensusRule::default(),
             liars: 0.0,
             uplink_bytes_max: 100_000,

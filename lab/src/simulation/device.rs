@@ -310,7 +310,7 @@ impl Simulation {
         let labels = part.labels.into_iter().map(Some).collect();
         let values = part.inputs.ncols();
         let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
-        rows.split(SplitRule::default())
+        rows.split(SplitRule::default()).without_copies()
     }
 
     /// Which rows the device described before, if it remembers.

@@ -413,7 +413,7 @@ impl Simulation {
                     };
                     let phase = match &job.kind {
                         JobKind::Normalise { .. } => Phase::Profile,
-                        JobKind::Gather { .. } | JobKind::Refine { .. } => Phase::Summarise,
+                        JobKind::Gather { .. } => Phase::Summarise,
                         JobKind::Solve { .. } => Phase::Solve,
                         JobKind::Distil { .. } => Phase::Distil,
                         JobKind::Sign { .. } => Phase::Release,

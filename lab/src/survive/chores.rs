@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use common::ids::BlobHash;
-use common::round::{ContributionKey, Kind, Phase};
-use common::wire::codec::{decode_blob, encode};
+use common::round::{ContributionKey, Phase};
+use common::wire::codec::encode;
 use common::wire::messages::Call;
 use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
 use edge_agent::session::{Input, Pending, Settled};
 
-use super::craft::{Contribution, Stuff};
+use super::craft::Contribution;
 use super::device::DeviceWork;
 use super::world::{Happening, World};
 
@@ -44,22 +44,6 @@ impl World {
         }
     }
 
-    /// What a device answers a call for points with: as a real one, gradients
-    /// where a teacher comes along and the task wants them.
-    fn summary_kind(&self, device: usize, call: &Call) -> Kind {
-        let policy = &self.weather.policy;
-        let (Some(_), Some(transfer)) = (call.context.teacher, call.context.transfer) else {
-            return Kind::Summary;
-        };
-        let bytes = self.devices[device].cache.get(&transfer);
-        let points = bytes.and_then(|bytes| decode_blob::<Stuff>(bytes).ok());
-        let points = points.map_or(0, |stuff| stuff.points);
-        match policy.support.moves(points, policy.points_max) {
-            true => Kind::Gradient,
-            false => Kind::Summary,
-        }
-    }
-
     /// Work is done.
     pub(super) fn worked(&mut self, device: usize, life: u64, work: DeviceWork) {
         if self.devices[device].life != life || !self.devices[device].is_up() {
@@ -79,14 +63,8 @@ impl World {
         let abstains = self.devices[device].full || self.dice.chance(0.03);
         let partial = abstains || self.dice.chance(0.05);
         let mut kinds = call.phase.kinds().to_vec();
-        match call.phase {
-            Phase::Contribute => {
-                kinds.retain(|kind| self.weather.policy.contribute.contains(kind));
-            }
-            // As a real device: where a teacher comes along and the task may
-            // want gradients.
-            Phase::Summarise => kinds = vec![self.summary_kind(device, &call)],
-            _ => {}
+        if call.phase == Phase::Contribute {
+            kinds.retain(|kind| self.weather.policy.contribute.contains(kind));
         }
         if abstains {
             kinds.clear();

@@ -98,20 +98,6 @@ pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
             }
             |blob, points| Product::TransferSet { blob, points }
         }
-        JobKind::Refine {
-            transfer,
-            gradients,
-            ..
-        } => {
-            made = stuff(*transfer)?;
-            made.what = 2;
-            for (device, blob) in gradients {
-                let found = given(*device, *blob)?;
-                made.origin.insert(found.device);
-                made.sum = made.sum.wrapping_mul(31).wrapping_add(found.value);
-            }
-            |blob, points| Product::TransferSet { blob, points }
-        }
         JobKind::Solve { transfer, inputs } => {
             made.origin = stuff(*transfer)?.origin;
             made.what = 3;

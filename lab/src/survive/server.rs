@@ -287,7 +287,9 @@ impl World {
         };
         process.epoch = epoch;
         process.next = replayed.next;
-        process.core.restore(now, epoch.0, replayed);
+        process
+            .core
+            .restore(now, epoch.0, replayed.registry, replayed.tasks);
         let held = self.check_restored();
         self.hold(held);
         let now = self.now;

@@ -3,7 +3,6 @@
 use common::ids::Time;
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
-use common::task::Support;
 use common::trust::certificate::Fingerprint;
 use common::trust::token::{Approval, TokenRecord, TokenSecret, TokenTerms};
 use coordinator::journal::Retention;
@@ -124,7 +123,7 @@ impl Weather {
             join: Join::new(devices, approval),
             revoking: some(&mut members, 0.1),
             calm_at: dice.between(20_000, 150_000),
-            policy: with_support(seed, policy(&mut dice, devices)),
+            policy: policy(&mut dice, devices),
             delay_ms: dice.duration(1, 400),
             loss: some(&mut dice, 0.3),
             duplicates: some(&mut dice, 0.3),
@@ -156,15 +155,6 @@ impl Weather {
         self.delay_ms = self.delay_ms.min(50);
         self.work_ms = self.work_ms.min(500);
     }
-}
-
-/// Dice of their own, so that the weather of each seed stays what it was.
-fn with_support(seed: u64, mut policy: RoundPolicy) -> RoundPolicy {
-    if policy.contribute.contains(&Kind::Moments) {
-        let drawn = Dice::new(seed, "support").between(0, 3) as usize;
-        policy.support = Support::ALL[drawn];
-    }
-    policy
 }
 
 fn retention(dice: &mut Dice) -> Retention {
@@ -210,7 +200,6 @@ fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
         interval_ms: dice.chance(0.5).then(|| dice.duration(100, 20_000)),
         new_data_devices_min: dice.between(1, 4) as u32,
         contribute,
-        support: Support::Clusters,
         contribution_bytes_max: 64 * 1024,
         round_bytes_max: 64 * 1024 * 1024,
         rows_max: common::limits::ROWS_MAX,

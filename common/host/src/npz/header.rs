@@ -56,6 +56,8 @@ impl Header {
             let key = rest.string()?;
             rest.expect(':')?;
             let repeated = match key {
+                // A list of named fields stands where a type's name should.
+                "descr" if rest.peeks('[') => return Err(NpzError::Structured),
                 "descr" => descr.replace(rest.string()?).is_some(),
                 "fortran_order" => order.replace(rest.boolean()?).is_some(),
                 "shape" => shape.replace(rest.tuple()?).is_some(),
@@ -89,14 +91,17 @@ impl Header {
             "<u2" | "<i2" | "<f2" => 2,
             "<i4" | "<f4" => 4,
             "<i8" | "<f8" => 8,
+            "|O" => return Err(NpzError::Objects),
             other => {
-                let width = other
-                    .strip_prefix("<U")
-                    .and_then(|digits| digits.parse::<usize>().ok())
-                    .filter(|width| (1..=TEXT_CHARACTERS_MAX).contains(width));
-                match width {
-                    Some(width) => 4 * width,
-                    None => {
+                let width = |prefix| {
+                    let digits = other.strip_prefix(prefix)?;
+                    let width = digits.parse::<usize>().ok()?;
+                    (1..=TEXT_CHARACTERS_MAX).contains(&width).then_some(width)
+                };
+                match (width("<U"), width("|S")) {
+                    (Some(characters), _) => 4 * characters,
+                    (_, Some(bytes)) => bytes,
+                    (None, None) => {
                         return Err(NpzError::ElementType {
                             descr: self.descr.clone(),
                         });
@@ -154,6 +159,10 @@ impl<'a> Cursor<'a> {
         let rest = trimmed.strip_prefix(character);
         self.0 = rest.unwrap_or(trimmed);
         rest.is_some()
+    }
+
+    fn peeks(&self, character: char) -> bool {
+        self.0.trim_start().starts_with(character)
     }
 
     fn expect(&mut self, character: char) -> Result<(), NpzError> {

@@ -27,7 +27,7 @@ pub enum Values {
     F32(Vec<f32>),
     /// `<f8`
     F64(Vec<f64>),
-    /// `<U…`, trailing NULs removed.
+    /// `<U…`, and what `|S…` holds in UTF-8; trailing NULs removed.
     Text(Vec<String>),
 }
 
@@ -103,15 +103,33 @@ impl Array {
     /// Reads a whole NPY file. Errors: everything that is not exactly one
     /// little-endian array of a known element type.
     pub fn parse(bytes: &[u8]) -> Result<Self, NpzError> {
-        Self::read(bytes, bytes.len() as u64)
+        Self::parse_within(bytes, u64::MAX)
+    }
+
+    /// The same of at most so many values. Errors: those of [`Self::parse`],
+    /// and [`NpzError::Values`] before anything is unpacked.
+    pub fn parse_within(bytes: &[u8], values_max: u64) -> Result<Self, NpzError> {
+        Self::read(bytes, bytes.len() as u64, values_max)
     }
 
     /// Reads an array from a stream that claims to hold `bytes_total` bytes.
     /// The claim is compared with the header before anything is allocated,
     /// and memory then grows only as data arrives.
-    pub(super) fn read(mut stream: impl Read, bytes_total: u64) -> Result<Self, NpzError> {
+    pub(super) fn read(
+        mut stream: impl Read,
+        bytes_total: u64,
+        values_max: u64,
+    ) -> Result<Self, NpzError> {
         let (header, header_bytes) = Header::read(&mut stream)?;
         let expected = header.data_bytes()?;
+        let values = expected / header.element_bytes()? as u64;
+        // A long text counts as several numbers.
+        if values.max(expected / size_of::<f64>() as u64) > values_max {
+            return Err(NpzError::Values {
+                shape: header.shape,
+                max: values_max,
+            });
+        }
         let found = bytes_total.saturating_sub(header_bytes);
         if found != expected {
             return Err(NpzError::DataBytes { expected, found });
@@ -201,6 +219,14 @@ impl Array {
     /// Errors: text.
     pub fn to_f32(&self) -> Result<Vec<f32>, NpzError> {
         Ok(numbers!(&self.values, x => x as f32, "numbers"))
+    }
+
+    /// The same; an array of f32 is not copied. Errors: text.
+    pub fn into_f32(self) -> Result<Vec<f32>, NpzError> {
+        match self.values {
+            Values::F32(values) => Ok(values),
+            _ => self.to_f32(),
+        }
     }
 
     /// Every element as f64 (64-bit integers beyond 2⁵³ are rounded).
@@ -300,7 +326,10 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
             let mut values = Vec::new();
             read_elements(stream, bytes, width, |chunk| {
                 for element in chunk.chunks_exact(width) {
-                    values.push(text(element)?);
+                    values.push(match header.descr.starts_with('|') {
+                        true => bytes_text(element)?,
+                        false => text(element)?,
+                    });
                 }
                 Ok(())
             })?;
@@ -348,6 +377,14 @@ fn text(element: &[u8]) -> Result<String, NpzError> {
     }
     string.truncate(string.trim_end_matches('\0').len());
     Ok(string)
+}
+
+/// A fixed-width byte string, NUL-padded at its end.
+fn bytes_text(element: &[u8]) -> Result<String, NpzError> {
+    let length = element.iter().rposition(|&byte| byte != 0);
+    let bytes = &element[..length.map_or(0, |at| at + 1)];
+    let text = std::str::from_utf8(bytes).map_err(|_| NpzError::BytesText)?;
+    Ok(text.to_owned())
 }
 
 /// Bytes converted at once.

@@ -88,15 +88,8 @@ fn numbers_of_sixteen_bits_are_what_numpy_says_they_are() {
 }
 
 #[test]
-fn big_endian_and_objects_are_refused() {
-    for descr in [
-        ">f4",
-        "|O",
-        "<f16",
-        "<U0",
-        "<U999",
-        "<U99999999999999999999",
-    ] {
+fn big_endian_and_unknown_types_are_refused() {
+    for descr in [">f4", "<f16", "<U0", "<U999", "<U99999999999999999999"] {
         assert_eq!(
             Array::parse(&npy(&header_of(descr, "(1,)"), &[0; 4])),
             Err(NpzError::ElementType {
@@ -104,6 +97,39 @@ fn big_endian_and_objects_are_refused() {
             })
         );
     }
+}
+
+#[test]
+fn objects_and_structures_are_refused_by_what_they_are() {
+    let objects = npy(&header_of("|O", "(1,)"), &[0; 4]);
+    assert_eq!(Array::parse(&objects), Err(NpzError::Objects));
+    let fields = "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }";
+    let fields = npy(fields, &[0; 4]);
+    assert_eq!(Array::parse(&fields), Err(NpzError::Structured));
+}
+
+#[test]
+fn byte_strings_are_text() {
+    let bytes = npy(&header_of("|S3", "(2,)"), b"on\0off");
+    let texts = ["on", "off"].map(str::to_owned).to_vec();
+    let parsed = Array::parse(&bytes).unwrap();
+    assert_eq!(parsed.values(), &Values::Text(texts));
+    let broken = npy(&header_of("|S1", "(1,)"), b"\xff");
+    assert_eq!(Array::parse(&broken), Err(NpzError::BytesText));
+}
+
+#[test]
+fn more_values_than_wanted_are_refused_before_they_are_read() {
+    let few = npy(&header_of("|u1", "(4,)"), &[0; 4]);
+    assert!(Array::parse_within(&few, 4).is_ok());
+    let refused = Array::parse_within(&few, 3);
+    assert_eq!(
+        refused,
+        Err(NpzError::Values {
+            shape: vec![4],
+            max: 3
+        })
+    );
 }
 
 #[test]

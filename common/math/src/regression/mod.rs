@@ -20,7 +20,7 @@ pub use choose::{Choice, choose_ridge, leave_one_out};
 pub use distil::{KipStep, kip_loss_and_gradient};
 pub use gcv::{RidgeScore, choose_ridge_gcv};
 pub use preconditioner::Preconditioner;
-pub use shared::{DataTerm, data_term, regulariser_term};
+pub use shared::{DataTerm, data_term};
 pub use system::{MomentSystem, Solution};
 pub use weighted::weighted_ridge;
 pub use whitener::Whitener;

@@ -1,14 +1,10 @@
-//! Gradients of the federation's objective
-//! J = ½‖K(X,S)α − T‖² + ½λ·tr(αᵀK(S,S)α) + ½ρ‖α‖² in the shared points S.
-//!
-//! At the α that minimises J the envelope theorem lets α stand still: ∂J/∂S
-//! is the sum of every device's [`data_term`] and one [`regulariser_term`].
-//! It holds for no other α, and not without the second term.
+//! How rows fit the predictions K(X,S)α of points S at a fixed α, and the
+//! gradients of that in S and in α.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, s};
 
-use super::{RegressionError, check_finite, check_ridge, check_shape};
+use super::{RegressionError, check_finite, check_shape};
 use crate::kernel::{Ntk, Real, rows_per_block};
 
 /// What some rows contribute to the objective at a fixed α.
@@ -71,24 +67,4 @@ pub fn data_term<T: Real>(
         });
     }
     Ok(term)
-}
-
-/// ½λ·tr(αᵀK(S,S)α) and its gradient in S (m×d) at fixed α. Cost: two m×m×d
-/// products.
-pub fn regulariser_term(
-    ntk: &Ntk,
-    points: ArrayView2<'_, f64>,
-    alpha: ArrayView2<'_, f64>,
-    lambda: f64,
-) -> Result<(f64, Array2<f64>), RegressionError> {
-    check_ridge("lambda", lambda)?;
-    check_shape("alpha", [points.nrows(), alpha.ncols()], alpha.dim())?;
-    check_finite("transfer set", points)?;
-    check_finite("alpha", alpha)?;
-    let pass = ntk.pass(points, points)?;
-    let gradient = alpha.dot(&alpha.t()) * (0.5 * lambda);
-    let value = (&pass.kernel_symmetric() * &gradient).sum();
-    let mut d_support = Array2::zeros(points.raw_dim());
-    pass.backward_symmetric(&gradient, &mut d_support)?;
-    Ok((value, d_support))
 }

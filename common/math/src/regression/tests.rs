@@ -263,43 +263,6 @@ fn kip_loss_is_half_the_mean_squared_error_of_the_ridge_fit() {
     assert!(relative(&near.d_labels.mapv(f64::from), &step.d_labels) <= 1e-3);
 }
 
-/// The envelope theorem: the total derivative of J(S) = min over α of the
-/// objective is the sum of the devices' terms and the coordinator's, at
-/// fixed α.
-#[test]
-fn shared_gradient_is_the_total_derivative_at_the_minimum() {
-    let (ntk, s, x) = (Ntk::new(2), points(5, 4, "s"), points(40, 4, "x"));
-    let t = targets(x.view(), 2);
-    let (lambda, rho) = (0.3, 0.05);
-    let solve = |s: &Array2<f64>| {
-        let system = MomentSystem::gather(&ntk, s.view(), x.view(), t.view()).unwrap();
-        system.solve_absolute(lambda, rho).unwrap().alpha
-    };
-    let objective = |s: &Array2<f64>| {
-        let alpha = solve(s);
-        let fit = ntk.matrix(x.view(), s.view()).unwrap().dot(&alpha) - &t;
-        let square = |a: &Array2<f64>| a.iter().map(|v| v * v).sum::<f64>();
-        let smooth = (&ntk.symmetric(s.view()).dot(&alpha) * &alpha).sum();
-        0.5 * square(&fit) + 0.5 * lambda * smooth + 0.5 * rho * square(&alpha)
-    };
-    let alpha = solve(&s);
-    let mut gradient = regulariser_term(&ntk, s.view(), alpha.view(), lambda)
-        .unwrap()
-        .1;
-    let without = gradient.clone();
-    for rows in [0..3, 3..20, 20..40] {
-        let rows = s![rows, ..];
-        gradient += &data_term(&ntk, s.view(), alpha.view(), x.slice(rows), t.slice(rows))
-            .unwrap()
-            .d_support;
-    }
-    let expected = differences(&s, objective);
-    let error = relative(&gradient, &expected);
-    assert!(error <= 1e-6, "{error:e}");
-    // The coordinator's term is not a detail.
-    assert!(relative(&(&gradient - &without), &expected) > 1e-2);
-}
-
 #[test]
 fn data_term_does_not_depend_on_blocks() {
     let (ntk, s, x) = (Ntk::new(1), points(4, 3, "s"), points(5000, 3, "x"));

@@ -26,8 +26,7 @@ pub struct Normaliser {
     length: Length,
 }
 
-/// What becomes of a row's length. As bytes, the first two are the truth value
-/// that stood here before there were curves.
+/// What becomes of a row's length.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 enum Length {
     /// One factor for all rows.

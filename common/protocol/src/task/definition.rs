@@ -8,11 +8,11 @@ use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
-use crate::task::method::{Method, Support};
+use crate::task::method::Method;
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
 /// Everything a task fixes, as it is hashed and as it travels.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
 pub struct TaskDefinition {
     /// A name for people.
     pub name: String,
@@ -265,7 +265,7 @@ impl Task {
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
         check_method(d)?;
-        let bytes = to_bytes(&definition);
+        let bytes = encode(&definition);
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
@@ -282,7 +282,7 @@ impl Task {
     /// # Errors
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
-        Self::check(from_bytes(bytes)?)
+        Self::check(decode_blob(bytes)?)
     }
 
     /// The canonical bytes, whose hash names the task.
@@ -331,75 +331,6 @@ impl Task {
     }
 }
 
-/// The parts that every task has, in the order in which they travel.
-type Parts = (
-    (
-        String,
-        Vec<u32>,
-        Vec<String>,
-        FeatureStage,
-        Normalisation,
-        TeacherSpec,
-    ),
-    (StudentSpec, Budget, Contribute, Distillation, Rounds),
-);
-
-/// The method follows only where it is not the default, so that tasks of
-/// before it keep their bytes.
-fn to_bytes(d: &TaskDefinition) -> Vec<u8> {
-    let mut bytes = encode(&(
-        (
-            &d.name,
-            &d.input_shape,
-            &d.classes,
-            &d.features,
-            &d.normalisation,
-            &d.teacher,
-        ),
-        (
-            &d.student,
-            &d.budget,
-            &d.contribute,
-            &d.distillation,
-            &d.rounds,
-        ),
-    ));
-    bytes.extend(d.method.to_bytes());
-    bytes
-}
-
-fn from_bytes(bytes: &[u8]) -> Result<TaskDefinition, DecodeError> {
-    let (parts, method) = match decode_blob::<Parts>(bytes) {
-        Err(DecodeError::Trailing(count)) => {
-            let (parts, method) = Method::after::<Parts>(bytes)?;
-            if method == Method::default() {
-                // The same task would have two hashes.
-                return Err(DecodeError::Trailing(count));
-            }
-            (parts, method)
-        }
-        parts => (parts?, Method::default()),
-    };
-    let (
-        (name, input_shape, classes, features, normalisation, teacher),
-        (student, budget, contribute, distillation, rounds),
-    ) = parts;
-    Ok(TaskDefinition {
-        name,
-        input_shape,
-        classes,
-        features,
-        normalisation,
-        teacher,
-        student,
-        budget,
-        contribute,
-        distillation,
-        rounds,
-        method,
-    })
-}
-
 fn check_classes(classes: &[String]) -> Result<(), TaskError> {
     let many = classes.len();
     allowed(
@@ -409,12 +340,27 @@ fn check_classes(classes: &[String]) -> Result<(), TaskError> {
         format!("2 to {CLASSES_MAX}"),
     )?;
     for (index, name) in classes.iter().enumerate() {
-        let fits = !name.trim().is_empty() && name.len() <= 64 && !classes[..index].contains(name);
+        let earlier = &classes[..index];
+        // Labels are read without the spaces around them.
+        let is_written = name.trim() == name && !name.chars().any(char::is_control);
+        let fits = is_written && !name.is_empty() && name.len() <= 64 && !earlier.contains(name);
         allowed(
             fits,
             "classes.names",
             format!("{name:?}"),
-            "distinct names of 1 to 64 bytes",
+            "distinct names of 1 to 64 bytes, with no space at either end and no control \
+             characters",
+        )?;
+        let number = |name: &str| name.parse::<f64>().ok().filter(|number| number.is_finite());
+        let same = number(name).and_then(|found| {
+            let is_same = |other: &&String| number(other) == Some(found);
+            earlier.iter().find(is_same)
+        });
+        allowed(
+            same.is_none(),
+            "classes.names",
+            format!("{name:?} beside {:?}", same.map_or("", String::as_str)),
+            "names that are not one number written in two ways",
         )?;
     }
     Ok(())
@@ -579,30 +525,13 @@ fn check_distillation(distillation: &Distillation) -> Result<(), TaskError> {
 }
 
 fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
-    let support = task.method.support;
     let solves = task.contribute.kinds().contains(&Kind::Moments);
-    allowed(
-        support == Support::Clusters || solves,
-        "distillation.support",
-        support.name(),
-        "\"clusters\", unless contribute is \"moments\" or \"both\": a gradient holds at the \
-         teacher that moments are solved for",
-    )?;
-    // Gradients in the points are those of features that count alike.
-    allowed(
-        !task.method.relevance || support == Support::Clusters,
-        "teacher.relevance",
-        task.method.relevance,
-        "false, unless distillation.support is \"clusters\"",
-    )?;
     let landmarks = task.method.landmarks_max;
-    let stands = landmarks == 0 || support == Support::Clusters && solves;
     allowed(
-        stands && landmarks <= LANDMARKS_MAX,
+        landmarks == 0 || solves && landmarks <= LANDMARKS_MAX,
         "teacher.landmarks_max",
         landmarks,
-        "0 to 2000, and 0 unless distillation.support is \"clusters\" and contribute is \
-         \"moments\" or \"both\"",
+        "0 to 2000, and 0 unless contribute is \"moments\" or \"both\"",
     )?;
     let sharpening = task.method.consensus.sharpening;
     allowed(

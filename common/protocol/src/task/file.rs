@@ -6,7 +6,7 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
-use super::method::{Consensus, ConsensusRule, Method, Support};
+use super::method::{Consensus, ConsensusRule, Method};
 use crate::features::FeatureStage;
 use crate::round::{Kind, Phase};
 
@@ -66,7 +66,7 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage) && distillation.support == Support::Clusters;
+        let by_default = measured(self.features.stage);
         let relevance = self.teacher.relevance.unwrap_or(by_default);
         let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
@@ -101,7 +101,6 @@ impl RawTask {
             },
             rounds: self.rounds.checked()?,
             method: Method {
-                support: distillation.support,
                 consensus: Consensus {
                     rule: distillation.consensus,
                     sharpening: distillation.sharpening,
@@ -291,7 +290,6 @@ struct RawDistillation {
     batch: u32,
     learning_rate: f32,
     seed: u64,
-    support: Support,
     consensus: ConsensusRule,
     sharpening: f32,
 }
@@ -304,7 +302,6 @@ impl Default for RawDistillation {
             batch: 256,
             learning_rate: 4e-3,
             seed: 0,
-            support: Support::default(),
             consensus: ConsensusRule::default(),
             sharpening: Consensus::default().sharpening,
         }

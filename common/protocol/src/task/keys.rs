@@ -186,12 +186,6 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Seed of every random choice that both sides make.",
     ),
     key(
-        "distillation.support",
-        Value("\"clusters\""),
-        "\"clusters\", \"gradient\", \"auto\"",
-        "How later rounds improve the transfer set: more points, moving points by gradients, or the first and then the second.",
-    ),
-    key(
         "distillation.consensus",
         Value("\"weighted\""),
         "\"weighted\", \"mean\", \"median\", \"trimmed\"",

@@ -15,4 +15,4 @@ pub use definition::{
 };
 pub use file::{RawTask, TaskFileError};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
-pub use method::{Consensus, ConsensusRule, Method, Support};
+pub use method::{Consensus, ConsensusRule, Method};

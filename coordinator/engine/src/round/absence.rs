@@ -168,7 +168,7 @@ impl Engine {
                 None => AbsenceReason::Abstained,
             });
         }
-        if open.is_done(device, self.wanted(open.phase)) {
+        if open.is_done(device, self.policy.kinds(open.phase)) {
             return None;
         }
         Some(match refused {

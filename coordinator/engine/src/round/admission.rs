@@ -49,9 +49,7 @@ impl Engine {
         if self.is_struck_out(device) {
             return Err(Reason::NotAdmitted);
         }
-        if !key.phase.kinds().contains(&key.kind)
-            || !self.policy.kinds(key.phase).contains(&key.kind)
-        {
+        if !self.policy.kinds(key.phase).contains(&key.kind) {
             return Err(Reason::WrongKind);
         }
         if bytes > self.policy.contribution_bytes_max {
@@ -108,14 +106,6 @@ impl Engine {
         if key.round != round.id {
             return Err(Reason::WrongRound);
         }
-        let current = self.state.transfer.map(|transfer| transfer.blob);
-        if key.kind == Kind::Gradient && key.transfer != current {
-            return Err(Reason::StaleSupport);
-        }
-        if !self.wanted(key.phase).contains(&key.kind) {
-            // It was what this phase waited for, before the transfer set changed.
-            return Err(Reason::PhaseClosed);
-        }
         self.admit_replacement(device, key)
     }
 
@@ -165,6 +155,18 @@ impl Engine {
                 TransferAnswer::Refused(Reason::OverBudget)
             }
             Ok(Admission::Wanted) => TransferAnswer::Send { offset: 0 },
+            Err(Reason::BeyondScale) => {
+                // It will come again just so: nobody waits for it.
+                if self.abstain(now, device, key.round, key.phase) {
+                    self.record(Event::Refused {
+                        device,
+                        kind: key.kind,
+                        reason: Reason::BeyondScale,
+                        at: now,
+                    });
+                }
+                TransferAnswer::Refused(Reason::BeyondScale)
+            }
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
     }
@@ -195,6 +197,18 @@ impl Engine {
             Ok((_, rows)) => self.accept(now, device, key, blob, rows),
             // The same bytes were checked before they were counted.
             Err(_) if judged == Ok(Admission::Held) => TransferAnswer::Accepted,
+            Err(Reason::BeyondScale) => {
+                // It will come again just so: nobody waits for it.
+                if self.abstain(now, device, key.round, key.phase) {
+                    self.record(Event::Refused {
+                        device,
+                        kind: key.kind,
+                        reason: Reason::BeyondScale,
+                        at: now,
+                    });
+                }
+                TransferAnswer::Refused(Reason::BeyondScale)
+            }
             Err(reason) => self.refuse(now, device, key.kind, reason),
         }
     }
@@ -282,7 +296,7 @@ impl Engine {
             return false;
         };
         let called = running.id == round && open.phase == phase && open.phase.gathers();
-        let waits = called && !open.closed && !open.is_done(device, self.wanted(phase));
+        let waits = called && !open.closed && !open.is_done(device, self.policy.kinds(phase));
         if waits {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });

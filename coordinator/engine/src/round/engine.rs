@@ -191,17 +191,6 @@ pub enum JobKind {
         /// Summaries in device order.
         summaries: Vec<(DeviceId, BlobHash)>,
     },
-    /// Move the points of the transfer set along the devices' gradients.
-    Refine {
-        /// The transfer set.
-        transfer: BlobHash,
-        /// The teacher that the gradients hold at.
-        teacher: BlobHash,
-        /// The transfer set and the teacher before the last such move.
-        before: Option<(BlobHash, BlobHash)>,
-        /// Gradients in device order.
-        gradients: Vec<(DeviceId, BlobHash)>,
-    },
     /// Solve the global teacher.
     Solve {
         /// The transfer set.
@@ -341,11 +330,6 @@ impl Engine {
         &self.policy
     }
 
-    /// The kinds a phase waits for as things stand.
-    pub fn wanted(&self, phase: Phase) -> &[Kind] {
-        self.policy.wanted(phase, &self.state)
-    }
-
     /// What survives a restart.
     pub fn state(&self) -> &State {
         &self.state
@@ -480,7 +464,7 @@ impl Engine {
         let (state, policy) = (&mut self.state, &self.policy);
         let stands = |state: &State| {
             let open = state.open()?;
-            Some(Standing::of(open, device, policy.wanted(open.phase, state)))
+            Some(Standing::of(open, device, policy.kinds(open.phase)))
         };
         let before = stands(state);
         state.apply(event);
@@ -503,7 +487,7 @@ impl Engine {
         let Some(open) = self.state.open() else {
             return;
         };
-        let wanted = self.wanted(open.phase);
+        let wanted = self.policy.kinds(open.phase);
         if !open.phase.gathers() || open.closed || open.is_done(device, wanted) {
             return;
         }
@@ -575,6 +559,6 @@ impl Engine {
 /// How far the open phase has come; nothing if none is.
 fn tally(state: &State, policy: &RoundPolicy) -> Tally {
     state.open().map_or_else(Tally::default, |open| {
-        Tally::count(open, policy.wanted(open.phase, state))
+        Tally::count(open, policy.kinds(open.phase))
     })
 }

@@ -86,11 +86,6 @@ impl OpenPhase {
         !self.closed && self.phase.kinds().contains(&kind)
     }
 
-    /// Whether anyone's contribution of this kind was taken.
-    pub fn is_taken(&self, kind: Kind) -> bool {
-        self.taken.keys().any(|(_, taken)| *taken == kind)
-    }
-
     /// Takes a contribution, in place of an earlier one of this device and
     /// kind. Whether it is the first.
     pub(super) fn take(&mut self, key: (DeviceId, Kind), mut standing: Standing) -> bool {

@@ -178,13 +178,10 @@ impl Engine {
         self.state.normaliser.is_none() || self.phase_after_profile() != Phase::Solve
     }
 
-    /// Points are asked for until the transfer set is full, or how those that
-    /// there are should move.
+    /// Points are asked for until the transfer set is full.
     fn phase_after_profile(&self) -> Phase {
         match self.state.transfer {
-            Some(transfer)
-                if self.policy.is_full(transfer.points) && !self.policy.refines(&self.state) =>
-            {
+            Some(transfer) if transfer.points >= self.policy.points_max => {
                 self.phase_after_points()
             }
             _ => Phase::Summarise,
@@ -278,7 +275,7 @@ impl Engine {
             return;
         };
         let (round, phase) = (round.id, open.phase);
-        let late = open.missing(self.wanted(phase));
+        let late = open.missing(self.policy.kinds(phase));
         self.record(Event::PhaseClosed { at: now });
         self.call_off(round, phase, late);
         self.advance(now);
@@ -301,15 +298,6 @@ impl Engine {
             Phase::Profile => Some(JobKind::Normalise {
                 profiles: taken(Kind::Profile),
             }),
-            Phase::Summarise if open.is_taken(Kind::Gradient) => state
-                .transfer
-                .zip(state.teacher)
-                .map(|(transfer, teacher)| JobKind::Refine {
-                    transfer: transfer.blob,
-                    teacher,
-                    before: state.refined_from,
-                    gradients: taken(Kind::Gradient),
-                }),
             Phase::Summarise => state.normaliser.map(|normaliser| JobKind::Gather {
                 normaliser,
                 previous: state.transfer.map(|transfer| transfer.blob),
@@ -374,7 +362,7 @@ impl Engine {
         let called = called
             .filter(|(_, open)| open.phase.gathers() && !open.closed)
             .map(|(round, open)| {
-                let missing = open.missing(self.wanted(open.phase));
+                let missing = open.missing(self.policy.kinds(open.phase));
                 (round.id, open.phase, missing)
             });
         self.record(Event::RoundEnded { outcome, at: now });

@@ -1,9 +1,8 @@
 //! When phases close and rounds begin.
 
 use protocol::round::{Kind, Phase};
-use protocol::task::{Support, TaskDefinition};
+use protocol::task::TaskDefinition;
 
-use super::state::State;
 use crate::rollout::Releases;
 
 /// A profile or report may always be this long, however small the budget.
@@ -27,8 +26,6 @@ pub struct RoundPolicy {
     pub new_data_devices_min: u32,
     /// Which of labels and moments the contribute phase asks for.
     pub contribute: Vec<Kind>,
-    /// How rounds after the first make the transfer set better.
-    pub support: Support,
     /// Longest contribution taken, in bytes.
     pub contribution_bytes_max: u64,
     /// Most bytes of contributions taken from one device in one round.
@@ -53,7 +50,6 @@ impl RoundPolicy {
             interval_ms: rounds.interval_ms,
             new_data_devices_min: rounds.new_data_devices_min,
             contribute: task.contribute.kinds().to_vec(),
-            support: task.method.support,
             contribution_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             rows_max: protocol::limits::ROWS_MAX,
@@ -76,37 +72,12 @@ impl RoundPolicy {
         ((share * participants as f64).ceil() as u32).max(1)
     }
 
-    /// The kinds that a phase may wait for, one time or another.
+    /// The kinds that a phase waits for.
     pub fn kinds(&self, phase: Phase) -> &[Kind] {
         match phase {
             Phase::Contribute => &self.contribute,
-            Phase::Summarise if self.support == Support::Clusters => &[Kind::Summary],
             other => other.kinds(),
         }
-    }
-
-    /// The kinds a phase waits for as things stand.
-    pub fn wanted(&self, phase: Phase, state: &State) -> &[Kind] {
-        match phase {
-            Phase::Summarise if self.refines(state) => &[Kind::Gradient],
-            Phase::Summarise => &[Kind::Summary],
-            other => self.kinds(other),
-        }
-    }
-
-    /// Whether the transfer set gets better by moving its points: there is a
-    /// teacher that stands on it, and the task has no more points to gain, or
-    /// wants none.
-    pub fn refines(&self, state: &State) -> bool {
-        let Some(transfer) = state.transfer.filter(|_| state.teacher.is_some()) else {
-            return false;
-        };
-        self.support.moves(transfer.points, self.points_max)
-    }
-
-    /// Whether a transfer set of this many points is not to have more.
-    pub fn is_full(&self, points: u32) -> bool {
-        points >= self.points_max || self.support.moves(points, self.points_max)
     }
 
     /// The phase's deadline, in milliseconds from its opening.

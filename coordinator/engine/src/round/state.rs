@@ -21,9 +21,6 @@ pub struct State {
     pub normaliser: Option<BlobHash>,
     /// The newest transfer set.
     pub transfer: Option<TransferRef>,
-    /// The transfer set, and its teacher, whose points were moved to make the
-    /// newest one.
-    pub refined_from: Option<(BlobHash, BlobHash)>,
     /// The global teacher of the newest transfer set.
     pub teacher: Option<BlobHash>,
     /// The round in progress.
@@ -290,14 +287,10 @@ impl State {
     /// Everything begins anew without this device: the others are asked for
     /// what stood on the old normaliser and transfer set.
     fn forget(&mut self, device: DeviceId) {
-        // Points that were moved stand on the teacher that gradients were taken
-        // at, and so on everyone in it.
-        let moved = self.refined_from.is_some() && self.has_of(device);
-        if self.founders.contains(&device) || moved {
+        if self.founders.contains(&device) {
             self.normaliser = None;
             self.transfer = None;
             self.teacher = None;
-            self.refined_from = None;
             self.founders.clear();
             self.standing.clear();
         }
@@ -518,11 +511,7 @@ impl State {
             Product::TransferSet { blob, points } => {
                 let before = self.transfer.map(|transfer| transfer.blob);
                 if before != Some(blob) {
-                    let moved = self
-                        .open()
-                        .is_some_and(|open| open.is_taken(Kind::Gradient));
                     self.standing.clear();
-                    self.refined_from = before.filter(|_| moved).zip(self.teacher);
                     // It stands on the previous points.
                     self.teacher = None;
                 }

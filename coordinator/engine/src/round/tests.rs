@@ -5,7 +5,6 @@ mod admission;
 mod bench;
 mod gathering;
 mod recovery;
-mod refining;
 mod rollouts;
 mod rounds;
 mod schedules;

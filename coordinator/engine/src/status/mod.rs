@@ -40,13 +40,10 @@ pub struct Status {
     /// Whether it can store events now.
     pub storage_ok: bool,
     /// Where the page and the metrics are, if they are served.
-    #[serde(default)]
     pub page: Option<SocketAddr>,
     /// Its log, and how much room it takes.
-    #[serde(default)]
     pub store: Option<StoreStatus>,
     /// The authority it certifies devices with.
-    #[serde(default)]
     pub authority: Option<Fingerprint>,
     /// Its tasks.
     pub tasks: Vec<TaskStatus>,
@@ -117,7 +114,6 @@ pub struct TaskStatus {
     /// Released students, newest last.
     pub releases: Vec<ReleaseStatus>,
     /// The newest rollout.
-    #[serde(default)]
     pub rollout: Option<RolloutStatus>,
 }
 
@@ -173,24 +169,18 @@ pub struct RoundStatus {
     /// Contributions taken in the round so far.
     pub accepted: BTreeMap<Kind, u32>,
     /// The round's phases so far, in order; the open one has no end.
-    #[serde(default)]
     pub phases: Vec<PhaseStatus>,
     /// When the open phase ends at the latest, if it gathers.
-    #[serde(default)]
     pub deadline: Option<Time>,
     /// Devices whose contributions the open phase needs to count.
-    #[serde(default)]
     pub quorum: Option<u32>,
     /// Why devices are still waited for, or will not contribute; the first
     /// [`ABSENCES_MAX`] of them.
-    #[serde(default)]
     pub absent: Vec<Absence>,
     /// Bytes of the contributions taken in the round since the coordinator's
     /// start.
-    #[serde(default)]
     pub bytes: u64,
     /// How far its student is trained, while it is.
-    #[serde(default)]
     pub training: Option<Steps>,
 }
 
@@ -255,14 +245,11 @@ pub struct EndedStatus {
     pub report: Option<ReportSummary>,
     /// Bytes of its contributions; unknown for rounds before the
     /// coordinator's start.
-    #[serde(default)]
     pub bytes: Option<u64>,
     /// Devices that did not do their part, those first that somebody may
     /// have to look after; [`ABSENCES_MAX`] at most.
-    #[serde(default)]
     pub absent: Vec<Absence>,
     /// All of them, counted by phase and reason.
-    #[serde(default)]
     pub missed: Vec<MissedStatus>,
     /// The devices' reports on the release, as blobs.
     #[serde(skip)]
@@ -334,7 +321,6 @@ pub struct ReleaseStatus {
     /// What the devices said of it.
     pub report: Option<ReportSummary>,
     /// Whether it is not offered to every device.
-    #[serde(default)]
     pub held: bool,
 }
 
@@ -392,7 +378,6 @@ pub struct DeviceStatus {
     pub revoked: bool,
     /// Whether its contributions were taken out: `partial` until each task
     /// has released a student without them.
-    #[serde(default)]
     pub forgotten: Option<Forgetting>,
     /// When it was revoked.
     pub revoked_at: Option<Time>,
@@ -407,17 +392,13 @@ pub struct DeviceStatus {
     /// Sessions it has had.
     pub sessions: u64,
     /// When its session last began or ended, since the coordinator's start.
-    #[serde(default)]
     pub seen: Option<Time>,
     /// When the newest contribution of it was taken.
-    #[serde(default)]
     pub contributed: Option<Time>,
     /// Its contributions that were refused for a fault no honest device
     /// makes.
-    #[serde(default)]
     pub strikes: u32,
     /// How it behaves.
-    #[serde(default)]
     pub peer_limits: PeerLimitsStatus,
     /// Its key, if that is on two machines.
     #[serde(default)]

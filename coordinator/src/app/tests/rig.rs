@@ -55,9 +55,7 @@ impl ComputeBackend for Fake {
         let blob = BlobHash::of(&bytes);
         let output = match &job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
-            JobKind::Gather { .. } | JobKind::Refine { .. } => {
-                JobOutput::Product(Product::TransferSet { blob, points: 9 })
-            }
+            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
             JobKind::Sign { .. } => JobOutput::Release {
@@ -502,9 +500,7 @@ impl Session {
     pub(super) async fn take_part(mut self) -> Self {
         loop {
             let call = self.call().await;
-            // Gradients answer only tasks that ask for them.
-            let kinds = call.phase.kinds().iter();
-            for kind in kinds.filter(|kind| **kind != Kind::Gradient) {
+            for kind in call.phase.kinds() {
                 let bytes = format!("{kind} of {:?}", self.connection.handshake_traffic());
                 self.give_until_taken(key(&call, *kind), bytes.as_bytes())
                     .await;

@@ -233,8 +233,8 @@ fn blocks_of_a_split_do_not_span_files() {
         bench.write(&format!("{file:02}.csv"), &rows);
     }
     bench.folder.scan().unwrap();
-    let split = bench.folder.split(SplitRule::default());
     assert_eq!(bench.folder.dataset().rows(), 400);
+    let split = bench.folder.into_split(SplitRule::default());
     let files = |data: &Dataset| -> BTreeSet<u32> {
         data.inputs()
             .column(0)
@@ -246,4 +246,52 @@ fn blocks_of_a_split_do_not_span_files() {
     assert!(training.is_disjoint(&held_out));
     assert!(!held_out.is_empty());
     assert_eq!(training.len() + held_out.len(), 40);
+}
+
+#[test]
+fn files_beyond_the_memory_are_left_out_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let schema = schema().with_values_max(7);
+    for (name, rows) in [("a.csv", 2), ("b.csv", 2), ("c.csv", 1)] {
+        let rows: String = (0..rows)
+            .map(|row| format!("{row},{name:?},cat\n"))
+            .collect();
+        let rows = rows.replace("\"a.csv\"", "1").replace("\"b.csv\"", "2");
+        let text = format!("a,b,label\n{}", rows.replace("\"c.csv\"", "3"));
+        fs::write(root.path().join(name), text).unwrap();
+    }
+    let mut folder = Folder::new(root.path(), schema);
+    let scan = folder.scan().unwrap();
+    assert_eq!(scan.files.len(), 2);
+    assert!(scan.quarantined[0].path.ends_with("b.csv"));
+    assert_eq!(
+        scan.quarantined[0].error,
+        FileError::Parse(ParseError::Size {
+            rows_max: 1,
+            values: 2
+        })
+    );
+    assert_eq!(
+        folder.dataset().inputs().column(0).to_vec(),
+        [0.0, 1.0, 0.0]
+    );
+}
+
+#[test]
+fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
+    let mut bench = Bench::new();
+    let path = bench.root.path().join("a.csv");
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.0").unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(scan.files[0].notes, [Note::Unfinished { line: 3 }]);
+    assert_eq!(bench.first_values(), [1.0]);
+    fs::write(&path, "a,b,label\n1,0,cat\n5,2.04,").unwrap();
+    bench.folder.scan().unwrap();
+    assert_eq!(bench.first_values(), [1.0]);
+    let past = SystemTime::now() - REST - Duration::from_secs(60);
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    file.set_modified(past).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    assert!(scan.changed && scan.files[0].notes.is_empty());
+    assert_eq!(bench.first_values(), [1.0, 5.0]);
 }

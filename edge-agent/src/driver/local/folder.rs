@@ -5,32 +5,56 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+use bincode::{Decode, Encode};
 use common::task::Task;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::explained;
 use super::holdings::Source;
-use crate::data::{Folder, LabelSource, Schema, Split, SplitRule};
+use crate::data::{Folder, LabelSource, Schema, SchemaError, Split, SplitRule};
 use crate::driver::WorkshopError;
 
 /// The data folder of the configuration, if there is one.
 #[derive(Debug)]
 pub struct FolderSource {
     path: Option<PathBuf>,
-    label_column: String,
+    reading: Reading,
     looked: Mutex<Option<Vec<FileStamp>>>,
+}
+
+/// How files are read, whatever the task.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Reading {
+    /// The column that holds the label.
+    pub label_column: String,
+    /// Most MiB of rows that are held at once, four bytes a value.
+    pub memory_mib_max: u32,
+}
+
+impl Reading {
+    /// What files of a task look like.
+    ///
+    /// # Errors
+    /// If the task's classes are too many to name.
+    pub fn schema(&self, task: &Task) -> Result<Schema, SchemaError> {
+        let classes = task.definition().classes.clone();
+        let schema = Schema::new(task.input_shape().clone(), classes)?;
+        let values_max = (self.memory_mib_max as usize) << 18;
+        Ok(schema
+            .with_labels(LabelSource::Column(self.label_column.clone()))
+            .with_values_max(values_max))
+    }
 }
 
 /// What changes when a file does.
 type FileStamp = (PathBuf, u64, Option<SystemTime>);
 
 impl FolderSource {
-    /// The folder at `path`, whose label column has this name. Nothing is
-    /// read yet.
-    pub fn new(path: Option<PathBuf>, label_column: String) -> Self {
+    /// The folder at `path`, whose files are read so. Nothing is read yet.
+    pub fn new(path: Option<PathBuf>, reading: Reading) -> Self {
         Self {
             path,
-            label_column,
+            reading,
             looked: Mutex::new(None),
         }
     }
@@ -40,17 +64,6 @@ impl FolderSource {
         if let Some(path) = &self.path {
             self.look(path);
         }
-    }
-
-    /// What files of a task look like.
-    ///
-    /// # Errors
-    /// If the task's classes are too many to name.
-    pub fn schema(task: &Task, label_column: &str) -> Result<Schema, WorkshopError> {
-        let classes = task.definition().classes.clone();
-        let schema = Schema::new(task.input_shape().clone(), classes)
-            .map_err(|error| explained(&error, "ask the operator to correct the task"))?;
-        Ok(schema.with_labels(LabelSource::Column(label_column.to_owned())))
     }
 
     fn path(&self) -> Result<&Path, WorkshopError> {
@@ -91,7 +104,10 @@ impl Source for FolderSource {
     fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
         let path = self.path()?;
         self.look(path);
-        let mut folder = Folder::new(path, Self::schema(task, &self.label_column)?);
+        let schema = self.reading.schema(task);
+        let schema =
+            schema.map_err(|error| explained(&error, "ask the operator to correct the task"))?;
+        let mut folder = Folder::new(path, schema);
         let scan = folder.scan().map_err(|error| {
             explained(
                 &error,
@@ -101,7 +117,20 @@ impl Source for FolderSource {
         for refused in &scan.quarantined {
             warn!("{} is not used: {}", refused.path.display(), refused.error);
         }
-        Ok(folder.split(SplitRule::default()))
+        for file in &scan.files {
+            for note in file.notes.iter().filter(|note| note.is_warning()) {
+                warn!("{}: {note}", file.path.display());
+            }
+        }
+        let split = folder.into_split(SplitRule::default());
+        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
+        let read = rows(&split);
+        let split = split.without_copies();
+        if rows(&split) < read {
+            let copies = read - rows(&split);
+            info!(rows = read, copies, "copies of rows count once");
+        }
+        Ok(split)
     }
 }
 

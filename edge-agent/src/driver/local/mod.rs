@@ -27,11 +27,12 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 pub use child::ChildWorker;
-pub use folder::FolderSource;
+pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
 pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
+pub use tasks::known_tasks;
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
 use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};

@@ -12,6 +12,9 @@ use crate::state::{StateDir, StateError};
 /// Most tasks that are remembered.
 const TASKS_MAX: usize = 16;
 
+/// The folder in the state directory.
+const FOLDER: &str = "tasks";
+
 /// Tasks by name, each also a file.
 #[derive(Debug)]
 pub(super) struct Tasks {
@@ -19,11 +22,27 @@ pub(super) struct Tasks {
     known: BTreeMap<TaskHash, Task>,
 }
 
+/// The tasks that a device was called for, as its state directory remembers
+/// them; nothing is made or changed.
+///
+/// # Errors
+/// If the folder is there and cannot be read.
+pub fn known_tasks(state: &StateDir) -> Result<Vec<Task>, StateError> {
+    let folder = state.file(FOLDER);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(Tasks::read(StateDir::at(&folder))?.all())
+}
+
 impl Tasks {
     /// The tasks remembered in a state directory. Files that are not valid are
     /// passed over: the coordinator calls with the task again.
     pub(super) fn open(state: &StateDir) -> Result<Self, StateError> {
-        let folder = StateDir::create(&state.file("tasks"))?;
+        Self::read(StateDir::create(&state.file(FOLDER))?)
+    }
+
+    fn read(folder: StateDir) -> Result<Self, StateError> {
         let entries = std::fs::read_dir(folder.path())
             .map_err(|source| StateError::io(folder.path(), source))?;
         let read = |entry: std::io::Result<std::fs::DirEntry>| {

@@ -134,7 +134,7 @@ impl Bench {
             round: RoundId(number),
             released: NOW,
             expires: NOW.after_ms(1_000),
-            lineage: Vec::new(),
+            lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(2, 0.0, 100.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
         }

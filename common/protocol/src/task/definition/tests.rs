@@ -47,6 +47,27 @@ fn a_convolutional_student_stands_on_the_cells_of_its_features() {
 }
 
 #[test]
+fn class_names_that_no_label_can_write_are_refused() {
+    for (names, named) in [
+        (r#""off ", "on""#, "off "),
+        (r#""off", "\ton""#, "ton"),
+        (r#""1", "1.0""#, "1.0"),
+        (r#""off", "off""#, "off"),
+    ] {
+        let text = SMALL.replace(r#""off", "on""#, names);
+        match RawTask::parse(&text) {
+            Err(TaskFileError::Task(TaskError::Value { key, value, .. })) => {
+                assert_eq!(key, "classes.names");
+                assert!(value.contains(named), "{value}");
+            }
+            other => panic!("{names}: {other:?}"),
+        }
+    }
+    let numbers = SMALL.replace(r#""off", "on""#, r#""1", "2", "-1""#);
+    assert_eq!(RawTask::parse(&numbers).unwrap().classes(), 3);
+}
+
+#[test]
 fn any_difference_gives_another_hash() {
     let one = RawTask::parse(SMALL).unwrap();
     let other = RawTask::parse(&format!("{SMALL}\n[distillation]\nseed = 1")).unwrap();
@@ -88,64 +109,41 @@ fn values_outside_their_range_name_their_key() {
 }
 
 #[test]
-fn a_method_survives_the_wire_and_the_default_leaves_the_bytes_as_they_were() {
-    let plain = RawTask::parse(SMALL).unwrap();
-    let spoken = RawTask::parse(&format!("{SMALL}[distillation]\nsupport = \"clusters\"")).unwrap();
-    assert_eq!(spoken.bytes(), plain.bytes());
-    let task = RawTask::parse(&format!("{SMALL}[distillation]\nsupport = \"gradient\"")).unwrap();
-    assert!(task.bytes().starts_with(plain.bytes()));
-    assert_ne!(task.hash(), plain.hash());
+fn a_method_survives_the_wire() {
+    let method = "[teacher]
+relevance = true
+landmarks_max = 300
+\
+                  [distillation]
+consensus = \"median\"
+sharpening = 2.0";
+    let task = RawTask::parse(&format!("{SMALL}{method}")).unwrap();
+    assert_eq!(task.definition().method.landmarks_max, 300);
+    assert_ne!(task.hash(), RawTask::parse(SMALL).unwrap().hash());
     assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
-    let refused = |bytes: &[u8]| {
-        let error = Task::from_bytes(bytes).unwrap_err();
-        assert!(matches!(error, TaskError::Decode(DecodeError::Trailing(_))));
+    let error = Task::from_bytes(&[task.bytes(), &[0]].concat()).unwrap_err();
+    assert!(matches!(error, TaskError::Decode(DecodeError::Trailing(1))));
+}
+
+#[test]
+fn landmarks_are_for_moments() {
+    let refused = |text: &str| match RawTask::parse(text) {
+        Err(TaskFileError::Task(TaskError::Value { key, .. })) => {
+            assert_eq!(key, "teacher.landmarks_max");
+        }
+        other => panic!("{text}: {other:?}"),
     };
-    let default = Method::default();
-    let former = encode(&(default.support, default.consensus, default.relevance));
-    refused(&[plain.bytes(), &former].concat());
-    refused(&[task.bytes(), &encode(&0u32)].concat());
-}
-
-#[test]
-fn landmarks_follow_the_method_and_tasks_without_keep_their_bytes() {
-    let task = |landmarks: u32| {
-        let text = format!("{SMALL}[teacher]\nrelevance = true\nlandmarks_max = {landmarks}");
-        RawTask::parse(&text).unwrap()
-    };
-    let (without, with) = (task(0), task(300));
-    let method = without.definition().method;
-    let former = encode(&(method.support, method.consensus, true));
-    assert!(without.bytes().ends_with(&former));
-    assert!(with.bytes().starts_with(without.bytes()));
-    assert_eq!(Task::from_bytes(with.bytes()).unwrap(), with);
-    assert_eq!(with.definition().method.landmarks_max, 300);
-}
-
-#[test]
-fn landmarks_are_for_moments_on_points_that_stay() {
-    for more in [
-        "[teacher]\nlandmarks_max = 2001",
-        "[teacher]\nlandmarks_max = 10\n[distillation]\nsupport = \"gradient\"",
-    ] {
-        let error = RawTask::parse(&format!("{SMALL}{more}")).unwrap_err();
-        assert!(error.to_string().contains("landmarks_max"), "{error}");
-    }
-    let points = SMALL.replace("[input]", "contribute = \"points\"\n[input]");
-    let error = RawTask::parse(&format!("{points}[teacher]\nlandmarks_max = 10")).unwrap_err();
-    assert!(error.to_string().contains("landmarks_max"), "{error}");
-}
-
-#[test]
-fn gradients_without_moments_are_refused() {
-    let text = SMALL.replace(
+    refused(&format!(
+        "{SMALL}[teacher]
+landmarks_max = 2001"
+    ));
+    let points = SMALL.replace(
         "[input]",
-        "contribute = \"labels\"\n[distillation]\nsupport = \"auto\"\n[input]",
+        "contribute = \"points\"
+[input]",
     );
-    assert!(matches!(
-        RawTask::parse(&text),
-        Err(TaskFileError::Task(TaskError::Value {
-            key: "distillation.support",
-            ..
-        }))
+    refused(&format!(
+        "{points}[teacher]
+landmarks_max = 10"
     ));
 }

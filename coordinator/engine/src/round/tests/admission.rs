@@ -344,3 +344,17 @@ fn more_rows_than_a_device_may_claim_are_a_strike() {
     assert_eq!(bench.state().strikes[&device(1)], 1);
     assert_eq!(bench.arrive(1, key, "x", Ok(ROWS_MAX)), ACCEPTED);
 }
+
+#[test]
+fn an_honest_overflow_costs_no_strike_and_holds_nobody_up() {
+    let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
+    let key = bench.key(Kind::Profile);
+    for _ in 0..2 * STRIKES_MAX {
+        let answer = bench.arrive(1, key, "fill", Err(Reason::BeyondScale));
+        assert_eq!(answer, REFUSED(Reason::BeyondScale));
+    }
+    assert!(bench.state().strikes.is_empty());
+    bench.give_kind(2, Kind::Profile);
+    bench.give_kind(3, Kind::Profile);
+    assert_ne!(bench.phase(), Some(Phase::Profile), "without device 1");
+}

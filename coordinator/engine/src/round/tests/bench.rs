@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time};
 use protocol::round::{ContributionKey, Kind, Phase, Reason};
-use protocol::task::Support;
 use protocol::wire::messages::{Call, ToDevice, TransferAnswer};
 
 use crate::round::*;
@@ -33,7 +32,6 @@ pub(super) fn policy() -> RoundPolicy {
         interval_ms: None,
         new_data_devices_min: 2,
         contribute: vec![Kind::Labels, Kind::Moments],
-        support: Support::Clusters,
         contribution_bytes_max: 1_000,
         round_bytes_max: 100_000,
         points_max: 50,
@@ -220,7 +218,7 @@ impl Bench {
         let transfer = self.state().transfer.map(|transfer| transfer.blob);
         ContributionKey {
             task: TASK,
-            transfer: transfer.filter(|_| phase == Phase::Contribute || kind == Kind::Gradient),
+            transfer: transfer.filter(|_| phase == Phase::Contribute),
             round: self.state().last_round,
             phase,
             kind,
@@ -292,12 +290,10 @@ impl Bench {
         let made = blob(&format!("{job:?}"));
         let output = match job.kind {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(made)),
-            JobKind::Gather { .. } | JobKind::Refine { .. } => {
-                JobOutput::Product(Product::TransferSet {
-                    blob: made,
-                    points: POINTS,
-                })
-            }
+            JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet {
+                blob: made,
+                points: POINTS,
+            }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(made)),
             JobKind::Distil { .. } => JobOutput::Product(Product::Student(made)),
             JobKind::Sign { .. } => JobOutput::Release {
@@ -315,18 +311,11 @@ impl Bench {
             return false;
         }
         let (called, call) = self.calls.remove(0);
-        let is_asked = |kind: &&Kind| match kind {
-            Kind::Summary => !self.is_refined(&call),
-            Kind::Gradient => self.is_refined(&call),
-            _ => true,
-        };
-        let kinds: Vec<_> = call.phase.kinds().iter().filter(is_asked).collect();
-        for &kind in kinds {
+        for &kind in call.phase.kinds() {
             let transfer = call.context.transfer;
             let key = ContributionKey {
                 task: TASK,
-                transfer: transfer
-                    .filter(|_| call.phase == Phase::Contribute || kind == Kind::Gradient),
+                transfer: transfer.filter(|_| call.phase == Phase::Contribute),
                 round: call.round,
                 phase: call.phase,
                 kind,
@@ -334,12 +323,6 @@ impl Bench {
             self.give(called.0[0], key, &content(called.0[0], &key));
         }
         true
-    }
-
-    /// Whether a device answers this call with a gradient.
-    fn is_refined(&self, call: &Call) -> bool {
-        let policy = self.engine.policy();
-        call.context.teacher.is_some() && policy.support.moves(POINTS, policy.points_max)
     }
 
     /// Devices and computations answer until nothing is left to answer.

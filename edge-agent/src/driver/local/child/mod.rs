@@ -11,7 +11,7 @@ mod serve;
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,7 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::explained;
-use super::folder::FolderSource;
+use super::folder::{FolderSource, Reading};
 use super::holdings::Source as _;
 use super::worker::{Done, Job, Worker};
 use crate::driver::workshop::{Blobs, WorkshopError};
@@ -49,8 +49,8 @@ pub struct ChildSettings {
     pub seed: u64,
     /// The data folder, if there is one.
     pub data: Option<PathBuf>,
-    /// The column that holds the label.
-    pub label_column: String,
+    /// How its files are read.
+    pub reading: Reading,
     /// What is logged.
     pub log: String,
     /// Whether log lines are JSON.
@@ -76,7 +76,7 @@ impl ChildWorker {
         Self {
             program: OWN_PROGRAM.into(),
             state: state.clone(),
-            source: FolderSource::new(settings.data.clone(), settings.label_column.clone()),
+            source: FolderSource::new(settings.data.clone(), settings.reading.clone()),
             settings,
             busy: Mutex::new(()),
             patience: PATIENCE,
@@ -85,8 +85,8 @@ impl ChildWorker {
     }
 
     /// Runs another program as the child.
-    #[must_use]
-    pub fn with_program(mut self, program: &Path) -> Self {
+    #[cfg(test)]
+    fn with_program(mut self, program: &std::path::Path) -> Self {
         program.clone_into(&mut self.program);
         self
     }
@@ -135,7 +135,7 @@ impl ChildWorker {
             policy: settings.policy.clone(),
             teacher: settings.teacher.clone(),
             seed: settings.seed,
-            label_column: settings.label_column.clone(),
+            reading: settings.reading.clone(),
             job,
         })
     }
@@ -277,6 +277,8 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
     use crate::cache::CacheError;
     use crate::driver::local::Told;
@@ -289,7 +291,10 @@ mod tests {
             teacher: TeacherChoice::default(),
             seed: 1,
             data: None,
-            label_column: "label".to_owned(),
+            reading: Reading {
+                label_column: "label".to_owned(),
+                memory_mib_max: 48,
+            },
             log: "info".to_owned(),
             log_json: false,
         };

@@ -3,6 +3,7 @@
 
 use bincode::{Decode, Encode};
 
+use crate::driver::local::folder::Reading;
 use crate::driver::local::worker::{Done, Job};
 use crate::driver::workshop::WorkshopError;
 use crate::policy::Policy;
@@ -19,7 +20,7 @@ pub(super) struct Commission {
     pub(super) policy: Policy,
     pub(super) teacher: TeacherChoice,
     pub(super) seed: u64,
-    pub(super) label_column: String,
+    pub(super) reading: Reading,
     pub(super) job: Job,
 }
 
@@ -56,7 +57,7 @@ mod tests {
                 policy: Policy::default(),
                 teacher: TeacherChoice::Network(vec![8, 4]),
                 seed,
-                label_column: column,
+                reading: Reading { label_column: column, memory_mib_max: seed as u32 },
                 job: Job::Count(Default::default()),
             };
             prop_assert_eq!(&decode::<Commission>(&encode(&commission)).unwrap(), &commission);

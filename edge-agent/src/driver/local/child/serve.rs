@@ -144,7 +144,7 @@ fn work(
         clock: TimeFloor::load(state).clock(),
         seed: commission.seed,
     };
-    let source = FolderSource::new(data, commission.label_column);
+    let source = FolderSource::new(data, commission.reading);
     let worker = InProcess::open(state, source, settings)?;
     let span = match &commission.job {
         Job::Answer { call, .. } => info_span!(

@@ -24,9 +24,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::ids::{TaskHash, Time};
-use common::task::Task;
-use common::transport::CloseCode;
+use protocol::close::CloseCode;
+use protocol::ids::{TaskHash, Time};
+use protocol::task::Task;
 
 use self::answer::{Answer, Reply};
 use self::command::RunId;
@@ -37,7 +37,7 @@ use self::freshness::FreshnessSigner;
 use self::progress::{Context, ProgressTracker};
 use self::sessions::{Arrival, Sessions};
 pub use self::steady_clock::SteadyTime;
-use crate::journal::{LogEntry, Replayed};
+use crate::entry::LogEntry;
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
 use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
@@ -145,15 +145,21 @@ impl Core {
 
     /// Takes the state that the log folds to, and goes on from there with
     /// the sessions that are open.
-    pub fn restore(&mut self, now: Time, epoch: u32, replayed: Replayed) {
+    pub fn restore(
+        &mut self,
+        now: Time,
+        epoch: u32,
+        registry: Registry,
+        tasks: Vec<(Arc<Task>, State)>,
+    ) {
         self.epoch = epoch;
-        self.registry = replayed.registry;
+        self.registry = registry;
         let revoked = self.revoked();
         self.ready.push_back(revoked);
         self.close_revoked();
         self.in_service = true;
         self.tasks.clear();
-        for (task, state) in replayed.tasks {
+        for (task, state) in tasks {
             self.add_runner(now, task, state);
         }
     }

@@ -1,6 +1,6 @@
 //! The time that engines are told: a wall clock that nobody sets.
 
-use common::ids::Time;
+use protocol::ids::Time;
 
 /// Deadlines are counted in this time. It starts at what the wall clock
 /// reads and goes on at the pace of the machine's uptime, so that a wall

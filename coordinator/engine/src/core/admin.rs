@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use common::ids::{BlobHash, TaskHash, Time, Version};
-use common::task::Task;
+use protocol::ids::{BlobHash, TaskHash, Time, Version};
+use protocol::task::Task;
 
 use super::effect::{Pending, not_stored};
 use super::{Core, Runner};
 use crate::core::command::{AdminCommand, ReReleaseOf, Reply};
-use crate::journal::LogEntry;
+use crate::entry::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};
 use crate::round::{Event, Input, ReRelease, Release, State, TaskEvent};

@@ -22,14 +22,6 @@ impl Traffic {
             udp_rx_bytes: self.udp_rx_bytes.saturating_sub(earlier.udp_rx_bytes),
         }
     }
-
-    pub(crate) fn of(connection: &quinn::Connection) -> Self {
-        let stats = connection.stats();
-        Self {
-            udp_tx_bytes: stats.udp_tx.bytes,
-            udp_rx_bytes: stats.udp_rx.bytes,
-        }
-    }
 }
 
 impl Add for Traffic {

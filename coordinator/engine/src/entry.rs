@@ -1,7 +1,7 @@
 //! What stands in the coordinator's log.
 
 use bincode::{Decode, Encode};
-use common::wire::codec::{self, DecodeError};
+use protocol::wire::codec::{self, DecodeError};
 use serde::Serialize;
 
 use crate::registry::RegistryEvent;

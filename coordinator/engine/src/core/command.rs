@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
-use common::round::{ContributionKey, Reason};
-use common::task::Task;
-use common::transport::Traffic;
-use common::trust::token::{TokenId, TokenRecord, TokenSecret};
-use common::wire::messages::{EnrolRefusal, ToCoordinator, TransferAnswer};
+use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Version};
+use protocol::round::{ContributionKey, Reason};
+use protocol::task::Task;
+use protocol::traffic::Traffic;
+use protocol::trust::token::{TokenId, TokenRecord, TokenSecret};
+use protocol::wire::messages::{EnrolRefusal, ToCoordinator, TransferAnswer};
 
 pub use super::answer::Reply;
 use crate::registry::Certified;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use common::ids::{DeviceId, RoundId, TaskHash};
-use common::round::Reason;
-use common::task::Task;
-use common::transport::CloseCode;
-use common::wire::messages::{ToDevice, TransferAnswer};
+use protocol::close::CloseCode;
+use protocol::ids::{DeviceId, RoundId, TaskHash};
+use protocol::round::Reason;
+use protocol::task::Task;
+use protocol::wire::messages::{ToDevice, TransferAnswer};
 
 use super::answer::{Answer, Reply, ReplyId};
 use super::command::{RunId, SessionId};

@@ -3,17 +3,21 @@
 
 use std::sync::Arc;
 
-use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
-use common::round::{ContributionKey, Kind, Phase, Reason};
-use common::task::RawTask;
-use common::transport::{CloseCode, Traffic};
-use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
+use protocol::close::CloseCode;
+use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use protocol::round::{ContributionKey, Kind, Phase, Reason};
+use protocol::task::RawTask;
+use protocol::traffic::Traffic;
+use protocol::trust::charter::{Charter, SignedCharter};
+use protocol::trust::keys::SigningKey;
+use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 
 use super::answer::{Answer, Reply, ReplyId};
 use super::{About, Core, Effect};
 use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
 use crate::core::freshness::FreshnessSigner;
-use crate::journal::{LogEntry, Replayed};
+use crate::entry::LogEntry;
+use crate::registry::Registry;
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 use crate::status::{Fault, FaultKind, Status};
 
@@ -44,8 +48,19 @@ impl TrafficMeter for NoMeter {
 }
 
 fn freshness() -> FreshnessSigner {
-    let identity = crate::identity::Identity::generate(&[], NOW).unwrap();
-    FreshnessSigner::new(&identity.charter, identity.release_key)
+    let (root, key) = (
+        SigningKey::generate().unwrap(),
+        SigningKey::generate().unwrap(),
+    );
+    let charter = Charter {
+        number: 1,
+        issued: NOW,
+        expires: NOW.after_ms(3_600_000),
+        root: root.verifying_key(),
+        release_keys: vec![key.verifying_key()],
+    };
+    let charter = SignedCharter::sign(charter, &[&root]).unwrap();
+    FreshnessSigner::new(&charter, Arc::new(key))
 }
 
 fn core() -> Core {
@@ -56,7 +71,7 @@ fn core() -> Core {
         freshness: freshness(),
     };
     let mut core = Core::new(about);
-    core.restore(NOW, 1, Replayed::default());
+    core.restore(NOW, 1, Registry::default(), Vec::new());
     core
 }
 
@@ -245,7 +260,7 @@ fn new_rows_told_of_during_an_outage_are_known_after_it() {
         session: SessionId(1),
         message: ToCoordinator::DataChanged(key.task),
     });
-    driven.core.restore(NOW, 2, Replayed::default());
+    driven.core.restore(NOW, 2, Registry::default(), Vec::new());
     driven.add_task();
     let state = driven.core.tasks[0].engine.state();
     assert!(state.changed.contains(&DEVICE));
@@ -369,11 +384,9 @@ fn with_two_students() -> (Driven, TaskHash) {
     let task = Arc::new(RawTask::parse(TASK).unwrap());
     let hash = task.hash();
     let mut driven = Driven::new();
-    let replayed = Replayed {
-        tasks: vec![(task, state)],
-        ..Replayed::default()
-    };
-    driven.core.restore(NOW, 1, replayed);
+    driven
+        .core
+        .restore(NOW, 1, Registry::default(), vec![(task, state)]);
     driven.commit();
     (driven, hash)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use common::ids::{DeviceId, Time};
+use protocol::ids::{DeviceId, Time};
 
 use crate::core::command::Speaker;
 use crate::status::SharedKey;

@@ -1,9 +1,9 @@
 //! Who joins, who stays, and who has to go.
 
-use common::ids::{DeviceId, Time};
-use common::transport::CloseCode;
-use common::trust::token::TokenId;
-use common::wire::messages::EnrolRefusal;
+use protocol::close::CloseCode;
+use protocol::ids::{DeviceId, Time};
+use protocol::trust::token::TokenId;
+use protocol::wire::messages::EnrolRefusal;
 
 use super::effect::{Effect, Pending, not_stored};
 use super::{Core, Runner};

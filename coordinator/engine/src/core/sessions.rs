@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
-use common::transport::{CloseCode, Traffic};
-use common::trial::Trial;
-use common::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
+use protocol::close::CloseCode;
+use protocol::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
+use protocol::traffic::Traffic;
+use protocol::trial::Trial;
+use protocol::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
 
 use super::Core;
 use super::effect::Effect;

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use common::ids::Time;
-use common::trust::charter::{Freshness, SignedCharter};
-use common::trust::keys::SigningKey;
+use protocol::ids::Time;
+use protocol::trust::charter::{Freshness, SignedCharter};
+use protocol::trust::keys::SigningKey;
 
 /// How long a device may install what it is offered after it heard from the
 /// coordinator.

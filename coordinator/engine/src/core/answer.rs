@@ -4,10 +4,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use common::ids::{BlobHash, RoundId, TaskHash, Version};
-use common::task::Task;
-use common::trust::token::TokenRecord;
-use common::wire::messages::{EnrolRefusal, TransferAnswer};
+use protocol::ids::{BlobHash, RoundId, TaskHash, Version};
+use protocol::task::Task;
+use protocol::trust::token::TokenRecord;
+use protocol::wire::messages::{EnrolRefusal, TransferAnswer};
 
 use super::command::{Admitted, Evidence, ReReleaseOf};
 use crate::status::{DeviceName, Fault, Status, TaskSummary};

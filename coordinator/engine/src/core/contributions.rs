@@ -1,8 +1,8 @@
 //! What comes in from devices: contributions.
 
-use common::ids::Time;
-use common::round::Reason;
-use common::wire::messages::TransferAnswer;
+use protocol::ids::Time;
+use protocol::round::Reason;
+use protocol::wire::messages::TransferAnswer;
 
 use super::Core;
 use crate::core::command::{Offer, Reply};

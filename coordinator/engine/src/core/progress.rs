@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use common::ids::{DeviceId, RoundId, TaskHash};
-use common::round::Kind;
+use protocol::ids::{DeviceId, RoundId, TaskHash};
+use protocol::round::Kind;
 
 use crate::registry::Registry;
 use crate::round::{Ended, Event, RoundPolicy, State};
@@ -46,7 +46,7 @@ impl ProgressTracker {
         let mut tracker = Self {
             task,
             done: 0,
-            wanted: open.map_or_else(Vec::new, |open| policy.wanted(open.phase, state).to_vec()),
+            wanted: open.map_or_else(Vec::new, |open| policy.kinds(open.phase).to_vec()),
             round: state.last_round,
             participants: open.map_or_else(BTreeSet::new, |open| open.participants.clone()),
             taken: open.map_or_else(BTreeSet::new, |open| open.taken.keys().copied().collect()),
@@ -93,9 +93,7 @@ impl ProgressTracker {
                 at,
                 participants,
             } => {
-                // The engine may be ahead, but not past a product, on which
-                // alone this depends.
-                self.wanted = self.policy.wanted(*phase, context.state).to_vec();
+                self.wanted = self.policy.kinds(*phase).to_vec();
                 self.participants = participants.iter().copied().collect();
                 self.taken.clear();
                 self.done = 0;
@@ -241,7 +239,7 @@ fn ended(task: TaskHash, ended: &Ended) -> Progress {
 }
 
 /// Milliseconds each phase of an ended round took.
-pub(super) fn phase_ms(ended: &Ended) -> std::collections::BTreeMap<common::round::Phase, u64> {
+pub(super) fn phase_ms(ended: &Ended) -> std::collections::BTreeMap<protocol::round::Phase, u64> {
     ended
         .spans
         .iter()

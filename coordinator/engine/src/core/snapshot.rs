@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{DeviceId, TaskHash, Time};
-use common::round::{Kind, Reason};
+use protocol::ids::{DeviceId, TaskHash, Time};
+use protocol::round::{Kind, Reason};
 
 use super::{Core, Runner};
 use crate::core::command::Evidence;
@@ -131,7 +131,7 @@ impl Core {
             training: None,
         };
         if let Some(open) = &round.phase {
-            let wanted = runner.engine.wanted(open.phase);
+            let wanted = runner.engine.policy().kinds(open.phase);
             status.phase = Some(open.phase);
             status.participants = names(&mut open.participants.iter().copied());
             status.abstained = names(&mut open.abstained.iter().copied());

@@ -1,0 +1,101 @@
+//! What was decided while a file was read, for its owner.
+
+use std::fmt;
+
+/// One thing that a reader decided and an owner may want to know.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Note {
+    /// The last line has no line end yet and is not used.
+    Unfinished {
+        /// The line, counted from 1.
+        line: u64,
+    },
+    /// The file ends in NUL bytes; the lines before them are used.
+    NulTail {
+        /// How many.
+        bytes: usize,
+    },
+    /// The text is UTF-16.
+    Utf16,
+    /// Lines that begin with `#` are left out.
+    Comments,
+    /// The first column has no name and is left out: the index that pandas
+    /// writes.
+    IndexColumn,
+    /// Labels of −1 were taken for no label.
+    MinusOne {
+        /// Rows.
+        rows: usize,
+    },
+    /// Labels are numbers that count the task's classes.
+    Indexed {
+        /// Rows.
+        rows: usize,
+        /// What the smallest and the largest one of them were taken for.
+        meanings: String,
+    },
+    /// A column's values lie so far from zero that single precision keeps
+    /// little of how they differ.
+    Lost {
+        /// The column's name or its place.
+        column: String,
+        /// Its mean.
+        mean: f64,
+        /// Its standard deviation.
+        deviation: f64,
+        /// The largest error of a value in single precision.
+        error: f64,
+    },
+}
+
+impl Note {
+    /// Whether the owner should do something about it.
+    pub fn is_warning(&self) -> bool {
+        matches!(
+            self,
+            Self::NulTail { .. } | Self::MinusOne { .. } | Self::Lost { .. }
+        )
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unfinished { line } => write!(
+                f,
+                "line {line} has no line end yet: it waits until it is completed, or until the \
+                 file has rested for a day"
+            ),
+            Self::NulTail { bytes } => write!(
+                f,
+                "ends in {bytes} NUL bytes, as after a power cut; the complete lines before them \
+                 are used"
+            ),
+            Self::Utf16 => f.write_str("is UTF-16 text and is read as such"),
+            Self::Comments => f.write_str("lines that begin with # are comments and left out"),
+            Self::IndexColumn => {
+                f.write_str("the first column has no name and is left out as the row's number")
+            }
+            Self::MinusOne { rows } => write!(
+                f,
+                "{rows} rows with the label -1 count as unlabelled; if -1 is a class, name it in \
+                 the task or write the class's name"
+            ),
+            Self::Indexed { rows, meanings } => write!(
+                f,
+                "labels of {rows} rows are numbers that count the task's classes: {meanings}"
+            ),
+            Self::Lost {
+                column,
+                mean,
+                deviation,
+                error,
+            } => write!(
+                f,
+                "column {column}: values around {mean} differ by {deviation:.3e}, of which single \
+                 precision loses up to {error:.3e}; subtract one constant near {mean:.0} from this \
+                 column on every device, and before predicting"
+            ),
+        }
+    }
+}
