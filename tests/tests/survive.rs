@@ -77,7 +77,7 @@ fn found(planted: Planted) -> Vec<String> {
 fn an_acknowledgement_before_the_flush_is_found() {
     let found = found(Planted::AcknowledgeBeforeFlush);
     assert!(
-        found.iter().any(|what| what.contains("acknowledged")),
+        found.iter().any(|what| what.contains("was durable")),
         "{found:?}"
     );
 }

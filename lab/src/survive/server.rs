@@ -12,7 +12,7 @@ use coordinator::core::freshness::FreshnessSigner;
 use coordinator::core::{About, Core, Policies, SteadyTime};
 use coordinator::identity::Identity;
 use coordinator::journal::{Compaction, Pin, Pins};
-use coordinator::journal::{LogEntry, replay};
+use coordinator::journal::{LogEntry, Replayed, replay};
 use coordinator::registry::RegistryEvent;
 use coordinator::rollout::{Rollout, Standing};
 use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
@@ -278,9 +278,8 @@ impl World {
             Ok(replayed) => replayed,
             Err(error) => return self.hold(Err(format!("the log does not fold: {error}"))),
         };
-        if replayed.tasks.len() != self.tasks.len() {
-            return self.hold(Err("a task is gone".to_owned()));
-        }
+        let held = self.check_replayed(&replayed);
+        self.hold(held);
         let now = self.server_time();
         let Some(process) = self.process() else {
             return;
@@ -290,8 +289,6 @@ impl World {
         process
             .core
             .restore(now, epoch.0, replayed.registry, replayed.tasks);
-        let held = self.check_restored();
-        self.hold(held);
         let now = self.now;
         self.phase_since.values_mut().for_each(|since| *since = now);
         self.next_compaction();
@@ -300,19 +297,16 @@ impl World {
         self.wake_server();
     }
 
-    /// What was restored is what all records fold to, and what it needs is
-    /// there.
-    fn check_restored(&self) -> Result<(), String> {
-        let Some(core) = self.server.core() else {
-            return Ok(());
-        };
-        self.witness.registry(core.registry())?;
-        for task in &self.tasks {
-            let Some(engine) = core.engine(task.hash()) else {
-                return Err("a task is not restored".to_owned());
-            };
-            self.witness.folded(task.hash(), engine.state())?;
-            self.witness.kept(engine.state(), &self.server.store)?;
+    /// What the log folds to from its snapshot on is what all records fold to,
+    /// and what it needs is there.
+    fn check_replayed(&self, replayed: &Replayed) -> Result<(), String> {
+        if replayed.tasks.len() != self.tasks.len() {
+            return Err("a task is gone".to_owned());
+        }
+        self.witness.registry(&replayed.registry)?;
+        for (task, state) in &replayed.tasks {
+            self.witness.folded(task.hash(), state)?;
+            self.witness.kept(state, &self.server.store)?;
         }
         Ok(())
     }

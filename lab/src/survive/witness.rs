@@ -125,30 +125,29 @@ impl Witness {
         self.readings.clear();
         self.members = Members::default();
         let archive = std::mem::take(&mut self.archive);
-        let mut opened: BTreeMap<TaskHash, Vec<Position>> = BTreeMap::new();
+        let mut opened = Vec::new();
         let mut named = Vec::new();
         for record in &archive {
             self.next = record.position.next();
             let entry = entry(record)?;
             if let LogEntry::Task(TaskEvent { task, event }) = &entry {
                 if matches!(event, Event::RoundOpened { .. }) {
-                    opened.entry(*task).or_default().push(record.position);
+                    opened.push(record.position);
                 }
                 if let Some(blob) = names(event) {
-                    named.push((*task, record.position, blob));
+                    named.push((record.position, blob));
                 }
                 self.readings.entry(*task).or_default().offers.begin_batch();
             }
             self.see(&entry, None)?;
         }
         self.archive = archive;
-        for (task, position, blob) in named {
-            let rounds = opened.get(&task).map_or(&[][..], Vec::as_slice);
-            let older = rounds.len().checked_sub(blob_rounds as usize);
-            let floor = older.and_then(|older| rounds.get(older)).copied();
-            if position >= floor.unwrap_or_default()
-                && !store.has_blob(blob).map_err(|error| error.to_string())?
-            {
+        // The newest rounds of all tasks together.
+        let older = opened.len().checked_sub(blob_rounds as usize);
+        let floor = older.and_then(|older| opened.get(older)).copied();
+        let floor = floor.unwrap_or_default();
+        for (position, blob) in named {
+            if position >= floor && !store.has_blob(blob).map_err(|error| error.to_string())? {
                 return Err(format!(
                     "blob {} is named by record {position} and not kept",
                     blob.short()
