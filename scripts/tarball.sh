@@ -46,5 +46,6 @@ archive() {
 }
 
 dist_build "$arch" static
-archive alambic-coordinator coordinator.toml alambic-coordinator.service
+archive alambic-coordinator coordinator.toml alambic-coordinator.service \
+    alambic-coordinator-backup.service alambic-coordinator-backup.timer
 archive alambic-agent agent.toml alambic-agent.service alambic-agent-pull.service alambic-agent-pull.timer

@@ -13,4 +13,7 @@ pub use protocol::{
     relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
 };
 
-pub use host::{blas_threads, health, http, npz, ownership, pipe, service, settings, signals};
+pub use host::{
+    blas_threads, exit, health, http, log, npz, ownership, pipe, reference, service, settings,
+    signals,
+};

@@ -63,6 +63,8 @@ pub struct Parts {
     pub clock: Clock,
     /// What a jump of the clock is noticed by; without it none is.
     pub uptime: Option<Uptime>,
+    /// Certificates given before this are to be renewed at once.
+    pub renew_before: Option<Time>,
     /// How connections behave.
     pub tuning: Tuning,
     /// What peers may do in a time.
@@ -152,6 +154,10 @@ impl Server {
                 &parts.identity.charter,
                 parts.identity.release_key.clone(),
             ),
+            // One that was given after the order ends no sooner.
+            renew_ending_before: parts
+                .renew_before
+                .map(|ordered| ordered.after_ms(parts.certificates.device_lifetime_ms)),
         };
         let next = replayed.next;
         let metrics = Arc::new(Metrics::new());

@@ -2,28 +2,25 @@
 //! job gives the same bytes, so a job that a crash interrupted is simply run
 //! again.
 
-use std::collections::BTreeSet;
+mod solve;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
-use common::labels::Labels;
 use common::math::network::Network;
 use common::model::{Lineage, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::TransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
-use crate::aggregate::{
-    Basis, Evidence, MomentSum, SolveError, gather_transfer_set, learn_normaliser, solve_points,
-    solve_teacher,
-};
-use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::aggregate::{gather_transfer_set, learn_normaliser, solve_points};
+use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
 use crate::validation::{self, ReadBlob};
+
+use self::solve::Solve;
 
 /// How long a release may be installed: half a year.
 pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
@@ -35,6 +32,17 @@ pub struct Made {
     pub bytes: Vec<u8>,
     /// What the engine is told once they are durable.
     pub output: JobOutput,
+}
+
+impl Made {
+    /// A product that was made without some of the contributions.
+    fn judged(bytes: Vec<u8>, product: Product, excluded: Vec<Exclusion>) -> Self {
+        let output = match excluded.is_empty() {
+            true => JobOutput::Product(product),
+            false => JobOutput::Judged { product, excluded },
+        };
+        Self { bytes, output }
+    }
 }
 
 /// What jobs are run with.
@@ -154,19 +162,23 @@ pub fn run(
 }
 
 impl Setting<'_> {
-    fn normalise(&self, profiles: &[(DeviceId, BlobHash)]) -> Result<Made, ComputeError> {
-        let profiles = profiles
+    fn normalise(&self, inputs: &[(DeviceId, BlobHash)]) -> Result<Made, ComputeError> {
+        let profiles = inputs
             .iter()
             .map(|&(device, blob)| {
                 self.contribution(device, blob, |bytes| validation::profile(self.task, bytes))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let bytes = encode(&learn_normaliser(self.task, &profiles)?);
-        let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::Normaliser(blob)),
-        })
+        let learnt = learn_normaliser(self.task, &profiles)?;
+        let refused = learnt.refused.into_iter();
+        let excluded = refused.map(|(place, far, of)| Exclusion {
+            device: inputs[place].0,
+            kind: Kind::Profile,
+            why: ExclusionReason::FarProfile { far, of },
+        });
+        let bytes = encode(&learnt.normaliser);
+        let product = Product::Normaliser(BlobHash::of(&bytes));
+        Ok(Made::judged(bytes, product, excluded.collect()))
     }
 
     fn gather(
@@ -200,47 +212,13 @@ impl Setting<'_> {
         inputs: &[(DeviceId, Kind, BlobHash)],
     ) -> Result<Made, ComputeError> {
         let set = self.own(transfer, validation::transfer_set)?;
-        let teacher = match self.task.definition().contribute {
-            Contribute::Points => solve_points(self.task, &set)?,
-            _ => self.solve_evidence(&set, inputs)?,
+        let (teacher, excluded) = match self.task.definition().contribute {
+            Contribute::Points => (solve_points(self.task, &set)?, Vec::new()),
+            _ => Solve::new(self, &set, inputs)?.run()?,
         };
         let bytes = encode(&teacher);
-        let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::Teacher(blob)),
-        })
-    }
-
-    fn solve_evidence(
-        &self,
-        set: &TransferSet,
-        inputs: &[(DeviceId, Kind, BlobHash)],
-    ) -> Result<RawTeacher, ComputeError> {
-        let basis = Basis::of(self.task, set).map_err(SolveError::from)?;
-        let points = set.points.len();
-        let mut sum = MomentSum::new(set.support(), self.task.classes());
-        let mut exact = BTreeSet::new();
-        for &(device, _, blob) in inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments) {
-            let check = |bytes: &[u8]| validation::moments(self.task, bytes, set.support());
-            let moments = self.contribution(device, blob, check)?;
-            sum.add(&basis.held_to_rows(moments).map_err(SolveError::from)?)?;
-            exact.insert(device);
-        }
-        let mut labels: Vec<Labels> = Vec::new();
-        for &(device, kind, blob) in inputs {
-            if kind == Kind::Labels && !exact.contains(&device) {
-                let check = |bytes: &[u8]| validation::labels(self.task, bytes, points, self.read);
-                labels.push(self.contribution(device, blob, check)?);
-            }
-        }
-        let evidence = Evidence {
-            set,
-            basis: &basis,
-            moments: &sum,
-            labels: &labels,
-        };
-        Ok(solve_teacher(self.task, &evidence)?)
+        let product = Product::Teacher(BlobHash::of(&bytes));
+        Ok(Made::judged(bytes, product, excluded))
     }
 
     fn distil(

@@ -12,7 +12,6 @@ use crate::page::PageSettings;
 use crate::rollout::{Plan, Releases};
 use crate::state_dir::{FILE_NAME, STATE_DEFAULT, state_option};
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
 
 use crate::identity::CertificateTerms;
 
@@ -564,7 +563,7 @@ impl Found {
     }
 
     fn filter(self) -> Result<String, ConfigError> {
-        match EnvFilter::builder().parse(&self.value) {
+        match common::log::parse(&self.value) {
             Ok(_) => Ok(self.value),
             Err(_) => Err(self.refuse(
                 "error, warn, info, debug or trace, or levels by module such as \

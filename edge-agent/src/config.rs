@@ -251,10 +251,7 @@ impl Pick<'_> {
         }
         let log = self.text("ALAMBIC_LOG", raw.log.level);
         if let Some(found) = &log {
-            let fits = found
-                .value
-                .parse::<tracing_subscriber::filter::Targets>()
-                .is_ok();
+            let fits = common::log::parse(&found.value).is_ok();
             let allowed = "error, warn, info, debug or trace, also by module as in \
                  warn,edge_agent=debug";
             check(fits, found, "log.level", allowed)?;

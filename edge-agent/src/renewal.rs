@@ -19,12 +19,15 @@ use crate::state::StateDir;
 /// so that a fleet that joined together does not renew together.
 pub fn due(certificate: &CertificateFacts) -> Time {
     let life_ms = certificate.not_after.since_ms(certificate.not_before);
-    let spread_ms = life_ms / 10;
-    let jitter_ms = match spread_ms {
-        0 => 0,
-        spread => number_of(certificate.device) % spread,
-    };
+    let jitter_ms = spread_ms(certificate, life_ms / 10);
     certificate.not_before.after_ms(life_ms / 2 + jitter_ms)
+}
+
+/// A device's own moment within a span of milliseconds.
+pub fn spread_ms(certificate: &CertificateFacts, span_ms: u64) -> u64 {
+    number_of(certificate.device)
+        .checked_rem(span_ms)
+        .unwrap_or_default()
 }
 
 /// Milliseconds until a renewal that failed is tried again. One that was

@@ -2,8 +2,6 @@
 
 mod cli;
 
-use std::process::ExitCode;
-
 use clap::{Parser, Subcommand};
 
 use cli::Failure;
@@ -66,15 +64,8 @@ enum Command {
     Split(SplitArguments),
 }
 
-fn main() -> ExitCode {
-    common::pipe::end_with_its_reader();
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::from(failure.exit_code())
-        }
-    }
+fn main() -> std::process::ExitCode {
+    common::exit::program(|| run(Cli::parse()))
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

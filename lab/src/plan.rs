@@ -123,7 +123,7 @@ pub fn pooled_normaliser(
             .with_blocks(blocks, rows_min)
             .map_err(|_| FeatureError::Immense)?;
     }
-    learn_normaliser(task, &[profile])
+    Ok(learn_normaliser(task, &[profile])?.normaliser)
 }
 
 fn student_lines(student: &StudentSpec) -> String {

@@ -1,5 +1,7 @@
 //! Which feature stage a data set is seen through where nobody says.
 
+use draw::Look;
+
 use crate::data::Dataset;
 
 /// The stage of fixed filters that a convolution can look through: stretches of
@@ -37,6 +39,15 @@ pub fn is_series(data: &Dataset) -> bool {
     match data.shape[..] {
         [time, channels] => data.range.is_none() && 2 * time >= 3 * channels,
         _ => false,
+    }
+}
+
+/// How a raw input is drawn.
+pub fn look(data: &Dataset) -> Look {
+    let sides: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
+    match sides[..] {
+        [time, channels] if is_series(data) => Look::Traces([time, channels]),
+        _ => Look::of(&sides),
     }
 }
 

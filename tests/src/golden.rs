@@ -167,6 +167,7 @@ fn to_device() -> Vec<Case> {
             },
         ),
         case(kind, "released", ToDevice::Released(ANNOUNCED)),
+        case(kind, "renew", ToDevice::Renew),
     ]
 }
 

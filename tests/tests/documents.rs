@@ -60,6 +60,14 @@ fn the_architecture_is_short() {
 }
 
 #[test]
+fn changes_are_one_line_each() {
+    let text = read(&root().join("CHANGELOG.md"));
+    let entries = text.lines().skip_while(|line| !line.starts_with("## "));
+    let stray: Vec<&str> = entries.filter(|line| line.starts_with(' ')).collect();
+    assert!(stray.is_empty(), "put each entry on one line: {stray:#?}");
+}
+
+#[test]
 fn the_walkthrough_counts_its_files() {
     let text = read(&root().join("docs/walkthrough.md"));
     let mut files = named(&text);

@@ -1,5 +1,8 @@
 //! What a program's `doctor` finds, in one form for both programs.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -94,6 +97,51 @@ impl Finding {
     }
 }
 
+/// Prints what was found, for people or as JSON. Returns the checks that failed.
+pub fn report(findings: &[Finding], as_json: bool) -> Vec<&'static str> {
+    if as_json {
+        println!("{:#}", serde_json::json!(findings));
+    } else {
+        for finding in findings {
+            println!("{}", finding.text());
+        }
+    }
+    let failed = findings.iter();
+    let failed = failed.filter(|finding| finding.verdict == Verdict::Failed);
+    failed.map(|finding| finding.check).collect()
+}
+
+/// Room on the disk of a program's state directory.
+pub fn state_disk(state: &Path, free_bytes_min: u64) -> Finding {
+    match rustix::fs::statvfs(state) {
+        Ok(figures) => disk(figures.f_bavail * figures.f_frsize, free_bytes_min),
+        Err(error) => Finding::failed(
+            "disk",
+            format!("{}: {error}", state.display()),
+            "check --state, and that the disk is mounted",
+        ),
+    }
+}
+
+/// A state directory holds keys: it is for its owner only, who must be able to
+/// write it. `advice` is for who is not its owner.
+pub fn state_permissions(state: &Path, advice: &str) -> Finding {
+    let Ok(facts) = fs::metadata(state) else {
+        let found = format!("{} cannot be looked at", state.display());
+        return Finding::failed("permissions", found, advice);
+    };
+    let mode = facts.permissions().mode() & 0o777;
+    let found = format!("{} has mode {mode:o}", state.display());
+    if mode & 0o077 != 0 {
+        let advice = format!("chmod 700 {}", state.display());
+        return Finding::failed("permissions", found, advice);
+    }
+    if rustix::fs::access(state, rustix::fs::Access::WRITE_OK).is_err() {
+        return Finding::failed("permissions", found, advice);
+    }
+    Finding::ok("permissions", found)
+}
+
 /// The worst of what was found.
 pub fn worst(findings: &[Finding]) -> Verdict {
     let verdicts = findings.iter().map(|finding| finding.verdict);
@@ -145,7 +193,7 @@ pub fn certificate(now: Time, not_after: Time) -> Finding {
 }
 
 /// Whether the disk has room for what the program writes.
-pub fn disk(free_bytes: u64, needed_bytes: u64) -> Finding {
+fn disk(free_bytes: u64, needed_bytes: u64) -> Finding {
     let found = format!("{} MiB free", free_bytes >> 20);
     if free_bytes < needed_bytes {
         let advice = format!("free some: {} MiB are needed", needed_bytes >> 20);
@@ -155,10 +203,10 @@ pub fn disk(free_bytes: u64, needed_bytes: u64) -> Finding {
     }
 }
 
-/// The BLAS kernels in use against what the processor offers, by the text of
-/// /proc/cpuinfo.
-pub fn blas(cpuinfo: &str) -> Finding {
-    judge_blas(&blas::kernel_name(), cpuinfo)
+/// Which kernels OpenBLAS chose, and whether the processor offers better ones.
+pub fn blas() -> Finding {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    judge_blas(&blas::kernel_name(), &cpuinfo)
 }
 
 fn judge_blas(kernel: &str, cpuinfo: &str) -> Finding {
@@ -247,9 +295,9 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_finding_is_the_verdict_and_advice_is_printed() {
+    fn failed_checks_are_named_and_advice_is_printed() {
         let findings = [Finding::ok("clock", "fine"), disk(1 << 20, 1 << 30)];
-        assert_eq!(worst(&findings), Verdict::Failed);
+        assert_eq!(report(&findings, false), ["disk"]);
         assert!(findings[1].text().contains("1 MiB free"));
         assert!(
             findings[1]

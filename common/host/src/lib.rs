@@ -2,11 +2,14 @@
 //! signals, standard output, files, local HTTP and NumPy archives.
 
 pub mod blas_threads;
+pub mod exit;
 pub mod health;
 pub mod http;
+pub mod log;
 pub mod npz;
 pub mod ownership;
 pub mod pipe;
+pub mod reference;
 pub mod service;
 pub mod settings;
 pub mod signals;

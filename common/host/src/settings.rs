@@ -1,7 +1,7 @@
 //! What a configuration says, for people: each value, and the layer that set
 //! it, in one form for both programs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -65,9 +65,24 @@ pub fn explained<C, F>(keys: &[Key<C, F>], config: &C, layers: &Layers<'_, F>) -
         .collect()
 }
 
-/// Prints values in columns.
-pub fn print(settings: &[Setting]) {
-    print!("{}", columns(settings));
+/// `config check` of a configuration that was loaded from these layers: every
+/// value with its origin, or that nothing is wrong.
+pub fn check<C, F>(
+    keys: &[Key<C, F>],
+    config: &C,
+    layers: &Layers<'_, F>,
+    explain: bool,
+    as_json: bool,
+) {
+    let settings = explained(keys, config, layers);
+    match (explain, as_json, &layers.file) {
+        (_, true, _) => println!("{:#}", serde_json::json!(settings)),
+        (true, false, _) => print!("{}", columns(&settings)),
+        (false, false, Some(file)) => println!("{}: nothing wrong", file.display()),
+        (false, false, None) => {
+            println!("no configuration file; defaults, environment and flags fit");
+        }
+    }
 }
 
 /// A line for each value. Columns are as wide as they have to be; a value that
@@ -144,14 +159,6 @@ pub fn reference<C, F>(keys: &[Key<C, F>], defaults: &C) -> String {
         text += &format!("| {} |\n", cells.join(" | "));
     }
     text
-}
-
-/// Says that the configuration fits.
-pub fn print_fit(file: Option<&Path>) {
-    match file {
-        Some(file) => println!("{}: nothing wrong", file.display()),
-        None => println!("no configuration file; defaults, environment and flags fit"),
-    }
 }
 
 impl<F> Layers<'_, F> {

@@ -1,6 +1,56 @@
-//! SIGINT and SIGTERM, for programs that end in order.
+//! SIGINT and SIGTERM, for programs that end in order, and SIGHUP, for those
+//! that read their configuration again.
 
 use std::thread;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::exit::{ExitCode, Failure};
+
+/// The signals that a service listens to, caught from [`Signals::catch`] on.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To end: SIGTERM, or Ctrl-C.
+    Stop,
+    /// To read the configuration again: SIGHUP.
+    Reload,
+}
+
+impl Signals {
+    /// Must be called inside a Tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// If the system lets none be caught.
+    pub fn catch() -> Result<Self, Failure> {
+        let caught = |kind| {
+            signal(kind).map_err(|error| {
+                let message = format!("cannot wait for signals: {error}");
+                Failure::new(ExitCode::Failed, message)
+            })
+        };
+        Ok(Self {
+            terminate: caught(SignalKind::terminate())?,
+            interrupt: caught(SignalKind::interrupt())?,
+            hangup: caught(SignalKind::hangup())?,
+        })
+    }
+
+    /// What the next one asks for.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+}
 
 /// From now on `act` is called at every Ctrl-C and SIGTERM, in a thread of its
 /// own, and they do not end the program by themselves.
@@ -13,7 +63,6 @@ pub fn on_interrupt(act: impl Fn() + Send + 'static) {
             return;
         };
         runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
             let (Ok(mut interrupt), Ok(mut terminate)) = (
                 signal(SignalKind::interrupt()),
                 signal(SignalKind::terminate()),

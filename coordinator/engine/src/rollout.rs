@@ -120,8 +120,11 @@ pub struct Rollout {
     pub stage: usize,
     /// When the stage began.
     pub since: Time,
-    /// Devices of a stage that would be empty otherwise.
+    /// Devices that are part of it wherever they are in the draw.
     pub pilots: BTreeSet<DeviceId>,
+    /// The last place in the draw that is part of the stage, if that was
+    /// settled among the devices connected as it began.
+    pub last: Option<u64>,
     /// Where it stands.
     pub standing: Standing,
 }
@@ -162,6 +165,27 @@ pub struct Tally {
     pub silent: u32,
 }
 
+impl Tally {
+    /// Counts a device that said this.
+    pub fn count(&mut self, trial: Trial) {
+        self.devices += 1;
+        match trial {
+            Trial::Soaking => self.soaking += 1,
+            Trial::Kept => self.kept += 1,
+            Trial::Untested => self.untested += 1,
+            Trial::Worse | Trial::Refused | Trial::RolledBack => self.worse += 1,
+        }
+    }
+
+    /// Whether more than a fifth of the devices that could judge it do not want
+    /// it, two at least: one device has no say over all others, and neither
+    /// has a minority of liars.
+    pub fn is_unwanted(&self) -> bool {
+        let judged = self.soaking + self.kept + self.worse;
+        self.worse >= 2 && self.worse * UNWANTED_SHARE > judged
+    }
+}
+
 impl Rollout {
     /// A rollout that begins.
     pub fn new(version: Version, plan: Plan, at: Time) -> Self {
@@ -171,6 +195,7 @@ impl Rollout {
             stage: 0,
             since: at,
             pilots: BTreeSet::new(),
+            last: None,
             standing: Standing::Running,
         }
     }
@@ -189,9 +214,32 @@ impl Rollout {
     /// id and the version, so other devices go first each time, and nobody
     /// leaves as the stages grow.
     pub fn includes(&self, device: DeviceId) -> bool {
-        let percent = u64::from(self.percent());
-        let below = (u64::MAX / 100).saturating_mul(percent);
-        percent >= 100 || self.place(device) <= below || self.pilots.contains(&device)
+        let last = self.last.unwrap_or_else(|| self.quantile());
+        self.percent() >= 100 || self.place(device) <= last || self.pilots.contains(&device)
+    }
+
+    /// Who makes the stage its share of these devices, one at least, the share
+    /// rounded to the nearest (a half down): up to which place in the draw,
+    /// and who takes part beyond that. Later devices join in if they are drawn
+    /// before that place, which no more of them are than the share.
+    pub fn settle(&self, connected: &BTreeSet<DeviceId>) -> (u64, Vec<DeviceId>) {
+        let percent = usize::from(self.percent());
+        let wanted = ((connected.len() * percent + 49) / 100).max(1);
+        let before = self.last.unwrap_or_default();
+        let is_part =
+            |device: &DeviceId| self.place(*device) <= before || self.pilots.contains(device);
+        let (part, mut others): (Vec<_>, Vec<_>) = connected.iter().copied().partition(is_part);
+        others.sort_by_key(|device| (self.place(*device), *device));
+        others.truncate(wanted.saturating_sub(part.len()));
+        let drawn = others.last().map_or(before, |device| self.place(*device));
+        let last = drawn.min(self.quantile()).max(before);
+        others.retain(|device| self.place(*device) > last);
+        (last, others)
+    }
+
+    /// The place in the draw before which the stage's share of all devices is.
+    fn quantile(&self) -> u64 {
+        (u64::MAX / 100).saturating_mul(u64::from(self.percent()))
     }
 
     /// The device among these that comes first.
@@ -213,13 +261,12 @@ impl Rollout {
             if !self.includes(*device) {
                 continue;
             }
-            tally.devices += 1;
             match of(device) {
-                None => tally.silent += 1,
-                Some(Trial::Soaking) => tally.soaking += 1,
-                Some(Trial::Kept) => tally.kept += 1,
-                Some(Trial::Untested) => tally.untested += 1,
-                Some(Trial::Worse | Trial::Refused | Trial::RolledBack) => tally.worse += 1,
+                None => {
+                    tally.devices += 1;
+                    tally.silent += 1;
+                }
+                Some(trial) => tally.count(trial),
             }
         }
         tally
@@ -326,6 +373,8 @@ pub enum OrderError {
     Plan(#[from] PlanError),
 }
 
+/// One of so many devices may not want a release.
+const UNWANTED_SHARE: u32 = 5;
 /// How long a stage waits for devices beyond their second soak.
 const LATE_MS: u64 = 60_000;
 const SOAK_MS_MAX: u64 = 30 * 24 * 3_600_000;
@@ -366,6 +415,65 @@ mod tests {
             assert!((got - share).abs() < 0.015, "{got} of {share}");
             assert!(members.is_superset(&before));
             before = members;
+        }
+    }
+
+    #[test]
+    fn a_stage_takes_its_share_of_the_connected_and_never_more() {
+        for (percent, of, expected) in [
+            (34, 4, 1),
+            (34, 3, 1),
+            (50, 3, 1),
+            (50, 4, 2),
+            (1, 8, 1),
+            (10, 1_000, 100),
+            (67, 3, 2),
+        ] {
+            let plan = Plan {
+                stages: vec![percent, 100],
+                ..Plan::default()
+            };
+            for number in 0..20 {
+                let version = Version { number, ..VERSION };
+                let mut rollout = Rollout::new(version, plan.clone(), Time(0));
+                let connected: BTreeSet<_> = (0..of).map(device).collect();
+                let (last, pilots) = rollout.settle(&connected);
+                rollout.last = Some(last);
+                rollout.pilots.extend(pilots);
+                let part = connected
+                    .iter()
+                    .filter(|one| rollout.includes(**one))
+                    .count();
+                assert_eq!(part, expected, "{percent} % of {of}, version {number}");
+                // Settled again among the same, nothing changes.
+                assert_eq!(rollout.settle(&connected), (last, Vec::new()));
+            }
+        }
+    }
+
+    #[test]
+    fn stages_that_were_settled_grow_and_late_devices_join_by_their_draw() {
+        let mut rollout = rollout(0);
+        let connected: BTreeSet<_> = (0..50).map(device).collect();
+        let mut before: BTreeSet<DeviceId> = BTreeSet::new();
+        for (stage, expected) in [(0, 1), (1, 5), (2, 25), (3, 50)] {
+            rollout.stage = stage;
+            let (last, pilots) = rollout.settle(&connected);
+            rollout.last = Some(last);
+            rollout.pilots.extend(pilots);
+            let part = connected.iter().filter(|one| rollout.includes(**one));
+            let part: BTreeSet<_> = part.copied().collect();
+            assert_eq!(part.len(), expected, "stage {stage}");
+            assert!(part.is_superset(&before));
+            before = part;
+            let late = (50..10_000)
+                .map(device)
+                .filter(|one| rollout.includes(*one));
+            let share = late.count() as f64 / 9_950.0;
+            assert!(
+                share <= f64::from(rollout.percent()) / 100.0 + 0.015,
+                "{share}"
+            );
         }
     }
 
@@ -448,6 +556,13 @@ mod tests {
             rollout.judge(tally(5, 0, 0, 5), at(10 * late)),
             Step::Wait(None)
         );
+    }
+
+    #[test]
+    fn a_fifth_of_the_devices_has_no_say_over_all_others() {
+        let is_unwanted = |kept, worse| tally(0, kept, worse, 0).is_unwanted();
+        assert!(!is_unwanted(0, 1) && !is_unwanted(16, 4));
+        assert!(is_unwanted(15, 4) && is_unwanted(0, 2));
     }
 
     #[test]

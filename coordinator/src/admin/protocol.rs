@@ -72,6 +72,12 @@ pub enum Request {
         /// Of which task.
         task: Option<String>,
     },
+    /// Have the next round learn normaliser and transfer set anew; answered by
+    /// [`Response::Done`].
+    Relearn {
+        /// Of which task.
+        task: Option<String>,
+    },
     /// Believe a device no more and close its session; answered by
     /// [`Response::Done`].
     RevokeDevice {

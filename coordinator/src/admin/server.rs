@@ -235,6 +235,11 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, |reply| AdminCommand::CancelRound { name, reply }).await??;
             Ok(Response::Done)
         }
+        Request::Relearn { task } => {
+            let name = task;
+            ask(shared, |reply| AdminCommand::Relearn { name, reply }).await??;
+            Ok(Response::Done)
+        }
         Request::RevokeDevice { device, reason } => {
             let command = |reply| AdminCommand::Revoke {
                 device,

@@ -1,5 +1,7 @@
 //! Where moments stand: the transfer set as the solver and the devices see it.
 
+use ndarray::{Array2, ArrayView2};
+
 use common::math::kernel::Ntk;
 use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
 use common::moments::{Moments, MomentsFrame};
@@ -41,7 +43,30 @@ impl Basis {
         self.preconditioner.undo(sent)
     }
 
-    /// Moments that, in the whitened basis, are no larger than this many rows can
+    /// From rows in which moments travel to their shares of directions (m×p) of
+    /// the whitened basis. Cost m²·p.
+    ///
+    /// # Errors
+    /// If the directions stand on another number of points.
+    pub(super) fn towards(
+        &self,
+        directions: ArrayView2<'_, f64>,
+    ) -> Result<Array2<f64>, RegressionError> {
+        self.preconditioner.towards(directions)
+    }
+
+    /// Rows in which moments travel (n×m), in the whitened basis. Cost n·m².
+    ///
+    /// # Errors
+    /// If the rows stand on another number of points.
+    pub(super) fn whitened_rows(
+        &self,
+        rows: ArrayView2<'_, f64>,
+    ) -> Result<Array2<f64>, RegressionError> {
+        self.preconditioner.whitened_rows(rows)
+    }
+
+    /// Moments that, in the whitened basis, are no larger than so many rows can
     /// make them: what lies beyond is scaled down to it. The basis in which
     /// they travel hides that, for there all directions are of one size. A
     /// little beyond is left alone, for rounding. Cost rank·m².
@@ -76,7 +101,7 @@ mod tests {
     use common::relevance::Relevance;
     use common::summary::Points;
     use common::task::RawTask;
-    use ndarray::{Array2, array};
+    use ndarray::array;
 
     #[test]
     fn moments_beyond_their_rows_are_scaled_down_and_honest_ones_are_left_alone() {

@@ -10,6 +10,8 @@ use ndarray::{Array2, ArrayView1};
 use common::labels::Labels;
 use common::task::{Consensus, ConsensusRule};
 
+use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap, scaled};
+
 /// What one device says of one point.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vote<'a> {
@@ -39,7 +41,8 @@ pub(super) fn rule(rule: ConsensusRule) -> &'static dyn Rule {
 }
 
 /// The consensus (points, classes) of all devices by the rule that is asked
-/// for, then sharpened: p̄^β/Σp̄^β. Also returns each point's total nearness,
+/// for, then sharpened: p̄^β/Σp̄^β. No device counts for more rows than is
+/// allowed beside the median device's. Also returns each point's total nearness,
 /// capped at 1: how much anyone knows about it. Rows of points nobody may
 /// speak of are uniform with weight 0.
 pub fn consensus(
@@ -48,15 +51,26 @@ pub fn consensus(
     classes: usize,
     asked: Consensus,
 ) -> (Array2<f32>, Vec<f32>) {
+    let rows: Vec<u64> = devices.iter().map(|labels| labels.rows).collect();
+    let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
+    let counts: Vec<Vec<u64>> = devices
+        .iter()
+        .map(|labels| {
+            let share = cap.share(labels.rows);
+            let counts = labels.class_counts.iter();
+            counts.map(|&count| scaled(count, share)).collect()
+        })
+        .collect();
     let mut joined = Array2::from_elem((points, classes), 1.0 / classes as f32);
     let mut weights = vec![0.0f32; points];
     let rule = rule(asked.rule);
     for point in 0..points {
         let votes: Vec<Vote<'_>> = devices
             .iter()
-            .map(|labels| Vote {
+            .zip(&counts)
+            .map(|(labels, class_counts)| Vote {
                 probabilities: labels.probabilities.row(point),
-                class_counts: &labels.class_counts,
+                class_counts,
                 nearness: labels.nearness[point],
             })
             .collect();

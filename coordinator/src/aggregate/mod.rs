@@ -2,18 +2,31 @@
 //! consensus, moments. Pure.
 
 mod basis;
+mod cap;
 mod consensus;
+mod influence;
+mod judge;
+mod leverage;
+mod mislabelled;
 mod moments;
 mod normaliser;
+mod pooled;
+mod profile_outliers;
 mod relevance;
 mod teacher;
 mod transfer;
-mod worth;
+mod trimmed;
 
 pub use basis::Basis;
+pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 pub use consensus::consensus;
-pub use moments::MomentSum;
-pub use normaliser::learn_normaliser;
+pub use influence::{Influence, InfluenceError, LeftOut, leave_one_out};
+pub use judge::{Directions, Judge, Verdict};
+pub use leverage::Leverage;
+pub use mislabelled::Mislabelled;
+pub use moments::{MomentSum, weighed};
+pub use normaliser::{LearntNormaliser, learn_normaliser};
+pub use pooled::{Compared, Pooled, pooled};
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};
-pub use worth::{LeaveOneOut, Worth, WorthError};
+pub use trimmed::{Contradiction, Evidence as DeviceEvidence};

@@ -7,6 +7,8 @@ use common::math::exact::{ExactError, ExactSum};
 use common::math::regression::MomentSystem;
 use common::moments::Moments;
 
+use super::cap::scaled;
+
 /// ΣG (its lower triangle), ΣB, rows and target norms in fixed point.
 /// Memory: 16 bytes a number, m·(m+1)/2 + m·C of them, however many devices.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +109,24 @@ impl MomentSum {
     }
 }
 
+/// The same moments as if each row counted `share`, which is above 0 and at
+/// most 1.
+#[must_use]
+pub fn weighed(mut moments: Moments, share: f64) -> Moments {
+    if share >= 1.0 {
+        return moments;
+    }
+    let root = share.sqrt() as f32;
+    moments.factor *= root;
+    moments.targets *= root;
+    for rest in &mut moments.remainder {
+        *rest *= share as f32;
+    }
+    moments.target_square *= share;
+    moments.rows = scaled(moments.rows, share);
+    moments
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -140,6 +160,21 @@ mod tests {
             without.add(&moments(seed)).unwrap();
         }
         assert_eq!(forwards, without);
+    }
+
+    #[test]
+    fn weighed_moments_are_those_of_fewer_rows() {
+        let (mut whole, mut tenth) = (MomentSum::new(7, 3), MomentSum::new(7, 3));
+        whole.add(&moments(10)).unwrap();
+        tenth.add(&weighed(moments(10), 0.1)).unwrap();
+        let (whole, tenth) = (whole.system(), tenth.system());
+        let differs = |a: &Array2<f64>, b: &Array2<f64>| {
+            let gap = (a * 0.1 - b).mapv(f64::abs);
+            gap.into_iter().fold(0.0, f64::max)
+        };
+        assert!(differs(&whole.gram, &tenth.gram) < 1e-6);
+        assert!(differs(&whole.cross, &tenth.cross) < 1e-6);
+        assert_eq!((whole.rows, tenth.rows), (30.0, 3.0));
     }
 
     #[test]

@@ -1,70 +1,145 @@
 //! One normaliser for all devices, from their profiles.
 
 use common::features::{Atom, Curve, FeatureError, Normaliser};
-use common::profile::Profile;
+use common::profile::{Profile, RawFeatureMoments};
 use common::task::{Normalisation, Task};
+
+use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
+use super::profile_outliers::ProfileOutliers;
+
+/// A normaliser, and the profiles that are not in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LearntNormaliser {
+    /// What every device applies.
+    pub normaliser: Normaliser,
+    /// Profiles that count for nothing, by their place, with the features in
+    /// which they lie far from the fleet and those in which that can be told.
+    pub refused: Vec<(usize, u32, u32)>,
+}
 
 /// The normaliser of all devices' rows together, as if they had been in one
 /// place: means and variances combine exactly (Chan, Golub & LeVeque 1983),
-/// in device order.
+/// in device order. No device counts for more rows than the task allows beside
+/// the median device's, and what lies as far out as no honest fleet does is
+/// taken from the others alone ([`ProfileOutliers`]); where neither applies,
+/// nothing differs from the pooled rows.
 ///
 /// # Errors
 /// If no profile carries feature moments where the task learns them.
-pub fn learn_normaliser(task: &Task, profiles: &[Profile]) -> Result<Normaliser, FeatureError> {
+pub fn learn_normaliser(
+    task: &Task,
+    profiles: &[Profile],
+) -> Result<LearntNormaliser, FeatureError> {
     let clip = match task.definition().normalisation {
         Normalisation::Range { low, high } => {
-            return Normaliser::of_range(task.features(), low, high);
+            return Ok(LearntNormaliser {
+                normaliser: Normaliser::of_range(task.features(), low, high)?,
+                refused: Vec::new(),
+            });
         }
         Normalisation::Learnt { clip } | Normalisation::Curved { clip } => clip,
     };
-    let mut rows = 0.0;
-    let mut mean = vec![0.0; task.features()];
-    let mut squares = vec![0.0; task.features()];
-    for profile in profiles {
-        let Some(moments) = profile.moments() else {
-            continue;
-        };
-        let added = profile.rows() as f64;
-        let total = rows + added;
-        for (feature, mean) in mean.iter_mut().enumerate() {
-            let shift = f64::from(moments.mean[feature]) - *mean;
-            squares[feature] +=
-                f64::from(moments.variance[feature]) * added + shift * shift * rows * added / total;
-            *mean += shift * added / total;
-        }
-        rows = total;
-    }
-    let mut variance: Vec<f64> = squares
-        .iter()
-        .map(|square| square / rows.max(1.0))
-        .collect();
+    let fleet = Fleet::of(profiles);
+    let mut mean = Vec::with_capacity(task.features());
+    let mut variance = Vec::with_capacity(task.features());
     let mut curves = Vec::new();
-    for feature in 0..mean.len() {
-        let mut atoms = atoms(profiles, feature);
-        let Some(curve) = Curve::of(feature as u32, &mut atoms, variance[feature].sqrt()) else {
-            continue;
-        };
-        (mean[feature], variance[feature]) = bent(&curve, &atoms);
-        curves.push(curve);
+    for feature in 0..task.features() {
+        let (mut centre, mut spread) = fleet.pooled(feature);
+        let mut atoms = fleet.atoms(feature);
+        if let Some(curve) = Curve::of(feature as u32, &mut atoms, spread.sqrt()) {
+            (centre, spread) = bent(&curve, &atoms);
+            curves.push(curve);
+        }
+        mean.push(centre);
+        variance.push(spread);
     }
     // Rows of one norm are easier on every kernel tried.
     let stage = &task.definition().features;
-    stage.normaliser(&mean, &variance, clip, curves)
+    Ok(LearntNormaliser {
+        normaliser: stage.normaliser(&mean, &variance, clip, curves)?,
+        refused: fleet.refused(),
+    })
 }
 
-/// The blocks of a feature on all devices, each for its share of the rows.
-fn atoms(profiles: &[Profile], feature: usize) -> Vec<Atom> {
-    let blocks = profiles.iter().filter_map(|profile| {
-        let means = profile.blocks()?.means.row(feature);
-        Some((profile.rows() as f64 / means.len() as f64, means))
-    });
-    let atoms = blocks.flat_map(|(rows, means)| {
-        means.into_iter().map(move |&mean| Atom {
-            value: f64::from(mean),
-            rows,
-        })
-    });
-    atoms.collect()
+/// The profiles of a fleet, and what each counts for.
+struct Fleet<'a> {
+    /// Place, profile, its feature moments, and the rows it counts for.
+    devices: Vec<(usize, &'a Profile, &'a RawFeatureMoments, f64)>,
+    outliers: ProfileOutliers,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(profiles: &'a [Profile]) -> Self {
+        let with_moments = profiles.iter().enumerate();
+        let with_moments: Vec<_> = with_moments
+            .filter_map(|(place, profile)| Some((place, profile, profile.moments()?)))
+            .collect();
+        let moments: Vec<_> = with_moments.iter().map(|(.., moments)| *moments).collect();
+        let outliers = ProfileOutliers::of(&moments);
+        let counted = with_moments.iter().enumerate();
+        let rows: Vec<u64> = counted
+            .filter(|(device, _)| outliers.refused(*device).is_none())
+            .map(|(_, (_, profile, _))| profile.rows())
+            .collect();
+        let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
+        let devices = with_moments.into_iter().map(|(place, profile, moments)| {
+            let rows = profile.rows() as f64 * cap.share(profile.rows());
+            (place, profile, moments, rows)
+        });
+        Self {
+            devices: devices.collect(),
+            outliers,
+        }
+    }
+
+    /// Profiles that count for a feature.
+    fn counting(
+        &self,
+        feature: usize,
+    ) -> impl Iterator<Item = (&'a Profile, &'a RawFeatureMoments, f64)> {
+        let devices = self.devices.iter().enumerate();
+        devices
+            .filter(move |(device, _)| self.outliers.counts(*device, feature))
+            .map(|(_, &(_, profile, moments, rows))| (profile, moments, rows))
+    }
+
+    /// Mean and variance of a feature over all rows that count.
+    fn pooled(&self, feature: usize) -> (f64, f64) {
+        let (mut rows, mut mean, mut squares) = (0.0, 0.0, 0.0);
+        for (_, moments, added) in self.counting(feature) {
+            let total = rows + added;
+            let shift = f64::from(moments.mean[feature]) - mean;
+            squares +=
+                f64::from(moments.variance[feature]) * added + shift * shift * rows * added / total;
+            mean += shift * added / total;
+            rows = total;
+        }
+        (mean, squares / rows.max(1.0))
+    }
+
+    /// The blocks of a feature on all devices, each for its share of the rows.
+    fn atoms(&self, feature: usize) -> Vec<Atom> {
+        let blocks = self.counting(feature).filter_map(|(profile, _, rows)| {
+            let means = profile.blocks()?.means.row(feature);
+            Some((rows / means.len() as f64, means))
+        });
+        let atoms = blocks.flat_map(|(rows, means)| {
+            means.into_iter().map(move |&mean| Atom {
+                value: f64::from(mean),
+                rows,
+            })
+        });
+        atoms.collect()
+    }
+
+    fn refused(&self) -> Vec<(usize, u32, u32)> {
+        let devices = self.devices.iter().enumerate();
+        let refused = devices.filter_map(|(device, &(place, ..))| {
+            let (far, judged) = self.outliers.refused(device)?;
+            Some((place, far, judged))
+        });
+        refused.collect()
+    }
 }
 
 /// Mean and variance of a feature after its curve.
@@ -121,9 +196,10 @@ mod tests {
         let split = learn_normaliser(&task, &[profile(&a), profile(&b), profile(&c)]).unwrap();
         let whole = learn_normaliser(&task, &[profile(&pooled)]).unwrap();
         let inputs = ndarray::array![[997.0f32], [1003.0]];
+        assert!(split.refused.is_empty());
         let (split, whole) = (
-            split.apply(inputs.view()).unwrap(),
-            whole.apply(inputs.view()).unwrap(),
+            split.normaliser.apply(inputs.view()).unwrap(),
+            whole.normaliser.apply(inputs.view()).unwrap(),
         );
         assert!(
             (&split - &whole)
@@ -162,7 +238,7 @@ mod tests {
         ];
         let profiles: Vec<Profile> = parts.iter().map(|part| profile(part)).collect();
         let normaliser = learn_normaliser(&task, &profiles).unwrap();
-        let view = normaliser.apply(rows.view()).unwrap();
+        let view = normaliser.normaliser.apply(rows.view()).unwrap();
         // Brought to one length, which the constant tells.
         let value = |row: usize, column: usize| view[[row, column]] / view[[row, 2]];
         for row in [60, 130, 200, 270, 340] {
@@ -175,6 +251,36 @@ mod tests {
         .unwrap();
         let straight = learn_normaliser(&straight, &profiles[..0]);
         assert!(straight.is_ok());
+    }
+
+    #[test]
+    fn one_immense_profile_of_many_changes_nothing_for_the_others() {
+        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        let honest = [
+            profile(&[1.0, 2.0, 3.0]),
+            profile(&[1.5, 2.5, 4.0]),
+            profile(&[0.5, 2.0, 3.5]),
+        ];
+        let raw = RawProfile {
+            rows: 9_000_000,
+            class_counts: vec![0, 0],
+            moments: Some(RawFeatureMoments {
+                mean: vec![1e18],
+                variance: vec![1e36],
+            }),
+        };
+        let liar = Profile::check(raw, 1, 2, true).unwrap();
+        let with = [
+            honest[0].clone(),
+            liar,
+            honest[1].clone(),
+            honest[2].clone(),
+        ];
+        let with = learn_normaliser(&task, &with).unwrap();
+        assert_eq!(with.refused, [(1, 1, 1)]);
+        let without = learn_normaliser(&task, &honest).unwrap();
+        assert_eq!(with.normaliser, without.normaliser);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use common::summary::Points;
 use common::task::Task;
 use common::transfer::{RawTransferSet, TRANSFER_BITS};
 
+use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap, scaled};
 use super::relevance::learn_relevance;
 
 /// Why points could not be joined.
@@ -31,7 +32,9 @@ pub enum GatherError {
     Quantise(#[from] QuantiseError),
 }
 
-/// Joins the points so far and the devices' new ones, in device order. Beyond
+/// Joins the points so far and the devices' new ones, in device order. The
+/// points of a device stand for no more rows in all than the task allows
+/// beside the median device's. Beyond
 /// `points_max`, the centres of each class are merged by weighted k-means,
 /// its share of points by its share of rows. Where the task has it so, the
 /// points also say how much each feature counts.
@@ -43,9 +46,12 @@ pub fn gather_transfer_set(
     previous: Option<&Points>,
     summaries: &[Points],
 ) -> Result<RawTransferSet, GatherError> {
+    let rows: Vec<u64> = summaries.iter().map(Points::rows).collect();
+    let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
     let mut all = Points::none(task.features());
-    for points in previous.into_iter().chain(summaries) {
-        all.extend(points);
+    all.extend(previous.unwrap_or(&Points::none(task.features())));
+    for points in summaries {
+        all.extend(&capped(points, cap));
     }
     if all.is_empty() {
         return Err(GatherError::NoPoints);
@@ -62,6 +68,16 @@ pub fn gather_transfer_set(
         points: all.to_raw(TRANSFER_BITS)?,
         relevance,
     })
+}
+
+/// The same points for no more rows than count of one device.
+fn capped(points: &Points, cap: RowsCap) -> Points {
+    let share = cap.share(points.rows());
+    let mut capped = points.clone();
+    for count in &mut capped.counts {
+        *count = scaled(u64::from(*count), share) as u32;
+    }
+    capped
 }
 
 fn merge(task: &Task, all: &Points, points_max: usize) -> Result<Points, GatherError> {
@@ -188,6 +204,17 @@ mod tests {
         assert_eq!(set.seen().nrows(), 32);
         assert_eq!(set.seen_points(), read(&none).seen());
         assert_eq!(set.support_counts()[10..14], [10, 10, 0, 0]);
+    }
+
+    #[test]
+    fn a_device_stands_for_three_times_the_median_rows_at_most() {
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = RawTask::parse(task).unwrap();
+        let mut boasts = points(5, 1);
+        boasts.counts.fill(1_000_000_000);
+        let raw = gather_transfer_set(&task, None, &[points(5, 0), boasts, points(4, 1)]);
+        let counts = raw.unwrap().points.counts;
+        assert_eq!(counts, [vec![10; 5], vec![30; 5], vec![10; 4]].concat());
     }
 
     #[test]

@@ -53,25 +53,46 @@ pub(super) fn show(config: &Config, client: Option<Client>, as_json: bool) -> Re
     Ok(())
 }
 
-pub(super) fn rotate(config: &Config, as_json: bool) -> Result<(), Failure> {
-    let next = identity::rotate(&config.state, Clock::system().now())?;
+pub(super) fn rotate(config: &Config, renew_now: bool, as_json: bool) -> Result<(), Failure> {
+    let now = Clock::system().now();
+    let next = identity::rotate(&config.state, now)?;
+    if renew_now {
+        identity::order_renewals(&config.state, now)?;
+    }
     if as_json {
         print_json(&json!({ "next": next.fingerprint(), "done": "rotated" }));
         return Ok(());
     }
     println!("next authority  {} (SHA-256)", next.fingerprint());
-    println!("it is used from the coordinator's next start on; devices follow as they renew");
+    match renew_now {
+        true => println!(
+            "it is used from the coordinator's next start on; each device renews within a minute \
+             of its next session"
+        ),
+        false => println!(
+            "it is used from the coordinator's next start on; devices follow as they renew"
+        ),
+    }
     println!("keep a copy of the new ca-key.pem in a safe place");
     Ok(())
+}
+
+/// How an authority is retired.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retirement {
+    /// Also if devices still hold its certificates.
+    pub(super) force: bool,
+    /// Devices are to forget it at once.
+    pub(super) renew_now: bool,
 }
 
 pub(super) fn retire(
     config: &Config,
     connect: impl Fn() -> Result<Client, AdminError>,
-    force: bool,
+    how: Retirement,
     as_json: bool,
 ) -> Result<(), Failure> {
-    if !force {
+    if !how.force {
         let status = connect()?.status()?;
         let identity = of_this(config, &status)?;
         let left = behind(status.devices, identity.authority.fingerprint());
@@ -82,6 +103,9 @@ pub(super) fn retire(
         }
     }
     identity::retire(&config.state)?;
+    if how.renew_now {
+        identity::order_renewals(&config.state, Clock::system().now())?;
+    }
     let words = "the authority before this one is believed no more, from the next start on";
     say(as_json, json!({ "done": "retired" }), words);
     Ok(())

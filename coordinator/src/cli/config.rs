@@ -2,19 +2,13 @@
 
 use std::path::Path;
 
-use common::settings::{self, Key, Layers, NONE, duration, explained};
-use serde_json::json;
+use common::settings::{self, Key, Layers, NONE, duration};
 
 use crate::config::{Config, Flags};
 
 /// The configuration fits: it was loaded before this is called.
 pub(super) fn check(config: &Config, layers: &Layers<'_, Flags>, explain: bool, as_json: bool) {
-    let values = explained(KEYS, config, layers);
-    match (explain, as_json) {
-        (_, true) => println!("{:#}", json!(values)),
-        (true, false) => settings::print(&values),
-        (false, false) => settings::print_fit(layers.file.as_deref()),
-    }
+    settings::check(KEYS, config, layers, explain, as_json);
 }
 
 /// Every key with its default, as Markdown.
@@ -264,6 +258,7 @@ fn shown(path: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::settings::explained;
 
     #[test]
     fn each_value_is_explained_by_the_layer_that_set_it() {

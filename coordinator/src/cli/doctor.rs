@@ -3,13 +3,11 @@
 use std::fmt::Display;
 use std::fs;
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use common::health::{self, Finding, Verdict};
+use common::health::{self, Finding};
 use common::trust::certificate::{CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;
-use serde_json::json;
 
 use super::failure::Failure;
 use crate::admin::Client;
@@ -20,17 +18,9 @@ use crate::status::format;
 /// Looks at everything and changes nothing; the coordinator may run
 /// meanwhile.
 pub(super) fn doctor(config: &Config, as_json: bool) -> Result<(), Failure> {
-    let findings = examine(config);
-    if as_json {
-        println!("{:#}", json!(findings));
-    } else {
-        for finding in &findings {
-            println!("{}", finding.text());
-        }
-    }
-    match health::worst(&findings) {
-        Verdict::Failed => Err(Failure::Unwell),
-        _ => Ok(()),
+    match health::report(&examine(config), as_json).as_slice() {
+        [] => Ok(()),
+        _ => Err(Failure::Unwell),
     }
 }
 
@@ -50,10 +40,10 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     findings.push(names());
     findings.push(udp(config));
-    findings.push(disk(&config.state));
-    findings.push(permissions(&config.state));
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    findings.push(health::blas(&cpuinfo));
+    findings.push(health::state_disk(&config.state, FREE_BYTES_MIN));
+    let advice = "run this as the coordinator's user";
+    findings.push(health::state_permissions(&config.state, advice));
+    findings.push(health::blas());
     findings
 }
 
@@ -101,33 +91,6 @@ fn udp(config: &Config) -> Finding {
             format!("{}: {error}", config.listen),
             "choose another `listen`, or end the program that has the port",
         ),
-    }
-}
-
-fn disk(state: &Path) -> Finding {
-    match rustix::fs::statvfs(state) {
-        Ok(figures) => health::disk(figures.f_bavail * figures.f_frsize, FREE_BYTES_MIN),
-        Err(error) => Finding::failed(
-            "disk",
-            format!("{}: {error}", state.display()),
-            "check --state, and that the disk is mounted",
-        ),
-    }
-}
-
-/// The state directory holds the fleet's keys: for its owner only.
-fn permissions(state: &Path) -> Finding {
-    let Ok(facts) = fs::metadata(state) else {
-        let found = format!("{} cannot be looked at", state.display());
-        return Finding::failed("permissions", found, "run this as the coordinator's user");
-    };
-    let mode = facts.permissions().mode() & 0o777;
-    let found = format!("{} has mode {mode:o}", state.display());
-    if mode & 0o077 == 0 {
-        Finding::ok("permissions", found)
-    } else {
-        let advice = format!("chmod 700 {}", state.display());
-        Finding::failed("permissions", found, advice)
     }
 }
 

@@ -140,6 +140,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::identity::Identity;
+    use common::exit::{CommandError as _, ExitCode};
     use common::features::Normaliser;
     use common::ids::{RoundId, Time, Version};
     use common::model::RawRelease;
@@ -209,7 +210,7 @@ mod tests {
         assert!(verified(folder.path(), &signed(&own)).is_ok());
         let refused = verified(folder.path(), &signed(&other)).unwrap_err();
         assert!(matches!(refused, Failure::Verification(_)));
-        assert_eq!(refused.exit_code(), std::process::ExitCode::from(7));
+        assert_eq!(refused.exit_code(), ExitCode::Unverified);
         let mut changed = signed(&own);
         *changed.last_mut().unwrap() ^= 1;
         assert!(matches!(

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
+use common::exit::{self, CommandError, ExitCode};
 use common::model::ReleaseError;
 
 use crate::admin::AdminError;
@@ -99,65 +99,71 @@ pub enum Failure {
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Start(io::Error),
+    /// What ends every program alike.
+    #[error(transparent)]
+    Program(#[from] exit::Failure),
 }
 
-impl Failure {
-    /// 1 failed, 2 usage or configuration, 3 unreachable, 4 denied, 5 not
-    /// found, 6 quorum not met, 7 verification failed.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Config(_) | Self::Foreign { .. } => 2,
-            Self::Admin(AdminError::Unreachable { .. } | AdminError::Broken(_)) => 3,
-            Self::Admin(AdminError::Denied { .. }) => 4,
-            Self::Admin(AdminError::Fault(fault)) => match fault.kind {
-                FaultKind::Invalid => 2,
-                FaultKind::NotFound => 5,
-                FaultKind::Busy | FaultKind::Storage => 1,
-            },
-            Self::Identity(IdentityError::Missing { .. })
-            | Self::Charter(CharterFileError::Identity(IdentityError::Missing { .. })) => 5,
-            Self::Charter(CharterFileError::UnknownKey(_) | CharterFileError::RootAway { .. }) => 5,
-            Self::Charter(CharterFileError::InUse(_)) => 2,
-            // What is to be made is there already.
-            Self::Identity(IdentityError::Exists { .. })
-            | Self::Charter(CharterFileError::Identity(IdentityError::Exists { .. })) => 2,
-            Self::File { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => 2,
-            Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => 5,
-            Self::File { source, .. } | Self::Identity(IdentityError::Io { source, .. })
-                if source.kind() == io::ErrorKind::PermissionDenied =>
-            {
-                4
+impl CommandError for Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) | Self::Foreign { .. } => ExitCode::Usage,
+            Self::Admin(AdminError::Unreachable { .. } | AdminError::Broken(_)) => {
+                ExitCode::Unreachable
             }
+            Self::Admin(AdminError::Denied { .. }) => ExitCode::Denied,
+            Self::Admin(AdminError::Fault(fault)) => match fault.kind {
+                FaultKind::Invalid => ExitCode::Usage,
+                FaultKind::NotFound => ExitCode::NotFound,
+                FaultKind::Busy | FaultKind::Storage => ExitCode::Failed,
+            },
+            Self::Identity(error) => of_identity(error),
+            Self::Charter(error) => match error {
+                CharterFileError::Identity(error) => of_identity(error),
+                CharterFileError::UnknownKey(_) | CharterFileError::RootAway { .. } => {
+                    ExitCode::NotFound
+                }
+                CharterFileError::InUse(_) => ExitCode::Usage,
+                _ => ExitCode::Failed,
+            },
+            Self::File { source, .. } => ExitCode::of_file(source),
             Self::Round {
                 outcome: OutcomeStatus::QuorumNotMet { .. },
-            } => 6,
-            Self::Verification(_) | Self::Audit(_) => 7,
-            Self::Backup(error) => backup_code(error),
-            _ => 1,
-        })
+            } => ExitCode::QuorumNotMet,
+            Self::Verification(_) | Self::Audit(_) => ExitCode::Unverified,
+            Self::Backup(error) => of_backup(error),
+            Self::Program(failure) => failure.exit_code(),
+            _ => ExitCode::Failed,
+        }
     }
 }
 
-fn backup_code(error: &BackupError) -> u8 {
+fn of_identity(error: &IdentityError) -> ExitCode {
     match error {
-        BackupError::Exists { .. } | BackupError::NotEmpty { .. } => 2,
-        BackupError::Io { source, .. } => match source.kind() {
-            io::ErrorKind::NotFound => 5,
-            io::ErrorKind::PermissionDenied => 4,
-            _ => 1,
-        },
+        IdentityError::Missing { .. } => ExitCode::NotFound,
+        // What is to be made is there already.
+        IdentityError::Exists { .. } => ExitCode::Usage,
+        IdentityError::Io { source, .. } => ExitCode::of_file(source),
+        _ => ExitCode::Failed,
+    }
+}
+
+fn of_backup(error: &BackupError) -> ExitCode {
+    match error {
+        BackupError::Exists { .. } | BackupError::NotEmpty { .. } => ExitCode::Usage,
+        BackupError::Io { source, .. } => ExitCode::of_file(source),
         BackupError::Keys {
             source: IdentityError::Missing { .. },
             ..
-        } => 5,
+        } => ExitCode::NotFound,
         BackupError::Foreign { .. }
         | BackupError::Newer { .. }
         | BackupError::Truncated { .. }
         | BackupError::Changed { .. }
         | BackupError::Keys { .. }
         | BackupError::Differs { .. }
-        | BackupError::Replay(_) => 7,
-        BackupError::Forgotten | BackupError::Store(_) => 1,
+        | BackupError::Replay(_) => ExitCode::Unverified,
+        BackupError::Forgotten | BackupError::Store(_) => ExitCode::Failed,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, Fault, FaultKind, ReportSummary, RoundStatus,
-    Standing, Status, StoreStatus, TaskStatus,
+    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, Fault, FaultKind, ReportSummary,
+    RoundStatus, Standing, Status, StoreStatus, TaskStatus,
 };
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -141,6 +141,9 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
             println!("    {line}");
         }
     }
+    for line in left_out(task) {
+        println!("  {line}");
+    }
     if let Some(line) = rolling(task, more) {
         println!("  {line}");
     }
@@ -152,6 +155,23 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
             seconds(now.since_ms(newest.released))
         );
     }
+}
+
+/// Whose contributions the newest student was made without, and why.
+fn left_out(task: &TaskStatus) -> Vec<String> {
+    let line = |one: &ExclusionStatus| {
+        let name = match one.device.label.as_str() {
+            "" => one.device.device.short(),
+            label => format!("{label} ({})", one.device.device.short()),
+        };
+        format!("left out: {} of {name}: {}", one.kind, one.text)
+    };
+    let mut lines: Vec<_> = task.excluded.iter().take(NAMES_MAX).map(line).collect();
+    let more = task.excluded.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        lines.push(format!("left out: {more} more; `--json` names all"));
+    }
+    lines
 }
 
 /// The student that is on its way to the devices, or waits to be sent.

@@ -1,5 +1,7 @@
 //! Commands about who belongs to the fleet: tokens and devices.
 
+use std::net::SocketAddr;
+
 use common::ids::{DeviceId, Time};
 use common::trust::clock::Clock;
 use common::trust::token::{Approval, TokenId};
@@ -29,12 +31,23 @@ pub(super) fn create_token(
         } if as_json => {
             print_json(&json!({ "token": token, "expires": expires, "uses": uses }));
         }
-        Response::Token { token, uses, .. } => {
+        Response::Token {
+            token,
+            uses,
+            expires,
+        } => {
             println!("{token}");
             eprintln!(
-                "shown this once; it admits {}. On the device:\n  \
-                 alambic-agent enrol --coordinator HOST:PORT --token TOKEN",
-                format::count(uses as usize, "device")
+                "shown this once; it admits {} within {}, until {} UTC. On the device:\n  \
+                 alambic-agent enrol --coordinator {} --token {token}",
+                format::count(uses as usize, "device"),
+                format::span(
+                    expires
+                        .since_ms(Clock::system().now())
+                        .next_multiple_of(1_000)
+                ),
+                format::instant(expires),
+                reached_at(config),
             );
             if is_manual {
                 eprintln!(
@@ -46,6 +59,23 @@ pub(super) fn create_token(
         other => return Err(unexpected(&other)),
     }
     Ok(())
+}
+
+/// Where devices reach the coordinator, as far as its configuration says;
+/// this machine's name otherwise, which devices may have to be told another
+/// way.
+fn reached_at(config: &Config) -> String {
+    let port = config.listen.port();
+    let told = config.addresses.first().copied();
+    let listens = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());
+    if let Some(ip) = told.or(listens) {
+        return SocketAddr::new(ip, port).to_string();
+    }
+    let name = rustix::system::uname();
+    match name.nodename().to_str() {
+        Ok(name) if !name.is_empty() => format!("{name}:{port}"),
+        _ => format!("HOST:{port}"),
+    }
 }
 
 pub(super) fn tokens(client: &mut Client, as_json: bool) -> Result<(), Failure> {

@@ -14,7 +14,6 @@ mod key;
 mod list;
 mod members;
 mod operate;
-mod reference;
 mod rollout;
 mod run;
 mod watch;
@@ -29,6 +28,8 @@ use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
     RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
 };
+use clap::CommandFactory as _;
+use common::reference;
 use common::settings::Layers;
 use common::trust::token::Approval;
 
@@ -45,10 +46,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         // These need no configuration, not even one that is right.
         Command::Completions { shell } => {
-            reference::completions(shell);
+            reference::completions(Arguments::command(), shell);
             return Ok(());
         }
-        Command::Manual { folder } => return reference::manual(&folder),
+        Command::Manual { folder } => return Ok(reference::manual(Arguments::command(), &folder)?),
         _ => {}
     }
     let flags = arguments.flags();
@@ -96,12 +97,22 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Authority(AuthorityCommand::Show { json }) => {
             authority::show(&config, connect().ok(), json)
         }
-        Command::Authority(AuthorityCommand::Rotate { json }) => {
-            handed_over(&config, authority::rotate(&config, json))
+        Command::Authority(AuthorityCommand::Rotate { renew_now, json }) => {
+            handed_over(&config, authority::rotate(&config, renew_now, json))
         }
-        Command::Authority(AuthorityCommand::Retire { force, json }) => {
-            handed_over(&config, authority::retire(&config, connect, force, json))
-        }
+        Command::Authority(AuthorityCommand::Retire {
+            renew_now,
+            force,
+            json,
+        }) => handed_over(
+            &config,
+            authority::retire(
+                &config,
+                connect,
+                authority::Retirement { force, renew_now },
+                json,
+            ),
+        ),
         Command::Task(TaskCommand::Create { file, json }) => {
             operate::create_task(&mut connect()?, &config, &file, json)
         }
@@ -109,6 +120,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             operate::show_task(&mut connect()?, task, json)
         }
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
+        Command::Task(TaskCommand::Relearn { task, json }) => {
+            operate::relearn(&mut connect()?, task, json)
+        }
         Command::Round(RoundCommand::Start { task, watch, json }) => {
             watch::start(connect, task.as_deref(), watch, json)
         }

@@ -70,6 +70,21 @@ pub(super) fn cancel(
     Ok(())
 }
 
+pub(super) fn relearn(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    expect_done(client, &Request::Relearn { task })?;
+    say(
+        as_json,
+        json!({ "done": "relearn" }),
+        "the next round learns normaliser and transfer set anew, from the devices that are \
+         connected then; `alambic-coordinator round start` begins it",
+    );
+    Ok(())
+}
+
 /// Says what was done: to scripts as JSON, to people in words.
 pub(super) fn say(as_json: bool, done: Value, words: &str) {
     if as_json {

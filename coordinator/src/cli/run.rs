@@ -1,18 +1,14 @@
 //! `serve`: the coordinator as a process.
 
-use std::io::{self, IsTerminal as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::log::{self, LogFilter};
 use common::service::Service;
+use common::signals::{Asked, Signals};
 use common::transport::Tuning;
 use common::trust::clock::Clock;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
 use super::failure::Failure;
 use crate::app::{Parts, ServeError, Server};
@@ -30,11 +26,9 @@ const STOP_WAIT: Duration = Duration::from_millis(200);
 
 /// How the configuration is read again.
 pub(super) type Reread<'a> = &'a dyn Fn() -> Result<Config, ConfigError>;
-/// What is logged, to be changed while it runs.
-type LogFilter = reload::Handle<EnvFilter, Registry>;
 
 pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> {
-    let log = start_logging(config);
+    let log = log::begin("alambic-coordinator", &config.log, config.log_json);
     let mut service = Service::of(|name| std::env::var_os(name));
     if let Some(page) = &config.page
         && !page.listen.ip().is_loopback()
@@ -56,6 +50,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         identity,
         open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
         clock,
+        renew_before: crate::identity::renewals_ordered(&config.state),
         uptime: Some(crate::server::clock_guard::uptime),
         tuning: Tuning::coordinator(),
         limits: config.limits,
@@ -71,7 +66,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         .build()
         .map_err(Failure::Start)?;
     let outcome = runtime.block_on(async {
-        let mut signals = Signals::catch().map_err(Failure::Start)?;
+        let mut signals = Signals::catch()?;
         let server = Server::start(parts)?;
         let address = server.address().map_err(ServeError::from)?;
         eprintln!(
@@ -98,32 +93,6 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     outcome
 }
 
-fn start_logging(config: &Config) -> LogFilter {
-    let filter = EnvFilter::builder().parse_lossy(&config.log);
-    let (filter, handle) = reload::Layer::new(filter);
-    let registry = tracing_subscriber::registry().with(filter);
-    if is_journal()
-        && !config.log_json
-        && let Ok(journal) = tracing_journald::layer()
-    {
-        // Fields become ALAMBIC_DEVICE, ALAMBIC_ROUND and so on.
-        let journal = journal
-            .with_syslog_identifier("alambic-coordinator".to_owned())
-            .with_field_prefix(Some("ALAMBIC".to_owned()));
-        registry.with(journal).init();
-        return handle;
-    }
-    let layer = fmt::layer()
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    if config.log_json {
-        registry.with(layer.json()).init();
-    } else {
-        registry.with(layer.with_target(false)).init();
-    }
-    handle
-}
-
 /// Takes over what can change while the coordinator runs, and says what
 /// cannot. A configuration that does not fit changes nothing.
 fn reload_configuration(old: &Config, reread: Reread<'_>, log: &LogFilter) {
@@ -131,9 +100,7 @@ fn reload_configuration(old: &Config, reread: Reread<'_>, log: &LogFilter) {
         Ok(new) => new,
         Err(error) => return error!("the configuration stays as it is: {error}"),
     };
-    if let Err(error) = log.reload(EnvFilter::builder().parse_lossy(&new.log)) {
-        warn!(%error, "the log filter stays as it is");
-    }
+    log.change(&new.log);
     let waits = Config {
         log: old.log.clone(),
         ..new
@@ -142,47 +109,5 @@ fn reload_configuration(old: &Config, reread: Reread<'_>, log: &LogFilter) {
         info!("configuration read again");
     } else {
         warn!("configuration read again: only `log` changes now, the rest needs a restart");
-    }
-}
-
-/// Whether standard error goes to the journal (systemd.exec(5)).
-fn is_journal() -> bool {
-    let Some(told) = std::env::var_os("JOURNAL_STREAM") else {
-        return false;
-    };
-    let file = std::fs::metadata("/proc/self/fd/2");
-    file.is_ok_and(|file| told == *format!("{}:{}", file.dev(), file.ino()))
-}
-
-/// SIGTERM and Ctrl-C end the coordinator, SIGHUP has it read its
-/// configuration again.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-#[derive(PartialEq, Eq)]
-enum Asked {
-    Stop,
-    Reload,
-}
-
-impl Signals {
-    /// All three are caught from here on.
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
-        }
     }
 }

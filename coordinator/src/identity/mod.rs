@@ -1,6 +1,7 @@
 //! What a coordinator proves itself with, and its files in the state
 //! directory.
 
+mod renewals;
 mod rotation;
 mod self_check;
 mod terms;
@@ -21,6 +22,7 @@ use common::trust::charter::{CharterError, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
 use rustls_pki_types::CertificateDer;
 
+pub use self::renewals::{order_renewals, renewals_ordered};
 pub use self::rotation::{retire, rotate};
 pub use self::self_check::self_check;
 pub use self::terms::CertificateTerms;

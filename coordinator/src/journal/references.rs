@@ -106,7 +106,7 @@ impl Named {
                 | Product::Student(blob)) = product;
                 self.products.entry(*task).or_default().insert(*blob);
             }
-            Event::Forgotten { .. } => {
+            Event::Forgotten { .. } | Event::Relearnt { .. } => {
                 self.products.remove(task);
             }
             Event::Released { blob, .. } | Event::ReReleased { blob, .. } => {
@@ -120,6 +120,7 @@ impl Named {
             | Event::Refused { .. }
             | Event::Pardoned { .. }
             | Event::Missed(_)
+            | Event::Excluded { .. }
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }
             | Event::DataChanged { .. }
@@ -127,6 +128,7 @@ impl Named {
             | Event::RolloutStarted { .. }
             | Event::StageOpened { .. }
             | Event::Piloted { .. }
+            | Event::StageBounded { .. }
             | Event::RolloutChanged { .. }
             | Event::Tried { .. } => {}
         }

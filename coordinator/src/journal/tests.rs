@@ -538,6 +538,21 @@ fn the_snapshot_format_is_the_committed_one() {
     );
 }
 
+/// Before the first release nothing has to be read for ever.
+#[test]
+#[ignore = "writes what the test above holds the format to"]
+fn write_the_snapshot() {
+    let case = Case::new();
+    for number in 1..=2 {
+        case.round(number);
+    }
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/journal/tests/snapshot-1.bin"
+    );
+    std::fs::write(path, encode(&case.fold())).unwrap();
+}
+
 #[test]
 fn the_key_frame_that_standing_labels_are_a_delta_of_stays() {
     let case = Case::new();

@@ -188,7 +188,101 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
             "/students",
         );
     }
+    of_excluded(found, task);
+    of_verdict(found, task, status);
     of_rollout(found, task, status);
+}
+
+/// What devices say of the newest student: all is not well with one that they
+/// do not want, that is worse, or that nobody could judge.
+fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
+    let Some(newest) = task.releases.last() else {
+        return;
+    };
+    let (name, version, trials) = (&task.name, newest.version, task.trials);
+    let rollback = format!(
+        "alambic-coordinator rollout rollback{}",
+        layout::of_task(task, status)
+    );
+    let is_rolling = task
+        .rollout
+        .as_ref()
+        .is_some_and(|rollout| rollout.version == version);
+    if trials.worse > 0 && !is_rolling {
+        let judged = trials.soaking + trials.kept + trials.worse;
+        let who = words::do_not(trials.worse as usize, judged as usize, "device");
+        let (tone, what, more) = match (trials.is_unwanted(), newest.held) {
+            (true, true) => (
+                Tone::Bad,
+                "is halted",
+                " It is offered to nobody any more. For the one before it on all devices:",
+            ),
+            (true, false) => (
+                Tone::Bad,
+                "is refused",
+                " For the one before it on all devices:",
+            ),
+            (false, _) => (
+                Tone::Warn,
+                "is refused by some",
+                " If more follow, for the one before it:",
+            ),
+        };
+        let head = format!("Student {version} of {name} {what}");
+        let text = format!("{who} want it.{more}");
+        found.push(Alert::new(tone, head, text, "/students").with(rollback.clone()));
+    }
+    if let Some(report) = newest.report
+        && let Some(previous) = report.previous
+        && report.worse
+    {
+        let head = format!("Student {version} of {name} is worse");
+        let text = format!(
+            "It answers {} of the devices' rows right, the one before it {}, which is more than \
+             chance. For that one on all devices:",
+            words::percent(report.accuracy),
+            words::percent(previous),
+        );
+        found.push(Alert::new(Tone::Bad, head, text, "/students").with(rollback));
+    }
+    let is_judged = newest.report.is_some() || trials.soaking + trials.kept + trials.worse > 0;
+    let is_of_last = task.history.last().is_some_and(
+        |last| matches!(last.outcome, OutcomeStatus::Completed { version: of } if of == version),
+    );
+    if task.round.is_none() && is_of_last && !is_judged && !newest.held {
+        let head = format!("Nobody could judge student {version} of {name}");
+        let text = "No device has tried it on labelled rows that it kept aside. Until one does, \
+                    nobody knows what it is good for.";
+        found.push(Alert::new(Tone::Warn, head, text, "/students"));
+    }
+}
+
+/// Devices whose contributions were left out, for what they say against all
+/// others. That is an attack, a fault of a sensor or of its labels, or data
+/// of a kind that no other device has: a person has to tell.
+fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
+    let mut devices: Vec<_> = task.excluded.iter().collect();
+    devices.dedup_by_key(|one| one.device.device);
+    let Some(first) = devices.first() else {
+        return;
+    };
+    let name = match first.device.label.as_str() {
+        "" => first.device.device.short(),
+        label => label.to_owned(),
+    };
+    let (head, text, room) = match devices.len() {
+        1 => (
+            format!("{name} is left out of {}", task.name),
+            format!("Its {}: {}.", first.kind, first.text),
+            format!("{ONE_DEVICE}{}", first.device.device),
+        ),
+        count => (
+            format!("{count} devices are left out of {}", task.name),
+            format!("The first is {name}, its {}: {}.", first.kind, first.text),
+            "/rounds".to_owned(),
+        ),
+    };
+    found.push(Alert::new(Tone::Warn, head, text, room));
 }
 
 fn of_rollout(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
@@ -442,6 +536,45 @@ mod tests {
             Some("alambic-coordinator rollout rollback")
         );
         view.status.tasks[0].releases.push(release(3, 1, false));
+        assert_eq!(alerts(&view), []);
+    }
+
+    #[test]
+    fn a_student_that_devices_refuse_or_that_is_worse_is_not_well() {
+        let mut view = fleet(1);
+        view.status.devices[0].connected = true;
+        view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
+        assert_eq!(alerts(&view), []);
+        let trials = &mut view.status.tasks[0].trials;
+        (trials.devices, trials.kept, trials.worse) = (3, 1, 2);
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!((only.tone, only.room.as_str()), (Tone::Bad, "/students"));
+        view.status.tasks[0].trials = rollout::Tally::default();
+        let report = crate::status::ReportSummary {
+            devices: 21,
+            rows: 700,
+            accuracy: 0.85,
+            previous: Some(0.97),
+            worse: true,
+        };
+        view.status.tasks[0].releases[0].report = Some(report);
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!(only.head, "Student 1.1 of har is worse");
+    }
+
+    #[test]
+    fn a_student_that_nobody_could_judge_is_not_well() {
+        use crate::status::fixtures::ended;
+        let mut view = fleet(1);
+        view.status.devices[0].connected = true;
+        let mut last = ended(Vec::new(), Vec::new());
+        let version = release(1, 1, false).version;
+        last.outcome = OutcomeStatus::Completed { version };
+        view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
+        view.status.tasks[0].history = vec![last];
+        let [only] = alerts(&view).try_into().unwrap();
+        assert_eq!(only.tone, Tone::Warn);
+        view.status.tasks[0].trials.kept = 1;
         assert_eq!(alerts(&view), []);
     }
 

@@ -233,6 +233,15 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
         }
         Event::Forgotten { device, at } => Told::new(Bad, "forgotten", who(device), *at),
         Event::Pardoned { device, at } => Told::new(Quiet, "strikes taken back", who(device), *at),
+        Event::Excluded { exclusion, at } => {
+            let why = exclusion.why.describe(&[]);
+            let details = format!("{} of {}: {why}", exclusion.kind, who(&exclusion.device));
+            Told::new(Bad, "left out", details, *at)
+        }
+        Event::Relearnt { at } => {
+            let details = "the next round learns normaliser and transfer set anew".into();
+            Told::new(Warn, "begun anew", details, *at)
+        }
         Event::Missed(missed) => {
             let counts = missed.counts.iter();
             let counts: Vec<_> = counts
@@ -256,6 +265,7 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }
         | Event::Piloted { .. }
+        | Event::StageBounded { .. }
         | Event::RolloutChanged { .. } => of_rollout(event, who),
     }
 }
@@ -279,6 +289,12 @@ fn of_rollout(event: &Event, who: impl Fn(&DeviceId) -> String) -> Told {
             let details = format!("stage {}", stage.saturating_add(1));
             Told::new(Quiet, "next stage", details, *at)
         }
+        Event::StageBounded { .. } => Told::new(
+            Quiet,
+            "stage drawn",
+            "its share of the connected devices".to_owned(),
+            None,
+        ),
         Event::Piloted { device } => Told::new(Quiet, "goes first", who(device), None),
         Event::RolloutChanged { standing, at } => {
             let (tone, word) = super::rollouts::word(standing);

@@ -81,7 +81,30 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                 }))
             }
         }
+        (left_out(device, view))
         (absences(device, view))
+    }
+}
+
+/// What of it the newest students were made without.
+fn left_out(device: &DeviceStatus, view: &View) -> Markup {
+    let of_it = view.status.tasks.iter().flat_map(|task| {
+        let excluded = task.excluded.iter();
+        let of_it = excluded.filter(|one| one.device.device == device.device);
+        of_it.map(move |one| (task, one))
+    });
+    let revoke = format!(
+        "alambic-coordinator device revoke {}",
+        device.device.short()
+    );
+    let of_it: Vec<_> = of_it.collect();
+    html! {
+        @for (task, one) in &of_it {
+            p class="notice" { "Its " (one.kind) " is left out of " strong { (task.name) } ": " (one.text) "." }
+        }
+        @if !of_it.is_empty() && device.is_member() {
+            p class="hint" { "Look at its sensors and labels. If it is no honest device: " (command(&revoke)) ", and then " (command("alambic-coordinator task relearn")) "." }
+        }
     }
 }
 

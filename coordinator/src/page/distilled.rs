@@ -6,7 +6,7 @@ use common::task::Normalisation;
 use maud::{Markup, html};
 
 use super::layout::{self, Room, page, pages, slice};
-use super::picture::Look;
+use super::look::Look;
 use super::route::{Query, encode, on_the_side};
 use super::view::{Distilled, View, Viewer};
 use super::words;
@@ -82,7 +82,7 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
     // A declared range has its zero at its end, where nothing answers.
     let signed = !matches!(definition.normalisation, Normalisation::Range { .. });
     let names = match look {
-        Look::Bars => stage.names(shape).unwrap_or_default(),
+        Look::Input(draw::Look::Bars) => stage.names(shape).unwrap_or_default(),
         _ => Vec::new(),
     };
     let rows: u64 = points.counts.iter().map(|&count| u64::from(count)).sum();
@@ -105,11 +105,11 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
             strong { (words::count(points.len(), "point")) } " stand for " (words::number(rows))
             " rows; the smallest group has " (words::count(fewest as usize, "row")) ". The spread of a point is how far its rows lie from it. "
             @match look {
-                Look::Image(_) => "Shown as pictures, each from its darkest to its brightest value.",
-                Look::Traces(_) => "Shown as traces over time, one line a channel.",
+                Look::Input(draw::Look::Image(_)) => "Shown as pictures, each from its darkest to its brightest value.",
+                Look::Input(draw::Look::Traces(_)) => "Shown as traces over time, one line a channel.",
                 Look::Maps(maps) => (maps.told()),
-                Look::Bars if signed => "Shown as one bar a feature, up above the fleet's mean and down below it, with the features that stand out most.",
-                Look::Bars => "Shown as one bar a feature from zero, with the features that stand out most.",
+                Look::Input(draw::Look::Bars) if signed => "Shown as one bar a feature, up above the fleet's mean and down below it, with the features that stand out most.",
+                Look::Input(draw::Look::Bars) => "Shown as one bar a feature from zero, with the features that stand out most.",
             }
         }
         @if let Look::Maps(maps) = look { (maps.legend(stage, shape, signed)) }
@@ -119,7 +119,7 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
                 a href={ (base) "&class=" (index) } aria-current=[(class == Some(index)).then_some("true")] { (name) " " span class="quiet" { (of_class(index)) } }
             }
         }
-        ul class={ "points " (if matches!(look, Look::Image(_)) { "pictures" } else { "wide" }) } {
+        ul class={ "points " (if matches!(look, Look::Input(draw::Look::Image(_))) { "pictures" } else { "wide" }) } {
             @for &index in &chosen[range] { (point(distilled, index, look, &names)) }
         }
         (pages(at, of, link))

@@ -2,20 +2,16 @@
 //! with a cell for each part of the input that its answers were averaged over.
 
 use common::features::{FeatureStage, InputShape};
+use draw::HeatMaps;
 use maud::{Markup, html};
 
-use super::picture::{Look, png_of, shown};
+use super::look::shown;
 
-/// How the maps of one point lie beside each other. Features are ordered by
-/// cell, then map.
+/// How the maps of one point lie beside each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Maps {
-    /// Cells of a map, down and across.
-    cells: [usize; 2],
-    /// Maps of one point.
-    maps: usize,
-    /// Maps that belong in one row.
-    together: usize,
+    /// The maps; a line holds those of one channel.
+    pub(super) heat: HeatMaps,
     /// Weights of a filter, down and across.
     filter: [usize; 2],
 }
@@ -26,35 +22,24 @@ impl Maps {
         let filters = stage.filters(shape).ok()??;
         let [height, width, maps] = stage.layout(shape).ok()??;
         let weights = filters.ncols();
-        Some(match stage {
+        let (together, filter) = match stage {
             // Those of one channel and sign.
-            FeatureStage::Patches { .. } => Self {
-                cells: [height, width],
-                maps,
-                together: filters.nrows(),
-                filter: [weights.isqrt(); 2],
-            },
+            FeatureStage::Patches { .. } => (filters.nrows(), [weights.isqrt(); 2]),
             // Those of one channel: both signs, and the mean.
-            _ => Self {
-                cells: [height, width],
-                maps,
-                together: 2 * filters.nrows() + 1,
-                filter: [1, weights],
-            },
-        })
-    }
-
-    /// One point, with `cells × maps` values. The strongest of them has the
-    /// full colour.
-    pub(super) fn draw(self, values: &[f32], alt: &str) -> Markup {
-        let (sides, pixels) = self.pixels(values);
-        let png = png_of(&pixels, sides, png::ColorType::Rgba);
-        shown(png, sides, "point maps", alt)
+            _ => (2 * filters.nrows() + 1, [1, weights]),
+        };
+        let cells = [height, width];
+        let heat = HeatMaps {
+            cells,
+            maps,
+            together,
+        };
+        Some(Self { heat, filter })
     }
 
     /// What is seen, in a sentence.
     pub(super) fn told(self) -> String {
-        let [height, width] = self.cells;
+        let [height, width] = self.heat.cells;
         if self.filter[0] == 1 {
             return format!(
                 "Shown as how strongly the filters below answer: a row a channel, a column a \
@@ -62,7 +47,7 @@ impl Maps {
                  runs against it, then the mean, each in {width} parts of the window."
             );
         }
-        let channels = match self.maps > 2 * self.together {
+        let channels = match self.heat.maps > 2 * self.heat.together {
             true => "; two rows a channel",
             false => "",
         };
@@ -91,7 +76,7 @@ impl Maps {
                 @if let Some(filters) = filters {
                     @for (at, filter) in filters.rows().into_iter().enumerate().take(FILTERS_SHOWN) {
                         li {
-                            (self.filter_look().draw(&filter.to_vec(), &format!("Filter {at}")))
+                            (shown(self.filter_look().draw(&filter.to_vec(), &format!("Filter {at}"))))
                             span class="quiet" { (at) }
                         }
                     }
@@ -101,52 +86,14 @@ impl Maps {
         }
     }
 
-    fn filter_look(self) -> Look {
+    fn filter_look(self) -> draw::Look {
         match self.filter {
-            [1, steps] => Look::Traces([steps, 1]),
-            [height, width] => Look::Image([height, width, 1]),
+            [1, steps] => draw::Look::Traces([steps, 1]),
+            [height, width] => draw::Look::Image([height, width, 1]),
         }
-    }
-
-    /// Width and height, and four bytes for each pixel: one pixel a cell,
-    /// nothing between the maps.
-    fn pixels(self, values: &[f32]) -> ([usize; 2], Vec<u8>) {
-        let [height, width] = self.cells;
-        let across = self.together.clamp(1, ACROSS_MAX);
-        // More than stand in one line go on in the next.
-        let lines = self.together.div_ceil(across).max(1);
-        let rows = self.maps.div_ceil(self.together.max(1)) * lines;
-        let sides = [across * (width + 1) - 1, rows.max(1) * (height + 1) - 1];
-        let mut pixels = vec![0; sides[0] * sides[1] * 4];
-        let strongest = values
-            .iter()
-            .fold(f32::EPSILON, |most, value| most.max(value.abs()));
-        for (at, value) in values.iter().enumerate() {
-            let (cell, map) = (at / self.maps, at % self.maps);
-            let (group, place) = (map / self.together, map % self.together);
-            let y = (group * lines + place / across) * (height + 1) + cell / width;
-            let x = place % across * (width + 1) + cell % width;
-            let color = if *value < 0.0 { AGAINST } else { WITH };
-            let strength = value.abs() / strongest;
-            let opacity = OPACITY_MIN + (255.0 - OPACITY_MIN) * strength;
-            if let Some(pixel) = pixels.get_mut((y * sides[0] + x) * 4..) {
-                pixel[..3].copy_from_slice(&color);
-                pixel[3] = opacity as u8;
-            }
-        }
-        (sides, pixels)
     }
 }
 
-/// Colours that stand out from a light page and from a dark one; `page.css`
-/// has the same for `.with` and `.against`.
-const WITH: [u8; 3] = [20, 164, 150];
-const AGAINST: [u8; 3] = [214, 99, 40];
-/// Of a cell without an answer, so that a map can be told from what is
-/// between maps.
-const OPACITY_MIN: f32 = 22.0;
-/// Maps in one line.
-const ACROSS_MAX: usize = 40;
 /// Filters drawn in the legend.
 const FILTERS_SHOWN: usize = 24;
 
@@ -161,7 +108,7 @@ mod tests {
 
     /// Where the only pixel of full colour is.
     fn full(maps: Maps, values: &[f32]) -> [usize; 2] {
-        let ([width, _], pixels) = maps.pixels(values);
+        let ([width, _], pixels) = maps.heat.pixels(values);
         let mut opacities = pixels.chunks(4).map(|pixel| pixel[3]);
         let at = opacities.position(|opacity| opacity == 255).unwrap();
         [at % width, at / width]
@@ -195,23 +142,11 @@ mod tests {
             let shape = shape(sides);
             let maps = Maps::of(&stage, &shape).unwrap();
             let features = stage.features(&shape).unwrap();
-            let ([width, height], pixels) = maps.pixels(&vec![-1.0; features]);
+            let ([width, height], pixels) = maps.heat.pixels(&vec![-1.0; features]);
             assert_eq!(pixels.len(), width * height * 4);
             let drawn = pixels.chunks(4).filter(|pixel| pixel[3] > 0);
             assert_eq!(drawn.count(), features, "{stage}");
         }
-    }
-
-    #[test]
-    fn what_is_below_the_mean_has_another_colour_and_nothing_is_faint_but_there() {
-        let maps = Maps::of(&FeatureStage::series(None), &shape(&[64, 1])).unwrap();
-        let (_, pixels) = maps.pixels(&[-1.0, 0.0, 0.5]);
-        let pixel = |at: usize| &pixels[at * 4..][..4];
-        assert_eq!(pixel(0), [AGAINST[0], AGAINST[1], AGAINST[2], 255]);
-        // The next map begins after two cells and a gap.
-        assert_eq!(pixel(2), [0; 4]);
-        assert_eq!(pixel(3)[3], OPACITY_MIN as u8);
-        assert_eq!(pixel(6)[..3], WITH);
     }
 
     #[test]

@@ -11,7 +11,6 @@
 mod alert;
 mod audit;
 mod certificates;
-mod chart;
 mod delay;
 mod device;
 mod distilled;
@@ -20,8 +19,8 @@ mod fleet;
 mod health;
 mod layout;
 mod live;
+mod look;
 mod maps;
-mod picture;
 mod rollouts;
 mod rounds;
 mod route;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use common::ids::Version;
+use draw::{Axis, Chart, Form, Point, Scale, Series, Size};
 use maud::{Markup, PreEscaped, html};
 
-use super::chart::{self, Measured, Width};
 use super::fleet::natural;
 use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
-use super::view::{VALUED_MAX, Valued, View, Viewer};
+use super::view::{DeviceInfluence, INFLUENCES_MAX, View, Viewer};
 use super::words;
 use crate::status::{DeviceName, Fault, ReleaseStatus, TaskStatus};
 
@@ -29,11 +29,11 @@ pub(super) async fn show(viewer: &Arc<Viewer>, query: Query) -> Result<Markup, F
     };
     let of = view.status.tasks.iter().find(|one| Some(one.task) == task);
     let is_newest = |of: &&TaskStatus| of.releases.last().map(|one| one.version) == version;
-    let valued = match of
+    let influences = match of
         .filter(is_newest)
         .and_then(|of| Some((of.task, of.teacher?)))
     {
-        Some((task, teacher)) if lineage.is_some() => viewer.worths(task, teacher).await?,
+        Some((task, teacher)) if lineage.is_some() => viewer.influences(task, teacher).await?,
         _ => None,
     };
     on_the_side(move || {
@@ -41,7 +41,7 @@ pub(super) async fn show(viewer: &Arc<Viewer>, query: Query) -> Result<Markup, F
             (Some(lineage), Some(version)) => one(
                 version,
                 &lineage,
-                valued.as_deref().map(Vec::as_slice),
+                influences.as_deref().map(Vec::as_slice),
                 &query,
             ),
             _ => all(&view),
@@ -78,7 +78,7 @@ fn all(view: &View) -> Markup {
     }
 }
 
-/// Accuracy over versions, with its interval.
+/// Accuracy over versions, with its interval. One alone is in the table.
 fn accuracy(task: &TaskStatus) -> Markup {
     let measured: Vec<_> = task
         .releases
@@ -86,28 +86,54 @@ fn accuracy(task: &TaskStatus) -> Markup {
         .filter_map(|release| {
             let report = release.report?;
             let (low, high) = words::interval(report.accuracy, report.rows);
-            Some(Measured {
-                name: release.version.to_string(),
-                value: report.accuracy,
-                low,
-                high,
-            })
+            Some((release.version, report.accuracy, [low, high]))
         })
         .collect();
     html! {
-        @if let Some(last) = measured.last() {
+        @if let [_, .., (newest, right, _)] = measured.as_slice() {
             figure class="chart" {
                 div role="img" aria-label={
-                    "Accuracy of " (words::count(measured.len(), "student")) "; the newest, " (last.name) ", is right on "
-                    (words::percent(last.value)) " of held-out rows"
+                    "Accuracy of " (words::count(measured.len(), "student")) "; the newest, " (newest) ", is right on "
+                    (words::percent(*right)) " of held-out rows"
                 } {
-                    div class="desk" { (PreEscaped(chart::accuracy(&measured, Width::Desk))) }
-                    div class="phone" { (PreEscaped(chart::accuracy(&measured, Width::Phone))) }
+                    div class="desk" { (PreEscaped(chart(&measured, Size::Wide))) }
+                    div class="phone" { (PreEscaped(chart(&measured, Size::Narrow))) }
                 }
                 figcaption { "Share of the devices' held-out rows that each student answers right, with its 95 % interval." }
             }
         }
     }
+}
+
+/// Students in order, each with its accuracy and its interval.
+fn chart(measured: &[(Version, f64, [f64; 2])], size: Size) -> String {
+    let names = measured.iter().map(|(version, ..)| version.to_string());
+    let points = measured.iter().enumerate();
+    let points = points.map(|(at, (_, right, interval))| Point {
+        x: at as f64,
+        y: *right,
+        interval: Some(*interval),
+    });
+    let chart = Chart {
+        x: Axis {
+            title: "Student",
+            scale: Scale::Names(names.collect()),
+        },
+        y: Axis {
+            title: "Accuracy",
+            scale: Scale::Percent,
+        },
+        series: vec![Series {
+            name: String::new(),
+            points: points.collect(),
+            form: Form::Line,
+        }],
+        size,
+    };
+    chart.html().unwrap_or_else(|error| {
+        tracing::warn!(%error);
+        String::new()
+    })
 }
 
 fn versions(task: &TaskStatus, view: &View) -> Markup {
@@ -141,7 +167,7 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
                 None => span class="quiet" { "no report" },
             } }
             td class="figure extra" { @if let Some(report) = release.report { (words::number(report.rows)) } }
-            td { a href={ "/students?task=" (task.task) "&version=" (release.version) } { (words::count(release.lineage, "device")) @if is_newest { ", and their worth" } } }
+            td { a href={ "/students?task=" (task.task) "&version=" (release.version) } { (words::count(release.lineage, "device")) @if is_newest { ", and their influence" } } }
             td class="figure extra" { (words::bytes(release.bytes)) }
         }
     }
@@ -150,7 +176,7 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
 fn one(
     version: Version,
     lineage: &[DeviceName],
-    valued: Option<&[Valued]>,
+    influences: Option<&[DeviceInfluence]>,
     query: &Query,
 ) -> Markup {
     let (at, of, range) = slice(query.get("page"), lineage.len(), DEVICES_EACH);
@@ -161,11 +187,11 @@ fn one(
         p { a href="/students" { "‹ All students" } }
         h1 { "Who is in student " (version) }
         p { (words::count(lineage.len(), "device")) " contributed to what it was distilled from." }
-        @match valued {
-            Some(valued) => (worths(valued, lineage.len())),
-            None => p class="quiet" { "What each is worth is told of the newest student, once two devices sent moments for it." },
+        @match influences {
+            Some(influences) => (influence_table(influences, lineage.len())),
+            None => p class="quiet" { "The influence of each is shown for the newest student, once two devices sent moments for it." },
         }
-        @if lineage.len() > valued.map_or(0, <[Valued]>::len) {
+        @if lineage.len() > influences.map_or(0, <[DeviceInfluence]>::len) {
             h2 { "All of them" }
             ul class="names" {
                 @for device in &in_order[range] { li { (layout::device(device.device, &device.label)) } }
@@ -176,19 +202,19 @@ fn one(
 }
 
 /// What leaving each device out does to the teacher.
-fn worths(valued: &[Valued], devices: usize) -> Markup {
-    let largest = valued.iter().map(|one| one.worth.growth);
+fn influence_table(influences: &[DeviceInfluence], devices: usize) -> Markup {
+    let largest = influences.iter().map(|one| one.influence.growth);
     let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
     html! {
-        h2 { "What each device is worth" }
+        h2 { "Influence of each device" }
         p {
             "The teacher of this student is solved again without each device in turn, exactly, from the sums that devices sent: no test data is asked. "
             "Error is the mean squared error of its answers, 0 is perfect. Where a device's own error rises most without it, others know its kind of data least."
-            @if devices > valued.len() && valued.len() == VALUED_MAX {
-                " Shown are the " (VALUED_MAX) " with most rows."
+            @if devices > influences.len() && influences.len() == INFLUENCES_MAX {
+                " Shown are the " (INFLUENCES_MAX) " with most rows."
             }
         }
-        div class="scroll" tabindex="0" role="region" aria-label="Worth of devices" {
+        div class="scroll" tabindex="0" role="region" aria-label="Influence of devices" {
             table {
                 thead { tr {
                     th scope="col" { "Device" }
@@ -198,18 +224,18 @@ fn worths(valued: &[Valued], devices: usize) -> Markup {
                     th scope="col" class="figure extra" { "The same without it" }
                 } }
                 tbody {
-                    @for Valued { device, worth } in valued {
+                    @for DeviceInfluence { device, influence } in influences {
                         tr {
                             th scope="row" { (layout::device(device.device, &device.label)) }
-                            td class="figure" { (words::number(worth.rows)) }
-                            td class="figure" { (format!("{:+.2} %", 100.0 * worth.growth)) }
+                            td class="figure" { (words::number(influence.rows)) }
+                            td class="figure" { (format!("{:+.2} %", 100.0 * influence.growth)) }
                             td class="bar" {
                                 svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
-                                    rect class="above" width=(format!("{:.1}", BAR * (worth.growth / largest).clamp(0.0, 1.0))) height="10" rx="2" {}
+                                    rect class="above" width=(format!("{:.1}", BAR * (influence.growth / largest).clamp(0.0, 1.0))) height="10" rx="2" {}
                                 }
                             }
-                            td class="figure extra" { (format!("{:.4}", worth.own_with)) }
-                            td class="figure extra" { (format!("{:.4}", worth.own_without)) }
+                            td class="figure extra" { (format!("{:.4}", influence.own_with)) }
+                            td class="figure extra" { (format!("{:.4}", influence.own_without)) }
                         }
                     }
                 }

@@ -1,6 +1,5 @@
 //! What pages are made from: snapshots of the core, shared by all readers.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -15,7 +14,7 @@ use common::trust::charter::Charter;
 use common::trust::keys::VerifyingKey;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::aggregate::{Basis, LeaveOneOut, MomentSum, Worth};
+use crate::aggregate::{Influence, InfluenceError, leave_one_out};
 use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::journal::LogEntry;
@@ -41,7 +40,7 @@ const ROUNDS_PER_SNAPSHOT: usize = 16;
 /// which phase it begins.
 const LOOK_BACK: u64 = 1_000;
 /// Devices that are left out in turn.
-pub(super) const VALUED_MAX: usize = 100;
+pub(super) const INFLUENCES_MAX: usize = 100;
 
 /// Gathers what pages show.
 pub(super) struct Viewer {
@@ -52,15 +51,15 @@ pub(super) struct Viewer {
     /// What devices reported of ended rounds, which does not change.
     reports: StdMutex<BTreeMap<(TaskHash, RoundId), Option<ReportSummary>>>,
     points: Mutex<Option<(BlobHash, Arc<Distilled>)>>,
-    /// What devices are worth to the newest teacher that was asked for.
-    worths: Mutex<Option<(BlobHash, Arc<Vec<Valued>>)>>,
+    /// Influences on the newest teacher that was asked for.
+    influences: Mutex<Option<(BlobHash, Arc<Vec<DeviceInfluence>>)>>,
 }
 
-/// A device and what it is worth.
+/// A device and its influence.
 #[derive(Debug)]
-pub(super) struct Valued {
+pub(super) struct DeviceInfluence {
     pub(super) device: DeviceName,
-    pub(super) worth: Worth,
+    pub(super) influence: Influence,
 }
 
 /// One snapshot.
@@ -137,7 +136,7 @@ impl Viewer {
             newest: Mutex::default(),
             reports: StdMutex::default(),
             points: Mutex::default(),
-            worths: Mutex::default(),
+            influences: Mutex::default(),
         }
     }
 
@@ -216,33 +215,33 @@ impl Viewer {
         Ok(Some(distilled))
     }
 
-    /// What the devices are worth that the newest teacher of a task stands
-    /// on: the [`VALUED_MAX`] with most rows, those worth most first. None
+    /// The influence of the devices that the newest teacher of a task stands
+    /// on: the [`INFLUENCES_MAX`] with most rows, the strongest first. None
     /// where fewer than two sent moments. Solved once for each teacher.
-    pub(super) async fn worths(
+    pub(super) async fn influences(
         &self,
         task: TaskHash,
         teacher: BlobHash,
-    ) -> Result<Option<Arc<Vec<Valued>>>, Fault> {
+    ) -> Result<Option<Arc<Vec<DeviceInfluence>>>, Fault> {
         // Held while solving: readers who come meanwhile get the same.
-        let mut worths = self.worths.lock().await;
-        if let Some((known, valued)) = &*worths
+        let mut solved = self.influences.lock().await;
+        if let Some((known, found)) = &*solved
             && *known == teacher
         {
-            return Ok(Some(valued.clone()));
+            return Ok(Some(found.clone()));
         }
         let asked = ask_core(&self.shared, |reply| Command::EvidenceOf { task, reply });
         let Some(Some(evidence)) = asked.await else {
             return Ok(None);
         };
         let store = self.shared.store.clone();
-        let solved = tokio::task::spawn_blocking(move || value(&store, &evidence));
-        let Some(valued) = solved.await.map_err(broken)? else {
+        let found = tokio::task::spawn_blocking(move || influences(&store, &evidence));
+        let Some(found) = found.await.map_err(broken)? else {
             return Ok(None);
         };
-        let valued = Arc::new(valued);
-        *worths = Some((teacher, valued.clone()));
-        Ok(Some(valued))
+        let found = Arc::new(found);
+        *solved = Some((teacher, found.clone()));
+        Ok(Some(found))
     }
 
     /// Up to `records_max` records before a position (or the end), newest
@@ -361,38 +360,39 @@ fn ends(der: &[u8]) -> Option<Time> {
     Some(facts.not_after)
 }
 
-/// Folds the moments of all, then leaves those with most rows out in turn.
-fn value(store: &StoreHandle, evidence: &Evidence) -> Option<Vec<Valued>> {
+/// Leaves the devices with most rows out in turn.
+fn influences(store: &StoreHandle, evidence: &Evidence) -> Option<Vec<DeviceInfluence>> {
     let transfer = store.read(evidence.transfer)?;
     let set = validation::transfer_set(&evidence.task, &transfer).ok()?;
-    let basis = Basis::of(&evidence.task, &set).ok()?;
-    let support = set.support();
-    let read = |blob| {
-        let bytes = store.read(blob)?;
-        let moments = validation::moments(&evidence.task, &bytes, support).ok()?;
-        basis.held_to_rows(moments).ok()
+    let read = |at: usize| {
+        let (_, blob) = &evidence.moments[at];
+        let bytes = store.read(*blob).ok_or(Untold)?;
+        let moments = validation::moments(&evidence.task, &bytes, set.support());
+        moments.map_err(|_| Untold)
     };
-    let mut sum = MomentSum::new(support, evidence.task.classes());
-    let mut all = Vec::new();
-    for (device, blob) in &evidence.moments {
-        let moments = read(*blob)?;
-        sum.add(&moments).ok()?;
-        all.push((moments.rows, device, *blob));
+    let mut found = Vec::new();
+    let bounds = [evidence.moments.len(), INFLUENCES_MAX];
+    leave_one_out(&evidence.task, &set, bounds, read, |left| {
+        let (device, _) = &evidence.moments[left.device];
+        found.push(DeviceInfluence {
+            device: device.clone(),
+            influence: left.influence,
+        });
+        Ok(())
+    })
+    .ok()?;
+    let growth = |one: &DeviceInfluence| one.influence.growth;
+    found.sort_by(|one, other| growth(other).total_cmp(&growth(one)));
+    (!found.is_empty()).then_some(found)
+}
+
+/// A contribution is gone or cannot be solved with: nothing is shown then.
+struct Untold;
+
+impl From<InfluenceError> for Untold {
+    fn from(_: InfluenceError) -> Self {
+        Self
     }
-    if all.len() < 2 {
-        return None;
-    }
-    all.sort_by_key(|(rows, ..)| Reverse(*rows));
-    all.truncate(VALUED_MAX);
-    let mut fleet = LeaveOneOut::new(sum, basis.clone()).ok()?;
-    let mut valued = Vec::with_capacity(all.len());
-    for (_, device, blob) in all {
-        let worth = fleet.of(&read(blob)?).ok()?;
-        let device = device.clone();
-        valued.push(Valued { device, worth });
-    }
-    valued.sort_by(|one, other| other.worth.growth.total_cmp(&one.worth.growth));
-    Some(valued)
 }
 
 /// A line of the kernel's account of this process, in bytes (proc(5)).

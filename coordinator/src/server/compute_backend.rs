@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::ids::{TaskHash, Time};
+use common::report::RawReport;
 use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::trust::keys::SigningKey;
@@ -36,7 +37,7 @@ pub trait ComputeBackend: Send + Sync {
 
     /// What an evaluation report says: held-out rows, and how many of them
     /// the student got right.
-    fn scored(&self, report: &[u8]) -> Option<(u64, u64)>;
+    fn scored(&self, report: &[u8]) -> Option<RawReport>;
 
     /// How far the training of a student is, while one is trained.
     fn training(&self) -> Option<Training> {
@@ -101,10 +102,9 @@ impl ComputeBackend for LocalCompute {
         validation::check(task, key, bytes, read)
     }
 
-    fn scored(&self, report: &[u8]) -> Option<(u64, u64)> {
+    fn scored(&self, report: &[u8]) -> Option<RawReport> {
         let report = validation::report(report).ok()?;
-        let raw = report.as_raw();
-        Some((raw.rows, raw.correct))
+        Some(*report.as_raw())
     }
 
     fn training(&self) -> Option<Training> {

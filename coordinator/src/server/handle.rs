@@ -17,6 +17,7 @@ use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
 use super::store_handle::StoreHandle;
+use crate::aggregate::pooled;
 use crate::core::answer::{Answer, Reply};
 use crate::core::{AdminCommand, Command};
 use crate::identity::{CertificateTerms, Identity};
@@ -110,20 +111,17 @@ pub(crate) async fn with_reports(shared: &Arc<Shared>, status: Status) -> Status
 
 /// Mean over devices, weighted by the rows they held out.
 pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportSummary> {
-    let scores = reports.iter().filter_map(|blob| {
+    let reports = reports.iter().filter_map(|blob| {
         let bytes = shared.store.read(*blob)?;
         shared.compute.scored(&bytes)
     });
-    let (mut devices, mut rows, mut right) = (0, 0u64, 0u64);
-    for (of, correct) in scores {
-        devices += 1;
-        rows = rows.saturating_add(of);
-        right = right.saturating_add(correct);
-    }
-    (rows > 0).then(|| ReportSummary {
-        devices,
-        rows,
-        accuracy: right as f64 / rows as f64,
+    let found = pooled(&reports.collect::<Vec<_>>())?;
+    Some(ReportSummary {
+        devices: found.devices,
+        rows: found.rows,
+        accuracy: found.accuracy,
+        previous: found.compared.map(|compared| compared.previous),
+        worse: found.compared.is_some_and(|compared| compared.is_worse),
     })
 }
 

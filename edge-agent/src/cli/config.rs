@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use common::settings::{self, Key, Layers, NONE, explained};
+use common::settings::{self, Key, Layers, NONE};
 
-use super::{Failure, to_json};
 use crate::config::{Config, Flags};
 use crate::work::TeacherChoice;
 
@@ -32,19 +31,9 @@ enum Command {
 }
 
 /// The configuration fits: it was loaded before this is called.
-pub(super) fn run(
-    config: &Config,
-    layers: &Layers<'_, Flags>,
-    arguments: &Arguments,
-) -> Result<(), Failure> {
+pub(super) fn run(config: &Config, layers: &Layers<'_, Flags>, arguments: &Arguments) {
     let Command::Check { explain, json } = arguments.command;
-    let values = explained(KEYS, config, layers);
-    match (explain, json) {
-        (_, true) => println!("{}", to_json(&values)?),
-        (true, false) => settings::print(&values),
-        (false, false) => settings::print_fit(layers.file.as_deref()),
-    }
-    Ok(())
+    settings::check(KEYS, config, layers, explain, json);
 }
 
 /// Every key with its default, as Markdown.
@@ -204,6 +193,7 @@ fn shown(path: &Path) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::settings::explained;
 
     #[test]
     fn each_value_is_explained_by_the_layer_that_set_it() {

@@ -1,18 +1,16 @@
 //! `doctor`: what stands in this device's way.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use common::health::{self, Finding, Verdict};
+use common::health::{self, Finding};
 use common::transport::resolve;
 use common::transport::{CloseCode, Connection, Dialler, Protocol, Tuning};
 use common::trust::certificate::{CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;
 use tokio::time::{Instant, sleep};
 
-use super::{ExitCode, Failure, block_on, to_json};
+use super::{ExitCode, Failure, block_on};
 use crate::config::Config;
 use crate::driver::status::RunStatus;
 use crate::identity::{Identity, TimeFloor};
@@ -34,34 +32,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let findings = examine(config)?;
-    if arguments.json {
-        println!("{}", to_json(&findings)?);
-    } else {
-        for finding in &findings {
-            println!("{}", finding.text());
-        }
-    }
-    match fault(&findings) {
-        Some(code) => Err(Failure::new(code, "something does not work, see above")),
-        None => Ok(()),
+    match health::report(&examine(config)?, arguments.json).as_slice() {
+        [] => Ok(()),
+        failed => Err(Failure::new(
+            code(failed),
+            "something does not work, see above",
+        )),
     }
 }
 
-/// How it ends if something does not work. Where that is the way to the
-/// coordinator and nothing else, it has the code of other commands that cannot
-/// reach it.
-fn fault(findings: &[Finding]) -> Option<ExitCode> {
-    let is_way = |finding: &Finding| ["dns", "udp"].contains(&finding.check);
-    let mut failed = findings
-        .iter()
-        .filter(|finding| finding.verdict == Verdict::Failed)
-        .peekable();
-    failed.peek()?;
-    Some(match failed.all(is_way) {
+/// Where the way to the coordinator and nothing else does not work, the code of
+/// other commands that cannot reach it.
+fn code(failed: &[&str]) -> ExitCode {
+    match failed.iter().all(|check| ["dns", "udp"].contains(check)) {
         true => ExitCode::Unreachable,
         false => ExitCode::Failed,
-    })
+    }
 }
 
 fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
@@ -93,8 +79,9 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
         )),
     }
     findings.insert(0, health::clock(now, passed));
-    findings.push(disk(&config.state));
-    findings.push(permissions(&config.state));
+    findings.push(health::state_disk(&config.state, FREE_BYTES_MIN));
+    let advice = "run this as the agent's user";
+    findings.push(health::state_permissions(&config.state, advice));
     let run = state.is_locked().then(|| RunStatus::load(&state));
     let run = run.and_then(Result::ok).flatten();
     let folder = super::data_in_use(config, run.as_ref());
@@ -102,8 +89,7 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
         config,
         folder.as_deref().map(Path::new),
     ));
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    findings.push(health::blas(&cpuinfo));
+    findings.push(health::blas());
     Ok(findings)
 }
 
@@ -176,35 +162,6 @@ async fn path_mtu(connection: &Connection) -> Finding {
         "path mtu",
         format!("{mtu} bytes of UDP payload get through, 1200 are needed"),
     )
-}
-
-fn disk(state: &Path) -> Finding {
-    match rustix::fs::statvfs(state) {
-        Ok(figures) => health::disk(figures.f_bavail * figures.f_frsize, FREE_BYTES_MIN),
-        Err(error) => Finding::failed(
-            "disk",
-            format!("{}: {error}", state.display()),
-            "check --state, and that the disk is mounted",
-        ),
-    }
-}
-
-/// The state directory holds the device's key: for its owner only.
-fn permissions(state: &Path) -> Finding {
-    let Ok(facts) = fs::metadata(state) else {
-        let found = format!("{} cannot be looked at", state.display());
-        return Finding::failed("permissions", found, "run this as the agent's user");
-    };
-    let mode = facts.permissions().mode() & 0o777;
-    let found = format!("{} has mode {mode:o}", state.display());
-    if mode & 0o077 != 0 {
-        let advice = format!("chmod 700 {}", state.display());
-        return Finding::failed("permissions", found, advice);
-    }
-    if rustix::fs::access(state, rustix::fs::Access::WRITE_OK).is_err() {
-        return Finding::failed("permissions", found, "run this as the agent's user");
-    }
-    Finding::ok("permissions", found)
 }
 
 /// Room for outbox, cache and two students.

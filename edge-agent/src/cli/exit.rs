@@ -1,5 +1,6 @@
-//! How a command ends.
+//! What a command ends with where something of the agent's fails.
 
+use common::exit::{ExitCode, Failure};
 use common::transport::{Blame, CloseCode, TransportError};
 
 use crate::config::ConfigError;
@@ -7,59 +8,6 @@ use crate::driver::{AgentError, LinkError, WorkshopError};
 use crate::enrol::EnrolError;
 use crate::identity::IdentityError;
 use crate::state::StateError;
-
-/// The exit codes, the same for every program of the project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitCode {
-    /// Something failed that has no code of its own.
-    Failed = 1,
-    /// The command line or the configuration is wrong.
-    Usage = 2,
-    /// The coordinator cannot be reached.
-    Unreachable = 3,
-    /// The coordinator, or a check of it, says no.
-    Denied = 4,
-    /// What was asked for does not exist.
-    NotFound = 5,
-    /// A release, or a coordinator, is not what it says it is.
-    Unverified = 7,
-}
-
-/// A command that did not succeed: what happened and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}{}", advice.as_deref().map(|advice| format!("\n  what to do: {advice}")).unwrap_or_default())]
-pub struct Failure {
-    /// The exit code.
-    pub code: ExitCode,
-    message: String,
-    advice: Option<String>,
-}
-
-impl Failure {
-    /// A failure without advice.
-    pub fn new(code: ExitCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            advice: None,
-        }
-    }
-
-    /// The same with what a person can do.
-    #[must_use]
-    pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
-        self
-    }
-
-    fn with(code: ExitCode, error: &impl std::fmt::Display, advice: Option<String>) -> Self {
-        Self {
-            code,
-            message: error.to_string(),
-            advice,
-        }
-    }
-}
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
@@ -69,7 +17,7 @@ impl From<ConfigError> for Failure {
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
-        Self::with(ExitCode::Usage, &error, Some(error.advice()))
+        Self::of(ExitCode::Usage, &error, Some(error.advice()))
     }
 }
 
@@ -79,7 +27,7 @@ impl From<IdentityError> for Failure {
             IdentityError::NotEnrolled { .. } => ExitCode::NotFound,
             _ => ExitCode::Failed,
         };
-        Self::with(code, &error, Some(error.advice()))
+        Self::of(code, &error, Some(error.advice()))
     }
 }
 
@@ -89,7 +37,7 @@ impl From<LinkError> for Failure {
             LinkError::Transport(error) => of_transport(error),
             _ => ExitCode::Failed,
         };
-        Self::with(code, &error, error.advice())
+        Self::of(code, &error, error.advice())
     }
 }
 
@@ -99,7 +47,7 @@ impl From<WorkshopError> for Failure {
             WorkshopError::Failed { advice, .. } => Some(advice.clone()),
             WorkshopError::Blob(_) => Some("try again".to_owned()),
         };
-        Self::with(ExitCode::Failed, &error, advice)
+        Self::of(ExitCode::Failed, &error, advice)
     }
 }
 
@@ -124,7 +72,7 @@ impl From<EnrolError> for Failure {
             EnrolError::Already { .. } | EnrolError::State(_) => ExitCode::Usage,
             _ => ExitCode::Failed,
         };
-        Self::with(code, &error, error.advice())
+        Self::of(code, &error, error.advice())
     }
 }
 

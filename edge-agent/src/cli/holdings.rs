@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use common::health::Finding;
+use common::health::{Finding, Verdict, worst};
 use common::task::Task;
 
 use crate::config::Config;
@@ -27,10 +27,19 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
     if tasks.is_empty() {
         return vec![unread(folder)];
     }
-    let examined = tasks.iter();
-    examined
-        .flat_map(|task| examine(config, folder, task))
-        .collect()
+    let mut findings: Vec<Vec<Finding>> = tasks
+        .iter()
+        .map(|task| examine(config, folder, task))
+        .collect();
+    let fails = |one: &Vec<Finding>| worst(one) == Verdict::Failed;
+    if !findings.iter().all(fails) {
+        // The device takes part in one task; another may be of long ago.
+        let failed = findings.iter_mut().flatten();
+        failed
+            .filter(|finding| finding.verdict == Verdict::Failed)
+            .for_each(|finding| finding.verdict = Verdict::Warning);
+    }
+    findings.concat()
 }
 
 /// Which files there are, while nothing says what they should hold.
@@ -169,11 +178,14 @@ fn files(scan: &Scan) -> Vec<Finding> {
             });
         }
     }
-    let more = findings.len().saturating_sub(FILES_SHOWN);
-    if more > 0 {
-        findings.truncate(FILES_SHOWN);
-        let found = format!("and {} more of this kind", counted(more, "finding"));
-        findings.push(Finding::warning(CHECK, found, "mend these first"));
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.verdict));
+    if findings.len() > FILES_SHOWN {
+        let more = findings.split_off(FILES_SHOWN);
+        let found = format!("and {} more of files", counted(more.len(), "finding"));
+        findings.push(match worst(&more) {
+            Verdict::Ok => Finding::ok(CHECK, found),
+            _ => Finding::warning(CHECK, found, "mend those named first"),
+        });
     }
     findings
 }
@@ -228,7 +240,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::Flags;
-    use common::health::{Verdict, worst};
     use common::task::RawTask;
 
     struct Bench {

@@ -120,6 +120,7 @@ fn read(path: &Path) -> Result<Option<JoinToken>, Failure> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::exit::CommandError as _;
 
     #[test]
     fn an_empty_or_absent_token_is_none_and_a_broken_one_is_named() {
@@ -132,7 +133,7 @@ mod tests {
         }
         fs::write(&path, "alambic1.nonsense").unwrap();
         let failure = read(&path).unwrap_err();
-        assert_eq!(failure.code, ExitCode::Usage);
+        assert_eq!(failure.exit_code(), ExitCode::Usage);
         assert!(failure.to_string().contains(CREDENTIAL), "{failure}");
     }
 }

@@ -6,25 +6,23 @@ mod enrol;
 mod exit;
 mod holdings;
 mod join;
-mod log;
 mod predict;
 mod pull;
-mod reference;
 mod run;
 mod sent;
-mod signals;
 mod status;
 mod student;
 mod work_child;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
+use common::exit::{ExitCode, Failure};
 use common::settings::Layers;
+use common::{log, reference};
 
 pub use config::reference as configuration_reference;
-pub use exit::{ExitCode, Failure};
 
 use crate::config::{Config, DEFAULT_STATE, Flags};
 use crate::driver::status::RunStatus;
@@ -41,6 +39,8 @@ pub struct Cli {
     command: Command,
 }
 
+/// Its name in the journal.
+const PROGRAM: &str = "alambic-agent";
 /// Over the options that every command takes, which follow its own.
 const EVERYWHERE: &str = "Options of every command";
 
@@ -109,10 +109,10 @@ impl Cli {
             Command::WorkChild(_) => return work_child::run(self.common),
             // These need no configuration, not even one that is right.
             Command::Completions { shell } => {
-                reference::completions(shell);
+                reference::completions(Self::command(), shell);
                 return Ok(());
             }
-            Command::Manual { folder } => return reference::manual(&folder),
+            Command::Manual { folder } => return reference::manual(Self::command(), &folder),
             _ => {}
         }
         let flags = Flags {
@@ -124,7 +124,7 @@ impl Cli {
         let load = || Config::load(&flags, &environment);
         let config = load()?;
         let log_json = self.common.log_json;
-        log::begin(&config.log, log_json);
+        log::begin(PROGRAM, &config.log, log_json);
         match self.command {
             Command::Completions { .. } | Command::Manual { .. } => Ok(()),
             Command::Config(arguments) => {
@@ -133,7 +133,8 @@ impl Cli {
                     environment: &environment,
                     file: config.file.clone(),
                 };
-                config::run(&config, &layers, &arguments)
+                config::run(&config, &layers, &arguments);
+                Ok(())
             }
             Command::Enrol(arguments) => handed_over(&config, enrol::run(&config, &arguments)),
             Command::Run(arguments) => run::run(&config, &load, &arguments, log_json),
@@ -219,7 +220,6 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 unreachable, 4 denied,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_holds_together() {

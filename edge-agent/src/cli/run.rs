@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::service::Service;
+use common::signals::{Asked, Signals};
 use common::transport::Tuning;
 use common::trust::clock::Clock;
 use rustix::process::Signal;
 use tracing::{error, info, warn};
 
 use super::join::join_if_new;
-use super::signals::{Asked, Signals};
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};

@@ -15,7 +15,9 @@ pub(super) fn run(common: super::Common) -> Result<(), Failure> {
         let message = "work-child needs --state";
         return Err(Failure::new(ExitCode::Usage, message).advise("`alambic-agent run` starts it"));
     };
-    let begin_log = |filter: &str| log::begin(filter, common.log_json);
+    let begin_log = |filter: &str| {
+        log::begin(super::PROGRAM, filter, common.log_json);
+    };
     serve(&StateDir::at(&state), common.data, begin_log).map_err(|error| {
         Failure::new(ExitCode::Usage, format!("work-child: {error}"))
             .advise("`alambic-agent run` starts this command; there is no other use for it")

@@ -68,9 +68,9 @@ pub fn originals(
     labels: &[Option<u16>],
     resolution: &Resolution,
 ) -> Vec<usize> {
-    let mut seen = HashSet::new();
+    let (mut seen, mut bytes) = (HashSet::new(), Vec::new());
     let distinct: Vec<usize> = (0..rows.nrows().min(labels.len()))
-        .filter(|&row| seen.insert(content(rows, labels, row)))
+        .filter(|&row| seen.insert(content(rows, labels, row, &mut bytes)))
         .collect();
     let search = Search::new(rows, resolution);
     if search.columns.is_empty() {
@@ -114,15 +114,21 @@ impl Split {
     }
 }
 
-fn content(rows: ArrayView2<'_, f32>, labels: &[Option<u16>], row: usize) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
+/// A name for the content of a row, label included; `bytes` is working memory.
+fn content(
+    rows: ArrayView2<'_, f32>,
+    labels: &[Option<u16>],
+    row: usize,
+    bytes: &mut Vec<u8>,
+) -> [u8; 16] {
+    bytes.clear();
     for value in rows.row(row) {
         // Zero and minus zero are one value.
-        hasher.update(&(value + 0.0).to_le_bytes());
+        bytes.extend_from_slice(&(value + 0.0).to_le_bytes());
     }
-    hasher.update(&labels[row].map_or(u32::MAX, u32::from).to_le_bytes());
+    bytes.extend_from_slice(&labels[row].map_or(u32::MAX, u32::from).to_le_bytes());
     let mut first = [0; 16];
-    first.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    first.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
     first
 }
 

@@ -51,6 +51,8 @@ pub(super) fn parse(
         notes.push(Note::IndexColumn);
     }
     let mut table = Table::new(&columns, schema);
+    let ends = text.lines.iter().filter(|&&byte| byte == b'\n').count();
+    table.expect(ends, text.lines.len());
     let mut lines = Lines {
         text: &text.lines,
         byte: 0,
@@ -247,6 +249,16 @@ impl<'a> Table<'a> {
             counts: LabelCounts::default(),
             precision: Precision::new(schema.values()),
         }
+    }
+
+    /// Takes the memory of at most so many rows at once: growing step by step
+    /// would need half as much again.
+    fn expect(&mut self, rows: usize, bytes: usize) {
+        let values = rows.saturating_mul(self.schema.values());
+        // A value and its separator are two bytes at least.
+        let values = values.min(bytes / 2).min(self.schema.values_max());
+        self.rows.reserve_exact(values);
+        self.labels.reserve_exact(values / self.schema.values());
     }
 
     fn push(&mut self, record: &StringRecord, line: u64) -> Result<(), ParseError> {

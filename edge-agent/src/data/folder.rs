@@ -227,7 +227,7 @@ impl Folder {
 
     /// All rows, file by file.
     #[cfg(test)]
-    fn dataset(&self) -> Dataset {
+    pub(super) fn dataset(&self) -> Dataset {
         let parts: Vec<&Dataset> = self.used().map(|(_, _, data)| data).collect();
         Dataset::concatenate(self.schema.values(), parts.into_iter())
     }
@@ -396,6 +396,10 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
         reason: error.to_string(),
     };
     let file = fs::File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(FileError::Bytes { bytes: length });
+    }
     let mut bytes = Vec::new();
     // One more than allowed, so that a file that grows is noticed.
     file.take(FILE_BYTES_MAX + 1)

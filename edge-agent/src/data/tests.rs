@@ -611,3 +611,81 @@ proptest! {
         }
     }
 }
+
+/// Files after public bug reports, where they are at hand.
+#[test]
+fn files_from_the_field_are_read_or_refused_for_what_they_are() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/field");
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: {} is not there", folder.display());
+        return;
+    }
+    let shape = InputShape::new(vec![4]).unwrap();
+    let schema = Schema::new(shape, vec!["off".to_owned(), "on".to_owned()]).unwrap();
+    let read = |name: &str| {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        Dataset::parse_noting(Path::new(name), &bytes, &schema, Ending::Open)
+    };
+    let (plain, _) = read("01-plain.csv").unwrap();
+    for name in ["06-utf16nobom.csv", "07-trailcomma.csv", "16-comment.csv"] {
+        assert_eq!(read(name).unwrap().0, plain, "{name}");
+    }
+    for name in [
+        "18-pandas-floatlabel.csv",
+        "19-pandas-index.csv",
+        "40-plain.npz",
+        "49-bytelabels.npz",
+    ] {
+        let (data, _) = read(name).unwrap();
+        // pandas wrote a column of floats because one label is missing.
+        let known = data.labels().iter().zip(plain.labels());
+        let known: Vec<_> = known.filter(|(label, _)| label.is_some()).collect();
+        assert!(known.len() + 1 >= plain.rows(), "{name}");
+        assert!(known.iter().all(|(label, right)| label == right), "{name}");
+        let apart = (&data.inputs() - &plain.inputs()).mapv(f32::abs);
+        assert!(apart.iter().all(|&apart| apart < 1e-3), "{name}");
+    }
+    let (minus, notes) = read("35-neg1.csv").unwrap();
+    let unlabelled = minus
+        .labels()
+        .iter()
+        .filter(|label| label.is_none())
+        .count();
+    assert!(
+        notes.contains(&Note::MinusOne { rows: unlabelled }),
+        "{notes:?}"
+    );
+    for (name, array, error) in [
+        ("41-obj-labels.npz", "y", npz::NpzError::Objects),
+        ("56-struct.npz", "X", npz::NpzError::Structured),
+    ] {
+        let array = array.to_owned();
+        assert_eq!(
+            read(name),
+            Err(ParseError::Array { array, error }),
+            "{name}"
+        );
+    }
+}
+
+/// The same rows in nine exports.
+#[test]
+fn exports_of_the_same_rows_are_those_rows_once() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/field/duplicates");
+    if !folder.is_dir() {
+        eprintln!("SKIPPED: {} is not there", folder.display());
+        return;
+    }
+    let shape = InputShape::new(vec![4]).unwrap();
+    let schema = Schema::new(shape, vec!["off".to_owned(), "on".to_owned()]).unwrap();
+    let mut exports = Folder::new(folder.join("d2"), schema);
+    let scan = exports.scan().unwrap();
+    let read: usize = scan.files.iter().map(|file| file.rows).sum();
+    let rows = exports.dataset();
+    let kept = originals(rows.inputs(), rows.labels(), &Resolution::of(rows.inputs()));
+    let mut names: Vec<u64> = (0..rows.rows()).map(|row| rows.row_hash(row, 0)).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(kept.len(), names.len(), "of {read} rows");
+    assert!(kept.len() <= 80 && read >= 320, "{} of {read}", kept.len());
+}

@@ -387,6 +387,7 @@ impl Engine {
                     self.calls.insert(call.task, call);
                 }
             }
+            ToDevice::Renew => {}
             ToDevice::PhaseClosed { task, round, phase } => {
                 let closed = |call: &Call| call.round == round && call.phase == phase;
                 if self.calls.get(&task).is_some_and(closed) {

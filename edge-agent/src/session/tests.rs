@@ -652,11 +652,8 @@ fn a_device_whose_key_another_machine_has_comes_back_ever_more_seldom() {
     }
     assert!((4_000..=8_000).contains(&waits[0]), "{waits:?}");
     assert!(waits[11] >= 8 * 60_000, "{waits:?}");
-    let hour: u64 = waits[..].iter().sum();
-    assert!(
-        hour > 3_600_000,
-        "twelve sessions take over an hour: {waits:?}"
-    );
+    let all_ms: u64 = waits.iter().sum();
+    assert!(all_ms > 45 * 60_000, "{waits:?}");
     // The other was mended: the next time is like the first.
     bench.now = bench.now.after_ms(2 * 3_600_000);
     bench.input(Input::Superseded);

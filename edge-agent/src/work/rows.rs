@@ -249,4 +249,28 @@ mod tests {
         assert_eq!(view.distinct, (0..55).collect::<Vec<_>>());
         assert_eq!(view.class_counts, [30, 25]);
     }
+
+    #[test]
+    fn blocks_of_rows_give_the_features_of_all() {
+        let text = "name = \"t\"\n[input]\nshape = [16, 3]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [features]\nstage = \"window\"";
+        let task = common::task::RawTask::parse(text).unwrap();
+        let mut random = common::math::random::rng(2, "blocks");
+        let rows = 2 * BLOCK_ROWS + 7;
+        let inputs = Array2::from_shape_fn((rows, 48), |_| random.random_range(-1.0f32..1.0));
+        let described = Described {
+            chosen: (0..rows).rev().collect(),
+            labels: Vec::new(),
+            class_counts: Vec::new(),
+        };
+        let labels = vec![None; rows];
+        let raw = RawRows {
+            inputs: inputs.view(),
+            labels: &labels,
+        };
+        let blocked = described.features(&task, raw, None).unwrap();
+        let stage = &task.definition().features;
+        let whole = stage.compute(task.input_shape(), inputs.view()).unwrap();
+        assert_eq!(blocked, whole.slice(ndarray::s![..;-1, ..]));
+    }
 }

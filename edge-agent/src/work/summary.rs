@@ -149,6 +149,7 @@ fn squared_rows(values: ArrayView2<'_, f32>) -> Array1<f32> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn shared(points: usize, counts: &[u64], size_min: usize) -> Vec<usize> {
@@ -185,5 +186,52 @@ mod tests {
         }
         assert!(told[..9].iter().all(|&sum| sum > 5), "{told:?}");
         assert!(told[0] > 2 * told[1] && told[9] == 0, "{told:?}");
+    }
+
+    #[test]
+    fn forty_copies_of_a_row_make_no_point_that_is_the_row() {
+        use crate::work::{Privacy, RawRows, TeacherChoice};
+        use common::features::Normaliser;
+        use common::task::RawTask;
+        use ndarray::Array2;
+        use std::collections::BTreeMap;
+
+        let text = "name = \"t\"\n[input]\nshape = [6]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                    [normaliser]\nrange = [-8.0, 8.0]\n[budget]\npoints_per_device = 12";
+        let task = RawTask::parse(text).unwrap();
+        let mut random = rng(1, "copies");
+        let mut rows = Array2::from_shape_fn((70, 6), |_| random.random_range(-4.0f32..4.0));
+        let polled = rows.row(0).to_owned();
+        for mut row in rows.rows_mut().into_iter().take(40) {
+            // Another reading of the same, within what eight bits can tell.
+            let noise = random.random_range(-1e-3f32..1e-3);
+            row.assign(&(&polled + noise));
+        }
+        let labels = vec![Some(0); 70];
+        let work = Work {
+            task: &task,
+            blobs: &BTreeMap::new(),
+            rows: RawRows {
+                inputs: rows.view(),
+                labels: &labels,
+            },
+            privacy: Privacy {
+                rows_min: 20,
+                cluster_size_min: 5,
+            },
+            teacher: &TeacherChoice::Kernel,
+            seed: 3,
+        };
+        let normaliser = Normaliser::of_range(6, -8.0, 8.0).unwrap();
+        let view = View::of(&work, &normaliser).unwrap();
+        let points = summarise(&work, &view, None).unwrap();
+        assert!(!points.is_empty());
+        assert_eq!(points.counts.iter().sum::<u32>(), 31);
+        assert!(points.counts.iter().all(|&count| count >= 5));
+        let row = view.inputs.row(0);
+        for point in points.inputs.rows() {
+            let apart = (&point - &row).mapv(f32::abs);
+            assert!(apart.iter().any(|&apart| apart > 0.1), "{point} is {row}");
+        }
     }
 }

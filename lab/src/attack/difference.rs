@@ -37,6 +37,7 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
     let [(before, _), (after, ran)] = &runs[..] else {
         return Err(scene.fleet_error("there were not two tasks".to_owned()));
     };
+    progress.stage("  measuring how far neighbours lie");
     let [_, normalised] = after.normalised(scene.data.train.inputs.view())?;
     let typical = typical_distance(&after.seen(normalised.view()));
     let mut finding = Finding {
@@ -223,3 +224,47 @@ fn new_class(first: &Received, second: &Received) -> Option<u16> {
 /// Rows learnt from for the first task.
 const ROWS: usize = 60;
 const OTHER_TASK: u64 = 0x5eed_0000;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::profile::{Profile, RawFeatureMoments, RawProfile};
+
+    /// What a device of these rows sends, the first `ones` of class 1.
+    fn described(rows: &Array2<f32>, ones: u64) -> Received {
+        let count = rows.nrows() as u64;
+        let raw = RawProfile {
+            rows: count,
+            class_counts: vec![count - ones, ones],
+            moments: RawFeatureMoments::of(rows.view()),
+        };
+        Received {
+            profile: Some(Profile::check(raw, rows.ncols(), 2, true).unwrap()),
+            ..Received::default()
+        }
+    }
+
+    #[test]
+    fn one_row_more_is_the_difference_of_two_sums() {
+        let rows = Array2::from_shape_fn((61, 3), |(row, column)| {
+            ((7 * row + 3 * column) % 11) as f32 / 3.0 - 1.5
+        });
+        let fewer = rows.slice(ndarray::s![..60, ..]).to_owned();
+        let (before, after) = (described(&fewer, 30), described(&rows, 31));
+        let row = profile_sum(&after).unwrap() - profile_sum(&before).unwrap();
+        for (found, value) in row.iter().zip(rows.row(60)) {
+            assert!((found - f64::from(*value)).abs() < 1e-3, "{row}");
+        }
+        assert_eq!(new_class(&before, &after), Some(1));
+    }
+
+    #[test]
+    fn many_rows_more_tell_no_class() {
+        let rows = Array2::zeros((90, 2));
+        let fewer = rows.slice(ndarray::s![..60, ..]).to_owned();
+        let before = described(&fewer, 30);
+        assert_eq!(new_class(&before, &described(&rows, 31)), None);
+        assert_eq!(new_class(&before, &before), None);
+    }
+}

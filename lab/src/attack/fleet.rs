@@ -110,7 +110,7 @@ impl Fleet {
     }
 
     /// Devices that are in the student of `before` and not in that of
-    /// `after`.
+    /// `after`, or of which something was left out.
     pub(super) fn excluded(&self, before: &Ran, after: &Ran, liars: &BTreeSet<usize>) -> Excluded {
         let lineage = |ran: &Ran| -> BTreeSet<DeviceId> {
             let release = ran.release.as_ref();
@@ -121,10 +121,11 @@ impl Fleet {
             }
         };
         let (was, is) = (lineage(before), lineage(after));
+        let left_out = self.simulation.excluded();
         let mut excluded = Excluded::default();
         for device in 0..self.parts.len() {
             let id = self.simulation.device_id(device);
-            if was.contains(&id) && !is.contains(&id) {
+            if left_out.contains(&id) || (was.contains(&id) && !is.contains(&id)) {
                 match liars.contains(&device) {
                     true => excluded.liars += 1.0,
                     false => excluded.honest += 1.0,

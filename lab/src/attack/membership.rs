@@ -10,7 +10,7 @@ use common::math::random::rng;
 use super::fleet::{Fleet, accuracy, parts};
 use super::observed::Observed;
 use super::roc::{area, true_positives};
-use super::statistic::{Asked, Scores, statistics};
+use super::statistic::{Asked, Everyone, Scores, statistics};
 use super::{Attack, AttackError, Finding, Kind, Scene};
 use crate::data::Dataset;
 use crate::progress::Progress;
@@ -36,9 +36,7 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
     let observed = Observed::of(&fleet.simulation, last)?;
     progress.stage("  looking for rows in what devices sent");
     progress.bar(observed.devices.len() as u64);
-    let mut grams = observed.devices.iter().filter_map(|one| one.gram());
-    let first = grams.next();
-    let all = first.map(|first| grams.fold(first, |sum, gram| sum + gram));
+    let everyone = Everyone::of(&observed)?;
     let mut trials = Vec::new();
     for (device, received) in observed.devices.iter().enumerate() {
         progress.advance();
@@ -46,7 +44,7 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
         let Some((asked, members)) = asked else {
             continue;
         };
-        let scores = statistics(received, all.as_ref(), &asked)?;
+        let scores = statistics(received, &everyone, &asked)?;
         if !scores.is_empty() {
             trials.push(Trial { scores, members });
         }

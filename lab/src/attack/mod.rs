@@ -38,6 +38,7 @@ pub static ATTACKS: &[Attack] = &[
     lie::labels::FLIP,
     lie::labels::SWAP,
     lie::labels::SHIFT,
+    lie::labels::PARTLY,
     lie::labels::TARGET,
     lie::backdoor::BACKDOOR,
     lie::scale::INFLATE,
@@ -45,7 +46,9 @@ pub static ATTACKS: &[Attack] = &[
     lie::scale::SCALE,
     lie::scale::NEGATE,
     lie::noise::NOISE,
-    lie::stuck::STUCK,
+    lie::sensor::STUCK,
+    lie::sensor::INVERT,
+    lie::sensor::UNITS,
 ];
 
 /// An attack.

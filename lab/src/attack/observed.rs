@@ -71,11 +71,15 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    fn of(task: &Task, set: &TransferSet) -> Result<Self, AttackError> {
-        let ntk = Ntk::new(task.definition().teacher.depth);
-        let seen = set.seen();
-        let whitener = Whitener::of(&ntk, seen.view()).map_err(unreadable)?;
-        let basis = Preconditioner::of(&whitener, &set.support_counts()).map_err(unreadable)?;
+    /// On inputs as the kernel sees them, which stand for so many rows each.
+    /// Cost about 3·m³.
+    pub(super) fn of(
+        ntk: Ntk,
+        seen: ArrayView2<'_, f32>,
+        counts: &[u32],
+    ) -> Result<Self, AttackError> {
+        let whitener = Whitener::of(&ntk, seen).map_err(unreadable)?;
+        let basis = Preconditioner::of(&whitener, counts).map_err(unreadable)?;
         let whole = Array2::eye(seen.nrows());
         let white = whitener.embed(whole.view()).map_err(unreadable)?;
         let lower = basis.embed(white.view()).map_err(unreadable)?;
@@ -128,7 +132,11 @@ impl Observed {
             }
         }
         Ok(Self {
-            embedding: Embedding::of(&task, &set)?,
+            embedding: Embedding::of(
+                Ntk::new(task.definition().teacher.depth),
+                set.seen().view(),
+                &set.support_counts(),
+            )?,
             task,
             set,
             normaliser,

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::{Finding, Outcome};
-use crate::report::{escape, foot, head};
+use crate::report::{foot, head};
+use draw::escape;
 
 /// One self-contained page: the figures, and what each seed found.
 pub fn render(outcome: &Outcome, found: &[(u64, Finding)], about: &str, command: &str) -> String {

@@ -30,6 +30,7 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
     };
     let observed = Observed::of(&fleet.simulation, last)?;
     let victims = victims(scene, &fleet, &observed)?;
+    progress.stage("  measuring how far neighbours lie");
     let everyone = everyone(scene, &observed)?;
     let typical = typical_distance(&everyone);
     let mut finding = Finding {

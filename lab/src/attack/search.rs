@@ -219,8 +219,49 @@ const ASKED: usize = 300;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::math::kernel::Ntk;
+    use common::math::random::rng;
     use ndarray::array;
+    use rand::Rng;
+
+    /// Rows in `features` dimensions, each as long as √features.
+    fn rows(count: usize, features: usize, stream: &str) -> Array2<f64> {
+        let mut random = rng(5, stream);
+        let mut rows: Array2<f64> =
+            Array2::from_shape_simple_fn((count, features), || random.random_range(-1.0..1.0));
+        for mut row in rows.rows_mut() {
+            let length = row.dot(&row).sqrt();
+            row *= (features as f64).sqrt() / length;
+        }
+        rows
+    }
+
+    #[test]
+    fn the_rows_of_a_whole_gram_matrix_are_found() {
+        let (points, described) = (rows(60, 8, "points"), rows(6, 8, "rows"));
+        let seen = points.mapv(|value| value as f32);
+        let embedding = Embedding::of(Ntk::new(2), seen.view(), &[1; 60]).unwrap();
+        let phi = embedding.features(described.view()).unwrap();
+        let gram = phi.t().dot(&phi);
+        let length = common_length(&described);
+        let search = Search::of(&embedding, &gram, 6, length).unwrap();
+        let found = search.descend(rows(120, 8, "starts"), || ()).unwrap();
+        let found = distinct(found, 0.1, 6);
+        let views: Vec<_> = found.iter().map(|one| one.row.view()).collect();
+        let typical = typical_distance(&rows(300, 8, "others"));
+        let misses = misses(&described, &views);
+        let near = misses.iter().filter(|miss| **miss < 0.1 * typical).count();
+        assert!(near >= 4, "{misses:?} of {typical}");
+        // Without what it knows of, it finds nothing.
+        let others = rows(6, 8, "other rows");
+        let misses = super::misses(&others, &views);
+        assert!(
+            misses.iter().all(|miss| *miss > 0.1 * typical),
+            "{misses:?}"
+        );
+    }
 
     #[test]
     fn candidates_that_are_alike_count_once() {

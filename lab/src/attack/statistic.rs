@@ -39,15 +39,53 @@ impl Asked {
     }
 }
 
+/// What all devices sent, to hold one of them against.
+pub(super) struct Everyone {
+    /// ΣG, support × support; none where nobody sent moments.
+    gram: Option<Array2<f64>>,
+    /// For each ridge, ΣG + εI and the teacher that it gives.
+    solved: Vec<(Cholesky, Array2<f64>)>,
+}
+
+impl Everyone {
+    /// The sums over all devices. Cost rank·m² a device, and m³ a ridge.
+    ///
+    /// # Errors
+    /// If they cannot be solved.
+    pub(super) fn of(observed: &Observed) -> Result<Self, AttackError> {
+        let sent = observed.devices.iter();
+        let sums = sent.filter_map(|one| Some([one.gram()?, one.cross()?]));
+        let sums = sums.reduce(|[gram, cross], [more, other]| [gram + more, cross + other]);
+        let Some([gram, cross]) = sums else {
+            return Ok(Self {
+                gram: None,
+                solved: Vec::new(),
+            });
+        };
+        let solve = |share: &f64| {
+            let factor = ridged(&gram, share * mean_diagonal(&gram))?;
+            let beta = factor.solve(cross.view()).map_err(unreadable)?;
+            Ok((factor, beta))
+        };
+        let solved = RIDGES
+            .iter()
+            .map(solve)
+            .collect::<Result<_, AttackError>>()?;
+        Ok(Self {
+            gram: Some(gram),
+            solved,
+        })
+    }
+}
+
 /// A statistic's name and its value for each row.
 pub(super) type Scores = Vec<(String, Vec<f64>)>;
 
-/// Every statistic that the device's contributions allow. `all` is the sum of
-/// all devices' G. Always the same ones in the same order, for devices that
+/// Every statistic that the device's contributions allow. Always the same ones in the same order, for devices that
 /// sent the same kinds. Cost: about 10·m³ + 20·rows·m².
 pub(super) fn statistics(
     device: &Received,
-    all: Option<&Array2<f64>>,
+    everyone: &Everyone,
     asked: &Asked,
 ) -> Result<Scores, AttackError> {
     let mut scores = Scores::new();
@@ -77,61 +115,91 @@ pub(super) fn statistics(
         }));
     }
     if let (Some(gram), Some(cross)) = (device.gram(), device.cross()) {
-        of_moments(device, &gram, &cross, all, asked, &mut scores)?;
+        of_moments(device, [&gram, &cross], everyone, asked, &mut scores)?;
     }
     Ok(scores)
 }
 
 /// Leverages φᵀ(G + εI)⁻¹φ for several ε, alone, against those in all devices'
-/// sum and with the labels; and the error of the teacher that the device's
-/// moments alone would give.
+/// sum and with the labels; the error of the teacher that the device's moments
+/// alone would give, alone and against that of all devices'; and how much of φ
+/// G holds.
 fn of_moments(
     device: &Received,
-    gram: &Array2<f64>,
-    cross: &Array2<f64>,
-    all: Option<&Array2<f64>>,
+    [gram, cross]: [&Array2<f64>; 2],
+    everyone: &Everyone,
     asked: &Asked,
     scores: &mut Scores,
 ) -> Result<(), AttackError> {
-    let classes = cross.ncols();
-    let targets = targets(&asked.labels, classes);
+    let targets = targets(&asked.labels, cross.ncols());
     let phi = &asked.basis;
-    let lengths: Array1<f64> = phi.rows().into_iter().map(|row| row.dot(&row)).collect();
-    let mean = gram.diag().mean().unwrap_or(1.0).max(1e-12);
+    let lengths = squares(phi);
+    let mean = mean_diagonal(gram);
     let (joint, joint_rows) = joined(device, gram, cross, phi, &targets, mean);
-    let joint_lengths: Array1<f64> = joint_rows
-        .rows()
-        .into_iter()
-        .map(|row| row.dot(&row))
-        .collect();
-    for share in RIDGES {
-        let factor = ridged(gram, share * mean)?;
+    let joint_lengths = squares(&joint_rows);
+    let held = energies(gram, phi);
+    scores.push(("energy for its length".to_owned(), share(&held, &lengths)));
+    if let Some(all) = &everyone.gram {
+        let whole = energies(all, phi);
+        scores.push((
+            "energy against all devices'".to_owned(),
+            share(&held, &whole),
+        ));
+    }
+    for (at, ridge) in RIDGES.into_iter().enumerate() {
+        let factor = ridged(gram, ridge * mean)?;
         let own = leverages(&factor, phi)?;
-        let divided = |one: &Array1<f64>, by: &Array1<f64>| -> Vec<f64> {
-            let pairs = one.iter().zip(by);
-            pairs.map(|(one, by)| -one / by.max(1e-12)).collect()
-        };
-        let mut tell = |name: &str, values: Vec<f64>| {
-            scores.push((format!("{name}, ridge {share:e}"), values));
-        };
-        tell("leverage", own.iter().map(|value| -value).collect());
-        tell("leverage for its length", divided(&own, &lengths));
-        if let Some(all) = all {
-            let mean = all.diag().mean().unwrap_or(1.0).max(1e-12);
-            let whole = leverages(&ridged(all, share * mean)?, phi)?;
-            tell("leverage against all devices'", divided(&own, &whole));
-        }
-        let both = leverages(&ridged(&joint, share * mean)?, &joint_rows)?;
-        tell("leverage with the label", divided(&both, &joint_lengths));
+        let both = leverages(&ridged(&joint, ridge * mean)?, &joint_rows)?;
         let beta = factor.solve(cross.view()).map_err(unreadable)?;
-        let missed = &targets - &phi.dot(&beta);
-        let error = |row: ndarray::ArrayView1<'_, f64>| -row.dot(&row);
+        let missed = squares(&(&targets - &phi.dot(&beta)));
+        let mut tell = |name: &str, values: Vec<f64>| {
+            scores.push((format!("{name}, ridge {ridge:e}"), values));
+        };
+        if let Some((all, teacher)) = everyone.solved.get(at) {
+            tell(
+                "leverage against all devices'",
+                negative(share(&own, &leverages(all, phi)?)),
+            );
+            let others = squares(&(&targets - &phi.dot(teacher)));
+            tell(
+                "error of its own teacher against all devices'",
+                (&others - &missed).to_vec(),
+            );
+        }
+        tell("leverage", negative(own.to_vec()));
+        tell("leverage for its length", negative(share(&own, &lengths)));
         tell(
-            "error of its own teacher",
-            missed.rows().into_iter().map(error).collect(),
+            "leverage with the label",
+            negative(share(&both, &joint_lengths)),
         );
+        tell("error of its own teacher", negative(missed.to_vec()));
     }
     Ok(())
+}
+
+/// ‖row‖² of each row.
+fn squares(rows: &Array2<f64>) -> Array1<f64> {
+    rows.rows().into_iter().map(|row| row.dot(&row)).collect()
+}
+
+/// φᵀGφ of each row.
+fn energies(gram: &Array2<f64>, phi: &Array2<f64>) -> Array1<f64> {
+    let pairs = phi.dot(gram);
+    let pairs = pairs.rows().into_iter().zip(phi.rows());
+    pairs.map(|(through, row)| through.dot(&row)).collect()
+}
+
+fn share(of: &Array1<f64>, by: &Array1<f64>) -> Vec<f64> {
+    let pairs = of.iter().zip(by);
+    pairs.map(|(of, by)| of / by.max(1e-12)).collect()
+}
+
+fn negative(values: Vec<f64>) -> Vec<f64> {
+    values.into_iter().map(|value| -value).collect()
+}
+
+fn mean_diagonal(gram: &Array2<f64>) -> f64 {
+    gram.diag().mean().unwrap_or(1.0).max(1e-12)
 }
 
 /// [[G, sB], [sBᵀ, s²TᵀT]] and the rows (φ, s·t) that it sums, with s such

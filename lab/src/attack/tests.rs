@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::budget::Kinds;
 use crate::data::Partition;
 use common::task::StudentSpec;
 
@@ -12,6 +13,7 @@ fn options(attack: &str) -> AttackOptions {
             points: Some(60),
             student: Some(StudentSpec::Mlp { hidden: vec![16] }),
             rank_max: Some(60),
+            contribute: Kinds::Moments,
             steps: 600,
             ..SimulateOptions::default()
         },
@@ -95,47 +97,67 @@ fn an_unknown_class_is_named_with_those_there_are() {
 #[test]
 fn every_lie_changes_the_student() {
     let data = Dataset::open("digits").unwrap();
-    for attack in ATTACKS.iter().filter(|attack| attack.lies()) {
-        if attack.name == "profile" {
+    let mut honest = None;
+    for attack in ATTACKS {
+        // Bytes have neither a profile's means nor units.
+        if ["profile", "units"].contains(&attack.name) {
             continue;
         }
         let mut asked = options(attack.name);
-        asked.liars = Some(0.4);
         asked.simulate.steps = 100;
         let scene = Scene {
             data: &data,
             options: &asked,
             seed: 1,
         };
-        let Kind::Lying(plot) = attack.kind else {
-            panic!("{} does not lie", attack.name)
-        };
-        let mut releases = Vec::new();
-        for lie in [None, Some(plot(&scene).unwrap().lie)] {
+        let released = |lie: Option<Box<dyn Lie>>| {
             let mut fleet = fleet::Fleet::of(&scene, fleet::parts(&scene).unwrap(), 1).unwrap();
             if let Some(lie) = lie {
                 fleet.simulation.lie(liars(5, 0.4, 1), 1, lie);
             }
             let ran = fleet.run(&scene, &mut Progress::new(true)).unwrap();
-            releases.push(ran.release.map(|release| release.as_raw().clone()));
-        }
-        assert!(releases[0].is_some());
-        assert_ne!(releases[0], releases[1], "{}", attack.name);
+            ran.release.map(|release| release.as_raw().weights.clone())
+        };
+        let Kind::Lying(plot) = attack.kind else {
+            continue;
+        };
+        let honest = honest.get_or_insert_with(|| released(None).unwrap());
+        let lied = released(Some(plot(&scene).unwrap().lie));
+        assert_ne!(lied.as_ref(), Some(&*honest), "{}", attack.name);
     }
 }
 
 #[test]
 fn a_lie_that_begins_in_the_second_round_leaves_the_first_alone() {
+    let data = Dataset::open("digits").unwrap();
     let mut asked = options("shift");
-    asked.liars = Some(1.0);
     asked.simulate.rounds = 2;
-    asked.from_round = Some(2);
-    let late = found(&asked);
-    asked.from_round = None;
-    let early = found(&asked);
-    assert_eq!(late.honest_accuracy, early.honest_accuracy);
-    assert!(early.student_accuracy < Some(0.1), "{early:?}");
-    assert!(late.student_accuracy > early.student_accuracy, "{late:?}");
+    asked.simulate.steps = 100;
+    let scene = Scene {
+        data: &data,
+        options: &asked,
+        seed: 1,
+    };
+    let Kind::Lying(plot) = asked.attack.kind else {
+        panic!("devices lie in it")
+    };
+    let mut fleets: Vec<_> = (0..2)
+        .map(|_| fleet::Fleet::of(&scene, fleet::parts(&scene).unwrap(), 1).unwrap())
+        .map(|fleet| fleet.simulation)
+        .collect();
+    let lie = plot(&scene).unwrap().lie;
+    fleets[1].lie(liars(5, 0.4, 1), 2, lie);
+    for round in 1..=2 {
+        let released: Vec<_> = { fleets.iter_mut() }
+            .map(|fleet| {
+                if round == 1 {
+                    fleet.connect().unwrap();
+                }
+                fleet.round().unwrap().release.as_raw().weights.clone()
+            })
+            .collect();
+        assert_eq!(released[0] == released[1], round == 1, "round {round}");
+    }
 }
 
 #[test]
@@ -143,7 +165,7 @@ fn a_backdoor_of_every_device_opens() {
     let mut asked = options("backdoor");
     asked.liars = Some(1.0);
     let finding = found(&asked);
-    assert!(finding.success > Some(0.5), "{finding:?}");
+    assert!(finding.success > Some(0.3), "{finding:?}");
 }
 
 #[test]
@@ -153,4 +175,20 @@ fn rows_that_nothing_protects_are_found() {
     asked.simulate.bits = Some(12);
     let finding = found(&asked);
     assert!(finding.auc > Some(0.9), "{finding:?}");
+}
+
+#[test]
+fn a_profile_of_bytes_has_nothing_to_lie_about() {
+    let data = Dataset::open("digits").unwrap();
+    for attack in ["profile", "units"] {
+        let error = run(&data, &options(attack), 1, &mut Progress::new(true)).unwrap_err();
+        let of_data = matches!(
+            error,
+            AttackError::Option {
+                option: "--data",
+                ..
+            }
+        );
+        assert!(of_data, "{error}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Why a command came to nothing, and the exit code for it.
 
-use std::io;
 use std::path::PathBuf;
 
+use common::exit::{CommandError, ExitCode};
 use lab::attack::AttackError;
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
@@ -19,7 +19,7 @@ use lab::sweep::GridError;
 pub(crate) enum Failure {
     /// A report's chart cannot be drawn.
     #[error("cannot draw the report: {0}")]
-    Chart(#[from] lab::report::ChartError),
+    Chart(#[from] draw::ChartError),
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -108,29 +108,26 @@ pub(crate) enum Failure {
     Json(#[from] serde_json::Error),
 }
 
-impl Failure {
-    /// 130 for Ctrl-C, as a shell has it; 2 for what was asked for or given and
-    /// does not fit; 5 for a file that is not there; 6 for a simulated round
-    /// without a student, or an attack without a fleet to work on; else 1.
-    pub(crate) fn exit_code(&self) -> u8 {
+impl CommandError for Failure {
+    fn exit_code(&self) -> ExitCode {
         match self {
             Self::Dataset(error)
             | Self::Demo(DemoError::Dataset(error))
             | Self::Load(LoadError::Fleet(DemoError::Dataset(error))) => of_data(error),
-            Self::Grid(GridError::Read { cause, .. }) => of_file(cause),
+            Self::Grid(GridError::Read { cause, .. }) => ExitCode::of_file(cause),
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
             | Self::Demo(DemoError::Partition(_) | DemoError::Task(_))
             | Self::Distil(DistilError::Rows { .. } | DistilError::NothingHeldOut)
-            | Self::Folder(FolderError::Exists(_)) => 2,
+            | Self::Folder(FolderError::Exists(_)) => ExitCode::Usage,
             Self::Write { cause, .. } | Self::Folder(FolderError::File { cause, .. }) => {
-                of_file(cause)
+                ExitCode::of_file(cause)
             }
             Self::Demo(DemoError::Interrupted)
             | Self::Load(LoadError::Interrupted | LoadError::Fleet(DemoError::Interrupted))
             | Self::Interrupted { .. }
             | Self::SeedsMissing { .. }
-            | Self::SweepStopped { .. } => 130,
+            | Self::SweepStopped { .. } => ExitCode::Interrupted,
             Self::Attack(
                 AttackError::Option { .. }
                 | AttackError::Partition(_)
@@ -139,27 +136,17 @@ impl Failure {
             | Self::UnknownAttack(_)
             | Self::Grid(_)
             | Self::Cell { .. }
-            | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => 2,
+            | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => ExitCode::Usage,
             Self::Simulate(SimulateError::Simulation(SimulationError::NoStudent { .. }))
-            | Self::Attack(AttackError::Fleet { .. }) => 6,
-            _ => 1,
+            | Self::Attack(AttackError::Fleet { .. }) => ExitCode::QuorumNotMet,
+            _ => ExitCode::Failed,
         }
     }
 }
 
-fn of_data(error: &DatasetError) -> u8 {
+fn of_data(error: &DatasetError) -> ExitCode {
     match error {
-        DatasetError::Read { cause, .. } => of_file(cause),
-        DatasetError::Npz { .. } | DatasetError::Array { .. } => 2,
-    }
-}
-
-/// As the other programs have it.
-fn of_file(cause: &io::Error) -> u8 {
-    match cause.kind() {
-        io::ErrorKind::NotFound => 5,
-        io::ErrorKind::PermissionDenied => 4,
-        io::ErrorKind::IsADirectory => 2,
-        _ => 1,
+        DatasetError::Read { cause, .. } => ExitCode::of_file(cause),
+        DatasetError::Npz { .. } | DatasetError::Array { .. } => ExitCode::Usage,
     }
 }

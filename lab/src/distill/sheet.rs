@@ -2,12 +2,8 @@
 
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use draw::{Axis, Chart, Form, Point, Scale, Series, Size, escape};
 use ndarray::{Array2, ArrayView1};
-use plotters::prelude::{
-    ChartBuilder, Color, IntoDrawingArea, LineSeries, Palette, Palette99, SVGBackend, WHITE,
-};
 use serde_json::Value;
 
 use common::features::FeatureStage;
@@ -15,7 +11,7 @@ use common::features::FeatureStage;
 use super::student::nearest;
 use super::{Distilled, Rows, Session};
 use crate::data::Dataset;
-use crate::stage::is_series;
+use crate::stage::look;
 
 /// Each point as a raw input, m × values: the point itself where the features
 /// are the raw values, else the mean of the training rows nearest to it.
@@ -95,7 +91,9 @@ pub fn sheet(
             let _ = write!(
                 page,
                 "<figure>{}{}</figure>",
-                draw(data, pictures.row(point)),
+                look(data)
+                    .draw(&pictures.row(point).to_vec(), "")
+                    .unwrap_or_else(|| "<p>cannot be drawn</p>".to_owned()),
                 bars(distilled.labels.row(point), &data.classes),
             );
         }
@@ -130,101 +128,25 @@ fn table(figures: &Value) -> String {
     format!("<table>{rows}</table>")
 }
 
-fn draw(data: &Dataset, values: ArrayView1<'_, f32>) -> String {
-    let sides: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
-    match sides[..] {
-        [height, width] if !is_series(data) => image(values, height, width, 1),
-        [height, width, channels @ (1 | 3)] => image(values, height, width, channels),
-        [time, channels, ..] => traces(values, time, channels),
-        _ => traces(values, values.len(), 1),
-    }
-    .unwrap_or_else(|| "<p>cannot be drawn</p>".to_owned())
-}
-
-/// An image as PNG in a data address, from its least to its largest value.
-fn image(
-    values: ArrayView1<'_, f32>,
-    height: usize,
-    width: usize,
-    channels: usize,
-) -> Option<String> {
-    let (low, high) = bounds(values);
-    let scale = 255.0 / (high - low).max(1e-12);
-    let bytes: Vec<u8> = values
-        .iter()
-        .take(height * width * channels)
-        .map(|value| ((value - low) * scale).round() as u8)
-        .collect();
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, width as u32, height as u32);
-    encoder.set_color(if channels == 3 {
-        png::ColorType::Rgb
-    } else {
-        png::ColorType::Grayscale
-    });
-    encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().ok()?;
-    writer.write_image_data(&bytes).ok()?;
-    writer.finish().ok()?;
-    Some(format!(
-        "<img alt=\"\" src=\"data:image/png;base64,{}\">",
-        STANDARD.encode(file)
-    ))
-}
-
-/// One line a channel, over time.
-fn traces(values: ArrayView1<'_, f32>, time: usize, channels: usize) -> Option<String> {
-    let (low, high) = bounds(values);
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, (180, 110)).into_drawing_area();
-        area.fill(&WHITE).ok()?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(3)
-            .build_cartesian_2d(0..time, low..high.max(low + 1e-6))
-            .ok()?;
-        for channel in 0..channels {
-            let line = (0..time).map(|at| (at, values[at * channels + channel]));
-            let style = Palette99::pick(channel).stroke_width(1);
-            chart.draw_series(LineSeries::new(line, style)).ok()?;
-        }
-        area.present().ok()?;
-    }
-    Some(svg)
-}
-
 fn loss_curve(losses: &[(u32, f64)]) -> String {
-    let (Some(first), Some(last)) = (losses.first(), losses.last()) else {
-        return String::new();
+    let points = losses.iter();
+    let points = points.map(|&(step, loss)| Point::new(f64::from(step), loss));
+    let axis = |title| Axis {
+        title,
+        scale: Scale::Number,
     };
-    let high = losses.iter().map(|(_, loss)| *loss).fold(first.1, f64::max);
-    let low = losses.iter().map(|(_, loss)| *loss).fold(first.1, f64::min);
-    let mut svg = String::new();
-    let drawn = (|| -> Option<()> {
-        let area = SVGBackend::with_string(&mut svg, (640, 220)).into_drawing_area();
-        area.fill(&WHITE).ok()?;
-        let mut chart = ChartBuilder::on(&area)
-            .margin(8)
-            .x_label_area_size(30)
-            .y_label_area_size(60)
-            .build_cartesian_2d(0..last.0.max(1), low..high.max(low * 1.01 + 1e-9))
-            .ok()?;
-        chart
-            .configure_mesh()
-            .x_desc("step")
-            .y_desc("loss")
-            .draw()
-            .ok()?;
-        let line = losses.iter().copied();
-        chart
-            .draw_series(LineSeries::new(line, Palette99::pick(1).stroke_width(2)))
-            .ok()?;
-        area.present().ok()
-    })();
-    match drawn {
-        Some(()) => svg,
-        None => String::new(),
-    }
+    let chart = Chart {
+        x: axis("step"),
+        y: axis("loss"),
+        series: vec![Series {
+            name: String::new(),
+            points: points.collect(),
+            form: Form::Line,
+        }],
+        size: Size::Wide,
+    };
+    // Points are worth looking at without their curve too.
+    chart.html().unwrap_or_default()
 }
 
 /// A soft label (less 1/C) as bars.
@@ -246,24 +168,15 @@ fn bars(label: ArrayView1<'_, f64>, classes: &[String]) -> String {
     format!("<figcaption>{bars}</figcaption>")
 }
 
-fn bounds(values: ArrayView1<'_, f32>) -> (f32, f32) {
-    let low = values.fold(f32::INFINITY, |low, &value| low.min(value));
-    let high = values.fold(f32::NEG_INFINITY, |high, &value| high.max(value));
-    (low, high)
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2rem;max-width:70rem;color:#222}\
 h1{font-size:1.4rem}h2{font-size:1rem;margin:1.2rem 0 .3rem}\
 table{border-collapse:collapse;margin:1rem 0}th{text-align:left;font-weight:400;color:#666;padding:.1rem 1.5rem .1rem 0}\
 .row{display:flex;flex-wrap:wrap;gap:6px}figure{margin:0}\
-img{width:64px;image-rendering:pixelated;display:block;border:1px solid #ddd}\
+.point{display:block;border:1px solid #ddd}img.point{width:64px;height:auto;image-rendering:pixelated}\
+svg.point{width:180px;height:72px}.trace{fill:none;stroke:#888;stroke-width:1.2;vector-effect:non-scaling-stroke}\
+.c0{stroke:#2a78d6}.c1{stroke:#1b9e77}.c2{stroke:#d97706}.c3{stroke:#c53d73}.c4{stroke:#7c5cd6}.c5{stroke:#788c3c}\
+.above{fill:#2a78d6}.below{fill:#d97706}.plot{max-width:46rem}.plot svg{width:100%;height:auto}\
+.plot [stroke=\"#010101\"]{stroke:#666}.plot [fill=\"#010101\"]{fill:#222}.plot [stroke=\"#020202\"]{stroke:#ddd}\
 figcaption{display:flex;align-items:flex-end;gap:1px;height:20px}\
 figcaption i{flex:1;background:#4a7;min-width:3px}";
 
@@ -271,29 +184,6 @@ figcaption i{flex:1;background:#4a7;min-width:3px}";
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn an_image_keeps_every_pixel() {
-        let values = ndarray::array![0.0f32, 1.0, 2.0, 4.0, 0.0, 2.0];
-        let tag = image(values.view(), 2, 3, 1).unwrap();
-        let start = tag.find("base64,").unwrap() + 7;
-        let file = STANDARD.decode(&tag[start..tag.len() - 2]).unwrap();
-        let mut reader = png::Decoder::new(std::io::Cursor::new(file))
-            .read_info()
-            .unwrap();
-        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
-        let info = reader.next_frame(&mut pixels).unwrap();
-        assert_eq!((info.width, info.height), (3, 2));
-        assert_eq!(pixels, [0, 64, 128, 255, 0, 128]);
-    }
-
-    #[test]
-    fn a_window_becomes_one_line_a_channel() {
-        let values = Array2::from_shape_fn((20, 3), |(at, channel)| (at * channel) as f32);
-        let flat = values.to_shape(60).unwrap();
-        let svg = traces(flat.view(), 20, 3).unwrap();
-        assert_eq!(svg.matches("<polyline").count(), 3);
-    }
 
     #[test]
     fn names_cannot_break_the_page() {

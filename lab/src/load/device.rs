@@ -176,7 +176,7 @@ async fn hold(
                 let told = match decode(&frame?.ok_or(LinkError::Ended)?)? {
                     ToDevice::Call(call) => Told::Called { device: number, call },
                     ToDevice::Released(announcement) => Told::Released { announcement },
-                    ToDevice::Welcome(_) | ToDevice::PhaseClosed { .. } => continue,
+                    ToDevice::Welcome(_) | ToDevice::PhaseClosed { .. } | ToDevice::Renew => continue,
                 };
                 let _ = around.told.send(told);
             }

@@ -9,11 +9,12 @@ use common::features::{FeatureStage, Normaliser};
 use common::round::{Kind, Reason};
 use common::summary::Points;
 use coordinator::validation;
+use draw::Look;
 
-use super::picture::{image, traces};
-use super::worth::{Trial, Worth, leave_one_out};
+use super::influence::{Influence, Trial, leave_one_out};
 use crate::data::Dataset;
 use crate::simulation::{RoundResult, Simulation};
+use crate::stage::look;
 
 /// Everything a page shows of one seed.
 #[derive(Clone, Debug)]
@@ -41,8 +42,8 @@ pub struct DeviceRow {
     pub points: usize,
     /// UDP bytes it sent and received.
     pub bytes: [u64; 2],
-    /// What it is worth, where it was left out in turn.
-    pub worth: Option<Worth>,
+    /// Its influence, where it was left out in turn.
+    pub influence: Option<Influence>,
 }
 
 /// One distilled point.
@@ -74,9 +75,9 @@ pub enum DetailError {
     /// The kernel refused its inputs.
     #[error(transparent)]
     Kernel(#[from] common::math::kernel::KernelError),
-    /// Moments cannot be summed.
+    /// A device cannot be left out.
     #[error(transparent)]
-    Sum(#[from] common::math::exact::ExactError),
+    Influence(#[from] coordinator::aggregate::InfluenceError),
 }
 
 impl Detail {
@@ -108,12 +109,12 @@ impl Detail {
             view: view.view(),
             labels: &data.test.labels,
         };
-        let worth = leave_one_out(simulation, trial)?;
+        let influences = leave_one_out(simulation, trial)?;
         let said = result.release.predict(data.test.inputs.view())?;
         let (pictured, pictures) = pictures(data, &feature_view, &set.points)?;
         Ok(Self {
             classes: data.classes.clone(),
-            devices: devices(simulation, result, data, parts, &worth),
+            devices: devices(simulation, result, data, parts, &influences),
             confusion: confusion(&data.test.labels, &said, data.classes.len()),
             points: pictures,
             pictured,
@@ -143,7 +144,7 @@ fn devices(
     result: &RoundResult,
     data: &Dataset,
     parts: &[Vec<usize>],
-    worth: &BTreeMap<usize, Worth>,
+    influences: &BTreeMap<usize, Influence>,
 ) -> Vec<DeviceRow> {
     let mut points = vec![0; parts.len()];
     for contribution in simulation.contributions(Kind::Summary) {
@@ -166,7 +167,7 @@ fn devices(
                 rows,
                 points: points[device],
                 bytes: [wire.up.udp_bytes(), wire.down.udp_bytes()],
-                worth: worth.get(&device).copied(),
+                influence: influences.get(&device).copied(),
             }
         })
         .collect()
@@ -255,25 +256,9 @@ fn train_row(data: &Dataset, row: usize) -> String {
     show(data, &data.train.inputs.row(row).to_vec())
 }
 
-/// A raw input: an image where its shape is one, else a series.
+/// A raw input.
 fn show(data: &Dataset, values: &[f32]) -> String {
-    let drawn = match data.shape[..] {
-        [height, width] if is_image(data) => image(values, height as usize, width as usize, 1),
-        [height, width, channels @ (1 | 3)] => {
-            image(values, height as usize, width as usize, channels as usize)
-        }
-        [_, channels] => traces(values, channels as usize),
-        _ => traces(values, 1),
-    };
-    drawn.unwrap_or_default()
-}
-
-/// Two sides as long as that are an image, unless time is by far the longer.
-fn is_image(data: &Dataset) -> bool {
-    match data.shape[..] {
-        [height, width] => data.range.is_some() || height < 4 * width && width < 4 * height,
-        _ => false,
-    }
+    look(data).draw(values, "").unwrap_or_default()
 }
 
 /// How strongly the filters answer in each cell of the image; a feature's
@@ -293,7 +278,8 @@ fn energy(names: &[String], features: &[f32]) -> String {
         }
     }
     let side = energies.len().isqrt();
-    image(&energies, side, side, 1).unwrap_or_default()
+    let drawn = Look::Image([side, side, 1]).draw(&energies, "");
+    drawn.unwrap_or_default()
 }
 
 /// Training rows among which the nearest to a point is looked for.

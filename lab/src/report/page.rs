@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use draw::{Axis, Chart, ChartError, Form, Point, Scale, Series, Size, colour, escape};
 use serde_json::Value;
 
-use super::chart::{ChartError, Line, Plot, colour};
 use super::detail::Detail;
-use super::worth;
+use super::influence;
 
 /// A run's page: `outcome` as it is written with `--json` (of one seed, or of
 /// several), `detail` of its first seed, and the command that made it.
@@ -84,44 +84,26 @@ pub struct SweepPage<'a> {
 /// If a chart cannot be drawn.
 pub fn render_sweep(sweep: &SweepPage<'_>) -> Result<String, ChartError> {
     let mut page = head(sweep.title, sweep.command);
-    let mut lines: Vec<Line> = Vec::new();
+    let mut lines: Vec<Series> = Vec::new();
     for cell in sweep.cells {
-        let points: Vec<(f64, f64)> = rounds(&cell.outcome)
-            .map(|round| {
-                (
-                    number(&round["uplink_bytes_max"]),
-                    number(&round["student_accuracy"]),
-                )
-            })
-            .collect();
-        lines.push(Line {
-            name: cell.name.clone(),
-            points,
-            bound: false,
-        });
+        let points = measured(&cell.outcome, "uplink_bytes_max", "student_accuracy");
+        lines.push(series(&cell.name, points));
     }
-    let joined = lines.iter().any(|line| line.points.len() > 1);
     // Beyond this many the colours repeat, and a table tells more.
     if lines.len() > 6 {
         let points = lines.into_iter().flat_map(|line| line.points).collect();
         let name = "every cell and round".to_owned();
-        lines = vec![Line {
-            name,
-            points,
-            bound: false,
+        // They do not belong together.
+        lines = vec![Series {
+            form: Form::Dots,
+            ..series(&name, points)
         }];
     }
-    let joined = joined && lines.len() > 1;
-    let plot = Plot {
-        x: "bytes sent by the device that sends most",
-        y: "student, test set",
-        lines,
-        joined,
-    };
+    let x = "bytes sent by the device that sends most";
     let _ = write!(
         page,
         "<section><h2>Accuracy against bytes</h2>{}</section>",
-        plot.html()?
+        chart(x, lines)?
     );
     page.push_str("<section><h2>Cells</h2><div class=\"wide\"><table><thead><tr><th>cell<th>student<th>±<th>teacher<th>pooled<th>alone<th>bytes up, most<th>bytes down</thead><tbody>");
     for cell in sweep.cells {
@@ -200,41 +182,62 @@ fn rounds_chart(outcome: &Value) -> Result<String, ChartError> {
 
 /// Student and teacher of every round against one of its figures.
 fn accuracy_chart(outcome: &Value, over: &str, x: &str) -> Result<String, ChartError> {
-    let against = |key: &str| {
-        rounds(outcome)
-            .map(|round| (number(&round[over]), number(&round[key])))
-            .collect()
-    };
-    let mut lines = vec![
-        line("student", against("student_accuracy")),
-        line("kernel teacher", against("teacher_accuracy")),
+    let mut series = vec![
+        series("student", measured(outcome, over, "student_accuracy")),
+        series(
+            "kernel teacher",
+            measured(outcome, over, "teacher_accuracy"),
+        ),
     ];
-    lines.extend(bounds(outcome));
-    Plot {
-        x,
-        y: "accuracy, test set",
-        lines,
-        joined: true,
-    }
-    .html()
+    series.extend(bounds(outcome));
+    chart(x, series)
 }
 
-fn line(name: &str, points: Vec<(f64, f64)>) -> Line {
-    Line {
+/// Accuracy on the test set against `x`.
+fn chart(x: &str, series: Vec<Series>) -> Result<String, ChartError> {
+    let chart = Chart {
+        x: Axis {
+            title: x,
+            scale: Scale::Number,
+        },
+        y: Axis {
+            title: "accuracy, test set",
+            scale: Scale::Percent,
+        },
+        series,
+        size: Size::Wide,
+    };
+    chart.html()
+}
+
+/// One figure of every round against another, with its deviation over the seeds
+/// where there are several.
+fn measured(outcome: &Value, over: &str, key: &str) -> Vec<Point> {
+    let deviation = format!("{key}_std");
+    rounds(outcome)
+        .map(|round| {
+            let (x, y) = (number(&round[over]), number(&round[key]));
+            Point::within(x, y, number(&round[&deviation]))
+        })
+        .collect()
+}
+
+fn series(name: &str, points: Vec<Point>) -> Series {
+    Series {
         name: name.to_owned(),
         points,
-        bound: false,
+        form: Form::Line,
     }
 }
 
 /// The baselines, where there are any.
-fn bounds(outcome: &Value) -> Vec<Line> {
+fn bounds(outcome: &Value) -> Vec<Series> {
     let bound = |key: &str, name: &str| {
         let value = outcome["baselines"][key].as_f64()?;
-        Some(Line {
+        Some(Series {
             name: name.to_owned(),
-            points: vec![(0.0, value)],
-            bound: true,
+            points: vec![Point::new(0.0, value)],
+            form: Form::Bound,
         })
     };
     [
@@ -281,12 +284,12 @@ fn choices(choices: &Value) -> String {
 
 fn devices(detail: &Detail) -> String {
     let mut page = String::from("<section><h2>Devices</h2>");
-    let valued = detail
+    let left_out = detail
         .devices
         .iter()
-        .filter(|device| device.worth.is_some())
+        .filter(|device| device.influence.is_some())
         .count();
-    page.push_str(if valued > 0 {
+    page.push_str(if left_out > 0 {
         "<p>A bar shows the classes of a device's rows. The last three columns leave the device \
          out: the teacher is solved again from the exact sum without it. “Error on its rows” is \
          the teacher's squared error on that device's own evidence, with and without it: far \
@@ -306,8 +309,8 @@ fn devices(detail: &Detail) -> String {
             detail.devices.len()
         );
     }
-    if valued == worth::DEVICES_MAX {
-        let _ = write!(page, " Left out in turn are the {valued} with most rows.");
+    if left_out == influence::DEVICES_MAX {
+        let _ = write!(page, " Left out in turn are the {left_out} with most rows.");
     }
     page.push_str(
         "</p><div class=\"wide\"><table class=\"devices\"><thead><tr><th>device<th>rows<th>classes<th>points\
@@ -324,14 +327,14 @@ fn devices(detail: &Detail) -> String {
             device.bytes[0],
             device.bytes[1],
         );
-        match device.worth {
-            Some(worth) => {
+        match device.influence {
+            Some(influence) => {
                 let _ = write!(
                     page,
                     "<td>{:.4}<td>{:.4}<td>{:+.2} %",
-                    worth.own_with,
-                    worth.own_without,
-                    100.0 * worth.accuracy_lost
+                    influence.of_moments.own_with,
+                    influence.of_moments.own_without,
+                    100.0 * influence.accuracy_lost
                 );
             }
             None => page.push_str("<td>–<td>–<td>–"),
@@ -492,14 +495,6 @@ pub(crate) fn foot() -> &'static str {
     FOOT
 }
 
-/// Text that cannot break a page.
-pub(crate) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 /// Devices in the table.
 const ROWS_MAX: usize = 100;
 /// Points shown of one class.
@@ -511,7 +506,7 @@ const STYLE: &str = include_str!("page.css");
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::report::{DeviceRow, PointPicture, Worth};
+    use crate::report::{DeviceRow, Influence, PointPicture};
     use serde_json::json;
 
     fn outcome() -> Value {
@@ -536,9 +531,13 @@ mod tests {
                 rows: vec![10, 0],
                 points: 3,
                 bytes: [1, 2],
-                worth: Some(Worth {
-                    own_with: 0.1,
-                    own_without: 0.4,
+                influence: Some(Influence {
+                    of_moments: coordinator::aggregate::Influence {
+                        rows: 10,
+                        own_with: 0.1,
+                        own_without: 0.4,
+                        growth: 0.5,
+                    },
                     accuracy_lost: 0.02,
                 }),
             }],

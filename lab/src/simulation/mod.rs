@@ -298,6 +298,13 @@ impl Simulation {
         self.coordinate(Input::Forgotten { device });
     }
 
+    /// Devices of which the newest normaliser, transfer set or teacher was made
+    /// without something.
+    pub fn excluded(&self) -> BTreeSet<DeviceId> {
+        let excluded = self.engine.state().excluded.keys();
+        excluded.map(|(device, _)| *device).collect()
+    }
+
     /// Every event so far.
     pub fn log(&self) -> &[Event] {
         &self.log

@@ -55,6 +55,9 @@ impl Offers {
                 }
                 rollout.stage = stage;
             }
+            Event::StageBounded { last } => {
+                self.open("a stage was bounded")?.last = Some(*last);
+            }
             Event::Piloted { device } => {
                 self.open("a pilot was chosen")?.pilots.insert(*device);
             }

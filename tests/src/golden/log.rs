@@ -91,6 +91,7 @@ fn events() -> Vec<(String, Event)> {
             Event::StageOpened { stage: 1, at },
         ),
         ("piloted".to_owned(), Event::Piloted { device }),
+        ("stage_bounded".to_owned(), Event::StageBounded { last: 9 }),
         (
             "re_released".to_owned(),
             Event::ReReleased {

@@ -88,7 +88,7 @@ fn listings(tree: &Tree, breaches: &mut Breaches) {
         }
     }
     let homes = HOMES.iter().map(|home| home.file);
-    for file in homes.chain(UNSAFE_FILES).filter(|file| file.contains('/')) {
+    for file in homes.chain(UNSAFE_FILES) {
         if !tree.sources.contains_key(file) {
             breaches.insert(format!("{RULES}: {file} has moved"));
         }
@@ -126,8 +126,6 @@ fn floors(tree: &Tree, breaches: &mut Breaches) {
 }
 
 fn homes(source: &Source, path: &Found, breaches: &mut Breaches) {
-    let at_home =
-        |home: &Home| source.path == home.file || source.path.ends_with(&format!("/{}", home.file));
     let is_free = |home: &Home| {
         path.segments
             .get(1)
@@ -137,7 +135,7 @@ fn homes(source: &Source, path: &Found, breaches: &mut Breaches) {
         .iter()
         .filter(|home| path.starts_with(&[home.library]))
     {
-        if !at_home(home) && !is_free(home) {
+        if source.path != home.file && !is_free(home) {
             let (file, line) = (&source.path, path.line);
             breaches.insert(format!(
                 "{file}:{line}: {} belongs in {}",

@@ -67,17 +67,27 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/host",
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[&[
-            "blas_threads",
-            "health",
-            "http",
-            "npz",
-            "ownership",
-            "pipe",
-            "service",
-            "settings",
-            "signals",
-        ]],
+        floors: &[
+            &[
+                "blas_threads",
+                "health",
+                "http",
+                "log",
+                "npz",
+                "ownership",
+                "pipe",
+                "service",
+                "settings",
+            ],
+            &["exit"],
+            &["reference", "signals"],
+        ],
+    },
+    Crate {
+        folder: "common/draw",
+        builds_on: &[],
+        does_io: false,
+        floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
         folder: "common",
@@ -103,7 +113,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "coordinator",
-        builds_on: &["alambic-engine", "common"],
+        builds_on: &["alambic-draw", "alambic-engine", "common"],
         does_io: true,
         floors: &[
             &[
@@ -140,7 +150,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "lab",
-        builds_on: &["common", "coordinator", "edge-agent"],
+        builds_on: &["alambic-draw", "common", "coordinator", "edge-agent"],
         does_io: true,
         floors: &[
             &[
@@ -203,11 +213,6 @@ pub(super) const HOMES: &[Home] = &[
     Home {
         library: "ndarray_linalg",
         file: "common/math/src/linalg.rs",
-        free: &[],
-    },
-    Home {
-        library: "anyhow",
-        file: "main.rs",
         free: &[],
     },
 ];

@@ -96,6 +96,32 @@ impl Preconditioner {
         })
     }
 
+    /// Rows of this basis in the whitened one: each h becomes Q·h. Cost
+    /// rows·m².
+    ///
+    /// # Errors
+    /// If the rows stand on another number of points.
+    pub fn whitened_rows(&self, rows: ArrayView2<'_, f64>) -> Result<Array2<f64>, RegressionError> {
+        let lower = self.factor.lower();
+        check_shape("rows", [rows.nrows(), lower.nrows()], rows.dim())?;
+        Ok(rows.dot(&lower.t()))
+    }
+
+    /// Qᵀ·V for columns V of the whitened basis: a row of this basis, times
+    /// that, is its share of those directions. Cost m²·columns.
+    ///
+    /// # Errors
+    /// If the columns stand on another number of points.
+    pub fn towards(&self, columns: ArrayView2<'_, f64>) -> Result<Array2<f64>, RegressionError> {
+        let lower = self.factor.lower();
+        check_shape(
+            "directions",
+            [lower.nrows(), columns.ncols()],
+            columns.dim(),
+        )?;
+        Ok(lower.t().dot(&columns))
+    }
+
     /// Σ‖Qh‖² over rows h of this basis, and Σdⱼ·‖Qⱼ‖² over the columns of Q:
     /// the trace of a gram matrix that is given as rows and a diagonal d, in
     /// the whitened basis. Cost rank·m².

@@ -35,7 +35,7 @@ impl Whitener {
     }
 
     /// φ of each point, m×m: K(S,S) = R·Rᵀ, so R itself.
-    pub(super) fn features(&self) -> ArrayView2<'_, f64> {
+    pub fn features(&self) -> ArrayView2<'_, f64> {
         self.factor.lower()
     }
 

@@ -51,7 +51,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "classes.names",
         Required,
         "2 to 1000 distinct names of 1 to 64 bytes",
-        "Names of the classes; integer labels index them from 0.",
+        "Names of the classes. A number as a label is the class of that name, or counts them from 0 if no name is a number.",
     ),
     key(
         "features.stage",

@@ -79,6 +79,8 @@ pub enum ToDevice {
     },
     /// A student is ready to be fetched and checked.
     Released(Announcement),
+    /// The device is to renew its certificate now, though it has time left.
+    Renew,
 }
 
 impl ToDevice {

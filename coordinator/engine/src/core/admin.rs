@@ -53,6 +53,10 @@ impl Core {
                     self.pending.push(Pending::done(reply, ()));
                 }
             },
+            AdminCommand::Relearn { name, reply } => {
+                let outcome = self.relearn(now, name.as_deref());
+                self.settle(reply, outcome);
+            }
             AdminCommand::Lineage {
                 name,
                 version,
@@ -273,6 +277,19 @@ impl Core {
             };
             Fault::new(FaultKind::NotFound, message)
         })
+    }
+
+    /// Has the next round ask all devices for profiles and points again.
+    fn relearn(&mut self, now: Time, name: Option<&str>) -> Result<(), Fault> {
+        let at = self.find(name)?;
+        let state = self.tasks[at].engine.state();
+        if state.round.is_some() {
+            let message =
+                "a round is open; wait for its end, or end it with `round cancel`".to_owned();
+            return Err(Fault::new(FaultKind::Busy, message));
+        }
+        self.feed(now, at, Input::Relearn);
+        Ok(())
     }
 
     fn running(&self, name: Option<&str>) -> Result<usize, Fault> {

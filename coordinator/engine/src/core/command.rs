@@ -238,6 +238,13 @@ pub enum AdminCommand {
         /// Where the answer goes.
         reply: Reply<Result<(), Fault>>,
     },
+    /// The next round learns normaliser and transfer set anew.
+    Relearn {
+        /// Of which task.
+        name: Option<String>,
+        /// Answered once that is durable.
+        reply: Reply<Result<(), Fault>>,
+    },
     /// Whose contributions are in a release.
     Lineage {
         /// Name or hash of the task; without one, the only task.

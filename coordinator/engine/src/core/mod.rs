@@ -77,6 +77,8 @@ pub struct About {
     pub policies: Policies,
     /// What each session begins with.
     pub freshness: FreshnessSigner,
+    /// Devices whose certificates end before this are to renew at once.
+    pub renew_ending_before: Option<Time>,
 }
 
 /// All tasks' engines, the registry and the sessions.

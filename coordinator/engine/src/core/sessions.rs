@@ -223,6 +223,11 @@ impl Core {
             freshness: self.about.freshness.freshness(now),
         });
         self.send(device, welcome);
+        let ends = self.registry.members().get(&device);
+        let ends = ends.map(|member| member.certificate.expires);
+        if ends < self.about.renew_ending_before {
+            self.send(device, ToDevice::Renew);
+        }
         for at in 0..self.tasks.len() {
             let installed = self::installed(&installed, self.tasks[at].task.hash());
             self.feed(now, at, Input::Connected { device, installed });

@@ -12,9 +12,9 @@ use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
-    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, Forgetting, MissedStatus,
-    OutcomeStatus, PeerLimitsStatus, PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus,
-    RoundStatus, Standing, Status, TaskStatus, TrialStatus,
+    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, ExclusionStatus, Forgetting,
+    MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus, Quarantine, ReleaseStatus,
+    RolloutStatus, RoundStatus, Standing, Status, TaskStatus, TrialStatus,
 };
 
 impl Core {
@@ -86,7 +86,27 @@ impl Core {
                 .rollout
                 .as_ref()
                 .map(|rollout| self.rollout_status(runner, rollout)),
+            trials: state
+                .release
+                .as_ref()
+                .map(|release| state.trials_of(release.version))
+                .unwrap_or_default(),
+            excluded: self.excluded(runner),
         }
+    }
+
+    fn excluded(&self, runner: &Runner) -> Vec<ExclusionStatus> {
+        let classes = &runner.task.definition().classes;
+        let excluded = &runner.engine.state().excluded;
+        let told = excluded
+            .iter()
+            .map(|((device, kind), why)| ExclusionStatus {
+                device: self.name(*device),
+                kind: *kind,
+                why: *why,
+                text: why.describe(classes),
+            });
+        told.collect()
     }
 
     fn rollout_status(&self, runner: &Runner, rollout: &Rollout) -> RolloutStatus {

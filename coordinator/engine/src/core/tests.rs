@@ -8,8 +8,10 @@ use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{ContributionKey, Kind, Phase, Reason};
 use protocol::task::RawTask;
 use protocol::traffic::Traffic;
+use protocol::trust::certificate::Fingerprint;
 use protocol::trust::charter::{Charter, SignedCharter};
 use protocol::trust::keys::SigningKey;
+use protocol::trust::token::TokenId;
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 
 use super::answer::{Answer, Reply, ReplyId};
@@ -17,7 +19,7 @@ use super::{About, Core, Effect};
 use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
 use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
-use crate::registry::Registry;
+use crate::registry::{Certified, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 use crate::status::{Fault, FaultKind, Status};
 
@@ -63,14 +65,18 @@ fn freshness() -> FreshnessSigner {
     FreshnessSigner::new(&charter, Arc::new(key))
 }
 
-fn core() -> Core {
-    let about = About {
+fn about() -> About {
+    About {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
         policies: super::policies(crate::rollout::Releases::default(), u64::MAX),
         freshness: freshness(),
-    };
-    let mut core = Core::new(about);
+        renew_ending_before: None,
+    }
+}
+
+fn core() -> Core {
+    let mut core = Core::new(about());
     core.restore(NOW, 1, Registry::default(), Vec::new());
     core
 }
@@ -469,4 +475,33 @@ fn of_two_machines_with_one_key_the_connected_one_stays() {
         is_let_in(&mut driven, 2),
         "the one that is there may come again"
     );
+}
+
+#[test]
+fn devices_with_older_certificates_are_told_to_renew() {
+    let member = |ends: u64| {
+        let about = About {
+            renew_ending_before: Some(Time(5_000)),
+            ..about()
+        };
+        let mut driven = Driven::new();
+        driven.core = Core::new(about);
+        let mut registry = Registry::default();
+        registry.apply(&RegistryEvent::Admitted {
+            device: DEVICE,
+            certificate: Certified {
+                fingerprint: Fingerprint([1; 32]),
+                authority: Fingerprint([2; 32]),
+                expires: Time(ends),
+            },
+            label: String::new(),
+            token: TokenId([3; 8]),
+            at: NOW,
+        });
+        driven.core.restore(NOW, 1, registry, Vec::new());
+        driven.connect(1);
+        driven.messages().contains(&ToDevice::Renew)
+    };
+    assert!(member(4_999));
+    assert!(!member(5_000), "one that was given since");
 }

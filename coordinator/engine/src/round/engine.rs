@@ -8,6 +8,7 @@ use protocol::trial::Trial;
 use protocol::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
 use super::event::{Event, Product};
+use super::exclusion::Exclusion;
 use super::policy::RoundPolicy;
 use super::rollouts::ReRelease;
 use super::state::State;
@@ -117,6 +118,9 @@ pub enum Input {
         /// Whose.
         device: DeviceId,
     },
+    /// Normaliser and transfer set are to be learnt anew. Not while a round is
+    /// open.
+    Relearn,
     /// A device's strikes are to be taken back.
     Pardoned {
         /// Whose.
@@ -219,10 +223,18 @@ pub enum JobKind {
 }
 
 /// What a job made; its blob is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum JobOutput {
-    /// A normaliser, a transfer set, a teacher or a student.
+    /// A normaliser, a transfer set, a teacher or a student, of everything
+    /// that the job names.
     Product(Product),
+    /// The same without some of the contributions.
+    Judged {
+        /// What was made.
+        product: Product,
+        /// What was left out, in device order.
+        excluded: Vec<Exclusion>,
+    },
     /// A signed release.
     Release {
         /// The signed bytes.
@@ -425,6 +437,11 @@ impl Engine {
             Input::Forgotten { device } => {
                 if self.state.round.is_none() && self.state.has_of(device) {
                     self.record(Event::Forgotten { device, at: now });
+                }
+            }
+            Input::Relearn => {
+                if self.state.round.is_none() && self.state.normaliser.is_some() {
+                    self.record(Event::Relearnt { at: now });
                 }
             }
             Input::Pardoned { device } => {

@@ -8,6 +8,7 @@ use protocol::trial::Trial;
 use serde::Serialize;
 
 use super::absence::Missed;
+use super::exclusion::Exclusion;
 use crate::rollout::{Plan, Standing};
 
 /// A change of one task's state. Variants are only ever added at the end.
@@ -196,6 +197,25 @@ pub enum Event {
     /// The open phase, which gathers, is about to close without these: what a
     /// log of contributions does not say, and who had a session.
     Missed(Missed),
+    /// The computation whose product follows left a contribution out.
+    Excluded {
+        /// What, whose and why.
+        exclusion: Exclusion,
+        /// When.
+        at: Time,
+    },
+    /// Normaliser and transfer set are to be learnt anew from the devices that
+    /// are there, by order of an operator.
+    Relearnt {
+        /// When.
+        at: Time,
+    },
+    /// Of the devices drawn for a rollout's stage only these take part, so
+    /// that it is the share of those connected that it was meant to be.
+    StageBounded {
+        /// The last place in the draw that does.
+        last: u64,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

@@ -95,11 +95,17 @@ impl Engine {
         };
         match result {
             Err(cause) => self.end(now, Outcome::Failed { phase, cause }),
-            Ok(output) if !fits(phase, output) => {
+            Ok(output) if !fits(phase, &output) => {
                 let cause = format!("the computation of {phase} returned {output:?}");
                 self.end(now, Outcome::Failed { phase, cause });
             }
             Ok(JobOutput::Product(product)) => {
+                self.record(Event::Produced { product, at: now });
+            }
+            Ok(JobOutput::Judged { product, excluded }) => {
+                for exclusion in excluded {
+                    self.record(Event::Excluded { exclusion, at: now });
+                }
                 self.record(Event::Produced { product, at: now });
             }
             Ok(JobOutput::Release { blob, bytes }) => {
@@ -387,16 +393,16 @@ impl Engine {
 const PARTICIPANTS_MAX: usize = 16_384;
 
 /// Whether a computation's output is what its phase waits for.
-fn fits(phase: Phase, output: JobOutput) -> bool {
+fn fits(phase: Phase, output: &JobOutput) -> bool {
+    let product = match output {
+        JobOutput::Release { .. } => return phase == Phase::Release,
+        JobOutput::Product(product) | JobOutput::Judged { product, .. } => product,
+    };
     matches!(
-        (phase, output),
-        (Phase::Profile, JobOutput::Product(Product::Normaliser(_)))
-            | (
-                Phase::Summarise,
-                JobOutput::Product(Product::TransferSet { .. })
-            )
-            | (Phase::Solve, JobOutput::Product(Product::Teacher(_)))
-            | (Phase::Distil, JobOutput::Product(Product::Student(_)))
-            | (Phase::Release, JobOutput::Release { .. })
+        (phase, product),
+        (Phase::Profile, Product::Normaliser(_))
+            | (Phase::Summarise, Product::TransferSet { .. })
+            | (Phase::Solve, Product::Teacher(_))
+            | (Phase::Distil, Product::Student(_))
     )
 }

@@ -8,7 +8,7 @@ use protocol::wire::messages::{Announcement, ToDevice};
 use super::engine::{Action, Engine};
 use super::event::Event;
 use super::state::Release;
-use crate::rollout::{Order, OrderError, Plan, Releases, Rollout, Standing, Step};
+use crate::rollout::{Order, OrderError, Plan, Releases, Rollout, Standing, Step, Tally};
 
 /// An earlier release, signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +140,30 @@ impl Engine {
                 trial,
                 at: now,
             });
+            self.halt(version);
+        }
+    }
+
+    /// Offers a release to nobody any more that went to all devices at once,
+    /// and that too many of them do not want. Devices that are away still hear
+    /// of the one before it; a new round, or `rollout rollback`, goes on.
+    fn halt(&mut self, version: Version) {
+        let at_once = matches!(self.policy.releases, Releases::All { .. });
+        let is_offered = self.state.baseline().map(|release| release.version) == Some(version);
+        if !at_once || !is_offered {
+            return;
+        }
+        // A device refuses what it cannot believe, for want of a right clock for
+        // instance: that says nothing of the student.
+        let mut tally = Tally::default();
+        for (_, trial) in self.state.trials.values().filter(|(of, _)| *of == version) {
+            if *trial != Trial::Refused {
+                tally.count(*trial);
+            }
+        }
+        let heard = tally.devices as usize * 2 >= self.connected.len();
+        if heard && tally.is_unwanted() {
+            self.record(Event::Held { version });
         }
     }
 
@@ -259,12 +283,17 @@ impl Engine {
         self.open_stage();
     }
 
-    /// A stage has a device at least, if any is connected.
+    /// A stage has its share of the connected devices, one at least.
     fn open_stage(&mut self) {
-        if let Some(rollout) = &self.state.rollout {
-            let first = rollout.first_of(self.connected.iter().copied());
-            if let Some(device) = first {
-                self.pilot(device);
+        let stage = self.state.rollout.as_ref();
+        let stage = stage.filter(|rollout| rollout.standing == Standing::Running);
+        if let Some(rollout) = stage.filter(|rollout| rollout.percent() < 100)
+            && !self.connected.is_empty()
+        {
+            let (last, others) = rollout.settle(&self.connected);
+            self.record(Event::StageBounded { last });
+            for device in others {
+                self.record(Event::Piloted { device });
             }
         }
         self.announce();

@@ -9,8 +9,9 @@ use protocol::trial::Trial;
 
 use super::absence::Absences;
 use super::event::{Event, Outcome, Product};
+use super::exclusion::ExclusionReason;
 use super::open_phase::{OpenPhase, Span, Standing};
-use crate::rollout::{self, Rollout, Trials};
+use crate::rollout::{self, Rollout, Tally, Trials};
 
 /// Everything the engine knows about a task that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -57,6 +58,10 @@ pub struct State {
     /// Devices that are forgotten, and whether a student was released since
     /// that stands on nothing of theirs.
     pub forgotten: BTreeMap<DeviceId, bool>,
+    /// What the newest computations left out: of profiles that of the
+    /// normaliser, of points that of the transfer set, of labels and moments
+    /// that of the teacher.
+    pub excluded: BTreeMap<(DeviceId, Kind), ExclusionReason>,
 }
 
 /// A transfer set by name.
@@ -231,6 +236,11 @@ impl State {
                     rollout.since = *at;
                 }
             }
+            Event::StageBounded { last } => {
+                if let Some(rollout) = &mut self.rollout {
+                    rollout.last = Some(*last);
+                }
+            }
             Event::Piloted { device } => {
                 if let Some(rollout) = &mut self.rollout {
                     rollout.pilots.insert(*device);
@@ -249,6 +259,11 @@ impl State {
             Event::Pardoned { device, .. } => {
                 self.strikes.remove(device);
             }
+            Event::Excluded { exclusion, .. } => {
+                let of = (exclusion.device, exclusion.kind);
+                self.excluded.insert(of, exclusion.why);
+            }
+            Event::Relearnt { .. } => self.begin_anew(),
             Event::Missed(missed) => {
                 if let Some(open) = self.open_phase_mut() {
                     open.missed = missed.clone();
@@ -288,11 +303,7 @@ impl State {
     /// what stood on the old normaliser and transfer set.
     fn forget(&mut self, device: DeviceId) {
         if self.founders.contains(&device) {
-            self.normaliser = None;
-            self.transfer = None;
-            self.teacher = None;
-            self.founders.clear();
-            self.standing.clear();
+            self.begin_anew();
         }
         let is_of = |(of, _): &(DeviceId, Kind)| *of == device;
         if self.standing.keys().any(is_of) {
@@ -301,10 +312,33 @@ impl State {
         }
         self.standing.retain(|key, _| !is_of(key));
         self.newest.retain(|key, _| !is_of(key));
+        self.excluded.retain(|key, _| !is_of(key));
         self.changed.remove(&device);
         self.trials.remove(&device);
         let stood_on_it = self.release.iter().any(|one| one.lineage.contains(&device));
         self.forgotten.insert(device, !stood_on_it);
+    }
+
+    /// The next round asks all devices for everything: nothing that was made so
+    /// far is built upon.
+    fn begin_anew(&mut self) {
+        self.normaliser = None;
+        self.transfer = None;
+        self.teacher = None;
+        self.founders.clear();
+        self.standing.clear();
+        self.excluded.clear();
+    }
+
+    /// A computation judges anew what it is made from.
+    fn judge_anew(&mut self, phase: Phase) {
+        let first_set = self.transfer.is_none();
+        self.excluded.retain(|(_, kind), _| match phase {
+            Phase::Profile => *kind != Kind::Profile,
+            Phase::Summarise => *kind != Kind::Summary || !first_set,
+            Phase::Solve => !matches!(kind, Kind::Labels | Kind::Moments),
+            Phase::Contribute | Phase::Distil | Phase::Release | Phase::Report => true,
+        });
     }
 
     /// The newest release that every device is offered.
@@ -328,6 +362,15 @@ impl State {
     /// A release by its version, if it is among the newest.
     pub fn released(&self, version: Version) -> Option<&Release> {
         self.releases.iter().find(|one| one.version == version)
+    }
+
+    /// How this release fares on all devices that said.
+    pub fn trials_of(&self, version: Version) -> Tally {
+        let mut tally = Tally::default();
+        for (_, trial) in self.trials.values().filter(|(tried, _)| *tried == version) {
+            tally.count(*trial);
+        }
+        tally
     }
 
     /// How this release fares on this device, as far as it said.
@@ -404,6 +447,7 @@ impl State {
     }
 
     fn open_phase(&mut self, phase: Phase, at: Time, participants: &[DeviceId]) {
+        self.judge_anew(phase);
         let Some(round) = &mut self.round else { return };
         round.close_phase(at);
         let contributed = |span: &Span| span.phase == Phase::Contribute;

@@ -17,7 +17,7 @@ use protocol::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{self, Plan, Tally};
-pub use crate::round::{ABSENCES_MAX, AbsenceReason};
+pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::fault::{Fault, FaultKind};
 pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
@@ -115,6 +115,27 @@ pub struct TaskStatus {
     pub releases: Vec<ReleaseStatus>,
     /// The newest rollout.
     pub rollout: Option<RolloutStatus>,
+    /// How the newest release fares on the devices that said.
+    #[serde(default)]
+    pub trials: Tally,
+    /// Contributions that the newest normaliser, transfer set and teacher were
+    /// made without, in the order of their devices.
+    #[serde(default)]
+    pub excluded: Vec<ExclusionStatus>,
+}
+
+/// A contribution that was left out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExclusionStatus {
+    /// Whose.
+    #[serde(flatten)]
+    pub device: DeviceName,
+    /// What.
+    pub kind: Kind,
+    /// Why.
+    pub why: ExclusionReason,
+    /// Why, in words.
+    pub text: String,
 }
 
 /// A rollout and how it fares.
@@ -299,8 +320,15 @@ pub struct ReportSummary {
     pub devices: u32,
     /// Rows they held out.
     pub rows: u64,
-    /// Share of those answered right, 0..=1.
+    /// Share of those answered right, 0..=1, no device weighing more than a few
+    /// times the median one.
     pub accuracy: f64,
+    /// The same of the students that devices had before it, if they had any.
+    #[serde(default)]
+    pub previous: Option<f64>,
+    /// Whether it is worse than those, beyond what devices differ by chance.
+    #[serde(default)]
+    pub worse: bool,
 }
 
 /// A released student.

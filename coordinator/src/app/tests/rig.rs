@@ -79,8 +79,17 @@ impl ComputeBackend for Fake {
         Ok(bytes.len() as u64)
     }
 
-    fn scored(&self, _: &[u8]) -> Option<(u64, u64)> {
-        Some((10, 9))
+    fn scored(&self, _: &[u8]) -> Option<common::report::RawReport> {
+        Some(common::report::RawReport {
+            version: common::ids::Version {
+                epoch: 1,
+                number: 1,
+            },
+            rows: 10,
+            correct: 9,
+            previous_correct: None,
+            installed: true,
+        })
     }
 }
 
@@ -333,6 +342,7 @@ pub(super) fn parts(
         compute: Arc::new(Fake),
         clock: Clock::system(),
         uptime: None,
+        renew_before: None,
         tuning: Tuning::coordinator(),
         certificates: CertificateTerms::default(),
         page: None,

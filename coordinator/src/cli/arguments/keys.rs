@@ -22,6 +22,10 @@ pub(in crate::cli) enum AuthorityCommand {
   alambic-coordinator ca show          # until every device has renewed
   alambic-coordinator ca retire && systemctl restart alambic-coordinator")]
     Rotate {
+        /// Have every device renew its certificate at the restart, and not by and by: the key of
+        /// the present authority was stolen
+        #[arg(long)]
+        renew_now: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
@@ -31,6 +35,10 @@ pub(in crate::cli) enum AuthorityCommand {
         after_help = "Example:\n  alambic-coordinator ca retire && systemctl restart alambic-coordinator"
     )]
     Retire {
+        /// Have every device renew once more at the restart, by which it forgets the authority
+        /// before: its key was stolen
+        #[arg(long)]
+        renew_now: bool,
         /// Also if devices still hold its certificates; they have to join again then
         #[arg(long)]
         force: bool,

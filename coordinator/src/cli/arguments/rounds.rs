@@ -24,6 +24,16 @@ pub(in crate::cli) enum TaskCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Have the next round learn normaliser and transfer set anew, for instance
+    /// after a device was revoked; no device has to join again
+    #[command(after_help = "Example:\n  alambic-coordinator task relearn har")]
+    Relearn {
+        /// Name, hash or beginning of the hash; may be left out if there is one task
+        task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// List all tasks
     #[command(after_help = "Example:\n  alambic-coordinator task list")]
     List {

@@ -93,6 +93,17 @@ impl<W: Workshop> Agent<W> {
         }
     }
 
+    /// The coordinator wants all certificates renewed, each device's at a
+    /// moment of its own within a minute.
+    pub(super) fn renew_soon(&mut self) {
+        if self.renewal != Renewal::Asked {
+            info!("the coordinator asks for the certificate to be renewed now");
+            let certificate = &self.settings.route.identity.certificate;
+            let spread = Duration::from_millis(renewal::spread_ms(certificate, SOON_MS));
+            self.renewal = Renewal::Again(Instant::now() + spread);
+        }
+    }
+
     /// A device that is let in is not lost, whatever it was told before: a
     /// refusal may have come of a wrong clock. So it is not waited for long.
     pub(super) fn let_in(&mut self) {
@@ -110,3 +121,6 @@ impl<W: Workshop> Agent<W> {
         self.settings.route.floor = TimeFloor::load(&self.state);
     }
 }
+
+/// Time in which a whole fleet renews when it is asked to.
+const SOON_MS: u64 = 60_000;

@@ -230,6 +230,7 @@ impl<W: Workshop> Agent<W> {
                 let blobs = call.context.blobs().collect();
                 self.needed.insert(call.task, blobs);
             }
+            ToDevice::Renew => self.renew_soon(),
             ToDevice::PhaseClosed { round, phase, .. } => {
                 debug!(%round, %phase, "phase closed");
             }

@@ -145,6 +145,8 @@ pub struct Comparison {
     pub lost: u64,
     /// Rows that only the new one gets right.
     pub won: u64,
+    /// Classes of the task.
+    pub classes: u64,
 }
 
 impl Comparison {
@@ -162,11 +164,13 @@ impl Comparison {
             let pairs = predicted.iter().zip(held_out.labels);
             Ok(pairs.map(|(one, other)| one == other).collect())
         };
+        let classes = new.task().classes();
         let count = |right: &[bool]| right.iter().filter(|right| **right).count() as u64;
         let new = right(new)?;
         let mut comparison = Self {
             rows: held_out.labels.len() as u64,
             correct: count(&new),
+            classes: classes as u64,
             ..Self::default()
         };
         if let Some(previous) = previous {
@@ -183,16 +187,38 @@ impl Comparison {
     /// Whether the new student is worse beyond what chance does: it loses
     /// more rows than it wins by over two standard deviations of their
     /// difference (McNemar 1947: lost − won has variance lost + won if both
-    /// are equally good).
+    /// are equally good). The first student has none before it, but has to be
+    /// right on more rows than who guesses the class is, where there are
+    /// [`FLOOR_ROWS_MIN`] rows to tell: one that liars spoilt is not.
     pub fn is_worse(&self) -> bool {
+        if self.previous.is_none() {
+            let guessed = self.correct.saturating_mul(self.classes) <= self.rows;
+            return guessed && self.classes > 1 && self.rows >= FLOOR_ROWS_MIN;
+        }
         let deviation = ((self.lost + self.won) as f64).sqrt();
         self.lost as f64 - self.won as f64 > 2.0 * deviation
     }
 }
 
+/// Fewest held-out rows on which a first student is held against a guess.
+const FLOOR_ROWS_MIN: u64 = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_student_has_to_beat_a_guess() {
+        let first = |rows, correct| Comparison {
+            rows,
+            correct,
+            classes: 6,
+            ..Comparison::default()
+        };
+        assert!(first(60, 10).is_worse());
+        assert!(!first(60, 11).is_worse());
+        assert!(!first(19, 0).is_worse());
+    }
 
     #[test]
     fn only_a_loss_beyond_chance_counts_as_worse() {
@@ -202,6 +228,7 @@ mod tests {
             previous: Some(0),
             lost,
             won,
+            classes: 2,
         };
         assert!(!comparison(0, 0).is_worse());
         assert!(!comparison(3, 0).is_worse());

@@ -27,6 +27,12 @@ pub(in super::super) const SHIFT: Attack = Attack {
     kind: Kind::Lying(|scene| plot(scene, Change::Next)),
 };
 
+pub(in super::super) const PARTLY: Attack = Attack {
+    name: "partly",
+    about: "liars give two rows of five the class after their own, to pass for honest",
+    kind: Kind::Lying(|scene| plot(scene, Change::NextOfSome)),
+};
+
 pub(in super::super) const TARGET: Attack = Attack {
     name: "target",
     about: "liars give the rows of one class (--from-class) to another (--to-class)",
@@ -60,6 +66,7 @@ enum Change {
     Random,
     Pairs,
     Next,
+    NextOfSome,
     One { from: u16, to: u16 },
 }
 
@@ -90,6 +97,8 @@ impl Lie for WrongLabels {
                 Change::Random => (*label + random.random_range(1..classes)) % classes,
                 Change::Pairs => classes - 1 - *label,
                 Change::Next => (*label + 1) % classes,
+                Change::NextOfSome if random.random_bool(0.4) => (*label + 1) % classes,
+                Change::NextOfSome => *label,
                 Change::One { from, to } if *label == from => to,
                 Change::One { .. } => *label,
             };
@@ -123,6 +132,12 @@ mod tests {
         assert_eq!(labels(Change::Pairs), [3, 2, 1, 0, 3, 2, 1, 0]);
         let one = Change::One { from: 2, to: 0 };
         assert_eq!(labels(one), [0, 1, 0, 3, 0, 1, 0, 3]);
+        let some = labels(Change::NextOfSome);
+        let right = some
+            .iter()
+            .enumerate()
+            .filter(|(at, label)| **label == (at % 4) as u16);
+        assert!((1..8).contains(&right.count()), "{some:?}");
         let flipped = labels(Change::Random);
         let wrong = |(at, label): (usize, &u16)| *label < 4 && *label != (at % 4) as u16;
         assert!(flipped.iter().enumerate().all(wrong), "{flipped:?}");

@@ -5,7 +5,7 @@ pub(super) mod labels;
 pub(super) mod noise;
 pub(super) mod profile;
 pub(super) mod scale;
-pub(super) mod stuck;
+pub(super) mod sensor;
 
 use common::math::quantise::{QuantisedMatrix, RawQuantisedMatrix};
 use common::moments::RawMoments;

@@ -12,11 +12,16 @@ use crate::simulation::{Heard, Lie};
 pub(in super::super) const PROFILE: Attack = Attack {
     name: "profile",
     about: "liars send profiles whose means are 1e18",
-    kind: Kind::Lying(|_| {
-        Ok(Plot {
+    kind: Kind::Lying(|scene| match scene.data.range {
+        None => Ok(Plot {
             lie: Box::new(WildProfile),
             aim: None,
-        })
+        }),
+        Some(_) => Err(scene.option(
+            "--data",
+            "holds bytes, whose profiles have no means to lie about; take data of floats, like har"
+                .into(),
+        )),
     }),
 };
 

@@ -167,7 +167,9 @@ impl Bench {
                         let offered = self.durable.offered(device).unwrap();
                         assert_eq!(offered.version, announced.version, "durable first");
                     }
-                    ToDevice::Welcome(_) => panic!("sessions say welcome, engines do not"),
+                    ToDevice::Welcome(_) | ToDevice::Renew => {
+                        panic!("sessions say welcome, engines do not")
+                    }
                 }
                 self.sent.push((device, message));
             }

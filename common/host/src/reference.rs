@@ -1,16 +1,15 @@
-//! What is made from the command line's own definition: manual pages and
+//! What is made from a command line's own definition: manual pages and
 //! completions.
 
 use std::path::Path;
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::{Cli, ExitCode, Failure};
+use crate::exit::{ExitCode, Failure};
 
-/// Prints the completions for a shell.
-pub(super) fn completions(shell: Shell) {
-    let mut command = Cli::command();
+/// Prints the completions of a program for a shell.
+pub fn completions(mut command: Command, shell: Shell) {
     let name = command.get_name().to_owned();
     // Printed as all else is: a reader that is gone is no panic.
     let mut script = Vec::new();
@@ -19,11 +18,14 @@ pub(super) fn completions(shell: Shell) {
 }
 
 /// Writes one page for the program and one for each of its commands.
-pub(super) fn manual(folder: &Path) -> Result<(), Failure> {
+///
+/// # Errors
+/// If the folder cannot be made or written.
+pub fn manual(command: Command, folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(command, folder))
         .map_err(|error| {
             let message = format!("cannot write the manual into {}: {error}", folder.display());
-            Failure::new(ExitCode::Failed, message)
+            Failure::new(ExitCode::of_file(&error), message)
         })
 }

@@ -1,0 +1,142 @@
+//! Devices that agree with the others but for one class.
+
+use ndarray::{Array1, Array2, ArrayView1};
+
+use common::math::regression::RegressionError;
+
+use super::profile_outliers::median;
+use super::trimmed::{Evidence, Sum};
+
+/// A device whose rows of a class are another class to all others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Mislabelled {
+    /// Its place.
+    pub device: usize,
+    /// The class that it gives them.
+    pub class: usize,
+    /// The class that the others' teacher takes most of the rest for.
+    pub taken_for: usize,
+    /// How much of them, in the mean.
+    pub share: f64,
+    /// The same on the median device.
+    pub usual: f64,
+}
+
+/// The devices, beside those that are `out` already, of which the teacher of
+/// the `core`, solved without the device and with this ridge, takes rows of one class for another as of no other device.
+///
+/// The mean answer of a teacher α on a device's rows of class c is
+/// αᵀ·Σφ / n_c, and Σφ over those rows follows from the device's sums: it is
+/// what B holds of c, and 1/C of G·u, where uᵀφ = 1. So every device has a
+/// confusion matrix without being asked. An entry stands out that exceeds the
+/// median of the other devices by [`EXCESS_MIN`] and by [`DEVIATIONS`] of
+/// their deviations (1.4826 of the median absolute one, no less than
+/// [`DEVIATION_MIN`]): classes that honest devices confuse have a wide
+/// spread, classes that nobody confuses none.
+///
+/// # Errors
+/// If the others' sums cannot be solved.
+pub(super) fn mislabelled(
+    devices: &[Evidence],
+    out: &[usize],
+    (core, lambda): (&[bool], f64),
+    constant: ArrayView1<'_, f64>,
+) -> Result<Vec<Mislabelled>, RegressionError> {
+    let classes = devices.first().map_or(0, |one| one.cross.ncols());
+    let kept: Vec<usize> = (0..devices.len()).filter(|at| !out.contains(at)).collect();
+    let mut sum = Sum::empty(constant.len(), classes);
+    for (device, _) in devices.iter().zip(core).filter(|(_, one)| **one) {
+        sum.add(device, 1.0);
+    }
+    let mut answers = Vec::with_capacity(kept.len());
+    for &at in &kept {
+        let device = &devices[at];
+        let times = f64::from(u8::from(core[at]));
+        sum.add(device, -times);
+        let alpha = sum.alpha(lambda);
+        sum.add(device, times);
+        answers.push(confusion(device, &alpha?, constant));
+    }
+    let mut found = Vec::new();
+    for place in 0..kept.len() {
+        let worst = (0..classes).filter_map(|class| stands_out(&answers, place, class));
+        let worst = worst.max_by(|one, other| one.0.total_cmp(&other.0));
+        if let Some((_, mut one)) = worst {
+            one.device = kept[place];
+            found.push(one);
+        }
+    }
+    Ok(found)
+}
+
+/// Mean answers for each class that has rows enough, C×C with NaN elsewhere.
+fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f64>) -> Array2<f64> {
+    let classes = device.cross.ncols();
+    let centre = 1.0 / classes as f64;
+    let all: Array1<f64> = device.gram.dot(&constant) * centre;
+    let mut answers = Array2::from_elem((classes, classes), f64::NAN);
+    for (class, &rows) in device.class_rows.iter().enumerate() {
+        if rows >= ROWS_MIN {
+            let inputs = (&device.cross.column(class) + &all) / rows;
+            answers.row_mut(class).assign(&(inputs.dot(alpha) + centre));
+        }
+    }
+    answers
+}
+
+/// How far the rows of a class stand out, if they do.
+fn stands_out(answers: &[Array2<f64>], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
+    let own = answers[place].row(class);
+    let peers = answers.iter().enumerate();
+    let peers: Vec<_> = peers
+        .filter(|(at, one)| *at != place && !one[[class, class]].is_nan())
+        .map(|(_, one)| one.row(class))
+        .collect();
+    if own[class].is_nan() || peers.len() < PEERS_MIN {
+        return None;
+    }
+    // That the class itself is missed counts as much as what for.
+    let wrong = |row: &ArrayView1<'_, f64>, taken_for: usize| match taken_for == class {
+        true => 1.0 - row[class],
+        false => row[taken_for],
+    };
+    let entry = |taken_for: usize| {
+        let values: Vec<f64> = peers.iter().map(|row| wrong(row, taken_for)).collect();
+        let usual = median(values.clone());
+        let apart = values.iter().map(|value| (value - usual).abs()).collect();
+        let deviation = (1.4826 * median(apart)).max(DEVIATION_MIN);
+        let share = wrong(&own, taken_for);
+        let excess = share - usual;
+        (excess >= EXCESS_MIN && excess >= DEVIATIONS * deviation).then_some((
+            excess / deviation,
+            share,
+            usual,
+        ))
+    };
+    let found = (0..own.len()).filter_map(|taken_for| Some((taken_for, entry(taken_for)?)));
+    let (worst, (by, share, usual)) = found.max_by(|one, other| one.1.0.total_cmp(&other.1.0))?;
+    let mostly = (0..own.len()).filter(|at| *at != class);
+    let mostly = mostly.max_by(|one, other| own[*one].total_cmp(&own[*other]));
+    let taken_for = if worst == class { mostly? } else { worst };
+    let one = Mislabelled {
+        device: place,
+        class,
+        taken_for,
+        share,
+        usual,
+    };
+    Some((by, one))
+}
+
+/// Rows of a class below which its mean answer is chance.
+const ROWS_MIN: f64 = 15.0;
+/// Other devices with the class of which a majority can be told.
+const PEERS_MIN: usize = 5;
+/// What another class may have more of than on the median device: honest
+/// persons' own ways of doing a thing come near it.
+const EXCESS_MIN: f64 = 0.4;
+/// Honest devices have heavy tails: persons with their own way of sitting
+/// reach eight.
+const DEVIATIONS: f64 = 10.0;
+/// Devices differ by so much by chance.
+const DEVIATION_MIN: f64 = 0.05;

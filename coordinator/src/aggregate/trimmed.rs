@@ -1,0 +1,333 @@
+//! Which devices contradict the others: least trimmed squares over devices.
+
+use std::collections::BTreeSet;
+
+use ndarray::{Array2, ArrayView2};
+use rand::seq::index::sample;
+
+use common::math::linalg::Cholesky;
+use common::math::random::rng;
+use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
+
+use super::profile_outliers::median;
+use super::teacher::ridges;
+
+/// What one device says, in the few directions in which devices are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evidence {
+    /// ΣφφT, p×p.
+    pub gram: Array2<f64>,
+    /// Σφtᵀ with centred targets, p×C.
+    pub cross: Array2<f64>,
+    /// Σ‖t‖².
+    pub target_square: f64,
+    /// Rows it counts for.
+    pub rows: f64,
+    /// Rows of each class, as far as they can be told, not negative.
+    pub class_rows: Vec<f64>,
+}
+
+/// A device that contradicts the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Contradiction {
+    /// Its place.
+    pub device: usize,
+    /// The others' squared error on its rows of known classes, relative to
+    /// that of no answer at all.
+    pub error: f64,
+    /// The same of the median device that is trusted.
+    pub usual: f64,
+}
+
+/// Who agrees with whom.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Agreement {
+    /// Whether each device is in the half that agrees best with itself.
+    pub(super) core: Vec<bool>,
+    /// The devices that contradict the others, in their order.
+    pub(super) contradictions: Vec<Contradiction>,
+}
+
+/// Judges devices by what the others' teacher makes of their rows.
+///
+/// For a device with the sums G, B, T² and a solution α of other devices, the
+/// squared error of α on its rows is T² − 2·tr(αᵀB) + tr(αᵀGα), without asking
+/// it. Relative to T² that is 0 for a perfect answer and 1 for none at all. A
+/// class that the others do not know explains an error of two for each of its
+/// rows (they answer another class), and is taken off.
+///
+/// *Least trimmed squares* (Rousseeuw & Van Driessen 1999, FAST-LTS): from
+/// many small random subsets, concentration steps (solve on the subset, keep
+/// the half of the devices with the smallest error) lead to the half that
+/// agrees best with itself. From there every device is let in again that the
+/// others' teacher serves at least as well as no answer ([`ERROR_MAX`]): the
+/// error of those that were not in the solution is that of a forecast, so
+/// honest outliers have room. Labels that contradict the others', shifted or
+/// drawn at random or put to rows of noise, do worse than no answer, and no
+/// honest row does, whatever its device: that is a bound of principle, not one
+/// that was fitted.
+#[derive(Debug)]
+pub(super) struct Trimmed<'a> {
+    devices: &'a [Evidence],
+    lambda: f64,
+    directions: usize,
+}
+
+impl<'a> Trimmed<'a> {
+    /// With the ridge that generalised cross-validation finds for all.
+    ///
+    /// # Errors
+    /// If the devices' sums differ in shape or cannot be solved.
+    pub(super) fn new(devices: &'a [Evidence]) -> Result<Self, RegressionError> {
+        let directions = devices.first().map_or(0, |one| one.gram.nrows());
+        let all = vec![true; devices.len()];
+        let mut trimmed = Self {
+            devices,
+            lambda: 1.0,
+            directions,
+        };
+        if !devices.is_empty() {
+            let system = trimmed.sum(&all).system(directions);
+            trimmed.lambda = choose_ridge_gcv(&system, &ridges())?.lambda;
+        }
+        Ok(trimmed)
+    }
+
+    /// The ridge of every solution.
+    pub(super) fn lambda(&self) -> f64 {
+        self.lambda
+    }
+
+    /// The half of the devices that agrees best with itself, and the devices
+    /// that contradict the others; none where there are too few to have a
+    /// majority. The same devices give the same answer.
+    ///
+    /// Cost: some [`STARTS`]·[`STEPS`]·K·p³/3 for K devices in p directions.
+    ///
+    /// # Errors
+    /// If a subset's sums cannot be solved.
+    pub(super) fn agreement(&self) -> Result<Option<Agreement>, RegressionError> {
+        let count = self.devices.len();
+        if count < DEVICES_MIN {
+            return Ok(None);
+        }
+        let core = self.concentrated()?;
+        let mut trusted = core.clone();
+        let mut errors = Vec::new();
+        for _ in 0..REWEIGHTS {
+            errors = self.errors(&trusted)?;
+            let next: Vec<bool> = errors.iter().map(|error| *error <= ERROR_MAX).collect();
+            // Without a majority there is nobody to say who lies.
+            if next.iter().filter(|one| **one).count() * 2 <= count {
+                return Ok(None);
+            }
+            if next == trusted {
+                break;
+            }
+            trusted = next;
+        }
+        let kept = errors.iter().zip(&trusted).filter(|(_, one)| **one);
+        let usual = median(kept.map(|(error, _)| *error).collect());
+        let out = errors.iter().enumerate().filter(|(at, _)| !trusted[*at]);
+        let contradictions = out.map(|(device, &error)| Contradiction {
+            device,
+            error,
+            usual,
+        });
+        Ok(Some(Agreement {
+            core,
+            contradictions: contradictions.collect(),
+        }))
+    }
+
+    /// The half of the devices that agrees best with itself.
+    fn concentrated(&self) -> Result<Vec<bool>, RegressionError> {
+        let count = self.devices.len();
+        let half = count / 2 + 1;
+        let first = (count / 4).max(SUBSET_MIN).min(half);
+        let mut random = rng(SEED, "trimmed");
+        let mut tried = BTreeSet::new();
+        let mut best: Option<(f64, Vec<bool>)> = None;
+        // Of thousands of devices, the subsets are as large as small fleets.
+        let starts = (STARTS * DEVICES_MANY / count).clamp(STARTS_MIN, STARTS);
+        for _ in 0..starts {
+            let mut chosen = vec![false; count];
+            for at in sample(&mut random, count, first) {
+                chosen[at] = true;
+            }
+            let mut sum = f64::INFINITY;
+            for _ in 0..STEPS {
+                let errors = self.errors(&chosen)?;
+                let next = smallest(&errors, half);
+                sum = chosen_sum(&errors, &next);
+                let settled = next == chosen;
+                chosen = next;
+                if settled || !tried.insert(chosen.clone()) {
+                    break;
+                }
+            }
+            if best.as_ref().is_none_or(|(least, _)| sum < *least) {
+                best = Some((sum, chosen));
+            }
+        }
+        Ok(best.map_or_else(|| vec![true; count], |(_, chosen)| chosen))
+    }
+
+    /// Each device's error under the solution of the others that are chosen.
+    /// Beyond [`LEFT_OUT_MAX`] devices one more or less is no difference, and
+    /// a device is judged by a solution that it is in.
+    fn errors(&self, chosen: &[bool]) -> Result<Vec<f64>, RegressionError> {
+        let sum = self.sum(chosen);
+        let whole = sum.alpha(self.lambda)?;
+        let few = chosen.iter().filter(|one| **one).count() <= LEFT_OUT_MAX;
+        let mut errors = Vec::with_capacity(self.devices.len());
+        for (device, &inside) in self.devices.iter().zip(chosen) {
+            let error = if inside {
+                let others = sum.without(device);
+                match few {
+                    true => error(device, others.alpha(self.lambda)?.view(), &others),
+                    false => error(device, whole.view(), &others),
+                }
+            } else {
+                error(device, whole.view(), &sum)
+            };
+            errors.push(error);
+        }
+        Ok(errors)
+    }
+
+    fn sum(&self, chosen: &[bool]) -> Sum {
+        let classes = self.devices.first().map_or(0, |one| one.cross.ncols());
+        let mut sum = Sum::empty(self.directions, classes);
+        for (device, _) in self.devices.iter().zip(chosen).filter(|(_, one)| **one) {
+            sum.add(device, 1.0);
+        }
+        sum
+    }
+}
+
+/// The sums of some devices.
+#[derive(Clone, Debug)]
+pub(super) struct Sum {
+    pub(super) gram: Array2<f64>,
+    pub(super) cross: Array2<f64>,
+    target_square: f64,
+    rows: f64,
+    class_rows: Vec<f64>,
+}
+
+impl Sum {
+    pub(super) fn empty(directions: usize, classes: usize) -> Self {
+        Self {
+            gram: Array2::zeros((directions, directions)),
+            cross: Array2::zeros((directions, classes)),
+            target_square: 0.0,
+            rows: 0.0,
+            class_rows: vec![0.0; classes],
+        }
+    }
+
+    pub(super) fn add(&mut self, device: &Evidence, times: f64) {
+        self.gram.scaled_add(times, &device.gram);
+        self.cross.scaled_add(times, &device.cross);
+        self.target_square += times * device.target_square;
+        self.rows += times * device.rows;
+        for (sum, rows) in self.class_rows.iter_mut().zip(&device.class_rows) {
+            *sum += times * rows;
+        }
+    }
+
+    fn without(&self, device: &Evidence) -> Self {
+        let mut rest = self.clone();
+        rest.add(device, -1.0);
+        rest
+    }
+
+    pub(super) fn alpha(&self, lambda: f64) -> Result<Array2<f64>, RegressionError> {
+        let mut system = self.gram.clone();
+        system.diag_mut().map_inplace(|value| *value += lambda);
+        let factor = Cholesky::factor(system.view())?;
+        Ok(factor.solve(self.cross.view())?)
+    }
+
+    fn system(self, directions: usize) -> MomentSystem {
+        MomentSystem {
+            gram: self.gram,
+            cross: self.cross,
+            support: Array2::eye(directions),
+            rows: self.rows,
+            target_square: self.target_square,
+        }
+    }
+}
+
+/// The error of α on a device's rows of classes that `others` know, relative
+/// to no answer; what cannot be told counts as 0.
+fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
+    let known = known_share(device, &others.class_rows);
+    if known < KNOWN_MIN || device.target_square <= 0.0 {
+        return 0.0;
+    }
+    let linear = (&device.cross * &alpha).sum();
+    let quadratic = (&device.gram.dot(&alpha) * &alpha).sum();
+    let error = (device.target_square - 2.0 * linear + quadratic) / device.target_square;
+    ((error - UNKNOWN_ERROR * (1.0 - known)) / known).max(0.0)
+}
+
+/// The share of a device's rows of classes of which the others have half as
+/// many rows at least; in between in proportion.
+fn known_share(device: &Evidence, others: &[f64]) -> f64 {
+    let all: f64 = device.class_rows.iter().sum();
+    if all <= 0.0 {
+        return 0.0;
+    }
+    let known = device.class_rows.iter().zip(others).map(|(own, others)| {
+        let enough = 0.5 * own.max(1.0);
+        own * (others / enough).clamp(0.0, 1.0)
+    });
+    known.sum::<f64>() / all
+}
+
+fn smallest(errors: &[f64], count: usize) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..errors.len()).collect();
+    order.sort_by(|&one, &other| errors[one].total_cmp(&errors[other]).then(one.cmp(&other)));
+    let mut chosen = vec![false; errors.len()];
+    for at in order.into_iter().take(count) {
+        chosen[at] = true;
+    }
+    chosen
+}
+
+fn chosen_sum(errors: &[f64], chosen: &[bool]) -> f64 {
+    let kept = errors.iter().zip(chosen).filter(|(_, one)| **one);
+    kept.map(|(error, _)| error).sum()
+}
+
+/// The others' teacher may be as wrong on a device's rows as one that always
+/// gives the mean of all targets.
+const ERROR_MAX: f64 = 1.0;
+/// The error of a row of a class that nobody else has: they answer another
+/// class. (Sure answers would have 2/(1 − 1/C) of the row's square.)
+const UNKNOWN_ERROR: f64 = 2.0;
+/// Below this share of known rows a device cannot be judged.
+const KNOWN_MIN: f64 = 0.3;
+/// Fewest devices of which some can be told from the others.
+const DEVICES_MIN: usize = 4;
+/// Fewest devices of a first subset.
+const SUBSET_MIN: usize = 3;
+/// First subsets, and concentration steps from each.
+const STARTS: usize = 24;
+const STARTS_MIN: usize = 4;
+/// From so many devices on there are fewer.
+const DEVICES_MANY: usize = 200;
+const STEPS: usize = 6;
+/// Rounds of letting devices in again.
+const REWEIGHTS: usize = 6;
+/// Up to so many devices each is judged without itself.
+const LEFT_OUT_MAX: usize = 128;
+/// Of the first subsets: a fleet is judged the same whenever it is.
+const SEED: u64 = 0;
+
+#[cfg(test)]
+#[path = "trimmed_tests.rs"]
+mod tests;
