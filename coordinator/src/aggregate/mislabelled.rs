@@ -100,11 +100,13 @@ fn stands_out(answers: &[Array2<f64>], place: usize, class: usize) -> Option<(f6
         true => 1.0 - row[class],
         false => row[taken_for],
     };
+    // A deviation that few devices tell may be much too small.
+    let few = 1.0 + FEW / peers.len() as f64;
     let entry = |taken_for: usize| {
         let values: Vec<f64> = peers.iter().map(|row| wrong(row, taken_for)).collect();
         let usual = median(values.clone());
         let apart = values.iter().map(|value| (value - usual).abs()).collect();
-        let deviation = (1.4826 * median(apart)).max(DEVIATION_MIN);
+        let deviation = (few * 1.4826 * median(apart)).max(DEVIATION_MIN);
         let share = wrong(&own, taken_for);
         let excess = share - usual;
         (excess >= EXCESS_MIN && excess >= DEVIATIONS * deviation).then_some((
@@ -138,5 +140,68 @@ const EXCESS_MIN: f64 = 0.4;
 /// Honest devices have heavy tails: persons with their own way of sitting
 /// reach eight.
 const DEVIATIONS: f64 = 10.0;
+/// With so many other devices, their deviation counts twice.
+const FEW: f64 = 4.0;
 /// Devices differ by so much by chance.
 const DEVIATION_MIN: f64 = 0.05;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Devices of two classes, each class in a direction of its own and a
+    /// third direction that is one for every row; `flipped` of the rows of the
+    /// first class, which has three times as many, are labelled as the second.
+    fn device(rows: f64, flipped: f64) -> Evidence {
+        let own = [rows - flipped, flipped, rows / 3.0];
+        let mut gram = Array2::zeros((3, 3));
+        let mut cross = Array2::zeros((3, 2));
+        let places = [[1.0, 0.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 1.0]];
+        let labels = [[0.5, -0.5], [-0.5, 0.5], [-0.5, 0.5]];
+        for ((count, phi), target) in own.into_iter().zip(places).zip(labels) {
+            for row in 0..3 {
+                for column in 0..3 {
+                    gram[[row, column]] += count * phi[row] * phi[column];
+                }
+                for class in 0..2 {
+                    cross[[row, class]] += count * phi[row] * target[class];
+                }
+            }
+        }
+        Evidence {
+            gram,
+            cross,
+            target_square: 2.0 / 3.0 * rows,
+            rows: 4.0 / 3.0 * rows,
+            class_rows: vec![rows - flipped, rows / 3.0 + flipped],
+        }
+    }
+
+    fn found(devices: &[Evidence]) -> Vec<Mislabelled> {
+        let core: Vec<bool> = (0..devices.len())
+            .map(|at| at < devices.len() / 2 + 1)
+            .collect();
+        let constant = ndarray::array![0.0, 0.0, 1.0];
+        mislabelled(devices, &[], (&core, 0.1), constant.view()).unwrap()
+    }
+
+    #[test]
+    fn a_class_that_is_another_to_all_others_is_named() {
+        let mut devices = vec![device(60.0, 0.0); 20];
+        assert_eq!(found(&devices), []);
+        devices[15] = device(60.0, 59.0);
+        devices[17] = device(60.0, 4.0);
+        let [only] = found(&devices).try_into().unwrap();
+        assert_eq!((only.device, only.class), (15, 1));
+        assert_eq!(only.taken_for, 0);
+        assert!(only.share > 0.4 && only.usual < 0.1, "{only:?}");
+    }
+
+    #[test]
+    fn few_devices_have_no_majority_for_a_class() {
+        let mut devices = vec![device(60.0, 0.0); 5];
+        devices[4] = device(60.0, 59.0);
+        assert_eq!(found(&devices), []);
+    }
+}
