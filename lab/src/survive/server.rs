@@ -225,6 +225,7 @@ impl World {
             started: self.wall(),
             policies,
             freshness: freshness(),
+            renew_ending_before: None,
         });
         if let Some(fault) = self.planted.and_then(super::Planted::in_core) {
             core.plant(fault);
