@@ -137,7 +137,7 @@ fn a_bad_release_is_halted_at_its_first_stage_by_the_first_word() {
         try_it(&mut bench, pilot, number(2), trial);
         assert_eq!(standing(&bench), Standing::Halted { worse: 1, of: 1 });
         bench.sent.clear();
-        // Whoever comes now is offered what was good.
+        // Anyone who comes now is offered what was good.
         bench.connect(&[9]);
         let offered: Vec<_> = announced(&mut bench);
         assert_eq!(offered.len(), 1);
