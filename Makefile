@@ -29,7 +29,7 @@ test: build ## Run every test
 	else \
 		echo "test: SKIPPED what needs the larger data sets: ../shared/data is not there"; \
 	fi
-	$(CARGO) test --release --locked --workspace $(ARGS)
+	@CARGO="$(CARGO)" bash scripts/test.sh $(ARGS)
 
 lint: deps ## Formatting, clippy, documentation and dependency rules
 	$(CARGO) fmt --all -- --check

@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use crate::admin::SocketError;
 use crate::admin::server::AdminSocket;
 use crate::core::freshness::FreshnessSigner;
-use crate::core::{About, Command, Core, SteadyTime};
+use crate::core::{About, Command, Core, SteadyTime, policies};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::{ReplayError, Replayed, Retention};
 use crate::limits::Limits;
@@ -149,8 +149,7 @@ impl Server {
         let about = About {
             address,
             started: now,
-            releases: parts.releases,
-            rows_max: parts.limits.rows_per_device,
+            policies: policies(parts.releases, parts.limits.rows_per_device),
             freshness: FreshnessSigner::new(
                 &parts.identity.charter,
                 parts.identity.release_key.clone(),

@@ -106,7 +106,7 @@ pub enum ComputeError {
     /// The student cannot be released.
     #[error("no release: {0}")]
     Release(#[from] ReleaseError),
-    /// A stored release is none.
+    /// A stored release is malformed.
     #[error("the earlier release: {0}")]
     Envelope(#[from] EnvelopeError),
     /// The release cannot be signed.

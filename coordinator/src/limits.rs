@@ -26,7 +26,7 @@ pub struct Limits {
     /// For each device.
     pub devices: DeviceLimits,
     /// Most rows that one contribution may claim to describe. Checks hold a
-    /// contribution against what so many rows can produce, so this is what
+    /// contribution against what this many rows can produce, so this is what
     /// bounds the weight of one device.
     pub rows_per_device: u64,
 }

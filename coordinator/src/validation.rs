@@ -111,7 +111,7 @@ pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
     })
 }
 
-/// Labels on a transfer set of so many points, whole or on a key frame that
+/// Labels on a transfer set of this many points, whole or on a key frame that
 /// `read` finds.
 ///
 /// # Errors
@@ -134,7 +134,7 @@ pub fn labels(
     })
 }
 
-/// Moments on so many points and landmarks.
+/// Moments on this many points and landmarks.
 ///
 /// # Errors
 /// The reason to refuse them.

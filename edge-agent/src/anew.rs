@@ -44,7 +44,7 @@ pub fn finish(state: &StateDir) -> Result<(), EnrolError> {
 }
 
 /// Puts everything aside but what was made for the next fleet, and that in its
-/// place, the membership last each time: while the one of before is there, not
+/// place, the membership last each time: while the previous one is there, not
 /// all was put aside; while the next one is not, not all is in place.
 fn change(state: &StateDir, next: &StateDir) -> Result<(), StateError> {
     if state.file(MEMBERSHIP).exists() {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_change_cut_after_any_step_is_finished() {
-        // As left after so many of the moves: those aside, then those in place.
+        // As left after this many of the moves: those aside, then those in place.
         let aside = ["device.key", "time_floor", "outbox", MEMBERSHIP];
         for cut in 0..=aside.len() + 1 {
             let folder = tempfile::tempdir().unwrap();

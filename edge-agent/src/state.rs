@@ -109,7 +109,7 @@ impl StateDir {
     }
 
     /// Waits for the lock that lets one process at a time do heavy work on
-    /// the directory. Whoever holds it lives only as long as an agent that
+    /// the directory. Anyone who holds it lives only as long as an agent that
     /// holds the other, so the wait is short.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ const RATES: [f64; 3] = [1e-3, 3e-3, 1e-2];
 /// Times at which a run may stop, as shares of all steps.
 const STOPS: usize = 10;
 const BATCH: usize = 128;
-/// One row in so many is held out to choose rate and stopping.
+/// One row in this many is held out to choose rate and stopping.
 const HELD_OUT: usize = 10;
 
 /// The task's student trained on labelled rows with true labels: learning

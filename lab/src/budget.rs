@@ -307,7 +307,7 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
     last.filter(|_| kinds != Kinds::Both)
 }
 
-/// Landmarks beside so many points for which the bytes suffice: as many as the
+/// Landmarks beside this many points for which the bytes suffice: as many as the
 /// solver bears, unless virtual rows that long were fewer than a device's rows
 /// fill.
 fn landmarks_beside(
@@ -338,7 +338,7 @@ fn landmarks_beside(
     (0, "the bytes suffice for statistics on the points")
 }
 
-/// Landmarks beside so many points that the solver bears.
+/// Landmarks beside this many points that the solver bears.
 fn landmarks_max(points: usize) -> usize {
     let room = POINTS_SHARED_MAX.saturating_sub(points);
     room.min(LANDMARKS_A_POINT * points)
@@ -354,7 +354,7 @@ fn bits_reason(fixed: Fixed, bits: u8) -> String {
     .to_owned()
 }
 
-/// Virtual rows on so many points that fit into so many bytes. Those of the
+/// Virtual rows on this many points that fit into this many bytes. Those of the
 /// labels have more bits than the others.
 fn affordable_rank(setting: &Setting, points: usize, bits: u8, bytes: f64) -> usize {
     let row = |bits: u8| WIRE * (points as f64 * f64::from(bits) / 8.0 + 8.0);
@@ -416,7 +416,7 @@ const POINTS_EACH_MIN: usize = 2;
 /// Bits where statistics on landmarks leave bytes: small fleets of vowels 84.1 %
 /// with 8 and 86.4 % with 12.
 const FINE_BITS: u8 = 12;
-/// A device that has many rows has so many times the mean.
+/// A device that has many rows has this many times the mean.
 const ROWS_OF_MANY: usize = 3;
 /// Virtual rows beyond these hold less than their rounding.
 const RANK_MAX: usize = 200;

@@ -36,13 +36,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// So many bytes are written in one go.
+    /// This many bytes are written in one go.
     pub fn write(&mut self, bytes: u64) {
         self.message_bytes += bytes;
         self.packets += bytes / PACKET_CONTENT_BYTES + 1;
     }
 
-    /// So many bytes that came in one go are acknowledged.
+    /// This many bytes that came in one go are acknowledged.
     pub fn acknowledge(&mut self, bytes: u64) {
         let full = bytes / PACKET_CONTENT_BYTES;
         self.acknowledgements += full / PACKETS_PER_ACKNOWLEDGEMENT + 1;

@@ -176,7 +176,7 @@ pub fn hidden_units(features: usize, classes: usize, image: bool) -> (u32, &'sta
     )
 }
 
-/// Up to so many features the weights decide.
+/// Up to this many features the weights decide.
 const FEW_FEATURES: usize = 300;
 /// Hidden units for more features, and for images.
 const UNITS_OF_MANY: u32 = 200;

@@ -39,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// The stage has so many steps.
+    /// The stage has this many steps.
     pub fn bar(&mut self, steps: u64) {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {pos}/{len}") {
             self.bar.set_style(style);

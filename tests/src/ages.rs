@@ -37,7 +37,7 @@ pub struct Ages {
 }
 
 impl Ages {
-    /// A store in an empty folder, and so many devices.
+    /// A store in an empty folder, and this many devices.
     pub fn begin(folder: &Path, devices: u16, retention: Retention) -> Self {
         let store = SledStore::open(folder).unwrap();
         let epoch = store.open_epoch().unwrap();

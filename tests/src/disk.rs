@@ -14,7 +14,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A disk of so many MiB at a folder, which is made if it is missing.
+    /// A disk of this many MiB at a folder, which is made if it is missing.
     ///
     /// # Panics
     /// If it cannot be mounted: ask [`is_allowed`] first.

@@ -90,7 +90,7 @@ pub fn on_agent(command: &mut Command, home: &Path, index: usize) {
         .env("ALAMBIC_DATA", home.join(format!("data-{index}")));
 }
 
-/// Waits until so many devices have a session.
+/// Waits until this many devices have a session.
 pub fn wait_connected(client: &mut Client, count: usize) {
     wait_for(|| {
         let devices = client.status().unwrap().devices;

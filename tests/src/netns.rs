@@ -83,7 +83,7 @@ impl Netns {
         assert!(ip(&["-n", d, "address", "add", &new, "dev", LINK]));
     }
 
-    /// Lets the devices send so many kbit/s and no more; false, with a word
+    /// Lets the devices send this many kbit/s and no more; false, with a word
     /// about it, if this kernel has no token bucket (`sch_tbf`).
     pub fn throttle(&self, kbit: u32) -> bool {
         let rate = format!("{kbit}kbit");

@@ -64,7 +64,7 @@ pub struct Terms {
     pub weather: Option<Weather>,
     /// Where the programs run.
     pub environment: Environment,
-    /// Small disks of so many MiB, by the folder of the fleet that is on them.
+    /// Small disks of this many MiB, by the folder of the fleet that is on them.
     pub disks: Vec<(&'static str, u32)>,
 }
 
@@ -168,7 +168,7 @@ pub fn start(terms: Terms) -> Running {
     }
 }
 
-/// Waits until so many rounds of the coordinator's only task have ended, as
+/// Waits until this many rounds of the coordinator's only task have ended, as
 /// it tells.
 pub fn wait_until_ended(fleet: &Fleet, rounds: usize) {
     let ended = |status: &Status| {

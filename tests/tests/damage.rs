@@ -16,7 +16,7 @@ use tests::rig::{Running, Terms, agent, look_until, operator, start};
 enum Damage {
     /// The second half is gone.
     Torn,
-    /// One bit is another, at so many hundredths of its length.
+    /// One bit is another, at this many hundredths of its length.
     Bit(usize),
 }
 

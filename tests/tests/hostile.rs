@@ -300,7 +300,7 @@ fn strangers_are_turned_away_at_the_door_and_keep_nobody_out() {
             let code = stranger.answer(address, alpn).await;
             assert_eq!(code, Some(CloseCode::ProtocolVersion));
         }
-        // Handshakes that are never gone on with: after so many of them,
+        // Handshakes that are never gone on with: after this many of them,
         // addresses have to be shown, and those cost nothing.
         let _silent = half_open(address, 67, 2 * VALIDATE_HANDSHAKES_ABOVE).await;
         let metrics = until(page, |metrics| {

@@ -85,7 +85,7 @@ fn torture(kills: usize, seed: u64) {
     );
 }
 
-/// Begins a round and follows it for so many steps. Where one runs still, the
+/// Begins a round and follows it for this many steps. Where one runs still, the
 /// moment is now, soon after the kill before.
 fn follow(running: &mut Running, steps: u32) {
     let mut watcher = running.fleet.client().unwrap();

@@ -42,6 +42,8 @@ fn every_seed_keeps_the_promises() {
         total.rolled_out,
         total.halted,
         total.rolled_back,
+        total.further_tasks,
+        total.revoked,
     ] {
         assert!(happened > 0, "{total:?}");
     }
@@ -75,7 +77,7 @@ fn found(planted: Planted) -> Vec<String> {
 fn an_acknowledgement_before_the_flush_is_found() {
     let found = found(Planted::AcknowledgeBeforeFlush);
     assert!(
-        found.iter().any(|what| what.contains("acknowledged")),
+        found.iter().any(|what| what.contains("was durable")),
         "{found:?}"
     );
 }
@@ -128,4 +130,21 @@ fn a_broken_promise_says_how_to_see_it_again() {
     let said = broken.to_string();
     assert!(said.contains(&format!("alambic-lab survive --seed {}", broken.seed)));
     assert!(!broken.trace.is_empty());
+}
+
+#[test]
+fn an_answer_of_the_core_before_the_flush_is_found() {
+    let found = found(Planted::CoreAnswersAtOnce);
+    assert!(
+        found
+            .iter()
+            .any(|what| what.contains("acknowledged before it was durable")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_state_of_the_core_ahead_of_the_log_is_found() {
+    let found = found(Planted::CoreKeepsStateAhead);
+    assert!(!found.is_empty());
 }

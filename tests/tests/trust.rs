@@ -76,7 +76,7 @@ fn a_day_in_the_life() {
     let mut running = agents(DEVICES, 2.0, Some(CONFIGURATION));
     let devices: Vec<_> = (0..DEVICES).map(|at| device(&mut running, at)).collect();
 
-    // The token is used up: whoever finds it gets nowhere.
+    // The token is used up: anyone who finds it gets nowhere.
     let address = running.client.status().unwrap().address.to_string();
     let thief = tempfile::tempdir().unwrap();
     let state = thief.path().join("state");

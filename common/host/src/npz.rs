@@ -222,7 +222,7 @@ pub enum NpzError {
     /// A fraction where an integer is needed.
     #[error("expected integers, got {value}")]
     NotInteger {
-        /// The first that is none.
+        /// The first that is not one.
         value: f64,
     },
     /// A text element with an invalid character.

@@ -1,7 +1,7 @@
 //! The BLAS library's threads and its choice of kernels.
 //!
 //! One process of many on a host must not start a thread per core: they
-//! fight. Parallelism belongs to whoever started the processes.
+//! fight. Parallelism belongs to the one who started the processes.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char, c_int};

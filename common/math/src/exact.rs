@@ -22,7 +22,7 @@ pub enum ExactError {
         /// The value.
         value: f64,
     },
-    /// So many large values came that the sum itself ran over.
+    /// There were too many large values for the sum.
     #[error("the sum of value {index} overflows")]
     Overflow {
         /// Its place.

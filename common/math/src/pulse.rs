@@ -2,7 +2,7 @@
 //!
 //! A training of ten minutes and a loop that stands still look alike from
 //! outside. So the computations beat between bounded pieces of their work (a
-//! batch, a block of a kernel, an iteration), and whoever watches the process
+//! batch, a block of a kernel, an iteration), and a watchdog of the process
 //! sees whether anything moved. Beating costs one atomic addition.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

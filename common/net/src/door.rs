@@ -59,7 +59,7 @@ impl Default for DoorLimits {
 }
 
 impl DoorLimits {
-    /// So many a second, and what comes in ten seconds at once.
+    /// This many a second, and what comes in ten seconds at once.
     pub fn rate(per_second: u32) -> Rate {
         Rate {
             per_second,

@@ -93,7 +93,7 @@ pub enum TransportError {
         /// What QUIC says of it.
         reason: String,
     },
-    /// The peer's frame is none.
+    /// The peer sent a malformed frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
     /// The blob is longer than any may be.

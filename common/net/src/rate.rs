@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// So many a second on average, and so many at once after a quiet time.
+/// A rate a second on average, and a burst after a quiet time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Average, a second.

@@ -2,7 +2,7 @@
 //! earlier one.
 //!
 //! Weights stand at a release's end, so the two are laid end to end: each byte
-//! less the one in its place, which is mostly near zero, and deflate. Whoever
+//! less the one in its place, which is mostly near zero, and deflate. Anyone who
 //! applies a delta checks the result against the name of the blob it asked
 //! for; nothing here is trusted.
 
@@ -15,7 +15,7 @@ use flate2::write::DeflateEncoder;
 /// Why a delta could not be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeltaError {
-    /// The bytes are none.
+    /// The bytes are malformed.
     #[error("not a delta: {0}")]
     Malformed(&'static str),
     /// It makes more than is allowed.

@@ -152,7 +152,7 @@ impl Time {
 /// restored coordinator opens a new epoch, so versions never go down.
 ///
 /// In JSON it is text, `"1.3"`, as people and commands write it. (An object of
-/// both numbers, which files of before 0.1 hold, is read as well.)
+/// both numbers, which files from before 0.1 hold, is read as well.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Version {
     /// Counts the lives of the coordinator's store.
@@ -162,7 +162,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version so many releases later in the same epoch.
+    /// The version this many releases later in the same epoch.
     pub fn above(self, releases: u64) -> Self {
         Self {
             number: self.number.saturating_add(releases),

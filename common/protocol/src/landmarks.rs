@@ -9,8 +9,8 @@ use math::random::rng;
 /// Most landmarks for each point.
 pub const LANDMARKS_A_POINT: usize = 3;
 
-/// How many landmarks a transfer set of so many points has, of a task that
-/// allows so many.
+/// How many landmarks a transfer set of this many points has, of a task that
+/// allows this many.
 pub fn landmark_count(points: usize, landmarks_max: u32) -> usize {
     // A lone point has nothing to be mixed with.
     let room = if points > 1 {
@@ -21,7 +21,7 @@ pub fn landmark_count(points: usize, landmarks_max: u32) -> usize {
     room.min(landmarks_max as usize)
 }
 
-/// So many landmarks (count × features) of these points (m × features), on
+/// The landmarks (count × features) of these points (m × features), on
 /// lines through two of them: (1 − s)·p + s·q with s from −½ to ½, brought to
 /// the norm that the normaliser gives every input. Devices and coordinator draw
 /// them for themselves, the same numbers on every machine: only sums, products

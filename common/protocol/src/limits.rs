@@ -30,9 +30,9 @@ pub const HANDSHAKES_PER_ADDRESS_S: u32 = 100;
 pub const ENROLMENTS_PER_ADDRESS_S: u32 = 20;
 /// Most handshakes under way.
 pub const HANDSHAKES_MAX: usize = 2_048;
-/// Above so many handshakes under way a newcomer's address is validated.
+/// Above this many handshakes under way a newcomer's address is validated.
 pub const VALIDATE_HANDSHAKES_ABOVE: usize = 128;
-/// Above so many open connections a newcomer's address is validated.
+/// Above this many open connections a newcomer's address is validated.
 pub const VALIDATE_ABOVE: usize = 1_000;
 /// Most open connections of peers that show no certificate.
 pub const ANONYMOUS_MAX: usize = 1_024;

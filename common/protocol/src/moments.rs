@@ -43,7 +43,7 @@ pub struct RawMoments {
     pub remainder: f32,
 }
 
-/// Moments that fit their transfer set and that so many rows can produce.
+/// Moments that fit their transfer set and that this many rows can produce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
     /// Rows summed over.
@@ -124,7 +124,7 @@ pub enum MomentsError {
 /// What the bounds may be exceeded by, for quantisation and rounding.
 const SLACK: f64 = 1.05;
 
-/// Bits of virtual rows that carry no labels, where points have so many: for
+/// Bits of virtual rows that carry no labels, where points have this many: for
 /// the bytes of two of them, a third more rows hold more.
 pub fn factor_bits(bits: u8) -> u8 {
     bits.saturating_sub(2).max(4)

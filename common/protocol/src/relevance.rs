@@ -51,10 +51,10 @@ impl Relevance {
         Self::check(ScaledF16::encode(weights)?.into_raw(), weights.len())
     }
 
-    /// Holds weights against a task of so many features.
+    /// Holds weights against a task of this many features.
     ///
     /// # Errors
-    /// A wrong number of them, or one that is none.
+    /// A wrong number of them, or one that is not a number.
     pub fn check(raw: RawScaledF16, features: usize) -> Result<Self, RelevanceError> {
         let weights = ScaledF16::try_from(raw)?.decode();
         if !weights.is_empty() && weights.len() != features {

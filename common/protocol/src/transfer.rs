@@ -68,13 +68,13 @@ pub struct TransferSet {
 /// Why a transfer set was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// Its bytes are none.
+    /// Its bytes are malformed.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// Its points are none, or not of this task.
+    /// Its points are malformed, or not of this task.
     #[error(transparent)]
     Points(#[from] PointsError),
-    /// The weights of its features are none.
+    /// The weights of its features are malformed.
     #[error(transparent)]
     Relevance(#[from] RelevanceError),
 }

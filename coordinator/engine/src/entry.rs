@@ -27,7 +27,7 @@ impl LogEntry {
     /// The record with these bytes.
     ///
     /// # Errors
-    /// If they are none, or of a later version.
+    /// If they are malformed, or of a later version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         codec::decode(bytes)
     }

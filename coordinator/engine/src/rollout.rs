@@ -102,7 +102,7 @@ pub enum Standing {
     Halted {
         /// Those.
         worse: u32,
-        /// Of so many.
+        /// Of this many.
         of: u32,
     },
     /// An operator ended it.
@@ -332,7 +332,7 @@ pub enum Order {
     Pause,
     /// Go on.
     Resume,
-    /// End it; whoever has it keeps it.
+    /// End it; anyone who has it keeps it.
     Abort,
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn send(shared: &Arc<Shared>, writer: &mut OwnedWriteHalf) -> i
         let Some((name, bytes)) = piece else {
             return write(writer, &Response::Done).await;
         };
-        // Whoever stopped reading keeps others from copying.
+        // Anyone who stopped reading keeps others from copying.
         let sent = tokio::time::timeout(PATIENCE, send_piece(writer, name, &bytes)).await;
         sent.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }

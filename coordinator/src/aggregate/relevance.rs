@@ -20,7 +20,7 @@ use super::teacher::point_coefficients;
 /// one that all features share, as much of it as there are features a point.
 /// The constant beside a list of features keeps its place.
 ///
-/// Cost, with m points (of more than [`POINTS_MAX`], so many are looked at):
+/// Cost, with m points (of more than [`POINTS_MAX`], this many are looked at):
 /// twice m³/3 + 2·C·m²·d. Source: the diagonal of the average gradient outer
 /// product, Radhakrishnan, Beaglehole, Pandit & Belkin 2024.
 ///

@@ -250,7 +250,7 @@ impl<R: Read> Reading<'_, R> {
     }
 
     /// What the reader of the archive says when a file ends too early, and
-    /// when a header is none.
+    /// when a header is malformed.
     fn broken(&self, error: io::Error) -> BackupError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => self.truncated(),

@@ -90,7 +90,7 @@ fn copy(
             let line = serde_json::to_string(record)
                 .map_err(|error| failed("write", path, error.into()))?;
             match writeln!(out, "{line}") {
-                // Whoever read the lines has had enough.
+                // Anyone who read the lines has had enough.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written.map_err(|source| failed("write", path, source))?,
             }

@@ -47,7 +47,7 @@ pub(super) fn watch(
                 }
             }
             Err(error) if once => return Err(error.into()),
-            // It may be restarting; whoever watches wants to see it come back.
+            // It may be restarting; those who watch want to see it come back.
             Err(error) => format!("{error}\ntrying again…"),
         };
         if redraws {

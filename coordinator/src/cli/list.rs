@@ -197,7 +197,7 @@ fn rolling(task: &TaskStatus, more: &str) -> Option<String> {
     ))
 }
 
-/// Who was missing in a round, and why: a line for each of the first so many,
+/// Who was missing in a round, and why: a line for each of the first few,
 /// and one for those it did not wait for, by reason.
 pub(super) fn missing(ended: &EndedStatus, names_max: usize) -> Vec<String> {
     let missed = ended.absent.iter().filter(|one| one.why.is_missed());

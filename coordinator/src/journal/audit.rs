@@ -2,8 +2,8 @@
 //! computation, release and operator's act, one line each, each tied to the
 //! one before by its hash.
 //!
-//! A line carries the record's bytes as they stand in the log, so whoever
-//! holds an export can check the chain without the coordinator, and whoever
+//! A line carries the record's bytes as they stand in the log, so anyone who
+//! holds an export can check the chain without the coordinator, and anyone who
 //! wrote the last hash down elsewhere can show that nothing before it was
 //! changed.
 

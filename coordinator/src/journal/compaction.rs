@@ -288,5 +288,5 @@ impl Compaction {
     }
 }
 
-/// Files removed while whoever pins a blob waits.
+/// Files removed while anyone who pins a blob waits.
 const BLOBS_PER_STEP: usize = 64;

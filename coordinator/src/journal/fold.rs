@@ -95,7 +95,7 @@ impl Default for Fold {
 }
 
 impl Fold {
-    /// Goes on with up to so many records of this log, and returns how many
+    /// Goes on with up to this many records of this log, and returns how many
     /// there were.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Fold {
         Ok(())
     }
 
-    /// Where the oldest of so many of the newest rounds began; the start of
+    /// Where the oldest of this many of the newest rounds began; the start of
     /// the log if there were fewer.
     pub fn floor(&self, rounds: u32) -> Position {
         let rounds = rounds as usize;

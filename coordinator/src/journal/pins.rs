@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::BlobHash;
 
-/// Which blobs are on their way into the log. Whoever writes one pins it
+/// Which blobs are on their way into the log. Anyone who writes one pins it
 /// before, and lets go once the event that names it is durable or will never
 /// come. A sweep leaves alone what was pinned at any time since it began.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ impl Pins {
     }
 
     /// Has those of these blobs removed that were not pinned since the sweep
-    /// began; none if no sweep goes on. Whoever pins one meanwhile waits, and
+    /// began; none if no sweep goes on. Anyone who pins one meanwhile waits, and
     /// then writes it again.
     pub fn unpinned<T>(&self, blobs: &[BlobHash], remove: impl FnOnce(&[BlobHash]) -> T) -> T {
         let table = self.table();

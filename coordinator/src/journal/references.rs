@@ -54,7 +54,7 @@ pub fn needed(
 }
 
 /// The key frames that labels which still count stand on. A damaged blob is
-/// not this one's to report: whoever reads it for its content does.
+/// not this one's to report: anyone who reads it for its content does.
 fn key_frames(state: &State, store: &dyn Store) -> Vec<BlobHash> {
     let standing = state.standing.iter().chain(&state.newest);
     let mut labels: BTreeSet<_> = standing

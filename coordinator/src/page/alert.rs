@@ -319,7 +319,7 @@ pub(super) fn fall(task: &TaskStatus) -> Option<(f64, f64)> {
     (newest < 0.9 * best).then_some((newest, best))
 }
 
-/// How it is that so many of the members are connected, unless that is usual.
+/// How it is that this many of the members are connected, unless that is usual.
 pub(super) fn away(connected: usize, all: usize) -> Option<Tone> {
     let away = all.saturating_sub(connected);
     match away as f64 / all.max(1) as f64 {

@@ -9,7 +9,7 @@ use crate::status::{DeviceName, OutcomeStatus, RoundStatus, Status, TaskStatus};
 
 /// A phase ends within a tick of its deadline; only later is it late.
 const LATE_MS_MIN: u64 = 5_000;
-/// A phase is slow that takes so many times as long as it usually does.
+/// A phase is slow that takes this many times as long as it usually does.
 const USUAL_TIMES: u64 = 10;
 /// Shorter than this, none is.
 const SLOW_MS_MIN: u64 = 30_000;
@@ -17,7 +17,7 @@ const SLOW_MS_MIN: u64 = 30_000;
 /// Why a running round gets no further by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delay {
-    /// Its phase should have ended so many milliseconds ago.
+    /// Its phase should have ended this many milliseconds ago.
     Late { ms: u64 },
     /// No device is connected.
     Nobody,
@@ -182,7 +182,7 @@ mod tests {
     use super::super::fleet::tests::fleet;
     use crate::status::{EndedStatus, PhaseStatus, fixtures};
 
-    /// A round that asked all of the fleet, needs two, and has so many in.
+    /// A round that asked all of the fleet, needs two, and has this many in.
     fn asked(status: &Status, phase: Phase, contributed: usize) -> (TaskStatus, RoundStatus) {
         let name = |device: &crate::status::DeviceStatus| DeviceName {
             device: device.device,
@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(delay(&status, Phase::Report, 0), Some(Delay::Nobody));
     }
 
-    /// Such a round whose phase opened so many milliseconds ago.
+    /// Such a round whose phase opened this many milliseconds ago.
     fn open_for(ms: u64, status: &Status, contributed: usize) -> (TaskStatus, RoundStatus) {
         let (task, mut round) = asked(status, Phase::Contribute, contributed);
         let opened = Time(status.now.0 - ms);
@@ -267,7 +267,7 @@ mod tests {
         (task, round)
     }
 
-    /// A round that took so many milliseconds for its contributions.
+    /// A round that took this many milliseconds for its contributions.
     fn took(ms: u64) -> EndedStatus {
         let version = Version {
             epoch: 1,

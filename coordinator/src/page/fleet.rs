@@ -411,7 +411,7 @@ pub(super) mod tests {
 
     use super::super::view::Health;
 
-    /// So many devices, every tenth of them away.
+    /// This many devices, every tenth of them away.
     pub(in crate::page) fn fleet(devices: u32) -> View {
         let device = |at: u32| {
             let mut id = [0; 16];

@@ -171,7 +171,7 @@ pub(super) fn page(room: Room, view: &View, content: Markup) -> Markup {
     )
 }
 
-/// The page for a path that is none.
+/// The page for a path that is not valid.
 pub(super) fn missing() -> Markup {
     frame(
         "Not found",

@@ -21,7 +21,7 @@ use crate::status::{
 /// Devices that are in, named one by one.
 const NAMES_MAX: usize = 60;
 
-/// So many missing devices are shown without being asked for.
+/// This many missing devices are shown without being asked for.
 const NAMES_OPEN: usize = 12;
 
 /// Ended rounds on one page.

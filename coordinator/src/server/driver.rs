@@ -30,7 +30,7 @@ use crate::server::store_handle::{StoreHandle, blocking};
 use crate::status::Progress;
 use crate::store::{Epoch, Position, StoreError};
 
-/// Commands that wait for the core. Whoever sends more waits.
+/// Commands that wait for the core. Anyone who sends more waits.
 pub(crate) const COMMANDS_MAX: usize = 1_024;
 /// Entries of one append; the rest waits for the next.
 const ENTRIES_PER_COMMIT: usize = 512;

@@ -165,7 +165,7 @@ fn told(done: &Done, took: Duration) {
     );
 }
 
-/// A replay of so many records takes a fraction of a second.
+/// A replay of this many records takes a fraction of a second.
 const RECORDS_BETWEEN: u64 = 16_384;
 /// Where rounds have few records, blobs are what takes the room.
 const ROUNDS_BETWEEN: u64 = 8;

@@ -108,7 +108,7 @@ impl PeerLimits {
         allowed
     }
 
-    /// A device begins a transfer that is worth so many. How long it waits.
+    /// A device begins a transfer of this cost. How long it waits.
     pub(crate) fn request(&self, now: Instant, device: DeviceId, worth: u32) -> Duration {
         let rate = self.limits.requests;
         let mut book = self.book();
@@ -128,7 +128,7 @@ impl PeerLimits {
         wait
     }
 
-    /// Whether a device may move so many bytes now. One that has moved less
+    /// Whether a device may move this many bytes now. One that has moved less
     /// than it may is let through whatever the length, and pays afterwards.
     pub(crate) fn bytes(&self, now: Instant, device: DeviceId, bytes: u64) -> bool {
         let rate = self.limits.bytes;

@@ -89,7 +89,7 @@ pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
     let blobs = from_store(shared, |store| store.blobs()).await?;
     let (all, mut damaged) = (blobs.len(), 0);
     for blob in blobs {
-        // One that was removed meanwhile is none of these.
+        // One that was removed meanwhile is not one of these.
         if let Err(fault) = from_store(shared, move |store| store.blob(blob).map(drop)).await {
             tracing::error!("{}", fault.message);
             damaged += 1;

@@ -40,7 +40,7 @@ impl Replies {
         (Reply::to(id), waiting)
     }
 
-    /// Gives the answer to whoever waits for it, if they still do.
+    /// Gives the answer to the one who waits for it, if they still do.
     pub(crate) fn answer(&self, to: ReplyId, answer: Answer) {
         if let Some(sender) = self.waiting().remove(&to) {
             // Fails only if the asker is gone.
@@ -48,7 +48,7 @@ impl Replies {
         }
     }
 
-    /// Tells whoever waits that there is no answer.
+    /// Tells anyone who waits that there is no answer.
     pub(crate) fn give_up(&self, to: ReplyId) {
         self.waiting().remove(&to);
     }

@@ -27,10 +27,10 @@ pub struct StoreHandle {
     /// The newest delta by base and blob; none if it is not smaller.
     delta: Mutex<Option<Delta>>,
     pins: Arc<Pins>,
-    /// Held by whoever copies the store, which must lose nothing meanwhile,
+    /// Held by anyone who copies the store, which must lose nothing meanwhile,
     /// and by its compaction.
     pub(crate) still: tokio::sync::Mutex<()>,
-    /// Held by whoever deletes what nothing needs.
+    /// Held by anyone who deletes what nothing needs.
     sweeping: Mutex<()>,
     usage: Mutex<Option<Usage>>,
 }
@@ -139,7 +139,7 @@ impl StoreHandle {
     }
 
     /// Appends in as many batches as the store needs. If one fails, the
-    /// earlier ones may stand; whoever replays sees which.
+    /// earlier ones may stand; anyone who replays sees which.
     ///
     /// # Errors
     /// Those of [`Store::append`].

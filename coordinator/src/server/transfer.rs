@@ -299,7 +299,7 @@ async fn send_delta(
     Ok(stream.sender.delivered().await?)
 }
 
-/// Takes so many bytes from what a device may move.
+/// Takes this many bytes from what a device may move.
 fn charge(shared: &Shared, device: DeviceId, bytes: u64) -> Result<(), TransferError> {
     match shared.peer_limits.bytes(Instant::now(), device, bytes) {
         true => Ok(()),

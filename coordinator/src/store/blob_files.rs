@@ -118,7 +118,7 @@ impl BlobFiles {
         Ok(removed)
     }
 
-    /// All names, sorted. Files with other names are none of ours and left
+    /// All names, sorted. Files with other names are not ours and left
     /// alone.
     pub(super) fn list(&self) -> Result<Vec<BlobHash>> {
         let mut hashes = Vec::new();

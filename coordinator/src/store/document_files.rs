@@ -29,7 +29,7 @@ impl DocumentFiles {
         files::remove(&self.folder.join(name))
     }
 
-    /// All names, sorted. Files with other names are none of ours.
+    /// All names, sorted. Files with other names are not ours.
     pub(super) fn list(&self) -> Result<Vec<String>> {
         let names = list(&self.folder)?.into_iter().filter_map(|path| {
             let name = path.file_name()?.to_str()?.to_owned();

@@ -5,7 +5,7 @@
 //! (`tests/tests/store_contract.rs`) holds all of them to it. Its calls block
 //! and may take as long as a disk takes, so the driver runs them on a thread
 //! of their own. Nothing in the trait assumes one process or a local disk:
-//! whoever writes holds an [`Epoch`], and a writer with an older one is
+//! anyone who writes holds an [`Epoch`], and a writer with an older one is
 //! refused wherever the store is.
 //!
 //! [`SledStore`] is the embedded default. [`MemoryStore`] is for tests and
@@ -58,7 +58,7 @@ pub trait Store: Send + Sync {
     ///
     /// After [`StoreError::Stopped`] or any failure of the disk it is unknown
     /// whether the batch was kept. The store then takes no more events until
-    /// it has been opened again, and whoever reads it then sees which it was.
+    /// it has been opened again, and anyone who reads it then sees which it was.
     /// Until then it forgets no blob and no document either, for nobody knows
     /// what the log names.
     fn append(

@@ -31,7 +31,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Counts the lives of the store: whoever starts to write opens the next
+/// Counts the lives of the store: anyone who starts to write opens the next
 /// one. 0 before the first. Releases are ordered by it too, see
 /// [`common::ids::Version`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -59,7 +59,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         write_lines(classes, &answers, score)
     };
     match written {
-        // Whoever reads has seen enough, as in `… | head`.
+        // Anyone who reads has seen enough, as in `… | head`.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(|error| {
             Failure::new(

@@ -164,7 +164,7 @@ fn end_within(limit: Duration) {
 }
 
 /// Begins this program again, as the same process with the same arguments.
-/// So every setting is read again, and no computation of before goes on
+/// So every setting is read again, and no earlier computation goes on
 /// beside those to come. Returns only if that failed.
 fn begin_again() -> Failure {
     info!("beginning again with the configuration as it is now");

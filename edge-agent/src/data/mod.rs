@@ -70,7 +70,7 @@ impl Dataset {
     /// Reads one file's bytes; `name` tells the format by its ending.
     ///
     /// # Errors
-    /// If the ending is none of csv, npy and npz, or the file does not fit
+    /// If the ending is not one of csv, npy and npz, or the file does not fit
     /// `schema`; the error says where and what to do.
     pub fn parse(name: &Path, bytes: &[u8], schema: &Schema) -> Result<Self, ParseError> {
         Self::parse_noting(name, bytes, schema, Ending::Closed).map(|(data, _)| data)

@@ -7,13 +7,13 @@ use super::Dataset;
 ///
 /// | field | default | meaning |
 /// |---|---|---|
-/// | `one_in` | 10 | of so many blocks one is held out; 0 holds out none |
+/// | `one_in` | 10 | of this many blocks one is held out; 0 holds out none |
 /// | `first_one_in` | 5 | the same of a file's first blocks, so that a device of few rows holds out some |
 /// | `block_rows` | 10 | consecutive rows of a file that stay together |
 /// | `guard_rows` | 1 | rows at either end of a held-out block that are used on neither side |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitRule {
-    /// Of so many blocks one is held out; 0 holds out none.
+    /// One block in this many is held out; 0 holds out none.
     pub one_in: usize,
     /// The same for the first blocks of a file; no more than `one_in`.
     pub first_one_in: usize,

@@ -104,11 +104,11 @@ impl RowSet {
     ///
     /// Contributions are sums over rows, or can be turned back into sums
     /// (moments by definition, a profile's counts, a centre times its
-    /// cluster's size). Whoever holds the sums over two sets subtracts them
+    /// cluster's size). Anyone who holds the sums over two sets subtracts them
     /// and holds the sum over the rows added minus that over the rows
     /// removed. If one row was added, that difference *is* the row, however
     /// large both sets are. Removed rows count on their own, since a row
-    /// removed among many added could be found again by whoever knows those.
+    /// removed among many added could be found again by anyone who knows those.
     ///
     /// A `previous` of fewer than `rows_min` rows (the owner has raised the
     /// limit since) is not built upon: the result shares no row with it.

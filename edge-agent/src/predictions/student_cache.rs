@@ -50,7 +50,7 @@ impl StudentCache {
     }
 
     /// The student of a task: by name, hash or first digits of it; none
-    /// stands for the only one. Whoever holds it keeps it, whatever is
+    /// stands for the only one. Anyone who holds it keeps it, whatever is
     /// installed meanwhile.
     ///
     /// # Errors

@@ -272,6 +272,11 @@ impl Engine {
         !self.changed.is_empty()
     }
 
+    /// Whether there are new rows for this task.
+    pub fn has_news_of(&self, task: TaskHash) -> bool {
+        self.changed.contains_key(&task)
+    }
+
     /// Takes one input. Afterwards the driver drains [`Self::poll_action`].
     pub fn handle(&mut self, now: Time, input: Input) {
         match input {
@@ -406,7 +411,7 @@ impl Engine {
             self.cached.insert(blob);
             return;
         }
-        // Whoever needed it cannot go on, and is not to be waited for.
+        // Anyone who needed it cannot go on, and is not to be waited for.
         self.releases.retain(|_, release| release.blob != blob);
         let needs = |call: &Call| call.context.blobs().any(|needed| needed == blob);
         let (hopeless, others) = std::mem::take(&mut self.calls)
@@ -495,7 +500,7 @@ impl Engine {
     }
 
     /// Answers a call once more, whose answer stood on something that the
-    /// coordinator does not hold. Whoever builds it knows by then, and sends
+    /// coordinator does not hold. Anyone who builds it knows by then, and sends
     /// it whole.
     fn build_whole(&mut self, key: &ContributionKey) {
         let answered = self.built.get(&key.task);

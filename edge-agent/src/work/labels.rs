@@ -14,7 +14,7 @@ use crate::teacher::{KernelTeacher, LocalTeacher, NetworkTeacher};
 
 /// Rows that nearness is measured against.
 const NEIGHBOURS_AMONG: usize = 1_000;
-/// Nearness is the mean distance to so many rows, never to a single one.
+/// Nearness is the mean distance to this many rows, never to a single one.
 const NEIGHBOURS: usize = 5;
 
 /// The local teacher; none if the device has no labelled rows to speak of.

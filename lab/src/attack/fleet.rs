@@ -160,7 +160,7 @@ pub(super) fn parts(scene: &Scene<'_>) -> Result<Vec<Vec<usize>>, AttackError> {
     })
 }
 
-/// So many of a device's rows, evenly over all, that it learns from `learnt`
+/// This many of a device's rows, evenly over all, that it learns from `learnt`
 /// of them once it has put its held-out rows aside; all if they are fewer.
 fn first_learnt(data: &Dataset, part: &[usize], learnt: usize) -> Vec<usize> {
     let mut taken = learnt.min(part.len());

@@ -187,7 +187,7 @@ fn choose(trials: &[&Trial]) -> Option<(String, bool)> {
     Some((best.1, best.2))
 }
 
-/// One block in so many is kept from a device.
+/// One block in this many is kept from a device.
 const WITHHELD: usize = 6;
 /// Most rows of a block.
 const BLOCK: usize = 10;

@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: LoadArguments) -> Result<(), Failure> {
 /// What `load` starts to compare with.
 #[derive(Debug, Args)]
 pub(crate) struct BareSenderArguments {
-    /// Bytes for whoever asks
+    /// Bytes for anyone who asks
     #[arg(long)]
     bytes: u64,
 }

@@ -192,7 +192,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was typed, for whoever reads the report later.
+/// What was typed, for anyone who reads the report later.
 pub(super) fn command() -> String {
     let mut words = vec!["alambic-lab".to_owned()];
     words.extend(std::env::args().skip(1));

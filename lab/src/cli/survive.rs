@@ -18,9 +18,10 @@ pub(crate) struct SurviveArguments {
     /// How many seeds to run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Plant a fault in the harness, to see that it is found:
+    /// Plant a fault in the harness or in the core, to see that it is found:
     /// acknowledge-before-flush, count-resend-twice, forget-timeout,
-    /// sweep-in-flight or trim-too-far
+    /// sweep-in-flight, trim-too-far, core-answers-at-once or
+    /// core-keeps-state-ahead
     #[arg(long, value_parser = planted, value_name = "FAULT")]
     plant: Option<Planted>,
     /// What was survived, as JSON
@@ -50,7 +51,8 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
          {} coordinator crashes, {} device crashes, {} store outages, {} partitions,\n\
          {} clock jumps, {} transfers that came twice, {} resent and counted once,\n\
          {} snapshots ({} damaged, {} compactions cut off), {} records and {} blobs gone,\n\
-         {} rollouts to everyone, {} halted, {} students gone back from",
+         {} rollouts to everyone, {} halted, {} students gone back from,\n\
+         {} tasks beyond the first, {} devices revoked",
         arguments.seeds,
         begun.elapsed().as_secs_f64(),
         total.devices,
@@ -73,6 +75,8 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
         total.rolled_out,
         total.halted,
         total.rolled_back,
+        total.further_tasks,
+        total.revoked,
     );
     Ok(())
 }
@@ -84,9 +88,11 @@ fn planted(name: &str) -> Result<Planted, String> {
         "forget-timeout" => Ok(Planted::ForgetTimeout),
         "sweep-in-flight" => Ok(Planted::SweepInFlight),
         "trim-too-far" => Ok(Planted::TrimTooFar),
+        "core-answers-at-once" => Ok(Planted::CoreAnswersAtOnce),
+        "core-keeps-state-ahead" => Ok(Planted::CoreKeepsStateAhead),
         _ => Err(
             "expected acknowledge-before-flush, count-resend-twice, forget-timeout, \
-                  sweep-in-flight or trim-too-far"
+             sweep-in-flight, trim-too-far, core-answers-at-once or core-keeps-state-ahead"
                 .to_owned(),
         ),
     }

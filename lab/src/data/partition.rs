@@ -22,7 +22,7 @@ pub enum Partition {
     /// Each class over devices by proportions from a Dirichlet distribution;
     /// small or empty devices are kept.
     Dirichlet(f64),
-    /// Every device holds so many classes.
+    /// Every device holds this many classes.
     Shards(usize),
 }
 

@@ -314,7 +314,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Waits until so many devices have a session.
+    /// Waits until this many devices have a session.
     ///
     /// # Errors
     /// If they do not come, or an agent ends.

@@ -165,7 +165,7 @@ impl Descent {
         Ok(term.loss / (count * classes))
     }
 
-    /// The next so many rows; they are in random order.
+    /// The next this many rows; they are in random order.
     fn next_rows(&mut self, problem: &Problem, count: usize) -> std::ops::Range<usize> {
         let count = count.min(problem.fit.len());
         if self.at + count > problem.fit.len() {

@@ -49,7 +49,7 @@ struct Introduction {
     authority: String,
 }
 
-/// Sends so many bytes to whoever opens a stream, until standard input ends.
+/// Sends this many bytes to the one who opens a stream, until standard input ends.
 /// Says on standard output where.
 ///
 /// # Errors
@@ -121,7 +121,7 @@ pub(super) struct Bare {
 }
 
 impl Bare {
-    /// Starts a sender and connects so many receivers, each from a socket of
+    /// Starts a sender and connects this many receivers, each from a socket of
     /// its own.
     pub(super) async fn start(bytes: u64, receivers: usize) -> Result<Self, BareError> {
         let mut child = Command::new(std::env::current_exe()?)

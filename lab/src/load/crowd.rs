@@ -74,7 +74,7 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Devices that begin to connect, so many at a time.
+    /// Devices that begin to connect, this many at a time.
     pub(super) fn gather(coordinator: SocketAddr, members: &[Member], parallel: usize) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let around = Arc::new(Context {

@@ -30,7 +30,7 @@ pub(super) enum Order {
     },
     /// Answer a call with nothing.
     Abstain(Call),
-    /// Fetch a blob of so many bytes.
+    /// Fetch a blob of this many bytes.
     Fetch { blob: BlobHash, bytes: u64 },
 }
 

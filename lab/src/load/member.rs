@@ -51,7 +51,7 @@ pub enum MemberError {
         /// Why.
         cause: io::Error,
     },
-    /// The file of an earlier run is none.
+    /// The file of an earlier run is malformed.
     #[error(
         "{path} does not hold the devices of an earlier run: {reason}; remove it and pass a --token"
     )]
@@ -161,7 +161,7 @@ pub(super) fn dialler(coordinator: SocketAddr, number: usize) -> Result<Dialler,
 /// The devices of an earlier run; none if there was none.
 ///
 /// # Errors
-/// If the file cannot be read or is none.
+/// If the file cannot be read or is malformed.
 pub(super) fn load(folder: &Path) -> Result<Vec<Kept>, MemberError> {
     let path = folder.join(DEVICES);
     match fs::read(&path) {

@@ -26,7 +26,7 @@ pub struct LoadReport {
     pub push: Option<Push>,
 }
 
-/// So many of something in so many seconds.
+/// This many of something in this many seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Paced {
     /// How many.

@@ -322,7 +322,7 @@ impl<'a> Round<'a> {
         Ok(self.released[0].0)
     }
 
-    /// So many devices fetch the release at the same time, turn about with
+    /// This many devices fetch the release at the same time, turn about with
     /// receivers of a bare sender.
     pub(super) async fn push(
         &mut self,

@@ -89,7 +89,7 @@ pub fn render_sweep(sweep: &SweepPage<'_>) -> Result<String, ChartError> {
         let points = measured(&cell.outcome, "uplink_bytes_max", "student_accuracy");
         lines.push(series(&cell.name, points));
     }
-    // Beyond so many the colours repeat, and a table tells more.
+    // Beyond this many the colours repeat, and a table tells more.
     if lines.len() > 6 {
         let points = lines.into_iter().flat_map(|line| line.points).collect();
         let name = "every cell and round".to_owned();

@@ -135,7 +135,7 @@ impl World {
     }
 
     pub(super) fn new_data(&mut self, device: usize) {
-        let task = self.task.hash();
+        let task = self.any_task();
         self.drive(device, Input::DataChanged { task });
     }
 }

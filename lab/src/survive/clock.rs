@@ -1,11 +1,15 @@
-//! The coordinator's clock: what it reads, when the engine is woken by it, and
+//! The coordinator's clock: what it reads, when the core is woken by it, and
 //! whether every phase ends in its time.
 
-use common::ids::Time;
+use std::sync::Arc;
+
+use common::ids::{TaskHash, Time};
 use common::round::Phase;
-use coordinator::round::Input;
+use common::task::Task;
+use coordinator::round::Engine;
 
 use super::Planted;
+use super::server::START_MS;
 use super::world::{Happening, World};
 
 impl World {
@@ -14,34 +18,37 @@ impl World {
         Time((START_MS + self.now).saturating_add_signed(self.server.skew_ms))
     }
 
-    /// What its engine is told.
+    /// What its core is told.
     pub(super) fn server_time(&mut self) -> Time {
         let (wall, now) = (self.wall(), self.now);
-        let idle = self
-            .server
-            .engine()
-            .is_none_or(|engine| engine.state().round.is_none());
         match self.process() {
-            Some(process) => process.time.read(wall, now, idle),
+            Some(process) => {
+                let idle = process.core.is_idle();
+                process.time.read(wall, now, idle)
+            }
             None => wall,
         }
     }
 
-    /// Sees to it that the engine is woken when it wants to be.
+    /// Sees to it that the core is woken when it wants to be.
     pub(super) fn wake_server(&mut self) {
         let (now, time, life) = (self.now, self.server_time(), self.server.life);
         let forgets = self.planted == Some(Planted::ForgetTimeout);
+        let contributes = |task: &Arc<Task>| {
+            let engine = self.server.engine(task.hash());
+            let open = engine.and_then(|engine| engine.state().open());
+            open.is_some_and(|open| open.phase == Phase::Contribute)
+        };
+        if forgets && self.tasks.iter().any(contributes) {
+            return;
+        }
         let Some(process) = self.process() else {
             return;
         };
-        let Some(engine) = &process.engine else {
-            return;
-        };
-        let phase = engine.state().open().map(|open| open.phase);
-        if forgets && phase == Some(Phase::Contribute) {
+        if !process.core.in_service() {
             return;
         }
-        let due = engine.poll_timeout();
+        let due = process.core.timeout();
         if due == process.awaited {
             return;
         }
@@ -69,13 +76,14 @@ impl World {
         }
         process.awaited = None;
         if time >= Time(due) {
-            self.feed(Input::Tick);
+            process.core.tick(time);
+            self.perform();
             self.settle();
         }
         self.pump();
     }
 
-    /// The wall clock was set; whoever waits for it looks again.
+    /// The wall clock was set; anyone who waits for it looks again.
     pub(super) fn set_clock(&mut self, skew_ms: i64) {
         self.server.skew_ms = skew_ms;
         if let Some(process) = self.process() {
@@ -86,21 +94,30 @@ impl World {
 
     /// Every phase ends in its time, while the coordinator is there.
     pub(super) fn check_progress(&mut self) {
-        let Some(open) = self
-            .server
-            .engine()
-            .and_then(|engine| engine.state().open())
-        else {
+        for task in self.tasks.clone() {
+            self.check_progress_of(task.hash());
+        }
+    }
+
+    fn check_progress_of(&mut self, task: TaskHash) {
+        let Some(state) = self.server.engine(task).map(Engine::state) else {
             return;
         };
+        let open = state.open();
+        let phase = open.map(|open| (open.phase, open.closed));
+        let at = (state.last_round, phase);
+        if self.phases.insert(task, at) != Some(at) {
+            self.phase_since.insert(task, self.now);
+        }
+        let Some((phase, closed)) = phase else { return };
         let policy = &self.weather.policy;
-        let most = match open.phase.gathers() && !open.closed {
-            true => policy.deadline_of(open.phase),
-            false => WORK_MS_MAX,
+        let most = match phase.gathers() && !closed {
+            true => policy.deadline_of(phase),
+            false => WORK_MS_MAX * self.tasks.len() as u64,
         };
-        if self.now > self.phase_since + most + SLACK_MS {
-            let phase = open.phase;
-            let ms = self.now - self.phase_since;
+        let since = self.phase_since.get(&task).copied().unwrap_or(self.now);
+        if self.now > since + most + SLACK_MS {
+            let ms = self.now - since;
             self.hold(Err(format!(
                 "{phase} has been open for {ms} ms, {most} are allowed"
             )));
@@ -108,8 +125,6 @@ impl World {
     }
 }
 
-/// The true time when the simulation begins.
-const START_MS: u64 = 1_700_000_000_000;
 /// Longest computation that a seed has.
 const WORK_MS_MAX: u64 = 4_000;
 /// Flushes and queues on the way to the next phase.

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use coordinator::journal::{
-    self, Compaction, CompactionError, Done, Pin, Pins, ReplayError, Step, is_snapshot,
+    self, Compaction, CompactionError, Done, Pins, ReplayError, Step, is_snapshot,
 };
 use coordinator::store::{Store, StoreError};
 
 use super::Planted;
-use super::server::Effect;
 use super::world::{Happening, World};
 
 impl World {
@@ -17,13 +16,6 @@ impl World {
     pub(super) fn pins(&self) -> Arc<Pins> {
         let process = self.server.process.as_ref();
         process.map_or_else(Pins::new, |process| process.pins.clone())
-    }
-
-    /// Lets go of a blob once all that is queued before is durable.
-    pub(super) fn let_go(&mut self, pin: Arc<Pin>) {
-        if let Some(process) = self.process() {
-            process.effects.push(Effect::LetGo(pin));
-        }
     }
 
     pub(super) fn next_compaction(&mut self) {
@@ -42,7 +34,7 @@ impl World {
         let Some(process) = self.server.process.as_mut() else {
             return;
         };
-        if process.epoch.0 != epoch || process.engine.is_none() {
+        if process.epoch.0 != epoch || !process.core.in_service() {
             return;
         }
         let begun = Compaction::begin(process.epoch, retention);
@@ -85,9 +77,11 @@ impl World {
             let head = store.head().map(|head| head.next);
             let _ = head.and_then(|next| store.trim(process.epoch, next));
         }
-        if let Some(engine) = self.server.engine() {
-            let held = self.witness.kept(engine.state(), &self.server.store);
-            self.hold(held);
+        for task in self.tasks.clone() {
+            if let Some(engine) = self.server.engine(task.hash()) {
+                let held = self.witness.kept(engine.state(), &self.server.store);
+                self.hold(held);
+            }
         }
         let held = self.witness.chain(&self.server.store);
         self.hold(held);

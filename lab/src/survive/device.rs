@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use common::ids::{BlobHash, DeviceId, Time, Version};
+use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use common::trial::Trial;
 use common::wire::messages::{
-    Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
+    Announcement, Call, EnrolRefusal, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice,
+    TransferAnswer,
 };
+use coordinator::core::command::Admitted;
 use edge_agent::session::{Action, Engine, Input, Pending};
 
 use super::chores::CHUNK_BYTES;
@@ -24,6 +26,15 @@ pub(super) struct Device {
     pub(super) outbox: BTreeMap<u64, (Pending, Vec<u8>)>,
     pub(super) made: u64,
     pub(super) cache: BTreeMap<BlobHash, Vec<u8>>,
+    /// Whether it has its certificate.
+    pub(super) is_member: bool,
+    /// Its students, by task.
+    pub(super) students: BTreeMap<TaskHash, Student>,
+}
+
+/// A task's student on a device.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Student {
     /// The newest version it judged, and the one it runs.
     pub(super) floor: Option<Version>,
     pub(super) installed: Option<Version>,
@@ -66,11 +77,14 @@ impl Device {
             outbox: BTreeMap::new(),
             made: 0,
             cache: BTreeMap::new(),
-            floor: None,
-            installed: None,
-            before: None,
-            trial: None,
+            is_member: false,
+            students: BTreeMap::new(),
         }
+    }
+
+    /// The newest version of a task's student that it judged.
+    pub(super) fn floor(&self, task: TaskHash) -> Option<Version> {
+        self.students.get(&task).and_then(|one| one.floor)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -89,9 +103,9 @@ impl Device {
         self.outbox.is_empty() && self.process.as_ref().is_some_and(idle)
     }
 
-    /// Whether it has new rows that nobody has asked for.
-    pub(super) fn has_news(&self) -> bool {
-        let news = |process: &Process| process.engine.has_news();
+    /// Whether it has new rows for a task that nobody has asked for.
+    pub(super) fn has_news_of(&self, task: TaskHash) -> bool {
+        let news = |process: &Process| process.engine.has_news_of(task);
         self.process.as_ref().is_some_and(news)
     }
 
@@ -223,18 +237,19 @@ impl World {
     pub(super) fn connect(&mut self, device: usize) {
         self.sessions += 1;
         let session = self.sessions;
-        let installed = self.devices[device].installed;
-        let Some(process) = &mut self.devices[device].process else {
+        let one = &mut self.devices[device];
+        let students = one.students.iter();
+        let installed = students.filter_map(|(task, one)| Some((*task, one.installed?)));
+        let installed: Vec<_> = installed.collect();
+        let is_member = one.is_member;
+        let Some(process) = &mut one.process else {
             return;
         };
         (process.session, process.is_open) = (Some(session), false);
         let hello = ToCoordinator::Hello(Hello {
             minor: PROTOCOL_MINOR,
             agent: "survive".to_owned(),
-            installed: installed
-                .map(|version| (self.task.hash(), version))
-                .into_iter()
-                .collect(),
+            installed,
             instance: 0,
             clock: Time(0),
         });
@@ -247,7 +262,10 @@ impl World {
                 stream: session,
             },
         );
-        self.send_up(device, session, Up::Hello(hello));
+        match is_member {
+            true => self.send_up(device, session, Up::Hello(hello)),
+            false => self.send_up(device, session, Up::Join),
+        }
     }
 
     /// Opens a stream, unless the session is gone.
@@ -312,19 +330,30 @@ impl World {
         if process.session != Some(session) {
             return;
         }
+        if let Down::Joined(result) = packet {
+            return self.joined(device, session, result);
+        }
         if !process.is_open {
             process.is_open = true;
             self.drive(device, Input::Connected);
         }
         match packet {
             Down::Said(ToDevice::Released(release))
-                if self.devices[device]
-                    .floor
-                    .is_some_and(|floor| floor >= release.version) => {}
+                if self.devices[device].floor(release.task) >= Some(release.version) => {}
             Down::Said(message) => self.drive(device, Input::Received(message)),
             Down::Answer { stream, answer } => self.answered(device, session, stream, answer),
             Down::Blob { stream, bytes } => self.fetched(device, stream, bytes),
+            Down::Joined(_) => {}
         }
+    }
+
+    /// The coordinator's word on its token. It connects anew, as a member or
+    /// to ask again.
+    fn joined(&mut self, device: usize, session: u64, result: Result<Admitted, EnrolRefusal>) {
+        if result == Ok(Admitted::Member) {
+            self.devices[device].is_member = true;
+        }
+        self.link_lost(device, session);
     }
 
     pub(super) fn answered(

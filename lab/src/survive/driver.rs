@@ -1,20 +1,22 @@
-//! The coordinator's loop: one append for all that is ready, then its effects;
-//! nothing before it.
+//! The coordinator's loop, as in `coordinator::server`: one append for all that
+//! is ready, then what follows from it; nothing before it.
 
 use std::sync::Arc;
 
-use common::ids::BlobHash;
-use common::round::ContributionKey;
+use common::ids::{BlobHash, TaskHash};
+use common::round::Reason;
+use common::task::Task;
 use common::wire::messages::{ToDevice, TransferAnswer};
-use coordinator::journal::LogEntry;
-use coordinator::journal::Pin;
-use coordinator::round::{Action, Event, Input, Job, JobKind, JobOutput, TaskEvent, Ticket};
+use coordinator::core::answer::{Answer, Reply, ReplyId};
+use coordinator::core::command::{Admitted, Command, RunId};
+use coordinator::core::{Effect, Work};
+use coordinator::round::{Job, JobKind, JobOutput};
 use coordinator::store::{PartialKey, Store};
 
 use super::Planted;
-use super::craft::{self};
+use super::craft;
 use super::network::Down;
-use super::server::{Command, Effect};
+use super::server::{Asked, Waiting};
 use super::world::{Happening, World};
 
 impl World {
@@ -31,6 +33,21 @@ impl World {
         self.pump();
     }
 
+    /// Asks the core something, and notes who waits for the answer.
+    pub(super) fn ask<T: Into<Answer>>(
+        &mut self,
+        asked: Asked,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) {
+        let Some(process) = self.process() else {
+            return;
+        };
+        process.questions += 1;
+        let id = ReplyId(process.questions);
+        process.asked.insert(id, asked);
+        self.command(command(Reply::to(id)));
+    }
+
     /// The driver's loop, until it waits for the disk.
     pub(super) fn pump(&mut self) {
         while let Some(process) = self.process()
@@ -43,73 +60,31 @@ impl World {
         self.wake_server();
     }
 
-    pub(super) fn ticket(&mut self) -> Ticket {
-        match self.process() {
-            Some(process) => {
-                process.tickets += 1;
-                Ticket(process.tickets)
-            }
-            None => Ticket(0),
-        }
-    }
-
-    /// Gives the engine one input and queues all that follows.
-    pub(super) fn feed(&mut self, input: Input) {
+    /// Tells the core, and does what need not wait for the log.
+    fn handle(&mut self, command: Command) {
         let now = self.server_time();
-        let Some(process) = self.server.process.as_mut() else {
+        let Some(process) = self.process() else {
             return;
         };
-        let Some(engine) = process.engine.as_mut() else {
-            return;
-        };
-        let task = engine.task();
-        engine.handle(now, input);
-        let mut recorded = false;
-        while let Some(action) = engine.poll_action() {
-            match action {
-                Action::Append(event) => {
-                    recorded |= matches!(event, Event::Accepted { .. });
-                    if matches!(
-                        event,
-                        Event::PhaseOpened { .. }
-                            | Event::PhaseClosed { .. }
-                            | Event::RoundOpened { .. }
-                    ) {
-                        self.phase_since = self.now;
-                    }
-                    let entry = LogEntry::Task(TaskEvent { task, event });
-                    process.entries.push(entry.to_bytes());
-                }
-                Action::Answer { ticket, answer } => {
-                    let Some(waiting) = process.waiting.remove(&ticket) else {
-                        continue;
-                    };
-                    if answer == TransferAnswer::Accepted && !recorded {
-                        self.survived.resent += 1;
-                        let ContributionKey { kind, .. } = waiting.pending.key;
-                        let device = self.devices[waiting.device].id;
-                        process.resent.push((device, kind, waiting.pending.blob));
-                    }
-                    process.effects.push(Effect::Answer { waiting, answer });
-                }
-                Action::Send { device, message } => {
-                    let found = self.devices.iter().position(|known| known.id == device);
-                    if let Some(device) = found {
-                        process.effects.push(Effect::Send { device, message });
-                    }
-                }
-                Action::Compute(job) => {
-                    process.runs += 1;
-                    let run = process.runs;
-                    process.run = Some(run);
-                    process.effects.push(Effect::Compute { run, job });
-                }
-                _ => {}
-            }
+        if let Command::Computed { run, .. } = &command {
+            process.told.extend(process.unnamed.remove(run));
         }
+        let question = match &command {
+            Command::Offer { reply, .. } | Command::Arrived { reply, .. } => Some(reply.question()),
+            _ => None,
+        };
+        let before = process.core.entries();
+        process.core.handle(now, command);
+        let after = process.core.entries();
+        if let Some(Asked::Transfer { recorded, .. }) =
+            question.and_then(|id| process.asked.get_mut(&id))
+        {
+            *recorded = after > before;
+        }
+        self.perform();
     }
 
-    /// Begins to make durable what is queued; without any, effects happen.
+    /// Begins to make durable what is queued; without any, its effects happen.
     pub(super) fn settle(&mut self) {
         let slow = self.server.slow_until > self.now;
         let flush_ms = match slow {
@@ -124,16 +99,25 @@ impl World {
         if process.appending.is_some() {
             return;
         }
-        if process.entries.is_empty() {
-            return self.effects();
+        let entries = process.core.take_entries();
+        if entries.is_empty() {
+            return self.committed();
         }
-        process.appending = Some(std::mem::take(&mut process.entries));
+        process.appending = Some(entries);
         process.appends += 1;
         let append = process.appends;
         self.at(now + flush_ms, Happening::Flushed { life, append });
         if early {
-            self.effects();
+            self.committed();
         }
+    }
+
+    fn committed(&mut self) {
+        if let Some(process) = self.process() {
+            process.core.committed();
+            process.told.clear();
+        }
+        self.perform();
     }
 
     /// The disk is done.
@@ -161,83 +145,147 @@ impl World {
                 process.next = next;
                 let read = self.witness.read_on(&self.server.store);
                 self.hold(read);
-                if let Some(engine) = self.server.engine() {
-                    let held = self.witness.state(engine);
-                    let held = held.and_then(|()| self.witness.rollout(engine));
-                    self.hold(held);
-                }
-                self.effects();
+                let held = self.check_memory();
+                self.hold(held);
+                self.committed();
             }
             Err(_) => self.fail_store(),
         }
         self.pump();
     }
 
-    pub(super) fn effects(&mut self) {
-        let Some(process) = self.process() else {
-            return;
+    /// Memory says what the log says, when all it did is durable.
+    fn check_memory(&self) -> Result<(), String> {
+        let Some(core) = self.server.core() else {
+            return Ok(());
         };
-        for effect in std::mem::take(&mut process.effects) {
+        for task in &self.tasks {
+            if let Some(engine) = core.engine(task.hash()) {
+                self.witness.state(task.hash(), engine)?;
+                self.witness.rollout(task.hash(), engine)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does all that the core wants done.
+    pub(super) fn perform(&mut self) {
+        while let Some(effect) = self.process().and_then(|one| one.core.poll_effect()) {
             match effect {
-                Effect::Answer {
-                    waiting,
-                    answer: TransferAnswer::Send { .. },
-                } => {
-                    let key = PartialKey {
-                        device: self.devices[waiting.device].id,
-                        hash: waiting.pending.blob,
-                    };
-                    let offset = self.server.store.partial_bytes(key).unwrap_or(0);
-                    self.answer(waiting, TransferAnswer::Send { offset });
-                }
-                Effect::Answer { waiting, answer } => self.answer(waiting, answer),
-                Effect::Send { device, message } => {
-                    let open = self.server.process.as_ref();
-                    let session = open
-                        .and_then(|open| open.sessions.get(&device))
-                        .map(|s| s.id);
-                    if let ToDevice::Released(release) = &message {
-                        let id = self.devices[device].id;
-                        let held = self.witness.announced(id, release.version);
-                        self.hold(held);
-                    }
-                    if let Some(session) = session {
-                        self.asks_for_news(device, &message);
-                        self.send_down(device, session, Down::Said(message));
+                Effect::Answer { to, answer } => self.answered_by_core(to, answer),
+                Effect::NoAnswer { to } => {
+                    if let Some(process) = self.process() {
+                        process.asked.remove(&to);
                     }
                 }
-                Effect::Compute { run, job } => self.compute(run, job),
-                Effect::LetGo(pin) => drop(pin),
+                Effect::Send {
+                    session, message, ..
+                } => self.say(session.0, message),
+                Effect::Close { session, .. } => self.hang_up(session.0),
+                Effect::Compute(work) => self.compute(work),
+                Effect::Revoked(devices) => {
+                    if let Some(process) = self.process() {
+                        process.revoked = devices;
+                    }
+                }
+                Effect::Progress(_) | Effect::Pardoned(_) => {}
             }
         }
     }
 
-    fn asks_for_news(&mut self, device: usize, message: &ToDevice) {
-        let session = self
-            .process()
-            .and_then(|open| open.sessions.get_mut(&device));
-        if message.asks_for_rows_of().is_some()
-            && let Some(session) = session
-        {
-            session.changed = false;
+    fn say(&mut self, session: u64, message: ToDevice) {
+        let open = self.process().and_then(|one| one.sessions.get(&session));
+        let Some(device) = open.copied() else { return };
+        if let ToDevice::Released(release) = &message {
+            let id = self.devices[device].id;
+            let held = self.witness.announced(id, release.task, release.version);
+            self.hold(held);
+        }
+        self.send_down(device, session, Down::Said(message));
+    }
+
+    fn hang_up(&mut self, session: u64) {
+        let open = self.process().and_then(|one| one.sessions.remove(&session));
+        if let Some(device) = open {
+            let at = self.now + self.dice.between(1, 2_000);
+            self.at(at, Happening::LinkLost { device, session });
         }
     }
 
-    pub(super) fn compute(&mut self, run: u64, mut job: Job) {
-        let held = self.witness.job(&job.kind);
-        self.hold(held);
-        if self.planted == Some(Planted::CountResendTwice)
-            && let JobKind::Solve { inputs, .. } = &mut job.kind
-            && let Some(process) = self.server.process.as_ref()
-        {
-            let again = process
-                .resent
-                .iter()
-                .filter(|one| inputs.contains(one))
-                .copied();
-            let again: Vec<_> = again.collect();
-            inputs.extend(again);
+    fn answered_by_core(&mut self, to: ReplyId, answer: Answer) {
+        let Some(asked) = self.process().and_then(|one| one.asked.remove(&to)) else {
+            return self.hold(Err("a question was answered twice".to_owned()));
+        };
+        match (asked, answer) {
+            (
+                Asked::Transfer {
+                    waiting, recorded, ..
+                },
+                Answer::Transfer(answer),
+            ) => self.transfer_answered(waiting, recorded, answer),
+            (
+                Asked::Fetch {
+                    device,
+                    session,
+                    stream,
+                    blob,
+                },
+                Answer::Flag(public),
+            ) => {
+                let found = public.then(|| self.server.store.blob(blob).ok().flatten());
+                let bytes = found.flatten();
+                self.send_down(device, session, Down::Blob { stream, bytes });
+            }
+            (Asked::Join { device, session }, Answer::Admitted(result)) => {
+                if result == Ok(Admitted::Member) {
+                    let held = self.witness.admitted(self.devices[device].id);
+                    self.hold(held);
+                }
+                self.send_down(device, session, Down::Joined(result));
+            }
+            (Asked::Revoke { device }, Answer::Done(result)) => {
+                if result.is_ok() {
+                    self.survived.revoked += 1;
+                    let held = self.witness.was_revoked(device);
+                    self.hold(held);
+                }
+            }
+            (Asked::Plan, Answer::ReRelease(plan)) => {
+                if let Ok(plan) = plan {
+                    self.sign_again(plan);
+                }
+            }
+            (Asked::Order | Asked::ReRelease { .. }, _) => {}
+            (_, answer) => self.hold(Err(format!("an answer of another kind: {answer:?}"))),
         }
+    }
+
+    fn transfer_answered(&mut self, waiting: Waiting, recorded: bool, answer: TransferAnswer) {
+        let device = self.devices[waiting.device].id;
+        match answer {
+            TransferAnswer::Send { .. } => {
+                let hash = waiting.pending.blob;
+                let key = PartialKey { device, hash };
+                let offset = self.server.store.partial_bytes(key).unwrap_or(0);
+                self.answer(waiting, TransferAnswer::Send { offset });
+            }
+            TransferAnswer::Accepted if !recorded => {
+                self.survived.resent += 1;
+                let again = (device, waiting.pending.key.task, waiting.pending.blob);
+                if let Some(process) = self.process() {
+                    process.resent.push(again);
+                }
+                self.answer(waiting, answer);
+            }
+            _ => self.answer(waiting, answer),
+        }
+    }
+
+    fn compute(&mut self, work: Work) {
+        let Work { run, task, mut job } = work;
+        let held = self.witness.job(task.hash(), &job.kind);
+        self.hold(held);
+        self.count_twice(&task, &mut job);
         let (store, pins) = (&self.server.store, self.pins());
         let mut pin = None;
         let mut result =
@@ -251,27 +299,50 @@ impl World {
         if self.dice.chance(self.weather.failing) {
             result = Err("planned".to_owned());
         }
+        if let (Some(process), Some(pin)) = (self.process(), pin) {
+            process.unnamed.insert(run, pin);
+        }
         let at = self.now + self.dice.duration(1, self.weather.work_ms);
         let life = self.server.life;
         let computed = Happening::Computed {
             life,
+            task: task.hash(),
             run,
             result,
-            pin: pin.map(Arc::new),
         };
         self.at(at, computed);
+    }
+
+    /// For a planted fault.
+    fn count_twice(&mut self, task: &Arc<Task>, job: &mut Job) {
+        if self.planted == Some(Planted::CountResendTwice)
+            && let JobKind::Solve { inputs, .. } = &mut job.kind
+            && let Some(process) = self.server.process.as_ref()
+        {
+            let resent = &process.resent;
+            let again = inputs
+                .iter()
+                .filter(|(device, _, blob)| resent.contains(&(*device, task.hash(), *blob)));
+            let again: Vec<_> = again.copied().collect();
+            inputs.extend(again);
+        }
     }
 
     pub(super) fn computed(
         &mut self,
         life: u64,
-        run: u64,
+        task: TaskHash,
+        run: RunId,
         result: Result<JobOutput, String>,
-        pin: Option<Arc<Pin>>,
     ) {
         if life == self.server.life {
-            self.command(Command::Computed { run, result, pin });
+            self.command(Command::Computed { task, run, result });
         }
+    }
+
+    /// Refuses a contribution before the core hears of it.
+    pub(super) fn refuse(&mut self, waiting: Waiting, reason: Reason) {
+        self.answer(waiting, TransferAnswer::Refused(reason));
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which faults happen when, and what they do.
 
+use common::ids::TaskHash;
+
 use super::network::IDLE_MS;
 use super::world::{Happening, World};
 
@@ -140,7 +142,13 @@ impl World {
         }
     }
 
-    fn any_device(&mut self) -> usize {
+    /// One of the tasks.
+    pub(super) fn any_task(&mut self) -> TaskHash {
+        let index = self.dice.between(0, self.tasks.len() as u64) as usize;
+        self.tasks[index].hash()
+    }
+
+    pub(super) fn any_device(&mut self) -> usize {
         self.dice.between(0, self.devices.len() as u64) as usize
     }
 }

@@ -1,6 +1,5 @@
-//! A fleet that is treated badly, on purpose and repeatably: the real round
-//! engine, device sessions, admission and log, in one thread, under a
-//! simulated clock, with a network, disks and processes that fail as a seed
+//! A fleet that is treated badly, on purpose and repeatably: the coordinator's
+//! real core, device sessions and log, in one thread, under a simulated clock, with a network, disks and processes that fail as a seed
 //! says. Computations are stand-ins, so that a seed takes milliseconds.
 //!
 //! After every step a witness holds the fleet against what no fault excuses;
@@ -11,13 +10,14 @@ mod clock;
 mod compaction;
 mod craft;
 mod device;
-mod door;
 mod driver;
 mod faults;
+mod members;
 mod network;
 mod offers;
 mod operator;
 mod reading;
+mod reception;
 mod server;
 mod trials;
 mod weather;
@@ -26,6 +26,7 @@ mod world;
 
 use std::fmt;
 
+use coordinator::core::PlantedFault;
 use serde::Serialize;
 
 use self::world::World;
@@ -43,6 +44,21 @@ pub enum Planted {
     SweepInFlight,
     /// Records go that no snapshot stands for.
     TrimTooFar,
+    /// In the core itself: answers do not wait for the log.
+    CoreAnswersAtOnce,
+    /// In the core itself: what could not be stored stays in memory.
+    CoreKeepsStateAhead,
+}
+
+impl Planted {
+    /// The fault that the core itself is given.
+    fn in_core(self) -> Option<PlantedFault> {
+        match self {
+            Self::CoreAnswersAtOnce => Some(PlantedFault::AnswerAtOnce),
+            Self::CoreKeepsStateAhead => Some(PlantedFault::KeepStateAhead),
+            _ => None,
+        }
+    }
 }
 
 /// What a seed went through, and came out of.
@@ -88,6 +104,10 @@ pub struct Survived {
     pub rolled_back: u64,
     /// Contributions acknowledged again without being counted again.
     pub resent: u64,
+    /// Devices that were revoked.
+    pub revoked: u64,
+    /// Tasks beyond the first.
+    pub further_tasks: u64,
 }
 
 /// An invariant that a seed broke.
@@ -156,6 +176,8 @@ impl Survived {
             halted: self.halted + other.halted,
             rolled_back: self.rolled_back + other.rolled_back,
             resent: self.resent + other.resent,
+            revoked: self.revoked + other.revoked,
+            further_tasks: self.further_tasks + other.further_tasks,
         }
     }
 }

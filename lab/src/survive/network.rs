@@ -6,7 +6,8 @@
 //! each side at its own time, and a transfer may come twice.
 
 use common::ids::BlobHash;
-use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
+use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnswer};
+use coordinator::core::command::Admitted;
 use edge_agent::session::Pending;
 
 use super::world::{Happening, World};
@@ -14,6 +15,8 @@ use super::world::{Happening, World};
 /// To the coordinator.
 #[derive(Clone, Debug)]
 pub(super) enum Up {
+    /// It shows its token.
+    Join,
     Hello(ToCoordinator),
     Said(ToCoordinator),
     Offer {
@@ -35,6 +38,7 @@ pub(super) enum Up {
 /// To a device.
 #[derive(Clone, Debug)]
 pub(super) enum Down {
+    Joined(Result<Admitted, EnrolRefusal>),
     Said(ToDevice),
     Answer { stream: u64, answer: TransferAnswer },
     Blob { stream: u64, bytes: Option<Vec<u8>> },
@@ -83,7 +87,7 @@ impl World {
 
     pub(super) fn send_up(&mut self, device: usize, session: u64, packet: Up) {
         let ms = self.travel_ms();
-        let in_order = matches!(packet, Up::Hello(_) | Up::Said(_));
+        let in_order = matches!(packet, Up::Join | Up::Hello(_) | Up::Said(_));
         let now = self.now;
         let arrival = self.paths[device].up.arrival(now, ms, in_order);
         let Some(at) = arrival else {
@@ -115,7 +119,7 @@ impl World {
 
     pub(super) fn send_down(&mut self, device: usize, session: u64, packet: Down) {
         let ms = self.travel_ms();
-        let in_order = matches!(packet, Down::Said(_));
+        let in_order = matches!(packet, Down::Said(_) | Down::Joined(_));
         let now = self.now;
         match self.paths[device].down.arrival(now, ms, in_order) {
             Some(at) => self.at(

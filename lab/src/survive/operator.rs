@@ -1,41 +1,99 @@
-//! What operators want: rounds, and rollouts of what they made.
+//! What operators want: rounds, rollouts of what they made, and a fleet of
+//! the right devices.
 
 use std::sync::Arc;
 
-use common::ids::BlobHash;
+use common::ids::{BlobHash, TaskHash};
+use common::task::Task;
 use common::wire::codec::{decode_blob, encode};
+use coordinator::core::command::{AdminCommand, Command, ReReleaseOf, Reply};
 use coordinator::rollout::{Order, Plan, Releases};
-use coordinator::round::{Input, ReRelease};
+use coordinator::status::Fault;
 use coordinator::store::Store;
 
 use super::craft::Stuff;
-use super::server::Command;
+use super::server::Asked;
 use super::world::{Happening, World};
 
 impl World {
     pub(super) fn operator(&mut self) {
+        let task = self.any_task();
+        let name = Some(task.to_string());
         if self.weather.policy.interval_ms.is_none() {
             let cancels = self.dice.chance(0.05) && !self.is_calm;
-            self.command(if cancels {
-                Command::Cancel
+            if cancels {
+                self.order(|reply| AdminCommand::CancelRound { name, reply });
             } else {
-                Command::Start
-            });
+                self.start_rounds();
+            }
         }
+        self.approve();
         if !self.is_calm {
             if self.dice.chance(0.3) {
-                self.order();
+                self.order_rollout(task);
             }
+            if self.dice.chance(self.weather.revoking) {
+                self.revoke();
+            }
+        }
+        if !self.is_calm || self.weather.approves() {
             let at = self.now + self.dice.duration(500, 20_000);
             self.at(at, Happening::Operator);
         }
     }
 
-    fn order(&mut self) {
-        let choice = self.dice.between(0, 8);
-        let Some(engine) = self.server.engine() else {
+    fn start_rounds(&mut self) {
+        let tasks: Vec<Arc<Task>> = self.tasks.clone();
+        for task in tasks {
+            if self.is_calm || self.dice.chance(0.7) {
+                let name = Some(task.hash().to_string());
+                self.ask(Asked::Order, |reply| {
+                    Command::Admin(AdminCommand::StartRound { name, reply })
+                });
+            }
+        }
+    }
+
+    /// Something that an operator wants done.
+    fn order(&mut self, command: impl FnOnce(Reply<Result<(), Fault>>) -> AdminCommand) {
+        self.ask(Asked::Order, |reply| Command::Admin(command(reply)));
+    }
+
+    /// Lets in all that wait.
+    fn approve(&mut self) {
+        let Some(core) = self.server.core() else {
             return;
         };
+        let applicants = core.registry().applicants().keys().copied();
+        let waiting: Vec<_> = applicants.collect();
+        for device in waiting {
+            self.order(|reply| AdminCommand::Decide {
+                device,
+                approved: true,
+                reply,
+            });
+        }
+    }
+
+    /// One device is out for good.
+    fn revoke(&mut self) {
+        let index = self.any_device();
+        let device = self.devices[index].id;
+        self.ask(Asked::Revoke { device }, |reply| {
+            Command::Admin(AdminCommand::Revoke {
+                device,
+                reason: "lost".to_owned(),
+                reply,
+            })
+        });
+    }
+
+    fn order_rollout(&mut self, task: TaskHash) {
+        let choice = self.dice.between(0, 8);
+        let Some(engine) = self.server.engine(task) else {
+            return;
+        };
+        let name = Some(task.to_string());
         let order = match choice {
             0..4 => {
                 let Some(version) = engine.state().held.last().copied() else {
@@ -53,42 +111,56 @@ impl World {
             4 => Order::Pause,
             5 => Order::Resume,
             6 => Order::Abort,
-            _ => return self.command(Command::Rollback),
+            _ => return self.roll_back(task),
         };
-        if engine.check_order(&order).is_ok() {
-            self.command(Command::Order(order));
-        }
+        self.order(|reply| AdminCommand::Rollout { name, order, reply });
     }
 
-    /// An earlier release is signed again under a higher version.
-    pub(super) fn roll_back(&mut self) {
-        let Some(engine) = self.server.engine() else {
+    /// An operator wants an earlier release again.
+    fn roll_back(&mut self, task: TaskHash) {
+        let Some(engine) = self.server.engine(task) else {
             return;
         };
-        let (version, releases) = (engine.next_version(), &engine.state().releases);
-        let releases: Vec<_> = releases.iter().map(|one| (one.version, one.blob)).collect();
+        let releases: Vec<_> = engine
+            .state()
+            .releases
+            .iter()
+            .map(|one| one.version)
+            .collect();
         if releases.is_empty() {
             return;
         }
-        let (from, blob) = releases[self.dice.between(0, releases.len() as u64) as usize];
-        let bytes = self.server.store.blob(blob).ok().flatten();
+        let version = releases[self.dice.between(0, releases.len() as u64) as usize];
+        self.ask(Asked::Plan, |reply| {
+            Command::Admin(AdminCommand::PlanReRelease {
+                name: Some(task.to_string()),
+                version: Some(version),
+                reply,
+            })
+        });
+    }
+
+    /// It is signed again under a higher version.
+    pub(super) fn sign_again(&mut self, plan: ReReleaseOf) {
+        let ReReleaseOf { task, mut again } = plan;
+        let bytes = self.server.store.blob(again.blob).ok().flatten();
         let Some(mut release) = bytes.and_then(|bytes| decode_blob::<Stuff>(&bytes).ok()) else {
+            let from = again.from;
             return self.hold(Err(format!("release {from} is listed and cannot be read")));
         };
-        release.version = Some(version);
+        release.version = Some(again.version);
         let bytes = encode(&release);
-        let pin = Arc::new(self.pins().pin(BlobHash::of(&bytes)));
+        let pin = self.pins().pin(BlobHash::of(&bytes));
         let Ok(blob) = self.server.store.put_blob(&bytes) else {
             return;
         };
-        let bytes = bytes.len() as u64;
-        self.feed(Input::ReReleased(ReRelease {
-            from,
-            version,
-            blob,
-            bytes,
-            held: false,
-        }));
-        self.let_go(pin);
+        (again.blob, again.bytes) = (blob, bytes.len() as u64);
+        self.ask(Asked::ReRelease { _pin: pin }, |reply| {
+            Command::Admin(AdminCommand::ReRelease {
+                task,
+                done: vec![again],
+                reply,
+            })
+        });
     }
 }

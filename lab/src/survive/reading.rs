@@ -6,7 +6,7 @@ use common::ids::{BlobHash, DeviceId, RoundId, Version};
 use common::round::{Kind, Phase};
 use common::wire::codec::decode_blob;
 use coordinator::round::{Event, Product};
-use coordinator::store::{Position, Store};
+use coordinator::store::Store;
 
 use super::craft::{Contribution, Stuff};
 use super::offers::Offers;
@@ -18,7 +18,6 @@ pub(super) type Accepted = (DeviceId, Kind, RoundId, BlobHash);
 /// What the durable log says.
 #[derive(Debug, Default)]
 pub(super) struct Reading {
-    pub(super) next: Position,
     pub(super) round: RoundId,
     pub(super) open: bool,
     pub(super) phase: Option<Phase>,

@@ -1,22 +1,25 @@
-//! The coordinator: the real engine and store under the driver's rules. One
-//! append for all that is ready, then its effects; nothing before it.
+//! The coordinator: the real core, log and store. This file holds the process
+//! and its life; `driver` runs it, `reception` gives it what reaches it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use common::ids::{BlobHash, DeviceId, Time, Version};
-use common::round::{Kind, Reason};
+use common::ids::{BlobHash, DeviceId, TaskHash, Time};
 use common::task::Task;
-use common::trial::Trial;
-use common::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
-use coordinator::core::SteadyTime;
+use coordinator::core::answer::ReplyId;
+use coordinator::core::command::{Command, RunId};
+use coordinator::core::freshness::FreshnessSigner;
+use coordinator::core::{About, Core, Policies, SteadyTime};
+use coordinator::identity::Identity;
 use coordinator::journal::{Compaction, Pin, Pins};
-use coordinator::journal::{LogEntry, replay};
-use coordinator::rollout::{Order, Rollout, Standing};
-use coordinator::round::{Engine, Event, Input, Job, JobOutput, TaskEvent, Ticket};
+use coordinator::journal::{LogEntry, Replayed, replay};
+use coordinator::registry::RegistryEvent;
+use coordinator::rollout::{Rollout, Standing};
+use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 
+use super::weather::Join;
 use super::world::{Happening, World};
 
 pub(super) struct Server {
@@ -31,24 +34,27 @@ pub(super) struct Server {
 
 /// What is gone when the process is.
 pub(super) struct Process {
-    /// What its engine is told.
+    /// What its core is told.
     pub(super) time: SteadyTime,
     pub(super) epoch: Epoch,
     pub(super) next: Position,
-    /// None while the store is out of order.
-    pub(super) engine: Option<Engine>,
-    pub(super) sessions: BTreeMap<usize, Session>,
+    pub(super) core: Core,
+    /// Sessions that are open, and whose they are.
+    pub(super) sessions: BTreeMap<u64, usize>,
+    /// Devices whose connections are refused.
+    pub(super) revoked: BTreeSet<DeviceId>,
     pub(super) commands: VecDeque<Command>,
-    pub(super) entries: Vec<Vec<u8>>,
-    pub(super) effects: Vec<Effect>,
     pub(super) appending: Option<Vec<Vec<u8>>>,
     pub(super) appends: u64,
-    pub(super) tickets: u64,
-    pub(super) waiting: BTreeMap<Ticket, Waiting>,
-    pub(super) runs: u64,
-    pub(super) run: Option<u64>,
+    /// Questions to the core so far, and those without an answer.
+    pub(super) questions: u64,
+    pub(super) asked: BTreeMap<ReplyId, Asked>,
+    /// Blobs that computations made and no event names yet, by run.
+    pub(super) unnamed: BTreeMap<RunId, Pin>,
+    /// Those whose result the core has been told.
+    pub(super) told: Vec<Pin>,
     /// Contributions that were taken a second time; for a planted fault.
-    pub(super) resent: Vec<(DeviceId, Kind, BlobHash)>,
+    pub(super) resent: Vec<(DeviceId, TaskHash, BlobHash)>,
     /// The timeout that a tick is under way for.
     pub(super) awaited: Option<Time>,
     /// Blobs on their way into the log.
@@ -58,46 +64,33 @@ pub(super) struct Process {
     pub(super) compaction: Option<Compaction>,
 }
 
-pub(super) struct Session {
-    pub(super) id: u64,
-    pub(super) installed: Option<Version>,
-    /// What it said of a release, once; the engine may be rebuilt meanwhile.
-    pub(super) tried: Option<(Version, Trial)>,
-    /// Whether it has new rows that it was not asked for since.
-    pub(super) changed: bool,
-}
-
-/// What waits for the driver.
-pub(super) enum Command {
-    Hello {
-        device: usize,
-        session: u64,
-        installed: Option<Version>,
-    },
-    Gone {
-        device: usize,
-        session: u64,
-    },
-    Said {
-        device: usize,
-        session: u64,
-        message: ToCoordinator,
-    },
-    Offered(Waiting),
-    Arrived {
+/// A question to the core, and who waits for the answer.
+pub(super) enum Asked {
+    /// A device, for what becomes of its contribution.
+    Transfer {
         waiting: Waiting,
-        checked: Result<u64, Reason>,
-        pin: Arc<Pin>,
+        /// Whether an event was recorded for it.
+        recorded: bool,
+        /// Keeps the bytes until the log names them.
+        _pin: Option<Arc<Pin>>,
     },
-    Computed {
-        run: u64,
-        result: Result<JobOutput, String>,
-        pin: Option<Arc<Pin>>,
+    /// A device, for a blob.
+    Fetch {
+        device: usize,
+        session: u64,
+        stream: u64,
+        blob: BlobHash,
     },
-    Start,
-    Cancel,
-    Order(Order),
-    Rollback,
+    /// A device that joins.
+    Join { device: usize, session: u64 },
+    /// An operator who revokes a device.
+    Revoke { device: DeviceId },
+    /// An operator who goes back to an earlier student.
+    Plan,
+    /// An operator who released one again.
+    ReRelease { _pin: Pin },
+    /// An operator who wants nothing but that it be done.
+    Order,
 }
 
 /// An offer whose device waits for the answer.
@@ -109,40 +102,31 @@ pub(super) struct Waiting {
     pub(super) pending: Pending,
 }
 
-pub(super) enum Effect {
-    Answer {
-        waiting: Waiting,
-        answer: TransferAnswer,
-    },
-    Send {
-        device: usize,
-        message: ToDevice,
-    },
-    Compute {
-        run: u64,
-        job: Job,
-    },
-    /// What was on its way into the log has arrived.
-    LetGo(Arc<Pin>),
-}
-
 impl Server {
-    /// An empty coordinator with one task.
-    pub(super) fn new(task: &Task) -> Self {
+    /// An empty coordinator with these tasks, and a token to join by.
+    pub(super) fn new(tasks: &[Arc<Task>], join: &Join) -> Self {
         let store = MemoryStore::new();
-        let event = Event::TaskCreated {
-            spec: BlobHash::of(task.bytes()),
-            at: Time(0),
-        };
-        let entry = LogEntry::Task(TaskEvent {
-            task: task.hash(),
-            event,
+        let created = tasks.iter().map(|task| {
+            LogEntry::Task(TaskEvent {
+                task: task.hash(),
+                event: Event::TaskCreated {
+                    spec: BlobHash::of(task.bytes()),
+                    at: Time(0),
+                },
+            })
         });
+        let token = LogEntry::Registry(RegistryEvent::TokenCreated {
+            record: join.record.clone(),
+            at: Time(0),
+        });
+        let entries: Vec<_> = created.chain([token]).map(|one| one.to_bytes()).collect();
         // A new store in memory refuses nothing.
-        let _ = store.put_blob(task.bytes());
+        for task in tasks {
+            let _ = store.put_blob(task.bytes());
+        }
         let _ = store
             .open_epoch()
-            .and_then(|epoch| store.append(epoch, None, &[entry.to_bytes()]));
+            .and_then(|epoch| store.append(epoch, None, &entries));
         Self {
             store,
             life: 0,
@@ -156,29 +140,36 @@ impl Server {
         self.process.is_some()
     }
 
-    pub(super) fn engine(&self) -> Option<&Engine> {
-        self.process.as_ref()?.engine.as_ref()
+    /// The core, while it has a state.
+    pub(super) fn core(&self) -> Option<&Core> {
+        let process = self.process.as_ref()?;
+        process.core.in_service().then_some(&process.core)
     }
 
-    /// Whether no round is open and nothing waits.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn engine(&self, task: TaskHash) -> Option<&Engine> {
+        self.core()?.engine(task)
+    }
+
+    /// Whether no round of these tasks is open and nothing waits.
+    pub(super) fn is_idle(&self, tasks: &[Arc<Task>]) -> bool {
         let idle = |process: &Process| process.appending.is_none() && process.commands.is_empty();
-        self.process.as_ref().is_some_and(idle)
-            && self
-                .engine()
-                .is_some_and(|engine| engine.state().round.is_none() && !rolls_on(engine))
+        let rests = |task: &Arc<Task>| {
+            let engine = self.engine(task.hash());
+            engine.is_some_and(|engine| engine.state().round.is_none() && !rolls_on(engine))
+        };
+        self.process.as_ref().is_some_and(idle) && tasks.iter().all(rests)
     }
 
-    /// Whether it knows that this device has new rows, or its task asks for
+    /// Whether it knows that this device has new rows, or the task asks for
     /// points alone, which are not asked for again once there are enough.
-    pub(super) fn knows_news(&self, device: DeviceId) -> bool {
-        self.engine().is_some_and(|engine| {
+    pub(super) fn knows_news(&self, task: TaskHash, device: DeviceId) -> bool {
+        self.engine(task).is_some_and(|engine| {
             engine.policy().contribute.is_empty() || engine.state().changed.contains(&device)
         })
     }
 
-    pub(super) fn describe(&self) -> String {
-        match self.engine() {
+    pub(super) fn describe(&self, tasks: &[Arc<Task>]) -> String {
+        let of_task = |task: &Arc<Task>| match self.engine(task.hash()) {
             None => "the coordinator is out of service".to_owned(),
             Some(engine) => match &engine.state().round {
                 None => format!(
@@ -186,28 +177,12 @@ impl Server {
                     engine.state().rollout
                 ),
                 Some(round) => {
-                    format!(
-                        "round {} is in {:?}",
-                        round.id,
-                        round.phase.as_ref().map(|o| o.phase)
-                    )
+                    let phase = round.phase.as_ref().map(|open| open.phase);
+                    format!("round {} is in {phase:?}", round.id)
                 }
             },
-        }
-    }
-
-    pub(super) fn public(&self) -> BTreeSet<BlobHash> {
-        let Some(state) = self.engine().map(Engine::state) else {
-            return BTreeSet::new();
         };
-        let shared = [
-            state.spec,
-            state.normaliser,
-            state.transfer.map(|set| set.blob),
-            state.teacher,
-        ];
-        let releases = state.releases.iter().map(|release| release.blob);
-        shared.into_iter().flatten().chain(releases).collect()
+        tasks.iter().map(of_task).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -225,9 +200,37 @@ fn rolls_on(engine: &Engine) -> bool {
         })
 }
 
+/// What each session begins with: the same for all seeds, for making a key
+/// takes longer than many a seed.
+fn freshness() -> FreshnessSigner {
+    static MADE: OnceLock<FreshnessSigner> = OnceLock::new();
+    let signer = MADE.get_or_init(|| {
+        let identity = Identity::generate(&[], Time(START_MS))
+            .expect("keys and certificates can be made of random numbers");
+        FreshnessSigner::new(&identity.charter, identity.release_key)
+    });
+    signer.clone()
+}
+
 impl World {
     pub(super) fn process(&mut self) -> Option<&mut Process> {
         self.server.process.as_mut()
+    }
+
+    fn new_core(&self) -> Core {
+        let policy: RoundPolicy = self.weather.policy.clone();
+        let policies: Policies = Arc::new(move |_| policy.clone());
+        let mut core = Core::new(About {
+            address: ([127, 0, 0, 1], 1).into(),
+            started: self.wall(),
+            policies,
+            freshness: freshness(),
+            renew_ending_before: None,
+        });
+        if let Some(fault) = self.planted.and_then(super::Planted::in_core) {
+            core.plant(fault);
+        }
+        core
     }
 
     pub(super) fn start_server(&mut self) {
@@ -240,17 +243,16 @@ impl World {
             time: SteadyTime::begin(wall, self.now),
             epoch: Epoch(0),
             next: Position(0),
-            engine: None,
+            core: self.new_core(),
             sessions: BTreeMap::new(),
+            revoked: BTreeSet::new(),
             commands: VecDeque::new(),
-            entries: Vec::new(),
-            effects: Vec::new(),
             appending: None,
             appends: 0,
-            tickets: 0,
-            waiting: BTreeMap::new(),
-            runs: 0,
-            run: None,
+            questions: 0,
+            asked: BTreeMap::new(),
+            unnamed: BTreeMap::new(),
+            told: Vec::new(),
             resent: Vec::new(),
             awaited: None,
             pins: Pins::new(),
@@ -260,9 +262,9 @@ impl World {
         self.mend_store(self.server.life);
     }
 
-    /// Opens the store and builds the engine from its log.
+    /// Opens the store and restores the core from its log.
     pub(super) fn mend_store(&mut self, life: u64) {
-        if life != self.server.life || self.server.engine().is_some() {
+        if life != self.server.life || !self.server.is_up() || self.server.core().is_some() {
             return;
         }
         self.server.store.restart();
@@ -273,58 +275,41 @@ impl World {
         let blob_rounds = self.weather.retention.blob_rounds;
         let read = self.witness.read_again(&self.server.store, blob_rounds);
         self.hold(read);
-        let mut replayed = match replay(&self.server.store) {
+        let replayed = match replay(&self.server.store) {
             Ok(replayed) => replayed,
             Err(error) => return self.hold(Err(format!("the log does not fold: {error}"))),
         };
-        let Some((_, state)) = replayed.tasks.pop() else {
-            return self.hold(Err("the task is gone".to_owned()));
-        };
-        let engine = Engine::new(
-            self.task.hash(),
-            self.weather.policy.clone(),
-            epoch.0,
-            state,
-        );
-        let held = self.witness.state(&engine);
+        let held = self.check_replayed(&replayed);
         self.hold(held);
-        let held = self.witness.folded(engine.state());
-        self.hold(held);
-        let held = self.witness.kept(engine.state(), &self.server.store);
-        self.hold(held);
+        let now = self.server_time();
         let Some(process) = self.process() else {
             return;
         };
         process.epoch = epoch;
         process.next = replayed.next;
-        process.engine = Some(engine);
-        let connected: Vec<_> = process
-            .sessions
-            .iter()
-            .map(|(device, session)| (*device, session.installed, session.tried, session.changed))
-            .collect();
-        self.phase_since = self.now;
+        process
+            .core
+            .restore(now, epoch.0, replayed.registry, replayed.tasks);
+        let now = self.now;
+        self.phase_since.values_mut().for_each(|since| *since = now);
         self.next_compaction();
-        self.feed(Input::Started);
-        for (device, installed, ..) in &connected {
-            let (device, installed) = (self.devices[*device].id, *installed);
-            self.feed(Input::Connected { device, installed });
-        }
-        for (device, _, tried, changed) in connected {
-            let device = self.devices[device].id;
-            if let Some((version, trial)) = tried {
-                self.feed(Input::Tried {
-                    device,
-                    version,
-                    trial,
-                });
-            }
-            if changed {
-                self.feed(Input::DataChanged { device });
-            }
-        }
+        self.perform();
         self.settle();
         self.wake_server();
+    }
+
+    /// What the log folds to from its snapshot on is what all records fold to,
+    /// and what it needs is there.
+    fn check_replayed(&self, replayed: &Replayed) -> Result<(), String> {
+        if replayed.tasks.len() != self.tasks.len() {
+            return Err("a task is gone".to_owned());
+        }
+        self.witness.registry(&replayed.registry)?;
+        for (task, state) in &replayed.tasks {
+            self.witness.folded(task.hash(), state)?;
+            self.witness.kept(state, &self.server.store)?;
+        }
+        Ok(())
     }
 
     /// The process is gone, with or without all that was only written.
@@ -345,15 +330,9 @@ impl World {
         if power_lost {
             self.server.store.lose_unflushed();
         }
-        for (device, session) in process.sessions {
+        for (session, device) in process.sessions {
             let at = self.now + self.dice.duration(1, 30_000);
-            self.at(
-                at,
-                Happening::LinkLost {
-                    device,
-                    session: session.id,
-                },
-            );
+            self.at(at, Happening::LinkLost { device, session });
         }
     }
 
@@ -364,21 +343,12 @@ impl World {
         let Some(process) = self.process() else {
             return;
         };
-        process.engine = None;
+        process.core.failed();
         process.compaction = None;
         process.pins.end_sweep();
-        process.run = None;
-        process.entries.clear();
+        process.told.clear();
         process.resent.clear();
-        let mut refused: Vec<_> = std::mem::take(&mut process.waiting).into_values().collect();
-        for effect in std::mem::take(&mut process.effects) {
-            if let Effect::Answer { waiting, .. } = effect {
-                refused.push(waiting);
-            }
-        }
-        for waiting in refused {
-            self.answer(waiting, TransferAnswer::Refused(Reason::Storage));
-        }
+        self.perform();
         let at = self.now + 1_000;
         self.at(at, Happening::StoreMended { life });
     }
@@ -392,3 +362,6 @@ impl World {
         self.server.store.fail_next_append(fault);
     }
 }
+
+/// The true time when the simulation begins.
+pub(super) const START_MS: u64 = 1_700_000_000_000;

@@ -1,7 +1,7 @@
 //! What a device thinks of a student: it tries it before it uses it, and once
 //! more after the soak. Both are on its disk before anyone hears of them.
 
-use common::ids::Version;
+use common::ids::{TaskHash, Version};
 use common::trial::Trial;
 use common::wire::codec::decode_blob;
 use common::wire::messages::Announcement;
@@ -17,54 +17,67 @@ impl World {
         let Some(bytes) = one.cache.get(&release.blob) else {
             return self.drive(device, Input::Evicted(release.blob));
         };
-        let version = release.version;
+        let (task, version) = (release.task, release.version);
         let believed =
             decode_blob::<Stuff>(bytes).is_ok_and(|stuff| stuff.version == Some(version));
         if !believed {
             self.hold(Err(format!("release {version} is not what was announced")));
-        } else if one.floor.is_none_or(|floor| floor < version) {
-            one.floor = Some(version);
+        } else if one.floor(task).is_none_or(|floor| floor < version) {
+            let id = one.id;
+            let student = one.students.entry(task).or_default();
+            student.floor = Some(version);
             let trial = if worse { Trial::Worse } else { Trial::Soaking };
-            one.trial = Some((version, trial));
+            student.trial = Some((version, trial));
             if !worse {
-                one.before = one.installed.replace(version);
-                let id = one.id;
-                let held = self.witness.installed(id, version);
+                student.before = student.installed.replace(version);
+                let held = self.witness.installed(id, task, version);
                 self.hold(held);
                 let at = self.now + release.soak_ms.max(1);
-                self.at(at, Happening::Soaked { device, version });
+                self.soak(at, device, task, version);
             }
         }
         self.drive(device, Input::Installed { release });
-        self.tell_trial(device);
+        self.tell_trial(device, task);
     }
 
     /// The soak is over.
-    pub(super) fn soaked(&mut self, device: usize, version: Version) {
+    pub(super) fn soaked(&mut self, device: usize, task: TaskHash, version: Version) {
         let worse = self.dice.chance(self.weather.worse / 2.0) && !self.is_calm;
         let one = &mut self.devices[device];
-        let is_due = one.trial == Some((version, Trial::Soaking));
-        if !one.is_up() || !is_due || one.installed != Some(version) {
+        let (id, is_up) = (one.id, one.is_up());
+        let Some(student) = one.students.get_mut(&task).filter(|_| is_up) else {
+            return;
+        };
+        let is_due = student.trial == Some((version, Trial::Soaking));
+        if !is_due || student.installed != Some(version) {
             return;
         }
-        let id = one.id;
-        match one.before.filter(|_| worse) {
+        match student.before.filter(|_| worse) {
             Some(before) => {
-                one.trial = Some((version, Trial::RolledBack));
-                one.installed = Some(before);
+                student.trial = Some((version, Trial::RolledBack));
+                student.installed = Some(before);
                 self.survived.rolled_back += 1;
-                let held = self.witness.went_back(id, version, before);
+                let held = self.witness.went_back(id, task, version, before);
                 self.hold(held);
             }
-            None => one.trial = Some((version, Trial::Kept)),
+            None => student.trial = Some((version, Trial::Kept)),
         }
-        self.tell_trial(device);
+        self.tell_trial(device, task);
+    }
+
+    fn soak(&mut self, at: u64, device: usize, task: TaskHash, version: Version) {
+        let soaked = Happening::Soaked {
+            device,
+            task,
+            version,
+        };
+        self.at(at, soaked);
     }
 
     /// What it says in each session.
-    pub(super) fn tell_trial(&mut self, device: usize) {
-        let task = self.task.hash();
-        if let Some((version, trial)) = self.devices[device].trial {
+    fn tell_trial(&mut self, device: usize, task: TaskHash) {
+        let student = self.devices[device].students.get(&task);
+        if let Some((version, trial)) = student.and_then(|one| one.trial) {
             self.drive(
                 device,
                 Input::Tried {
@@ -78,10 +91,13 @@ impl World {
 
     /// A device that starts goes on with a soak that was cut off.
     pub(super) fn resume_trial(&mut self, device: usize) {
-        self.tell_trial(device);
-        if let Some((version, Trial::Soaking)) = self.devices[device].trial {
-            let at = self.now + self.dice.between(1, 2_000);
-            self.at(at, Happening::Soaked { device, version });
+        let students = self.devices[device].students.clone();
+        for (task, student) in students {
+            self.tell_trial(device, task);
+            if let Some((version, Trial::Soaking)) = student.trial {
+                let at = self.now + self.dice.between(1, 2_000);
+                self.soak(at, device, task, version);
+            }
         }
     }
 }

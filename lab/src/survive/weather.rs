@@ -1,7 +1,10 @@
 //! What a seed has in store: how large the fleet is, and what goes wrong.
 
+use common::ids::Time;
 use common::math::random::{ChaCha8Rng, rng};
 use common::round::Kind;
+use common::trust::certificate::Fingerprint;
+use common::trust::token::{Approval, TokenRecord, TokenSecret, TokenTerms};
 use coordinator::journal::Retention;
 use coordinator::rollout::{Plan, Releases};
 use coordinator::round::RoundPolicy;
@@ -32,6 +35,30 @@ impl Dice {
     }
 }
 
+/// A token that admits all devices, and its secret.
+#[derive(Clone, Debug)]
+pub(super) struct Join {
+    pub(super) record: TokenRecord,
+    pub(super) secret: TokenSecret,
+}
+
+impl Join {
+    fn new(devices: usize, approval: Approval) -> Self {
+        let terms = TokenTerms {
+            expires: Time(u64::MAX),
+            uses_max: devices as u32,
+            group: None,
+            approval,
+        };
+        let (token, record) = TokenRecord::create(Fingerprint([0; 32]), terms)
+            .expect("the system has random numbers");
+        Self {
+            record,
+            secret: token.secret,
+        }
+    }
+}
+
 /// Rates and sizes of one seed. Each fault is absent in some seeds, so that
 /// none hides what another would show.
 #[derive(Clone, Debug)]
@@ -56,6 +83,12 @@ pub(super) struct Weather {
     pub(super) unsound: f64,
     /// Share of students that a device finds worse than what it has.
     pub(super) worse: f64,
+    /// Tasks of the coordinator.
+    pub(super) tasks: usize,
+    /// How devices join.
+    pub(super) join: Join,
+    /// How often an operator revokes a device, whenever they look.
+    pub(super) revoking: f64,
     /// How much of the past the coordinator keeps.
     pub(super) retention: Retention,
     /// Milliseconds between two compactions, on average.
@@ -78,8 +111,17 @@ impl Weather {
             let share = dice.between(0, 1_000) as f64 / 1_000.0;
             if dice.chance(0.5) { share * most } else { 0.0 }
         };
+        let mut members = Dice::new(seed, "members");
+        let tasks = [1, 1, 2, 3][members.between(0, 4) as usize];
+        let approval = match members.chance(0.2) {
+            true => Approval::Manual,
+            false => Approval::Auto,
+        };
         Self {
             devices,
+            tasks,
+            join: Join::new(devices, approval),
+            revoking: some(&mut members, 0.1),
             calm_at: dice.between(20_000, 150_000),
             policy: policy(&mut dice, devices),
             delay_ms: dice.duration(1, 400),
@@ -95,6 +137,11 @@ impl Weather {
             faults_ms: dice.chance(0.9).then(|| dice.duration(300, 20_000)),
             kinds: std::array::from_fn(|_| dice.chance(0.6)),
         }
+    }
+
+    /// Whether devices wait for an operator's approval.
+    pub(super) fn approves(&self) -> bool {
+        self.join.record.approval == Approval::Manual
     }
 
     /// The weather after the storm.

@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::{BlobHash, DeviceId, Version};
+use common::ids::{BlobHash, DeviceId, TaskHash, Version};
 use common::round::ContributionKey;
 use coordinator::journal::Fold;
 use coordinator::journal::LogEntry;
-use coordinator::round::{Engine, Event, JobKind, Product, State};
-use coordinator::store::{Record, Store};
+use coordinator::registry::Registry;
+use coordinator::round::{Engine, Event, JobKind, Product, State, TaskEvent};
+use coordinator::store::{Position, Record, Store};
 
+use super::members::Members;
 use super::reading::{Accepted, Reading};
 
 /// An invariant that does not hold, in words.
@@ -20,33 +22,38 @@ pub(super) type Violation = String;
 /// What must hold, and what it is held against.
 #[derive(Debug, Default)]
 pub(super) struct Witness {
-    reading: Reading,
-    /// What devices were told is durable.
-    acknowledged: BTreeSet<Accepted>,
+    readings: BTreeMap<TaskHash, Reading>,
+    members: Members,
+    /// The first record that was not read yet.
+    next: Position,
+    /// What devices were told is durable, by task.
+    acknowledged: BTreeSet<(TaskHash, Accepted)>,
+    /// Devices that were told they are members, and those of which an operator
+    /// was told that they are not.
+    admitted: BTreeSet<DeviceId>,
+    revoked: BTreeSet<DeviceId>,
     /// Every record that became durable, also those that went since.
     archive: Vec<Record>,
-    installed: BTreeMap<DeviceId, Version>,
+    installed: BTreeMap<(DeviceId, TaskHash), Version>,
     settled: BTreeSet<(DeviceId, ContributionKey, BlobHash)>,
 }
 
 impl Witness {
     /// Events became durable. The store, not their writer, is asked which.
     pub(super) fn read_on(&mut self, store: &dyn Store) -> Result<(), Violation> {
-        self.reading.offers.begin_batch();
+        for reading in self.readings.values_mut() {
+            reading.offers.begin_batch();
+        }
         loop {
             let records = store
-                .read(self.reading.next, 1_024)
+                .read(self.next, 1_024)
                 .map_err(|error| error.to_string())?;
             if records.is_empty() {
                 return Ok(());
             }
             for record in records {
-                self.reading.next = record.position.next();
-                match LogEntry::from_bytes(&record.bytes) {
-                    Ok(LogEntry::Task(entry)) => self.reading.see(&entry.event, Some(store))?,
-                    Ok(LogEntry::Registry(_)) => {}
-                    Err(error) => return Err(format!("a record cannot be read: {error}")),
-                }
+                self.next = record.position.next();
+                self.see(&entry(&record)?, Some(store))?;
                 self.archive.push(record);
             }
         }
@@ -77,43 +84,70 @@ impl Witness {
         }
         self.archive = records;
         self.reread(store, blob_rounds)?;
-        match self.acknowledged.difference(&self.reading.accepted).next() {
-            None => Ok(()),
-            Some((device, kind, round, _)) => Err(format!(
-                "{kind} of device {} for round {round} was acknowledged and is lost",
-                device.short()
-            )),
+        for (task, accepted) in &self.acknowledged {
+            let reading = self.readings.get(task);
+            if !reading.is_some_and(|reading| reading.accepted.contains(accepted)) {
+                let (device, kind, round, _) = accepted;
+                return Err(format!(
+                    "{kind} of device {} for round {round} was acknowledged and is lost",
+                    device.short()
+                ));
+            }
+        }
+        for device in &self.admitted {
+            if !self.members.is_admitted(*device) {
+                return Err(format!("{} was let in, and that is lost", device.short()));
+            }
+        }
+        for device in &self.revoked {
+            if !self.members.is_revoked(*device) {
+                return Err(format!("{} was revoked, and that is lost", device.short()));
+            }
+        }
+        Ok(())
+    }
+
+    /// One record. Without a store, what it names may be gone.
+    fn see(&mut self, entry: &LogEntry, store: Option<&dyn Store>) -> Result<(), Violation> {
+        match entry {
+            LogEntry::Task(TaskEvent { task, event }) => {
+                if let Event::Accepted { device, .. } = event {
+                    self.members.may_contribute(*device)?;
+                }
+                self.readings.entry(*task).or_default().see(event, store)
+            }
+            LogEntry::Registry(event) => self.members.see(event),
         }
     }
 
     /// What the newest rounds name must be there.
     fn reread(&mut self, store: &dyn Store, blob_rounds: u32) -> Result<(), Violation> {
-        self.reading = Reading::default();
-        let mut events = Vec::new();
+        self.readings.clear();
+        self.members = Members::default();
+        let archive = std::mem::take(&mut self.archive);
         let mut opened = Vec::new();
-        for record in &self.archive {
-            self.reading.next = record.position.next();
-            match LogEntry::from_bytes(&record.bytes) {
-                Ok(LogEntry::Task(entry)) => {
-                    if matches!(entry.event, Event::RoundOpened { .. }) {
-                        opened.push(record.position);
-                    }
-                    events.push((record.position, entry.event));
+        let mut named = Vec::new();
+        for record in &archive {
+            self.next = record.position.next();
+            let entry = entry(record)?;
+            if let LogEntry::Task(TaskEvent { task, event }) = &entry {
+                if matches!(event, Event::RoundOpened { .. }) {
+                    opened.push(record.position);
                 }
-                Ok(LogEntry::Registry(_)) => {}
-                Err(error) => return Err(format!("a record cannot be read: {error}")),
+                if let Some(blob) = names(event) {
+                    named.push((record.position, blob));
+                }
+                self.readings.entry(*task).or_default().offers.begin_batch();
             }
+            self.see(&entry, None)?;
         }
+        self.archive = archive;
+        // The newest rounds of all tasks together.
         let older = opened.len().checked_sub(blob_rounds as usize);
         let floor = older.and_then(|older| opened.get(older)).copied();
         let floor = floor.unwrap_or_default();
-        for (position, event) in events {
-            self.reading.offers.begin_batch();
-            self.reading.see(&event, None)?;
-            if position >= floor
-                && let Some(blob) = names(&event)
-                && !store.has_blob(blob).map_err(|error| error.to_string())?
-            {
+        for (position, blob) in named {
+            if position >= floor && !store.has_blob(blob).map_err(|error| error.to_string())? {
                 return Err(format!(
                     "blob {} is named by record {position} and not kept",
                     blob.short()
@@ -125,12 +159,12 @@ impl Witness {
 
     /// A state that was folded from a snapshot on is the one that all records
     /// fold to.
-    pub(super) fn folded(&self, state: &State) -> Result<(), Violation> {
+    pub(super) fn folded(&self, task: TaskHash, state: &State) -> Result<(), Violation> {
         let mut whole = Fold::default();
         for record in &self.archive {
             whole.see(record).map_err(|error| error.to_string())?;
         }
-        match whole.states.first() {
+        match whole.states.iter().find(|(of, _)| *of == task) {
             Some((_, folded)) if folded == state => Ok(()),
             _ => Err("what a snapshot says is not what the records said".to_owned()),
         }
@@ -180,8 +214,8 @@ impl Witness {
         blob: BlobHash,
     ) -> Result<(), Violation> {
         let accepted = (device, key.kind, key.round, blob);
-        self.acknowledged.insert(accepted);
-        if self.reading.accepted.contains(&accepted) {
+        self.acknowledged.insert((key.task, accepted));
+        if self.reading(key.task)?.accepted.contains(&accepted) {
             return Ok(());
         }
         Err(format!(
@@ -210,9 +244,10 @@ impl Witness {
     pub(super) fn installed(
         &mut self,
         device: DeviceId,
+        task: TaskHash,
         version: Version,
     ) -> Result<(), Violation> {
-        match self.installed.insert(device, version) {
+        match self.installed.insert((device, task), version) {
             Some(before) if before > version => Err(format!(
                 "device {} went from version {before} down to {version}",
                 device.short()
@@ -225,10 +260,11 @@ impl Witness {
     pub(super) fn went_back(
         &mut self,
         device: DeviceId,
+        task: TaskHash,
         from: Version,
         to: Version,
     ) -> Result<(), Violation> {
-        match self.installed.insert(device, to) {
+        match self.installed.insert((device, task), to) {
             Some(before) if before == from && to < from => Ok(()),
             before => Err(format!(
                 "device {} went back from {from} to {to} and ran {before:?}",
@@ -238,49 +274,86 @@ impl Witness {
     }
 
     /// A job is about to run.
-    pub(super) fn job(&self, job: &JobKind) -> Result<(), Violation> {
+    pub(super) fn job(&self, task: TaskHash, job: &JobKind) -> Result<(), Violation> {
+        let reading = self.reading(task)?;
         match job {
-            JobKind::Solve { inputs, .. } if *inputs != self.reading.inputs => Err(format!(
+            JobKind::Solve { inputs, .. } if *inputs != reading.inputs => Err(format!(
                 "the teacher is solved from {} contributions, the log has {}",
                 inputs.len(),
-                self.reading.inputs.len()
+                reading.inputs.len()
             )),
             _ => Ok(()),
         }
     }
 
     /// No rollout goes on that is to be halted.
-    pub(super) fn rollout(&self, engine: &Engine) -> Result<(), Violation> {
-        self.reading.offers.check(engine.connected())
+    pub(super) fn rollout(&self, task: TaskHash, engine: &Engine) -> Result<(), Violation> {
+        self.reading(task)?.offers.check(engine.connected())
+    }
+
+    /// A device was told that it is a member.
+    pub(super) fn admitted(&mut self, device: DeviceId) -> Result<(), Violation> {
+        self.admitted.insert(device);
+        match self.members.is_admitted(device) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} was let in before that was durable",
+                device.short()
+            )),
+        }
+    }
+
+    /// An operator was told that a device is out.
+    pub(super) fn was_revoked(&mut self, device: DeviceId) -> Result<(), Violation> {
+        self.revoked.insert(device);
+        match self.members.is_revoked(device) {
+            true => Ok(()),
+            false => Err(format!(
+                "{} was said to be revoked before that was durable",
+                device.short()
+            )),
+        }
+    }
+
+    /// The registry that was restored.
+    pub(super) fn registry(&self, registry: &Registry) -> Result<(), Violation> {
+        self.members.check(registry)
+    }
+
+    fn reading(&self, task: TaskHash) -> Result<&Reading, Violation> {
+        let reading = self.readings.get(&task);
+        reading.ok_or_else(|| format!("task {} is not in the log", task.short()))
     }
 
     /// The engine's state, when all it did is durable.
-    pub(super) fn state(&self, engine: &Engine) -> Result<(), Violation> {
+    pub(super) fn state(&self, task: TaskHash, engine: &Engine) -> Result<(), Violation> {
+        let reading = self.reading(task)?;
         let state = engine.state();
         let standing = state.standing.iter().map(|(key, held)| (*key, held.blob));
-        if !standing.eq(self
-            .reading
-            .standing
-            .iter()
-            .map(|(key, blob)| (*key, *blob)))
-        {
+        let read = reading.standing.iter().map(|(key, blob)| (*key, *blob));
+        if !standing.eq(read) {
             return Err("what stands in memory is not what the log says".to_owned());
         }
         let phase = state.open().map(|open| open.phase);
-        if (state.last_round, state.round.is_some()) != (self.reading.round, self.reading.open)
-            || phase != self.reading.phase
+        if (state.last_round, state.round.is_some()) != (reading.round, reading.open)
+            || phase != reading.phase
         {
             return Err(format!(
                 "the engine is at {phase:?} of round {}, the log at {:?} of round {}",
-                state.last_round, self.reading.phase, self.reading.round
+                state.last_round, reading.phase, reading.round
             ));
         }
         Ok(())
     }
 
     /// A device is told of a release.
-    pub(super) fn announced(&self, device: DeviceId, version: Version) -> Result<(), Violation> {
-        match self.reading.offers.allow(device, version) {
+    pub(super) fn announced(
+        &self,
+        device: DeviceId,
+        task: TaskHash,
+        version: Version,
+    ) -> Result<(), Violation> {
+        match self.reading(task)?.offers.allow(device, version) {
             true => Ok(()),
             false => Err(format!(
                 "device {} was offered {version}, which the log does not offer it",
@@ -291,13 +364,21 @@ impl Witness {
 
     /// Rollouts that reached everyone, and that were halted.
     pub(super) fn rollouts(&self) -> (u64, u64) {
-        self.reading.offers.ended()
+        let ended = self.readings.values().map(|reading| reading.offers.ended());
+        ended.fold((0, 0), |(all, halted), one| (all + one.0, halted + one.1))
     }
 
     /// Rounds that ended with a student.
     pub(super) fn completed(&self) -> u64 {
-        self.reading.completed
+        self.readings
+            .values()
+            .map(|reading| reading.completed)
+            .sum()
     }
+}
+
+fn entry(record: &Record) -> Result<LogEntry, Violation> {
+    LogEntry::from_bytes(&record.bytes).map_err(|error| format!("a record cannot be read: {error}"))
 }
 
 /// The blob that an event names.

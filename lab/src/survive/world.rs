@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use common::ids::Version;
+use common::ids::{RoundId, TaskHash, Version};
+use common::round::Phase;
 use common::task::{RawTask, Task};
-use coordinator::journal::Pin;
+use coordinator::core::Core;
+use coordinator::core::command::RunId;
+use coordinator::round::JobOutput;
 
 use super::device::{Device, DeviceWork};
 use super::faults::Fault;
@@ -64,17 +67,18 @@ pub(super) enum Happening {
     },
     Computed {
         life: u64,
-        run: u64,
-        result: Result<coordinator::round::JobOutput, String>,
-        pin: Option<Arc<Pin>>,
+        task: TaskHash,
+        run: RunId,
+        result: Result<JobOutput, String>,
     },
-    /// The next step of an compaction, or its begin.
+    /// The next step of a compaction, or its begin.
     Compaction {
         epoch: u32,
     },
     /// A device tries its student once more.
     Soaked {
         device: usize,
+        task: TaskHash,
         version: Version,
     },
     ServerStart,
@@ -97,7 +101,7 @@ pub(super) struct World {
     sequence: u64,
     /// Sessions and streams so far; each has a number of its own.
     pub(super) sessions: u64,
-    pub(super) task: Task,
+    pub(super) tasks: Vec<Arc<Task>>,
     pub(super) paths: Vec<Paths>,
     pub(super) devices: Vec<Device>,
     pub(super) server: Server,
@@ -105,15 +109,16 @@ pub(super) struct World {
     pub(super) survived: Survived,
     pub(super) broken: Option<Violation>,
     pub(super) is_calm: bool,
-    /// Since when the coordinator has been at its phase without a break.
-    pub(super) phase_since: u64,
+    /// Where each task's round is, and since when without a break.
+    pub(super) phases: BTreeMap<TaskHash, At>,
+    pub(super) phase_since: BTreeMap<TaskHash, u64>,
     trace: Option<VecDeque<String>>,
 }
 
 impl World {
     pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> Self {
         let weather = Weather::of(seed);
-        let task = task();
+        let tasks: Vec<_> = (0..weather.tasks).map(task).collect();
         let mut world = Self {
             seed,
             planted,
@@ -126,16 +131,18 @@ impl World {
             devices: (0..weather.devices)
                 .map(|index| Device::new(seed, index))
                 .collect(),
-            server: Server::new(&task),
-            task,
+            server: Server::new(&tasks, &weather.join),
+            tasks,
             witness: Witness::default(),
             survived: Survived {
                 devices: weather.devices as u64,
+                further_tasks: weather.tasks as u64 - 1,
                 ..Survived::default()
             },
             broken: None,
             is_calm: false,
-            phase_since: 0,
+            phases: BTreeMap::new(),
+            phase_since: BTreeMap::new(),
             trace: traced.then(VecDeque::new),
             weather,
         };
@@ -227,12 +234,16 @@ impl World {
             Happening::Flushed { life, append } => self.flushed(life, append),
             Happening::Computed {
                 life,
+                task,
                 run,
                 result,
-                pin,
-            } => self.computed(life, run, result, pin),
+            } => self.computed(life, task, run, result),
             Happening::Compaction { epoch } => self.compaction(epoch),
-            Happening::Soaked { device, version } => self.soaked(device, version),
+            Happening::Soaked {
+                device,
+                task,
+                version,
+            } => self.soaked(device, task, version),
             Happening::ServerStart => self.start_server(),
             Happening::StoreMended { life } => self.mend_store(life),
             Happening::Fault => self.fault(),
@@ -263,12 +274,19 @@ impl World {
 
     /// Whether nothing that was begun is left to be ended.
     fn is_settled(&self) -> bool {
-        self.server.is_idle() && self.devices.iter().all(|device| self.has_settled(device))
+        self.server.is_idle(&self.tasks)
+            && self.devices.iter().all(|device| self.has_settled(device))
     }
 
-    /// Whether a device waits for nothing, and what it has new is known.
+    /// Whether a device waits for nothing, and what it has new is known; or
+    /// is out for good.
     fn has_settled(&self, device: &Device) -> bool {
-        device.is_settled() && (!device.has_news() || self.server.knows_news(device.id))
+        let is_known = |task: &Arc<Task>| {
+            !device.has_news_of(task.hash()) || self.server.knows_news(task.hash(), device.id)
+        };
+        let is_out = |core: &Core| core.registry().revoked().contains_key(&device.id);
+        self.server.core().is_some_and(is_out)
+            || device.is_settled() && self.tasks.iter().all(is_known)
     }
 
     fn unsettled(&self) -> String {
@@ -281,7 +299,7 @@ impl World {
         format!(
             "{} ms of calm and the fleet has not settled: {}; devices: {}",
             SETTLED_MS_MAX,
-            self.server.describe(),
+            self.server.describe(&self.tasks),
             waiting.join(", ")
         )
     }
@@ -307,11 +325,16 @@ impl World {
     }
 }
 
-/// The task's definition; the computations never look at it.
-fn task() -> Task {
-    let text = "name = \"survive\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
-    RawTask::parse(text).expect("a constant definition that the tests parse")
+/// A task's definition; the computations never look at it.
+fn task(number: usize) -> Arc<Task> {
+    let text = format!(
+        "name = \"survive-{number}\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]"
+    );
+    Arc::new(RawTask::parse(&text).expect("a constant definition that the tests parse"))
 }
+
+/// The round and the phase of a task, and whether the phase has closed.
+pub(super) type At = (RoundId, Option<(Phase, bool)>);
 
 /// The calm after which everything must be done: longer than any deadlines
 /// and waits of a round together.

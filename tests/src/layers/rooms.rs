@@ -30,7 +30,7 @@ pub(super) struct Import {
     pub(super) at: Place,
 }
 
-/// Rooms by crate folder. Modules that are compiled for tests only are none.
+/// Rooms by crate folder. Modules that are compiled for tests only are no rooms.
 pub(super) fn rooms(tree: &Tree) -> BTreeMap<String, Rooms> {
     let tests = TestModules::of(tree);
     let mut found: BTreeMap<String, Rooms> = BTreeMap::new();

@@ -42,7 +42,7 @@ pub fn profile(task: &Task) -> RawProfile {
     }
 }
 
-/// Profiles that are none.
+/// Profiles that are not valid.
 pub fn profiles(task: &Task) -> Vec<Lie> {
     let lie = |what, reason, change: &dyn Fn(&mut RawProfile)| {
         let mut raw = profile(task);
@@ -83,7 +83,7 @@ pub fn profiles(task: &Task) -> Vec<Lie> {
     lies
 }
 
-/// Points that are none.
+/// Points that are not valid.
 pub fn summaries(task: &Task) -> Vec<Lie> {
     let at = |value: f32, features: usize| Points {
         inputs: Array2::from_elem((1, features), value),
@@ -138,7 +138,7 @@ pub fn summaries(task: &Task) -> Vec<Lie> {
     ]
 }
 
-/// Labels and moments on a transfer set of so many points that are none.
+/// Labels and moments on a transfer set of this many points that are not valid.
 pub fn on_support(task: &Task, points: usize) -> Vec<Lie> {
     let (classes, mut lies) = (task.classes(), Vec::new());
     let labels = |points: usize| {

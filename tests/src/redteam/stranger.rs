@@ -148,7 +148,7 @@ fn config(alpn: &[u8]) -> quinn::ClientConfig {
     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
-/// Whoever means harm does not check whom it harms.
+/// An attacker does not check whom it harms.
 #[derive(Debug)]
 struct Credulous(Arc<CryptoProvider>);
 

@@ -30,7 +30,7 @@ pub async fn metrics(page: SocketAddr) -> BTreeMap<String, f64> {
     pairs.collect()
 }
 
-/// So many connections on which a request begins and never ends.
+/// This many connections on which a request begins and never ends.
 pub async fn slow_readers(page: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut held = Vec::new();
     for _ in 0..count {

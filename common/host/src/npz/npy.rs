@@ -235,7 +235,7 @@ impl Array {
         Ok(numbers!(&self.values, x => x as f64, "numbers"))
     }
 
-    /// Every element as an integer. Errors: text, or a number that is none.
+    /// Every element as an integer. Errors: text, or a number that is not an integer.
     pub fn to_integers(&self) -> Result<Vec<i64>, NpzError> {
         let whole = |x: f64| x.fract() == 0.0 && x.abs() <= INTEGER_MAX;
         let bad = match &self.values {

@@ -21,7 +21,7 @@ pub struct Preconditioner {
 }
 
 impl Preconditioner {
-    /// Of points that stand for so many rows, in the basis that whitens them.
+    /// Of points that stand for this many rows, in the basis that whitens them.
     /// Cost 4m³/3.
     ///
     /// # Errors

@@ -13,7 +13,7 @@
 
 use ndarray::{Array2, ArrayView2, s};
 
-/// Features of an input of so many values.
+/// Features of an input of this many values.
 pub(super) fn features(values: usize) -> usize {
     values + 1
 }

@@ -79,7 +79,7 @@ pub struct InputShape(Vec<usize>);
 /// Why features cannot be computed. The messages say what is allowed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FeatureError {
-    /// A shape that is none.
+    /// A shape that is not valid.
     #[error(
         "an input has 1 to 3 sides, each 1 or more, and at most {INPUT_VALUES_MAX} values; got {shape:?}"
     )]
@@ -134,7 +134,7 @@ pub enum FeatureError {
         /// Shape of the windows.
         shape: Vec<usize>,
     },
-    /// So many channels that their correlations are too many.
+    /// More channels than their correlations can be computed for.
     #[error("{channels} channels give more than {FEATURES_MAX} features")]
     Channels {
         /// How many channels there are.

@@ -62,7 +62,7 @@ pub enum NormaliserError {
         /// What stands there.
         value: f32,
     },
-    /// A range that is none.
+    /// A range that is not valid.
     #[error("the range [{low}, {high}] is not two finite numbers, the smaller first")]
     Range {
         /// Its lower end.
@@ -70,7 +70,7 @@ pub enum NormaliserError {
         /// Its upper end.
         high: f32,
     },
-    /// A curve that is none, or out of order.
+    /// A curve that is not valid, or out of order.
     #[error(
         "the curve of feature {feature} does not rise through few finite knots, or is out of place"
     )]

@@ -178,7 +178,7 @@ impl Authority {
         certificate_to_pem(&self.certificate)
     }
 
-    /// The authority's private key as PEM. Whoever holds it can admit any
+    /// The authority's private key as PEM. Anyone who holds it can admit any
     /// device.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
@@ -254,7 +254,7 @@ impl Authority {
         Ok(signed.map_err(library)?.der().clone())
     }
 
-    /// A certificate by this authority for another one: whoever believes
+    /// A certificate by this authority for another one: anyone who believes
     /// this one can be shown the other through it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! A new authority is believed if one that is believed already has certified
 //! its key. That the coordinator's connection is a good one is not enough:
 //! the key of the server's certificate lies on a machine that faces the
-//! network, and whoever takes it must not become the fleet's authority.
+//! network, and anyone who takes it must not become the fleet's authority.
 
 use bincode::{Decode, Encode};
 use rustls_pki_types::CertificateDer;
@@ -22,7 +22,7 @@ pub struct AnnouncedAuthority {
     pub cross: Option<Vec<u8>>,
 }
 
-/// Of the announced authorities those that are to be believed by whoever
+/// Of the announced authorities those that are to be believed by anyone who
 /// believes `trusted`: these themselves, and any whose key one of these has
 /// certified. `trusted` itself if there is none, so that a device is never
 /// left without one.

@@ -109,7 +109,7 @@ impl CertificateFacts {
     /// Reads a certificate's DER bytes.
     ///
     /// # Errors
-    /// [`CertificateError::Malformed`] if they are none, or more than one.
+    /// [`CertificateError::Malformed`] if they are malformed, or more than one.
     pub fn parse(der: &[u8]) -> Result<Self, CertificateError> {
         let malformed = |reason: String| CertificateError::Malformed { reason };
         let (rest, certificate) =

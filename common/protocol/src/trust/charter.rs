@@ -18,7 +18,7 @@ pub const RELEASE_KEYS_MAX: usize = 16;
 /// Why a charter or a statement is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CharterError {
-    /// The bytes are none.
+    /// The bytes are malformed.
     #[error("not a charter: {0}")]
     Malformed(&'static str),
     /// A signature is missing.
@@ -87,7 +87,7 @@ impl SignedCharter {
         })
     }
 
-    /// The charter, if its own root key signed it: for whoever got it on a
+    /// The charter, if its own root key signed it: for anyone who got it on a
     /// way that is trusted.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ impl SignedCharter {
         Ok(charter)
     }
 
-    /// The number of the charter, whoever signed it.
+    /// The number of the charter, no matter who signed it.
     pub fn number(&self) -> u64 {
         self.charter.number
     }
@@ -187,7 +187,7 @@ impl Charter {
 }
 
 /// The coordinator's word, by a release key, that what it says is of today.
-/// Whoever only replays what was said once cannot give it.
+/// Anyone who only replays what was said once cannot give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// When it was signed.

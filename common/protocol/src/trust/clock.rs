@@ -1,4 +1,4 @@
-//! The time, as told to whoever judges a certificate.
+//! The time, as told to the one who judges a certificate.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! A signed envelope around a release.
 //!
 //! The envelope proves who signed the payload and nothing else. What the
-//! payload says (version, task, expiry) is for whoever opens it to judge.
+//! payload says (version, task, expiry) is for anyone who opens it to judge.
 
 use bincode::{Decode, Encode};
 
@@ -71,7 +71,7 @@ impl SignedRelease {
         Ok(&self.payload)
     }
 
-    /// The payload, whoever signed it: for its author, who keeps it where
+    /// The payload, no matter who signed it: for its author, who keeps it where
     /// nobody else writes.
     pub fn into_unverified(self) -> Vec<u8> {
         self.payload

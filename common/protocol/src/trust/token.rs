@@ -287,7 +287,7 @@ impl TokenRecord {
     /// A device that was admitted before is admitted again while the token
     /// lasts and takes no further use: its first answer may have been lost.
     /// The secret is compared in constant time and before anything else, so
-    /// that whoever does not know it learns nothing.
+    /// that anyone who does not know it learns nothing.
     ///
     /// # Errors
     /// [`TokenError::Forged`], [`TokenError::Revoked`],

@@ -75,7 +75,7 @@ impl FrameReader {
         Self::default()
     }
 
-    /// How many bytes complete the header, or else the payload. Whoever
+    /// How many bytes complete the header, or else the payload. Anyone who
     /// reads no more than this from a stream never reads past the frame.
     pub fn wanted(&self) -> usize {
         if self.header_filled < HEADER_BYTES {

@@ -226,7 +226,7 @@ pub enum TransferAnswer {
     Newest(Announcement),
     /// The task has no release yet.
     NoRelease,
-    /// What leads from the base to the release follows, in so many bytes.
+    /// What leads from the base to the release follows, in this many bytes.
     Delta {
         /// Length of the delta.
         bytes: u64,

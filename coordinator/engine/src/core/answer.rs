@@ -12,7 +12,7 @@ use protocol::wire::messages::{EnrolRefusal, TransferAnswer};
 use super::command::{Admitted, Evidence, ReReleaseOf};
 use crate::status::{DeviceName, Fault, Status, TaskSummary};
 
-/// Names one question. Whoever asks chooses a number that no other open
+/// Names one question. Anyone who asks chooses a number that no other open
 /// question has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyId(pub u64);
@@ -34,8 +34,15 @@ impl<T: Into<Answer>> Reply<T> {
         }
     }
 
-    /// Which question it answers.
+    /// Which question it answers, which is thereby answered.
     pub(super) fn id(self) -> ReplyId {
+        self.id
+    }
+}
+
+impl<T> Reply<T> {
+    /// Which question it will answer.
+    pub fn question(&self) -> ReplyId {
         self.id
     }
 }

@@ -50,7 +50,7 @@ pub enum Command {
     Connect {
         /// Which device.
         device: DeviceId,
-        /// Chosen by whoever accepted the connection; never used before.
+        /// Chosen by anyone who accepted the connection; never used before.
         session: SessionId,
         /// The students it runs, by task.
         installed: Vec<(TaskHash, Version)>,

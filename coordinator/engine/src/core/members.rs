@@ -249,7 +249,7 @@ impl Core {
     }
 }
 
-/// Printable text of at most so many bytes.
+/// Printable text of at most this many bytes.
 fn clean(text: &str, bytes_max: usize) -> String {
     let mut kept = String::new();
     for c in text.trim().chars().filter(|c| !c.is_control()) {

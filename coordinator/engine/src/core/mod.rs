@@ -1,7 +1,7 @@
 //! The core: round engines, registry and sessions, behind one door.
 //!
 //! Like the engines it holds, it does no I/O. [`Core::handle`] takes a
-//! command and queues what follows from it: log entries and effects. Whoever
+//! command and queues what follows from it: log entries and effects. Anyone who
 //! drives it takes effects with [`Core::poll_effect`] and makes the entries
 //! durable. [`Core::committed`] then releases the effects that waited for
 //! them; or [`Core::failed`] tells all who wait that nothing was stored, and
@@ -42,17 +42,39 @@ use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
 use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
 
+/// The rules of a task's rounds, from its definition.
+pub type Policies = Arc<dyn Fn(&Task) -> RoundPolicy + Send + Sync>;
+
+/// What tasks say of their rounds, with what the operator's configuration
+/// adds: who is offered what rounds release, and the most rows that one
+/// contribution may claim.
+pub fn policies(releases: Releases, rows_max: u64) -> Policies {
+    Arc::new(move |task| RoundPolicy {
+        releases: releases.clone(),
+        rows_max,
+        ..RoundPolicy::of(task.definition())
+    })
+}
+
+/// A fault planted in the core, to show that the simulation finds it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedFault {
+    /// Answers do not wait for the log.
+    AnswerAtOnce,
+    /// What could not be stored stays in memory.
+    KeepStateAhead,
+}
+
 /// What does not change while the server runs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct About {
     /// Where devices reach the coordinator.
     pub address: SocketAddr,
     /// When the server started.
     pub started: Time,
-    /// Who is offered what rounds release.
-    pub releases: Releases,
-    /// Most rows one contribution may claim.
-    pub rows_max: u64,
+    /// The rules of a task's rounds.
+    pub policies: Policies,
     /// What each session begins with.
     pub freshness: FreshnessSigner,
     /// Devices whose certificates end before this are to renew at once.
@@ -75,6 +97,7 @@ pub struct Core {
     arriving_bytes: u64,
     in_service: bool,
     storage_failures: u64,
+    planted: Option<PlantedFault>,
 }
 
 /// One task at work.
@@ -103,7 +126,23 @@ impl Core {
             arriving_bytes: 0,
             in_service: false,
             storage_failures: 0,
+            planted: None,
         }
+    }
+
+    #[doc(hidden)]
+    pub fn plant(&mut self, fault: PlantedFault) {
+        self.planted = Some(fault);
+    }
+
+    /// The engine of a task, if it is in service.
+    pub fn engine(&self, task: TaskHash) -> Option<&Engine> {
+        self.position(task).map(|at| &self.tasks[at].engine)
+    }
+
+    /// Who belongs to the fleet.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Takes the state that the log folds to, and goes on from there with
@@ -250,6 +289,10 @@ impl Core {
             }
         }
         self.ready.extend(self.answers.refuse_all());
+        if self.planted == Some(PlantedFault::KeepStateAhead) {
+            self.in_service = true;
+            return;
+        }
         self.tasks.clear();
         self.registry = Registry::default();
     }
@@ -309,11 +352,7 @@ impl Core {
 
     fn add_runner(&mut self, now: Time, task: Arc<Task>, state: State) {
         let hash = task.hash();
-        let policy = RoundPolicy {
-            releases: self.about.releases.clone(),
-            rows_max: self.about.rows_max,
-            ..policy(&task)
-        };
+        let policy = (self.about.policies)(&task);
         let tracker = ProgressTracker::new(hash, policy.clone(), &state);
         let engine = Engine::new(hash, policy, self.epoch, state);
         self.tasks.push(Runner {
@@ -370,6 +409,13 @@ impl Core {
                 self.entries.push(entry.to_bytes());
             }
             Action::Answer { ticket, answer } => {
+                if self.planted == Some(PlantedFault::AnswerAtOnce)
+                    && let Some(Pending::Answer { to, stored, .. }) =
+                        self.answers.transfer(ticket, answer)
+                {
+                    self.ready.push_back(Effect::Answer { to, answer: stored });
+                    return;
+                }
                 self.pending.extend(self.answers.transfer(ticket, answer));
             }
             Action::RoundStarted { ticket, result } => {
@@ -426,11 +472,6 @@ impl Core {
             self.close(device, CloseCode::Revoked, "revoked by an operator");
         }
     }
-}
-
-/// A task's rules, as its engine takes them.
-fn policy(task: &Task) -> RoundPolicy {
-    RoundPolicy::of(task.definition())
 }
 
 #[cfg(test)]

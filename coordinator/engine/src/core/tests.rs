@@ -69,8 +69,7 @@ fn about() -> About {
     About {
         address: ([127, 0, 0, 1], 1).into(),
         started: NOW,
-        releases: crate::rollout::Releases::default(),
-        rows_max: u64::MAX,
+        policies: super::policies(crate::rollout::Releases::default(), u64::MAX),
         freshness: freshness(),
         renew_ending_before: None,
     }

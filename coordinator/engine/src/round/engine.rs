@@ -520,7 +520,7 @@ impl Engine {
     /// A device that runs a student which this log has never released: the
     /// state was restored from an older copy. What is released from now on
     /// must lie above it, or devices would hold two students to be the same.
-    /// Whoever lies moves versions up by so much at most, however often: what
+    /// Anyone who lies moves versions up by so much at most, however often: what
     /// was raised so is no reason to raise it again.
     fn pass_unknown_release(&mut self, installed: Option<Version>) {
         let newest = self.state.release.as_ref().map(|release| release.version);

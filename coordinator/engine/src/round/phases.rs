@@ -245,7 +245,7 @@ impl Engine {
         let tally = &self.tally;
         let got = tally.contributed() as u32;
         let (needed, quorum_at) = if optional {
-            // Whoever says it has nothing to send has answered too.
+            // Anyone who says it has nothing to send has answered too.
             let needed = self.policy.share_of(tally.participants());
             (needed, tally.answered_by(needed as usize))
         } else {

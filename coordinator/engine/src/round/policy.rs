@@ -64,7 +64,7 @@ impl RoundPolicy {
         self.share_of(participants).max(self.devices_min)
     }
 
-    /// The quorum's share of so many devices, at least one.
+    /// The quorum's share of this many devices, at least one.
     pub fn share_of(&self, participants: usize) -> u32 {
         // The share may come from an f32, whose 0.8 lies above 0.8 and would
         // ask for all of five devices.

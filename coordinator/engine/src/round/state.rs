@@ -556,7 +556,7 @@ impl State {
                 let before = self.transfer.map(|transfer| transfer.blob);
                 if before != Some(blob) {
                     self.standing.clear();
-                    // It stands on the points of before.
+                    // It stands on the previous points.
                     self.teacher = None;
                 }
                 self.transfer = Some(TransferRef { blob, points });

@@ -120,12 +120,12 @@ impl Tally {
         self.abstained_last
     }
 
-    /// When so many devices had contributed.
+    /// When this many devices had contributed.
     pub(super) fn contributed_by(&self, needed: usize) -> Option<Time> {
         self.contributed.get(needed.checked_sub(1)?).copied()
     }
 
-    /// When so many had answered, where to abstain is an answer. Linear in
+    /// When this many had answered, where to abstain is an answer. Linear in
     /// that number.
     pub(super) fn answered_by(&self, needed: usize) -> Option<Time> {
         let (mut ours, mut theirs) = (self.contributed.iter(), self.abstained.iter());

@@ -38,7 +38,7 @@ pub fn absence(at: u8, label: &str, phases: &[Phase], why: AbsenceReason) -> Abs
     }
 }
 
-/// So many devices that did not do their part in a phase.
+/// This many devices that did not do their part in a phase.
 pub fn missed(phase: Phase, why: AbsenceReason, devices: u32) -> MissedStatus {
     MissedStatus {
         phase,

@@ -230,7 +230,7 @@ async fn the_store_is_copied_while_it_is_written_by_one_caller_at_a_time() {
             .iter()
             .any(|(name, bytes)| { *name == PieceName::Blob(large) && bytes.len() == 8 << 20 })
     );
-    // Whoever comes next may copy again, once the server has seen the end.
+    // Anyone who comes next may copy again, once the server has seen the end.
     rig.operate(|client| {
         client.status()?;
         client.copy_store()

@@ -38,7 +38,7 @@ async fn page(rig: &Rig, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost");
     loop {
         let answer = ask(rig, &request).await;
-        // Whoever asks as often as these tests is told to wait.
+        // Anyone who asks as often as these tests is told to wait.
         if !answer.starts_with("HTTP/1.1 429") {
             return answer;
         }
@@ -215,7 +215,7 @@ async fn metrics_tell_states_flushes_and_expiry_and_name_no_device() {
     rig.stop().await;
 }
 
-/// A log in which so many devices have joined.
+/// A log in which this many devices have joined.
 fn joined(devices: u32) -> MemoryStore {
     let events = (0..devices).map(|at| {
         let mut id = [0; 16];

@@ -51,7 +51,7 @@ pub struct AgentSettings {
     pub route: Route,
     /// Milliseconds between two looks at the data folder.
     pub glance_ms: u64,
-    /// The data folder, for whoever asks how the device does.
+    /// The data folder, for anyone who asks how the device does.
     pub data: Option<PathBuf>,
     /// The service manager, told how it goes.
     pub service: Service,

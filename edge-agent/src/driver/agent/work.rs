@@ -144,7 +144,7 @@ impl<W: Workshop> Agent<W> {
     }
 
     /// The disk, not the link, is in the way: another session would find it
-    /// there too. Whoever waits for this device is told, and the coordinator is
+    /// there too. Anyone who waits for this device is told, and the coordinator is
     /// asked again later.
     pub(super) fn cannot_keep(&mut self, blob: BlobHash, problem: &LinkError) {
         let advice = problem.advice().unwrap_or_default();

@@ -36,7 +36,7 @@ pub fn known_tasks(state: &StateDir) -> Result<Vec<Task>, StateError> {
 }
 
 impl Tasks {
-    /// The tasks remembered in a state directory. Files that are none are
+    /// The tasks remembered in a state directory. Files that are not valid are
     /// passed over: the coordinator calls with the task again.
     pub(super) fn open(state: &StateDir) -> Result<Self, StateError> {
         Self::read(StateDir::create(&state.file(FOLDER))?)

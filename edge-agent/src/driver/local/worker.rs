@@ -70,7 +70,7 @@ pub type Judged = (Version, Comparison);
 /// Digests of the rows that the coordinator was told of, by task.
 pub type Told = BTreeMap<TaskHash, RowSetDigest>;
 
-/// Whoever does the heavy work. Writes the histories of described rows and
+/// Does the heavy work. Writes the histories of described rows and
 /// the list of known tasks, and nothing else of the state directory.
 pub trait Worker: Send + Sync + 'static {
     /// Does one piece of work. Blocks while it computes.

@@ -95,9 +95,9 @@ fn corner(height: usize, width: usize, channels: usize) -> Vec<usize> {
         .collect()
 }
 
-/// Of so many samples one belongs to a spike.
+/// One sample in this many belongs to a spike.
 const SPIKE: usize = 16;
-/// Of so many pixels of a side one belongs to a corner.
+/// Of this many pixels of a side one belongs to a corner.
 const CORNER: usize = 8;
 
 #[cfg(test)]

@@ -137,7 +137,7 @@ fn a_bad_release_is_halted_at_its_first_stage_by_the_first_word() {
         try_it(&mut bench, pilot, number(2), trial);
         assert_eq!(standing(&bench), Standing::Halted { worse: 1, of: 1 });
         bench.sent.clear();
-        // Whoever comes now is offered what was good.
+        // Anyone who comes now is offered what was good.
         bench.connect(&[9]);
         let offered: Vec<_> = announced(&mut bench);
         assert_eq!(offered.len(), 1);
@@ -320,4 +320,49 @@ fn a_device_that_changes_its_word_for_ever_does_not_fill_the_log() {
     }
     let written = bench.log.len() - before;
     assert!(written <= WORDS_MAX as usize + 1, "{written} events");
+}
+
+#[test]
+fn a_release_for_all_is_halted_by_a_fifth_of_the_devices_and_not_by_one() {
+    let all = Releases::All { soak_ms: SOAK_MS };
+    let mut bench = Bench::in_round(policy_of(all), &DEVICES);
+    bench.run();
+    let offered = announced(&mut bench);
+    assert_eq!(offered.len(), DEVICES.len());
+    let version = number(1);
+    assert_eq!(bench.state().baseline().unwrap().version, version);
+    for (device, _) in &offered[..3] {
+        try_it(&mut bench, *device, version, Trial::Kept);
+    }
+    // Wrong clocks say nothing of a student.
+    try_it(&mut bench, offered[3].0, version, Trial::Refused);
+    try_it(&mut bench, offered[4].0, version, Trial::Worse);
+    assert!(!bench.state().held.contains(&version), "one word");
+    try_it(&mut bench, offered[5].0, version, Trial::RolledBack);
+    assert!(bench.state().held.contains(&version));
+    assert_eq!(bench.state().baseline(), None);
+    bench.sent.clear();
+    bench.connect(&[9]);
+    assert!(announced(&mut bench).is_empty());
+}
+
+#[test]
+fn what_was_left_out_is_in_the_state_until_it_is_judged_anew_or_forgotten() {
+    let mut state = State::default();
+    let device = DeviceId([4; 16]);
+    let why = ExclusionReason::Contradicts {
+        error: 2.0,
+        usual: 0.2,
+    };
+    let kind = protocol::round::Kind::Moments;
+    let exclusion = Exclusion { device, kind, why };
+    let at = protocol::ids::Time(1);
+    let excluded = Event::Excluded { exclusion, at };
+    state.apply(&excluded);
+    assert_eq!(state.excluded.get(&(device, kind)), Some(&why));
+    state.apply(&Event::Forgotten { device, at });
+    assert!(state.excluded.is_empty());
+    state.apply(&excluded);
+    state.apply(&Event::Relearnt { at });
+    assert!(state.excluded.is_empty() && state.normaliser.is_none());
 }

@@ -205,7 +205,7 @@ fn converse(
     Ok((delivered, status))
 }
 
-/// Takes the child's signs of life as the agent's own, so that whoever watches
+/// Takes the child's signs of life as the agent's own, so that a watchdog that looks
 /// the agent sees the child too, and then what it delivers.
 fn listen(mut stdout: impl Read, delivered: &mut Vec<u8>) -> std::io::Result<()> {
     let mut sign = [0];

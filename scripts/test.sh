@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Builds every test and runs the test programs side by side: most of them wait
+# for timers and for other programs, not for a processor. What one prints is
+# shown whole when it has ended. Ends with the names of those that failed.
+# JOBS says how many run at once; arguments go to each program, as after
+# `cargo test --`.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+CARGO=${CARGO:-cargo}
+JOBS=${JOBS:-$(($(nproc) + 1))}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+$CARGO test --release --locked --workspace --no-run --message-format=json >"$work/messages"
+# One line a program: its package's folder, and where it is.
+sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo\.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' \
+    "$work/messages" | sort -u >"$work/all"
+if ! [ -s "$work/all" ]; then
+    echo "test: cargo built no test program" >&2
+    exit 1
+fi
+
+# The longest first, so that none is left running alone at the end.
+first='store_crash|netem|trust|json|kill|fleet|commands|hostile|load|survive|backup|state|coordinator|alambic_'
+{
+    grep -E "/($first)[^/]*$" "$work/all" || true
+    grep -vE "/($first)[^/]*$" "$work/all" || true
+} >"$work/queue"
+
+run_one() {
+    local folder=$1 program=$2 name out status=0
+    shift 2
+    name=$(basename "$program")
+    name=${name%-*}
+    out=$(mktemp "$work/out.XXXXXX")
+    (cd "$folder" && CARGO_MANIFEST_DIR=$folder "$program" "$@") >"$out" 2>&1 </dev/null || status=$?
+    # One at a time, so that outputs do not mix.
+    (
+        flock 9
+        printf '\n     Running %s\n' "$name"
+        cat "$out"
+        [ "$status" -eq 0 ] || echo "$name" >>"$work/failed"
+    ) 9>"$work/lock"
+    rm -f "$out"
+}
+export -f run_one
+export work
+
+xargs -P "$JOBS" -L 1 bash -c 'run_one "$@"' run_one <"$work/queue" || true
+
+status=0
+$CARGO test --release --locked --workspace --doc || status=$?
+if [ -s "$work/failed" ]; then
+    printf '\ntest: these programs failed: %s\n' "$(sort "$work/failed" | tr '\n' ' ')" >&2
+    status=1
+fi
+exit "$status"
