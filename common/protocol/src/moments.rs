@@ -284,7 +284,13 @@ mod tests {
             let liar = RawMoments { remainder, ..raw() };
             let refused = Moments::check(liar, FRAME);
             assert!(
-                matches!(refused, Err(MomentsError::TooLarge { what: "the remainder", .. })),
+                matches!(
+                    refused,
+                    Err(MomentsError::TooLarge {
+                        what: "the remainder",
+                        ..
+                    })
+                ),
                 "{remainder}: {refused:?}"
             );
         }

@@ -76,9 +76,7 @@ impl Basis {
     pub fn held_to_rows(&self, mut moments: Moments) -> Result<Moments, RegressionError> {
         let rows = moments.factor.mapv(f64::from);
         let remainder = f64::from(moments.remainder);
-        let trace = self
-            .preconditioner
-            .whitened_trace(rows.view(), remainder)?;
+        let trace = self.preconditioner.whitened_trace(rows.view(), remainder)?;
         let most = ROUNDING * self.row_square_max * moments.rows as f64;
         if trace > most {
             let share = most / trace;

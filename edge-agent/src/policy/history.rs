@@ -322,7 +322,13 @@ mod tests {
         history.record(TASK, &labelled(0)).unwrap();
         let next = history.admit(&labelled(50), 20);
         for part in next.sets() {
-            assert!(history.kept.sets.iter().all(|sent| is_sound(sent, part, 20)));
+            assert!(
+                history
+                    .kept
+                    .sets
+                    .iter()
+                    .all(|sent| is_sound(sent, part, 20))
+            );
         }
         history.record(OTHER, &next).unwrap();
     }

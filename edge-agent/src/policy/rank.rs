@@ -161,7 +161,11 @@ mod tests {
 
     fn case(classes: usize, learns: bool) -> Case {
         let names: Vec<String> = (0..classes).map(|class| format!("\"{class}\"")).collect();
-        let range = if learns { "" } else { "[normaliser]\nrange = [-2.0, 2.0]\n" };
+        let range = if learns {
+            ""
+        } else {
+            "[normaliser]\nrange = [-2.0, 2.0]\n"
+        };
         let text = format!(
             "name = \"t\"\n[input]\nshape = [{FEATURES}]\n[classes]\nnames = [{}]\n{range}\
              [budget]\npoints_per_device = 20\n",
@@ -201,12 +205,7 @@ mod tests {
     }
 
     /// What a device with these labels answers in a phase.
-    fn answers(
-        case: &Case,
-        policy: &Policy,
-        labels: &[Option<u16>],
-        phase: Phase,
-    ) -> Vec<Entry> {
+    fn answers(case: &Case, policy: &Policy, labels: &[Option<u16>], phase: Phase) -> Vec<Entry> {
         let mut random = rng(labels.len() as u64, "rows");
         let inputs = Array2::from_shape_fn((labels.len(), FEATURES), |_| {
             random.random_range(-2.0f32..2.0)
@@ -298,7 +297,13 @@ mod tests {
             let refused = strict.permit_content(&case.task, &entry);
             match entry.kind {
                 Kind::Moments => assert!(
-                    matches!(refused, Err(Refusal::Directions { directions_max: 6, .. })),
+                    matches!(
+                        refused,
+                        Err(Refusal::Directions {
+                            directions_max: 6,
+                            ..
+                        })
+                    ),
                     "{refused:?}"
                 ),
                 _ => assert_eq!(refused, Ok(())),
@@ -314,7 +319,10 @@ mod tests {
         let strict = Policy::default();
         for phase in [Phase::Profile, Phase::Contribute] {
             let entries = answers(&case, &loose, &rows, phase);
-            let told = entries.iter().find(|entry| entry.kind != Kind::Moments).unwrap();
+            let told = entries
+                .iter()
+                .find(|entry| entry.kind != Kind::Moments)
+                .unwrap();
             assert_eq!(
                 strict.permit_content(&case.task, told),
                 Err(Refusal::Part {

@@ -59,8 +59,7 @@ impl<S: Source> InProcess<S> {
 
     /// Every set of rows that was described before, whatever the task.
     pub(super) fn history(&self, name: &str) -> Result<RowHistory, WorkshopError> {
-        RowHistory::open(&self.state.file(name))
-            .map_err(|error| explained(&error, error.advice()))
+        RowHistory::open(&self.state.file(name)).map_err(|error| explained(&error, error.advice()))
     }
 
     fn count(&self, told: &Told) -> Result<Told, WorkshopError> {
