@@ -8,19 +8,23 @@ use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::math::network::Network;
 use common::model::{Lineage, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
+use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
+use common::transfer::{RawTransferSet, TransferSet};
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 
-use crate::aggregate::{gather_transfer_set, learn_normaliser, solve_points};
+use crate::aggregate::{
+    contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
+};
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::train_student;
 use crate::validation::{self, ReadBlob};
 
-use self::solve::Solve;
+use self::solve::{DEVICES_MIN, Sent, Solve, exclusions};
 
 /// How long a release may be installed: half a year.
 pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
@@ -184,9 +188,9 @@ impl Setting<'_> {
     fn gather(
         &self,
         previous: Option<BlobHash>,
-        summaries: &[(DeviceId, BlobHash)],
+        from: &[(DeviceId, BlobHash)],
     ) -> Result<Made, ComputeError> {
-        let summaries = summaries
+        let summaries = from
             .iter()
             .map(|&(device, blob)| {
                 self.contribution(device, blob, |bytes| validation::summary(self.task, bytes))
@@ -196,14 +200,43 @@ impl Setting<'_> {
             Some(blob) => Some(self.own(blob, validation::transfer_set)?.points),
             None => None,
         };
-        let set = gather_transfer_set(self.task, previous.as_ref(), &summaries)?;
+        let sent = from
+            .iter()
+            .map(|&(device, blob)| (device, Kind::Summary, blob));
+        let sent: Vec<Sent> = sent.collect();
+        let (set, excluded) = self.gather_without_liars(previous.as_ref(), &sent, summaries)?;
         let points = set.points.inputs.rows;
         let bytes = set.to_bytes();
         let blob = BlobHash::of(&bytes);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(Product::TransferSet { blob, points }),
-        })
+        let product = Product::TransferSet { blob, points };
+        Ok(Made::judged(bytes, product, excluded))
+    }
+
+    /// All devices' samples, but of those whose samples contradict the others'.
+    fn gather_without_liars(
+        &self,
+        previous: Option<&Points>,
+        sent: &[Sent],
+        mut summaries: Vec<Points>,
+    ) -> Result<(RawTransferSet, Vec<Exclusion>), ComputeError> {
+        let set = gather_transfer_set(self.task, previous, &summaries)?;
+        if summaries.len() < DEVICES_MIN {
+            return Ok((set, Vec::new()));
+        }
+        let read = TransferSet::read(self.task, &set.to_bytes());
+        let Ok(read) = read else {
+            return Ok((set, Vec::new()));
+        };
+        let verdict = contradicting_samples(self.task, &read, &summaries)?;
+        let excluded = exclusions(&verdict, sent);
+        if excluded.is_empty() {
+            return Ok((set, excluded));
+        }
+        let is_out = |device: DeviceId| excluded.iter().any(|one| one.device == device);
+        let mut devices = sent.iter().map(|one| one.0);
+        summaries.retain(|_| devices.next().is_some_and(|device| !is_out(device)));
+        let set = gather_transfer_set(self.task, previous, &summaries)?;
+        Ok((set, excluded))
     }
 
     fn solve(

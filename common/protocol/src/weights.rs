@@ -187,6 +187,6 @@ mod tests {
         ));
         let mut short = raw;
         short.biases = ScaledF16::encode(&[0.0; 3]).unwrap().into_raw();
-        assert!(matches!(short.decode(&mlp), Err(WeightsError::Quantise(_))));
+        assert!(matches!(short.decode(&mlp), Err(WeightsError::Shape(_))));
     }
 }

@@ -55,6 +55,20 @@ impl Basis {
         self.preconditioner.towards(directions)
     }
 
+    /// Rows as moments travel (n×m), whose kernels with the support are the
+    /// columns of K (m×n). Cost 2m²·n.
+    ///
+    /// # Errors
+    /// If the columns stand on another number of points.
+    pub(super) fn travelling(
+        &self,
+        kernel: ArrayView2<'_, f64>,
+    ) -> Result<Array2<f32>, RegressionError> {
+        let white = self.whitener.embed(kernel)?;
+        let sent = self.preconditioner.embed(white.view())?;
+        Ok(sent.t().mapv(|value| value as f32))
+    }
+
     /// Rows in which moments travel (n×m), in the whitened basis. Cost n·m².
     ///
     /// # Errors

@@ -329,5 +329,4 @@ const LEFT_OUT_MAX: usize = 128;
 const SEED: u64 = 0;
 
 #[cfg(test)]
-#[path = "trimmed_tests.rs"]
 mod tests;

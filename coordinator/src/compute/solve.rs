@@ -19,7 +19,7 @@ use crate::round::{Exclusion, ExclusionReason};
 use crate::validation;
 
 /// A device's moments or labels, by name.
-type Sent = (DeviceId, Kind, BlobHash);
+pub(super) type Sent = (DeviceId, Kind, BlobHash);
 
 /// A transfer set and all that stands on it.
 pub(super) struct Solve<'a> {
@@ -206,7 +206,7 @@ fn class_shares(sent: &[&Sent], class_rows: &ClassRows) -> Vec<Vec<f64>> {
 }
 
 /// Of fewer devices none can be told from the others.
-const DEVICES_MIN: usize = 4;
+pub(super) const DEVICES_MIN: usize = 4;
 
 /// How often what one device says too much of is cut.
 const CUTS: usize = 2;
@@ -223,7 +223,7 @@ impl Rows {
 }
 
 /// In the order of what was sent.
-fn exclusions(verdict: &Verdict, sent: &[Sent]) -> Vec<Exclusion> {
+pub(super) fn exclusions(verdict: &Verdict, sent: &[Sent]) -> Vec<Exclusion> {
     let contradictions = verdict.contradictions.iter().map(|one| {
         let why = ExclusionReason::Contradicts {
             error: one.error as f32,

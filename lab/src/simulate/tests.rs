@@ -80,7 +80,7 @@ fn corrupt_test_labels_give_the_same_student_bit_for_bit() {
 }
 
 #[test]
-fn a_robust_consensus_bears_liars_that_the_mean_follows() {
+fn lying_labels_are_left_out_whatever_the_consensus() {
     let data = Dataset::open("digits").unwrap();
     let right = |consensus, liars| {
         let asked = SimulateOptions {
@@ -97,10 +97,11 @@ fn a_robust_consensus_bears_liars_that_the_mean_follows() {
             .unwrap()
     };
     let honest = right(ConsensusRule::Weighted, 0.0);
-    let drawn = right(ConsensusRule::Weighted, 0.2);
-    let borne = right(ConsensusRule::Median, 0.2);
-    assert!(honest > 0.8 && drawn < 0.5, "{honest} {drawn}");
-    assert!(borne > honest - 0.05, "{borne} against {honest}");
+    assert!(honest > 0.8, "{honest}");
+    for consensus in [ConsensusRule::Weighted, ConsensusRule::Median] {
+        let borne = right(consensus, 0.2);
+        assert!(borne > honest - 0.05, "{borne} against {honest}");
+    }
 }
 
 #[test]

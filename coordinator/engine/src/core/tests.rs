@@ -329,6 +329,12 @@ fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
 #[test]
 fn a_revoked_device_is_hung_up_on_and_its_contribution_refused() {
     let (mut driven, key) = in_round();
+    driven.core.record(RegistryEvent::Applied {
+        device: DEVICE,
+        label: String::new(),
+        token: "0011223344556677".parse().unwrap(),
+        at: NOW,
+    });
     driven.admin(|reply| AdminCommand::Revoke {
         device: DEVICE,
         reason: String::new(),

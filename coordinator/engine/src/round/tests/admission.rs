@@ -356,5 +356,11 @@ fn an_honest_overflow_costs_no_strike_and_holds_nobody_up() {
     assert!(bench.state().strikes.is_empty());
     bench.give_kind(2, Kind::Profile);
     bench.give_kind(3, Kind::Profile);
+    // As the agent says when nothing of it is left to send.
+    bench.input(Input::Abstained {
+        device: device(1),
+        round: RoundId(1),
+        phase: Phase::Profile,
+    });
     assert_ne!(bench.phase(), Some(Phase::Profile), "without device 1");
 }
