@@ -13,7 +13,7 @@ use coordinator::core::{About, Core, Policies, SteadyTime};
 use coordinator::identity::Identity;
 use coordinator::journal::{Compaction, Pin, Pins};
 use coordinator::journal::{LogEntry, Replayed, replay};
-use coordinator::registry::RegistryEvent;
+use coordinator::registry::{Registry, RegistryEvent};
 use coordinator::rollout::{Rollout, Standing};
 use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
@@ -154,8 +154,13 @@ impl Server {
     pub(super) fn is_idle(&self, tasks: &[Arc<Task>]) -> bool {
         let idle = |process: &Process| process.appending.is_none() && process.commands.is_empty();
         let rests = |task: &Arc<Task>| {
-            let engine = self.engine(task.hash());
-            engine.is_some_and(|engine| engine.state().round.is_none() && !rolls_on(engine))
+            let Some(core) = self.core() else {
+                return false;
+            };
+            let engine = core.engine(task.hash());
+            engine.is_some_and(|engine| {
+                engine.state().round.is_none() && !rolls_on(engine, core.registry())
+            })
         };
         self.process.as_ref().is_some_and(idle) && tasks.iter().all(rests)
     }
@@ -186,8 +191,9 @@ impl Server {
     }
 }
 
-/// Whether a rollout goes on that will end by itself: some device keeps it.
-fn rolls_on(engine: &Engine) -> bool {
+/// Whether a rollout goes on that will end by itself: some device keeps it
+/// that was not revoked.
+fn rolls_on(engine: &Engine, registry: &Registry) -> bool {
     let state = engine.state();
     let running = |rollout: &&Rollout| rollout.standing == Standing::Running;
     state
@@ -195,7 +201,9 @@ fn rolls_on(engine: &Engine) -> bool {
         .as_ref()
         .filter(running)
         .is_some_and(|rollout| {
-            let tally = rollout.tally(engine.connected(), &state.trials);
+            let mut trials = state.trials.clone();
+            trials.retain(|device, _| !registry.revoked().contains_key(device));
+            let tally = rollout.tally(engine.connected(), &trials);
             tally.kept + tally.untested > 0 || tally.soaking > 0
         })
 }
