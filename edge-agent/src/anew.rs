@@ -27,7 +27,7 @@ pub async fn enrol_again(
     let next = StateDir::create(&state.file(NEXT))?;
     enrol(&next, joining, waiting).await?;
     change(state, &next)?;
-    Ok(Membership::load(state)?.ok_or(EnrolError::NoAnswer)?)
+    Membership::load(state)?.ok_or(EnrolError::NoAnswer)
 }
 
 /// Finishes what a power cut interrupted after the device had joined again.

@@ -58,11 +58,11 @@ pub(super) fn mislabelled(
         answers.push(confusion(device, &alpha?, constant));
     }
     let mut found = Vec::new();
-    for place in 0..kept.len() {
+    for (place, &device) in kept.iter().enumerate() {
         let worst = (0..classes).filter_map(|class| stands_out(&answers, place, class));
         let worst = worst.max_by(|one, other| one.0.total_cmp(&other.0));
         if let Some((_, mut one)) = worst {
-            one.device = kept[place];
+            one.device = device;
             found.push(one);
         }
     }

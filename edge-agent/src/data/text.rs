@@ -58,10 +58,7 @@ impl<'a> Text<'a> {
             return Err(ParseError::at(Place::Line(1), Problem::Nul));
         }
         let is_end = |&byte: &u8| byte == b'\n' || byte == b'\r';
-        let whole = text
-            .iter()
-            .rposition(|byte| is_end(byte))
-            .map_or(0, |at| at + 1);
+        let whole = text.iter().rposition(is_end).map_or(0, |at| at + 1);
         let mut tail = Vec::new();
         if torn || ending == Ending::Open {
             tail = text[whole..].to_vec();

@@ -321,7 +321,7 @@ impl Reader<'_> {
                 wide.collect()
             }
         };
-        let is_bad = |value: &f32| !(f64::from(value.abs()) <= VALUE_MAX);
+        let is_bad = |value: &f32| value.is_nan() || f64::from(value.abs()) > VALUE_MAX;
         if let Some(index) = values.iter().position(is_bad) {
             let problem = format!(
                 "holds {} in row {}, value {}; fill or drop what is missing, and keep within \
