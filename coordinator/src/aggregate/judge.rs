@@ -71,7 +71,7 @@ impl Directions {
 
 impl Judge {
     /// With the directions that hold most of all devices' rows: as many as keep
-    /// a fleet's sums in [`VALUES_MAX`] numbers, and [`DIRECTIONS_MAX`] at
+    /// a fleet's sums in `VALUES_MAX` numbers, and `DIRECTIONS_MAX` at
     /// most. Cost about 14m³.
     ///
     /// # Errors

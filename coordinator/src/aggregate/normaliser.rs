@@ -21,7 +21,7 @@ pub struct LearntNormaliser {
 /// place: means and variances combine exactly (Chan, Golub & LeVeque 1983),
 /// in device order. No device counts for more rows than the task allows beside
 /// the median device's, and what lies as far out as no honest fleet does is
-/// taken from the others alone ([`ProfileOutliers`]); where neither applies,
+/// taken from the others alone (`ProfileOutliers`); where neither applies,
 /// nothing differs from the pooled rows.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ pub struct Compared {
 /// With the gain dₖ of device k on nₖ rows, the mean gain is D = Σnₖdₖ/Σnₖ and
 /// its standard error √(K/(K−1)·Σnₖ²(dₖ−D)²)/Σnₖ (the ratio estimator of a
 /// cluster sample: Cochran 1977, chapter 6). A release is worse if it loses
-/// more than [`LOSS_MIN`], and more than [`ERRORS`] standard errors.
+/// more than `LOSS_MIN`, and more than `ERRORS` standard errors.
 pub fn pooled(reports: &[RawReport]) -> Option<Pooled> {
     let rows: Vec<u64> = reports.iter().map(|report| report.rows).collect();
     let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);

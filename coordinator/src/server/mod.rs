@@ -1,6 +1,6 @@
 //! What runs the core: the driver, a task for each session and transfer, the
 //! threads of the store and of computations. Operators' socket, page and
-//! metrics reach all of it through [`Shared`].
+//! metrics reach all of it through `Shared`.
 
 pub mod clock_guard;
 pub(crate) mod compute_backend;

@@ -96,7 +96,7 @@ impl Link {
     /// Finds the coordinator, makes sure it is the one, and says hello.
     ///
     /// # Errors
-    /// [`LinkError::Transport`], as by [`Search::connect`].
+    /// [`LinkError::Transport`], as by `Search::connect`.
     pub async fn open(route: &Route, hello: Hello) -> Result<Self, LinkError> {
         let (dialler, connection) = route
             .search(Protocol::Devices)

@@ -2,8 +2,8 @@
 //! hold, and the reading of the sources that holds them.
 //!
 //! A *room* is a top-level module of a crate. Crates, rooms and what they
-//! import are read from the tree ([`tree`], [`source`], [`rooms`]); only what
-//! is allowed is written down, in [`rules`]. So a crate, a room or a manifest
+//! import are read from the tree (`tree`, `source`, `rooms`); only what
+//! is allowed is written down, in `rules`. So a crate, a room or a manifest
 //! that no rule mentions is a breach.
 
 mod check;

@@ -189,7 +189,7 @@ impl Comparison {
     /// difference (McNemar 1947: lost − won has variance lost + won if both
     /// are equally good). The first student has none before it, but has to be
     /// right on more rows than who guesses the class is, where there are
-    /// [`FLOOR_ROWS_MIN`] rows to tell: one that liars spoilt is not.
+    /// `FLOOR_ROWS_MIN` rows to tell: one that liars spoilt is not.
     pub fn is_worse(&self) -> bool {
         if self.previous.is_none() {
             let guessed = self.correct.saturating_mul(self.classes) <= self.rows;
