@@ -31,7 +31,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
     /// Points of the shared transfer set in all
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     points: u32,
     /// Seed of partition, task and baselines
     #[arg(long, default_value_t = 0)]
