@@ -166,7 +166,7 @@ impl Server {
         let mut core = Core::new(about);
         core.restore(now, epoch.0, replayed.registry, replayed.tasks);
         let (replies, links) = (Replies::default(), Links::default());
-        let driver = Driver {
+        let mut driver = Driver {
             core,
             metrics: metrics.clone(),
             store: store.clone(),
@@ -189,6 +189,8 @@ impl Server {
             unnamed: Unnamed::default(),
             told: Vec::new(),
         };
+        // Revoked devices are refused from the first handshake on.
+        driver.perform();
         let (connections, orphans) = ConnectionJournal::open(parts.connections);
         let shared = Arc::new(Shared {
             connections,

@@ -47,7 +47,7 @@ pub fn begin(program: &str, filter: &str, json: bool) -> LogFilter {
 }
 
 impl LogFilter {
-    /// Logs what another filter lets through; one that is none changes nothing.
+    /// Logs what another filter lets through; an invalid one changes nothing.
     pub fn change(&self, filter: &str) {
         let changed = parse(filter).map_err(|error| error.to_string());
         let changed = changed.and_then(|targets| {

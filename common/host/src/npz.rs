@@ -58,7 +58,7 @@ impl<'a> Archive<'a> {
         self.array_within(name, u64::MAX)
     }
 
-    /// Reads one array of at most so many values. Errors: those of
+    /// Reads one array of at most this many values. Errors: those of
     /// [`Self::array`], and [`NpzError::Values`] before anything is unpacked.
     pub fn array_within(&self, name: &str, values_max: u64) -> Result<Array, NpzError> {
         let index = self.zip.index_for_name(&format!("{name}.npy"));

@@ -150,7 +150,7 @@ impl Driver {
     }
 
     /// Does all that the core wants done.
-    fn perform(&mut self) {
+    pub(crate) fn perform(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
                 Effect::Answer { to, answer } => self.replies.answer(to, answer),

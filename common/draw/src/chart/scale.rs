@@ -31,7 +31,7 @@ impl Scale {
         }
     }
 
-    /// Ticks to ask for, where so many names have room side by side.
+    /// Ticks to ask for, where this many names have room side by side.
     pub(super) fn ticks(&self, names_max: usize) -> usize {
         match self {
             // One at each name, and those between that stay empty.

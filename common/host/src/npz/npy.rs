@@ -106,7 +106,7 @@ impl Array {
         Self::parse_within(bytes, u64::MAX)
     }
 
-    /// The same of at most so many values. Errors: those of [`Self::parse`],
+    /// The same of at most this many values. Errors: those of [`Self::parse`],
     /// and [`NpzError::Values`] before anything is unpacked.
     pub fn parse_within(bytes: &[u8], values_max: u64) -> Result<Self, NpzError> {
         Self::read(bytes, bytes.len() as u64, values_max)
