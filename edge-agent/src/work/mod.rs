@@ -21,6 +21,7 @@ use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
 
 pub use rows::{RawRows, View};
+pub use summary::SAMPLE_ROWS_MEAN;
 
 use crate::teacher::TeacherError;
 

@@ -65,6 +65,9 @@ pub struct SimulateOptions {
     /// Rows for each direction that a device tells of them; an agent's default
     /// if absent.
     pub rows_per_direction: Option<u32>,
+    /// Fewest rows behind a distilled sample; the default of an agent's policy
+    /// if left out.
+    pub cluster_size_min: Option<u32>,
     /// Leave the baselines out.
     pub no_baselines: bool,
     /// Gather what a report shows beyond the figures.
@@ -77,6 +80,7 @@ impl SimulateOptions {
         privacy::Asked {
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            cluster_size_min: self.cluster_size_min,
         }
     }
 }
@@ -101,6 +105,7 @@ impl Default for SimulateOptions {
             steps: 6_000,
             rows_min: None,
             rows_per_direction: None,
+            cluster_size_min: None,
             no_baselines: true,
             detail: false,
         }
@@ -162,7 +167,7 @@ pub fn run(
     let how = options.partition.unwrap_or(natural);
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
+    let (checked, chosen) = checked_task(data, options, &parts, seed)?;
     let train = data.train.clone();
     let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;

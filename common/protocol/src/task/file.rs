@@ -261,8 +261,8 @@ struct RawBudget {
 impl Default for RawBudget {
     fn default() -> Self {
         Self {
-            points_per_device: 20,
-            points_max: 300,
+            points_per_device: 30,
+            points_max: 1_000,
             uplink_bytes_max: 100_000,
             rank_max: 0,
             bits: 8,
@@ -277,8 +277,8 @@ impl Default for RawBudget {
 enum RawContribute {
     Labels,
     Moments,
-    #[default]
     Both,
+    #[default]
     Points,
 }
 
