@@ -255,9 +255,12 @@ impl Server {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
             repair::renew_releases(shared.clone()).await;
-            if let Err(fault) = repair::check_blobs(&shared).await {
-                tracing::error!(%fault, "the blobs could not be checked");
-            }
+            let checked = async {
+                if let Err(fault) = repair::check_blobs(&shared).await {
+                    tracing::error!(%fault, "the blobs could not be checked");
+                }
+            };
+            tokio::join!(repair::keep_whole(&shared), checked);
         });
         let (metrics, steps) = (
             self.shared.metrics.clone(),
