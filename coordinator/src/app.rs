@@ -33,6 +33,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::page::{PageError, PageServer, PageSettings};
 use crate::rollout::Releases;
+use crate::server::unheard::Unheard;
 use crate::server::clock_guard::{ClockGuard, Uptime};
 use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
@@ -211,6 +212,7 @@ impl Server {
             peer_limits,
             replies,
             links,
+            unheard: Unheard::default(),
         });
         Ok(Self {
             shared,

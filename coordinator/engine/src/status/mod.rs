@@ -122,6 +122,9 @@ pub struct TaskStatus {
     /// made without, in the order of their devices.
     #[serde(default)]
     pub excluded: Vec<ExclusionStatus>,
+    /// Classes of which no device speaks; students never answer them.
+    #[serde(default)]
+    pub unheard: Vec<String>,
 }
 
 /// A contribution that was left out.
