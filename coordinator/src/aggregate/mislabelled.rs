@@ -104,7 +104,8 @@ fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f6
         let answer = &alpha.column(class) + &(&constant * centre);
         let sure = device.gram.dot(&answer).dot(&answer);
         if sure >= ROWS_MIN {
-            missed[class] = (sure - sums[[class, class]].max(0.0)) / sure;
+            let missing = (sure - sums[[class, class]].max(0.0)) / sure;
+            missed[class] = missing.max(0.0);
             let others = (0..classes).filter(|other| *other != class);
             let most = others.max_by(|&a, &b| sums[[a, class]].total_cmp(&sums[[b, class]]));
             called[class] = most.unwrap_or(class);
