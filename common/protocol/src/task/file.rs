@@ -66,7 +66,7 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage);
+        let by_default = self.features.stage.is_measured();
         let relevance = self.teacher.relevance.unwrap_or(by_default);
         let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
@@ -150,12 +150,6 @@ struct RawNormaliser {
 /// a second or two.
 const LANDMARKS_OF_LISTS: u32 = 300;
 
-/// Measurements come in any unit and with any tail, and some tell nothing;
-/// windows and images are seen through stages that know theirs.
-fn measured(stage: FeatureStage) -> bool {
-    matches!(stage, FeatureStage::Lifted { .. })
-}
-
 impl RawNormaliser {
     fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
@@ -166,7 +160,7 @@ impl RawNormaliser {
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(measured(stage)) => {
+            (None, curves) if curves.unwrap_or(stage.is_measured()) => {
                 Ok(Normalisation::Curved { clip })
             }
             (None, _) => Ok(Normalisation::Learnt { clip }),
