@@ -25,7 +25,10 @@ pub enum FeatureError {
         shape: Vec<usize>,
     },
     /// Another program's stage.
-    #[error("feature stage {name:?} is not known; known are {}", FeatureStage::known())]
+    #[error(
+        "feature stage {name:?} is not known; known are {}",
+        FeatureStage::known()
+    )]
     Unknown {
         /// What was given.
         name: String,

@@ -8,8 +8,8 @@ use bincode::{Decode, Encode};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::patches::cells;
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
+use super::patches::cells;
 use super::{FeatureError, FeatureStage, InputShape};
 use crate::limits::FEATURES_MAX;
 

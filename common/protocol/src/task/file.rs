@@ -7,7 +7,7 @@ use super::definition::{
     TaskError, TeacherSpec,
 };
 use super::method::{Consensus, ConsensusRule, Method};
-use crate::features::FeatureStage;
+use crate::features::{FeatureStage, InputShape};
 use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
@@ -58,7 +58,11 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
-        let normalisation = self.normaliser.checked(self.features.stage)?;
+        let (range, student) = (self.normaliser.range, self.student.checked()?);
+        let convolves = matches!(student, StudentSpec::Cnn { .. });
+        let by_default = || default_stage(&self.input.shape, convolves, range);
+        let stage = self.features.stage.unwrap_or_else(by_default);
+        let normalisation = self.normaliser.checked(stage)?;
         let contribute = match self.contribute {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
@@ -66,9 +70,8 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = self.features.stage.is_measured();
-        let relevance = self.teacher.relevance.unwrap_or(by_default);
-        let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
+        let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
+        let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
             false => 0,
         };
@@ -76,12 +79,12 @@ impl RawTask {
             name: self.name,
             input_shape: self.input.shape,
             classes: self.classes.names,
-            features: self.features.stage,
+            features: stage,
             normalisation,
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
             },
-            student: self.student.checked()?,
+            student,
             budget: Budget {
                 points_per_device: budget.points_per_device,
                 points_max: budget.points_max,
@@ -124,18 +127,25 @@ struct RawClasses {
     names: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawFeatures {
-    stage: FeatureStage,
+    stage: Option<FeatureStage>,
 }
 
-impl Default for RawFeatures {
-    fn default() -> Self {
-        Self {
-            stage: FeatureStage::Raw,
-        }
-    }
+/// The stage of a task file that names none, which the shape decides: one for
+/// convolutions where the student is one, and raw values where their range is
+/// known and only statistics could scale what the shape asks for.
+fn default_stage(shape: &[u32], convolves: bool, range: Option<[f32; 2]>) -> FeatureStage {
+    let sides = shape.iter().map(|&side| side as usize).collect();
+    // Another shape is refused with the task.
+    let Ok(shape) = InputShape::new(sides) else {
+        return FeatureStage::Raw;
+    };
+    let under = FeatureStage::default_under_convolution(&shape).filter(|_| convolves);
+    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape));
+    let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
+    if scaled { stage } else { FeatureStage::Raw }
 }
 
 #[derive(Clone, Debug, Deserialize)]

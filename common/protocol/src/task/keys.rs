@@ -55,9 +55,9 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "features.stage",
-        Value("\"raw\""),
+        Words("as `input.shape` suggests"),
         "\"raw\", \"lifted\", \"window\", \"patches\", \"series\"",
-        "What an input is turned into: itself; itself and a constant (lists of measurements); statistics and spectra of a window of 32 samples or more; filter answers in cells of an image; filter answers in stretches of a window. A version and parameters may follow, as in \"patches/1:5x8x7\".",
+        "What an input is turned into: itself; itself and a constant (lists of measurements); statistics and spectra of a window of 32 samples or more; filter answers in cells of an image; filter answers in stretches of a window. By default, two sides of which the first is at least half as long again are a series, other inputs of two or three sides are images: series of 32 samples or more get \"window\" (\"series\" under a convolution), images of 8 × 8 or more \"patches\", everything else \"lifted\"; beside `normaliser.range` only stages that a range can scale, else \"raw\". A version and parameters may follow, as in \"patches/1:5x8x7\".",
     ),
     key(
         "normaliser.range",
