@@ -6,6 +6,7 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
+use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
 use crate::features::FeatureStage;
 use crate::round::{Kind, Phase};
@@ -58,7 +59,9 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
-        let normalisation = self.normaliser.checked(self.features.stage)?;
+        let (input, input_shape) = self.input.checked()?;
+        let stage = self.features.stage.unwrap_or_else(|| default_stage(&input));
+        let normalisation = self.normaliser.checked(stage)?;
         let contribute = match self.contribute {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
@@ -66,7 +69,7 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage);
+        let by_default = measured(stage);
         let relevance = self.teacher.relevance.unwrap_or(by_default);
         let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
@@ -74,9 +77,9 @@ impl RawTask {
         };
         Ok(TaskDefinition {
             name: self.name,
-            input_shape: self.input.shape,
+            input_shape,
             classes: self.classes.names,
-            features: self.features.stage,
+            features: stage,
             normalisation,
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
@@ -108,14 +111,9 @@ impl RawTask {
                 relevance,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
+            input,
         })
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInput {
-    shape: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -124,17 +122,19 @@ struct RawClasses {
     names: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawFeatures {
-    stage: FeatureStage,
+    stage: Option<FeatureStage>,
 }
 
-impl Default for RawFeatures {
-    fn default() -> Self {
-        Self {
-            stage: FeatureStage::Raw,
-        }
+/// The stage of a task that names none: a table's numbers are measurements, a
+/// series' windows have spectra, of an array nothing is known.
+fn default_stage(input: &InputKind) -> FeatureStage {
+    match input {
+        InputKind::Array(_) => FeatureStage::Raw,
+        InputKind::Table(_) => FeatureStage::Lifted { version: 1 },
+        InputKind::Series(_) => FeatureStage::Window { version: 1 },
     }
 }
 
