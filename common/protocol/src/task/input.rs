@@ -217,22 +217,14 @@ impl SeriesInput {
             let fits = value.is_finite() && (low..=high).contains(&value);
             allowed(fits, key, value, format!("{low} to {high} {what}"))
         };
-        within(
-            "input.rate_hz",
-            self.rate_hz,
-            1e-6,
-            1e6,
-            "samples a second",
-        )?;
+        within("input.rate_hz", self.rate_hz, 1e-6, 1e6, "samples a second")?;
         within("input.window_s", self.window_s, 1e-6, 1e9, "seconds")?;
         let window = self.window();
         allowed(
             (2..=WINDOW_SAMPLES_MAX).contains(&window),
             "input.window_s",
             self.window_s,
-            format!(
-                "2 to {WINDOW_SAMPLES_MAX} samples of input.rate_hz; this makes {window}"
-            ),
+            format!("2 to {WINDOW_SAMPLES_MAX} samples of input.rate_hz; this makes {window}"),
         )?;
         let hop = self.rate_hz * self.hop_s;
         allowed(
@@ -261,7 +253,8 @@ fn check_columns(key: &'static str, columns: &[Column]) -> Result<(), TaskError>
     )?;
     check_names(key, columns.iter().map(|column| &column.name))?;
     for column in columns {
-        let fits = column.unit.len() <= NAME_BYTES_MAX && !column.unit.chars().any(char::is_control);
+        let fits =
+            column.unit.len() <= NAME_BYTES_MAX && !column.unit.chars().any(char::is_control);
         let what = "a unit of at most 64 bytes without control characters";
         allowed(fits, key, format!("{:?}", column.unit), what)?;
         allowed(

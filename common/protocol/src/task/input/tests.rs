@@ -32,7 +32,10 @@ fn a_table_has_a_value_a_number_and_one_for_each_word() {
     let task = task(TABLE).unwrap();
     assert_eq!(task.input_shape().sides(), [5]);
     let names = task.input().value_names(5).unwrap();
-    assert_eq!(names, ["flow", "pressure", "mode=auto", "mode=manual", "mode=off"]);
+    assert_eq!(
+        names,
+        ["flow", "pressure", "mode=auto", "mode=manual", "mode=off"]
+    );
     assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
 }
 
@@ -43,7 +46,10 @@ fn a_series_has_windows_of_channels() {
     let InputKind::Series(series) = task.input() else {
         panic!("{:?}", task.input());
     };
-    assert_eq!((series.window(), series.hop(), series.overlapping()), (128, 64, 1));
+    assert_eq!(
+        (series.window(), series.hop(), series.overlapping()),
+        (128, 64, 1)
+    );
     assert!((series.gap_s - 0.07).abs() < 1e-12);
     assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
 }
@@ -64,7 +70,10 @@ fn what_follows_a_task_is_known_or_refused() {
             bytes[plain.bytes().len().min(bytes.len())..].to_vec()
         };
         for more in [&[0][..], &[2], &section] {
-            assert!(Task::from_bytes(&[&bytes[..], more].concat()).is_err(), "{more:?}");
+            assert!(
+                Task::from_bytes(&[&bytes[..], more].concat()).is_err(),
+                "{more:?}"
+            );
         }
     }
 }
@@ -76,14 +85,23 @@ fn a_key_of_another_kind_or_value_is_named() {
         ("shape = [2]\nnames = [\"a\"]", "input.names"),
         ("shape = [2]\nnames = [\"a b\", \"A_b\"]", "input.names"),
         ("kind = \"table\"", "input.columns"),
-        ("kind = \"table\"\nshape = [1]\ncolumns = [\"a\"]", "input.shape"),
-        ("kind = \"table\"\ncolumns = [\"a\", \"A\"]", "input.columns"),
+        (
+            "kind = \"table\"\nshape = [1]\ncolumns = [\"a\"]",
+            "input.shape",
+        ),
+        (
+            "kind = \"table\"\ncolumns = [\"a\", \"A\"]",
+            "input.columns",
+        ),
         ("kind = \"table\"\ncolumns = [\" a\"]", "input.columns"),
         (
             "kind = \"table\"\ncolumns = [{ name = \"a\", values = [\"x\"] }]",
             "input.columns",
         ),
-        ("kind = \"series\"\nchannels = [\"a\"]\nrate_hz = 50", "input.window_s"),
+        (
+            "kind = \"series\"\nchannels = [\"a\"]\nrate_hz = 50",
+            "input.window_s",
+        ),
         (
             "kind = \"series\"\nchannels = [\"a\"]\nrate_hz = 50\nwindow_s = 0.01",
             "input.window_s",
@@ -104,6 +122,7 @@ fn a_key_of_another_kind_or_value_is_named() {
             other => panic!("{input}: {other:?}"),
         }
     }
-    let error = task("kind = \"table\"\ncolumns = [{ name = \"a\", units = \"bar\" }]").unwrap_err();
+    let error =
+        task("kind = \"table\"\ncolumns = [{ name = \"a\", units = \"bar\" }]").unwrap_err();
     assert!(error.to_string().contains("units"), "{error}");
 }
