@@ -1,6 +1,6 @@
 //! Which feature stages are tried for a data set, and how its rows are drawn.
 
-use common::features::{FeatureStage, InputShape};
+use common::features::{FeatureStage, InputShape, Modality};
 use draw::Look;
 
 use crate::data::Dataset;
@@ -9,21 +9,22 @@ use crate::data::Dataset;
 /// without one takes.
 pub fn auto_stage(data: &Dataset) -> FeatureStage {
     // A shape that is none is refused with the task.
-    let shape = input_shape(data);
-    shape.map_or(FeatureStage::Raw, |shape| FeatureStage::default_for(&shape))
+    input_shape(data).map_or(FeatureStage::Raw, |shape| {
+        FeatureStage::default_for(&shape, shape.modality())
+    })
 }
 
 /// Whether the data reads as a series of channels.
 pub fn is_series(data: &Dataset) -> bool {
-    input_shape(data).is_some_and(|shape| shape.series().is_some())
+    input_shape(data).is_some_and(|shape| shape.modality() == Modality::Series)
 }
 
 /// How a raw input is drawn.
 pub fn look(data: &Dataset) -> Look {
     let sides: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
-    match input_shape(data).and_then(|shape| shape.series()) {
-        Some(series) => Look::Traces(series),
-        None => Look::of(&sides),
+    match sides[..] {
+        [steps, channels] if is_series(data) => Look::Traces([steps, channels]),
+        _ => Look::of(&sides),
     }
 }
 
@@ -47,7 +48,9 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
             image: false,
         };
     };
-    let convolved = FeatureStage::default_under_convolution(&shape).filter(|_| convolves);
+    let modality = shape.modality();
+    let convolved = FeatureStage::default_under_convolution(&shape, modality);
+    let convolved = convolved.filter(|_| convolves);
     let of_three = shape.sides().len() >= 3;
     let (first, reason) = match (asked, convolved) {
         (Some(stage), Some(convolved)) if stage == FeatureStage::Raw.to_string() => {
@@ -55,13 +58,13 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
         }
         (Some(stage), _) => (stage, ASKED),
         (None, convolved) => {
-            let first = convolved.unwrap_or_else(|| FeatureStage::default_for(&shape));
+            let first = convolved.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
             let narrower = first.narrower(&shape);
             let stages = std::iter::once(first).chain(narrower);
             return Stages {
                 stages: stages.map(|stage| stage.to_string()).collect(),
-                reason: first.default_reason(&shape),
-                image: of_three || (shape.image().is_some() && !first.is_measured()),
+                reason: first.default_reason(modality),
+                image: of_three || (modality == Modality::Image && !first.is_measured()),
             };
         }
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
-use common::features::InputShape;
+use common::features::{InputShape, Modality};
 use common::limits::CLASSES_MAX;
 use common::npz::{Archive, Array, NpzError, Values};
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
@@ -246,7 +246,10 @@ impl Part {
 /// The range of images' values, whose zero is black: 0 to 1 or 0 to 255.
 fn image_range(shape: &[u32], inputs: &Array2<f32>) -> Option<[f32; 2]> {
     let sides = shape.iter().map(|&side| side as usize).collect();
-    InputShape::new(sides).ok()?.image()?;
+    let shape = InputShape::new(sides).ok()?;
+    if shape.modality() != Modality::Image {
+        return None;
+    }
     let (low, high) = inputs.iter().fold((0f32, 0f32), |(low, high), &value| {
         (low.min(value), high.max(value))
     });

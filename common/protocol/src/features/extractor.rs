@@ -3,7 +3,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{FeatureStage, InputShape};
+use super::{FeatureStage, InputShape, Modality};
 
 /// What a feature stage is, whatever the shape of its inputs. One for each
 /// variant of [`FeatureStage`], in the list of them.
@@ -24,15 +24,15 @@ pub(super) trait Definition: Sync {
         None
     }
 
-    /// Whether it is the default for inputs of this shape. Of several the
-    /// first in the list is; the list ends with one that takes every shape.
-    fn suits(&self, shape: &InputShape) -> bool {
-        let _ = shape;
+    /// Whether it is the default for inputs of this shape and modality. Of
+    /// several the first in the list is.
+    fn suits(&self, shape: &InputShape, modality: Modality) -> bool {
+        let _ = (shape, modality);
         false
     }
 
-    /// Why it is the default for this shape, for a report.
-    fn reason(&self, shape: &InputShape) -> &'static str;
+    /// Why it is the default where it is, for a report.
+    fn reason(&self, modality: Modality) -> &'static str;
 
     /// The same stage with fewer features, richest first, for inputs of this
     /// shape where bytes are short.
@@ -42,10 +42,10 @@ pub(super) trait Definition: Sync {
     }
 
     /// The stage that a convolution stands on by default, for inputs of this
-    /// shape; none where they have no neighbours, or another stage suits
-    /// better. Of several the first in the list is.
-    fn under_convolution(&self, shape: &InputShape) -> Option<FeatureStage> {
-        let _ = shape;
+    /// shape and modality; none where they have no neighbours, or another stage
+    /// suits better. Of several the first in the list is.
+    fn under_convolution(&self, shape: &InputShape, modality: Modality) -> Option<FeatureStage> {
+        let _ = (shape, modality);
         None
     }
 

@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::extractor::{Definition, Extractor};
 use super::raw::value_names;
-use super::{FeatureStage, InputShape};
+use super::{FeatureStage, InputShape, Modality};
 
 /// The stage.
 pub(super) struct LiftedStage;
@@ -33,16 +33,19 @@ impl Definition for LiftedStage {
         Some(VERSION)
     }
 
-    fn suits(&self, _: &InputShape) -> bool {
+    fn suits(&self, _: &InputShape, _: Modality) -> bool {
         true
     }
 
-    fn reason(&self, shape: &InputShape) -> &'static str {
-        match shape.series() {
-            Some(_) => {
+    fn reason(&self, modality: Modality) -> &'static str {
+        match modality {
+            Modality::Series => {
                 "a short series is a list of values; a constant beside them keeps its length"
             }
-            None => "a constant beside a list of features keeps its length",
+            Modality::Image => {
+                "a tiny image is a list of values; a constant beside them keeps its length"
+            }
+            Modality::List => "a constant beside a list of features keeps its length",
         }
     }
 

@@ -23,7 +23,7 @@ pub use extractor::{Drawing, Filters};
 pub use normaliser::{Normaliser, NormaliserError};
 pub use patches::PatchPlan;
 pub use series::SeriesPlan;
-pub use shape::InputShape;
+pub use shape::{InputShape, Modality};
 pub use stage::FeatureStage;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
-use super::{FeatureError, FeatureStage, InputShape};
+use super::{FeatureError, FeatureStage, InputShape, Modality};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the patch stage, written `5x8x7`: sides of a patch, filters,
@@ -55,12 +55,11 @@ impl Definition for PatchStage {
         })
     }
 
-    fn suits(&self, shape: &InputShape) -> bool {
-        let sides = shape.image();
-        sides.is_some_and(|[height, width]| height.min(width) >= SIDE_MIN)
+    fn suits(&self, shape: &InputShape, modality: Modality) -> bool {
+        modality == Modality::Image && shorter(shape) >= SIDE_MIN
     }
 
-    fn reason(&self, _: &InputShape) -> &'static str {
+    fn reason(&self, _: Modality) -> &'static str {
         "images are seen through fixed filters, by as many cells as leave bytes for enough points"
     }
 
@@ -72,14 +71,14 @@ impl Definition for PatchStage {
                 grid,
             }))
         };
-        match shape.image() {
-            Some([height, width]) if height.min(width) >= SMALL => vec![plan(8, 5), plan(5, 4)],
-            _ => Vec::new(),
+        match shorter(shape) {
+            0..SMALL => Vec::new(),
+            _ => vec![plan(8, 5), plan(5, 4)],
         }
     }
 
-    fn under_convolution(&self, shape: &InputShape) -> Option<FeatureStage> {
-        self.suits(shape).then(|| self.stage())
+    fn under_convolution(&self, shape: &InputShape, modality: Modality) -> Option<FeatureStage> {
+        self.suits(shape, modality).then(|| self.stage())
     }
 }
 
@@ -314,6 +313,11 @@ impl Extractor for Patches {
         }
         features
     }
+}
+
+/// The shorter of height and width.
+fn shorter(shape: &InputShape) -> usize {
+    shape.sides().iter().take(2).copied().min().unwrap_or(0)
 }
 
 /// Places of a patch, from 0, that lie within a side when it is centred at

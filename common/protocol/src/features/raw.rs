@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::extractor::{Definition, Drawing, Extractor};
-use super::{FeatureStage, InputShape};
+use super::{FeatureStage, InputShape, Modality};
 
 /// The stage.
 pub(super) struct RawStage;
@@ -21,7 +21,7 @@ impl Definition for RawStage {
         None
     }
 
-    fn reason(&self, _: &InputShape) -> &'static str {
+    fn reason(&self, _: Modality) -> &'static str {
         "values are taken as they are"
     }
 }

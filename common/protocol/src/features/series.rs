@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
 use super::patches::cells;
-use super::{FeatureError, FeatureStage, InputShape};
+use super::{FeatureError, FeatureStage, InputShape, Modality};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the series stage, written `32x12x2`: steps of a stretch that
@@ -55,13 +55,13 @@ impl Definition for SeriesStage {
         })
     }
 
-    fn reason(&self, _: &InputShape) -> &'static str {
+    fn reason(&self, _: Modality) -> &'static str {
         "a convolution needs neighbours: a long series is seen in eight stretches"
     }
 
-    fn under_convolution(&self, shape: &InputShape) -> Option<FeatureStage> {
-        let [steps, _] = shape.series()?;
-        (steps >= STEPS_MIN).then_some(FeatureStage::series(Some(FINE)))
+    fn under_convolution(&self, shape: &InputShape, modality: Modality) -> Option<FeatureStage> {
+        let long = modality == Modality::Series && shape.sides()[0] >= STEPS_MIN;
+        long.then_some(FeatureStage::series(Some(FINE)))
     }
 }
 

@@ -38,25 +38,28 @@ impl InputShape {
         self.0.iter().product()
     }
 
-    /// Steps and channels, where two sides read as a series: half as many
-    /// steps again as channels. What is nearer to a square reads as an image;
-    /// an image that is tall says so by a third side of 1.
-    pub fn series(&self) -> Option<[usize; 2]> {
+    /// What its sides alone say of the input. Two sides are a series if there
+    /// are half as many steps again as channels; what is nearer to a square is
+    /// an image, and an image that is tall says so by a third side of 1. How
+    /// values are stored says nothing.
+    pub fn modality(&self) -> Modality {
         match self.0[..] {
-            [steps, channels] if 2 * steps >= 3 * channels => Some([steps, channels]),
-            _ => None,
+            [steps, channels] if 2 * steps >= 3 * channels => Modality::Series,
+            [_, _] | [_, _, _] => Modality::Image,
+            _ => Modality::List,
         }
     }
+}
 
-    /// Height and width, where the sides read as an image: three sides, or two
-    /// that are no series.
-    pub fn image(&self) -> Option<[usize; 2]> {
-        match self.0[..] {
-            [height, width, _] => Some([height, width]),
-            [height, width] if self.series().is_none() => Some([height, width]),
-            _ => None,
-        }
-    }
+/// What the values of an input are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modality {
+    /// Measurements without an order.
+    List,
+    /// Steps in time × channels.
+    Series,
+    /// Height × width, or height × width × channels.
+    Image,
 }
 
 impl TryFrom<Vec<usize>> for InputShape {

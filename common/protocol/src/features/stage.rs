@@ -14,7 +14,7 @@ use super::patches::{self, PatchPlan, PatchStage, Patches};
 use super::raw::{Raw, RawStage};
 use super::series::{self, Series, SeriesPlan, SeriesStage};
 use super::window::{self, Window, WindowStage};
-use super::{FeatureError, InputShape, Normaliser};
+use super::{FeatureError, InputShape, Modality, Normaliser};
 
 /// A feature stage, with the version of its definition. Written as `raw`,
 /// `lifted/1`, `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
@@ -110,27 +110,26 @@ impl FeatureStage {
         DEFINITIONS.iter().map(|definition| definition.stage())
     }
 
-    /// The stage for inputs of this shape where nobody names one: long series
-    /// are windows, images are seen through patches, and everything else is a
-    /// list of measurements. Only the shape decides, never how values are
-    /// stored.
-    pub fn default_for(shape: &InputShape) -> Self {
-        let mut suiting = DEFINITIONS.iter().filter(|one| one.suits(shape));
+    /// The stage for inputs of this shape and modality where nobody names one:
+    /// long series are windows, images are seen through patches, and everything
+    /// else is a list of measurements. How values are stored says nothing.
+    pub fn default_for(shape: &InputShape, modality: Modality) -> Self {
+        let mut suiting = { DEFINITIONS.iter() }.filter(|one| one.suits(shape, modality));
         let fitting = suiting.find(|one| one.stage().features(shape).is_ok());
         fitting.map_or(Self::Raw, |one| one.stage())
     }
 
-    /// The stage for inputs of this shape where nobody names one and the
-    /// student is a convolution; none where values have no neighbours.
-    pub fn default_under_convolution(shape: &InputShape) -> Option<Self> {
+    /// The stage for inputs of this shape and modality where nobody names one
+    /// and the student is a convolution; none where values have no neighbours.
+    pub fn default_under_convolution(shape: &InputShape, modality: Modality) -> Option<Self> {
         let definitions = DEFINITIONS.iter();
-        { definitions.filter_map(|one| one.under_convolution(shape)) }
+        { definitions.filter_map(|one| one.under_convolution(shape, modality)) }
             .find(|stage| stage.features(shape).is_ok())
     }
 
-    /// Why it is the default for a shape that it is the default for.
-    pub fn default_reason(&self, shape: &InputShape) -> &'static str {
-        self.parts().definition.reason(shape)
+    /// Why it is the default where it is.
+    pub fn default_reason(&self, modality: Modality) -> &'static str {
+        self.parts().definition.reason(modality)
     }
 
     /// The same stage with fewer features, richest first, for inputs of this

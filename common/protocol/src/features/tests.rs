@@ -185,15 +185,27 @@ fn the_shape_alone_decides_the_default() {
         (&[600, 400], lifted, Some(fine)),
     ] {
         let shape = shape(sides);
-        assert_eq!(FeatureStage::default_for(&shape), stage, "{sides:?}");
-        let under = FeatureStage::default_under_convolution(&shape);
+        let modality = shape.modality();
+        let found = FeatureStage::default_for(&shape, modality);
+        assert_eq!(found, stage, "{sides:?}");
+        let under = FeatureStage::default_under_convolution(&shape, modality);
         assert_eq!(under, convolved, "{sides:?}");
-        assert!(!stage.default_reason(&shape).is_empty());
+        assert!(!stage.default_reason(modality).is_empty());
         for narrower in stage.narrower(&shape) {
             let features = |stage: FeatureStage| stage.features(&shape).unwrap();
             assert!(features(narrower) < features(stage), "{narrower}");
         }
     }
+}
+
+#[test]
+fn what_an_input_is_said_to_be_goes_before_its_shape() {
+    let by = |sides: &[usize], modality| FeatureStage::default_for(&shape(sides), modality);
+    let many_channels = [40, 60];
+    assert_eq!(by(&many_channels, Modality::Series), FeatureStage::window());
+    assert_eq!(by(&[20, 30], Modality::Series), FeatureStage::lifted());
+    assert_eq!(by(&[96, 48], Modality::Image), FeatureStage::patches(None));
+    assert_eq!(by(&[28, 28], Modality::List), FeatureStage::lifted());
 }
 
 /// What every stage owes to the programs, whichever it is.

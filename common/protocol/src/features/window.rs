@@ -9,7 +9,7 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::extractor::{Definition, Extractor};
-use super::{FeatureError, FeatureStage, InputShape};
+use super::{FeatureError, FeatureStage, InputShape, Modality};
 use crate::limits::FEATURES_MAX;
 
 /// The stage.
@@ -31,11 +31,11 @@ impl Definition for WindowStage {
     /// A series too short for its spectrum to say much is a list: over four
     /// devices power demand of 24 hours is told apart 96.5 % as a list and
     /// 85.7 % as a window, vowels of 25 samples in 12 channels 98.3 and 92.1 %.
-    fn suits(&self, shape: &InputShape) -> bool {
-        shape.series().is_some_and(|[steps, _]| steps >= LONG)
+    fn suits(&self, shape: &InputShape, modality: Modality) -> bool {
+        modality == Modality::Series && shape.sides()[0] >= LONG
     }
 
-    fn reason(&self, _: &InputShape) -> &'static str {
+    fn reason(&self, _: Modality) -> &'static str {
         "a long series of channels is a window"
     }
 }

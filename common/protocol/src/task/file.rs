@@ -6,8 +6,9 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
+use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
-use crate::features::{FeatureStage, InputShape};
+use crate::features::{FeatureStage, InputShape, Modality};
 use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
@@ -58,9 +59,10 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
+        let (input, input_shape) = self.input.checked()?;
         let (range, student) = (self.normaliser.range, self.student.checked()?);
         let convolves = matches!(student, StudentSpec::Cnn { .. });
-        let by_default = || default_stage(&self.input.shape, convolves, range);
+        let by_default = || default_stage(&input, &input_shape, convolves, range);
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage)?;
         let contribute = match self.contribute {
@@ -77,7 +79,7 @@ impl RawTask {
         };
         Ok(TaskDefinition {
             name: self.name,
-            input_shape: self.input.shape,
+            input_shape,
             classes: self.classes.names,
             features: stage,
             normalisation,
@@ -111,14 +113,9 @@ impl RawTask {
                 relevance,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
+            input,
         })
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInput {
-    shape: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -133,17 +130,28 @@ struct RawFeatures {
     stage: Option<FeatureStage>,
 }
 
-/// The stage of a task file that names none, which the shape decides: one for
-/// convolutions where the student is one, and raw values where their range is
+/// The stage of a task file that names none, which the kind of input and its
+/// shape decide: one for convolutions where the student is one, and raw values where their range is
 /// known and only statistics could scale what the shape asks for.
-fn default_stage(shape: &[u32], convolves: bool, range: Option<[f32; 2]>) -> FeatureStage {
+fn default_stage(
+    input: &InputKind,
+    shape: &[u32],
+    convolves: bool,
+    range: Option<[f32; 2]>,
+) -> FeatureStage {
     let sides = shape.iter().map(|&side| side as usize).collect();
     // Another shape is refused with the task.
     let Ok(shape) = InputShape::new(sides) else {
         return FeatureStage::Raw;
     };
-    let under = FeatureStage::default_under_convolution(&shape).filter(|_| convolves);
-    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape));
+    let modality = match input {
+        InputKind::Array(_) => shape.modality(),
+        InputKind::Table(_) => Modality::List,
+        InputKind::Series(_) => Modality::Series,
+    };
+    let under = FeatureStage::default_under_convolution(&shape, modality);
+    let under = under.filter(|_| convolves);
+    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
     let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
     if scaled { stage } else { FeatureStage::Raw }
 }
