@@ -45,7 +45,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "weights",
             ],
             &["model", "profile", "transfer"],
-            &["teacher", "trust"],
+            &["contribution", "teacher", "trust"],
             &["wire"],
         ],
     },
