@@ -7,6 +7,7 @@ mod lifted;
 mod normaliser;
 mod patches;
 mod series;
+mod tables;
 mod window;
 
 use std::fmt;
@@ -19,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{FEATURES_MAX, INPUT_VALUES_MAX};
 
 pub use curve::{Atom, Curve};
-pub use normaliser::{Normaliser, NormaliserError};
+pub use normaliser::{Normaliser, NormaliserError, NormaliserParts};
 pub use patches::PatchPlan;
 pub use series::SeriesPlan;
+pub use tables::{FilterTables, StageTables, WindowTables};
 
 /// A feature stage, with the version of its definition. Written as `raw`,
 /// `lifted/1`, `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
@@ -282,6 +284,22 @@ impl FeatureStage {
                 Extractor::Window(_) => None,
                 Extractor::Patches(patches) => Some(patches.into_filters()),
                 Extractor::Series(series) => Some(series.into_filters()),
+            }),
+        }
+    }
+
+    /// Everything that defines the stage for one shape, as numbers, for programs
+    /// that compute it elsewhere. Errors: as [`Self::features`].
+    pub fn tables(&self, shape: &InputShape) -> Result<StageTables, FeatureError> {
+        match self {
+            Self::Raw => Ok(StageTables::Raw),
+            Self::Lifted {
+                version: lifted::VERSION,
+            } => Ok(StageTables::Lifted),
+            _ => Ok(match self.extractor(shape)? {
+                Extractor::Window(window) => StageTables::Window(window.tables()),
+                Extractor::Patches(patches) => StageTables::Filters(patches.tables()),
+                Extractor::Series(series) => StageTables::Filters(series.tables()),
             }),
         }
     }

@@ -9,6 +9,7 @@ use bincode::{Decode, Encode};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
+use super::tables::FilterTables;
 use super::{FeatureError, InputShape};
 use crate::limits::FEATURES_MAX;
 
@@ -171,6 +172,22 @@ impl Patches {
     /// Filters × size².
     pub(super) fn into_filters(self) -> Array2<f32> {
         self.filters
+    }
+
+    /// Everything that defines them.
+    pub(super) fn tables(self) -> FilterTables {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        FilterTables {
+            image: [self.height, self.width, self.channels],
+            kernel: [size, size],
+            margin: [size / 2, size / 2],
+            filters: self.filters,
+            rows: cells(self.height, grid).collect(),
+            columns: cells(self.width, grid).collect(),
+            means: Vec::new(),
+            value_max: VALUE_MAX,
+        }
     }
 
     /// What each feature is.

@@ -9,6 +9,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::patches::cells;
+use super::tables::FilterTables;
 use super::{FeatureError, InputShape};
 use crate::limits::FEATURES_MAX;
 
@@ -136,6 +137,22 @@ impl Series {
     /// Filters × size.
     pub(super) fn into_filters(self) -> Array2<f32> {
         self.filters
+    }
+
+    /// Everything that defines them.
+    pub(super) fn tables(self) -> FilterTables {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        FilterTables {
+            image: [1, self.steps, self.channels],
+            kernel: [1, size],
+            margin: [0, 0],
+            filters: self.filters,
+            rows: cells(1, 1).collect(),
+            columns: cells(self.steps - size + 1, grid).collect(),
+            means: cells(self.steps, grid).collect(),
+            value_max: VALUE_MAX,
+        }
     }
 
     /// What each feature is.

@@ -8,6 +8,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
+use super::tables::WindowTables;
 use super::{FeatureError, InputShape};
 use crate::limits::FEATURES_MAX;
 
@@ -96,6 +97,24 @@ impl Window {
     pub(super) fn features(&self) -> usize {
         let all = self.all_channels();
         all * CHANNEL_FEATURES + all * (all - 1) / 2
+    }
+
+    /// Everything that defines them.
+    pub(super) fn tables(self) -> WindowTables {
+        WindowTables {
+            steps: self.steps,
+            channels: self.channels,
+            norms: self.norms(),
+            taper: self.taper,
+            power_scale: self.power_scale,
+            band_edges: self.bands,
+            lags: self.lags.to_vec(),
+            floor: FLOOR,
+            deviation_floor: DEVIATION_FLOOR,
+            power_floor: POWER_FLOOR,
+            total_floor: TOTAL_FLOOR,
+            share_floor: SHARE_FLOOR,
+        }
     }
 
     /// What each feature is.
