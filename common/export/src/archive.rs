@@ -18,7 +18,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 
-use crate::ExportError;
+use crate::error::ExportError;
 use crate::graph::{Attribute, Graph, Numbers, OPSET};
 
 /// Why a file is not read as a student.

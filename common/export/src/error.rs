@@ -1,5 +1,8 @@
 //! Why a student is not exported.
 
+use std::path::PathBuf;
+
+use host::exit::{ExitCode, Failure};
 use host::npz::NpzError;
 use protocol::features::FeatureError;
 
@@ -27,6 +30,17 @@ pub enum ExportError {
         /// Most values of a matrix.
         max: usize,
     },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {source}{}", path.display(), match source.kind() {
+        std::io::ErrorKind::AlreadyExists => "; --force replaces it",
+        _ => "",
+    })]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// A file that cannot be written as NPZ.
     #[error(transparent)]
     Npz(#[from] NpzError),
@@ -41,4 +55,15 @@ pub enum ExportError {
         /// The file's stem.
         name: String,
     },
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Self {
+        let code = match &error {
+            ExportError::Ending { .. } | ExportError::Identifier { .. } => ExitCode::Usage,
+            ExportError::File { source, .. } => ExitCode::of_file(source),
+            _ => ExitCode::Failed,
+        };
+        Self::new(code, error.to_string())
+    }
 }

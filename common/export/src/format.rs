@@ -1,10 +1,13 @@
 //! The formats that a student can be written in.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use protocol::model::Release;
 
-use crate::{ExportError, archive, onnx};
+use crate::error::ExportError;
+use crate::exported::Exported;
+use crate::{archive, c, onnx};
 
 /// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,20 +18,13 @@ pub enum Format {
     Npz,
     /// Safetensors, for PyTorch, JAX and others.
     Safetensors,
-}
-
-/// An exported student.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Exported {
-    /// Endings and contents of the files.
-    pub files: Vec<(&'static str, Vec<u8>)>,
-    /// What a person should know about them.
-    pub note: Option<String>,
+    /// C99: a source and its header.
+    C,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::Onnx, Self::Npz, Self::Safetensors];
+    pub const ALL: [Self; 4] = [Self::Onnx, Self::Npz, Self::Safetensors, Self::C];
 
     /// The format that a file's name ends in.
     ///
@@ -45,21 +41,37 @@ impl Format {
             })
     }
 
-    /// The ending of its files' names.
+    /// Its name, which is the ending of its files' names.
     pub fn ending(self) -> &'static str {
         match self {
             Self::Onnx => "onnx",
             Self::Npz => "npz",
             Self::Safetensors => "safetensors",
+            Self::C => "c",
         }
     }
 }
 
-/// A release as the files of a format.
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|format| format.ending() == name);
+        known.ok_or_else(|| {
+            format!(
+                "{name:?} is none of {}",
+                Self::ALL.map(Self::ending).join(", ")
+            )
+        })
+    }
+}
+
+/// A release as the files of a format, which are to be written to `path`: the
+/// names in C begin with its stem.
 ///
 /// # Errors
 /// What the format cannot express.
-pub fn export(release: &Release, format: Format) -> Result<Exported, ExportError> {
+pub fn export(release: &Release, format: Format, path: &Path) -> Result<Exported, ExportError> {
     let one = |bytes| Exported {
         files: vec![(format.ending(), bytes)],
         note: None,
@@ -68,5 +80,6 @@ pub fn export(release: &Release, format: Format) -> Result<Exported, ExportError
         Format::Onnx => one(onnx::model(release)?),
         Format::Npz => one(archive::npz(release)?),
         Format::Safetensors => one(archive::safetensors(release)?),
+        Format::C => c::source(release, path)?,
     })
 }

@@ -4,7 +4,7 @@
 
 use protocol::model::Release;
 
-use crate::ExportError;
+use crate::error::ExportError;
 use crate::graph::{Attribute, CLASS, Constant, Graph, INPUT, Node, Numbers, OPSET, PROBABILITIES};
 use crate::protobuf::Message;
 

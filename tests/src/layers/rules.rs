@@ -95,8 +95,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: false,
         floors: &[
             &["error", "protobuf"],
-            &["graph"],
-            &["archive"],
+            &["exported", "graph"],
+            &["archive", "c"],
             &["onnx"],
             &["format"],
         ],

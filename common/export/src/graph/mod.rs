@@ -10,7 +10,7 @@ mod window;
 use protocol::features::StageTables;
 use protocol::model::Release;
 
-use crate::ExportError;
+use crate::error::ExportError;
 
 /// Operators in an order in which each finds its inputs, and the constants
 /// they need. Operators, attributes and their meaning are those of ONNX,

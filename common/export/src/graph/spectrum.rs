@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::{Builder, MATRIX_VALUES_MAX, Numbers};
-use crate::ExportError;
+use crate::error::ExportError;
 
 /// Real and imaginary parts of bins 1 to `steps` / 2 of signals (rows, channels,
 /// steps), each of that shape with bins in place of steps.

@@ -3,7 +3,7 @@
 use protocol::features::WindowTables;
 
 use super::{Attribute, Builder, INPUT, Numbers, spectrum};
-use crate::ExportError;
+use crate::error::ExportError;
 
 /// Features, rows × features, of the input.
 pub(super) fn lower(builder: &mut Builder, tables: &WindowTables) -> Result<String, ExportError> {

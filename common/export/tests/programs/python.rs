@@ -1,14 +1,11 @@
-//! Exported students beside the release they came from, run by the programs
-//! they are for.
-#![allow(clippy::unwrap_used)]
-
-mod students;
+//! Students in Python.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use export::{Format, archive, export};
-use students::{all, write_rows};
+
+use super::students::{all, write_rows};
 
 /// A Python with these packages: `ALAMBIC_PYTHON`, or what the path has.
 fn python(packages: &str) -> Option<PathBuf> {
@@ -34,9 +31,9 @@ fn run(python: &Path, script: &Path, folder: &Path) {
 fn write_all(format: Format, folder: &Path) {
     for case in all() {
         write_rows(&case, &folder.join(format!("{}.rows.npz", case.name)));
-        for (ending, bytes) in export(&case.release, format).unwrap().files {
-            std::fs::write(folder.join(format!("{}.{ending}", case.name)), bytes).unwrap();
-        }
+        let path = folder.join(format!("{}.{}", case.name, format.ending()));
+        let exported = export(&case.release, format, &path).unwrap();
+        exported.write(&path, false).unwrap();
     }
 }
 
@@ -47,7 +44,7 @@ fn onnxruntime_says_what_a_device_says_for_each_stage_and_student() {
     };
     let folder = tempfile::tempdir().unwrap();
     write_all(Format::Onnx, folder.path());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/check_onnx.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/check_onnx.py");
     run(&python, &script, folder.path());
 }
 
@@ -63,4 +60,29 @@ fn archives_hold_the_release_itself() {
             assert!(archive::read(&bytes[..bytes.len() / 2]).is_err());
         }
     }
+}
+
+#[test]
+fn the_documented_reader_says_what_a_device_says() {
+    let Some(python) = python("numpy") else {
+        return;
+    };
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/export.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let reader = { document.split("```python\n") }
+        .filter_map(|block| block.split("\n```").next())
+        .find(|block| block.contains("OPERATORS"));
+    let check = "\nimport pathlib, sys\n\
+        files = sorted(pathlib.Path(sys.argv[1]).glob('*_*.npz'))\n\
+        for path in (path for path in files if '.rows' not in path.name):\n    \
+            rows = np.load(path.with_suffix('.rows.npz'))\n    \
+            apart = np.abs(probabilities(path, rows['X']) - rows['P']).max()\n    \
+            print(f'{path.stem}: {apart:.1e} apart')\n    \
+            assert apart <= 1e-4\n\
+        assert len(files) > 20\n";
+    let folder = tempfile::tempdir().unwrap();
+    write_all(Format::Npz, folder.path());
+    let script = folder.path().join("reader.py");
+    std::fs::write(&script, reader.unwrap().to_owned() + check).unwrap();
+    run(&python, &script, folder.path());
 }

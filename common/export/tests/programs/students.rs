@@ -1,5 +1,4 @@
 //! Students of every stage and kind, with rows and what they say of them.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
@@ -14,14 +13,14 @@ use protocol::task::{RawTask, Task};
 use protocol::weights::RawWeights;
 
 /// A student, and rows of its inputs.
-pub struct Case {
-    pub name: &'static str,
-    pub release: Release,
-    pub rows: Array2<f32>,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) release: Release,
+    pub(super) rows: Array2<f32>,
 }
 
 /// Rows of each case.
-pub const ROWS: usize = 1_000;
+pub(super) const ROWS: usize = 1_000;
 
 /// Name, shape, stage, lines of `[student]`.
 const KINDS: [(&str, &[usize], &str, &str); 14] = [
@@ -36,7 +35,12 @@ const KINDS: [(&str, &[usize], &str, &str); 14] = [
     ("window_long", &[1000, 1], "window", "hidden = [32]"),
     ("patches_mlp", &[28, 28], "patches", "hidden = [32]"),
     ("patches_cnn", &[28, 28], "patches", CNN),
-    ("patches_colour", &[13, 17, 3], "patches/1:3x7x4", "hidden = [16]"),
+    (
+        "patches_colour",
+        &[13, 17, 3],
+        "patches/1:3x7x4",
+        "hidden = [16]",
+    ),
     ("series_mlp", &[64, 3], "series", "hidden = [32]"),
     ("series_cnn", &[90, 2], "series/1:16x6x8", CNN),
 ];
@@ -45,7 +49,7 @@ const CNN: &str = "kind = \"cnn\"\nchannels = [6, 5]\nhidden = [20]";
 
 /// Every case. Windows, lists and some images are seen through learnt scales, lists through
 /// curves too, and the other images through a range.
-pub fn all() -> Vec<Case> {
+pub(super) fn all() -> Vec<Case> {
     KINDS.iter().map(case).collect()
 }
 
@@ -60,7 +64,10 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
     let features = stage.compute(task.input_shape(), rows.view()).unwrap();
     let normaliser = match name {
         "patches_mlp" | "patches_cnn" => {
-            let [low, high] = stage.range(task.input_shape(), [0.0, 255.0]).unwrap().unwrap();
+            let [low, high] = stage
+                .range(task.input_shape(), [0.0, 255.0])
+                .unwrap()
+                .unwrap();
             Normaliser::of_range(task.features(), low, high).unwrap()
         }
         _ => learnt(&task, &features, name == "lifted_mlp"),
@@ -71,7 +78,10 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
     let weights = RawWeights::encode(task.student(), network.parameters()).unwrap();
     let release = Release::check(RawRelease {
         task: task.bytes().to_vec(),
-        version: Version { epoch: 1, number: 3 },
+        version: Version {
+            epoch: 1,
+            number: 3,
+        },
         round: RoundId(1),
         released: Time(1),
         expires: Time(2),
@@ -79,7 +89,11 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         normaliser,
         weights,
     });
-    Case { name, release: release.unwrap(), rows }
+    Case {
+        name,
+        release: release.unwrap(),
+        rows,
+    }
 }
 
 /// Waves of a class of its own, noise, and constant values here and there.
@@ -107,19 +121,27 @@ fn learnt(task: &Task, features: &Array2<f32>, curved: bool) -> Normaliser {
     let variance = wide.var_axis(Axis(0), 0.0);
     let mut curves = Vec::new();
     for (index, column) in wide.columns().into_iter().enumerate().filter(|_| curved) {
-        let mut atoms: Vec<Atom> = column.iter().map(|&value| Atom { value, rows: 1.0 }).collect();
+        let mut atoms: Vec<Atom> = column
+            .iter()
+            .map(|&value| Atom { value, rows: 1.0 })
+            .collect();
         curves.extend(Curve::of(index as u32, &mut atoms, variance[index].sqrt()));
     }
     assert!(!curved || curves.len() > 3, "{} curves", curves.len());
     let stage = &task.definition().features;
-    stage.normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, curves).unwrap()
+    stage
+        .normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, curves)
+        .unwrap()
 }
 
 /// Random biases, and logits far enough apart that probabilities are not all alike.
 fn sharpen(network: &mut Student, view: &Array2<f32>) {
     for tensor in network.tensors() {
         if tensor.shape.len() == 1 {
-            for (at, bias) in network.parameters_mut()[tensor.range].iter_mut().enumerate() {
+            for (at, bias) in network.parameters_mut()[tensor.range]
+                .iter_mut()
+                .enumerate()
+            {
                 *bias = 0.3 * (at as f32).sin();
             }
         }
@@ -128,18 +150,23 @@ fn sharpen(network: &mut Student, view: &Array2<f32>) {
     let spread = logits.std(0.0).max(1e-3);
     let last = network.tensors().len() - 2;
     for tensor in network.tensors().split_off(last) {
-        network.parameters_mut()[tensor.range].iter_mut().for_each(|value| *value *= 2.0 / spread);
+        network.parameters_mut()[tensor.range]
+            .iter_mut()
+            .for_each(|value| *value *= 2.0 / spread);
     }
 }
 
 /// Writes the rows and what the student says of them.
-pub fn write_rows(case: &Case, path: &Path) {
+pub(super) fn write_rows(case: &Case, path: &Path) {
     let said = case.release.probabilities(case.rows.view()).unwrap();
     let mut shape = vec![ROWS];
     shape.extend(case.release.task().input_shape().sides());
     let array = |shape: Vec<usize>, rows: &Array2<f32>| {
         Array::new(shape, Values::F32(rows.iter().copied().collect())).unwrap()
     };
-    let (x, p) = (array(shape, &case.rows), array(said.shape().to_vec(), &said));
+    let (x, p) = (
+        array(shape, &case.rows),
+        array(said.shape().to_vec(), &said),
+    );
     std::fs::write(path, npz::write(&[("X", &x), ("P", &p)]).unwrap()).unwrap();
 }
