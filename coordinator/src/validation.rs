@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn labels_on_a_key_frame_are_what_they_would_be_whole_and_without_it_are_asked_for_so() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let (base, newer) = (whole(40), whole(41));
         let delta = framed(&newer, Some(&base));
@@ -250,7 +250,7 @@ mod tests {
     #[test]
     fn a_fill_value_in_an_honest_device_is_no_lie() {
         use common::profile::RawFeatureMoments;
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
                     [normaliser]\ncurves = false";
         let task = RawTask::parse(task).unwrap();
         let reason = |rows: &Array2<f32>| {

@@ -75,7 +75,7 @@ mod tests {
     use common::weights::RawWeights;
 
     fn release() -> Release {
-        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n\
                     [student]\nhidden = [3]";
         let task = RawTask::parse(text).unwrap();
         let weights: Vec<f32> = (0..task.student().parameters())

@@ -133,11 +133,7 @@ fn c_says_what_a_device_says_for_each_stage_and_student() {
             truth.len(),
             exported.note.unwrap_or_default()
         );
-        assert!(
-            apart <= 1e-4 && same == truth.len(),
-            "{}",
-            case.name
-        );
+        assert!(apart <= 1e-4 && same == truth.len(), "{}", case.name);
         // Random networks stand closer to their borders than trained ones.
         assert!(coded_same * 100 >= truth.len() * 97, "{}", case.name);
     }

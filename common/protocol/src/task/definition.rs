@@ -3,16 +3,19 @@
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
-use crate::codec::{DecodeError, decode_blob, encode};
+use crate::codec::DecodeError;
 use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
+use crate::task::input::InputKind;
 use crate::task::method::Method;
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
-/// Everything a task fixes, as it is hashed and as it travels.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+/// Everything a task fixes, as it is hashed and as it travels: the fields up to
+/// `method` one after the other, then a section for each of the others that is
+/// not what it is by default.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskDefinition {
     /// A name for people.
     pub name: String,
@@ -38,6 +41,9 @@ pub struct TaskDefinition {
     pub rounds: Rounds,
     /// Which of several methods it takes.
     pub method: Method,
+    /// What one input is.
+    #[serde(skip_serializing_if = "InputKind::is_plain")]
+    pub input: InputKind,
 }
 
 /// How features are brought to one scale for all devices.
@@ -200,7 +206,7 @@ pub enum TaskError {
     Decode(#[from] DecodeError),
 }
 
-fn allowed(
+pub(super) fn allowed(
     holds: bool,
     key: &'static str,
     value: impl ToString,
@@ -241,6 +247,7 @@ impl Task {
             value: format!("{:?}", d.input_shape),
             allowed: error.to_string(),
         })?;
+        d.input.check(&d.input_shape, shape.values())?;
         let features = d
             .features
             .features(&shape)
@@ -265,7 +272,7 @@ impl Task {
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
         check_method(d)?;
-        let bytes = encode(&definition);
+        let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
@@ -282,7 +289,7 @@ impl Task {
     /// # Errors
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
-        Self::check(decode_blob(bytes)?)
+        Self::check(TaskDefinition::from_bytes(bytes)?)
     }
 
     /// The canonical bytes, whose hash names the task.
@@ -303,6 +310,11 @@ impl Task {
     /// Shape of one raw input.
     pub fn input_shape(&self) -> &InputShape {
         &self.shape
+    }
+
+    /// What one input is.
+    pub fn input(&self) -> &InputKind {
+        &self.definition.input
     }
 
     /// Features the kernel and the student see.
