@@ -25,7 +25,7 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
         }
     };
     if tasks.is_empty() {
-        return vec![unread(folder)];
+        return vec![unread(config, folder)];
     }
     let mut findings: Vec<Vec<Finding>> = tasks
         .iter()
@@ -43,9 +43,9 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
 }
 
 /// Which files there are, while nothing says what they should hold.
-fn unread(folder: &Path) -> Finding {
+fn unread(config: &Config, folder: &Path) -> Finding {
     let shown = folder.display();
-    match Folder::names(folder) {
+    match Folder::names(folder, &config.mapping) {
         Ok(names) if names.is_empty() => Finding::warning(
             CHECK,
             format!("{shown} holds no data file"),
@@ -103,7 +103,7 @@ fn examine(config: &Config, folder: &Path, task: &Task) -> Vec<Finding> {
 fn summary(config: &Config, task: &Task, scan: &Scan, folder: Folder) -> Finding {
     let definition = task.definition();
     let read: usize = scan.files.iter().map(|file| file.rows).sum();
-    let split = folder.into_split(SplitRule::default());
+    let split = folder.into_split(SplitRule::default().for_input(task.input()));
     let guards = read - rows(&split);
     let split = split.without_copies();
     let copies = read - guards - rows(&split);

@@ -2,17 +2,26 @@
 
 use std::fmt;
 
+use std::sync::Arc;
+
 use common::features::InputShape;
 use common::limits::CLASSES_MAX;
 use common::npz::NpzError;
+use common::task::{ArrayInput, InputKind};
 
 use super::classes::ClassNames;
+use super::intervals::Intervals;
+use super::source::Mapping;
 
 /// What every file of a task holds: inputs of one shape, and labels of named
 /// classes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     shape: InputShape,
+    input: InputKind,
+    mapping: Arc<Mapping>,
+    /// Labels that stand in a file of their own.
+    intervals: Option<Arc<Intervals>>,
     classes: ClassNames,
     labels: LabelSource,
     arrays: ArrayNames,
@@ -75,6 +84,9 @@ impl Schema {
         }
         Ok(Self {
             shape,
+            input: InputKind::Array(ArrayInput::default()),
+            mapping: Arc::default(),
+            intervals: None,
             classes: ClassNames::new(classes),
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
@@ -103,6 +115,42 @@ impl Schema {
             other => other,
         };
         Self { labels, ..self }
+    }
+
+    /// The same for what a task says of its inputs.
+    #[must_use]
+    pub fn with_input(self, input: InputKind) -> Self {
+        Self { input, ..self }
+    }
+
+    /// The same for files that are written as a device's owner says.
+    #[must_use]
+    pub fn with_mapping(self, mapping: Mapping) -> Self {
+        Self {
+            classes: self.classes.with_words(&mapping.labels),
+            mapping: Arc::new(mapping),
+            ..self
+        }
+    }
+
+    /// The same with labels from a file of their own.
+    #[must_use]
+    pub(super) fn with_intervals(self, intervals: Option<Arc<Intervals>>) -> Self {
+        Self { intervals, ..self }
+    }
+
+    /// What one input is.
+    pub fn input(&self) -> &InputKind {
+        &self.input
+    }
+
+    /// How files are written.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(super) fn intervals(&self) -> Option<&Intervals> {
+        self.intervals.as_deref()
     }
 
     /// Values of one input.
@@ -221,7 +269,7 @@ pub enum Problem {
     },
     /// A label that is no class of the task.
     #[error(
-        "class {found:?} is not one of the task's ({known}){}; correct it, or leave it empty for an unlabelled row",
+        "class {found:?} is not one of the task's ({known}){}; correct it, leave it empty for an unlabelled row, or say what it means (labels = {{ {found:?} = \"CLASS\" }} under [data] in agent.toml)",
         numbered(*.last)
     )]
     UnknownClass {
@@ -231,6 +279,27 @@ pub enum Problem {
         known: String,
         /// The largest class number; none where classes are named by numbers.
         last: Option<usize>,
+    },
+    /// Nothing where a number should be.
+    #[error(
+        "no value; fill the gap, remove the row, or have such rows left out (bad_rows = \"skip\" under [data] in agent.toml)"
+    )]
+    Missing,
+    /// Something that is no time.
+    #[error(
+        "{found:?} is no time that can be read; say how times are written (time_format = \"iso8601\", \"s\", \"ms\", \"us\" or \"ns\" under [data] in agent.toml)"
+    )]
+    Time {
+        /// What stands there.
+        found: String,
+    },
+    /// A word that is no value of a categorical column.
+    #[error("{found:?} is not one of the column's values ({known}); correct it or remove the row")]
+    UnknownValue {
+        /// What stands there.
+        found: String,
+        /// The column's values.
+        known: String,
     },
     /// A line that is longer or shorter than the header.
     #[error(
@@ -248,7 +317,9 @@ pub enum Problem {
     )]
     Nul,
     /// Bytes that are not UTF-8, or a quote that never ends.
-    #[error("not readable as text ({reason}); save the file as UTF-8 CSV")]
+    #[error(
+        "not readable as text ({reason}); save the file as UTF-8, or say how it is written (encoding = \"latin-1\" under [data] in agent.toml)"
+    )]
     Text {
         /// What the reader said.
         reason: String,
@@ -288,29 +359,128 @@ pub enum ParseError {
         problem: Problem,
     },
     /// An unknown ending.
-    #[error("not a data file; files ending in .csv, .npz and .npy are read")]
+    #[error(
+        "not a data file; files ending in .csv, .tsv, .npz and .npy are read, also with .gz or .zst after that"
+    )]
     Format,
     /// Nothing in it.
     #[error("the file is empty; a header and rows are expected")]
     NoHeader,
     /// A first line of numbers only.
-    #[error("the first line holds only numbers; put a header with column names before it")]
+    #[error(
+        "the first line holds only numbers; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
+    )]
     NumericHeader,
-    /// The separator is not a comma.
-    #[error("the header {header:?} is one column; separate columns by commas")]
+    /// A compressed file that is damaged or cut short.
+    #[error("cannot be unpacked ({reason}); copy it again, or wait until it is complete")]
+    Packed {
+        /// What the unpacker said.
+        reason: String,
+    },
+    /// A compressed file of too much.
+    #[error("unpacks to more than {bytes_max} bytes, the most that is read; split the file")]
+    Unpacked {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// A column of the task that the file does not have.
+    #[error(
+        "no column {name:?} among {columns}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {guess:?} }}", toml_key(name)
+    )]
+    NoColumn {
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+        /// The column that it may be.
+        guess: String,
+    },
+    /// Two columns of a file that may be one of the task's.
+    #[error(
+        "columns {one:?} and {other:?} both may be {name:?}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {one:?} }}", toml_key(name)
+    )]
+    TwoColumns {
+        /// The task's column.
+        name: String,
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
+    /// A column in another unit than the task's.
+    #[error(
+        "column {found:?} is in {unit:?} and the task wants {wanted:?}; under [data] in agent.toml, say how one becomes the other: columns.{} = {{ from = {found:?}, {advice} }}", toml_key(name)
+    )]
+    Unit {
+        /// The task's column.
+        name: String,
+        /// The file's column.
+        found: String,
+        /// Its unit.
+        unit: String,
+        /// The task's unit.
+        wanted: String,
+        /// What to write into the mapping.
+        advice: String,
+    },
+    /// A column that the mapping names and the file does not have.
+    #[error("no column {name:?} among {columns}; correct {key} in agent.toml")]
+    NoMappedColumn {
+        /// The key that names it.
+        key: &'static str,
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+    },
+    /// Numbers that may be read in two ways.
+    #[error(
+        "{place}: {found:?} may mean two numbers; under [data] in agent.toml, say which sign is the decimal one: decimal = \",\" or decimal = \".\""
+    )]
+    Decimal {
+        /// Where.
+        place: Place,
+        /// What stands there.
+        found: String,
+    },
+    /// Recordings too slow for the task.
+    #[error(
+        "has {found:.3} rows a second and the task wants {wanted:.3}: what lies between was not measured. Record faster, or correct time_format or rate_hz under [data] in agent.toml"
+    )]
+    Rate {
+        /// Rows a second.
+        found: f64,
+        /// What the task wants.
+        wanted: f64,
+    },
+    /// No labels, where intervals are wanted of times.
+    #[error("labels: {reason}")]
+    Intervals {
+        /// What is wrong with the file of labels.
+        reason: String,
+    },
+    /// A format that has no times, for a task that needs them.
+    #[error("holds windows of another shape, and only CSV files hold recordings")]
+    NoRecording,
+    /// The header cannot be cut into columns.
+    #[error(
+        "the header {header:?} is one column; separate columns by commas, semicolons or tabs, or say what separates them (separator = \" \" under [data] in agent.toml)"
+    )]
     Separator {
         /// The header.
         header: String,
     },
     /// No label column.
     #[error(
-        "no column {name:?} among {columns}; name the label column in the agent's config (data.label_column), or leave its cells empty for unlabelled rows"
+        "no column {name:?} among {columns}; under [data] in agent.toml, name the column that holds the label (label_column = {guess:?}; its cells may be empty), or a file of intervals (labels_file = \"labels.csv\", time_column = \"COLUMN\")"
     )]
     NoLabelColumn {
         /// What was looked for.
         name: String,
         /// The file's columns.
         columns: String,
+        /// The column that it may be.
+        guess: String,
     },
     /// The label column twice.
     #[error("column {name:?} is there twice; rename or remove one")]
@@ -394,6 +564,15 @@ pub enum ParseError {
 impl ParseError {
     pub(super) fn at(place: Place, problem: Problem) -> Self {
         Self::At { place, problem }
+    }
+}
+
+/// A name as TOML writes it as a key.
+fn toml_key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !name.is_empty() && name.chars().all(bare) {
+        true => name.to_owned(),
+        false => format!("{name:?}"),
     }
 }
 
