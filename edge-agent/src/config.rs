@@ -176,6 +176,16 @@ impl Config {
         }
     }
 
+    /// What holds where nothing is said.
+    pub fn plain() -> Self {
+        let pick = Pick {
+            file: String::new(),
+            environment: &|_| None,
+        };
+        let plain = pick.config(RawConfig::default(), &Flags::default());
+        plain.expect("every key has a default that fits, as the reference of keys is made from")
+    }
+
     /// Brings file, environment and flags together.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use common::health::{Finding, Verdict, worst};
 use common::task::Task;
 
 use crate::config::Config;
-use crate::data::{Folder, FolderError, Scan, Split, SplitRule};
+use crate::data::{Folder, FolderError, Scan, Split, SplitRule, Unused};
 use crate::driver::local::known_tasks;
 use crate::state::StateDir;
 
@@ -87,6 +87,7 @@ fn examine(config: &Config, folder: &Path, task: &Task) -> Vec<Finding> {
             path,
             reason,
             quarantined,
+            ..
         }) => {
             let found = format!("task {name}: no rows in {}: {reason}", path.display());
             let advice = "until then this device contributes nothing";
@@ -170,6 +171,13 @@ fn files(scan: &Scan) -> Vec<Finding> {
         .map(|one| refusal(&one.path, &one.error))
         .collect();
     for file in &scan.files {
+        // What is left of recordings is no fault of theirs.
+        let odd = file.account.unused.keys().any(|why| *why != Unused::Rest);
+        if odd {
+            let found = format!("{}: {}", file.path.display(), file.account.explain());
+            let advice = "`alambic-agent data check` says more";
+            findings.push(Finding::warning(CHECK, found, advice));
+        }
         for note in &file.notes {
             let found = format!("{}: {note}", file.path.display());
             findings.push(match note.is_warning() {

@@ -160,6 +160,8 @@ pub enum FolderError {
         path: PathBuf,
         /// No data file, empty ones, or which are refused and why.
         reason: String,
+        /// Files of which no row is used.
+        files: Vec<FolderFile>,
         /// The refused files.
         quarantined: Vec<Quarantined>,
     },
@@ -347,6 +349,34 @@ impl Folder {
         }
     }
 
+    /// What to do about a folder without data files: they may lie in folders
+    /// inside.
+    fn elsewhere(&self) -> String {
+        let all = Mapping {
+            files: vec!["**".to_owned()],
+            ..Mapping::default()
+        };
+        let found = list(&self.path, &all).unwrap_or_default();
+        let data = found.keys().find(|name| Format::of(&inner_name(Path::new(name))).is_some());
+        match data.map(Path::new) {
+            Some(name) => {
+                let ending = inner_name(name).extension().map_or_else(String::new, |ending| {
+                    format!(".{}", ending.to_string_lossy())
+                });
+                let packed = match name == inner_name(name) {
+                    true => String::new(),
+                    false => format!(".{}", name.extension().unwrap_or_default().to_string_lossy()),
+                };
+                format!(
+                    "there are data files in folders inside, such as {}; under [data] in \
+                     agent.toml, say that they are meant: files = [\"**/*{ending}{packed}\"]",
+                    name.display()
+                )
+            }
+            None => "put files ending in .csv, .npz or .npy there".to_owned(),
+        }
+    }
+
     fn no_rows(&self, scan: Scan) -> FolderError {
         let reason = match (scan.quarantined.first(), scan.files.is_empty()) {
             (Some(first), _) => {
@@ -357,7 +387,7 @@ impl Folder {
                 format!("{}: {}{others}", first.path.display(), first.error)
             }
             (None, true) => match self.schema.mapping().files.as_slice() {
-                [] => "put files ending in .csv, .npz or .npy there".to_owned(),
+                [] => self.elsewhere(),
                 patterns => format!(
                     "no file there is one that data.files means ({})",
                     patterns.join(", ")
@@ -375,6 +405,7 @@ impl Folder {
         FolderError::NoRows {
             path: self.path.clone(),
             reason,
+            files: scan.files,
             quarantined: scan.quarantined,
         }
     }

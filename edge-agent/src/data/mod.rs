@@ -9,10 +9,12 @@ mod intervals;
 mod note;
 mod numpy;
 mod precision;
+mod problem;
 mod schema;
 mod series;
 mod source;
 mod split;
+mod suggest;
 mod table;
 mod text;
 
@@ -29,6 +31,7 @@ pub use schema::{
 };
 pub use source::{BadRows, ColumnSource, Encoding, Mapping, MappingError, TimeFormat};
 pub use split::{Split, SplitRule};
+pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
 
 use std::path::Path;

@@ -299,7 +299,7 @@ impl Search<'_> {
 }
 
 /// A name and the unit in brackets behind it, if there is one.
-fn without_unit(name: &str) -> (&str, Option<&str>) {
+pub(in super::super) fn without_unit(name: &str) -> (&str, Option<&str>) {
     for (open, close) in [('(', ')'), ('[', ']')] {
         if let Some(inner) = name.strip_suffix(close)
             && let Some((before, unit)) = inner.rsplit_once(open)
@@ -398,7 +398,7 @@ fn listed(names: &[String]) -> String {
 }
 
 /// Names of a column that can be nothing but times.
-const TIME_NAMES: [&str; 6] = [
+pub(in super::super) const TIME_NAMES: [&str; 6] = [
     "timestamp",
     "time",
     "datetime",

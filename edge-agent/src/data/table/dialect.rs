@@ -65,7 +65,7 @@ pub(super) fn tabbed(text: &[u8]) -> Vec<u8> {
 
 /// What cells show of the decimal sign.
 #[derive(Debug, Default)]
-pub(super) struct DecimalSigns {
+pub(in super::super) struct DecimalSigns {
     point: bool,
     comma: bool,
     /// A cell that may be a thousand times what it may be as well.
@@ -74,7 +74,7 @@ pub(super) struct DecimalSigns {
 
 impl DecimalSigns {
     /// Looks at one more cell.
-    pub(super) fn look(&mut self, cell: &str, place: impl FnOnce() -> Place) {
+    pub(in super::super) fn look(&mut self, cell: &str, place: impl FnOnce() -> Place) {
         let cell = cell.trim();
         let number = cell.strip_prefix(['-', '+']).unwrap_or(cell);
         let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
@@ -98,7 +98,7 @@ impl DecimalSigns {
     ///
     /// # Errors
     /// [`ParseError::Decimal`] where numbers may be read in two ways.
-    pub(super) fn sign(self) -> Result<u8, ParseError> {
+    pub(in super::super) fn sign(self) -> Result<u8, ParseError> {
         match (self.point, self.comma, self.either) {
             (false, true, _) => Ok(b','),
             (_, false, None) => Ok(b'.'),
@@ -112,7 +112,7 @@ impl DecimalSigns {
 
 /// The number that a cell writes, with this decimal sign; none if it is no
 /// number. With a comma, points in groups of three digits are passed over.
-pub(super) fn number(cell: &str, decimal: u8) -> Option<f64> {
+pub(in super::super) fn number(cell: &str, decimal: u8) -> Option<f64> {
     if decimal == b'.' || !cell.contains(['.', ',']) {
         return cell.parse().ok();
     }

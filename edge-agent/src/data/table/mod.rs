@@ -5,8 +5,10 @@ mod csv;
 mod dialect;
 mod rows;
 
-pub(super) use columns::place_of;
+pub(super) use columns::{TIME_NAMES, place_of, without_unit};
 pub(super) use csv::{Cells, parse};
+pub(super) use dialect::{DecimalSigns, number};
+pub(super) use rows::is_missing;
 
 #[cfg(test)]
 mod tests;

@@ -269,7 +269,7 @@ impl<'a> Rows<'a> {
 }
 
 /// Whether a cell says that there is no value.
-fn is_missing(cell: &str) -> bool {
+pub(in super::super) fn is_missing(cell: &str) -> bool {
     MISSING.iter().any(|written| cell.eq_ignore_ascii_case(written))
 }
 
