@@ -3,7 +3,7 @@
 
 use ndarray::{Array2, ArrayView2};
 
-use super::{FeatureStage, InputShape, Modality};
+use super::{FeatureStage, InputShape, Modality, StageTables};
 
 /// What a feature stage is, whatever the shape of its inputs. One for each
 /// variant of [`FeatureStage`], in the list of them.
@@ -86,6 +86,10 @@ pub(super) trait Extractor {
     /// Features of finite rows of the right length, n × values to n ×
     /// features, finite themselves.
     fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32>;
+
+    /// Everything that defines the features, as numbers, for programs that compute
+    /// them elsewhere.
+    fn tables(&self) -> StageTables;
 
     /// Height, width and channels of the features as an image, channels last;
     /// none where features have no neighbours.

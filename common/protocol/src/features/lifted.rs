@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::extractor::{Definition, Extractor};
 use super::raw::value_names;
-use super::{FeatureStage, InputShape, Modality};
+use super::{FeatureStage, InputShape, Modality, StageTables};
 
 /// The stage.
 pub(super) struct LiftedStage;
@@ -72,6 +72,10 @@ impl Lifted {
 impl Extractor for Lifted {
     fn features(&self) -> usize {
         self.0.values() + 1
+    }
+
+    fn tables(&self) -> StageTables {
+        StageTables::Lifted
     }
 
     fn names(&self) -> Vec<String> {

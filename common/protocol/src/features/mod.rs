@@ -15,16 +15,18 @@ mod raw;
 mod series;
 mod shape;
 mod stage;
+mod tables;
 mod window;
 
 pub use curve::{Atom, Curve};
 pub use error::FeatureError;
 pub use extractor::{Drawing, Filters};
-pub use normaliser::{Normaliser, NormaliserError};
+pub use normaliser::{Normaliser, NormaliserError, NormaliserParts};
 pub use patches::PatchPlan;
 pub use series::SeriesPlan;
 pub use shape::{InputShape, Modality};
 pub use stage::FeatureStage;
+pub use tables::{FilterTables, StageTables, WindowTables};
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
-use super::{FeatureError, FeatureStage, InputShape, Modality};
+use super::{FeatureError, FeatureStage, FilterTables, InputShape, Modality, StageTables};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the patch stage, written `5x8x7`: sides of a patch, filters,
@@ -263,6 +263,21 @@ impl Extractor for Patches {
         // The margin is zero, whatever the values are.
         let span = high.max(0.0) - low.min(0.0);
         Some([0.0, (span * f32::from(self.plan.size) / 2.0).sqrt()])
+    }
+
+    fn tables(&self) -> StageTables {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        StageTables::Filters(FilterTables {
+            image: [self.height, self.width, self.channels],
+            kernel: [size, size],
+            margin: [size / 2, size / 2],
+            filters: self.filters.clone(),
+            rows: cells(self.height, grid).collect(),
+            columns: cells(self.width, grid).collect(),
+            means: Vec::new(),
+            value_max: VALUE_MAX,
+        })
     }
 
     fn drawing(&self) -> Drawing {

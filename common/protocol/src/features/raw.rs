@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::extractor::{Definition, Drawing, Extractor};
-use super::{FeatureStage, InputShape, Modality};
+use super::{FeatureStage, InputShape, Modality, StageTables};
 
 /// The stage.
 pub(super) struct RawStage;
@@ -38,6 +38,10 @@ impl Raw {
 impl Extractor for Raw {
     fn features(&self) -> usize {
         self.0.values()
+    }
+
+    fn tables(&self) -> StageTables {
+        StageTables::Raw
     }
 
     fn names(&self) -> Vec<String> {

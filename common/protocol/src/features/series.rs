@@ -10,7 +10,7 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
 use super::patches::cells;
-use super::{FeatureError, FeatureStage, InputShape, Modality};
+use super::{FeatureError, FeatureStage, FilterTables, InputShape, Modality, StageTables};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the series stage, written `32x12x2`: steps of a stretch that
@@ -214,6 +214,21 @@ impl Extractor for Series {
     fn layout(&self) -> Option<[usize; 3]> {
         let each = 2 * usize::from(self.plan.filters) + 1;
         Some([1, usize::from(self.plan.grid), each * self.channels])
+    }
+
+    fn tables(&self) -> StageTables {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        StageTables::Filters(FilterTables {
+            image: [1, self.steps, self.channels],
+            kernel: [1, size],
+            margin: [0, 0],
+            filters: self.filters.clone(),
+            rows: cells(1, 1).collect(),
+            columns: cells(self.steps - size + 1, grid).collect(),
+            means: cells(self.steps, grid).collect(),
+            value_max: VALUE_MAX,
+        })
     }
 
     /// Those of one channel are both signs, and the mean.

@@ -14,7 +14,7 @@ use super::patches::{self, PatchPlan, PatchStage, Patches};
 use super::raw::{Raw, RawStage};
 use super::series::{self, Series, SeriesPlan, SeriesStage};
 use super::window::{self, Window, WindowStage};
-use super::{FeatureError, InputShape, Modality, Normaliser};
+use super::{FeatureError, InputShape, Modality, Normaliser, StageTables};
 
 /// A feature stage, with the version of its definition. Written as `raw`,
 /// `lifted/1`, `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and
@@ -173,6 +173,12 @@ impl FeatureStage {
     /// as [`Self::features`].
     pub fn names(&self, shape: &InputShape) -> Result<Vec<String>, FeatureError> {
         Ok(self.extractor(shape)?.names())
+    }
+
+    /// Everything that defines the stage for one shape, as numbers, for programs
+    /// that compute it elsewhere. Errors: as [`Self::features`].
+    pub fn tables(&self, shape: &InputShape) -> Result<StageTables, FeatureError> {
+        Ok(self.extractor(shape)?.tables())
     }
 
     /// How features are drawn. Errors: as [`Self::features`].

@@ -9,7 +9,7 @@ use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
 use super::extractor::{Definition, Extractor};
-use super::{FeatureError, FeatureStage, InputShape, Modality};
+use super::{FeatureError, FeatureStage, InputShape, Modality, StageTables, WindowTables};
 use crate::limits::FEATURES_MAX;
 
 /// The stage.
@@ -246,6 +246,23 @@ impl Extractor for Window {
     fn features(&self) -> usize {
         let all = self.all_channels();
         all * CHANNEL_FEATURES + all * (all - 1) / 2
+    }
+
+    fn tables(&self) -> StageTables {
+        StageTables::Window(WindowTables {
+            steps: self.steps,
+            channels: self.channels,
+            norms: self.norms(),
+            taper: self.taper.clone(),
+            power_scale: self.power_scale,
+            band_edges: self.bands.clone(),
+            lags: self.lags.to_vec(),
+            floor: FLOOR,
+            deviation_floor: DEVIATION_FLOOR,
+            power_floor: POWER_FLOOR,
+            total_floor: TOTAL_FLOOR,
+            share_floor: SHARE_FLOOR,
+        })
     }
 
     /// What each feature is.
