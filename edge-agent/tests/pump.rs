@@ -40,8 +40,11 @@ fn readings() -> Vec<Reading> {
     let reading = |second: u32| {
         let class = (second / 50 % 3) as usize;
         let noise = |step: u32| f64::from(second * step % 997) / 997.0;
-        let [flow, pressure, temperature, vibration] =
-            [[90.0, 4.0, 41.0, 0.1], [60.0, 2.5, 44.0, 0.9], [12.0, 6.5, 52.0, 0.4]][class];
+        let [flow, pressure, temperature, vibration] = [
+            [90.0, 4.0, 41.0, 0.1],
+            [60.0, 2.5, 44.0, 0.9],
+            [12.0, 6.5, 52.0, 0.4],
+        ][class];
         // What four decimals hold, as loggers write them.
         let round = |value: f64| (value * 1e4).round() / 1e4;
         Reading {
@@ -104,12 +107,15 @@ fn devices() -> Vec<Device> {
         let (minute, second) = (reading.second / 60, reading.second % 60);
         format!("2026-11-29T20:{minute:02}:{second:02}Z")
     };
-    let stamped = table("timestamp,id,flow,pressure,temperature,vibration,label", |reading| {
-        let [flow, pressure, temperature, vibration] = reading.values;
-        let (time, label) = (clock(reading), CLASSES[reading.class]);
-        let id = reading.second + 7;
-        format!("{time},{id},{flow},{pressure},{temperature},{vibration},{label}")
-    });
+    let stamped = table(
+        "timestamp,id,flow,pressure,temperature,vibration,label",
+        |reading| {
+            let [flow, pressure, temperature, vibration] = reading.values;
+            let (time, label) = (clock(reading), CLASSES[reading.class]);
+            let id = reading.second + 7;
+            format!("{time},{id},{flow},{pressure},{temperature},{vibration},{label}")
+        },
+    );
     let gaps = table("flow,pressure,temperature,vibration,label", |reading| {
         let [flow, pressure, temperature, vibration] = reading.values;
         let label = CLASSES[reading.class];
@@ -120,20 +126,28 @@ fn devices() -> Vec<Device> {
         }
     });
     let semicolons = table("flow;pressure;temperature;vibration;label", |reading| {
-        let cells = reading.values.map(|value| value.to_string().replace('.', ","));
+        let cells = reading
+            .values
+            .map(|value| value.to_string().replace('.', ","));
         format!("{};{}", cells.join(";"), CLASSES[reading.class])
     });
-    let reordered = table("label,Vibration,TEMPERATURE,pressure (bar),flow [l/min]", |reading| {
-        let [flow, pressure, temperature, vibration] = reading.values;
-        let label = CLASSES[reading.class].to_uppercase();
-        format!("{label},{vibration},{temperature},{pressure},{flow}")
-    });
-    let other_units = table("flow (m3/h),pressure (kPa),temperature,vibration,label", |reading| {
-        let [flow, pressure, temperature, vibration] = reading.values;
-        let (flow, pressure) = (flow * 0.06, pressure * 100.0);
-        let label = CLASSES[reading.class];
-        format!("{flow:.6},{pressure:.4},{temperature},{vibration},{label}")
-    });
+    let reordered = table(
+        "label,Vibration,TEMPERATURE,pressure (bar),flow [l/min]",
+        |reading| {
+            let [flow, pressure, temperature, vibration] = reading.values;
+            let label = CLASSES[reading.class].to_uppercase();
+            format!("{label},{vibration},{temperature},{pressure},{flow}")
+        },
+    );
+    let other_units = table(
+        "flow (m3/h),pressure (kPa),temperature,vibration,label",
+        |reading| {
+            let [flow, pressure, temperature, vibration] = reading.values;
+            let (flow, pressure) = (flow * 0.06, pressure * 100.0);
+            let label = CLASSES[reading.class];
+            format!("{flow:.6},{pressure:.4},{temperature},{vibration},{label}")
+        },
+    );
     // Fifty lines a second, and a number for each state.
     let mut long = "t;Q;p;T;a;state\n".to_owned();
     for reading in readings() {
@@ -141,14 +155,21 @@ fn devices() -> Vec<Device> {
         let state = reading.class + 1;
         for step in 0..50 {
             let time = epoch_ms(&reading) + 20 * step;
-            writeln!(long, "{time};{flow};{pressure};{temperature};{vibration};{state}").unwrap();
+            writeln!(
+                long,
+                "{time};{flow};{pressure};{temperature};{vibration};{state}"
+            )
+            .unwrap();
         }
     }
     let text = plain();
     let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let unlabelled = table("when\tflow\tpressure\ttemperature\tvibration", |reading| {
         let [flow, pressure, temperature, vibration] = reading.values;
-        format!("{}\t{flow}\t{pressure}\t{temperature}\t{vibration}", epoch_ms(reading))
+        format!(
+            "{}\t{flow}\t{pressure}\t{temperature}\t{vibration}",
+            epoch_ms(reading)
+        )
     });
     let mut intervals = "start,end,label\n".to_owned();
     for block in 0..ROWS / 50 {
@@ -158,7 +179,10 @@ fn devices() -> Vec<Device> {
     }
     vec![
         device("plain", vec![("a.csv", plain().into_bytes())]),
-        device("timestamps and numbers of rows", vec![("a.csv", stamped.into_bytes())]),
+        device(
+            "timestamps and numbers of rows",
+            vec![("a.csv", stamped.into_bytes())],
+        ),
         Device {
             data: "bad_rows = \"skip\"",
             without: Some("bad_rows = \"skip\""),
@@ -181,25 +205,28 @@ fn devices() -> Vec<Device> {
             without: Some("label_column ="),
             ..device("a long recording", vec![("a.csv", long.into_bytes())])
         },
-        device("a mark before the first byte", vec![(
-            "a.csv",
-            [b"\xef\xbb\xbf", plain().as_bytes()].concat(),
-        )]),
+        device(
+            "a mark before the first byte",
+            vec![("a.csv", [b"\xef\xbb\xbf", plain().as_bytes()].concat())],
+        ),
         Device {
             data: "files = [\"**/*.csv.gz\"]",
             without: Some("files = [\"**/*.csv.gz\"]"),
-            ..device("packed, in folders inside", vec![(
-                "2026/11/a.csv.gz",
-                gzip(&wide),
-            )])
+            ..device(
+                "packed, in folders inside",
+                vec![("2026/11/a.csv.gz", gzip(&wide))],
+            )
         },
         Device {
             data: "time_column = \"when\"\nlabels_file = \"labels.txt\"",
             without: Some("labels_file ="),
-            ..device("intervals", vec![
-                ("a.tsv", unlabelled.into_bytes()),
-                ("labels.txt", intervals.into_bytes()),
-            ])
+            ..device(
+                "intervals",
+                vec![
+                    ("a.tsv", unlabelled.into_bytes()),
+                    ("labels.txt", intervals.into_bytes()),
+                ],
+            )
         },
     ]
 }
@@ -237,22 +264,36 @@ fn every_pump_contributes_the_same_rows_however_it_writes_them() {
             fs::write(path, bytes).unwrap();
         }
         let (rows, refused) = read(&folder, device.data, &task).unwrap();
-        assert_eq!((rows.rows(), refused), (ROWS as usize - device.lost, 0), "{name}");
-        let kept = readings().into_iter().filter(|reading| {
-            device.lost == 0 || ![9, 19].contains(&(reading.second % 50))
-        });
+        assert_eq!(
+            (rows.rows(), refused),
+            (ROWS as usize - device.lost, 0),
+            "{name}"
+        );
+        let kept = readings()
+            .into_iter()
+            .filter(|reading| device.lost == 0 || ![9, 19].contains(&(reading.second % 50)));
         let inputs = rows.inputs();
         let found = inputs.rows().into_iter().zip(rows.labels());
         for ((found, label), reading) in found.zip(kept) {
             assert_eq!(*label, Some(reading.class as u16), "{name}");
             for (found, expected) in found.iter().zip(reading.values) {
                 let off = (f64::from(*found) - expected).abs();
-                assert!(off < 1e-4 * expected.abs().max(1.0), "{name}: {found}, not {expected}");
+                assert!(
+                    off < 1e-4 * expected.abs().max(1.0),
+                    "{name}: {found}, not {expected}"
+                );
             }
         }
         match (read(&folder, "", &task), device.without) {
             (Ok((rows, 0)), None) => assert_eq!(rows.rows(), ROWS as usize, "{name}"),
-            (Err(FolderError::NoRows { reason, quarantined, .. }), Some(line)) => {
+            (
+                Err(FolderError::NoRows {
+                    reason,
+                    quarantined,
+                    ..
+                }),
+                Some(line),
+            ) => {
                 assert!(reason.contains(line), "{name}: {reason}");
                 assert!(quarantined.len() <= 1, "{name}: one message, not several");
             }
@@ -266,7 +307,8 @@ fn every_pump_contributes_the_same_rows_however_it_writes_them() {
 #[test]
 fn a_task_of_named_values_reads_by_name_too() {
     let task = TASK.split("[classes]").last().unwrap();
-    let names = "[input]\nshape = [4]\nnames = [\"flow\", \"pressure\", \"temperature\", \"vibration\"]";
+    let names =
+        "[input]\nshape = [4]\nnames = [\"flow\", \"pressure\", \"temperature\", \"vibration\"]";
     let task = RawTask::parse(&format!("name = \"pump\"\n{names}\n[classes]{task}")).unwrap();
     let root = tempfile::tempdir().unwrap();
     let read_of = |number: usize| {

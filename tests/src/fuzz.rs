@@ -367,7 +367,8 @@ static MAPPED: LazyLock<[Schema; 2]> = LazyLock::new(|| {
 
 /// Recordings with times and groups.
 static SERIES: LazyLock<Schema> = LazyLock::new(|| {
-    let input = "kind = \"series\"\nchannels = [\"x\"]\nrate_hz = 10\nwindow_s = 0.4\nlabel_share = 0.7";
+    let input =
+        "kind = \"series\"\nchannels = [\"x\"]\nrate_hz = 10\nwindow_s = 0.4\nlabel_share = 0.7";
     named(input).with_mapping(Mapping {
         group_column: Some("g".to_owned()),
         ..Mapping::default()
@@ -380,7 +381,9 @@ fn named(input: &str) -> Schema {
     let classes = task.definition().classes.clone();
     let schema = Schema::new(task.input_shape().clone(), classes).unwrap();
     // Declared lengths must not be believed, whatever they are.
-    schema.with_input(task.input().clone()).with_values_max(100_000)
+    schema
+        .with_input(task.input().clone())
+        .with_values_max(100_000)
 }
 
 /// Seeds by target.

@@ -112,7 +112,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "utf-8, utf-16 or latin-1",
         purpose: "How text is encoded; without it UTF-8, or UTF-16 where that shows.",
-        value: |config| config.mapping.encoding.map_or_else(|| NONE.into(), |encoding| encoding.name().into()),
+        value: |config| {
+            config
+                .mapping
+                .encoding
+                .map_or_else(|| NONE.into(), |encoding| encoding.name().into())
+        },
     },
     Key {
         name: "data.names",
@@ -120,7 +125,13 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a name for each column",
         purpose: "Names of the columns of tables without a header.",
-        value: |config| config.mapping.names.as_deref().map_or_else(|| NONE.into(), listed),
+        value: |config| {
+            config
+                .mapping
+                .names
+                .as_deref()
+                .map_or_else(|| NONE.into(), listed)
+        },
     },
     Key {
         name: "data.time_column",
@@ -128,7 +139,13 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a column's name",
         purpose: "The column that says when a row was measured, for recordings and for labels as intervals.",
-        value: |config| config.mapping.time_column.clone().unwrap_or_else(|| NONE.into()),
+        value: |config| {
+            config
+                .mapping
+                .time_column
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
     },
     Key {
         name: "data.time_format",
@@ -144,7 +161,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "rows a second",
         purpose: "The rate of recordings without times; without it that of the task.",
-        value: |config| config.mapping.rate_hz.map_or_else(|| NONE.into(), |rate| rate.to_string()),
+        value: |config| {
+            config
+                .mapping
+                .rate_hz
+                .map_or_else(|| NONE.into(), |rate| rate.to_string())
+        },
     },
     Key {
         name: "data.group_column",
@@ -152,7 +174,13 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a column's name",
         purpose: "The column that says whose row it is (machine, person, session); no window reaches across.",
-        value: |config| config.mapping.group_column.clone().unwrap_or_else(|| NONE.into()),
+        value: |config| {
+            config
+                .mapping
+                .group_column
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
     },
     Key {
         name: "data.labels",
@@ -168,7 +196,13 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a file, from the folder on",
         purpose: "A table of intervals with the columns start, end and label, beside `data.time_column`.",
-        value: |config| config.mapping.labels_file.clone().unwrap_or_else(|| NONE.into()),
+        value: |config| {
+            config
+                .mapping
+                .labels_file
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
     },
     Key {
         name: "data.columns",
@@ -176,7 +210,16 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a table of the task's columns: `from`, and `scale` and `offset`, or `unit`",
         purpose: "Where the task's columns come from, and how their numbers become the task's unit.",
-        value: |config| listed(&config.mapping.columns.iter().map(|column| column.name.clone()).collect::<Vec<_>>()),
+        value: |config| {
+            listed(
+                &config
+                    .mapping
+                    .columns
+                    .iter()
+                    .map(|column| column.name.clone())
+                    .collect::<Vec<_>>(),
+            )
+        },
     },
     Key {
         name: "data.bad_rows",

@@ -211,7 +211,11 @@ impl Check {
                  wait for more data"
             )
         });
-        let mut mend: Vec<String> = scan.quarantined.iter().filter_map(|one| mend(&one.error)).collect();
+        let mut mend: Vec<String> = scan
+            .quarantined
+            .iter()
+            .filter_map(|one| mend(&one.error))
+            .collect();
         mend.sort();
         mend.dedup();
         Ok(Self {
@@ -253,7 +257,10 @@ impl Check {
         }
         for path in &self.duplicates {
             let path = shown(path, &self.folder);
-            let _ = writeln!(text, "  {path}: has the content of another file and is left out");
+            let _ = writeln!(
+                text,
+                "  {path}: has the content of another file and is left out"
+            );
         }
         let classes = self.classes.iter().map(|class| {
             let few = if class.too_few { " (too few)" } else { "" };
@@ -289,7 +296,10 @@ fn mend(error: &FileError) -> Option<String> {
 }
 
 fn shown(path: &Path, folder: &Path) -> String {
-    path.strip_prefix(folder).unwrap_or(path).display().to_string()
+    path.strip_prefix(folder)
+        .unwrap_or(path)
+        .display()
+        .to_string()
 }
 
 impl FileCheck {
@@ -374,7 +384,11 @@ impl FileCheck {
 impl ColumnCheck {
     fn write(&self, text: &mut String) {
         let mut line = self.column.clone().unwrap_or_else(|| self.from.clone());
-        if self.column.as_ref().is_some_and(|column| *column != self.from) {
+        if self
+            .column
+            .as_ref()
+            .is_some_and(|column| *column != self.from)
+        {
             let _ = write!(line, " from {:?}", self.from);
         }
         if self.scale != 1.0 {

@@ -162,9 +162,9 @@ impl Account {
     pub fn explain(&self) -> String {
         let mut reasons: Vec<_> = self.unused.iter().collect();
         reasons.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
-        let told = reasons.into_iter().map(|(why, (count, places))| {
-            format!("{count} {why} ({})", places.join("; "))
-        });
+        let told = reasons
+            .into_iter()
+            .map(|(why, (count, places))| format!("{count} {why} ({})", places.join("; ")));
         told.collect::<Vec<_>>().join(", ")
     }
 

@@ -157,9 +157,8 @@ impl ClassNames {
         if !matches!(self.of_text(text), Ok(meaning) if meaning.class().is_some()) {
             return false;
         }
-        let longer = |label: &str| {
-            label.len() > text.len() && folded(label).starts_with(&folded(text))
-        };
+        let longer =
+            |label: &str| label.len() > text.len() && folded(label).starts_with(&folded(text));
         let indices = match self.indexed {
             true => self.names.len(),
             false => 0,
@@ -281,7 +280,12 @@ mod tests {
         assert_eq!(classes.of_text(" OK ").unwrap(), Meaning::Name(0));
         assert!(classes.of_text("ON").is_err(), "which of the two?");
         let word = |word: &str, class: &str| (word.to_owned(), class.to_owned());
-        let words = [word("7", "ok"), word("läuft", "on"), word("-", ""), word("x", "elsewhere")];
+        let words = [
+            word("7", "ok"),
+            word("läuft", "on"),
+            word("-", ""),
+            word("x", "elsewhere"),
+        ];
         let classes = classes.with_words(&words);
         assert_eq!(classes.of_text("7").unwrap(), Meaning::Name(0));
         assert_eq!(classes.of_number(7.0).unwrap(), Meaning::Name(0));

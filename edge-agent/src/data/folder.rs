@@ -275,7 +275,9 @@ impl Folder {
             self.files.clear();
         }
         let intervals = Intervals::parse(&bytes, &self.schema);
-        intervals.map(|intervals| Some(Arc::new(intervals))).map_err(|error| refused(&error))
+        intervals
+            .map(|intervals| Some(Arc::new(intervals)))
+            .map_err(|error| refused(&error))
     }
 
     /// All rows, file by file.
@@ -357,15 +359,22 @@ impl Folder {
             ..Mapping::default()
         };
         let found = list(&self.path, &all).unwrap_or_default();
-        let data = found.keys().find(|name| Format::of(&inner_name(Path::new(name))).is_some());
+        let data = found
+            .keys()
+            .find(|name| Format::of(&inner_name(Path::new(name))).is_some());
         match data.map(Path::new) {
             Some(name) => {
-                let ending = inner_name(name).extension().map_or_else(String::new, |ending| {
-                    format!(".{}", ending.to_string_lossy())
-                });
+                let ending = inner_name(name)
+                    .extension()
+                    .map_or_else(String::new, |ending| {
+                        format!(".{}", ending.to_string_lossy())
+                    });
                 let packed = match name == inner_name(name) {
                     true => String::new(),
-                    false => format!(".{}", name.extension().unwrap_or_default().to_string_lossy()),
+                    false => format!(
+                        ".{}",
+                        name.extension().unwrap_or_default().to_string_lossy()
+                    ),
                 };
                 format!(
                     "there are data files in folders inside, such as {}; under [data] in \
@@ -394,11 +403,7 @@ impl Folder {
                 ),
             },
             (None, false) => match scan.files.iter().find(|file| file.account.rows > 0) {
-                Some(file) => format!(
-                    "{}: {}",
-                    file.path.display(),
-                    file.account.explain()
-                ),
+                Some(file) => format!("{}: {}", file.path.display(), file.account.explain()),
                 None => "its files have a header and nothing else".to_owned(),
             },
         };

@@ -32,7 +32,12 @@ impl Intervals {
         let told = |error: ParseError| ParseError::Intervals {
             reason: error.to_string(),
         };
-        let text = Text::of(bytes, schema.mapping().encoding, Ending::Closed, &mut Vec::new());
+        let text = Text::of(
+            bytes,
+            schema.mapping().encoding,
+            Ending::Closed,
+            &mut Vec::new(),
+        );
         let text = text.map_err(told)?;
         // The header of recordings says nothing of this file.
         let mut mapping = schema.mapping().clone();
@@ -53,7 +58,10 @@ impl Intervals {
                 ),
             })
         };
-        let (start, end) = (column(&["start", "begin", "from"])?, column(&["end", "stop", "to"])?);
+        let (start, end) = (
+            column(&["start", "begin", "from"])?,
+            column(&["end", "stop", "to"])?,
+        );
         let label = column(&[own.label_column().unwrap_or("label"), "label", "class"])?;
         let group = own.mapping().group_column.as_ref();
         let group = group.and_then(|name| place_of(&names, name));
@@ -68,7 +76,11 @@ impl Intervals {
                 told(ParseError::at(Place::Cell { line, column }, problem))
             };
             format = format.settled(cell(start));
-            let time = |place| format.parse(cell(place)).map_err(|problem| at(place, problem));
+            let time = |place| {
+                format
+                    .parse(cell(place))
+                    .map_err(|problem| at(place, problem))
+            };
             let (from, to) = (time(start)?, time(end)?);
             if to <= from {
                 let reason = format!("line {line}: ends where it starts, or before");
@@ -115,7 +127,10 @@ impl Intervals {
             // looked at first, and there are few that reach this far.
             let after = own.partition_point(|interval| interval.start <= time);
             let before = own[..after].iter().rev().take(OVERLAPS_MAX);
-            before.clone().find(|interval| time < interval.end).map(|interval| interval.class)
+            before
+                .clone()
+                .find(|interval| time < interval.end)
+                .map(|interval| interval.class)
         };
         found(group).or_else(|| found(""))
     }

@@ -67,10 +67,7 @@ impl Note {
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
-            Self::NulTail { .. }
-                | Self::MinusOne { .. }
-                | Self::Lost { .. }
-                | Self::Slower { .. }
+            Self::NulTail { .. } | Self::MinusOne { .. } | Self::Lost { .. } | Self::Slower { .. }
         )
     }
 }

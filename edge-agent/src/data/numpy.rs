@@ -83,8 +83,15 @@ fn labels_name(archive: &Archive<'_>, schema: &Schema) -> Option<String> {
     let usual = schema.arrays().labels.iter();
     match named.as_str() {
         // What the column is called where the owner names none.
-        "label" => usual.chain([named]).find(|name| archive.contains(name)).cloned(),
-        _ => [named].into_iter().chain(usual).find(|name| archive.contains(name)).cloned(),
+        "label" => usual
+            .chain([named])
+            .find(|name| archive.contains(name))
+            .cloned(),
+        _ => [named]
+            .into_iter()
+            .chain(usual)
+            .find(|name| archive.contains(name))
+            .cloned(),
     }
 }
 

@@ -202,7 +202,8 @@ pub enum ParseError {
     },
     /// A column of the task that the file does not have.
     #[error(
-        "no column {name:?} among {columns}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {guess:?} }}", toml_key(name)
+        "no column {name:?} among {columns}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {guess:?} }}",
+        toml_key(name)
     )]
     NoColumn {
         /// What was looked for.
@@ -214,7 +215,8 @@ pub enum ParseError {
     },
     /// Two columns of a file that may be one of the task's.
     #[error(
-        "columns {one:?} and {other:?} both may be {name:?}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {one:?} }}", toml_key(name)
+        "columns {one:?} and {other:?} both may be {name:?}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {one:?} }}",
+        toml_key(name)
     )]
     TwoColumns {
         /// The task's column.
@@ -226,7 +228,8 @@ pub enum ParseError {
     },
     /// A column in another unit than the task's.
     #[error(
-        "column {found:?} is in {unit:?} and the task wants {wanted:?}; under [data] in agent.toml, say how one becomes the other: columns.{} = {{ from = {found:?}, {advice} }}", toml_key(name)
+        "column {found:?} is in {unit:?} and the task wants {wanted:?}; under [data] in agent.toml, say how one becomes the other: columns.{} = {{ from = {found:?}, {advice} }}",
+        toml_key(name)
     )]
     Unit {
         /// The task's column.

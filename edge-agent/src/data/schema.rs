@@ -10,8 +10,8 @@ use super::classes::ClassNames;
 use super::intervals::Intervals;
 use super::source::Mapping;
 
-pub use super::problem::{ParseError, Place, Problem, VALUE_MAX};
 pub(super) use super::problem::shortened;
+pub use super::problem::{ParseError, Place, Problem, VALUE_MAX};
 
 /// What every file of a task holds: inputs of one shape, and labels of named
 /// classes.

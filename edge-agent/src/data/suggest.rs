@@ -125,7 +125,9 @@ impl Table {
         let text = Text::of(&bytes, mapping.encoding, Ending::Open, &mut Vec::new())?;
         let shape = InputShape::new(vec![1]).map_err(|_| ParseError::NoHeader)?;
         let schema = Schema::new(shape, vec!["?".to_owned()]).map_err(|_| ParseError::NoHeader)?;
-        let schema = schema.with_labels(LabelSource::None).with_mapping(mapping.clone());
+        let schema = schema
+            .with_labels(LabelSource::None)
+            .with_mapping(mapping.clone());
         let mut cells = Cells::of(&text, &schema);
         let header = cells.header(&schema)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
@@ -152,8 +154,13 @@ impl Table {
 
     /// The cells of a column that hold something.
     fn cells(&self, place: usize) -> impl Iterator<Item = &str> {
-        let cells = self.records.iter().filter_map(move |record| record.get(place));
-        cells.map(str::trim).filter(|cell| !super::table::is_missing(cell))
+        let cells = self
+            .records
+            .iter()
+            .filter_map(move |record| record.get(place));
+        cells
+            .map(str::trim)
+            .filter(|cell| !super::table::is_missing(cell))
     }
 
     fn words(&self, place: usize) -> BTreeSet<String> {
@@ -180,7 +187,9 @@ impl Table {
     }
 
     fn time(&self) -> Option<usize> {
-        let named = TIME_NAMES.iter().find_map(|name| place_of(&self.names, name));
+        let named = TIME_NAMES
+            .iter()
+            .find_map(|name| place_of(&self.names, name));
         let is_date = |place: &usize| {
             let mut cells = self.cells(*place).peekable();
             cells.peek().is_some() && cells.all(|cell| TimeFormat::Iso8601.parse(cell).is_ok())
@@ -216,7 +225,10 @@ impl Table {
         }
         let counted: Option<Vec<i64>> = self.cells(place).map(|cell| cell.parse().ok()).collect();
         let rises = |counted: &Vec<i64>| {
-            counted.len() > 2 && counted.windows(2).all(|pair| pair[1].checked_sub(pair[0]) == Some(1))
+            counted.len() > 2
+                && counted
+                    .windows(2)
+                    .all(|pair| pair[1].checked_sub(pair[0]) == Some(1))
         };
         counted.as_ref().is_some_and(rises)
     }
@@ -291,7 +303,9 @@ impl Table {
             None => {
                 let _ = write!(text, "kind = \"table\"\ncolumns = [\n{columns}\n]\n");
                 if gaps {
-                    text.push_str("missing = \"skip-row\"    # some cells are empty; or \"mean\"\n");
+                    text.push_str(
+                        "missing = \"skip-row\"    # some cells are empty; or \"mean\"\n",
+                    );
                 }
             }
         }
@@ -317,7 +331,17 @@ const LABEL_NAMES: [&str; 9] = [
     "label", "class", "target", "state", "status", "activity", "y", "zustand", "klasse",
 ];
 const ROW_NAMES: [&str; 12] = [
-    "id", "index", "row", "nr", "no", "unnamed:_0", "machine", "device", "person", "subject", "user",
+    "id",
+    "index",
+    "row",
+    "nr",
+    "no",
+    "unnamed:_0",
+    "machine",
+    "device",
+    "person",
+    "subject",
+    "user",
     "session",
 ];
 const FILES_MAX: usize = 100;
@@ -343,8 +367,15 @@ mod tests {
         let mut text = "id;when;Flow (l/min);mode;note;State\n".to_owned();
         for row in 0..60 {
             let (mode, state) = (["auto", "manual"][row % 2], ["ok", "blocked"][row / 7 % 2]);
-            let flow = if row == 5 { String::new() } else { format!("{},5", row % 9) };
-            let _ = writeln!(text, "{row};2026-01-01 00:{row:02}:00;{flow};{mode};text {row};{state}");
+            let flow = if row == 5 {
+                String::new()
+            } else {
+                format!("{},5", row % 9)
+            };
+            let _ = writeln!(
+                text,
+                "{row};2026-01-01 00:{row:02}:00;{flow};{mode};text {row};{state}"
+            );
         }
         let text = suggested(&text).unwrap();
         let task = RawTask::parse(&text).unwrap();
@@ -352,17 +383,29 @@ mod tests {
             panic!("{text}");
         };
         assert_eq!(table.columns.len(), 2, "{text}");
-        assert_eq!((&*table.columns[0].name, &*table.columns[0].unit), ("Flow", "l/min"));
+        assert_eq!(
+            (&*table.columns[0].name, &*table.columns[0].unit),
+            ("Flow", "l/min")
+        );
         assert_eq!(table.columns[1].values, ["auto", "manual"]);
         assert_eq!(task.definition().classes, ["blocked", "ok"]);
-        assert!(text.contains("skip-row") && text.contains("label_column = \"State\""), "{text}");
+        assert!(
+            text.contains("skip-row") && text.contains("label_column = \"State\""),
+            "{text}"
+        );
     }
 
     #[test]
     fn rows_that_come_fast_become_a_series() {
         let mut text = "timestamp,ax,ay,label\n".to_owned();
         for row in 0..400u64 {
-            let _ = writeln!(text, "{},{},1,{}", 1_796_000_000_000 + 20 * row, row % 17, ["walk", "sit"][(row / 200) as usize]);
+            let _ = writeln!(
+                text,
+                "{},{},1,{}",
+                1_796_000_000_000 + 20 * row,
+                row % 17,
+                ["walk", "sit"][(row / 200) as usize]
+            );
         }
         let text = suggested(&text).unwrap();
         let task = RawTask::parse(&text).unwrap();
@@ -372,8 +415,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_learnt_from_is_said() {
-        assert!(matches!(suggested("a,b\n1,2\n3,4\n"), Err(SuggestError::NoLabel { .. })));
-        assert!(matches!(suggested("id,label\n1,a\n2,b\n3,a\n"), Err(SuggestError::NoColumns { .. })));
+        assert!(matches!(
+            suggested("a,b\n1,2\n3,4\n"),
+            Err(SuggestError::NoLabel { .. })
+        ));
+        assert!(matches!(
+            suggested("id,label\n1,a\n2,b\n3,a\n"),
+            Err(SuggestError::NoColumns { .. })
+        ));
         let folder = tempfile::tempdir().unwrap();
         let none = suggest(folder.path(), &Mapping::default(), "label");
         assert!(matches!(none, Err(SuggestError::NoTable { .. })));

@@ -656,7 +656,9 @@ fn files_from_the_field_are_read_or_refused_for_what_they_are() {
     // By place, x3 would be taken for x0: a task that names its values reads
     // them by name.
     let names = ["x0", "x1", "x2", "x3"].map(str::to_owned).to_vec();
-    let named = schema.clone().with_input(InputKind::Array(ArrayInput { names }));
+    let named = schema
+        .clone()
+        .with_input(InputKind::Array(ArrayInput { names }));
     let bytes = std::fs::read(folder.join("26-reordered.csv")).unwrap();
     let reordered = Dataset::parse(Path::new("26-reordered.csv"), &bytes, &named).unwrap();
     assert_eq!(reordered, plain);

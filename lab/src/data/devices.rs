@@ -87,7 +87,9 @@ fn folders(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         if path.is_dir() && !hidden {
             found.push(path);
         }
@@ -97,7 +99,12 @@ fn folders(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// What a device learns from, and what it holds out if it does.
-fn read(all: &Path, device: &Path, task: &Task, holds_out: bool) -> Result<(Rows, Rows), DatasetError> {
+fn read(
+    all: &Path,
+    device: &Path,
+    task: &Task,
+    holds_out: bool,
+) -> Result<(Rows, Rows), DatasetError> {
     let refuse = |problem: String| DatasetError::Device {
         path: device.display().to_string(),
         problem,
@@ -118,7 +125,9 @@ fn read(all: &Path, device: &Path, task: &Task, holds_out: bool) -> Result<(Rows
     };
     let mut reading = config.reading();
     reading.memory_mib_max = MEMORY_MIB_MAX;
-    let schema = reading.schema(task).map_err(|error| refuse(error.to_string()))?;
+    let schema = reading
+        .schema(task)
+        .map_err(|error| refuse(error.to_string()))?;
     let mut folder = Folder::new(device, schema);
     let scan = folder.scan().map_err(|error| refuse(error.to_string()))?;
     if let Some(first) = scan.quarantined.first() {
@@ -213,7 +222,8 @@ mod tests {
         writeln!(task, "names = {:?}", har.classes).unwrap();
         fs::create_dir_all(folder).unwrap();
         fs::write(folder.join("task.toml"), task).unwrap();
-        let agent = "[data]\ntime_column = \"t_ms\"\ntime_format = \"ms\"\nlabel_column = \"activity\"\n";
+        let agent =
+            "[data]\ntime_column = \"t_ms\"\ntime_format = \"ms\"\nlabel_column = \"activity\"\n";
         fs::write(folder.join("agent.toml"), agent).unwrap();
         let people_of = |part: &Part| {
             let mut people = part.users.clone().unwrap();
@@ -238,9 +248,17 @@ mod tests {
     /// Rows as sets: their order is another.
     fn sorted(part: &Part, users: Option<&[u32]>) -> Vec<(Vec<u32>, u16)> {
         let own = part.users.as_ref().unwrap();
-        let kept = (0..part.len()).filter(|&row| users.is_none_or(|users| users.contains(&own[row])));
-        let bits = |row: usize| part.inputs.row(row).iter().map(|value| value.to_bits()).collect();
-        let mut rows: Vec<(Vec<u32>, u16)> = kept.map(|row| (bits(row), part.labels[row])).collect();
+        let kept =
+            (0..part.len()).filter(|&row| users.is_none_or(|users| users.contains(&own[row])));
+        let bits = |row: usize| {
+            part.inputs
+                .row(row)
+                .iter()
+                .map(|value| value.to_bits())
+                .collect()
+        };
+        let mut rows: Vec<(Vec<u32>, u16)> =
+            kept.map(|row| (bits(row), part.labels[row])).collect();
         rows.sort();
         rows.dedup();
         rows
@@ -261,11 +279,18 @@ mod tests {
             (&raw.test, &har.test, None),
         ] {
             let (ours, theirs) = (sorted(ours, None), sorted(theirs, users));
-            let same = ours.iter().filter(|row| theirs.binary_search(row).is_ok()).count();
+            let same = ours
+                .iter()
+                .filter(|row| theirs.binary_search(row).is_ok())
+                .count();
             // What was cut is what is published; a few of the published are
             // near copies of one another, which count once.
             assert_eq!(same, ours.len());
-            assert!(same * 100 >= theirs.len() * 97, "{same} of {}", theirs.len());
+            assert!(
+                same * 100 >= theirs.len() * 97,
+                "{same} of {}",
+                theirs.len()
+            );
         }
     }
 
@@ -287,22 +312,41 @@ mod tests {
         for device in 0..3 {
             let mut text = "y;x;state\n".to_owned();
             for row in 0..200 {
-                writeln!(text, "{},5;{device};{}", row * row % 383, ["off", "on"][row % 2]).unwrap();
+                writeln!(
+                    text,
+                    "{},5;{device};{}",
+                    row * row % 383,
+                    ["off", "on"][row % 2]
+                )
+                .unwrap();
             }
             let folder = root.path().join(format!("device-{device}"));
             fs::create_dir(&folder).unwrap();
             fs::write(folder.join("a.csv"), text).unwrap();
-            fs::write(folder.join("agent.toml"), "[data]\nlabel_column = \"state\"\n").unwrap();
+            fs::write(
+                folder.join("agent.toml"),
+                "[data]\nlabel_column = \"state\"\n",
+            )
+            .unwrap();
         }
         let data = Dataset::open(root.path().to_str().unwrap()).unwrap();
         let users = data.train.users.as_ref().unwrap();
         assert!((0..3).all(|device| users.contains(&device)), "{users:?}");
-        assert!(data.test.len() >= 30 && data.train.len() > 400, "{}", data.test.len());
+        assert!(
+            data.test.len() >= 30 && data.train.len() > 400,
+            "{}",
+            data.test.len()
+        );
         let refused = |file: &str, text: &str| {
             fs::write(root.path().join(file), text).unwrap();
-            Dataset::open(root.path().to_str().unwrap()).unwrap_err().to_string()
+            Dataset::open(root.path().to_str().unwrap())
+                .unwrap_err()
+                .to_string()
         };
         let said = refused("device-1/a.csv", "z,state\n1,on\n");
-        assert!(said.contains("device-1") && said.contains("columns.x"), "{said}");
+        assert!(
+            said.contains("device-1") && said.contains("columns.x"),
+            "{said}"
+        );
     }
 }

@@ -139,7 +139,8 @@ impl Cut<'_> {
         let Some(step) = self.usual_step(group) else {
             let place = || Place::Line(samples.lines[group[0]]).to_string();
             if !group.is_empty() {
-                self.account.leave_out_many(Unused::Rest, group.len(), place);
+                self.account
+                    .leave_out_many(Unused::Rest, group.len(), place);
             }
             return Vec::new();
         };
@@ -155,7 +156,8 @@ impl Cut<'_> {
             let apart = samples.seconds(last, place, self.rate_hz);
             if apart == 0.0 {
                 let line = samples.lines[place];
-                self.account.leave_out(Unused::TimeAgain, || Place::Line(line));
+                self.account
+                    .leave_out(Unused::TimeAgain, || Place::Line(line));
                 continue;
             }
             let is_gap = apart > gap_s;
@@ -193,7 +195,8 @@ impl Cut<'_> {
         let (channels, samples) = (self.series.channels.len(), self.samples);
         let line = || Place::Line(samples.lines[stretch[0]]).to_string();
         let Some(step) = self.usual_step(stretch) else {
-            self.account.leave_out_many(Unused::Rest, stretch.len(), line);
+            self.account
+                .leave_out_many(Unused::Rest, stretch.len(), line);
             return Ok(());
         };
         let seconds = |&place: &usize| samples.seconds(stretch[0], place, self.rate_hz);
@@ -214,7 +217,8 @@ impl Cut<'_> {
         let length = (grid.duration() * self.series.rate_hz + 0.5).floor() as usize + 1;
         let (window, hop) = (self.series.window(), self.series.hop());
         if length < window {
-            self.account.leave_out_many(Unused::Rest, stretch.len(), line);
+            self.account
+                .leave_out_many(Unused::Rest, stretch.len(), line);
             return Ok(());
         }
         let raw = |sample: usize| {

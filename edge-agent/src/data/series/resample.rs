@@ -18,7 +18,9 @@ impl Grid {
     /// milliseconds at 128 samples a second would make 8 ms.
     pub(super) fn of(times: &[f64], usual_step: f64) -> Self {
         let pairs = times.windows(2);
-        let steps: f64 = pairs.map(|pair| ((pair[1] - pair[0]) / usual_step).round().max(1.0)).sum();
+        let steps: f64 = pairs
+            .map(|pair| ((pair[1] - pair[0]) / usual_step).round().max(1.0))
+            .sum();
         let duration = times.last().copied().unwrap_or(0.0);
         let rate_hz = steps / duration;
         let place = |(at, time): (usize, &f64)| (time * rate_hz - at as f64).abs();
@@ -101,7 +103,10 @@ pub(super) fn resampled(
         let centre = sample as f64 * from_hz / to_hz;
         sums.iter_mut().for_each(|sum| *sum = 0.0);
         let mut weights = 0.0;
-        let (first, end) = ((centre - reach).ceil() as isize, (centre + reach).floor() as isize);
+        let (first, end) = (
+            (centre - reach).ceil() as isize,
+            (centre + reach).floor() as isize,
+        );
         for place in first..=end {
             let weight = kernel.at((place as f64 - centre).abs() * 2.0 * cutoff);
             weights += weight;
@@ -203,7 +208,9 @@ mod tests {
 
     #[test]
     fn a_clock_of_milliseconds_does_not_change_the_rate() {
-        let times: Vec<f64> = (0..1280).map(|at| (f64::from(at) * 1e3 / 128.0).round() / 1e3).collect();
+        let times: Vec<f64> = (0..1280)
+            .map(|at| (f64::from(at) * 1e3 / 128.0).round() / 1e3)
+            .collect();
         let grid = Grid::of(&times, 0.008);
         assert!((grid.rate_hz - 128.0).abs() < 0.02, "{grid:?}");
         assert!(grid.is_even && grid.samples == 1280);
@@ -216,7 +223,10 @@ mod tests {
         let grid = Grid::of(&times, 0.1);
         let values = grid.values(&times, 1, |sample| &raw[sample]);
         assert_eq!(values.len(), 7);
-        let off = values.iter().zip(0u8..).map(|(value, at)| (value - f32::from(at)).abs());
+        let off = values
+            .iter()
+            .zip(0u8..)
+            .map(|(value, at)| (value - f32::from(at)).abs());
         assert!(off.fold(0.0, f32::max) < 1e-5, "{values:?}");
     }
 }

@@ -27,7 +27,13 @@ fn schema(more: &str) -> Schema {
 fn text(samples: impl Iterator<Item = (f64, &'static str, &'static str)>) -> String {
     let mut text = "time,machine,x,y,label\n".to_owned();
     for (time, label, group) in samples {
-        writeln!(text, "{time:.4},{group},{},{},{label}", time * 2.0, (time * 0.7).sin()).unwrap();
+        writeln!(
+            text,
+            "{time:.4},{group},{},{},{label}",
+            time * 2.0,
+            (time * 0.7).sin()
+        )
+        .unwrap();
     }
     text
 }
@@ -46,12 +52,18 @@ fn grouped(mapping: Mapping) -> Mapping {
 /// Where each window starts, from its first channel.
 fn starts(found: &FileRows) -> Vec<i64> {
     let rows = found.data.inputs();
-    rows.rows().into_iter().map(|row| (row[0] * 5.0).round() as i64).collect()
+    rows.rows()
+        .into_iter()
+        .map(|row| (row[0] * 5.0).round() as i64)
+        .collect()
 }
 
 #[test]
 fn a_recording_is_cut_from_its_start_on() {
-    let found = read(&text((0..105).map(|at| (f64::from(at) / 10.0, "on", "a"))), &schema(""));
+    let found = read(
+        &text((0..105).map(|at| (f64::from(at) / 10.0, "on", "a"))),
+        &schema(""),
+    );
     let found = found.unwrap();
     assert_eq!(starts(&found), [0, 20, 40, 60]);
     assert_eq!(found.data.labels(), [Some(1); 4]);
@@ -60,7 +72,12 @@ fn a_recording_is_cut_from_its_start_on() {
         let time = f64::from(at) / 10.0;
         [(time * 2.0) as f32, (time * 0.7).sin() as f32]
     });
-    assert!(window.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-5));
+    assert!(
+        window
+            .iter()
+            .zip(expected)
+            .all(|(one, other)| (one - other).abs() < 1e-5)
+    );
     assert_eq!(found.account.unused[&Unused::Rest].0, 5);
     assert_eq!((found.account.rows, found.account.used), (105, 4));
 }
@@ -87,7 +104,10 @@ fn no_window_reaches_across_a_gap_a_group_or_a_label() {
     assert_eq!(found.data.labels(), [Some(0), Some(0), Some(1), Some(1)]);
     let found = read(&label, &schema("label_share = 0.6")).unwrap();
     assert_eq!(starts(&found), [0, 20, 40, 60, 80]);
-    assert_eq!(found.data.labels(), [Some(0), Some(0), Some(0), Some(1), Some(1)]);
+    assert_eq!(
+        found.data.labels(),
+        [Some(0), Some(0), Some(0), Some(1), Some(1)]
+    );
     let found = read(&label, &schema("label_share = 0.9")).unwrap();
     assert_eq!(starts(&found), [0, 20, 80]);
     assert_eq!(found.account.unused[&Unused::MixedLabels].0, 2);
@@ -97,7 +117,13 @@ fn no_window_reaches_across_a_gap_a_group_or_a_label() {
 fn lost_and_repeated_samples_and_a_clock_that_jitters_are_put_on_the_grid() {
     let jitter = |at: i32| f64::from((at * 7919) % 13 - 6) * 0.003;
     let kept = (0..100).filter(|at| at % 17 != 5);
-    let samples = kept.map(|at| (f64::from(at) / 10.0 + if at > 0 { jitter(at) } else { 0.0 }, "on", "a"));
+    let samples = kept.map(|at| {
+        (
+            f64::from(at) / 10.0 + if at > 0 { jitter(at) } else { 0.0 },
+            "on",
+            "a",
+        )
+    });
     let found = read(&text(samples), &schema("")).unwrap();
     assert_eq!(found.data.rows(), 4);
     for (row, start) in found.data.inputs().rows().into_iter().zip([0, 20, 40, 60]) {
@@ -108,7 +134,13 @@ fn lost_and_repeated_samples_and_a_clock_that_jitters_are_put_on_the_grid() {
     }
     let twice = text((0..80).map(|at| (f64::from(at / 2) / 10.0, "on", "a")));
     let found = read(&twice, &schema("")).unwrap();
-    assert_eq!((found.data.rows(), found.account.unused[&Unused::TimeAgain].0), (1, 40));
+    assert_eq!(
+        (
+            found.data.rows(),
+            found.account.unused[&Unused::TimeAgain].0
+        ),
+        (1, 40)
+    );
 }
 
 #[test]
@@ -119,7 +151,12 @@ fn another_rate_is_resampled_and_half_of_it_is_refused() {
     let recordings = fast.account.recordings.unwrap();
     assert!((recordings.rate_hz - 100.0).abs() < 1e-6);
     let slower = read(&text((0..80).map(at(8.0))), &schema("")).unwrap();
-    assert!(slower.notes.iter().any(|note| matches!(note, Note::Slower { .. })));
+    assert!(
+        slower
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Slower { .. }))
+    );
     assert_eq!(slower.data.rows(), 4);
     let slow = read(&text((0..60).map(at(4.0))), &schema(""));
     assert!(matches!(slow, Err(ParseError::Rate { .. })), "{slow:?}");
@@ -136,9 +173,18 @@ fn without_times_rows_follow_one_another_at_a_rate() {
         rate_hz: Some(20.0),
         ..Mapping::default()
     };
-    assert_eq!(read(&text, &schema("").with_mapping(told)).unwrap().data.rows(), 4);
+    assert_eq!(
+        read(&text, &schema("").with_mapping(told))
+            .unwrap()
+            .data
+            .rows(),
+        4
+    );
     // Four rows that cannot be read are a gap; the samples stay where they are.
-    let torn = text.replace("\n10,100,on\n10.1,101,on\n10.2,102,on\n10.3,103,on\n", "\n,,\n,,\n,,\n,,\n");
+    let torn = text.replace(
+        "\n10,100,on\n10.1,101,on\n10.2,102,on\n10.3,103,on\n",
+        "\n,,\n,,\n,,\n,,\n",
+    );
     let found = read(&torn, &schema("")).unwrap();
     assert_eq!(found.account.unused[&Unused::Missing].0, 4);
     let inputs = found.data.inputs();
@@ -172,7 +218,11 @@ fn labels_may_stand_in_a_file_of_intervals() {
     assert_eq!(data.labels()[2..6], [Some(1); 4]);
     assert_eq!(data.labels()[6..], [None], "what no interval covers");
     // A label that is corrected later counts as corrected.
-    std::fs::write(folder.path().join("labels.csv"), labels.replace(",OFF", ",on")).unwrap();
+    std::fs::write(
+        folder.path().join("labels.csv"),
+        labels.replace(",OFF", ",on"),
+    )
+    .unwrap();
     assert!(read.scan().unwrap().changed);
     assert_eq!(read.dataset().labels()[..2], [Some(1); 2]);
 }

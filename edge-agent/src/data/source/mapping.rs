@@ -131,7 +131,11 @@ impl Mapping {
     pub fn check(self) -> Result<Self, MappingError> {
         let refuse = |key, value: &dyn std::fmt::Display, allowed| {
             let value = value.to_string();
-            Err(MappingError { key, value, allowed })
+            Err(MappingError {
+                key,
+                value,
+                allowed,
+            })
         };
         if let Some(pattern) = self.files.iter().find(|pattern| !is_pattern(pattern)) {
             let allowed = "patterns from the folder on, such as \"*.csv\" or \"**/*.csv.gz\", \
@@ -176,7 +180,9 @@ impl Mapping {
 }
 
 fn is_pattern(pattern: &str) -> bool {
-    let parts_fit = pattern.split('/').all(|part| part != ".." && !part.is_empty());
+    let parts_fit = pattern
+        .split('/')
+        .all(|part| part != ".." && !part.is_empty());
     parts_fit && pattern.len() <= PATTERN_BYTES_MAX
 }
 

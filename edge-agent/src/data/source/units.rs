@@ -14,7 +14,10 @@ pub(in super::super) struct Conversion {
 /// they measure different things.
 pub(in super::super) fn conversion(from: &str, to: &str) -> Option<Conversion> {
     if same(from, to) {
-        return Some(Conversion { scale: 1.0, offset: 0.0 });
+        return Some(Conversion {
+            scale: 1.0,
+            offset: 0.0,
+        });
     }
     let (from, to) = (known(from)?, known(to)?);
     (from.0 == to.0).then(|| Conversion {
@@ -30,7 +33,9 @@ pub(in super::super) fn same(one: &str, other: &str) -> bool {
 
 /// Without blanks, case, powers and dots of one kind or another.
 fn spelled(unit: &str) -> String {
-    let plain = unit.chars().filter(|c| !c.is_whitespace() && !"^*·".contains(*c));
+    let plain = unit
+        .chars()
+        .filter(|c| !c.is_whitespace() && !"^*·".contains(*c));
     let plain = plain.map(|c| match c {
         '³' => '3',
         '²' => '2',
@@ -44,7 +49,9 @@ fn spelled(unit: &str) -> String {
 fn known(unit: &str) -> Option<(usize, f64, f64)> {
     let wanted = spelled(unit);
     FAMILIES.iter().enumerate().find_map(|(family, units)| {
-        let found = units.iter().find(|(names, ..)| names.split(' ').any(|name| name == wanted));
+        let found = units
+            .iter()
+            .find(|(names, ..)| names.split(' ').any(|name| name == wanted));
         found.map(|&(_, size, zero)| (family, size, zero))
     })
 }
@@ -75,7 +82,11 @@ const FAMILIES: &[&[Unit]] = &[
         ("k kelvin", 1.0, -273.15),
         ("f degf fahrenheit", 5.0 / 9.0, -160.0 / 9.0),
     ],
-    &[("g", 1.0, 0.0), ("mg", 1e-3, 0.0), ("m/s2 m/s/s", 1.0 / 9.806_65, 0.0)],
+    &[
+        ("g", 1.0, 0.0),
+        ("mg", 1e-3, 0.0),
+        ("m/s2 m/s/s", 1.0 / 9.806_65, 0.0),
+    ],
     &[
         ("rad/s", 1.0, 0.0),
         ("deg/s dps", std::f64::consts::PI / 180.0, 0.0),
@@ -99,10 +110,25 @@ const FAMILIES: &[&[Unit]] = &[
     ],
     &[("v volt", 1.0, 0.0), ("mv", 1e-3, 0.0), ("kv", 1e3, 0.0)],
     &[("a amp ampere", 1.0, 0.0), ("ma", 1e-3, 0.0)],
-    &[("w watt", 1.0, 0.0), ("kw", 1e3, 0.0), ("mw", 1e-3, 0.0), ("hp", 745.699_871_6, 0.0)],
+    &[
+        ("w watt", 1.0, 0.0),
+        ("kw", 1e3, 0.0),
+        ("mw", 1e-3, 0.0),
+        ("hp", 745.699_871_6, 0.0),
+    ],
     &[("hz 1/s", 1.0, 0.0), ("khz", 1e3, 0.0)],
-    &[("1 ratio", 1.0, 0.0), ("% percent", 1e-2, 0.0), ("ppm", 1e-6, 0.0)],
-    &[("s sec", 1.0, 0.0), ("ms", 1e-3, 0.0), ("us", 1e-6, 0.0), ("min", 60.0, 0.0), ("h", 3_600.0, 0.0)],
+    &[
+        ("1 ratio", 1.0, 0.0),
+        ("% percent", 1e-2, 0.0),
+        ("ppm", 1e-6, 0.0),
+    ],
+    &[
+        ("s sec", 1.0, 0.0),
+        ("ms", 1e-3, 0.0),
+        ("us", 1e-6, 0.0),
+        ("min", 60.0, 0.0),
+        ("h", 3_600.0, 0.0),
+    ],
 ];
 
 #[cfg(test)]

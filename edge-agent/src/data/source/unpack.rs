@@ -49,7 +49,9 @@ fn zstd(mut bytes: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
         let frame = ruzstd::decoding::StreamingDecoder::new(&mut bytes);
         let frame = frame.map_err(|error| error.to_string())?;
         let mut frame = frame.take(left);
-        frame.read_to_end(&mut unpacked).map_err(|error| error.to_string())?;
+        frame
+            .read_to_end(&mut unpacked)
+            .map_err(|error| error.to_string())?;
     }
     Ok(unpacked)
 }

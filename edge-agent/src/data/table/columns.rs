@@ -140,7 +140,9 @@ fn by_place(
     let is_index = names[0].is_empty() || names[0] == "Unnamed: 0";
     let index = names.len() == wanted + 1 && is_index && !apart.contains(&0);
     let places = (usize::from(index)..names.len()).filter(|place| !apart.contains(place));
-    let sources: Vec<Source> = places.map(|place| Source::plain(&names[place], place)).collect();
+    let sources: Vec<Source> = places
+        .map(|place| Source::plain(&names[place], place))
+        .collect();
     match sources.len() == schema.values() {
         true => Ok((sources, index)),
         false => Err(ParseError::ValueColumns {
@@ -180,13 +182,13 @@ impl Search<'_> {
         for column in wanted {
             let said = self.schema.mapping().column(&column.name);
             let place = match said.and_then(|said| said.from.as_ref()) {
-                Some(from) => place_of(self.names, from).ok_or_else(|| {
-                    ParseError::NoMappedColumn {
+                Some(from) => {
+                    place_of(self.names, from).ok_or_else(|| ParseError::NoMappedColumn {
                         key: "columns",
                         name: from.clone(),
                         columns: listed(self.names),
-                    }
-                })?,
+                    })?
+                }
                 None => self.place(column)?,
             };
             let mut source = Source::plain(&self.names[place], place);
@@ -215,7 +217,9 @@ impl Search<'_> {
             return Ok(place);
         }
         let wanted = folded(&column.name);
-        for compared in [folded as fn(&str) -> String, |name| folded(without_unit(name).0)] {
+        for compared in [folded as fn(&str) -> String, |name| {
+            folded(without_unit(name).0)
+        }] {
             let alike = |&place: &usize| compared(&self.names[place]) == wanted;
             let mut places = (0..self.names.len()).filter(alike);
             match (places.next(), places.next()) {
@@ -293,7 +297,9 @@ impl Search<'_> {
             let mut cells = self.sample.iter().filter_map(|record| record.get(place));
             cells.any(|cell| super::dialect::number(cell.trim(), b',').is_some())
         };
-        let place = best.map(|(_, place)| place).or_else(|| places().find(number));
+        let place = best
+            .map(|(_, place)| place)
+            .or_else(|| places().find(number));
         place.map_or_else(|| "COLUMN".to_owned(), |place| self.names[place].clone())
     }
 }
@@ -314,9 +320,8 @@ pub(in super::super) fn without_unit(name: &str) -> (&str, Option<&str>) {
 /// The share of pairs of neighbouring characters that two names have in
 /// common (Dice 1945).
 fn alike(one: &str, other: &str) -> f64 {
-    let pairs = |name: &str| -> Vec<(char, char)> {
-        name.chars().zip(name.chars().skip(1)).collect()
-    };
+    let pairs =
+        |name: &str| -> Vec<(char, char)> { name.chars().zip(name.chars().skip(1)).collect() };
     let (one, mut other) = (pairs(one), pairs(other));
     let all = one.len() + other.len();
     let mut common = 0;
@@ -393,7 +398,11 @@ fn guessed_label(names: &[String], sample: &[StringRecord], classes: &ClassNames
 /// Some of a file's columns, for messages.
 fn listed(names: &[String]) -> String {
     let some: Vec<String> = names.iter().take(12).map(|name| shortened(name)).collect();
-    let more = if names.len() > some.len() { ", …" } else { "" };
+    let more = if names.len() > some.len() {
+        ", …"
+    } else {
+        ""
+    };
     format!("{}{more}", some.join(", "))
 }
 

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use ::csv::StringRecord;
 
+use super::super::Dataset;
 use super::super::account::{Account, Unused};
 use super::super::classes::ClassNames;
 use super::super::note::Note;
 use super::super::schema::{ParseError, Place, Problem, Schema, shortened};
 use super::super::source::BadRows;
 use super::super::text::{Ending, Text, line_of};
-use super::super::Dataset;
 use super::columns::{Columns, place_of};
 use super::dialect::{DecimalSigns, reader, separator, tabbed};
 use super::rows::Rows;
@@ -106,10 +106,16 @@ fn decimal(
     }
     let mut signs = DecimalSigns::default();
     for (record, line) in sample.iter().zip(lines_before + 2..) {
-        let numbers = columns.sources.iter().filter(|source| source.words.is_empty());
+        let numbers = columns
+            .sources
+            .iter()
+            .filter(|source| source.words.is_empty());
         for source in numbers {
             let column = || source.name.clone();
-            let place = || Place::Cell { line, column: column() };
+            let place = || Place::Cell {
+                line,
+                column: column(),
+            };
             signs.look(record.get(source.place).unwrap_or_default(), place);
         }
     }
@@ -196,7 +202,11 @@ impl<'a> Cells<'a> {
     /// The records below the header.
     pub(in super::super) fn records(&self) -> Records<'_> {
         Records {
-            reader: reader(&self.text[self.records_at..], self.separator, self.start.comments),
+            reader: reader(
+                &self.text[self.records_at..],
+                self.separator,
+                self.start.comments,
+            ),
             base: self.records_at,
             lines: LineCount {
                 text: &self.text,
@@ -242,7 +252,9 @@ impl Records<'_> {
         &mut self,
         record: &mut StringRecord,
     ) -> Option<(u64, Result<(), ParseError>)> {
-        let line = self.lines.of(self.base + self.reader.position().byte() as usize);
+        let line = self
+            .lines
+            .of(self.base + self.reader.position().byte() as usize);
         match self.reader.read_record(record) {
             Ok(true) => Some((line, Ok(()))),
             Ok(false) => None,
@@ -305,7 +317,9 @@ fn line_end(text: &[u8]) -> usize {
 
 fn first_record(line: &[u8], separator: u8) -> Option<StringRecord> {
     let mut record = StringRecord::new();
-    let read = reader(line, separator, false).read_record(&mut record).ok()?;
+    let read = reader(line, separator, false)
+        .read_record(&mut record)
+        .ok()?;
     record.trim();
     read.then_some(record)
 }

@@ -13,7 +13,10 @@ pub(super) fn separator(text: &[u8]) -> Option<u8> {
     let counts = |separator: u8| -> Vec<usize> {
         let mut reader = reader(text, separator, true);
         let records = reader.records().take(LINES_LOOKED_AT);
-        records.map_while(Result::ok).map(|record| cells(&record)).collect()
+        records
+            .map_while(Result::ok)
+            .map(|record| cells(&record))
+            .collect()
     };
     let agreement = |separator: u8| {
         let counts = counts(separator);
@@ -22,8 +25,13 @@ pub(super) fn separator(text: &[u8]) -> Option<u8> {
         (columns > 1).then_some((agree == counts.len(), columns, separator))
     };
     // Of two that do as well, the first in this order.
-    let found = SEPARATORS.iter().rev().filter_map(|&separator| agreement(separator));
-    found.max_by_key(|&(agrees, columns, _)| (agrees, columns)).map(|(.., separator)| separator)
+    let found = SEPARATORS
+        .iter()
+        .rev()
+        .filter_map(|&separator| agreement(separator));
+    found
+        .max_by_key(|&(agrees, columns, _)| (agrees, columns))
+        .map(|(.., separator)| separator)
 }
 
 /// Cells but for an empty one at the end.
@@ -48,7 +56,10 @@ pub(super) fn tabbed(text: &[u8]) -> Vec<u8> {
     let mut tabbed = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|&byte| byte == b'\n') {
         let (start, mut first) = (tabbed.len(), true);
-        for cell in line.split(u8::is_ascii_whitespace).filter(|cell| !cell.is_empty()) {
+        for cell in line
+            .split(u8::is_ascii_whitespace)
+            .filter(|cell| !cell.is_empty())
+        {
             if !first {
                 tabbed.push(b'\t');
             }
@@ -85,7 +96,8 @@ impl DecimalSigns {
                 let grouped = rest.len() == 3 && (1..=3).contains(&whole.len()) && whole != "0";
                 match grouped {
                     true => {
-                        self.either.get_or_insert_with(|| (place(), shortened(cell)));
+                        self.either
+                            .get_or_insert_with(|| (place(), shortened(cell)));
                     }
                     false => self.comma = true,
                 }
@@ -118,7 +130,10 @@ pub(in super::super) fn number(cell: &str, decimal: u8) -> Option<f64> {
     }
     let (whole, rest) = cell.split_once(',').unwrap_or((cell, ""));
     let mut groups = whole.split('.');
-    let first = groups.next().unwrap_or_default().trim_start_matches(['-', '+']);
+    let first = groups
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches(['-', '+']);
     let grouped = whole.contains('.');
     if grouped && !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
         return None;
@@ -141,7 +156,9 @@ mod tests {
 
     fn sign(cells: &[&str]) -> Result<u8, ParseError> {
         let mut signs = DecimalSigns::default();
-        cells.iter().for_each(|cell| signs.look(cell, || Place::Line(2)));
+        cells
+            .iter()
+            .for_each(|cell| signs.look(cell, || Place::Line(2)));
         signs.sign()
     }
 
@@ -168,8 +185,14 @@ mod tests {
         assert_eq!(sign(&["0,123", "2"]), Ok(b','));
         assert_eq!(sign(&["1,234", "1,5"]), Ok(b','));
         assert_eq!(sign(&["12", ""]), Ok(b'.'));
-        assert!(matches!(sign(&["1,234", "5"]), Err(ParseError::Decimal { .. })));
-        assert!(matches!(sign(&["1,234", "5.5"]), Err(ParseError::Decimal { .. })));
+        assert!(matches!(
+            sign(&["1,234", "5"]),
+            Err(ParseError::Decimal { .. })
+        ));
+        assert!(matches!(
+            sign(&["1,234", "5.5"]),
+            Err(ParseError::Decimal { .. })
+        ));
     }
 
     #[test]

@@ -74,7 +74,11 @@ impl<'a> Rows<'a> {
             }
             InputKind::Series(_) => (OnMissing::Skip, Some(Samples::default())),
         };
-        let width: usize = columns.sources.iter().map(|source| source.words.len().max(1)).sum();
+        let width: usize = columns
+            .sources
+            .iter()
+            .map(|source| source.words.len().max(1))
+            .sum();
         Self {
             columns,
             schema,
@@ -102,7 +106,10 @@ impl<'a> Rows<'a> {
         // A value and its separator are two bytes at least, of a word one
         // column makes many.
         let cells = bytes / 2 / self.columns.sources.len().max(1);
-        let rows = rows.saturating_add(1).min(cells).min(self.schema.values_max() / width);
+        let rows = rows
+            .saturating_add(1)
+            .min(cells)
+            .min(self.schema.values_max() / width);
         self.values.reserve_exact(rows * width);
         self.labels.reserve_exact(rows);
     }
@@ -229,13 +236,17 @@ impl<'a> Rows<'a> {
                 let found = found.map_err(|problem| ParseError::at(place(), problem))?;
                 account.add(Some(found as f64));
                 let words = 0..source.words.len();
-                self.row.extend(words.map(|at| f64::from(u8::from(at == found))));
+                self.row
+                    .extend(words.map(|at| f64::from(u8::from(at == found))));
             }
         }
         Ok(lacking)
     }
 
-    pub(super) fn finish(mut self, notes: &mut Vec<Note>) -> Result<(Dataset, Account), ParseError> {
+    pub(super) fn finish(
+        mut self,
+        notes: &mut Vec<Note>,
+    ) -> Result<(Dataset, Account), ParseError> {
         let names: Vec<&str> = { self.columns.sources.iter() }
             .flat_map(|source| std::iter::repeat_n(source.name.as_str(), source.words.len().max(1)))
             .collect();
@@ -260,17 +271,20 @@ impl<'a> Rows<'a> {
         self.account.used = self.labels.len();
         let (inputs, labels) = (self.values, self.labels);
         let data = Dataset::from_rows(values, inputs, labels);
-        data.map(|data| (data, self.account)).ok_or(ParseError::ValueColumns {
-            expected: values,
-            shape: self.schema.shape().sides().to_vec(),
-            found: self.columns.sources.len(),
-        })
+        data.map(|data| (data, self.account))
+            .ok_or(ParseError::ValueColumns {
+                expected: values,
+                shape: self.schema.shape().sides().to_vec(),
+                found: self.columns.sources.len(),
+            })
     }
 }
 
 /// Whether a cell says that there is no value.
 pub(in super::super) fn is_missing(cell: &str) -> bool {
-    MISSING.iter().any(|written| cell.eq_ignore_ascii_case(written))
+    MISSING
+        .iter()
+        .any(|written| cell.eq_ignore_ascii_case(written))
 }
 
 /// A cell's number in the task's unit.
@@ -280,7 +294,11 @@ fn converted(cell: &str, decimal: u8, source: &Source) -> Result<f64, Problem> {
     })?;
     let value = found * source.conversion.scale + source.conversion.offset;
     // Before and after: an offset must not make a fill value of no fill value.
-    let worse = if found.abs() > VALUE_MAX || !found.is_finite() { found } else { value };
+    let worse = if found.abs() > VALUE_MAX || !found.is_finite() {
+        found
+    } else {
+        value
+    };
     Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
 }
 
@@ -291,13 +309,20 @@ fn word(cell: &str, source: &Source) -> Result<usize, Problem> {
     // 1.0 is how pandas writes a 1 beside which a value is missing.
     let same_number = || {
         let number: f64 = cell.parse().ok()?;
-        source.words.iter().position(|word| word.parse() == Ok(number))
+        source
+            .words
+            .iter()
+            .position(|word| word.parse() == Ok(number))
     };
-    place.or_else(same_number).ok_or_else(|| Problem::UnknownValue {
-        found: shortened(cell),
-        known: source.words.join(", "),
-    })
+    place
+        .or_else(same_number)
+        .ok_or_else(|| Problem::UnknownValue {
+            found: shortened(cell),
+            known: source.words.join(", "),
+        })
 }
 
 /// How tables write that there is no value.
-const MISSING: [&str; 10] = ["", "nan", "na", "n/a", "#n/a", "null", "none", "-", "?", "nil"];
+const MISSING: [&str; 10] = [
+    "", "nan", "na", "n/a", "#n/a", "null", "none", "-", "?", "nil",
+];

@@ -47,7 +47,11 @@ fn is_the_pump(found: &FileRows) -> bool {
 #[test]
 fn what_is_unambiguous_is_read_without_a_word_of_the_owner() {
     let plain = "flow,pressure,mode,label\n2.5,4,auto,ok\n1.25,5.5,manual,blocked\n";
-    let utf16: Vec<u8> = [0xfeff].into_iter().chain(plain.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = [0xfeff]
+        .into_iter()
+        .chain(plain.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect();
     for bytes in [
         plain.as_bytes(),
         b"timestamp,id,label,mode,Pressure,FLOW\n2026-01-01,7,ok,auto,4,2.5\n2026-01-02,8,blocked,manual,5.5,1.25\n",
@@ -62,7 +66,10 @@ fn what_is_unambiguous_is_read_without_a_word_of_the_owner() {
     }
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
     packed.write_all(plain.as_bytes()).unwrap();
-    let zstd = ruzstd::encoding::compress_to_vec(plain.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest);
+    let zstd = ruzstd::encoding::compress_to_vec(
+        plain.as_bytes(),
+        ruzstd::encoding::CompressionLevel::Fastest,
+    );
     for (name, bytes) in [("a.csv.gz", packed.finish().unwrap()), ("a.csv.zst", zstd)] {
         let found = Dataset::read(Path::new(name), &bytes, &schema(""), Ending::Open);
         assert!(is_the_pump(&found.unwrap()), "{name}");
@@ -91,7 +98,10 @@ fn what_the_owner_says_is_done() {
         ..Mapping::default()
     };
     let text = "Durchfluß;p;mode;Zustand\n0,15;350;auto;Läuft\n0,075;500;manual;1\n";
-    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
+    let latin: Vec<u8> = text
+        .chars()
+        .map(|c| u8::try_from(u32::from(c)).unwrap())
+        .collect();
     let own = schema("").with_mapping(mapped);
     let own = own.with_labels(LabelSource::Column("Zustand".to_owned()));
     let found = read(&latin, &own).unwrap();
@@ -124,25 +134,52 @@ fn what_is_not_understood_says_the_line_to_add() {
             "flow [furlong],pressure,mode,label\n1,2,auto,ok\n",
             "columns.flow = { from = \"flow [furlong]\", scale = …, offset = … }",
         ),
-        ("flow,pressure,mode,state\n1,2,auto,ok\n", "label_column = \"state\""),
-        ("flow,pressure,mode,state\n1,2,auto,7\n", "labels_file = \"labels.csv\""),
-        ("flow,pressure,mode,label\n1,2,auto,fine\n", "labels = { \"fine\" = \"CLASS\" }"),
-        ("flow,pressure,mode,label\n1,,auto,ok\n", "bad_rows = \"skip\""),
-        ("flow;pressure;mode;label\n1,234;2;auto;ok\n", "decimal = \",\""),
+        (
+            "flow,pressure,mode,state\n1,2,auto,ok\n",
+            "label_column = \"state\"",
+        ),
+        (
+            "flow,pressure,mode,state\n1,2,auto,7\n",
+            "labels_file = \"labels.csv\"",
+        ),
+        (
+            "flow,pressure,mode,label\n1,2,auto,fine\n",
+            "labels = { \"fine\" = \"CLASS\" }",
+        ),
+        (
+            "flow,pressure,mode,label\n1,,auto,ok\n",
+            "bad_rows = \"skip\"",
+        ),
+        (
+            "flow;pressure;mode;label\n1,234;2;auto;ok\n",
+            "decimal = \",\"",
+        ),
         ("1,2,3,4\n1,2,3,4\n", "names = ["),
-        ("flow Flow,pressure,mode,label,flow-flow\n1,2,auto,ok,3\n", "columns.flow"),
+        (
+            "flow Flow,pressure,mode,label,flow-flow\n1,2,auto,ok,3\n",
+            "columns.flow",
+        ),
     ] {
         let said_of = read(text.as_bytes(), &schema("")).unwrap_err().to_string();
         assert!(said_of.contains(said), "{text}: {said_of}");
     }
     let latin = read(b"flow,pressure,mode,label\n1,2,auto,\xe4\n", &schema("")).unwrap_err();
-    assert!(latin.to_string().contains("encoding = \"latin-1\""), "{latin}");
+    assert!(
+        latin.to_string().contains("encoding = \"latin-1\""),
+        "{latin}"
+    );
 }
 
 #[test]
 fn two_columns_of_one_name_are_not_chosen_from() {
-    let twice = read(b"Flow,FLOW,pressure,mode,label\n1,2,3,auto,ok\n", &schema(""));
-    assert!(matches!(twice, Err(ParseError::TwoColumns { .. })), "{twice:?}");
+    let twice = read(
+        b"Flow,FLOW,pressure,mode,label\n1,2,3,auto,ok\n",
+        &schema(""),
+    );
+    assert!(
+        matches!(twice, Err(ParseError::TwoColumns { .. })),
+        "{twice:?}"
+    );
 }
 
 const GAPS: &[u8] = b"flow,pressure,mode,label\n2.5,4,auto,ok\n,1,auto,ok\n3,NaN,auto,ok\n4,4,,ok\n1.25,5.5,manual,blocked\n";
@@ -162,7 +199,10 @@ fn a_missing_value_costs_what_the_task_says() {
     assert_eq!((found.account.rows, found.account.used), (5, 2));
     let (count, places) = &found.account.unused[&Unused::Missing];
     assert_eq!(*count, 3);
-    assert!(places[0].contains("line 3") && places[0].contains("flow"), "{places:?}");
+    assert!(
+        places[0].contains("line 3") && places[0].contains("flow"),
+        "{places:?}"
+    );
 
     let found = read(GAPS, &schema("missing = \"mean\"")).unwrap();
     assert_eq!(found.data.rows(), 5);
@@ -206,7 +246,10 @@ fn labels_of_arrays_stand_in_the_column_that_is_named() {
     let x = array(&[2, 4], Values::F32(ROWS.concat()));
     let (y, state) = (
         array(&[2], Values::I64(vec![1, 0])),
-        array(&[2], Values::Text(vec!["OK".to_owned(), "stuck".to_owned()])),
+        array(
+            &[2],
+            Values::Text(vec!["OK".to_owned(), "stuck".to_owned()]),
+        ),
     );
     let bytes = npz::write(&[("X", &x), ("y", &y), ("state", &state)]).unwrap();
     let words = Mapping {

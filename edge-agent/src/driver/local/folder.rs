@@ -10,9 +10,7 @@ use tracing::{info, warn};
 
 use super::explained;
 use super::holdings::Source;
-use crate::data::{
-    FileStamp, Folder, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule,
-};
+use crate::data::{FileStamp, Folder, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule};
 use crate::driver::WorkshopError;
 
 /// The data folder of the configuration, if there is one.
