@@ -220,6 +220,32 @@ impl FeatureStage {
         Ok(self.extractor(shape)?.compute(rows))
     }
 
+    /// The same of rows in which NaN stands where a value is missing: a
+    /// feature that would be made of it is NaN, and becomes its mean when it
+    /// is normalised. Errors: as [`Self::compute`], for stages that make a
+    /// feature of several values as if nothing might be missing.
+    pub fn compute_with_gaps(
+        &self,
+        shape: &InputShape,
+        rows: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, FeatureError> {
+        let gaps: Vec<(usize, usize)> = { rows.indexed_iter() }
+            .filter(|(_, value)| value.is_nan())
+            .map(|(place, _)| place)
+            .collect();
+        let one_by_one = matches!(self, Self::Raw | Self::Lifted { .. });
+        if gaps.is_empty() || !one_by_one {
+            return self.compute(shape, rows);
+        }
+        let filled = rows.mapv(|value| if value.is_nan() { 0.0 } else { value });
+        let mut features = self.compute(shape, filled.view())?;
+        for place in gaps {
+            // Both stages give the values in their order.
+            features[place] = f32::NAN;
+        }
+        Ok(features)
+    }
+
     /// The normaliser of features whose mean and population variance over all
     /// rows are these, of those with a curve after it; rows come out at one
     /// length. Curves are in the order of their features. Errors: as
