@@ -30,7 +30,7 @@ pub struct RawTask {
     #[serde(default)]
     budget: RawBudget,
     #[serde(default)]
-    contribute: RawContribute,
+    contribute: Contribute,
     #[serde(default)]
     distillation: RawDistillation,
     #[serde(default)]
@@ -65,12 +65,7 @@ impl RawTask {
         let by_default = || default_stage(&input, &input_shape, convolves, range);
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage)?;
-        let contribute = match self.contribute {
-            RawContribute::Labels => Contribute::Labels,
-            RawContribute::Moments => Contribute::Moments,
-            RawContribute::Both => Contribute::Both,
-            RawContribute::Points => Contribute::Points,
-        };
+        let contribute = self.contribute;
         let (budget, distillation) = (self.budget, self.distillation);
         let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
         let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
@@ -282,16 +277,6 @@ impl Default for RawBudget {
             cluster_size_min: 5,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawContribute {
-    Labels,
-    Moments,
-    #[default]
-    Both,
-    Points,
 }
 
 #[derive(Clone, Debug, Deserialize)]
