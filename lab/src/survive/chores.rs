@@ -16,14 +16,14 @@ use super::world::{Happening, World};
 
 impl World {
     pub(super) fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
-        let at = self.now + self.dice.duration(1, self.weather.work_ms);
+        let at = self.now + self.dice.duration(1, self.scenario.work_ms);
         self.at(at, Happening::DeviceWork { device, life, work });
     }
 
     /// An answer is written into the ledger, and leaves the outbox.
     pub(super) fn write_down(&mut self, device: usize, pending: Pending, settled: Settled) {
         // Sometimes the process is gone just before.
-        if self.weather.kinds[1] && !self.is_calm && self.dice.chance(0.01) {
+        if self.scenario.kinds[1] && !self.is_calm && self.dice.chance(0.01) {
             self.crash_device(device);
             let at = self.now + 500;
             return self.at(at, Happening::DeviceStart { device });
@@ -64,7 +64,7 @@ impl World {
         let partial = abstains || self.dice.chance(0.05);
         let mut kinds = call.phase.kinds().to_vec();
         if call.phase == Phase::Contribute {
-            kinds.retain(|kind| self.weather.policy.contribute.contains(kind));
+            kinds.retain(|kind| self.scenario.policy.contribute.contains(kind));
         }
         if abstains {
             kinds.clear();
@@ -89,7 +89,7 @@ impl World {
                 device: self.devices[device].id,
                 key,
                 value: self.dice.between(1, 1_000_000),
-                sound: !self.dice.chance(self.weather.unsound),
+                sound: !self.dice.chance(self.scenario.unsound),
                 padding: vec![7; padding],
             };
             let bytes = encode(&made);

@@ -110,7 +110,7 @@ impl World {
             self.phase_since.insert(task, self.now);
         }
         let Some((phase, closed)) = phase else { return };
-        let policy = &self.weather.policy;
+        let policy = &self.scenario.policy;
         let most = match phase.gathers() && !closed {
             true => policy.deadline_of(phase),
             false => WORK_MS_MAX * self.tasks.len() as u64,

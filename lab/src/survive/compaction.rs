@@ -19,7 +19,7 @@ impl World {
     }
 
     pub(super) fn next_compaction(&mut self) {
-        let at = self.now + self.dice.between(1, 2 * self.weather.compaction_ms);
+        let at = self.now + self.dice.between(1, 2 * self.scenario.compaction_ms);
         if let Some(process) = &self.server.process {
             let epoch = process.epoch.0;
             self.at(at, Happening::Compaction { epoch });
@@ -29,7 +29,7 @@ impl World {
     /// One step. Epochs tell the compactions of one opening of the store apart
     /// from those of another.
     pub(super) fn compaction(&mut self, epoch: u32) {
-        let retention = self.weather.retention;
+        let retention = self.scenario.retention;
         let in_flight = self.planted == Some(Planted::SweepInFlight);
         let Some(process) = self.server.process.as_mut() else {
             return;
@@ -47,10 +47,10 @@ impl World {
         match stepped {
             Ok(Step::More) => {
                 process.compaction = Some(compaction);
-                if self.weather.kinds[0] && !self.is_calm && self.dice.chance(0.04) {
+                if self.scenario.kinds[0] && !self.is_calm && self.dice.chance(0.04) {
                     return self.cut_compaction();
                 }
-                let at = self.now + self.dice.between(0, self.weather.flush_ms + 1);
+                let at = self.now + self.dice.between(0, self.scenario.flush_ms + 1);
                 self.at(at, Happening::Compaction { epoch });
             }
             Ok(Step::Done(done)) => self.kept(&done),

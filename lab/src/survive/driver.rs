@@ -89,7 +89,7 @@ impl World {
         let slow = self.server.slow_until > self.now;
         let flush_ms = match slow {
             true => self.dice.between(500, 5_000),
-            false => self.dice.between(0, self.weather.flush_ms + 1),
+            false => self.dice.between(0, self.scenario.flush_ms + 1),
         };
         let early = self.planted == Some(Planted::AcknowledgeBeforeFlush);
         let (now, life) = (self.now, self.server.life);
@@ -296,13 +296,13 @@ impl World {
                     .map_err(|error| error.to_string())?;
                 Ok(made.output)
             });
-        if self.dice.chance(self.weather.failing) {
+        if self.dice.chance(self.scenario.failing) {
             result = Err("planned".to_owned());
         }
         if let (Some(process), Some(pin)) = (self.process(), pin) {
             process.unnamed.insert(run, pin);
         }
-        let at = self.now + self.dice.duration(1, self.weather.work_ms);
+        let at = self.now + self.dice.duration(1, self.scenario.work_ms);
         let life = self.server.life;
         let computed = Happening::Computed {
             life,

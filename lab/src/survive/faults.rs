@@ -40,7 +40,7 @@ const FAULTS: [Fault; 10] = [
 
 impl World {
     pub(super) fn next_fault(&mut self) {
-        if let Some(mean) = self.weather.faults_ms {
+        if let Some(mean) = self.scenario.faults_ms {
             let at = self.now + self.dice.between(1, 2 * mean);
             self.at(at, Happening::Fault);
         }
@@ -51,7 +51,7 @@ impl World {
             return;
         }
         let number = self.dice.between(0, FAULTS.len() as u64) as usize;
-        if self.weather.kinds[number] {
+        if self.scenario.kinds[number] {
             let fault = FAULTS[number];
             self.remark(|| format!("{fault:?}"));
             self.strike(fault);

@@ -20,7 +20,7 @@ mod reading;
 mod reception;
 mod server;
 mod trials;
-mod weather;
+mod scenario;
 mod witness;
 mod world;
 

@@ -77,9 +77,9 @@ impl Path {
 impl World {
     /// Time on the way, lost packets sent again included.
     fn travel_ms(&mut self) -> u64 {
-        let mean = self.weather.delay_ms;
+        let mean = self.scenario.delay_ms;
         let mut ms = self.dice.between(mean / 2, mean * 2 + 1);
-        while self.dice.chance(self.weather.loss) && ms < 10_000 {
+        while self.dice.chance(self.scenario.loss) && ms < 10_000 {
             ms += 3 * mean + self.dice.between(1, 200);
         }
         ms
@@ -94,7 +94,7 @@ impl World {
             return self.lose(device, session);
         };
         let twice = matches!(packet, Up::Offer { .. } | Up::Chunk { .. });
-        if twice && self.dice.chance(self.weather.duplicates) {
+        if twice && self.dice.chance(self.scenario.duplicates) {
             self.survived.duplicates += 1;
             let later = at + self.dice.duration(1, 20_000);
             let packet = packet.clone();

@@ -19,7 +19,7 @@ impl World {
     pub(super) fn operator(&mut self) {
         let task = self.any_task();
         let name = Some(task.to_string());
-        if self.weather.policy.interval_ms.is_none() {
+        if self.scenario.policy.interval_ms.is_none() {
             let cancels = self.dice.chance(0.05) && !self.is_calm;
             if cancels {
                 self.order(|reply| AdminCommand::CancelRound { name, reply });
@@ -32,11 +32,11 @@ impl World {
             if self.dice.chance(0.3) {
                 self.order_rollout(task);
             }
-            if self.dice.chance(self.weather.revoking) {
+            if self.dice.chance(self.scenario.revoking) {
                 self.revoke();
             }
         }
-        if !self.is_calm || self.weather.approves() {
+        if !self.is_calm || self.scenario.approves() {
             let at = self.now + self.dice.duration(500, 20_000);
             self.at(at, Happening::Operator);
         }

@@ -47,8 +47,8 @@ impl World {
                     device: id,
                     certificate: certificate(id.0),
                     label: format!("device {device}"),
-                    token: self.weather.join.record.id,
-                    secret: self.weather.join.secret.clone(),
+                    token: self.scenario.join.record.id,
+                    secret: self.scenario.join.secret.clone(),
                 };
                 let asked = Asked::Join { device, session };
                 self.ask(asked, |reply| Command::Admit { admission, reply });
@@ -155,7 +155,7 @@ impl World {
             Ok(Some(bytes)) => Contribution::check(&bytes, &pending.key),
             _ => return self.refuse(waiting, Reason::Storage),
         };
-        let times = 1 + u64::from(self.dice.chance(self.weather.duplicates));
+        let times = 1 + u64::from(self.dice.chance(self.scenario.duplicates));
         for _ in 0..times {
             let offer = self.offer(&waiting);
             let asked = Asked::Transfer {

@@ -19,7 +19,7 @@ use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 
-use super::weather::Join;
+use super::scenario::Join;
 use super::world::{Happening, World};
 
 pub(super) struct Server {
@@ -226,7 +226,7 @@ impl World {
     }
 
     fn new_core(&self) -> Core {
-        let policy: RoundPolicy = self.weather.policy.clone();
+        let policy: RoundPolicy = self.scenario.policy.clone();
         let policies: Policies = Arc::new(move |_| policy.clone());
         let mut core = Core::new(About {
             address: ([127, 0, 0, 1], 1).into(),
@@ -280,7 +280,7 @@ impl World {
             let at = self.now + 1_000;
             return self.at(at, Happening::StoreMended { life });
         };
-        let blob_rounds = self.weather.retention.blob_rounds;
+        let blob_rounds = self.scenario.retention.blob_rounds;
         let read = self.witness.read_again(&self.server.store, blob_rounds);
         self.hold(read);
         let replayed = match replay(&self.server.store) {

@@ -14,7 +14,7 @@ use super::device::{Device, DeviceWork};
 use super::faults::Fault;
 use super::network::{Down, Paths, Up};
 use super::server::Server;
-use super::weather::{Dice, Weather};
+use super::scenario::{Dice, Scenario};
 use super::witness::{Violation, Witness};
 use super::{Broken, Planted, Survived};
 
@@ -95,7 +95,7 @@ pub(super) struct World {
     seed: u64,
     pub(super) planted: Option<Planted>,
     pub(super) dice: Dice,
-    pub(super) weather: Weather,
+    pub(super) scenario: Scenario,
     pub(super) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
@@ -117,8 +117,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> Self {
-        let weather = Weather::of(seed);
-        let tasks: Vec<_> = (0..weather.tasks).map(task).collect();
+        let scenario = Scenario::of(seed);
+        let tasks: Vec<_> = (0..scenario.tasks).map(task).collect();
         let mut world = Self {
             seed,
             planted,
@@ -127,16 +127,16 @@ impl World {
             queue: BTreeMap::new(),
             sequence: 0,
             sessions: 0,
-            paths: vec![Paths::default(); weather.devices],
-            devices: (0..weather.devices)
+            paths: vec![Paths::default(); scenario.devices],
+            devices: (0..scenario.devices)
                 .map(|index| Device::new(seed, index))
                 .collect(),
-            server: Server::new(&tasks, &weather.join),
+            server: Server::new(&tasks, &scenario.join),
             tasks,
             witness: Witness::default(),
             survived: Survived {
-                devices: weather.devices as u64,
-                further_tasks: weather.tasks as u64 - 1,
+                devices: scenario.devices as u64,
+                further_tasks: scenario.tasks as u64 - 1,
                 ..Survived::default()
             },
             broken: None,
@@ -144,7 +144,7 @@ impl World {
             phases: BTreeMap::new(),
             phase_since: BTreeMap::new(),
             trace: traced.then(VecDeque::new),
-            weather,
+            scenario,
         };
         world.first_steps();
         world
@@ -161,7 +161,7 @@ impl World {
             };
             self.at(at, Happening::DeviceStart { device });
         }
-        self.at(self.weather.calm_at, Happening::Calm);
+        self.at(self.scenario.calm_at, Happening::Calm);
         self.at(1_000, Happening::Operator);
         self.next_fault();
     }
@@ -184,7 +184,7 @@ impl World {
                 (self.survived.rolled_out, self.survived.halted) = self.witness.rollouts();
                 return Ok(self.survived);
             }
-            if self.now > self.weather.calm_at + SETTLED_MS_MAX {
+            if self.now > self.scenario.calm_at + SETTLED_MS_MAX {
                 self.broken = Some(self.unsettled());
             }
             if self.survived.steps > STEPS_MAX {
@@ -255,7 +255,7 @@ impl World {
 
     fn calm(&mut self) {
         self.is_calm = true;
-        self.weather.calm();
+        self.scenario.calm();
         self.server.store.set_full(false);
         self.server.slow_until = 0;
         for device in 0..self.devices.len() {

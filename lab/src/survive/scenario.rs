@@ -1,4 +1,4 @@
-//! What a seed has in store: how large the fleet is, and what goes wrong.
+//! What a seed stands for: how large the fleet is, and what goes wrong.
 
 use common::ids::Time;
 use common::math::random::{ChaCha8Rng, rng};
@@ -62,7 +62,7 @@ impl Join {
 /// Rates and sizes of one seed. Each fault is absent in some seeds, so that
 /// none hides what another would show.
 #[derive(Clone, Debug)]
-pub(super) struct Weather {
+pub(super) struct Scenario {
     pub(super) devices: usize,
     /// Until when faults happen; then everything heals.
     pub(super) calm_at: u64,
@@ -99,7 +99,7 @@ pub(super) struct Weather {
     pub(super) kinds: [bool; 10],
 }
 
-impl Weather {
+impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "weather");
         let devices = match dice.between(0, 100) {
@@ -144,7 +144,7 @@ impl Weather {
         self.join.record.approval == Approval::Manual
     }
 
-    /// The weather after the storm.
+    /// What is left of it once faults end.
     pub(super) fn calm(&mut self) {
         self.loss = 0.0;
         self.duplicates = 0.0;
