@@ -16,14 +16,14 @@ use super::world::{Happening, World};
 
 impl World {
     pub(super) fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
-        let at = self.now + self.dice.duration(1, self.scenario.work_ms);
+        let at = self.now + self.random.duration(1, self.scenario.work_ms);
         self.at(at, Happening::DeviceWork { device, life, work });
     }
 
     /// An answer is written into the ledger, and leaves the outbox.
     pub(super) fn write_down(&mut self, device: usize, pending: Pending, settled: Settled) {
         // Sometimes the process is gone just before.
-        if self.scenario.kinds[1] && !self.is_calm && self.dice.chance(0.01) {
+        if self.scenario.kinds[1] && !self.is_calm && self.random.chance(0.01) {
             self.crash_device(device);
             let at = self.now + 500;
             return self.at(at, Happening::DeviceStart { device });
@@ -60,8 +60,8 @@ impl World {
         if let Some(gone) = call.context.blobs().find(|blob| !cache.contains_key(blob)) {
             return self.drive(device, Input::Evicted(gone));
         }
-        let abstains = self.devices[device].full || self.dice.chance(0.03);
-        let partial = abstains || self.dice.chance(0.05);
+        let abstains = self.devices[device].full || self.random.chance(0.03);
+        let partial = abstains || self.random.chance(0.05);
         let mut kinds = call.phase.kinds().to_vec();
         if call.phase == Phase::Contribute {
             kinds.retain(|kind| self.scenario.policy.contribute.contains(kind));
@@ -80,7 +80,7 @@ impl World {
                 phase: call.phase,
                 kind,
             };
-            let padding = if self.dice.chance(0.2) {
+            let padding = if self.random.chance(0.2) {
                 CHUNK_BYTES + 100
             } else {
                 10
@@ -88,8 +88,8 @@ impl World {
             let made = Contribution {
                 device: self.devices[device].id,
                 key,
-                value: self.dice.between(1, 1_000_000),
-                sound: !self.dice.chance(self.scenario.unsound),
+                value: self.random.between(1, 1_000_000),
+                sound: !self.random.chance(self.scenario.unsound),
                 padding: vec![7; padding],
             };
             let bytes = encode(&made);

@@ -19,7 +19,7 @@ impl World {
     }
 
     pub(super) fn next_compaction(&mut self) {
-        let at = self.now + self.dice.between(1, 2 * self.scenario.compaction_ms);
+        let at = self.now + self.random.between(1, 2 * self.scenario.compaction_ms);
         if let Some(process) = &self.server.process {
             let epoch = process.epoch.0;
             self.at(at, Happening::Compaction { epoch });
@@ -47,10 +47,10 @@ impl World {
         match stepped {
             Ok(Step::More) => {
                 process.compaction = Some(compaction);
-                if self.scenario.kinds[0] && !self.is_calm && self.dice.chance(0.04) {
+                if self.scenario.kinds[0] && !self.is_calm && self.random.chance(0.04) {
                     return self.cut_compaction();
                 }
-                let at = self.now + self.dice.between(0, self.scenario.flush_ms + 1);
+                let at = self.now + self.random.between(0, self.scenario.flush_ms + 1);
                 self.at(at, Happening::Compaction { epoch });
             }
             Ok(Step::Done(done)) => self.kept(&done),
@@ -92,9 +92,9 @@ impl World {
     fn cut_compaction(&mut self) {
         self.survived.cut += 1;
         self.remark(|| "killed in the compaction".to_owned());
-        let power_lost = self.dice.chance(0.5);
+        let power_lost = self.random.chance(0.5);
         self.crash_server(power_lost);
-        let ends = self.now + self.dice.duration(1, 20_000);
+        let ends = self.now + self.random.duration(1, 20_000);
         self.at(ends, Happening::ServerStart);
     }
 

@@ -153,7 +153,7 @@ impl World {
         if let Some(process) = self.devices[device].process.take() {
             self.survived.device_crashes += 1;
             if let Some(session) = process.session {
-                let at = self.now + self.dice.duration(1, 30_000);
+                let at = self.now + self.random.duration(1, 30_000);
                 self.at(at, Happening::SessionLost { device, session });
             }
         }
@@ -317,7 +317,7 @@ impl World {
         process.session = None;
         process.is_open = false;
         process.transfers.clear();
-        let at = self.now + self.dice.duration(1, 10_000);
+        let at = self.now + self.random.duration(1, 10_000);
         self.at(at, Happening::SessionLost { device, session });
         self.drive(device, Input::Disconnected);
     }

@@ -88,8 +88,8 @@ impl World {
     pub(super) fn settle(&mut self) {
         let slow = self.server.slow_until > self.now;
         let flush_ms = match slow {
-            true => self.dice.between(500, 5_000),
-            false => self.dice.between(0, self.scenario.flush_ms + 1),
+            true => self.random.between(500, 5_000),
+            false => self.random.between(0, self.scenario.flush_ms + 1),
         };
         let early = self.planted == Some(Planted::AcknowledgeBeforeFlush);
         let (now, life) = (self.now, self.server.life);
@@ -207,7 +207,7 @@ impl World {
     fn hang_up(&mut self, session: u64) {
         let open = self.process().and_then(|one| one.sessions.remove(&session));
         if let Some(device) = open {
-            let at = self.now + self.dice.between(1, 2_000);
+            let at = self.now + self.random.between(1, 2_000);
             self.at(at, Happening::LinkLost { device, session });
         }
     }
@@ -296,13 +296,13 @@ impl World {
                     .map_err(|error| error.to_string())?;
                 Ok(made.output)
             });
-        if self.dice.chance(self.scenario.failing) {
+        if self.random.chance(self.scenario.failing) {
             result = Err("planned".to_owned());
         }
         if let (Some(process), Some(pin)) = (self.process(), pin) {
             process.unnamed.insert(run, pin);
         }
-        let at = self.now + self.dice.duration(1, self.scenario.work_ms);
+        let at = self.now + self.random.duration(1, self.scenario.work_ms);
         let life = self.server.life;
         let computed = Happening::Computed {
             life,

@@ -34,12 +34,12 @@ impl World {
     pub(super) fn heard(&mut self, device: usize, session: u64, packet: Up) {
         let id = self.devices[device].id;
         let Some(process) = self.server.process.as_mut() else {
-            let at = self.now + self.dice.between(1, 10_000);
+            let at = self.now + self.random.between(1, 10_000);
             return self.at(at, Happening::LinkLost { device, session });
         };
         match packet {
             Up::Hello(_) | Up::Join if process.revoked.contains(&id) => {
-                let at = self.now + self.dice.between(1, 2_000);
+                let at = self.now + self.random.between(1, 2_000);
                 self.at(at, Happening::LinkLost { device, session });
             }
             Up::Join => {
@@ -155,7 +155,7 @@ impl World {
             Ok(Some(bytes)) => Contribution::check(&bytes, &pending.key),
             _ => return self.refuse(waiting, Reason::Storage),
         };
-        let times = 1 + u64::from(self.dice.chance(self.scenario.duplicates));
+        let times = 1 + u64::from(self.random.chance(self.scenario.duplicates));
         for _ in 0..times {
             let offer = self.offer(&waiting);
             let asked = Asked::Transfer {

@@ -327,7 +327,7 @@ impl World {
         };
         self.survived.coordinator_crashes += 1;
         if let Some(entries) = &process.appending
-            && self.dice.chance(0.5)
+            && self.random.chance(0.5)
         {
             // It was on the disk, and nobody was told so.
             let _ = self
@@ -339,7 +339,7 @@ impl World {
             self.server.store.lose_unflushed();
         }
         for (session, device) in process.sessions {
-            let at = self.now + self.dice.duration(1, 30_000);
+            let at = self.now + self.random.duration(1, 30_000);
             self.at(at, Happening::LinkLost { device, session });
         }
     }
@@ -363,7 +363,7 @@ impl World {
 
     /// The next append fails, and with it the store.
     pub(super) fn break_store(&mut self) {
-        let fault = match self.dice.chance(0.5) {
+        let fault = match self.random.chance(0.5) {
             true => AppendFault::BeforeFlush,
             false => AppendFault::AfterFlush,
         };

@@ -12,7 +12,7 @@ use super::world::{Happening, World};
 
 impl World {
     pub(super) fn judged(&mut self, device: usize, release: Announcement) {
-        let worse = self.dice.chance(self.scenario.worse) && !self.is_calm;
+        let worse = self.random.chance(self.scenario.worse) && !self.is_calm;
         let one = &mut self.devices[device];
         let Some(bytes) = one.cache.get(&release.blob) else {
             return self.drive(device, Input::Evicted(release.blob));
@@ -42,7 +42,7 @@ impl World {
 
     /// The soak is over.
     pub(super) fn soaked(&mut self, device: usize, task: TaskHash, version: Version) {
-        let worse = self.dice.chance(self.scenario.worse / 2.0) && !self.is_calm;
+        let worse = self.random.chance(self.scenario.worse / 2.0) && !self.is_calm;
         let one = &mut self.devices[device];
         let (id, is_up) = (one.id, one.is_up());
         let Some(student) = one.students.get_mut(&task).filter(|_| is_up) else {
@@ -95,7 +95,7 @@ impl World {
         for (task, student) in students {
             self.tell_trial(device, task);
             if let Some((version, Trial::Soaking)) = student.trial {
-                let at = self.now + self.dice.between(1, 2_000);
+                let at = self.now + self.random.between(1, 2_000);
                 self.soak(at, device, task, version);
             }
         }

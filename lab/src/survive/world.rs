@@ -14,7 +14,7 @@ use super::device::{Device, DeviceWork};
 use super::faults::Fault;
 use super::network::{Down, Paths, Up};
 use super::server::Server;
-use super::scenario::{Dice, Scenario};
+use super::scenario::{Random, Scenario};
 use super::witness::{Violation, Witness};
 use super::{Broken, Planted, Survived};
 
@@ -94,7 +94,7 @@ pub(super) enum Happening {
 pub(super) struct World {
     seed: u64,
     pub(super) planted: Option<Planted>,
-    pub(super) dice: Dice,
+    pub(super) random: Random,
     pub(super) scenario: Scenario,
     pub(super) now: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -122,7 +122,7 @@ impl World {
         let mut world = Self {
             seed,
             planted,
-            dice: Dice::new(seed, "fleet"),
+            random: Random::new(seed, "fleet"),
             now: 0,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -153,11 +153,11 @@ impl World {
     fn first_steps(&mut self) {
         self.at(0, Happening::ServerStart);
         for device in 0..self.devices.len() {
-            let late = self.dice.chance(0.2);
+            let late = self.random.chance(0.2);
             let at = if late {
-                self.dice.between(0, 40_000)
+                self.random.between(0, 40_000)
             } else {
-                self.dice.between(0, 500)
+                self.random.between(0, 500)
             };
             self.at(at, Happening::DeviceStart { device });
         }
@@ -263,7 +263,7 @@ impl World {
             self.paths[device].down.blocked_until = self.now;
             self.devices[device].full = false;
             if !self.devices[device].is_up() {
-                let at = self.now + self.dice.between(0, 1_000);
+                let at = self.now + self.random.between(0, 1_000);
                 self.at(at, Happening::DeviceStart { device });
             }
         }
