@@ -12,12 +12,12 @@ use edge_agent::session::{Input, Pending, Settled};
 
 use super::craft::Contribution;
 use super::device::DeviceWork;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
-impl World {
+impl Simulator {
     pub(super) fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
         let at = self.now + self.random.duration(1, self.scenario.work_ms);
-        self.at(at, Happening::DeviceWork { device, life, work });
+        self.at(at, SimulatorEvent::DeviceWork { device, life, work });
     }
 
     /// An answer is written into the ledger, and leaves the outbox.
@@ -26,7 +26,7 @@ impl World {
         if self.scenario.kinds[1] && !self.is_calm && self.random.chance(0.01) {
             self.crash_device(device);
             let at = self.now + 500;
-            return self.at(at, Happening::DeviceStart { device });
+            return self.at(at, SimulatorEvent::DeviceStart { device });
         }
         let one = &mut self.devices[device];
         let held = one

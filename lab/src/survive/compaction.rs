@@ -9,9 +9,9 @@ use coordinator::journal::{
 use coordinator::store::{Store, StoreError};
 
 use super::Planted;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
-impl World {
+impl Simulator {
     /// What keeps blobs that are on their way into the log.
     pub(super) fn pins(&self) -> Arc<Pins> {
         let process = self.server.process.as_ref();
@@ -22,7 +22,7 @@ impl World {
         let at = self.now + self.random.between(1, 2 * self.scenario.compaction_ms);
         if let Some(process) = &self.server.process {
             let epoch = process.epoch.0;
-            self.at(at, Happening::Compaction { epoch });
+            self.at(at, SimulatorEvent::Compaction { epoch });
         }
     }
 
@@ -51,7 +51,7 @@ impl World {
                     return self.cut_compaction();
                 }
                 let at = self.now + self.random.between(0, self.scenario.flush_ms + 1);
-                self.at(at, Happening::Compaction { epoch });
+                self.at(at, SimulatorEvent::Compaction { epoch });
             }
             Ok(Step::Done(done)) => self.kept(&done),
             Err(error) => {
@@ -95,7 +95,7 @@ impl World {
         let power_lost = self.random.chance(0.5);
         self.crash_server(power_lost);
         let ends = self.now + self.random.duration(1, 20_000);
-        self.at(ends, Happening::ServerStart);
+        self.at(ends, SimulatorEvent::ServerStart);
     }
 
     /// Whether a fault that happens in this seed explains it.

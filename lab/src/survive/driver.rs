@@ -17,9 +17,9 @@ use super::Planted;
 use super::craft;
 use super::network::Down;
 use super::server::{Asked, Waiting};
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
-impl World {
+impl Simulator {
     pub(super) fn command(&mut self, command: Command) {
         let Some(process) = self.process() else {
             return;
@@ -106,7 +106,7 @@ impl World {
         process.appending = Some(entries);
         process.appends += 1;
         let append = process.appends;
-        self.at(now + flush_ms, Happening::Flushed { life, append });
+        self.at(now + flush_ms, SimulatorEvent::Flushed { life, append });
         if early {
             self.committed();
         }
@@ -208,7 +208,7 @@ impl World {
         let open = self.process().and_then(|one| one.sessions.remove(&session));
         if let Some(device) = open {
             let at = self.now + self.random.between(1, 2_000);
-            self.at(at, Happening::LinkLost { device, session });
+            self.at(at, SimulatorEvent::LinkLost { device, session });
         }
     }
 
@@ -304,7 +304,7 @@ impl World {
         }
         let at = self.now + self.random.duration(1, self.scenario.work_ms);
         let life = self.server.life;
-        let computed = Happening::Computed {
+        let computed = SimulatorEvent::Computed {
             life,
             task: task.hash(),
             run,

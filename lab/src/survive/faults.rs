@@ -3,7 +3,7 @@
 use common::ids::TaskHash;
 
 use super::network::IDLE_MS;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
 /// Something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ const FAULTS: [Fault; 10] = [
     Fault::DamagedSnapshot,
 ];
 
-impl World {
+impl Simulator {
     pub(super) fn next_fault(&mut self) {
         if let Some(mean) = self.scenario.faults_ms {
             let at = self.now + self.random.between(1, 2 * mean);
-            self.at(at, Happening::Fault);
+            self.at(at, SimulatorEvent::Fault);
         }
     }
 
@@ -65,18 +65,18 @@ impl World {
             Fault::CoordinatorCrash => {
                 let power_lost = self.random.chance(0.5);
                 self.crash_server(power_lost);
-                self.at(ends, Happening::ServerStart);
+                self.at(ends, SimulatorEvent::ServerStart);
             }
             Fault::DeviceCrash => {
                 let device = self.any_device();
                 self.crash_device(device);
-                self.at(ends, Happening::DeviceStart { device });
+                self.at(ends, SimulatorEvent::DeviceStart { device });
             }
             Fault::Partition => self.partition(),
             Fault::BrokenStore => self.break_store(),
             Fault::FullDisk => {
                 self.server.store.set_full(true);
-                self.at(ends, Happening::Freed(fault));
+                self.at(ends, SimulatorEvent::Freed(fault));
             }
             Fault::SlowDisk => self.server.slow_until = ends,
             Fault::ClockJump => {
@@ -89,7 +89,7 @@ impl World {
                 let device = self.any_device();
                 if self.random.chance(0.5) {
                     self.devices[device].full = true;
-                    self.at(ends, Happening::Freed(fault));
+                    self.at(ends, SimulatorEvent::Freed(fault));
                 } else {
                     self.evict(device);
                 }

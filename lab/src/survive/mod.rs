@@ -22,14 +22,14 @@ mod server;
 mod trials;
 mod scenario;
 mod witness;
-mod world;
+mod simulator;
 
 use std::fmt;
 
 use coordinator::core::PlantedFault;
 use serde::Serialize;
 
-use self::world::World;
+use self::simulator::Simulator;
 
 /// A fault of the harness itself, planted to show that it would be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +145,9 @@ impl fmt::Display for Broken {
 /// The first invariant that does not hold, with a trace. Finding the trace
 /// runs the seed a second time.
 pub fn run(seed: u64, planted: Option<Planted>) -> Result<Survived, Box<Broken>> {
-    match World::new(seed, planted, false).run() {
+    match Simulator::new(seed, planted, false).run() {
         Ok(survived) => Ok(survived),
-        Err(_) => World::new(seed, planted, true).run(),
+        Err(_) => Simulator::new(seed, planted, true).run(),
     }
 }
 

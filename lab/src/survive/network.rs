@@ -10,7 +10,7 @@ use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnsw
 use coordinator::core::command::Admitted;
 use edge_agent::session::Pending;
 
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
 /// To the coordinator.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ impl Path {
     }
 }
 
-impl World {
+impl Simulator {
     /// Time on the way, lost packets sent again included.
     fn travel_ms(&mut self) -> u64 {
         let mean = self.scenario.delay_ms;
@@ -100,7 +100,7 @@ impl World {
             let packet = packet.clone();
             self.at(
                 later,
-                Happening::Up {
+                SimulatorEvent::Up {
                     device,
                     session,
                     packet,
@@ -109,7 +109,7 @@ impl World {
         }
         self.at(
             at,
-            Happening::Up {
+            SimulatorEvent::Up {
                 device,
                 session,
                 packet,
@@ -124,7 +124,7 @@ impl World {
         match self.paths[device].down.arrival(now, ms, in_order) {
             Some(at) => self.at(
                 at,
-                Happening::Down {
+                SimulatorEvent::Down {
                     device,
                     session,
                     packet,
@@ -139,8 +139,8 @@ impl World {
     pub(super) fn lose(&mut self, device: usize, session: u64) {
         let (one, other) = (self.random.between(0, IDLE_MS), self.random.between(0, IDLE_MS));
         let now = self.now;
-        self.at(now + one, Happening::LinkLost { device, session });
-        self.at(now + other, Happening::SessionLost { device, session });
+        self.at(now + one, SimulatorEvent::LinkLost { device, session });
+        self.at(now + other, SimulatorEvent::SessionLost { device, session });
     }
 }
 

@@ -13,9 +13,9 @@ use coordinator::store::Store;
 
 use super::craft::Stuff;
 use super::server::Asked;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
-impl World {
+impl Simulator {
     pub(super) fn operator(&mut self) {
         let task = self.any_task();
         let name = Some(task.to_string());
@@ -38,7 +38,7 @@ impl World {
         }
         if !self.is_calm || self.scenario.approves() {
             let at = self.now + self.random.duration(500, 20_000);
-            self.at(at, Happening::Operator);
+            self.at(at, SimulatorEvent::Operator);
         }
     }
 

@@ -14,7 +14,7 @@ use coordinator::store::{Chunk, PartialKey, Store};
 use super::craft::Contribution;
 use super::network::{Down, Up};
 use super::server::{Asked, Waiting};
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
 /// A connection whose bytes nobody counts.
 struct NoMeter;
@@ -29,18 +29,18 @@ impl TrafficMeter for NoMeter {
     }
 }
 
-impl World {
+impl Simulator {
     /// A packet reached the coordinator's machine.
     pub(super) fn heard(&mut self, device: usize, session: u64, packet: Up) {
         let id = self.devices[device].id;
         let Some(process) = self.server.process.as_mut() else {
             let at = self.now + self.random.between(1, 10_000);
-            return self.at(at, Happening::LinkLost { device, session });
+            return self.at(at, SimulatorEvent::LinkLost { device, session });
         };
         match packet {
             Up::Hello(_) | Up::Join if process.revoked.contains(&id) => {
                 let at = self.now + self.random.between(1, 2_000);
-                self.at(at, Happening::LinkLost { device, session });
+                self.at(at, SimulatorEvent::LinkLost { device, session });
             }
             Up::Join => {
                 let admission = Admission {

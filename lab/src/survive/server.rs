@@ -20,7 +20,7 @@ use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 
 use super::scenario::Join;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
 pub(super) struct Server {
     pub(super) store: MemoryStore,
@@ -220,7 +220,7 @@ fn freshness() -> FreshnessSigner {
     signer.clone()
 }
 
-impl World {
+impl Simulator {
     pub(super) fn process(&mut self) -> Option<&mut Process> {
         self.server.process.as_mut()
     }
@@ -278,7 +278,7 @@ impl World {
         self.server.store.restart();
         let Ok(epoch) = self.server.store.open_epoch() else {
             let at = self.now + 1_000;
-            return self.at(at, Happening::StoreMended { life });
+            return self.at(at, SimulatorEvent::StoreMended { life });
         };
         let blob_rounds = self.scenario.retention.blob_rounds;
         let read = self.witness.read_again(&self.server.store, blob_rounds);
@@ -340,7 +340,7 @@ impl World {
         }
         for (session, device) in process.sessions {
             let at = self.now + self.random.duration(1, 30_000);
-            self.at(at, Happening::LinkLost { device, session });
+            self.at(at, SimulatorEvent::LinkLost { device, session });
         }
     }
 
@@ -358,7 +358,7 @@ impl World {
         process.resent.clear();
         self.perform();
         let at = self.now + 1_000;
-        self.at(at, Happening::StoreMended { life });
+        self.at(at, SimulatorEvent::StoreMended { life });
     }
 
     /// The next append fails, and with it the store.

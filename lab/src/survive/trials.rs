@@ -8,9 +8,9 @@ use common::wire::messages::Announcement;
 use edge_agent::session::Input;
 
 use super::craft::Stuff;
-use super::world::{Happening, World};
+use super::simulator::{SimulatorEvent, Simulator};
 
-impl World {
+impl Simulator {
     pub(super) fn judged(&mut self, device: usize, release: Announcement) {
         let worse = self.random.chance(self.scenario.worse) && !self.is_calm;
         let one = &mut self.devices[device];
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn soak(&mut self, at: u64, device: usize, task: TaskHash, version: Version) {
-        let soaked = Happening::Soaked {
+        let soaked = SimulatorEvent::Soaked {
             device,
             task,
             version,

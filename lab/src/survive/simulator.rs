@@ -20,7 +20,7 @@ use super::{Broken, Planted, Survived};
 
 /// Something that happens at a time.
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(super) enum SimulatorEvent {
     Up {
         device: usize,
         session: u64,
@@ -91,13 +91,13 @@ pub(super) enum Happening {
     Calm,
 }
 
-pub(super) struct World {
+pub(super) struct Simulator {
     seed: u64,
     pub(super) planted: Option<Planted>,
     pub(super) random: Random,
     pub(super) scenario: Scenario,
     pub(super) now: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
+    queue: BTreeMap<(u64, u64), SimulatorEvent>,
     sequence: u64,
     /// Sessions and streams so far; each has a number of its own.
     pub(super) sessions: u64,
@@ -115,11 +115,11 @@ pub(super) struct World {
     trace: Option<VecDeque<String>>,
 }
 
-impl World {
+impl Simulator {
     pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> Self {
         let scenario = Scenario::of(seed);
         let tasks: Vec<_> = (0..scenario.tasks).map(task).collect();
-        let mut world = Self {
+        let mut simulator = Self {
             seed,
             planted,
             random: Random::new(seed, "fleet"),
@@ -146,12 +146,12 @@ impl World {
             trace: traced.then(VecDeque::new),
             scenario,
         };
-        world.first_steps();
-        world
+        simulator.first_steps();
+        simulator
     }
 
     fn first_steps(&mut self) {
-        self.at(0, Happening::ServerStart);
+        self.at(0, SimulatorEvent::ServerStart);
         for device in 0..self.devices.len() {
             let late = self.random.chance(0.2);
             let at = if late {
@@ -159,10 +159,10 @@ impl World {
             } else {
                 self.random.between(0, 500)
             };
-            self.at(at, Happening::DeviceStart { device });
+            self.at(at, SimulatorEvent::DeviceStart { device });
         }
-        self.at(self.scenario.calm_at, Happening::Calm);
-        self.at(1_000, Happening::Operator);
+        self.at(self.scenario.calm_at, SimulatorEvent::Calm);
+        self.at(1_000, SimulatorEvent::Operator);
         self.next_fault();
     }
 
@@ -199,7 +199,7 @@ impl World {
         }))
     }
 
-    pub(super) fn at(&mut self, at: u64, what: Happening) {
+    pub(super) fn at(&mut self, at: u64, what: SimulatorEvent) {
         self.sequence += 1;
         self.queue.insert((at.max(self.now), self.sequence), what);
     }
@@ -212,44 +212,44 @@ impl World {
         }
     }
 
-    fn step(&mut self, happening: Happening) {
+    fn step(&mut self, happening: SimulatorEvent) {
         match happening {
-            Happening::Up {
+            SimulatorEvent::Up {
                 device,
                 session,
                 packet,
             } => self.heard(device, session, packet),
-            Happening::Down {
+            SimulatorEvent::Down {
                 device,
                 session,
                 packet,
             } => self.told(device, session, packet),
-            Happening::LinkLost { device, session } => self.link_lost(device, session),
-            Happening::SessionLost { device, session } => self.session_lost(device, session),
-            Happening::DeviceTick { device, life } => self.device_tick(device, life),
-            Happening::DeviceWork { device, life, work } => self.worked(device, life, work),
-            Happening::TransferStalled { device, stream } => self.stalled(device, stream),
-            Happening::DeviceStart { device } => self.start_device(device),
-            Happening::ServerTick { life, due } => self.server_tick(life, due),
-            Happening::Flushed { life, append } => self.flushed(life, append),
-            Happening::Computed {
+            SimulatorEvent::LinkLost { device, session } => self.link_lost(device, session),
+            SimulatorEvent::SessionLost { device, session } => self.session_lost(device, session),
+            SimulatorEvent::DeviceTick { device, life } => self.device_tick(device, life),
+            SimulatorEvent::DeviceWork { device, life, work } => self.worked(device, life, work),
+            SimulatorEvent::TransferStalled { device, stream } => self.stalled(device, stream),
+            SimulatorEvent::DeviceStart { device } => self.start_device(device),
+            SimulatorEvent::ServerTick { life, due } => self.server_tick(life, due),
+            SimulatorEvent::Flushed { life, append } => self.flushed(life, append),
+            SimulatorEvent::Computed {
                 life,
                 task,
                 run,
                 result,
             } => self.computed(life, task, run, result),
-            Happening::Compaction { epoch } => self.compaction(epoch),
-            Happening::Soaked {
+            SimulatorEvent::Compaction { epoch } => self.compaction(epoch),
+            SimulatorEvent::Soaked {
                 device,
                 task,
                 version,
             } => self.soaked(device, task, version),
-            Happening::ServerStart => self.start_server(),
-            Happening::StoreMended { life } => self.mend_store(life),
-            Happening::Fault => self.fault(),
-            Happening::Freed(fault) => self.freed(fault),
-            Happening::Operator => self.operator(),
-            Happening::Calm => self.calm(),
+            SimulatorEvent::ServerStart => self.start_server(),
+            SimulatorEvent::StoreMended { life } => self.mend_store(life),
+            SimulatorEvent::Fault => self.fault(),
+            SimulatorEvent::Freed(fault) => self.freed(fault),
+            SimulatorEvent::Operator => self.operator(),
+            SimulatorEvent::Calm => self.calm(),
         }
     }
 
@@ -264,11 +264,11 @@ impl World {
             self.devices[device].full = false;
             if !self.devices[device].is_up() {
                 let at = self.now + self.random.between(0, 1_000);
-                self.at(at, Happening::DeviceStart { device });
+                self.at(at, SimulatorEvent::DeviceStart { device });
             }
         }
         if !self.server.is_up() {
-            self.at(self.now, Happening::ServerStart);
+            self.at(self.now, SimulatorEvent::ServerStart);
         }
     }
 
@@ -304,7 +304,7 @@ impl World {
         )
     }
 
-    fn note(&mut self, what: &Happening) {
+    fn note(&mut self, what: &SimulatorEvent) {
         let now = self.now;
         if let Some(trace) = &mut self.trace {
             if trace.len() >= TRACE_MAX {
