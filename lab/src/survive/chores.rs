@@ -39,7 +39,7 @@ impl Simulator {
         let id = one.id;
         if settled == Settled::Accepted {
             self.survived.settled += 1;
-            let held = self.witness.settled(id, pending.key, pending.blob);
+            let held = self.checker.settled(id, pending.key, pending.blob);
             self.hold(held);
         }
     }

@@ -79,11 +79,11 @@ impl Simulator {
         }
         for task in self.tasks.clone() {
             if let Some(engine) = self.server.engine(task.hash()) {
-                let held = self.witness.kept(engine.state(), &self.server.store);
+                let held = self.checker.kept(engine.state(), &self.server.store);
                 self.hold(held);
             }
         }
-        let held = self.witness.chain(&self.server.store);
+        let held = self.checker.chain(&self.server.store);
         self.hold(held);
         self.next_compaction();
     }

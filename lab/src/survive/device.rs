@@ -399,7 +399,7 @@ impl Simulator {
         process.transfers.remove(&stream);
         if answer == TransferAnswer::Accepted {
             let id = self.devices[device].id;
-            let held = self.witness.acknowledged(id, &pending.key, pending.blob);
+            let held = self.checker.acknowledged(id, &pending.key, pending.blob);
             self.hold(held);
         }
         self.drive(

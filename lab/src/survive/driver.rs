@@ -143,7 +143,7 @@ impl Simulator {
         match appended {
             Ok(next) => {
                 process.next = next;
-                let read = self.witness.read_on(&self.server.store);
+                let read = self.checker.read_on(&self.server.store);
                 self.hold(read);
                 let held = self.check_memory();
                 self.hold(held);
@@ -161,8 +161,8 @@ impl Simulator {
         };
         for task in &self.tasks {
             if let Some(engine) = core.engine(task.hash()) {
-                self.witness.state(task.hash(), engine)?;
-                self.witness.rollout(task.hash(), engine)?;
+                self.checker.state(task.hash(), engine)?;
+                self.checker.rollout(task.hash(), engine)?;
             }
         }
         Ok(())
@@ -198,7 +198,7 @@ impl Simulator {
         let Some(device) = open.copied() else { return };
         if let ToDevice::Released(release) = &message {
             let id = self.devices[device].id;
-            let held = self.witness.announced(id, release.task, release.version);
+            let held = self.checker.announced(id, release.task, release.version);
             self.hold(held);
         }
         self.send_down(device, session, Down::Said(message));
@@ -238,7 +238,7 @@ impl Simulator {
             }
             (Asked::Join { device, session }, Answer::Admitted(result)) => {
                 if result == Ok(Admitted::Member) {
-                    let held = self.witness.admitted(self.devices[device].id);
+                    let held = self.checker.admitted(self.devices[device].id);
                     self.hold(held);
                 }
                 self.send_down(device, session, Down::Joined(result));
@@ -246,7 +246,7 @@ impl Simulator {
             (Asked::Revoke { device }, Answer::Done(result)) => {
                 if result.is_ok() {
                     self.survived.revoked += 1;
-                    let held = self.witness.was_revoked(device);
+                    let held = self.checker.was_revoked(device);
                     self.hold(held);
                 }
             }
@@ -283,7 +283,7 @@ impl Simulator {
 
     fn compute(&mut self, work: Work) {
         let Work { run, task, mut job } = work;
-        let held = self.witness.job(task.hash(), &job.kind);
+        let held = self.checker.job(task.hash(), &job.kind);
         self.hold(held);
         self.count_twice(&task, &mut job);
         let (store, pins) = (&self.server.store, self.pins());

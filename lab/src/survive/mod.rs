@@ -2,7 +2,7 @@
 //! real core, device sessions and log, in one thread, under a simulated clock, with a network, disks and processes that fail as a seed
 //! says. Computations are stand-ins, so that a seed takes milliseconds.
 //!
-//! After every step a witness holds the fleet against what no fault excuses;
+//! After every step a checker holds the fleet against what no fault excuses;
 //! `ARCHITECTURE.md` lists it. The same seed gives the same run, to the bit.
 
 mod chores;
@@ -21,7 +21,7 @@ mod reception;
 mod server;
 mod trials;
 mod scenario;
-mod witness;
+mod checker;
 mod simulator;
 
 use std::fmt;

@@ -11,7 +11,7 @@ use coordinator::store::Store;
 
 use super::craft::{Contribution, Stuff};
 use super::offers::Offers;
-use super::witness::Violation;
+use super::checker::Violation;
 
 /// A contribution that counts.
 pub(super) type Accepted = (DeviceId, Kind, RoundId, BlobHash);

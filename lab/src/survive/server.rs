@@ -281,7 +281,7 @@ impl Simulator {
             return self.at(at, SimulatorEvent::StoreMended { life });
         };
         let blob_rounds = self.scenario.retention.blob_rounds;
-        let read = self.witness.read_again(&self.server.store, blob_rounds);
+        let read = self.checker.read_again(&self.server.store, blob_rounds);
         self.hold(read);
         let replayed = match replay(&self.server.store) {
             Ok(replayed) => replayed,
@@ -312,10 +312,10 @@ impl Simulator {
         if replayed.tasks.len() != self.tasks.len() {
             return Err("a task is gone".to_owned());
         }
-        self.witness.registry(&replayed.registry)?;
+        self.checker.registry(&replayed.registry)?;
         for (task, state) in &replayed.tasks {
-            self.witness.folded(task.hash(), state)?;
-            self.witness.kept(state, &self.server.store)?;
+            self.checker.folded(task.hash(), state)?;
+            self.checker.kept(state, &self.server.store)?;
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use super::faults::Fault;
 use super::network::{Down, Paths, Up};
 use super::server::Server;
 use super::scenario::{Random, Scenario};
-use super::witness::{Violation, Witness};
+use super::checker::{Violation, Checker};
 use super::{Broken, Planted, Survived};
 
 /// Something that happens at a time.
@@ -105,7 +105,7 @@ pub(super) struct Simulator {
     pub(super) paths: Vec<Paths>,
     pub(super) devices: Vec<Device>,
     pub(super) server: Server,
-    pub(super) witness: Witness,
+    pub(super) checker: Checker,
     pub(super) survived: Survived,
     pub(super) broken: Option<Violation>,
     pub(super) is_calm: bool,
@@ -133,7 +133,7 @@ impl Simulator {
                 .collect(),
             server: Server::new(&tasks, &scenario.join),
             tasks,
-            witness: Witness::default(),
+            checker: Checker::default(),
             survived: Survived {
                 devices: scenario.devices as u64,
                 further_tasks: scenario.tasks as u64 - 1,
@@ -180,8 +180,8 @@ impl Simulator {
             self.check_progress();
             if self.is_calm && self.is_settled() {
                 self.survived.simulated_ms = self.now;
-                self.survived.completed = self.witness.completed();
-                (self.survived.rolled_out, self.survived.halted) = self.witness.rollouts();
+                self.survived.completed = self.checker.completed();
+                (self.survived.rolled_out, self.survived.halted) = self.checker.rollouts();
                 return Ok(self.survived);
             }
             if self.now > self.scenario.calm_at + SETTLED_MS_MAX {

@@ -30,7 +30,7 @@ impl Simulator {
             student.trial = Some((version, trial));
             if !worse {
                 student.before = student.installed.replace(version);
-                let held = self.witness.installed(id, task, version);
+                let held = self.checker.installed(id, task, version);
                 self.hold(held);
                 let at = self.now + release.soak_ms.max(1);
                 self.soak(at, device, task, version);
@@ -57,7 +57,7 @@ impl Simulator {
                 student.trial = Some((version, Trial::RolledBack));
                 student.installed = Some(before);
                 self.survived.rolled_back += 1;
-                let held = self.witness.went_back(id, task, version, before);
+                let held = self.checker.went_back(id, task, version, before);
                 self.hold(held);
             }
             None => student.trial = Some((version, Trial::Kept)),
