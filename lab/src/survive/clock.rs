@@ -10,7 +10,7 @@ use coordinator::round::Engine;
 
 use super::Planted;
 use super::server::START_MS;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     /// What the coordinator's wall clock reads.

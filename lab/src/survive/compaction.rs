@@ -9,7 +9,7 @@ use coordinator::journal::{
 use coordinator::store::{Store, StoreError};
 
 use super::Planted;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     /// What keeps blobs that are on their way into the log.

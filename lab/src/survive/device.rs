@@ -11,9 +11,9 @@ use common::wire::messages::{
 use coordinator::core::command::Admitted;
 use edge_agent::session::{Action, Engine, Input, Pending};
 
-use super::chores::CHUNK_BYTES;
+use super::device_work::CHUNK_BYTES;
 use super::network::{Down, Up};
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,

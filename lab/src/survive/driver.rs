@@ -14,10 +14,10 @@ use coordinator::round::{Job, JobKind, JobOutput};
 use coordinator::store::{PartialKey, Store};
 
 use super::Planted;
-use super::craft;
+use super::fake_compute;
 use super::network::Down;
 use super::server::{Asked, Waiting};
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     pub(super) fn command(&mut self, command: Command) {
@@ -288,8 +288,8 @@ impl Simulator {
         self.count_twice(&task, &mut job);
         let (store, pins) = (&self.server.store, self.pins());
         let mut pin = None;
-        let mut result =
-            craft::run(&job.kind, &|name| store.blob(name).ok().flatten()).and_then(|made| {
+        let mut result = fake_compute::run(&job.kind, &|name| store.blob(name).ok().flatten())
+            .and_then(|made| {
                 pin = Some(pins.pin(BlobHash::of(&made.bytes)));
                 store
                     .put_blob(&made.bytes)

@@ -3,7 +3,7 @@
 use common::ids::TaskHash;
 
 use super::network::IDLE_MS;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// Something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

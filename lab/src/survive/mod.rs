@@ -5,12 +5,13 @@
 //! After every step a checker holds the fleet against what no fault excuses;
 //! `ARCHITECTURE.md` lists it. The same seed gives the same run, to the bit.
 
-mod chores;
+mod checker;
 mod clock;
 mod compaction;
-mod craft;
 mod device;
+mod device_work;
 mod driver;
+mod fake_compute;
 mod faults;
 mod members;
 mod network;
@@ -18,11 +19,10 @@ mod offers;
 mod operator;
 mod reading;
 mod reception;
-mod server;
-mod trials;
 mod scenario;
-mod checker;
+mod server;
 mod simulator;
+mod trials;
 
 use std::fmt;
 

@@ -10,7 +10,7 @@ use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnsw
 use coordinator::core::command::Admitted;
 use edge_agent::session::Pending;
 
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// To the coordinator.
 #[derive(Clone, Debug)]
@@ -137,7 +137,10 @@ impl Simulator {
     /// Nothing gets through for too long: both sides notice, each when it
     /// does.
     pub(super) fn lose(&mut self, device: usize, session: u64) {
-        let (one, other) = (self.random.between(0, IDLE_MS), self.random.between(0, IDLE_MS));
+        let (one, other) = (
+            self.random.between(0, IDLE_MS),
+            self.random.between(0, IDLE_MS),
+        );
         let now = self.now;
         self.at(now + one, SimulatorEvent::LinkLost { device, session });
         self.at(now + other, SimulatorEvent::SessionLost { device, session });

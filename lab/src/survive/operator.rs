@@ -11,9 +11,9 @@ use coordinator::rollout::{Order, Plan, Releases};
 use coordinator::status::Fault;
 use coordinator::store::Store;
 
-use super::craft::Stuff;
+use super::fake_compute::FakeProduct;
 use super::server::Asked;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     pub(super) fn operator(&mut self) {
@@ -144,7 +144,8 @@ impl Simulator {
     pub(super) fn sign_again(&mut self, plan: ReReleaseOf) {
         let ReReleaseOf { task, mut again } = plan;
         let bytes = self.server.store.blob(again.blob).ok().flatten();
-        let Some(mut release) = bytes.and_then(|bytes| decode_blob::<Stuff>(&bytes).ok()) else {
+        let Some(mut release) = bytes.and_then(|bytes| decode_blob::<FakeProduct>(&bytes).ok())
+        else {
             let from = again.from;
             return self.hold(Err(format!("release {from} is listed and cannot be read")));
         };

@@ -11,10 +11,10 @@ use coordinator::core::command::{Admission, Command, Offer, SessionId, Speaker, 
 use coordinator::registry::Certified;
 use coordinator::store::{Chunk, PartialKey, Store};
 
-use super::craft::Contribution;
+use super::fake_compute::Contribution;
 use super::network::{Down, Up};
 use super::server::{Asked, Waiting};
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// A connection whose bytes nobody counts.
 struct NoMeter;

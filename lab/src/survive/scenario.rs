@@ -109,7 +109,11 @@ impl Scenario {
         } as usize;
         let some = |random: &mut Random, most: f64| {
             let share = random.between(0, 1_000) as f64 / 1_000.0;
-            if random.chance(0.5) { share * most } else { 0.0 }
+            if random.chance(0.5) {
+                share * most
+            } else {
+                0.0
+            }
         };
         let mut members = Random::new(seed, "members");
         let tasks = [1, 1, 2, 3][members.between(0, 4) as usize];

@@ -20,7 +20,7 @@ use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 
 use super::scenario::Join;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::simulator::{Simulator, SimulatorEvent};
 
 pub(super) struct Server {
     pub(super) store: MemoryStore,

@@ -10,12 +10,12 @@ use coordinator::core::Core;
 use coordinator::core::command::RunId;
 use coordinator::round::JobOutput;
 
+use super::checker::{Checker, Violation};
 use super::device::{Device, DeviceWork};
 use super::faults::Fault;
 use super::network::{Down, Paths, Up};
-use super::server::Server;
 use super::scenario::{Random, Scenario};
-use super::checker::{Violation, Checker};
+use super::server::Server;
 use super::{Broken, Planted, Survived};
 
 /// Something that happens at a time.
@@ -212,8 +212,8 @@ impl Simulator {
         }
     }
 
-    fn step(&mut self, happening: SimulatorEvent) {
-        match happening {
+    fn step(&mut self, event: SimulatorEvent) {
+        match event {
             SimulatorEvent::Up {
                 device,
                 session,

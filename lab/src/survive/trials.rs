@@ -7,8 +7,8 @@ use common::wire::codec::decode_blob;
 use common::wire::messages::Announcement;
 use edge_agent::session::Input;
 
-use super::craft::Stuff;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::fake_compute::FakeProduct;
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     pub(super) fn judged(&mut self, device: usize, release: Announcement) {
@@ -19,7 +19,7 @@ impl Simulator {
         };
         let (task, version) = (release.task, release.version);
         let believed =
-            decode_blob::<Stuff>(bytes).is_ok_and(|stuff| stuff.version == Some(version));
+            decode_blob::<FakeProduct>(bytes).is_ok_and(|product| product.version == Some(version));
         if !believed {
             self.hold(Err(format!("release {version} is not what was announced")));
         } else if one.floor(task).is_none_or(|floor| floor < version) {

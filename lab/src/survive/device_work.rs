@@ -10,9 +10,9 @@ use common::wire::messages::Call;
 use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
 use edge_agent::session::{Input, Pending, Settled};
 
-use super::craft::Contribution;
 use super::device::DeviceWork;
-use super::simulator::{SimulatorEvent, Simulator};
+use super::fake_compute::Contribution;
+use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     pub(super) fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
