@@ -55,7 +55,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
-            &["admission", "door", "error"],
+            &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
