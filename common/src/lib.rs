@@ -10,7 +10,7 @@ pub use net as transport;
 
 pub use protocol::{
     blocks, delta, features, human, ids, labels, landmarks, limits, model, moments, profile,
-    relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
+    relevance, report, round, scales, summary, task, teacher, transfer, trial, trust, weights, wire,
 };
 
 pub use host::{

@@ -1,16 +1,16 @@
 //! Checks of what devices send: bytes in, the rows they describe out, or the
 //! reason for a refusal. Pure.
 
-use common::blocks::{BlocksError, RawBlocks};
+use common::blocks::BlocksError;
 use common::features::Normaliser;
 use common::ids::BlobHash;
 use common::labels::{FrameError, Labels, LabelsError, RawLabels, unframed};
-use common::math::kernel::Ntk;
 use common::math::quantise::QuantiseError;
 use common::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
 use common::profile::{Profile, ProfileError, RawProfile};
-use common::report::{RawReport, Report};
+use common::report::{RawReport, Report, ReportError};
 use common::round::{ContributionKey, Kind, Reason};
+use common::scales::{Scales, ScalesError};
 use common::summary::{Points, PointsError, PointsFrame, RawPoints};
 use common::task::Task;
 use common::transfer::{TransferError, TransferSet};
@@ -41,7 +41,7 @@ pub fn check(
             let support = transfer_of(task, key, read)?.support();
             moments(task, bytes, support).map(|moments| moments.rows)
         }
-        Kind::Report => report(bytes).map(|report| report.as_raw().rows),
+        Kind::Report => report(task, bytes).map(|report| report.as_raw().rows),
     }
 }
 
@@ -50,18 +50,14 @@ pub fn check(
 /// # Errors
 /// The reason to refuse it.
 pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
-    let (raw, blocks): (RawProfile, Option<RawBlocks>) = if task.learns_curves() {
-        let (raw, blocks) = decode(bytes)?;
-        (raw, Some(blocks))
-    } else {
-        (decode(bytes)?, None)
-    };
-    let checked = Profile::check(
-        raw,
-        task.features(),
-        task.classes(),
-        task.learns_normaliser(),
-    );
+    let parts = RawProfile::parts(task, bytes).map_err(|_| Reason::Malformed)?;
+    let (raw, blocks, targets) = parts;
+    let learnt = task.learns_normaliser();
+    let checked = Profile::check(raw, task.features(), task.classes(), learnt);
+    let checked = checked.and_then(|profile| match targets {
+        Some(targets) => profile.with_targets(targets, task.outputs()),
+        None => Ok(profile),
+    });
     let profile = checked.map_err(|error| match error {
         ProfileError::Shape { .. } => Reason::WrongShape,
         // An honest sum that overflows is infinite, never NaN.
@@ -98,9 +94,14 @@ pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
         // Each class present gets at least one point.
         points_max: budget.points_per_device as usize + task.classes(),
         cluster_size_min: budget.cluster_size_min,
+        numbers: task.target().numbers().len(),
     };
-    let raw: RawPoints = decode(bytes)?;
-    let checked = Points::check(raw, frame).and_then(|points| {
+    let (raw, targets) = RawPoints::parts(task, bytes).map_err(|_| Reason::Malformed)?;
+    let checked = match targets {
+        Some(targets) => Points::check_with_targets(raw, targets, frame),
+        None => Points::check(raw, frame),
+    };
+    let checked = checked.and_then(|points| {
         points.check_place()?;
         Ok(points)
     });
@@ -140,8 +141,7 @@ pub fn labels(
 /// The reason to refuse them.
 pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Reason> {
     let raw: RawMoments = decode(bytes)?;
-    let ntk = Ntk::new(task.definition().teacher.depth);
-    let frame = MomentsFrame::of(&ntk, support, task.features(), task.classes());
+    let frame = MomentsFrame::for_task(task, support);
     Moments::check(raw, frame).map_err(|error| match error {
         MomentsError::Quantise(inner) => quantise_reason(&inner),
         MomentsError::Shape { .. } => Reason::WrongShape,
@@ -154,9 +154,13 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
 ///
 /// # Errors
 /// The reason to refuse it.
-pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
+pub fn report(task: &Task, bytes: &[u8]) -> Result<Report, Reason> {
     let raw: RawReport = decode(bytes)?;
-    Report::check(raw).map_err(|_| Reason::OutOfBounds)
+    let checked = Report::check(raw, task.target().numbers().len());
+    checked.map_err(|error| match error {
+        ReportError::Shape(_) => Reason::WrongShape,
+        _ => Reason::OutOfBounds,
+    })
 }
 
 /// A transfer set of this task.
@@ -175,11 +179,18 @@ pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn normaliser(task: &Task, bytes: &[u8]) -> Result<Normaliser, Reason> {
-    let normaliser: Normaliser = decode(bytes)?;
-    normaliser
-        .check(task.features())
-        .map_err(|_| Reason::WrongShape)?;
-    Ok(normaliser)
+    scales(task, bytes).map(|scales| scales.normaliser)
+}
+
+/// The scales of a task's features and numbers.
+///
+/// # Errors
+/// [`Reason::Malformed`] or [`Reason::WrongShape`].
+pub fn scales(task: &Task, bytes: &[u8]) -> Result<Scales, Reason> {
+    Scales::read(task, bytes).map_err(|error| match error {
+        ScalesError::Decode(_) => Reason::Malformed,
+        _ => Reason::WrongShape,
+    })
 }
 
 fn transfer_of(

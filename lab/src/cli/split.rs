@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use lab::data::{self, Partition};
+use lab::data::{self, Asked, Partition};
 use lab::folders;
 
 use super::{Failure, write_json};
@@ -38,7 +38,7 @@ pub(crate) struct SplitArguments {
 
 /// Writes the folders and says what is in them.
 pub(crate) fn run(arguments: SplitArguments) -> Result<(), Failure> {
-    let data = super::open(&arguments.data)?;
+    let data = super::open(&arguments.data, Asked::Class)?;
     let natural = if data.train.users.is_some() {
         Partition::Natural
     } else {

@@ -3,5 +3,5 @@
 mod dataset;
 mod partition;
 
-pub use dataset::{Dataset, DatasetError, Part};
+pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub use partition::{Partition, PartitionError, partition};

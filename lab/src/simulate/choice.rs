@@ -60,7 +60,7 @@ pub(crate) fn checked_task(
         };
         let mut sketch = task(data, &task_options)?;
         let image = reason == IMAGE || data.shape.len() >= 3;
-        let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
+        let (units, units_reason) = hidden_units(sketch.features(), sketch.outputs(), image);
         if options.student.is_none() {
             let hidden = vec![units];
             task_options.student = StudentSpec::Mlp { hidden };
@@ -68,7 +68,7 @@ pub(crate) fn checked_task(
         }
         let setting = Setting {
             features: sketch.features(),
-            classes: sketch.classes(),
+            classes: sketch.outputs(),
             devices: agents,
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
@@ -126,7 +126,9 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         let error = facts.held_out_error;
         format!("generalised cross-validation of the summed moments, estimated error {error:.5}")
     };
-    let tempered = if definition.distillation.temperature > 0.0 {
+    let tempered = if !task.target().is_class() {
+        "numbers are not tempered"
+    } else if definition.distillation.temperature > 0.0 {
         ASKED
     } else {
         "samples around each point are most likely of its class"

@@ -156,6 +156,8 @@ pub fn run(
 ) -> Result<SimulateResult, SimulateError> {
     let natural = if data.train.users.is_some() {
         Partition::Natural
+    } else if data.train.groups.is_some() {
+        Partition::Group
     } else {
         Partition::Dirichlet(0.1)
     };
@@ -181,7 +183,7 @@ pub fn run(
         let result = simulation.round()?;
         let wall_ms = begun.elapsed().as_millis() as u64;
         let teacher = open_teacher(&simulation, &result)?;
-        rounds.push(measure(&checked, data, &result, &teacher, wall_ms)?);
+        rounds.push(measure(data, &result, &teacher, wall_ms)?);
         last = Some((result, teacher));
     }
     let (result, teacher) =

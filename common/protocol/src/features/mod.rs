@@ -7,6 +7,7 @@ mod lifted;
 mod normaliser;
 mod patches;
 mod series;
+mod target_scale;
 mod window;
 
 use std::fmt;
@@ -22,6 +23,7 @@ pub use curve::{Atom, Curve};
 pub use normaliser::{Normaliser, NormaliserError};
 pub use patches::PatchPlan;
 pub use series::SeriesPlan;
+pub use target_scale::{TARGET_CLIP, TargetScale, TargetScaleError};
 
 /// A feature stage, with the version of its definition. Written as `raw`,
 /// `lifted/1`, `window/1`, `patches/1`, `series/1` or, with parameters, `patches/1:5x8x7` and

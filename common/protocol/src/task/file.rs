@@ -7,6 +7,8 @@ use super::definition::{
     TaskError, TeacherSpec,
 };
 use super::method::{Consensus, ConsensusRule, Method};
+use super::target::{NumberSpec, Target};
+use crate::codec::Trailing;
 use crate::features::FeatureStage;
 use crate::round::{Kind, Phase};
 
@@ -17,7 +19,10 @@ use crate::round::{Kind, Phase};
 pub struct RawTask {
     name: String,
     input: RawInput,
-    classes: RawClasses,
+    #[serde(default)]
+    classes: Option<RawClasses>,
+    #[serde(default)]
+    target: RawTarget,
     #[serde(default)]
     features: RawFeatures,
     #[serde(default)]
@@ -29,7 +34,7 @@ pub struct RawTask {
     #[serde(default)]
     budget: RawBudget,
     #[serde(default)]
-    contribute: RawContribute,
+    contribute: Option<RawContribute>,
     #[serde(default)]
     distillation: RawDistillation,
     #[serde(default)]
@@ -59,7 +64,12 @@ impl RawTask {
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
         let normalisation = self.normaliser.checked(self.features.stage)?;
-        let contribute = match self.contribute {
+        let (classes, target) = self.target.checked(self.classes)?;
+        let by_default = match target {
+            Target::Class => RawContribute::Both,
+            Target::Number(_) | Target::Nothing => RawContribute::Moments,
+        };
+        let contribute = match self.contribute.unwrap_or(by_default) {
             RawContribute::Labels => Contribute::Labels,
             RawContribute::Moments => Contribute::Moments,
             RawContribute::Both => Contribute::Both,
@@ -75,7 +85,7 @@ impl RawTask {
         Ok(TaskDefinition {
             name: self.name,
             input_shape: self.input.shape,
-            classes: self.classes.names,
+            classes,
             features: self.features.stage,
             normalisation,
             teacher: TeacherSpec {
@@ -108,6 +118,7 @@ impl RawTask {
                 relevance,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
+            target: Trailing((!target.is_class()).then_some(target)),
         })
     }
 }
@@ -122,6 +133,112 @@ struct RawInput {
 #[serde(deny_unknown_fields)]
 struct RawClasses {
     names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawTargetKind {
+    #[default]
+    Class,
+    Number,
+    None,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawTarget {
+    kind: RawTargetKind,
+    values: Option<Vec<String>>,
+    units: Option<Vec<String>>,
+    min: Option<Limits>,
+    max: Option<Limits>,
+}
+
+/// One for all values, or one for each.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Limits {
+    All(f32),
+    Each(Vec<f32>),
+}
+
+impl RawTarget {
+    /// Class names and the target; the one or the other says what is asked for.
+    fn checked(self, classes: Option<RawClasses>) -> Result<(Vec<String>, Target), TaskError> {
+        let refused = |key: &'static str, value: &str, allowed: &str| TaskError::Value {
+            key,
+            value: value.to_owned(),
+            allowed: allowed.to_owned(),
+        };
+        if !matches!(self.kind, RawTargetKind::Class) && classes.is_some() {
+            let allowed = "nothing, unless target.kind is \"class\"";
+            return Err(refused("classes.names", "given", allowed));
+        }
+        if !matches!(self.kind, RawTargetKind::Number) {
+            let given = [
+                ("target.values", self.values.is_some()),
+                ("target.units", self.units.is_some()),
+                ("target.min", self.min.is_some()),
+                ("target.max", self.max.is_some()),
+            ];
+            if let Some((key, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+                let allowed = "nothing, unless target.kind is \"number\"";
+                return Err(refused(key, "given", allowed));
+            }
+        }
+        match (self.kind, classes) {
+            (RawTargetKind::Class, Some(classes)) => Ok((classes.names, Target::Class)),
+            (RawTargetKind::Class, None) => Err(refused(
+                "classes.names",
+                "missing",
+                "2 or more names; a task without classes has target.kind \"number\" or \"none\"",
+            )),
+            (RawTargetKind::None, _) => Ok((Vec::new(), Target::Nothing)),
+            (RawTargetKind::Number, _) => Ok((Vec::new(), Target::Number(self.numbers()?))),
+        }
+    }
+
+    fn numbers(self) -> Result<Vec<NumberSpec>, TaskError> {
+        let names = self.values.unwrap_or_else(|| vec!["value".to_owned()]);
+        let many = names.len();
+        let units = self.units.unwrap_or_else(|| vec![String::new(); many]);
+        if units.len() != many {
+            return Err(TaskError::Value {
+                key: "target.units",
+                value: format!("{} units", units.len()),
+                allowed: format!("one for each of target.values: {many}"),
+            });
+        }
+        let min = limits("target.min", self.min, many)?;
+        let max = limits("target.max", self.max, many)?;
+        let specs = names.into_iter().zip(units).zip(min.into_iter().zip(max));
+        let specs = specs.map(|((name, unit), (min, max))| NumberSpec {
+            name,
+            unit,
+            min,
+            max,
+        });
+        Ok(specs.collect())
+    }
+}
+
+fn limits(
+    key: &'static str,
+    limits: Option<Limits>,
+    many: usize,
+) -> Result<Vec<Option<f32>>, TaskError> {
+    match limits {
+        None => Ok(vec![None; many]),
+        Some(Limits::All(limit)) => Ok(vec![Some(limit); many]),
+        Some(Limits::Each(each)) if each.len() == many => {
+            Ok(each.into_iter().map(Some).collect())
+        }
+        Some(Limits::Each(each)) => Err(TaskError::Value {
+            key,
+            value: format!("{} limits", each.len()),
+            allowed: format!("a number, or one for each of target.values: {many}"),
+        }),
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -272,12 +389,11 @@ impl Default for RawBudget {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum RawContribute {
     Labels,
     Moments,
-    #[default]
     Both,
     Points,
 }

@@ -8,6 +8,7 @@ mod definition;
 mod file;
 mod keys;
 mod method;
+mod target;
 
 pub use definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
@@ -16,3 +17,4 @@ pub use definition::{
 pub use file::{RawTask, TaskFileError};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
+pub use target::{NumberSpec, Target};

@@ -12,7 +12,7 @@ use crate::work::TeacherChoice;
 /// All a child is told, on its standard input, besides the paths on its
 /// command line. The settings are the agent's, not read again from a file
 /// that may have changed since it started.
-#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, PartialEq, Encode, Decode)]
 pub(super) struct Commission {
     /// The agent's process: a child with another parent is an orphan.
     pub(super) parent: u32,

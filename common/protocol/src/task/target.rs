@@ -1,0 +1,90 @@
+//! What a task asks of a row.
+
+use bincode::{Decode, Encode};
+use ndarray::Array2;
+use serde::Serialize;
+
+/// What a task asks of a row.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Which of the task's classes it is.
+    #[default]
+    Class,
+    /// How much: one or several numbers.
+    Number(Vec<NumberSpec>),
+    /// Nothing but whether it is like the rows the fleet has seen.
+    Nothing,
+}
+
+/// A number that a task asks for.
+#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+pub struct NumberSpec {
+    /// What people and files call it.
+    pub name: String,
+    /// Its unit, for people; may be empty.
+    pub unit: String,
+    /// What is less counts as this.
+    pub min: Option<f32>,
+    /// What is more counts as this.
+    pub max: Option<f32>,
+}
+
+impl NumberSpec {
+    /// A number within the limits.
+    pub fn within(&self, number: f32) -> f32 {
+        let number = self.min.map_or(number, |min| number.max(min));
+        self.max.map_or(number, |max| number.min(max))
+    }
+
+    /// The number with its unit, for people.
+    pub fn shown(&self, number: f64) -> String {
+        match self.unit.as_str() {
+            "" => format!("{number:.4}"),
+            unit => format!("{number:.4} {unit}"),
+        }
+    }
+}
+
+impl Target {
+    /// Whether it asks for a class.
+    pub fn is_class(&self) -> bool {
+        matches!(self, Self::Class)
+    }
+
+    /// Numbers that it asks for; none unless it asks for numbers.
+    pub fn numbers(&self) -> &[NumberSpec] {
+        match self {
+            Self::Number(values) => values,
+            Self::Class | Self::Nothing => &[],
+        }
+    }
+
+    /// Numbers (rows × values) within the limits of each.
+    pub fn within(&self, mut numbers: Array2<f32>) -> Array2<f32> {
+        for mut row in numbers.rows_mut() {
+            for (value, spec) in row.iter_mut().zip(self.numbers()) {
+                *value = spec.within(*value);
+            }
+        }
+        numbers
+    }
+
+    /// What teachers and students answer: `classes` where it asks for a class.
+    pub fn outputs(&self, classes: usize) -> usize {
+        match self {
+            Self::Class => classes,
+            Self::Number(values) => values.len(),
+            Self::Nothing => 1,
+        }
+    }
+
+    /// Groups of labelled rows that are described apart: `classes` where it asks
+    /// for a class, one of all rows otherwise.
+    pub fn groups(&self, classes: usize) -> usize {
+        match self {
+            Self::Class => classes,
+            Self::Number(_) | Self::Nothing => 1,
+        }
+    }
+}
