@@ -88,6 +88,7 @@ fn trivial(rows: usize) -> Dataset {
         name: "trivial".to_owned(),
         shape: vec![4],
         classes: vec!["left".to_owned(), "right".to_owned()],
+        numbers: Vec::new(),
         range: None,
         offset: None,
         train: part(rows).into(),

@@ -159,6 +159,7 @@ mod tests {
                 .collect(),
             counts: vec![10; count],
             spreads: vec![0.1; count],
+            targets: None,
             inputs,
         }
     }

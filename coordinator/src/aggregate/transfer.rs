@@ -164,6 +164,7 @@ mod tests {
             classes: 2,
             points_max: 8,
             cluster_size_min: 1,
+            numbers: 0,
         };
         let set = TransferSet::check(raw.unwrap(), frame).unwrap();
         assert!(set.points.len() <= 8);

@@ -177,6 +177,7 @@ mod tests {
         let set = RawTransferSet {
             points: points.to_raw(8).unwrap(),
             relevance: None,
+            targets: None,
         };
         let normaliser = encode(&Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap());
         let mut blobs = BTreeMap::new();
@@ -211,6 +212,7 @@ mod tests {
             rows: RawRows {
                 inputs: inputs.view(),
                 labels,
+                numbers: None,
             },
             privacy: policy.privacy(case.task.definition().budget.cluster_size_min),
             teacher: &TeacherChoice::Kernel,

@@ -137,6 +137,7 @@ impl Bench {
             lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(2, 0.0, 100.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
+            extras: Trailing(None),
         }
     }
 
@@ -460,6 +461,7 @@ fn a_report_says_how_both_students_did() {
         correct: 0,
         previous_correct: Some(40),
         installed: false,
+        errors: Trailing(None),
     };
     assert_eq!(decode::<RawReport>(&bytes).unwrap(), expected);
 }
