@@ -49,7 +49,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     let stage = task_options
         .features
         .clone()
-        .unwrap_or_else(|| auto_stage(data).to_owned());
+        .unwrap_or_else(|| auto_stage(data).to_string());
     let range = match declared_range(data, &stage) {
         Some([low, high]) => format!("range = [{low:?}, {high:?}]\n"),
         None => String::new(),
@@ -147,7 +147,7 @@ pub fn spread(points: u32, agents: usize, rounds: u32) -> u32 {
         .max(1)
 }
 
-/// The range of a stage's features, where the data's type declares one.
+/// The range of a stage's features, where the data has one.
 fn declared_range(data: &Dataset, stage: &str) -> Option<[f32; 2]> {
     let stage: FeatureStage = stage.parse().ok()?;
     let shape = data.shape.iter().map(|&side| side as usize).collect();

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::features::FeatureStage;
 use common::task::{RawTask, TASK_KEYS, TaskDefault, task_reference};
 use coordinator::config::{Config as CoordinatorConfig, Flags as CoordinatorFlags};
 use edge_agent::config::{Config as AgentConfig, Flags as AgentFlags};
@@ -97,6 +98,15 @@ fn every_word_that_a_task_may_use_is_accepted() {
         }
     }
     assert!(words > 10, "only {words} words");
+    let stages = TASK_KEYS.iter().find(|key| key.name == "features.stage");
+    for stage in FeatureStage::all() {
+        let name = stage.to_string().split('/').next().unwrap().to_owned();
+        let word = format!("\"{name}\"");
+        assert!(
+            stages.unwrap().allowed.contains(&word),
+            "{word} is not told"
+        );
+    }
     let unknown = task("contribute", "\"rows\"").unwrap_err();
     assert!(unknown.contains("unknown variant `rows`"), "{unknown}");
 }

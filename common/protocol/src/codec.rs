@@ -55,7 +55,23 @@ pub fn decode_blob<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode_within::<T, { BLOB_BYTES_MAX as usize }>(bytes)
 }
 
+/// A value at the start of a blob, and the bytes that follow it.
+///
+/// # Errors
+/// Too long, or not a value of this type.
+pub fn decode_blob_start<T: Decode<()>>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    start_within::<T, { BLOB_BYTES_MAX as usize }>(bytes)
+}
+
 fn decode_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = start_within::<T, MAX>(bytes)?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(DecodeError::Trailing(left)),
+    }
+}
+
+fn start_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     if bytes.len() > MAX {
         return Err(DecodeError::TooLong {
             got: bytes.len(),
@@ -63,10 +79,7 @@ fn decode_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<T, Dec
         });
     }
     let (value, read) = bincode::decode_from_slice(bytes, configuration::<MAX>())?;
-    match bytes.len() - read {
-        0 => Ok(value),
-        left => Err(DecodeError::Trailing(left)),
-    }
+    Ok((value, &bytes[read..]))
 }
 
 /// A part that a value may end with: where there is none it takes no bytes, so

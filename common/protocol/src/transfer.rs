@@ -102,7 +102,7 @@ impl TransferSet {
     /// The first thing that does not fit.
     pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, TransferError> {
         let definition = task.definition();
-        let numbers = definition.target().numbers().len();
+        let numbers = definition.target.numbers().len();
         let relevance = definition.method.relevance;
         let raw = RawTransferSet::from_bytes(bytes, relevance, numbers > 0)?;
         let frame = PointsFrame {

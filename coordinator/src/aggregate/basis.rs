@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn moments_beyond_their_rows_are_scaled_down_and_honest_ones_are_left_alone() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let points = Points {
             inputs: array![[1.4, 0.2], [-0.2, 1.4]],

@@ -181,7 +181,7 @@ mod tests {
 
     /// The influence of each device, by its number.
     fn influences(devices: &[Moments], most: usize) -> Vec<(usize, Influence)> {
-        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let points = Points {
             inputs: Array2::eye(3) * 1.7,
             classes: vec![0; 3],

@@ -161,7 +161,7 @@ mod tests {
     use common::transfer::TransferSet;
 
     fn basis() -> Basis {
-        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let set = TransferSet {
             points: Points {
                 inputs: Array2::eye(3) * 1.7,

@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn three_devices_give_the_normaliser_of_their_pooled_rows() {
-        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let (a, b, c) = (
             [1000.0, 1001.0, 1002.5],
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn one_immense_profile_of_many_changes_nothing_for_the_others() {
-        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let honest = [
             profile(&[1.0, 2.0, 3.0]),
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_most_extreme_profile_that_is_taken_leaves_a_normaliser() {
-        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let extreme = |mean: f32, variance: f32| {
             let raw = RawProfile {

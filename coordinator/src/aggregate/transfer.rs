@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn points_beyond_the_limit_are_merged_and_no_row_is_lost() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
                     [budget]\npoints_max = 8\npoints_per_device = 8";
         let task = RawTask::parse(task).unwrap();
         let raw = gather_transfer_set(&task, Some(&points(6, 0)), &[points(9, 1), points(3, 0)]);
@@ -202,7 +202,7 @@ mod tests {
     fn landmarks_are_drawn_by_whoever_reads_the_set() {
         let task = |landmarks: u32| {
             let text = format!(
-                "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
+                "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
                  [teacher]\nlandmarks_max = {landmarks}"
             );
             RawTask::parse(&text).unwrap()
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_device_stands_for_three_times_the_median_rows_at_most() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let mut boasts = points(5, 1);
         boasts.counts.fill(1_000_000_000);
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn no_points_are_an_error() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         assert!(matches!(
             gather_transfer_set(&task, None, &[]),

@@ -249,7 +249,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
-            let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]";
+            let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"";
             let task = RawTask::parse(text).unwrap();
             let tasks = StateDir::create(&root.path().join("state/tasks")).unwrap();
             tasks.write(&task.hash().to_string(), task.bytes()).unwrap();

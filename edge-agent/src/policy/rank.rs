@@ -156,7 +156,7 @@ mod tests {
     fn case(classes: usize, learns: bool) -> Case {
         let names: Vec<String> = (0..classes).map(|class| format!("\"{class}\"")).collect();
         let range = if learns {
-            ""
+            "[features]\nstage = \"raw\"\n"
         } else {
             "[normaliser]\nrange = [-2.0, 2.0]\n"
         };

@@ -28,7 +28,7 @@ struct Device {
 impl Device {
     fn new() -> Self {
         let text = "name = \"pump\"\n[input]\nshape = [2, 2]\n[classes]\n\
-             names = [\"off\", \"on\"]\n[student]\nhidden = [2]\n";
+             names = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n[student]\nhidden = [2]\n";
         Self {
             folder: tempfile::tempdir().unwrap(),
             key: SigningKey::generate().unwrap(),

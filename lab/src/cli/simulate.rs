@@ -7,6 +7,8 @@ use std::sync::atomic::Ordering;
 use clap::Args;
 use serde_json::Value;
 
+use common::exit;
+use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
 use lab::budget::Kinds;
 use lab::data::{Asked, Partition};
@@ -23,6 +25,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --target number --data engines.npz --partition group
+  alambic-lab simulate --data har --student-out har.onnx
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
@@ -111,6 +114,10 @@ pub(crate) struct SimulateArguments {
     /// needs nothing beside it
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Write the student of the first seed, whole, from a raw input to
+    /// probabilities, to a file that ends in .onnx, .npz, .safetensors or .c
+    #[arg(long, value_name = "FILE")]
+    student_out: Option<PathBuf>,
 }
 
 impl SimulateArguments {
@@ -158,6 +165,8 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         return Err(Failure::ReportOfNumbers);
     }
     let mut options = arguments.options();
+    let format = arguments.student_out.as_deref().map(Format::of_path);
+    let format = format.transpose().map_err(exit::Failure::from)?;
     let data = super::open(&arguments.data, arguments.asked())?;
     let mut progress = Progress::new(false);
     let seeds = match arguments.seeds.as_slice() {
@@ -173,6 +182,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     };
     let mut outcomes = Vec::new();
     let mut detail = None;
+    let mut student = None;
     for (at, &seed) in seeds.iter().enumerate() {
         if stop
             .as_ref()
@@ -185,6 +195,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         let result = simulate::run(&data, &options, seed, &mut progress)?;
         outcomes.push(result.outcome);
         detail = detail.or(result.detail);
+        student = student.or(Some(result.release));
     }
     let outcome = match (arguments.seeds.as_slice(), outcomes.as_slice()) {
         ([], [one]) => one.clone(),
@@ -200,6 +211,17 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     }
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
+    }
+    if let (Some(path), Some(format), Some(release)) = (&arguments.student_out, format, &student) {
+        let write = || {
+            let exported = common::export::export(release, format, path)?;
+            exported.write(path, true)?;
+            Ok(exported.note)
+        };
+        let note = write().map_err(|error: ExportError| exit::Failure::from(error))?;
+        if let Some(note) = note {
+            eprintln!("{note}");
+        }
     }
     if outcomes.len() < seeds.len() {
         return Err(Failure::SeedsMissing {

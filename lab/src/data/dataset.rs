@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
+use common::features::{InputShape, Modality};
 use common::limits::{CLASSES_MAX, NUMBERS_MAX};
 use common::npz::{Archive, Array, NpzError, Values};
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
@@ -35,7 +36,9 @@ pub struct Dataset {
     /// Names of the numbers that rows are labelled with; none where they are
     /// labelled with classes.
     pub numbers: Vec<String>,
-    /// The range of the values where their type declares one (bytes).
+    /// The range of the values of images: 0 to 1 or 0 to 255, whichever holds
+    /// all that are trained on; none for others, and for everything that is no
+    /// image. How they are stored says nothing.
     pub range: Option<[f32; 2]>,
     /// What was subtracted in double precision from each value of the last
     /// axis before it became single precision, which would have lost how it
@@ -112,7 +115,7 @@ impl Dataset {
     /// file with X_train, y_train, X_test and y_test, and optionally `scale`
     /// (one factor a value of the last axis, or one for all), user_train and
     /// class_names. Inputs are n × features, n × time × channels or n ×
-    /// height × width (× channels); bytes are taken as they are. Labels are
+    /// height × width (× channels). Labels are
     /// integers or texts; with class_names they find their class as on a
     /// device ([`ClassNames`]), without it the classes are the distinct labels
     /// of y_train in order. A label of y_test that is none of these classes is
@@ -203,8 +206,7 @@ impl Dataset {
             );
             return Err(reader.bad("X_test", problem));
         }
-        let range = matches!(x_train.values(), Values::U8(_)).then_some([0.0, 255.0]);
-        let scale = if reader.archive.contains("scale") && range.is_none() {
+        let scale = if reader.archive.contains("scale") {
             Some(reader.numbers("scale")?)
         } else {
             None
@@ -232,10 +234,10 @@ impl Dataset {
         let name = sane(name);
         Ok(Self {
             name,
+            range: image_range(&shape, &train.inputs),
             shape,
             classes: answers.classes,
             numbers: answers.numbers,
-            range,
             offset: view.offset,
             train: Arc::new(train),
             test,
@@ -269,6 +271,20 @@ impl Part {
 
 fn chosen(all: Option<&Vec<u32>>, rows: &[usize]) -> Option<Vec<u32>> {
     all.map(|all| rows.iter().map(|&row| all[row]).collect())
+}
+
+/// The range of images' values, whose zero is black: 0 to 1 or 0 to 255.
+fn image_range(shape: &[u32], inputs: &Array2<f32>) -> Option<[f32; 2]> {
+    let sides = shape.iter().map(|&side| side as usize).collect();
+    let shape = InputShape::new(sides).ok()?;
+    if shape.modality() != Modality::Image {
+        return None;
+    }
+    let (low, high) = inputs.iter().fold((0f32, 0f32), |(low, high), &value| {
+        (low.min(value), high.max(value))
+    });
+    let holds = |top: &f32| low >= 0.0 && high <= *top;
+    [1.0, 255.0].into_iter().find(holds).map(|top| [0.0, top])
 }
 
 /// What rows are labelled with, in training and for the test.
@@ -621,6 +637,37 @@ mod tests {
         let digits = Dataset::open("digits").unwrap();
         assert_eq!(digits.range, Some([0.0, 255.0]));
         assert_eq!(digits.classes.len(), 10);
+    }
+
+    #[test]
+    fn how_numbers_are_stored_says_nothing() {
+        let stored = |shape: &[usize], values: fn(Vec<u8>) -> Values| {
+            let (rows, one): (usize, usize) = (6, shape.iter().product());
+            let bytes = (0..rows * one).map(|at| (at * 41 % 250) as u8).collect();
+            let x = Array::new([&[rows], shape].concat(), values(bytes)).unwrap();
+            let y = Array::new(vec![rows], Values::U8(vec![0, 1, 0, 1, 0, 1])).unwrap();
+            let arrays = [
+                ("X_train", &x),
+                ("y_train", &y),
+                ("X_test", &x),
+                ("y_test", &y),
+            ];
+            Dataset::parse("odd", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap()
+        };
+        let floats = |bytes: Vec<u8>| Values::F32(bytes.into_iter().map(f32::from).collect());
+        for (shape, stage) in [
+            (&[30][..], "lifted/1"),
+            (&[40, 3], "window/1"),
+            (&[24, 2], "lifted/1"),
+            (&[16, 16], "patches/1"),
+        ] {
+            let (narrow, wide) = (stored(shape, Values::U8), stored(shape, floats));
+            assert_eq!(narrow.range, wide.range, "{shape:?}");
+            assert_eq!(narrow.train.inputs, wide.train.inputs);
+            for data in [narrow, wide] {
+                assert_eq!(crate::stage::auto_stage(&data).to_string(), stage);
+            }
+        }
     }
 
     fn small(rows: usize, labels: Values) -> Result<Dataset, DatasetError> {

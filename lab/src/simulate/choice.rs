@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use common::features::FeatureStage;
 use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 
@@ -11,7 +10,7 @@ use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
-use crate::stage::{ASKED, IMAGE, stages};
+use crate::stage::{ASKED, Stages, stages};
 
 /// What was chosen before the run, and why.
 pub(crate) struct Chosen {
@@ -36,7 +35,11 @@ pub(crate) fn checked_task(
         contribute: options.contribute,
     };
     let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
-    let (stages, reason) = stages(data, asked, convolves);
+    let Stages {
+        stages,
+        reason,
+        image,
+    } = stages(data, asked, convolves);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
         let mut task_options = TaskOptions {
@@ -59,7 +62,6 @@ pub(crate) fn checked_task(
             grace_s: 1.0,
         };
         let mut sketch = task(data, &task_options)?;
-        let image = reason == IMAGE || data.shape.len() >= 3;
         let (units, units_reason) = hidden_units(sketch.features(), sketch.outputs(), image);
         if options.student.is_none() {
             let hidden = vec![units];
@@ -72,7 +74,7 @@ pub(crate) fn checked_task(
             devices: agents,
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
-            lists: matches!(sketch.definition().features, FeatureStage::Lifted { .. }),
+            lists: sketch.definition().features.is_measured(),
             learns_normaliser: sketch.learns_normaliser(),
             directions: privacy::directions(
                 data.train.labels.len() / agents.max(1),

@@ -46,7 +46,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "weights",
             ],
             &["model", "profile", "transfer"],
-            &["teacher", "trust"],
+            &["contribution", "teacher", "trust"],
             &["wire"],
         ],
     },
@@ -91,8 +91,21 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
+        folder: "common/export",
+        builds_on: &["alambic-host", "alambic-math", "alambic-protocol"],
+        does_io: false,
+        floors: &[
+            &["error", "protobuf"],
+            &["exported", "graph"],
+            &["archive", "c"],
+            &["onnx"],
+            &["format"],
+        ],
+    },
+    Crate {
         folder: "common",
         builds_on: &[
+            "alambic-export",
             "alambic-host",
             "alambic-math",
             "alambic-net",

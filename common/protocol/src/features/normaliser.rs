@@ -37,6 +37,25 @@ enum Length {
     UnitOfCurved(Vec<Curve>),
 }
 
+/// What a normaliser does with a row x, for programs that do it elsewhere: curves bend their
+/// features, then x becomes `factor` · clamp((x − mean) / scale, ±clip), 0 where
+/// scale is 0, and then √features · x / ‖x‖ where `unit_norm` says so (0 stays 0).
+#[derive(Clone, Copy, Debug)]
+pub struct NormaliserParts<'n> {
+    /// In the order of their features.
+    pub curves: &'n [Curve],
+    /// Of each feature.
+    pub mean: &'n [f32],
+    /// Of each feature; 0 for one that tells nothing.
+    pub scale: &'n [f32],
+    /// Largest value of a scaled feature.
+    pub clip: f32,
+    /// What all features are multiplied with then.
+    pub factor: f32,
+    /// Whether each row is brought to norm √features.
+    pub unit_norm: bool,
+}
+
 /// Why a normaliser was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NormaliserError {
@@ -250,6 +269,18 @@ impl Normaliser {
             }
         }
         Ok(())
+    }
+
+    /// Its parts. They fit one another once [`Self::check`] has passed.
+    pub fn parts(&self) -> NormaliserParts<'_> {
+        NormaliserParts {
+            curves: self.curves(),
+            mean: &self.mean,
+            scale: &self.scale,
+            clip: self.clip,
+            factor: self.factor(),
+            unit_norm: self.length != Length::Common,
+        }
     }
 
     /// How many features it is for.

@@ -3,17 +3,20 @@
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
-use crate::codec::{DecodeError, Trailing, decode_blob, encode};
+use crate::codec::DecodeError;
 use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
-use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, NUMBERS_MAX, POINTS_MAX};
+use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
+use crate::task::input::InputKind;
 use crate::task::method::Method;
-use crate::task::target::{NumberSpec, Target};
+use crate::task::target::{self, Target};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
-/// Everything a task fixes, as it is hashed and as it travels.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+/// Everything a task fixes, as it is hashed and as it travels: the fields up to
+/// `method` one after the other, then a section for each of the others that is
+/// not what it is by default.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskDefinition {
     /// A name for people.
     pub name: String,
@@ -40,17 +43,12 @@ pub struct TaskDefinition {
     pub rounds: Rounds,
     /// Which of several methods it takes.
     pub method: Method,
-    /// What it asks of a row, unless that is its class: tasks of classes have the
-    /// bytes and the name that they had before there were others.
-    #[serde(skip_serializing_if = "Trailing::is_none")]
-    pub target: Trailing<Target>,
-}
-
-impl TaskDefinition {
+    /// What one input is.
+    #[serde(skip_serializing_if = "InputKind::is_plain")]
+    pub input: InputKind,
     /// What it asks of a row.
-    pub fn target(&self) -> &Target {
-        self.target.0.as_ref().unwrap_or(&Target::Class)
-    }
+    #[serde(skip_serializing_if = "Target::is_class")]
+    pub target: Target,
 }
 
 /// How features are brought to one scale for all devices.
@@ -213,7 +211,7 @@ pub enum TaskError {
     Decode(#[from] DecodeError),
 }
 
-fn allowed(
+pub(super) fn allowed(
     holds: bool,
     key: &'static str,
     value: impl ToString,
@@ -254,6 +252,7 @@ impl Task {
             value: format!("{:?}", d.input_shape),
             allowed: error.to_string(),
         })?;
+        d.input.check(&d.input_shape, shape.values())?;
         let features = d
             .features
             .features(&shape)
@@ -268,7 +267,10 @@ impl Task {
             features,
             format!("at most {FEATURES_MAX} features"),
         )?;
-        check_target(d)?;
+        match d.target {
+            Target::Class => check_classes(&d.classes)?,
+            Target::Number(_) | Target::Nothing => target::check(d)?,
+        }
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
@@ -277,13 +279,13 @@ impl Task {
             &d.student,
             features,
             layout,
-            d.target().outputs(d.classes.len()),
+            d.target.outputs(d.classes.len()),
         )?;
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
         check_method(d)?;
-        let bytes = encode(&definition);
+        let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
@@ -300,7 +302,7 @@ impl Task {
     /// # Errors
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
-        Self::check(decode_blob(bytes)?)
+        Self::check(TaskDefinition::from_bytes(bytes)?)
     }
 
     /// The canonical bytes, whose hash names the task.
@@ -323,6 +325,11 @@ impl Task {
         &self.shape
     }
 
+    /// What one input is.
+    pub fn input(&self) -> &InputKind {
+        &self.definition.input
+    }
+
     /// Features the kernel and the student see.
     pub fn features(&self) -> usize {
         self.features
@@ -331,20 +338,20 @@ impl Task {
     /// Groups of labelled rows that are described apart: the classes, or one of
     /// all rows where the task asks for no class.
     pub fn classes(&self) -> usize {
-        self.definition.target().groups(self.definition.classes.len())
+        self.definition.target.groups(self.definition.classes.len())
     }
 
     /// What teachers and students answer: a number for each class, or the numbers
     /// that the task asks for.
     pub fn outputs(&self) -> usize {
         self.definition
-            .target()
+            .target
             .outputs(self.definition.classes.len())
     }
 
     /// What it asks of a row.
     pub fn target(&self) -> &Target {
-        self.definition.target()
+        &self.definition.target
     }
 
     /// The student's shape.
@@ -361,74 +368,6 @@ impl Task {
     pub fn learns_curves(&self) -> bool {
         matches!(self.definition.normalisation, Normalisation::Curved { .. })
     }
-}
-
-fn check_target(task: &TaskDefinition) -> Result<(), TaskError> {
-    let numbers = match task.target() {
-        // One thing has one name, and so one task.
-        Target::Class if task.target.0.is_some() => {
-            return allowed(false, "target.kind", "class", "nothing in its place");
-        }
-        Target::Class => return check_classes(&task.classes),
-        Target::Number(values) => {
-            let many = values.len();
-            allowed(
-                (1..=NUMBERS_MAX).contains(&many),
-                "target.values",
-                format!("{many} values"),
-                format!("1 to {NUMBERS_MAX}"),
-            )?;
-            values.as_slice()
-        }
-        Target::Nothing => &[],
-    };
-    allowed(
-        task.classes.is_empty(),
-        "classes.names",
-        format!("{} names", task.classes.len()),
-        "nothing, unless target.kind is \"class\"",
-    )?;
-    // Soft labels are distributions over classes.
-    allowed(
-        matches!(task.contribute, Contribute::Moments | Contribute::Points),
-        "contribute",
-        format!("{:?}", task.contribute).to_lowercase(),
-        "\"moments\" or \"points\", unless target.kind is \"class\"",
-    )?;
-    for (index, value) in numbers.iter().enumerate() {
-        check_number(value, &numbers[..index])?;
-    }
-    Ok(())
-}
-
-fn check_number(value: &NumberSpec, earlier: &[NumberSpec]) -> Result<(), TaskError> {
-    let written = |text: &str, least: usize| {
-        text.trim() == text
-            && !text.chars().any(char::is_control)
-            && (least..=64).contains(&text.len())
-    };
-    let is_new = !earlier.iter().any(|other| other.name == value.name);
-    allowed(
-        written(&value.name, 1) && is_new,
-        "target.values",
-        format!("{:?}", value.name),
-        "distinct names of 1 to 64 bytes, with no space at either end and no control characters",
-    )?;
-    allowed(
-        written(&value.unit, 0),
-        "target.units",
-        format!("{:?}", value.unit),
-        "at most 64 bytes, with no space at either end and no control characters",
-    )?;
-    let limits = [value.min, value.max];
-    let finite = limits.iter().flatten().all(|limit| limit.is_finite());
-    let ordered = value.min.zip(value.max).is_none_or(|(min, max)| min < max);
-    allowed(
-        finite && ordered,
-        "target.min and target.max",
-        format!("{:?} and {:?}", value.min, value.max),
-        "finite numbers, the smaller first",
-    )
 }
 
 fn check_classes(classes: &[String]) -> Result<(), TaskError> {

@@ -6,10 +6,10 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
+use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
-use super::target::{NumberSpec, Target};
-use crate::codec::Trailing;
-use crate::features::FeatureStage;
+use super::target::{RawTarget, Target};
+use crate::features::{FeatureStage, InputShape, Modality};
 use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
@@ -63,8 +63,14 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
-        let normalisation = self.normaliser.checked(self.features.stage)?;
-        let (classes, target) = self.target.checked(self.classes)?;
+        let (input, input_shape) = self.input.checked()?;
+        let (range, student) = (self.normaliser.range, self.student.checked()?);
+        let convolves = matches!(student, StudentSpec::Cnn { .. });
+        let by_default = || default_stage(&input, &input_shape, convolves, range);
+        let stage = self.features.stage.unwrap_or_else(by_default);
+        let normalisation = self.normaliser.checked(stage)?;
+        let names = self.classes.map(|classes| classes.names);
+        let (classes, target) = self.target.checked(names)?;
         let by_default = match target {
             Target::Class => RawContribute::Both,
             Target::Number(_) | Target::Nothing => RawContribute::Moments,
@@ -76,22 +82,21 @@ impl RawTask {
             RawContribute::Points => Contribute::Points,
         };
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage);
-        let relevance = self.teacher.relevance.unwrap_or(by_default);
-        let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
+        let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
+        let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
             false => 0,
         };
         Ok(TaskDefinition {
             name: self.name,
-            input_shape: self.input.shape,
+            input_shape,
             classes,
-            features: self.features.stage,
+            features: stage,
             normalisation,
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
             },
-            student: self.student.checked()?,
+            student,
             budget: Budget {
                 points_per_device: budget.points_per_device,
                 points_max: budget.points_max,
@@ -118,15 +123,10 @@ impl RawTask {
                 relevance,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
-            target: Trailing((!target.is_class()).then_some(target)),
+            input,
+            target,
         })
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInput {
-    shape: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -135,124 +135,36 @@ struct RawClasses {
     names: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawTargetKind {
-    #[default]
-    Class,
-    Number,
-    None,
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawTarget {
-    kind: RawTargetKind,
-    values: Option<Vec<String>>,
-    units: Option<Vec<String>>,
-    min: Option<Limits>,
-    max: Option<Limits>,
-}
-
-/// One for all values, or one for each.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-enum Limits {
-    All(f32),
-    Each(Vec<f32>),
-}
-
-impl RawTarget {
-    /// Class names and the target; the one or the other says what is asked for.
-    fn checked(self, classes: Option<RawClasses>) -> Result<(Vec<String>, Target), TaskError> {
-        let refused = |key: &'static str, value: &str, allowed: &str| TaskError::Value {
-            key,
-            value: value.to_owned(),
-            allowed: allowed.to_owned(),
-        };
-        if !matches!(self.kind, RawTargetKind::Class) && classes.is_some() {
-            let allowed = "nothing, unless target.kind is \"class\"";
-            return Err(refused("classes.names", "given", allowed));
-        }
-        if !matches!(self.kind, RawTargetKind::Number) {
-            let given = [
-                ("target.values", self.values.is_some()),
-                ("target.units", self.units.is_some()),
-                ("target.min", self.min.is_some()),
-                ("target.max", self.max.is_some()),
-            ];
-            if let Some((key, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
-                let allowed = "nothing, unless target.kind is \"number\"";
-                return Err(refused(key, "given", allowed));
-            }
-        }
-        match (self.kind, classes) {
-            (RawTargetKind::Class, Some(classes)) => Ok((classes.names, Target::Class)),
-            (RawTargetKind::Class, None) => Err(refused(
-                "classes.names",
-                "missing",
-                "2 or more names; a task without classes has target.kind \"number\" or \"none\"",
-            )),
-            (RawTargetKind::None, _) => Ok((Vec::new(), Target::Nothing)),
-            (RawTargetKind::Number, _) => Ok((Vec::new(), Target::Number(self.numbers()?))),
-        }
-    }
-
-    fn numbers(self) -> Result<Vec<NumberSpec>, TaskError> {
-        let names = self.values.unwrap_or_else(|| vec!["value".to_owned()]);
-        let many = names.len();
-        let units = self.units.unwrap_or_else(|| vec![String::new(); many]);
-        if units.len() != many {
-            return Err(TaskError::Value {
-                key: "target.units",
-                value: format!("{} units", units.len()),
-                allowed: format!("one for each of target.values: {many}"),
-            });
-        }
-        let min = limits("target.min", self.min, many)?;
-        let max = limits("target.max", self.max, many)?;
-        let specs = names.into_iter().zip(units).zip(min.into_iter().zip(max));
-        let specs = specs.map(|((name, unit), (min, max))| NumberSpec {
-            name,
-            unit,
-            min,
-            max,
-        });
-        Ok(specs.collect())
-    }
-}
-
-fn limits(
-    key: &'static str,
-    limits: Option<Limits>,
-    many: usize,
-) -> Result<Vec<Option<f32>>, TaskError> {
-    match limits {
-        None => Ok(vec![None; many]),
-        Some(Limits::All(limit)) => Ok(vec![Some(limit); many]),
-        Some(Limits::Each(each)) if each.len() == many => {
-            Ok(each.into_iter().map(Some).collect())
-        }
-        Some(Limits::Each(each)) => Err(TaskError::Value {
-            key,
-            value: format!("{} limits", each.len()),
-            allowed: format!("a number, or one for each of target.values: {many}"),
-        }),
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct RawFeatures {
-    stage: FeatureStage,
+    stage: Option<FeatureStage>,
 }
 
-impl Default for RawFeatures {
-    fn default() -> Self {
-        Self {
-            stage: FeatureStage::Raw,
-        }
-    }
+/// The stage of a task file that names none, which the kind of input and its
+/// shape decide: one for convolutions where the student is one, and raw values where their range is
+/// known and only statistics could scale what the shape asks for.
+fn default_stage(
+    input: &InputKind,
+    shape: &[u32],
+    convolves: bool,
+    range: Option<[f32; 2]>,
+) -> FeatureStage {
+    let sides = shape.iter().map(|&side| side as usize).collect();
+    // Another shape is refused with the task.
+    let Ok(shape) = InputShape::new(sides) else {
+        return FeatureStage::Raw;
+    };
+    let modality = match input {
+        InputKind::Array(_) => shape.modality(),
+        InputKind::Table(_) => Modality::List,
+        InputKind::Series(_) => Modality::Series,
+    };
+    let under = FeatureStage::default_under_convolution(&shape, modality);
+    let under = under.filter(|_| convolves);
+    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
+    let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
+    if scaled { stage } else { FeatureStage::Raw }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -267,12 +179,6 @@ struct RawNormaliser {
 /// a second or two.
 const LANDMARKS_OF_LISTS: u32 = 300;
 
-/// Measurements come in any unit and with any tail, and some tell nothing;
-/// windows and images are seen through stages that know theirs.
-fn measured(stage: FeatureStage) -> bool {
-    matches!(stage, FeatureStage::Lifted { .. })
-}
-
 impl RawNormaliser {
     fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
@@ -283,7 +189,7 @@ impl RawNormaliser {
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(measured(stage)) => {
+            (None, curves) if curves.unwrap_or(stage.is_measured()) => {
                 Ok(Normalisation::Curved { clip })
             }
             (None, _) => Ok(Normalisation::Learnt { clip }),

@@ -6,8 +6,10 @@
 
 mod definition;
 mod file;
+mod input;
 mod keys;
 mod method;
+mod sections;
 mod target;
 
 pub use definition::{
@@ -15,6 +17,7 @@ pub use definition::{
     TaskError, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
+pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
 pub use target::{NumberSpec, Target};

@@ -4,6 +4,13 @@ use bincode::{Decode, Encode};
 use ndarray::Array2;
 use serde::Serialize;
 
+mod file;
+
+pub(super) use file::RawTarget;
+
+use super::definition::{Contribute, TaskDefinition, TaskError, allowed};
+use crate::limits::NUMBERS_MAX;
+
 /// What a task asks of a row.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,4 +94,68 @@ impl Target {
             Self::Number(_) | Self::Nothing => 1,
         }
     }
+}
+
+/// Holds a target that is no class against its limits.
+pub(super) fn check(task: &TaskDefinition) -> Result<(), TaskError> {
+    let numbers = match &task.target {
+        Target::Number(values) => {
+            let many = values.len();
+            allowed(
+                (1..=NUMBERS_MAX).contains(&many),
+                "target.values",
+                format!("{many} values"),
+                format!("1 to {NUMBERS_MAX}"),
+            )?;
+            values.as_slice()
+        }
+        Target::Class | Target::Nothing => &[],
+    };
+    allowed(
+        task.classes.is_empty(),
+        "classes.names",
+        format!("{} names", task.classes.len()),
+        "nothing, unless target.kind is \"class\"",
+    )?;
+    // Soft labels are distributions over classes.
+    allowed(
+        matches!(task.contribute, Contribute::Moments | Contribute::Points),
+        "contribute",
+        format!("{:?}", task.contribute).to_lowercase(),
+        "\"moments\" or \"points\", unless target.kind is \"class\"",
+    )?;
+    for (index, value) in numbers.iter().enumerate() {
+        check_number(value, &numbers[..index])?;
+    }
+    Ok(())
+}
+
+fn check_number(value: &NumberSpec, earlier: &[NumberSpec]) -> Result<(), TaskError> {
+    let written = |text: &str, least: usize| {
+        text.trim() == text
+            && !text.chars().any(char::is_control)
+            && (least..=64).contains(&text.len())
+    };
+    let is_new = !earlier.iter().any(|other| other.name == value.name);
+    allowed(
+        written(&value.name, 1) && is_new,
+        "target.values",
+        format!("{:?}", value.name),
+        "distinct names of 1 to 64 bytes, with no space at either end and no control characters",
+    )?;
+    allowed(
+        written(&value.unit, 0),
+        "target.units",
+        format!("{:?}", value.unit),
+        "at most 64 bytes, with no space at either end and no control characters",
+    )?;
+    let limits = [value.min, value.max];
+    let finite = limits.iter().flatten().all(|limit| limit.is_finite());
+    let ordered = value.min.zip(value.max).is_none_or(|(min, max)| min < max);
+    allowed(
+        finite && ordered,
+        "target.min and target.max",
+        format!("{:?} and {:?}", value.min, value.max),
+        "finite numbers, the smaller first",
+    )
 }

@@ -85,7 +85,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let text = "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+        let text = "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n\
              [student]\nhidden = [2]\n";
         Self {
             folder: tempfile::tempdir().unwrap(),
@@ -264,7 +264,7 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
     let lower = bench.sign(&bench.raw(4, 0));
     refused(&install(&workshop, &bench, 6, &lower), "announced was 1.6");
 
-    let text = "name = \"other\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+    let text = "name = \"other\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n\
          [student]\nhidden = [2]\n";
     let other = RawRelease {
         task: RawTask::parse(text).unwrap().bytes().to_vec(),
@@ -292,7 +292,7 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
     );
 
     let wide = RawTask::parse(
-        "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+        "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n\
          [student]\nhidden = [3]\n",
     );
     let wide = wide.unwrap();
