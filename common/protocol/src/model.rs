@@ -128,6 +128,15 @@ pub enum ReleaseError {
     Features(#[from] FeatureError),
 }
 
+/// What a student says of inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answers {
+    /// Class probabilities, shape (rows, classes).
+    Classes(Array2<f32>),
+    /// Numbers in their units, shape (rows, numbers).
+    Numbers(Array2<f32>),
+}
+
 impl RawRelease {
     /// The scale of the student's numbers, if it gives numbers.
     pub fn targets(&self) -> Option<&TargetScale> {
@@ -211,6 +220,18 @@ impl Release {
         };
         let numbers = scale.restore(self.outputs(inputs)?);
         Ok(self.task.target().within(numbers))
+    }
+
+    /// What the task asks of raw inputs (rows, values of one input): class
+    /// probabilities, or numbers.
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape.
+    pub fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Answers, ReleaseError> {
+        match self.task.target() {
+            Target::Number(_) => self.numbers(inputs).map(Answers::Numbers),
+            Target::Class | Target::Nothing => self.probabilities(inputs).map(Answers::Classes),
+        }
     }
 
     /// What the network answers on raw inputs.

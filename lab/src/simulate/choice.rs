@@ -6,7 +6,7 @@ use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 
 use super::{SimulateError, SimulateOptions};
-use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
+use crate::budget::{Fixed, Kinds, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
@@ -51,7 +51,11 @@ pub(crate) fn checked_task(
             points: 2,
             points_per_device: 1,
             bits: 8,
-            contribute: fixed.contribute.to_string(),
+            contribute: match fixed.contribute {
+                // Soft labels are of classes.
+                Kinds::Both if !data.numbers.is_empty() => Kinds::Moments.to_string(),
+                kinds => kinds.to_string(),
+            },
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
