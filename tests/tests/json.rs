@@ -222,6 +222,7 @@ fn what_an_agent_prints_is_what_the_page_says() {
     ask(&running, "status", &[]);
     ask(&running, "doctor", &[]);
     ask(&running, "config check", &[]);
+    ask(&running, "data check", &[]);
     ask(&running, "predict", &["--input", &rows]);
     let sent = ask(&running, "sent list", &[]);
     ask(&running, "sent show", &[sent[0]["blob"].as_str().unwrap()]);

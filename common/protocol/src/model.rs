@@ -236,8 +236,7 @@ impl Release {
 
     /// What the network answers on raw inputs.
     fn outputs(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
-        let features = &self.task.definition().features;
-        let features = features.compute(self.task.input_shape(), inputs)?;
+        let features = self.task.features_of(inputs)?;
         let view = self.raw.normaliser.apply(features.view())?;
         Ok(self.student.logits(view.view())?)
     }

@@ -1,6 +1,7 @@
 //! Data sets with a test part, and how they are spread over devices.
 
 mod dataset;
+mod devices;
 mod partition;
 
 pub use dataset::{Asked, Dataset, DatasetError, Part};
