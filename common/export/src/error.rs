@@ -19,7 +19,7 @@ pub enum ExportError {
     },
     /// A student that gives something else than class probabilities.
     #[error(
-        "students that give class probabilities are exported; this one gives numbers or a score of novelty: ask the agent (`predict`, or its socket)"
+        "students that give class probabilities are exported; this one gives numbers: ask the agent (`predict`, or its socket)"
     )]
     NoClasses,
     /// The stage is not known here.

@@ -230,7 +230,7 @@ impl Release {
     pub fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Answers, ReleaseError> {
         match self.task.target() {
             Target::Number(_) => self.numbers(inputs).map(Answers::Numbers),
-            Target::Class | Target::Nothing => self.probabilities(inputs).map(Answers::Classes),
+            Target::Class => self.probabilities(inputs).map(Answers::Classes),
         }
     }
 
@@ -247,7 +247,6 @@ impl Release {
             gives: match self.task.target() {
                 Target::Class => "class probabilities",
                 Target::Number(_) => "numbers",
-                Target::Nothing => "a score of novelty alone",
             },
         }
     }

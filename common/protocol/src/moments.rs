@@ -96,7 +96,7 @@ impl MomentsFrame {
         let frame = Self::of(&ntk, support, task.features(), task.outputs());
         match task.target() {
             Target::Class => frame,
-            Target::Number(_) | Target::Nothing => Self {
+            Target::Number(_) => Self {
                 target_square_max: task.outputs() as f64 * f64::from(TARGET_CLIP).powi(2),
                 ..frame
             },

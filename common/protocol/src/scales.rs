@@ -52,7 +52,7 @@ impl Scales {
                     targets: Some(targets),
                 }
             }
-            Target::Class | Target::Nothing => Self {
+            Target::Class => Self {
                 normaliser: decode_blob(bytes)?,
                 targets: None,
             },

@@ -145,7 +145,7 @@ impl Asked {
     fn of(task: &Task) -> Self {
         match task.target() {
             Target::Class => Self::Classes(task.outputs()),
-            Target::Number(_) | Target::Nothing => Self::Numbers(task.outputs()),
+            Target::Number(_) => Self::Numbers(task.outputs()),
         }
     }
 

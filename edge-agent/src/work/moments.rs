@@ -39,7 +39,7 @@ pub(super) fn build(
     let targets = targets(view, teacher)?;
     let targets = match work.task.target() {
         Target::Class => grouped(targets, group_rows_min),
-        Target::Number(_) | Target::Nothing => grouped_numbers(targets, group_rows_min),
+        Target::Number(_) => grouped_numbers(targets, group_rows_min),
     };
     let support = transfer.seen();
     let rows = transfer.relevance.through(view.inputs.view());

@@ -34,8 +34,8 @@ pub(crate) struct SimulateArguments {
     data: String,
     /// What rows are labelled with: class, or number (y_train and y_test are then
     /// floats of n or n × numbers)
-    #[arg(long, default_value = "class", value_parser = ["class", "number"])]
-    target: String,
+    #[arg(long, default_value = "class")]
+    target: Asked,
     /// natural, iid, group (rows of one group_train on one device), dirichlet:ALPHA
     /// or shards:CLASSES, where tenths of the rows in order stand for the classes of
     /// numbers [default: natural where the data says whose rows they are, group where
@@ -147,10 +147,7 @@ impl SimulateArguments {
 
     /// What rows are labelled with.
     pub(crate) fn asked(&self) -> Asked {
-        match self.target.as_str() {
-            "number" => Asked::Number,
-            _ => Asked::Class,
-        }
+        self.target
     }
 
     /// The data set's name or file.

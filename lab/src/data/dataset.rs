@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
@@ -22,6 +23,18 @@ pub enum Asked {
     Class,
     /// One or several numbers each.
     Number,
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "class" => Ok(Self::Class),
+            "number" => Ok(Self::Number),
+            _ => Err(format!("{text:?} is none of class, number")),
+        }
+    }
 }
 
 /// Labelled inputs for training and for testing.

@@ -49,6 +49,18 @@ pub enum PartitionError {
     NoDevices,
 }
 
+impl Partition {
+    /// How rows are spread where nobody says: by person where the data says whose
+    /// they are, by group where it says which belong together, else skewed.
+    pub fn usual(part: &Part) -> Self {
+        match (&part.users, &part.groups) {
+            (Some(_), _) => Self::Natural,
+            (None, Some(_)) => Self::Group,
+            (None, None) => Self::Dirichlet(0.1),
+        }
+    }
+}
+
 impl FromStr for Partition {
     type Err = PartitionError;
 

@@ -17,7 +17,7 @@ use common::trust::release::SignedRelease;
 use coordinator::admin::{AdminError, Client};
 use coordinator::status::Status;
 
-use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
+use crate::data::{Asked, Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::outcome::{Reached, RoundOutcome, RunOutcome};
 use crate::reached::reached;
 use crate::plan::{TaskOptions, spread, task, task_file};
@@ -32,6 +32,8 @@ pub use table::render;
 pub struct DemoOptions {
     /// `har`, `digits` or an NPZ file.
     pub dataset: String,
+    /// What its rows are labelled with.
+    pub target: Asked,
     /// How rows are spread; none stands for `natural` where the data says
     /// whose they are, and `dirichlet:0.1` elsewhere.
     pub partition: Option<Partition>,
@@ -112,13 +114,8 @@ pub struct DemoResult {
 /// # Errors
 /// The first thing that goes wrong; every process is stopped then.
 pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult, DemoError> {
-    let data = Dataset::open(&options.dataset)?;
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = options.partition.unwrap_or(natural);
+    let data = Dataset::open_asking(&options.dataset, options.target)?;
+    let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let parts = partition(
         &data.train,
         data.classes.len(),

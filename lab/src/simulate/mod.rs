@@ -154,14 +154,7 @@ pub fn run(
     seed: u64,
     progress: &mut Progress,
 ) -> Result<SimulateResult, SimulateError> {
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else if data.train.groups.is_some() {
-        Partition::Group
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = options.partition.unwrap_or(natural);
+    let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;

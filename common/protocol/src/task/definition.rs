@@ -269,7 +269,7 @@ impl Task {
         )?;
         match d.target {
             Target::Class => check_classes(&d.classes)?,
-            Target::Number(_) | Target::Nothing => target::check(d)?,
+            Target::Number(_) => target::check(d)?,
         }
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;

@@ -73,7 +73,7 @@ impl RawTask {
         let (classes, target) = self.target.checked(names)?;
         let by_default = match target {
             Target::Class => RawContribute::Both,
-            Target::Number(_) | Target::Nothing => RawContribute::Moments,
+            Target::Number(_) => RawContribute::Moments,
         };
         let contribute = match self.contribute.unwrap_or(by_default) {
             RawContribute::Labels => Contribute::Labels,

@@ -118,8 +118,8 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "target.kind",
         Value("\"class\""),
-        "\"class\", \"number\", \"none\"",
-        "What is asked of a row: which class it is, how much of something, or only whether it is like what the fleet has seen.",
+        "\"class\", \"number\"",
+        "What is asked of a row: which class it is, or how much of something.",
     ),
     key(
         "target.values",

@@ -20,8 +20,6 @@ pub enum Target {
     Class,
     /// How much: one or several numbers.
     Number(Vec<NumberSpec>),
-    /// Nothing but whether it is like the rows the fleet has seen.
-    Nothing,
 }
 
 /// A number that a task asks for.
@@ -63,7 +61,7 @@ impl Target {
     pub fn numbers(&self) -> &[NumberSpec] {
         match self {
             Self::Number(values) => values,
-            Self::Class | Self::Nothing => &[],
+            Self::Class => &[],
         }
     }
 
@@ -82,7 +80,6 @@ impl Target {
         match self {
             Self::Class => classes,
             Self::Number(values) => values.len(),
-            Self::Nothing => 1,
         }
     }
 
@@ -91,7 +88,7 @@ impl Target {
     pub fn groups(&self, classes: usize) -> usize {
         match self {
             Self::Class => classes,
-            Self::Number(_) | Self::Nothing => 1,
+            Self::Number(_) => 1,
         }
     }
 }
@@ -109,7 +106,7 @@ pub(super) fn check(task: &TaskDefinition) -> Result<(), TaskError> {
             )?;
             values.as_slice()
         }
-        Target::Class | Target::Nothing => &[],
+        Target::Class => &[],
     };
     allowed(
         task.classes.is_empty(),

@@ -11,7 +11,6 @@ enum RawTargetKind {
     #[default]
     Class,
     Number,
-    None,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,9 +63,8 @@ impl RawTarget {
             (RawTargetKind::Class, None) => Err(refused(
                 "classes.names",
                 "missing",
-                "2 or more names; a task without classes has target.kind \"number\" or \"none\"",
+                "2 or more names; a task without classes has target.kind \"number\"",
             )),
-            (RawTargetKind::None, _) => Ok((Vec::new(), Target::Nothing)),
             (RawTargetKind::Number, _) => Ok((Vec::new(), Target::Number(self.numbers()?))),
         }
     }
