@@ -118,7 +118,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "target.kind",
         Value("\"class\""),
-        "\"class\", \"number\"",
+        "one of \"class\", \"number\"",
         "What is asked of a row: which class it is, or how much of something.",
     ),
     key(
