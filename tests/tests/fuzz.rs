@@ -461,13 +461,8 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     fleet.connect().unwrap();
     let result = fleet.round().unwrap();
     let mut blobs = Vec::new();
-    for (name, kind) in [
-        ("profile", Kind::Profile),
-        ("summary", Kind::Summary),
-        ("labels", Kind::Labels),
-        ("moments", Kind::Moments),
-        ("report", Kind::Report),
-    ] {
+    for kind in Kind::ALL {
+        let name = kind.name();
         for contribution in fleet.contributions(kind) {
             blobs.push((name, fleet.blob(contribution.blob).unwrap()));
         }

@@ -1,7 +1,7 @@
 //! The checked task.
 
 use bincode::{Decode, Encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::DecodeError;
 use crate::features::{FeatureStage, InputShape};
@@ -124,8 +124,8 @@ pub struct Budget {
     pub cluster_size_min: u32,
 }
 
-/// What devices answer on the transfer set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+/// What devices answer on the transfer set; a task file names it as JSON does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contribute {
     /// Soft labels only.
@@ -133,6 +133,7 @@ pub enum Contribute {
     /// Moments only.
     Moments,
     /// Both.
+    #[default]
     Both,
     /// Neither: the teacher is solved from the points themselves.
     Points,

@@ -34,7 +34,7 @@ pub struct RawTask {
     #[serde(default)]
     budget: RawBudget,
     #[serde(default)]
-    contribute: Option<RawContribute>,
+    contribute: Option<Contribute>,
     #[serde(default)]
     distillation: RawDistillation,
     #[serde(default)]
@@ -72,15 +72,10 @@ impl RawTask {
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
         let by_default = match target {
-            Target::Class => RawContribute::Both,
-            Target::Number(_) => RawContribute::Moments,
+            Target::Class => Contribute::Both,
+            Target::Number(_) => Contribute::Moments,
         };
-        let contribute = match self.contribute.unwrap_or(by_default) {
-            RawContribute::Labels => Contribute::Labels,
-            RawContribute::Moments => Contribute::Moments,
-            RawContribute::Both => Contribute::Both,
-            RawContribute::Points => Contribute::Points,
-        };
+        let contribute = self.contribute.unwrap_or(by_default);
         let (budget, distillation) = (self.budget, self.distillation);
         let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
         let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
@@ -293,15 +288,6 @@ impl Default for RawBudget {
             cluster_size_min: 5,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawContribute {
-    Labels,
-    Moments,
-    Both,
-    Points,
 }
 
 #[derive(Clone, Debug, Deserialize)]
