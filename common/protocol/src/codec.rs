@@ -159,7 +159,10 @@ mod tests {
         let bytes = encode(&with);
         assert_eq!(decode::<(u32, Trailing<u32>)>(&bytes).unwrap(), with);
         assert!(decode::<(u32, Trailing<u32>)>(&bytes[..bytes.len() - 1]).is_err());
-        assert!(matches!(decode::<u32>(&bytes), Err(DecodeError::Trailing(_))));
+        assert!(matches!(
+            decode::<u32>(&bytes),
+            Err(DecodeError::Trailing(_))
+        ));
     }
 
     #[test]

@@ -143,7 +143,13 @@ mod tests {
             errors: Trailing(None),
         };
         assert!(Report::check(raw.clone(), 0).is_ok());
-        let refused = Report::check(RawReport { correct: 31, ..raw.clone() }, 0);
+        let refused = Report::check(
+            RawReport {
+                correct: 31,
+                ..raw.clone()
+            },
+            0,
+        );
         assert_eq!(
             refused,
             Err(ReportError::Counts {
@@ -152,18 +158,24 @@ mod tests {
             })
         );
         assert!(
-            Report::check(RawReport {
-                previous_correct: Some(31),
-                ..raw.clone()
-            }, 0)
+            Report::check(
+                RawReport {
+                    previous_correct: Some(31),
+                    ..raw.clone()
+                },
+                0
+            )
             .is_err()
         );
         assert!(
-            Report::check(RawReport {
-                rows: 0,
-                correct: 0,
-                ..raw.clone()
-            }, 0)
+            Report::check(
+                RawReport {
+                    rows: 0,
+                    correct: 0,
+                    ..raw.clone()
+                },
+                0
+            )
             .is_err()
         );
     }
@@ -194,7 +206,11 @@ mod tests {
                 "{refused:?}"
             );
         }
-        for (errors, numbers) in [(None, 1), (Some(errors(1.0, 1.0)), 0), (Some(errors(1.0, 1.0)), 2)] {
+        for (errors, numbers) in [
+            (None, 1),
+            (Some(errors(1.0, 1.0)), 0),
+            (Some(errors(1.0, 1.0)), 2),
+        ] {
             let refused = Report::check(with(errors), numbers);
             assert!(matches!(refused, Err(ReportError::Shape(_))), "{refused:?}");
         }

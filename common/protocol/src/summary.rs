@@ -215,7 +215,11 @@ impl Points {
     ) -> Result<Self, PointsError> {
         let points = Self::check(raw, frame)?;
         check_count("points with numbers", points.len(), targets.rows as usize)?;
-        check_count("numbers of a point", frame.numbers, targets.columns as usize)?;
+        check_count(
+            "numbers of a point",
+            frame.numbers,
+            targets.columns as usize,
+        )?;
         let targets = QuantisedMatrix::try_from(targets)?.decode();
         // Rounding may lead a little beyond where numbers are cut; not a number
         // lies nowhere.
@@ -316,7 +320,10 @@ impl Points {
             classes: indices.iter().map(|&index| self.classes[index]).collect(),
             counts: indices.iter().map(|&index| self.counts[index]).collect(),
             spreads: indices.iter().map(|&index| self.spreads[index]).collect(),
-            targets: self.targets.as_ref().map(|all| all.select(Axis(0), indices)),
+            targets: self
+                .targets
+                .as_ref()
+                .map(|all| all.select(Axis(0), indices)),
         }
     }
 
@@ -354,8 +361,7 @@ impl Points {
     pub fn joint(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Array2<f32> {
         let scale = joint_scale(inputs.ncols());
         let scaled = targets.mapv(|value| value * scale);
-        concatenate(Axis(1), &[inputs, scaled.view()])
-            .expect("there are as many numbers as inputs")
+        concatenate(Axis(1), &[inputs, scaled.view()]).expect("there are as many numbers as inputs")
     }
 
     /// Adds clusters of rows as [`Self::joint`] has them, of a task that asks

@@ -167,9 +167,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use common::ids::Version;
+    use common::math::random::rng;
     use common::report::RawErrors;
     use common::wire::codec::Trailing;
-    use common::math::random::rng;
     use rand::Rng;
 
     fn report(rows: u64, correct: u64, previous: Option<u64>) -> RawReport {
@@ -236,7 +236,12 @@ mod tests {
     #[test]
     fn numbers_that_are_further_off_are_worse_and_as_far_are_not() {
         let worse = |now, before| {
-            let of = |seed| pooled(&numbers(seed, now, before)).unwrap().compared.unwrap();
+            let of = |seed| {
+                pooled(&numbers(seed, now, before))
+                    .unwrap()
+                    .compared
+                    .unwrap()
+            };
             (0..100).filter(|&seed| of(seed).is_worse).count()
         };
         assert_eq!(worse(12.0, 10.0), 100);

@@ -165,13 +165,7 @@ impl<'a> Solve<'a> {
         if self.sent.len() < DEVICES_MIN {
             return Ok((Rows(rows), None));
         }
-        let judge = Judge::new(
-            self.setting.task,
-            &self.basis,
-            self.set,
-            directions,
-            labels,
-        );
+        let judge = Judge::new(self.setting.task, &self.basis, self.set, directions, labels);
         Ok((Rows(rows), Some(judge.map_err(SolveError::from)?)))
     }
 

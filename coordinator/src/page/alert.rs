@@ -180,9 +180,7 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         add(
             Tone::Warn,
             format!("The newest student of {name} is worse"),
-            format!(
-                "On the devices' rows it has {newest}; an earlier one {best}."
-            ),
+            format!("On the devices' rows it has {newest}; an earlier one {best}."),
             "/students",
         );
     }
@@ -313,13 +311,17 @@ pub(super) fn fall(task: &TaskStatus) -> Option<(String, String)> {
     let reports = task.releases.iter().filter_map(|one| one.report);
     // The more the better: of errors their inverse.
     let worth = |report: &ReportSummary| {
-        let error = report.error.map(|error| 1.0 / error.rmse.max(f64::MIN_POSITIVE));
+        let error = report
+            .error
+            .map(|error| 1.0 / error.rmse.max(f64::MIN_POSITIVE));
         report.accuracy.or(error)
     };
     let measured: Vec<(f64, ReportSummary)> = reports
         .filter_map(|report| Some((worth(&report)?, report)))
         .collect();
-    let best = measured.iter().max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let best = measured
+        .iter()
+        .max_by(|one, other| one.0.total_cmp(&other.0))?;
     let newest = measured.last()?;
     (newest.0 < 0.9 * best.0).then(|| (newest.1.reached(), best.1.reached()))
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use common::ids::{TaskHash, Time};
 use common::report::RawReport;
-use common::wire::codec::decode_blob;
 use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::trust::keys::SigningKey;
+use common::wire::codec::decode_blob;
 
 use crate::compute::{self, Made, Setting};
 use crate::round::Job;

@@ -109,7 +109,9 @@ fn of_numbers(
     }
     for row in said.rows() {
         let shown = specs.iter().zip(row);
-        let shown: Vec<String> = shown.map(|(spec, &value)| spec.shown(value.into())).collect();
+        let shown: Vec<String> = shown
+            .map(|(spec, &value)| spec.shown(value.into()))
+            .collect();
         writeln!(out, "{}", shown.join("\t"))?;
     }
     out.flush()?;

@@ -280,8 +280,7 @@ impl Dataset {
                 inputs.extend_from_slice(&own);
             }
         }
-        let joined =
-            Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values));
+        let joined = Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values));
         Self { numbers, ..joined }
     }
 

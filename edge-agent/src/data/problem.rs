@@ -324,7 +324,9 @@ pub enum ParseError {
         name: String,
     },
     /// Not one row of numbers for each input.
-    #[error("array {array:?} has shape {found:?}, expected ({rows}, {numbers}): the numbers of each row")]
+    #[error(
+        "array {array:?} has shape {found:?}, expected ({rows}, {numbers}): the numbers of each row"
+    )]
     NumberCount {
         /// The array's name.
         array: String,

@@ -708,14 +708,16 @@ fn of_numbers() -> Schema {
 fn columns_of_numbers_are_no_inputs_and_a_gap_leaves_the_row_unlabelled() {
     let text = "a,life,b,load\n1,10,2,0.5\n3,,4,0.25\n5,30,6,-1e3\n";
     let data = Dataset::parse(Path::new("a.csv"), text.as_bytes(), &of_numbers()).unwrap();
-    assert_eq!(data.inputs(), ndarray::array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]);
+    assert_eq!(
+        data.inputs(),
+        ndarray::array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    );
     assert_eq!(data.labels(), [Some(0), None, Some(0)]);
     let numbers = data.numbers().unwrap();
     assert_eq!(numbers.row(0), ndarray::array![0.5, 10.0]);
     assert_eq!(numbers.row(2), ndarray::array![-1000.0, 30.0]);
-    let parse = |text: &str, schema: &Schema| {
-        Dataset::parse(Path::new("a.csv"), text.as_bytes(), schema)
-    };
+    let parse =
+        |text: &str, schema: &Schema| Dataset::parse(Path::new("a.csv"), text.as_bytes(), schema);
     let missing = parse("a,b,load\n1,2,3\n", &of_numbers());
     assert!(
         matches!(&missing, Err(ParseError::NoNumberColumn { name, .. }) if name == "life"),
@@ -737,7 +739,10 @@ fn arrays_of_numbers_have_one_row_an_input() {
         let bytes = npz::write(&[("X", &x), ("y", y)]).unwrap();
         Dataset::parse(Path::new("a.npz"), &bytes, &of_numbers())
     };
-    let y = array(&[3, 2], Values::F64(vec![1.0, 2.0, f64::NAN, 4.0, 5.0, 6.0]));
+    let y = array(
+        &[3, 2],
+        Values::F64(vec![1.0, 2.0, f64::NAN, 4.0, 5.0, 6.0]),
+    );
     let data = parse(&y).unwrap();
     assert_eq!(data.labels(), [Some(0), None, Some(0)]);
     assert_eq!(data.numbers().unwrap().row(2), ndarray::array![5.0, 6.0]);
@@ -755,10 +760,19 @@ fn numbers_stay_with_their_rows() {
     let text = "a,life,b,load\n1,10,2,0.5\n3,20,4,0.25\n5,30,6,1\n";
     let mut data = Dataset::parse(Path::new("a.csv"), text.as_bytes(), &of_numbers()).unwrap();
     let chosen = data.select(&[2, 0]);
-    assert_eq!(chosen.numbers().unwrap().column(1), ndarray::array![30.0, 10.0]);
+    assert_eq!(
+        chosen.numbers().unwrap().column(1),
+        ndarray::array![30.0, 10.0]
+    );
     let rest = data.split_off(1);
     assert_eq!(data.numbers().unwrap().column(1), ndarray::array![10.0]);
-    assert_eq!(rest.numbers().unwrap().column(1), ndarray::array![20.0, 30.0]);
+    assert_eq!(
+        rest.numbers().unwrap().column(1),
+        ndarray::array![20.0, 30.0]
+    );
     let joined = Dataset::joined(2, vec![data, rest]);
-    assert_eq!(joined.numbers().unwrap().column(1), ndarray::array![10.0, 20.0, 30.0]);
+    assert_eq!(
+        joined.numbers().unwrap().column(1),
+        ndarray::array![10.0, 20.0, 30.0]
+    );
 }

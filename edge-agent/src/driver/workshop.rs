@@ -233,7 +233,10 @@ impl std::fmt::Display for Verdict {
             Self::Worse {
                 score,
                 before: Some(before),
-            } => write!(f, "not installed: {score}, the student at hand has {before}"),
+            } => write!(
+                f,
+                "not installed: {score}, the student at hand has {before}"
+            ),
             Self::Worse {
                 score,
                 before: None,

@@ -168,7 +168,9 @@ impl Answered {
 
 fn numbers(release: &Release, row: ArrayView1<'_, f32>) -> Row {
     let names = release.task().target().numbers().iter();
-    let named = names.zip(row).map(|(spec, &value)| (spec.name.clone(), value));
+    let named = names
+        .zip(row)
+        .map(|(spec, &value)| (spec.name.clone(), value));
     Row {
         class: None,
         probability: None,

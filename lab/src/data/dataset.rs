@@ -437,7 +437,10 @@ impl Reader<'_> {
     }
 
     fn number_answers(&mut self, train: &Array, test: &Array) -> Result<Answers, DatasetError> {
-        let (learnt, tried) = (self.targets("y_train", train)?, self.targets("y_test", test)?);
+        let (learnt, tried) = (
+            self.targets("y_train", train)?,
+            self.targets("y_test", test)?,
+        );
         let values = learnt.ncols();
         if tried.ncols() != values {
             let problem = format!("has {} numbers a row, y_train {values}", tried.ncols());
@@ -456,11 +459,7 @@ impl Reader<'_> {
     }
 
     /// Numbers of each row of `inputs`, shape (rows, numbers).
-    fn targets(
-        &mut self,
-        name: &'static str,
-        inputs: &Array,
-    ) -> Result<Array2<f32>, DatasetError> {
+    fn targets(&mut self, name: &'static str, inputs: &Array) -> Result<Array2<f32>, DatasetError> {
         let (array, rows) = (self.array(name)?, inputs.rows());
         let values = match array.shape() {
             [all] if *all == rows => 1,
@@ -809,7 +808,8 @@ mod tests {
             ("X_test", &x),
             ("y_test", &y),
         ];
-        let data = Dataset::parse("far", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap();
+        let data =
+            Dataset::parse("far", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap();
         let offset = data.offset.unwrap();
         assert!(
             (offset[0] - 1e6).abs() < 1.0 && offset[1] == 0.0,
@@ -832,7 +832,8 @@ mod tests {
             ("X_test", &x),
             ("y_test", &y),
         ];
-        let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap_err();
+        let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap(), Asked::Class)
+            .unwrap_err();
         assert!(error.to_string().contains("row 1, value 1"), "{error}");
     }
 

@@ -161,7 +161,10 @@ fn whole_groups(groups: &[u32], agents: usize, random: &mut impl Rng) -> Vec<Vec
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     let mut devices = vec![Vec::new(); agents];
     for group in groups {
-        if let Some(device) = devices.iter_mut().min_by_key(|rows: &&mut Vec<usize>| rows.len()) {
+        if let Some(device) = devices
+            .iter_mut()
+            .min_by_key(|rows: &&mut Vec<usize>| rows.len())
+        {
             device.extend(group);
         }
     }
@@ -327,7 +330,10 @@ mod tests {
         let devices = partition(&part, 1, Partition::Shards(1), 10, 1).unwrap();
         for rows in devices {
             assert_eq!(rows.len(), 100);
-            assert_eq!(rows.iter().min().unwrap() / 100, rows.iter().max().unwrap() / 100);
+            assert_eq!(
+                rows.iter().min().unwrap() / 100,
+                rows.iter().max().unwrap() / 100
+            );
         }
     }
 

@@ -19,9 +19,9 @@ use coordinator::status::Status;
 
 use crate::data::{Asked, Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::outcome::{Reached, RoundOutcome, RunOutcome};
-use crate::reached::reached;
 use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
+use crate::reached::reached;
 
 pub use baselines::measure as measure_baselines;
 pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
@@ -256,11 +256,7 @@ impl TeacherBlobs {
 }
 
 /// How right student and teacher are on the test set.
-fn tried(
-    release: &Release,
-    blobs: &TeacherBlobs,
-    data: &Dataset,
-) -> Result<Reached, DemoError> {
+fn tried(release: &Release, blobs: &TeacherBlobs, data: &Dataset) -> Result<Reached, DemoError> {
     let task = release.task();
     let refused = |error: &dyn std::fmt::Display| DemoError::Release(error.to_string());
     let set =
@@ -273,12 +269,7 @@ fn tried(
     reached(data, release, &teacher, &scales).map_err(|e| refused(&e))
 }
 
-fn round_outcome(
-    round: u64,
-    wall_ms: u64,
-    reached: Reached,
-    status: &Status,
-) -> RoundOutcome {
+fn round_outcome(round: u64, wall_ms: u64, reached: Reached, status: &Status) -> RoundOutcome {
     let devices = status.devices.len().max(1) as f64;
     let mean = |of: &dyn Fn(&coordinator::status::DeviceStatus) -> u64| {
         status

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use comfy_table::{Table, presets};
 
 use super::DemoResult;
-use crate::outcome::{Baselines, Reached};
 use super::fleet::{Fleet, Memory};
+use crate::outcome::{Baselines, Reached};
 
 /// The table and the hints below it.
 pub fn render(result: &DemoResult) -> String {

@@ -125,7 +125,10 @@ mod tests {
         scale.check(2).unwrap();
         let numbers = array![[12.0f32, -2.0], [8.0, -1.0], [1e9, -2.0]];
         let standard = scale.standardise(numbers.view());
-        assert_eq!(standard, array![[1.0, 0.0], [-1.0, 1.0], [TARGET_CLIP, 0.0]]);
+        assert_eq!(
+            standard,
+            array![[1.0, 0.0], [-1.0, 1.0], [TARGET_CLIP, 0.0]]
+        );
         let back = scale.restore(standard);
         assert_eq!(back.row(0), numbers.row(0));
         assert_eq!(back[[2, 0]], 22.0);

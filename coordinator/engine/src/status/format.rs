@@ -6,7 +6,11 @@ use crate::status::DeviceName;
 
 /// An error of numbers in their unit, to four digits: `12.34`, `0.05123`.
 pub fn error(error: f64) -> String {
-    let digits = if error > 0.0 { error.log10().floor() } else { 0.0 };
+    let digits = if error > 0.0 {
+        error.log10().floor()
+    } else {
+        0.0
+    };
     let places = (3.0 - digits).clamp(0.0, 9.0) as usize;
     format!("{error:.places$}")
 }

@@ -232,8 +232,8 @@ impl<'a> Rows<'a> {
                 Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
             });
             let column = self.columns.names[place].clone();
-            let value = found
-                .map_err(|problem| ParseError::at(Place::Cell { line, column }, problem))?;
+            let value =
+                found.map_err(|problem| ParseError::at(Place::Cell { line, column }, problem))?;
             *out = value as f32;
         }
         Ok(Some(numbers))

@@ -279,7 +279,9 @@ mod tests {
         let mut one = [0.0; 20];
         one[3] = 30.0;
         assert!(!numbers(&one, 30.0).is_worse(), "one row is chance");
-        let mixed: Vec<f64> = (0..20).map(|at| if at % 2 == 0 { 0.5 } else { -0.4 }).collect();
+        let mixed: Vec<f64> = (0..20)
+            .map(|at| if at % 2 == 0 { 0.5 } else { -0.4 })
+            .collect();
         assert!(!numbers(&mixed, 10.0).is_worse());
     }
 
@@ -287,7 +289,10 @@ mod tests {
     fn a_first_student_of_numbers_has_to_beat_the_mean() {
         let first = |rows: usize, errors: f64| {
             let mut found = numbers(&vec![0.0; rows], errors);
-            found.numbers.iter_mut().for_each(|numbers| numbers.lost = None);
+            found
+                .numbers
+                .iter_mut()
+                .for_each(|numbers| numbers.lost = None);
             found
         };
         assert!(first(40, 41.0).is_worse());

@@ -28,10 +28,10 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 pub use child::ChildWorker;
+pub use comparison::{Comparison, HeldOut, Numbers};
 pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
-pub use comparison::{Comparison, HeldOut, Numbers};
 pub use release::{Conditions, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
 pub use tasks::known_tasks;

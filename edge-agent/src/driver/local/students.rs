@@ -15,9 +15,9 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 use super::answer::{abstention, read};
+use super::comparison::{Comparison, HeldOut};
 use super::holdings::{Source, described, hashes, labelled, only};
 use super::in_process::{InProcess, REPORTED};
-use super::comparison::{Comparison, HeldOut};
 use super::release::{Conditions, ReleaseRefusal, open};
 use super::worker::{Done, Job, Judged, Judgement, Worker};
 use super::{LocalWorkshop, explained, no_blobs, unasked};

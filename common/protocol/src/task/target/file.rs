@@ -101,9 +101,7 @@ fn limits(
     match limits {
         None => Ok(vec![None; many]),
         Some(Limits::All(limit)) => Ok(vec![Some(limit); many]),
-        Some(Limits::Each(each)) if each.len() == many => {
-            Ok(each.into_iter().map(Some).collect())
-        }
+        Some(Limits::Each(each)) if each.len() == many => Ok(each.into_iter().map(Some).collect()),
         Some(Limits::Each(each)) => Err(TaskError::Value {
             key,
             value: format!("{} limits", each.len()),
