@@ -447,7 +447,9 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     let train = Part {
         inputs,
         labels: (0..rows).map(|row| (row % 3) as u16).collect(),
+        numbers: None,
         users: None,
+        groups: None,
     };
     let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 30..of * 30 + 30).collect()).collect();
     let privacy = edge_agent::work::Privacy {
