@@ -1,4 +1,4 @@
-//! Who may try_accept how often: limits by address, before anything is known of
+//! Who may connect how often: limits by address, before anything is known of
 //! the peer.
 //!
 //! An address that QUIC has not validated may be forged. So it is never
@@ -171,7 +171,7 @@ impl ConnectionLimiter {
         }
     }
 
-    /// Decides about a peer that knocks while `open` connections are open.
+    /// Decides about a peer that connects while `open` connections are open.
     /// Cost: one look into a table.
     pub(crate) fn try_accept(
         self: &Arc<Self>,

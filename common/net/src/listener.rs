@@ -1,4 +1,4 @@
-//! The coordinator's end: who knocks, and who is let in.
+//! The coordinator's end: who connects, and who is let in.
 
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
@@ -164,7 +164,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The next peer that knocks, or `None` once the listener is closed. Its
+    /// The next peer that connects, or `None` once the listener is closed. Its
     /// handshake has not been looked at: [`Arrival::admit`] does that, and
     /// belongs in a task of its own, so that a slow peer delays nobody. The
     /// future can be dropped at any time.
@@ -213,7 +213,7 @@ impl Listener {
     }
 }
 
-/// A peer that knocks.
+/// A peer that connects.
 #[derive(Debug)]
 pub struct Arrival {
     incoming: quinn::Incoming,
@@ -222,7 +222,7 @@ pub struct Arrival {
 }
 
 impl Arrival {
-    /// Where it knocks from.
+    /// Where it connects from.
     pub fn remote_address(&self) -> SocketAddr {
         self.incoming.remote_address()
     }

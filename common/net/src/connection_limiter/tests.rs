@@ -109,7 +109,7 @@ fn an_address_has_so_many_connections_and_others_their_own() {
 }
 
 #[test]
-fn an_address_that_knocks_too_often_waits_and_is_then_heard() {
+fn an_address_that_connects_too_often_waits_and_is_then_heard() {
     let limiter = limiter(|_| {});
     let now = Instant::now();
     for _ in 0..12 {
