@@ -1,16 +1,19 @@
 //! What both sides of Alambic share, under one name.
 //!
-//! The code lives in four crates that build on one another in one direction,
+//! The code lives in five crates that build on one another in one direction,
 //! which their manifests hold: [`math`] knows no protocol; `protocol`, what is
-//! said and signed, knows no network and no disk; [`transport`] carries it; and
-//! `host` holds what a program needs of its machine.
+//! said and signed, knows no network and no disk; [`transport`] carries it;
+//! `host` holds what a program needs of its machine; and [`export`] writes students for
+//! other programs.
 
-pub use math::{self, pulse};
+pub use export;
+pub use math::{self, liveness};
 pub use net as transport;
 
 pub use protocol::{
-    blocks, delta, features, human, ids, labels, landmarks, limits, model, moments, profile,
-    relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
+    blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
+    profile, relevance, report, round, scales, summary, task, teacher, transfer, trial, trust,
+    weights, wire,
 };
 
 pub use host::{

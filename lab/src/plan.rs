@@ -49,7 +49,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     let stage = task_options
         .features
         .clone()
-        .unwrap_or_else(|| auto_stage(data).to_owned());
+        .unwrap_or_else(|| auto_stage(data).to_string());
     let range = match declared_range(data, &stage) {
         Some([low, high]) => format!("range = [{low:?}, {high:?}]\n"),
         None => String::new(),
@@ -59,7 +59,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     format!(
         "name = {name:?}\ncontribute = {contribute:?}\n\n\
          [input]\nshape = {shape:?}\n\n\
-         [classes]\nnames = {classes:?}\n\n\
+         {target}\n\
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
          [teacher]\n{landmarks}\n\
@@ -74,7 +74,10 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
         name = data.name,
         contribute = task_options.contribute,
         shape = data.shape,
-        classes = data.classes,
+        target = match data.numbers.as_slice() {
+            [] => format!("[classes]\nnames = {:?}\n", data.classes),
+            numbers => format!("[target]\nkind = \"number\"\nvalues = {numbers:?}\n"),
+        },
         student = student_lines(&task_options.student),
         points = task_options.points.max(each),
         bytes = task_options.uplink_bytes_max,
@@ -144,7 +147,7 @@ pub fn spread(points: u32, agents: usize, rounds: u32) -> u32 {
         .max(1)
 }
 
-/// The range of a stage's features, where the data's type declares one.
+/// The range of a stage's features, where the data has one.
 fn declared_range(data: &Dataset, stage: &str) -> Option<[f32; 2]> {
     let stage: FeatureStage = stage.parse().ok()?;
     let shape = data.shape.iter().map(|&side| side as usize).collect();

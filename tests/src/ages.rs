@@ -41,7 +41,7 @@ impl Ages {
     pub fn begin(folder: &Path, devices: u16, retention: Retention) -> Self {
         let store = SledStore::open(folder).unwrap();
         let epoch = store.open_epoch().unwrap();
-        let text = "name = \"ages\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let text = "name = \"ages\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(text).unwrap();
         let spec = store.put_blob(task.bytes()).unwrap();
         let created = Event::TaskCreated { spec, at: Time(0) };

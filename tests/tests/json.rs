@@ -153,7 +153,7 @@ fn what_commands_print_is_what_the_page_says() {
     ask("model list", &[]);
     ask("model lineage", &[]);
     let student = path("student.npz");
-    ask("model export", &["--format", "npz", "--out", &student]);
+    ask("model export", &["--out", &student]);
     ask("token create", &[]);
     let tokens = ask("token list", &[]);
     ask("token revoke", &[tokens[0]["token"].as_str().unwrap()]);
@@ -222,12 +222,16 @@ fn what_an_agent_prints_is_what_the_page_says() {
     ask(&running, "status", &[]);
     ask(&running, "doctor", &[]);
     ask(&running, "config check", &[]);
+    ask(&running, "data check", &[]);
     ask(&running, "predict", &["--input", &rows]);
     let sent = ask(&running, "sent list", &[]);
     ask(&running, "sent show", &[sent[0]["blob"].as_str().unwrap()]);
     ask(&running, "student current", &[]);
     ask(&running, "student list", &[]);
     ask(&running, "student verify", &[]);
+    let exported = running.fleet.agent_home(0).join("student.c");
+    let exported = exported.display().to_string();
+    ask(&running, "student export", &["--out", &exported]);
     ask(&running, "pull", &[]);
 
     // These want the agent's state for themselves.

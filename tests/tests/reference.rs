@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::features::FeatureStage;
 use common::task::{RawTask, TASK_KEYS, TaskDefault, task_reference};
 use coordinator::config::{Config as CoordinatorConfig, Flags as CoordinatorFlags};
 use edge_agent::config::{Config as AgentConfig, Flags as AgentFlags};
@@ -95,6 +96,11 @@ fn every_word_that_a_task_may_use_is_accepted() {
             let named = task(key.name, &format!("\"{word}\""));
             assert!(named.is_ok(), "{} = {word}: {named:?}", key.name);
         }
+    }
+    for stage in FeatureStage::all() {
+        words += 1;
+        let named = task("features.stage", &format!("\"{stage}\""));
+        assert!(named.is_ok(), "{stage}: {named:?}");
     }
     assert!(words > 10, "only {words} words");
     let unknown = task("contribute", "\"rows\"").unwrap_err();

@@ -4,7 +4,13 @@
 //! bytes left over: two different byte strings never mean the same value.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use bincode::{Decode, Encode};
+use bincode::de::read::Reader;
+use bincode::de::{BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError as Invalid, EncodeError};
+use bincode::{BorrowDecode, Decode, Encode};
+
+use serde::Serialize;
 
 use crate::limits::{BLOB_BYTES_MAX, FRAME_BYTES_MAX};
 
@@ -49,7 +55,23 @@ pub fn decode_blob<T: Decode<()>>(bytes: &[u8]) -> Result<T, DecodeError> {
     decode_within::<T, { BLOB_BYTES_MAX as usize }>(bytes)
 }
 
+/// A value at the start of a blob, and the bytes that follow it.
+///
+/// # Errors
+/// Too long, or not a value of this type.
+pub fn decode_blob_start<T: Decode<()>>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    start_within::<T, { BLOB_BYTES_MAX as usize }>(bytes)
+}
+
 fn decode_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let (value, rest) = start_within::<T, MAX>(bytes)?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(DecodeError::Trailing(left)),
+    }
+}
+
+fn start_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     if bytes.len() > MAX {
         return Err(DecodeError::TooLong {
             got: bytes.len(),
@@ -57,9 +79,53 @@ fn decode_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<T, Dec
         });
     }
     let (value, read) = bincode::decode_from_slice(bytes, configuration::<MAX>())?;
-    match bytes.len() - read {
-        0 => Ok(value),
-        left => Err(DecodeError::Trailing(left)),
+    Ok((value, &bytes[read..]))
+}
+
+/// A part that a value may end with: where there is none it takes no bytes, so
+/// that values without it are what they were before anyone had it. It must be
+/// the last part of a value that is decoded by itself, and must not be empty
+/// where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Trailing<T>(pub Option<T>);
+
+impl<T> Trailing<T> {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<T> Default for Trailing<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Encode> Encode for Trailing<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match &self.0 {
+            Some(value) => value.encode(encoder),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<Context, T: Decode<Context>> Decode<Context> for Trailing<T> {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, Invalid> {
+        Ok(Self(match decoder.reader().peek_read(1) {
+            Some(_) => Some(T::decode(decoder)?),
+            None => None,
+        }))
+    }
+}
+
+impl<'de, Context, T: Decode<Context>> BorrowDecode<'de, Context> for Trailing<T> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, Invalid> {
+        Self::decode(decoder)
     }
 }
 
@@ -80,6 +146,22 @@ mod tests {
         assert!(matches!(
             decode::<u32>(&bytes),
             Err(DecodeError::Trailing(1))
+        ));
+    }
+
+    #[test]
+    fn a_part_that_is_missing_takes_no_bytes_and_one_that_is_cut_is_refused() {
+        let without = encode(&(7u32, Trailing::<u32>(None)));
+        assert_eq!(without, encode(&7u32));
+        let read = decode::<(u32, Trailing<u32>)>(&without).unwrap();
+        assert_eq!(read, (7, Trailing(None)));
+        let with = (7u32, Trailing(Some(70_000u32)));
+        let bytes = encode(&with);
+        assert_eq!(decode::<(u32, Trailing<u32>)>(&bytes).unwrap(), with);
+        assert!(decode::<(u32, Trailing<u32>)>(&bytes[..bytes.len() - 1]).is_err());
+        assert!(matches!(
+            decode::<u32>(&bytes),
+            Err(DecodeError::Trailing(_))
         ));
     }
 

@@ -27,7 +27,7 @@ impl Basis {
         let ntk = Ntk::new(task.definition().teacher.depth);
         let whitener = Whitener::of(&ntk, set.seen().view())?;
         let preconditioner = Preconditioner::of(&whitener, &set.support_counts())?;
-        let frame = MomentsFrame::of(&ntk, set.support(), task.features(), task.classes());
+        let frame = MomentsFrame::for_task(task, set.support());
         Ok(Self {
             whitener,
             preconditioner,
@@ -115,13 +115,14 @@ mod tests {
 
     #[test]
     fn moments_beyond_their_rows_are_scaled_down_and_honest_ones_are_left_alone() {
-        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let points = Points {
             inputs: array![[1.4, 0.2], [-0.2, 1.4]],
             classes: vec![0, 1],
             counts: vec![500, 500],
             spreads: vec![0.1; 2],
+            targets: None,
         };
         let set = TransferSet {
             points,

@@ -79,7 +79,7 @@ pub fn leave_one_out<E: From<InfluenceError>>(
         let held = basis.held_to_rows(read(device)?);
         Ok::<_, E>(held.map_err(InfluenceError::from)?)
     };
-    let mut sum = MomentSum::new(set.support(), task.classes());
+    let mut sum = MomentSum::new(set.support(), task.outputs());
     let mut all = Vec::with_capacity(devices);
     for device in 0..devices {
         let moments = read(device)?;
@@ -181,12 +181,13 @@ mod tests {
 
     /// The influence of each device, by its number.
     fn influences(devices: &[Moments], most: usize) -> Vec<(usize, Influence)> {
-        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let points = Points {
             inputs: Array2::eye(3) * 1.7,
             classes: vec![0; 3],
             counts: vec![0; 3],
             spreads: vec![0.1; 3],
+            targets: None,
         };
         let set = TransferSet {
             points,

@@ -161,13 +161,14 @@ mod tests {
     use common::transfer::TransferSet;
 
     fn basis() -> Basis {
-        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]";
+        let task = "name = \"t\"\n[input]\nshape = [3]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let set = TransferSet {
             points: Points {
                 inputs: Array2::eye(3) * 1.7,
                 classes: vec![0; 3],
                 counts: vec![0; 3],
                 spreads: vec![0.1; 3],
+                targets: None,
             },
             relevance: Relevance::alike(),
             landmarks: Array2::zeros((0, 3)),

@@ -245,6 +245,7 @@ mod tests {
             gram,
             cross,
             target_square: 2.0 / 3.0 * rows,
+            unanswered: 2.0 / 3.0 * rows,
             rows: 4.0 / 3.0 * rows,
             class_rows: vec![rows - flipped, rows / 3.0 + flipped],
         }
@@ -307,6 +308,7 @@ mod tests {
             target_square: 0.5 * rows,
             rows,
             class_rows: vec![0.0, rows],
+            unanswered: 2.0 / 3.0 * rows,
         }
     }
 

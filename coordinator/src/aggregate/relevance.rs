@@ -2,7 +2,6 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use common::features::FeatureStage;
 use common::math::kernel::Ntk;
 use common::math::regression::RegressionError;
 use common::relevance::Relevance;
@@ -30,11 +29,7 @@ pub(super) fn learn_relevance(task: &Task, points: &Points) -> Result<Relevance,
     let every = points.len().div_ceil(POINTS_MAX).max(1);
     let chosen: Vec<usize> = (0..points.len()).step_by(every).collect();
     let points = points.select(&chosen);
-    let stage = task.definition().features;
-    let free = match stage {
-        FeatureStage::Lifted { .. } => task.features() - 1,
-        _ => task.features(),
-    };
+    let free = task.definition().features.varying(task.features());
     let mut relevance = Relevance::alike();
     for _ in 0..PASSES {
         let squares = derivatives(task, &points, &relevance)?;
@@ -159,6 +154,7 @@ mod tests {
                 .collect(),
             counts: vec![10; count],
             spreads: vec![0.1; count],
+            targets: None,
             inputs,
         }
     }

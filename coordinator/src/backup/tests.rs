@@ -16,7 +16,7 @@ use crate::round::{Event, Outcome, TaskEvent};
 use crate::store::{Epoch, Position, SledStore, Store};
 
 const NOW: Time = Time(1_800_000_000_000);
-const TASK: &str = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+const TASK: &str = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
 
 /// A state directory with a task, some records, three blobs and a document,
 /// and a backup of it.

@@ -82,14 +82,6 @@ pub enum Failure {
     /// A release that this version does not understand.
     #[error(transparent)]
     Release(#[from] ReleaseError),
-    /// Output that could not be made.
-    #[error("cannot write the {format} file: {reason}")]
-    Export {
-        /// The format.
-        format: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
     /// The doctor found something.
     #[error("something does not work, see above")]
     Unwell,

@@ -95,7 +95,7 @@ mod tests {
     }
 
     fn task() -> Task {
-        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]";
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         common::task::RawTask::parse(text).unwrap()
     }
 

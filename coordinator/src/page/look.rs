@@ -1,7 +1,7 @@
 //! What a distilled point looks like: a picture, traces of a window, maps of
 //! filters' answers, or bars.
 
-use common::features::{FeatureStage, InputShape};
+use common::features::{Drawing, FeatureStage, InputShape};
 use maud::{Markup, PreEscaped, html};
 
 use super::maps::Maps;
@@ -18,9 +18,12 @@ pub(super) enum Look {
 impl Look {
     /// How points of such inputs are shown.
     pub(super) fn of(stage: &FeatureStage, shape: &InputShape) -> Self {
-        match stage {
-            FeatureStage::Raw => Self::Input(draw::Look::of(shape.sides())),
-            _ => Maps::of(stage, shape).map_or(Self::Input(draw::Look::Bars), Self::Maps),
+        let bars = Self::Input(draw::Look::Bars);
+        match stage.drawing(shape) {
+            Ok(Drawing::Input) => Self::Input(draw::Look::of(shape.sides())),
+            Ok(Drawing::Filters(_)) => Maps::of(stage, shape).map_or(bars, Self::Maps),
+            // What no shape fits was refused with the task.
+            Ok(Drawing::Bars) | Err(_) => bars,
         }
     }
 

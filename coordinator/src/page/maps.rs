@@ -1,7 +1,7 @@
 //! Answers of a feature stage's filters, as heat maps: one small map a filter,
 //! with a cell for each part of the input that its answers were averaged over.
 
-use common::features::{FeatureStage, InputShape};
+use common::features::{Drawing, FeatureStage, Filters, InputShape};
 use draw::HeatMaps;
 use maud::{Markup, html};
 
@@ -19,22 +19,17 @@ pub(super) struct Maps {
 impl Maps {
     /// Of a stage whose features are answers of filters.
     pub(super) fn of(stage: &FeatureStage, shape: &InputShape) -> Option<Self> {
-        let filters = stage.filters(shape).ok()??;
+        let filters = filters(stage, shape)?;
         let [height, width, maps] = stage.layout(shape).ok()??;
-        let weights = filters.ncols();
-        let (together, filter) = match stage {
-            // Those of one channel and sign.
-            FeatureStage::Patches { .. } => (filters.nrows(), [weights.isqrt(); 2]),
-            // Those of one channel: both signs, and the mean.
-            _ => (2 * filters.nrows() + 1, [1, weights]),
-        };
-        let cells = [height, width];
         let heat = HeatMaps {
-            cells,
+            cells: [height, width],
             maps,
-            together,
+            together: filters.together,
         };
-        Some(Self { heat, filter })
+        Some(Self {
+            heat,
+            filter: filters.sides,
+        })
     }
 
     /// What is seen, in a sentence.
@@ -60,7 +55,7 @@ impl Maps {
 
     /// What the colours are, and the filters themselves.
     pub(super) fn legend(self, stage: &FeatureStage, shape: &InputShape, signed: bool) -> Markup {
-        let filters = stage.filters(shape).ok().flatten();
+        let filters = filters(stage, shape).map(|filters| filters.weights);
         let colors: &[(&str, &str)] = match signed {
             true => &[("with", "above the fleet's mean"), ("against", "below it")],
             false => &[("faint", "no answer"), ("with", "the point's strongest")],
@@ -91,6 +86,13 @@ impl Maps {
             [1, steps] => draw::Look::Traces([steps, 1]),
             [height, width] => draw::Look::Image([height, width, 1]),
         }
+    }
+}
+
+fn filters(stage: &FeatureStage, shape: &InputShape) -> Option<Filters> {
+    match stage.drawing(shape).ok()? {
+        Drawing::Filters(filters) => Some(filters),
+        Drawing::Input | Drawing::Bars => None,
     }
 }
 

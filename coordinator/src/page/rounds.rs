@@ -186,11 +186,17 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
 fn reported(ended: &EndedStatus) -> Markup {
     html! {
         @if let Some(report) = ended.report {
-            @let (low, high) = words::interval(report.accuracy, report.rows);
-            "Its student answers " strong { (words::percent(report.accuracy)) }
-            " of " (words::number(report.rows)) " held-out rows of "
-            (words::count(report.devices as usize, "device")) " right ("
-            (words::range(low, high)) ")."
+            @if let Some(accuracy) = report.accuracy {
+                @let (low, high) = words::interval(accuracy, report.rows);
+                "Its student answers " strong { (words::percent(accuracy)) }
+                " of " (words::number(report.rows)) " held-out rows of "
+                (words::count(report.devices as usize, "device")) " right ("
+                (words::range(low, high)) ")."
+            } @else {
+                "Its student has " strong { (report.reached()) }
+                " on " (words::number(report.rows)) " held-out rows of "
+                (words::count(report.devices as usize, "device")) "."
+            }
         }
     }
 }
@@ -227,23 +233,8 @@ fn kinds(accepted: &BTreeMap<Kind, u32>) -> Markup {
     html! {
         @for (at, (kind, count)) in accepted.iter().enumerate() {
             @if at == 0 { ": " } @else { ", " }
-            (words::number(u64::from(*count))) "\u{a0}" (plural(*kind, *count))
+            (words::number(u64::from(*count))) "\u{a0}" (kind.counted(*count))
         }
-    }
-}
-
-fn plural(kind: Kind, count: u32) -> &'static str {
-    match (kind, count) {
-        (Kind::Profile, 1) => "profile",
-        (Kind::Profile, _) => "profiles",
-        (Kind::Summary, 1) => "summary",
-        (Kind::Summary, _) => "summaries",
-        (Kind::Labels, 1) => "set of labels",
-        (Kind::Labels, _) => "sets of labels",
-        (Kind::Moments, 1) => "set of moments",
-        (Kind::Moments, _) => "sets of moments",
-        (Kind::Report, 1) => "report",
-        (Kind::Report, _) => "reports",
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId};
-use common::transport::{Door, TransportError};
+use common::transport::{ConnectionLimiter, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
@@ -18,13 +18,13 @@ use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
 use super::store_handle::StoreHandle;
 use super::unheard::Unheard;
-use crate::aggregate::pooled;
+use crate::aggregate::{Found, pooled};
 use crate::core::answer::{Answer, Reply};
 use crate::core::{AdminCommand, Command};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::Retention;
 use crate::metrics::Metrics;
-use crate::status::{Fault, FaultKind, Progress, ReportSummary, Status};
+use crate::status::{ErrorSummary, Fault, FaultKind, Progress, ReportSummary, Status};
 use crate::store::{Store, StoreError};
 
 /// What sessions and operators share.
@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     pub(crate) connections: ConnectionJournal,
     /// One delta is computed at a time.
     pub(crate) deltas: Semaphore,
-    /// Who came to the door.
-    pub(crate) door: Arc<Door>,
+    /// What limits connections, and its counts.
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Who waits for the core's answers.
     pub(crate) replies: Replies,
     /// The open sessions.
@@ -122,7 +122,14 @@ pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportS
     Some(ReportSummary {
         devices: found.devices,
         rows: found.rows,
-        accuracy: found.accuracy,
+        accuracy: match found.found {
+            Found::Accuracy(accuracy) => Some(accuracy),
+            Found::Error { .. } => None,
+        },
+        error: match found.found {
+            Found::Accuracy(_) => None,
+            Found::Error { rmse, mae } => Some(ErrorSummary { rmse, mae }),
+        },
         previous: found.compared.map(|compared| compared.previous),
         worse: found.compared.is_some_and(|compared| compared.is_worse),
     })

@@ -58,6 +58,7 @@ fn in_set(task: &Task, bytes: &[u8]) -> Vec<String> {
     let Ok(set) = validation::transfer_set(task, bytes) else {
         return Vec::new();
     };
+    // Empty where numbers are learnt.
     let names = &task.definition().classes;
     let mut heard = vec![false; names.len()];
     for &class in &set.points.classes {

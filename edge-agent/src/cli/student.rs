@@ -1,7 +1,9 @@
 //! `student`: what is installed.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use common::export::{ExportError, Format};
 use common::ids::{TaskHash, Version};
 use common::model::Release;
 use common::trial::Trial;
@@ -14,10 +16,11 @@ use crate::slots::{SlotInfo, Slots, SlotsError};
 use crate::state::StateDir;
 use crate::trust::Trust;
 
-/// Show, check or go back to installed students.
+/// Show, check, write or go back to installed students.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent student list
+  alambic-agent student export --out student.onnx
   alambic-agent student pin 1.3
   alambic-agent student rollback --task har")]
 pub(super) struct Arguments {
@@ -42,6 +45,18 @@ enum Command {
     /// Check the signature of the student in use
     #[command(after_help = "Example:\n  alambic-agent student verify")]
     Verify,
+    /// Write the student in use for other programs: whole, from a raw input to probabilities
+    #[command(after_help = "Examples:
+  alambic-agent student export --out student.onnx
+  alambic-agent student export --out student.c      # and student.h")]
+    Export {
+        /// The file; its name ends in .onnx, .npz, .safetensors or .c
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
     /// Use the student before this one again (stop the agent first)
     #[command(after_help = "Example:\n  alambic-agent student rollback")]
     Rollback,
@@ -72,12 +87,13 @@ pub(super) struct Installed {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    match arguments.command {
+    match &arguments.command {
         Command::Current => show(config, arguments, true),
         Command::List => show(config, arguments, false),
         Command::Verify => verify(config, arguments),
+        Command::Export { out, force } => export(config, arguments, out, *force),
         Command::Rollback => rollback(config, arguments),
-        Command::Pin { version } => pin(config, arguments, version),
+        Command::Pin { version } => pin(config, arguments, *version),
         Command::Unpin => unpin(config, arguments),
     }
 }
@@ -277,6 +293,34 @@ fn verify(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
         "verified",
         &words,
     )
+}
+
+fn export(config: &Config, arguments: &Arguments, out: &Path, force: bool) -> Result<(), Failure> {
+    let release = choose(config, arguments.task.as_deref())?;
+    let write = || {
+        let exported = common::export::export(&release, Format::of_path(out)?, out)?;
+        exported.write(out, force)?;
+        Ok(exported)
+    };
+    let exported = write().map_err(|error: ExportError| Failure::from(error))?;
+    let version = release.version();
+    if arguments.json {
+        let told = serde_json::json!({
+            "task": release.task().hash(),
+            "version": version,
+            "out": out,
+            "bytes": exported.bytes(),
+            "note": exported.note,
+        });
+        println!("{}", super::to_json(&told)?);
+        return Ok(());
+    }
+    let (file, bytes) = (out.display(), exported.bytes());
+    println!("wrote student {version} to {file} ({bytes} bytes)");
+    if let Some(note) = &exported.note {
+        println!("{note}");
+    }
+    Ok(())
 }
 
 fn rollback(config: &Config, arguments: &Arguments) -> Result<(), Failure> {

@@ -28,7 +28,7 @@ struct Device {
 impl Device {
     fn new() -> Self {
         let text = "name = \"pump\"\n[input]\nshape = [2, 2]\n[classes]\n\
-             names = [\"off\", \"on\"]\n[student]\nhidden = [2]\n";
+             names = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n[student]\nhidden = [2]\n";
         Self {
             folder: tempfile::tempdir().unwrap(),
             key: SigningKey::generate().unwrap(),
@@ -71,6 +71,7 @@ impl Device {
             lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(4, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
+            extras: common::wire::codec::Trailing(None),
         });
         let release = release.unwrap();
         let signed = SignedRelease::sign(&self.key, release.to_bytes()).unwrap();

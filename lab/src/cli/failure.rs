@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use common::exit::{CommandError, ExitCode};
+use common::exit::{self, CommandError, ExitCode};
 use lab::attack::AttackError;
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// A report's chart cannot be drawn.
     #[error("cannot draw the report: {0}")]
     Chart(#[from] draw::ChartError),
+    /// A report's page shows classes.
+    #[error("a report shows classes; for numbers leave --report out and take --json FILE")]
+    ReportOfNumbers,
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -103,6 +106,9 @@ pub(crate) enum Failure {
         /// Why.
         cause: std::io::Error,
     },
+    /// What ends every program alike.
+    #[error(transparent)]
+    Program(#[from] exit::Failure),
     /// The figures are no JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
@@ -114,6 +120,7 @@ impl CommandError for Failure {
             Self::Dataset(error)
             | Self::Demo(DemoError::Dataset(error))
             | Self::Load(LoadError::Fleet(DemoError::Dataset(error))) => of_data(error),
+            Self::Program(failure) => failure.exit_code(),
             Self::Grid(GridError::Read { cause, .. }) => ExitCode::of_file(cause),
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
@@ -147,6 +154,8 @@ impl CommandError for Failure {
 fn of_data(error: &DatasetError) -> ExitCode {
     match error {
         DatasetError::Read { cause, .. } => ExitCode::of_file(cause),
-        DatasetError::Npz { .. } | DatasetError::Array { .. } => ExitCode::Usage,
+        DatasetError::Npz { .. } | DatasetError::Array { .. } | DatasetError::Device { .. } => {
+            ExitCode::Usage
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! Data sets with a test part, and how they are spread over devices.
 
 mod dataset;
+mod devices;
 mod partition;
 
-pub use dataset::{Dataset, DatasetError, Part};
+pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub use partition::{Partition, PartitionError, partition};

@@ -259,14 +259,7 @@ fn stages(data: &Dataset, options: &DistilOptions) -> Vec<String> {
     if let Some(stage) = &options.features {
         return vec![stage.clone()];
     }
-    let first = auto_stage(data).to_owned();
-    // Bytes in rows and columns are an image.
-    let image = data.range.is_some() && data.shape.len() >= 2;
-    if image && first == "raw" {
-        vec![first, "patches".to_owned()]
-    } else {
-        vec![first]
-    }
+    vec![auto_stage(data).to_string()]
 }
 
 fn depths(options: &DistilOptions) -> Vec<u8> {

@@ -6,7 +6,7 @@ use draw::{Axis, Chart, Form, Point, Scale, Series, Size, escape};
 use ndarray::{Array2, ArrayView1};
 use serde_json::Value;
 
-use common::features::FeatureStage;
+use common::features::Drawing;
 
 use super::student::nearest;
 use super::{Distilled, Rows, Session};
@@ -16,7 +16,7 @@ use crate::stage::look;
 /// Each point as a raw input, m × values: the point itself where the features
 /// are the raw values, else the mean of the training rows nearest to it.
 pub fn pictures(data: &Dataset, session: &Session, distilled: &Distilled) -> Array2<f32> {
-    if session.feature_view.task().definition().features == FeatureStage::Raw {
+    if are_inputs(session) {
         return distilled.points.clone();
     }
     let mut sums = Array2::<f32>::zeros((distilled.classes.len(), data.train.inputs.ncols()));
@@ -37,6 +37,16 @@ pub fn pictures(data: &Dataset, session: &Session, distilled: &Distilled) -> Arr
         sum /= count.max(1) as f32;
     }
     sums
+}
+
+/// Whether points are drawn as the inputs that they are.
+fn are_inputs(session: &Session) -> bool {
+    let task = session.feature_view.task();
+    match task.definition().features.drawing(task.input_shape()) {
+        Ok(Drawing::Input) => true,
+        // A stage that does not take the shape was refused with the task.
+        Ok(Drawing::Filters(_) | Drawing::Bars) | Err(_) => false,
+    }
 }
 
 /// The row of a point's class in most nearly the same direction: what a point
@@ -63,8 +73,7 @@ pub fn sheet(
         data.name,
         distilled.classes.len()
     );
-    let raw = session.feature_view.task().definition().features == FeatureStage::Raw;
-    let what = if raw {
+    let what = if are_inputs(session) {
         "Each picture is a distilled point, in the units of the normaliser."
     } else {
         "Points live in feature space; each picture is the mean of the training rows of its \

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
-use common::features::{FeatureStage, Normaliser};
+use common::features::{Drawing, Normaliser};
 use common::round::{Kind, Reason};
 use common::summary::Points;
 use coordinator::validation;
@@ -190,16 +190,18 @@ fn pictures(
     feature_view: &FeatureView<'_>,
     points: &Points,
 ) -> Result<(&'static str, Vec<PointPicture>), DetailError> {
-    let stage = &feature_view.simulation.task().definition().features;
-    let (pictured, html): (&str, Vec<String>) = match stage {
-        FeatureStage::Raw => {
+    let task = feature_view.simulation.task();
+    let stage = &task.definition().features;
+    let (pictured, html): (&str, Vec<String>) = match stage.drawing(task.input_shape())? {
+        Drawing::Input => {
             let rows = points.inputs.rows().into_iter();
             let draw = |row: ndarray::ArrayView1<'_, f32>| show(data, &row.to_vec());
             (RAW, rows.map(draw).collect())
         }
-        FeatureStage::Patches { .. } => {
+        // Cells in two directions are an image of their own.
+        Drawing::Filters(filters) if filters.sides[0] > 1 => {
             let nearest = nearest(data, feature_view, points)?;
-            let names = stage.names(feature_view.simulation.task().input_shape())?;
+            let names = stage.names(task.input_shape())?;
             let pairs = points.inputs.rows().into_iter().zip(nearest);
             let draw = |(row, near): (ndarray::ArrayView1<'_, f32>, Option<usize>)| {
                 energy(&names, &row.to_vec())
@@ -207,7 +209,7 @@ fn pictures(
             };
             (PATCHES, pairs.map(draw).collect())
         }
-        _ => {
+        Drawing::Filters(_) | Drawing::Bars => {
             let draw = |near: Option<usize>| near.map_or(String::new(), |row| train_row(data, row));
             (
                 NEAREST,

@@ -2,17 +2,16 @@
 
 use serde_json::{Value, json};
 
-use edge_agent::work::SAMPLE_ROWS_MEAN;
-use common::features::FeatureStage;
 use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
+use edge_agent::work::SAMPLE_ROWS_MEAN;
 
 use super::{SimulateError, SimulateOptions};
-use crate::budget::{Fixed, Plan, Setting, plan, rows_a_point};
+use crate::budget::{Fixed, Kinds, Plan, Setting, plan, rows_a_point};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
-use crate::stage::{ASKED, IMAGE, stages};
+use crate::stage::{ASKED, Stages, stages};
 
 /// What was chosen before the run, and why.
 pub(crate) struct Chosen {
@@ -40,7 +39,11 @@ pub(crate) fn checked_task(
         contribute: options.contribute,
     };
     let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
-    let (stages, reason) = stages(data, asked, convolves);
+    let Stages {
+        stages,
+        reason,
+        image,
+    } = stages(data, asked, convolves);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
         let mut task_options = TaskOptions {
@@ -52,7 +55,11 @@ pub(crate) fn checked_task(
             points: 2,
             points_per_device: 1,
             bits: 8,
-            contribute: fixed.contribute.to_string(),
+            contribute: match fixed.contribute {
+                // Soft labels are of classes.
+                Kinds::Both if !data.numbers.is_empty() => Kinds::Moments.to_string(),
+                kinds => kinds.to_string(),
+            },
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
@@ -63,8 +70,7 @@ pub(crate) fn checked_task(
             grace_s: 1.0,
         };
         let mut sketch = task(data, &task_options)?;
-        let image = reason == IMAGE || data.shape.len() >= 3;
-        let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
+        let (units, units_reason) = hidden_units(sketch.features(), sketch.outputs(), image);
         if options.student.is_none() {
             let hidden = vec![units];
             task_options.student = StudentSpec::Mlp { hidden };
@@ -72,11 +78,11 @@ pub(crate) fn checked_task(
         }
         let setting = Setting {
             features: sketch.features(),
-            classes: sketch.classes(),
+            classes: sketch.outputs(),
             devices: agents,
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
-            lists: matches!(sketch.definition().features, FeatureStage::Lifted { .. }),
+            lists: sketch.definition().features.is_measured(),
             learns_normaliser: sketch.learns_normaliser(),
             directions: privacy::directions(
                 data.train.labels.len() / agents.max(1),
@@ -131,7 +137,9 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         let error = facts.held_out_error;
         format!("generalised cross-validation of the summed moments, estimated error {error:.5}")
     };
-    let tempered = if definition.distillation.temperature > 0.0 {
+    let tempered = if !task.target().is_class() {
+        "numbers are not tempered"
+    } else if definition.distillation.temperature > 0.0 {
         ASKED
     } else {
         "samples around each point are most likely of its class"

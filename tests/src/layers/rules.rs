@@ -18,7 +18,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "linalg", "pulse", "random", "shape"],
+            &["blas", "linalg", "liveness", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
@@ -41,11 +41,12 @@ pub(super) const CRATES: &[Crate] = &[
                 "moments",
                 "relevance",
                 "report",
+                "scales",
                 "summary",
                 "weights",
             ],
             &["model", "profile", "transfer"],
-            &["teacher", "trust"],
+            &["contribution", "teacher", "trust"],
             &["wire"],
         ],
     },
@@ -55,7 +56,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
-            &["admission", "door", "error"],
+            &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
@@ -90,8 +91,21 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
+        folder: "common/export",
+        builds_on: &["alambic-host", "alambic-math", "alambic-protocol"],
+        does_io: true,
+        floors: &[
+            &["error", "protobuf"],
+            &["exported", "graph"],
+            &["archive", "c"],
+            &["onnx"],
+            &["format"],
+        ],
+    },
+    Crate {
         folder: "common",
         builds_on: &[
+            "alambic-export",
             "alambic-host",
             "alambic-math",
             "alambic-net",
@@ -156,7 +170,7 @@ pub(super) const CRATES: &[Crate] = &[
             &[
                 "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
-            &["folders", "simulation", "stage"],
+            &["folders", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
             &["demo"],

@@ -84,6 +84,17 @@ impl Curve {
         self.levels[below] + share * (self.levels[above] - self.levels[below])
     }
 
+    /// Which feature it bends.
+    pub fn feature(&self) -> usize {
+        self.feature as usize
+    }
+
+    /// Values of the feature, rising, and what each becomes, rising; both
+    /// equally long once [`super::Normaliser::check`] has passed.
+    pub fn points(&self) -> (&[f32], &[f32]) {
+        (&self.knots, &self.levels)
+    }
+
     /// Whether it is a curve: finite, rising, of few knots.
     pub(super) fn is_sound(&self) -> bool {
         let rises = |values: &[f32]| values.windows(2).all(|pair| pair[0] < pair[1]);

@@ -37,6 +37,25 @@ enum Length {
     UnitOfCurved(Vec<Curve>),
 }
 
+/// What a normaliser does with a row x, for programs that do it elsewhere: curves bend their
+/// features, then x becomes `factor` · clamp((x − mean) / scale, ±clip), 0 where
+/// scale is 0, and then √features · x / ‖x‖ where `unit_norm` says so (0 stays 0).
+#[derive(Clone, Copy, Debug)]
+pub struct NormaliserParts<'n> {
+    /// In the order of their features.
+    pub curves: &'n [Curve],
+    /// Of each feature.
+    pub mean: &'n [f32],
+    /// Of each feature; 0 for one that tells nothing.
+    pub scale: &'n [f32],
+    /// Largest value of a scaled feature.
+    pub clip: f32,
+    /// What all features are multiplied with then.
+    pub factor: f32,
+    /// Whether each row is brought to norm √features.
+    pub unit_norm: bool,
+}
+
 /// Why a normaliser was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NormaliserError {
@@ -222,8 +241,9 @@ impl Normaliser {
         Ok(rows)
     }
 
-    /// Normalises rows, n × features, where they are. The result is finite
-    /// if the rows are.
+    /// Normalises rows, n × features, where they are. NaN stands for a value
+    /// that is missing and becomes its mean; so the result is finite if no
+    /// value is infinite.
     ///
     /// # Errors
     /// As [`Self::check`], for the number of columns; the rows are unchanged.
@@ -235,12 +255,15 @@ impl Normaliser {
             let mut square = 0f64;
             for curve in self.curves() {
                 let value = &mut row[curve.feature as usize];
-                *value = curve.apply(*value);
+                if !value.is_nan() {
+                    *value = curve.apply(*value);
+                }
             }
             for ((value, mean), &scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
                 // An infinite difference of finite numbers is cut, not lost.
                 let apart = (*value - mean).clamp(f32::MIN, f32::MAX);
-                let scaled = if scale > 0.0 { apart / scale } else { 0.0 };
+                let tells = scale > 0.0 && !apart.is_nan();
+                let scaled = if tells { apart / scale } else { 0.0 };
                 *value = scaled.clamp(-clip, clip) * factor;
                 square += f64::from(*value).powi(2);
             }
@@ -250,6 +273,18 @@ impl Normaliser {
             }
         }
         Ok(())
+    }
+
+    /// Its parts. They fit one another once [`Self::check`] has passed.
+    pub fn parts(&self) -> NormaliserParts<'_> {
+        NormaliserParts {
+            curves: self.curves(),
+            mean: &self.mean,
+            scale: &self.scale,
+            clip: self.clip,
+            factor: self.factor(),
+            unit_norm: self.length != Length::Common,
+        }
     }
 
     /// How many features it is for.

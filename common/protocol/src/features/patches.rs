@@ -9,7 +9,8 @@ use bincode::{Decode, Encode};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use super::{FeatureError, InputShape};
+use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
+use super::{FeatureError, FeatureStage, FilterTables, InputShape, Modality, StageTables};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the patch stage, written `5x8x7`: sides of a patch, filters,
@@ -28,6 +29,61 @@ pub struct PatchPlan {
     pub filters: u8,
     /// Cells along each side of the image.
     pub grid: u8,
+}
+
+/// The stage.
+pub(super) struct PatchStage;
+
+impl Definition for PatchStage {
+    fn stage(&self) -> FeatureStage {
+        FeatureStage::patches(None)
+    }
+
+    fn name(&self) -> &'static str {
+        "patches"
+    }
+
+    fn told(&self) -> &'static str {
+        "Answers of fixed filters in the cells of an image with sides of 8 or more."
+    }
+
+    fn version(&self) -> Option<u16> {
+        Some(VERSION)
+    }
+
+    fn parameters(&self) -> Option<Parameters> {
+        Some(Parameters {
+            example: "5x8x7",
+            told: "size, filters and grid",
+            read: |text| PatchPlan::parse(text).map(|plan| FeatureStage::patches(Some(plan))),
+        })
+    }
+
+    fn suits(&self, shape: &InputShape, modality: Modality) -> bool {
+        modality == Modality::Image && shorter(shape) >= SIDE_MIN
+    }
+
+    fn reason(&self, _: Modality) -> &'static str {
+        "images are seen through fixed filters, by as many cells as leave bytes for enough points"
+    }
+
+    fn narrower(&self, shape: &InputShape) -> Vec<FeatureStage> {
+        let plan = |filters, grid| {
+            FeatureStage::patches(Some(PatchPlan {
+                size: 5,
+                filters,
+                grid,
+            }))
+        };
+        match shorter(shape) {
+            0..SMALL => Vec::new(),
+            _ => vec![plan(8, 5), plan(5, 4)],
+        }
+    }
+
+    fn under_convolution(&self, shape: &InputShape, modality: Modality) -> Option<FeatureStage> {
+        self.suits(shape, modality).then(|| self.stage())
+    }
 }
 
 /// What computes the patch features of images of one shape.
@@ -109,8 +165,13 @@ impl Patches {
     /// Errors: another rank, a side under [`SIDE_MIN`], parameters that do not
     /// fit the image, or too many features.
     pub(super) fn new(shape: &InputShape, plan: Option<PatchPlan>) -> Result<Self, FeatureError> {
-        let refused = || FeatureError::NotAnImage {
-            shape: shape.sides().to_vec(),
+        let stage = FeatureStage::patches(plan);
+        let refused = || {
+            let takes = format!(
+                "images of height x width or height x width x channels with sides of at least \
+                 {SIDE_MIN}"
+            );
+            FeatureError::unfit(stage, takes, shape)
         };
         let (height, width, channels) = match *shape.sides() {
             [height, width] => (height, width, 1),
@@ -121,11 +182,15 @@ impl Patches {
             return Err(refused());
         }
         let plan = plan.unwrap_or_else(|| PatchPlan::of_shape(height, width));
+        let unfit = || {
+            let takes = format!(
+                "images for which (size x filters x grid) size is odd, 3 to 9, filters 1 to \
+                 size² - 1, size and grid within the sides, and features at most {FEATURES_MAX}"
+            );
+            FeatureError::unfit(FeatureStage::patches(Some(plan)), takes, shape)
+        };
         if !plan.fits(height.min(width)) {
-            return Err(FeatureError::Patches {
-                plan,
-                shape: shape.sides().to_vec(),
-            });
+            return Err(unfit());
         }
         let patches = Self {
             height,
@@ -135,83 +200,9 @@ impl Patches {
             filters: filters(usize::from(plan.size), usize::from(plan.filters)),
         };
         if patches.features() > FEATURES_MAX {
-            return Err(FeatureError::Patches {
-                plan,
-                shape: shape.sides().to_vec(),
-            });
+            return Err(unfit());
         }
         Ok(patches)
-    }
-
-    /// Features of one image: 2 · filters · channels · grid².
-    pub(super) fn features(&self) -> usize {
-        let grid = usize::from(self.plan.grid);
-        2 * usize::from(self.plan.filters) * self.channels * grid * grid
-    }
-
-    /// Height, width and channels of the features as an image of cells.
-    pub(super) fn layout(&self) -> [usize; 3] {
-        let grid = usize::from(self.plan.grid);
-        [
-            grid,
-            grid,
-            2 * usize::from(self.plan.filters) * self.channels,
-        ]
-    }
-
-    /// No feature of images of values from `low` to `high` is outside this
-    /// range. A filter has unit norm and sum zero, so that its positive
-    /// weights add up to at most size / 2, as do its negative ones.
-    pub(super) fn range(&self, low: f32, high: f32) -> [f32; 2] {
-        // The margin is zero, whatever the values are.
-        let span = high.max(0.0) - low.min(0.0);
-        [0.0, (span * f32::from(self.plan.size) / 2.0).sqrt()]
-    }
-
-    /// Filters × size².
-    pub(super) fn into_filters(self) -> Array2<f32> {
-        self.filters
-    }
-
-    /// What each feature is.
-    pub(super) fn names(&self) -> Vec<String> {
-        let grid = self.plan.grid;
-        let mut names = Vec::with_capacity(self.features());
-        for (y, x) in (0..grid).flat_map(|y| (0..grid).map(move |x| (y, x))) {
-            for channel in 0..self.channels {
-                for sign in ["positive", "negative"] {
-                    names.extend((0..self.plan.filters).map(|filter| {
-                        format!("cell {y},{x}: channel {channel}: filter {filter} {sign}")
-                    }));
-                }
-            }
-        }
-        names
-    }
-
-    /// Features of finite rows of the right length, finite themselves. Values
-    /// beyond ±10²⁵ count as that.
-    ///
-    /// Takes O(height · width · channels · size² · filters) a row, and memory
-    /// for the patches of one channel of one image.
-    pub(super) fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let pixels = self.height * self.width;
-        let mut features = Array2::zeros((rows.nrows(), self.features()));
-        let mut columns = Array2::zeros((pixels, self.filters.ncols()));
-        let mut answers = Array2::zeros((pixels, self.filters.nrows()));
-        let mut sums = vec![0f32; self.features()];
-        for (row, mut out) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
-            sums.fill(0.0);
-            for channel in 0..self.channels {
-                self.unfold(row, channel, &mut columns);
-                general_mat_mul(1.0, &columns, &self.filters.t(), 0.0, &mut answers);
-                self.pool(answers.view(), channel, &mut sums);
-            }
-            for (out, mean) in out.iter_mut().zip(&sums) {
-                *out = mean.sqrt();
-            }
-        }
-        features
     }
 
     /// The patch around each pixel of one channel: pixels × size². What lies
@@ -255,6 +246,99 @@ impl Patches {
     }
 }
 
+impl Extractor for Patches {
+    /// Features of one image: 2 · filters · channels · grid².
+    fn features(&self) -> usize {
+        let grid = usize::from(self.plan.grid);
+        2 * usize::from(self.plan.filters) * self.channels * grid * grid
+    }
+
+    /// Height, width and channels of the features as an image of cells.
+    fn layout(&self) -> Option<[usize; 3]> {
+        let grid = usize::from(self.plan.grid);
+        let maps = 2 * usize::from(self.plan.filters) * self.channels;
+        Some([grid, grid, maps])
+    }
+
+    /// No feature of images of values from `low` to `high` is outside this
+    /// range. A filter has unit norm and sum zero, so that its positive
+    /// weights add up to at most size / 2, as do its negative ones.
+    fn range(&self, low: f32, high: f32) -> Option<[f32; 2]> {
+        // The margin is zero, whatever the values are.
+        let span = high.max(0.0) - low.min(0.0);
+        Some([0.0, (span * f32::from(self.plan.size) / 2.0).sqrt()])
+    }
+
+    fn tables(&self) -> Option<StageTables> {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        Some(StageTables::Filters(FilterTables {
+            image: [self.height, self.width, self.channels],
+            kernel: [size, size],
+            margin: [size / 2, size / 2],
+            filters: self.filters.clone(),
+            rows: cells(self.height, grid).collect(),
+            columns: cells(self.width, grid).collect(),
+            means: Vec::new(),
+            value_max: VALUE_MAX,
+        }))
+    }
+
+    fn drawing(&self) -> Drawing {
+        Drawing::Filters(Filters {
+            weights: self.filters.clone(),
+            sides: [usize::from(self.plan.size); 2],
+            together: self.filters.nrows(),
+        })
+    }
+
+    /// What each feature is.
+    fn names(&self) -> Vec<String> {
+        let grid = self.plan.grid;
+        let mut names = Vec::with_capacity(self.features());
+        for (y, x) in (0..grid).flat_map(|y| (0..grid).map(move |x| (y, x))) {
+            for channel in 0..self.channels {
+                for sign in ["positive", "negative"] {
+                    names.extend((0..self.plan.filters).map(|filter| {
+                        format!("cell {y},{x}: channel {channel}: filter {filter} {sign}")
+                    }));
+                }
+            }
+        }
+        names
+    }
+
+    /// Features of finite rows of the right length, finite themselves. Values
+    /// beyond ±10²⁵ count as that.
+    ///
+    /// Takes O(height · width · channels · size² · filters) a row, and memory
+    /// for the patches of one channel of one image.
+    fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let pixels = self.height * self.width;
+        let mut features = Array2::zeros((rows.nrows(), self.features()));
+        let mut columns = Array2::zeros((pixels, self.filters.ncols()));
+        let mut answers = Array2::zeros((pixels, self.filters.nrows()));
+        let mut sums = vec![0f32; self.features()];
+        for (row, mut out) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
+            sums.fill(0.0);
+            for channel in 0..self.channels {
+                self.unfold(row, channel, &mut columns);
+                general_mat_mul(1.0, &columns, &self.filters.t(), 0.0, &mut answers);
+                self.pool(answers.view(), channel, &mut sums);
+            }
+            for (out, mean) in out.iter_mut().zip(&sums) {
+                *out = mean.sqrt();
+            }
+        }
+        features
+    }
+}
+
+/// The shorter of height and width.
+fn shorter(shape: &InputShape) -> usize {
+    shape.sides().iter().take(2).copied().min().unwrap_or(0)
+}
+
 /// Places of a patch, from 0, that lie within a side when it is centred at
 /// `centre`.
 fn inside(centre: usize, margin: usize, side: usize) -> Range<usize> {
@@ -294,7 +378,7 @@ fn filters(size: usize, count: usize) -> Array2<f32> {
 /// The version of what this file computes.
 pub(super) const VERSION: u16 = 1;
 /// Shortest side of an image.
-pub(super) const SIDE_MIN: usize = 8;
+const SIDE_MIN: usize = 8;
 /// Images with a side under this have few pixels to a stroke.
 const SMALL: usize = 16;
 const SIZE_MIN: u8 = 3;

@@ -8,8 +8,9 @@ use bincode::{Decode, Encode};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
+use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
 use super::patches::cells;
-use super::{FeatureError, InputShape};
+use super::{FeatureError, FeatureStage, FilterTables, InputShape, Modality, StageTables};
 use crate::limits::FEATURES_MAX;
 
 /// Parameters of the series stage, written `32x12x2`: steps of a stretch that
@@ -28,6 +29,44 @@ pub struct SeriesPlan {
     pub filters: u8,
     /// Cells along time.
     pub grid: u8,
+}
+
+/// The stage.
+pub(super) struct SeriesStage;
+
+impl Definition for SeriesStage {
+    fn stage(&self) -> FeatureStage {
+        FeatureStage::series(None)
+    }
+
+    fn name(&self) -> &'static str {
+        "series"
+    }
+
+    fn told(&self) -> &'static str {
+        "Answers of fixed filters in stretches of a window of samples × channels, of 16 samples or more: waveforms rather than spectra."
+    }
+
+    fn version(&self) -> Option<u16> {
+        Some(VERSION)
+    }
+
+    fn parameters(&self) -> Option<Parameters> {
+        Some(Parameters {
+            example: "32x12x2",
+            told: "size, filters and grid",
+            read: |text| SeriesPlan::parse(text).map(|plan| FeatureStage::series(Some(plan))),
+        })
+    }
+
+    fn reason(&self, _: Modality) -> &'static str {
+        "a convolution needs neighbours: a long series is seen in eight stretches"
+    }
+
+    fn under_convolution(&self, shape: &InputShape, modality: Modality) -> Option<FeatureStage> {
+        let long = modality == Modality::Series && shape.sides()[0] >= STEPS_MIN;
+        long.then_some(FeatureStage::series(Some(FINE)))
+    }
 }
 
 /// What computes the series features of windows of one shape.
@@ -93,8 +132,10 @@ impl Series {
     /// than [`STEPS_MIN`] steps, parameters that do not fit, or too many
     /// features.
     pub(super) fn new(shape: &InputShape, plan: Option<SeriesPlan>) -> Result<Self, FeatureError> {
-        let refused = || FeatureError::NotASeries {
-            shape: shape.sides().to_vec(),
+        let stage = FeatureStage::series(plan);
+        let refused = || {
+            let takes = format!("inputs of time x channels with at least {STEPS_MIN} steps");
+            FeatureError::unfit(stage, takes, shape)
         };
         let &[steps, channels] = shape.sides() else {
             return Err(refused());
@@ -103,12 +144,16 @@ impl Series {
             return Err(refused());
         }
         let plan = plan.unwrap_or_else(|| SeriesPlan::of_steps(steps));
-        let unfit = FeatureError::Series {
-            plan,
-            shape: shape.sides().to_vec(),
+        let unfit = || {
+            let takes = format!(
+                "windows for which (size x filters x grid) size is 4 to 128 and at most the \
+                 steps, filters 1 to size - 1, grid at most the places of a filter, and features \
+                 at most {FEATURES_MAX}"
+            );
+            FeatureError::unfit(FeatureStage::series(Some(plan)), takes, shape)
         };
         if !plan.fits(steps) {
-            return Err(unfit);
+            return Err(unfit());
         }
         let series = Self {
             steps,
@@ -117,76 +162,9 @@ impl Series {
             filters: filters(usize::from(plan.size), usize::from(plan.filters)),
         };
         if channels > FEATURES_MAX || series.features() > FEATURES_MAX {
-            return Err(unfit);
+            return Err(unfit());
         }
         Ok(series)
-    }
-
-    /// Features of one window: (2 · filters + 1) · channels · grid.
-    pub(super) fn features(&self) -> usize {
-        self.layout().iter().product()
-    }
-
-    /// Height, width and channels as an image of one row.
-    pub(super) fn layout(&self) -> [usize; 3] {
-        let each = 2 * usize::from(self.plan.filters) + 1;
-        [1, usize::from(self.plan.grid), each * self.channels]
-    }
-
-    /// Filters × size.
-    pub(super) fn into_filters(self) -> Array2<f32> {
-        self.filters
-    }
-
-    /// What each feature is.
-    pub(super) fn names(&self) -> Vec<String> {
-        let mut names = Vec::with_capacity(self.features());
-        for cell in 0..self.plan.grid {
-            for channel in 0..self.channels {
-                let place = format!("cell {cell}: channel {channel}");
-                for sign in ["positive", "negative"] {
-                    let of_sign = |filter| format!("{place}: filter {filter} {sign}");
-                    names.extend((0..self.plan.filters).map(of_sign));
-                }
-                names.push(format!("{place}: mean"));
-            }
-        }
-        names
-    }
-
-    /// Features of finite rows of the right length, finite themselves. Values
-    /// beyond ±10²⁵ count as that.
-    ///
-    /// Takes O(steps · channels · size · filters) a row, and memory for the
-    /// stretches of one channel.
-    pub(super) fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let size = usize::from(self.plan.size);
-        let places = self.steps - size + 1;
-        let mut features = Array2::zeros((rows.nrows(), self.features()));
-        let mut stretches = Array2::zeros((places, size));
-        let mut answers = Array2::zeros((places, self.filters.nrows()));
-        let mut out = vec![0f32; self.features()];
-        for (row, mut to) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
-            out.fill(0.0);
-            for channel in 0..self.channels {
-                let value = |step: usize| {
-                    let value: f32 = row[step * self.channels + channel];
-                    value.clamp(-VALUE_MAX, VALUE_MAX)
-                };
-                for (place, mut stretch) in stretches.axis_iter_mut(Axis(0)).enumerate() {
-                    for (offset, to) in stretch.iter_mut().enumerate() {
-                        *to = value(place + offset);
-                    }
-                }
-                general_mat_mul(1.0, &stretches, &self.filters.t(), 0.0, &mut answers);
-                self.pool(answers.view(), channel, &mut out);
-                self.means(row, channel, &mut out);
-            }
-            for (to, &value) in to.iter_mut().zip(&out) {
-                *to = value;
-            }
-        }
-        features
     }
 
     /// Features of a cell and channel.
@@ -229,6 +207,95 @@ impl Series {
     }
 }
 
+impl Extractor for Series {
+    /// Features of one window: (2 · filters + 1) · channels · grid.
+    fn features(&self) -> usize {
+        let each = 2 * usize::from(self.plan.filters) + 1;
+        each * self.channels * usize::from(self.plan.grid)
+    }
+
+    /// Height, width and channels as an image of one row.
+    fn layout(&self) -> Option<[usize; 3]> {
+        let each = 2 * usize::from(self.plan.filters) + 1;
+        Some([1, usize::from(self.plan.grid), each * self.channels])
+    }
+
+    fn tables(&self) -> Option<StageTables> {
+        let size = usize::from(self.plan.size);
+        let grid = usize::from(self.plan.grid);
+        Some(StageTables::Filters(FilterTables {
+            image: [1, self.steps, self.channels],
+            kernel: [1, size],
+            margin: [0, 0],
+            filters: self.filters.clone(),
+            rows: cells(1, 1).collect(),
+            columns: cells(self.steps - size + 1, grid).collect(),
+            means: cells(self.steps, grid).collect(),
+            value_max: VALUE_MAX,
+        }))
+    }
+
+    /// Those of one channel are both signs, and the mean.
+    fn drawing(&self) -> Drawing {
+        Drawing::Filters(Filters {
+            weights: self.filters.clone(),
+            sides: [1, usize::from(self.plan.size)],
+            together: 2 * self.filters.nrows() + 1,
+        })
+    }
+
+    /// What each feature is.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::with_capacity(self.features());
+        for cell in 0..self.plan.grid {
+            for channel in 0..self.channels {
+                let place = format!("cell {cell}: channel {channel}");
+                for sign in ["positive", "negative"] {
+                    let of_sign = |filter| format!("{place}: filter {filter} {sign}");
+                    names.extend((0..self.plan.filters).map(of_sign));
+                }
+                names.push(format!("{place}: mean"));
+            }
+        }
+        names
+    }
+
+    /// Features of finite rows of the right length, finite themselves. Values
+    /// beyond ±10²⁵ count as that.
+    ///
+    /// Takes O(steps · channels · size · filters) a row, and memory for the
+    /// stretches of one channel.
+    fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let size = usize::from(self.plan.size);
+        let places = self.steps - size + 1;
+        let mut features = Array2::zeros((rows.nrows(), self.features()));
+        let mut stretches = Array2::zeros((places, size));
+        let mut answers = Array2::zeros((places, self.filters.nrows()));
+        let mut out = vec![0f32; self.features()];
+        for (row, mut to) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
+            out.fill(0.0);
+            for channel in 0..self.channels {
+                let value = |step: usize| {
+                    let value: f32 = row[step * self.channels + channel];
+                    value.clamp(-VALUE_MAX, VALUE_MAX)
+                };
+                for (place, mut stretch) in stretches.axis_iter_mut(Axis(0)).enumerate() {
+                    for (offset, to) in stretch.iter_mut().enumerate() {
+                        *to = value(place + offset);
+                    }
+                }
+                general_mat_mul(1.0, &stretches, &self.filters.t(), 0.0, &mut answers);
+                self.pool(answers.view(), channel, &mut out);
+                self.means(row, channel, &mut out);
+            }
+            for (to, &value) in to.iter_mut().zip(&out) {
+                *to = value;
+            }
+        }
+        features
+    }
+}
+
 /// The first `count` non-constant atoms, count × size.
 fn filters(size: usize, count: usize) -> Array2<f32> {
     let mut filters = Array2::zeros((count, size));
@@ -246,7 +313,13 @@ fn filters(size: usize, count: usize) -> Array2<f32> {
 /// The version of what this file computes.
 pub(super) const VERSION: u16 = 1;
 /// Fewest steps of a window.
-pub(super) const STEPS_MIN: usize = 16;
+const STEPS_MIN: usize = 16;
+/// Stretches fine enough for a convolution along time.
+const FINE: SeriesPlan = SeriesPlan {
+    size: 16,
+    filters: 6,
+    grid: 8,
+};
 const SIZE_MIN: u8 = 4;
 const SIZE_MAX: u8 = 128;
 /// Sums of products stay far from the largest f32.
@@ -271,7 +344,7 @@ mod tests {
             if at % 2 == 0 { wave } else { 0.0 }
         });
         let features = series.compute(row.view());
-        let [_, cells, each] = series.layout();
+        let [_, cells, each] = series.layout().unwrap();
         assert_eq!((cells, each), (2, 50));
         let first = features.row(0);
         let strongest = (0..12).max_by(|&a, &b| first[a].total_cmp(&first[b]));
@@ -283,7 +356,7 @@ mod tests {
     fn the_level_is_in_the_means_alone() {
         let series = series(32, 1, None);
         let flat = series.compute(Array2::from_elem((1, 32), 3.0).view());
-        let each = series.layout()[2];
+        let each = series.layout().unwrap()[2];
         for (at, &value) in flat.row(0).iter().enumerate() {
             let expected = if at % each == each - 1 { 3.0 } else { 0.0 };
             assert!((value - expected).abs() < 2e-3, "feature {at} is {value}");
@@ -309,7 +382,7 @@ mod tests {
         for sides in [&[64][..], &[8, 2], &[28, 28, 1]] {
             assert!(matches!(
                 Series::new(&shape(sides), None),
-                Err(FeatureError::NotASeries { .. })
+                Err(FeatureError::Unfit { .. })
             ));
         }
         for (size, filters, grid) in [(65, 4, 2), (3, 2, 2), (16, 16, 2), (16, 4, 50), (16, 4, 0)] {
@@ -320,7 +393,7 @@ mod tests {
             };
             assert!(matches!(
                 Series::new(&shape(&[64, 2]), Some(plan)),
-                Err(FeatureError::Series { .. })
+                Err(FeatureError::Unfit { stage, .. }) if stage == FeatureStage::series(Some(plan))
             ));
         }
     }

@@ -3,6 +3,7 @@
 use ndarray::{Array2, array};
 
 use super::*;
+use crate::limits::INPUT_VALUES_MAX;
 
 fn shape(sides: &[usize]) -> InputShape {
     InputShape::new(sides.to_vec()).unwrap()
@@ -159,4 +160,96 @@ fn the_lifted_stage_tells_a_row_from_its_double() {
     }
     let raw = normaliser(FeatureStage::Raw, 2).apply(rows.view()).unwrap();
     assert_eq!(raw.row(0), raw.row(1), "which is what the constant is for");
+}
+
+#[test]
+fn the_shape_alone_decides_the_default() {
+    let fine = "series/1:16x6x8".parse().unwrap();
+    let (window, lifted) = (FeatureStage::window(), FeatureStage::lifted());
+    let patches = FeatureStage::patches(None);
+    for (sides, stage, convolved) in [
+        (&[128, 6][..], window, Some(fine)),
+        (&[100, 52], window, Some(fine)),
+        (&[96, 48], window, Some(fine)),
+        (&[96, 48, 1], patches, Some(patches)),
+        (&[28, 28], patches, Some(patches)),
+        (&[62, 47], patches, Some(patches)),
+        (&[28, 28, 3], patches, Some(patches)),
+        (&[24, 1], lifted, Some(fine)),
+        (&[25, 12], lifted, Some(fine)),
+        (&[8, 2], lifted, None),
+        (&[3, 8], lifted, None),
+        (&[7, 5], lifted, None),
+        (&[30], lifted, None),
+        // More channels than a window has features for.
+        (&[600, 400], lifted, Some(fine)),
+    ] {
+        let shape = shape(sides);
+        let modality = shape.modality();
+        let found = FeatureStage::default_for(&shape, modality);
+        assert_eq!(found, stage, "{sides:?}");
+        let under = FeatureStage::default_under_convolution(&shape, modality);
+        assert_eq!(under, convolved, "{sides:?}");
+        assert!(!stage.default_reason(modality).is_empty());
+        for narrower in stage.narrower(&shape) {
+            let features = |stage: FeatureStage| stage.features(&shape).unwrap();
+            assert!(features(narrower) < features(stage), "{narrower}");
+        }
+    }
+}
+
+#[test]
+fn what_an_input_is_said_to_be_goes_before_its_shape() {
+    let by = |sides: &[usize], modality| FeatureStage::default_for(&shape(sides), modality);
+    let many_channels = [40, 60];
+    assert_eq!(by(&many_channels, Modality::Series), FeatureStage::window());
+    assert_eq!(by(&[20, 30], Modality::Series), FeatureStage::lifted());
+    assert_eq!(by(&[96, 48], Modality::Image), FeatureStage::patches(None));
+    assert_eq!(by(&[28, 28], Modality::List), FeatureStage::lifted());
+}
+
+/// What every stage owes to the programs, whichever it is.
+#[test]
+fn every_stage_keeps_its_contract() {
+    let shapes = [&[12][..], &[64, 3], &[16, 16], &[16, 16, 3]];
+    for stage in FeatureStage::all() {
+        assert_eq!(stage.to_string().parse(), Ok(stage));
+        let name = stage.to_string();
+        let plain = name.split('/').next().unwrap();
+        assert_eq!(plain.parse(), Ok(stage));
+        let refused = "no such".parse::<FeatureStage>().unwrap_err().to_string();
+        assert!(refused.contains(&name), "{refused}");
+        let mut taken = 0;
+        for shape in shapes.map(shape) {
+            let Ok(features) = stage.features(&shape) else {
+                continue;
+            };
+            taken += 1;
+            assert_eq!(stage.names(&shape).unwrap().len(), features);
+            let (values, rows) = (shape.values(), 3);
+            let inputs =
+                Array2::from_shape_fn((rows, values), |(row, at)| ((7 * at + 3 * row) % 11) as f32);
+            let computed = stage.compute(&shape, inputs.view()).unwrap();
+            assert_eq!(computed.dim(), (rows, features));
+            if let Some(layout) = stage.layout(&shape).unwrap() {
+                assert_eq!(layout.iter().product::<usize>(), features);
+            }
+            if let Some([low, high]) = stage.range(&shape, [0.0, 10.0]).unwrap() {
+                let inside = |value: &f32| (low..=high).contains(value);
+                assert!(computed.iter().all(inside), "{stage} of {shape:?}");
+            }
+            if let Drawing::Filters(filters) = stage.drawing(&shape).unwrap() {
+                let [height, width] = filters.sides;
+                assert_eq!(filters.weights.ncols(), height * width);
+                let maps = stage.layout(&shape).unwrap().unwrap()[2];
+                assert!(maps.is_multiple_of(filters.together));
+            }
+            let constant = computed
+                .column(features - 1)
+                .iter()
+                .all(|value| *value == 0.0);
+            assert!(stage.varying(features) == features || constant);
+        }
+        assert!(taken > 0, "{stage} takes no shape");
+    }
 }

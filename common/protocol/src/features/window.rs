@@ -8,8 +8,41 @@ use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use realfft::num_complex::Complex;
 use realfft::{RealFftPlanner, RealToComplex};
 
-use super::{FeatureError, InputShape};
+use super::extractor::{Definition, Extractor};
+use super::{FeatureError, FeatureStage, InputShape, Modality, StageTables, WindowTables};
 use crate::limits::FEATURES_MAX;
+
+/// The stage.
+pub(super) struct WindowStage;
+
+impl Definition for WindowStage {
+    fn stage(&self) -> FeatureStage {
+        FeatureStage::window()
+    }
+
+    fn name(&self) -> &'static str {
+        "window"
+    }
+
+    fn told(&self) -> &'static str {
+        "Statistics, spectra and correlations of a window of samples × channels, of 8 samples or more."
+    }
+
+    fn version(&self) -> Option<u16> {
+        Some(VERSION)
+    }
+
+    /// A series too short for its spectrum to say much is a list: over four
+    /// devices power demand of 24 hours is told apart 96.5 % as a list and
+    /// 85.7 % as a window, vowels of 25 samples in 12 channels 98.3 and 92.1 %.
+    fn suits(&self, shape: &InputShape, modality: Modality) -> bool {
+        modality == Modality::Series && shape.sides()[0] >= LONG
+    }
+
+    fn reason(&self, _: Modality) -> &'static str {
+        "a long series of channels is a window"
+    }
+}
 
 /// What computes the features of windows of one shape.
 ///
@@ -62,15 +95,15 @@ impl Window {
     /// Prepares for windows of time × channels. Errors: another rank, fewer
     /// steps than [`STEPS_MIN`], or too many features.
     pub(super) fn new(shape: &InputShape) -> Result<Self, FeatureError> {
+        let refused = || {
+            let takes = format!("inputs of time x channels with at least {STEPS_MIN} steps");
+            FeatureError::unfit(FeatureStage::window(), takes, shape)
+        };
         let &[steps, channels] = shape.sides() else {
-            return Err(FeatureError::NotAWindow {
-                shape: shape.sides().to_vec(),
-            });
+            return Err(refused());
         };
         if steps < STEPS_MIN {
-            return Err(FeatureError::NotAWindow {
-                shape: shape.sides().to_vec(),
-            });
+            return Err(refused());
         }
         let taper: Vec<f64> = (0..steps)
             .map(|step| 0.5 - 0.5 * (2.0 * PI * step as f64 / steps as f64).cos())
@@ -87,60 +120,10 @@ impl Window {
         };
         // More than this and even the pairs alone are too many.
         if channels > FEATURES_MAX || window.features() > FEATURES_MAX {
-            return Err(FeatureError::Channels { channels });
+            let takes = format!("channels that give at most {FEATURES_MAX} features");
+            return Err(FeatureError::unfit(FeatureStage::window(), takes, shape));
         }
         Ok(window)
-    }
-
-    /// Features of one window.
-    pub(super) fn features(&self) -> usize {
-        let all = self.all_channels();
-        all * CHANNEL_FEATURES + all * (all - 1) / 2
-    }
-
-    /// What each feature is.
-    pub(super) fn names(&self) -> Vec<String> {
-        let mut channels: Vec<String> =
-            (0..self.channels).map(|c| format!("channel {c}")).collect();
-        for first in (0..self.channels).step_by(3).take(self.norms()) {
-            channels.push(format!("norm of channels {first} to {}", first + 2));
-        }
-        let mut kinds: Vec<String> = SINGLES.iter().map(ToString::to_string).collect();
-        kinds.extend((0..BANDS).map(|band| format!("log energy of band {band}")));
-        kinds.push("spectral entropy".to_owned());
-        kinds.extend(LAGS.iter().map(|lag| format!("autocorrelation at 1/{lag}")));
-        let mut names = Vec::with_capacity(self.features());
-        for channel in &channels {
-            names.extend(kinds.iter().map(|kind| format!("{channel}: {kind}")));
-        }
-        for (index, one) in channels.iter().enumerate() {
-            for other in &channels[index + 1..] {
-                names.push(format!("{one}, {other}: correlation"));
-            }
-        }
-        names
-    }
-
-    /// Features of finite rows of the right length.
-    pub(super) fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
-        let mut features = Array2::zeros((rows.nrows(), self.features()));
-        let mut scratch = Scratch {
-            signal: Array2::zeros((self.all_channels(), self.steps)),
-            sorted: vec![0.0; self.steps],
-            tapered: self.fft.make_input_vec(),
-            spectrum: self.fft.make_output_vec(),
-            power: vec![0.0; self.steps / 2],
-            fft: self.fft.make_scratch_vec(),
-        };
-        let mut values = Vec::with_capacity(self.features());
-        for (row, mut out) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
-            values.clear();
-            self.row(row, &mut scratch, &mut values);
-            for (out, &value) in out.iter_mut().zip(&values) {
-                *out = value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
-            }
-        }
-        features
     }
 
     fn norms(&self) -> usize {
@@ -262,6 +245,76 @@ impl Window {
     }
 }
 
+impl Extractor for Window {
+    /// Features of one window.
+    fn features(&self) -> usize {
+        let all = self.all_channels();
+        all * CHANNEL_FEATURES + all * (all - 1) / 2
+    }
+
+    fn tables(&self) -> Option<StageTables> {
+        Some(StageTables::Window(WindowTables {
+            steps: self.steps,
+            channels: self.channels,
+            norms: self.norms(),
+            taper: self.taper.clone(),
+            power_scale: self.power_scale,
+            band_edges: self.bands.clone(),
+            lags: self.lags.to_vec(),
+            floor: FLOOR,
+            deviation_floor: DEVIATION_FLOOR,
+            power_floor: POWER_FLOOR,
+            total_floor: TOTAL_FLOOR,
+            share_floor: SHARE_FLOOR,
+        }))
+    }
+
+    /// What each feature is.
+    fn names(&self) -> Vec<String> {
+        let mut channels: Vec<String> =
+            (0..self.channels).map(|c| format!("channel {c}")).collect();
+        for first in (0..self.channels).step_by(3).take(self.norms()) {
+            channels.push(format!("norm of channels {first} to {}", first + 2));
+        }
+        let mut kinds: Vec<String> = SINGLES.iter().map(ToString::to_string).collect();
+        kinds.extend((0..BANDS).map(|band| format!("log energy of band {band}")));
+        kinds.push("spectral entropy".to_owned());
+        kinds.extend(LAGS.iter().map(|lag| format!("autocorrelation at 1/{lag}")));
+        let mut names = Vec::with_capacity(self.features());
+        for channel in &channels {
+            names.extend(kinds.iter().map(|kind| format!("{channel}: {kind}")));
+        }
+        for (index, one) in channels.iter().enumerate() {
+            for other in &channels[index + 1..] {
+                names.push(format!("{one}, {other}: correlation"));
+            }
+        }
+        names
+    }
+
+    /// Features of finite rows of the right length.
+    fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32> {
+        let mut features = Array2::zeros((rows.nrows(), self.features()));
+        let mut scratch = Scratch {
+            signal: Array2::zeros((self.all_channels(), self.steps)),
+            sorted: vec![0.0; self.steps],
+            tapered: self.fft.make_input_vec(),
+            spectrum: self.fft.make_output_vec(),
+            power: vec![0.0; self.steps / 2],
+            fft: self.fft.make_scratch_vec(),
+        };
+        let mut values = Vec::with_capacity(self.features());
+        for (row, mut out) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
+            values.clear();
+            self.row(row, &mut scratch, &mut values);
+            for (out, &value) in out.iter_mut().zip(&values) {
+                *out = value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+            }
+        }
+        features
+    }
+}
+
 /// Edges of the bands as (bin, share of that bin below the edge), equal steps
 /// in log(1 + bin) over `bins` bins without the constant one. An edge may cut
 /// a bin, so that no band is empty however short the window is.
@@ -292,7 +345,9 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 /// The version of what this file computes.
 pub(super) const VERSION: u16 = 1;
 /// Fewest steps of a window.
-pub(super) const STEPS_MIN: usize = 8;
+const STEPS_MIN: usize = 8;
+/// Steps from which on a series is a window by default.
+const LONG: usize = 32;
 /// Bands of the spectrum.
 const BANDS: usize = 10;
 /// Autocorrelation lags, as one over their share of the window.

@@ -1,24 +1,29 @@
 //! The checked task.
 
 use bincode::{Decode, Encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::codec::{DecodeError, decode_blob, encode};
+use crate::codec::DecodeError;
 use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
+use crate::task::input::InputKind;
 use crate::task::method::Method;
+use crate::task::target::{self, Target};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
-/// Everything a task fixes, as it is hashed and as it travels.
-#[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
+/// Everything a task fixes, as it is hashed and as it travels: the fields up to
+/// `method` one after the other, then a section for each of the others that is
+/// not what it is by default.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskDefinition {
     /// A name for people.
     pub name: String,
     /// Shape of one raw input.
     pub input_shape: Vec<u32>,
-    /// Class names, in the order of their labels.
+    /// Class names, in the order of their labels; none unless it asks for a
+    /// class.
     pub classes: Vec<String>,
     /// What turns raw inputs into features.
     pub features: FeatureStage,
@@ -38,6 +43,12 @@ pub struct TaskDefinition {
     pub rounds: Rounds,
     /// Which of several methods it takes.
     pub method: Method,
+    /// What one input is.
+    #[serde(skip_serializing_if = "InputKind::is_plain")]
+    pub input: InputKind,
+    /// What it asks of a row.
+    #[serde(skip_serializing_if = "Target::is_class")]
+    pub target: Target,
 }
 
 /// How features are brought to one scale for all devices.
@@ -113,8 +124,8 @@ pub struct Budget {
     pub cluster_size_min: u32,
 }
 
-/// What devices answer on the transfer set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+/// What devices answer on the transfer set; a task file names it as JSON does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contribute {
     /// Soft labels only.
@@ -124,6 +135,7 @@ pub enum Contribute {
     /// Both.
     Both,
     /// Neither: the teacher is solved from the points themselves.
+    #[default]
     Points,
 }
 
@@ -200,7 +212,7 @@ pub enum TaskError {
     Decode(#[from] DecodeError),
 }
 
-fn allowed(
+pub(super) fn allowed(
     holds: bool,
     key: &'static str,
     value: impl ToString,
@@ -241,6 +253,7 @@ impl Task {
             value: format!("{:?}", d.input_shape),
             allowed: error.to_string(),
         })?;
+        d.input.check(&d.input_shape, shape.values())?;
         let features = d
             .features
             .features(&shape)
@@ -255,17 +268,25 @@ impl Task {
             features,
             format!("at most {FEATURES_MAX} features"),
         )?;
-        check_classes(&d.classes)?;
+        match d.target {
+            Target::Class => check_classes(&d.classes)?,
+            Target::Number(_) => target::check(d)?,
+        }
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
         let layout = d.features.layout(&shape).ok().flatten();
-        let student = check_student(&d.student, features, layout, d.classes.len())?;
+        let student = check_student(
+            &d.student,
+            features,
+            layout,
+            d.target.outputs(d.classes.len()),
+        )?;
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
         check_method(d)?;
-        let bytes = encode(&definition);
+        let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
@@ -282,7 +303,7 @@ impl Task {
     /// # Errors
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
-        Self::check(decode_blob(bytes)?)
+        Self::check(TaskDefinition::from_bytes(bytes)?)
     }
 
     /// The canonical bytes, whose hash names the task.
@@ -305,14 +326,33 @@ impl Task {
         &self.shape
     }
 
+    /// What one input is.
+    pub fn input(&self) -> &InputKind {
+        &self.definition.input
+    }
+
     /// Features the kernel and the student see.
     pub fn features(&self) -> usize {
         self.features
     }
 
-    /// Classes.
+    /// Groups of labelled rows that are described apart: the classes, or one of
+    /// all rows where the task asks for no class.
     pub fn classes(&self) -> usize {
-        self.definition.classes.len()
+        self.definition.target.groups(self.definition.classes.len())
+    }
+
+    /// What teachers and students answer: a number for each class, or the numbers
+    /// that the task asks for.
+    pub fn outputs(&self) -> usize {
+        self.definition
+            .target
+            .outputs(self.definition.classes.len())
+    }
+
+    /// What it asks of a row.
+    pub fn target(&self) -> &Target {
+        &self.definition.target
     }
 
     /// The student's shape.

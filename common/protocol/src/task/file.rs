@@ -6,8 +6,10 @@ use super::definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
     TaskError, TeacherSpec,
 };
+use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
-use crate::features::FeatureStage;
+use super::target::{RawTarget, Target};
+use crate::features::{FeatureStage, InputShape, Modality};
 use crate::round::{Kind, Phase};
 
 /// A task file. Unknown keys are refused; what is left out has a default.
@@ -17,7 +19,10 @@ use crate::round::{Kind, Phase};
 pub struct RawTask {
     name: String,
     input: RawInput,
-    classes: RawClasses,
+    #[serde(default)]
+    classes: Option<RawClasses>,
+    #[serde(default)]
+    target: RawTarget,
     #[serde(default)]
     features: RawFeatures,
     #[serde(default)]
@@ -29,7 +34,7 @@ pub struct RawTask {
     #[serde(default)]
     budget: RawBudget,
     #[serde(default)]
-    contribute: RawContribute,
+    contribute: Option<Contribute>,
     #[serde(default)]
     distillation: RawDistillation,
     #[serde(default)]
@@ -58,30 +63,35 @@ impl RawTask {
     }
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
-        let normalisation = self.normaliser.checked(self.features.stage)?;
-        let contribute = match self.contribute {
-            RawContribute::Labels => Contribute::Labels,
-            RawContribute::Moments => Contribute::Moments,
-            RawContribute::Both => Contribute::Both,
-            RawContribute::Points => Contribute::Points,
+        let (input, input_shape) = self.input.checked()?;
+        let (range, student) = (self.normaliser.range, self.student.checked()?);
+        let convolves = matches!(student, StudentSpec::Cnn { .. });
+        let by_default = || default_stage(&input, &input_shape, convolves, range);
+        let stage = self.features.stage.unwrap_or_else(by_default);
+        let normalisation = self.normaliser.checked(stage)?;
+        let names = self.classes.map(|classes| classes.names);
+        let (classes, target) = self.target.checked(names)?;
+        let by_default = match target {
+            Target::Class => Contribute::Points,
+            Target::Number(_) => Contribute::Moments,
         };
+        let contribute = self.contribute.unwrap_or(by_default);
         let (budget, distillation) = (self.budget, self.distillation);
-        let by_default = measured(self.features.stage);
-        let relevance = self.teacher.relevance.unwrap_or(by_default);
-        let landmarks = match by_default && contribute.kinds().contains(&Kind::Moments) {
+        let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
+        let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
             false => 0,
         };
         Ok(TaskDefinition {
             name: self.name,
-            input_shape: self.input.shape,
-            classes: self.classes.names,
-            features: self.features.stage,
+            input_shape,
+            classes,
+            features: stage,
             normalisation,
             teacher: TeacherSpec {
                 depth: self.teacher.depth,
             },
-            student: self.student.checked()?,
+            student,
             budget: Budget {
                 points_per_device: budget.points_per_device,
                 points_max: budget.points_max,
@@ -108,14 +118,10 @@ impl RawTask {
                 relevance,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
+            input,
+            target,
         })
     }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawInput {
-    shape: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -124,18 +130,36 @@ struct RawClasses {
     names: Vec<String>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawFeatures {
-    stage: FeatureStage,
+    stage: Option<FeatureStage>,
 }
 
-impl Default for RawFeatures {
-    fn default() -> Self {
-        Self {
-            stage: FeatureStage::Raw,
-        }
-    }
+/// The stage of a task file that names none, which the kind of input and its
+/// shape decide: one for convolutions where the student is one, and raw values where their range is
+/// known and only statistics could scale what the shape asks for.
+fn default_stage(
+    input: &InputKind,
+    shape: &[u32],
+    convolves: bool,
+    range: Option<[f32; 2]>,
+) -> FeatureStage {
+    let sides = shape.iter().map(|&side| side as usize).collect();
+    // Another shape is refused with the task.
+    let Ok(shape) = InputShape::new(sides) else {
+        return FeatureStage::Raw;
+    };
+    let modality = match input {
+        InputKind::Array(_) => shape.modality(),
+        InputKind::Table(_) => Modality::List,
+        InputKind::Series(_) => Modality::Series,
+    };
+    let under = FeatureStage::default_under_convolution(&shape, modality);
+    let under = under.filter(|_| convolves);
+    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
+    let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
+    if scaled { stage } else { FeatureStage::Raw }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -150,12 +174,6 @@ struct RawNormaliser {
 /// a second or two.
 const LANDMARKS_OF_LISTS: u32 = 300;
 
-/// Measurements come in any unit and with any tail, and some tell nothing;
-/// windows and images are seen through stages that know theirs.
-fn measured(stage: FeatureStage) -> bool {
-    matches!(stage, FeatureStage::Lifted { .. })
-}
-
 impl RawNormaliser {
     fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
@@ -166,7 +184,7 @@ impl RawNormaliser {
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(measured(stage)) => {
+            (None, curves) if curves.unwrap_or(stage.is_measured()) => {
                 Ok(Normalisation::Curved { clip })
             }
             (None, _) => Ok(Normalisation::Learnt { clip }),
@@ -270,16 +288,6 @@ impl Default for RawBudget {
             cluster_size_min: 5,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawContribute {
-    Labels,
-    Moments,
-    Both,
-    #[default]
-    Points,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -1,6 +1,8 @@
 //! The keys of a task file, for people: what each is for, what it is when it is
 //! left out, and what it may be.
 
+use crate::features::FeatureStage;
+
 /// A key of a task file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskKey {
@@ -37,27 +39,117 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "contribute",
-        Value("\"points\""),
-        "\"labels\", \"moments\", \"both\", \"points\"",
+        Words("`\"points\"`, and `\"moments\"` without classes"),
+        "\"labels\", \"moments\", \"both\", \"points\"; without classes \"moments\" or \"points\"",
         "What devices send beside distilled samples: soft labels, moments, both, or nothing more.",
     ),
     key(
+        "input.kind",
+        Value("\"array\""),
+        "one of \"array\", \"table\", \"series\"",
+        "What one input is: values in the order of `input.shape`; a row of a table, its columns found by name; a window of a recording, its channels found by name.",
+    ),
+    key(
         "input.shape",
-        Required,
+        Words("required for kind `array`; other kinds make it"),
         "1 to 3 sides",
         "Shape of one input: values; samples × channels, or height × width; height × width × channels.",
     ),
     key(
+        "input.names",
+        Words("tables are read by place"),
+        "one name for each value; kind `array`",
+        "Names of the values, by which columns of CSV files are found in any order.",
+    ),
+    key(
+        "input.columns",
+        Words("required for kind `table`"),
+        "names, or tables of `name`, `unit` and `values`",
+        "Columns of the table; others in a file are left out. `unit` is the unit of a number in words; `values` lists the words of a categorical column, one feature each.",
+    ),
+    key(
+        "input.missing",
+        Words("`\"refuse\"`, for kind `table`"),
+        "one of \"refuse\", \"mean\", \"skip-row\"",
+        "What becomes of a row in which a value is missing: its file is refused; the fleet's mean takes its place; the row is left out.",
+    ),
+    key(
+        "input.channels",
+        Words("required for kind `series`"),
+        "names, or tables of `name` and `unit`",
+        "Channels of the recordings; other columns are left out.",
+    ),
+    key(
+        "input.rate_hz",
+        Words("required for kind `series`"),
+        "1e-6 to 1e6",
+        "Samples a second of a window; recordings of another rate are resampled.",
+    ),
+    key(
+        "input.window_s",
+        Words("required for kind `series`"),
+        "2 to 65536 samples",
+        "Seconds of a window.",
+    ),
+    key(
+        "input.hop_s",
+        Words("half of `input.window_s`"),
+        "one sample or more",
+        "Seconds from the start of a window to that of the next.",
+    ),
+    key(
+        "input.label_share",
+        Words("1, for kind `series`"),
+        "above 0.5, at most 1",
+        "Share of a window that one label covers at least; at 1, windows begin anew where the label changes.",
+    ),
+    key(
+        "input.gap_s",
+        Words("3.5 samples of `input.rate_hz`"),
+        "1e-6 to 1e9",
+        "Seconds without a sample that end a recording; no window reaches across. In a slower recording, 3.5 of its own samples if that is longer.",
+    ),
+    key(
         "classes.names",
-        Required,
+        Words("required where `target.kind` is \"class\""),
         "2 to 1000 distinct names of 1 to 64 bytes",
         "Names of the classes. A number as a label is the class of that name, or counts them from 0 if no name is a number.",
     ),
     key(
-        "features.stage",
-        Value("\"raw\""),
-        "\"raw\", \"lifted\", \"window\", \"patches\", \"series\"",
-        "What an input is turned into: itself; itself and a constant (lists of measurements); statistics and spectra of a window of 32 samples or more; filter answers in cells of an image; filter answers in stretches of a window. A version and parameters may follow, as in \"patches/1:5x8x7\".",
+        "target.kind",
+        Value("\"class\""),
+        "one of \"class\", \"number\"",
+        "What is asked of a row: which class it is, or how much of something.",
+    ),
+    key(
+        "target.values",
+        Words("`[\"value\"]` where `target.kind` is \"number\""),
+        "1 to 64 distinct names; for \"number\" only",
+        "Names of the numbers that are asked for, and of their columns in CSV files.",
+    ),
+    key(
+        "target.units",
+        Words("none"),
+        "a text for each of `target.values`",
+        "Their units, for people.",
+    ),
+    key(
+        "target.min",
+        Words("none"),
+        "a number, or one for each of `target.values`",
+        "What is less counts as this, in training and in predictions.",
+    ),
+    key(
+        "target.max",
+        Words("none"),
+        "a number, or one for each of `target.values`",
+        "What is more counts as this, in training and in predictions.",
+    ),
+    key(
+        STAGE,
+        Words("as `input.kind` and `input.shape` suggest"),
+        "a stage of the table below, with or without its version and parameters",
+        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted`, where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`.",
     ),
     key(
         "normaliser.range",
@@ -253,6 +345,9 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
 ];
 
+/// The key under which the reference lists the feature stages.
+const STAGE: &str = "features.stage";
+
 const fn key(
     name: &'static str,
     default: TaskDefault,
@@ -292,6 +387,9 @@ pub fn task_reference() -> String {
             allowed, purpose, ..
         } = key;
         text += &format!("| `{name}` | {default} | {allowed} | {purpose} |\n");
+        if key.name == STAGE {
+            text += &format!("\n{}", FeatureStage::reference());
+        }
     }
     text
 }

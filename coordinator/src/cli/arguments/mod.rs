@@ -20,7 +20,7 @@ pub(super) use config::ConfigCommand;
 pub(super) use keys::{AuthorityCommand, KeyCommand};
 pub(super) use members::{ApproveBy, DeviceCommand, TokenCommand};
 pub(super) use rounds::{RoundCommand, TaskCommand};
-pub(super) use students::{Export, ExportFormat, ModelCommand, RolloutCommand};
+pub(super) use students::{Export, ModelCommand, RolloutCommand};
 
 /// The coordinator of a fleet that learns together: it gathers what devices
 /// distil from their data, solves one teacher, and releases a signed student
@@ -158,7 +158,7 @@ pub(super) enum Command {
         subcommand,
         after_help = "Examples:
   alambic-coordinator model list
-  alambic-coordinator model export --format npz --out student.npz"
+  alambic-coordinator model export --out student.onnx"
     )]
     Model(ModelCommand),
     /// How released students reach the devices

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use common::export::Format;
 use common::ids::Version;
 
 use super::values::{permille, soak_ms, version};
@@ -34,10 +35,10 @@ pub(in crate::cli) enum ModelCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Write a student's weights for other programs
-    #[command(
-        after_help = "Example:\n  alambic-coordinator model export --format npz --out student.npz"
-    )]
+    /// Write a student for other programs: whole, from a raw input to probabilities
+    #[command(after_help = "Examples:
+  alambic-coordinator model export --out student.onnx
+  alambic-coordinator model export --version 1.3 --out student.npz")]
     Export(Export),
 }
 
@@ -128,9 +129,9 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
 /// What to export, and where to.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
-    /// Format of the file
-    #[arg(long, value_enum)]
-    pub(in crate::cli) format: ExportFormat,
+    /// onnx, npz, safetensors or c [default: what the file's name ends in]
+    #[arg(long, value_name = "FORMAT")]
+    pub(in crate::cli) format: Option<Format>,
     /// The file to write
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) out: PathBuf,
@@ -146,13 +147,4 @@ pub(in crate::cli) struct Export {
     /// Print what was written as JSON
     #[arg(long)]
     pub(in crate::cli) json: bool,
-}
-
-/// What a student can be written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum ExportFormat {
-    /// For PyTorch, JAX and others.
-    Safetensors,
-    /// For NumPy.
-    Npz,
 }

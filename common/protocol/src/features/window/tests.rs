@@ -48,16 +48,14 @@ fn names_are_as_many_as_features_and_distinct() {
 fn short_windows_and_other_ranks_are_refused() {
     for sides in [vec![7, 1], vec![128], vec![16, 16, 3]] {
         let shape = InputShape::new(sides.clone()).unwrap();
-        assert_eq!(
+        assert!(matches!(
             Window::new(&shape).err(),
-            Some(FeatureError::NotAWindow { shape: sides })
-        );
+            Some(FeatureError::Unfit { shape, .. }) if shape == sides
+        ));
     }
     let wide = InputShape::new(vec![8, 100_000]).unwrap();
-    assert_eq!(
-        Window::new(&wide).err(),
-        Some(FeatureError::Channels { channels: 100_000 })
-    );
+    let refused = Window::new(&wide).err().unwrap().to_string();
+    assert!(refused.contains("at most"), "{refused}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ names = ["off", "on"]
 #[test]
 fn a_short_file_gets_defaults_and_survives_the_wire() {
     let task = RawTask::parse(SMALL).unwrap();
-    assert_eq!(task.features(), 4);
+    assert_eq!(task.features(), 5, "a list has a constant beside it");
     assert_eq!(task.classes(), 2);
     assert!(task.learns_normaliser());
     let again = Task::from_bytes(task.bytes()).unwrap();
@@ -44,6 +44,28 @@ fn a_convolutional_student_stands_on_the_cells_of_its_features() {
             other => panic!("{student}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn stage_that_nobody_names_suits_the_shape() {
+    let stage = |shape: &str, more: &str| {
+        let text = format!(
+            "name = \"i\"\n[input]\nshape = {shape}\n[classes]\nnames = [\"a\", \"b\"]\n{more}"
+        );
+        let task = RawTask::parse(&text).unwrap();
+        let measured = task.learns_curves() && task.definition().method.relevance;
+        let stage = task.definition().features;
+        assert_eq!(measured, stage.is_measured(), "{stage}");
+        stage.to_string()
+    };
+    assert_eq!(stage("[4]", ""), "lifted/1");
+    assert_eq!(stage("[128, 6]", ""), "window/1");
+    assert_eq!(stage("[28, 28]", ""), "patches/1");
+    let convolves = "[student]\nkind = \"cnn\"";
+    assert_eq!(stage("[128, 6]", convolves), "series/1:16x6x8");
+    let range = "[normaliser]\nrange = [0.0, 255.0]";
+    assert_eq!(stage("[28, 28]", range), "patches/1");
+    assert_eq!(stage("[4]", range), "raw");
 }
 
 #[test]

@@ -1,0 +1,182 @@
+//! A student in C99, for machines without an operating system: no library, no
+//! allocation, one header and one source.
+//!
+//! The code for each stage and layer lies in the `.c` files beside this one;
+//! what differs from student to student are tables and sizes.
+
+mod network;
+mod stage;
+mod writer;
+
+use std::path::Path;
+
+use protocol::features::NormaliserParts;
+use protocol::model::Release;
+
+use crate::error::ExportError;
+use crate::exported::Exported;
+use writer::Writer;
+
+/// Source and header of a release, whose names begin with the stem of
+/// `path`: `student.c` defines `student_predict`.
+///
+/// # Errors
+/// A stem that is no name in C, or a stage that is not known here.
+pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let name = identifier(stem)?;
+    let task = release.task();
+    let definition = task.definition();
+    let tables = definition.features.tables(task.input_shape())?;
+    let mut writer = Writer::default();
+    let features = task.features();
+    writer.define("FEATURES", features);
+    writer.define("VALUES", task.input_shape().values());
+    writer.raw(include_str!("maths.c"));
+    let stage_scratch = stage::write(&mut writer, &tables);
+    normaliser(&mut writer, &release.as_raw().normaliser.parts());
+    let sizes = network::write(&mut writer, release.student());
+    let predict = [
+        format!(
+            "\nint {name}_predict(const float *input, float *probabilities, float *scratch)\n{{"
+        ),
+        include_str!("predict_head.c").to_owned(),
+        sizes.calls.clone(),
+        include_str!("predict_tail.c").to_owned(),
+    ];
+    writer.raw(&predict.join("\n"));
+
+    let upper = name.to_uppercase();
+    let plain = features + stage_scratch.max(sizes.buffers);
+    let coded = features + stage_scratch.max(sizes.buffers + sizes.codes.div_ceil(4));
+    let version = release.version();
+    let head = format!(
+        "/* Student {version} of task {title}, {stage} features, {kind}.\n * {note} */\n",
+        title = comment(&definition.name),
+        stage = definition.features,
+        kind = task.student(),
+        note = "Generated; C99, no library, no allocation.",
+    );
+    let classes = definition
+        .classes
+        .iter()
+        .map(|class| format!("    {}", text(class)));
+    let names = format!(
+        "\nconst char *const {name}_classes[{upper}_CLASSES] = {{\n{}\n}};\n",
+        classes.collect::<Vec<_>>().join(",\n")
+    );
+    let source = format!(
+        "{head}#include \"{name}.h\"\n#include <stdint.h>\n\n#define CLASSES {upper}_CLASSES\n{}{names}",
+        writer.code
+    );
+    let header = include_str!("header.h")
+        .replace("@HEAD@", &head)
+        .replace("@NAME@", &name)
+        .replace("@UPPER@", &upper)
+        .replace("@INPUTS@", &task.input_shape().values().to_string())
+        .replace("@CLASSES@", &task.classes().to_string())
+        .replace("@SCRATCH@", &plain.to_string())
+        .replace("@SCRATCH_INT8@", &coded.to_string());
+    let note = format!(
+        "RAM: {} bytes of scratch ({} with STUDENT_INT8) beside input, answer and a few hundred \
+         bytes of stack; flash: {} bytes of tables beside 2 to 8 KiB of code",
+        4 * plain,
+        4 * coded,
+        writer.table_bytes
+    );
+    Ok(Exported {
+        files: vec![("c", source.into_bytes()), ("h", header.into_bytes())],
+        note: Some(note),
+    })
+}
+
+fn normaliser(writer: &mut Writer, parts: &NormaliserParts<'_>) {
+    writer.floats("mean", parts.mean);
+    writer.floats("scale", parts.scale);
+    writer.define_float("CLIP", parts.clip);
+    writer.define_float("FACTOR", parts.factor);
+    if parts.unit_norm {
+        writer.raw("#define UNIT_NORM\n");
+    }
+    if !parts.curves.is_empty() {
+        let mut starts = vec![0i64];
+        let [mut knots, mut levels] = [const { Vec::new() }; 2];
+        for curve in parts.curves {
+            knots.extend_from_slice(curve.points().0);
+            levels.extend_from_slice(curve.points().1);
+            starts.push(knots.len() as i64);
+        }
+        let bent: Vec<i64> = parts
+            .curves
+            .iter()
+            .map(|curve| curve.feature() as i64)
+            .collect();
+        writer.define("CURVES", bent.len());
+        writer.integers("int", "curve_feature", &bent);
+        writer.integers("int", "curve_start", &starts);
+        writer.floats("curve_knots", &knots);
+        writer.floats("curve_levels", &levels);
+    }
+    writer.raw(include_str!("normaliser.c"));
+}
+
+/// A stem as a name in C.
+fn identifier(stem: &str) -> Result<String, ExportError> {
+    let letter = |c: char| c.is_ascii_alphabetic();
+    let fits = stem.starts_with(letter)
+        && stem.len() <= IDENTIFIER_CHARACTERS_MAX
+        && stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if fits {
+        Ok(stem.to_owned())
+    } else {
+        Err(ExportError::Identifier {
+            name: stem.to_owned(),
+        })
+    }
+}
+
+/// A literal whose escapes no following digit can lengthen.
+fn text(value: &str) -> String {
+    let mut literal = String::from('"');
+    for byte in value.bytes() {
+        match byte {
+            b'"' | b'\\' | b'?' => literal.extend(['\\', byte as char]),
+            b' '..=b'~' => literal.push(byte as char),
+            other => literal.push_str(&format!("\\{other:03o}")),
+        }
+    }
+    literal + "\""
+}
+
+/// Text that ends no comment.
+fn comment(value: &str) -> String {
+    let plain = value
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_.".contains(*c));
+    plain.collect()
+}
+
+/// Longest name: C99 tells 63 characters apart, and some are appended.
+const IDENTIFIER_CHARACTERS_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_and_texts_are_safe_in_c() {
+        assert_eq!(identifier("student_2").unwrap(), "student_2");
+        for stem in ["", "2x", "a-b", "a b", "é", &"a".repeat(41)] {
+            assert!(matches!(
+                identifier(stem),
+                Err(ExportError::Identifier { .. })
+            ));
+        }
+        assert_eq!(text("a\"b\\\n1é"), "\"a\\\"b\\\\\\0121\\303\\251\"");
+        assert_eq!(comment("x */ y"), "x  y");
+    }
+}

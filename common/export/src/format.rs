@@ -1,0 +1,88 @@
+//! The formats that a student can be written in.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use protocol::model::Release;
+
+use crate::error::ExportError;
+use crate::exported::Exported;
+use crate::{archive, c, onnx};
+
+/// A file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// ONNX, for runtimes.
+    Onnx,
+    /// NPZ, for NumPy.
+    Npz,
+    /// Safetensors, for PyTorch, JAX and others.
+    Safetensors,
+    /// C99: a source and its header.
+    C,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Onnx, Self::Npz, Self::Safetensors, Self::C];
+
+    /// The format that a file's name ends in.
+    ///
+    /// # Errors
+    /// [`ExportError::Ending`], for a name that ends in none.
+    pub fn of_path(path: &Path) -> Result<Self, ExportError> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        let known = |format: &Self| Some(format.ending()) == ending;
+        Self::ALL
+            .into_iter()
+            .find(known)
+            .ok_or_else(|| ExportError::Ending {
+                name: path.display().to_string(),
+            })
+    }
+
+    /// Its name, which is the ending of its files' names.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Self::Onnx => "onnx",
+            Self::Npz => "npz",
+            Self::Safetensors => "safetensors",
+            Self::C => "c",
+        }
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|format| format.ending() == name);
+        known.ok_or_else(|| {
+            format!(
+                "{name:?} is none of {}",
+                Self::ALL.map(Self::ending).join(", ")
+            )
+        })
+    }
+}
+
+/// A release as the files of a format, which are to be written to `path`: the
+/// names in C begin with its stem.
+///
+/// # Errors
+/// What the format cannot express.
+pub fn export(release: &Release, format: Format, path: &Path) -> Result<Exported, ExportError> {
+    if !release.task().target().is_class() {
+        return Err(ExportError::NoClasses);
+    }
+    let one = |bytes| Exported {
+        files: vec![(format.ending(), bytes)],
+        note: None,
+    };
+    Ok(match format {
+        Format::Onnx => one(onnx::model(release)?),
+        Format::Npz => one(archive::npz(release)?),
+        Format::Safetensors => one(archive::safetensors(release)?),
+        Format::C => c::source(release, path)?,
+    })
+}

@@ -1,0 +1,100 @@
+//! What brings features to one scale.
+
+use protocol::features::{Curve, NormaliserParts};
+
+use super::{Builder, Numbers};
+
+/// Scaled features, rows × features, of features of that shape.
+pub(super) fn lower(builder: &mut Builder, parts: &NormaliserParts<'_>, features: &str) -> String {
+    let width = parts.mean.len();
+    let bent = match parts.curves.is_empty() {
+        true => features.to_owned(),
+        false => curves(builder, parts.curves, width, features),
+    };
+    let tells = |scale: f32| scale > 0.0;
+    let row = |values: Vec<f32>| Numbers::F32(values);
+    let mean = builder.keep("normaliser.mean", &[width], row(parts.mean.to_vec()));
+    let scale = { parts.scale.iter() }
+        .map(|&scale| if tells(scale) { scale } else { 1.0 })
+        .collect();
+    let scale = builder.keep("normaliser.scale", &[width], row(scale));
+    let factor = { parts.scale.iter() }
+        .map(|&scale| if tells(scale) { parts.factor } else { 0.0 })
+        .collect();
+    let factor = builder.keep("normaliser.factor", &[width], row(factor));
+    let apart = builder.add("Sub", &[&bent, &mean]);
+    let scaled = builder.add("Div", &[&apart, &scale]);
+    let cut = cut(builder, &scaled, parts.clip);
+    let rows = builder.add("Mul", &[&cut, &factor]);
+    if !parts.unit_norm {
+        return rows;
+    }
+    let square = builder.add("Mul", &[&rows, &rows]);
+    let square = builder.sum(&square, 1);
+    let least = builder.single(SQUARE_MIN);
+    let square = builder.add("Max", &[&square, &least]);
+    let features = builder.single(width as f32);
+    let ratio = builder.add("Div", &[&features, &square]);
+    let ratio = builder.add("Sqrt", &[&ratio]);
+    builder.add("Mul", &[&rows, &ratio])
+}
+
+/// Values cut at ±`most`.
+pub(super) fn cut(builder: &mut Builder, input: &str, most: f32) -> String {
+    let (low, high) = (builder.single(-most), builder.single(most));
+    let above = builder.add("Max", &[input, &low]);
+    builder.add("Min", &[&above, &high])
+}
+
+/// Features of which some are bent. A curve is its lowest level and, for each piece between two
+/// knots, the part of the piece that lies below the value, times its slope.
+fn curves(builder: &mut Builder, curves: &[Curve], width: usize, features: &str) -> String {
+    let pieces = curves.iter().map(|curve| curve.points().0.len() - 1).max();
+    let pieces = pieces.unwrap_or(0);
+    let [mut from, mut length, mut slope] = [const { Vec::new() }; 3];
+    for curve in curves {
+        let (knots, levels) = curve.points();
+        for piece in 0..pieces {
+            let (Some(pair), Some(rise)) =
+                (knots.get(piece..piece + 2), levels.get(piece..piece + 2))
+            else {
+                // Curves with fewer pieces end in some that add nothing.
+                from.push(0.0);
+                length.push(0.0);
+                slope.push(0.0);
+                continue;
+            };
+            let apart = f64::from(pair[1]) - f64::from(pair[0]);
+            from.push(pair[0]);
+            length.push(apart as f32);
+            slope.push((f64::from(rise[1] - rise[0]) / apart) as f32);
+        }
+    }
+    let shape = [curves.len(), pieces];
+    let from = builder.keep("curves.knot", &shape, Numbers::F32(from));
+    let length = builder.keep("curves.length", &shape, Numbers::F32(length));
+    let slope = builder.keep("curves.slope", &shape, Numbers::F32(slope));
+    let lowest = curves.iter().map(|curve| curve.points().1[0]).collect();
+    let lowest = builder.keep("curves.level", &[curves.len()], Numbers::F32(lowest));
+    let places: Vec<i64> = curves.iter().map(|curve| curve.feature() as i64).collect();
+    let values = builder.gather(features, &places, 1);
+    let values = builder.reshape(&values, &[-1, curves.len() as i64, 1]);
+    let beyond = builder.add("Sub", &[&values, &from]);
+    let zero = builder.single(0.0);
+    let beyond = builder.add("Max", &[&beyond, &zero]);
+    let within = builder.add("Min", &[&beyond, &length]);
+    let risen = builder.add("Mul", &[&within, &slope]);
+    let risen = builder.sum(&risen, 2);
+    let risen = builder.reshape(&risen, &[-1, curves.len() as i64]);
+    let bent = builder.add("Add", &[&risen, &lowest]);
+    // The bent columns stand behind all columns, from where they are taken.
+    let both = builder.concat(&[features, &bent], 1);
+    let mut order: Vec<i64> = (0..width as i64).collect();
+    for (at, curve) in curves.iter().enumerate() {
+        order[curve.feature()] = (width + at) as i64;
+    }
+    builder.gather(&both, &order, 1)
+}
+
+/// Rows of a smaller squared norm are as good as zero.
+const SQUARE_MIN: f32 = 1e-30;

@@ -1,0 +1,173 @@
+//! Students of every stage and kind, with rows and what they say of them.
+
+use std::path::Path;
+
+use host::npz::{self, Array, Values};
+use math::network::{Network, Student};
+use math::random::rng;
+use ndarray::{Array2, Axis};
+use protocol::features::{Atom, Curve, Normaliser};
+use protocol::ids::{RoundId, Time, Version};
+use protocol::model::{Lineage, RawRelease, Release};
+use protocol::task::{RawTask, Task};
+use protocol::weights::RawWeights;
+
+/// A student, and rows of its inputs.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) release: Release,
+    pub(super) rows: Array2<f32>,
+}
+
+/// Rows of each case.
+pub(super) const ROWS: usize = 1_000;
+
+/// Name, shape, stage, lines of `[student]`.
+const KINDS: [(&str, &[usize], &str, &str); 14] = [
+    ("raw_mlp", &[6], "raw", "hidden = [16, 9]"),
+    ("raw_linear", &[6], "raw", "hidden = []"),
+    ("raw_cnn", &[12, 10, 2], "raw", CNN),
+    ("raw_series_cnn", &[60, 3], "raw", CNN),
+    ("lifted_mlp", &[12], "lifted", "hidden = [32]"),
+    ("window_mlp", &[128, 6], "window", "hidden = [32]"),
+    ("window_odd", &[37, 2], "window", "hidden = [32]"),
+    ("window_one", &[9, 1], "window", "hidden = [8]"),
+    ("window_long", &[1000, 1], "window", "hidden = [32]"),
+    ("patches_mlp", &[28, 28], "patches", "hidden = [32]"),
+    ("patches_cnn", &[28, 28], "patches", CNN),
+    (
+        "patches_colour",
+        &[13, 17, 3],
+        "patches/1:3x7x4",
+        "hidden = [16]",
+    ),
+    ("series_mlp", &[64, 3], "series", "hidden = [32]"),
+    ("series_cnn", &[90, 2], "series/1:16x6x8", CNN),
+];
+
+const CNN: &str = "kind = \"cnn\"\nchannels = [6, 5]\nhidden = [20]";
+
+/// Every case. Windows, lists and some images are seen through learnt scales, lists through
+/// curves too, and the other images through a range.
+pub(super) fn all() -> Vec<Case> {
+    KINDS.iter().map(case).collect()
+}
+
+fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -> Case {
+    let text = format!(
+        "name = {name:?}\n[input]\nshape = {sides:?}\n[classes]\nnames = [\"a\", \"b\", \"c\", \"d\"]\n\
+         [features]\nstage = {stage:?}\n[student]\n{student}"
+    );
+    let task = RawTask::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let rows = rows(task.input_shape().values(), name);
+    let stage = &task.definition().features;
+    let features = stage.compute(task.input_shape(), rows.view()).unwrap();
+    let normaliser = match name {
+        "patches_mlp" | "patches_cnn" => {
+            let [low, high] = stage
+                .range(task.input_shape(), [0.0, 255.0])
+                .unwrap()
+                .unwrap();
+            Normaliser::of_range(task.features(), low, high).unwrap()
+        }
+        _ => learnt(&task, &features, name == "lifted_mlp"),
+    };
+    let view = normaliser.apply(features.view()).unwrap();
+    let mut network = Student::new(task.student(), &mut rng(7, name)).unwrap();
+    sharpen(&mut network, &view);
+    let weights = RawWeights::encode(task.student(), network.parameters()).unwrap();
+    let release = Release::check(RawRelease {
+        task: task.bytes().to_vec(),
+        version: Version {
+            epoch: 1,
+            number: 3,
+        },
+        round: RoundId(1),
+        released: Time(1),
+        expires: Time(2),
+        lineage: Lineage::of(&[]),
+        normaliser,
+        weights,
+        extras: protocol::codec::Trailing(None),
+    });
+    Case {
+        name,
+        release: release.unwrap(),
+        rows,
+    }
+}
+
+/// Waves of a class of its own, noise, and constant values here and there.
+fn rows(values: usize, name: &str) -> Array2<f32> {
+    use rand::Rng as _;
+    let mut random = rng(3, name);
+    let image = name.starts_with("patches");
+    Array2::from_shape_fn((ROWS, values), |(row, at)| {
+        let phase = 0.7 * (row % 4) as f32 + 0.01 * row as f32;
+        let wave = (phase + at as f32 * (0.11 + 0.05 * (row % 7) as f32)).sin();
+        let noise: f32 = random.random::<f32>() - 0.5;
+        match (image, name) {
+            (true, _) => (127.0 * (wave + noise)).max(0.0),
+            // A column in two of very different units has a heavy tail.
+            (_, "lifted_mlp") if at % 2 == 0 => 1e6 * (3.0 * (wave + noise)).exp(),
+            _ if row % 50 == 49 => 0.25,
+            _ => wave + noise,
+        }
+    })
+}
+
+fn learnt(task: &Task, features: &Array2<f32>, curved: bool) -> Normaliser {
+    let wide = features.mapv(f64::from);
+    let mean = wide.mean_axis(Axis(0)).unwrap();
+    let variance = wide.var_axis(Axis(0), 0.0);
+    let mut curves = Vec::new();
+    for (index, column) in wide.columns().into_iter().enumerate().filter(|_| curved) {
+        let mut atoms: Vec<Atom> = column
+            .iter()
+            .map(|&value| Atom { value, rows: 1.0 })
+            .collect();
+        curves.extend(Curve::of(index as u32, &mut atoms, variance[index].sqrt()));
+    }
+    assert!(!curved || curves.len() > 3, "{} curves", curves.len());
+    let stage = &task.definition().features;
+    stage
+        .normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, curves)
+        .unwrap()
+}
+
+/// Random biases, and logits far enough apart that probabilities are not all alike.
+fn sharpen(network: &mut Student, view: &Array2<f32>) {
+    for tensor in network.tensors() {
+        if tensor.shape.len() == 1 {
+            for (at, bias) in network.parameters_mut()[tensor.range]
+                .iter_mut()
+                .enumerate()
+            {
+                *bias = 0.3 * (at as f32).sin();
+            }
+        }
+    }
+    let logits = network.logits(view.view()).unwrap();
+    let spread = logits.std(0.0).max(1e-3);
+    let last = network.tensors().len() - 2;
+    for tensor in network.tensors().split_off(last) {
+        network.parameters_mut()[tensor.range]
+            .iter_mut()
+            .for_each(|value| *value *= 2.0 / spread);
+    }
+}
+
+/// Writes the rows and what the student says of them.
+pub(super) fn write_rows(case: &Case, path: &Path) {
+    let said = case.release.probabilities(case.rows.view()).unwrap();
+    let mut shape = vec![ROWS];
+    shape.extend(case.release.task().input_shape().sides());
+    let array = |shape: Vec<usize>, rows: &Array2<f32>| {
+        Array::new(shape, Values::F32(rows.iter().copied().collect())).unwrap()
+    };
+    let (x, p) = (
+        array(shape, &case.rows),
+        array(said.shape().to_vec(), &said),
+    );
+    std::fs::write(path, npz::write(&[("X", &x), ("P", &p)]).unwrap()).unwrap();
+}

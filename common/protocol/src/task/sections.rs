@@ -1,0 +1,98 @@
+//! How a task's bytes grow without changing those of older tasks.
+//!
+//! The fields that every task has come first, one after the other. What was
+//! added later follows in sections, each a tag and a value, in rising order of
+//! their tags, and only where it is not what a task without it has. So a task
+//! of older keys keeps its bytes and its name, one value has one form, and a
+//! program that does not know a section refuses the task instead of leaving
+//! something out.
+
+use super::definition::TaskDefinition;
+use super::input::{ArrayInput, InputKind};
+use super::target::Target;
+use crate::codec::{DecodeError, decode_blob_start, encode};
+
+/// The tag of `[input]`.
+const INPUT: u8 = 1;
+/// The tag of `[target]`.
+const TARGET: u8 = 2;
+
+impl TaskDefinition {
+    /// The bytes that name the task.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = encode(&(
+            &self.name,
+            &self.input_shape,
+            &self.classes,
+            &self.features,
+            &self.normalisation,
+            &self.teacher,
+            &self.student,
+            &self.budget,
+            &self.contribute,
+            &self.distillation,
+            &self.rounds,
+            &self.method,
+        ));
+        if !self.input.is_plain() {
+            bytes.push(INPUT);
+            bytes.extend(encode(&self.input));
+        }
+        if !self.target.is_class() {
+            bytes.push(TARGET);
+            bytes.extend(encode(&self.target));
+        }
+        bytes
+    }
+
+    /// The definition of the bytes of [`Self::to_bytes`], unchecked.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (fields, mut rest) = decode_blob_start(bytes)?;
+        let (
+            name,
+            input_shape,
+            classes,
+            features,
+            normalisation,
+            teacher,
+            student,
+            budget,
+            contribute,
+            distillation,
+            rounds,
+            method,
+        ) = fields;
+        let mut task = Self {
+            name,
+            input_shape,
+            classes,
+            features,
+            normalisation,
+            teacher,
+            student,
+            budget,
+            contribute,
+            distillation,
+            rounds,
+            method,
+            input: InputKind::Array(ArrayInput::default()),
+            target: Target::Class,
+        };
+        if let [INPUT, section @ ..] = rest {
+            (task.input, rest) = decode_blob_start(section)?;
+            if task.input.is_plain() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
+        }
+        if let [TARGET, section @ ..] = rest {
+            (task.target, rest) = decode_blob_start(section)?;
+            if task.target.is_class() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
+        }
+        match rest.len() {
+            0 => Ok(task),
+            left => Err(DecodeError::Trailing(left)),
+        }
+    }
+}
