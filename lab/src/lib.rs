@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod outcome;
 pub mod overhead;
 pub mod plan;
+pub mod points;
 pub mod privacy;
 pub mod progress;
 pub mod report;

@@ -111,6 +111,10 @@ pub(crate) struct SimulateArguments {
     /// probabilities, to a file that ends in .onnx, .npz, .safetensors or .c
     #[arg(long, value_name = "FILE")]
     student_out: Option<PathBuf>,
+    /// Write the distilled points of the first seed, with labels, weights and
+    /// spread, to a file that ends in .npz or .csv
+    #[arg(long, value_name = "FILE")]
+    points_out: Option<PathBuf>,
 }
 
 impl SimulateArguments {
@@ -165,6 +169,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut outcomes = Vec::new();
     let mut detail = None;
     let mut student = None;
+    let mut points = None;
     for (at, &seed) in seeds.iter().enumerate() {
         if stop
             .as_ref()
@@ -178,6 +183,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         outcomes.push(result.outcome);
         detail = detail.or(result.detail);
         student = student.or(Some(result.release));
+        points = points.or(Some(result.points));
     }
     let outcome = match (arguments.seeds.as_slice(), outcomes.as_slice()) {
         ([], [one]) => one.clone(),
@@ -193,6 +199,9 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     }
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
+    }
+    if let (Some(path), Some(points)) = (&arguments.points_out, &points) {
+        points.write(path).map_err(exit::Failure::from)?;
     }
     if let (Some(path), Some(format), Some(release)) = (&arguments.student_out, format, &student) {
         let write = || {
@@ -249,27 +258,7 @@ fn show(outcome: &Value) {
 struct Student(StudentSpec);
 
 fn student(text: &str) -> Result<Student, String> {
-    let known = || format!("{text:?} is no student; write mlp:64, mlp:64,32 or cnn:16,32/64");
-    let units = |text: &str| -> Result<Vec<u32>, String> {
-        let numbers: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
-        let numbers = numbers.map_err(|_| known())?;
-        let fit = numbers.iter().all(|&units| units > 0);
-        fit.then_some(numbers).ok_or_else(known)
-    };
-    let spec = match text.split_once(':') {
-        Some(("mlp", hidden)) => StudentSpec::Mlp {
-            hidden: units(hidden)?,
-        },
-        Some(("cnn", layers)) => {
-            let (channels, hidden) = layers.split_once('/').ok_or_else(known)?;
-            StudentSpec::Cnn {
-                channels: units(channels)?,
-                hidden: units(hidden)?,
-            }
-        }
-        _ => return Err(known()),
-    };
-    Ok(Student(spec))
+    simulate::parse_student(text).map(Student)
 }
 
 fn consensus(text: &str) -> Result<ConsensusRule, String> {

@@ -244,7 +244,7 @@ impl Part {
 }
 
 /// The range of images' values, whose zero is black: 0 to 1 or 0 to 255.
-fn image_range(shape: &[u32], inputs: &Array2<f32>) -> Option<[f32; 2]> {
+pub(super) fn image_range(shape: &[u32], inputs: &Array2<f32>) -> Option<[f32; 2]> {
     let sides = shape.iter().map(|&side| side as usize).collect();
     let shape = InputShape::new(sides).ok()?;
     if shape.modality() != Modality::Image {

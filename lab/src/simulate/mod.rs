@@ -2,6 +2,7 @@
 //! of a simulated run, or of several with different seeds.
 
 mod choice;
+mod student;
 mod summary;
 mod trial;
 
@@ -17,6 +18,7 @@ use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::outcome::RunOutcome;
+use crate::points::PointTable;
 use crate::privacy;
 use crate::progress::Progress;
 use crate::report::{Detail, DetailError};
@@ -24,6 +26,7 @@ use crate::simulation::{Simulation, SimulationError};
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+pub use student::parse_student;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
 
@@ -140,6 +143,8 @@ pub struct SimulateResult {
     pub outcome: Value,
     /// The last round's student.
     pub release: Arc<Release>,
+    /// The last round's transfer set.
+    pub points: PointTable,
     /// What a report shows, if it was asked for.
     pub detail: Option<Detail>,
 }
@@ -186,6 +191,14 @@ pub fn run(
     }
     let (result, teacher) =
         last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
+    let points = PointTable::of_round(
+        &checked,
+        &teacher.set,
+        &teacher.teacher,
+        &teacher.normaliser,
+    );
+    let points =
+        points.ok_or_else(|| SimulateError::Result("the teacher has no points".to_owned()))?;
     let detail = if options.detail {
         progress.stage("  looking at devices, mistakes and points");
         Some(Detail::gather(&simulation, &result, data, &parts)?)
@@ -215,6 +228,7 @@ pub fn run(
     Ok(SimulateResult {
         outcome,
         release: result.release,
+        points,
         detail,
     })
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use common::task::Task;
 use common::teacher::Teacher;
+use common::transfer::TransferSet;
 use common::wire::codec::decode_blob;
 use coordinator::validation;
 
@@ -17,7 +18,8 @@ use crate::simulation::{DeviceBytes, RoundResult, Simulation};
 /// What the coordinator published of a round.
 pub(super) struct Opened {
     pub(super) teacher: Teacher,
-    normaliser: common::features::Normaliser,
+    pub(super) set: TransferSet,
+    pub(super) normaliser: common::features::Normaliser,
 }
 
 pub(super) fn open_teacher(
@@ -33,6 +35,7 @@ pub(super) fn open_teacher(
     Ok(Opened {
         teacher: Teacher::on(raw, &set, task.classes()).map_err(|e| unusable(&e))?,
         normaliser: validation::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
+        set,
     })
 }
 
