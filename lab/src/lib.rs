@@ -7,6 +7,7 @@ pub mod budget;
 pub mod data;
 pub mod demo;
 pub mod distill;
+pub mod federated;
 pub mod folders;
 pub mod load;
 pub mod metrics;

@@ -67,7 +67,10 @@ impl Points {
 /// Distils rows.
 #[pyfunction]
 #[pyo3(signature = (rows, labels, *, sides, classes, per_class, method, features, depth, steps, seed))]
-#[expect(clippy::too_many_arguments, reason = "the options of one call from Python")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the options of one call from Python"
+)]
 pub(crate) fn distil(
     py: Python<'_>,
     rows: PyReadonlyArray2<'_, f32>,
@@ -101,13 +104,15 @@ pub(crate) fn distil(
         let distilled = method.distil(&session.problem, &mut Silent)?;
         Ok(PointTable::of_distilled(&session, &distilled))
     })?;
-    table.map(Points).map_err(|error: distill::DistilError| match error {
-        distill::DistilError::Rows { .. }
-        | distill::DistilError::NothingHeldOut
-        | distill::DistilError::Feature(_)
-        | distill::DistilError::Task(_) => bad_value(error),
-        other => failed(other),
-    })
+    table
+        .map(Points)
+        .map_err(|error: distill::DistilError| match error {
+            distill::DistilError::Rows { .. }
+            | distill::DistilError::NothingHeldOut
+            | distill::DistilError::Feature(_)
+            | distill::DistilError::Task(_) => bad_value(error),
+            other => failed(other),
+        })
 }
 
 struct Silent;

@@ -5,7 +5,12 @@ use std::fmt::Display;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::{PyErr, create_exception};
 
-create_exception!(_alambic, AlambicError, PyRuntimeError, "A computation came to nothing.");
+create_exception!(
+    _alambic,
+    AlambicError,
+    PyRuntimeError,
+    "A computation came to nothing."
+);
 
 /// What was given does not fit.
 pub(crate) fn bad_value(error: impl Display) -> PyErr {

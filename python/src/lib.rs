@@ -15,7 +15,10 @@ use pyo3::prelude::*;
 fn _alambic(module: &Bound<'_, PyModule>) -> PyResult<()> {
     common::math::blas::pin_to_one_thread();
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add("AlambicError", module.py().get_type::<errors::AlambicError>())?;
+    module.add(
+        "AlambicError",
+        module.py().get_type::<errors::AlambicError>(),
+    )?;
     module.add_class::<student::Student>()?;
     module.add_class::<distil::Points>()?;
     module.add_function(wrap_pyfunction!(distil::distil, module)?)?;

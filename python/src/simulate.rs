@@ -2,7 +2,7 @@
 
 use lab::data::Partition;
 use lab::progress::Progress;
-use lab::simulate::{self, SimulateError, SimulateOptions};
+use lab::simulate::{SimulateError, SimulateOptions, parse_student, run};
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
@@ -16,7 +16,10 @@ use crate::work::release_lock;
 #[pyfunction]
 #[pyo3(signature = (rows, labels, users, test_rows, test_labels, *, sides, classes, partition,
     devices, rounds, uplink_bytes_max, features, student, steps, rows_min, baselines, seed, progress))]
-#[expect(clippy::too_many_arguments, reason = "the options of one call from Python")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the options of one call from Python"
+)]
 pub(crate) fn simulate(
     py: Python<'_>,
     rows: PyReadonlyArray2<'_, f32>,
@@ -38,9 +41,10 @@ pub(crate) fn simulate(
     seed: u64,
     progress: bool,
 ) -> PyResult<(String, Student, Points)> {
-    let partition: Option<Partition> =
-        partition.map(|text| text.parse().map_err(bad_value)).transpose()?;
-    let student = student.map(|text| simulate::parse_student(&text).map_err(bad_value));
+    let partition: Option<Partition> = partition
+        .map(|text| text.parse().map_err(bad_value))
+        .transpose()?;
+    let student = student.map(|text| parse_student(&text).map_err(bad_value));
     let train = part(&rows, &labels, users.as_ref());
     let data = dataset(&sides, classes, train, part(&test_rows, &test_labels, None))?;
     let options = SimulateOptions {
@@ -53,11 +57,12 @@ pub(crate) fn simulate(
         steps,
         rows_min,
         no_baselines: !baselines,
+        federated_rounds: baselines.then_some(20),
         ..SimulateOptions::default()
     };
     let result = release_lock(py, || {
         let mut progress = Progress::new(!progress);
-        let result = simulate::run(&data, &options, seed, &mut progress);
+        let result = run(&data, &options, seed, &mut progress);
         progress.finish();
         result
     })?;
@@ -66,5 +71,9 @@ pub(crate) fn simulate(
         other => failed(other),
     })?;
     let student = Student::new(result.release);
-    Ok((result.outcome.to_string(), student, Points::new(result.points)))
+    Ok((
+        result.outcome.to_string(),
+        student,
+        Points::new(result.points),
+    ))
 }

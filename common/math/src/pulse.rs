@@ -101,10 +101,12 @@ pub fn interruptible<R>(
     let before = LISTENER.replace(Some(Box::new(enough)));
     let done = catch_unwind(AssertUnwindSafe(work));
     LISTENER.set(before);
-    done.or_else(|cause: Box<dyn Any + Send>| match cause.downcast::<Interrupted>() {
-        Ok(interrupted) => Err(*interrupted),
-        Err(other) => resume_unwind(other),
-    })
+    done.or_else(
+        |cause: Box<dyn Any + Send>| match cause.downcast::<Interrupted>() {
+            Ok(interrupted) => Err(*interrupted),
+            Err(other) => resume_unwind(other),
+        },
+    )
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --data har --student-out har.onnx
+  alambic-lab simulate --data digits --baselines
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
@@ -100,6 +101,13 @@ pub(crate) struct SimulateArguments {
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
+    /// Add other federated methods to the baselines: FedAvg, FedProx, FedAvgM,
+    /// FedDF and AFL, with the bytes that they send
+    #[arg(long, conflicts_with = "no_baselines")]
+    baselines: bool,
+    /// Rounds of those of them that take several
+    #[arg(long, default_value_t = 20, requires = "baselines", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    baseline_rounds: u32,
     /// Write the figures as JSON to a file, or to standard output with -
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -138,6 +146,7 @@ impl SimulateArguments {
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
             no_baselines: self.no_baselines,
+            federated_rounds: self.baselines.then_some(self.baseline_rounds),
             detail: false,
         }
     }
@@ -251,6 +260,20 @@ fn show(outcome: &Value) {
             percent(&baselines["alone_mean"]),
             percent(&baselines["pooled_student"])
         );
+        for rival in baselines["federated"].as_array().into_iter().flatten() {
+            println!(
+                "{}: {:.2} % after {} rounds, {:.0} bytes up, {:.0} down{}",
+                rival["name"].as_str().unwrap_or_default(),
+                percent(&rival["accuracy"]),
+                rival["rounds"],
+                rival["uplink_bytes"].as_f64().unwrap_or(f64::NAN),
+                rival["downlink_bytes"].as_f64().unwrap_or(f64::NAN),
+                match rival["chosen"].as_str() {
+                    None | Some("") => String::new(),
+                    Some(chosen) => format!(" ({chosen})"),
+                },
+            );
+        }
     }
 }
 

@@ -28,7 +28,10 @@ impl Dataset {
         };
         let shape = InputShape::new(sides.to_vec()).map_err(|error| bad("X", error.to_string()))?;
         if !(2..=CLASSES_MAX).contains(&classes.len()) {
-            let problem = format!("has {} classes, 2 to {CLASSES_MAX} are learnt", classes.len());
+            let problem = format!(
+                "has {} classes, 2 to {CLASSES_MAX} are learnt",
+                classes.len()
+            );
             return Err(bad("y", problem));
         }
         if train.is_empty() {
@@ -37,20 +40,32 @@ impl Dataset {
         for (inputs, labels, part) in [("X", "y", &train), ("X_test", "y_test", &test)] {
             let (rows, values) = part.inputs.dim();
             if values != shape.values() && rows > 0 {
-                let problem = format!("has {values} values a row, {sides:?} has {}", shape.values());
+                let problem = format!(
+                    "has {values} values a row, {sides:?} has {}",
+                    shape.values()
+                );
                 return Err(bad(inputs, problem));
             }
             if part.labels.len() != rows {
                 let problem = format!("has {} labels for {rows} rows", part.labels.len());
                 return Err(bad(labels, problem));
             }
-            let wrong = part.inputs.indexed_iter().find(|(_, value)| !value.is_finite());
+            let wrong = part
+                .inputs
+                .indexed_iter()
+                .find(|(_, value)| !value.is_finite());
             if let Some(((row, _), value)) = wrong {
                 return Err(bad(inputs, format!("holds {value} in row {row}")));
             }
-            let beyond = part.labels.iter().find(|&&label| usize::from(label) >= classes.len());
+            let beyond = part
+                .labels
+                .iter()
+                .find(|&&label| usize::from(label) >= classes.len());
             if let Some(label) = beyond {
-                return Err(bad(labels, format!("holds class {label} of {}", classes.len())));
+                return Err(bad(
+                    labels,
+                    format!("holds class {label} of {}", classes.len()),
+                ));
             }
         }
         let shape: Vec<u32> = sides.iter().map(|&side| side as u32).collect();
@@ -91,8 +106,14 @@ mod tests {
             (of(&[5], names(), part(3, 1), part(0, 0)), "4 values a row"),
             (of(&[4], names(), part(3, 2), part(0, 0)), "class 2 of 2"),
             (of(&[4], names(), part(0, 0), part(0, 0)), "no rows"),
-            (of(&[4], vec!["a".to_owned()], part(3, 0), part(0, 0)), "1 classes"),
-            (of(&[0], names(), part(3, 1), part(0, 0)), "array X an input has"),
+            (
+                of(&[4], vec!["a".to_owned()], part(3, 0), part(0, 0)),
+                "1 classes",
+            ),
+            (
+                of(&[0], names(), part(3, 1), part(0, 0)),
+                "array X an input has",
+            ),
         ];
         for (found, expected) in refused {
             let message = found.map(|_| ()).unwrap_err();
@@ -100,6 +121,10 @@ mod tests {
         }
         let mut wrong = part(3, 1);
         wrong.inputs[[1, 2]] = f32::NAN;
-        assert!(of(&[4], names(), wrong, part(0, 0)).unwrap_err().contains("NaN in row 1"));
+        assert!(
+            of(&[4], names(), wrong, part(0, 0))
+                .unwrap_err()
+                .contains("NaN in row 1")
+        );
     }
 }

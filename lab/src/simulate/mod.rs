@@ -17,6 +17,7 @@ use common::task::{ConsensusRule, StudentSpec};
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
+use crate::federated;
 use crate::outcome::RunOutcome;
 use crate::points::PointTable;
 use crate::privacy;
@@ -70,6 +71,8 @@ pub struct SimulateOptions {
     pub rows_per_direction: Option<u32>,
     /// Leave the baselines out.
     pub no_baselines: bool,
+    /// Rounds of other federated methods beside the baselines; none leaves them out.
+    pub federated_rounds: Option<u32>,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
 }
@@ -105,6 +108,7 @@ impl Default for SimulateOptions {
             rows_min: None,
             rows_per_direction: None,
             no_baselines: true,
+            federated_rounds: None,
             detail: false,
         }
     }
@@ -125,6 +129,9 @@ pub enum SimulateError {
     /// What a report shows could not be gathered.
     #[error(transparent)]
     Detail(#[from] DetailError),
+    /// Another federated method failed.
+    #[error(transparent)]
+    Federated(#[from] federated::FederatedError),
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
@@ -222,6 +229,10 @@ pub fn run(
         baselines,
     };
     let mut outcome = serde_json::to_value(outcome)?;
+    if let Some(rounds) = options.federated_rounds.filter(|_| !options.no_baselines) {
+        let rivals = federated::measure(&checked, data, &parts, rounds, seed, progress)?;
+        outcome["baselines"]["federated"] = serde_json::to_value(rivals)?;
+    }
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     outcome["wire"] = wire(&result.bytes);

@@ -38,7 +38,10 @@ mod tests {
     #[test]
     fn students_are_read_as_they_are_written() {
         let hidden = vec![64, 32];
-        assert_eq!(parse_student("mlp:64,32").unwrap(), StudentSpec::Mlp { hidden });
+        assert_eq!(
+            parse_student("mlp:64,32").unwrap(),
+            StudentSpec::Mlp { hidden }
+        );
         let (channels, hidden) = (vec![16, 32], vec![64]);
         let cnn = StudentSpec::Cnn { channels, hidden };
         assert_eq!(parse_student("cnn:16,32/64").unwrap(), cnn);

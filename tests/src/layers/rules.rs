@@ -172,7 +172,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["folders", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
-            &["demo", "points"],
+            &["demo", "federated", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],
