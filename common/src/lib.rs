@@ -11,8 +11,9 @@ pub use math::{self, pulse};
 pub use net as transport;
 
 pub use protocol::{
-    blocks, delta, features, human, ids, labels, landmarks, limits, model, moments, profile,
-    relevance, report, round, summary, task, teacher, transfer, trial, trust, weights, wire,
+    blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
+    profile, relevance, report, round, summary, task, teacher, transfer, trial, trust, weights,
+    wire,
 };
 
 pub use host::{

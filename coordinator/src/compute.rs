@@ -247,7 +247,9 @@ impl Setting<'_> {
         let set = self.own(transfer, validation::transfer_set)?;
         let (teacher, excluded) = match self.task.definition().contribute {
             Contribute::Points => (solve_points(self.task, &set)?, Vec::new()),
-            _ => Solve::new(self, &set, inputs)?.run()?,
+            Contribute::Labels | Contribute::Moments | Contribute::Both => {
+                Solve::new(self, &set, inputs)?.run()?
+            }
         };
         let bytes = encode(&teacher);
         let product = Product::Teacher(BlobHash::of(&bytes));

@@ -1,23 +1,18 @@
 //! Checks of what devices send: bytes in, the rows they describe out, or the
 //! reason for a refusal. Pure.
 
-use common::blocks::{BlocksError, RawBlocks};
+pub use common::contribution::ReadBlob;
+use common::contribution::{CheckContext, Contribution, Support, transfer_reason};
 use common::features::Normaliser;
-use common::ids::BlobHash;
-use common::labels::{FrameError, Labels, LabelsError, RawLabels, unframed};
-use common::math::kernel::Ntk;
-use common::math::quantise::QuantiseError;
-use common::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
-use common::profile::{Profile, ProfileError, RawProfile};
+use common::labels::Labels;
+use common::moments::Moments;
+use common::profile::Profile;
 use common::report::{RawReport, Report};
-use common::round::{ContributionKey, Kind, Reason};
-use common::summary::{Points, PointsError, PointsFrame, RawPoints};
+use common::round::{ContributionKey, Reason};
+use common::summary::Points;
 use common::task::Task;
-use common::transfer::{TransferError, TransferSet};
+use common::transfer::TransferSet;
 use common::wire::codec::decode_blob;
-
-/// Reads a stored blob.
-pub type ReadBlob<'a> = &'a dyn Fn(BlobHash) -> Option<Vec<u8>>;
 
 /// Checks a contribution's bytes against its task and transfer set. Returns
 /// the rows it describes.
@@ -30,19 +25,13 @@ pub fn check(
     bytes: &[u8],
     read: ReadBlob<'_>,
 ) -> Result<u64, Reason> {
-    match key.kind {
-        Kind::Profile => profile(task, bytes).map(|profile| profile.rows()),
-        Kind::Summary => summary(task, bytes).map(|points| points.rows()),
-        Kind::Labels => {
-            let points = transfer_of(task, key, read)?.points.len();
-            labels(task, bytes, points, read).map(|labels| labels.rows)
-        }
-        Kind::Moments => {
-            let support = transfer_of(task, key, read)?.support();
-            moments(task, bytes, support).map(|moments| moments.rows)
-        }
-        Kind::Report => report(bytes).map(|report| report.as_raw().rows),
-    }
+    let context = CheckContext {
+        task,
+        transfer: key.transfer,
+        support: None,
+        read,
+    };
+    key.kind.check(bytes, &context)
 }
 
 /// A profile for this task.
@@ -50,40 +39,7 @@ pub fn check(
 /// # Errors
 /// The reason to refuse it.
 pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
-    let (raw, blocks): (RawProfile, Option<RawBlocks>) = if task.learns_curves() {
-        let (raw, blocks) = decode(bytes)?;
-        (raw, Some(blocks))
-    } else {
-        (decode(bytes)?, None)
-    };
-    let checked = Profile::check(
-        raw,
-        task.features(),
-        task.classes(),
-        task.learns_normaliser(),
-    );
-    let profile = checked.map_err(|error| match error {
-        ProfileError::Shape { .. } => Reason::WrongShape,
-        // An honest sum that overflows is infinite, never NaN.
-        ProfileError::Value { value, .. } if value == f32::INFINITY => Reason::BeyondScale,
-        ProfileError::Value { value, .. } if value < 0.0 && value.is_finite() => {
-            Reason::OutOfBounds
-        }
-        ProfileError::Value { .. } => Reason::NotFinite,
-        ProfileError::TooLarge { .. } => Reason::BeyondScale,
-        ProfileError::Rows { .. } => Reason::OutOfBounds,
-    })?;
-    let Some(blocks) = blocks else {
-        return Ok(profile);
-    };
-    let rows_min = task.definition().budget.cluster_size_min;
-    let checked = profile.with_blocks(blocks, rows_min);
-    checked.map_err(|error| match error {
-        BlocksError::Shape { .. } => Reason::WrongShape,
-        BlocksError::Value { value, .. } if value.is_nan() => Reason::NotFinite,
-        BlocksError::Value { .. } => Reason::BeyondScale,
-        _ => Reason::OutOfBounds,
-    })
+    Profile::read(bytes, &CheckContext::of(task))
 }
 
 /// Points for this task.
@@ -91,24 +47,7 @@ pub fn profile(task: &Task, bytes: &[u8]) -> Result<Profile, Reason> {
 /// # Errors
 /// The reason to refuse them.
 pub fn summary(task: &Task, bytes: &[u8]) -> Result<Points, Reason> {
-    let budget = &task.definition().budget;
-    let frame = PointsFrame {
-        features: task.features(),
-        classes: task.classes(),
-        // Each class present gets at least one point.
-        points_max: budget.points_per_device as usize + task.classes(),
-        cluster_size_min: budget.cluster_size_min,
-    };
-    let raw: RawPoints = decode(bytes)?;
-    let checked = Points::check(raw, frame).and_then(|points| {
-        points.check_place()?;
-        Ok(points)
-    });
-    checked.map_err(|error| match error {
-        PointsError::Quantise(inner) => quantise_reason(&inner),
-        PointsError::Shape { .. } => Reason::WrongShape,
-        _ => Reason::OutOfBounds,
-    })
+    Points::read(bytes, &CheckContext::of(task))
 }
 
 /// Labels on a transfer set of this many points, whole or on a key frame that
@@ -122,16 +61,16 @@ pub fn labels(
     points: usize,
     read: ReadBlob<'_>,
 ) -> Result<Labels, Reason> {
-    let bytes = unframed(bytes, read).map_err(|error| match error {
-        FrameError::UnknownBase(_) => Reason::UnknownBase,
-        _ => Reason::Malformed,
-    })?;
-    let raw: RawLabels = decode(&bytes)?;
-    Labels::check(raw, points, task.classes()).map_err(|error| match error {
-        LabelsError::Quantise(inner) => quantise_reason(&inner),
-        LabelsError::Shape { .. } => Reason::WrongShape,
-        LabelsError::Rows { .. } => Reason::OutOfBounds,
-    })
+    let support = Support {
+        points,
+        all: points,
+    };
+    let context = CheckContext {
+        support: Some(support),
+        read,
+        ..CheckContext::of(task)
+    };
+    Labels::read(bytes, &context)
 }
 
 /// Moments on this many points and landmarks.
@@ -139,15 +78,15 @@ pub fn labels(
 /// # Errors
 /// The reason to refuse them.
 pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Reason> {
-    let raw: RawMoments = decode(bytes)?;
-    let ntk = Ntk::new(task.definition().teacher.depth);
-    let frame = MomentsFrame::of(&ntk, support, task.features(), task.classes());
-    Moments::check(raw, frame).map_err(|error| match error {
-        MomentsError::Quantise(inner) => quantise_reason(&inner),
-        MomentsError::Shape { .. } => Reason::WrongShape,
-        MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
-        _ => Reason::OutOfBounds,
-    })
+    let support = Support {
+        points: support,
+        all: support,
+    };
+    let context = CheckContext {
+        support: Some(support),
+        ..CheckContext::of(task)
+    };
+    Moments::read(bytes, &context)
 }
 
 /// A verdict on a release.
@@ -155,7 +94,7 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
 /// # Errors
 /// The reason to refuse it.
 pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
-    let raw: RawReport = decode(bytes)?;
+    let raw: RawReport = decode_blob(bytes).map_err(|_| Reason::Malformed)?;
     Report::check(raw).map_err(|_| Reason::OutOfBounds)
 }
 
@@ -164,10 +103,7 @@ pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
-    TransferSet::read(task, bytes).map_err(|error| match error {
-        TransferError::Decode(_) => Reason::Malformed,
-        _ => Reason::WrongShape,
-    })
+    TransferSet::read(task, bytes).map_err(|error| transfer_reason(&error))
 }
 
 /// A normaliser of this task.
@@ -175,38 +111,20 @@ pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn normaliser(task: &Task, bytes: &[u8]) -> Result<Normaliser, Reason> {
-    let normaliser: Normaliser = decode(bytes)?;
+    let normaliser: Normaliser = decode_blob(bytes).map_err(|_| Reason::Malformed)?;
     normaliser
         .check(task.features())
         .map_err(|_| Reason::WrongShape)?;
     Ok(normaliser)
 }
 
-fn transfer_of(
-    task: &Task,
-    key: &ContributionKey,
-    read: ReadBlob<'_>,
-) -> Result<TransferSet, Reason> {
-    let bytes = key.transfer.and_then(read).ok_or(Reason::StaleSupport)?;
-    transfer_set(task, &bytes)
-}
-
-fn decode<T: bincode::Decode<()>>(bytes: &[u8]) -> Result<T, Reason> {
-    decode_blob(bytes).map_err(|_| Reason::Malformed)
-}
-
-fn quantise_reason(error: &QuantiseError) -> Reason {
-    match error {
-        QuantiseError::NonFinite { .. } | QuantiseError::Scale { .. } => Reason::NotFinite,
-        _ => Reason::Malformed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use common::ids::BlobHash;
     use common::labels::framed;
+    use common::profile::RawProfile;
     use common::task::RawTask;
     use common::wire::codec::encode;
     use ndarray::Array2;

@@ -7,6 +7,7 @@
 //! | `coordinator.copies_enrol` | | | false: a copy of another machine goes on with its key |
 //! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
 //! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
+//! | other keys of `data` | | | what is unambiguous is read: see [`Mapping`] |
 //! | `data.memory_mib_max` | | | 48: MiB of rows that are held at once |
 //! | `teacher.kind` | | | `kernel` |
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
@@ -17,14 +18,18 @@
 //!
 //! A flag goes before the environment, and that before the file.
 
+mod data;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::data::Mapping;
 use crate::driver::local::Reading;
 use crate::policy::{Policy, PolicyError, RawPolicy};
 use crate::work::TeacherChoice;
+use data::RawData;
 
 /// Fits the service's memory beside what is computed from the rows.
 const MEMORY_MIB_MAX: u32 = 48;
@@ -107,14 +112,6 @@ struct RawCoordinator {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawData {
-    folder: Option<String>,
-    label_column: Option<String>,
-    memory_mib_max: Option<i64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct RawTeacher {
     kind: Option<String>,
     hidden: Option<Vec<i64>>,
@@ -151,6 +148,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// The column that holds the label.
     pub label_column: String,
+    /// How data files become what a task wants.
+    pub mapping: Mapping,
     /// Most MiB of rows that are held at once.
     pub memory_mib_max: u32,
     /// What may leave the device.
@@ -172,8 +171,19 @@ impl Config {
     pub fn reading(&self) -> Reading {
         Reading {
             label_column: self.label_column.clone(),
+            mapping: self.mapping.clone(),
             memory_mib_max: self.memory_mib_max,
         }
+    }
+
+    /// What holds where nothing is said.
+    pub fn plain() -> Self {
+        let pick = Pick {
+            file: String::new(),
+            environment: &|_| None,
+        };
+        let plain = pick.config(RawConfig::default(), &Flags::default());
+        plain.expect("every key has a default that fits, as the reference of keys is made from")
     }
 
     /// Brings file, environment and flags together.
@@ -232,6 +242,7 @@ struct Pick<'a> {
 impl Pick<'_> {
     fn config(&self, raw: RawConfig, flags: &Flags) -> Result<Config, ConfigError> {
         let state = self.path("state", "--state", &flags.state, "ALAMBIC_STATE", raw.state)?;
+        let mapping = raw.data.mapping(&self.file)?;
         let data = self.path(
             "data.folder",
             "--data",
@@ -281,6 +292,7 @@ impl Pick<'_> {
             copies_enrol: raw.coordinator.copies_enrol,
             data,
             label_column: or(label, "label"),
+            mapping,
             memory_mib_max: self.memory(raw.data.memory_mib_max)?,
             policy,
             teacher,

@@ -35,7 +35,7 @@ use coordinator::journal::LogEntry;
 use coordinator::journal::audit::AuditRecord;
 use coordinator::store::Position;
 use coordinator::validation;
-use edge_agent::data::{Dataset, LabelSource, Schema};
+use edge_agent::data::{BadRows, Dataset, LabelSource, Mapping, Schema};
 use edge_agent::predictions::Question;
 use rand::Rng;
 use tempfile::NamedTempFile;
@@ -214,6 +214,26 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| drop(Dataset::parse("rows.csv".as_ref(), bytes, &SCHEMA)),
     },
     Target {
+        name: "table",
+        run: |bytes| {
+            for schema in MAPPED.iter() {
+                let _ = Dataset::parse("rows.csv".as_ref(), bytes, schema);
+            }
+        },
+    },
+    Target {
+        name: "recording",
+        run: |bytes| drop(Dataset::parse("rows.csv".as_ref(), bytes, &SERIES)),
+    },
+    Target {
+        name: "packed",
+        run: |bytes| {
+            for name in ["rows.csv.gz", "rows.csv.zst"] {
+                let _ = Dataset::parse(name.as_ref(), bytes, &SCHEMA);
+            }
+        },
+    },
+    Target {
         name: "rows_npz",
         run: |bytes| drop(Dataset::parse("rows.npz".as_ref(), bytes, &SCHEMA)),
     },
@@ -328,6 +348,43 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
     let schema = Schema::new(shape, classes).unwrap();
     schema.with_labels(LabelSource::Column("label".to_owned()))
 });
+
+/// A table whose columns are found by name, as one owner and as another have
+/// it read.
+static MAPPED: LazyLock<[Schema; 2]> = LazyLock::new(|| {
+    let input = "kind = \"table\"\nmissing = \"mean\"\ncolumns = [\"x\", \
+                 { name = \"y\", unit = \"bar\" }, { name = \"z\", values = [\"on\", \"off\"] }]";
+    let plain = named(input);
+    let mapping = Mapping {
+        separator: Some(b' '),
+        decimal: Some(b','),
+        names: Some(["t", "x", "y", "z", "label"].map(str::to_owned).to_vec()),
+        bad_rows: BadRows::Skip,
+        ..Mapping::default()
+    };
+    [plain.clone().with_mapping(mapping), plain]
+});
+
+/// Recordings with times and groups.
+static SERIES: LazyLock<Schema> = LazyLock::new(|| {
+    let input =
+        "kind = \"series\"\nchannels = [\"x\"]\nrate_hz = 10\nwindow_s = 0.4\nlabel_share = 0.7";
+    named(input).with_mapping(Mapping {
+        group_column: Some("g".to_owned()),
+        ..Mapping::default()
+    })
+});
+
+fn named(input: &str) -> Schema {
+    let text = format!("name = \"t\"\n[classes]\nnames = [\"a\", \"b\"]\n[input]\n{input}");
+    let task = RawTask::parse(&text).unwrap();
+    let classes = task.definition().classes.clone();
+    let schema = Schema::new(task.input_shape().clone(), classes).unwrap();
+    // Declared lengths must not be believed, whatever they are.
+    schema
+        .with_input(task.input().clone())
+        .with_values_max(100_000)
+}
 
 /// Seeds by target.
 pub type Corpus = BTreeMap<String, Vec<Vec<u8>>>;

@@ -31,6 +31,14 @@ use lab::simulation::Simulation;
 use ndarray::Array2;
 use tests::fuzz::{Corpus, POINTS, TARGETS, TASK, Target, WEIGHED, corpus, corpus_folder, mutated};
 
+/// What `gzip -n` and `zstd -19` make of the rows of `csv`.
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x1d\xc7\xb1\x0d\xc0 \x0cE\xc1\xde\xb3<\x22\
+    \x8cq\xf6!\x88\x8e\x01\xfe\xf8\xa0\xe8\xaaSE\x8e\x1a\x0a\xd4Q\xb2\xc7\xb7\xb69\x8d\
+    \xa0\x93\xbc\x0c+\xb7O\xae\xa0\xfe\x9ci\x07\xb7p~T9\x00\x00\x00";
+const ZSTD: &[u8] =
+    b"(\xb5/\xfd 9\x8d\x01\x00BC\x0a\x10\xc0k\x0cC\xd4\xdb\xaa\xb0\xca-\x85\xdcX\x8f\xb5\
+    \x07u61\xa2\x0c\xb7\x81*\x93\xf31~[%dJ:\xfb\xe8\xd8\xaf[\x17\x0d\x01\x00\x90\xe0\xa0";
 /// Longest that any input may take: declared sizes must not be believed.
 const SLOW: Duration = Duration::from_secs(5);
 
@@ -195,6 +203,17 @@ fn valid() -> Corpus {
     add("task", RawTask::parse(TASK).unwrap().bytes().to_vec());
     let rows = "x0,x1,x2,x3,x4,x5,label\n1,2,3,4,5,6,a\n-1,2.5e3,0,0,0,1,c\n";
     add("csv", rows.as_bytes().to_vec());
+    add("packed", GZIP.to_vec());
+    add("packed", ZSTD.to_vec());
+    let table = "z;id;y (bar);X;label\non;1;1,5;2;a\noff;2;;3,25;B\n";
+    add("table", table.as_bytes().to_vec());
+    add("table", b"0 1,5 2 on a\n1 2,5 x off b\n".to_vec());
+    let mut recording = "time,g,x,label\n".to_owned();
+    for at in 0..24 {
+        let (group, label) = (at / 12, ["a", "b"][at / 6 % 2]);
+        recording += &format!("{:.2},{group},{at},{label}\n", at as f64 * 0.1);
+    }
+    add("recording", recording.into_bytes());
     let array = |shape: Vec<usize>, values: Vec<f32>| {
         common::npz::Array::new(shape, common::npz::Values::F32(values)).unwrap()
     };

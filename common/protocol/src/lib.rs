@@ -4,13 +4,14 @@
 //! Nothing here does I/O. The modules build on one another in one direction:
 //! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
-//! [`report`]) and what the coordinator publishes ([`transfer`],
+//! [`report`]; [`contribution`] has what is common to all) and what the coordinator publishes ([`transfer`],
 //! [`landmarks`], [`relevance`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
 
 pub mod blocks;
 pub mod close;
 pub mod codec;
+pub mod contribution;
 pub mod delta;
 pub mod features;
 pub mod human;

@@ -160,8 +160,7 @@ impl Release {
     /// # Errors
     /// If the inputs do not have the task's shape.
     pub fn probabilities(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
-        let features = &self.task.definition().features;
-        let features = features.compute(self.task.input_shape(), inputs)?;
+        let features = self.task.features_of(inputs)?;
         let view = self.raw.normaliser.apply(features.view())?;
         let mut logits = self.student.logits(view.view())?;
         softmax_rows(logits.view_mut(), 1.0);

@@ -116,6 +116,28 @@ impl Kind {
             Self::Report => "report",
         }
     }
+
+    /// What this many of the kind are called.
+    pub fn counted(self, count: u32) -> &'static str {
+        let [one, several] = match self {
+            Self::Profile => ["profile", "profiles"],
+            Self::Summary => ["summary", "summaries"],
+            Self::Labels => ["set of labels", "sets of labels"],
+            Self::Moments => ["set of moments", "sets of moments"],
+            Self::Report => ["report", "reports"],
+        };
+        if count == 1 { one } else { several }
+    }
+
+    /// The phase in which devices send it.
+    pub fn phase(self) -> Phase {
+        match self {
+            Self::Profile => Phase::Profile,
+            Self::Summary => Phase::Summarise,
+            Self::Labels | Self::Moments => Phase::Contribute,
+            Self::Report => Phase::Report,
+        }
+    }
 }
 
 impl fmt::Display for Kind {

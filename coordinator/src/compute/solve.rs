@@ -21,6 +21,25 @@ use crate::validation;
 /// A device's moments or labels, by name.
 pub(super) type Sent = (DeviceId, Kind, BlobHash);
 
+/// How a device answers on the transfer set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Labels,
+    Moments,
+}
+
+impl Answer {
+    /// None for kinds that do not stand on the transfer set, which no solve is
+    /// given.
+    fn of(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Labels => Some(Self::Labels),
+            Kind::Moments => Some(Self::Moments),
+            Kind::Profile | Kind::Summary | Kind::Report => None,
+        }
+    }
+}
+
 /// A transfer set and all that stands on it.
 pub(super) struct Solve<'a> {
     setting: &'a Setting<'a>,
@@ -28,6 +47,8 @@ pub(super) struct Solve<'a> {
     basis: Basis,
     /// Moments of the devices that sent them, labels of the others.
     sent: Vec<Sent>,
+    /// What each of these is.
+    answers: Vec<Answer>,
 }
 
 impl<'a> Solve<'a> {
@@ -38,17 +59,19 @@ impl<'a> Solve<'a> {
     ) -> Result<Self, ComputeError> {
         let moments = inputs.iter().filter(|(_, kind, _)| *kind == Kind::Moments);
         let exact: BTreeSet<DeviceId> = moments.map(|(device, ..)| *device).collect();
-        // Whose moments there are has said all that its labels say.
-        let counts = |(device, kind, _): &&Sent| match kind {
-            Kind::Moments => true,
-            Kind::Labels => !exact.contains(device),
-            _ => false,
+        let counting = |one: &Sent| {
+            let answer = Answer::of(one.1)?;
+            // Whose moments there are has said all that its labels say.
+            let counts = answer == Answer::Moments || !exact.contains(&one.0);
+            counts.then_some((*one, answer))
         };
+        let (sent, answers) = inputs.iter().filter_map(counting).unzip();
         Ok(Self {
             setting,
             set,
             basis: Basis::of(setting.task, set).map_err(SolveError::from)?,
-            sent: inputs.iter().filter(counts).copied().collect(),
+            sent,
+            answers,
         })
     }
 
@@ -70,7 +93,7 @@ impl<'a> Solve<'a> {
             .copied()
             .collect();
         let moments = self.held_sum(&exact, cap, &class_rows)?;
-        let labels = kept.iter().filter(|one| one.1 != Kind::Moments);
+        let labels = kept.iter().filter(|one| one.1 == Kind::Labels);
         let labels = labels.map(|one| self.labels(one));
         let labels = labels.collect::<Result<Vec<_>, ComputeError>>()?;
         let evidence = Evidence {
@@ -126,14 +149,14 @@ impl<'a> Solve<'a> {
         let mut directions = Directions::new(self.set.support());
         let mut rows = Vec::with_capacity(self.sent.len());
         let mut labels = 0;
-        for one in &self.sent {
-            match one.1 {
-                Kind::Moments => {
+        for (one, answer) in self.sent.iter().zip(&self.answers) {
+            match answer {
+                Answer::Moments => {
                     let moments = self.moments(one, RowsCap::none())?;
                     rows.push(moments.rows);
                     directions.add(&moments);
                 }
-                _ => {
+                Answer::Labels => {
                     rows.push(self.labels(one)?.rows);
                     labels += 1;
                 }
@@ -152,9 +175,10 @@ impl<'a> Solve<'a> {
         judge: &Judge,
         cap: RowsCap,
     ) -> Result<(Vec<Exclusion>, ClassRows), ComputeError> {
-        let devices = self.sent.iter().map(|one| match one.1 {
-            Kind::Moments => Ok(judge.moments(&self.moments(one, cap)?)),
-            _ => {
+        let sent = self.sent.iter().zip(&self.answers);
+        let devices = sent.map(|(one, answer)| match answer {
+            Answer::Moments => Ok(judge.moments(&self.moments(one, cap)?)),
+            Answer::Labels => {
                 let labels = self.labels(one)?;
                 Ok(judge.labels(&labels, cap.rows(labels.rows) as f64))
             }

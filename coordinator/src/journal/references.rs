@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
-use common::labels::base_of;
 use common::round::Kind;
 
 use super::fold::{Fold, RECORDS_PER_READ, ReplayError};
@@ -48,36 +47,29 @@ pub fn needed(
     let mut needed = named.finish(&forgotten);
     for state in states() {
         of_state(state, &forgotten, &mut needed);
-        needed.extend(key_frames(state, store));
+        needed.extend(bases(state, store));
     }
     Ok(needed)
 }
 
-/// The key frames that labels which still count stand on. A damaged blob is
-/// not this one's to report: anyone who reads it for its content does.
-fn key_frames(state: &State, store: &dyn Store) -> Vec<BlobHash> {
+/// The blobs that contributions which still count are differences to, such as
+/// the key frames of labels. A damaged blob is not this one's to report: anyone
+/// who reads it for its content does.
+fn bases(state: &State, store: &dyn Store) -> Vec<BlobHash> {
     let standing = state.standing.iter().chain(&state.newest);
-    let mut labels: BTreeSet<_> = standing
-        .filter(|((_, kind), _)| *kind == Kind::Labels)
-        .map(|(_, standing)| standing.blob)
-        .collect();
-    if let Some(round) = &state.round {
-        let inputs = round.inputs.iter();
-        labels.extend(
-            inputs
-                .filter(|(_, kind, _)| *kind == Kind::Labels)
-                .map(|(_, _, blob)| *blob),
-        );
-        let open = round.phase.iter();
-        labels.extend(
-            open.flat_map(|open| open.taken.values())
-                .map(|one| one.blob),
-        );
-    }
-    let frames = labels
-        .into_iter()
-        .filter_map(|blob| store.blob(blob).ok().flatten());
-    frames.filter_map(|frame| base_of(&frame)).collect()
+    let standing = standing.map(|((_, kind), one)| (*kind, one.blob));
+    let round = state.round.iter();
+    let inputs = round.clone().flat_map(|round| &round.inputs);
+    let inputs = inputs.map(|(_, kind, blob)| (*kind, *blob));
+    let open = round.flat_map(|round| &round.phase);
+    let open = open.flat_map(|open| &open.taken);
+    let open = open.map(|((_, kind), one)| (*kind, one.blob));
+    let all = standing.chain(inputs).chain(open);
+    let contributions: BTreeSet<(Kind, BlobHash)> =
+        { all }.filter(|(kind, _)| kind.has_differences()).collect();
+    let read = |(kind, blob): (Kind, BlobHash)| Some((kind, store.blob(blob).ok().flatten()?));
+    let read = contributions.into_iter().filter_map(read);
+    read.filter_map(|(kind, bytes)| kind.base(&bytes)).collect()
 }
 
 /// What records name.

@@ -227,23 +227,8 @@ fn kinds(accepted: &BTreeMap<Kind, u32>) -> Markup {
     html! {
         @for (at, (kind, count)) in accepted.iter().enumerate() {
             @if at == 0 { ": " } @else { ", " }
-            (words::number(u64::from(*count))) "\u{a0}" (plural(*kind, *count))
+            (words::number(u64::from(*count))) "\u{a0}" (kind.counted(*count))
         }
-    }
-}
-
-fn plural(kind: Kind, count: u32) -> &'static str {
-    match (kind, count) {
-        (Kind::Profile, 1) => "profile",
-        (Kind::Profile, _) => "profiles",
-        (Kind::Summary, 1) => "summary",
-        (Kind::Summary, _) => "summaries",
-        (Kind::Labels, 1) => "set of labels",
-        (Kind::Labels, _) => "sets of labels",
-        (Kind::Moments, 1) => "set of moments",
-        (Kind::Moments, _) => "sets of moments",
-        (Kind::Report, 1) => "report",
-        (Kind::Report, _) => "reports",
     }
 }
 

@@ -83,6 +83,153 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.label_column.clone(),
     },
     Key {
+        name: "data.files",
+        flag: None,
+        variable: None,
+        allowed: "patterns from the folder on, with `*`, `?` and `**`",
+        purpose: "Files that are read, also in folders inside; without patterns every CSV, TSV, NPZ and NPY file of the folder, packed by gzip or zstd or not.",
+        value: |config| listed(&config.mapping.files),
+    },
+    Key {
+        name: "data.separator",
+        flag: None,
+        variable: None,
+        allowed: "`\",\"`, `\";\"`, `\"\\t\"`, `\"|\"` or `\" \"` (any blanks)",
+        purpose: "What stands between the cells of a table; without it what the first lines show.",
+        value: |config| config.mapping.separator.map_or_else(|| NONE.into(), sign),
+    },
+    Key {
+        name: "data.decimal",
+        flag: None,
+        variable: None,
+        allowed: "`\".\"` or `\",\"`",
+        purpose: "The decimal sign; without it what the cells show.",
+        value: |config| config.mapping.decimal.map_or_else(|| NONE.into(), sign),
+    },
+    Key {
+        name: "data.encoding",
+        flag: None,
+        variable: None,
+        allowed: "utf-8, utf-16 or latin-1",
+        purpose: "How text is encoded; without it UTF-8, or UTF-16 where that shows.",
+        value: |config| {
+            config
+                .mapping
+                .encoding
+                .map_or_else(|| NONE.into(), |encoding| encoding.name().into())
+        },
+    },
+    Key {
+        name: "data.names",
+        flag: None,
+        variable: None,
+        allowed: "a name for each column",
+        purpose: "Names of the columns of tables without a header.",
+        value: |config| {
+            config
+                .mapping
+                .names
+                .as_deref()
+                .map_or_else(|| NONE.into(), listed)
+        },
+    },
+    Key {
+        name: "data.time_column",
+        flag: None,
+        variable: None,
+        allowed: "a column's name",
+        purpose: "The column that says when a row was measured, for recordings and for labels as intervals.",
+        value: |config| {
+            config
+                .mapping
+                .time_column
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "data.time_format",
+        flag: None,
+        variable: None,
+        allowed: "auto, iso8601, s, ms, us or ns",
+        purpose: "How times are written: a date and time, or a number since 1970 or any other moment.",
+        value: |config| config.mapping.time_format.name().into(),
+    },
+    Key {
+        name: "data.rate_hz",
+        flag: None,
+        variable: None,
+        allowed: "rows a second",
+        purpose: "The rate of recordings without times; without it that of the task.",
+        value: |config| {
+            config
+                .mapping
+                .rate_hz
+                .map_or_else(|| NONE.into(), |rate| rate.to_string())
+        },
+    },
+    Key {
+        name: "data.group_column",
+        flag: None,
+        variable: None,
+        allowed: "a column's name",
+        purpose: "The column that says whose row it is (machine, person, session); no window reaches across.",
+        value: |config| {
+            config
+                .mapping
+                .group_column
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "data.labels",
+        flag: None,
+        variable: None,
+        allowed: "a table of what is written and the class it means",
+        purpose: "What labels mean; an empty class is no label.",
+        value: |config| pairs(&config.mapping.labels),
+    },
+    Key {
+        name: "data.labels_file",
+        flag: None,
+        variable: None,
+        allowed: "a file, from the folder on",
+        purpose: "A table of intervals with the columns start, end and label, beside `data.time_column`.",
+        value: |config| {
+            config
+                .mapping
+                .labels_file
+                .clone()
+                .unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "data.columns",
+        flag: None,
+        variable: None,
+        allowed: "a table of the task's columns: `from`, and `scale` and `offset`, or `unit`",
+        purpose: "Where the task's columns come from, and how their numbers become the task's unit.",
+        value: |config| {
+            listed(
+                &config
+                    .mapping
+                    .columns
+                    .iter()
+                    .map(|column| column.name.clone())
+                    .collect::<Vec<_>>(),
+            )
+        },
+    },
+    Key {
+        name: "data.bad_rows",
+        flag: None,
+        variable: None,
+        allowed: "refuse or skip",
+        purpose: "What a row costs that cannot be read: its file, or itself.",
+        value: |config| config.mapping.bad_rows.name().into(),
+    },
+    Key {
         name: "data.memory_mib_max",
         flag: None,
         variable: None,
@@ -192,6 +339,24 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
 ];
+
+/// A list on one line.
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => NONE.into(),
+        names => names.join(" "),
+    }
+}
+
+/// What a label is written as, and what it means.
+fn pairs(labels: &[(String, String)]) -> String {
+    let one = |(written, class): &(String, String)| format!("{written}={class}");
+    listed(&labels.iter().map(one).collect::<Vec<_>>())
+}
+
+fn sign(sign: u8) -> String {
+    format!("{:?}", char::from(sign))
+}
 
 fn shown(path: &Path) -> String {
     path.display().to_string()

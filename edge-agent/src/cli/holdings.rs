@@ -6,7 +6,7 @@ use common::health::{Finding, Verdict, worst};
 use common::task::Task;
 
 use crate::config::Config;
-use crate::data::{Folder, FolderError, Scan, Split, SplitRule};
+use crate::data::{Folder, FolderError, Scan, Split, SplitRule, Unused};
 use crate::driver::local::known_tasks;
 use crate::state::StateDir;
 
@@ -25,7 +25,7 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
         }
     };
     if tasks.is_empty() {
-        return vec![unread(folder)];
+        return vec![unread(config, folder)];
     }
     let mut findings: Vec<Vec<Finding>> = tasks
         .iter()
@@ -43,9 +43,9 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
 }
 
 /// Which files there are, while nothing says what they should hold.
-fn unread(folder: &Path) -> Finding {
+fn unread(config: &Config, folder: &Path) -> Finding {
     let shown = folder.display();
-    match Folder::names(folder) {
+    match Folder::names(folder, &config.mapping) {
         Ok(names) if names.is_empty() => Finding::warning(
             CHECK,
             format!("{shown} holds no data file"),
@@ -87,6 +87,7 @@ fn examine(config: &Config, folder: &Path, task: &Task) -> Vec<Finding> {
             path,
             reason,
             quarantined,
+            ..
         }) => {
             let found = format!("task {name}: no rows in {}: {reason}", path.display());
             let advice = "until then this device contributes nothing";
@@ -103,7 +104,7 @@ fn examine(config: &Config, folder: &Path, task: &Task) -> Vec<Finding> {
 fn summary(config: &Config, task: &Task, scan: &Scan, folder: Folder) -> Finding {
     let definition = task.definition();
     let read: usize = scan.files.iter().map(|file| file.rows).sum();
-    let split = folder.into_split(SplitRule::default());
+    let split = folder.into_split(SplitRule::default().for_input(task.input()));
     let guards = read - rows(&split);
     let split = split.without_copies();
     let copies = read - guards - rows(&split);
@@ -170,6 +171,13 @@ fn files(scan: &Scan) -> Vec<Finding> {
         .map(|one| refusal(&one.path, &one.error))
         .collect();
     for file in &scan.files {
+        // What is left of recordings is no fault of theirs.
+        let odd = file.account.unused.keys().any(|why| *why != Unused::Rest);
+        if odd {
+            let found = format!("{}: {}", file.path.display(), file.account.explain());
+            let advice = "`alambic-agent data check` says more";
+            findings.push(Finding::warning(CHECK, found, advice));
+        }
         for note in &file.notes {
             let found = format!("{}: {note}", file.path.display());
             findings.push(match note.is_warning() {

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod config;
+mod data;
 mod doctor;
 mod enrol;
 mod exit;
@@ -12,6 +13,7 @@ mod run;
 mod sent;
 mod status;
 mod student;
+mod task;
 mod work_child;
 
 use std::path::PathBuf;
@@ -52,7 +54,7 @@ struct Common {
     /// State directory: key, students, outbox [default: /var/lib/alambic-agent]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Folder with the device's data (CSV, NPZ, NPY)
+    /// Folder with the device's data
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Log lines as JSON
@@ -80,6 +82,10 @@ enum Command {
     WorkChild(work_child::Arguments),
     /// The configuration
     Config(config::Arguments),
+    /// What a round would make of the files of this device
+    Data(data::Arguments),
+    /// A task for the files of this device
+    Task(task::Arguments),
     /// Look for what stands in this device's way, and say what to do
     Doctor(doctor::Arguments),
     /// Print completions for a shell
@@ -142,6 +148,8 @@ impl Cli {
             Command::Predict(arguments) => predict::run(&config, &arguments),
             Command::Sent(arguments) => sent::run(&config, &arguments),
             Command::Student(arguments) => handed_over(&config, student::run(&config, &arguments)),
+            Command::Task(arguments) => task::run(&config, &arguments),
+            Command::Data(arguments) => data::run(&config, &arguments),
             Command::Doctor(arguments) => doctor::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
             Command::WorkChild(_) => unreachable!("carried out above"),

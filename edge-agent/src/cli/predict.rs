@@ -10,7 +10,7 @@ use serde_json::json;
 use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
-use crate::data::{Dataset, LabelSource, Schema};
+use crate::data::Dataset;
 
 /// Say what class each row of a file has, with the installed student. Needs
 /// no network and no running agent. If the file has labels, the share of
@@ -102,11 +102,9 @@ fn read(config: &Config, arguments: &Arguments, release: &Release) -> Result<Dat
         _ => bad(ExitCode::Usage, &error),
     })?;
     let task = release.task();
-    let classes = task.definition().classes.clone();
-    let schema = Schema::new(task.input_shape().clone(), classes);
+    let schema = config.reading().schema(task);
     let schema = schema.map_err(|error| bad(ExitCode::Failed, &error))?;
-    let labels = LabelSource::OptionalColumn(config.label_column.clone());
-    Dataset::parse(path, &bytes, &schema.with_labels(labels))
+    Dataset::parse(path, &bytes, &schema.with_optional_labels())
         .map_err(|error| bad(ExitCode::Usage, &error))
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use common::task::folded;
+
 use super::schema::{Problem, shortened};
 
 /// The class names of a task, and the rule by which a label finds its class.
@@ -9,13 +11,17 @@ use super::schema::{Problem, shortened};
 /// A label comes as text (CSV, text arrays, bytes) or as a number (arrays).
 /// Either way:
 ///
-/// 1. a text that is a class's name is that class;
+/// 1. a text that is a class's name is that class; one that the device's owner
+///    has given a meaning means that;
 /// 2. an empty text, `nan` and NaN are no label;
 /// 3. a whole number, however it is written (`1`, `1.0`, `01`), is the class
 ///    whose name is that number;
 /// 4. −1 is no label;
 /// 5. where no class's name is a number, a whole number counts the classes
-///    from 0, in the order of the task.
+///    from 0, in the order of the task;
+/// 6. a text that is a class's name or a given word but for case and for what
+///    stands between words (blanks, `_`, `-`) is that class, if it is so of one
+///    class only.
 ///
 /// Anything else is refused. So a label means the same in each format, and a
 /// number is an index only where it cannot be a name.
@@ -24,6 +30,10 @@ pub struct ClassNames {
     names: Vec<String>,
     by_name: BTreeMap<String, u16>,
     by_number: BTreeMap<i64, u16>,
+    /// Names as they are compared without case; none where two are the same.
+    by_folded: BTreeMap<String, Option<u16>>,
+    /// Words that the device's owner has given a meaning; none for no label.
+    by_word: BTreeMap<String, Option<u16>>,
     /// No name reads as a number.
     indexed: bool,
 }
@@ -57,12 +67,42 @@ impl ClassNames {
         let classes = || names.iter().zip(0u16..);
         let by_name = classes().map(|(name, class)| (name.trim().to_owned(), class));
         let numbers = classes().filter_map(|(name, class)| Some((whole(name.trim())?, class)));
+        let mut by_folded = BTreeMap::new();
+        for (name, class) in classes() {
+            let known = by_folded.entry(folded(name)).or_insert(Some(class));
+            if *known != Some(class) {
+                *known = None;
+            }
+        }
         Self {
             by_name: by_name.collect(),
             by_number: numbers.collect(),
+            by_folded,
+            by_word: BTreeMap::new(),
             indexed: !names.iter().any(|name| name.trim().parse::<f64>().is_ok()),
             names,
         }
+    }
+
+    /// The same with words of the owner's: each means a class of this name, or
+    /// no label. Words that name no class of these are passed over: they are
+    /// for another task.
+    #[must_use]
+    pub fn with_words(mut self, words: &[(String, String)]) -> Self {
+        for (word, class) in words {
+            let class = match class.trim() {
+                "" => Some(None),
+                name => self.by_name.get(name).map(|&class| Some(class)),
+            };
+            if let Some(class) = class {
+                self.by_word.insert(word.trim().to_owned(), class);
+                let known = self.by_folded.entry(folded(word)).or_insert(class);
+                if *known != class {
+                    *known = None;
+                }
+            }
+        }
+        self
     }
 
     /// The names.
@@ -84,10 +124,14 @@ impl ClassNames {
         if let Some(&class) = self.by_name.get(text) {
             return Ok(Meaning::Name(class));
         }
+        if let Some(&class) = self.by_word.get(text) {
+            return Ok(class.map_or(Meaning::Unlabelled, Meaning::Name));
+        }
         if text.is_empty() || text.eq_ignore_ascii_case("nan") {
             return Ok(Meaning::Unlabelled);
         }
         let found = whole(text).and_then(|number| self.of_whole(number));
+        let found = found.or_else(|| self.of_folded(text));
         found.ok_or_else(|| self.unknown(text))
     }
 
@@ -98,6 +142,9 @@ impl ClassNames {
     pub fn of_number(&self, number: f64) -> Result<Meaning, Problem> {
         if number.is_nan() {
             return Ok(Meaning::Unlabelled);
+        }
+        if let Some(&class) = self.by_word.get(&number.to_string()) {
+            return Ok(class.map_or(Meaning::Unlabelled, Meaning::Name));
         }
         let found = exact(number).and_then(|number| self.of_whole(number));
         found.ok_or_else(|| self.unknown(&number.to_string()))
@@ -110,13 +157,20 @@ impl ClassNames {
         if !matches!(self.of_text(text), Ok(meaning) if meaning.class().is_some()) {
             return false;
         }
-        let longer = |label: &str| label.len() > text.len() && label.starts_with(text);
+        let longer =
+            |label: &str| label.len() > text.len() && folded(label).starts_with(&folded(text));
         let indices = match self.indexed {
             true => self.names.len(),
             false => 0,
         };
         !self.names.iter().any(|name| longer(name.trim()))
+            && !self.by_word.keys().any(|word| longer(word))
             && !(0..indices).any(|index| longer(&index.to_string()))
+    }
+
+    fn of_folded(&self, text: &str) -> Option<Meaning> {
+        let class = self.by_folded.get(&folded(text)).copied().flatten();
+        class.map(Meaning::Name)
     }
 
     fn of_whole(&self, number: i64) -> Option<Meaning> {
@@ -217,6 +271,27 @@ mod tests {
         assert_eq!(words.of_text("NaN").unwrap(), Meaning::Unlabelled);
         let signs = names(&["-1", "1"]);
         assert_eq!(signs.of_number(-1.0).unwrap(), Meaning::Name(0));
+    }
+
+    #[test]
+    fn case_and_an_owners_words_find_a_class_and_never_two() {
+        let classes = names(&["ok", "bearing fault", "On", "on"]);
+        assert_eq!(classes.of_text("Bearing_Fault").unwrap(), Meaning::Name(1));
+        assert_eq!(classes.of_text(" OK ").unwrap(), Meaning::Name(0));
+        assert!(classes.of_text("ON").is_err(), "which of the two?");
+        let word = |word: &str, class: &str| (word.to_owned(), class.to_owned());
+        let words = [
+            word("7", "ok"),
+            word("läuft", "on"),
+            word("-", ""),
+            word("x", "elsewhere"),
+        ];
+        let classes = classes.with_words(&words);
+        assert_eq!(classes.of_text("7").unwrap(), Meaning::Name(0));
+        assert_eq!(classes.of_number(7.0).unwrap(), Meaning::Name(0));
+        assert_eq!(classes.of_text("LÄUFT").unwrap(), Meaning::Name(3));
+        assert_eq!(classes.of_text("-").unwrap(), Meaning::Unlabelled);
+        assert!(classes.of_text("x").is_err());
     }
 
     #[test]

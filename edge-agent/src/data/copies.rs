@@ -39,7 +39,8 @@ impl Resolution {
     pub fn of(rows: ArrayView2<'_, f32>) -> Self {
         let every = rows.nrows().div_ceil(SAMPLE_ROWS).max(1);
         let steps = rows.columns().into_iter().map(|column| {
-            let mut sample: Vec<f32> = column.iter().step_by(every).copied().collect();
+            let known = column.iter().filter(|value| !value.is_nan());
+            let mut sample: Vec<f32> = known.step_by(every).copied().collect();
             sample.sort_by(f32::total_cmp);
             let Some(last) = sample.len().checked_sub(1) else {
                 return 0.0;
@@ -164,7 +165,9 @@ impl<'a> Search<'a> {
     /// Where a row stands in the order: near rows differ by one a key at most.
     fn key(&self, row: usize) -> f64 {
         let keys = self.keys.iter();
+        // A missing value is near another missing one only.
         keys.map(|&column| f64::from(self.rows[[row, column]]) / f64::from(self.steps[column]))
+            .filter(|key| !key.is_nan())
             .sum()
     }
 
@@ -199,9 +202,10 @@ impl<'a> Search<'a> {
 
     fn are_near(&self, one: usize, other: usize) -> bool {
         let (one, other) = (self.rows.row(one), self.rows.row(other));
-        self.columns
-            .iter()
-            .all(|&column| (one[column] - other[column]).abs() <= self.steps[column])
+        self.columns.iter().all(|&column| {
+            let (one, other) = (one[column], other[column]);
+            one.is_nan() && other.is_nan() || (one - other).abs() <= self.steps[column]
+        })
     }
 }
 

@@ -5,15 +5,20 @@ use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use common::ids::BlobHash;
 
+use super::account::Account;
+use super::intervals::Intervals;
+use super::source::{Mapping, inner_name, reaches_inside};
 use super::split::{Split, SplitRule};
-use super::{Dataset, Ending, Format, Note, ParseError, Schema};
+use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema};
 
-/// The data files of one folder (not of folders inside it): those ending in
-/// .csv, .npz and .npy whose names do not begin with a dot.
+/// The data files of one folder: those that the owner's patterns name, also in
+/// folders inside it, else those in it whose endings are known (.csv, .tsv,
+/// .npz and .npy, packed ones too). Names that begin with a dot are none.
 ///
 /// Files are read in the order of their names. A file is read again when its
 /// size or time of change differs, or when it changed so recently that it may
@@ -28,19 +33,15 @@ pub struct Folder {
     path: PathBuf,
     schema: Schema,
     files: BTreeMap<OsString, Known>,
+    /// The bytes of the file of labels that was read last.
+    labels: Option<BlobHash>,
 }
 
 #[derive(Debug)]
 struct Known {
     stamp: Stamp,
     hash: BlobHash,
-    content: Result<Content, FileError>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Content {
-    data: Dataset,
-    notes: Vec<Note>,
+    content: Result<FileRows, FileError>,
 }
 
 impl Known {
@@ -51,7 +52,7 @@ impl Known {
     }
 }
 
-impl Content {
+impl FileRows {
     /// Whether a last line waits for its end.
     fn waits(&self) -> bool {
         let waits = |note: &Note| matches!(note, Note::Unfinished { .. });
@@ -96,6 +97,8 @@ pub struct FolderFile {
     pub rows: usize,
     /// What was decided while it was read.
     pub notes: Vec<Note>,
+    /// What became of each of its rows.
+    pub account: Account,
 }
 
 /// A file that was refused.
@@ -157,8 +160,18 @@ pub enum FolderError {
         path: PathBuf,
         /// No data file, empty ones, or which are refused and why.
         reason: String,
+        /// Files of which no row is used.
+        files: Vec<FolderFile>,
         /// The refused files.
         quarantined: Vec<Quarantined>,
+    },
+    /// The file of labels cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// Too many files.
     #[error("data folder {} holds more than {FILES_MAX} data files; join some", path.display())]
@@ -175,15 +188,33 @@ impl Folder {
             path: path.into(),
             schema,
             files: BTreeMap::new(),
+            labels: None,
         }
     }
 
-    /// Names of the data files of a folder; none is read.
+    /// Names of the data files of a folder, from it on; none is read.
     ///
     /// # Errors
     /// If the folder is missing or unreadable.
-    pub fn names(path: &Path) -> Result<Vec<OsString>, FolderError> {
-        Ok(list(path)?.into_keys().collect())
+    pub fn names(path: &Path, mapping: &Mapping) -> Result<Vec<OsString>, FolderError> {
+        Ok(list(path, mapping)?.into_keys().collect())
+    }
+
+    /// Length and time of change of each of them, and of the file of labels.
+    ///
+    /// # Errors
+    /// As [`Self::names`].
+    pub fn stamps(path: &Path, mapping: &Mapping) -> Result<Vec<FileStamp>, FolderError> {
+        let files = list(path, mapping)?.into_iter();
+        let mut stamps: Vec<FileStamp> = files
+            .map(|(name, stamp)| (PathBuf::from(name), stamp.bytes, Some(stamp.modified)))
+            .collect();
+        if let Some(labels) = &mapping.labels_file
+            && let Ok(metadata) = fs::metadata(path.join(labels))
+        {
+            stamps.push((labels.into(), metadata.len(), metadata.modified().ok()));
+        }
+        Ok(stamps)
     }
 
     /// Looks at all files and reads those that are new or changed. A file
@@ -193,7 +224,9 @@ impl Folder {
     /// If the folder is missing or unreadable, or holds no rows at all; what
     /// was read before is then forgotten if it is gone.
     pub fn scan(&mut self) -> Result<Scan, FolderError> {
-        let found = list(&self.path)?;
+        let found = list(&self.path, self.schema.mapping())?;
+        let intervals = self.read_labels()?;
+        let schema = self.schema.clone().with_intervals(intervals);
         let mut scan = Scan {
             changed: self.files.keys().any(|name| !found.contains_key(name)),
             ..Scan::default()
@@ -207,8 +240,8 @@ impl Folder {
                 left = left.saturating_sub(known.values());
                 continue;
             }
-            let schema = self.schema.clone().with_values_max(left);
-            let file = read(&self.path.join(&name), stamp, &schema, known);
+            let within = schema.clone().with_values_max(left);
+            let file = read(&self.path.join(&name), stamp, &within, known);
             if let Some(file) = file {
                 scan.changed = true;
                 left = left.saturating_sub(file.values());
@@ -223,6 +256,28 @@ impl Folder {
             return Err(self.no_rows(scan));
         }
         Ok(scan)
+    }
+
+    /// The labels of a file of their own, if there is one. Where they are
+    /// others than before, every file is read again.
+    fn read_labels(&mut self) -> Result<Option<Arc<Intervals>>, FolderError> {
+        let Some(name) = &self.schema.mapping().labels_file else {
+            return Ok(None);
+        };
+        let path = self.path.join(name);
+        let refused = |reason: &dyn std::fmt::Display| FolderError::Labels {
+            path: path.clone(),
+            reason: reason.to_string(),
+        };
+        let bytes = read_bytes(&path).map_err(|error| refused(&error))?;
+        let hash = BlobHash::of(&bytes);
+        if self.labels.replace(hash) != Some(hash) {
+            self.files.clear();
+        }
+        let intervals = Intervals::parse(&bytes, &self.schema);
+        intervals
+            .map(|intervals| Some(Arc::new(intervals)))
+            .map_err(|error| refused(&error))
     }
 
     /// All rows, file by file.
@@ -241,7 +296,7 @@ impl Folder {
         let mut parts = (Vec::new(), Vec::new());
         for name in used {
             let content = self.files.remove(&name).map(|known| known.content);
-            if let Some(Ok(Content { data, .. })) = content {
+            if let Some(Ok(FileRows { data, .. })) = content {
                 let Split { training, held_out } = data.split(rule);
                 parts.0.push(training);
                 parts.1.push(held_out);
@@ -276,6 +331,10 @@ impl Folder {
                     Ok(content) => content.notes.clone(),
                     Err(_) => Vec::new(),
                 },
+                account: match &known.content {
+                    Ok(content) => content.account.clone(),
+                    Err(_) => Account::default(),
+                },
             });
         }
         let used: BTreeSet<&OsString> = self.used().map(|(name, ..)| name).collect();
@@ -292,6 +351,41 @@ impl Folder {
         }
     }
 
+    /// What to do about a folder without data files: they may lie in folders
+    /// inside.
+    fn elsewhere(&self) -> String {
+        let all = Mapping {
+            files: vec!["**".to_owned()],
+            ..Mapping::default()
+        };
+        let found = list(&self.path, &all).unwrap_or_default();
+        let data = found
+            .keys()
+            .find(|name| Format::of(&inner_name(Path::new(name))).is_some());
+        match data.map(Path::new) {
+            Some(name) => {
+                let ending = inner_name(name)
+                    .extension()
+                    .map_or_else(String::new, |ending| {
+                        format!(".{}", ending.to_string_lossy())
+                    });
+                let packed = match name == inner_name(name) {
+                    true => String::new(),
+                    false => format!(
+                        ".{}",
+                        name.extension().unwrap_or_default().to_string_lossy()
+                    ),
+                };
+                format!(
+                    "there are data files in folders inside, such as {}; under [data] in \
+                     agent.toml, say that they are meant: files = [\"**/*{ending}{packed}\"]",
+                    name.display()
+                )
+            }
+            None => "put files ending in .csv, .npz or .npy there".to_owned(),
+        }
+    }
+
     fn no_rows(&self, scan: Scan) -> FolderError {
         let reason = match (scan.quarantined.first(), scan.files.is_empty()) {
             (Some(first), _) => {
@@ -301,12 +395,22 @@ impl Folder {
                 };
                 format!("{}: {}{others}", first.path.display(), first.error)
             }
-            (None, true) => "put files ending in .csv, .npz or .npy there".to_owned(),
-            (None, false) => "its files have a header and nothing else".to_owned(),
+            (None, true) => match self.schema.mapping().files.as_slice() {
+                [] => self.elsewhere(),
+                patterns => format!(
+                    "no file there is one that data.files means ({})",
+                    patterns.join(", ")
+                ),
+            },
+            (None, false) => match scan.files.iter().find(|file| file.account.rows > 0) {
+                Some(file) => format!("{}: {}", file.path.display(), file.account.explain()),
+                None => "its files have a header and nothing else".to_owned(),
+            },
         };
         FolderError::NoRows {
             path: self.path.clone(),
             reason,
+            files: scan.files,
             quarantined: scan.quarantined,
         }
     }
@@ -325,36 +429,69 @@ impl Stamp {
     }
 }
 
-/// Data files by name, refused ones and duplicates included.
-fn list(folder: &Path) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
-    let path = || folder.to_owned();
-    let unreadable = |source: io::Error| match source.kind() {
-        ErrorKind::NotFound => FolderError::Missing { path: path() },
-        ErrorKind::NotADirectory => FolderError::NotAFolder { path: path() },
-        _ => FolderError::Unreadable {
-            path: path(),
-            source,
-        },
-    };
+/// Data files by name, from the folder on, refused ones and duplicates
+/// included.
+fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
+    let inside = mapping.files.iter().any(|pattern| reaches_inside(pattern));
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
-        let hidden = name.as_encoded_bytes().starts_with(b".");
-        if hidden || Format::of(Path::new(&name)).is_none() {
-            continue;
-        }
-        // A file that vanishes in between was never there.
-        let Ok(metadata) = fs::metadata(folder.join(&name)) else {
-            continue;
+    let mut folders = vec![(PathBuf::new(), 0)];
+    while let Some((inner, depth)) = folders.pop() {
+        let path = folder.join(&inner);
+        let unreadable = |source: io::Error| {
+            let path = path.clone();
+            match source.kind() {
+                ErrorKind::NotFound => FolderError::Missing { path },
+                ErrorKind::NotADirectory => FolderError::NotAFolder { path },
+                _ => FolderError::Unreadable { path, source },
+            }
         };
-        if metadata.is_file() {
-            found.insert(name, Stamp::of(&metadata));
-        }
-        if found.len() > FILES_MAX {
-            return Err(FolderError::Files { path: path() });
+        let entries = match fs::read_dir(&path) {
+            // A folder that vanishes in between was never there.
+            Err(error) if depth > 0 && error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(unreadable)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = inner.join(entry.file_name());
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // Links to folders are not followed: they may lead back.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if inside && depth < DEPTH_MAX {
+                    folders.push((name, depth + 1));
+                }
+                continue;
+            }
+            if !is_data(&name, mapping) {
+                continue;
+            }
+            // A file that vanishes in between was never there.
+            let Ok(metadata) = fs::metadata(folder.join(&name)) else {
+                continue;
+            };
+            if metadata.is_file() {
+                found.insert(name.into_os_string(), Stamp::of(&metadata));
+            }
+            if found.len() > FILES_MAX {
+                let path = folder.to_owned();
+                return Err(FolderError::Files { path });
+            }
         }
     }
     Ok(found)
+}
+
+/// Whether a file of this name, from the folder on, is read.
+fn is_data(name: &Path, mapping: &Mapping) -> bool {
+    let is_labels = mapping.labels_file.as_ref();
+    if is_labels.is_some_and(|labels| Path::new(labels) == name) {
+        return false;
+    }
+    match mapping.files.is_empty() {
+        true => Format::of(&inner_name(name)).is_some(),
+        false => name.to_str().is_some_and(|name| mapping.wants(name)),
+    }
 }
 
 /// Reads a file, unless it still is what is known of it.
@@ -367,7 +504,7 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
     let file = match read_bytes(path) {
         Ok(bytes) => {
             let hash = BlobHash::of(&bytes);
-            let waits = |known: &Known| known.content.as_ref().is_ok_and(Content::waits);
+            let waits = |known: &Known| known.content.as_ref().is_ok_and(FileRows::waits);
             let same = |known: &Known| known.hash == hash && !(stamp.rests && waits(known));
             if known.is_some_and(same) {
                 return None;
@@ -376,9 +513,7 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
                 true => Ending::Closed,
                 false => Ending::Open,
             };
-            let content = Dataset::parse_noting(path, &bytes, schema, ending)
-                .map(|(data, notes)| Content { data, notes })
-                .map_err(FileError::from);
+            let content = Dataset::read(path, &bytes, schema, ending).map_err(FileError::from);
             Known {
                 stamp,
                 hash,
@@ -411,13 +546,18 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     }
 }
 
-/// Longest file that is read.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What changes when a file does: its name, its length, its time of change.
+pub type FileStamp = (PathBuf, u64, Option<SystemTime>);
+
+/// Longest file that is read, and the most that a packed one may hold.
+pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// After so long without a change a file is complete as it stands. Loggers
 /// write whole buffers, some of them hours apart.
 const REST: Duration = Duration::from_secs(24 * 3_600);
 /// Most data files of a folder.
 const FILES_MAX: usize = 100_000;
+/// Most folders inside one another.
+const DEPTH_MAX: usize = 16;
 /// Longer than the coarsest clock of a file system in use (FAT: 2 s).
 const CLOCK_TICK: Duration = Duration::from_secs(3);
 

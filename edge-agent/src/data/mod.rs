@@ -1,28 +1,37 @@
 //! The device's data: files in a folder, read strictly, split once and for
 //! all into rows to learn from and rows to judge by.
 
+mod account;
 mod classes;
 mod copies;
-mod csv;
 mod folder;
+mod intervals;
 mod note;
 mod numpy;
 mod precision;
+mod problem;
 mod schema;
+mod series;
+mod source;
 mod split;
+mod suggest;
+mod table;
 mod text;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
+pub use account::{Account, ColumnAccount, Recordings, Unused};
 pub use classes::{ClassNames, Meaning};
 pub use copies::{Resolution, originals};
-pub use folder::{FileError, Folder, FolderError, FolderFile, Quarantined, Scan};
+pub use folder::{FileError, FileStamp, Folder, FolderError, FolderFile, Quarantined, Scan};
 pub use note::Note;
 pub use precision::Precision;
 pub use schema::{
     ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError, VALUE_MAX,
 };
+pub use source::{BadRows, ColumnSource, Encoding, Mapping, MappingError, TimeFormat};
 pub use split::{Split, SplitRule};
+pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
 
 use std::path::Path;
@@ -30,7 +39,8 @@ use std::path::Path;
 /// Rows of one shape; some labelled.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// Inputs, n × values (each row one input, row-major), all finite.
+    /// Inputs, n × values (each row one input, row-major), all finite but for
+    /// NaN where the task fills what is missing.
     inputs: Array2<f32>,
     /// The class of each row, where it is known.
     labels: Vec<Option<u16>>,
@@ -73,7 +83,7 @@ impl Dataset {
     /// If the ending is not one of csv, npy and npz, or the file does not fit
     /// `schema`; the error says where and what to do.
     pub fn parse(name: &Path, bytes: &[u8], schema: &Schema) -> Result<Self, ParseError> {
-        Self::parse_noting(name, bytes, schema, Ending::Closed).map(|(data, _)| data)
+        Self::read(name, bytes, schema, Ending::Closed).map(|file| file.data)
     }
 
     /// The same of a file that may still be written, and what was decided on
@@ -81,20 +91,34 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Self::parse`].
-    pub fn parse_noting(
+    pub fn read(
         name: &Path,
         bytes: &[u8],
         schema: &Schema,
         ending: Ending,
-    ) -> Result<(Self, Vec<Note>), ParseError> {
+    ) -> Result<FileRows, ParseError> {
         let mut notes = Vec::new();
-        let data = match Format::of(name) {
-            Some(Format::Csv) => csv::parse(bytes, schema, ending, &mut notes),
-            Some(Format::Npz) => numpy::parse_npz(bytes, schema, &mut notes),
-            Some(Format::Npy) => numpy::parse_npy(bytes, schema, &mut notes),
-            None => Err(ParseError::Format),
+        let inner = source::inner_name(name);
+        let by_name = Format::of(&inner);
+        // What the owner names is a table whatever its ending says.
+        let named = !schema.mapping().files.is_empty();
+        let format = by_name.or(named.then_some(Format::Csv));
+        let format = format.ok_or(ParseError::Format)?;
+        let bytes = source::unpacked(name, bytes, folder::FILE_BYTES_MAX)?;
+        let ending = match source::is_packed(name) {
+            true => Ending::Closed,
+            false => ending,
+        };
+        let (data, account) = match format {
+            Format::Csv => table::parse(&bytes, schema, ending, &mut notes),
+            Format::Npz => numpy::parse_npz(&bytes, schema, &mut notes),
+            Format::Npy => numpy::parse_npy(&bytes, schema, &mut notes),
         }?;
-        Ok((data, notes))
+        Ok(FileRows {
+            data,
+            notes,
+            account,
+        })
     }
 
     /// How many rows there are.
@@ -221,6 +245,17 @@ impl Dataset {
     }
 }
 
+/// What a file holds, and what was made of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileRows {
+    /// Its rows, or the windows of its recordings.
+    pub data: Dataset,
+    /// What was decided on the way.
+    pub notes: Vec<Note>,
+    /// What became of each row.
+    pub account: Account,
+}
+
 /// How labels were written.
 #[derive(Clone, Debug, Default)]
 struct LabelCounts {
@@ -273,7 +308,7 @@ impl Format {
     fn of(name: &Path) -> Option<Self> {
         let ending = name.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
-            "csv" => Some(Self::Csv),
+            "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
             _ => None,

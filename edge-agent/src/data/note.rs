@@ -22,6 +22,20 @@ pub enum Note {
     /// The first column has no name and is left out: the index that pandas
     /// writes.
     IndexColumn,
+    /// A column was taken for the times of a recording.
+    TimeColumn {
+        /// Its name.
+        column: String,
+    },
+    /// Numbers are written with a decimal comma.
+    DecimalComma,
+    /// Recordings have fewer samples a second than the task's windows.
+    Slower {
+        /// Samples a second.
+        rate_hz: f64,
+        /// What the task wants.
+        wanted_hz: f64,
+    },
     /// Labels of −1 were taken for no label.
     MinusOne {
         /// Rows.
@@ -53,7 +67,7 @@ impl Note {
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
-            Self::NulTail { .. } | Self::MinusOne { .. } | Self::Lost { .. }
+            Self::NulTail { .. } | Self::MinusOne { .. } | Self::Lost { .. } | Self::Slower { .. }
         )
     }
 }
@@ -76,6 +90,17 @@ impl fmt::Display for Note {
             Self::IndexColumn => {
                 f.write_str("the first column has no name and is left out as the row's number")
             }
+            Self::TimeColumn { column } => write!(
+                f,
+                "column {column:?} is taken for the time of each row; say otherwise with \
+                 time_column or rate_hz under [data]"
+            ),
+            Self::DecimalComma => f.write_str("numbers are read with a decimal comma"),
+            Self::Slower { rate_hz, wanted_hz } => write!(
+                f,
+                "recordings of {rate_hz:.3} samples a second are brought to {wanted_hz:.3}: what \
+                 is faster than half of the former is not in them"
+            ),
             Self::MinusOne { rows } => write!(
                 f,
                 "{rows} rows with the label -1 count as unlabelled; if -1 is a class, name it in \

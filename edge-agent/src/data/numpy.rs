@@ -2,6 +2,9 @@
 
 use common::npz::{Archive, Array, NpzError, Values};
 
+use common::task::{InputKind, Missing};
+
+use super::account::{Account, Unused};
 use super::classes::{ClassNames, Meaning};
 use super::note::Note;
 use super::precision::Precision;
@@ -20,7 +23,7 @@ pub(super) fn parse_npz(
     bytes: &[u8],
     schema: &Schema,
     notes: &mut Vec<Note>,
-) -> Result<Dataset, ParseError> {
+) -> Result<(Dataset, Account), ParseError> {
     let archive = Archive::open(bytes)?;
     let names = schema.arrays();
     let first = |names: &[String]| names.iter().find(|name| archive.contains(name)).cloned();
@@ -48,11 +51,9 @@ pub(super) fn parse_npz(
         scale,
         schema,
     };
-    let (rows, values) = inputs.read(read(&inputs_name)?, notes)?;
-    let labels_name = match schema.labels() {
-        LabelSource::None => None,
-        _ => first(&names.labels),
-    };
+    let mut read_inputs = inputs.read(read(&inputs_name)?, notes)?;
+    let rows = read_inputs.rows;
+    let labels_name = labels_name(&archive, schema);
     let labels = match labels_name {
         Some(name) => {
             let own = match archive.contains("class_names") {
@@ -68,7 +69,30 @@ pub(super) fn parse_npz(
         }
         None => vec![None; rows],
     };
-    dataset(&inputs_name, values, labels, schema)
+    read_inputs.account.rows = rows;
+    dataset(&inputs_name, read_inputs, labels, schema)
+}
+
+/// The array that holds the labels: the one that the owner names as the label
+/// column, else one of the usual names.
+fn labels_name(archive: &Archive<'_>, schema: &Schema) -> Option<String> {
+    let named = match schema.labels() {
+        LabelSource::None => return None,
+        LabelSource::Column(name) | LabelSource::OptionalColumn(name) => name,
+    };
+    let usual = schema.arrays().labels.iter();
+    match named.as_str() {
+        // What the column is called where the owner names none.
+        "label" => usual
+            .chain([named])
+            .find(|name| archive.contains(name))
+            .cloned(),
+        _ => [named]
+            .into_iter()
+            .chain(usual)
+            .find(|name| archive.contains(name))
+            .cloned(),
+    }
 }
 
 /// Reads an NPY array of inputs, n × shape (or n × values), without labels.
@@ -79,7 +103,7 @@ pub(super) fn parse_npy(
     bytes: &[u8],
     schema: &Schema,
     notes: &mut Vec<Note>,
-) -> Result<Dataset, ParseError> {
+) -> Result<(Dataset, Account), ParseError> {
     let array = Array::parse_within(bytes, schema.values_max() as u64);
     let inputs = Inputs {
         name: NPY,
@@ -87,8 +111,9 @@ pub(super) fn parse_npy(
         schema,
     };
     let array = array.map_err(|error| array_error(NPY, error, schema))?;
-    let (rows, values) = inputs.read(array, notes)?;
-    dataset(NPY, values, vec![None; rows], schema)
+    let read = inputs.read(array, notes)?;
+    let labels = vec![None; read.rows];
+    dataset(NPY, read, labels, schema)
 }
 
 fn array_error(array: &str, error: NpzError, schema: &Schema) -> ParseError {
@@ -111,16 +136,37 @@ fn text(array: &Array) -> Option<ClassNames> {
 
 fn dataset(
     array: &str,
-    inputs: Vec<f32>,
+    read: ReadInputs,
     labels: Vec<Option<u16>>,
     schema: &Schema,
-) -> Result<Dataset, ParseError> {
-    let shape = vec![labels.len(), inputs.len()];
-    Dataset::from_rows(schema.values(), inputs, labels).ok_or_else(|| ParseError::InputShape {
+) -> Result<(Dataset, Account), ParseError> {
+    let shape = vec![labels.len(), read.values.len()];
+    let data = Dataset::from_rows(schema.values(), read.values, labels);
+    let data = data.ok_or_else(|| ParseError::InputShape {
         array: array.to_owned(),
         found: shape,
         expected: schema.shape().sides().to_vec(),
-    })
+    })?;
+    let mut account = read.account;
+    account.rows = data.rows();
+    account.used = data.rows() - read.incomplete.len();
+    if read.incomplete.is_empty() {
+        return Ok((data, account));
+    }
+    let whole: Vec<usize> = { 0..data.rows() }
+        .filter(|row| read.incomplete.binary_search(row).is_err())
+        .collect();
+    Ok((data.select(&whole), account))
+}
+
+/// Inputs of an array.
+struct ReadInputs {
+    rows: usize,
+    /// Rows × values.
+    values: Vec<f32>,
+    /// Rows that a missing value costs, in order.
+    incomplete: Vec<usize>,
+    account: Account,
 }
 
 /// How an array of inputs is read.
@@ -133,7 +179,7 @@ struct Inputs<'a> {
 impl Inputs<'_> {
     /// How many rows there are, and their values, row-major. Numbers that
     /// single precision does not hold are scaled before they are narrowed.
-    fn read(&self, array: Array, notes: &mut Vec<Note>) -> Result<(usize, Vec<f32>), ParseError> {
+    fn read(&self, array: Array, notes: &mut Vec<Note>) -> Result<ReadInputs, ParseError> {
         let (sides, values) = (self.schema.shape().sides(), self.schema.values());
         let fits = match array.shape() {
             [_, rest @ ..] => rest == sides || rest == [values],
@@ -169,7 +215,26 @@ impl Inputs<'_> {
             }
             _ => self.scaled(array, scale)?,
         };
-        for (at, &value) in inputs.iter().enumerate() {
+        let missing = match self.schema.input() {
+            InputKind::Table(table) => table.missing,
+            _ => Missing::Refuse,
+        };
+        let (mut inputs, mut incomplete) = (inputs, Vec::new());
+        let mut account = Account::default();
+        for (at, value) in inputs.iter_mut().enumerate() {
+            if value.is_nan() && missing != Missing::Refuse {
+                *value = f32::NAN;
+                if missing == Missing::SkipRow && incomplete.last() != Some(&(at / values)) {
+                    incomplete.push(at / values);
+                    account.leave_out(Unused::Missing, || Place::Element {
+                        array: self.name.to_owned(),
+                        row: at / values,
+                        index: at % values,
+                    });
+                }
+                continue;
+            }
+            let value = *value;
             if let Some(problem) = Problem::of_value(f64::from(value), || value.to_string()) {
                 let place = Place::Element {
                     array: self.name.to_owned(),
@@ -180,7 +245,12 @@ impl Inputs<'_> {
             }
         }
         notes.extend(precision.notes(|value| format!("{value} of array {:?}", self.name)));
-        Ok((rows, inputs))
+        Ok(ReadInputs {
+            rows,
+            values: inputs,
+            incomplete,
+            account,
+        })
     }
 
     fn scaled(&self, array: Array, scale: &[f64]) -> Result<Vec<f32>, ParseError> {

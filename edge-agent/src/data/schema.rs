@@ -1,18 +1,27 @@
 //! What a data file must look like, and how it may fail to.
 
-use std::fmt;
+use std::sync::Arc;
 
 use common::features::InputShape;
 use common::limits::CLASSES_MAX;
-use common::npz::NpzError;
+use common::task::{ArrayInput, InputKind};
 
 use super::classes::ClassNames;
+use super::intervals::Intervals;
+use super::source::Mapping;
+
+pub(super) use super::problem::shortened;
+pub use super::problem::{ParseError, Place, Problem, VALUE_MAX};
 
 /// What every file of a task holds: inputs of one shape, and labels of named
 /// classes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     shape: InputShape,
+    input: InputKind,
+    mapping: Arc<Mapping>,
+    /// Labels that stand in a file of their own.
+    intervals: Option<Arc<Intervals>>,
     classes: ClassNames,
     labels: LabelSource,
     arrays: ArrayNames,
@@ -75,6 +84,9 @@ impl Schema {
         }
         Ok(Self {
             shape,
+            input: InputKind::Array(ArrayInput::default()),
+            mapping: Arc::default(),
+            intervals: None,
             classes: ClassNames::new(classes),
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
@@ -103,6 +115,42 @@ impl Schema {
             other => other,
         };
         Self { labels, ..self }
+    }
+
+    /// The same for what a task says of its inputs.
+    #[must_use]
+    pub fn with_input(self, input: InputKind) -> Self {
+        Self { input, ..self }
+    }
+
+    /// The same for files that are written as a device's owner says.
+    #[must_use]
+    pub fn with_mapping(self, mapping: Mapping) -> Self {
+        Self {
+            classes: self.classes.with_words(&mapping.labels),
+            mapping: Arc::new(mapping),
+            ..self
+        }
+    }
+
+    /// The same with labels from a file of their own.
+    #[must_use]
+    pub(super) fn with_intervals(self, intervals: Option<Arc<Intervals>>) -> Self {
+        Self { intervals, ..self }
+    }
+
+    /// What one input is.
+    pub fn input(&self) -> &InputKind {
+        &self.input
+    }
+
+    /// How files are written.
+    pub fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(super) fn intervals(&self) -> Option<&Intervals> {
+        self.intervals.as_deref()
     }
 
     /// Values of one input.
@@ -161,253 +209,5 @@ impl Schema {
     }
 }
 
-/// A place in a file, for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// A line of a text file, counted from 1, and the name of a column.
-    Cell {
-        /// The line.
-        line: u64,
-        /// The column's name.
-        column: String,
-    },
-    /// A line of a text file, counted from 1.
-    Line(u64),
-    /// A row of an array, counted from 0, and the value's place in it.
-    Element {
-        /// The array's name.
-        array: String,
-        /// The row.
-        row: usize,
-        /// The place in the row.
-        index: usize,
-    },
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cell { line, column } => write!(f, "line {line}, column {column:?}"),
-            Self::Line(line) => write!(f, "line {line}"),
-            Self::Element { array, row, index } => {
-                write!(f, "array {array:?}, row {row}, value {index}")
-            }
-        }
-    }
-}
-
-/// What is wrong at a place.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Problem {
-    /// Text where a number should be.
-    #[error("expected a number, got {found:?}; correct it or remove the row")]
-    NotANumber {
-        /// What stands there.
-        found: String,
-    },
-    /// NaN or infinity.
-    #[error("{found} is not a finite number; fill the gap or remove the row")]
-    NotFinite {
-        /// What stands there.
-        found: String,
-    },
-    /// A number so large that no statistic holds its square.
-    #[error(
-        "{found} is beyond ±{VALUE_MAX:e}, which no measurement is: a fill value for a gap? fill the gap or remove the row"
-    )]
-    TooLarge {
-        /// What stands there.
-        found: String,
-    },
-    /// A label that is no class of the task.
-    #[error(
-        "class {found:?} is not one of the task's ({known}){}; correct it, or leave it empty for an unlabelled row",
-        numbered(*.last)
-    )]
-    UnknownClass {
-        /// What stands there.
-        found: String,
-        /// Class names.
-        known: String,
-        /// The largest class number; none where classes are named by numbers.
-        last: Option<usize>,
-    },
-    /// A line that is longer or shorter than the header.
-    #[error(
-        "expected {expected} columns as in the header, got {found}; correct the line or remove it"
-    )]
-    ColumnCount {
-        /// Columns of the header.
-        expected: usize,
-        /// Columns of the line.
-        found: usize,
-    },
-    /// NUL bytes between others.
-    #[error(
-        "NUL bytes, as a power cut leaves them in a file that was being written; remove the line, and the NUL bytes with it"
-    )]
-    Nul,
-    /// Bytes that are not UTF-8, or a quote that never ends.
-    #[error("not readable as text ({reason}); save the file as UTF-8 CSV")]
-    Text {
-        /// What the reader said.
-        reason: String,
-    },
-}
-
-impl Problem {
-    /// What is wrong with a value that statistics have to carry, if anything
-    /// is; `found` is how it is written.
-    pub(super) fn of_value(value: f64, found: impl FnOnce() -> String) -> Option<Self> {
-        if !value.is_finite() {
-            Some(Self::NotFinite { found: found() })
-        } else if value.abs() > VALUE_MAX {
-            Some(Self::TooLarge { found: found() })
-        } else {
-            None
-        }
-    }
-}
-
-fn numbered(last: Option<usize>) -> String {
-    match last {
-        Some(last) => format!(" nor a number from 0 to {last}"),
-        None => ", whose names are numbers, so that no number counts them".to_owned(),
-    }
-}
-
-/// Why a file was refused, whole.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ParseError {
-    /// One place is wrong.
-    #[error("{place}: {problem}")]
-    At {
-        /// Where.
-        place: Place,
-        /// What.
-        problem: Problem,
-    },
-    /// An unknown ending.
-    #[error("not a data file; files ending in .csv, .npz and .npy are read")]
-    Format,
-    /// Nothing in it.
-    #[error("the file is empty; a header and rows are expected")]
-    NoHeader,
-    /// A first line of numbers only.
-    #[error("the first line holds only numbers; put a header with column names before it")]
-    NumericHeader,
-    /// The separator is not a comma.
-    #[error("the header {header:?} is one column; separate columns by commas")]
-    Separator {
-        /// The header.
-        header: String,
-    },
-    /// No label column.
-    #[error(
-        "no column {name:?} among {columns}; name the label column in the agent's config (data.label_column), or leave its cells empty for unlabelled rows"
-    )]
-    NoLabelColumn {
-        /// What was looked for.
-        name: String,
-        /// The file's columns.
-        columns: String,
-    },
-    /// The label column twice.
-    #[error("column {name:?} is there twice; rename or remove one")]
-    TwoLabelColumns {
-        /// Its name.
-        name: String,
-    },
-    /// The wrong number of input columns.
-    #[error("expected {expected} value columns for an input of shape {shape:?}, got {found}")]
-    ValueColumns {
-        /// Values of one input.
-        expected: usize,
-        /// The input's shape.
-        shape: Vec<usize>,
-        /// Columns besides the label.
-        found: usize,
-    },
-    /// More values than may be held at once.
-    #[error(
-        "there is room for {rows_max} rows of {values} values more, and it holds more than that; remove older files, split this one, or raise data.memory_mib_max in the agent's config"
-    )]
-    Size {
-        /// Rows that would be read.
-        rows_max: usize,
-        /// Values of one input.
-        values: usize,
-    },
-    /// An archive that is not readable.
-    #[error(transparent)]
-    Numpy(#[from] NpzError),
-    /// An array that is not readable.
-    #[error("array {array:?}: {error}")]
-    Array {
-        /// The array's name.
-        array: String,
-        /// Why.
-        error: NpzError,
-    },
-    /// None of the array names is there.
-    #[error("none of the arrays {wanted} is there; the file holds: {names}")]
-    NoInputs {
-        /// Names tried.
-        wanted: String,
-        /// What there is.
-        names: String,
-    },
-    /// An array of another shape.
-    #[error("array {array:?} has shape {found:?}, expected (rows, {expected:?})")]
-    InputShape {
-        /// The array's name.
-        array: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// Shape of one input.
-        expected: Vec<usize>,
-    },
-    /// As many labels as rows are needed.
-    #[error("array {array:?} has shape {found:?}, expected ({rows},): one label a row")]
-    LabelCount {
-        /// The array's name.
-        array: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// Rows of the inputs.
-        rows: usize,
-    },
-    /// A scale that fits nothing.
-    #[error(
-        "array \"scale\" has {found} values; expected 1, one for each of the last side ({channels}), or one for each of {values}"
-    )]
-    Scale {
-        /// How many values it has.
-        found: usize,
-        /// Length of the input's last side.
-        channels: usize,
-        /// Values of one input.
-        values: usize,
-    },
-}
-
-impl ParseError {
-    pub(super) fn at(place: Place, problem: Problem) -> Self {
-        Self::At { place, problem }
-    }
-}
-
-/// At most 40 characters of what a file says, for messages.
-pub(super) fn shortened(text: &str) -> String {
-    let mut short: String = text.chars().take(40).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
-}
-
-/// Largest magnitude of a value. A feature stage may add up a thousand of
-/// them, and the square of that sum still fits single precision.
-pub const VALUE_MAX: f64 = 1e15;
 /// Most values of one file unless something else is said.
 const VALUES_MAX: usize = 1 << 28;

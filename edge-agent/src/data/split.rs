@@ -1,5 +1,7 @@
 //! Rows to learn from, and rows to judge a model by.
 
+use common::task::InputKind;
+
 use super::Dataset;
 
 /// How rows are held out: in whole blocks, so that windows of a signal that
@@ -34,6 +36,32 @@ impl Default for SplitRule {
         }
     }
 }
+
+impl SplitRule {
+    /// The rule for rows of which each overlaps so many on either side: guards
+    /// as wide, and blocks so long that guards do not take most of them.
+    #[must_use]
+    pub fn for_overlap(self, rows: usize) -> Self {
+        let guard_rows = self.guard_rows.max(rows);
+        Self {
+            guard_rows,
+            block_rows: self.block_rows.max(BLOCK_GUARDS * guard_rows),
+            ..self
+        }
+    }
+
+    /// The rule for inputs of this kind.
+    #[must_use]
+    pub fn for_input(self, input: &InputKind) -> Self {
+        match input {
+            InputKind::Series(series) => self.for_overlap(series.overlapping()),
+            InputKind::Array(_) | InputKind::Table(_) => self,
+        }
+    }
+}
+
+/// Of a block that is held out, a fifth is guard at either end at most.
+const BLOCK_GUARDS: usize = 5;
 
 /// A data set in two parts.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,7 @@
 
 use common::features::InputShape;
 use common::npz::{self, Array, Values};
+use common::task::{ArrayInput, InputKind};
 use proptest::prelude::*;
 
 use super::*;
@@ -64,13 +65,7 @@ fn csv_text_in_a_number_is_named() {
     let found = "1.2.3".to_owned();
     let expected = cell(2, "b", Problem::NotANumber { found });
     assert_eq!(parse_csv("a,b,label\n1,1.2.3,cat\n"), expected);
-    let empty = cell(
-        2,
-        "a",
-        Problem::NotANumber {
-            found: String::new(),
-        },
-    );
+    let empty = cell(2, "a", Problem::Missing);
     assert_eq!(parse_csv("a,b,label\n,1,cat\n"), empty);
 }
 
@@ -98,7 +93,8 @@ fn csv_unknown_class_is_named_with_those_there_are() {
     assert_eq!(
         refused.to_string(),
         "line 2, column \"label\": class \"cow\" is not one of the task's (cat, dog) nor a number \
-         from 0 to 1; correct it, or leave it empty for an unlabelled row"
+         from 0 to 1; correct it, leave it empty for an unlabelled row, or say what it means \
+         (labels = { \"cow\" = \"CLASS\" } under [data] in agent.toml)"
     );
     assert!(parse_csv("a,b,label\n1,2,2\n").is_err());
 }
@@ -108,7 +104,7 @@ fn csv_headers_that_do_not_fit_are_refused() {
     assert_eq!(parse_csv(""), Err(ParseError::NoHeader));
     assert_eq!(parse_csv("1,2,0\n3,4,1\n"), Err(ParseError::NumericHeader));
     assert!(matches!(
-        parse_csv("a;b;label\n1;2;0\n"),
+        parse_csv("a b label\n1 2 0\n"),
         Err(ParseError::Separator { .. })
     ));
     assert!(matches!(
@@ -321,8 +317,8 @@ fn a_label_means_the_same_in_every_format() {
 #[test]
 fn what_was_decided_of_labels_is_said() {
     let bytes = b"a,b,label\n1,2,1.0\n1,2,-1\n1,2,cat\n";
-    let read = Dataset::parse_noting(Path::new("a.csv"), bytes, &schema(), Ending::Open);
-    let (data, notes) = read.unwrap();
+    let read = Dataset::read(Path::new("a.csv"), bytes, &schema(), Ending::Open);
+    let FileRows { data, notes, .. } = read.unwrap();
     assert_eq!(data.labels(), [Some(1), None, Some(0)]);
     let meanings = "1 is \"dog\"".to_owned();
     assert_eq!(
@@ -438,8 +434,8 @@ fn an_offset_that_single_precision_cannot_hold_is_said_by_column() {
         ("a.csv", text.as_bytes(), "\"b\""),
         ("a.npz", &bytes, "1 of"),
     ] {
-        let read = Dataset::parse_noting(Path::new(name), bytes, &schema(), Ending::Open);
-        let (_, notes) = read.unwrap();
+        let read = Dataset::read(Path::new(name), bytes, &schema(), Ending::Open);
+        let notes = read.unwrap().notes;
         assert!(
             matches!(&notes[..], [Note::Lost { column, .. }] if column.starts_with(named)),
             "{notes:?}"
@@ -448,7 +444,9 @@ fn an_offset_that_single_precision_cannot_hold_is_said_by_column() {
 }
 
 fn open(text: &str) -> (Dataset, Vec<Note>) {
-    Dataset::parse_noting(Path::new("a.csv"), text.as_bytes(), &schema(), Ending::Open).unwrap()
+    let read = Dataset::read(Path::new("a.csv"), text.as_bytes(), &schema(), Ending::Open);
+    let FileRows { data, notes, .. } = read.unwrap();
+    (data, notes)
 }
 
 #[test]
@@ -469,8 +467,8 @@ fn a_line_that_is_being_written_waits() {
     );
     let ten: Vec<String> = (0..11).map(|class| class.to_string()).collect();
     let ten = Schema::new(InputShape::new(vec![1]).unwrap(), ten).unwrap();
-    let read = Dataset::parse_noting(Path::new("a.csv"), b"a,label\n1,1", &ten, Ending::Open);
-    assert_eq!(read.unwrap().0.rows(), 0, "1 may become 10");
+    let read = Dataset::read(Path::new("a.csv"), b"a,label\n1,1", &ten, Ending::Open);
+    assert_eq!(read.unwrap().data.rows(), 0, "1 may become 10");
 }
 
 #[test]
@@ -586,7 +584,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_answered_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        for name in ["a.csv", "a.npz", "a.npy"] {
+        for name in ["a.csv", "a.npz", "a.npy", "a.csv.gz", "a.npz.zst"] {
             let _ = Dataset::parse(Path::new(name), &bytes, &schema());
         }
     }
@@ -624,7 +622,8 @@ fn files_from_the_field_are_read_or_refused_for_what_they_are() {
     let schema = Schema::new(shape, vec!["off".to_owned(), "on".to_owned()]).unwrap();
     let read = |name: &str| {
         let bytes = std::fs::read(folder.join(name)).unwrap();
-        Dataset::parse_noting(Path::new(name), &bytes, &schema, Ending::Open)
+        let read = Dataset::read(Path::new(name), &bytes, &schema, Ending::Open);
+        read.map(|file| (file.data, file.notes))
     };
     let (plain, _) = read("01-plain.csv").unwrap();
     for name in ["06-utf16nobom.csv", "07-trailcomma.csv", "16-comment.csv"] {
@@ -654,6 +653,15 @@ fn files_from_the_field_are_read_or_refused_for_what_they_are() {
         notes.contains(&Note::MinusOne { rows: unlabelled }),
         "{notes:?}"
     );
+    // By place, x3 would be taken for x0: a task that names its values reads
+    // them by name.
+    let names = ["x0", "x1", "x2", "x3"].map(str::to_owned).to_vec();
+    let named = schema
+        .clone()
+        .with_input(InputKind::Array(ArrayInput { names }));
+    let bytes = std::fs::read(folder.join("26-reordered.csv")).unwrap();
+    let reordered = Dataset::parse(Path::new("26-reordered.csv"), &bytes, &named).unwrap();
+    assert_eq!(reordered, plain);
     for (name, array, error) in [
         ("41-obj-labels.npz", "y", npz::NpzError::Objects),
         ("56-struct.npz", "X", npz::NpzError::Structured),

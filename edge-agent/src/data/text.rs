@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::note::Note;
 use super::schema::{ParseError, Place, Problem};
+use super::source::Encoding;
 
 /// Whether more may be written to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,11 @@ impl<'a> Text<'a> {
     /// UTF-16.
     pub(super) fn of(
         bytes: &'a [u8],
+        encoding: Option<Encoding>,
         ending: Ending,
         notes: &mut Vec<Note>,
     ) -> Result<Self, ParseError> {
-        let mut text = decoded(bytes, notes)?;
+        let mut text = decoded(bytes, encoding, notes)?;
         let kept = text
             .iter()
             .rposition(|&byte| byte != 0)
@@ -84,7 +86,16 @@ fn truncate(text: &mut Cow<'_, [u8]>, length: usize) {
     }
 }
 
-fn decoded<'a>(bytes: &'a [u8], notes: &mut Vec<Note>) -> Result<Cow<'a, [u8]>, ParseError> {
+fn decoded<'a>(
+    bytes: &'a [u8],
+    encoding: Option<Encoding>,
+    notes: &mut Vec<Note>,
+) -> Result<Cow<'a, [u8]>, ParseError> {
+    if encoding == Some(Encoding::Latin1) {
+        // The first 256 characters of Unicode are those of Latin-1.
+        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+        return Ok(Cow::Owned(text.into_bytes()));
+    }
     if let Some(rest) = bytes.strip_prefix(UTF8_MARK) {
         return Ok(Cow::Borrowed(rest));
     }
@@ -93,9 +104,10 @@ fn decoded<'a>(bytes: &'a [u8], notes: &mut Vec<Note>) -> Result<Cow<'a, [u8]>, 
     } else if let Some(rest) = bytes.strip_prefix(&[0xfe, 0xff]) {
         (rest, false)
     } else {
-        match unmarked(bytes) {
-            Some(little) => (bytes, little),
-            None => return Ok(Cow::Borrowed(bytes)),
+        match (encoding, unmarked(bytes)) {
+            (Some(Encoding::Utf16), little) => (bytes, little.unwrap_or(true)),
+            (None, Some(little)) => (bytes, little),
+            _ => return Ok(Cow::Borrowed(bytes)),
         }
     };
     notes.push(Note::Utf16);
@@ -154,7 +166,7 @@ mod tests {
 
     fn lines(bytes: &[u8]) -> (String, Vec<Note>) {
         let mut notes = Vec::new();
-        let text = Text::of(bytes, Ending::Open, &mut notes).unwrap();
+        let text = Text::of(bytes, None, Ending::Open, &mut notes).unwrap();
         (String::from_utf8(text.lines.into_owned()).unwrap(), notes)
     }
 
@@ -166,6 +178,15 @@ mod tests {
         for bytes in [little, big, marked] {
             assert_eq!(lines(&bytes), (TABLE.to_owned(), vec![Note::Utf16]));
         }
+    }
+
+    #[test]
+    fn latin_1_is_read_where_it_is_named() {
+        let bytes = b"Durchflu\xdf,label\n";
+        let text = Text::of(bytes, Some(Encoding::Latin1), Ending::Open, &mut Vec::new());
+        assert_eq!(&*text.unwrap().lines, "Durchfluß,label\n".as_bytes());
+        let text = Text::of(bytes, None, Ending::Open, &mut Vec::new()).unwrap();
+        assert_eq!(&*text.lines, bytes);
     }
 
     #[test]
@@ -182,7 +203,7 @@ mod tests {
     #[test]
     fn nuls_elsewhere_are_named_by_their_line() {
         for (bytes, line) in [("a,b\n1,\0\0,2\n3,4\n", 2), ("\0\0\0", 1)] {
-            let refused = Text::of(bytes.as_bytes(), Ending::Open, &mut Vec::new());
+            let refused = Text::of(bytes.as_bytes(), None, Ending::Open, &mut Vec::new());
             let nul = ParseError::at(Place::Line(line), Problem::Nul);
             assert_eq!(refused, Err(nul), "{bytes:?}");
         }
@@ -190,12 +211,12 @@ mod tests {
 
     #[test]
     fn the_line_that_is_being_written_is_set_apart() {
-        let text = Text::of(b"a,b\n1,2\n3,", Ending::Open, &mut Vec::new()).unwrap();
+        let text = Text::of(b"a,b\n1,2\n3,", None, Ending::Open, &mut Vec::new()).unwrap();
         assert_eq!(
             (&*text.lines, &text.tail[..]),
             (&b"a,b\n1,2\n"[..], &b"3,"[..])
         );
-        let text = Text::of(b"a,b\n1,2\n3,4", Ending::Closed, &mut Vec::new()).unwrap();
+        let text = Text::of(b"a,b\n1,2\n3,4", None, Ending::Closed, &mut Vec::new()).unwrap();
         assert_eq!(
             (&*text.lines, &text.tail[..]),
             (&b"a,b\n1,2\n3,4"[..], &b""[..])

@@ -162,7 +162,9 @@ impl Work<'_> {
                 let transfer = self.transfer(call)?;
                 self.contribute(&view, &transfer)
             }
-            other => Err(WorkError::NotACall(other)),
+            phase @ (Phase::Solve | Phase::Distil | Phase::Release | Phase::Report) => {
+                Err(WorkError::NotACall(phase))
+            }
         }
     }
 
@@ -176,7 +178,9 @@ impl Work<'_> {
         for kind in self.task.definition().contribute.kinds() {
             let entry = match kind {
                 Kind::Labels => labels::build(self, view, transfer, learnt.as_deref())?,
-                _ => moments::build(self, view, transfer, learnt.as_deref())?,
+                Kind::Moments => moments::build(self, view, transfer, learnt.as_deref())?,
+                // No task wants these of a call to contribute.
+                Kind::Profile | Kind::Summary | Kind::Report => None,
             };
             match entry {
                 Some(entry) => built.entries.push(entry),

@@ -187,20 +187,35 @@ impl Described {
         rows: RawRows<'_>,
         normaliser: Option<&Normaliser>,
     ) -> Result<Array2<f32>, WorkError> {
-        let stage = &task.definition().features;
         let width = task.features();
         let mut features = Array2::zeros((self.chosen.len(), width));
         let blocks = features.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
         for (mut block, chosen) in blocks.zip(self.chosen.chunks(BLOCK_ROWS)) {
             let raw = rows.inputs.select(Axis(0), chosen);
-            let mut computed = stage.compute(task.input_shape(), raw.view())?;
+            let mut computed = task.features_of(raw.view())?;
             if let Some(normaliser) = normaliser {
                 normaliser.apply_in_place(&mut computed)?;
             }
             block.assign(&computed);
             common::pulse::beat();
         }
+        if normaliser.is_none() && task.input().fills_gaps() {
+            fill_gaps(&mut features);
+        }
         Ok(features)
+    }
+}
+
+/// Puts the mean of the other rows where a value is missing: it moves no mean,
+/// and the fleet's takes its place once there is a normaliser.
+fn fill_gaps(features: &mut Array2<f32>) {
+    for mut column in features.columns_mut() {
+        let known = column.iter().filter(|value| !value.is_nan());
+        let (sum, count) = known.fold((0.0, 0usize), |(sum, count), &value| {
+            (sum + f64::from(value), count + 1)
+        });
+        let mean = (sum / count.max(1) as f64) as f32;
+        column.mapv_inplace(|value| if value.is_nan() { mean } else { value });
     }
 }
 

@@ -133,7 +133,7 @@ fn inflated(task: &Task, entry: &Entry, factor: f64) -> Option<Vec<u8>> {
             inflate_moments(&mut raw, factor);
             encode(&raw)
         }
-        _ => return None,
+        Kind::Report => return None,
     })
 }
 

@@ -2,12 +2,12 @@
 
 use ndarray::{Array2, ArrayView2, s};
 
+use common::contribution::{CheckContext, Contribution, Support};
 use common::features::Normaliser;
 use common::math::kernel::Ntk;
 use common::math::regression::{Preconditioner, Whitener};
 use common::moments::Moments;
 use common::profile::Profile;
-use common::round::Kind;
 use common::summary::Points;
 use common::task::Task;
 use common::transfer::TransferSet;
@@ -32,6 +32,20 @@ pub(super) struct Received {
     pub(super) profile: Option<Profile>,
     pub(super) points: Option<Points>,
     pub(super) moments: Option<Moments>,
+}
+
+/// What devices sent of one kind, by the device's number.
+fn sent<C: Contribution>(
+    simulation: &Simulation,
+    context: &CheckContext<'_>,
+) -> Result<Vec<(usize, C)>, AttackError> {
+    let contributions = simulation.contributions(C::KIND).into_iter();
+    let read = contributions.map(|one| {
+        let bytes = simulation.blob(one.blob).unwrap_or_default();
+        let read = C::read(&bytes, context).map_err(unreadable)?;
+        Ok((one.device, read))
+    });
+    read.collect()
 }
 
 impl Received {
@@ -110,25 +124,18 @@ impl Observed {
         let normaliser = validation::normaliser(&task, &normaliser).map_err(unreadable)?;
         let mut devices: Vec<Received> = Vec::new();
         devices.resize_with(result.bytes.len(), Received::default);
-        for kind in [Kind::Profile, Kind::Summary, Kind::Moments] {
-            for contribution in simulation.contributions(kind) {
-                let bytes = simulation.blob(contribution.blob).unwrap_or_default();
-                let device = &mut devices[contribution.device];
-                match kind {
-                    Kind::Profile => {
-                        device.profile =
-                            Some(validation::profile(&task, &bytes).map_err(unreadable)?);
-                    }
-                    Kind::Summary => {
-                        device.points =
-                            Some(validation::summary(&task, &bytes).map_err(unreadable)?);
-                    }
-                    _ => {
-                        let moments = validation::moments(&task, &bytes, set.support());
-                        device.moments = Some(moments.map_err(unreadable)?);
-                    }
-                }
-            }
+        let context = CheckContext {
+            support: Some(Support::of(&set)),
+            ..CheckContext::of(&task)
+        };
+        for (device, profile) in sent(simulation, &context)? {
+            devices[device].profile = Some(profile);
+        }
+        for (device, points) in sent(simulation, &context)? {
+            devices[device].points = Some(points);
+        }
+        for (device, moments) in sent(simulation, &context)? {
+            devices[device].moments = Some(moments);
         }
         Ok(Self {
             embedding: Embedding::of(

@@ -151,6 +151,8 @@ impl CommandError for Failure {
 fn of_data(error: &DatasetError) -> ExitCode {
     match error {
         DatasetError::Read { cause, .. } => ExitCode::of_file(cause),
-        DatasetError::Npz { .. } | DatasetError::Array { .. } => ExitCode::Usage,
+        DatasetError::Npz { .. } | DatasetError::Array { .. } | DatasetError::Device { .. } => {
+            ExitCode::Usage
+        }
     }
 }

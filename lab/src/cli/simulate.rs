@@ -28,9 +28,9 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data digits --baselines
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
-    /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
-    /// texts)
-    #[arg(long, value_name = "NAME|FILE")]
+    /// har, digits, an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
+    /// texts), or a folder with task.toml and a folder for each device, read as by agents
+    #[arg(long, value_name = "NAME|FILE|FOLDER")]
     data: String,
     /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
     /// where the data says whose rows they are, else dirichlet:0.1]

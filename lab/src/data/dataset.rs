@@ -67,6 +67,14 @@ pub enum DatasetError {
         /// What is wrong.
         cause: NpzError,
     },
+    /// A folder of devices does not fit its task.
+    #[error("{path}: {problem}")]
+    Device {
+        /// The folder or file.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// An array does not fit the others.
     #[error("{name}: array {array} {problem}")]
     Array {
@@ -85,16 +93,16 @@ fn advice(path: &str, cause: &std::io::Error) -> &'static str {
         std::io::ErrorKind::NotFound if !path.contains(['/', '.']) => {
             "; `har` and `digits` are carried, anything else is an NPZ file"
         }
-        std::io::ErrorKind::IsADirectory => {
-            "; name an NPZ file with X_train, y_train, X_test and y_test"
+        std::io::ErrorKind::NotFound if path.ends_with("task.toml") => {
+            "; a folder of devices has a task.toml and a folder for each device"
         }
         _ => "",
     }
 }
 
 impl Dataset {
-    /// `har` and `digits` are carried; anything else is the path of an NPZ
-    /// file with X_train, y_train, X_test and y_test, and optionally `scale`
+    /// `har` and `digits` are carried; a folder holds those of devices
+    /// ([`Self::of_devices`]); anything else is the path of an NPZ file with X_train, y_train, X_test and y_test, and optionally `scale`
     /// (one factor a value of the last axis, or one for all), user_train and
     /// class_names. Inputs are n × features, n × time × channels or n ×
     /// height × width (× channels). Labels are
@@ -110,6 +118,7 @@ impl Dataset {
         match name {
             "har" => Self::parse("har", HAR),
             "digits" => Self::parse("digits", DIGITS),
+            path if Path::new(path).is_dir() => Self::of_devices(Path::new(path)),
             path => {
                 let bytes = std::fs::read(path).map_err(|cause| DatasetError::Read {
                     path: path.to_owned(),
@@ -489,7 +498,7 @@ enum Label {
 }
 
 /// A name that tasks accept.
-fn sane(name: &str) -> String {
+pub(super) fn sane(name: &str) -> String {
     let clean: String = name
         .chars()
         .map(|c| {

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod dataset;
+mod devices;
 mod partition;
 
 pub use dataset::{Dataset, DatasetError, Part};

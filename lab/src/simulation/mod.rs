@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use common::contribution::StandsOn;
 use common::ids::{BlobHash, DeviceId, Time};
 use common::model::Release;
 use common::round::{Kind, Phase};
@@ -325,15 +326,13 @@ impl Simulation {
         &self.task
     }
 
-    /// The newest contributions of a kind, by device; labels and moments only
-    /// if they stand on the newest transfer set.
+    /// The newest contributions of a kind, by device; of those that stand on a
+    /// transfer set only what stands on the newest.
     pub fn contributions(&self, kind: Kind) -> Vec<Contribution> {
         let state = self.engine.state();
         let transfer = state.transfer.map(|transfer| transfer.blob);
-        let counts = |standing: &&Standing| match kind {
-            Kind::Labels | Kind::Moments => standing.transfer == transfer,
-            _ => true,
-        };
+        let on_set = kind.stands_on() == StandsOn::TransferSet;
+        let counts = |standing: &&Standing| !on_set || standing.transfer == transfer;
         let of = |(index, device): (usize, &Device)| {
             let standing = state.newest.get(&(device.id, kind)).filter(counts)?;
             Some(Contribution {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::contribution::StandsOn;
 use common::ids::{BlobHash, DeviceId, RoundId, Version};
 use common::round::{Kind, Phase};
 use common::wire::codec::decode_blob;
@@ -69,7 +70,7 @@ impl Reading {
                 ..
             } => {
                 self.accepted.insert((*device, *kind, *round, *blob));
-                if matches!(kind, Kind::Labels | Kind::Moments) {
+                if kind.stands_on() == StandsOn::TransferSet {
                     if *transfer != self.transfer {
                         return Err(format!("{kind} stands on a transfer set that is replaced"));
                     }

@@ -241,8 +241,9 @@ impl Normaliser {
         Ok(rows)
     }
 
-    /// Normalises rows, n × features, where they are. The result is finite
-    /// if the rows are.
+    /// Normalises rows, n × features, where they are. NaN stands for a value
+    /// that is missing and becomes its mean; so the result is finite if no
+    /// value is infinite.
     ///
     /// # Errors
     /// As [`Self::check`], for the number of columns; the rows are unchanged.
@@ -254,12 +255,15 @@ impl Normaliser {
             let mut square = 0f64;
             for curve in self.curves() {
                 let value = &mut row[curve.feature as usize];
-                *value = curve.apply(*value);
+                if !value.is_nan() {
+                    *value = curve.apply(*value);
+                }
             }
             for ((value, mean), &scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
                 // An infinite difference of finite numbers is cut, not lost.
                 let apart = (*value - mean).clamp(f32::MIN, f32::MAX);
-                let scaled = if scale > 0.0 { apart / scale } else { 0.0 };
+                let tells = scale > 0.0 && !apart.is_nan();
+                let scaled = if tells { apart / scale } else { 0.0 };
                 *value = scaled.clamp(-clip, clip) * factor;
                 square += f64::from(*value).powi(2);
             }

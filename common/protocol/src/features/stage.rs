@@ -176,9 +176,11 @@ impl FeatureStage {
     }
 
     /// Everything that defines the stage for one shape, as numbers, for programs
-    /// that compute it elsewhere. Errors: as [`Self::features`].
+    /// that compute it elsewhere. Errors: as [`Self::features`], or a stage of
+    /// which there are none.
     pub fn tables(&self, shape: &InputShape) -> Result<StageTables, FeatureError> {
-        Ok(self.extractor(shape)?.tables())
+        let tables = self.extractor(shape)?.tables();
+        tables.ok_or(FeatureError::NotExported { stage: *self })
     }
 
     /// How features are drawn. Errors: as [`Self::features`].
@@ -216,6 +218,32 @@ impl FeatureStage {
             return Err(FeatureError::NotFinite { row, column, value });
         }
         Ok(self.extractor(shape)?.compute(rows))
+    }
+
+    /// The same of rows in which NaN stands where a value is missing: a
+    /// feature that would be made of it is NaN, and becomes its mean when it
+    /// is normalised. Errors: as [`Self::compute`], for stages that make a
+    /// feature of several values as if nothing might be missing.
+    pub fn compute_with_gaps(
+        &self,
+        shape: &InputShape,
+        rows: ArrayView2<'_, f32>,
+    ) -> Result<Array2<f32>, FeatureError> {
+        let gaps: Vec<(usize, usize)> = { rows.indexed_iter() }
+            .filter(|(_, value)| value.is_nan())
+            .map(|(place, _)| place)
+            .collect();
+        let one_by_one = matches!(self, Self::Raw | Self::Lifted { .. });
+        if gaps.is_empty() || !one_by_one {
+            return self.compute(shape, rows);
+        }
+        let filled = rows.mapv(|value| if value.is_nan() { 0.0 } else { value });
+        let mut features = self.compute(shape, filled.view())?;
+        for place in gaps {
+            // Both stages give the values in their order.
+            features[place] = f32::NAN;
+        }
+        Ok(features)
     }
 
     /// The normaliser of features whose mean and population variance over all
@@ -273,6 +301,20 @@ impl FeatureStage {
             version,
             parameters,
         }
+    }
+
+    /// Every stage with what it is, as a table of the task reference.
+    pub fn reference() -> String {
+        let mut text =
+            String::from("| stage | parameters | what it makes of an input |\n|---|---|---|\n");
+        for one in DEFINITIONS {
+            let parameters = one.parameters().map_or(String::new(), |parameters| {
+                let (stage, example) = (one.stage(), parameters.example);
+                format!("`{stage}:{example}`: {}", parameters.told)
+            });
+            text += &format!("| `{}` | {parameters} | {} |\n", one.name(), one.told());
+        }
+        text
     }
 
     /// Every stage as it may be written, for messages.

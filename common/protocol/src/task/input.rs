@@ -2,13 +2,15 @@
 //! window of a recording.
 
 use bincode::{Decode, Encode};
+use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
 
 mod file;
 
 pub(super) use file::RawInput;
 
-use super::definition::{TaskError, allowed};
+use super::definition::{Task, TaskError, allowed};
+use crate::features::FeatureError;
 
 /// What one input of a task is.
 #[derive(Clone, Debug, PartialEq, Encode, Decode, Serialize)]
@@ -127,6 +129,12 @@ impl InputKind {
         matches!(self, Self::Array(array) if array.names.is_empty())
     }
 
+    /// Whether NaN stands for a value that is missing, and the mean takes its
+    /// place.
+    pub fn fills_gaps(&self) -> bool {
+        matches!(self, Self::Table(table) if table.missing == Missing::Mean)
+    }
+
     /// The name of the kind in a task file.
     pub fn name(&self) -> &'static str {
         match self {
@@ -188,6 +196,22 @@ impl InputKind {
             format!("{shape:?}"),
             format!("{:?}, which input.kind makes", made.unwrap_or_default()),
         )
+    }
+}
+
+impl Task {
+    /// Features of rows, n × values to n × features. Where the task has the
+    /// fleet's mean take the place of what is missing, NaN stands for that and
+    /// stays, until a normaliser makes it the mean.
+    ///
+    /// # Errors
+    /// As [`FeatureStage::compute`](crate::features::FeatureStage::compute).
+    pub fn features_of(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, FeatureError> {
+        let (stage, shape) = (&self.definition().features, self.input_shape());
+        match self.input().fills_gaps() {
+            true => stage.compute_with_gaps(shape, rows),
+            false => stage.compute(shape, rows),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
+use protocol::contribution::StandsOn;
 use protocol::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use protocol::round::{Kind, Phase};
 use protocol::trial::Trial;
@@ -334,9 +335,9 @@ impl State {
     fn judge_anew(&mut self, phase: Phase) {
         let first_set = self.transfer.is_none();
         self.excluded.retain(|(_, kind), _| match phase {
-            Phase::Profile => *kind != Kind::Profile,
-            Phase::Summarise => *kind != Kind::Summary || !first_set,
-            Phase::Solve => !matches!(kind, Kind::Labels | Kind::Moments),
+            Phase::Profile => kind.phase() != Phase::Profile,
+            Phase::Summarise => kind.phase() != Phase::Summarise || !first_set,
+            Phase::Solve => kind.stands_on() != StandsOn::TransferSet,
             Phase::Contribute | Phase::Distil | Phase::Release | Phase::Report => true,
         });
     }
@@ -508,10 +509,10 @@ impl State {
 
     fn accept(&mut self, device: DeviceId, kind: Kind, standing: Standing) {
         let key = (device, kind);
-        if matches!(kind, Kind::Labels | Kind::Moments) {
+        if kind.stands_on() == StandsOn::TransferSet {
             self.standing.insert(key, standing);
             if let Some(absences) = self.absences_mut(standing.round) {
-                absences.came(device, Phase::Contribute);
+                absences.came(device, kind.phase());
             }
         }
         self.newest.insert(key, standing);

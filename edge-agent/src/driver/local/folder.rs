@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bincode::{Decode, Encode};
 use common::task::Task;
@@ -11,7 +10,7 @@ use tracing::{info, warn};
 
 use super::explained;
 use super::holdings::Source;
-use crate::data::{Folder, LabelSource, Schema, SchemaError, Split, SplitRule};
+use crate::data::{FileStamp, Folder, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule};
 use crate::driver::WorkshopError;
 
 /// The data folder of the configuration, if there is one.
@@ -23,10 +22,12 @@ pub struct FolderSource {
 }
 
 /// How files are read, whatever the task.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Reading {
     /// The column that holds the label.
     pub label_column: String,
+    /// How files become what a task wants.
+    pub mapping: Mapping,
     /// Most MiB of rows that are held at once, four bytes a value.
     pub memory_mib_max: u32,
 }
@@ -42,12 +43,11 @@ impl Reading {
         let values_max = (self.memory_mib_max as usize) << 18;
         Ok(schema
             .with_labels(LabelSource::Column(self.label_column.clone()))
+            .with_input(task.input().clone())
+            .with_mapping(self.mapping.clone())
             .with_values_max(values_max))
     }
 }
-
-/// What changes when a file does.
-type FileStamp = (PathBuf, u64, Option<SystemTime>);
 
 impl FolderSource {
     /// The folder at `path`, whose files are read so. Nothing is read yet.
@@ -73,10 +73,16 @@ impl FolderSource {
         path.ok_or_else(|| explained(&"no data folder is set", advice))
     }
 
+    /// Names, lengths and times of the files of the folder; nothing for one
+    /// that cannot be read.
+    fn stamps(&self, path: &Path) -> Vec<FileStamp> {
+        Folder::stamps(path, &self.reading.mapping).unwrap_or_default()
+    }
+
     /// Remembers what is there now, before it is read.
     fn look(&self, path: &Path) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        *looked = Some(stamps(path));
+        *looked = Some(self.stamps(path));
     }
 }
 
@@ -86,7 +92,7 @@ impl Source for FolderSource {
             return false;
         };
         let looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        looked.as_ref() != Some(&stamps(path))
+        looked.as_ref() != Some(&self.stamps(path))
     }
 
     fn probe(&self) -> Result<(), WorkshopError> {
@@ -122,7 +128,8 @@ impl Source for FolderSource {
                 warn!("{}: {note}", file.path.display());
             }
         }
-        let split = folder.into_split(SplitRule::default());
+        let rule = SplitRule::default().for_input(task.input());
+        let split = folder.into_split(rule);
         let rows = |split: &Split| split.training.rows() + split.held_out.rows();
         let read = rows(&split);
         let split = split.without_copies();
@@ -132,21 +139,4 @@ impl Source for FolderSource {
         }
         Ok(split)
     }
-}
-
-/// Names, lengths and times of the files of a folder; nothing for a folder
-/// that cannot be read.
-fn stamps(path: &Path) -> Vec<FileStamp> {
-    let Ok(entries) = std::fs::read_dir(path) else {
-        return Vec::new();
-    };
-    let mut stamps: Vec<FileStamp> = entries
-        .filter_map(|entry| {
-            let entry = entry.ok()?;
-            let metadata = std::fs::metadata(entry.path()).ok()?;
-            Some((entry.path(), metadata.len(), metadata.modified().ok()))
-        })
-        .collect();
-    stamps.sort();
-    stamps
 }

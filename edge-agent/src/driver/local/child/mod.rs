@@ -292,6 +292,7 @@ mod tests {
             seed: 1,
             data: None,
             reading: Reading {
+                mapping: crate::data::Mapping::default(),
                 label_column: "label".to_owned(),
                 memory_mib_max: 48,
             },

@@ -12,7 +12,7 @@ use crate::work::TeacherChoice;
 /// All a child is told, on its standard input, besides the paths on its
 /// command line. The settings are the agent's, not read again from a file
 /// that may have changed since it started.
-#[derive(Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, PartialEq, Encode, Decode)]
 pub(super) struct Commission {
     /// The agent's process: a child with another parent is an orphan.
     pub(super) parent: u32,
@@ -41,6 +41,7 @@ pub(super) struct Delivery {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::data::Mapping;
     use crate::work::{Built, Entry};
     use common::round::Kind;
     use common::wire::codec::{decode, decode_blob, encode};
@@ -57,7 +58,11 @@ mod tests {
                 policy: Policy::default(),
                 teacher: TeacherChoice::Network(vec![8, 4]),
                 seed,
-                reading: Reading { label_column: column, memory_mib_max: seed as u32 },
+                reading: Reading {
+                    label_column: column,
+                    mapping: Mapping::default(),
+                    memory_mib_max: seed as u32,
+                },
                 job: Job::Count(Default::default()),
             };
             prop_assert_eq!(&decode::<Commission>(&encode(&commission)).unwrap(), &commission);

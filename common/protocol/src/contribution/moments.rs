@@ -1,0 +1,30 @@
+//! Additive kernel statistics of a device's rows on the transfer set.
+
+use math::kernel::Ntk;
+
+use super::{CheckContext, Contribution, StandsOn, quantise_reason};
+use crate::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
+use crate::round::{Kind, Reason};
+
+impl Contribution for Moments {
+    const KIND: Kind = Kind::Moments;
+    const STANDS_ON: StandsOn = StandsOn::TransferSet;
+    type Raw = RawMoments;
+
+    fn check(raw: RawMoments, context: &CheckContext<'_>) -> Result<Self, Reason> {
+        let task = context.task;
+        let ntk = Ntk::new(task.definition().teacher.depth);
+        let support = context.support()?.all;
+        let frame = MomentsFrame::of(&ntk, support, task.features(), task.classes());
+        Self::check(raw, frame).map_err(|error| match error {
+            MomentsError::Quantise(inner) => quantise_reason(&inner),
+            MomentsError::Shape { .. } => Reason::WrongShape,
+            MomentsError::TooLarge { got, .. } if !got.is_finite() => Reason::NotFinite,
+            _ => Reason::OutOfBounds,
+        })
+    }
+
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+}

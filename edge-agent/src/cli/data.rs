@@ -1,0 +1,413 @@
+//! `data check`: what a round would make of the files of this device.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use common::task::{RawTask, Task};
+use serde::Serialize;
+
+use super::{ExitCode, Failure, to_json};
+use crate::config::Config;
+use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule};
+use crate::driver::local::known_tasks;
+use crate::state::StateDir;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Read all files as a round would, and say what becomes of them
+    ///
+    /// Changes nothing; the agent may run meanwhile. Exit code 0 if every file
+    /// is used and something may leave this device, 2 if not, with what to
+    /// write into agent.toml.
+    #[command(after_help = "Examples:
+  alambic-agent data check --task pump.toml /srv/pump
+  alambic-agent data check --json | jq '.[].mend'")]
+    Check {
+        /// The task file; without it the tasks that the coordinator has called
+        /// for
+        #[arg(long, value_name = "FILE")]
+        task: Option<PathBuf>,
+        /// The folder [default: data.folder]
+        folder: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
+    let Command::Check { task, folder, json } = &arguments.command;
+    let folder = folder.as_deref().or(config.data.as_deref());
+    let folder = folder.ok_or_else(|| {
+        let message = "no data folder; name one, or set data.folder in agent.toml";
+        Failure::new(ExitCode::Usage, message)
+    })?;
+    let tasks = match task {
+        Some(path) => vec![read_task(path)?],
+        None => known_tasks(&StateDir::at(&config.state))?,
+    };
+    if tasks.is_empty() {
+        let message = "the coordinator has not called for a task yet; name its file with --task";
+        return Err(Failure::new(ExitCode::NotFound, message));
+    }
+    let mut checks = Vec::new();
+    for task in &tasks {
+        checks.push(Check::of(config, task, folder)?);
+    }
+    if *json {
+        println!("{}", to_json(&checks)?);
+    } else {
+        let texts: Vec<String> = checks.iter().map(Check::text).collect();
+        print!("{}", texts.join("\n"));
+    }
+    // The device takes part in one task; another may be of long ago.
+    match checks.iter().any(Check::is_fine) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            ExitCode::Usage,
+            "not everything is used, see above",
+        )),
+    }
+}
+
+fn read_task(path: &Path) -> Result<Task, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::new(ExitCode::Usage, message)
+    })?;
+    RawTask::parse(&text).map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        Failure::new(ExitCode::Usage, message)
+    })
+}
+
+/// What a round of one task would make of the files.
+#[derive(Debug, Serialize)]
+struct Check {
+    task: String,
+    folder: PathBuf,
+    files: Vec<FileCheck>,
+    refused: Vec<RefusedFile>,
+    /// Files with the content of another.
+    duplicates: Vec<PathBuf>,
+    classes: Vec<ClassCheck>,
+    unlabelled: usize,
+    /// Rows or windows to learn from, and those held out.
+    training: usize,
+    held_out: usize,
+    /// Copies of rows, which count once.
+    copies: usize,
+    /// Why nothing would leave this device, if so.
+    stands_in_the_way: Option<String>,
+    /// Lines for `[data]` in agent.toml.
+    mend: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileCheck {
+    path: PathBuf,
+    rows: usize,
+    used: usize,
+    unused: Vec<UnusedRows>,
+    columns: Vec<ColumnCheck>,
+    recordings: Option<RecordingCheck>,
+    notes: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct UnusedRows {
+    reason: &'static str,
+    text: String,
+    count: usize,
+    /// The first three.
+    places: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ColumnCheck {
+    column: Option<String>,
+    from: String,
+    scale: f64,
+    offset: f64,
+    least: Option<f64>,
+    largest: Option<f64>,
+    missing_share: f64,
+    constant: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct RecordingCheck {
+    stretches: usize,
+    rate_hz: f64,
+    gaps: usize,
+    gap_s: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct RefusedFile {
+    path: PathBuf,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ClassCheck {
+    name: String,
+    rows: u64,
+    /// Fewer than the policy asks for: nothing is told of it.
+    too_few: bool,
+}
+
+impl Check {
+    fn of(config: &Config, task: &Task, path: &Path) -> Result<Self, Failure> {
+        let schema = config.reading().schema(task);
+        let schema = schema.map_err(|error| Failure::new(ExitCode::Usage, error.to_string()))?;
+        let mut folder = Folder::new(path, schema);
+        let (scan, way) = match folder.scan() {
+            Ok(scan) => (scan, None),
+            Err(FolderError::NoRows {
+                reason,
+                files,
+                quarantined,
+                ..
+            }) => {
+                let scan = Scan {
+                    files,
+                    quarantined,
+                    ..Scan::default()
+                };
+                (scan, Some(format!("no rows: {reason}")))
+            }
+            Err(error) => return Err(Failure::new(ExitCode::Usage, error.to_string())),
+        };
+        let read: usize = scan.files.iter().map(|file| file.rows).sum();
+        let split = folder.into_split(SplitRule::default().for_input(task.input()));
+        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
+        let apart = rows(&split);
+        let split = split.without_copies();
+        let rows_min = config.policy.rows_min();
+        let counts = split.training.class_counts(task.classes());
+        let names = task.definition().classes.iter();
+        let classes: Vec<ClassCheck> = names
+            .zip(counts)
+            .map(|(name, rows)| ClassCheck {
+                name: name.clone(),
+                rows,
+                too_few: (1..rows_min).contains(&rows),
+            })
+            .collect();
+        let labels = split.training.labels();
+        let unlabelled = labels.iter().filter(|label| label.is_none()).count();
+        let speaks = classes.iter().any(|class| class.rows >= rows_min);
+        let few = !speaks && (unlabelled as u64) < rows_min && read > 0;
+        let few = few.then(|| {
+            format!(
+                "too few: no class has the {rows_min} distinct rows that policy.rows_min asks for; \
+                 wait for more data"
+            )
+        });
+        let mut mend: Vec<String> = scan
+            .quarantined
+            .iter()
+            .filter_map(|one| mend(&one.error))
+            .collect();
+        mend.sort();
+        mend.dedup();
+        Ok(Self {
+            task: task.definition().name.clone(),
+            folder: path.to_owned(),
+            files: scan.files.iter().map(FileCheck::of).collect(),
+            refused: { scan.quarantined.into_iter() }
+                .map(|one| RefusedFile {
+                    path: one.path,
+                    reason: one.error.to_string(),
+                })
+                .collect(),
+            duplicates: scan.duplicates,
+            classes,
+            unlabelled,
+            training: split.training.rows(),
+            held_out: split.held_out.rows(),
+            copies: apart - rows(&split),
+            stands_in_the_way: way.or(few),
+            mend,
+        })
+    }
+
+    fn is_fine(&self) -> bool {
+        self.refused.is_empty() && self.stands_in_the_way.is_none()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let folder = self.folder.display();
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "task {}, folder {folder}", self.task);
+        for file in &self.files {
+            file.write(&self.folder, &mut text);
+        }
+        for refused in &self.refused {
+            let path = shown(&refused.path, &self.folder);
+            let _ = writeln!(text, "  {path}: NOT USED: {}", refused.reason);
+        }
+        for path in &self.duplicates {
+            let path = shown(path, &self.folder);
+            let _ = writeln!(
+                text,
+                "  {path}: has the content of another file and is left out"
+            );
+        }
+        let classes = self.classes.iter().map(|class| {
+            let few = if class.too_few { " (too few)" } else { "" };
+            format!("{} {}{few}", class.name, class.rows)
+        });
+        let _ = writeln!(
+            text,
+            "to learn from: {}: {}; {} unlabelled; {} held out; {} copies left out",
+            self.training,
+            classes.collect::<Vec<_>>().join(", "),
+            self.unlabelled,
+            self.held_out,
+            self.copies,
+        );
+        if let Some(way) = &self.stands_in_the_way {
+            let _ = writeln!(text, "nothing leaves this device: {way}");
+        }
+        if !self.mend.is_empty() {
+            let _ = writeln!(text, "to mend it, write into agent.toml:\n\n[data]");
+            for line in &self.mend {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+        text
+    }
+}
+
+fn mend(error: &FileError) -> Option<String> {
+    match error {
+        FileError::Parse(error) => error.mend(),
+        FileError::Bytes { .. } | FileError::Unreadable { .. } => None,
+    }
+}
+
+fn shown(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder)
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+impl FileCheck {
+    fn of(file: &crate::data::FolderFile) -> Self {
+        let Account {
+            rows,
+            used,
+            unused,
+            columns,
+            recordings,
+        } = &file.account;
+        Self {
+            path: file.path.clone(),
+            rows: *rows,
+            used: *used,
+            unused: { unused.iter() }
+                .map(|(why, (count, places))| UnusedRows {
+                    reason: why.code(),
+                    text: why.to_string(),
+                    count: *count,
+                    places: places.clone(),
+                })
+                .collect(),
+            columns: { columns.iter() }
+                .map(|column| {
+                    let numbers = column.values > 0 && !column.words;
+                    let cells = (column.values + column.missing).max(1);
+                    ColumnCheck {
+                        column: column.wanted.clone(),
+                        from: column.from.clone(),
+                        scale: column.scale,
+                        offset: column.offset,
+                        least: numbers.then_some(column.least),
+                        largest: numbers.then_some(column.largest),
+                        missing_share: column.missing as f64 / cells as f64,
+                        constant: column.is_constant(),
+                    }
+                })
+                .collect(),
+            recordings: recordings.map(|found| RecordingCheck {
+                stretches: found.stretches,
+                rate_hz: found.rate_hz,
+                gaps: found.gaps,
+                gap_s: found.gap_s,
+            }),
+            notes: file.notes.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn write(&self, folder: &Path, text: &mut String) {
+        let what = match self.recordings {
+            Some(_) => "windows",
+            None => "rows",
+        };
+        let path = shown(&self.path, folder);
+        let (used, rows) = (self.used, self.rows);
+        let _ = writeln!(text, "  {path}: {used} {what} of {rows} lines are used");
+        for unused in &self.unused {
+            let places = unused.places.join("; ");
+            let _ = writeln!(text, "    {} {} ({places})", unused.count, unused.text);
+        }
+        if let Some(found) = &self.recordings {
+            let _ = writeln!(
+                text,
+                "    {} stretches of {:.3} samples a second; {} gaps of {:.1} s in all",
+                found.stretches, found.rate_hz, found.gaps, found.gap_s
+            );
+        }
+        for column in self.columns.iter().take(COLUMNS_SHOWN) {
+            column.write(text);
+        }
+        if self.columns.len() > COLUMNS_SHOWN {
+            let more = self.columns.len() - COLUMNS_SHOWN;
+            let _ = writeln!(text, "    and {more} more columns");
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "    {note}");
+        }
+    }
+}
+
+impl ColumnCheck {
+    fn write(&self, text: &mut String) {
+        let mut line = self.column.clone().unwrap_or_else(|| self.from.clone());
+        if self
+            .column
+            .as_ref()
+            .is_some_and(|column| *column != self.from)
+        {
+            let _ = write!(line, " from {:?}", self.from);
+        }
+        if self.scale != 1.0 {
+            let _ = write!(line, " times {}", self.scale);
+        }
+        if self.offset != 0.0 {
+            let _ = write!(line, " plus {}", self.offset);
+        }
+        if let (Some(least), Some(largest)) = (self.least, self.largest) {
+            let _ = write!(line, ": {least} to {largest}");
+        }
+        if self.missing_share > 0.0 {
+            let _ = write!(line, ", {:.1} % missing", 100.0 * self.missing_share);
+        }
+        if self.constant {
+            line.push_str(", constant: it tells nothing");
+        }
+        let _ = writeln!(text, "    {line}");
+    }
+}
+
+const COLUMNS_SHOWN: usize = 40;

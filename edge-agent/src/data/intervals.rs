@@ -1,0 +1,195 @@
+//! Labels in a file of their own: intervals of time, as annotators write them.
+
+use std::collections::BTreeMap;
+
+use super::classes::ClassNames;
+use super::schema::{ParseError, Place, Problem, Schema};
+use super::table::{Cells, place_of};
+use super::text::{Ending, Text};
+
+/// Which class was when.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Intervals {
+    /// By group, and each sorted by start; those without a group hold for all.
+    groups: BTreeMap<String, Vec<Interval>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Interval {
+    start: i64,
+    end: i64,
+    class: u16,
+}
+
+impl Intervals {
+    /// Reads a table with the columns `start`, `end` and the label's, and the
+    /// group's where it has one. An interval holds its start and not its end;
+    /// one without a label says nothing.
+    ///
+    /// # Errors
+    /// [`ParseError::Intervals`], with the line.
+    pub(super) fn parse(bytes: &[u8], schema: &Schema) -> Result<Self, ParseError> {
+        let told = |error: ParseError| ParseError::Intervals {
+            reason: error.to_string(),
+        };
+        let text = Text::of(
+            bytes,
+            schema.mapping().encoding,
+            Ending::Closed,
+            &mut Vec::new(),
+        );
+        let text = text.map_err(told)?;
+        // The header of recordings says nothing of this file.
+        let mut mapping = schema.mapping().clone();
+        mapping.names = None;
+        mapping.separator = None;
+        let own = schema.clone().with_mapping(mapping);
+        let mut cells = Cells::of(&text, &own);
+        let header = cells.header(&own).map_err(told)?;
+        let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let column = |wanted: &[&str]| -> Result<usize, ParseError> {
+            let found = wanted.iter().find_map(|name| place_of(&names, name));
+            found.ok_or_else(|| ParseError::Intervals {
+                reason: format!(
+                    "no column {:?} among {}; a file of intervals has the columns start, end and {}",
+                    wanted[0],
+                    names.join(", "),
+                    own.label_column().unwrap_or("label"),
+                ),
+            })
+        };
+        let (start, end) = (
+            column(&["start", "begin", "from"])?,
+            column(&["end", "stop", "to"])?,
+        );
+        let label = column(&[own.label_column().unwrap_or("label"), "label", "class"])?;
+        let group = own.mapping().group_column.as_ref();
+        let group = group.and_then(|name| place_of(&names, name));
+        let mut intervals = Self::default();
+        let (mut records, mut record) = (cells.records(), ::csv::StringRecord::new());
+        let mut format = own.mapping().time_format;
+        while let Some((line, read)) = records.next(&mut record) {
+            read.map_err(told)?;
+            let cell = |place: usize| record.get(place).unwrap_or_default().trim();
+            let at = |place: usize, problem: Problem| {
+                let column = names[place].clone();
+                told(ParseError::at(Place::Cell { line, column }, problem))
+            };
+            format = format.settled(cell(start));
+            let time = |place| {
+                format
+                    .parse(cell(place))
+                    .map_err(|problem| at(place, problem))
+            };
+            let (from, to) = (time(start)?, time(end)?);
+            if to <= from {
+                let reason = format!("line {line}: ends where it starts, or before");
+                return Err(ParseError::Intervals { reason });
+            }
+            let meaning = class(own.classes(), cell(label));
+            let Some(class) = meaning.map_err(|problem| at(label, problem))? else {
+                continue;
+            };
+            let group = group.map_or("", cell).to_owned();
+            let own = intervals.groups.entry(group).or_default();
+            own.push(Interval {
+                start: from,
+                end: to,
+                class,
+            });
+        }
+        intervals.sort()?;
+        Ok(intervals)
+    }
+
+    fn sort(&mut self) -> Result<(), ParseError> {
+        for own in self.groups.values_mut() {
+            own.sort_by_key(|interval| interval.start);
+            for pair in own.windows(2) {
+                if pair[1].start < pair[0].end && pair[0].class != pair[1].class {
+                    let reason = format!(
+                        "two intervals overlap and have different labels: one until {} and one \
+                         from {} (in nanoseconds); correct one of them",
+                        pair[0].end, pair[1].start
+                    );
+                    return Err(ParseError::Intervals { reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The class of a group at a time, if an interval says one.
+    pub(super) fn at(&self, group: &str, time: i64) -> Option<u16> {
+        let found = |group: &str| {
+            let own = self.groups.get(group)?;
+            // Intervals of one class may overlap; those that started last are
+            // looked at first, and there are few that reach this far.
+            let after = own.partition_point(|interval| interval.start <= time);
+            let before = own[..after].iter().rev().take(OVERLAPS_MAX);
+            before
+                .clone()
+                .find(|interval| time < interval.end)
+                .map(|interval| interval.class)
+        };
+        found(group).or_else(|| found(""))
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.groups.values().map(Vec::len).sum()
+    }
+}
+
+fn class(classes: &ClassNames, text: &str) -> Result<Option<u16>, Problem> {
+    classes.of_text(text).map(|meaning| meaning.class())
+}
+
+/// Intervals of one class that lie over one another at one time, at most.
+const OVERLAPS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tests::schema;
+    use super::*;
+
+    const S: i64 = 1_000_000_000;
+
+    fn parse(text: &str) -> Result<Intervals, ParseError> {
+        Intervals::parse(text.as_bytes(), &schema())
+    }
+
+    #[test]
+    fn an_interval_holds_from_its_start_up_to_its_end() {
+        let text = "start;end;label\n10;20;dog\n0;10;cat\n30;40;\n50;60;DOG\n";
+        let intervals = parse(text).unwrap();
+        assert_eq!(intervals.len(), 3);
+        for (second, expected) in [
+            (-1, None),
+            (0, Some(0)),
+            (9, Some(0)),
+            (10, Some(1)),
+            (20, None),
+            (35, None),
+            (59, Some(1)),
+        ] {
+            assert_eq!(intervals.at("", second * S), expected, "{second}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_intervals_is_refused_with_the_place() {
+        for (text, said) in [
+            ("begin,label\n1,cat\n", "\"end\""),
+            ("start,end,label\n1,2,cow\n", "line 2"),
+            ("start,end,label\n1,2,cat\n5,4,cat\n", "line 3"),
+            ("start,end,label\n1,x,cat\n", "line 2"),
+            ("start,end,label\n1,5,cat\n4,6,dog\n", "overlap"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(said), "{text:?}: {error}");
+        }
+    }
+}

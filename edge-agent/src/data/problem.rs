@@ -1,0 +1,432 @@
+//! What may be wrong with a data file, where, and what mends it.
+
+use std::fmt;
+
+use common::npz::NpzError;
+
+/// A place in a file, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A line of a text file, counted from 1, and the name of a column.
+    Cell {
+        /// The line.
+        line: u64,
+        /// The column's name.
+        column: String,
+    },
+    /// A line of a text file, counted from 1.
+    Line(u64),
+    /// A row of an array, counted from 0, and the value's place in it.
+    Element {
+        /// The array's name.
+        array: String,
+        /// The row.
+        row: usize,
+        /// The place in the row.
+        index: usize,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cell { line, column } => write!(f, "line {line}, column {column:?}"),
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Element { array, row, index } => {
+                write!(f, "array {array:?}, row {row}, value {index}")
+            }
+        }
+    }
+}
+
+/// What is wrong at a place.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Problem {
+    /// Text where a number should be.
+    #[error("expected a number, got {found:?}; correct it or remove the row")]
+    NotANumber {
+        /// What stands there.
+        found: String,
+    },
+    /// NaN or infinity.
+    #[error("{found} is not a finite number; fill the gap or remove the row")]
+    NotFinite {
+        /// What stands there.
+        found: String,
+    },
+    /// A number so large that no statistic holds its square.
+    #[error(
+        "{found} is beyond ±{VALUE_MAX:e}, which no measurement is: a fill value for a gap? fill the gap or remove the row"
+    )]
+    TooLarge {
+        /// What stands there.
+        found: String,
+    },
+    /// A label that is no class of the task.
+    #[error(
+        "class {found:?} is not one of the task's ({known}){}; correct it, leave it empty for an unlabelled row, or say what it means (labels = {{ {found:?} = \"CLASS\" }} under [data] in agent.toml)",
+        numbered(*.last)
+    )]
+    UnknownClass {
+        /// What stands there.
+        found: String,
+        /// Class names.
+        known: String,
+        /// The largest class number; none where classes are named by numbers.
+        last: Option<usize>,
+    },
+    /// Nothing where a number should be.
+    #[error(
+        "no value; fill the gap, remove the row, or have such rows left out (bad_rows = \"skip\" under [data] in agent.toml)"
+    )]
+    Missing,
+    /// Something that is no time.
+    #[error(
+        "{found:?} is no time that can be read; say how times are written (time_format = \"iso8601\", \"s\", \"ms\", \"us\" or \"ns\" under [data] in agent.toml)"
+    )]
+    Time {
+        /// What stands there.
+        found: String,
+    },
+    /// A word that is no value of a categorical column.
+    #[error("{found:?} is not one of the column's values ({known}); correct it or remove the row")]
+    UnknownValue {
+        /// What stands there.
+        found: String,
+        /// The column's values.
+        known: String,
+    },
+    /// A line that is longer or shorter than the header.
+    #[error(
+        "expected {expected} columns as in the header, got {found}; correct the line or remove it"
+    )]
+    ColumnCount {
+        /// Columns of the header.
+        expected: usize,
+        /// Columns of the line.
+        found: usize,
+    },
+    /// NUL bytes between others.
+    #[error(
+        "NUL bytes, as a power cut leaves them in a file that was being written; remove the line, and the NUL bytes with it"
+    )]
+    Nul,
+    /// Bytes that are not UTF-8, or a quote that never ends.
+    #[error(
+        "not readable as text ({reason}); save the file as UTF-8, or say how it is written (encoding = \"latin-1\" under [data] in agent.toml)"
+    )]
+    Text {
+        /// What the reader said.
+        reason: String,
+    },
+}
+
+impl Problem {
+    /// What is wrong with a value that statistics have to carry, if anything
+    /// is; `found` is how it is written.
+    pub(super) fn of_value(value: f64, found: impl FnOnce() -> String) -> Option<Self> {
+        if !value.is_finite() {
+            Some(Self::NotFinite { found: found() })
+        } else if value.abs() > VALUE_MAX {
+            Some(Self::TooLarge { found: found() })
+        } else {
+            None
+        }
+    }
+}
+
+impl Problem {
+    fn mend(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing
+            | Self::NotANumber { .. }
+            | Self::NotFinite { .. }
+            | Self::TooLarge { .. }
+            | Self::UnknownValue { .. }
+            | Self::ColumnCount { .. } => "bad_rows = \"skip\"".to_owned(),
+            Self::UnknownClass { found, .. } => format!("labels = {{ {found:?} = \"CLASS\" }}"),
+            Self::Time { .. } => "time_format = \"…\"".to_owned(),
+            Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
+            Self::Nul => return None,
+        })
+    }
+}
+
+/// The line that says where a column of the task comes from.
+fn column(name: &str, from: &str, more: &str) -> String {
+    format!("columns.{} = {{ from = {from:?}{more} }}", toml_key(name))
+}
+
+fn numbered(last: Option<usize>) -> String {
+    match last {
+        Some(last) => format!(" nor a number from 0 to {last}"),
+        None => ", whose names are numbers, so that no number counts them".to_owned(),
+    }
+}
+
+/// Why a file was refused, whole.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ParseError {
+    /// One place is wrong.
+    #[error("{place}: {problem}")]
+    At {
+        /// Where.
+        place: Place,
+        /// What.
+        problem: Problem,
+    },
+    /// An unknown ending.
+    #[error(
+        "not a data file; files ending in .csv, .tsv, .npz and .npy are read, also with .gz or .zst after that"
+    )]
+    Format,
+    /// Nothing in it.
+    #[error("the file is empty; a header and rows are expected")]
+    NoHeader,
+    /// A first line of numbers only.
+    #[error(
+        "the first line holds only numbers; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
+    )]
+    NumericHeader,
+    /// A compressed file that is damaged or cut short.
+    #[error("cannot be unpacked ({reason}); copy it again, or wait until it is complete")]
+    Packed {
+        /// What the unpacker said.
+        reason: String,
+    },
+    /// A compressed file of too much.
+    #[error("unpacks to more than {bytes_max} bytes, the most that is read; split the file")]
+    Unpacked {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// A column of the task that the file does not have.
+    #[error(
+        "no column {name:?} among {columns}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {guess:?} }}",
+        toml_key(name)
+    )]
+    NoColumn {
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+        /// The column that it may be.
+        guess: String,
+    },
+    /// Two columns of a file that may be one of the task's.
+    #[error(
+        "columns {one:?} and {other:?} both may be {name:?}; under [data] in agent.toml, say which it is: columns.{} = {{ from = {one:?} }}",
+        toml_key(name)
+    )]
+    TwoColumns {
+        /// The task's column.
+        name: String,
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
+    /// A column in another unit than the task's.
+    #[error(
+        "column {found:?} is in {unit:?} and the task wants {wanted:?}; under [data] in agent.toml, say how one becomes the other: columns.{} = {{ from = {found:?}, {advice} }}",
+        toml_key(name)
+    )]
+    Unit {
+        /// The task's column.
+        name: String,
+        /// The file's column.
+        found: String,
+        /// Its unit.
+        unit: String,
+        /// The task's unit.
+        wanted: String,
+        /// What to write into the mapping.
+        advice: String,
+    },
+    /// A column that the mapping names and the file does not have.
+    #[error("no column {name:?} among {columns}; correct {key} in agent.toml")]
+    NoMappedColumn {
+        /// The key that names it.
+        key: &'static str,
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+    },
+    /// Numbers that may be read in two ways.
+    #[error(
+        "{place}: {found:?} may mean two numbers; under [data] in agent.toml, say which sign is the decimal one: decimal = \",\" or decimal = \".\""
+    )]
+    Decimal {
+        /// Where.
+        place: Place,
+        /// What stands there.
+        found: String,
+    },
+    /// Recordings too slow for the task.
+    #[error(
+        "has {found:.3} rows a second and the task wants {wanted:.3}: what lies between was not measured. Record faster, or correct time_format or rate_hz under [data] in agent.toml"
+    )]
+    Rate {
+        /// Rows a second.
+        found: f64,
+        /// What the task wants.
+        wanted: f64,
+    },
+    /// No labels, where intervals are wanted of times.
+    #[error("labels: {reason}")]
+    Intervals {
+        /// What is wrong with the file of labels.
+        reason: String,
+    },
+    /// A format that has no times, for a task that needs them.
+    #[error("holds windows of another shape, and only CSV files hold recordings")]
+    NoRecording,
+    /// The header cannot be cut into columns.
+    #[error(
+        "the header {header:?} is one column; separate columns by commas, semicolons or tabs, or say what separates them (separator = \" \" under [data] in agent.toml)"
+    )]
+    Separator {
+        /// The header.
+        header: String,
+    },
+    /// No label column.
+    #[error(
+        "no column {name:?} among {columns}; under [data] in agent.toml, name the column that holds the label (label_column = {guess:?}; its cells may be empty), or a file of intervals (labels_file = \"labels.csv\", time_column = \"COLUMN\")"
+    )]
+    NoLabelColumn {
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+        /// The column that it may be.
+        guess: String,
+    },
+    /// The label column twice.
+    #[error("column {name:?} is there twice; rename or remove one")]
+    TwoLabelColumns {
+        /// Its name.
+        name: String,
+    },
+    /// The wrong number of input columns.
+    #[error("expected {expected} value columns for an input of shape {shape:?}, got {found}")]
+    ValueColumns {
+        /// Values of one input.
+        expected: usize,
+        /// The input's shape.
+        shape: Vec<usize>,
+        /// Columns besides the label.
+        found: usize,
+    },
+    /// More values than may be held at once.
+    #[error(
+        "there is room for {rows_max} rows of {values} values more, and it holds more than that; remove older files, split this one, or raise data.memory_mib_max in the agent's config"
+    )]
+    Size {
+        /// Rows that would be read.
+        rows_max: usize,
+        /// Values of one input.
+        values: usize,
+    },
+    /// An archive that is not readable.
+    #[error(transparent)]
+    Numpy(#[from] NpzError),
+    /// An array that is not readable.
+    #[error("array {array:?}: {error}")]
+    Array {
+        /// The array's name.
+        array: String,
+        /// Why.
+        error: NpzError,
+    },
+    /// None of the array names is there.
+    #[error("none of the arrays {wanted} is there; the file holds: {names}")]
+    NoInputs {
+        /// Names tried.
+        wanted: String,
+        /// What there is.
+        names: String,
+    },
+    /// An array of another shape.
+    #[error("array {array:?} has shape {found:?}, expected (rows, {expected:?})")]
+    InputShape {
+        /// The array's name.
+        array: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Shape of one input.
+        expected: Vec<usize>,
+    },
+    /// As many labels as rows are needed.
+    #[error("array {array:?} has shape {found:?}, expected ({rows},): one label a row")]
+    LabelCount {
+        /// The array's name.
+        array: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Rows of the inputs.
+        rows: usize,
+    },
+    /// A scale that fits nothing.
+    #[error(
+        "array \"scale\" has {found} values; expected 1, one for each of the last side ({channels}), or one for each of {values}"
+    )]
+    Scale {
+        /// How many values it has.
+        found: usize,
+        /// Length of the input's last side.
+        channels: usize,
+        /// Values of one input.
+        values: usize,
+    },
+}
+
+impl ParseError {
+    /// The line under `[data]` in agent.toml that mends it, where one may. An
+    /// ellipsis in it is for the owner to fill in.
+    pub fn mend(&self) -> Option<String> {
+        Some(match self {
+            Self::At { problem, .. } => return problem.mend(),
+            Self::NumericHeader => "names = [\"COLUMN\", …]".to_owned(),
+            Self::NoColumn { name, guess, .. } => column(name, guess, ""),
+            Self::TwoColumns { name, one, .. } => column(name, one, ""),
+            Self::Unit {
+                name,
+                found,
+                advice,
+                ..
+            } => column(name, found, &format!(", {advice}")),
+            Self::NoLabelColumn { guess, .. } => format!("label_column = {guess:?}"),
+            Self::Decimal { .. } => "decimal = \",\"".to_owned(),
+            Self::Separator { .. } => "separator = \" \"".to_owned(),
+            Self::NoMappedColumn { key, .. } => format!("{key} = …"),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn at(place: Place, problem: Problem) -> Self {
+        Self::At { place, problem }
+    }
+}
+
+/// A name as TOML writes it as a key.
+fn toml_key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match !name.is_empty() && name.chars().all(bare) {
+        true => name.to_owned(),
+        false => format!("{name:?}"),
+    }
+}
+
+/// At most 40 characters of what a file says, for messages.
+pub(super) fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(40).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// Largest magnitude of a value. A feature stage may add up a thousand of
+/// them, and the square of that sum still fits single precision.
+pub const VALUE_MAX: f64 = 1e15;

@@ -1,0 +1,288 @@
+//! Recordings, cut into windows.
+//!
+//! Samples of one group that follow one another without a gap are a stretch.
+//! A stretch is brought to the task's rate and cut from its start on, a window
+//! every hop. No window reaches across a gap, another group, or the end of a
+//! file; where a label must cover the whole of a window, none reaches across a
+//! change of it either, and windows begin anew with the next.
+
+mod resample;
+
+use common::task::SeriesInput;
+
+use super::account::{Account, Recordings, Unused};
+use super::note::Note;
+use super::schema::{ParseError, Place};
+use resample::{Grid, resampled};
+
+/// Samples of a file, in its order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Samples {
+    /// Samples × channels.
+    pub(super) values: Vec<f32>,
+    pub(super) labels: Vec<Option<u16>>,
+    /// When each was measured, in nanoseconds; where the file does not say,
+    /// its number within its group.
+    times: Vec<i64>,
+    /// Rows a second of a file without times, if it is known.
+    rate_hz: Option<f64>,
+    timed: bool,
+    groups: Vec<u32>,
+    lines: Vec<u64>,
+}
+
+impl Samples {
+    /// One more sample: its time, or else its number among the rows of its
+    /// group, those included that are left out.
+    pub(super) fn push(
+        &mut self,
+        time: Option<i64>,
+        number: i64,
+        rate_hz: Option<f64>,
+        group: u32,
+        line: u64,
+    ) {
+        self.timed |= time.is_some();
+        self.rate_hz = rate_hz;
+        self.times.push(time.unwrap_or(number));
+        self.groups.push(group);
+        self.lines.push(line);
+    }
+
+    /// Seconds from one sample to another.
+    fn seconds(&self, from: usize, to: usize, rate_hz: f64) -> f64 {
+        // Times may lie as far apart as an i64 holds.
+        let apart = i128::from(self.times[to]) - i128::from(self.times[from]);
+        match self.timed {
+            true => apart as f64 * 1e-9,
+            false => apart as f64 / rate_hz,
+        }
+    }
+}
+
+/// A stretch of samples, by their places.
+type Stretch = Vec<usize>;
+
+/// The windows of a file's samples, row-major, and the label of each.
+///
+/// # Errors
+/// [`ParseError::Rate`] for recordings too slow, [`ParseError::Size`] for
+/// more than may be held.
+pub(super) fn windows(
+    samples: &Samples,
+    series: &SeriesInput,
+    values_max: usize,
+    account: &mut Account,
+    notes: &mut Vec<Note>,
+) -> Result<(Vec<f32>, Vec<Option<u16>>), ParseError> {
+    let rate_hz = samples.rate_hz.unwrap_or(series.rate_hz);
+    let mut cut = Cut {
+        samples,
+        series,
+        rate_hz,
+        recordings: Recordings::default(),
+        account,
+        values: Vec::new(),
+        labels: Vec::new(),
+        slowest_hz: f64::INFINITY,
+    };
+    for group in groups(&samples.groups) {
+        for stretch in cut.stretches(&group) {
+            cut.stretch(&stretch)?;
+            if cut.values.len() > values_max {
+                let values = series.window() * series.channels.len();
+                let rows_max = values_max / values.max(1);
+                return Err(ParseError::Size { rows_max, values });
+            }
+            common::pulse::beat();
+        }
+    }
+    if cut.slowest_hz < series.rate_hz * SLOWER {
+        notes.push(Note::Slower {
+            rate_hz: cut.slowest_hz,
+            wanted_hz: series.rate_hz,
+        });
+    }
+    let (recordings, values, labels) = (cut.recordings, cut.values, cut.labels);
+    account.used = labels.len();
+    account.recordings = Some(recordings);
+    Ok((values, labels))
+}
+
+/// Places of the samples of each group, in the order of the file.
+fn groups(numbers: &[u32]) -> Vec<Vec<usize>> {
+    let many = numbers.iter().max().map_or(0, |&last| last as usize + 1);
+    let mut groups = vec![Vec::new(); many];
+    for (place, &group) in numbers.iter().enumerate() {
+        groups[group as usize].push(place);
+    }
+    groups
+}
+
+struct Cut<'a> {
+    samples: &'a Samples,
+    series: &'a SeriesInput,
+    rate_hz: f64,
+    recordings: Recordings,
+    account: &'a mut Account,
+    values: Vec<f32>,
+    labels: Vec<Option<u16>>,
+    slowest_hz: f64,
+}
+
+impl Cut<'_> {
+    /// Cuts the samples of a group where time has a gap or goes back, and at
+    /// changes of the label where windows must not reach across. Of samples of
+    /// one time the first counts.
+    fn stretches(&mut self, group: &[usize]) -> Vec<Stretch> {
+        let samples = self.samples;
+        let Some(step) = self.usual_step(group) else {
+            let place = || Place::Line(samples.lines[group[0]]).to_string();
+            if !group.is_empty() {
+                self.account
+                    .leave_out_many(Unused::Rest, group.len(), place);
+            }
+            return Vec::new();
+        };
+        let gap_s = self.series.gap_s.max(GAP_STEPS * step);
+        let by_label = self.series.label_share >= 1.0;
+        let mut stretches: Vec<Stretch> = Vec::new();
+        let mut stretch: Stretch = Vec::new();
+        for &place in group {
+            let Some(&last) = stretch.last() else {
+                stretch.push(place);
+                continue;
+            };
+            let apart = samples.seconds(last, place, self.rate_hz);
+            if apart == 0.0 {
+                let line = samples.lines[place];
+                self.account
+                    .leave_out(Unused::TimeAgain, || Place::Line(line));
+                continue;
+            }
+            let is_gap = apart > gap_s;
+            if is_gap {
+                self.recordings.gaps += 1;
+                self.recordings.gap_s += apart;
+            }
+            let relabelled = by_label && samples.labels[last] != samples.labels[place];
+            if is_gap || apart < 0.0 || relabelled {
+                stretches.push(std::mem::take(&mut stretch));
+            }
+            stretch.push(place);
+        }
+        if !stretch.is_empty() {
+            stretches.push(stretch);
+        }
+        self.recordings.stretches += stretches.len();
+        stretches
+    }
+
+    /// The median time between samples, if there are two that differ.
+    fn usual_step(&self, group: &[usize]) -> Option<f64> {
+        let pairs = group.windows(2);
+        let steps = pairs.map(|pair| self.samples.seconds(pair[0], pair[1], self.rate_hz));
+        let mut steps: Vec<f64> = steps.filter(|&step| step > 0.0).collect();
+        let middle = steps.len() / 2;
+        if steps.is_empty() {
+            return None;
+        }
+        Some(*steps.select_nth_unstable_by(middle, f64::total_cmp).1)
+    }
+
+    /// Brings a stretch to the task's rate and cuts it.
+    fn stretch(&mut self, stretch: &[usize]) -> Result<(), ParseError> {
+        let (channels, samples) = (self.series.channels.len(), self.samples);
+        let line = || Place::Line(samples.lines[stretch[0]]).to_string();
+        let Some(step) = self.usual_step(stretch) else {
+            self.account
+                .leave_out_many(Unused::Rest, stretch.len(), line);
+            return Ok(());
+        };
+        let seconds = |&place: &usize| samples.seconds(stretch[0], place, self.rate_hz);
+        let times: Vec<f64> = stretch.iter().map(seconds).collect();
+        let grid = Grid::of(&times, step);
+        if self.recordings.rate_hz == 0.0 {
+            self.recordings.rate_hz = grid.rate_hz;
+        }
+        self.slowest_hz = self.slowest_hz.min(grid.rate_hz);
+        if grid.rate_hz < self.series.rate_hz * RATE_MIN {
+            return Err(ParseError::Rate {
+                found: grid.rate_hz,
+                wanted: self.series.rate_hz,
+            });
+        }
+        // What a slow clock or a coarse one makes of the length must not cost
+        // the last window.
+        let length = (grid.duration() * self.series.rate_hz + 0.5).floor() as usize + 1;
+        let (window, hop) = (self.series.window(), self.series.hop());
+        if length < window {
+            self.account
+                .leave_out_many(Unused::Rest, stretch.len(), line);
+            return Ok(());
+        }
+        let raw = |sample: usize| {
+            let start = stretch[sample] * channels;
+            &samples.values[start..start + channels]
+        };
+        let even = grid.values(&times, channels, raw);
+        let made = resampled(&even, channels, grid.rate_hz, self.series.rate_hz, length);
+        let labels = self.labels_at(stretch, &times, length);
+        let mut start = 0;
+        while start + window <= length {
+            match self.label_of(&labels[start..start + window]) {
+                Some(label) => {
+                    let values = &made[start * channels..(start + window) * channels];
+                    self.values.extend_from_slice(values);
+                    self.labels.push(label);
+                }
+                None => self.account.leave_out_many(Unused::MixedLabels, 1, line),
+            }
+            start += hop;
+        }
+        let covered = start - hop + window;
+        if covered < length {
+            let rest = length - covered;
+            self.account.leave_out_many(Unused::Rest, rest, line);
+        }
+        Ok(())
+    }
+
+    /// The label of each sample of the task's rate: that of the nearest
+    /// sample of the recording.
+    fn labels_at(&self, stretch: &[usize], times: &[f64], length: usize) -> Vec<Option<u16>> {
+        let mut nearest = 0;
+        let at = |sample: usize| {
+            let time = sample as f64 / self.series.rate_hz;
+            while nearest + 1 < times.len()
+                && (times[nearest + 1] - time).abs() <= (times[nearest] - time).abs()
+            {
+                nearest += 1;
+            }
+            self.samples.labels[stretch[nearest]]
+        };
+        (0..length).map(at).collect()
+    }
+
+    /// The label that covers enough of a window, which may be none at all;
+    /// nothing where none does.
+    fn label_of(&self, labels: &[Option<u16>]) -> Option<Option<u16>> {
+        let mut counts = std::collections::BTreeMap::new();
+        for label in labels {
+            *counts.entry(label).or_insert(0usize) += 1;
+        }
+        let (label, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let needed = self.series.label_share * labels.len() as f64;
+        (count as f64 >= needed - 1e-9).then_some(*label)
+    }
+}
+
+/// Own samples without one that end a slow recording.
+const GAP_STEPS: f64 = 3.5;
+/// Below this share of the task's rate a recording is refused.
+const RATE_MIN: f64 = 0.5;
+/// Below this share it is told.
+const SLOWER: f64 = 0.95;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use common::task::RawTask;
+use proptest::prelude::*;
+
+use super::super::schema::Schema;
+use super::super::source::{Mapping, TimeFormat};
+use super::super::{Dataset, Ending, FileRows, ParseError};
+use super::*;
+
+/// Windows of 40 samples at 10 samples a second, a new one every 20.
+fn schema(more: &str) -> Schema {
+    let task = RawTask::parse(&format!(
+        "name = \"t\"\n[classes]\nnames = [\"off\", \"on\"]\n[input]\nkind = \"series\"\n\
+         channels = [\"x\", \"y\"]\nrate_hz = 10\nwindow_s = 4\n{more}"
+    ));
+    let task = task.unwrap();
+    let classes = task.definition().classes.clone();
+    let schema = Schema::new(task.input_shape().clone(), classes).unwrap();
+    schema.with_input(task.input().clone())
+}
+
+/// A recording as text: the time of each sample, its label and its group.
+fn text(samples: impl Iterator<Item = (f64, &'static str, &'static str)>) -> String {
+    let mut text = "time,machine,x,y,label\n".to_owned();
+    for (time, label, group) in samples {
+        writeln!(
+            text,
+            "{time:.4},{group},{},{},{label}",
+            time * 2.0,
+            (time * 0.7).sin()
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn read(text: &str, schema: &Schema) -> Result<FileRows, ParseError> {
+    Dataset::read(Path::new("a.csv"), text.as_bytes(), schema, Ending::Closed)
+}
+
+fn grouped(mapping: Mapping) -> Mapping {
+    Mapping {
+        group_column: Some("machine".to_owned()),
+        ..mapping
+    }
+}
+
+/// Where each window starts, from its first channel.
+fn starts(found: &FileRows) -> Vec<i64> {
+    let rows = found.data.inputs();
+    rows.rows()
+        .into_iter()
+        .map(|row| (row[0] * 5.0).round() as i64)
+        .collect()
+}
+
+#[test]
+fn a_recording_is_cut_from_its_start_on() {
+    let found = read(
+        &text((0..105).map(|at| (f64::from(at) / 10.0, "on", "a"))),
+        &schema(""),
+    );
+    let found = found.unwrap();
+    assert_eq!(starts(&found), [0, 20, 40, 60]);
+    assert_eq!(found.data.labels(), [Some(1); 4]);
+    let window = found.data.inputs().row(1).to_vec();
+    let expected = (20..60).flat_map(|at| {
+        let time = f64::from(at) / 10.0;
+        [(time * 2.0) as f32, (time * 0.7).sin() as f32]
+    });
+    assert!(
+        window
+            .iter()
+            .zip(expected)
+            .all(|(one, other)| (one - other).abs() < 1e-5)
+    );
+    assert_eq!(found.account.unused[&Unused::Rest].0, 5);
+    assert_eq!((found.account.rows, found.account.used), (105, 4));
+}
+
+#[test]
+fn no_window_reaches_across_a_gap_a_group_or_a_label() {
+    let time = |at: i32| f64::from(at) / 10.0;
+    // 60 samples, a gap of a second, 60 more.
+    let gap = text((0..120).map(|at| (time(at) + if at < 60 { 0.0 } else { 1.0 }, "on", "a")));
+    let found = read(&gap, &schema("")).unwrap();
+    assert_eq!(starts(&found), [0, 20, 70, 90]);
+    let recordings = found.account.recordings.unwrap();
+    assert_eq!((recordings.stretches, recordings.gaps), (2, 1));
+    assert!((recordings.gap_s - 1.1).abs() < 1e-9);
+
+    // Two machines that take turns, of one time.
+    let turns = (0..120).map(|at| (time(at / 2), "on", if at % 2 == 0 { "a" } else { "b" }));
+    let own = schema("").with_mapping(grouped(Mapping::default()));
+    assert_eq!(starts(&read(&text(turns), &own).unwrap()), [0, 20, 0, 20]);
+
+    let label = text((0..130).map(|at| (time(at), if at < 65 { "off" } else { "on" }, "a")));
+    let found = read(&label, &schema("")).unwrap();
+    assert_eq!(starts(&found), [0, 20, 65, 85]);
+    assert_eq!(found.data.labels(), [Some(0), Some(0), Some(1), Some(1)]);
+    let found = read(&label, &schema("label_share = 0.6")).unwrap();
+    assert_eq!(starts(&found), [0, 20, 40, 60, 80]);
+    assert_eq!(
+        found.data.labels(),
+        [Some(0), Some(0), Some(0), Some(1), Some(1)]
+    );
+    let found = read(&label, &schema("label_share = 0.9")).unwrap();
+    assert_eq!(starts(&found), [0, 20, 80]);
+    assert_eq!(found.account.unused[&Unused::MixedLabels].0, 2);
+}
+
+#[test]
+fn lost_and_repeated_samples_and_a_clock_that_jitters_are_put_on_the_grid() {
+    let jitter = |at: i32| f64::from((at * 7919) % 13 - 6) * 0.003;
+    let kept = (0..100).filter(|at| at % 17 != 5);
+    let samples = kept.map(|at| {
+        (
+            f64::from(at) / 10.0 + if at > 0 { jitter(at) } else { 0.0 },
+            "on",
+            "a",
+        )
+    });
+    let found = read(&text(samples), &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    for (row, start) in found.data.inputs().rows().into_iter().zip([0, 20, 40, 60]) {
+        for (at, pair) in row.to_vec().chunks(2).enumerate() {
+            let time = (start + at) as f32 / 10.0;
+            assert!((pair[0] - 2.0 * time).abs() < 0.12, "{pair:?} at {time}");
+        }
+    }
+    let twice = text((0..80).map(|at| (f64::from(at / 2) / 10.0, "on", "a")));
+    let found = read(&twice, &schema("")).unwrap();
+    assert_eq!(
+        (
+            found.data.rows(),
+            found.account.unused[&Unused::TimeAgain].0
+        ),
+        (1, 40)
+    );
+}
+
+#[test]
+fn another_rate_is_resampled_and_half_of_it_is_refused() {
+    let at = |rate: f64| move |at: i32| (f64::from(at) / rate, "on", "a");
+    let fast = read(&text((0..1000).map(at(100.0))), &schema("")).unwrap();
+    assert_eq!(starts(&fast), [0, 20, 40, 60]);
+    let recordings = fast.account.recordings.unwrap();
+    assert!((recordings.rate_hz - 100.0).abs() < 1e-6);
+    let slower = read(&text((0..80).map(at(8.0))), &schema("")).unwrap();
+    assert!(
+        slower
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Slower { .. }))
+    );
+    assert_eq!(slower.data.rows(), 4);
+    let slow = read(&text((0..60).map(at(4.0))), &schema(""));
+    assert!(matches!(slow, Err(ParseError::Rate { .. })), "{slow:?}");
+}
+
+#[test]
+fn without_times_rows_follow_one_another_at_a_rate() {
+    let mut text = "x,y,label\n".to_owned();
+    for at in 0..200 {
+        writeln!(text, "{},{},on", f64::from(at) / 10.0, at).unwrap();
+    }
+    assert_eq!(read(&text, &schema("")).unwrap().data.rows(), 9);
+    let told = Mapping {
+        rate_hz: Some(20.0),
+        ..Mapping::default()
+    };
+    assert_eq!(
+        read(&text, &schema("").with_mapping(told))
+            .unwrap()
+            .data
+            .rows(),
+        4
+    );
+    // Four rows that cannot be read are a gap; the samples stay where they are.
+    let torn = text.replace(
+        "\n10,100,on\n10.1,101,on\n10.2,102,on\n10.3,103,on\n",
+        "\n,,\n,,\n,,\n,,\n",
+    );
+    let found = read(&torn, &schema("")).unwrap();
+    assert_eq!(found.account.unused[&Unused::Missing].0, 4);
+    let inputs = found.data.inputs();
+    let starts = inputs.rows().into_iter().map(|row| row[1].round() as i64);
+    let starts: Vec<i64> = starts.collect();
+    assert_eq!(starts, [0, 20, 40, 60, 104, 124, 144]);
+}
+
+#[test]
+fn labels_may_stand_in_a_file_of_intervals() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rows = "t;x;y\n".to_owned();
+    for at in 0..200 {
+        writeln!(rows, "{};{at};0", 1_795_983_215_000i64 + 100 * at).unwrap();
+    }
+    std::fs::write(folder.path().join("a.csv"), rows).unwrap();
+    let labels = "start,end,label\n2026-11-29T20:13:35Z,2026-11-29T20:13:41Z,OFF\n\
+                  2026-11-29T20:13:41Z,2026-11-29T20:13:51Z,on\n";
+    std::fs::write(folder.path().join("labels.csv"), labels).unwrap();
+    let mapping = Mapping {
+        time_column: Some("t".to_owned()),
+        labels_file: Some("labels.csv".to_owned()),
+        ..Mapping::default()
+    };
+    let own = schema("").with_mapping(mapping);
+    let mut read = super::super::Folder::new(folder.path(), own);
+    let scan = read.scan().unwrap();
+    assert_eq!(scan.files.len(), 1, "labels are no rows");
+    let data = read.dataset();
+    assert_eq!(data.labels()[..2], [Some(0); 2]);
+    assert_eq!(data.labels()[2..6], [Some(1); 4]);
+    assert_eq!(data.labels()[6..], [None], "what no interval covers");
+    // A label that is corrected later counts as corrected.
+    std::fs::write(
+        folder.path().join("labels.csv"),
+        labels.replace(",OFF", ",on"),
+    )
+    .unwrap();
+    assert!(read.scan().unwrap().changed);
+    assert_eq!(read.dataset().labels()[..2], [Some(1); 2]);
+}
+
+proptest! {
+    #[test]
+    fn any_times_are_answered_and_windows_are_whole(
+        times in prop::collection::vec((any::<i64>(), 0u8..3, 0u8..3), 0..200),
+        small in prop::collection::vec((0i64..30_000_000_000, 0u8..3, 0u8..2), 0..400),
+        share in 0.51f64..1.0,
+    ) {
+        for times in [times, small] {
+            let mut text = "t,machine,x,y,label\n".to_owned();
+            for (time, label, group) in &times {
+                let label = ["off", "on", ""][usize::from(*label)];
+                writeln!(text, "{time},{group},1,2,{label}").unwrap();
+            }
+            let mapping = grouped(Mapping {
+                time_column: Some("t".to_owned()),
+                time_format: TimeFormat::Nanoseconds,
+                ..Mapping::default()
+            });
+            let own = schema(&format!("label_share = {share}")).with_values_max(80_000);
+            match read(&text, &own.with_mapping(mapping)) {
+                Ok(found) => {
+                    let flat = found.data.inputs().iter().enumerate().all(|(at, &value)| {
+                        (value - [1.0, 2.0][at % 2]).abs() < 1e-4
+                    });
+                    prop_assert!(flat);
+                    prop_assert_eq!(found.data.rows(), found.account.used);
+                }
+                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. }), "{error}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Tables of text: their cells, their columns, and the rows made of them.
+
+mod columns;
+mod csv;
+mod dialect;
+mod rows;
+
+pub(super) use columns::{TIME_NAMES, place_of, without_unit};
+pub(super) use csv::{Cells, parse};
+pub(super) use dialect::{DecimalSigns, number};
+pub(super) use rows::is_missing;
+
+#[cfg(test)]
+mod tests;
