@@ -202,7 +202,8 @@ impl Seen<'_> {
         // Only these stages keep every value, in its place.
         let is_input = stage.is_measured() || *stage == common::features::FeatureStage::Raw;
         let names = match is_input {
-            true => value_names(shape.sides()),
+            true => { self.task.input().value_names(values) }
+                .unwrap_or_else(|| value_names(shape.sides())),
             false => stage.names(shape).unwrap_or_default(),
         };
         let sides = match is_input && varying == values {

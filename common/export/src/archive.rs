@@ -40,7 +40,9 @@ pub enum ReadError {
 /// What a release says of itself, as texts by name.
 pub fn about(release: &Release) -> Vec<(&'static str, String)> {
     let definition = release.task().definition();
-    vec![
+    let shape = release.task().input_shape();
+    let values = release.task().input().value_names(shape.values());
+    let mut about = vec![
         ("task", release.task().hash().to_string()),
         ("name", definition.name.clone()),
         ("version", release.version().to_string()),
@@ -48,7 +50,9 @@ pub fn about(release: &Release) -> Vec<(&'static str, String)> {
         ("student", release.task().student().to_string()),
         ("classes", json!(definition.classes).to_string()),
         ("opset", OPSET.to_string()),
-    ]
+    ];
+    about.extend(values.map(|names| ("values", json!(names).to_string())));
+    about
 }
 
 /// A release as an NPZ archive.

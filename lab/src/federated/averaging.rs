@@ -158,5 +158,5 @@ fn train(
 }
 
 /// Learning rates that are tried.
-const RATES: [f32; 3] = [0.01, 0.03, 0.1];
+const RATES: [f32; 4] = [0.01, 0.03, 0.1, 0.3];
 const BATCH: usize = 32;

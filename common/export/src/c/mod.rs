@@ -37,6 +37,9 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
     writer.define("VALUES", task.input_shape().values());
     writer.raw(include_str!("maths.c"));
     let stage_scratch = stage::write(&mut writer, &tables);
+    if task.input().fills_gaps() {
+        writer.raw("/* NaN is a missing value, and becomes the fleet's mean. */\n#define GAPS\n");
+    }
     normaliser(&mut writer, &release.as_raw().normaliser.parts());
     let sizes = network::write(&mut writer, release.student());
     let predict = [

@@ -92,11 +92,11 @@ impl Graph {
             StageTables::Filters(tables) => filters::lower(&mut builder, tables),
             StageTables::Window(tables) => window::lower(&mut builder, tables)?,
         };
-        let scaled = normaliser::lower(
-            &mut builder,
-            &release.as_raw().normaliser.parts(),
-            &features,
-        );
+        let parts = release.as_raw().normaliser.parts();
+        let scaled = match release.task().input().fills_gaps() {
+            true => normaliser::lower_with_gaps(&mut builder, &parts, &features),
+            false => normaliser::lower(&mut builder, &parts, &features),
+        };
         let logits = network::lower(&mut builder, release.student(), &scaled);
         builder.named(
             "Softmax",
@@ -253,7 +253,7 @@ pub const CLASS: &str = "class";
 /// The version of the operators.
 pub const OPSET: i64 = 13;
 /// Every operator that occurs.
-pub const OPERATORS: [&str; 27] = [
+pub const OPERATORS: [&str; 29] = [
     "Add",
     "ArgMax",
     "Cast",
@@ -281,6 +281,8 @@ pub const OPERATORS: [&str; 27] = [
     "TopK",
     "Transpose",
     "Abs",
+    "IsNaN",
+    "Where",
 ];
 /// Most values of a matrix that stands for a transform.
 pub const MATRIX_VALUES_MAX: usize = 1 << 21;

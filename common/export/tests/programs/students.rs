@@ -23,12 +23,13 @@ pub(super) struct Case {
 pub(super) const ROWS: usize = 1_000;
 
 /// Name, shape, stage, lines of `[student]`.
-const KINDS: [(&str, &[usize], &str, &str); 14] = [
+const KINDS: [(&str, &[usize], &str, &str); 15] = [
     ("raw_mlp", &[6], "raw", "hidden = [16, 9]"),
     ("raw_linear", &[6], "raw", "hidden = []"),
     ("raw_cnn", &[12, 10, 2], "raw", CNN),
     ("raw_series_cnn", &[60, 3], "raw", CNN),
     ("lifted_mlp", &[12], "lifted", "hidden = [32]"),
+    ("lifted_gaps", &[12], "lifted", "hidden = [32]"),
     ("window_mlp", &[128, 6], "window", "hidden = [32]"),
     ("window_odd", &[37, 2], "window", "hidden = [32]"),
     ("window_one", &[9, 1], "window", "hidden = [8]"),
@@ -54,12 +55,20 @@ pub(super) fn all() -> Vec<Case> {
 }
 
 fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -> Case {
+    // A table whose missing values become the mean, or values in the order of the shape.
+    let columns: Vec<String> = (0..sides[0])
+        .map(|column| format!("column {column}"))
+        .collect();
+    let input = match name {
+        "lifted_gaps" => format!("kind = \"table\"\ncolumns = {columns:?}\nmissing = \"mean\""),
+        _ => format!("shape = {sides:?}"),
+    };
     let text = format!(
-        "name = {name:?}\n[input]\nshape = {sides:?}\n[classes]\nnames = [\"a\", \"b\", \"c\", \"d\"]\n\
+        "name = {name:?}\n[input]\n{input}\n[classes]\nnames = [\"a\", \"b\", \"c\", \"d\"]\n\
          [features]\nstage = {stage:?}\n[student]\n{student}"
     );
     let task = RawTask::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let rows = rows(task.input_shape().values(), name);
+    let mut rows = rows(task.input_shape().values(), name);
     let stage = &task.definition().features;
     let features = stage.compute(task.input_shape(), rows.view()).unwrap();
     let normaliser = match name {
@@ -70,7 +79,7 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
                 .unwrap();
             Normaliser::of_range(task.features(), low, high).unwrap()
         }
-        _ => learnt(&task, &features, name == "lifted_mlp"),
+        _ => learnt(&task, &features, name.starts_with("lifted")),
     };
     let view = normaliser.apply(features.view()).unwrap();
     let mut network = Student::new(task.student(), &mut rng(7, name)).unwrap();
@@ -89,6 +98,10 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         normaliser,
         weights,
     });
+    if name == "lifted_gaps" {
+        let some = rows.iter_mut().enumerate().filter(|(at, _)| at % 11 == 3);
+        some.for_each(|(_, value)| *value = f32::NAN);
+    }
     Case {
         name,
         release: release.unwrap(),
@@ -108,7 +121,7 @@ fn rows(values: usize, name: &str) -> Array2<f32> {
         match (image, name) {
             (true, _) => (127.0 * (wave + noise)).max(0.0),
             // A column in two of very different units has a heavy tail.
-            (_, "lifted_mlp") if at % 2 == 0 => 1e6 * (3.0 * (wave + noise)).exp(),
+            _ if name.starts_with("lifted") && at % 2 == 0 => 1e6 * (3.0 * (wave + noise)).exp(),
             _ if row % 50 == 49 => 0.25,
             _ => wave + noise,
         }
