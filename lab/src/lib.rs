@@ -17,6 +17,7 @@ pub mod plan;
 pub mod points;
 pub mod privacy;
 pub mod progress;
+pub mod reached;
 pub mod report;
 pub mod simulate;
 pub mod simulation;

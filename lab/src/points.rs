@@ -9,7 +9,8 @@ use ndarray::{Array2, ArrayView2, Axis};
 use common::exit::{ExitCode, Failure};
 use common::features::{Curve, Normaliser};
 use common::npz::{self, Array, NpzError, Values};
-use common::task::Task;
+use common::scales::Scales;
+use common::task::{Target, Task};
 use common::teacher::Teacher;
 use common::transfer::TransferSet;
 
@@ -22,21 +23,21 @@ use crate::distill::{Distilled, Session};
 /// | array | shape | what |
 /// |---|---|---|
 /// | `X` | m × sides of an input, or m × features | the samples, `f4` |
-/// | `y` | m × C | soft labels, `f4` |
-/// | `label` | m | the most likely class's number, `u2` |
+/// | `y` | m × C | soft labels, `f4`; of a task of numbers the numbers, in their units |
+/// | `label` | m | the most likely class's number, `u2`; not of numbers |
 /// | `weight` | m | rows that the sample stands for, `f4` |
 /// | `spread` | m | root mean squared distance of those rows in normalised features, `f4` |
 /// | `names` | columns of `X` | what each value is, text |
-/// | `class_names` | C | text |
+/// | `class_names` | C | text; names of the numbers |
 /// | `space` | 1 | `input`, or the feature stage that `X` is in, text |
 ///
 /// CSV has a column for each name, then `label` (the class's name), `weight`,
-/// `spread` and `p:CLASS` for each class.
+/// `spread` and `p:CLASS` for each class, or `y:NAME` for each number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PointTable {
     /// The samples, m × values.
     pub inputs: Array2<f32>,
-    /// Soft labels, m × classes.
+    /// Soft labels, m × classes, or numbers in their units.
     pub labels: Array2<f32>,
     /// Rows that each stands for.
     pub weights: Vec<f32>,
@@ -44,8 +45,10 @@ pub struct PointTable {
     pub spreads: Vec<f32>,
     /// What each value is.
     pub names: Vec<String>,
-    /// Class names.
+    /// Class names, or names of numbers.
     pub classes: Vec<String>,
+    /// Whether labels are classes.
+    pub is_class: bool,
     /// `input`, or the name of the feature stage.
     pub space: String,
     /// Sides of one sample.
@@ -92,11 +95,20 @@ impl PointTable {
         task: &Task,
         set: &TransferSet,
         teacher: &Teacher,
-        normaliser: &Normaliser,
+        scales: &Scales,
     ) -> Option<Self> {
         let points = &set.points;
-        let labels = teacher.probabilities(points.inputs.view()).ok()?;
-        let seen = Seen { task, normaliser };
+        let inputs = points.inputs.view();
+        let labels = match &scales.targets {
+            None => teacher.probabilities(inputs).ok()?,
+            Some(scale) => task
+                .target()
+                .within(scale.restore(teacher.answers(inputs).ok()?)),
+        };
+        let seen = Seen {
+            task,
+            normaliser: &scales.normaliser,
+        };
         let mut table = seen.table(points.inputs.view(), labels);
         table.weights = points.counts.iter().map(|&count| count as f32).collect();
         table.spreads.clone_from(&points.spreads);
@@ -147,19 +159,21 @@ impl PointTable {
         shape.extend(&self.sides);
         let list = |values| Array::new(vec![rows], values);
         let texts = |texts: &[String]| Array::new(vec![texts.len()], Values::Text(texts.to_vec()));
-        let arrays = [
+        let mut arrays = vec![
             ("X", Array::new(shape, values(&self.inputs))?),
             (
                 "y",
                 Array::new(self.labels.shape().to_vec(), values(&self.labels))?,
             ),
-            ("label", list(Values::U16(self.most_likely()))?),
             ("weight", list(Values::F32(self.weights.clone()))?),
             ("spread", list(Values::F32(self.spreads.clone()))?),
             ("names", texts(&self.names)?),
             ("class_names", texts(&self.classes)?),
             ("space", texts(std::slice::from_ref(&self.space))?),
         ];
+        if self.is_class {
+            arrays.push(("label", list(Values::U16(self.most_likely()))?));
+        }
         let named: Vec<(&str, &Array)> =
             arrays.iter().map(|(name, array)| (*name, array)).collect();
         npz::write(&named)
@@ -168,13 +182,18 @@ impl PointTable {
     fn csv(&self) -> Result<Vec<u8>, csv::Error> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let mut head = self.names.clone();
-        head.extend(["label", "weight", "spread"].map(str::to_owned));
-        head.extend(self.classes.iter().map(|class| format!("p:{class}")));
+        head.extend(self.is_class.then(|| "label".to_owned()));
+        head.extend(["weight", "spread"].map(str::to_owned));
+        let of = if self.is_class { "p" } else { "y" };
+        head.extend(self.classes.iter().map(|class| format!("{of}:{class}")));
         writer.write_record(&head)?;
         for (row, class) in self.most_likely().into_iter().enumerate() {
             let inputs = self.inputs.row(row);
             let mut fields: Vec<String> = inputs.iter().map(ToString::to_string).collect();
-            fields.push(self.classes[usize::from(class)].clone());
+            fields.extend(
+                self.is_class
+                    .then(|| self.classes[usize::from(class)].clone()),
+            );
             fields.push(self.weights[row].to_string());
             fields.push(self.spreads[row].to_string());
             fields.extend(self.labels.row(row).iter().map(ToString::to_string));
@@ -217,7 +236,11 @@ impl Seen<'_> {
             weights: vec![1.0; rows],
             spreads: vec![0.0; rows],
             names,
-            classes: definition.classes.clone(),
+            classes: match self.task.target() {
+                Target::Class => definition.classes.clone(),
+                Target::Number(numbers) => numbers.iter().map(|one| one.name.clone()).collect(),
+            },
+            is_class: self.task.target().is_class(),
             space: match is_input {
                 true => "input".to_owned(),
                 false => stage.to_string(),

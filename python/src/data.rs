@@ -15,7 +15,9 @@ pub(crate) fn part(
     Part {
         inputs: rows.as_array().to_owned(),
         labels: labels.as_array().to_vec(),
+        numbers: None,
         users: users.map(|users| users.as_array().to_vec()),
+        groups: None,
     }
 }
 
@@ -34,6 +36,8 @@ pub(crate) fn nothing(width: usize) -> Part {
     Part {
         inputs: ndarray::Array2::zeros((0, width)),
         labels: Vec::new(),
+        numbers: None,
         users: None,
+        groups: None,
     }
 }

@@ -74,6 +74,7 @@ impl Dataset {
             range: image_range(&shape, &train.inputs),
             shape,
             classes,
+            numbers: Vec::new(),
             offset: None,
             train: Arc::new(train),
             test,
@@ -91,7 +92,9 @@ mod tests {
         Part {
             inputs: Array2::from_elem((rows, 4), 0.5),
             labels: vec![label; rows],
+            numbers: None,
             users: None,
+            groups: None,
         }
     }
 

@@ -105,7 +105,7 @@ impl Descent {
                 inputs: inputs.view(),
                 targets: targets.view(),
             };
-            network.loss_gradient(batch, 1.0, workspace, &mut gradient)?;
+            network.loss_gradient(batch, 1.0.into(), workspace, &mut gradient)?;
             // A step as long as this is a rate that is too large: it is cut short.
             let norm = gradient.iter().map(|g| g * g).sum::<f32>().sqrt();
             let cut = if norm > GRADIENT_MAX {

@@ -166,12 +166,7 @@ pub fn run(
     seed: u64,
     progress: &mut Progress,
 ) -> Result<SimulateResult, SimulateError> {
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = options.partition.unwrap_or(natural);
+    let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
@@ -193,17 +188,12 @@ pub fn run(
         let result = simulation.round()?;
         let wall_ms = begun.elapsed().as_millis() as u64;
         let teacher = open_teacher(&simulation, &result)?;
-        rounds.push(measure(&checked, data, &result, &teacher, wall_ms)?);
+        rounds.push(measure(data, &result, &teacher, wall_ms)?);
         last = Some((result, teacher));
     }
     let (result, teacher) =
         last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
-    let points = PointTable::of_round(
-        &checked,
-        &teacher.set,
-        &teacher.teacher,
-        &teacher.normaliser,
-    );
+    let points = PointTable::of_round(&checked, &teacher.set, &teacher.teacher, &teacher.scales);
     let points =
         points.ok_or_else(|| SimulateError::Result("the teacher has no points".to_owned()))?;
     let detail = if options.detail {
@@ -230,6 +220,10 @@ pub fn run(
     };
     let mut outcome = serde_json::to_value(outcome)?;
     if let Some(rounds) = options.federated_rounds.filter(|_| !options.no_baselines) {
+        if !checked.target().is_class() {
+            let what = "the other federated methods are for classes; leave out --baselines";
+            return Err(SimulateError::Result(what.to_owned()));
+        }
         let rivals = federated::measure(&checked, data, &parts, rounds, seed, progress)?;
         outcome["baselines"]["federated"] = serde_json::to_value(rivals)?;
     }
