@@ -251,7 +251,7 @@ mod tests {
     }
 
     async fn answer_join(fleet: &Fleet, answer: impl Fn(Vec<u8>) -> EnrolAnswer) {
-        let connection = fleet.knock().await.admit().await.unwrap();
+        let connection = fleet.arrival().await.admit().await.unwrap();
         let mut stream = connection.accept_transfer().await.unwrap();
         let asked = stream.recv().await.unwrap().unwrap();
         let EnrolRequest::Join { csr, .. } = decode(&asked).unwrap() else {
@@ -345,7 +345,7 @@ mod tests {
             token: token(Fingerprint([9; 32])),
             ..joining(&fleet)
         };
-        let coordinator = async { fleet.knock().await.admit().await };
+        let coordinator = async { fleet.arrival().await.admit().await };
         let (joined, admitted) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
         assert!(

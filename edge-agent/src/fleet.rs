@@ -98,13 +98,13 @@ impl Fleet {
         }
     }
 
-    pub(crate) async fn knock(&self) -> Arrival {
+    pub(crate) async fn arrival(&self) -> Arrival {
         self.listener.next().await.unwrap()
     }
 
     /// The next device that says hello.
     pub(crate) async fn session(&self) -> Session {
-        let connection = self.knock().await.admit().await.unwrap();
+        let connection = self.arrival().await.admit().await.unwrap();
         let mut control = connection.accept_control().await.unwrap();
         let first = control.recv().await.unwrap().unwrap();
         let ToCoordinator::Hello(hello) = decode(&first).unwrap() else {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use common::pulse::interruptible;
+use common::liveness::interruptible;
 use pyo3::prelude::*;
 
 /// Does `work` while other Python threads run. Ctrl-C ends it between two of its pieces.

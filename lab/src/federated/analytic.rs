@@ -19,7 +19,7 @@ pub(super) fn run(fleet: &Fleet) -> Result<Rival, FederatedError> {
             let inputs = inputs.mapv(f64::from);
             gram += &inputs.t().dot(&inputs);
             products += &inputs.t().dot(&targets.mapv(f64::from));
-            common::pulse::beat();
+            common::liveness::heartbeat();
         }
     }
     let mean = gram.diag().sum() / width.max(1) as f64;

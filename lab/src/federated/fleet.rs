@@ -121,7 +121,7 @@ impl Descent {
             for ((weight, gradient), began) in weights {
                 *weight -= self.rate * (cut * gradient + self.pull * (*weight - began));
             }
-            common::pulse::beat();
+            common::liveness::heartbeat();
         }
         Ok(())
     }

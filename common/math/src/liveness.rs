@@ -1,9 +1,9 @@
 //! Signs of life of long computations.
 //!
 //! A training of ten minutes and a loop that stands still look alike from
-//! outside. So the computations beat between bounded pieces of their work (a
+//! outside. So the computations send heartbeats between bounded pieces of their work (a
 //! batch, a block of a kernel, an iteration), and a watchdog of the process
-//! sees whether anything moved. Beating costs one atomic addition, and a look at
+//! sees whether anything moved. A heartbeat costs one atomic addition, and a look at
 //! whether this thread has a listener.
 
 use std::any::Any;
@@ -11,34 +11,34 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How often the computations of a process have beaten, and how many are
+/// Heartbeats of the computations of a process, and how many are
 /// under way.
 #[derive(Debug, Default)]
-pub struct Pulse {
-    beats: AtomicU64,
+pub struct Liveness {
+    heartbeats: AtomicU64,
     working: AtomicUsize,
 }
 
-/// The pulse of this process.
-pub static PROCESS: Pulse = Pulse::new();
+/// That of this process.
+pub static PROCESS: Liveness = Liveness::new();
 
-impl Pulse {
-    /// A pulse that has not beaten.
+impl Liveness {
+    /// Without a heartbeat yet.
     pub const fn new() -> Self {
         Self {
-            beats: AtomicU64::new(0),
+            heartbeats: AtomicU64::new(0),
             working: AtomicUsize::new(0),
         }
     }
 
     /// Says that a bounded piece of work is done.
-    pub fn beat(&self) {
-        self.beats.fetch_add(1, Ordering::Relaxed);
+    pub fn heartbeat(&self) {
+        self.heartbeats.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often it has beaten.
-    pub fn beats(&self) -> u64 {
-        self.beats.load(Ordering::Relaxed)
+    /// Heartbeats so far.
+    pub fn heartbeats(&self) -> u64 {
+        self.heartbeats.load(Ordering::Relaxed)
     }
 
     /// Marks a computation as under way until the result is dropped.
@@ -56,19 +56,19 @@ impl Pulse {
 
 /// A computation that is under way; over when dropped, also by a panic.
 #[derive(Debug)]
-pub struct Working<'a>(&'a Pulse);
+pub struct Working<'a>(&'a Liveness);
 
 impl Drop for Working<'_> {
     fn drop(&mut self) {
-        self.0.beat();
+        self.0.heartbeat();
         self.0.working.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Beats for this process: see [`Pulse::beat`]. Does not return where this thread's
+/// A heartbeat of this process: see [`Liveness::heartbeat`]. Does not return where this thread's
 /// listener has had enough: see [`interruptible`].
-pub fn beat() {
-    PROCESS.beat();
+pub fn heartbeat() {
+    PROCESS.heartbeat();
     let enough = LISTENER.with(|listener| match listener.try_borrow_mut() {
         Ok(mut listener) => listener.as_mut().is_some_and(|listen| listen()),
         Err(_) => false,
@@ -89,7 +89,7 @@ thread_local! {
 #[error("interrupted")]
 pub struct Interrupted;
 
-/// Does `work` on this thread and asks `enough` at each of its beats; once that says so, the
+/// Does `work` on this thread and asks `enough` at each of its heartbeats; once that says so, the
 /// work is unwound, as by a panic that nobody reports. Other panics go through.
 ///
 /// # Errors
@@ -115,18 +115,18 @@ mod tests {
 
     #[test]
     fn work_is_under_way_until_the_last_of_it_ends() {
-        let pulse = Pulse::new();
-        let one = pulse.work();
-        let other = pulse.work();
+        let liveness = Liveness::new();
+        let one = liveness.work();
+        let other = liveness.work();
         drop(one);
-        assert!(pulse.is_working());
+        assert!(liveness.is_working());
         drop(other);
-        assert!(!pulse.is_working());
-        assert_eq!(pulse.beats(), 2);
+        assert!(!liveness.is_working());
+        assert_eq!(liveness.heartbeats(), 2);
     }
 
     #[test]
-    fn work_ends_at_the_beat_at_which_its_listener_has_enough() {
+    fn work_ends_at_the_heartbeat_at_which_its_listener_has_enough() {
         let mut left = 3;
         let enough = move || {
             left -= 1;
@@ -135,25 +135,25 @@ mod tests {
         let mut done = 0;
         let ended = interruptible(enough, || {
             for _ in 0..10 {
-                beat();
+                heartbeat();
                 done += 1;
             }
         });
         assert_eq!((ended, done), (Err(Interrupted), 2));
-        beat();
-        assert_eq!(interruptible(|| false, beat), Ok(()));
+        heartbeat();
+        assert_eq!(interruptible(|| false, heartbeat), Ok(()));
         let other = std::panic::catch_unwind(|| interruptible(|| false, || panic!("as intended")));
         assert!(other.is_err());
     }
 
     #[test]
     fn work_that_panics_is_over() {
-        let pulse = Pulse::new();
+        let liveness = Liveness::new();
         let broken = std::panic::catch_unwind(|| {
-            let _working = pulse.work();
+            let _working = liveness.work();
             panic!("as intended");
         });
         assert!(broken.is_err());
-        assert!(!pulse.is_working());
+        assert!(!liveness.is_working());
     }
 }
