@@ -152,7 +152,7 @@ impl Server {
             started: now,
             policies: policies(parts.releases, parts.limits.rows_per_device),
             freshness: FreshnessSigner::new(
-                &parts.identity.charter,
+                &parts.identity.trust_root,
                 parts.identity.release_key.clone(),
             ),
             // One that was given after the order ends no sooner.

@@ -24,6 +24,7 @@ fn options() -> SimulateOptions {
         rows_per_direction: Some(2),
         cluster_size_min: None,
         no_baselines: true,
+        federated_rounds: None,
         detail: false,
     }
 }

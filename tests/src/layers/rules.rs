@@ -173,7 +173,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["folders", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
-            &["demo"],
+            &["demo", "federated", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],
