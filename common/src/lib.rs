@@ -13,6 +13,7 @@ pub use net as transport;
 pub use protocol::{
     blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
     profile, relevance, report, round, summary, task, teacher, transfer, trial, trust, weights,
+    withheld,
     wire,
 };
 

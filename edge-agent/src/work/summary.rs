@@ -21,8 +21,8 @@ pub(super) fn build(
     let points = summarise(work, view, teacher)?;
     if points.is_empty() {
         return Ok(Built {
-            entries: Vec::new(),
             partial: true,
+            ..Built::default()
         });
     }
     let raw = points.to_raw(work.task.definition().budget.bits)?;
@@ -30,6 +30,7 @@ pub(super) fn build(
     Ok(Built {
         entries: vec![Entry::of(Kind::Summary, &raw, rows)],
         partial: false,
+        why: None,
     })
 }
 

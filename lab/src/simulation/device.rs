@@ -260,6 +260,7 @@ impl Simulation {
                 rows,
             }],
             partial: false,
+            why: None,
         })
     }
 
@@ -387,6 +388,7 @@ fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Des
 const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
+    why: None,
 };
 
 /// What a session begins with, besides the welcome: as long as the real ones.

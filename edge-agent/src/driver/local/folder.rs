@@ -6,11 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use bincode::{Decode, Encode};
 use common::task::Task;
+use common::withheld::WithheldCode;
 use tracing::{info, warn};
 
 use super::explained;
 use super::holdings::Source;
-use crate::data::{FileStamp, Folder, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule};
+use crate::data::{
+    FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule,
+};
 use crate::driver::WorkshopError;
 
 /// The data folder of the configuration, if there is one.
@@ -70,7 +73,7 @@ impl FolderSource {
         let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
              this device only receives students";
         let path = self.path.as_deref();
-        path.ok_or_else(|| explained(&"no data folder is set", advice))
+        path.ok_or_else(|| of_data(WithheldCode::NoFolder, &"no data folder is set", advice))
     }
 
     /// Names, lengths and times of the files of the folder; nothing for one
@@ -83,6 +86,18 @@ impl FolderSource {
     fn look(&self, path: &Path) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         *looked = Some(self.stamps(path));
+    }
+}
+
+fn of_data(
+    code: WithheldCode,
+    what: &dyn std::fmt::Display,
+    advice: impl Into<String>,
+) -> WorkshopError {
+    WorkshopError::Data {
+        code,
+        what: what.to_string(),
+        advice: advice.into(),
     }
 }
 
@@ -100,10 +115,8 @@ impl Source for FolderSource {
         self.look(path);
         std::fs::read_dir(path).map(|_| ()).map_err(|error| {
             let what = format!("data folder {}: {error}", path.display());
-            explained(
-                &what,
-                "create it, or correct data.folder and its permissions",
-            )
+            let advice = "create it, or correct data.folder and its permissions";
+            of_data(WithheldCode::NoData, &what, advice)
         })
     }
 
@@ -115,10 +128,16 @@ impl Source for FolderSource {
             schema.map_err(|error| explained(&error, "ask the operator to correct the task"))?;
         let mut folder = Folder::new(path, schema);
         let scan = folder.scan().map_err(|error| {
-            explained(
-                &error,
-                "the agent goes on and looks again when a file changes",
-            )
+            let refused = matches!(&error, FolderError::Labels { .. })
+                || matches!(&error, FolderError::NoRows { files, quarantined, .. }
+                    if !files.is_empty() || !quarantined.is_empty());
+            let code = match refused {
+                true => WithheldCode::DataRefused,
+                false => WithheldCode::NoData,
+            };
+            let advice = "the agent goes on and looks again when a file changes; \
+                 `alambic-agent data check` says more";
+            of_data(code, &error, advice)
         })?;
         for refused in &scan.quarantined {
             warn!("{} is not used: {}", refused.path.display(), refused.error);
