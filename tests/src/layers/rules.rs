@@ -92,7 +92,7 @@ pub(super) const CRATES: &[Crate] = &[
     Crate {
         folder: "common/export",
         builds_on: &["alambic-host", "alambic-math", "alambic-protocol"],
-        does_io: false,
+        does_io: true,
         floors: &[
             &["error", "protobuf"],
             &["exported", "graph"],

@@ -24,6 +24,12 @@ pub enum FeatureError {
         /// What was given.
         shape: Vec<usize>,
     },
+    /// A stage that other programs cannot be told.
+    #[error("students of feature stage {stage} cannot be exported yet")]
+    NotExported {
+        /// The stage.
+        stage: FeatureStage,
+    },
     /// Another program's stage.
     #[error(
         "feature stage {name:?} is not known; known are {}",

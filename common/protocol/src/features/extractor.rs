@@ -14,6 +14,9 @@ pub(super) trait Definition: Sync {
     /// Its name, without version.
     fn name(&self) -> &'static str;
 
+    /// What it makes of an input, in a sentence of the reference.
+    fn told(&self) -> &'static str;
+
     /// The version that this program computes; none for what can have no
     /// other.
     fn version(&self) -> Option<u16>;
@@ -88,8 +91,10 @@ pub(super) trait Extractor {
     fn compute(&self, rows: ArrayView2<'_, f32>) -> Array2<f32>;
 
     /// Everything that defines the features, as numbers, for programs that compute
-    /// them elsewhere.
-    fn tables(&self) -> StageTables;
+    /// them elsewhere; none where students of the stage cannot be exported yet.
+    fn tables(&self) -> Option<StageTables> {
+        None
+    }
 
     /// Height, width and channels of the features as an image, channels last;
     /// none where features have no neighbours.

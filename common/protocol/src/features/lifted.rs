@@ -29,6 +29,10 @@ impl Definition for LiftedStage {
         "lifted"
     }
 
+    fn told(&self) -> &'static str {
+        "The values and a constant beside them, which keeps how long a row is: lists of measurements and short series."
+    }
+
     fn version(&self) -> Option<u16> {
         Some(VERSION)
     }
@@ -74,8 +78,8 @@ impl Extractor for Lifted {
         self.0.values() + 1
     }
 
-    fn tables(&self) -> StageTables {
-        StageTables::Lifted
+    fn tables(&self) -> Option<StageTables> {
+        Some(StageTables::Lifted)
     }
 
     fn names(&self) -> Vec<String> {

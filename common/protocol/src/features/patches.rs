@@ -43,6 +43,10 @@ impl Definition for PatchStage {
         "patches"
     }
 
+    fn told(&self) -> &'static str {
+        "Answers of fixed filters in the cells of an image with sides of 8 or more."
+    }
+
     fn version(&self) -> Option<u16> {
         Some(VERSION)
     }
@@ -265,10 +269,10 @@ impl Extractor for Patches {
         Some([0.0, (span * f32::from(self.plan.size) / 2.0).sqrt()])
     }
 
-    fn tables(&self) -> StageTables {
+    fn tables(&self) -> Option<StageTables> {
         let size = usize::from(self.plan.size);
         let grid = usize::from(self.plan.grid);
-        StageTables::Filters(FilterTables {
+        Some(StageTables::Filters(FilterTables {
             image: [self.height, self.width, self.channels],
             kernel: [size, size],
             margin: [size / 2, size / 2],
@@ -277,7 +281,7 @@ impl Extractor for Patches {
             columns: cells(self.width, grid).collect(),
             means: Vec::new(),
             value_max: VALUE_MAX,
-        })
+        }))
     }
 
     fn drawing(&self) -> Drawing {

@@ -17,6 +17,10 @@ impl Definition for RawStage {
         "raw"
     }
 
+    fn told(&self) -> &'static str {
+        "The values as they are: features that somebody computed already, or images and series for a convolution."
+    }
+
     fn version(&self) -> Option<u16> {
         None
     }
@@ -40,8 +44,8 @@ impl Extractor for Raw {
         self.0.values()
     }
 
-    fn tables(&self) -> StageTables {
-        StageTables::Raw
+    fn tables(&self) -> Option<StageTables> {
+        Some(StageTables::Raw)
     }
 
     fn names(&self) -> Vec<String> {

@@ -43,6 +43,10 @@ impl Definition for SeriesStage {
         "series"
     }
 
+    fn told(&self) -> &'static str {
+        "Answers of fixed filters in stretches of a window of samples × channels, of 16 samples or more: waveforms rather than spectra."
+    }
+
     fn version(&self) -> Option<u16> {
         Some(VERSION)
     }
@@ -216,10 +220,10 @@ impl Extractor for Series {
         Some([1, usize::from(self.plan.grid), each * self.channels])
     }
 
-    fn tables(&self) -> StageTables {
+    fn tables(&self) -> Option<StageTables> {
         let size = usize::from(self.plan.size);
         let grid = usize::from(self.plan.grid);
-        StageTables::Filters(FilterTables {
+        Some(StageTables::Filters(FilterTables {
             image: [1, self.steps, self.channels],
             kernel: [1, size],
             margin: [0, 0],
@@ -228,7 +232,7 @@ impl Extractor for Series {
             columns: cells(self.steps - size + 1, grid).collect(),
             means: cells(self.steps, grid).collect(),
             value_max: VALUE_MAX,
-        })
+        }))
     }
 
     /// Those of one channel are both signs, and the mean.

@@ -176,9 +176,11 @@ impl FeatureStage {
     }
 
     /// Everything that defines the stage for one shape, as numbers, for programs
-    /// that compute it elsewhere. Errors: as [`Self::features`].
+    /// that compute it elsewhere. Errors: as [`Self::features`], or a stage of
+    /// which there are none.
     pub fn tables(&self, shape: &InputShape) -> Result<StageTables, FeatureError> {
-        Ok(self.extractor(shape)?.tables())
+        let tables = self.extractor(shape)?.tables();
+        tables.ok_or(FeatureError::NotExported { stage: *self })
     }
 
     /// How features are drawn. Errors: as [`Self::features`].
@@ -299,6 +301,20 @@ impl FeatureStage {
             version,
             parameters,
         }
+    }
+
+    /// Every stage with what it is, as a table of the task reference.
+    pub fn reference() -> String {
+        let mut text =
+            String::from("| stage | parameters | what it makes of an input |\n|---|---|---|\n");
+        for one in DEFINITIONS {
+            let parameters = one.parameters().map_or(String::new(), |parameters| {
+                let (stage, example) = (one.stage(), parameters.example);
+                format!("`{stage}:{example}`: {}", parameters.told)
+            });
+            text += &format!("| `{}` | {parameters} | {} |\n", one.name(), one.told());
+        }
+        text
     }
 
     /// Every stage as it may be written, for messages.

@@ -24,6 +24,10 @@ impl Definition for WindowStage {
         "window"
     }
 
+    fn told(&self) -> &'static str {
+        "Statistics, spectra and correlations of a window of samples × channels, of 8 samples or more."
+    }
+
     fn version(&self) -> Option<u16> {
         Some(VERSION)
     }
@@ -248,8 +252,8 @@ impl Extractor for Window {
         all * CHANNEL_FEATURES + all * (all - 1) / 2
     }
 
-    fn tables(&self) -> StageTables {
-        StageTables::Window(WindowTables {
+    fn tables(&self) -> Option<StageTables> {
+        Some(StageTables::Window(WindowTables {
             steps: self.steps,
             channels: self.channels,
             norms: self.norms(),
@@ -262,7 +266,7 @@ impl Extractor for Window {
             power_floor: POWER_FLOOR,
             total_floor: TOTAL_FLOOR,
             share_floor: SHARE_FLOOR,
-        })
+        }))
     }
 
     /// What each feature is.

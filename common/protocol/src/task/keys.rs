@@ -1,6 +1,8 @@
 //! The keys of a task file, for people: what each is for, what it is when it is
 //! left out, and what it may be.
 
+use crate::features::FeatureStage;
+
 /// A key of a task file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TaskKey {
@@ -114,10 +116,10 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Names of the classes. A number as a label is the class of that name, or counts them from 0 if no name is a number.",
     ),
     key(
-        "features.stage",
+        STAGE,
         Words("as `input.kind` and `input.shape` suggest"),
-        "\"raw\", \"lifted\", \"window\", \"patches\", \"series\"",
-        "What an input is turned into: itself; itself and a constant (lists of measurements); statistics and spectra of a window of 32 samples or more; filter answers in cells of an image; filter answers in stretches of a window. By default series of 32 samples or more get \"window\" (\"series\" under a convolution), images of 8 × 8 or more \"patches\", everything else \"lifted\", where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else \"raw\". A version and parameters may follow, as in \"patches/1:5x8x7\".",
+        "a stage of the table below, with or without its version and parameters",
+        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted`, where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`.",
     ),
     key(
         "normaliser.range",
@@ -313,6 +315,9 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
 ];
 
+/// The key under which the reference lists the feature stages.
+const STAGE: &str = "features.stage";
+
 const fn key(
     name: &'static str,
     default: TaskDefault,
@@ -352,6 +357,9 @@ pub fn task_reference() -> String {
             allowed, purpose, ..
         } = key;
         text += &format!("| `{name}` | {default} | {allowed} | {purpose} |\n");
+        if key.name == STAGE {
+            text += &format!("\n{}", FeatureStage::reference());
+        }
     }
     text
 }
