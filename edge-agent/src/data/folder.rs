@@ -181,6 +181,40 @@ pub enum FolderError {
     },
 }
 
+impl FileError {
+    /// The same without what stands in the file.
+    fn told(&self) -> String {
+        match self {
+            Self::Parse(error) => error.told(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl FolderError {
+    /// The same for those who may not see what stands in the files: names of
+    /// files, places and columns, no cell.
+    pub fn told(&self) -> String {
+        let Self::NoRows {
+            files, quarantined, ..
+        } = self
+        else {
+            return self.to_string();
+        };
+        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let refused = quarantined.iter().map(|one| (&one.path, one.error.told()));
+        let unused = files.iter().map(|file| (&file.path, file.account.explain()));
+        let mut all = refused.chain(unused.filter(|(_, why)| !why.is_empty()));
+        match all.next() {
+            Some((path, why)) => match all.count() {
+                0 => format!("{}: {why}", name(path)),
+                more => format!("{}: {why} (and {more} more files)", name(path)),
+            },
+            None => "no file with rows".to_owned(),
+        }
+    }
+}
+
 impl Folder {
     /// A folder of files of this schema. Nothing is read before a scan.
     pub fn new(path: impl Into<PathBuf>, schema: Schema) -> Self {

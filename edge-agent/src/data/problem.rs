@@ -136,6 +136,22 @@ impl Problem {
 }
 
 impl Problem {
+    /// What is wrong without what stands there: cells are the owner's.
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Missing => "a value is missing",
+            Self::NotANumber { .. } => "a text in place of a number",
+            Self::NotFinite { .. } => "a number that is not finite",
+            Self::TooLarge { .. } => "a number that no measurement is",
+            Self::UnknownClass { .. } => "a label that is no class of the task",
+            Self::UnknownValue { .. } => "a word that is no value of its column",
+            Self::ColumnCount { .. } => "too few or too many cells",
+            Self::Time { .. } => "a time that cannot be read",
+            Self::Nul => "NUL bytes",
+            Self::Text { .. } => "not readable as text",
+        }
+    }
+
     fn mend(&self) -> Option<String> {
         Some(match self {
             Self::Missing
@@ -382,6 +398,19 @@ pub enum ParseError {
 }
 
 impl ParseError {
+    /// What is wrong for those who may not see what stands in the file: places
+    /// and names of columns, no cell.
+    pub fn told(&self) -> String {
+        match self {
+            Self::At { place, problem } => format!("{place}: {}", problem.told()),
+            Self::Decimal { place, .. } => {
+                format!("{place}: a number that may be read in two ways")
+            }
+            Self::Separator { .. } => "the header is one column".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The line under `[data]` in agent.toml that mends it, where one may. An
     /// ellipsis in it is for the owner to fill in.
     pub fn mend(&self) -> Option<String> {

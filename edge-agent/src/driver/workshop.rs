@@ -22,6 +22,8 @@ pub enum WorkshopError {
         code: WithheldCode,
         /// What is wrong, with its place.
         what: String,
+        /// The same without what stands in the files.
+        told: String,
         /// What a person can do about it.
         advice: String,
     },
@@ -85,13 +87,15 @@ impl WorkshopError {
 
     /// Why nothing comes of it, for the operator.
     pub fn withheld(&self) -> RawWithheld {
-        let code = match self {
-            Self::Data { code, .. } => *code,
-            Self::Blob(_) | Self::Failed { .. } => WithheldCode::Failed,
-        };
-        RawWithheld {
-            code,
-            detail: self.to_string(),
+        match self {
+            Self::Data { code, told, .. } => RawWithheld {
+                code: *code,
+                detail: told.clone(),
+            },
+            Self::Blob(_) | Self::Failed { .. } => RawWithheld {
+                code: WithheldCode::Failed,
+                detail: self.to_string(),
+            },
         }
     }
 }

@@ -73,7 +73,7 @@ impl FolderSource {
         let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
              this device only receives students";
         let path = self.path.as_deref();
-        path.ok_or_else(|| of_data(WithheldCode::NoFolder, &"no data folder is set", advice))
+        path.ok_or_else(|| of_data(WithheldCode::NoFolder, &"no data folder is set", String::new(), advice))
     }
 
     /// Names, lengths and times of the files of the folder; nothing for one
@@ -92,11 +92,13 @@ impl FolderSource {
 fn of_data(
     code: WithheldCode,
     what: &dyn std::fmt::Display,
+    told: String,
     advice: impl Into<String>,
 ) -> WorkshopError {
     WorkshopError::Data {
         code,
         what: what.to_string(),
+        told,
         advice: advice.into(),
     }
 }
@@ -116,7 +118,7 @@ impl Source for FolderSource {
         std::fs::read_dir(path).map(|_| ()).map_err(|error| {
             let what = format!("data folder {}: {error}", path.display());
             let advice = "create it, or correct data.folder and its permissions";
-            of_data(WithheldCode::NoData, &what, advice)
+            of_data(WithheldCode::NoData, &what, error.to_string(), advice)
         })
     }
 
@@ -137,7 +139,7 @@ impl Source for FolderSource {
             };
             let advice = "the agent goes on and looks again when a file changes; \
                  `alambic-agent data check` says more";
-            of_data(code, &error, advice)
+            of_data(code, &error, error.told(), advice)
         })?;
         for refused in &scan.quarantined {
             warn!("{} is not used: {}", refused.path.display(), refused.error);
