@@ -275,7 +275,7 @@ impl Folder {
                 continue;
             }
             let within = schema.clone().with_values_max(left);
-            let file = read(&self.path.join(&name), stamp, &within, known);
+            let file = read(&self.path, Path::new(&name), stamp, &within, known);
             if let Some(file) = file {
                 scan.changed = true;
                 left = left.saturating_sub(file.values());
@@ -523,13 +523,21 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
         return false;
     }
     match mapping.files.is_empty() {
-        true => Format::of(&inner_name(name)).is_some(),
+        // A picture beside tables is no row of theirs.
+        true => Format::of(&inner_name(name)).is_some_and(|format| format != Format::Picture),
         false => name.to_str().is_some_and(|name| mapping.wants(name)),
     }
 }
 
 /// Reads a file, unless it still is what is known of it.
-fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Option<Known> {
+fn read(
+    folder: &Path,
+    name: &Path,
+    stamp: Stamp,
+    schema: &Schema,
+    known: Option<&Known>,
+) -> Option<Known> {
+    let path = &folder.join(name);
     let refused = |error| Known {
         stamp,
         hash: BlobHash::of(path.as_os_str().as_encoded_bytes()),
@@ -547,7 +555,7 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
                 true => Ending::Closed,
                 false => Ending::Open,
             };
-            let content = Dataset::read(path, &bytes, schema, ending).map_err(FileError::from);
+            let content = Dataset::read(name, &bytes, schema, ending).map_err(FileError::from);
             Known {
                 stamp,
                 hash,

@@ -5,6 +5,7 @@ mod account;
 mod classes;
 mod copies;
 mod folder;
+mod images;
 mod intervals;
 mod note;
 mod numpy;
@@ -77,7 +78,8 @@ impl Dataset {
         Some(Self { inputs, labels })
     }
 
-    /// Reads one file's bytes; `name` tells the format by its ending.
+    /// Reads one file's bytes; `name`, from the data folder on, tells the
+    /// format by its ending, and the class of a picture.
     ///
     /// # Errors
     /// If the ending is not one of csv, npy and npz, or the file does not fit
@@ -113,6 +115,7 @@ impl Dataset {
             Format::Csv => table::parse(&bytes, schema, ending, &mut notes),
             Format::Npz => numpy::parse_npz(&bytes, schema, &mut notes),
             Format::Npy => numpy::parse_npy(&bytes, schema, &mut notes),
+            Format::Picture => images::parse(name, &bytes, schema),
         }?;
         Ok(FileRows {
             data,
@@ -302,6 +305,7 @@ enum Format {
     Csv,
     Npz,
     Npy,
+    Picture,
 }
 
 impl Format {
@@ -311,6 +315,7 @@ impl Format {
             "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "png" | "jpg" | "jpeg" => Some(Self::Picture),
             _ => None,
         }
     }

@@ -16,6 +16,8 @@ pub enum Place {
     },
     /// A line of a text file, counted from 1.
     Line(u64),
+    /// The folder that a picture lies in.
+    Folder(String),
     /// A row of an array, counted from 0, and the value's place in it.
     Element {
         /// The array's name.
@@ -32,6 +34,7 @@ impl fmt::Display for Place {
         match self {
             Self::Cell { line, column } => write!(f, "line {line}, column {column:?}"),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::Folder(name) => write!(f, "folder {name:?}"),
             Self::Element { array, row, index } => {
                 write!(f, "array {array:?}, row {row}, value {index}")
             }
@@ -204,6 +207,12 @@ pub enum ParseError {
         "the first line holds only numbers; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
     )]
     NumericHeader,
+    /// No picture that can be read.
+    #[error("not a PNG or JPEG picture that can be read: {reason}")]
+    Picture {
+        /// Why.
+        reason: String,
+    },
     /// A compressed file that is damaged or cut short.
     #[error("cannot be unpacked ({reason}); copy it again, or wait until it is complete")]
     Packed {

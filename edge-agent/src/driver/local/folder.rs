@@ -13,6 +13,7 @@ use super::explained;
 use super::holdings::Source;
 use crate::data::{
     FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule,
+    Unused,
 };
 use crate::driver::WorkshopError;
 
@@ -145,6 +146,10 @@ impl Source for FolderSource {
             warn!("{} is not used: {}", refused.path.display(), refused.error);
         }
         for file in &scan.files {
+            // What is left of recordings is no fault of theirs.
+            if file.account.unused.keys().any(|why| *why != Unused::Rest) {
+                warn!("{}: not used: {}", file.path.display(), file.account.explain());
+            }
             for note in file.notes.iter().filter(|note| note.is_warning()) {
                 warn!("{}: {note}", file.path.display());
             }
