@@ -523,8 +523,7 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
         return false;
     }
     match mapping.files.is_empty() {
-        // A picture beside tables is no row of theirs.
-        true => Format::of(&inner_name(name)).is_some_and(|format| format != Format::Picture),
+        true => Format::of(&inner_name(name)).is_some_and(Format::is_read_unnamed),
         false => name.to_str().is_some_and(|name| mapping.wants(name)),
     }
 }

@@ -53,16 +53,7 @@ pub(super) fn parse(
     };
     let picture = picture.map_err(|reason| refuse(&reason))?;
     let row = picture.scaled(height, width, channels);
-    let folder = name.parent().and_then(Path::file_name);
-    let label = match folder.filter(|folder| !folder.is_empty()) {
-        Some(folder) => {
-            let folder = folder.to_string_lossy();
-            let meaning = schema.classes().of_text(&folder);
-            let place = || Place::Folder(folder.into_owned());
-            meaning.map_err(|problem| ParseError::at(place(), problem))?.class()
-        }
-        None => None,
-    };
+    let label = class_of_folder(name, schema)?;
     let data = Dataset::from_rows(schema.values(), row, vec![label]);
     let data = data.ok_or_else(|| refuse(&"its pixels do not make an input"))?;
     let account = Account {
@@ -71,6 +62,18 @@ pub(super) fn parse(
         ..Account::default()
     };
     Ok((data, account))
+}
+
+/// The class that the folder of a file is called by, if it lies in one.
+pub(super) fn class_of_folder(name: &Path, schema: &Schema) -> Result<Option<u16>, ParseError> {
+    let folder = name.parent().and_then(Path::file_name);
+    let Some(folder) = folder.filter(|folder| !folder.is_empty()) else {
+        return Ok(None);
+    };
+    let folder = folder.to_string_lossy();
+    let meaning = schema.classes().of_text(&folder);
+    let place = || Place::Folder(folder.into_owned());
+    Ok(meaning.map_err(|problem| ParseError::at(place(), problem))?.class())
 }
 
 fn of_png(bytes: &[u8]) -> Result<Picture, String> {

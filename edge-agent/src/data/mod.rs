@@ -18,6 +18,7 @@ mod split;
 mod suggest;
 mod table;
 mod text;
+mod wave;
 
 use ndarray::{Array2, ArrayView2, Axis};
 
@@ -116,6 +117,7 @@ impl Dataset {
             Format::Npz => numpy::parse_npz(&bytes, schema, &mut notes),
             Format::Npy => numpy::parse_npy(&bytes, schema, &mut notes),
             Format::Picture => images::parse(name, &bytes, schema),
+            Format::Wave => wave::parse(name, &bytes, schema, &mut notes),
         }?;
         Ok(FileRows {
             data,
@@ -306,15 +308,23 @@ enum Format {
     Npz,
     Npy,
     Picture,
+    Wave,
 }
 
 impl Format {
+    /// Whether it is read where the owner names no files: a picture or a sound
+    /// beside tables is no row of theirs.
+    fn is_read_unnamed(self) -> bool {
+        matches!(self, Self::Csv | Self::Npz | Self::Npy)
+    }
+
     fn of(name: &Path) -> Option<Self> {
         let ending = name.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "wav" => Some(Self::Wave),
             "png" | "jpg" | "jpeg" => Some(Self::Picture),
             _ => None,
         }

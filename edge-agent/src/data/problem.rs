@@ -16,7 +16,7 @@ pub enum Place {
     },
     /// A line of a text file, counted from 1.
     Line(u64),
-    /// The folder that a picture lies in.
+    /// The folder that a picture or a recording lies in.
     Folder(String),
     /// A row of an array, counted from 0, and the value's place in it.
     Element {
@@ -210,6 +210,12 @@ pub enum ParseError {
     /// No picture that can be read.
     #[error("not a PNG or JPEG picture that can be read: {reason}")]
     Picture {
+        /// Why.
+        reason: String,
+    },
+    /// No sound that can be read.
+    #[error("not a WAV recording that can be read: {reason}")]
+    Wave {
         /// Why.
         reason: String,
     },
