@@ -6,8 +6,9 @@ mod solve;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::math::network::Network;
-use common::model::{Lineage, RawRelease, RawStudent, Release, ReleaseError};
+use common::model::{Extras, Lineage, RawRelease, RawStudent, Release, ReleaseError};
 use common::round::{Kind, Reason};
+use common::scales::Scales;
 use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
@@ -15,7 +16,7 @@ use common::transfer::{RawTransferSet, TransferSet};
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
-use common::wire::codec::{DecodeError, decode_blob, encode};
+use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 
 use crate::aggregate::{
     contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
@@ -180,7 +181,11 @@ impl Setting<'_> {
             kind: Kind::Profile,
             why: ExclusionReason::FarProfile { far, of },
         });
-        let bytes = encode(&learnt.normaliser);
+        let scales = Scales {
+            normaliser: learnt.normaliser,
+            targets: learnt.targets,
+        };
+        let bytes = scales.to_bytes();
         let product = Product::Normaliser(BlobHash::of(&bytes));
         Ok(Made::judged(bytes, product, excluded.collect()))
     }
@@ -264,7 +269,7 @@ impl Setting<'_> {
     ) -> Result<Made, ComputeError> {
         let set = self.own(transfer, validation::transfer_set)?;
         let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
-        let teacher = Teacher::on(raw, &set, self.task.classes())?;
+        let teacher = Teacher::on(raw, &set, self.task.outputs())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
         let student = RawStudent {
             weights: trained.network.to_flat(),
@@ -289,6 +294,10 @@ impl Setting<'_> {
             unreachable!("run() sends only signing jobs here");
         };
         let weights: RawStudent = decode_blob(&self.bytes(*student)?)?;
+        let scales = self.own(*normaliser, validation::scales)?;
+        let extras = scales.targets.map(|targets| Extras {
+            targets: Some(targets),
+        });
         let release = RawRelease {
             task: self.task.bytes().to_vec(),
             version: *version,
@@ -296,8 +305,9 @@ impl Setting<'_> {
             released: self.now,
             expires: self.now.after_ms(RELEASE_LIFETIME_MS),
             lineage: Lineage::of(lineage),
-            normaliser: self.own(*normaliser, validation::normaliser)?,
+            normaliser: scales.normaliser,
             weights: RawWeights::encode(self.task.student(), &weights.weights)?,
+            extras: Trailing(extras),
         };
         let payload = Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();

@@ -47,6 +47,8 @@ pub(crate) struct Metrics {
     pub(crate) student_epoch: Gauges,
     pub(crate) student_number: Gauges,
     pub(crate) student_accuracy: Gauges,
+    pub(crate) student_rmse: Gauges,
+    pub(crate) student_mae: Gauges,
     pub(crate) student_reports: Gauges,
     pub(crate) student_age: Gauges,
     pub(crate) rollout: Gauges,
@@ -126,6 +128,16 @@ impl Metrics {
                 r,
                 "student_accuracy_ratio",
                 "Share of held-out rows that the newest reported student answers right",
+            ),
+            student_rmse: gauges(
+                r,
+                "student_rmse",
+                "Root mean squared error of the newest reported student's numbers on held-out rows",
+            ),
+            student_mae: gauges(
+                r,
+                "student_mae",
+                "Mean absolute error of the newest reported student's numbers on held-out rows",
             ),
             student_reports: gauges(r, "student_reports", "Devices that reported on it"),
             student_age: gauges(

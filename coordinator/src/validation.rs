@@ -7,12 +7,12 @@ use common::features::Normaliser;
 use common::labels::Labels;
 use common::moments::Moments;
 use common::profile::Profile;
-use common::report::{RawReport, Report};
+use common::report::Report;
 use common::round::{ContributionKey, Reason};
+use common::scales::{Scales, ScalesError};
 use common::summary::Points;
 use common::task::Task;
 use common::transfer::TransferSet;
-use common::wire::codec::decode_blob;
 
 /// Checks a contribution's bytes against its task and transfer set. Returns
 /// the rows it describes.
@@ -93,9 +93,8 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
 ///
 /// # Errors
 /// The reason to refuse it.
-pub fn report(bytes: &[u8]) -> Result<Report, Reason> {
-    let raw: RawReport = decode_blob(bytes).map_err(|_| Reason::Malformed)?;
-    Report::check(raw).map_err(|_| Reason::OutOfBounds)
+pub fn report(task: &Task, bytes: &[u8]) -> Result<Report, Reason> {
+    Report::read(bytes, &CheckContext::of(task))
 }
 
 /// A transfer set of this task.
@@ -111,11 +110,18 @@ pub fn transfer_set(task: &Task, bytes: &[u8]) -> Result<TransferSet, Reason> {
 /// # Errors
 /// [`Reason::Malformed`] or [`Reason::WrongShape`].
 pub fn normaliser(task: &Task, bytes: &[u8]) -> Result<Normaliser, Reason> {
-    let normaliser: Normaliser = decode_blob(bytes).map_err(|_| Reason::Malformed)?;
-    normaliser
-        .check(task.features())
-        .map_err(|_| Reason::WrongShape)?;
-    Ok(normaliser)
+    scales(task, bytes).map(|scales| scales.normaliser)
+}
+
+/// The scales of a task's features and numbers.
+///
+/// # Errors
+/// [`Reason::Malformed`] or [`Reason::WrongShape`].
+pub fn scales(task: &Task, bytes: &[u8]) -> Result<Scales, Reason> {
+    Scales::read(task, bytes).map_err(|error| match error {
+        ScalesError::Decode(_) => Reason::Malformed,
+        _ => Reason::WrongShape,
+    })
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ fn install(folder: &Path, key: &SigningKey, shape: &str, features: &str) {
         lineage: common::model::Lineage::of(&[]),
         normaliser: Normaliser::of_range(task.features(), -1.0, 1.0).unwrap(),
         weights: RawWeights::encode(task.student(), &weights).unwrap(),
+        extras: common::wire::codec::Trailing(None),
     })
     .unwrap();
     let signed = SignedRelease::sign(key, release.to_bytes()).unwrap();

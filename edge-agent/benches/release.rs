@@ -36,6 +36,7 @@ fn main() {
         lineage: common::model::Lineage::of(&[]),
         normaliser: Normaliser::of_range(784, 0.0, 1.0).unwrap(),
         weights: RawWeights::encode(task.student(), &weights).unwrap(),
+        extras: common::wire::codec::Trailing(None),
     });
     let key = SigningKey::generate().unwrap();
     let signed = SignedRelease::sign(&key, release.unwrap().to_bytes()).unwrap();

@@ -80,12 +80,15 @@ fn trivial(rows: usize) -> Dataset {
             side + (row * (7 + value) * 13 % 997) as f32 / 2_000.0
         }),
         labels: (0..rows).map(|row| (row % 2) as u16).collect(),
+        numbers: None,
         users: None,
+        groups: None,
     };
     Dataset {
         name: "trivial".to_owned(),
         shape: vec![4],
         classes: vec!["left".to_owned(), "right".to_owned()],
+        numbers: Vec::new(),
         range: None,
         offset: None,
         train: part(rows).into(),

@@ -54,7 +54,7 @@ pub fn write(data: &Dataset, parts: &[Vec<usize>], folder: &Path) -> Result<(), 
     write_rows(&folder.join(TEST), data, data.test.clone())
 }
 
-/// One file with inputs `X` in the data set's shape and labels `y`.
+/// One file with inputs `X` in the data set's shape and labels or numbers `y`.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -62,7 +62,13 @@ pub fn write_rows(path: &Path, data: &Dataset, part: Part) -> Result<(), FolderE
     let mut shape = vec![part.len()];
     shape.extend(data.shape.iter().map(|&side| side as usize));
     let inputs = Array::new(shape, Values::F32(part.inputs.iter().copied().collect()))?;
-    let labels = Array::new(vec![part.len()], Values::U16(part.labels))?;
+    let labels = match part.numbers {
+        Some(numbers) => {
+            let shape = numbers.shape().to_vec();
+            Array::new(shape, Values::F32(numbers.iter().copied().collect()))?
+        }
+        None => Array::new(vec![part.len()], Values::U16(part.labels))?,
+    };
     let bytes = npz::write(&[("X", &inputs), ("y", &labels)])?;
     fs::write(path, bytes).map_err(|cause| FolderError::File {
         path: path.to_owned(),

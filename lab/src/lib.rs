@@ -15,6 +15,7 @@ pub mod overhead;
 pub mod plan;
 pub mod privacy;
 pub mod progress;
+pub mod reached;
 pub mod report;
 pub mod simulate;
 pub mod simulation;

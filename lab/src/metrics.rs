@@ -1,5 +1,7 @@
 //! How right predictions are.
 
+use ndarray::{Array2, Axis};
+
 /// Share of right answers.
 pub fn accuracy(predicted: &[u16], truth: &[u16]) -> f64 {
     let right = predicted
@@ -8,6 +10,36 @@ pub fn accuracy(predicted: &[u16], truth: &[u16]) -> f64 {
         .filter(|(one, other)| one == other)
         .count();
     right as f64 / truth.len().max(1) as f64
+}
+
+/// Root of the mean squared difference of two sets of numbers of one shape, of
+/// all together.
+pub fn rmse(said: &Array2<f32>, truth: &Array2<f32>) -> f64 {
+    let apart = said.iter().zip(truth);
+    let squares: f64 = apart
+        .map(|(one, other)| (f64::from(*one) - f64::from(*other)).powi(2))
+        .sum();
+    (squares / truth.len().max(1) as f64).sqrt()
+}
+
+/// The same for each column.
+pub fn rmse_each(said: &Array2<f32>, truth: &Array2<f32>) -> Vec<f64> {
+    let columns = said.columns().into_iter().zip(truth.columns());
+    columns
+        .map(|(said, truth)| {
+            let column = |one: ndarray::ArrayView1<'_, f32>| one.to_owned().insert_axis(Axis(1));
+            rmse(&column(said), &column(truth))
+        })
+        .collect()
+}
+
+/// Mean absolute difference of two sets of numbers of one shape.
+pub fn mae(said: &Array2<f32>, truth: &Array2<f32>) -> f64 {
+    let apart = said.iter().zip(truth);
+    let sum: f64 = apart
+        .map(|(one, other)| (f64::from(*one) - f64::from(*other)).abs())
+        .sum();
+    sum / truth.len().max(1) as f64
 }
 
 /// Mean over the classes that occur in `truth` or `predicted` of the harmonic
@@ -32,6 +64,16 @@ pub fn macro_f1(predicted: &[u16], truth: &[u16], classes: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_of_numbers_are_of_all_and_of_each() {
+        let truth = ndarray::array![[1.0f32, 10.0], [2.0, 20.0]];
+        let said = ndarray::array![[1.0f32, 13.0], [2.0, 16.0]];
+        assert!((rmse(&said, &truth) - 2.5).abs() < 1e-9);
+        assert!((mae(&said, &truth) - 1.75).abs() < 1e-9);
+        let each = rmse_each(&said, &truth);
+        assert!(each[0] == 0.0 && (each[1] - 12.5f64.sqrt()).abs() < 1e-9);
+    }
 
     #[test]
     fn macro_f1_counts_small_classes_as_much_as_large_ones() {

@@ -19,14 +19,9 @@ pub struct RunOutcome {
 pub struct RoundOutcome {
     /// Its number.
     pub round: u64,
-    /// Of the released student, on the test set.
-    pub student_accuracy: f64,
-    /// Mean over the classes of the student's F1.
-    pub student_macro_f1: f64,
-    /// Of the global kernel teacher.
-    pub teacher_accuracy: f64,
-    /// How often the student gives the teacher's answer, on the test inputs.
-    pub student_teacher_agreement: f64,
+    /// How right student and teacher are on the test set.
+    #[serde(flatten)]
+    pub reached: Reached,
     /// UDP payload bytes a device sent after the handshake, profile and all
     /// rounds so far: mean over devices.
     pub uplink_bytes_mean: f64,
@@ -40,15 +35,60 @@ pub struct RoundOutcome {
     pub wall_ms: u64,
 }
 
+/// How right student and teacher are on the test set.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Reached {
+    /// Classes.
+    Classes {
+        /// Of the released student.
+        student_accuracy: f64,
+        /// Mean over the classes of the student's F1.
+        student_macro_f1: f64,
+        /// Of the global kernel teacher.
+        teacher_accuracy: f64,
+        /// How often the student gives the teacher's answer.
+        student_teacher_agreement: f64,
+    },
+    /// Numbers, all of a row together, in their units.
+    Numbers {
+        /// Root of the released student's mean squared error.
+        student_rmse: f64,
+        /// Its mean absolute error.
+        student_mae: f64,
+        /// The root mean squared error of each number.
+        student_rmse_each: Vec<f64>,
+        /// Root of the global kernel teacher's mean squared error.
+        teacher_rmse: f64,
+        /// Root of the mean squared difference of student and teacher.
+        student_teacher_rmse: f64,
+    },
+}
+
 /// The same network without federation.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Baselines {
-    /// Trained on one device's rows: mean over devices.
-    pub alone_mean: f64,
-    /// The worst device alone.
-    pub alone_min: f64,
-    /// The best device alone.
-    pub alone_max: f64,
-    /// Trained on all true labels in one place.
-    pub pooled_student: f64,
+#[serde(untagged)]
+pub enum Baselines {
+    /// Accuracies.
+    Classes {
+        /// Trained on one device's rows: mean over devices.
+        alone_mean: f64,
+        /// The worst device alone.
+        alone_min: f64,
+        /// The best device alone.
+        alone_max: f64,
+        /// Trained on all true labels in one place.
+        pooled_student: f64,
+    },
+    /// Roots of mean squared errors of numbers.
+    Numbers {
+        /// Trained on one device's rows: mean over devices.
+        alone_rmse_mean: f64,
+        /// The best device alone.
+        alone_rmse_min: f64,
+        /// The worst device alone.
+        alone_rmse_max: f64,
+        /// Trained on all true numbers in one place.
+        pooled_student_rmse: f64,
+    },
 }

@@ -59,7 +59,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     format!(
         "name = {name:?}\ncontribute = {contribute:?}\n\n\
          [input]\nshape = {shape:?}\n\n\
-         [classes]\nnames = {classes:?}\n\n\
+         {target}\n\
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
          [teacher]\n{landmarks}\n\
@@ -74,7 +74,10 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
         name = data.name,
         contribute = task_options.contribute,
         shape = data.shape,
-        classes = data.classes,
+        target = match data.numbers.as_slice() {
+            [] => format!("[classes]\nnames = {:?}\n", data.classes),
+            numbers => format!("[target]\nkind = \"number\"\nvalues = {numbers:?}\n"),
+        },
         student = student_lines(&task_options.student),
         points = task_options.points.max(each),
         bytes = task_options.uplink_bytes_max,

@@ -129,7 +129,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "report",
         run: |bytes| {
-            let _ = validation::report(bytes);
+            let _ = validation::report(&CHECKED, bytes);
             let _ = decode::<RawReport>(bytes);
         },
     },

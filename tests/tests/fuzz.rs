@@ -454,7 +454,9 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     let train = Part {
         inputs,
         labels: (0..rows).map(|row| (row % 3) as u16).collect(),
+        numbers: None,
         users: None,
+        groups: None,
     };
     let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 30..of * 30 + 30).collect()).collect();
     let privacy = edge_agent::work::Privacy {
@@ -466,13 +468,8 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     fleet.connect().unwrap();
     let result = fleet.round().unwrap();
     let mut blobs = Vec::new();
-    for (name, kind) in [
-        ("profile", Kind::Profile),
-        ("summary", Kind::Summary),
-        ("labels", Kind::Labels),
-        ("moments", Kind::Moments),
-        ("report", Kind::Report),
-    ] {
+    for kind in Kind::ALL {
+        let name = kind.name();
         for contribution in fleet.contributions(kind) {
             blobs.push((name, fleet.blob(contribution.blob).unwrap()));
         }

@@ -229,7 +229,7 @@ fn facts_of(blob: &dyn Fn(&str) -> Vec<u8>) -> Facts {
     let gram = moments.factor.t().dot(&moments.factor);
     say("moments", wide(&gram.diag().to_vec()));
     say("moments_targets", wide(moments.targets.as_slice().unwrap()));
-    let report = validation::report(&blob("report")).unwrap();
+    let report = validation::report(&task, &blob("report")).unwrap();
     let report = report.as_raw();
     say("report", vec![report.rows as f64, report.correct as f64]);
     let transfer = validation::transfer_set(&task, &blob("transfer_set")).unwrap();

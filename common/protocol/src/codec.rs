@@ -4,7 +4,13 @@
 //! bytes left over: two different byte strings never mean the same value.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
-use bincode::{Decode, Encode};
+use bincode::de::read::Reader;
+use bincode::de::{BorrowDecoder, Decoder};
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError as Invalid, EncodeError};
+use bincode::{BorrowDecode, Decode, Encode};
+
+use serde::Serialize;
 
 use crate::limits::{BLOB_BYTES_MAX, FRAME_BYTES_MAX};
 
@@ -76,6 +82,53 @@ fn start_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<(T, &[u
     Ok((value, &bytes[read..]))
 }
 
+/// A part that a value may end with: where there is none it takes no bytes, so
+/// that values without it are what they were before anyone had it. It must be
+/// the last part of a value that is decoded by itself, and must not be empty
+/// where there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Trailing<T>(pub Option<T>);
+
+impl<T> Trailing<T> {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<T> Default for Trailing<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: Encode> Encode for Trailing<T> {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        match &self.0 {
+            Some(value) => value.encode(encoder),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<Context, T: Decode<Context>> Decode<Context> for Trailing<T> {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, Invalid> {
+        Ok(Self(match decoder.reader().peek_read(1) {
+            Some(_) => Some(T::decode(decoder)?),
+            None => None,
+        }))
+    }
+}
+
+impl<'de, Context, T: Decode<Context>> BorrowDecode<'de, Context> for Trailing<T> {
+    fn borrow_decode<D: BorrowDecoder<'de, Context = Context>>(
+        decoder: &mut D,
+    ) -> Result<Self, Invalid> {
+        Self::decode(decoder)
+    }
+}
+
 /// Encoding ignores the limit; decoding counts claimed lengths against it.
 fn configuration<const MAX: usize>() -> Configuration<LittleEndian, Varint, Limit<MAX>> {
     bincode::config::standard().with_limit::<MAX>()
@@ -93,6 +146,22 @@ mod tests {
         assert!(matches!(
             decode::<u32>(&bytes),
             Err(DecodeError::Trailing(1))
+        ));
+    }
+
+    #[test]
+    fn a_part_that_is_missing_takes_no_bytes_and_one_that_is_cut_is_refused() {
+        let without = encode(&(7u32, Trailing::<u32>(None)));
+        assert_eq!(without, encode(&7u32));
+        let read = decode::<(u32, Trailing<u32>)>(&without).unwrap();
+        assert_eq!(read, (7, Trailing(None)));
+        let with = (7u32, Trailing(Some(70_000u32)));
+        let bytes = encode(&with);
+        assert_eq!(decode::<(u32, Trailing<u32>)>(&bytes).unwrap(), with);
+        assert!(decode::<(u32, Trailing<u32>)>(&bytes[..bytes.len() - 1]).is_err());
+        assert!(matches!(
+            decode::<u32>(&bytes),
+            Err(DecodeError::Trailing(_))
         ));
     }
 

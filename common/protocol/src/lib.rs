@@ -4,7 +4,8 @@
 //! Nothing here does I/O. The modules build on one another in one direction:
 //! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
-//! [`report`]; [`contribution`] has what is common to all) and what the coordinator publishes ([`transfer`],
+//! [`report`]; [`contribution`] has what is common to all) and what the coordinator publishes
+//! ([`scales`], [`transfer`],
 //! [`landmarks`], [`relevance`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
 
@@ -25,6 +26,7 @@ pub mod profile;
 pub mod relevance;
 pub mod report;
 pub mod round;
+pub mod scales;
 pub mod summary;
 pub mod task;
 pub mod teacher;

@@ -8,6 +8,8 @@ pub const BLOB_BYTES_MAX: u64 = 64 * 1024 * 1024;
 pub const CHUNK_BYTES: usize = 16 * 1024;
 /// Most classes a task may have.
 pub const CLASSES_MAX: usize = 1_000;
+/// Most numbers a task may ask for.
+pub const NUMBERS_MAX: usize = 64;
 /// Most features the kernel sees.
 pub const FEATURES_MAX: usize = 65_536;
 /// Most values in one raw input.

@@ -3,10 +3,10 @@
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 
-use crate::codec::{DecodeError, decode_blob, encode};
-use crate::features::{FeatureError, Normaliser};
+use crate::codec::{DecodeError, Trailing, decode_blob, encode};
+use crate::features::{FeatureError, Normaliser, TargetScale, TargetScaleError};
 use crate::ids::{BlobHash, DeviceId, RoundId, Time, Version};
-use crate::task::{Task, TaskError};
+use crate::task::{Target, Task, TaskError};
 use crate::weights::{RawWeights, WeightsError};
 use math::network::{Network, NetworkError, Student, softmax_rows};
 
@@ -38,6 +38,15 @@ pub struct RawRelease {
     pub normaliser: Normaliser,
     /// Every parameter, eight bits a weight.
     pub weights: RawWeights,
+    /// What students of classes do without.
+    pub extras: Trailing<Extras>,
+}
+
+/// What some releases carry beside the student.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+pub struct Extras {
+    /// The scale of the student's numbers, where the task asks for numbers.
+    pub targets: Option<TargetScale>,
 }
 
 /// Most devices that a release names. Ten thousand names would be 160 KB for
@@ -102,9 +111,37 @@ pub enum ReleaseError {
     /// Inputs do not fit its student.
     #[error("the inputs do not fit the student: {0}")]
     Network(#[from] NetworkError),
+    /// The scale of its numbers does not fit the task, or is missing.
+    #[error("the release's scale of numbers does not fit its task: {0}")]
+    Targets(#[from] TargetScaleError),
+    /// Class probabilities, of a student that gives numbers, or the other way
+    /// round.
+    #[error("the student gives {gives}, not {asked}")]
+    Target {
+        /// What was asked of it.
+        asked: &'static str,
+        /// What it gives.
+        gives: &'static str,
+    },
     /// Its normaliser does not fit the task.
     #[error("the release's normaliser does not fit its task: {0}")]
     Features(#[from] FeatureError),
+}
+
+/// What a student says of inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answers {
+    /// Class probabilities, shape (rows, classes).
+    Classes(Array2<f32>),
+    /// Numbers in their units, shape (rows, numbers).
+    Numbers(Array2<f32>),
+}
+
+impl RawRelease {
+    /// The scale of the student's numbers, if it gives numbers.
+    pub fn targets(&self) -> Option<&TargetScale> {
+        self.extras.0.as_ref()?.targets.as_ref()
+    }
 }
 
 impl Release {
@@ -117,6 +154,9 @@ impl Release {
         raw.normaliser
             .check(task.features())
             .map_err(FeatureError::from)?;
+        let values = task.target().numbers().len();
+        let none = TargetScale::of(&[], &[]);
+        raw.targets().unwrap_or(&none).check(values)?;
         let student = raw.weights.clone().decode(task.student())?;
         Ok(Self { task, raw, student })
     }
@@ -160,11 +200,55 @@ impl Release {
     /// # Errors
     /// If the inputs do not have the task's shape.
     pub fn probabilities(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
-        let features = self.task.features_of(inputs)?;
-        let view = self.raw.normaliser.apply(features.view())?;
-        let mut logits = self.student.logits(view.view())?;
+        if !self.task.target().is_class() {
+            return Err(self.mismatch("class probabilities"));
+        }
+        let mut logits = self.outputs(inputs)?;
         softmax_rows(logits.view_mut(), 1.0);
         Ok(logits)
+    }
+
+    /// The numbers that the task asks for, of raw inputs (rows, values of one
+    /// input), in their units and within their limits, shape (rows, numbers).
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape, or the task asks for no
+    /// numbers.
+    pub fn numbers(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
+        let Some(scale) = self.raw.targets() else {
+            return Err(self.mismatch("numbers"));
+        };
+        let numbers = scale.restore(self.outputs(inputs)?);
+        Ok(self.task.target().within(numbers))
+    }
+
+    /// What the task asks of raw inputs (rows, values of one input): class
+    /// probabilities, or numbers.
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape.
+    pub fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Answers, ReleaseError> {
+        match self.task.target() {
+            Target::Number(_) => self.numbers(inputs).map(Answers::Numbers),
+            Target::Class => self.probabilities(inputs).map(Answers::Classes),
+        }
+    }
+
+    /// What the network answers on raw inputs.
+    fn outputs(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
+        let features = self.task.features_of(inputs)?;
+        let view = self.raw.normaliser.apply(features.view())?;
+        Ok(self.student.logits(view.view())?)
+    }
+
+    fn mismatch(&self, asked: &'static str) -> ReleaseError {
+        ReleaseError::Target {
+            asked,
+            gives: match self.task.target() {
+                Target::Class => "class probabilities",
+                Target::Number(_) => "numbers",
+            },
+        }
     }
 
     /// The most likely class of each raw input.
@@ -206,6 +290,7 @@ mod tests {
             normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(task.student(), network.parameters()).unwrap(),
             task: task.bytes().to_vec(),
+            extras: Trailing(None),
         }
     }
 

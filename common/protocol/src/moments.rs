@@ -22,7 +22,9 @@ use bincode::{Decode, Encode};
 use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, Axis, concatenate};
 
+use crate::features::TARGET_CLIP;
 use crate::limits::ROWS_MAX;
+use crate::task::{Target, Task};
 use math::kernel::Ntk;
 use math::quantise::{QuantiseError, QuantisedMatrix, RawQuantisedMatrix};
 
@@ -64,10 +66,12 @@ pub struct Moments {
 pub struct MomentsFrame {
     /// Points of the transfer set.
     pub points: usize,
-    /// Classes of the task.
+    /// Targets of a row: one a class, or one a number.
     pub classes: usize,
     /// The largest ‖φ(x)‖² one row can have.
     pub row_square_max: f64,
+    /// The largest ‖t‖² the targets of one row can have.
+    pub target_square_max: f64,
 }
 
 impl MomentsFrame {
@@ -81,6 +85,21 @@ impl MomentsFrame {
             points,
             classes,
             row_square_max: ntk.diagonal(longest.view())[0],
+            target_square_max: 1.0 - 1.0 / classes.max(1) as f64,
+        }
+    }
+
+    /// The frame of a task's moments on `support` points and landmarks: numbers
+    /// are cut at [`TARGET_CLIP`] standard deviations.
+    pub fn for_task(task: &Task, support: usize) -> Self {
+        let ntk = Ntk::new(task.definition().teacher.depth);
+        let frame = Self::of(&ntk, support, task.features(), task.outputs());
+        match task.target() {
+            Target::Class => frame,
+            Target::Number(_) => Self {
+                target_square_max: task.outputs() as f64 * f64::from(TARGET_CLIP).powi(2),
+                ..frame
+            },
         }
     }
 }
@@ -133,7 +152,8 @@ pub fn factor_bits(bits: u8) -> u8 {
 impl Moments {
     /// Decodes and checks moments. Symmetry and positive semi-definiteness
     /// hold by construction; trace and norms are held against what the rows
-    /// can produce: tr G ≤ n·max‖φ(x)‖², ‖QᵀT‖² = ‖T‖² ≤ n·(1 − 1/C).
+    /// can produce: tr G ≤ n·max‖φ(x)‖², ‖QᵀT‖² = ‖T‖² ≤ n·max‖t‖², which is
+    /// 1 − 1/C for classes.
     ///
     /// # Errors
     /// The first thing that does not fit.
@@ -162,7 +182,7 @@ impl Moments {
         )?;
         most("labelled virtual rows", frame.classes, labelled)?;
         let rows = raw.rows as f64;
-        let target_max = rows * (1.0 - 1.0 / frame.classes as f64);
+        let target_max = rows * frame.target_square_max;
         let target_square = f64::from(raw.target_square);
         within("the target norm", target_square, target_max, raw.rows)?;
         let carried = QuantisedMatrix::try_from(raw.carried)?.decode();
@@ -223,6 +243,7 @@ mod tests {
         points: 4,
         classes: 2,
         row_square_max: 4.0,
+        target_square_max: 0.5,
     };
 
     fn quantised(values: Array2<f32>) -> RawQuantisedMatrix {

@@ -7,7 +7,9 @@ use math::shape::{ShapeError, check_count};
 use ndarray::ArrayView2;
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};
+use crate::codec::{DecodeError, decode_blob};
 use crate::limits::ROWS_MAX;
+use crate::task::Task;
 
 /// A profile as a peer may send it. Nothing is known about it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -19,6 +21,35 @@ pub struct RawProfile {
     /// Feature moments; absent where the task declares its range.
     pub moments: Option<RawFeatureMoments>,
 }
+
+impl RawProfile {
+    /// A task's profile and what comes behind it: block means where the task
+    /// learns curves, mean and variance of its numbers where it asks for any.
+    ///
+    /// # Errors
+    /// If the bytes are no such profile.
+    pub fn parts(task: &Task, bytes: &[u8]) -> Result<ProfileParts, DecodeError> {
+        let numbers = !task.target().numbers().is_empty();
+        Ok(match (task.learns_curves(), numbers) {
+            (false, false) => (decode_blob(bytes)?, None, None),
+            (true, false) => {
+                let (profile, blocks) = decode_blob(bytes)?;
+                (profile, Some(blocks), None)
+            }
+            (false, true) => {
+                let (profile, targets) = decode_blob(bytes)?;
+                (profile, None, Some(targets))
+            }
+            (true, true) => {
+                let (profile, blocks, targets) = decode_blob(bytes)?;
+                (profile, Some(blocks), Some(targets))
+            }
+        })
+    }
+}
+
+/// A profile with the block means and the numbers that may come behind it.
+pub type ProfileParts = (RawProfile, Option<RawBlocks>, Option<RawFeatureMoments>);
 
 /// Mean and variance of each feature. Central moments keep their precision
 /// in `f32` where raw sums of squares would cancel.
@@ -67,6 +98,7 @@ impl RawFeatureMoments {
 pub struct Profile {
     raw: RawProfile,
     blocks: Option<Blocks>,
+    targets: Option<RawFeatureMoments>,
 }
 
 /// Why a profile was refused.
@@ -137,28 +169,30 @@ impl Profile {
             });
         }
         if let Some(moments) = &raw.moments {
-            check_count("means", features, moments.mean.len())?;
-            check_count("variances", features, moments.variance.len())?;
-            let bad_mean = moments.mean.iter().position(|mean| !mean.is_finite());
-            if let Some(index) = bad_mean {
-                return Err(ProfileError::Value {
-                    what: "mean",
-                    index,
-                    value: moments.mean[index],
-                });
-            }
-            let good = |variance: &f32| variance.is_finite() && *variance >= 0.0;
-            if let Some(index) = moments.variance.iter().position(|variance| !good(variance)) {
-                return Err(ProfileError::Value {
-                    what: "variance",
-                    index,
-                    value: moments.variance[index],
-                });
-            }
-            within("mean", &moments.mean, MEAN_MAX)?;
-            within("variance", &moments.variance, VARIANCE_MAX)?;
+            check_moments(moments, features)?;
         }
-        Ok(Self { raw, blocks: None })
+        Ok(Self {
+            raw,
+            blocks: None,
+            targets: None,
+        })
+    }
+
+    /// The same profile with mean and variance of each of `values` numbers that
+    /// the task asks for, over its labelled rows.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn with_targets(
+        self,
+        targets: RawFeatureMoments,
+        values: usize,
+    ) -> Result<Self, ProfileError> {
+        check_moments(&targets, values)?;
+        Ok(Self {
+            targets: Some(targets),
+            ..self
+        })
     }
 
     /// The same profile with the blocks that came with it, each of at least
@@ -180,6 +214,11 @@ impl Profile {
         self.blocks.as_ref()
     }
 
+    /// How the numbers of its rows are spread, if the task asks for numbers.
+    pub fn targets(&self) -> Option<&RawFeatureMoments> {
+        self.targets.as_ref()
+    }
+
     /// Rows described.
     pub fn rows(&self) -> u64 {
         self.raw.rows
@@ -199,6 +238,29 @@ impl Profile {
     pub fn as_raw(&self) -> &RawProfile {
         &self.raw
     }
+}
+
+fn check_moments(moments: &RawFeatureMoments, features: usize) -> Result<(), ProfileError> {
+    check_count("means", features, moments.mean.len())?;
+    check_count("variances", features, moments.variance.len())?;
+    let bad_mean = moments.mean.iter().position(|mean| !mean.is_finite());
+    if let Some(index) = bad_mean {
+        return Err(ProfileError::Value {
+            what: "mean",
+            index,
+            value: moments.mean[index],
+        });
+    }
+    let good = |variance: &f32| variance.is_finite() && *variance >= 0.0;
+    if let Some(index) = moments.variance.iter().position(|variance| !good(variance)) {
+        return Err(ProfileError::Value {
+            what: "variance",
+            index,
+            value: moments.variance[index],
+        });
+    }
+    within("mean", &moments.mean, MEAN_MAX)?;
+    within("variance", &moments.variance, VARIANCE_MAX)
 }
 
 fn within(what: &'static str, values: &[f32], max: f32) -> Result<(), ProfileError> {

@@ -2,8 +2,11 @@
 
 use bincode::{Decode, Encode};
 use math::shape::{ShapeError, check_count};
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
+use crate::codec::{DecodeError, decode_blob};
+use crate::features::TARGET_CLIP;
+use crate::task::Task;
 use math::cluster::Clusters;
 use math::quantise::{
     Layout, QuantiseError, QuantisedMatrix, RawQuantisedMatrix, RawScaledF16, ScaledF16, Scheme,
@@ -22,6 +25,23 @@ pub struct RawPoints {
     pub spreads: RawScaledF16,
 }
 
+impl RawPoints {
+    /// A task's points, and their numbers where it asks for numbers.
+    ///
+    /// # Errors
+    /// If the bytes are no such points.
+    pub fn parts(
+        task: &Task,
+        bytes: &[u8],
+    ) -> Result<(Self, Option<RawQuantisedMatrix>), DecodeError> {
+        if task.target().numbers().is_empty() {
+            return Ok((decode_blob(bytes)?, None));
+        }
+        let (points, targets) = decode_blob(bytes)?;
+        Ok((points, Some(targets)))
+    }
+}
+
 /// Points that fit their task: finite inputs, known classes, a positive
 /// count and a spread each.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +54,9 @@ pub struct Points {
     pub counts: Vec<u32>,
     /// Root mean squared distance of those rows, in units of the features.
     pub spreads: Vec<f32>,
+    /// The mean numbers of those rows in standard deviations from the fleet's
+    /// mean, shape (points, values), where the task asks for numbers.
+    pub targets: Option<Array2<f32>>,
 }
 
 /// Why points were refused.
@@ -106,6 +129,9 @@ pub struct PointsFrame {
     pub points_max: usize,
     /// Fewest rows a point may stand for.
     pub cluster_size_min: u32,
+    /// Numbers that the task asks for, each of which a point has; none where it
+    /// asks for a class.
+    pub numbers: usize,
 }
 
 impl Points {
@@ -116,6 +142,15 @@ impl Points {
             classes: Vec::new(),
             counts: Vec::new(),
             spreads: Vec::new(),
+            targets: None,
+        }
+    }
+
+    /// No points of a task that asks for this many numbers, or for none.
+    pub fn none_with(features: usize, numbers: usize) -> Self {
+        Self {
+            targets: (numbers > 0).then(|| Array2::zeros((0, numbers))),
+            ..Self::none(features)
         }
     }
 
@@ -165,7 +200,58 @@ impl Points {
             classes: raw.classes,
             counts: raw.counts,
             spreads,
+            targets: None,
         })
+    }
+
+    /// The same for points that come with the numbers of their rows.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn check_with_targets(
+        raw: RawPoints,
+        targets: RawQuantisedMatrix,
+        frame: PointsFrame,
+    ) -> Result<Self, PointsError> {
+        let points = Self::check(raw, frame)?;
+        check_count("points with numbers", points.len(), targets.rows as usize)?;
+        check_count(
+            "numbers of a point",
+            frame.numbers,
+            targets.columns as usize,
+        )?;
+        let targets = QuantisedMatrix::try_from(targets)?.decode();
+        // Rounding may lead a little beyond where numbers are cut; not a number
+        // lies nowhere.
+        let most = TARGET_CLIP * (1.0 + 1e-2);
+        for (place, &value) in targets.iter().enumerate() {
+            let fits = value.abs() <= most;
+            if !fits {
+                return Err(PointsError::Outside {
+                    index: place / frame.numbers.max(1),
+                    what: "number",
+                    got: f64::from(value),
+                    max: f64::from(TARGET_CLIP),
+                });
+            }
+        }
+        Ok(Self {
+            targets: Some(targets),
+            ..points
+        })
+    }
+
+    /// The numbers of the points as they travel, if they have any.
+    ///
+    /// # Errors
+    /// If a number is not finite.
+    pub fn targets_to_raw(&self) -> Result<Option<RawQuantisedMatrix>, QuantiseError> {
+        let encode = |targets: &Array2<f32>| {
+            let scheme = Scheme::Affine;
+            QuantisedMatrix::encode(targets.view(), NUMBER_BITS, Layout::Column, scheme)
+                .map(QuantisedMatrix::into_raw)
+        };
+        self.targets.as_ref().map(encode).transpose()
     }
 
     /// Holds the points against where normalised rows can be, each of which
@@ -234,6 +320,10 @@ impl Points {
             classes: indices.iter().map(|&index| self.classes[index]).collect(),
             counts: indices.iter().map(|&index| self.counts[index]).collect(),
             spreads: indices.iter().map(|&index| self.spreads[index]).collect(),
+            targets: self
+                .targets
+                .as_ref()
+                .map(|all| all.select(Axis(0), indices)),
         }
     }
 
@@ -263,6 +353,58 @@ impl Points {
         debug_assert!(pushed.is_ok(), "clusters of one task have its features");
     }
 
+    /// Inputs (rows × features) and numbers (rows × values) side by side, so
+    /// scaled that clusters of the rows are near in both.
+    ///
+    /// # Panics
+    /// If there are not as many numbers as inputs.
+    pub fn joint(inputs: ArrayView2<'_, f32>, targets: ArrayView2<'_, f32>) -> Array2<f32> {
+        let scale = joint_scale(inputs.ncols());
+        let scaled = targets.mapv(|value| value * scale);
+        concatenate(Axis(1), &[inputs, scaled.view()]).expect("there are as many numbers as inputs")
+    }
+
+    /// Adds clusters of rows as [`Self::joint`] has them, of a task that asks
+    /// for numbers. `counts` and `spreads` are what each of the rows stands for.
+    pub fn push_joint(
+        &mut self,
+        clusters: &Clusters,
+        rows: ArrayView2<'_, f32>,
+        counts: &[u32],
+        spreads: &[f32],
+    ) {
+        let features = self.inputs.ncols();
+        let centres = clusters.centres.slice(s![.., ..features]);
+        // Spreads are those of the inputs alone, by the law of total variance.
+        let mut sums = vec![(0.0f64, 0.0f64); clusters.counts.len()];
+        for (index, &cluster) in clusters.assignment.iter().enumerate() {
+            let centre = centres.row(cluster as usize);
+            let own = rows.slice(s![index, ..features]);
+            let apart = own.iter().zip(centre);
+            let square: f64 = apart
+                .map(|(one, other)| f64::from(one - other).powi(2))
+                .sum();
+            let count = f64::from(counts[index]);
+            let (scatter, all) = &mut sums[cluster as usize];
+            *scatter += count * (square + f64::from(spreads[index]).powi(2));
+            *all += count;
+        }
+        let spread = |(scatter, all): &(f64, f64)| (scatter / all.max(1.0)).sqrt() as f32;
+        self.spreads.extend(sums.iter().map(spread));
+        self.classes
+            .extend(std::iter::repeat_n(0, clusters.counts.len()));
+        self.counts.extend_from_slice(&clusters.counts);
+        let scale = joint_scale(features);
+        let means = clusters.centres.slice(s![.., features..]);
+        let means = means.mapv(|value| value / scale);
+        let pushed = self.inputs.append(Axis(0), centres);
+        debug_assert!(pushed.is_ok(), "clusters of one task have its features");
+        if let Some(targets) = &mut self.targets {
+            let pushed = targets.append(Axis(0), means.view());
+            debug_assert!(pushed.is_ok(), "clusters of one task have its numbers");
+        }
+    }
+
     /// Adds other points of the same task behind these.
     pub fn extend(&mut self, other: &Self) {
         self.classes.extend_from_slice(&other.classes);
@@ -270,8 +412,25 @@ impl Points {
         self.spreads.extend_from_slice(&other.spreads);
         let pushed = self.inputs.append(ndarray::Axis(0), other.inputs.view());
         debug_assert!(pushed.is_ok(), "points of one task have its features");
+        if let (Some(targets), Some(others)) = (&mut self.targets, &other.targets) {
+            let pushed = targets.append(Axis(0), others.view());
+            debug_assert!(pushed.is_ok(), "points of one task have its numbers");
+        }
     }
 }
+
+/// What a standard deviation of a number is in a joint space of this many
+/// features, in which inputs have a mean square of 1.
+fn joint_scale(features: usize) -> f32 {
+    (JOINT_SHARE * features as f32).sqrt()
+}
+
+/// How much the variance of a number counts beside that of all features
+/// together.
+const JOINT_SHARE: f32 = 0.25;
+/// Bits of a point's number: it is one among many features, and all that the
+/// point says of the answer.
+const NUMBER_BITS: u8 = 12;
 
 /// What coarse quantisation may add to a point's square.
 const SQUARE_SLACK: f64 = 2.0;
@@ -286,6 +445,7 @@ mod tests {
         classes: 3,
         points_max: 10,
         cluster_size_min: 5,
+        numbers: 0,
     };
 
     fn points() -> Points {
@@ -294,6 +454,7 @@ mod tests {
             classes: vec![0, 2, 1],
             counts: vec![5, 9, 7],
             spreads: vec![0.5, 0.0, 1.25],
+            targets: None,
         }
     }
 
@@ -367,6 +528,7 @@ mod tests {
             classes: vec![0],
             counts: vec![5],
             spreads: vec![spread],
+            targets: None,
         };
         at(1.0, 4.0).check_place().unwrap();
         for (value, spread, place) in [

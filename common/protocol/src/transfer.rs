@@ -8,7 +8,7 @@ use crate::landmarks::{landmark_count, landmarks};
 use crate::relevance::{Relevance, RelevanceError};
 use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
 use crate::task::Task;
-use math::quantise::RawScaledF16;
+use math::quantise::{RawQuantisedMatrix, RawScaledF16};
 
 /// Bits a value at which the transfer set travels.
 pub const TRANSFER_BITS: u8 = 8;
@@ -20,33 +20,49 @@ pub struct RawTransferSet {
     pub points: RawPoints,
     /// How much each feature counts, where the task has that learnt.
     pub relevance: Option<RawScaledF16>,
+    /// The numbers of each point, where the task asks for numbers.
+    pub targets: Option<RawQuantisedMatrix>,
 }
 
 impl RawTransferSet {
-    /// The points, and the weights of features behind them if there are any.
+    /// The points, and behind them weights of features and numbers of points if
+    /// there are any.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = encode(&self.points);
         if let Some(relevance) = &self.relevance {
             bytes.extend(encode(relevance));
         }
+        if let Some(targets) = &self.targets {
+            bytes.extend(encode(targets));
+        }
         bytes
     }
 
-    /// Of a task that has weights of features learnt, or has not.
+    /// Of a task that has weights of features learnt, or has not, and asks for
+    /// numbers, or does not.
     ///
     /// # Errors
     /// If the bytes are no such set.
-    pub fn from_bytes(bytes: &[u8], relevance: bool) -> Result<Self, DecodeError> {
-        if relevance {
-            let (points, relevance) = decode_blob(bytes)?;
-            return Ok(Self {
-                points,
-                relevance: Some(relevance),
-            });
-        }
+    pub fn from_bytes(bytes: &[u8], relevance: bool, numbers: bool) -> Result<Self, DecodeError> {
+        let (points, relevance, targets) = match (relevance, numbers) {
+            (false, false) => (decode_blob(bytes)?, None, None),
+            (true, false) => {
+                let (points, relevance) = decode_blob(bytes)?;
+                (points, Some(relevance), None)
+            }
+            (false, true) => {
+                let (points, targets) = decode_blob(bytes)?;
+                (points, None, Some(targets))
+            }
+            (true, true) => {
+                let (points, relevance, targets) = decode_blob(bytes)?;
+                (points, Some(relevance), Some(targets))
+            }
+        };
         Ok(Self {
-            points: decode_blob(bytes)?,
-            relevance: None,
+            points,
+            relevance,
+            targets,
         })
     }
 }
@@ -86,12 +102,15 @@ impl TransferSet {
     /// The first thing that does not fit.
     pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, TransferError> {
         let definition = task.definition();
-        let raw = RawTransferSet::from_bytes(bytes, definition.method.relevance)?;
+        let numbers = definition.target.numbers().len();
+        let relevance = definition.method.relevance;
+        let raw = RawTransferSet::from_bytes(bytes, relevance, numbers > 0)?;
         let frame = PointsFrame {
             features: task.features(),
             classes: task.classes(),
             points_max: definition.budget.points_max as usize,
             cluster_size_min: 1,
+            numbers,
         };
         let mut set = Self::check(raw, frame)?;
         let count = landmark_count(set.points.len(), definition.method.landmarks_max);
@@ -112,7 +131,10 @@ impl TransferSet {
             Some(raw) => Relevance::check(raw, frame.features)?,
             None => Relevance::alike(),
         };
-        let points = Points::check(raw.points, frame)?;
+        let points = match raw.targets {
+            Some(targets) => Points::check_with_targets(raw.points, targets, frame)?,
+            None => Points::check(raw.points, frame)?,
+        };
         if points.is_empty() {
             return Err(TransferError::Points(
                 ShapeError::count("points", 1, 0).into(),

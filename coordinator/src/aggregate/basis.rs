@@ -27,7 +27,7 @@ impl Basis {
         let ntk = Ntk::new(task.definition().teacher.depth);
         let whitener = Whitener::of(&ntk, set.seen().view())?;
         let preconditioner = Preconditioner::of(&whitener, &set.support_counts())?;
-        let frame = MomentsFrame::of(&ntk, set.support(), task.features(), task.classes());
+        let frame = MomentsFrame::for_task(task, set.support());
         Ok(Self {
             whitener,
             preconditioner,
@@ -122,6 +122,7 @@ mod tests {
             classes: vec![0, 1],
             counts: vec![500, 500],
             spreads: vec![0.1; 2],
+            targets: None,
         };
         let set = TransferSet {
             points,

@@ -79,7 +79,7 @@ pub fn leave_one_out<E: From<InfluenceError>>(
         let held = basis.held_to_rows(read(device)?);
         Ok::<_, E>(held.map_err(InfluenceError::from)?)
     };
-    let mut sum = MomentSum::new(set.support(), task.classes());
+    let mut sum = MomentSum::new(set.support(), task.outputs());
     let mut all = Vec::with_capacity(devices);
     for device in 0..devices {
         let moments = read(device)?;
@@ -187,6 +187,7 @@ mod tests {
             classes: vec![0; 3],
             counts: vec![0; 3],
             spreads: vec![0.1; 3],
+            targets: None,
         };
         let set = TransferSet {
             points,

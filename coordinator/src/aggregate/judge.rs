@@ -6,6 +6,7 @@ use common::labels::Labels;
 use common::math::linalg::{Cholesky, symmetric_eigen};
 use common::math::regression::{MomentSystem, RegressionError};
 use common::moments::Moments;
+use common::task::Task;
 use common::transfer::TransferSet;
 
 use super::basis::Basis;
@@ -24,7 +25,10 @@ pub struct Judge {
     counts: Vec<f64>,
     /// u with uᵀφ(x) ≈ 1 for every row.
     constant: Array1<f64>,
-    classes: usize,
+    /// Targets of a row: one a class, or one a number.
+    outputs: usize,
+    /// Whether they are classes.
+    classes: bool,
 }
 
 /// What the judge found.
@@ -77,13 +81,13 @@ impl Judge {
     /// # Errors
     /// If shapes differ or no eigenvectors are found.
     pub fn new(
+        task: &Task,
         basis: &Basis,
         set: &TransferSet,
         directions: Directions,
         labels: usize,
-        classes: usize,
     ) -> Result<Self, RegressionError> {
-        let support = set.support();
+        let (support, outputs) = (set.support(), task.outputs());
         let devices = directions.devices + labels;
         let gram = match directions.devices {
             // Labels speak of the points alone.
@@ -95,7 +99,7 @@ impl Judge {
             _ => {
                 let sent = MomentSystem {
                     gram: directions.gram,
-                    cross: Array2::zeros((support, classes)),
+                    cross: Array2::zeros((support, outputs)),
                     support: Array2::eye(support),
                     rows: 1.0,
                     target_square: 0.0,
@@ -116,7 +120,8 @@ impl Judge {
             constant: constant(points.view(), &counts)?,
             points,
             counts,
-            classes,
+            outputs,
+            classes: task.target().is_class(),
         })
     }
 
@@ -138,7 +143,7 @@ impl Judge {
         let weights: Vec<f64> = near.map(|(&near, count)| f64::from(near) * count).collect();
         let all: f64 = weights.iter().sum();
         let scale = if all > 0.0 { rows / all } else { 0.0 };
-        let centre = 1.0 / self.classes as f64;
+        let centre = 1.0 / self.outputs as f64;
         let mut phi = self.points.clone();
         let mut said = labels.probabilities.mapv(|one| f64::from(one) - centre);
         for (at, weight) in weights.iter().enumerate() {
@@ -160,6 +165,13 @@ impl Judge {
             return Ok(Verdict::default());
         };
         let contradictions = agreement.contradictions;
+        if !self.classes {
+            // Of numbers there is no class to be another one.
+            return Ok(Verdict {
+                contradictions,
+                mislabelled: Vec::new(),
+            });
+        }
         let out: Vec<usize> = contradictions.iter().map(|one| one.device).collect();
         let constant = self.constant.view();
         let teacher = (agreement.core.as_slice(), trimmed.lambda());
@@ -179,7 +191,18 @@ impl Judge {
         target_square: f64,
         rows: f64,
     ) -> Evidence {
-        let all = gram.dot(&self.constant).dot(&self.constant) / self.classes as f64;
+        if !self.classes {
+            return Evidence {
+                gram,
+                cross,
+                // Rows that happen to lie near the mean are no easier to answer.
+                unanswered: target_square.max(rows * self.outputs as f64),
+                target_square,
+                rows,
+                class_rows: vec![rows],
+            };
+        }
+        let all = gram.dot(&self.constant).dot(&self.constant) / self.outputs as f64;
         let of_class = self.constant.dot(&cross);
         let mut class_rows: Vec<f64> = of_class.iter().map(|one| (one + all).max(0.0)).collect();
         let told: f64 = class_rows.iter().sum();
@@ -189,6 +212,7 @@ impl Judge {
         Evidence {
             gram,
             cross,
+            unanswered: target_square,
             target_square,
             rows,
             class_rows,

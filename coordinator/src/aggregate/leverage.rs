@@ -168,6 +168,7 @@ mod tests {
                 classes: vec![0; 3],
                 counts: vec![0; 3],
                 spreads: vec![0.1; 3],
+                targets: None,
             },
             relevance: Relevance::alike(),
             landmarks: Array2::zeros((0, 3)),

@@ -173,6 +173,7 @@ mod tests {
             gram,
             cross,
             target_square: 2.0 / 3.0 * rows,
+            unanswered: 2.0 / 3.0 * rows,
             rows: 4.0 / 3.0 * rows,
             class_rows: vec![rows - flipped, rows / 3.0 + flipped],
         }

@@ -27,7 +27,7 @@ pub use leverage::Leverage;
 pub use mislabelled::Mislabelled;
 pub use moments::{MomentSum, weighed};
 pub use normaliser::{LearntNormaliser, learn_normaliser};
-pub use pooled::{Compared, Pooled, pooled};
+pub use pooled::{Compared, Found, Pooled, pooled};
 pub use samples::contradicting_samples;
 pub use teacher::{Evidence, SolveError, solve_points, solve_teacher};
 pub use transfer::{GatherError, gather_transfer_set};

@@ -1,6 +1,6 @@
 //! One normaliser for all devices, from their profiles.
 
-use common::features::{Atom, Curve, FeatureError, Normaliser};
+use common::features::{Atom, Curve, FeatureError, Normaliser, TargetScale};
 use common::profile::{Profile, RawFeatureMoments};
 use common::task::{Normalisation, Task};
 
@@ -12,6 +12,8 @@ use super::profile_outliers::ProfileOutliers;
 pub struct LearntNormaliser {
     /// What every device applies.
     pub normaliser: Normaliser,
+    /// The scale of the numbers that the task asks for, if it asks for any.
+    pub targets: Option<TargetScale>,
     /// Profiles that count for nothing, by their place, with the features in
     /// which they lie far from the fleet and those in which that can be told.
     pub refused: Vec<(usize, u32, u32)>,
@@ -34,6 +36,7 @@ pub fn learn_normaliser(
         Normalisation::Range { low, high } => {
             return Ok(LearntNormaliser {
                 normaliser: Normaliser::of_range(task.features(), low, high)?,
+                targets: learn_targets(task, profiles, &[]),
                 refused: Vec::new(),
             });
         }
@@ -57,8 +60,45 @@ pub fn learn_normaliser(
     let stage = &task.definition().features;
     Ok(LearntNormaliser {
         normaliser: stage.normaliser(&mean, &variance, clip, curves)?,
+        targets: learn_targets(task, profiles, &fleet.refused()),
         refused: fleet.refused(),
     })
+}
+
+/// Mean and spread of each number over the labelled rows of all devices but
+/// those `refused`, combined and capped as features are. A number in which a
+/// device lies far from the fleet is taken from the others alone.
+fn learn_targets(
+    task: &Task,
+    profiles: &[Profile],
+    refused: &[(usize, u32, u32)],
+) -> Option<TargetScale> {
+    let values = task.target().numbers().len();
+    if values == 0 {
+        return None;
+    }
+    let is_out = |place: usize| refused.iter().any(|one| one.0 == place);
+    let kept = profiles.iter().enumerate().filter(|(at, _)| !is_out(*at));
+    let kept = kept.filter_map(|(at, profile)| {
+        let rows: u64 = profile.class_counts().iter().sum();
+        Some((at, profile, profile.targets()?, rows))
+    });
+    let kept: Vec<_> = kept.collect();
+    let moments: Vec<_> = kept.iter().map(|(_, _, moments, _)| *moments).collect();
+    let outliers = ProfileOutliers::of(&moments);
+    let rows: Vec<u64> = kept.iter().map(|(.., rows)| *rows).collect();
+    let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
+    let devices = kept.into_iter().map(|(at, profile, moments, rows)| {
+        let counted = rows as f64 * cap.share(rows);
+        (at, profile, moments, counted)
+    });
+    let fleet = Fleet {
+        devices: devices.collect(),
+        outliers,
+    };
+    let pooled: Vec<(f64, f64)> = (0..values).map(|value| fleet.pooled(value)).collect();
+    let (mean, variance): (Vec<f64>, Vec<f64>) = pooled.into_iter().unzip();
+    Some(TargetScale::of(&mean, &variance))
 }
 
 /// The profiles of a fleet, and what each counts for.

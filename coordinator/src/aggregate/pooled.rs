@@ -12,26 +12,44 @@ pub struct Pooled {
     pub devices: u32,
     /// Rows they held out, as they say.
     pub rows: u64,
-    /// Share that the release gets right, no device weighing more than a few
-    /// times the median one.
-    pub accuracy: f64,
+    /// How it does on them, no device weighing more than a few times the median
+    /// one.
+    pub found: Found,
     /// The same of the students before it, on the rows of devices that had
     /// one; with the release's own on those.
     pub compared: Option<Compared>,
 }
 
-/// Two students on the same rows.
+/// How a student does on rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found {
+    /// Classes: the share that is right.
+    Accuracy(f64),
+    /// Numbers, of all values together in their units.
+    Error {
+        /// Root of the mean squared error.
+        rmse: f64,
+        /// Mean absolute error.
+        mae: f64,
+    },
+}
+
+/// Two students on the same rows: their accuracies, or the roots of their mean
+/// squared errors.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Compared {
-    /// Accuracy of the release.
-    pub accuracy: f64,
-    /// Accuracy of the one before it.
+    /// Of the release.
+    pub now: f64,
+    /// Of the one before it.
     pub previous: f64,
     /// Whether the release is worse, beyond what devices differ by chance.
     pub is_worse: bool,
 }
 
 /// Pools reports; nothing of none.
+///
+/// Of numbers the gain is the fall of the mean squared error, and a loss counts
+/// from `LOSS_MIN` of that error on.
 ///
 /// With the gain dₖ of device k on nₖ rows, the mean gain is D = Σnₖdₖ/Σnₖ and
 /// its standard error √(K/(K−1)·Σnₖ²(dₖ−D)²)/Σnₖ (the ratio estimator of a
@@ -41,39 +59,93 @@ pub fn pooled(reports: &[RawReport]) -> Option<Pooled> {
     let rows: Vec<u64> = reports.iter().map(|report| report.rows).collect();
     let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
     let weight = |report: &RawReport| report.rows as f64 * cap.share(report.rows);
-    let mean = |of: &dyn Fn(&RawReport) -> Option<u64>| {
-        let (mut right, mut all) = (0.0, 0.0);
+    let mean = |of: &dyn Fn(&RawReport) -> Option<f64>| {
+        let (mut sum, mut all) = (0.0, 0.0);
         for report in reports {
-            if let Some(correct) = of(report) {
-                right += weight(report) * correct as f64 / report.rows.max(1) as f64;
+            if let Some(found) = of(report) {
+                sum += weight(report) * found / report.rows.max(1) as f64;
                 all += weight(report);
             }
         }
-        (all > 0.0).then(|| right / all)
+        (all > 0.0).then(|| sum / all)
     };
-    let had_one = |report: &RawReport| report.previous_correct.map(|_| report.correct);
-    let compared = mean(&had_one)
-        .zip(mean(&|report| report.previous_correct))
-        .map(|(accuracy, previous)| Compared {
-            accuracy,
-            previous,
-            is_worse: is_worse(reports, &weight, accuracy - previous),
-        });
+    let numbers = reports.iter().any(|report| report.errors.0.is_some());
+    let (now, before): (&Sum, &Sum) = match numbers {
+        true => (&squared, &squared_before),
+        false => (&correct, &correct_before),
+    };
+    let root = |mean: f64| if numbers { mean.sqrt() } else { mean };
+    let had_one = |report: &RawReport| before(report).and(now(report));
+    let compared = mean(&had_one).zip(mean(before));
+    let compared = compared.map(|(now_mean, previous)| {
+        let (gain, least) = match numbers {
+            true => (previous - now_mean, LOSS_MIN * previous),
+            false => (now_mean - previous, LOSS_MIN),
+        };
+        let sign = if numbers { -1.0 } else { 1.0 };
+        let gains = |report: &RawReport| Some(sign * (now(report)? - before(report)?));
+        Compared {
+            now: root(now_mean),
+            previous: root(previous),
+            is_worse: gain < -least && is_below_chance(reports, &weight, &gains, gain),
+        }
+    });
+    let found = match numbers {
+        true => Found::Error {
+            rmse: mean(&squared)?.sqrt(),
+            mae: mean(&absolute)?,
+        },
+        false => Found::Accuracy(mean(&correct)?),
+    };
     Some(Pooled {
         devices: reports.len() as u32,
         rows: rows.iter().fold(0, |sum, rows| sum.saturating_add(*rows)),
-        accuracy: mean(&|report| Some(report.correct))?,
+        found,
         compared,
     })
 }
 
-fn is_worse(reports: &[RawReport], weight: &dyn Fn(&RawReport) -> f64, gain: f64) -> bool {
+/// A sum over a device's rows, if it has one.
+type Sum = dyn Fn(&RawReport) -> Option<f64>;
+
+fn correct(report: &RawReport) -> Option<f64> {
+    Some(report.correct as f64)
+}
+
+fn correct_before(report: &RawReport) -> Option<f64> {
+    report.previous_correct.map(|correct| correct as f64)
+}
+
+fn squared(report: &RawReport) -> Option<f64> {
+    Some(mean_of(&report.errors.0.as_ref()?.squared))
+}
+
+fn squared_before(report: &RawReport) -> Option<f64> {
+    let errors = report.errors.0.as_ref()?;
+    errors.previous_squared.as_deref().map(mean_of)
+}
+
+fn absolute(report: &RawReport) -> Option<f64> {
+    Some(mean_of(&report.errors.0.as_ref()?.absolute))
+}
+
+/// Over the values of a row.
+fn mean_of(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+fn is_below_chance(
+    reports: &[RawReport],
+    weight: &dyn Fn(&RawReport) -> f64,
+    gains: &dyn Fn(&RawReport) -> Option<f64>,
+    gain: f64,
+) -> bool {
     let (mut devices, mut all, mut squares) = (0.0, 0.0, 0.0);
     for report in reports {
-        let Some(previous) = report.previous_correct else {
+        let Some(own) = gains(report) else {
             continue;
         };
-        let own = (report.correct as f64 - previous as f64) / report.rows.max(1) as f64;
+        let own = own / report.rows.max(1) as f64;
         devices += 1.0;
         all += weight(report);
         squares += (weight(report) * (own - gain)).powi(2);
@@ -82,7 +154,7 @@ fn is_worse(reports: &[RawReport], weight: &dyn Fn(&RawReport) -> f64, gain: f64
         return false;
     }
     let error = (squares * devices / (devices - 1.0)).sqrt() / all;
-    gain < -LOSS_MIN && gain + ERRORS * error < 0.0
+    gain + ERRORS * error < 0.0
 }
 
 /// A loss that nobody would go back for.
@@ -96,6 +168,8 @@ mod tests {
     use super::*;
     use common::ids::Version;
     use common::math::random::rng;
+    use common::report::RawErrors;
+    use common::wire::codec::Trailing;
     use rand::Rng;
 
     fn report(rows: u64, correct: u64, previous: Option<u64>) -> RawReport {
@@ -108,6 +182,7 @@ mod tests {
             correct,
             previous_correct: previous,
             installed: true,
+            errors: Trailing(None),
         }
     }
 
@@ -135,8 +210,47 @@ mod tests {
         let mut reports = vec![report(30, 27, None); 9];
         reports.push(report(1_000_000, 0, None));
         let found = pooled(&reports).unwrap();
-        assert!((found.accuracy - 0.9 * 270.0 / 360.0).abs() < 1e-9);
+        let Found::Accuracy(accuracy) = found.found else {
+            panic!("{found:?}");
+        };
+        assert!((accuracy - 0.9 * 270.0 / 360.0).abs() < 1e-9);
         assert_eq!((found.devices, found.compared), (10, None));
         assert_eq!(pooled(&[]), None);
+    }
+
+    fn numbers(seed: u64, now: f64, before: f64) -> Vec<RawReport> {
+        let mut random = rng(seed, "numbers");
+        let mut one = |_| {
+            let mut sum = |error: f64| 33.0 * error * random.random_range(0.7..1.3);
+            let mut found = report(33, 0, None);
+            found.errors = Trailing(Some(RawErrors {
+                squared: vec![sum(now * now)],
+                absolute: vec![sum(0.8 * now)],
+                previous_squared: Some(vec![sum(before * before)]),
+            }));
+            found
+        };
+        (0..21).map(&mut one).collect()
+    }
+
+    #[test]
+    fn numbers_that_are_further_off_are_worse_and_as_far_are_not() {
+        let worse = |now, before| {
+            let of = |seed| {
+                pooled(&numbers(seed, now, before))
+                    .unwrap()
+                    .compared
+                    .unwrap()
+            };
+            (0..100).filter(|&seed| of(seed).is_worse).count()
+        };
+        assert_eq!(worse(12.0, 10.0), 100);
+        assert!(worse(10.0, 10.0) <= 3);
+        assert_eq!(worse(9.0, 10.0), 0);
+        let found = pooled(&numbers(1, 10.0, 11.0)).unwrap().found;
+        let Found::Error { rmse, mae } = found else {
+            panic!("{found:?}");
+        };
+        assert!((rmse - 10.0).abs() < 1.0 && (mae - 8.0).abs() < 1.0);
     }
 }

@@ -154,6 +154,7 @@ mod tests {
                 .collect(),
             counts: vec![10; count],
             spreads: vec![0.1; count],
+            targets: None,
             inputs,
         }
     }

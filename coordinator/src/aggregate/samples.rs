@@ -2,7 +2,7 @@
 //! that devices whose samples contradict the others' are found by the same
 //! judgement as those whose sums do.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 
 use common::math::kernel::Ntk;
 use common::math::regression::RegressionError;
@@ -14,6 +14,7 @@ use common::transfer::TransferSet;
 use super::basis::Basis;
 use super::judge::{Directions, Judge, Verdict};
 use super::moments::weighed;
+use super::teacher::point_targets;
 use super::{RowsCap, SolveError};
 
 /// Which of these devices' samples (by place) contradict the others', on the
@@ -32,7 +33,7 @@ pub fn contradicting_samples(
     let rows: Vec<u64> = summaries.iter().map(Points::rows).collect();
     let cap = RowsCap::of(&rows, 1.0);
     let directions = Directions::new(set.support());
-    let judge = Judge::new(&basis, set, directions, summaries.len(), task.classes())?;
+    let judge = Judge::new(task, &basis, set, directions, summaries.len())?;
     let evidence = summaries.iter().map(|points| {
         let sums = sums(task, &basis, set, points)?;
         Ok(judge.moments(&weighed(sums, cap.share(points.rows()))))
@@ -53,11 +54,7 @@ fn sums(
     let seen = set.relevance.through(points.inputs.view());
     let kernel = ntk.matrix(set.seen().view(), seen.view())?.mapv(f64::from);
     let mut factor = basis.travelling(kernel.view())?;
-    let classes = task.classes();
-    let mut targets = Array2::from_elem((points.len(), classes), -1.0 / classes as f32);
-    for (index, &class) in points.classes.iter().enumerate() {
-        targets[[index, usize::from(class)]] += 1.0;
-    }
+    let mut targets = point_targets(task, points).mapv(|value| value as f32);
     let target_square = square(targets.view(), &points.counts);
     for (index, &count) in points.counts.iter().enumerate() {
         let root = (count as f32).sqrt();

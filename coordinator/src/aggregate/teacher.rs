@@ -129,18 +129,27 @@ pub(super) fn point_coefficients(
     points: &Points,
     seen: ArrayView2<'_, f32>,
 ) -> Result<Array2<f64>, RegressionError> {
-    let classes = task.classes();
     let weights: Vec<f64> = points
         .counts
         .iter()
         .map(|&count| f64::from(count))
         .collect();
-    let centre = 1.0 / classes as f64;
-    let targets = Array2::from_shape_fn((points.len(), classes), |(point, class)| {
-        f64::from(u8::from(usize::from(points.classes[point]) == class)) - centre
-    });
+    let targets = point_targets(task, points);
     let ntk = Ntk::new(task.definition().teacher.depth);
     weighted_ridge(&ntk, seen, &weights, targets.view(), POINT_RIDGE)
+}
+
+/// What points say of the rows they stand for: their numbers, or their classes
+/// one-hot and centred by 1/C.
+pub(super) fn point_targets(task: &Task, points: &Points) -> Array2<f64> {
+    if let Some(targets) = &points.targets {
+        return targets.mapv(f64::from);
+    }
+    let classes = task.outputs();
+    let centre = 1.0 / classes as f64;
+    Array2::from_shape_fn((points.len(), classes), |(point, class)| {
+        f64::from(u8::from(usize::from(points.classes[point]) == class)) - centre
+    })
 }
 
 /// The teacher of these coefficients, with the task's temperature or the best.
@@ -157,6 +166,8 @@ fn tempered(
         facts,
     };
     raw.temperature = match task.definition().distillation.temperature {
+        // Numbers are not tempered.
+        _ if !task.target().is_class() => 1.0,
         chosen if chosen > 0.0 => chosen,
         _ => best_temperature(task, set, &raw)?,
     };
@@ -196,7 +207,7 @@ fn label_system(
 
 fn best_temperature(task: &Task, set: &TransferSet, raw: &RawTeacher) -> Result<f32, SolveError> {
     let points = &set.points;
-    let teacher = Teacher::on(raw.clone(), set, task.classes())?;
+    let teacher = Teacher::on(raw.clone(), set, task.outputs())?;
     let seed = task.definition().distillation.seed;
     let answers = teacher.answers(around(points, seed).view())?;
     let loss = |temperature: f64| {

@@ -48,8 +48,9 @@ pub fn gather_transfer_set(
 ) -> Result<RawTransferSet, GatherError> {
     let rows: Vec<u64> = summaries.iter().map(Points::rows).collect();
     let cap = RowsCap::of(&rows, ROWS_OVER_MEDIAN_MAX);
-    let mut all = Points::none(task.features());
-    all.extend(previous.unwrap_or(&Points::none(task.features())));
+    let none = Points::none_with(task.features(), task.target().numbers().len());
+    let mut all = none.clone();
+    all.extend(previous.unwrap_or(&none));
     for points in summaries {
         all.extend(&capped(points, cap));
     }
@@ -66,6 +67,7 @@ pub fn gather_transfer_set(
     };
     Ok(RawTransferSet {
         points: all.to_raw(TRANSFER_BITS)?,
+        targets: all.targets_to_raw()?,
         relevance,
     })
 }
@@ -82,7 +84,7 @@ fn capped(points: &Points, cap: RowsCap) -> Points {
 
 fn merge(task: &Task, all: &Points, points_max: usize) -> Result<Points, GatherError> {
     let mut random = rng(task.definition().distillation.seed, "merge");
-    let mut merged = Points::none(task.features());
+    let mut merged = Points::none_with(task.features(), task.target().numbers().len());
     let members: Vec<Vec<usize>> = (0..task.classes())
         .map(|class| {
             (0..all.len())
@@ -98,8 +100,19 @@ fn merge(task: &Task, all: &Points, points_max: usize) -> Result<Points, GatherE
         let inputs = all.inputs.select(Axis(0), members);
         let counts: Vec<u32> = members.iter().map(|&i| all.counts[i]).collect();
         let spreads: Vec<f32> = members.iter().map(|&i| all.spreads[i]).collect();
-        let found = merge_centres(inputs.view(), &counts, &spreads, share, &mut random)?;
-        merged.push_class(class as u16, &found);
+        let numbers = all.targets.as_ref();
+        let numbers = numbers.map(|targets| targets.select(Axis(0), members));
+        match numbers {
+            Some(numbers) => {
+                let joint = Points::joint(inputs.view(), numbers.view());
+                let found = merge_centres(joint.view(), &counts, &spreads, share, &mut random)?;
+                merged.push_joint(&found, joint.view(), &counts, &spreads);
+            }
+            None => {
+                let found = merge_centres(inputs.view(), &counts, &spreads, share, &mut random)?;
+                merged.push_class(class as u16, &found);
+            }
+        }
     }
     Ok(merged)
 }
@@ -136,6 +149,7 @@ mod tests {
             classes: vec![class; count],
             counts: vec![10; count],
             spreads: vec![1.0; count],
+            targets: None,
         }
     }
 
@@ -150,6 +164,7 @@ mod tests {
             classes: 2,
             points_max: 8,
             cluster_size_min: 1,
+            numbers: 0,
         };
         let set = TransferSet::check(raw.unwrap(), frame).unwrap();
         assert!(set.points.len() <= 8);

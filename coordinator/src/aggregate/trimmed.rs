@@ -21,6 +21,9 @@ pub struct Evidence {
     pub cross: Array2<f64>,
     /// Σ‖t‖².
     pub target_square: f64,
+    /// The squared error of no answer at all: Σ‖t‖², and for numbers no less
+    /// than a variance a row.
+    pub unanswered: f64,
     /// Rows it counts for.
     pub rows: f64,
     /// Rows of each class, as far as they can be told, not negative.
@@ -223,7 +226,7 @@ impl Sum {
             cross: Array2::zeros((directions, classes)),
             target_square: 0.0,
             rows: 0.0,
-            class_rows: vec![0.0; classes],
+            class_rows: Vec::new(),
         }
     }
 
@@ -232,6 +235,9 @@ impl Sum {
         self.cross.scaled_add(times, &device.cross);
         self.target_square += times * device.target_square;
         self.rows += times * device.rows;
+        if self.class_rows.len() < device.class_rows.len() {
+            self.class_rows.resize(device.class_rows.len(), 0.0);
+        }
         for (sum, rows) in self.class_rows.iter_mut().zip(&device.class_rows) {
             *sum += times * rows;
         }
@@ -265,12 +271,12 @@ impl Sum {
 /// to no answer; what cannot be told counts as 0.
 fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
     let known = known_share(device, &others.class_rows);
-    if known < KNOWN_MIN || device.target_square <= 0.0 {
+    if known < KNOWN_MIN || device.unanswered <= 0.0 {
         return 0.0;
     }
     let linear = (&device.cross * &alpha).sum();
     let quadratic = (&device.gram.dot(&alpha) * &alpha).sum();
-    let error = (device.target_square - 2.0 * linear + quadratic) / device.target_square;
+    let error = (device.target_square - 2.0 * linear + quadratic) / device.unanswered;
     ((error - UNKNOWN_ERROR * (1.0 - known)) / known).max(0.0)
 }
 

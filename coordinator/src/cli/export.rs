@@ -93,6 +93,7 @@ mod tests {
             lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(2, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(task.student(), &weights).unwrap(),
+            extras: common::wire::codec::Trailing(None),
         })
         .unwrap()
     }

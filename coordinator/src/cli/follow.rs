@@ -126,8 +126,8 @@ fn idle(lines: &mut Vec<String>, status: &Status, task: &TaskStatus) {
     ));
     if let Some(report) = last.report {
         lines.push(format!(
-            "  {:.1} % right on {} held-out rows of {}",
-            100.0 * report.accuracy,
+            "  {} on {} held-out rows of {}",
+            report.reached(),
             report.rows,
             count(report.devices as usize, "device")
         ));

@@ -433,8 +433,8 @@ pub(super) fn table(header: &[&str]) -> Table {
 
 fn reported(report: ReportSummary) -> String {
     format!(
-        "{:.1} % right on {} held-out rows of {}",
-        100.0 * report.accuracy,
+        "{} on {} held-out rows of {}",
+        report.reached(),
         report.rows,
         format::count(report.devices as usize, "device")
     )

@@ -29,14 +29,12 @@ enum Answer {
 }
 
 impl Answer {
-    /// None for kinds that do not stand on the transfer set, which no solve is
-    /// given.
+    /// The kinds that this teacher is solved from, and no others.
+    const OF: [(Kind, Self); 2] = [(Kind::Labels, Self::Labels), (Kind::Moments, Self::Moments)];
+
     fn of(kind: Kind) -> Option<Self> {
-        match kind {
-            Kind::Labels => Some(Self::Labels),
-            Kind::Moments => Some(Self::Moments),
-            Kind::Profile | Kind::Summary | Kind::Report => None,
-        }
+        let of = Self::OF.iter().find(|(one, _)| *one == kind);
+        of.map(|(_, answer)| *answer)
     }
 }
 
@@ -117,7 +115,7 @@ impl<'a> Solve<'a> {
         let shares = class_shares(sent, class_rows);
         let mut cuts: Vec<Leverage> = Vec::new();
         loop {
-            let mut sum = MomentSum::new(self.set.support(), self.setting.task.classes());
+            let mut sum = MomentSum::new(self.set.support(), self.setting.task.outputs());
             for (one, shares) in sent.iter().zip(&shares) {
                 let mut moments = self.moments(one, cap)?;
                 for cut in &cuts {
@@ -127,7 +125,9 @@ impl<'a> Solve<'a> {
                 }
                 sum.add(&moments)?;
             }
-            if cuts.len() == CUTS {
+            // Whose a direction is, and so how much of it one device may say, is
+            // told by classes.
+            if cuts.len() == CUTS || !self.setting.task.target().is_class() {
                 return Ok(sum);
             }
             let whitened = self
@@ -165,8 +165,7 @@ impl<'a> Solve<'a> {
         if self.sent.len() < DEVICES_MIN {
             return Ok((Rows(rows), None));
         }
-        let classes = self.setting.task.classes();
-        let judge = Judge::new(&self.basis, self.set, directions, labels, classes);
+        let judge = Judge::new(self.setting.task, &self.basis, self.set, directions, labels);
         Ok((Rows(rows), Some(judge.map_err(SolveError::from)?)))
     }
 

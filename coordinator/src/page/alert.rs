@@ -8,7 +8,8 @@ use super::view::{Health, View};
 use super::words;
 use crate::rollout;
 use crate::status::{
-    AbsenceReason, DeviceName, DeviceStatus, OutcomeStatus, Standing, Status, TaskStatus,
+    AbsenceReason, DeviceName, DeviceStatus, OutcomeStatus, ReportSummary, Standing, Status,
+    TaskStatus,
 };
 
 /// With a larger share of the members away, the fleet is not well.
@@ -182,11 +183,7 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         add(
             Tone::Warn,
             format!("The newest student of {name} is worse"),
-            format!(
-                "It answers {} of the devices' rows right; an earlier one {}.",
-                words::percent(newest),
-                words::percent(best)
-            ),
+            format!("On the devices' rows it has {newest}; an earlier one {best}."),
             "/students",
         );
     }
@@ -236,15 +233,15 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         found.push(Alert::new(tone, head, text, "/students").with(rollback.clone()));
     }
     if let Some(report) = newest.report
-        && let Some(previous) = report.previous
+        && let Some(previous) = report.reached_before()
         && report.worse
     {
         let head = format!("Student {version} of {name} is worse");
         let text = format!(
-            "It answers {} of the devices' rows right, the one before it {}, which is more than \
-             chance. For that one on all devices:",
-            words::percent(report.accuracy),
-            words::percent(previous),
+            "On the devices' rows it has {}, the one before it {}, which is more than chance. For \
+             that one on all devices:",
+            report.reached(),
+            previous,
         );
         found.push(Alert::new(Tone::Bad, head, text, "/students").with(rollback));
     }
@@ -349,13 +346,24 @@ fn of_rollout(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
 }
 
 /// What the newest student that was tried reaches and what the best did, if
-/// that is a tenth more.
-pub(super) fn fall(task: &TaskStatus) -> Option<(f64, f64)> {
+/// that is a tenth more, or its error a tenth less.
+pub(super) fn fall(task: &TaskStatus) -> Option<(String, String)> {
     let reports = task.releases.iter().filter_map(|one| one.report);
-    let accuracies: Vec<f64> = reports.map(|report| report.accuracy).collect();
-    let best = accuracies.iter().copied().fold(0.0, f64::max);
-    let newest = *accuracies.last()?;
-    (newest < 0.9 * best).then_some((newest, best))
+    // The more the better: of errors their inverse.
+    let worth = |report: &ReportSummary| {
+        let error = report
+            .error
+            .map(|error| 1.0 / error.rmse.max(f64::MIN_POSITIVE));
+        report.accuracy.or(error)
+    };
+    let measured: Vec<(f64, ReportSummary)> = reports
+        .filter_map(|report| Some((worth(&report)?, report)))
+        .collect();
+    let best = measured
+        .iter()
+        .max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let newest = measured.last()?;
+    (newest.0 < 0.9 * best.0).then(|| (newest.1.reached(), best.1.reached()))
 }
 
 /// How it is that this many of the members are connected, unless that is usual.
@@ -628,7 +636,8 @@ mod tests {
         let report = crate::status::ReportSummary {
             devices: 21,
             rows: 700,
-            accuracy: 0.85,
+            accuracy: Some(0.85),
+            error: None,
             previous: Some(0.97),
             worse: true,
         };

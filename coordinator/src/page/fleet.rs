@@ -13,7 +13,9 @@ use super::summary;
 use super::view::View;
 use super::words;
 use crate::rollout;
-use crate::status::{DeviceStatus, OutcomeStatus, ReleaseStatus, Standing, Status, TaskStatus};
+use crate::status::{
+    DeviceStatus, OutcomeStatus, ReleaseStatus, ReportSummary, Standing, Status, TaskStatus, format,
+};
 
 /// Devices on one page.
 const DEVICES_EACH: usize = 100;
@@ -93,12 +95,12 @@ fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {
         }
         @match (reported, task.releases.last()) {
             (Some((release, report)), _) => {
-                @let (low, high) = words::interval(report.accuracy, report.rows);
                 @let place = place(task, release);
+                @let (figure, detail) = reached(report);
                 (tile(
                     &format!("Student {}, {place}", release.version),
-                    &words::percent(report.accuracy),
-                    format!("of held-out rows right ({})", words::range(low, high)),
+                    &figure,
+                    detail,
                     if alert::fall(task).is_some() { Tone::Warn } else { Tone::Good },
                 ))
             }
@@ -403,6 +405,25 @@ const STATES: [(&str, &str); 9] = [
     ("quarantined", "quarantined"),
     ("refused", "with refused contributions"),
 ];
+
+/// What a student reaches: a figure, and what it is.
+fn reached(report: ReportSummary) -> (String, String) {
+    match (report.accuracy, report.error) {
+        (Some(accuracy), _) => {
+            let (low, high) = words::interval(accuracy, report.rows);
+            let detail = format!("of held-out rows right ({})", words::range(low, high));
+            (words::percent(accuracy), detail)
+        }
+        (None, Some(error)) => (
+            format::error(error.rmse),
+            format!(
+                "root mean squared error on held-out rows (mean absolute {})",
+                format::error(error.mae)
+            ),
+        ),
+        (None, None) => (report.reached(), String::new()),
+    }
+}
 
 #[cfg(test)]
 pub(super) mod tests {

@@ -186,11 +186,17 @@ fn past(task: &TaskStatus, now: Time, query: &Query) -> Markup {
 fn reported(ended: &EndedStatus) -> Markup {
     html! {
         @if let Some(report) = ended.report {
-            @let (low, high) = words::interval(report.accuracy, report.rows);
-            "Its student answers " strong { (words::percent(report.accuracy)) }
-            " of " (words::number(report.rows)) " held-out rows of "
-            (words::count(report.devices as usize, "device")) " right ("
-            (words::range(low, high)) ")."
+            @if let Some(accuracy) = report.accuracy {
+                @let (low, high) = words::interval(accuracy, report.rows);
+                "Its student answers " strong { (words::percent(accuracy)) }
+                " of " (words::number(report.rows)) " held-out rows of "
+                (words::count(report.devices as usize, "device")) " right ("
+                (words::range(low, high)) ")."
+            } @else {
+                "Its student has " strong { (report.reached()) }
+                " on " (words::number(report.rows)) " held-out rows of "
+                (words::count(report.devices as usize, "device")) "."
+            }
         }
     }
 }

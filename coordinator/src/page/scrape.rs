@@ -189,7 +189,13 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
         .rev()
         .find_map(|release| release.report);
     if let Some(report) = reported {
-        put(&metrics.student_accuracy, &labels, report.accuracy);
+        if let Some(accuracy) = report.accuracy {
+            put(&metrics.student_accuracy, &labels, accuracy);
+        }
+        if let Some(error) = report.error {
+            put(&metrics.student_rmse, &labels, error.rmse);
+            put(&metrics.student_mae, &labels, error.mae);
+        }
         put(&metrics.student_reports, &labels, f64::from(report.devices));
     }
 }

@@ -85,8 +85,10 @@ fn accuracy(task: &TaskStatus) -> Markup {
         .iter()
         .filter_map(|release| {
             let report = release.report?;
-            let (low, high) = words::interval(report.accuracy, report.rows);
-            Some((release.version, report.accuracy, [low, high]))
+            // Errors are in the table: a share has a scale of its own.
+            let accuracy = report.accuracy?;
+            let (low, high) = words::interval(accuracy, report.rows);
+            Some((release.version, accuracy, [low, high]))
         })
         .collect();
     html! {
@@ -160,9 +162,13 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
             td class="extra" { (release.round) }
             td { @match release.report {
                 Some(report) => {
-                    @let (low, high) = words::interval(report.accuracy, report.rows);
-                    strong { (words::percent(report.accuracy)) }
-                    " " span class="quiet" { "(" (words::range(low, high)) ")" }
+                    @if let Some(accuracy) = report.accuracy {
+                        @let (low, high) = words::interval(accuracy, report.rows);
+                        strong { (words::percent(accuracy)) }
+                        " " span class="quiet" { "(" (words::range(low, high)) ")" }
+                    } @else {
+                        strong { (report.reached()) }
+                    }
                 }
                 None => span class="quiet" { "no report" },
             } }

@@ -135,7 +135,11 @@ fn last_round(task: &TaskStatus, status: &Status) -> Markup {
                         "was completed " (words::ago(status.now, ended.ended))
                         " with student " (version)
                         @if let Some(report) = ended.report {
-                            ", which is right on " (words::percent(report.accuracy)) " of what devices kept aside"
+                            @if let Some(accuracy) = report.accuracy {
+                                ", which is right on " (words::percent(accuracy)) " of what devices kept aside"
+                            } @else {
+                                ", which has " (report.reached()) " on what devices kept aside"
+                            }
                         }
                         ". "
                     }

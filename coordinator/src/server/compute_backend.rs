@@ -8,6 +8,7 @@ use common::report::RawReport;
 use common::round::{ContributionKey, Reason};
 use common::task::Task;
 use common::trust::keys::SigningKey;
+use common::wire::codec::decode_blob;
 
 use crate::compute::{self, Made, Setting};
 use crate::round::Job;
@@ -36,7 +37,7 @@ pub trait ComputeBackend: Send + Sync {
     ) -> Result<u64, Reason>;
 
     /// What an evaluation report says: held-out rows, and how many of them
-    /// the student got right.
+    /// the student got right, or how far off its numbers were.
     fn scored(&self, report: &[u8]) -> Option<RawReport>;
 
     /// How far the training of a student is, while one is trained.
@@ -103,8 +104,8 @@ impl ComputeBackend for LocalCompute {
     }
 
     fn scored(&self, report: &[u8]) -> Option<RawReport> {
-        let report = validation::report(report).ok()?;
-        Some(*report.as_raw())
+        // It was held against its task when it came.
+        decode_blob(report).ok()
     }
 
     fn training(&self) -> Option<Training> {

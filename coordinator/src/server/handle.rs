@@ -17,13 +17,13 @@ use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
 use super::store_handle::StoreHandle;
-use crate::aggregate::pooled;
+use crate::aggregate::{Found, pooled};
 use crate::core::answer::{Answer, Reply};
 use crate::core::{AdminCommand, Command};
 use crate::identity::{CertificateTerms, Identity};
 use crate::journal::Retention;
 use crate::metrics::Metrics;
-use crate::status::{Fault, FaultKind, Progress, ReportSummary, Status};
+use crate::status::{ErrorSummary, Fault, FaultKind, Progress, ReportSummary, Status};
 use crate::store::{Store, StoreError};
 
 /// What sessions and operators share.
@@ -119,7 +119,14 @@ pub(crate) fn summarise(shared: &Shared, reports: &[BlobHash]) -> Option<ReportS
     Some(ReportSummary {
         devices: found.devices,
         rows: found.rows,
-        accuracy: found.accuracy,
+        accuracy: match found.found {
+            Found::Accuracy(accuracy) => Some(accuracy),
+            Found::Error { .. } => None,
+        },
+        error: match found.found {
+            Found::Accuracy(_) => None,
+            Found::Error { rmse, mae } => Some(ErrorSummary { rmse, mae }),
+        },
         previous: found.compared.map(|compared| compared.previous),
         worse: found.compared.is_some_and(|compared| compared.is_worse),
     })

@@ -180,6 +180,7 @@ mod tests {
             classes: vec![0, 0, 1],
             counts: vec![10, 10, 20],
             spreads: vec![0.1, 0.1, 0.1],
+            targets: None,
         }
     }
 
@@ -201,6 +202,7 @@ mod tests {
             classes: (0..12).map(|row| u16::from(row == 11)).collect(),
             counts: vec![5; 12],
             spreads: vec![0.1; 12],
+            targets: None,
         };
         let found = neighbours(&many, 2);
         assert_eq!(found[0].points, [1, 2, 3, 4, 5, 6, 7, 8]);

@@ -3,11 +3,11 @@
 use ndarray::{Array2, Axis, s};
 use rand::Rng;
 
-use common::math::network::{Batch, Network, NetworkError, Student, Trainer};
+use common::math::network::{Batch, Loss, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
 use common::math::random::rng;
 use common::summary::Points;
-use common::task::Task;
+use common::task::{Target, Task};
 use common::teacher::{Teacher, TeacherError};
 
 use super::centring::Centring;
@@ -18,7 +18,8 @@ use super::stream::Stream;
 pub struct Trained {
     /// The network.
     pub network: Student,
-    /// How often it gives the teacher's answer on fresh synthetic inputs.
+    /// How often it gives the teacher's answer on fresh synthetic inputs; of
+    /// numbers, the share of the teacher's variance that it has.
     pub agreement: f64,
     /// Optimiser steps taken.
     pub steps: u32,
@@ -53,7 +54,8 @@ const AVERAGE: f64 = 0.998;
 /// Fresh inputs on which student and teacher are compared.
 const AGREEMENT_ROWS: usize = 2_000;
 
-/// Trains the task's student on the teacher's tempered answers, by Adam with
+/// Trains the task's student on the teacher's tempered answers, or on its
+/// numbers with squared loss, by Adam with
 /// a cosine schedule and averaged weights. The same task, points and teacher
 /// give the same student. `progress` hears of steps done.
 ///
@@ -73,7 +75,8 @@ pub fn train_student(
     let wanted = u64::from(settings.steps) * u64::from(settings.batch);
     let rows = POOL.min(usize::try_from(wanted).unwrap_or(POOL)).max(batch);
     let mut stream = Stream::new(points, task.classes(), settings.seed);
-    let (mut inputs, mut targets) = label(&mut stream, teacher, rows, task.classes())?;
+    let asked = Asked::of(task);
+    let (mut inputs, mut targets) = label(&mut stream, teacher, rows, asked)?;
 
     let centring = Centring::of(&inputs, task.student());
     centring.apply(&mut inputs);
@@ -95,7 +98,7 @@ pub fn train_student(
     let (mut used, mut oldest) = (0, 0);
     for step in 0..settings.steps {
         if rows == POOL && used >= DRAW * USES {
-            let (mut fresh, answers) = label(&mut stream, teacher, DRAW, task.classes())?;
+            let (mut fresh, answers) = label(&mut stream, teacher, DRAW, asked)?;
             centring.apply(&mut fresh);
             let place = s![oldest..oldest + DRAW, ..];
             inputs.slice_mut(place).assign(&fresh);
@@ -108,7 +111,7 @@ pub fn train_student(
             inputs: inputs.slice(s![start..start + batch, ..]),
             targets: targets.slice(s![start..start + batch, ..]),
         };
-        trainer.step(&mut network, batch, 1.0)?;
+        trainer.step(&mut network, batch, asked.loss())?;
         average.update(network.parameters());
         if step % 50 == 0 {
             progress(step, settings.steps);
@@ -118,7 +121,10 @@ pub fn train_student(
         network.load_flat(average.average())?;
     }
     centring.fold(&mut network);
-    let agreement = agreement(&network, teacher, &mut stream)?;
+    let agreement = match asked {
+        Asked::Classes(_) => agreement(&network, teacher, &mut stream)?,
+        Asked::Numbers(_) => variance_kept(&network, teacher, &mut stream)?,
+    };
     Ok(Trained {
         network,
         agreement,
@@ -126,27 +132,84 @@ pub fn train_student(
     })
 }
 
+/// What the student learns of the teacher.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    /// Its tempered probabilities of so many classes.
+    Classes(usize),
+    /// So many numbers, as it says them.
+    Numbers(usize),
+}
+
+impl Asked {
+    fn of(task: &Task) -> Self {
+        match task.target() {
+            Target::Class => Self::Classes(task.outputs()),
+            Target::Number(_) => Self::Numbers(task.outputs()),
+        }
+    }
+
+    fn outputs(self) -> usize {
+        match self {
+            Self::Classes(outputs) | Self::Numbers(outputs) => outputs,
+        }
+    }
+
+    fn loss(self) -> Loss {
+        match self {
+            Self::Classes(_) => Loss::from(1.0),
+            Self::Numbers(_) => Loss::Squared,
+        }
+    }
+
+    fn answers(self, teacher: &Teacher, inputs: &Array2<f32>) -> Result<Array2<f32>, TrainError> {
+        Ok(match self {
+            Self::Classes(_) => teacher.probabilities(inputs.view())?,
+            Self::Numbers(_) => teacher.answers(inputs.view())?,
+        })
+    }
+}
+
 /// Draws inputs and lets the teacher label them.
 fn label(
     stream: &mut Stream<'_>,
     teacher: &Teacher,
     rows: usize,
-    classes: usize,
+    asked: Asked,
 ) -> Result<(Array2<f32>, Array2<f32>), TrainError> {
     let mut inputs: Option<Array2<f32>> = None;
-    let mut targets = Array2::zeros((rows, classes));
+    let mut targets = Array2::zeros((rows, asked.outputs()));
     let mut done = 0;
     while done < rows {
         let drawn = stream.take(DRAW.min(rows - done));
         let until = done + drawn.nrows();
         targets
             .slice_mut(s![done..until, ..])
-            .assign(&teacher.probabilities(drawn.view())?);
+            .assign(&asked.answers(teacher, &drawn)?);
         let all = inputs.get_or_insert_with(|| Array2::zeros((rows, drawn.ncols())));
         all.slice_mut(s![done..until, ..]).assign(&drawn);
         done = until;
     }
     Ok((inputs.unwrap_or_default(), targets))
+}
+
+/// The share of the teacher's variance that the student has on fresh inputs
+/// (the coefficient of determination), no less than 0.
+fn variance_kept(
+    network: &Student,
+    teacher: &Teacher,
+    stream: &mut Stream<'_>,
+) -> Result<f64, TrainError> {
+    let fresh = stream.take(AGREEMENT_ROWS);
+    let said = teacher.answers(fresh.view())?;
+    let learnt = network.logits(fresh.view())?;
+    let square = |values: &Array2<f32>| -> f64 {
+        values.iter().map(|&value| f64::from(value).powi(2)).sum()
+    };
+    let mean = said.mean_axis(Axis(0)).unwrap_or_default();
+    let whole = square(&(&said - &mean));
+    let missed = square(&(&said - &learnt));
+    Ok((1.0 - missed / whole.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0))
 }
 
 fn agreement(

@@ -1,10 +1,10 @@
-//! `predict`: classes for the rows of a file, offline.
+//! `predict`: classes or numbers for the rows of a file, offline.
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use common::model::Release;
-use ndarray::ArrayView1;
+use common::model::{Answers, Release};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde_json::json;
 
 use super::student::choose;
@@ -12,9 +12,9 @@ use super::{ExitCode, Failure};
 use crate::config::Config;
 use crate::data::Dataset;
 
-/// Say what class each row of a file has, with the installed student. Needs
-/// no network and no running agent. If the file has labels, the share of
-/// right answers follows.
+/// Say what class each row of a file has, or the numbers that the task asks for,
+/// with the installed student. Needs no network and no running agent. If the
+/// file has labels, the share of right answers or the error follows.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent predict --input new.csv
@@ -35,12 +35,34 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     common::math::blas::pin_to_one_thread();
     let release = choose(config, arguments.task.as_deref())?;
     let rows = read(config, arguments, &release)?;
-    let probabilities = release.probabilities(rows.inputs()).map_err(|error| {
+    let answers = release.answers(rows.inputs()).map_err(|error| {
         Failure::new(
             ExitCode::Usage,
             format!("{}: {error}", arguments.input.display()),
         )
     })?;
+    let written = match answers {
+        Answers::Classes(probabilities) => of_classes(arguments, &release, &rows, &probabilities),
+        Answers::Numbers(said) => of_numbers(arguments, &release, &rows, &said),
+    };
+    match written {
+        // Anyone who reads has seen enough, as in `… | head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| {
+            Failure::new(
+                ExitCode::Failed,
+                format!("cannot write the answers: {error}"),
+            )
+        }),
+    }
+}
+
+fn of_classes(
+    arguments: &Arguments,
+    release: &Release,
+    rows: &Dataset,
+    probabilities: &Array2<f32>,
+) -> std::io::Result<()> {
     let answers: Vec<Answer> = probabilities
         .rows()
         .into_iter()
@@ -53,20 +75,76 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         labelled.count(),
     );
     let classes = &release.task().definition().classes;
-    let written = if arguments.json {
-        write_json(&release, classes, &answers, score)
-    } else {
-        write_lines(classes, &answers, score)
-    };
-    match written {
-        // Anyone who reads has seen enough, as in `… | head`.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| {
-            Failure::new(
-                ExitCode::Failed,
-                format!("cannot write the answers: {error}"),
-            )
-        }),
+    match arguments.json {
+        true => write_json(release, classes, &answers, score),
+        false => write_lines(classes, &answers, score),
+    }
+}
+
+fn of_numbers(
+    arguments: &Arguments,
+    release: &Release,
+    rows: &Dataset,
+    said: &Array2<f32>,
+) -> std::io::Result<()> {
+    let specs = release.task().target().numbers();
+    let off = rows.numbers().and_then(|truth| Off::of(said, truth, rows));
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if arguments.json {
+        let named = said.rows().into_iter().map(|row| {
+            let numbers = specs.iter().zip(row);
+            let numbers = numbers.map(|(spec, value)| (spec.name.clone(), json!(value)));
+            json!({"numbers": numbers.collect::<serde_json::Map<_, _>>()})
+        });
+        let text = json!({
+            "task": release.task().hash(),
+            "version": release.version(),
+            "rows": named.collect::<Vec<_>>(),
+            "labelled": off.as_ref().map_or(0, |off| off.rows),
+            "rmse": off.as_ref().map(|off| off.rmse),
+            "mae": off.as_ref().map(|off| off.mae),
+        });
+        writeln!(out, "{text}")?;
+        return out.flush();
+    }
+    for row in said.rows() {
+        let shown = specs.iter().zip(row);
+        let shown: Vec<String> = shown
+            .map(|(spec, &value)| spec.shown(value.into()))
+            .collect();
+        writeln!(out, "{}", shown.join("\t"))?;
+    }
+    out.flush()?;
+    if let Some(off) = off {
+        let Off { rows, rmse, mae } = off;
+        eprintln!("RMSE {rmse:.4}, MAE {mae:.4} on {rows} labelled rows");
+    }
+    Ok(())
+}
+
+/// How far off numbers are on the labelled rows, all values together.
+struct Off {
+    rows: usize,
+    rmse: f64,
+    mae: f64,
+}
+
+impl Off {
+    fn of(said: &Array2<f32>, truth: ArrayView2<'_, f32>, rows: &Dataset) -> Option<Self> {
+        let labelled: Vec<usize> = (0..rows.rows())
+            .filter(|&row| rows.labels()[row].is_some())
+            .collect();
+        let apart = &said.select(Axis(0), &labelled) - &truth.select(Axis(0), &labelled);
+        let count = apart.len();
+        let (squares, sizes) = apart.iter().fold((0.0, 0.0), |(squares, sizes), &one| {
+            let one = f64::from(one);
+            (squares + one * one, sizes + one.abs())
+        });
+        (count > 0).then(|| Self {
+            rows: labelled.len(),
+            rmse: (squares / count as f64).sqrt(),
+            mae: sizes / count as f64,
+        })
     }
 }
 

@@ -20,7 +20,7 @@ mod table;
 mod text;
 mod wave;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
 pub use account::{Account, ColumnAccount, Recordings, Unused};
 pub use classes::{ClassNames, Meaning};
@@ -44,8 +44,12 @@ pub struct Dataset {
     /// Inputs, n × values (each row one input, row-major), all finite but for
     /// NaN where the task fills what is missing.
     inputs: Array2<f32>,
-    /// The class of each row, where it is known.
+    /// The class of each row, where it is known; of a task without classes 0
+    /// where its answer is known.
     labels: Vec<Option<u16>>,
+    /// The numbers of each row, n × numbers, where the task asks for numbers;
+    /// of rows without a label they mean nothing.
+    numbers: Option<Array2<f32>>,
 }
 
 impl Dataset {
@@ -54,13 +58,45 @@ impl Dataset {
         Self {
             inputs: Array2::zeros((0, values)),
             labels: Vec::new(),
+            numbers: None,
         }
     }
 
     /// Rows that are in memory already; none if there are not as many labels
     /// as inputs.
     pub fn new(inputs: Array2<f32>, labels: Vec<Option<u16>>) -> Option<Self> {
-        (inputs.nrows() == labels.len()).then_some(Self { inputs, labels })
+        (inputs.nrows() == labels.len()).then_some(Self {
+            inputs,
+            labels,
+            numbers: None,
+        })
+    }
+
+    /// The same rows with the numbers that a task asks for, of those that have a
+    /// label; none if they are not as many as the rows.
+    pub fn with_numbers(self, numbers: Array2<f32>) -> Option<Self> {
+        (numbers.nrows() == self.labels.len()).then_some(Self {
+            numbers: Some(numbers),
+            ..self
+        })
+    }
+
+    /// The same with numbers, row-major, where rows are labelled with numbers;
+    /// those of rows without a label count for nothing.
+    fn labelled_with(self, schema: &Schema, numbers: Vec<f32>) -> Option<Self> {
+        let values = schema.numbers().len();
+        if values == 0 {
+            return Some(self);
+        }
+        let known = |value: f32| if value.is_finite() { value } else { 0.0 };
+        let numbers = numbers.into_iter().map(known).collect();
+        let numbers = Array2::from_shape_vec((self.rows(), values), numbers).ok()?;
+        self.with_numbers(numbers)
+    }
+
+    /// The numbers of each row, n × numbers, where the task asks for numbers.
+    pub fn numbers(&self) -> Option<ArrayView2<'_, f32>> {
+        self.numbers.as_ref().map(|all| all.view())
     }
 
     /// The two parts that `rule` makes of these rows, as of one file.
@@ -76,7 +112,7 @@ impl Dataset {
     /// that there are as many labels as rows.
     fn from_rows(values: usize, rows: Vec<f32>, labels: Vec<Option<u16>>) -> Option<Self> {
         let inputs = Array2::from_shape_vec((labels.len(), values), rows).ok()?;
-        Some(Self { inputs, labels })
+        Self::new(inputs, labels)
     }
 
     /// Reads one file's bytes; `name`, from the data folder on, tells the
@@ -166,6 +202,7 @@ impl Dataset {
         Self {
             inputs: self.inputs.select(Axis(0), rows),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
+            numbers: self.numbers.as_ref().map(|all| all.select(Axis(0), rows)),
         }
     }
 
@@ -189,6 +226,11 @@ impl Dataset {
         for value in self.inputs.row(row) {
             hasher.update(&value.to_le_bytes());
         }
+        if let Some(numbers) = &self.numbers {
+            for value in numbers.row(row) {
+                hasher.update(&value.to_le_bytes());
+            }
+        }
         let label = self.labels[row].map_or(-1, i32::from);
         hasher.update(&label.to_le_bytes());
         hasher.update(&repeats.to_le_bytes());
@@ -200,7 +242,13 @@ impl Dataset {
     /// Takes the rows from this one on away, and returns them.
     fn split_off(&mut self, row: usize) -> Self {
         let values = self.inputs.ncols();
-        let labels = self.labels.split_off(row.min(self.labels.len()));
+        let at = row.min(self.labels.len());
+        let labels = self.labels.split_off(at);
+        let numbers = self.numbers.take().map(|all| {
+            let (before, after) = all.view().split_at(Axis(0), at);
+            (before.to_owned(), after.to_owned())
+        });
+        let (before, after) = numbers.unzip();
         let inputs = std::mem::take(&mut self.inputs);
         let (mut inputs, _) = inputs.into_raw_vec_and_offset();
         let rest = inputs.split_off((self.labels.len() * values).min(inputs.len()));
@@ -209,7 +257,11 @@ impl Dataset {
         };
         let labels_left = std::mem::take(&mut self.labels);
         *self = whole(inputs, labels_left);
-        whole(rest, labels)
+        self.numbers = before;
+        Self {
+            numbers: after,
+            ..whole(rest, labels)
+        }
     }
 
     /// All rows of these, one data set after the other; each is given up
@@ -218,6 +270,8 @@ impl Dataset {
         let rows: usize = parts.iter().map(Self::rows).sum();
         let mut inputs = Vec::new();
         let mut labels = Vec::with_capacity(rows);
+        let numbers: Option<Vec<_>> = parts.iter().map(Self::numbers).collect();
+        let numbers = numbers.and_then(|all| concatenate(Axis(0), &all).ok());
         for part in parts {
             labels.extend(part.labels);
             let (mut own, offset) = part.inputs.into_raw_vec_and_offset();
@@ -231,7 +285,8 @@ impl Dataset {
                 inputs.extend_from_slice(&own);
             }
         }
-        Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values))
+        let joined = Self::from_rows(values, inputs, labels).unwrap_or_else(|| Self::empty(values));
+        Self { numbers, ..joined }
     }
 
     /// All rows of these, one data set after the other.
@@ -246,7 +301,11 @@ impl Dataset {
             let mut place = inputs.slice_mut(ndarray::s![start..labels.len(), ..]);
             place.assign(&part.inputs);
         }
-        Self { inputs, labels }
+        Self {
+            inputs,
+            labels,
+            numbers: None,
+        }
     }
 }
 

@@ -54,6 +54,22 @@ pub(super) fn parse_npz(
     let mut read_inputs = inputs.read(read(&inputs_name)?, notes)?;
     let rows = read_inputs.rows;
     let labels_name = labels_name(&archive, schema);
+    if !schema.numbers().is_empty() {
+        let (labels, numbers) = match labels_name {
+            Some(name) => numbers(&name, &read(&name)?, rows, schema)?,
+            None => (vec![None; rows], vec![0.0; rows * schema.numbers().len()]),
+        };
+        read_inputs.account.rows = rows;
+        let (data, account) = dataset(&inputs_name, read_inputs, labels, schema)?;
+        let unlike = || ParseError::NumberCount {
+            array: inputs_name.clone(),
+            found: vec![rows],
+            rows,
+            numbers: schema.numbers().len(),
+        };
+        let data = data.labelled_with(schema, numbers).ok_or_else(unlike)?;
+        return Ok((data, account));
+    }
     let labels = match labels_name {
         Some(name) => {
             let own = match archive.contains("class_names") {
@@ -71,6 +87,46 @@ pub(super) fn parse_npz(
     };
     read_inputs.account.rows = rows;
     dataset(&inputs_name, read_inputs, labels, schema)
+}
+
+/// The numbers of each row, row-major, and which rows have all of theirs: NaN
+/// stands for a number that is not known.
+fn numbers(
+    name: &str,
+    array: &Array,
+    rows: usize,
+    schema: &Schema,
+) -> Result<(Vec<Option<u16>>, Vec<f32>), ParseError> {
+    let values = schema.numbers().len();
+    let fits = match array.shape() {
+        [all] => *all == rows && values == 1,
+        [all, columns] => *all == rows && *columns == values,
+        _ => false,
+    };
+    if !fits {
+        return Err(ParseError::NumberCount {
+            array: name.to_owned(),
+            found: array.shape().to_vec(),
+            rows,
+            numbers: values,
+        });
+    }
+    let wide = array
+        .to_f64()
+        .map_err(|error| array_error(name, error, schema))?;
+    for (at, &value) in wide.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
+        if let Some(problem) = Problem::of_value(value, || value.to_string()) {
+            let place = Place::Element {
+                array: name.to_owned(),
+                row: at / values,
+                index: at % values,
+            };
+            return Err(ParseError::at(place, problem));
+        }
+    }
+    let known = |row: &[f64]| row.iter().all(|value| !value.is_nan()).then_some(0);
+    let labels = wide.chunks(values).map(known).collect();
+    Ok((labels, wide.iter().map(|&value| value as f32).collect()))
 }
 
 /// The array that holds the labels: the one that the owner names as the label

@@ -333,11 +333,40 @@ pub enum ParseError {
         /// The column that it may be.
         guess: String,
     },
+    /// No column of a number that rows are labelled with.
+    #[error(
+        "no column {name:?} among {columns}; name the column of that number so, or leave its cells empty for rows of which it is not known"
+    )]
+    NoNumberColumn {
+        /// What was looked for.
+        name: String,
+        /// The file's columns.
+        columns: String,
+    },
+    /// Recordings whose samples are labelled with numbers.
+    #[error(
+        "recordings are cut into windows only where they are labelled with classes; write windows with their numbers to an NPZ file, as X and y"
+    )]
+    NumbersOfRecording,
     /// The label column twice.
     #[error("column {name:?} is there twice; rename or remove one")]
     TwoLabelColumns {
         /// Its name.
         name: String,
+    },
+    /// Not one row of numbers for each input.
+    #[error(
+        "array {array:?} has shape {found:?}, expected ({rows}, {numbers}): the numbers of each row"
+    )]
+    NumberCount {
+        /// The array's name.
+        array: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Rows of the inputs.
+        rows: usize,
+        /// Numbers that the task asks for.
+        numbers: usize,
     },
     /// The wrong number of input columns.
     #[error("expected {expected} value columns for an input of shape {shape:?}, got {found}")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::features::InputShape;
 use common::limits::CLASSES_MAX;
-use common::task::{ArrayInput, InputKind};
+use common::task::{ArrayInput, InputKind, Target, Task};
 
 use super::classes::ClassNames;
 use super::intervals::Intervals;
@@ -23,6 +23,9 @@ pub struct Schema {
     /// Labels that stand in a file of their own.
     intervals: Option<Arc<Intervals>>,
     classes: ClassNames,
+    /// Names of the numbers that rows are labelled with; none where they are
+    /// labelled with classes.
+    numbers: Vec<String>,
     labels: LabelSource,
     arrays: ArrayNames,
     values_max: usize,
@@ -88,10 +91,35 @@ impl Schema {
             mapping: Arc::default(),
             intervals: None,
             classes: ClassNames::new(classes),
+            numbers: Vec::new(),
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
             values_max: VALUES_MAX,
         })
+    }
+
+    /// What files of a task hold: rows labelled with its classes, or with its
+    /// numbers.
+    ///
+    /// # Errors
+    /// If the task's classes are too many to name.
+    pub fn of_task(task: &Task) -> Result<Self, SchemaError> {
+        let shape = task.input_shape().clone();
+        let schema = match task.target() {
+            Target::Class => Self::new(shape, task.definition().classes.clone())?,
+            Target::Number(specs) => {
+                let one = Self::new(shape, vec!["row".to_owned()])?;
+                let numbers = specs.iter().map(|spec| spec.name.clone()).collect();
+                Self { numbers, ..one }
+            }
+        };
+        Ok(schema.with_input(task.input().clone()))
+    }
+
+    /// Names of the numbers that rows are labelled with; none where they are
+    /// labelled with classes.
+    pub fn numbers(&self) -> &[String] {
+        &self.numbers
     }
 
     /// The same with another source of labels.

@@ -696,3 +696,83 @@ fn exports_of_the_same_rows_are_those_rows_once() {
     assert_eq!(kept.len(), names.len(), "of {read} rows");
     assert!(kept.len() <= 80 && read >= 320, "{} of {read}", kept.len());
 }
+
+fn of_numbers() -> Schema {
+    let text = "name = \"t\"\n[input]\nshape = [2]\n[target]\nkind = \"number\"\n\
+                values = [\"load\", \"life\"]";
+    let task = common::task::RawTask::parse(text).unwrap();
+    Schema::of_task(&task).unwrap()
+}
+
+#[test]
+fn columns_of_numbers_are_no_inputs_and_a_gap_leaves_the_row_unlabelled() {
+    let text = "a,life,b,load\n1,10,2,0.5\n3,,4,0.25\n5,30,6,-1e3\n";
+    let data = Dataset::parse(Path::new("a.csv"), text.as_bytes(), &of_numbers()).unwrap();
+    assert_eq!(
+        data.inputs(),
+        ndarray::array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
+    );
+    assert_eq!(data.labels(), [Some(0), None, Some(0)]);
+    let numbers = data.numbers().unwrap();
+    assert_eq!(numbers.row(0), ndarray::array![0.5, 10.0]);
+    assert_eq!(numbers.row(2), ndarray::array![-1000.0, 30.0]);
+    let parse =
+        |text: &str, schema: &Schema| Dataset::parse(Path::new("a.csv"), text.as_bytes(), schema);
+    let missing = parse("a,b,load\n1,2,3\n", &of_numbers());
+    assert!(
+        matches!(&missing, Err(ParseError::NoNumberColumn { name, .. }) if name == "life"),
+        "{missing:?}"
+    );
+    let word = parse("a,life,b,load\n1,high,2,0.5\n", &of_numbers());
+    let problem = Problem::NotANumber {
+        found: "high".to_owned(),
+    };
+    assert_eq!(word, cell(2, "life", problem));
+    let none = parse("a,b\n1,2\n", &of_numbers().with_optional_labels()).unwrap();
+    assert_eq!(none.labels(), [None]);
+}
+
+#[test]
+fn arrays_of_numbers_have_one_row_an_input() {
+    let x = array(&[3, 2], Values::F32(vec![1.0; 6]));
+    let parse = |y: &Array| {
+        let bytes = npz::write(&[("X", &x), ("y", y)]).unwrap();
+        Dataset::parse(Path::new("a.npz"), &bytes, &of_numbers())
+    };
+    let y = array(
+        &[3, 2],
+        Values::F64(vec![1.0, 2.0, f64::NAN, 4.0, 5.0, 6.0]),
+    );
+    let data = parse(&y).unwrap();
+    assert_eq!(data.labels(), [Some(0), None, Some(0)]);
+    assert_eq!(data.numbers().unwrap().row(2), ndarray::array![5.0, 6.0]);
+    let narrow = parse(&array(&[3], Values::F32(vec![1.0; 3])));
+    assert!(
+        matches!(narrow, Err(ParseError::NumberCount { numbers: 2, .. })),
+        "{narrow:?}"
+    );
+    let far = parse(&array(&[3, 2], Values::F64(vec![1e300; 6])));
+    assert!(matches!(far, Err(ParseError::At { .. })), "{far:?}");
+}
+
+#[test]
+fn numbers_stay_with_their_rows() {
+    let text = "a,life,b,load\n1,10,2,0.5\n3,20,4,0.25\n5,30,6,1\n";
+    let mut data = Dataset::parse(Path::new("a.csv"), text.as_bytes(), &of_numbers()).unwrap();
+    let chosen = data.select(&[2, 0]);
+    assert_eq!(
+        chosen.numbers().unwrap().column(1),
+        ndarray::array![30.0, 10.0]
+    );
+    let rest = data.split_off(1);
+    assert_eq!(data.numbers().unwrap().column(1), ndarray::array![10.0]);
+    assert_eq!(
+        rest.numbers().unwrap().column(1),
+        ndarray::array![20.0, 30.0]
+    );
+    let joined = Dataset::joined(2, vec![data, rest]);
+    assert_eq!(
+        joined.numbers().unwrap().column(1),
+        ndarray::array![10.0, 20.0, 30.0]
+    );
+}

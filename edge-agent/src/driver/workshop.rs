@@ -48,13 +48,55 @@ pub struct Built {
     pub why: Option<RawWithheld>,
 }
 
+/// How a student did on held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// Classes: right answers among the rows.
+    Right {
+        /// How many.
+        correct: u64,
+        /// Of so many.
+        rows: u64,
+    },
+    /// Numbers: the root of their mean squared error, of all values together in
+    /// their units.
+    Off {
+        /// That root.
+        rmse: f64,
+        /// Over so many rows.
+        rows: u64,
+    },
+}
+
+impl Score {
+    /// Of the sums of squared errors of each value over so many rows.
+    pub fn off(squared: &[f64], rows: u64) -> Self {
+        let all = squared.iter().sum::<f64>() / squared.len().max(1) as f64;
+        Self::Off {
+            rmse: (all / rows.max(1) as f64).sqrt(),
+            rows,
+        }
+    }
+}
+
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Right { correct, rows } => write!(f, "{correct} of {rows} held-out rows right"),
+            Self::Off { rmse, rows } => {
+                write!(f, "RMSE {rmse:.4} on {rows} held-out rows")
+            }
+        }
+    }
+}
+
 /// How a release fared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// It is the device's student now.
     Installed {
-        /// Right answers among the device's held-out rows, and their number.
-        score: Option<(u64, u64)>,
+        /// How it did on the device's held-out rows, if there are any.
+        score: Option<Score>,
     },
     /// It is installed already, or is older than what is.
     NotNewer {
@@ -63,9 +105,11 @@ pub enum Verdict {
     },
     /// It does worse than the student at hand, which stays.
     Worse {
-        /// Right answers of the new student and of the one at hand, and the
-        /// number of rows.
-        score: (u64, u64, u64),
+        /// How the new student did on the held-out rows.
+        score: Score,
+        /// How the one at hand did; none where there is none, and the new one
+        /// is no better than a guess.
+        before: Option<Score>,
     },
     /// It is not to be believed.
     Refused {
@@ -221,18 +265,21 @@ impl std::fmt::Display for Verdict {
             Self::Installed { score: None } => {
                 f.write_str("installed (no labelled data here to evaluate it on)")
             }
-            Self::Installed {
-                score: Some((right, rows)),
-            } => write!(f, "installed ({right} of {rows} held-out rows right)"),
+            Self::Installed { score: Some(score) } => write!(f, "installed ({score})"),
             Self::NotNewer { current } => {
                 write!(f, "nothing to do: version {current} is installed")
             }
             Self::Worse {
-                score: (new, old, rows),
+                score,
+                before: Some(before),
             } => write!(
                 f,
-                "not installed: {new} of {rows} held-out rows right, the student at hand gets {old}"
+                "not installed: {score}, the student at hand has {before}"
             ),
+            Self::Worse {
+                score,
+                before: None,
+            } => write!(f, "not installed: {score}, which is no better than a guess"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
             Self::Pinned => f.write_str(
                 "not installed: the student in use is pinned (`student unpin` lets go of it)",

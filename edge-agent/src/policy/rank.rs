@@ -1,7 +1,6 @@
 //! How many directions of its rows a contribution tells, read from the bytes
 //! that would leave: the last check, whatever built them.
 
-use common::blocks::RawBlocks;
 use common::labels::RawLabels;
 use common::moments::RawMoments;
 use common::profile::RawProfile;
@@ -86,21 +85,16 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
     };
     Ok(match entry.kind {
         Kind::Profile => {
-            let (profile, blocks): (RawProfile, Option<RawBlocks>) = if task.learns_curves() {
-                let (profile, blocks) = decode_blob(bytes)?;
-                (profile, Some(blocks))
-            } else {
-                (decode_blob(bytes)?, None)
-            };
+            let (profile, blocks, targets) = RawProfile::parts(task, bytes)?;
             let blocks = blocks.map_or(0, |blocks| usize::from(blocks.count));
             let directions = if blocks > 1 { blocks } else { 0 };
             Told {
-                means: profile.moments.is_some(),
+                means: profile.moments.is_some() || targets.is_some(),
                 ..counts(profile.rows, directions, &profile.class_counts)
             }
         }
         Kind::Summary => {
-            let points: RawPoints = decode_blob(bytes)?;
+            let (points, _) = RawPoints::parts(task, bytes)?;
             let stand = points.counts.iter().copied().map(u64::from);
             Told {
                 rows: stand.clone().sum(),
@@ -178,10 +172,12 @@ mod tests {
             classes: (0..POINTS).map(|at| (at % classes) as u16).collect(),
             counts: vec![9; POINTS],
             spreads: vec![0.3; POINTS],
+            targets: None,
         };
         let set = RawTransferSet {
             points: points.to_raw(8).unwrap(),
             relevance: None,
+            targets: None,
         };
         let normaliser = encode(&Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap());
         let mut blobs = BTreeMap::new();
@@ -216,6 +212,7 @@ mod tests {
             rows: RawRows {
                 inputs: inputs.view(),
                 labels,
+                numbers: None,
             },
             privacy: policy.privacy(case.task.definition().budget.cluster_size_min),
             teacher: &TeacherChoice::Kernel,

@@ -1,8 +1,10 @@
 //! From a request's body to its answer, without any network.
 
+use std::collections::BTreeMap;
+
 use common::ids::TaskHash;
-use common::model::Release;
-use ndarray::ArrayView2;
+use common::model::{Answers, Release};
+use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Nested;
@@ -37,10 +39,15 @@ pub struct Answered {
 /// The answer for one row.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The most likely class.
-    pub class: String,
+    /// The most likely class, where the task asks for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Its probability.
-    pub probability: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probability: Option<f32>,
+    /// The numbers that the task asks for, by name and in their units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<BTreeMap<String, f32>>,
     /// Probabilities of all classes in the task's order, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probabilities: Option<Vec<f32>>,
@@ -124,22 +131,50 @@ impl Question {
         }
         let inputs = ArrayView2::from_shape((rows, values), &nested.values)
             .map_err(|error| Refusal::Student(error.to_string()))?;
-        let probabilities = release
-            .probabilities(inputs)
+        let answers = release
+            .answers(inputs)
             .map_err(|error| Refusal::Student(error.to_string()))?;
-        let rows = probabilities.rows().into_iter().map(|row| {
-            let larger = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-            let class = (0..row.len()).fold(0, larger);
-            Row {
-                class: definition.classes[class].clone(),
-                probability: row[class],
-                probabilities: self.all.then(|| row.to_vec()),
+        let rows = match &answers {
+            Answers::Classes(all) => all.rows().into_iter().map(|row| self.class(release, row)),
+            Answers::Numbers(all) => {
+                let rows = all.rows().into_iter().map(|row| numbers(release, row));
+                return Ok(Answered::of(release, rows.collect()));
             }
-        });
-        Ok(Answered {
+        };
+        Ok(Answered::of(release, rows.collect()))
+    }
+
+    fn class(&self, release: &Release, row: ArrayView1<'_, f32>) -> Row {
+        let larger = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
+        let class = (0..row.len()).fold(0, larger);
+        Row {
+            class: Some(release.task().definition().classes[class].clone()),
+            probability: Some(row[class]),
+            numbers: None,
+            probabilities: self.all.then(|| row.to_vec()),
+        }
+    }
+}
+
+impl Answered {
+    fn of(release: &Release, rows: Vec<Row>) -> Self {
+        Self {
             task: release.task().hash(),
             version: release.version().to_string(),
-            rows: rows.collect(),
-        })
+            rows,
+        }
+    }
+}
+
+fn numbers(release: &Release, row: ArrayView1<'_, f32>) -> Row {
+    let names = release.task().target().numbers().iter();
+    let named = names
+        .zip(row)
+        .map(|(spec, &value)| (spec.name.clone(), value));
+    Row {
+        class: None,
+        probability: None,
+        numbers: Some(named.collect()),
+        probabilities: None,
     }
 }

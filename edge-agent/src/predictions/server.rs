@@ -178,6 +178,7 @@ fn students(student_cache: &Arc<StudentCache>) -> Reply {
                 "version": release.version().to_string(),
                 "input_shape": release.task().input_shape().sides(),
                 "classes": definition.classes,
+                "numbers": release.task().target().numbers(),
             })
         })
         .collect();

@@ -71,6 +71,7 @@ impl Device {
             lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(4, 0.0, 1.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
+            extras: common::wire::codec::Trailing(None),
         });
         let release = release.unwrap();
         let signed = SignedRelease::sign(&self.key, release.to_bytes()).unwrap();

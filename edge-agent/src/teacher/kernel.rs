@@ -8,7 +8,7 @@ use common::math::network::softmax_rows;
 use common::math::random::rng;
 use common::math::regression::{MomentSystem, choose_ridge_gcv};
 
-use super::{LabelledRows, LocalTeacher, TeacherError, centred_one_hot};
+use super::{LabelledRows, LocalTeacher, TeacherError};
 
 /// Most rows that serve as landmarks; the solve costs their cube, and memory
 /// their square.
@@ -27,6 +27,7 @@ const TEMPERATURES: [f64; 8] = [0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
 /// has not seen them.
 #[derive(Clone, Debug)]
 pub struct KernelTeacher {
+    gives_numbers: bool,
     ntk: Ntk,
     landmarks: Array2<f32>,
     alpha: Array2<f32>,
@@ -51,12 +52,13 @@ impl KernelTeacher {
         let (fitting, held): (Vec<usize>, Vec<usize>) =
             (0..count).partition(|row| row % HELD_OUT != HELD_OUT - 1);
         let mut teacher = Self {
+            gives_numbers: rows.numbers.is_some(),
             ntk,
             landmarks,
             alpha: Array2::zeros((0, 0)),
             temperature: 0.15,
         };
-        if held.len() >= 10 {
+        if held.len() >= 10 && rows.numbers.is_none() {
             teacher.alpha = teacher.solve(rows, &fitting)?;
             teacher.temperature = teacher.best_temperature(rows, &held)?;
         }
@@ -66,8 +68,7 @@ impl KernelTeacher {
     }
 
     fn solve(&self, rows: LabelledRows<'_>, chosen: &[usize]) -> Result<Array2<f32>, TeacherError> {
-        let labels: Vec<u16> = chosen.iter().map(|&row| rows.labels[row]).collect();
-        let targets = centred_one_hot(&labels, rows.classes);
+        let targets = rows.targets().select(Axis(0), chosen);
         // Most calls are for all rows, which then need not be copied.
         let inputs = match chosen.len() == rows.labels.len() {
             true => CowArray::from(rows.inputs),
@@ -129,5 +130,14 @@ impl LocalTeacher for KernelTeacher {
         let mut answers = self.answers(inputs)?;
         softmax_rows(answers.view_mut(), self.temperature);
         Ok(answers)
+    }
+
+    fn targets(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError> {
+        if self.gives_numbers {
+            return self.answers(inputs);
+        }
+        let probabilities = self.probabilities(inputs)?;
+        let classes = probabilities.ncols().max(1) as f32;
+        Ok(probabilities - 1.0 / classes)
     }
 }

@@ -20,6 +20,19 @@ pub struct LabelledRows<'a> {
     pub labels: &'a [u16],
     /// Classes of the task.
     pub classes: usize,
+    /// The standardised numbers of each row, shape (rows, numbers), where the
+    /// task asks for numbers.
+    pub numbers: Option<ArrayView2<'a, f32>>,
+}
+
+impl LabelledRows<'_> {
+    /// What is learnt: the numbers, or the classes one-hot and centred by 1/C.
+    pub fn targets(&self) -> Array2<f32> {
+        match self.numbers {
+            Some(numbers) => numbers.to_owned(),
+            None => centred_one_hot(self.labels, self.classes),
+        }
+    }
 }
 
 /// Something that answers with class probabilities.
@@ -29,6 +42,13 @@ pub trait LocalTeacher {
     /// # Errors
     /// If the inputs have another width than the rows it learnt from.
     fn probabilities(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError>;
+
+    /// What it would have learnt of inputs (rows, features): the numbers, or
+    /// class probabilities centred by 1/C.
+    ///
+    /// # Errors
+    /// As [`Self::probabilities`].
+    fn targets(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError>;
 }
 
 /// Why a teacher could not learn or answer.
@@ -105,6 +125,7 @@ mod tests {
             inputs: train,
             labels: &labels[..400],
             classes: 2,
+            numbers: None,
         };
         let kernel = KernelTeacher::fit(rows, 2, 7).unwrap();
         assert!(accuracy(&kernel, test, &labels[400..]) > 0.95);
@@ -120,6 +141,7 @@ mod tests {
             inputs: inputs.view(),
             labels: &labels,
             classes: 3,
+            numbers: None,
         };
         let teacher = KernelTeacher::fit(rows, 2, 7).unwrap();
         let probabilities = teacher.probabilities(inputs.view()).unwrap();
@@ -133,6 +155,7 @@ mod tests {
             inputs: inputs.view(),
             labels: &[],
             classes: 2,
+            numbers: None,
         };
         assert!(matches!(
             KernelTeacher::fit(rows, 2, 7),

@@ -10,10 +10,10 @@ mod summary;
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
-use common::features::Normaliser;
 use common::ids::BlobHash;
 use common::math::quantise::QuantiseError;
 use common::round::{Kind, Phase};
+use common::scales::{Scales, ScalesError};
 use common::task::Task;
 use common::teacher::{RawTeacher, Teacher};
 use common::transfer::{TransferError, TransferSet};
@@ -122,6 +122,12 @@ pub enum WorkError {
     /// A shared blob does not decode.
     #[error("a shared blob does not decode: {0}")]
     Decode(#[from] DecodeError),
+    /// The scales do not fit the task.
+    #[error("the scales of features and numbers do not fit the task: {0}")]
+    Scales(#[from] ScalesError),
+    /// The task asks for numbers and the rows have none.
+    #[error("the task asks for numbers, and the rows have none")]
+    NoNumbers,
     /// The transfer set does not fit the task.
     #[error("the transfer set does not fit the task: {0}")]
     Transfer(#[from] TransferError),
@@ -153,6 +159,9 @@ impl Work<'_> {
     /// If the call's context is incomplete or the data does not fit. Data
     /// that is too little is no error: the answer is then partial.
     pub fn answer(&self, call: &Call) -> Result<Built, WorkError> {
+        if self.rows.numbers.is_none() && !self.task.target().numbers().is_empty() {
+            return Err(WorkError::NoNumbers);
+        }
         match call.phase {
             Phase::Profile => profile::build(self),
             Phase::Summarise => {
@@ -195,9 +204,8 @@ impl Work<'_> {
 
     /// The normalised rows that may be spoken of.
     fn view(&self, call: &Call) -> Result<View, WorkError> {
-        let normaliser: Normaliser =
-            decode_blob(self.blob(call, call.context.normaliser, "normaliser")?)?;
-        View::of(self, &normaliser)
+        let bytes = self.blob(call, call.context.normaliser, "normaliser")?;
+        View::of(self, &Scales::read(self.task, bytes)?)
     }
 
     fn transfer(&self, call: &Call) -> Result<TransferSet, WorkError> {
@@ -211,7 +219,7 @@ impl Work<'_> {
         }
         let raw: RawTeacher = decode_blob(self.blob(call, call.context.teacher, "teacher")?)?;
         let transfer = self.transfer(call)?;
-        let teacher = Teacher::on(raw, &transfer, self.task.classes());
+        let teacher = Teacher::on(raw, &transfer, self.task.outputs());
         Ok(Some(teacher.map_err(TeacherError::from)?))
     }
 

@@ -8,11 +8,11 @@ use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
 use common::moments::{RawMoments, factor_bits};
 use common::round::Kind;
-use common::task::TaskDefinition;
+use common::task::{Target, TaskDefinition};
 use common::transfer::TransferSet;
 
 use super::{Entry, View, Work, WorkError};
-use crate::teacher::{LocalTeacher, centred_one_hot};
+use crate::teacher::LocalTeacher;
 
 /// Virtual rows stop where what is left of the trace is this share of it:
 /// below their rounding.
@@ -36,7 +36,11 @@ pub(super) fn build(
     let definition = work.task.definition();
     let ntk = Ntk::new(definition.teacher.depth);
     let group_rows_min = work.privacy.rows_per_direction as usize;
-    let targets = grouped(targets(view, teacher)?, group_rows_min);
+    let targets = targets(view, teacher)?;
+    let targets = match work.task.target() {
+        Target::Class => grouped(targets, group_rows_min),
+        Target::Number(_) => grouped_numbers(targets, group_rows_min),
+    };
     let support = transfer.seen();
     let rows = transfer.relevance.through(view.inputs.view());
     let system = MomentSystem::gather(&ntk, support.view(), rows.view(), targets.view())?;
@@ -44,22 +48,40 @@ pub(super) fn build(
     let basis = Preconditioner::of(&whitener, &transfer.support_counts())?;
     let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
-    let rank = rank_within(definition, transfer, work.task.classes()).min(directions);
+    let rank = rank_within(definition, transfer, work.task.outputs()).min(directions);
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
     Ok(Some(Entry::of(Kind::Moments, &raw, view.distinct_rows())))
 }
 
-/// Centred one-hot labels, then the teacher's centred soft labels for rows
-/// without one.
+/// Numbers or centred one-hot labels, then the teacher's for rows without one.
 pub(super) fn targets(view: &View, teacher: &dyn LocalTeacher) -> Result<Array2<f32>, WorkError> {
-    let classes = view.class_counts.len();
-    let hard = centred_one_hot(&view.labels, classes);
+    let hard = view.labelled().targets();
     if view.unlabelled().is_empty() {
         return Ok(hard);
     }
-    let soft = teacher.probabilities(view.unlabelled())? - 1.0 / classes as f32;
+    let soft = teacher.targets(view.unlabelled())?;
     let joined = concatenate(Axis(0), &[hard.view(), soft.view()]);
-    Ok(joined.expect("both have one column a class"))
+    Ok(joined.expect("both have one column a class or number"))
+}
+
+/// Each number of each row as the mean of a group of at least `rows_min` rows
+/// that are next to one another in order of it (microaggregation: Domingo-Ferrer
+/// & Mateo-Sanz 2002). A labelled virtual row is a sum of rows weighted by their
+/// numbers: one far number would make it that row. Fewer rows are one group.
+fn grouped_numbers(mut targets: Array2<f32>, rows_min: usize) -> Array2<f32> {
+    let rows = targets.nrows();
+    let groups = (rows / rows_min.max(1)).max(1);
+    for mut column in targets.columns_mut() {
+        let mut order: Vec<usize> = (0..rows).collect();
+        order.sort_by(|&one, &other| column[one].total_cmp(&column[other]).then(one.cmp(&other)));
+        for group in 0..groups {
+            let members = &order[group * rows / groups..(group + 1) * rows / groups];
+            let sum: f64 = members.iter().map(|&row| f64::from(column[row])).sum();
+            let mean = (sum / members.len().max(1) as f64) as f32;
+            members.iter().for_each(|&row| column[row] = mean);
+        }
+    }
+    targets
 }
 
 /// Targets in groups of at least `rows_min` rows, each row with the mean of its
@@ -192,6 +214,7 @@ fn kept(values: &Array1<f64>, trace: f64, mut left: f64) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::teacher::centred_one_hot;
     use common::math::random::rng;
     use common::moments::{Moments, MomentsFrame};
     use rand::Rng;
@@ -247,6 +270,25 @@ mod tests {
         let best = case.white.squared_error(exact.view()).unwrap() / case.white.target_square;
         let sent = error_at(&case, 42, 8);
         assert!(sent < best + 0.01, "{sent} against {best}");
+    }
+
+    #[test]
+    fn no_number_is_told_of_fewer_rows_than_a_direction_needs() {
+        let mut random = rng(4, "numbers");
+        let mut numbers = Array2::from_shape_fn((47, 2), |_| random.random_range(-1.0f32..1.0));
+        numbers[[3, 0]] = 6.0;
+        let grouped = grouped_numbers(numbers.clone(), 15);
+        for (before, after) in numbers.columns().into_iter().zip(grouped.columns()) {
+            let mut values: Vec<u32> = after.iter().map(|value| value.to_bits()).collect();
+            values.sort_unstable();
+            let groups: Vec<usize> = values.chunk_by(|a, b| a == b).map(<[u32]>::len).collect();
+            assert_eq!(groups.len(), 3, "{groups:?}");
+            assert!(groups.iter().all(|&rows| rows >= 15), "{groups:?}");
+            assert!((before.sum() - after.sum()).abs() < 1e-4);
+        }
+        assert!(grouped[[3, 0]] < 2.0);
+        let few = grouped_numbers(numbers.slice(s![..9, ..]).to_owned(), 15);
+        assert!(few.column(0).iter().all(|value| *value == few[[0, 0]]));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use common::blocks::RawBlocks;
 use common::profile::{RawFeatureMoments, RawProfile};
 use common::round::Kind;
+use common::wire::codec::encode;
 
 use super::rows::Described;
 use super::{Built, Entry, Work, WorkError};
@@ -35,14 +36,37 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         let told = work.task.learns_curves();
         blocks = told.then(|| RawBlocks::of(features.view(), rows_min));
     }
+    let targets = match described.numbers(work) {
+        Some(numbers) => {
+            let rows = numbers.nrows() as u64;
+            if rows >= work.privacy.rows_min && work.privacy.tells_means(rows) {
+                RawFeatureMoments::of(numbers.view())
+            } else {
+                return Ok(Built {
+                    entries: Vec::new(),
+                    partial: true,
+                    why: None,
+                });
+            }
+        }
+        None => None,
+    };
     let profile = RawProfile {
         rows,
         class_counts: described.class_counts,
         moments,
     };
-    let entry = match blocks {
-        Some(blocks) => Entry::of(Kind::Profile, &(profile, blocks), rows),
-        None => Entry::of(Kind::Profile, &profile, rows),
+    let mut bytes = encode(&profile);
+    if let Some(blocks) = blocks {
+        bytes.extend(encode(&blocks));
+    }
+    if let Some(targets) = targets {
+        bytes.extend(encode(&targets));
+    }
+    let entry = Entry {
+        kind: Kind::Profile,
+        bytes,
+        rows,
     };
     Ok(Built {
         entries: vec![entry],

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 
 use common::features::Normaliser;
+use common::scales::Scales;
 use common::task::Task;
 
 use super::{Privacy, Work, WorkError};
@@ -14,8 +15,12 @@ use crate::teacher::LabelledRows;
 pub struct RawRows<'a> {
     /// Inputs, shape (rows, values of one input).
     pub inputs: ArrayView2<'a, f32>,
-    /// The class of each row, where there is one.
+    /// The class of each row, where there is one; of a task without classes 0
+    /// where its answer is known.
     pub labels: &'a [Option<u16>],
+    /// The numbers of each row, shape (rows, numbers), where the task asks for
+    /// numbers.
+    pub numbers: Option<ArrayView2<'a, f32>>,
 }
 
 /// Rows that may be spoken of: labelled rows of classes with at least
@@ -26,6 +31,9 @@ pub struct View {
     pub inputs: Array2<f32>,
     /// Labels of the first rows.
     pub labels: Vec<u16>,
+    /// Numbers of the first rows in standard deviations from the fleet's mean,
+    /// shape (labelled rows, numbers), where the task asks for numbers.
+    pub numbers: Option<Array2<f32>>,
     /// Labelled rows of each class; zero for classes that are left out.
     pub class_counts: Vec<u64>,
     /// The labelled rows that differ from all before them by more than the
@@ -36,13 +44,16 @@ pub struct View {
 }
 
 impl View {
-    /// Features, privacy and normaliser applied, in this order.
-    pub(super) fn of(work: &Work<'_>, normaliser: &Normaliser) -> Result<Self, WorkError> {
+    /// Features, privacy and scales applied, in this order.
+    pub(super) fn of(work: &Work<'_>, scales: &Scales) -> Result<Self, WorkError> {
         let described = Described::of(work);
-        let inputs = described.features(work.task, work.rows, Some(normaliser))?;
+        let inputs = described.features(work.task, work.rows, Some(&scales.normaliser))?;
+        let numbers = described.numbers(work);
+        let numbers = numbers.zip(scales.targets.as_ref());
         let view = Self {
             inputs,
             labels: described.labels,
+            numbers: numbers.map(|(numbers, scale)| scale.standardise(numbers.view())),
             class_counts: described.class_counts,
             distinct: Vec::new(),
             distinct_unlabelled: 0,
@@ -83,6 +94,9 @@ impl View {
         self.distinct_unlabelled = if unlabelled < rows_min { 0 } else { unlabelled };
         if kept.len() < self.inputs.nrows() {
             self.inputs = self.inputs.select(Axis(0), &kept);
+            let kept_labelled = kept.partition_point(|&row| row < labelled);
+            let numbers = self.numbers.as_ref();
+            self.numbers = numbers.map(|all| all.select(Axis(0), &kept[..kept_labelled]));
             let labels = kept.iter().filter_map(|&row| self.labels.get(row).copied());
             self.labels = labels.collect();
             for (count, distinct) in self.class_counts.iter_mut().zip(counts) {
@@ -110,16 +124,19 @@ impl View {
             inputs: self.inputs.slice(ndarray::s![..self.labels.len(), ..]),
             labels: &self.labels,
             classes: self.class_counts.len(),
+            numbers: self.numbers.as_ref().map(|all| all.view()),
         }
     }
 
     /// The labelled ones that can be told apart: what may stand behind a
     /// distilled point.
-    pub(super) fn distinct(&self) -> (Array2<f32>, Vec<u16>) {
+    pub(super) fn distinct(&self) -> (Array2<f32>, Vec<u16>, Option<Array2<f32>>) {
         let labels = self.distinct.iter().map(|&row| self.labels[row]);
+        let numbers = self.numbers.as_ref();
         (
             self.inputs.select(Axis(0), &self.distinct),
             labels.collect(),
+            numbers.map(|all| all.select(Axis(0), &self.distinct)),
         )
     }
 
@@ -177,6 +194,14 @@ impl Described {
             labels,
             class_counts,
         }
+    }
+
+    /// The numbers of the labelled rows among the chosen, within their limits,
+    /// where the task asks for numbers.
+    pub(super) fn numbers(&self, work: &Work<'_>) -> Option<Array2<f32>> {
+        let all = work.rows.numbers?;
+        let labelled = &self.chosen[..self.labels.len()];
+        Some(work.task.target().within(all.select(Axis(0), labelled)))
     }
 
     /// Features of the chosen rows, brought to one scale where there is a
@@ -253,6 +278,7 @@ mod tests {
         View {
             inputs: Array2::from_shape_vec((labels.len(), 6), rows).unwrap(),
             labels,
+            numbers: None,
             class_counts,
             distinct: Vec::new(),
             distinct_unlabelled: 0,
@@ -265,7 +291,7 @@ mod tests {
         assert_eq!(view.class_counts, [69, 0]);
         assert_eq!((view.rows(), view.labels.len()), (69, 69));
         assert_eq!(view.distinct_rows(), 30);
-        let (rows, labels) = view.distinct();
+        let (rows, labels, _) = view.distinct();
         assert_eq!((rows.nrows(), labels.len()), (30, 30));
     }
 
@@ -293,6 +319,7 @@ mod tests {
         let raw = RawRows {
             inputs: inputs.view(),
             labels: &labels,
+            numbers: None,
         };
         let blocked = described.features(&task, raw, None).unwrap();
         let stage = &task.definition().features;

@@ -9,9 +9,10 @@ use common::math::random::rng;
 use common::round::Kind;
 use common::summary::Points;
 use common::teacher::Teacher;
+use common::wire::codec::encode;
 
 use super::{Built, Entry, View, Work, WorkError};
-use crate::teacher::{LabelledRows, TeacherError, centred_one_hot};
+use crate::teacher::{LabelledRows, TeacherError};
 
 pub(super) fn build(
     work: &Work<'_>,
@@ -25,10 +26,17 @@ pub(super) fn build(
             ..Built::default()
         });
     }
-    let raw = points.to_raw(work.task.definition().budget.bits)?;
-    let rows = view.distinct.len() as u64;
+    let mut bytes = encode(&points.to_raw(work.task.definition().budget.bits)?);
+    if let Some(targets) = points.targets_to_raw()? {
+        bytes.extend(encode(&targets));
+    }
+    let entry = Entry {
+        kind: Kind::Summary,
+        bytes,
+        rows: view.distinct.len() as u64,
+    };
     Ok(Built {
-        entries: vec![Entry::of(Kind::Summary, &raw, rows)],
+        entries: vec![entry],
         partial: false,
         why: None,
     })
@@ -36,11 +44,12 @@ pub(super) fn build(
 
 fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<Points, WorkError> {
     // Each row once, however often it was written down.
-    let (inputs, labels) = view.distinct();
+    let (inputs, labels, numbers) = view.distinct();
     let rows = LabelledRows {
         inputs: inputs.view(),
         labels: &labels,
         classes: view.class_counts.len(),
+        numbers: numbers.as_ref().map(|all| all.view()),
     };
     let mut class_counts = vec![0; rows.classes];
     for &label in &labels {
@@ -55,7 +64,8 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
     let mut random = rng(work.seed, "summary");
     let wanted = budget.points_per_device as usize;
     let shares = share(wanted, &class_counts, cluster_size_min, &mut random);
-    let mut points = Points::none(work.task.features());
+    let numbers_asked = work.task.target().numbers().len();
+    let mut points = Points::none_with(work.task.features(), numbers_asked);
     for (class, &clusters) in shares.iter().enumerate() {
         let members: Vec<usize> = (0..rows.labels.len())
             .filter(|&row| usize::from(rows.labels[row]) == class)
@@ -64,6 +74,12 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
             continue;
         }
         let inputs = rows.inputs.select(Axis(0), &members);
+        // Rows of one point are near in what is asked of them as well.
+        let numbers = rows.numbers.map(|all| all.select(Axis(0), &members));
+        let inputs = match &numbers {
+            Some(numbers) => Points::joint(inputs.view(), numbers.view()),
+            None => inputs,
+        };
         let weights: Option<Vec<f32>> = weights
             .as_ref()
             .map(|all| members.iter().map(|&row| all[row]).collect());
@@ -74,7 +90,13 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
         }
         .check()?;
         let found = kmeans.fit(inputs.view(), weights.as_deref(), &mut random)?;
-        points.push_class(class as u16, &found);
+        match numbers {
+            Some(_) => {
+                let (counts, spreads) = (vec![1; members.len()], vec![0.0; members.len()]);
+                points.push_joint(&found, inputs.view(), &counts, &spreads);
+            }
+            None => points.push_class(class as u16, &found),
+        }
     }
     Ok(points)
 }
@@ -132,7 +154,7 @@ fn share(points: usize, counts: &[u64], size_min: usize, random: &mut impl Rng) 
 /// mean, with a floor so that no region is forgotten.
 fn residual_weights(teacher: &Teacher, rows: LabelledRows<'_>) -> Result<Array1<f32>, WorkError> {
     let answers = teacher.answers(rows.inputs).map_err(TeacherError::from)?;
-    let targets = centred_one_hot(rows.labels, rows.classes);
+    let targets = rows.targets();
     let squares = squared_rows((&answers - &targets).view());
     let mut weights = squares.mapv(|square| square * square);
     let mean = weights.mean().unwrap_or(0.0);
@@ -193,6 +215,7 @@ mod tests {
     fn forty_copies_of_a_row_make_no_point_that_is_the_row() {
         use crate::work::{Privacy, RawRows, TeacherChoice};
         use common::features::Normaliser;
+        use common::scales::Scales;
         use common::task::RawTask;
         use ndarray::Array2;
         use std::collections::BTreeMap;
@@ -215,6 +238,7 @@ mod tests {
             rows: RawRows {
                 inputs: rows.view(),
                 labels: &labels,
+                numbers: None,
             },
             privacy: Privacy {
                 rows_min: 20,
@@ -224,8 +248,11 @@ mod tests {
             teacher: &TeacherChoice::Kernel,
             seed: 3,
         };
-        let normaliser = Normaliser::of_range(6, -8.0, 8.0).unwrap();
-        let view = View::of(&work, &normaliser).unwrap();
+        let scales = Scales {
+            normaliser: Normaliser::of_range(6, -8.0, 8.0).unwrap(),
+            targets: None,
+        };
+        let view = View::of(&work, &scales).unwrap();
         let points = summarise(&work, &view, None).unwrap();
         assert!(!points.is_empty());
         assert_eq!(points.counts.iter().sum::<u32>(), 31);

@@ -99,43 +99,49 @@ impl Lie for Claiming {
     }
 }
 
-/// A contribution as if every row occurred `factor` times; none for a report,
-/// and for what does not decode.
+/// A contribution as if every row occurred `factor` times; none for kinds that
+/// are not inflated, and for what does not decode.
 fn inflated(task: &Task, entry: &Entry, factor: f64) -> Option<Vec<u8>> {
-    Some(match entry.kind {
-        Kind::Profile if task.learns_curves() => {
-            let (mut raw, blocks): (RawProfile, RawBlocks) = decode_blob(&entry.bytes).ok()?;
-            inflate_profile(&mut raw, factor);
-            encode(&(raw, blocks))
-        }
-        Kind::Profile => {
-            let mut raw: RawProfile = decode_blob(&entry.bytes).ok()?;
-            inflate_profile(&mut raw, factor);
-            encode(&raw)
-        }
-        Kind::Summary => {
-            let mut raw: RawPoints = decode_blob(&entry.bytes).ok()?;
-            for count in &mut raw.counts {
-                let most = f64::from(u32::MAX);
-                *count = (f64::from(*count) * factor).round().clamp(1.0, most) as u32;
-            }
-            encode(&raw)
-        }
-        Kind::Labels => {
-            let mut raw: RawLabels = decode_blob(&entry.bytes).ok()?;
-            raw.rows = times(raw.rows, factor);
-            inflate_counts(&mut raw.class_counts, raw.rows, factor);
-            encode(&raw)
-        }
-        Kind::Moments => {
-            let mut raw: RawMoments = decode_blob(&entry.bytes).ok()?;
-            raw.rows = times(raw.rows, factor);
-            inflate_moments(&mut raw, factor);
-            encode(&raw)
-        }
-        Kind::Report => return None,
-    })
+    let (_, inflate) = INFLATED.iter().find(|(kind, _)| *kind == entry.kind)?;
+    inflate(task, &entry.bytes, factor)
 }
+
+/// Bytes of a contribution to this task as if every row occurred so often.
+type Inflate = fn(&Task, &[u8], f64) -> Option<Vec<u8>>;
+
+/// What says how many rows there are, and may overstate it.
+const INFLATED: [(Kind, Inflate); 4] = [
+    (Kind::Profile, |task, bytes, factor| {
+        if task.learns_curves() {
+            let (mut raw, blocks): (RawProfile, RawBlocks) = decode_blob(bytes).ok()?;
+            inflate_profile(&mut raw, factor);
+            return Some(encode(&(raw, blocks)));
+        }
+        let mut raw: RawProfile = decode_blob(bytes).ok()?;
+        inflate_profile(&mut raw, factor);
+        Some(encode(&raw))
+    }),
+    (Kind::Summary, |_, bytes, factor| {
+        let mut raw: RawPoints = decode_blob(bytes).ok()?;
+        for count in &mut raw.counts {
+            let most = f64::from(u32::MAX);
+            *count = (f64::from(*count) * factor).round().clamp(1.0, most) as u32;
+        }
+        Some(encode(&raw))
+    }),
+    (Kind::Labels, |_, bytes, factor| {
+        let mut raw: RawLabels = decode_blob(bytes).ok()?;
+        raw.rows = times(raw.rows, factor);
+        inflate_counts(&mut raw.class_counts, raw.rows, factor);
+        Some(encode(&raw))
+    }),
+    (Kind::Moments, |_, bytes, factor| {
+        let mut raw: RawMoments = decode_blob(bytes).ok()?;
+        raw.rows = times(raw.rows, factor);
+        inflate_moments(&mut raw, factor);
+        Some(encode(&raw))
+    }),
+];
 
 /// Multiplies G, B and the norm of the targets.
 pub(super) fn inflate_moments(raw: &mut RawMoments, factor: f64) {

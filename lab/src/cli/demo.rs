@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use lab::data::Partition;
+use lab::data::{Asked, Partition};
 use lab::demo::{self, DemoOptions};
 use lab::progress::Progress;
 
@@ -20,8 +20,12 @@ pub(crate) struct DemoArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
     #[arg(long, default_value = "har", value_name = "NAME|FILE")]
     dataset: String,
-    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
-    /// where the data says whose rows they are, else dirichlet:0.1]
+    /// What rows are labelled with: class or number
+    #[arg(long, default_value = "class")]
+    target: Asked,
+    /// natural, iid, group, dirichlet:ALPHA or shards:CLASSES [default: natural
+    /// where the data says whose rows they are, group where it says which belong
+    /// together, else dirichlet:0.1]
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
@@ -54,6 +58,7 @@ pub(crate) struct DemoArguments {
 pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
     let options = DemoOptions {
         dataset: arguments.dataset,
+        target: arguments.target,
         partition: arguments.partition,
         agents: arguments.agents,
         rounds: arguments.rounds,

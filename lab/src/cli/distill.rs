@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use lab::data::Dataset;
+use lab::data::{Asked, Dataset};
 use lab::distill::{
     self, DistilOptions, DistilOutcome, DistilledSet, MethodName, Monitor, Session, StepReport,
 };
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
         hidden: None,
         student_steps: arguments.student_steps.max(1),
     };
-    let data = super::open(&arguments.data)?;
+    let data = super::open(&arguments.data, Asked::Class)?;
     let stop = interrupt::watch("ending with the best so far");
     let mut progress = Progress::new(false);
     let begun = Instant::now();

@@ -20,6 +20,9 @@ pub(crate) enum Failure {
     /// A report's chart cannot be drawn.
     #[error("cannot draw the report: {0}")]
     Chart(#[from] draw::ChartError),
+    /// A report's page shows classes.
+    #[error("a report shows classes; for numbers leave --report out and take --json FILE")]
+    ReportOfNumbers,
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

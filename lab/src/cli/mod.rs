@@ -16,13 +16,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use lab::data::Dataset;
+use lab::data::{Asked, Dataset};
 
 pub(crate) use failure::Failure;
 
 /// A data set; what was changed in it is said on standard error.
-fn open(name: &str) -> Result<Dataset, Failure> {
-    let data = Dataset::open(name)?;
+fn open(name: &str, asked: Asked) -> Result<Dataset, Failure> {
+    let data = Dataset::open_asking(name, asked)?;
     if let Some(moved) = data.moved() {
         eprintln!("{moved}");
     }

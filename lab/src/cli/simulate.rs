@@ -11,7 +11,7 @@ use common::exit;
 use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
 use lab::budget::Kinds;
-use lab::data::Partition;
+use lab::data::{Asked, Partition};
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -24,6 +24,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
+  alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --data har --student-out har.onnx
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
@@ -31,8 +32,14 @@ pub(crate) struct SimulateArguments {
     /// texts), or a folder with task.toml and a folder for each device, read as by agents
     #[arg(long, value_name = "NAME|FILE|FOLDER")]
     data: String,
-    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
-    /// where the data says whose rows they are, else dirichlet:0.1]
+    /// What rows are labelled with: class, or number (y_train and y_test are then
+    /// floats of n or n × numbers)
+    #[arg(long, default_value = "class")]
+    target: Asked,
+    /// natural, iid, group (rows of one group_train on one device), dirichlet:ALPHA
+    /// or shards:CLASSES, where tenths of the rows in order stand for the classes of
+    /// numbers [default: natural where the data says whose rows they are, group where
+    /// it says which belong together, else dirichlet:0.1]
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
@@ -138,6 +145,11 @@ impl SimulateArguments {
         }
     }
 
+    /// What rows are labelled with.
+    pub(crate) fn asked(&self) -> Asked {
+        self.target
+    }
+
     /// The data set's name or file.
     pub(crate) fn data(&self) -> &str {
         &self.data
@@ -146,10 +158,13 @@ impl SimulateArguments {
 
 /// Runs every seed and shows what came of them.
 pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
+    if arguments.asked() != Asked::Class && arguments.report.is_some() {
+        return Err(Failure::ReportOfNumbers);
+    }
     let mut options = arguments.options();
     let format = arguments.student_out.as_deref().map(Format::of_path);
     let format = format.transpose().map_err(exit::Failure::from)?;
-    let data = super::open(&arguments.data)?;
+    let data = super::open(&arguments.data, arguments.asked())?;
     let mut progress = Progress::new(false);
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
@@ -224,6 +239,10 @@ pub(super) fn command() -> String {
 fn show(outcome: &Value) {
     let percent = |value: &Value| 100.0 * value.as_f64().unwrap_or(f64::NAN);
     for round in outcome["rounds"].as_array().into_iter().flatten() {
+        if round["student_rmse"].is_number() {
+            show_numbers(round);
+            continue;
+        }
         println!(
             "round {}: student {:.2} %, teacher {:.2} % ({:.2} % alike), {:.0} bytes up ({:.0} at most), {:.0} down",
             round["round"],
@@ -235,14 +254,38 @@ fn show(outcome: &Value) {
             round["downlink_bytes_mean"].as_f64().unwrap_or(f64::NAN),
         );
     }
-    if outcome["baselines"].is_object() {
-        let baselines = &outcome["baselines"];
+    let baselines = &outcome["baselines"];
+    if baselines["pooled_student_rmse"].is_number() {
+        println!(
+            "alone RMSE {:.4} (mean), pooled {:.4}",
+            figure(&baselines["alone_rmse_mean"]),
+            figure(&baselines["pooled_student_rmse"])
+        );
+    } else if baselines.is_object() {
         println!(
             "alone {:.2} % (mean), pooled {:.2} %",
             percent(&baselines["alone_mean"]),
             percent(&baselines["pooled_student"])
         );
     }
+}
+
+fn show_numbers(round: &Value) {
+    println!(
+        "round {}: student RMSE {:.4} (MAE {:.4}), teacher {:.4} ({:.4} apart), {:.0} bytes up ({:.0} at most), {:.0} down",
+        round["round"],
+        figure(&round["student_rmse"]),
+        figure(&round["student_mae"]),
+        figure(&round["teacher_rmse"]),
+        figure(&round["student_teacher_rmse"]),
+        figure(&round["uplink_bytes_mean"]),
+        figure(&round["uplink_bytes_max"]),
+        figure(&round["downlink_bytes_mean"]),
+    );
+}
+
+fn figure(value: &Value) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
 }
 
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use lab::data::{self, Partition};
+use lab::data::{self, Asked, Partition};
 use lab::folders;
 
 use super::{Failure, write_json};
@@ -18,8 +18,12 @@ pub(crate) struct SplitArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
     #[arg(long, value_name = "NAME|FILE")]
     data: String,
-    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
-    /// where the data says whose rows they are, else dirichlet:0.1]
+    /// What rows are labelled with: class or number
+    #[arg(long, default_value = "class")]
+    target: Asked,
+    /// natural, iid, group, dirichlet:ALPHA or shards:CLASSES [default: natural
+    /// where the data says whose rows they are, group where it says which belong
+    /// together, else dirichlet:0.1]
     #[arg(long)]
     partition: Option<Partition>,
     /// Devices; ignored for natural
@@ -38,13 +42,8 @@ pub(crate) struct SplitArguments {
 
 /// Writes the folders and says what is in them.
 pub(crate) fn run(arguments: SplitArguments) -> Result<(), Failure> {
-    let data = super::open(&arguments.data)?;
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = arguments.partition.unwrap_or(natural);
+    let data = super::open(&arguments.data, arguments.target)?;
+    let how = arguments.partition.unwrap_or(Partition::usual(&data.train));
     let parts = data::partition(
         &data.train,
         data.classes.len(),

@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: SweepArguments) -> Result<(), Failure> {
         let data = match data.entry(wanted.data().to_owned()) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(super::open(wanted.data())?)
+                new.insert(super::open(wanted.data(), wanted.asked())?)
             }
         };
         match run_cell(&runs, cell, wanted, &grid.seeds, data, &stop) {

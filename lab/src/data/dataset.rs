@@ -2,17 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
 use common::features::{InputShape, Modality};
-use common::limits::CLASSES_MAX;
+use common::limits::{CLASSES_MAX, NUMBERS_MAX};
 use common::npz::{Archive, Array, NpzError, Values};
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
 
 static HAR: &[u8] = include_bytes!("../../data/har.npz");
 static DIGITS: &[u8] = include_bytes!("../../data/digits.npz");
+
+/// What rows are labelled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asked {
+    /// A class each.
+    #[default]
+    Class,
+    /// One or several numbers each.
+    Number,
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "class" => Ok(Self::Class),
+            "number" => Ok(Self::Number),
+            _ => Err(format!("{text:?} is none of class, number")),
+        }
+    }
+}
 
 /// Labelled inputs for training and for testing.
 #[derive(Clone, Debug)]
@@ -21,8 +44,11 @@ pub struct Dataset {
     pub name: String,
     /// Shape of one input.
     pub shape: Vec<u32>,
-    /// Class names.
+    /// Class names; none where rows are labelled with numbers.
     pub classes: Vec<String>,
+    /// Names of the numbers that rows are labelled with; none where they are
+    /// labelled with classes.
+    pub numbers: Vec<String>,
     /// The range of the values of images: 0 to 1 or 0 to 255, whichever holds
     /// all that are trained on; none for others, and for everything that is no
     /// image. How they are stored says nothing.
@@ -42,10 +68,15 @@ pub struct Dataset {
 pub struct Part {
     /// Inputs, shape (rows, values of one input).
     pub inputs: Array2<f32>,
-    /// The class of each row.
+    /// The class of each row; 0 where rows are labelled with numbers.
     pub labels: Vec<u16>,
+    /// The numbers of each row, shape (rows, numbers), where they are labelled
+    /// with numbers.
+    pub numbers: Option<Array2<f32>>,
     /// Whose row it is, where the file says.
     pub users: Option<Vec<u32>>,
+    /// Rows of one group belong on one device, where the file says.
+    pub groups: Option<Vec<u32>>,
 }
 
 /// Why a data set was refused.
@@ -115,10 +146,22 @@ impl Dataset {
     /// # Errors
     /// What cannot be read, or does not fit.
     pub fn open(name: &str) -> Result<Self, DatasetError> {
+        Self::open_asking(name, Asked::Class)
+    }
+
+    /// The same of a file whose y_train and y_test are what is `asked`: for
+    /// numbers, floats of n or n × numbers. `group_train` says which rows
+    /// belong together (one engine, one house).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_asking(name: &str, asked: Asked) -> Result<Self, DatasetError> {
         match name {
-            "har" => Self::parse("har", HAR),
-            "digits" => Self::parse("digits", DIGITS),
-            path if Path::new(path).is_dir() => Self::of_devices(Path::new(path)),
+            "har" => Self::parse("har", HAR, asked),
+            "digits" => Self::parse("digits", DIGITS, asked),
+            path if Path::new(path).is_dir() && asked == Asked::Class => {
+                Self::of_devices(Path::new(path))
+            }
             path => {
                 let bytes = std::fs::read(path).map_err(|cause| DatasetError::Read {
                     path: path.to_owned(),
@@ -127,7 +170,7 @@ impl Dataset {
                 let stem = Path::new(path)
                     .file_stem()
                     .map(|stem| stem.to_string_lossy());
-                Self::parse(&stem.unwrap_or_default(), &bytes)
+                Self::parse(&stem.unwrap_or_default(), &bytes, asked)
             }
         }
     }
@@ -152,7 +195,7 @@ impl Dataset {
     ///
     /// # Errors
     /// What does not fit.
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, DatasetError> {
+    pub fn parse(name: &str, bytes: &[u8], asked: Asked) -> Result<Self, DatasetError> {
         let npz = |cause| DatasetError::Npz {
             name: name.to_owned(),
             cause,
@@ -193,33 +236,32 @@ impl Dataset {
             None
         };
         let view = reader.view(&x_train, scale)?;
-        let train_labels = reader.labels("y_train", &x_train)?;
-        let test_labels = reader.labels("y_test", &x_test)?;
-        let (classes, known) = reader.classes(&train_labels)?;
-        let numbered = |reader: &Reader<'_>, array, labels: &[Label]| {
-            let rows = labels.iter().enumerate();
-            rows.map(|(row, label)| {
-                let class = known.class(label);
-                class.ok_or_else(|| reader.bad(array, known.refusal(row, label)))
-            })
-            .collect::<Result<Vec<u16>, _>>()
+        let answers = match asked {
+            Asked::Class => reader.class_answers(&x_train, &x_test)?,
+            Asked::Number => reader.number_answers(&x_train, &x_test)?,
         };
+        let [(labels, numbers), (test_labels, test_numbers)] = answers.parts;
         let train = Part {
             inputs: reader.inputs("X_train", &x_train, &view)?,
-            labels: numbered(&reader, "y_train", &train_labels)?,
+            labels,
+            numbers,
             users: reader.users("user_train", &x_train)?,
+            groups: reader.users("group_train", &x_train)?,
         };
         let test = Part {
             inputs: reader.inputs("X_test", &x_test, &view)?,
-            labels: numbered(&reader, "y_test", &test_labels)?,
+            labels: test_labels,
+            numbers: test_numbers,
             users: reader.users("user_test", &x_test)?,
+            groups: reader.users("group_test", &x_test)?,
         };
         let name = sane(name);
         Ok(Self {
             name,
             range: image_range(&shape, &train.inputs),
             shape,
-            classes,
+            classes: answers.classes,
+            numbers: answers.numbers,
             offset: view.offset,
             train: Arc::new(train),
             test,
@@ -244,12 +286,15 @@ impl Part {
         Self {
             inputs: self.inputs.select(Axis(0), rows),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
-            users: self
-                .users
-                .as_ref()
-                .map(|users| rows.iter().map(|&row| users[row]).collect()),
+            numbers: self.numbers.as_ref().map(|all| all.select(Axis(0), rows)),
+            users: chosen(self.users.as_ref(), rows),
+            groups: chosen(self.groups.as_ref(), rows),
         }
     }
+}
+
+fn chosen(all: Option<&Vec<u32>>, rows: &[usize]) -> Option<Vec<u32>> {
+    all.map(|all| rows.iter().map(|&row| all[row]).collect())
 }
 
 /// The range of images' values, whose zero is black: 0 to 1 or 0 to 255.
@@ -264,6 +309,13 @@ pub(super) fn image_range(shape: &[u32], inputs: &Array2<f32>) -> Option<[f32; 2
     });
     let holds = |top: &f32| low >= 0.0 && high <= *top;
     [1.0, 255.0].into_iter().find(holds).map(|top| [0.0, top])
+}
+
+/// What rows are labelled with, in training and for the test.
+struct Answers {
+    classes: Vec<String>,
+    numbers: Vec<String>,
+    parts: [(Vec<u16>, Option<Array2<f32>>); 2],
 }
 
 struct Reader<'a> {
@@ -358,6 +410,83 @@ impl Reader<'_> {
             return Err(self.bad(name, problem));
         }
         Array2::from_shape_vec((inputs.rows(), width), values)
+            .map_err(|error| self.bad(name, error.to_string()))
+    }
+
+    fn class_answers(&mut self, train: &Array, test: &Array) -> Result<Answers, DatasetError> {
+        let train_labels = self.labels("y_train", train)?;
+        let test_labels = self.labels("y_test", test)?;
+        let (classes, known) = self.classes(&train_labels)?;
+        let numbered = |array, labels: &[Label]| {
+            let rows = labels.iter().enumerate();
+            rows.map(|(row, label)| {
+                let class = known.class(label);
+                class.ok_or_else(|| self.bad(array, known.refusal(row, label)))
+            })
+            .collect::<Result<Vec<u16>, _>>()
+        };
+        let parts = [
+            (numbered("y_train", &train_labels)?, None),
+            (numbered("y_test", &test_labels)?, None),
+        ];
+        Ok(Answers {
+            classes,
+            numbers: Vec::new(),
+            parts,
+        })
+    }
+
+    fn number_answers(&mut self, train: &Array, test: &Array) -> Result<Answers, DatasetError> {
+        let (learnt, tried) = (
+            self.targets("y_train", train)?,
+            self.targets("y_test", test)?,
+        );
+        let values = learnt.ncols();
+        if tried.ncols() != values {
+            let problem = format!("has {} numbers a row, y_train {values}", tried.ncols());
+            return Err(self.bad("y_test", problem));
+        }
+        let names = match values {
+            1 => vec!["value".to_owned()],
+            _ => (0..values).map(|value| format!("value-{value}")).collect(),
+        };
+        let part = |numbers: Array2<f32>| (vec![0; numbers.nrows()], Some(numbers));
+        Ok(Answers {
+            classes: Vec::new(),
+            numbers: names,
+            parts: [part(learnt), part(tried)],
+        })
+    }
+
+    /// Numbers of each row of `inputs`, shape (rows, numbers).
+    fn targets(&mut self, name: &'static str, inputs: &Array) -> Result<Array2<f32>, DatasetError> {
+        let (array, rows) = (self.array(name)?, inputs.rows());
+        let values = match array.shape() {
+            [all] if *all == rows => 1,
+            [all, values] if *all == rows && (1..=NUMBERS_MAX).contains(values) => *values,
+            shape => {
+                let problem = format!(
+                    "has shape {shape:?}, expected ({rows},) or ({rows}, numbers) with 1 to \
+                     {NUMBERS_MAX} numbers"
+                );
+                return Err(self.bad(name, problem));
+            }
+        };
+        let wide = array
+            .to_f64()
+            .map_err(|cause| self.bad(name, cause.to_string()))?;
+        let is_bad = |value: &f64| !value.is_finite() || value.abs() > VALUE_MAX;
+        if let Some(at) = wide.iter().position(is_bad) {
+            let problem = format!(
+                "holds {} in row {}; leave rows without a number out, and keep within \
+                 ±{VALUE_MAX:e}",
+                wide[at],
+                at / values
+            );
+            return Err(self.bad(name, problem));
+        }
+        let narrow = wide.into_iter().map(|value| value as f32).collect();
+        Array2::from_shape_vec((rows, values), narrow)
             .map_err(|error| self.bad(name, error.to_string()))
     }
 
@@ -546,7 +675,7 @@ mod tests {
                 ("X_test", &x),
                 ("y_test", &y),
             ];
-            Dataset::parse("odd", &common::npz::write(&arrays).unwrap()).unwrap()
+            Dataset::parse("odd", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap()
         };
         let floats = |bytes: Vec<u8>| Values::F32(bytes.into_iter().map(f32::from).collect());
         for (shape, stage) in [
@@ -575,7 +704,7 @@ mod tests {
             ("X_test", &one),
             ("y_test", &test),
         ];
-        Dataset::parse("odd", &common::npz::write(&arrays).unwrap())
+        Dataset::parse("odd", &common::npz::write(&arrays).unwrap(), Asked::Class)
     }
 
     #[test]
@@ -616,7 +745,7 @@ mod tests {
             ("user_train", &users),
         ];
         arrays.extend(names.as_ref().map(|names| ("class_names", names)));
-        Dataset::parse("odd", &common::npz::write(&arrays).unwrap())
+        Dataset::parse("odd", &common::npz::write(&arrays).unwrap(), Asked::Class)
     }
 
     #[test]
@@ -679,7 +808,8 @@ mod tests {
             ("X_test", &x),
             ("y_test", &y),
         ];
-        let data = Dataset::parse("far", &common::npz::write(&arrays).unwrap()).unwrap();
+        let data =
+            Dataset::parse("far", &common::npz::write(&arrays).unwrap(), Asked::Class).unwrap();
         let offset = data.offset.unwrap();
         assert!(
             (offset[0] - 1e6).abs() < 1.0 && offset[1] == 0.0,
@@ -702,7 +832,8 @@ mod tests {
             ("X_test", &x),
             ("y_test", &y),
         ];
-        let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap()).unwrap_err();
+        let error = Dataset::parse("fill", &common::npz::write(&arrays).unwrap(), Asked::Class)
+            .unwrap_err();
         assert!(error.to_string().contains("row 1, value 1"), "{error}");
     }
 
@@ -718,7 +849,7 @@ mod tests {
             ("y_test", &y),
         ];
         let bytes = common::npz::write(&arrays).unwrap();
-        let error = Dataset::parse("odd", &bytes).unwrap_err();
+        let error = Dataset::parse("odd", &bytes, Asked::Class).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -731,7 +862,7 @@ mod tests {
         );
         let missing = common::npz::write(&[("X_train", &x)]).unwrap();
         assert!(matches!(
-            Dataset::parse("odd", &missing),
+            Dataset::parse("odd", &missing, Asked::Class),
             Err(DatasetError::Npz { .. })
         ));
     }

@@ -75,6 +75,7 @@ impl Dataset {
             range: image_range(&shape, &train.inputs),
             shape,
             classes: task.definition().classes.clone(),
+            numbers: Vec::new(),
             offset: None,
             train: Arc::new(train),
             test,
@@ -163,6 +164,8 @@ fn joined(task: &Task, devices: Vec<Rows>) -> Part {
         inputs: concatenate(Axis(0), &views).unwrap_or_else(|_| none()),
         labels,
         users: Some(users),
+        numbers: None,
+        groups: None,
     }
 }
 

@@ -4,5 +4,5 @@ mod dataset;
 mod devices;
 mod partition;
 
-pub use dataset::{Dataset, DatasetError, Part};
+pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub use partition::{Partition, PartitionError, partition};

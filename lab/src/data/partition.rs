@@ -24,13 +24,16 @@ pub enum Partition {
     Dirichlet(f64),
     /// Every device holds this many classes.
     Shards(usize),
+    /// Groups of rows at random, as equally many rows each as whole groups
+    /// allow, as `group_train` says.
+    Group,
 }
 
 /// Why rows cannot be spread that way.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PartitionError {
     /// The text names no partition.
-    #[error("partition {0:?} is none of natural, iid, dirichlet:ALPHA, shards:CLASSES")]
+    #[error("partition {0:?} is none of natural, iid, group, dirichlet:ALPHA, shards:CLASSES")]
     Unknown(String),
     /// A number that spreads nothing.
     #[error("partition {0:?}: {1}")]
@@ -38,9 +41,24 @@ pub enum PartitionError {
     /// The data set does not say whose rows they are.
     #[error("the data set has no user_train, which partition `natural` needs; try dirichlet:0.1")]
     NoUsers,
+    /// The data set does not say which rows belong together.
+    #[error("the data set has no group_train, which partition `group` needs; try iid")]
+    NoGroups,
     /// No device to spread to.
     #[error("at least one device is needed")]
     NoDevices,
+}
+
+impl Partition {
+    /// How rows are spread where nobody says: by person where the data says whose
+    /// they are, by group where it says which belong together, else skewed.
+    pub fn usual(part: &Part) -> Self {
+        match (&part.users, &part.groups) {
+            (Some(_), _) => Self::Natural,
+            (None, Some(_)) => Self::Group,
+            (None, None) => Self::Dirichlet(0.1),
+        }
+    }
 }
 
 impl FromStr for Partition {
@@ -51,6 +69,7 @@ impl FromStr for Partition {
         match text.split_once(':') {
             None if text == "natural" => Ok(Self::Natural),
             None if text == "iid" => Ok(Self::Iid),
+            None if text == "group" => Ok(Self::Group),
             Some(("dirichlet", alpha)) => match alpha.parse() {
                 Ok(alpha) if alpha > 0.0 && f64::is_finite(alpha) => Ok(Self::Dirichlet(alpha)),
                 _ => Err(PartitionError::Number(
@@ -75,13 +94,16 @@ impl fmt::Display for Partition {
         match self {
             Self::Natural => f.write_str("natural"),
             Self::Iid => f.write_str("iid"),
+            Self::Group => f.write_str("group"),
             Self::Dirichlet(alpha) => write!(f, "dirichlet:{alpha}"),
             Self::Shards(classes) => write!(f, "shards:{classes}"),
         }
     }
 }
 
-/// The rows of each device. Every row goes to exactly one.
+/// The rows of each device. Every row goes to exactly one. Where rows are
+/// labelled with numbers, the tenths of the rows in order of the first number
+/// stand for classes.
 ///
 /// # Errors
 /// If the data does not allow it.
@@ -95,6 +117,10 @@ pub fn partition(
     if agents == 0 && how != Partition::Natural {
         return Err(PartitionError::NoDevices);
     }
+    let classes = match part.numbers {
+        Some(_) => NUMBER_CLASSES,
+        None => classes,
+    };
     let mut random = rng(seed, "partition");
     match how {
         Partition::Natural => {
@@ -111,12 +137,38 @@ pub fn partition(
             let device = |index| rows.iter().copied().skip(index).step_by(agents).collect();
             Ok((0..agents).map(device).collect())
         }
+        Partition::Group => {
+            let groups = part.groups.as_ref().ok_or(PartitionError::NoGroups)?;
+            Ok(whole_groups(groups, agents, &mut random))
+        }
         Partition::Dirichlet(alpha) => {
             let proportions = |random: &mut _| dirichlet(alpha, agents, random);
             Ok(by_class(part, classes, agents, &mut random, proportions))
         }
         Partition::Shards(each) => Ok(shards(part, classes, each, agents, &mut random)),
     }
+}
+
+/// Each group to the device with the fewest rows so far, the largest first;
+/// groups of one size in random order.
+fn whole_groups(groups: &[u32], agents: usize, random: &mut impl Rng) -> Vec<Vec<usize>> {
+    let mut rows: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (row, &group) in groups.iter().enumerate() {
+        rows.entry(group).or_default().push(row);
+    }
+    let mut groups: Vec<Vec<usize>> = rows.into_values().collect();
+    groups.shuffle(random);
+    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
+    let mut devices = vec![Vec::new(); agents];
+    for group in groups {
+        if let Some(device) = devices
+            .iter_mut()
+            .min_by_key(|rows: &&mut Vec<usize>| rows.len())
+        {
+            device.extend(group);
+        }
+    }
+    devices
 }
 
 fn dirichlet(alpha: f64, agents: usize, random: &mut impl Rng) -> Vec<f64> {
@@ -211,12 +263,21 @@ fn shards(
 }
 
 fn rows_by_class(part: &Part, classes: usize) -> Vec<Vec<usize>> {
+    if let Some(numbers) = &part.numbers {
+        let mut order: Vec<usize> = (0..part.len()).collect();
+        order.sort_by(|&one, &other| numbers[[one, 0]].total_cmp(&numbers[[other, 0]]));
+        let tenth = order.len().div_ceil(classes.max(1)).max(1);
+        return order.chunks(tenth).map(<[usize]>::to_vec).collect();
+    }
     let mut rows = vec![Vec::new(); classes];
     for (row, &label) in part.labels.iter().enumerate() {
         rows[usize::from(label)].push(row);
     }
     rows
 }
+
+/// Parts of the rows in order of their number that stand for classes.
+const NUMBER_CLASSES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -228,7 +289,51 @@ mod tests {
         Part {
             inputs: Array2::zeros((1_000, 1)),
             labels: (0..1_000).map(|row| (row % 10) as u16).collect(),
+            numbers: None,
             users: None,
+            groups: None,
+        }
+    }
+
+    #[test]
+    fn a_group_is_on_one_device_and_devices_are_alike_in_size() {
+        let groups: Vec<u32> = (0..1_000).map(|row| row * row / 12_000).collect();
+        let part = Part {
+            groups: Some(groups.clone()),
+            ..part()
+        };
+        let devices = partition(&part, 10, Partition::Group, 5, 3).unwrap();
+        let of = |rows: &Vec<usize>| -> std::collections::BTreeSet<u32> {
+            rows.iter().map(|&row| groups[row]).collect()
+        };
+        let all: usize = devices.iter().map(|rows| of(rows).len()).sum();
+        let distinct: std::collections::BTreeSet<&u32> = groups.iter().collect();
+        assert_eq!(all, distinct.len(), "no group is on two devices");
+        assert!(devices.iter().all(|rows| (150..=250).contains(&rows.len())));
+        let none = Part {
+            groups: None,
+            ..part
+        };
+        assert_eq!(
+            partition(&none, 10, Partition::Group, 5, 3),
+            Err(PartitionError::NoGroups)
+        );
+    }
+
+    #[test]
+    fn numbers_in_order_stand_for_classes() {
+        let part = Part {
+            labels: vec![0; 1_000],
+            numbers: Some(Array2::from_shape_fn((1_000, 1), |(row, _)| row as f32)),
+            ..part()
+        };
+        let devices = partition(&part, 1, Partition::Shards(1), 10, 1).unwrap();
+        for rows in devices {
+            assert_eq!(rows.len(), 100);
+            assert_eq!(
+                rows.iter().min().unwrap() / 100,
+                rows.iter().max().unwrap() / 100
+            );
         }
     }
 

@@ -8,22 +8,20 @@ mod table;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use ndarray::Array2;
 use serde_json::json;
 
 use common::ids::{BlobHash, TaskHash};
-use common::math::network::softmax_rows;
 use common::model::Release;
 use common::task::StudentSpec;
 use common::trust::release::SignedRelease;
 use coordinator::admin::{AdminError, Client};
 use coordinator::status::Status;
 
-use crate::data::{Dataset, DatasetError, Partition, PartitionError, partition};
-use crate::metrics::{accuracy, macro_f1};
-use crate::outcome::{RoundOutcome, RunOutcome};
+use crate::data::{Asked, Dataset, DatasetError, Partition, PartitionError, partition};
+use crate::outcome::{Reached, RoundOutcome, RunOutcome};
 use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
+use crate::reached::reached;
 
 pub use baselines::measure as measure_baselines;
 pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
@@ -34,6 +32,8 @@ pub use table::render;
 pub struct DemoOptions {
     /// `har`, `digits` or an NPZ file.
     pub dataset: String,
+    /// What its rows are labelled with.
+    pub target: Asked,
     /// How rows are spread; none stands for `natural` where the data says
     /// whose they are, and `dirichlet:0.1` elsewhere.
     pub partition: Option<Partition>,
@@ -114,13 +114,8 @@ pub struct DemoResult {
 /// # Errors
 /// The first thing that goes wrong; every process is stopped then.
 pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult, DemoError> {
-    let data = Dataset::open(&options.dataset)?;
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = options.partition.unwrap_or(natural);
+    let data = Dataset::open_asking(&options.dataset, options.target)?;
+    let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let parts = partition(
         &data.train,
         data.classes.len(),
@@ -180,10 +175,8 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         release_bytes = bytes.len() as u64;
         let release = open(&bytes, &fleet)?;
         let blobs = TeacherBlobs::fetch(&mut client, &status, summary.task)?;
-        let teacher = teacher_says(&checked, &blobs, &data)?;
-        rounds.push(round_outcome(
-            round, wall_ms, &release, &teacher, &data, &status,
-        )?);
+        let reached = tried(&release, &blobs, &data)?;
+        rounds.push(round_outcome(round, wall_ms, reached, &status));
         fleet.check_interrupted()?;
     }
     let memory = fleet.memory();
@@ -262,48 +255,21 @@ impl TeacherBlobs {
     }
 }
 
-/// The teacher's classes on the test inputs.
-fn teacher_says(
-    task: &common::task::Task,
-    blobs: &TeacherBlobs,
-    data: &Dataset,
-) -> Result<Vec<u16>, DemoError> {
+/// How right student and teacher are on the test set.
+fn tried(release: &Release, blobs: &TeacherBlobs, data: &Dataset) -> Result<Reached, DemoError> {
+    let task = release.task();
     let refused = |error: &dyn std::fmt::Display| DemoError::Release(error.to_string());
     let set =
         coordinator::validation::transfer_set(task, &blobs.transfer).map_err(|e| refused(&e))?;
-    let normaliser =
-        coordinator::validation::normaliser(task, &blobs.normaliser).map_err(|e| refused(&e))?;
+    let scales =
+        coordinator::validation::scales(task, &blobs.normaliser).map_err(|e| refused(&e))?;
     let raw = common::wire::codec::decode_blob(&blobs.teacher).map_err(|e| refused(&e))?;
     let teacher =
-        common::teacher::Teacher::on(raw, &set, task.classes()).map_err(|e| refused(&e))?;
-    let features = task
-        .definition()
-        .features
-        .compute(task.input_shape(), data.test.inputs.view())
-        .map_err(|e| refused(&e))?;
-    let view = normaliser.apply(features.view()).map_err(|e| refused(&e))?;
-    let mut answers: Array2<f32> = teacher.answers(view.view()).map_err(|e| refused(&e))?;
-    softmax_rows(answers.view_mut(), 1.0);
-    let largest = |row: ndarray::ArrayView1<'_, f32>| {
-        (0..row.len()).fold(
-            0,
-            |best, class| if row[class] > row[best] { class } else { best },
-        ) as u16
-    };
-    Ok(answers.rows().into_iter().map(largest).collect())
+        common::teacher::Teacher::on(raw, &set, task.outputs()).map_err(|e| refused(&e))?;
+    reached(data, release, &teacher, &scales).map_err(|e| refused(&e))
 }
 
-fn round_outcome(
-    round: u64,
-    wall_ms: u64,
-    release: &Release,
-    teacher: &[u16],
-    data: &Dataset,
-    status: &Status,
-) -> Result<RoundOutcome, DemoError> {
-    let said = release
-        .predict(data.test.inputs.view())
-        .map_err(|error| DemoError::Release(error.to_string()))?;
+fn round_outcome(round: u64, wall_ms: u64, reached: Reached, status: &Status) -> RoundOutcome {
     let devices = status.devices.len().max(1) as f64;
     let mean = |of: &dyn Fn(&coordinator::status::DeviceStatus) -> u64| {
         status
@@ -313,12 +279,9 @@ fn round_outcome(
             .sum::<f64>()
             / devices
     };
-    Ok(RoundOutcome {
+    RoundOutcome {
         round,
-        student_accuracy: accuracy(&said, &data.test.labels),
-        student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
-        teacher_accuracy: accuracy(teacher, &data.test.labels),
-        student_teacher_agreement: accuracy(&said, teacher),
+        reached,
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),
         uplink_bytes_max: status
             .devices
@@ -329,5 +292,5 @@ fn round_outcome(
         downlink_bytes_mean: mean(&|device| device.downlink_bytes),
         handshake_bytes_mean: mean(&|device| device.handshake_bytes),
         wall_ms,
-    })
+    }
 }

@@ -6,45 +6,42 @@ use comfy_table::{Table, presets};
 
 use super::DemoResult;
 use super::fleet::{Fleet, Memory};
+use crate::outcome::{Baselines, Reached};
 
 /// The table and the hints below it.
 pub fn render(result: &DemoResult) -> String {
     let mut text = String::new();
-    let percent = |fraction: f64| format!("{:.2} %", 100.0 * fraction);
     let mut table = Table::new();
     table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header([
-        "on people and inputs nobody trained on",
-        "accuracy",
-        "macro-F1",
-    ]);
-    if let Some(baselines) = result.outcome.baselines {
-        let alone = format!(
-            "{} ({} to {})",
-            percent(baselines.alone_mean),
-            percent(baselines.alone_min),
-            percent(baselines.alone_max)
-        );
+    table.set_header(header(result));
+    if let Some(baselines) = &result.outcome.baselines {
         table.add_row([
             "a device alone, mean (range)".to_owned(),
-            alone,
+            alone(baselines),
             String::new(),
         ]);
     }
     for round in &result.outcome.rounds {
+        let [student, beside, teacher] = figures(&round.reached);
         table.add_row([
             format!("federated student, round {}", round.round),
-            percent(round.student_accuracy),
-            percent(round.student_macro_f1),
+            student,
+            beside,
         ]);
         table.add_row([
             format!("  its kernel teacher, round {}", round.round),
-            percent(round.teacher_accuracy),
+            teacher,
             String::new(),
         ]);
     }
-    if let Some(baselines) = result.outcome.baselines {
-        let pooled = percent(baselines.pooled_student);
+    if let Some(baselines) = &result.outcome.baselines {
+        let pooled = match *baselines {
+            Baselines::Classes { pooled_student, .. } => percent(pooled_student),
+            Baselines::Numbers {
+                pooled_student_rmse,
+                ..
+            } => figure(pooled_student_rmse),
+        };
         table.add_row([
             "the same student, all data pooled".to_owned(),
             pooled,
@@ -115,6 +112,72 @@ fn hints(result: &DemoResult) -> String {
              Ctrl-C stops it.\n",
             look(fleet)
         ),
+    }
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+fn figure(error: f64) -> String {
+    format!("{error:.4}")
+}
+
+fn header(result: &DemoResult) -> [&'static str; 3] {
+    let numbers = result.outcome.rounds.iter();
+    let mut numbers = numbers.filter(|round| matches!(round.reached, Reached::Numbers { .. }));
+    match numbers.next() {
+        Some(_) => ["on inputs nobody trained on", "RMSE", "MAE"],
+        None => [
+            "on people and inputs nobody trained on",
+            "accuracy",
+            "macro-F1",
+        ],
+    }
+}
+
+fn alone(baselines: &Baselines) -> String {
+    match *baselines {
+        Baselines::Classes {
+            alone_mean,
+            alone_min,
+            alone_max,
+            ..
+        } => format!(
+            "{} ({} to {})",
+            percent(alone_mean),
+            percent(alone_min),
+            percent(alone_max)
+        ),
+        Baselines::Numbers {
+            alone_rmse_mean,
+            alone_rmse_min,
+            alone_rmse_max,
+            ..
+        } => format!(
+            "{} ({} to {})",
+            figure(alone_rmse_mean),
+            figure(alone_rmse_min),
+            figure(alone_rmse_max)
+        ),
+    }
+}
+
+/// Two of the student, one of the teacher.
+fn figures(reached: &Reached) -> [String; 3] {
+    match *reached {
+        Reached::Classes {
+            student_accuracy,
+            student_macro_f1,
+            teacher_accuracy,
+            ..
+        } => [student_accuracy, student_macro_f1, teacher_accuracy].map(percent),
+        Reached::Numbers {
+            student_rmse,
+            student_mae,
+            teacher_rmse,
+            ..
+        } => [student_rmse, student_mae, teacher_rmse].map(figure),
     }
 }
 

@@ -197,7 +197,9 @@ mod tests {
         Part {
             inputs: Array2::zeros((rows, 1)),
             labels: vec![0; rows],
+            numbers: None,
             users,
+            groups: None,
         }
     }
 

@@ -37,6 +37,7 @@ pub fn train(
         classes: distilled.classes.clone(),
         counts,
         spreads,
+        targets: None,
     };
     Ok(train_student(
         feature_view.task(),

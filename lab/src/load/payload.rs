@@ -70,6 +70,7 @@ pub(super) fn summary(device: usize, turn: usize) -> Result<Payload, QuantiseErr
         classes: (0..POINTS).map(|point| class(point) as u16).collect(),
         counts: vec![ROWS; POINTS],
         spreads: vec![0.1; POINTS],
+        targets: None,
     };
     Ok(Payload::of(encode(&points.to_raw(8)?)))
 }

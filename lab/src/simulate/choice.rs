@@ -6,7 +6,7 @@ use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
 
 use super::{SimulateError, SimulateOptions};
-use crate::budget::{Fixed, Plan, ROWS_A_POINT, Setting, plan};
+use crate::budget::{Fixed, Kinds, Plan, ROWS_A_POINT, Setting, plan};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
@@ -51,7 +51,11 @@ pub(crate) fn checked_task(
             points: 2,
             points_per_device: 1,
             bits: 8,
-            contribute: fixed.contribute.to_string(),
+            contribute: match fixed.contribute {
+                // Soft labels are of classes.
+                Kinds::Both if !data.numbers.is_empty() => Kinds::Moments.to_string(),
+                kinds => kinds.to_string(),
+            },
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
@@ -62,7 +66,7 @@ pub(crate) fn checked_task(
             grace_s: 1.0,
         };
         let mut sketch = task(data, &task_options)?;
-        let (units, units_reason) = hidden_units(sketch.features(), sketch.classes(), image);
+        let (units, units_reason) = hidden_units(sketch.features(), sketch.outputs(), image);
         if options.student.is_none() {
             let hidden = vec![units];
             task_options.student = StudentSpec::Mlp { hidden };
@@ -70,7 +74,7 @@ pub(crate) fn checked_task(
         }
         let setting = Setting {
             features: sketch.features(),
-            classes: sketch.classes(),
+            classes: sketch.outputs(),
             devices: agents,
             rounds: options.rounds.max(1),
             rows: data.train.labels.len(),
@@ -128,7 +132,9 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         let error = facts.held_out_error;
         format!("generalised cross-validation of the summed moments, estimated error {error:.5}")
     };
-    let tempered = if definition.distillation.temperature > 0.0 {
+    let tempered = if !task.target().is_class() {
+        "numbers are not tempered"
+    } else if definition.distillation.temperature > 0.0 {
         ASKED
     } else {
         "samples around each point are most likely of its class"

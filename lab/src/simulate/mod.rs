@@ -154,12 +154,7 @@ pub fn run(
     seed: u64,
     progress: &mut Progress,
 ) -> Result<SimulateResult, SimulateError> {
-    let natural = if data.train.users.is_some() {
-        Partition::Natural
-    } else {
-        Partition::Dirichlet(0.1)
-    };
-    let how = options.partition.unwrap_or(natural);
+    let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
@@ -181,7 +176,7 @@ pub fn run(
         let result = simulation.round()?;
         let wall_ms = begun.elapsed().as_millis() as u64;
         let teacher = open_teacher(&simulation, &result)?;
-        rounds.push(measure(&checked, data, &result, &teacher, wall_ms)?);
+        rounds.push(measure(data, &result, &teacher, wall_ms)?);
         last = Some((result, teacher));
     }
     let (result, teacher) =

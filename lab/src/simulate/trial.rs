@@ -1,23 +1,22 @@
 //! A round's teacher and student, tried on the test set.
 
-use ndarray::Array2;
 use serde_json::{Value, json};
 
-use common::task::Task;
+use common::scales::Scales;
 use common::teacher::Teacher;
 use common::wire::codec::decode_blob;
 use coordinator::validation;
 
 use super::SimulateError;
 use crate::data::Dataset;
-use crate::metrics::{accuracy, macro_f1};
 use crate::outcome::RoundOutcome;
+use crate::reached::reached;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation};
 
 /// What the coordinator published of a round.
 pub(super) struct Opened {
     pub(super) teacher: Teacher,
-    normaliser: common::features::Normaliser,
+    scales: Scales,
 }
 
 pub(super) fn open_teacher(
@@ -31,36 +30,19 @@ pub(super) fn open_teacher(
     let set = validation::transfer_set(task, &transfer).map_err(|e| unusable(&e))?;
     let raw = decode_blob(&teacher).map_err(|e| unusable(&e))?;
     Ok(Opened {
-        teacher: Teacher::on(raw, &set, task.classes()).map_err(|e| unusable(&e))?,
-        normaliser: validation::normaliser(task, &normaliser).map_err(|e| unusable(&e))?,
+        teacher: Teacher::on(raw, &set, task.outputs()).map_err(|e| unusable(&e))?,
+        scales: validation::scales(task, &normaliser).map_err(|e| unusable(&e))?,
     })
 }
 
 pub(super) fn measure(
-    task: &Task,
     data: &Dataset,
     result: &RoundResult,
     opened: &Opened,
     wall_ms: u64,
 ) -> Result<RoundOutcome, SimulateError> {
-    let inputs = data.test.inputs.view();
-    let said = result.release.predict(inputs).map_err(|e| unusable(&e))?;
-    let stage = &task.definition().features;
-    let features = stage
-        .compute(task.input_shape(), inputs)
-        .map_err(|e| unusable(&e))?;
-    let view = opened
-        .normaliser
-        .apply(features.view())
-        .map_err(|e| unusable(&e))?;
-    let answers: Array2<f32> = opened
-        .teacher
-        .answers(view.view())
-        .map_err(|e| unusable(&e))?;
-    let largest = |row: ndarray::ArrayView1<'_, f32>| {
-        (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best }) as u16
-    };
-    let taught: Vec<u16> = answers.rows().into_iter().map(largest).collect();
+    let reached = reached(data, &result.release, &opened.teacher, &opened.scales);
+    let reached = reached.map_err(|e| unusable(&e))?;
     let mean = |of: &dyn Fn(&DeviceBytes) -> u64| {
         result.bytes.iter().map(|one| of(one) as f64).sum::<f64>()
             / result.bytes.len().max(1) as f64
@@ -68,10 +50,7 @@ pub(super) fn measure(
     let sent = result.bytes.iter().map(|one| one.up.udp_bytes());
     Ok(RoundOutcome {
         round: result.round,
-        student_accuracy: accuracy(&said, &data.test.labels),
-        student_macro_f1: macro_f1(&said, &data.test.labels, data.classes.len()),
-        teacher_accuracy: accuracy(&taught, &data.test.labels),
-        student_teacher_agreement: accuracy(&said, &taught),
+        reached,
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
         uplink_bytes_max: sent.max().unwrap_or(0),
         downlink_bytes_mean: mean(&|one| one.down.udp_bytes()),

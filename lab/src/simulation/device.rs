@@ -6,12 +6,12 @@ use std::sync::Arc;
 use common::ids::{BlobHash, DeviceId, Time};
 use common::labels;
 use common::model::Release;
-use common::report::RawReport;
+use common::report::{RawErrors, RawReport};
 use common::round::{ContributionKey, Kind, Phase};
 use common::trust::charter::{Charter, Freshness, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
 use common::trust::release::SignedRelease;
-use common::wire::codec::encode;
+use common::wire::codec::{Trailing, encode};
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
     TransferRequest, Welcome,
@@ -207,6 +207,7 @@ impl Simulation {
             rows: RawRows {
                 inputs: training.inputs(),
                 labels: training.labels(),
+                numbers: training.numbers(),
             },
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
@@ -250,8 +251,17 @@ impl Simulation {
             version: release.version(),
             rows,
             correct: now.correct,
-            previous_correct: device.judged.and_then(|found| found.previous),
+            previous_correct: device.judged.as_ref().and_then(|found| found.previous),
             installed: installed == Some(release.version()),
+            errors: Trailing(now.numbers.map(|numbers| {
+                let before = device.judged.as_ref();
+                let before = before.and_then(|found| found.numbers.as_ref());
+                RawErrors {
+                    previous_squared: before
+                        .and_then(|found| found.errors.previous_squared.clone()),
+                    ..numbers.errors
+                }
+            })),
         };
         Ok(Built {
             entries: vec![Entry {
@@ -276,10 +286,10 @@ impl Simulation {
         }
         let previous = device.installed.as_deref();
         let found = compare(index, &release, previous, &held_out)?;
-        device.judged = Some(found);
         if !found.is_worse() {
             device.installed = Some(release);
         }
+        device.judged = Some(found);
         Ok(())
     }
 
@@ -310,7 +320,11 @@ impl Simulation {
         let part = self.liars.holds(index, self.rounds_begun, part);
         let labels = part.labels.into_iter().map(Some).collect();
         let values = part.inputs.ncols();
-        let rows = Dataset::new(part.inputs, labels).unwrap_or_else(|| Dataset::empty(values));
+        let rows = Dataset::new(part.inputs, labels).and_then(|rows| match part.numbers {
+            Some(numbers) => rows.with_numbers(numbers),
+            None => Some(rows),
+        });
+        let rows = rows.unwrap_or_else(|| Dataset::empty(values));
         rows.split(SplitRule::default()).without_copies()
     }
 
@@ -426,6 +440,7 @@ fn compare(
     let rows = HeldOut {
         inputs: held_out.inputs(),
         labels: &labels,
+        numbers: held_out.numbers(),
     };
     Comparison::of(release, previous, rows).map_err(|error| failed(device, &error))
 }

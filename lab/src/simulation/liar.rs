@@ -103,10 +103,22 @@ impl Liars {
 
 /// The same answer, but the labels are sure of the class after the one that
 /// the device believes in, at every point as if it lay among its rows, and for
-/// as many rows as pass. All liars say the same, which is worse than noise.
+/// as many rows as pass. All liars say the same, which is worse than noise. Of
+/// numbers the largest are said to be the smallest.
 pub(super) struct TwistedLabels;
 
 impl Lie for TwistedLabels {
+    fn holds(&self, _device: usize, mut rows: Part) -> Part {
+        if let Some(numbers) = &mut rows.numbers {
+            for mut column in numbers.columns_mut() {
+                let least = column.iter().copied().fold(f32::INFINITY, f32::min);
+                let most = column.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                column.mapv_inplace(|value| least + most - value);
+            }
+        }
+        rows
+    }
+
     fn sends(&self, _heard: &Heard<'_>, mut answer: Built) -> Built {
         for entry in &mut answer.entries {
             if entry.kind == Kind::Labels

@@ -41,6 +41,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "moments",
                 "relevance",
                 "report",
+                "scales",
                 "summary",
                 "weights",
             ],
@@ -169,7 +170,7 @@ pub(super) const CRATES: &[Crate] = &[
             &[
                 "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
-            &["folders", "simulation", "stage"],
+            &["folders", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
             &["demo"],

@@ -90,6 +90,7 @@ pub fn summaries(task: &Task) -> Vec<Lie> {
         classes: vec![0],
         counts: vec![ROWS as u32],
         spreads: vec![0.1],
+        targets: None,
     };
     let features = task.features();
     let lie = |what, reason, points: Points, change: &dyn Fn(&mut RawPoints)| {

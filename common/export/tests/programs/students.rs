@@ -88,6 +88,7 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         lineage: Lineage::of(&[]),
         normaliser,
         weights,
+        extras: protocol::codec::Trailing(None),
     });
     Case {
         name,

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Batch, Network, softmax_rows};
+use super::{Batch, Loss, Network, softmax_rows};
 use crate::random::rng;
 
 /// Asserts that the gradient of a network agrees with central differences in
@@ -11,8 +11,9 @@ use crate::random::rng;
 pub(super) fn assert_gradient_agrees(
     mut network: impl Network<f64>,
     rows: usize,
-    temperature: f64,
+    loss: impl Into<Loss>,
 ) {
+    let loss = loss.into();
     let mut numbers = rng(11, "check");
     let mut normal = |_| StandardNormal.sample(&mut numbers);
     let inputs: Array2<f64> = Array2::from_shape_fn((rows, network.inputs()), &mut normal);
@@ -31,7 +32,7 @@ pub(super) fn assert_gradient_agrees(
     let mut gradient = vec![f64::NAN; count];
     let mut ignored = vec![0.0; count];
     network
-        .loss_gradient(batch, temperature, &mut workspace, &mut gradient)
+        .loss_gradient(batch, loss, &mut workspace, &mut gradient)
         .expect("the batch fits");
     let scale = gradient.iter().fold(0.0f64, |max, g| max.max(g.abs()));
     for (index, &found) in gradient.iter().enumerate() {
@@ -39,7 +40,7 @@ pub(super) fn assert_gradient_agrees(
             let before = network.parameters()[index];
             network.parameters_mut()[index] = before + shift;
             let loss = network
-                .loss_gradient(batch, temperature, &mut workspace, &mut ignored)
+                .loss_gradient(batch, loss, &mut workspace, &mut ignored)
                 .expect("the batch fits");
             network.parameters_mut()[index] = before;
             loss

@@ -7,7 +7,7 @@ use super::cnn_shape::CnnShape;
 use super::convolution::{Convolution, ConvolutionBuffers, Scratch};
 use super::dense::{DenseStack, draw_normal, matrix, matrix_mut};
 use super::error::{check_count, check_flat, check_width};
-use super::{Batch, Network, NetworkError, Real, Tensor, Workspace, cross_entropy};
+use super::{Batch, Loss, Network, NetworkError, Real, Tensor, Workspace};
 
 /// Convolutions, each with ReLU and max-pool, under a dense head: over images
 /// (height, width, channels), or over series as images of height 1.
@@ -189,11 +189,11 @@ impl<T: Real> Network<T> for Cnn<T> {
     fn loss_gradient(
         &self,
         batch: Batch<'_, T>,
-        temperature: f64,
+        loss: Loss,
         workspace: &mut Workspace<T>,
         gradient: &mut [T],
     ) -> Result<f64, NetworkError> {
-        batch.check(self.shape.outputs, temperature)?;
+        batch.check(self.shape.outputs, loss)?;
         check_count(self.parameters.len(), gradient.len())?;
         self.forward(batch.inputs, workspace)?;
         let rows = batch.inputs.nrows();
@@ -203,7 +203,7 @@ impl<T: Real> Network<T> for Cnn<T> {
         } = workspace;
         let buffers = convolutional.as_mut().expect(MADE_HERE);
         let (logits, delta) = self.head.logits_and_delta(rows, dense);
-        let loss = cross_entropy(logits, batch.targets, temperature, delta);
+        let loss = loss.of(logits, batch.targets, delta);
         let (features, delta) = buffers.features(&self.convolutions, rows);
         self.head
             .backward(&self.parameters, features, dense, gradient, Some(delta));

@@ -2,7 +2,81 @@
 
 use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
-use super::Real;
+use super::{NetworkError, Real};
+
+/// What a network is trained to make small.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// Tempered [`cross_entropy`] against distributions.
+    CrossEntropy {
+        /// Above 0.
+        temperature: f64,
+    },
+    /// [`squared_error`] against numbers.
+    Squared,
+}
+
+impl From<f64> for Loss {
+    /// Cross-entropy at this temperature.
+    fn from(temperature: f64) -> Self {
+        Self::CrossEntropy { temperature }
+    }
+}
+
+impl Loss {
+    /// Refuses a temperature that is not positive and finite.
+    pub(super) fn check(self) -> Result<(), NetworkError> {
+        match self {
+            Self::CrossEntropy { temperature }
+                if !(temperature.is_finite() && temperature > 0.0) =>
+            {
+                Err(NetworkError::Temperature(temperature))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Its value; `gradient` becomes the derivative in the outputs.
+    pub(super) fn of<T: Real>(
+        self,
+        outputs: ArrayView2<'_, T>,
+        targets: ArrayView2<'_, T>,
+        gradient: ArrayViewMut2<'_, T>,
+    ) -> f64 {
+        match self {
+            Self::CrossEntropy { temperature } => {
+                cross_entropy(outputs, targets, temperature, gradient)
+            }
+            Self::Squared => squared_error(outputs, targets, gradient),
+        }
+    }
+}
+
+/// The loss ½·mean_i Σ_v (z_iv − t_iv)² of outputs z against numbers t, both
+/// of shape (rows, values). `gradient` (same shape) becomes ∂loss/∂z =
+/// (z − t) / rows.
+///
+/// # Panics
+/// If the three shapes differ.
+pub fn squared_error<T: Real>(
+    outputs: ArrayView2<'_, T>,
+    targets: ArrayView2<'_, T>,
+    mut gradient: ArrayViewMut2<'_, T>,
+) -> f64 {
+    assert_eq!(outputs.dim(), targets.dim(), "outputs and targets");
+    let rows = outputs.nrows().max(1) as f64;
+    let each = T::of(1.0 / rows);
+    let mut loss = 0.0;
+    gradient.assign(&outputs);
+    for (target, mut row) in targets.rows().into_iter().zip(gradient.rows_mut()) {
+        for (value, &t) in row.iter_mut().zip(target) {
+            let apart = *value - t;
+            loss += 0.5 * apart.wide() * apart.wide();
+            *value = each * apart;
+        }
+    }
+    loss / rows
+}
 
 /// Replaces each row of logits z by softmax(z / temperature), in place. The
 /// largest logit is taken off first, so nothing overflows.

@@ -7,8 +7,7 @@ use rand::Rng;
 use super::dense::DenseStack;
 use super::error::{check_count, check_flat, check_width};
 use super::{
-    Batch, LAYERS_MAX, Network, NetworkError, PARAMETERS_MAX, Real, Tensor, Workspace,
-    cross_entropy,
+    Batch, LAYERS_MAX, Loss, Network, NetworkError, PARAMETERS_MAX, Real, Tensor, Workspace,
 };
 
 /// The widths of an [`Mlp`]: ReLU after each hidden layer, none after the
@@ -157,16 +156,16 @@ impl<T: Real> Network<T> for Mlp<T> {
     fn loss_gradient(
         &self,
         batch: Batch<'_, T>,
-        temperature: f64,
+        loss: Loss,
         workspace: &mut Workspace<T>,
         gradient: &mut [T],
     ) -> Result<f64, NetworkError> {
-        batch.check(self.shape.outputs, temperature)?;
+        batch.check(self.shape.outputs, loss)?;
         check_count(self.parameters.len(), gradient.len())?;
         self.forward(batch.inputs, workspace)?;
         let rows = batch.inputs.nrows();
         let (logits, delta) = self.stack.logits_and_delta(rows, &mut workspace.dense);
-        let loss = cross_entropy(logits, batch.targets, temperature, delta);
+        let loss = loss.of(logits, batch.targets, delta);
         self.stack.backward(
             &self.parameters,
             batch.inputs,
@@ -180,7 +179,7 @@ impl<T: Real> Network<T> for Mlp<T> {
 
 impl<T: Real> Batch<'_, T> {
     /// Holds the targets against the inputs and the number of classes.
-    pub(super) fn check(&self, outputs: usize, temperature: f64) -> Result<(), NetworkError> {
+    pub(super) fn check(&self, outputs: usize, loss: Loss) -> Result<(), NetworkError> {
         check_shape(
             "targets",
             &[self.inputs.nrows(), outputs],
@@ -189,10 +188,7 @@ impl<T: Real> Batch<'_, T> {
         if self.inputs.nrows() == 0 {
             return Err(NetworkError::EmptyBatch);
         }
-        if !(temperature.is_finite() && temperature > 0.0) {
-            return Err(NetworkError::Temperature(temperature));
-        }
-        Ok(())
+        loss.check()
     }
 }
 
@@ -222,7 +218,8 @@ mod tests {
     fn gradient_agrees_with_finite_differences_at_every_depth() {
         for hidden in [&[][..], &[9], &[12, 8], &[10, 9, 8, 7]] {
             let mlp = Mlp::<f64>::new(shape(11, hidden, 5), &mut rng(3, "weights")).unwrap();
-            assert_gradient_agrees(mlp, 6, 2.5);
+            assert_gradient_agrees(mlp.clone(), 6, 2.5);
+            assert_gradient_agrees(mlp, 6, Loss::Squared);
         }
     }
 
@@ -331,7 +328,7 @@ mod tests {
                 inputs: inputs.view(),
                 targets: targets.view(),
             };
-            mlp.loss_gradient(batch, temperature, &mut workspace, &mut gradient)
+            mlp.loss_gradient(batch, temperature.into(), &mut workspace, &mut gradient)
                 .unwrap_err()
         };
         let width = NetworkError::Shape(ShapeError::count("values of an input", 3, 2));

@@ -25,7 +25,7 @@ pub use super::kernel::Real;
 pub use cnn::Cnn;
 pub use cnn_shape::{CnnShape, ConvolutionShape, Padding, ROW_VALUES_MAX};
 pub use error::NetworkError;
-pub use loss::{cross_entropy, softmax_rows};
+pub use loss::{Loss, cross_entropy, softmax_rows, squared_error};
 pub use mlp::{Mlp, MlpShape};
 pub use student::{Student, StudentShape};
 pub use tensor::Tensor;
@@ -74,7 +74,7 @@ pub trait Network<T: Real>: Send + Sync {
         workspace: &'w mut Workspace<T>,
     ) -> Result<ArrayView2<'w, T>, NetworkError>;
 
-    /// The mean tempered cross-entropy of a batch (see [`cross_entropy`]) and
+    /// The [`Loss`] of a batch, in the mean of its rows, and
     /// its gradient, which replaces what is in `gradient` (as long as
     /// [`parameters`](Self::parameters)). About three times the cost of
     /// [`forward`](Self::forward).
@@ -85,7 +85,7 @@ pub trait Network<T: Real>: Send + Sync {
     fn loss_gradient(
         &self,
         batch: Batch<'_, T>,
-        temperature: f64,
+        loss: Loss,
         workspace: &mut Workspace<T>,
         gradient: &mut [T],
     ) -> Result<f64, NetworkError>;

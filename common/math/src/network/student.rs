@@ -5,7 +5,7 @@ use std::fmt;
 use ndarray::ArrayView2;
 use rand::Rng;
 
-use super::{Batch, Cnn, CnnShape, Mlp, MlpShape, Network, NetworkError, Tensor, Workspace};
+use super::{Batch, Cnn, CnnShape, Loss, Mlp, MlpShape, Network, NetworkError, Tensor, Workspace};
 
 /// What a [`Student`] is made of. Written `mlp:200` or `cnn:16,32/64`: the
 /// channels of the convolutions, then the hidden units.
@@ -150,11 +150,11 @@ impl Network<f32> for Student {
     fn loss_gradient(
         &self,
         batch: Batch<'_, f32>,
-        temperature: f64,
+        loss: Loss,
         workspace: &mut Workspace<f32>,
         gradient: &mut [f32],
     ) -> Result<f64, NetworkError> {
         self.network()
-            .loss_gradient(batch, temperature, workspace, gradient)
+            .loss_gradient(batch, loss, workspace, gradient)
     }
 }

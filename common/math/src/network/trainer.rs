@@ -1,6 +1,6 @@
 //! Steps of gradient descent that allocate nothing.
 
-use super::{Batch, Network, NetworkError, Real, Workspace};
+use super::{Batch, Loss, Network, NetworkError, Real, Workspace};
 use crate::optimiser::{Adam, AdamSettings};
 
 /// Trains one network: its optimiser and every buffer a step needs.
@@ -25,7 +25,7 @@ impl<T: Real> Trainer<T> {
     }
 
     /// One step on one batch; returns the loss before it (see
-    /// [`super::cross_entropy`]).
+    /// [`Loss`]).
     ///
     /// # Errors
     /// If a shape does not fit, or the loss or its gradient is not finite.
@@ -34,10 +34,10 @@ impl<T: Real> Trainer<T> {
         &mut self,
         network: &mut dyn Network<T>,
         batch: Batch<'_, T>,
-        temperature: f64,
+        loss: impl Into<Loss>,
     ) -> Result<f64, NetworkError> {
         let loss =
-            network.loss_gradient(batch, temperature, &mut self.workspace, &mut self.gradient)?;
+            network.loss_gradient(batch, loss.into(), &mut self.workspace, &mut self.gradient)?;
         let finite = |all: bool, value: &T| all & value.is_finite();
         if !(loss.is_finite() && self.gradient.iter().fold(true, finite)) {
             let step = self.adam.steps();

@@ -1,7 +1,5 @@
 //! Additive kernel statistics of a device's rows on the transfer set.
 
-use math::kernel::Ntk;
-
 use super::{CheckContext, Contribution, StandsOn, quantise_reason};
 use crate::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
 use crate::round::{Kind, Reason};
@@ -12,10 +10,7 @@ impl Contribution for Moments {
     type Raw = RawMoments;
 
     fn check(raw: RawMoments, context: &CheckContext<'_>) -> Result<Self, Reason> {
-        let task = context.task;
-        let ntk = Ntk::new(task.definition().teacher.depth);
-        let support = context.support()?.all;
-        let frame = MomentsFrame::of(&ntk, support, task.features(), task.classes());
+        let frame = MomentsFrame::for_task(context.task, context.support()?.all);
         Self::check(raw, frame).map_err(|error| match error {
             MomentsError::Quantise(inner) => quantise_reason(&inner),
             MomentsError::Shape { .. } => Reason::WrongShape,

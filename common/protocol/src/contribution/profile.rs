@@ -1,29 +1,30 @@
 //! Counts, means and variances of a device's rows.
 
 use super::{CheckContext, Contribution, StandsOn};
-use crate::blocks::{BlocksError, RawBlocks};
-use crate::codec::decode_blob;
-use crate::profile::{Profile, ProfileError, RawProfile};
+use crate::blocks::BlocksError;
+use crate::profile::{Profile, ProfileError, ProfileParts, RawProfile};
 use crate::round::{Kind, Reason};
 
 impl Contribution for Profile {
     const KIND: Kind = Kind::Profile;
     const STANDS_ON: StandsOn = StandsOn::Rows;
-    /// Blocks of rows travel behind a profile where a task learns curves.
-    type Raw = (RawProfile, Option<RawBlocks>);
+    /// Blocks of rows travel behind a profile where a task learns curves, and
+    /// the spread of its numbers where it asks for any.
+    type Raw = ProfileParts;
 
     fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
-        let decoded = match context.task.learns_curves() {
-            true => decode_blob(bytes).map(|(profile, blocks)| (profile, Some(blocks))),
-            false => decode_blob(bytes).map(|profile| (profile, None)),
-        };
-        decoded.map_err(|_| Reason::Malformed)
+        RawProfile::parts(context.task, bytes).map_err(|_| Reason::Malformed)
     }
 
-    fn check((raw, blocks): Self::Raw, context: &CheckContext<'_>) -> Result<Self, Reason> {
+    fn check(parts: Self::Raw, context: &CheckContext<'_>) -> Result<Self, Reason> {
+        let (raw, blocks, targets) = parts;
         let task = context.task;
         let learns = task.learns_normaliser();
         let checked = Self::check(raw, task.features(), task.classes(), learns);
+        let checked = checked.and_then(|profile| match targets {
+            Some(targets) => profile.with_targets(targets, task.outputs()),
+            None => Ok(profile),
+        });
         let profile = checked.map_err(|error| match error {
             ProfileError::Shape { .. } => Reason::WrongShape,
             // An honest sum that overflows is infinite, never NaN.

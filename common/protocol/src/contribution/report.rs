@@ -1,7 +1,7 @@
 //! A device's evaluation of a released student.
 
 use super::{CheckContext, Contribution, StandsOn};
-use crate::report::{RawReport, Report};
+use crate::report::{RawReport, Report, ReportError};
 use crate::round::{Kind, Reason};
 
 impl Contribution for Report {
@@ -9,8 +9,12 @@ impl Contribution for Report {
     const STANDS_ON: StandsOn = StandsOn::Release;
     type Raw = RawReport;
 
-    fn check(raw: RawReport, _: &CheckContext<'_>) -> Result<Self, Reason> {
-        Self::check(raw).map_err(|_| Reason::OutOfBounds)
+    fn check(raw: RawReport, context: &CheckContext<'_>) -> Result<Self, Reason> {
+        let numbers = context.task.target().numbers().len();
+        Self::check(raw, numbers).map_err(|error| match error {
+            ReportError::Shape(_) => Reason::WrongShape,
+            _ => Reason::OutOfBounds,
+        })
     }
 
     fn rows(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Distilled points of a device's rows.
 
+use math::quantise::RawQuantisedMatrix;
+
 use super::{CheckContext, Contribution, StandsOn, quantise_reason};
 use crate::round::{Kind, Reason};
 use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
@@ -7,9 +9,14 @@ use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
 impl Contribution for Points {
     const KIND: Kind = Kind::Summary;
     const STANDS_ON: StandsOn = StandsOn::Normaliser;
-    type Raw = RawPoints;
+    /// Their numbers travel behind points where a task asks for any.
+    type Raw = (RawPoints, Option<RawQuantisedMatrix>);
 
-    fn check(raw: RawPoints, context: &CheckContext<'_>) -> Result<Self, Reason> {
+    fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
+        RawPoints::parts(context.task, bytes).map_err(|_| Reason::Malformed)
+    }
+
+    fn check((raw, targets): Self::Raw, context: &CheckContext<'_>) -> Result<Self, Reason> {
         let task = context.task;
         let budget = &task.definition().budget;
         let frame = PointsFrame {
@@ -18,8 +25,13 @@ impl Contribution for Points {
             // Each class present gets at least one point.
             points_max: budget.points_per_device as usize + task.classes(),
             cluster_size_min: budget.cluster_size_min,
+            numbers: task.target().numbers().len(),
         };
-        let checked = Self::check(raw, frame).and_then(|points| {
+        let checked = match targets {
+            Some(targets) => Self::check_with_targets(raw, targets, frame),
+            None => Self::check(raw, frame),
+        };
+        let checked = checked.and_then(|points| {
             points.check_place()?;
             Ok(points)
         });

@@ -16,6 +16,7 @@ mod series;
 mod shape;
 mod stage;
 mod tables;
+mod target_scale;
 mod window;
 
 pub use curve::{Atom, Curve};
@@ -27,6 +28,7 @@ pub use series::SeriesPlan;
 pub use shape::{InputShape, Modality};
 pub use stage::FeatureStage;
 pub use tables::{FilterTables, StageTables, WindowTables};
+pub use target_scale::{TARGET_CLIP, TargetScale, TargetScaleError};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! The checked task.
 
 use bincode::{Decode, Encode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::codec::DecodeError;
 use crate::features::{FeatureStage, InputShape};
@@ -10,6 +10,7 @@ use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
 use crate::task::input::InputKind;
 use crate::task::method::Method;
+use crate::task::target::{self, Target};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
 /// Everything a task fixes, as it is hashed and as it travels: the fields up to
@@ -21,7 +22,8 @@ pub struct TaskDefinition {
     pub name: String,
     /// Shape of one raw input.
     pub input_shape: Vec<u32>,
-    /// Class names, in the order of their labels.
+    /// Class names, in the order of their labels; none unless it asks for a
+    /// class.
     pub classes: Vec<String>,
     /// What turns raw inputs into features.
     pub features: FeatureStage,
@@ -44,6 +46,9 @@ pub struct TaskDefinition {
     /// What one input is.
     #[serde(skip_serializing_if = "InputKind::is_plain")]
     pub input: InputKind,
+    /// What it asks of a row.
+    #[serde(skip_serializing_if = "Target::is_class")]
+    pub target: Target,
 }
 
 /// How features are brought to one scale for all devices.
@@ -119,8 +124,8 @@ pub struct Budget {
     pub cluster_size_min: u32,
 }
 
-/// What devices answer on the transfer set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+/// What devices answer on the transfer set; a task file names it as JSON does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Contribute {
     /// Soft labels only.
@@ -128,6 +133,7 @@ pub enum Contribute {
     /// Moments only.
     Moments,
     /// Both.
+    #[default]
     Both,
     /// Neither: the teacher is solved from the points themselves.
     Points,
@@ -262,12 +268,20 @@ impl Task {
             features,
             format!("at most {FEATURES_MAX} features"),
         )?;
-        check_classes(&d.classes)?;
+        match d.target {
+            Target::Class => check_classes(&d.classes)?,
+            Target::Number(_) => target::check(d)?,
+        }
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
         let layout = d.features.layout(&shape).ok().flatten();
-        let student = check_student(&d.student, features, layout, d.classes.len())?;
+        let student = check_student(
+            &d.student,
+            features,
+            layout,
+            d.target.outputs(d.classes.len()),
+        )?;
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
@@ -322,9 +336,23 @@ impl Task {
         self.features
     }
 
-    /// Classes.
+    /// Groups of labelled rows that are described apart: the classes, or one of
+    /// all rows where the task asks for no class.
     pub fn classes(&self) -> usize {
-        self.definition.classes.len()
+        self.definition.target.groups(self.definition.classes.len())
+    }
+
+    /// What teachers and students answer: a number for each class, or the numbers
+    /// that the task asks for.
+    pub fn outputs(&self) -> usize {
+        self.definition
+            .target
+            .outputs(self.definition.classes.len())
+    }
+
+    /// What it asks of a row.
+    pub fn target(&self) -> &Target {
+        &self.definition.target
     }
 
     /// The student's shape.

@@ -8,6 +8,7 @@ use super::definition::{
 };
 use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
+use super::target::{RawTarget, Target};
 use crate::features::{FeatureStage, InputShape, Modality};
 use crate::round::{Kind, Phase};
 
@@ -18,7 +19,10 @@ use crate::round::{Kind, Phase};
 pub struct RawTask {
     name: String,
     input: RawInput,
-    classes: RawClasses,
+    #[serde(default)]
+    classes: Option<RawClasses>,
+    #[serde(default)]
+    target: RawTarget,
     #[serde(default)]
     features: RawFeatures,
     #[serde(default)]
@@ -30,7 +34,7 @@ pub struct RawTask {
     #[serde(default)]
     budget: RawBudget,
     #[serde(default)]
-    contribute: RawContribute,
+    contribute: Option<Contribute>,
     #[serde(default)]
     distillation: RawDistillation,
     #[serde(default)]
@@ -65,12 +69,13 @@ impl RawTask {
         let by_default = || default_stage(&input, &input_shape, convolves, range);
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage)?;
-        let contribute = match self.contribute {
-            RawContribute::Labels => Contribute::Labels,
-            RawContribute::Moments => Contribute::Moments,
-            RawContribute::Both => Contribute::Both,
-            RawContribute::Points => Contribute::Points,
+        let names = self.classes.map(|classes| classes.names);
+        let (classes, target) = self.target.checked(names)?;
+        let by_default = match target {
+            Target::Class => Contribute::Both,
+            Target::Number(_) => Contribute::Moments,
         };
+        let contribute = self.contribute.unwrap_or(by_default);
         let (budget, distillation) = (self.budget, self.distillation);
         let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
         let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
@@ -80,7 +85,7 @@ impl RawTask {
         Ok(TaskDefinition {
             name: self.name,
             input_shape,
-            classes: self.classes.names,
+            classes,
             features: stage,
             normalisation,
             teacher: TeacherSpec {
@@ -114,6 +119,7 @@ impl RawTask {
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
             input,
+            target,
         })
     }
 }
@@ -282,16 +288,6 @@ impl Default for RawBudget {
             cluster_size_min: 5,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawContribute {
-    Labels,
-    Moments,
-    #[default]
-    Both,
-    Points,
 }
 
 #[derive(Clone, Debug, Deserialize)]

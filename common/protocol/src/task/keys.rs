@@ -39,8 +39,8 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "contribute",
-        Value("\"both\""),
-        "\"labels\", \"moments\", \"both\", \"points\"",
+        Words("`\"both\"`, and `\"moments\"` without classes"),
+        "\"labels\", \"moments\", \"both\", \"points\"; without classes \"moments\" or \"points\"",
         "What devices send beside distilled samples: soft labels, moments, both, or nothing more.",
     ),
     key(
@@ -111,9 +111,39 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "classes.names",
-        Required,
+        Words("required where `target.kind` is \"class\""),
         "2 to 1000 distinct names of 1 to 64 bytes",
         "Names of the classes. A number as a label is the class of that name, or counts them from 0 if no name is a number.",
+    ),
+    key(
+        "target.kind",
+        Value("\"class\""),
+        "one of \"class\", \"number\"",
+        "What is asked of a row: which class it is, or how much of something.",
+    ),
+    key(
+        "target.values",
+        Words("`[\"value\"]` where `target.kind` is \"number\""),
+        "1 to 64 distinct names; for \"number\" only",
+        "Names of the numbers that are asked for, and of their columns in CSV files.",
+    ),
+    key(
+        "target.units",
+        Words("none"),
+        "a text for each of `target.values`",
+        "Their units, for people.",
+    ),
+    key(
+        "target.min",
+        Words("none"),
+        "a number, or one for each of `target.values`",
+        "What is less counts as this, in training and in predictions.",
+    ),
+    key(
+        "target.max",
+        Words("none"),
+        "a number, or one for each of `target.values`",
+        "What is more counts as this, in training and in predictions.",
     ),
     key(
         STAGE,

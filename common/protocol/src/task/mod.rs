@@ -10,6 +10,7 @@ mod input;
 mod keys;
 mod method;
 mod sections;
+mod target;
 
 pub use definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
@@ -19,3 +20,4 @@ pub use file::{RawTask, TaskFileError};
 pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
+pub use target::{NumberSpec, Target};

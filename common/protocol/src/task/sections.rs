@@ -9,10 +9,13 @@
 
 use super::definition::TaskDefinition;
 use super::input::{ArrayInput, InputKind};
+use super::target::Target;
 use crate::codec::{DecodeError, decode_blob_start, encode};
 
 /// The tag of `[input]`.
 const INPUT: u8 = 1;
+/// The tag of `[target]`.
+const TARGET: u8 = 2;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -34,6 +37,10 @@ impl TaskDefinition {
         if !self.input.is_plain() {
             bytes.push(INPUT);
             bytes.extend(encode(&self.input));
+        }
+        if !self.target.is_class() {
+            bytes.push(TARGET);
+            bytes.extend(encode(&self.target));
         }
         bytes
     }
@@ -69,10 +76,17 @@ impl TaskDefinition {
             rounds,
             method,
             input: InputKind::Array(ArrayInput::default()),
+            target: Target::Class,
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
             if task.input.is_plain() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
+        }
+        if let [TARGET, section @ ..] = rest {
+            (task.target, rest) = decode_blob_start(section)?;
+            if task.target.is_class() {
                 return Err(DecodeError::Trailing(section.len() + 1));
             }
         }

@@ -4,6 +4,17 @@ use protocol::ids::Time;
 
 use crate::status::DeviceName;
 
+/// An error of numbers in their unit, to four digits: `12.34`, `0.05123`.
+pub fn error(error: f64) -> String {
+    let digits = if error > 0.0 {
+        error.log10().floor()
+    } else {
+        0.0
+    };
+    let places = (3.0 - digits).clamp(0.0, 9.0) as usize;
+    format!("{error:.places$}")
+}
+
 /// `2026-11-23 23:49:05`, UTC; the raw number for a time out of the calendar.
 pub fn instant(time: Time) -> String {
     let seconds = (time.0 / 1000) as i64;

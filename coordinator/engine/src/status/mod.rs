@@ -340,14 +340,53 @@ pub struct ReportSummary {
     /// Rows they held out.
     pub rows: u64,
     /// Share of those answered right, 0..=1, no device weighing more than a few
-    /// times the median one.
-    pub accuracy: f64,
-    /// The same of the students that devices had before it, if they had any.
+    /// times the median one; none where the task asks for numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// How far off the numbers are, weighed alike, where the task asks for
+    /// numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorSummary>,
+    /// The accuracy, or else the RMSE, of the students that devices had before
+    /// it, if they had any.
     #[serde(default)]
     pub previous: Option<f64>,
     /// Whether it is worse than those, beyond what devices differ by chance.
     #[serde(default)]
     pub worse: bool,
+}
+
+impl ReportSummary {
+    /// What it reaches, for people: `97.1 % right`, `RMSE 12.34 (MAE 9.12)`.
+    pub fn reached(&self) -> String {
+        match (self.accuracy, self.error) {
+            (Some(accuracy), _) => format!("{:.1} % right", 100.0 * accuracy),
+            (None, Some(error)) => format!(
+                "RMSE {} (MAE {})",
+                format::error(error.rmse),
+                format::error(error.mae)
+            ),
+            (None, None) => "not measured".to_owned(),
+        }
+    }
+
+    /// What the students before it reached, for people, if there were any.
+    pub fn reached_before(&self) -> Option<String> {
+        let previous = self.previous?;
+        Some(match self.accuracy {
+            Some(_) => format!("{:.1} % right", 100.0 * previous),
+            None => format!("RMSE {}", format::error(previous)),
+        })
+    }
+}
+
+/// How far off numbers are, all values of the task together, in their units.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ErrorSummary {
+    /// Root of the mean squared error.
+    pub rmse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
 }
 
 /// A released student.

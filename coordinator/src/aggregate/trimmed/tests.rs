@@ -15,6 +15,7 @@ fn device(seed: u64, classes: &[usize], rows: usize, label: impl Fn(usize) -> us
         gram: Array2::zeros((DIRECTIONS, DIRECTIONS)),
         cross: Array2::zeros((DIRECTIONS, CLASSES)),
         target_square: 0.0,
+        unanswered: 0.0,
         rows: rows as f64,
         class_rows: vec![0.0; CLASSES],
     };
@@ -37,6 +38,7 @@ fn device(seed: u64, classes: &[usize], rows: usize, label: impl Fn(usize) -> us
             evidence.cross.row_mut(row).scaled_add(phi[row], &target);
         }
         evidence.target_square += target.dot(&target);
+        evidence.unanswered = evidence.target_square;
         evidence.class_rows[said] += 1.0;
     }
     evidence

@@ -89,6 +89,7 @@ impl ComputeBackend for Fake {
             correct: 9,
             previous_correct: None,
             installed: true,
+            errors: common::wire::codec::Trailing(None),
         })
     }
 }

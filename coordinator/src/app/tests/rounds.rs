@@ -51,7 +51,10 @@ async fn a_round_goes_from_profiles_to_reports() {
 
     let status = rig.status().await;
     let report = status.tasks[0].releases[0].report.unwrap();
-    assert_eq!((report.devices, report.rows, report.accuracy), (2, 20, 0.9));
+    assert_eq!(
+        (report.devices, report.rows, report.accuracy),
+        (2, 20, Some(0.9))
+    );
     assert_eq!(status.tasks[0].history[0].accepted[&Kind::Moments], 2);
     for device in &status.devices {
         assert!(device.connected && device.label == "pump");

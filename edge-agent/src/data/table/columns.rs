@@ -16,6 +16,9 @@ pub(super) struct Columns {
     pub(super) sources: Vec<Source>,
     /// The column of the label, of times and of groups.
     pub(super) label: Option<usize>,
+    /// The columns of the numbers that rows are labelled with, in the task's
+    /// order; none where the file has none.
+    pub(super) numbers: Vec<usize>,
     pub(super) time: Option<usize>,
     pub(super) group: Option<usize>,
     /// Whether the column of times was found by its name, without being told.
@@ -50,7 +53,10 @@ impl Columns {
         if names.iter().all(String::is_empty) {
             return Err(ParseError::NoHeader);
         }
-        let label = label_place(&names, sample, schema)?;
+        let (label, numbers) = match schema.numbers() {
+            [] => (label_place(&names, sample, schema)?, Vec::new()),
+            wanted => (None, number_places(&names, wanted, schema)?),
+        };
         let mapping = schema.mapping();
         let mapped = |key, name: &Option<String>| -> Result<Option<usize>, ParseError> {
             let Some(name) = name else {
@@ -72,7 +78,8 @@ impl Columns {
             time = TIME_NAMES.iter().find_map(|name| place_of(&names, name));
         }
         let group = mapped("group_column", &mapping.group_column)?;
-        let taken = [label, time, group];
+        let mut taken = vec![label, time, group];
+        taken.extend(numbers.iter().copied().map(Some));
         let (sources, index) = match wanted(schema.input()) {
             Some(wanted) => {
                 let search = Search {
@@ -89,6 +96,7 @@ impl Columns {
             names,
             sources,
             label,
+            numbers,
             time,
             group,
             time_found: time_found && time.is_some(),
@@ -376,6 +384,32 @@ fn label_place(
         });
     }
     Ok(place)
+}
+
+/// The places of the numbers that rows are labelled with: the columns of their
+/// names; of a single number also the label column. None where rows need no
+/// label and there is none.
+fn number_places(
+    names: &[String],
+    wanted: &[String],
+    schema: &Schema,
+) -> Result<Vec<usize>, ParseError> {
+    let places = wanted.iter().map(|name| place_of(names, name));
+    let mut places: Vec<Option<usize>> = places.collect();
+    if let ([place @ None], Some(label)) = (places.as_mut_slice(), schema.label_column()) {
+        *place = place_of(names, label);
+    }
+    let needed = matches!(schema.labels(), LabelSource::Column(_));
+    if !needed && places.iter().all(Option::is_none) {
+        return Ok(Vec::new());
+    }
+    match places.iter().position(Option::is_none) {
+        Some(missing) => Err(ParseError::NoNumberColumn {
+            name: wanted[missing].clone(),
+            columns: listed(names),
+        }),
+        None => Ok(places.into_iter().flatten().collect()),
+    }
 }
 
 /// The column whose cells are names of classes.

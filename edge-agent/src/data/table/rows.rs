@@ -25,6 +25,8 @@ pub(super) struct Rows<'a> {
     missing: OnMissing,
     values: Vec<f32>,
     labels: Vec<Option<u16>>,
+    /// Numbers that rows are labelled with, row-major.
+    numbers: Vec<f32>,
     samples: Option<Samples>,
     groups: HashMap<String, Group>,
     counts: LabelCounts,
@@ -87,6 +89,7 @@ impl<'a> Rows<'a> {
             missing,
             values: Vec::new(),
             labels: Vec::new(),
+            numbers: Vec::new(),
             samples,
             groups: HashMap::new(),
             counts: LabelCounts::default(),
@@ -176,9 +179,17 @@ impl<'a> Rows<'a> {
             let found = self.schema.classes().of_text(cell);
             meaning = found.map_err(|problem| ParseError::at(at(place), problem))?;
         }
+        let numbers = self.read_numbers(record, line)?;
         if let Some(missing) = self.read_row(record, line)? {
             self.account.leave_out(Unused::Missing, || missing);
             return Ok(());
+        }
+        if let Some(numbers) = numbers {
+            meaning = match numbers.iter().all(|number| number.is_finite()) {
+                true => Meaning::Name(0),
+                false => Meaning::Unlabelled,
+            };
+            self.numbers.extend(numbers);
         }
         self.counts.add(meaning);
         self.labels.push(meaning.class());
@@ -195,6 +206,37 @@ impl<'a> Rows<'a> {
             samples.push(time, own.rows, rate, own.number, line);
         }
         self.schema.check_size(self.values.len())
+    }
+
+    /// The numbers that a row is labelled with, where rows are labelled with
+    /// numbers: not numbers where one of them is not known.
+    fn read_numbers(
+        &self,
+        record: &StringRecord,
+        line: u64,
+    ) -> Result<Option<Vec<f32>>, ParseError> {
+        let wanted = self.schema.numbers().len();
+        if wanted == 0 {
+            return Ok(None);
+        }
+        let mut numbers = vec![f32::NAN; wanted];
+        for (out, &place) in numbers.iter_mut().zip(&self.columns.numbers) {
+            let cell = record.get(place).unwrap_or_default().trim();
+            if is_missing(cell) || cell.is_empty() {
+                continue;
+            }
+            let found = number(cell, self.decimal).ok_or_else(|| Problem::NotANumber {
+                found: shortened(cell),
+            });
+            let found = found.and_then(|value| {
+                Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
+            });
+            let column = self.columns.names[place].clone();
+            let value =
+                found.map_err(|problem| ParseError::at(Place::Cell { line, column }, problem))?;
+            *out = value as f32;
+        }
+        Ok(Some(numbers))
     }
 
     /// The values of a row; the first place where one is missing that costs
@@ -261,6 +303,9 @@ impl<'a> Rows<'a> {
         if let (InputKind::Series(series), Some(mut samples)) =
             (self.schema.input(), self.samples.take())
         {
+            if !self.schema.numbers().is_empty() {
+                return Err(ParseError::NumbersOfRecording);
+            }
             samples.values = std::mem::take(&mut self.values);
             samples.labels = std::mem::take(&mut self.labels);
             let values_max = self.schema.values_max();
@@ -271,6 +316,7 @@ impl<'a> Rows<'a> {
         self.account.used = self.labels.len();
         let (inputs, labels) = (self.values, self.labels);
         let data = Dataset::from_rows(values, inputs, labels);
+        let data = data.and_then(|data| data.labelled_with(self.schema, self.numbers));
         data.map(|data| (data, self.account))
             .ok_or(ParseError::ValueColumns {
                 expected: values,

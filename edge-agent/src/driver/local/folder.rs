@@ -42,12 +42,10 @@ impl Reading {
     /// # Errors
     /// If the task's classes are too many to name.
     pub fn schema(&self, task: &Task) -> Result<Schema, SchemaError> {
-        let classes = task.definition().classes.clone();
-        let schema = Schema::new(task.input_shape().clone(), classes)?;
+        let schema = Schema::of_task(task)?;
         let values_max = (self.memory_mib_max as usize) << 18;
         Ok(schema
             .with_labels(LabelSource::Column(self.label_column.clone()))
-            .with_input(task.input().clone())
             .with_mapping(self.mapping.clone())
             .with_values_max(values_max))
     }

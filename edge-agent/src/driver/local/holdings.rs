@@ -32,6 +32,7 @@ pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
     RawRows {
         inputs: rows.inputs(),
         labels: rows.labels(),
+        numbers: rows.numbers(),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 pub mod child;
+mod comparison;
 mod folder;
 mod holdings;
 mod in_process;
@@ -27,10 +28,11 @@ use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 pub use child::ChildWorker;
+pub use comparison::{Comparison, HeldOut, Numbers};
 pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
-pub use release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open as open_release};
+pub use release::{Conditions, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
 pub use tasks::known_tasks;
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};

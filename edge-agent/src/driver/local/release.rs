@@ -1,13 +1,11 @@
 //! Whether a release is to be believed, and whether it is any good here.
 
-use bincode::{Decode, Encode};
 use common::human;
 use common::ids::{TaskHash, Time, Version};
 use common::model::{Release, ReleaseError as ContentError};
 use common::trust::keys::VerifyingKey;
 use common::trust::release::{ReleaseError as SignatureError, SignedRelease};
 use common::wire::messages::Announcement;
-use ndarray::ArrayView2;
 
 /// Why a release is not installed, whatever it can do.
 #[derive(Debug, thiserror::Error)]
@@ -121,120 +119,4 @@ pub fn open(bytes: &[u8], conditions: &Conditions<'_>) -> Result<Release, Releas
         });
     }
     Ok(release)
-}
-
-/// Labelled rows that no teacher on this device has learnt from.
-#[derive(Clone, Copy, Debug)]
-pub struct HeldOut<'a> {
-    /// Raw inputs, shape (rows, values of one input).
-    pub inputs: ArrayView2<'a, f32>,
-    /// The class of each row.
-    pub labels: &'a [u16],
-}
-
-/// How a student did on the held-out rows, beside the one at hand.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub struct Comparison {
-    /// Rows.
-    pub rows: u64,
-    /// Rows the new student gets right.
-    pub correct: u64,
-    /// Rows the one at hand gets right, if there is one.
-    pub previous: Option<u64>,
-    /// Rows that only the one at hand gets right.
-    pub lost: u64,
-    /// Rows that only the new one gets right.
-    pub won: u64,
-    /// Classes of the task.
-    pub classes: u64,
-}
-
-impl Comparison {
-    /// Tries both students on the same rows.
-    ///
-    /// # Errors
-    /// If the rows do not have the task's shape.
-    pub fn of(
-        new: &Release,
-        previous: Option<&Release>,
-        held_out: HeldOut<'_>,
-    ) -> Result<Self, ContentError> {
-        let right = |release: &Release| -> Result<Vec<bool>, ContentError> {
-            let predicted = release.predict(held_out.inputs)?;
-            let pairs = predicted.iter().zip(held_out.labels);
-            Ok(pairs.map(|(one, other)| one == other).collect())
-        };
-        let classes = new.task().classes();
-        let count = |right: &[bool]| right.iter().filter(|right| **right).count() as u64;
-        let new = right(new)?;
-        let mut comparison = Self {
-            rows: held_out.labels.len() as u64,
-            correct: count(&new),
-            classes: classes as u64,
-            ..Self::default()
-        };
-        if let Some(previous) = previous {
-            let old = right(previous)?;
-            comparison.previous = Some(count(&old));
-            for (new, old) in new.iter().zip(&old) {
-                comparison.lost += u64::from(*old && !new);
-                comparison.won += u64::from(*new && !old);
-            }
-        }
-        Ok(comparison)
-    }
-
-    /// Whether the new student is worse beyond what chance does: it loses
-    /// more rows than it wins by over two standard deviations of their
-    /// difference (McNemar 1947: lost − won has variance lost + won if both
-    /// are equally good). The first student has none before it, but has to be
-    /// right on more rows than who guesses the class is, where there are
-    /// `FLOOR_ROWS_MIN` rows to tell: one that liars spoilt is not.
-    pub fn is_worse(&self) -> bool {
-        if self.previous.is_none() {
-            let guessed = self.correct.saturating_mul(self.classes) <= self.rows;
-            return guessed && self.classes > 1 && self.rows >= FLOOR_ROWS_MIN;
-        }
-        let deviation = ((self.lost + self.won) as f64).sqrt();
-        self.lost as f64 - self.won as f64 > 2.0 * deviation
-    }
-}
-
-/// Fewest held-out rows on which a first student is held against a guess.
-const FLOOR_ROWS_MIN: u64 = 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_first_student_has_to_beat_a_guess() {
-        let first = |rows, correct| Comparison {
-            rows,
-            correct,
-            classes: 6,
-            ..Comparison::default()
-        };
-        assert!(first(60, 10).is_worse());
-        assert!(!first(60, 11).is_worse());
-        assert!(!first(19, 0).is_worse());
-    }
-
-    #[test]
-    fn only_a_loss_beyond_chance_counts_as_worse() {
-        let comparison = |lost, won| Comparison {
-            rows: 100,
-            correct: 0,
-            previous: Some(0),
-            lost,
-            won,
-            classes: 2,
-        };
-        assert!(!comparison(0, 0).is_worse());
-        assert!(!comparison(3, 0).is_worse());
-        assert!(comparison(5, 0).is_worse());
-        assert!(!comparison(20, 15).is_worse());
-        assert!(comparison(40, 10).is_worse());
-        assert!(!comparison(0, 40).is_worse());
-    }
 }

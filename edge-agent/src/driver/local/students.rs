@@ -5,19 +5,20 @@ use std::sync::PoisonError;
 
 use common::ids::{BlobHash, TaskHash, Version};
 use common::model::Release;
-use common::report::RawReport;
+use common::report::{RawErrors, RawReport};
 use common::round::Kind;
 use common::trial::Trial;
 use common::trust::keys::VerifyingKey;
 use common::trust::release::SignedRelease;
-use common::wire::codec::encode;
+use common::wire::codec::{Trailing, encode};
 use common::wire::messages::{Announcement, Call};
 use tracing::warn;
 
 use super::answer::{abstention, read};
+use super::comparison::{Comparison, HeldOut};
 use super::holdings::{Source, described, hashes, labelled, only};
 use super::in_process::{InProcess, REPORTED};
-use super::release::{Comparison, Conditions, HeldOut, ReleaseRefusal, open};
+use super::release::{Conditions, ReleaseRefusal, open};
 use super::worker::{Done, Job, Judged, Judgement, Worker};
 use super::{LocalWorkshop, explained, no_blobs, unasked};
 use crate::data::Dataset;
@@ -54,23 +55,23 @@ impl<W: Worker> LocalWorkshop<W> {
             other => return Err(unasked(&other)),
         };
         let version = announced.version;
-        if let Some(comparison) = comparison {
+        if let Some(comparison) = &comparison {
             let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-            judged.insert(announced.task, (version, comparison));
+            judged.insert(announced.task, (version, comparison.clone()));
         }
         match comparison {
             Some(comparison) if comparison.is_worse() => {
                 slots.conclude(version, Trial::Worse).map_err(of_slots)?;
-                let old = comparison.previous.unwrap_or(0);
                 Ok(Verdict::Worse {
-                    score: (comparison.correct, old, comparison.rows),
+                    score: comparison.score(),
+                    before: comparison.previous_score(),
                 })
             }
             comparison => {
                 // The bytes that were judged: their name is their hash.
                 let bytes = read(blobs, announced.blob)?;
                 let due = self.clock.now().after_ms(announced.soak_ms);
-                let trial = match comparison {
+                let trial = match &comparison {
                     None => (Trial::Untested, None),
                     Some(_) => (Trial::Soaking, Some(due)),
                 };
@@ -83,7 +84,7 @@ impl<W: Worker> LocalWorkshop<W> {
                     .install_on_trial(version, &bytes, Some(trial))
                     .map_err(of_slots)?;
                 Ok(Verdict::Installed {
-                    score: comparison.map(|found| (found.correct, found.rows)),
+                    score: comparison.as_ref().map(Comparison::score),
                 })
             }
         }
@@ -236,19 +237,28 @@ impl<S: Source> InProcess<S> {
         let held_out = HeldOut {
             inputs: rows.inputs(),
             labels: &labels,
+            numbers: rows.numbers(),
         };
         let now = Comparison::of(&release, None, held_out)
             .map_err(|error| explained(&error, "check that the data fits the task"))?;
         let before = judged
-            .filter(|(version, found)| *version == release.version() && found.rows == now.rows);
+            .filter(|(version, found)| *version == release.version() && found.rows == now.rows)
+            .map(|(_, found)| found);
         let slots = open_one(&self.state, call.task)?;
         let installed = self.serving(&slots)?.map(|student| student.version());
         let report = RawReport {
             version: release.version(),
             rows: now.rows,
             correct: now.correct,
-            previous_correct: before.and_then(|(_, found)| found.previous),
+            previous_correct: before.as_ref().and_then(|found| found.previous),
             installed: installed == Some(release.version()),
+            errors: Trailing(now.numbers.map(|numbers| {
+                let before = before.and_then(|found| found.numbers);
+                RawErrors {
+                    previous_squared: before.and_then(|found| found.errors.previous_squared),
+                    ..numbers.errors
+                }
+            })),
         };
         let entry = Entry {
             kind: Kind::Report,
@@ -280,6 +290,7 @@ impl<S: Source> InProcess<S> {
         let held_out = HeldOut {
             inputs: rows.inputs(),
             labels: &labels,
+            numbers: rows.numbers(),
         };
         let compared = Comparison::of(release, installed, held_out);
         compared

@@ -15,14 +15,14 @@ use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
 use common::weights::RawWeights;
-use common::wire::codec::{decode, encode};
+use common::wire::codec::{Trailing, decode, encode};
 use common::wire::messages::{Announcement, Call, Context};
 
 use super::holdings::Source;
 use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkSettings, open_all};
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
-use crate::driver::workshop::{Built, Verdict, Workshop as _, WorkshopError};
+use crate::driver::workshop::{Built, Score, Verdict, Workshop as _, WorkshopError};
 use crate::fleet::{charter, freshness};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::Policy;
@@ -137,6 +137,7 @@ impl Bench {
             lineage: common::model::Lineage::of(&[]),
             normaliser: Normaliser::of_range(2, 0.0, 100.0).unwrap(),
             weights: RawWeights::encode(self.task.student(), &weights).unwrap(),
+            extras: Trailing(None),
         }
     }
 
@@ -221,11 +222,19 @@ fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
     let workshop = bench.workshop(Some(100));
     let good = bench.sign(&bench.raw(1, 0));
     let verdict = install(&workshop, &bench, 1, &good);
-    let score = Some((40, 40));
+    let score = Some(Score::Right {
+        correct: 40,
+        rows: 40,
+    });
     assert_eq!(verdict, Verdict::Installed { score });
     let bad = bench.sign(&bench.raw(2, 1));
     let verdict = install(&workshop, &bench, 2, &bad);
-    assert_eq!(verdict, Verdict::Worse { score: (0, 40, 40) });
+    let right = |correct| Score::Right { correct, rows: 40 };
+    let worse = Verdict::Worse {
+        score: right(0),
+        before: Some(right(40)),
+    };
+    assert_eq!(verdict, worse);
     assert_eq!(bench.current(), Some(version(1)));
     assert_eq!(workshop.seen(), [(bench.task.hash(), version(2))]);
     assert_eq!(workshop.installed(), [(bench.task.hash(), version(1))]);
@@ -452,6 +461,7 @@ fn a_report_says_how_both_students_did() {
         correct: 0,
         previous_correct: Some(40),
         installed: false,
+        errors: Trailing(None),
     };
     assert_eq!(decode::<RawReport>(&bytes).unwrap(), expected);
 }

@@ -9,13 +9,13 @@ use bincode::{Decode, Encode};
 use common::ids::{TaskHash, Version};
 use common::wire::messages::{Announcement, Call};
 
-use super::release::Comparison;
+use super::comparison::Comparison;
 use crate::driver::workshop::{Blobs, WorkshopError};
 use crate::policy::RowSetDigest;
 use crate::work;
 
 /// A piece of heavy work.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Job {
     /// Compute what may leave in answer to a call.
     Answer {
@@ -35,7 +35,7 @@ pub enum Job {
 }
 
 /// What came of a [`Job`].
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Done {
     /// What may leave; its rows are in the history already.
     Answered(work::Built),
@@ -48,7 +48,7 @@ pub enum Done {
 }
 
 /// A release's verdict before anything is written.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub enum Judgement {
     /// It is installed already, or is older than what is.
     NotNewer {

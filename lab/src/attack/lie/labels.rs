@@ -121,7 +121,9 @@ mod tests {
         let rows = Part {
             inputs: Array2::zeros((8, 1)),
             labels: vec![0, 1, 2, 3, 0, 1, 2, 3],
+            numbers: None,
             users: None,
+            groups: None,
         };
         lie.holds(3, rows).labels
     }

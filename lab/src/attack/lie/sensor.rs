@@ -95,7 +95,9 @@ mod tests {
             let rows = Part {
                 inputs: array![[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]],
                 labels: vec![0, 1],
+                numbers: None,
                 users: None,
+                groups: None,
             };
             let rows = fault.holds(0, rows);
             assert_eq!(rows.labels, [0, 1]);
