@@ -7,7 +7,7 @@
 //! other programs.
 
 pub use export;
-pub use math::{self, pulse};
+pub use math::{self, liveness};
 pub use net as transport;
 
 pub use protocol::{

@@ -151,7 +151,7 @@ impl Server {
             started: now,
             policies: policies(parts.releases, parts.limits.rows_per_device),
             freshness: FreshnessSigner::new(
-                &parts.identity.charter,
+                &parts.identity.trust_root,
                 parts.identity.release_key.clone(),
             ),
             // One that was given after the order ends no sooner.
@@ -207,7 +207,7 @@ impl Server {
             copying: Semaphore::new(1),
             retention: parts.retention,
             deltas: Semaphore::new(1),
-            door: listener.door(),
+            limiter: listener.limiter(),
             peer_limits,
             replies,
             links,
@@ -325,7 +325,7 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
     let mut settings =
         ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
     settings.tuning = parts.tuning.clone();
-    settings.door = parts.limits.door;
+    settings.limits = parts.limits.connections;
     settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
     settings.revoked = Arc::new(move |device| {

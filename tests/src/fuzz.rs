@@ -21,10 +21,10 @@ use common::task::{RawTask, Task};
 use common::teacher::RawTeacher;
 use common::trust::authority::SigningRequest;
 use common::trust::certificate::CertificateFacts;
-use common::trust::charter::{Freshness, SignedCharter};
 use common::trust::keys::VerifyingKey;
 use common::trust::release::SignedRelease;
 use common::trust::token::JoinToken;
+use common::trust::trust_root::{Freshness, SignedTrustRoot};
 use common::wire::codec::{decode, decode_blob};
 use common::wire::frame::FrameReader;
 use common::wire::messages::{
@@ -170,7 +170,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "charter",
         run: |bytes| {
-            if let Ok(signed) = SignedCharter::from_bytes(bytes) {
+            if let Ok(signed) = SignedTrustRoot::from_bytes(bytes) {
                 let _ = signed.first();
             }
         },

@@ -165,7 +165,7 @@ fn to_device() -> Vec<Case> {
                 minor: 0,
                 time: AT,
                 tasks: vec![(TASK, BLOB)],
-                charter: vec![9; 300],
+                trust_root: vec![9; 300],
                 freshness: vec![10; 90],
             }),
         ),
@@ -259,7 +259,7 @@ fn enrolment() -> Vec<Case> {
             device: DEVICE,
             certificate: vec![3; 400],
             authorities: authorities.clone(),
-            charter: vec![4; 300],
+            trust_root: vec![4; 300],
         },
     ));
     cases.push(case(

@@ -180,11 +180,11 @@ fn valid() -> Corpus {
     }
     let now = Time(1_800_000_000_000);
     let identity = Identity::generate(&[], now).unwrap();
-    add("charter", identity.charter.to_bytes());
-    let freshness = common::trust::charter::Freshness {
+    add("charter", identity.trust_root.to_bytes());
+    let freshness = common::trust::trust_root::Freshness {
         issued: now,
         expires: now.after_ms(1_000),
-        charter: 1,
+        trust_root: 1,
     };
     add("freshness", freshness.sign(&identity.release_key).unwrap());
     add("certificate", identity.authority.certificate().to_vec());
@@ -397,7 +397,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 minor: 0,
                 time: Time(5),
                 tasks: vec![(task, blob)],
-                charter: vec![1; 200],
+                trust_root: vec![1; 200],
                 freshness: vec![2; 100],
             })),
         ),
@@ -438,7 +438,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 device: DeviceId([1; 16]),
                 certificate: vec![3; 400],
                 authorities,
-                charter: vec![4; 200],
+                trust_root: vec![4; 200],
             }),
         ),
     ]

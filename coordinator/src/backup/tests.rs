@@ -392,7 +392,7 @@ fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
     assert!(matches!(
         refused(&|all| all[key].1 = others[key].1.clone()),
         BackupError::Keys {
-            source: IdentityError::Charter { .. },
+            source: IdentityError::TrustRoot { .. },
             ..
         }
     ));

@@ -103,7 +103,7 @@ fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
         }
     }
     let authority = health.authority.and_then(|one| one.ends);
-    let charter = health.charter.as_ref().map(|one| one.expires);
+    let trust_root = health.trust_root.as_ref().map(|one| one.expires);
     for (what, holder, ends, mend, command) in [
         (
             "server's certificate",
@@ -120,9 +120,9 @@ fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
             Some("alambic-coordinator ca rotate"),
         ),
         (
-            "charter of release keys",
-            Holder::Charter,
-            charter,
+            "trust root of release keys",
+            Holder::TrustRoot,
+            trust_root,
             "Renew it:",
             Some("alambic-coordinator key renew"),
         ),

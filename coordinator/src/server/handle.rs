@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId};
-use common::transport::{Door, TransportError};
+use common::transport::{ConnectionLimiter, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
@@ -46,8 +46,8 @@ pub(crate) struct Shared {
     pub(crate) connections: ConnectionJournal,
     /// One delta is computed at a time.
     pub(crate) deltas: Semaphore,
-    /// Who came to the door.
-    pub(crate) door: Arc<Door>,
+    /// What limits connections, and its counts.
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Who waits for the core's answers.
     pub(crate) replies: Replies,
     /// The open sessions.

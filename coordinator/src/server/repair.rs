@@ -106,13 +106,13 @@ pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
 /// Between two blobs of a check: devices come first.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Signs the releases again whose key the charter names no more: the one that
+/// Signs the releases again whose key the trust root names no more: the one that
 /// all devices are offered, and the one that waits for a rollout.
 pub(crate) async fn renew_releases(shared: Arc<Shared>) {
-    let Ok(charter) = shared.identity.charter.first() else {
+    let Ok(trust_root) = shared.identity.trust_root.first() else {
         return;
     };
-    let believed: Vec<_> = charter.release_keys.iter().map(|key| key.id()).collect();
+    let believed: Vec<_> = trust_root.release_keys.iter().map(|key| key.id()).collect();
     let Ok(status) = ask(&shared, |reply| AdminCommand::Status { reply }).await else {
         return;
     };

@@ -70,7 +70,7 @@ impl From<EnrolError> for Failure {
             EnrolError::OtherAuthority { .. }
             | EnrolError::Certificate(_)
             | EnrolError::Malformed(_)
-            | EnrolError::Charter(_) => ExitCode::Unverified,
+            | EnrolError::TrustRoot(_) => ExitCode::Unverified,
             EnrolError::Already { .. } | EnrolError::State(_) => ExitCode::Usage,
             _ => ExitCode::Failed,
         };

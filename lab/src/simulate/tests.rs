@@ -23,6 +23,7 @@ fn options() -> SimulateOptions {
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
         no_baselines: true,
+        federated_rounds: None,
         detail: false,
     }
 }

@@ -18,7 +18,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "linalg", "pulse", "random", "shape"],
+            &["blas", "linalg", "liveness", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
@@ -56,7 +56,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
-            &["admission", "door", "error"],
+            &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
@@ -173,7 +173,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["folders", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
-            &["demo"],
+            &["demo", "federated", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],

@@ -113,8 +113,8 @@ pub struct Welcome {
     pub time: Time,
     /// The tasks it runs: hash and the blob that holds each.
     pub tasks: Vec<(TaskHash, BlobHash)>,
-    /// The signed charter: which keys may sign releases.
-    pub charter: Vec<u8>,
+    /// The signed trust root: which keys may sign releases.
+    pub trust_root: Vec<u8>,
     /// A signed statement that this is of today.
     pub freshness: Vec<u8>,
 }
@@ -277,8 +277,8 @@ pub enum EnrolAnswer {
         certificate: Vec<u8>,
         /// The authorities to believe; the token's pin is among them.
         authorities: Vec<AnnouncedAuthority>,
-        /// The signed charter: which keys may sign releases.
-        charter: Vec<u8>,
+        /// The signed trust root: which keys may sign releases.
+        trust_root: Vec<u8>,
     },
     /// The device is not admitted.
     Refused(EnrolRefusal),

@@ -259,7 +259,7 @@ impl Core {
             minor: PROTOCOL_MINOR,
             time: now,
             tasks: self.known_tasks(),
-            charter: self.about.freshness.charter(),
+            trust_root: self.about.freshness.trust_root(),
             freshness: self.about.freshness.freshness(now),
         });
         self.send(device, welcome);

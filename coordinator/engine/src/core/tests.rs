@@ -9,9 +9,9 @@ use protocol::round::{ContributionKey, Kind, Phase, Reason};
 use protocol::task::RawTask;
 use protocol::traffic::Traffic;
 use protocol::trust::certificate::Fingerprint;
-use protocol::trust::charter::{Charter, SignedCharter};
 use protocol::trust::keys::SigningKey;
 use protocol::trust::token::TokenId;
+use protocol::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use protocol::withheld::{RawWithheld, WithheldCode};
 
@@ -55,15 +55,15 @@ fn freshness() -> FreshnessSigner {
         SigningKey::generate().unwrap(),
         SigningKey::generate().unwrap(),
     );
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 1,
         issued: NOW,
         expires: NOW.after_ms(3_600_000),
         root: root.verifying_key(),
         release_keys: vec![key.verifying_key()],
     };
-    let charter = SignedCharter::sign(charter, &[&root]).unwrap();
-    FreshnessSigner::new(&charter, Arc::new(key))
+    let trust_root = SignedTrustRoot::sign(trust_root, &[&root]).unwrap();
+    FreshnessSigner::new(&trust_root, Arc::new(key))
 }
 
 fn about() -> About {

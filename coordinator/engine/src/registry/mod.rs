@@ -1,4 +1,4 @@
-//! Who belongs to the fleet: join tokens, devices that wait at the door,
+//! Who belongs to the fleet: join tokens, devices that wait to be approved,
 //! admitted devices, revoked keys.
 //!
 //! Like a task's state, the registry is the fold of its events, and an event
@@ -62,7 +62,7 @@ pub struct Revocation {
     pub at: Time,
 }
 
-/// What a device at the door may have.
+/// What a device that is not in yet may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admittance {
     /// A certificate.

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use common::ids::{BlobHash, TaskHash, Version};
-use common::pulse::PROCESS;
+use common::liveness::PROCESS;
 use common::trial::Trial;
 use common::round::Phase;
 use common::wire::messages::{Announcement, Call, ToCoordinator};

@@ -25,7 +25,7 @@ pub(super) struct Commission {
 }
 
 /// On the child's standard output: what it computes has moved.
-pub(super) const BEAT: u8 = 1;
+pub(super) const HEARTBEAT: u8 = 1;
 /// On the child's standard output: the rest is its [`Delivery`].
 pub(super) const DELIVERY: u8 = 2;
 
