@@ -14,8 +14,8 @@ use common::trial::Trial;
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::token::TokenId;
 use common::wire::codec::{decode, encode};
-use common::withheld::{RawWithheld, WithheldCode};
 use common::wire::messages::*;
+use common::withheld::{RawWithheld, WithheldCode};
 
 mod log;
 

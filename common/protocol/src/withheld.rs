@@ -93,7 +93,9 @@ impl RawWithheld {
     /// moves a terminal's cursor: what a peer says is shown to people.
     pub fn check(self) -> Withheld {
         let shown = |c: char| if c.is_control() { ' ' } else { c };
-        let mut detail: String = { self.detail.chars().map(shown) }.take(DETAIL_CHARS_MAX).collect();
+        let mut detail: String = { self.detail.chars().map(shown) }
+            .take(DETAIL_CHARS_MAX)
+            .collect();
         if self.detail.chars().nth(DETAIL_CHARS_MAX).is_some() {
             detail.push('…');
         }

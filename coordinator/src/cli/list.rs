@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, WithheldStatus, Fault, FaultKind, ReportSummary,
-    RoundStatus, Standing, Status, StoreStatus, TaskStatus,
+    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, Fault, FaultKind, ReportSummary,
+    RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -189,7 +189,9 @@ fn withheld(task: &TaskStatus) -> Vec<String> {
     let mut lines: Vec<_> = task.withheld.iter().take(NAMES_MAX).map(line).collect();
     let more = task.withheld.len().saturating_sub(NAMES_MAX);
     if more > 0 {
-        lines.push(format!("gives nothing, or less: {more} more; `--json` names all"));
+        lines.push(format!(
+            "gives nothing, or less: {more} more; `--json` names all"
+        ));
     }
     lines
 }

@@ -160,7 +160,10 @@ impl Screen {
                 self.line(&format!("    {} abstains", name(device)));
             }
             Progress::Withheld { device, text, .. } => {
-                self.line(&format!("    {} gives nothing, or less: {text}", name(device)));
+                self.line(&format!(
+                    "    {} gives nothing, or less: {text}",
+                    name(device)
+                ));
             }
             Progress::Released {
                 version,

@@ -264,9 +264,13 @@ fn of_withheld(found: &mut Vec<Alert>, task: &TaskStatus) {
     let faults: Vec<_> = faults.collect();
     // Those that said no reason, in the newest round.
     let said = |device: &DeviceName| task.withheld.iter().any(|one| one.device == *device);
-    let absent = task.history.last().into_iter().flat_map(|ended| &ended.absent);
-    let silent = absent
-        .filter(|absent| absent.why == AbsenceReason::Abstained && !said(&absent.device));
+    let absent = task
+        .history
+        .last()
+        .into_iter()
+        .flat_map(|ended| &ended.absent);
+    let silent =
+        absent.filter(|absent| absent.why == AbsenceReason::Abstained && !said(&absent.device));
     let silent: Vec<_> = silent.collect();
     let name = |device: &DeviceName| match device.label.as_str() {
         "" => device.device.short(),
@@ -577,7 +581,10 @@ mod tests {
         view.status.tasks = vec![task(Vec::new(), None)];
         let heads = |view: &View| -> Vec<String> {
             let found = alerts(view).into_iter();
-            found.map(|one| one.head).filter(|head| head.contains("gives nothing") || head.contains("give nothing")).collect()
+            found
+                .map(|one| one.head)
+                .filter(|head| head.contains("gives nothing") || head.contains("give nothing"))
+                .collect()
         };
         let withheld = |device: usize, reason| WithheldStatus {
             device: DeviceName {
@@ -594,15 +601,25 @@ mod tests {
             withheld(3, WithheldCode::DataRefused),
         ];
         view.status.tasks[0].withheld = told[..2].to_vec();
-        assert_eq!(heads(&view), Vec::<String>::new(), "what owners keep back is theirs");
+        assert_eq!(
+            heads(&view),
+            Vec::<String>::new(),
+            "what owners keep back is theirs"
+        );
         view.status.tasks[0].withheld = told.to_vec();
         let found = heads(&view);
-        assert!(matches!(&found[..], [one] if one.starts_with("A device gives nothing")), "{found:?}");
+        assert!(
+            matches!(&found[..], [one] if one.starts_with("A device gives nothing")),
+            "{found:?}"
+        );
         // A device that abstained and said no reason is looked for as well.
         let silent = absence(4, "<pump-4>", &[Phase::Profile], AbsenceReason::Abstained);
         view.status.tasks[0].history = vec![ended(vec![silent], Vec::new())];
         let found = heads(&view);
-        assert!(matches!(&found[..], [two] if two.starts_with('2')), "{found:?}");
+        assert!(
+            matches!(&found[..], [two] if two.starts_with('2')),
+            "{found:?}"
+        );
     }
 
     #[test]

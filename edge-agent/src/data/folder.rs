@@ -201,9 +201,16 @@ impl FolderError {
         else {
             return self.to_string();
         };
-        let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
         let refused = quarantined.iter().map(|one| (&one.path, one.error.told()));
-        let unused = files.iter().map(|file| (&file.path, file.account.explain()));
+        let unused = files
+            .iter()
+            .map(|file| (&file.path, file.account.explain()));
         let mut all = refused.chain(unused.filter(|(_, why)| !why.is_empty()));
         match all.next() {
             Some((path, why)) => match all.count() {

@@ -42,7 +42,8 @@ pub(super) fn parse(
         [height, width, channels @ (1 | 3)] => (height, width, channels),
         _ => {
             let shape = schema.shape().sides();
-            let what = format!("inputs of shape {shape:?} are no pictures; height × width (× 1 or 3) are");
+            let what =
+                format!("inputs of shape {shape:?} are no pictures; height × width (× 1 or 3) are");
             return Err(refuse(&what));
         }
     };
@@ -73,7 +74,9 @@ pub(super) fn class_of_folder(name: &Path, schema: &Schema) -> Result<Option<u16
     let folder = folder.to_string_lossy();
     let meaning = schema.classes().of_text(&folder);
     let place = || Place::Folder(folder.into_owned());
-    Ok(meaning.map_err(|problem| ParseError::at(place(), problem))?.class())
+    Ok(meaning
+        .map_err(|problem| ParseError::at(place(), problem))?
+        .class())
 }
 
 fn of_png(bytes: &[u8]) -> Result<Picture, String> {
@@ -87,7 +90,9 @@ fn of_png(bytes: &[u8]) -> Result<Picture, String> {
     fits(width, height)?;
     let size = reader.output_buffer_size().ok_or("it is too large")?;
     let mut pixels = vec![0; size];
-    let frame = reader.next_frame(&mut pixels).map_err(|error| error.to_string())?;
+    let frame = reader
+        .next_frame(&mut pixels)
+        .map_err(|error| error.to_string())?;
     pixels.truncate(frame.buffer_size());
     Ok(Picture {
         width,
@@ -103,7 +108,9 @@ fn of_jpeg(bytes: &[u8]) -> Result<Picture, String> {
         .set_max_height(SIDE_MAX)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(bytes, options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
+    decoder
+        .decode_headers()
+        .map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions().ok_or("it has no size")?;
     fits(width, height)?;
     let pixels = decoder.decode().map_err(|error| error.to_string())?;
@@ -120,7 +127,9 @@ fn fits(width: usize, height: usize) -> Result<(), String> {
     let pixels = width.saturating_mul(height);
     match (1..=PIXELS_MAX).contains(&pixels) {
         true => Ok(()),
-        false => Err(format!("{width} × {height} pixels; 1 to {PIXELS_MAX} are read")),
+        false => Err(format!(
+            "{width} × {height} pixels; 1 to {PIXELS_MAX} are read"
+        )),
     }
 }
 
@@ -229,7 +238,12 @@ mod tests {
         let grey = png(4, 3, png::ColorType::Grayscale, &pixels);
         let (values, label) = row("Dog/a.png", &grey, &[3, 4]);
         let expected: Vec<f32> = pixels.iter().map(|&pixel| f32::from(pixel)).collect();
-        assert!(values.iter().zip(&expected).all(|(one, other)| (one - other).abs() < 1e-3));
+        assert!(
+            values
+                .iter()
+                .zip(&expected)
+                .all(|(one, other)| (one - other).abs() < 1e-3)
+        );
         assert_eq!(label, Some(1));
         let colour = png(2, 2, png::ColorType::Rgb, &pixels);
         let (values, label) = row("a.png", &colour, &[2, 2, 3]);
@@ -240,11 +254,20 @@ mod tests {
     #[test]
     fn a_larger_picture_is_cut_around_its_middle_and_averaged() {
         // 8 × 4: the outer quarters are cut off, then 2 × 2 become one.
-        let at = |y: usize, x: usize| if (2..6).contains(&x) { (y / 2 * 100 + x / 4 * 50) as u8 } else { 255 };
+        let at = |y: usize, x: usize| {
+            if (2..6).contains(&x) {
+                (y / 2 * 100 + x / 4 * 50) as u8
+            } else {
+                255
+            }
+        };
         let pixels: Vec<u8> = (0..32).map(|place| at(place / 8, place % 8)).collect();
         let wide = png(8, 4, png::ColorType::Grayscale, &pixels);
         let (values, _) = row("cat/a.png", &wide, &[2, 2]);
-        let off = values.iter().zip([0.0, 50.0, 100.0, 150.0]).map(|(one, other)| (one - other).abs());
+        let off = values
+            .iter()
+            .zip([0.0, 50.0, 100.0, 150.0])
+            .map(|(one, other)| (one - other).abs());
         assert!(off.fold(0.0, f32::max) < 1e-3, "{values:?}");
         let (up, _) = row("cat/a.png", &wide, &[8, 8]);
         assert_eq!(up.len(), 64);
@@ -256,18 +279,30 @@ mod tests {
         let refused = |name: &str, bytes: &[u8], sides: &[usize]| {
             parse(Path::new(name), bytes, &schema(sides)).unwrap_err()
         };
-        assert!(matches!(refused("cow/a.png", &grey, &[1, 1]), ParseError::At { .. }));
-        assert!(matches!(refused("cat/a.png", &grey, &[4]), ParseError::Picture { .. }));
+        assert!(matches!(
+            refused("cow/a.png", &grey, &[1, 1]),
+            ParseError::At { .. }
+        ));
+        assert!(matches!(
+            refused("cat/a.png", &grey, &[4]),
+            ParseError::Picture { .. }
+        ));
         for cut in 0..grey.len() - 12 {
             let error = refused("cat/a.png", &grey[..cut], &[1, 1]);
-            assert!(matches!(error, ParseError::Picture { .. }), "{cut}: {error}");
+            assert!(
+                matches!(error, ParseError::Picture { .. }),
+                "{cut}: {error}"
+            );
         }
     }
 
     #[test]
     fn a_jpeg_of_one_colour_is_that_colour() {
         let (values, label) = row("cat/a.jpg", GREY_JPEG, &[8, 8]);
-        assert!(values.iter().all(|value| (value - 128.0).abs() < 3.0), "{values:?}");
+        assert!(
+            values.iter().all(|value| (value - 128.0).abs() < 3.0),
+            "{values:?}"
+        );
         assert_eq!(label, Some(0));
     }
 

@@ -68,10 +68,14 @@ fn samples(
     let spec = reader.spec();
     let (own, wanted) = (usize::from(spec.channels), series.channels.len());
     if own == 0 || spec.sample_rate == 0 {
-        return Err(refuse("it says that it has no channel or no rate".to_owned()));
+        return Err(refuse(
+            "it says that it has no channel or no rate".to_owned(),
+        ));
     }
     if own != wanted && wanted != 1 {
-        return Err(refuse(format!("it has {own} channels, and the task {wanted}")));
+        return Err(refuse(format!(
+            "it has {own} channels, and the task {wanted}"
+        )));
     }
     // What the header declares is believed as far as the file is long.
     let declared = (reader.len() as usize).min(bytes.len());
@@ -81,12 +85,18 @@ fn samples(
         SampleFormat::Int => {
             let full = 2f64.powi(i32::from(spec.bits_per_sample.clamp(1, 32)) - 1);
             let scaled = |sample: i32| (f64::from(sample) / full) as f32;
-            reader.samples::<i32>().map(|sample| sample.map(scaled)).collect()
+            reader
+                .samples::<i32>()
+                .map(|sample| sample.map(scaled))
+                .collect()
         }
     };
     let mut values = read.map_err(broken)?;
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
-        return Err(refuse(format!("sample {} is not a finite number", at / own)));
+        return Err(refuse(format!(
+            "sample {} is not a finite number",
+            at / own
+        )));
     }
     if own != wanted {
         let mix = |frame: &[f32]| frame.iter().sum::<f32>() / own as f32;
@@ -131,7 +141,8 @@ mod tests {
         let mut bytes = Cursor::new(Vec::new());
         let mut writer = hound::WavWriter::new(&mut bytes, spec).unwrap();
         for sample in 0..(seconds * f64::from(rate)) as u32 {
-            let value = 0.5 * (std::f64::consts::TAU * 5.0 * f64::from(sample) / f64::from(rate)).sin();
+            let value =
+                0.5 * (std::f64::consts::TAU * 5.0 * f64::from(sample) / f64::from(rate)).sin();
             for channel in 0..channels {
                 let value = if channel == 0 { value } else { -value };
                 match format {
@@ -169,7 +180,10 @@ mod tests {
                 for (sample, value) in data.inputs().row(4).iter().enumerate() {
                     let time = 0.4 + sample as f64 / 1000.0;
                     let expected = 0.5 * (std::f64::consts::TAU * 5.0 * time).sin();
-                    assert!((f64::from(*value) - expected).abs() < 0.02, "{bits} bits: {value}");
+                    assert!(
+                        (f64::from(*value) - expected).abs() < 0.02,
+                        "{bits} bits: {value}"
+                    );
                 }
             }
         }

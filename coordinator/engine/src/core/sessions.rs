@@ -344,17 +344,13 @@ impl Core {
 
     /// A device says why it gives nothing. What a stranger to the task says of
     /// it is not kept.
-    fn withholds(
-        &mut self,
-        now: Time,
-        device: DeviceId,
-        task: TaskHash,
-        why: Option<Withheld>,
-    ) {
+    fn withholds(&mut self, now: Time, device: DeviceId, task: TaskHash, why: Option<Withheld>) {
         if self.position(task).is_none() {
             return;
         }
-        let is_news = self.sessions.remember_withheld(now, device, task, why.as_ref());
+        let is_news = self
+            .sessions
+            .remember_withheld(now, device, task, why.as_ref());
         if let Some(why) = why.filter(|_| is_news) {
             let step = Progress::Withheld {
                 task,

@@ -295,10 +295,16 @@ fn why_a_device_gives_nothing_is_told_until_it_gives_again() {
         let status = driven.answer::<Box<Status>>(id).unwrap();
         (steps, status.tasks[0].withheld.clone())
     };
-    let refused = (WithheldCode::DataRefused, "a.csv: line 3,\u{1b}[2J column \"flow\"");
+    let refused = (
+        WithheldCode::DataRefused,
+        "a.csv: line 3,\u{1b}[2J column \"flow\"",
+    );
     let (steps, withheld) = say(&mut driven, key.task, Some(refused));
     assert_eq!((steps, withheld.len()), (1, 1));
-    assert_eq!((withheld[0].device.device, withheld[0].reason), (DEVICE, refused.0));
+    assert_eq!(
+        (withheld[0].device.device, withheld[0].reason),
+        (DEVICE, refused.0)
+    );
     assert!(withheld[0].text.contains("line 3") && !withheld[0].text.contains('\u{1b}'));
     // Said again in a new session, it is no news; of another task, nothing.
     let (steps, _) = say(&mut driven, key.task, Some(refused));

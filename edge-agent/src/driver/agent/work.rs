@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::ids::{BlobHash, TaskHash, Version};
 use common::liveness::PROCESS;
-use common::trial::Trial;
 use common::round::Phase;
+use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator};
 use common::withheld::{RawWithheld, WithheldCode};
 use tokio::time::Instant;

@@ -72,7 +72,14 @@ impl FolderSource {
         let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
              this device only receives students";
         let path = self.path.as_deref();
-        path.ok_or_else(|| of_data(WithheldCode::NoFolder, &"no data folder is set", String::new(), advice))
+        path.ok_or_else(|| {
+            of_data(
+                WithheldCode::NoFolder,
+                &"no data folder is set",
+                String::new(),
+                advice,
+            )
+        })
     }
 
     /// Names, lengths and times of the files of the folder; nothing for one
@@ -146,7 +153,11 @@ impl Source for FolderSource {
         for file in &scan.files {
             // What is left of recordings is no fault of theirs.
             if file.account.unused.keys().any(|why| *why != Unused::Rest) {
-                warn!("{}: not used: {}", file.path.display(), file.account.explain());
+                warn!(
+                    "{}: not used: {}",
+                    file.path.display(),
+                    file.account.explain()
+                );
             }
             for note in file.notes.iter().filter(|note| note.is_warning()) {
                 warn!("{}: {note}", file.path.display());
