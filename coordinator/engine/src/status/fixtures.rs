@@ -91,5 +91,6 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         trials: crate::rollout::Tally::default(),
         excluded: Vec::new(),
         unheard: Vec::new(),
+        withheld: Vec::new(),
     }
 }
