@@ -9,7 +9,7 @@ mod label_solve;
 mod method;
 mod problem;
 mod run;
-mod sheet;
+mod gallery;
 mod solve;
 mod student;
 
@@ -22,6 +22,6 @@ pub use label_solve::LabelSolve;
 pub use method::{Distilled, Method, MethodName, Monitor, StepReport};
 pub use problem::{Problem, Rows, Split};
 pub use run::{Chosen, DistilOptions, DistilOutcome, Session, choose, outcome};
-pub use sheet::{pictures, sheet};
+pub use gallery::{pictures, gallery};
 pub use solve::{Score, Solved, answers, solve};
 pub use student::train;
