@@ -243,7 +243,12 @@ impl ConnectionLimiter {
 }
 
 impl Occupancy {
-    fn usage(&mut self, from: IpAddr, limits: &ConnectionLimits, now: Instant) -> &mut AddressUsage {
+    fn usage(
+        &mut self,
+        from: IpAddr,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> &mut AddressUsage {
         if self.addresses.len() >= ADDRESSES_MAX && self.is_sweep_due(now) {
             self.swept = Some(now);
             self.addresses
