@@ -226,6 +226,14 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| drop(Dataset::parse("rows.csv".as_ref(), bytes, &SERIES)),
     },
     Target {
+        name: "picture",
+        run: |bytes| {
+            for name in ["a/one.png", "one.jpg"] {
+                let _ = Dataset::parse(name.as_ref(), bytes, &PICTURES);
+            }
+        },
+    },
+    Target {
         name: "packed",
         run: |bytes| {
             for name in ["rows.csv.gz", "rows.csv.zst"] {
@@ -374,6 +382,8 @@ static SERIES: LazyLock<Schema> = LazyLock::new(|| {
         ..Mapping::default()
     })
 });
+
+static PICTURES: LazyLock<Schema> = LazyLock::new(|| named("shape = [5, 3, 3]"));
 
 fn named(input: &str) -> Schema {
     let text = format!("name = \"t\"\n[classes]\nnames = [\"a\", \"b\"]\n[input]\n{input}");

@@ -15,6 +15,7 @@ use common::trust::bundle::AnnouncedAuthority;
 use common::trust::token::TokenId;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::*;
+use common::withheld::{RawWithheld, WithheldCode};
 
 mod log;
 
@@ -115,6 +116,19 @@ fn to_coordinator() -> Vec<Case> {
         };
         cases.push(case(kind, &format!("tried-{}", word(&trial)), value));
     }
+    for code in WithheldCode::ALL {
+        let why = Some(RawWithheld {
+            code,
+            detail: "a.csv: line 3".to_owned(),
+        });
+        let value = ToCoordinator::Withholds { task: TASK, why };
+        cases.push(case(kind, &format!("withholds-{}", code.name()), value));
+    }
+    let value = ToCoordinator::Withholds {
+        task: TASK,
+        why: None,
+    };
+    cases.push(case(kind, "withholds-nothing", value));
     cases
 }
 

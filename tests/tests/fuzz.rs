@@ -205,6 +205,13 @@ fn valid() -> Corpus {
     add("csv", rows.as_bytes().to_vec());
     add("packed", GZIP.to_vec());
     add("packed", ZSTD.to_vec());
+    // A JPEG of one block and a PNG of 4 × 3 pixels.
+    for picture in [
+        &include_bytes!("../corpus/picture/valid-0.bin")[..],
+        include_bytes!("../corpus/picture/valid-1.bin"),
+    ] {
+        add("picture", picture.to_vec());
+    }
     let table = "z;id;y (bar);X;label\non;1;1,5;2;a\noff;2;;3,25;B\n";
     add("table", table.as_bytes().to_vec());
     add("table", b"0 1,5 2 on a\n1 2,5 x off b\n".to_vec());

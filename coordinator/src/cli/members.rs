@@ -206,6 +206,12 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
         Some(Forgetting::Complete) => println!("forgotten    complete"),
         None => {}
     }
+    for task in &status.tasks {
+        let told = task.withheld.iter();
+        for one in told.filter(|one| one.device.device == found.device) {
+            println!("gives less   {}: {}", task.name, one.text);
+        }
+    }
     if let Some(certificate) = found.certificate {
         println!("certificate  {certificate}");
     }

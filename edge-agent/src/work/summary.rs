@@ -22,8 +22,8 @@ pub(super) fn build(
     let points = summarise(work, view, teacher)?;
     if points.is_empty() {
         return Ok(Built {
-            entries: Vec::new(),
             partial: true,
+            ..Built::default()
         });
     }
     let mut bytes = encode(&points.to_raw(work.task.definition().budget.bits)?);
@@ -38,6 +38,7 @@ pub(super) fn build(
     Ok(Built {
         entries: vec![entry],
         partial: false,
+        why: None,
     })
 }
 

@@ -270,6 +270,7 @@ impl Simulation {
                 rows,
             }],
             partial: false,
+            why: None,
         })
     }
 
@@ -401,6 +402,7 @@ fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Des
 const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
+    why: None,
 };
 
 /// What a session begins with, besides the welcome: as long as the real ones.

@@ -90,5 +90,6 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         rollout,
         trials: crate::rollout::Tally::default(),
         excluded: Vec::new(),
+        withheld: Vec::new(),
     }
 }

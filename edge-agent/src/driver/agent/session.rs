@@ -224,6 +224,7 @@ impl<W: Workshop> Agent<W> {
                     "welcome"
                 );
                 self.hear(welcome);
+                self.withhold_again();
             }
             ToDevice::Call(call) => {
                 info!(round = %call.round, phase = %call.phase, "called");
