@@ -1,8 +1,8 @@
 //! HTTP/1 for people and programs on this machine: one loop that accepts
 //! connections and holds each of them to its bounds.
 
-mod patient;
 mod usage;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -21,8 +21,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use patient::Patient;
 use usage::{Counted, Open, Usage};
+use write_timeout::WriteTimeout;
 
 /// What peers may take of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ where
                 };
                 let handle = tasks.spawn(async move {
                     let _permit = permit;
-                    let stream = Patient::new(stream, bounds.answer_wait);
+                    let stream = WriteTimeout::new(stream, bounds.answer_wait);
                     let connection = http1::Builder::new()
                         .timer(TokioTimer::new())
                         .header_read_timeout(bounds.request_wait)
