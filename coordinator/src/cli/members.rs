@@ -332,7 +332,12 @@ pub(super) fn approve(client: &mut Client, meant: &str, as_json: bool) -> Result
     Ok(())
 }
 
-pub(super) fn deny(client: &mut Client, meant: &str, yes: bool, as_json: bool) -> Result<(), Failure> {
+pub(super) fn deny(
+    client: &mut Client,
+    meant: &str,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
     let device = find_to(client, "deny", meant, yes)?;
     expect_done(client, &Request::DenyDevice { device })?;
     let words = "is denied; it may come again with another token";
@@ -385,7 +390,12 @@ fn done(as_json: bool, device: DeviceId, what: &str, words: &str) {
     say(as_json, told, &format!("device {device} {words}"));
 }
 
-pub(super) fn forget(client: &mut Client, meant: &str, yes: bool, as_json: bool) -> Result<(), Failure> {
+pub(super) fn forget(
+    client: &mut Client,
+    meant: &str,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
     let device = find_to(client, "forget", meant, yes)?;
     let blobs = match client.ask(&Request::ForgetDevice { device })? {
         Response::Forgotten { blobs } => blobs,
@@ -462,7 +472,10 @@ mod tests {
         assert_eq!(found("abcd4").unwrap(), devices[2].device);
         assert_eq!(found("1001").unwrap(), devices[4].device);
         let rogue = fails("abcd");
-        assert!(rogue.contains("abcd456789abcdef0123456789abcdef, "), "{rogue}");
+        assert!(
+            rogue.contains("abcd456789abcdef0123456789abcdef, "),
+            "{rogue}"
+        );
         assert!(rogue.contains("eeee456789abcdef0123456789abcdef (by its name)"));
         assert!(fails("0123").contains("may be any of 0123456789abcdef"));
         assert!(fails("belt").contains("write the whole id"));

@@ -130,7 +130,7 @@ impl AttackArguments {
                 steps: fleet.steps,
                 rows_min: fleet.rows_min,
                 rows_per_direction: fleet.rows_per_direction,
-            cluster_size_min: fleet.cluster_size_min,
+                cluster_size_min: fleet.cluster_size_min,
                 ..SimulateOptions::default()
             },
             rows: self.rows,

@@ -235,7 +235,9 @@ pub fn run(
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     outcome["wire"] = wire(&result.bytes);
-    let newest = outcome["rounds"].as_array_mut().and_then(|all| all.last_mut());
+    let newest = outcome["rounds"]
+        .as_array_mut()
+        .and_then(|all| all.last_mut());
     if let Some(newest) = newest {
         newest["devices_excluded"] = json!(simulation.excluded().len());
     }
