@@ -66,11 +66,11 @@ impl RawTask {
         let (input, input_shape) = self.input.checked()?;
         let (range, student) = (self.normaliser.range, self.student.checked()?);
         let convolves = matches!(student, StudentSpec::Cnn { .. });
-        let by_default = || default_stage(&input, &input_shape, convolves, range);
-        let stage = self.features.stage.unwrap_or_else(by_default);
-        let normalisation = self.normaliser.checked(stage)?;
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
+        let by_default = || default_stage(&input, &input_shape, &target, convolves, range);
+        let stage = self.features.stage.unwrap_or_else(by_default);
+        let normalisation = self.normaliser.checked(stage)?;
         let by_default = match target {
             Target::Class => Contribute::Both,
             Target::Number(_) => Contribute::Moments,
@@ -142,6 +142,7 @@ struct RawFeatures {
 fn default_stage(
     input: &InputKind,
     shape: &[u32],
+    target: &Target,
     convolves: bool,
     range: Option<[f32; 2]>,
 ) -> FeatureStage {
@@ -157,7 +158,10 @@ fn default_stage(
     };
     let under = FeatureStage::default_under_convolution(&shape, modality);
     let under = under.filter(|_| convolves);
-    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
+    let stage = under.unwrap_or_else(|| match target {
+        Target::Class => FeatureStage::default_for(&shape, modality),
+        Target::Number(_) => FeatureStage::default_for_numbers(&shape, modality),
+    });
     let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
     if scaled { stage } else { FeatureStage::Raw }
 }
