@@ -78,7 +78,9 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
 fn usual(data: &Dataset, shape: &InputShape) -> FeatureStage {
     match data.numbers.is_empty() {
         true => FeatureStage::default_for(shape, shape.modality()),
-        false => FeatureStage::default_for_numbers(shape, shape.modality()),
+        false => {
+            FeatureStage::default_for_numbers(shape, shape.modality(), data.range.is_some())
+        }
     }
 }
 

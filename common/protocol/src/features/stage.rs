@@ -135,8 +135,14 @@ impl FeatureStage {
     }
 
     /// The same where numbers are asked of inputs, not classes: short windows of
-    /// many values are seen by their trend.
-    pub fn default_for_numbers(shape: &InputShape, modality: Modality) -> Self {
+    /// many values are seen by their trend. Arrays of two sides are images only
+    /// where their range is known, as that of pixels is.
+    pub fn default_for_numbers(shape: &InputShape, modality: Modality, ranged: bool) -> Self {
+        let plane = shape.sides().len() == 2 && modality == Modality::Image;
+        let modality = match plane && !ranged {
+            true => Modality::Series,
+            false => modality,
+        };
         match Self::default_for(shape, modality) {
             Self::Lifted { .. } if trend::suits_numbers(shape, modality) => Self::trend(),
             usual => usual,

@@ -152,12 +152,16 @@ mod tests {
     fn only_short_windows_of_many_values_are_seen_so_where_numbers_are_asked() {
         let by_default = |sides: &[usize]| {
             let shape = InputShape::new(sides.to_vec()).unwrap();
-            FeatureStage::default_for_numbers(&shape, shape.modality())
+            FeatureStage::default_for_numbers(&shape, shape.modality(), false)
         };
         assert_eq!(by_default(&[30, 19]), FeatureStage::trend());
+        assert_eq!(by_default(&[30, 24]), FeatureStage::trend());
         assert_eq!(by_default(&[24, 1]), FeatureStage::lifted());
         assert_eq!(by_default(&[128, 6]), FeatureStage::window());
         assert_eq!(by_default(&[300]), FeatureStage::lifted());
+        let image = InputShape::new(vec![28, 28]).unwrap();
+        let of_image = FeatureStage::default_for_numbers(&image, image.modality(), true);
+        assert_eq!(of_image, FeatureStage::patches(None));
         let shape = InputShape::new(vec![4, 9]).unwrap();
         assert!(FeatureStage::trend().features(&shape).is_err());
     }

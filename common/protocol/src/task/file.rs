@@ -64,6 +64,7 @@ impl RawTask {
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
         let (input, input_shape) = self.input.checked()?;
+        let novelty = self.student.novelty;
         let (range, student) = (self.normaliser.range, self.student.checked()?);
         let convolves = matches!(student, StudentSpec::Cnn { .. });
         let names = self.classes.map(|classes| classes.names);
@@ -120,6 +121,7 @@ impl RawTask {
             },
             input,
             target,
+            novelty,
         })
     }
 }
@@ -160,7 +162,7 @@ fn default_stage(
     let under = under.filter(|_| convolves);
     let stage = under.unwrap_or_else(|| match target {
         Target::Class => FeatureStage::default_for(&shape, modality),
-        Target::Number(_) => FeatureStage::default_for_numbers(&shape, modality),
+        Target::Number(_) => FeatureStage::default_for_numbers(&shape, modality, range.is_some()),
     });
     let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
     if scaled { stage } else { FeatureStage::Raw }
@@ -238,6 +240,7 @@ struct RawStudent {
     kind: RawStudentKind,
     hidden: Vec<u32>,
     channels: Option<Vec<u32>>,
+    novelty: bool,
 }
 
 impl RawStudent {
@@ -264,6 +267,7 @@ impl Default for RawStudent {
             kind: RawStudentKind::Mlp,
             hidden: vec![64],
             channels: None,
+            novelty: false,
         }
     }
 }

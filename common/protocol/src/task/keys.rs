@@ -206,6 +206,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Convolutions of 3 × 3, each followed by pooling of 2 along every side of 4 cells or more.",
     ),
     key(
+        "student.novelty",
+        Value("false"),
+        "true, false",
+        "Whether students also say how unlike their training a row is, by a second network of 64 units in the release.",
+    ),
+    key(
         "budget.points_per_device",
         Value("20"),
         "1 to `budget.points_max`",
