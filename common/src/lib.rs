@@ -13,7 +13,7 @@ pub use net as transport;
 pub use protocol::{
     blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
     profile, relevance, report, round, scales, summary, task, teacher, transfer, trial, trust,
-    weights, wire,
+    weights, wire, withheld,
 };
 
 pub use host::{

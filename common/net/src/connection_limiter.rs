@@ -127,7 +127,7 @@ pub struct ConnectionLimiter {
 /// What is open.
 #[derive(Debug, Default)]
 struct Occupancy {
-    addresses: HashMap<IpAddr, Account>,
+    addresses: HashMap<IpAddr, AddressUsage>,
     permits: usize,
     handshakes: usize,
     anonymous: usize,
@@ -135,7 +135,7 @@ struct Occupancy {
 }
 
 #[derive(Debug)]
-struct Account {
+struct AddressUsage {
     open: usize,
     handshakes: Bucket,
     enrolments: Bucket,
@@ -194,13 +194,13 @@ impl ConnectionLimiter {
             return self.refuse(Refusal::Handshakes);
         }
         let from = place(from);
-        let account = occupancy.account(from, limits, now);
+        let usage = occupancy.usage(from, limits, now);
         // A forged sender must not use up what belongs to the true one.
-        let refusal = if account.open >= limits.connections_per_address {
+        let refusal = if usage.open >= limits.connections_per_address {
             Some(Refusal::AddressConnections)
         } else {
             let rate = limits.handshakes_per_address;
-            let is_there = account.handshakes.try_take(rate, now, validated.into());
+            let is_there = usage.handshakes.try_take(rate, now, validated.into());
             (!is_there).then_some(Refusal::AddressRate)
         };
         match refusal {
@@ -208,7 +208,7 @@ impl ConnectionLimiter {
             Some(refusal) => return self.refuse(refusal),
             None => {}
         }
-        account.open += 1;
+        usage.open += 1;
         occupancy.permits += 1;
         occupancy.handshakes += 1;
         Verdict::Accept(Permit {
@@ -243,13 +243,18 @@ impl ConnectionLimiter {
 }
 
 impl Occupancy {
-    fn account(&mut self, from: IpAddr, limits: &ConnectionLimits, now: Instant) -> &mut Account {
+    fn usage(
+        &mut self,
+        from: IpAddr,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> &mut AddressUsage {
         if self.addresses.len() >= ADDRESSES_MAX && self.is_sweep_due(now) {
             self.swept = Some(now);
             self.addresses
-                .retain(|_, account| !account.is_idle(limits, now));
+                .retain(|_, usage| !usage.is_idle(limits, now));
         }
-        self.addresses.entry(from).or_insert_with(|| Account {
+        self.addresses.entry(from).or_insert_with(|| AddressUsage {
             open: 0,
             handshakes: Bucket::full(limits.handshakes_per_address, now),
             enrolments: Bucket::full(limits.enrolments_per_address, now),
@@ -262,7 +267,7 @@ impl Occupancy {
     }
 }
 
-impl Account {
+impl AddressUsage {
     /// Whether forgetting it changes nothing.
     fn is_idle(&mut self, limits: &ConnectionLimits, now: Instant) -> bool {
         self.open == 0
@@ -290,10 +295,10 @@ impl Permit {
             occupancy.handshakes -= 1;
         }
         if std::mem::take(&mut self.owes)
-            && let Some(account) = occupancy.addresses.get_mut(&self.from)
+            && let Some(usage) = occupancy.addresses.get_mut(&self.from)
         {
             let rate = self.limiter.limits.handshakes_per_address;
-            account.handshakes.take(rate, now, 1);
+            usage.handshakes.take(rate, now, 1);
         }
     }
 
@@ -303,8 +308,8 @@ impl Permit {
         let limits = &self.limiter.limits;
         let mut occupancy = self.limiter.occupancy();
         let rate = limits.enrolments_per_address;
-        let account = occupancy.addresses.get_mut(&self.from);
-        let allowed = account.is_none_or(|account| account.enrolments.try_take(rate, now, 1))
+        let usage = occupancy.addresses.get_mut(&self.from);
+        let allowed = usage.is_none_or(|usage| usage.enrolments.try_take(rate, now, 1))
             && (!anonymous || occupancy.anonymous < limits.anonymous);
         if !allowed {
             self.limiter.enrolments.fetch_add(1, Ordering::Relaxed);
@@ -327,11 +332,11 @@ impl Drop for Permit {
             occupancy.anonymous -= 1;
         }
         let limits = &self.limiter.limits;
-        let Some(account) = occupancy.addresses.get_mut(&self.from) else {
+        let Some(usage) = occupancy.addresses.get_mut(&self.from) else {
             return;
         };
-        account.open -= 1;
-        if account.is_idle(limits, Instant::now()) {
+        usage.open -= 1;
+        if usage.is_idle(limits, Instant::now()) {
             occupancy.addresses.remove(&self.from);
         }
     }

@@ -117,7 +117,7 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
     progress.finish();
     let figures = distill::outcome(&data, &options, &session, &distilled, &found);
     if let Some(path) = &arguments.report {
-        let page = distill::sheet(&data, &session, &distilled, &losses, &figures);
+        let page = distill::gallery(&data, &session, &distilled, &losses, &figures);
         write(path, page.as_bytes())?;
     }
     if let Some(path) = &arguments.json {

@@ -215,7 +215,7 @@ fn freshness() -> FreshnessSigner {
     let signer = MADE.get_or_init(|| {
         let identity = Identity::generate(&[], Time(START_MS))
             .expect("keys and certificates can be made of random numbers");
-        FreshnessSigner::new(&identity.charter, identity.release_key)
+        FreshnessSigner::new(&identity.trust_root, identity.release_key)
     });
     signer.clone()
 }

@@ -185,7 +185,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &[
-                "ages", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam", "relay",
+                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
+                "relay",
             ],
             &["rig"],
         ],
