@@ -7,7 +7,7 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny msrv docs bench fuzz deb tarball try-packages try-runbook
+.PHONY: help deps build demo test lint deny msrv docs bench python fuzz deb tarball try-packages try-runbook
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -64,6 +64,9 @@ docs: ## The documents as a book, into target/book/html, if mdbook is installed
 
 bench: deps ## Run the benches; ALAMBIC_BENCH_TINY=1 makes them tiny
 	$(CARGO) bench --locked --workspace --bench '*' $(ARGS)
+
+python: deps ## The Python package: a wheel in target/wheels, tried in a clean environment
+	@bash scripts/python.sh
 
 deb: deps ## Debian packages, into target/packages; ARCH=arm64 or ARCH=armhf for devices
 	@bash scripts/package.sh $(ARCH)

@@ -7,13 +7,13 @@
 //! other programs.
 
 pub use export;
-pub use math::{self, pulse};
+pub use math::{self, liveness};
 pub use net as transport;
 
 pub use protocol::{
     blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
-    novelty, profile, relevance, report, round, scales, summary, task, teacher, transfer, trial, trust,
-    weights, wire,
+    novelty, profile, relevance, report, round, scales, summary, task, teacher, transfer, trial,
+    trust, weights, wire, withheld,
 };
 
 pub use host::{

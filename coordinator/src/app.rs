@@ -41,6 +41,7 @@ use crate::server::maintenance::Maintenance;
 use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
+use crate::server::unheard::Unheard;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::StoreError;
 
@@ -151,7 +152,7 @@ impl Server {
             started: now,
             policies: policies(parts.releases, parts.limits.rows_per_device),
             freshness: FreshnessSigner::new(
-                &parts.identity.charter,
+                &parts.identity.trust_root,
                 parts.identity.release_key.clone(),
             ),
             // One that was given after the order ends no sooner.
@@ -207,10 +208,11 @@ impl Server {
             copying: Semaphore::new(1),
             retention: parts.retention,
             deltas: Semaphore::new(1),
-            door: listener.door(),
+            limiter: listener.limiter(),
             peer_limits,
             replies,
             links,
+            unheard: Unheard::default(),
         });
         Ok(Self {
             shared,
@@ -255,9 +257,12 @@ impl Server {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
             repair::renew_releases(shared.clone()).await;
-            if let Err(fault) = repair::check_blobs(&shared).await {
-                tracing::error!(%fault, "the blobs could not be checked");
-            }
+            let checked = async {
+                if let Err(fault) = repair::check_blobs(&shared).await {
+                    tracing::error!(%fault, "the blobs could not be checked");
+                }
+            };
+            tokio::join!(repair::keep_whole(&shared), checked);
         });
         let (metrics, steps) = (
             self.shared.metrics.clone(),
@@ -325,7 +330,7 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
     let mut settings =
         ListenerSettings::new(identity.server.clone(), identity.authorities(), clock);
     settings.tuning = parts.tuning.clone();
-    settings.door = parts.limits.door;
+    settings.limits = parts.limits.connections;
     settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
     settings.revoked = Arc::new(move |device| {

@@ -4,7 +4,7 @@ use common::limits::{
     CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, ENROLMENTS_PER_ADDRESS_S,
     HANDSHAKES_PER_ADDRESS_S,
 };
-use common::transport::{DoorLimits, Rate};
+use common::transport::{ConnectionLimits, Rate};
 use serde::Deserialize;
 
 /// Limits on peers. Everything else that bounds one is a constant of
@@ -21,8 +21,8 @@ use serde::Deserialize;
 /// | `rows_per_device` | 10,000,000 | 1 to 2⁴⁰ |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// At the door, before anything is known of a peer.
-    pub door: DoorLimits,
+    /// Of connections, before anything is known of a peer.
+    pub connections: ConnectionLimits,
     /// For each device.
     pub devices: DeviceLimits,
     /// Most rows that one contribution may claim to describe. Checks hold a
@@ -59,7 +59,7 @@ impl Default for DeviceLimits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            door: DoorLimits::default(),
+            connections: ConnectionLimits::default(),
             devices: DeviceLimits::default(),
             rows_per_device: ROWS_PER_DEVICE,
         }
@@ -136,12 +136,12 @@ impl RawLimits {
             (1, common::limits::ROWS_MAX, "1 to 1099511627776"),
         )?;
         Ok(Limits {
-            door: DoorLimits {
+            connections: ConnectionLimits {
                 connections: connections as usize,
                 connections_per_address: per_address as usize,
-                handshakes_per_address: DoorLimits::rate(handshakes as u32),
-                enrolments_per_address: DoorLimits::rate(enrolments as u32),
-                ..DoorLimits::default()
+                handshakes_per_address: ConnectionLimits::rate(handshakes as u32),
+                enrolments_per_address: ConnectionLimits::rate(enrolments as u32),
+                ..ConnectionLimits::default()
             },
             devices: DeviceLimits {
                 requests: requests(per_device as u32),
@@ -218,10 +218,10 @@ mod tests {
     #[test]
     fn a_fleet_behind_one_router_can_be_let_in() {
         let text = "connections_per_address = 20000\nhandshakes_per_address = 1000";
-        let door = raw(text).check().unwrap().door;
-        assert_eq!(door.connections_per_address, 20_000);
-        assert_eq!(door.handshakes_per_address.per_second, 1_000);
-        assert_eq!(door.handshakes_per_address.burst, 10_000);
+        let limits = raw(text).check().unwrap().connections;
+        assert_eq!(limits.connections_per_address, 20_000);
+        assert_eq!(limits.handshakes_per_address.per_second, 1_000);
+        assert_eq!(limits.handshakes_per_address.burst, 10_000);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     handshake_failures: Counters,
     contributions: Counters,
     rounds: Counters,
+    abstained: Counters,
     missed: Counter,
     phase_seconds: Histograms,
     flush_seconds: Histogram,
@@ -86,6 +87,11 @@ impl Metrics {
             ),
             contributions: counters(r, "contributions", "Contributions by kind and result"),
             rounds: counters(r, "rounds", "Ended rounds by task and outcome"),
+            abstained: counters(
+                r,
+                "abstained",
+                "Times that a device said why it gives nothing, or less, by reason",
+            ),
             missed: counter(
                 r,
                 "progress_missed",
@@ -223,6 +229,10 @@ impl Metrics {
             Progress::Accepted { kind, .. } => contribution(kind, "accepted".to_owned()),
             Progress::Refused { kind, reason, .. } => {
                 contribution(kind, word(reason));
+            }
+            Progress::Withheld { reason, .. } => {
+                let labels = vec![("reason", reason.name().to_owned())];
+                self.abstained.get_or_create(&labels).inc();
             }
             Progress::Ended {
                 task,

@@ -13,9 +13,9 @@ use common::features::Normaliser;
 use common::ids::{RoundId, Time, Version};
 use common::model::{RawRelease, Release};
 use common::task::RawTask;
-use common::trust::charter::{Charter, SignedCharter};
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
+use common::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use common::weights::RawWeights;
 use edge_agent::driver::local::STUDENTS;
 use edge_agent::predictions::{PredictionServer, StudentCache};
@@ -37,15 +37,17 @@ fn measure(what: &str, shape: &str, features: &str, values: usize, requests: usi
     install(folder.path(), &key, shape, features);
     let socket = folder.path().join("predict.sock");
     let state = StateDir::at(folder.path());
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 1,
         issued: Time(0),
         expires: Time(u64::MAX),
         root: key.verifying_key(),
         release_keys: vec![key.verifying_key()],
     };
-    let charter = SignedCharter::sign(charter, &[&key]).unwrap().to_bytes();
-    Trust::first(&charter).unwrap().store(&state).unwrap();
+    let trust_root = SignedTrustRoot::sign(trust_root, &[&key])
+        .unwrap()
+        .to_bytes();
+    Trust::first(&trust_root).unwrap().store(&state).unwrap();
     let student_cache = StudentCache::new(state);
     let bound = socket.clone();
     std::thread::spawn(move || {

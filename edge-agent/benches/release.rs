@@ -1,5 +1,5 @@
 //! How long a device takes to believe a release of some 200 KB: its signature
-//! by a key of the charter, its content, and that its weights are finite and
+//! by a key of the trust root, its content, and that its weights are finite and
 //! fit their task. Beside it, one pass of BLAKE3 over the same bytes, as a
 //! measure of the machine. At most 5 ms are wanted.
 #![allow(clippy::unwrap_used)]

@@ -10,9 +10,9 @@ use common::transport::{
 };
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
-use common::trust::charter::CharterError;
 use common::trust::device_key::DeviceKeyError;
 use common::trust::token::JoinToken;
+use common::trust::trust_root::TrustRootError;
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 
@@ -62,7 +62,7 @@ pub enum EnrolError {
     Malformed(#[from] CertificateError),
     /// What is said of the release keys is not believed.
     #[error("the answer cannot be used: {0}")]
-    Charter(#[from] CharterError),
+    TrustRoot(#[from] TrustRootError),
     /// The device's own files.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -148,7 +148,7 @@ pub async fn enrol(
         label: joining.label.clone(),
     };
     let mut waiting = Some(waiting);
-    let (certificate, authorities, charter) = loop {
+    let (certificate, authorities, trust_root) = loop {
         let (dialler, connection) = connect(state, joining).await?;
         let answer = ask(&connection, &request).await;
         dialler.close(CloseCode::Normal).await;
@@ -156,9 +156,9 @@ pub async fn enrol(
             EnrolAnswer::Issued {
                 certificate,
                 authorities,
-                charter,
+                trust_root,
                 ..
-            } => break (certificate, authorities, charter),
+            } => break (certificate, authorities, trust_root),
             EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
             EnrolAnswer::Waiting { retry_ms, .. } => {
                 if let Some(waiting) = waiting.take() {
@@ -187,8 +187,8 @@ pub async fn enrol(
         certificate: certificate_to_pem(&certificate),
         authority: authorities.iter().map(certificate_to_pem).collect(),
     };
-    let trust = Trust::first(&charter)?;
-    TimeFloor::raise(state, facts.not_before.max(trust.charter().issued))?;
+    let trust = Trust::first(&trust_root)?;
+    TimeFloor::raise(state, facts.not_before.max(trust.trust_root().issued))?;
     trust.store(state)?;
     machine::note(state, Path::new(MACHINE_ID))?;
     membership.store(state)?;
@@ -251,7 +251,7 @@ mod tests {
     }
 
     async fn answer_join(fleet: &Fleet, answer: impl Fn(Vec<u8>) -> EnrolAnswer) {
-        let connection = fleet.knock().await.admit().await.unwrap();
+        let connection = fleet.arrival().await.admit().await.unwrap();
         let mut stream = connection.accept_transfer().await.unwrap();
         let asked = stream.recv().await.unwrap().unwrap();
         let EnrolRequest::Join { csr, .. } = decode(&asked).unwrap() else {
@@ -270,7 +270,7 @@ mod tests {
                 certificate: authority,
                 cross: None,
             }],
-            charter: fleet.charter.clone(),
+            trust_root: fleet.trust_root.clone(),
         }
     }
 
@@ -345,7 +345,7 @@ mod tests {
             token: token(Fingerprint([9; 32])),
             ..joining(&fleet)
         };
-        let coordinator = async { fleet.knock().await.admit().await };
+        let coordinator = async { fleet.arrival().await.admit().await };
         let (joined, admitted) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
         assert!(

@@ -8,9 +8,9 @@ use common::ids::Time;
 use common::transport::{Arrival, Connection, Listener, ListenerSettings, Stream, Tuning};
 use common::trust::authority::{Authority, SigningRequest};
 use common::trust::certificate::certificate_to_pem;
-use common::trust::charter::{Charter, Freshness, SignedCharter};
 use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
+use common::trust::trust_root::{Freshness, SignedTrustRoot, TrustRoot};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest};
 
@@ -22,7 +22,7 @@ use crate::trust::Trust;
 pub(crate) struct Fleet {
     pub(crate) authority: Authority,
     pub(crate) signing: SigningKey,
-    pub(crate) charter: Vec<u8>,
+    pub(crate) trust_root: Vec<u8>,
     pub(crate) listener: Listener,
     pub(crate) address: SocketAddr,
     pub(crate) folder: tempfile::TempDir,
@@ -53,7 +53,7 @@ impl Fleet {
         Self {
             address: listener.local_address().unwrap(),
             authority,
-            charter: charter(&signing),
+            trust_root: trust_root(&signing),
             signing,
             listener,
             folder: tempfile::tempdir().unwrap(),
@@ -85,7 +85,10 @@ impl Fleet {
             authority: self.authority.certificate_pem(),
         };
         membership.store(&state).unwrap();
-        Trust::first(&self.charter).unwrap().store(&state).unwrap();
+        Trust::first(&self.trust_root)
+            .unwrap()
+            .store(&state)
+            .unwrap();
         Arc::new(Identity::load(&state).unwrap())
     }
 
@@ -98,13 +101,13 @@ impl Fleet {
         }
     }
 
-    pub(crate) async fn knock(&self) -> Arrival {
+    pub(crate) async fn arrival(&self) -> Arrival {
         self.listener.next().await.unwrap()
     }
 
     /// The next device that says hello.
     pub(crate) async fn session(&self) -> Session {
-        let connection = self.knock().await.admit().await.unwrap();
+        let connection = self.arrival().await.admit().await.unwrap();
         let mut control = connection.accept_control().await.unwrap();
         let first = control.recv().await.unwrap().unwrap();
         let ToCoordinator::Hello(hello) = decode(&first).unwrap() else {
@@ -118,17 +121,19 @@ impl Fleet {
     }
 }
 
-/// A charter that names one key, by a root that nobody keeps.
-pub(crate) fn charter(key: &SigningKey) -> Vec<u8> {
+/// A trust root that names one key, by a root that nobody keeps.
+pub(crate) fn trust_root(key: &SigningKey) -> Vec<u8> {
     let root = SigningKey::generate().unwrap();
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 1,
         issued: Time(1),
         expires: Time(u64::MAX),
         root: root.verifying_key(),
         release_keys: vec![key.verifying_key()],
     };
-    SignedCharter::sign(charter, &[&root]).unwrap().to_bytes()
+    SignedTrustRoot::sign(trust_root, &[&root])
+        .unwrap()
+        .to_bytes()
 }
 
 /// A statement that is fresh for ever.
@@ -136,7 +141,7 @@ pub(crate) fn freshness(key: &SigningKey) -> Vec<u8> {
     let statement = Freshness {
         issued: Time(1),
         expires: Time(u64::MAX),
-        charter: 1,
+        trust_root: 1,
     };
     statement.sign(key).unwrap()
 }

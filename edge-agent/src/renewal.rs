@@ -169,7 +169,7 @@ mod tests {
 
     /// Answers one renewal; who asked, as the transport knows it.
     async fn answer(fleet: &Fleet, answer: impl Fn(Vec<u8>) -> EnrolAnswer) -> PeerIdentity {
-        let connection = fleet.knock().await.admit().await.unwrap();
+        let connection = fleet.arrival().await.admit().await.unwrap();
         let mut stream = connection.accept_transfer().await.unwrap();
         let EnrolRequest::Renew { csr } = decode(&stream.recv().await.unwrap().unwrap()).unwrap()
         else {

@@ -1,8 +1,8 @@
 //! Whom this device believes about releases.
 
 use common::ids::Time;
-use common::trust::charter::{Charter, CharterError, Freshness, SignedCharter};
 use common::trust::keys::VerifyingKey;
+use common::trust::trust_root::{Freshness, SignedTrustRoot, TrustRoot, TrustRootError};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::TimeFloor;
@@ -24,7 +24,7 @@ pub enum TrustError {
     },
     /// What was said is not believed.
     #[error(transparent)]
-    Charter(#[from] CharterError),
+    TrustRoot(#[from] TrustRootError),
 }
 
 impl TrustError {
@@ -36,7 +36,7 @@ impl TrustError {
                 "restore it from a backup, or join anew with `alambic-agent enrol --again`"
                     .to_owned()
             }
-            Self::Charter(_) => {
+            Self::TrustRoot(_) => {
                 "tell the operator: someone may be answering in the coordinator's place, or it \
                  was restored from an old copy"
                     .to_owned()
@@ -45,12 +45,12 @@ impl TrustError {
     }
 }
 
-/// The charter this device goes by, and how fresh the coordinator's word is.
+/// The trust root this device goes by, and how fresh the coordinator's word is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
-    signed: SignedCharter,
-    charter: Charter,
-    /// Keys of former charters: what they signed is not installed any more,
+    signed: SignedTrustRoot,
+    trust_root: TrustRoot,
+    /// Keys of former trust roots: what they signed is not installed any more,
     /// and serves where it was.
     former: Vec<VerifyingKey>,
     /// Until when the coordinator's newest word is fresh.
@@ -61,7 +61,8 @@ pub struct Trust {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
-    charter: String,
+    #[serde(rename = "charter")]
+    trust_root: String,
     former: Vec<VerifyingKey>,
     fresh_until: Option<Time>,
 }
@@ -71,11 +72,11 @@ impl Trust {
     /// that its token pins.
     ///
     /// # Errors
-    /// [`CharterError`] if that is no charter.
-    pub fn first(signed: &[u8]) -> Result<Self, CharterError> {
-        let signed = SignedCharter::from_bytes(signed)?;
+    /// [`TrustRootError`] if that is no trust root.
+    pub fn first(signed: &[u8]) -> Result<Self, TrustRootError> {
+        let signed = SignedTrustRoot::from_bytes(signed)?;
         Ok(Self {
-            charter: signed.first()?.clone(),
+            trust_root: signed.first()?.clone(),
             signed,
             former: Vec::new(),
             fresh_until: None,
@@ -95,7 +96,7 @@ impl Trust {
             reason: error.to_string(),
         };
         let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
-        let signed = hex::decode(&kept.charter).map_err(|error| damaged(&error))?;
+        let signed = hex::decode(&kept.trust_root).map_err(|error| damaged(&error))?;
         let first = Self::first(&signed).map_err(|error| damaged(&error))?;
         Ok(Some(Self {
             former: kept.former,
@@ -110,7 +111,7 @@ impl Trust {
     /// [`StateError::Io`].
     pub fn store(&self, state: &StateDir) -> Result<(), StateError> {
         let kept = Kept {
-            charter: hex::encode(self.signed.to_bytes()),
+            trust_root: hex::encode(self.signed.to_bytes()),
             former: self.former.clone(),
             fresh_until: self.fresh_until,
         };
@@ -118,28 +119,28 @@ impl Trust {
         state.write(TRUST, &text)
     }
 
-    /// Hears a coordinator's charter and its word of today, and keeps what
+    /// Hears a coordinator's trust root and its word of today, and keeps what
     /// is new. The time floor rises with what was signed.
     ///
     /// # Errors
-    /// [`TrustError::Charter`] if either is not believed; what was known
+    /// [`TrustError::TrustRoot`] if either is not believed; what was known
     /// stays.
     pub fn hear(
         state: &StateDir,
-        charter: &[u8],
+        trust_root: &[u8],
         freshness: &[u8],
         now: Time,
     ) -> Result<Self, TrustError> {
         let known = Self::load(state)?;
         let mut trust = match &known {
-            None => Self::first(charter)?,
-            Some(known) => known.clone().followed_by(charter)?,
+            None => Self::first(trust_root)?,
+            Some(known) => known.clone().followed_by(trust_root)?,
         };
-        let statement = Freshness::open(freshness, &trust.charter.release_keys)?;
-        if statement.charter < trust.charter.number {
-            return Err(CharterError::Older {
-                got: statement.charter,
-                known: trust.charter.number,
+        let statement = Freshness::open(freshness, &trust.trust_root.release_keys)?;
+        if statement.trust_root < trust.trust_root.number {
+            return Err(TrustRootError::Older {
+                got: statement.trust_root,
+                known: trust.trust_root.number,
             }
             .into());
         }
@@ -152,18 +153,18 @@ impl Trust {
         Ok(trust)
     }
 
-    fn followed_by(self, signed: &[u8]) -> Result<Self, CharterError> {
-        let signed = SignedCharter::from_bytes(signed)?;
-        let charter = signed.after(&self.charter)?.clone();
+    fn followed_by(self, signed: &[u8]) -> Result<Self, TrustRootError> {
+        let signed = SignedTrustRoot::from_bytes(signed)?;
+        let trust_root = signed.after(&self.trust_root)?.clone();
         let mut former = self.former;
-        let gone = self.charter.release_keys.into_iter();
-        former.extend(gone.filter(|key| !charter.release_keys.contains(key)));
-        former.retain(|key| !charter.release_keys.contains(key));
+        let gone = self.trust_root.release_keys.into_iter();
+        former.extend(gone.filter(|key| !trust_root.release_keys.contains(key)));
+        former.retain(|key| !trust_root.release_keys.contains(key));
         former.sort_unstable_by_key(|key| key.0);
         former.dedup();
         Ok(Self {
             signed,
-            charter,
+            trust_root,
             former,
             fresh_until: self.fresh_until,
         })
@@ -172,17 +173,17 @@ impl Trust {
     /// The keys that may sign what is installed now.
     ///
     /// # Errors
-    /// [`CharterError::Expired`] if the charter's time is over.
-    pub fn signers(&self, now: Time) -> Result<&[VerifyingKey], CharterError> {
-        if self.charter.expires <= now {
-            return Err(CharterError::Expired);
+    /// [`TrustRootError::Expired`] if the trust root's time is over.
+    pub fn signers(&self, now: Time) -> Result<&[VerifyingKey], TrustRootError> {
+        if self.trust_root.expires <= now {
+            return Err(TrustRootError::Expired);
         }
-        Ok(&self.charter.release_keys)
+        Ok(&self.trust_root.release_keys)
     }
 
     /// The keys that have ever signed what may be in use here.
     pub fn known_signers(&self) -> Vec<VerifyingKey> {
-        let keys = self.charter.release_keys.iter();
+        let keys = self.trust_root.release_keys.iter();
         keys.chain(&self.former).copied().collect()
     }
 
@@ -196,9 +197,9 @@ impl Trust {
         Ok(trust.map_or_else(Vec::new, |trust| trust.known_signers()))
     }
 
-    /// The charter.
-    pub fn charter(&self) -> &Charter {
-        &self.charter
+    /// The trust root.
+    pub fn trust_root(&self) -> &TrustRoot {
+        &self.trust_root
     }
 
     /// Until when what the coordinator offers may be installed.
@@ -221,21 +222,23 @@ mod tests {
     }
 
     fn signed(number: u64, root: &SigningKey, keys: &[&SigningKey]) -> Vec<u8> {
-        let charter = Charter {
+        let trust_root = TrustRoot {
             number,
             issued: Time(10),
             expires: Time(1_000),
             root: root.verifying_key(),
             release_keys: keys.iter().map(|key| key.verifying_key()).collect(),
         };
-        SignedCharter::sign(charter, &[root]).unwrap().to_bytes()
+        SignedTrustRoot::sign(trust_root, &[root])
+            .unwrap()
+            .to_bytes()
     }
 
-    fn fresh(charter: u64, key: &SigningKey, expires: u64) -> Vec<u8> {
+    fn fresh(trust_root: u64, key: &SigningKey, expires: u64) -> Vec<u8> {
         let statement = Freshness {
             issued: Time(20),
             expires: Time(expires),
-            charter,
+            trust_root,
         };
         statement.sign(key).unwrap()
     }
@@ -245,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::create(folder.path()).unwrap();
         let (root, stolen, next) = (key(), key(), key());
-        let hear = |charter: &[u8], word: &[u8]| Trust::hear(&state, charter, word, Time(30));
+        let hear = |trust_root: &[u8], word: &[u8]| Trust::hear(&state, trust_root, word, Time(30));
         let first = signed(1, &root, &[&stolen]);
         hear(&first, &fresh(1, &stolen, 100)).unwrap();
         let trust = hear(&signed(2, &root, &[&next]), &fresh(2, &next, 200)).unwrap();
@@ -254,28 +257,28 @@ mod tests {
         assert!(trust.known_signers().contains(&stolen.verifying_key()));
         assert_eq!(trust.fresh_until(), Some(Time(200)));
         assert_eq!(TimeFloor::load(&state), TimeFloor(Time(20)));
-        // The thief shows the charter of yesterday, or a word of the old key.
-        for (charter, word) in [
+        // The thief shows the trust root of yesterday, or a word of the old key.
+        for (trust_root, word) in [
             (first, fresh(1, &stolen, 900)),
             (signed(2, &root, &[&next]), fresh(2, &stolen, 900)),
             (signed(2, &root, &[&next]), fresh(1, &next, 900)),
         ] {
-            let error = hear(&charter, &word).unwrap_err();
-            assert!(matches!(error, TrustError::Charter(_)), "{error}");
+            let error = hear(&trust_root, &word).unwrap_err();
+            assert!(matches!(error, TrustError::TrustRoot(_)), "{error}");
             assert_eq!(Trust::load(&state).unwrap().unwrap(), trust);
         }
     }
 
     #[test]
-    fn an_expired_charter_and_a_stale_word_are_seen() {
+    fn an_expired_trust_root_and_a_stale_word_are_seen() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::create(folder.path()).unwrap();
         let (root, one) = (key(), key());
-        let charter = signed(1, &root, &[&one]);
-        let stale = Trust::hear(&state, &charter, &fresh(1, &one, 25), Time(30)).unwrap();
+        let trust_root = signed(1, &root, &[&one]);
+        let stale = Trust::hear(&state, &trust_root, &fresh(1, &one, 25), Time(30)).unwrap();
         assert_eq!(stale.fresh_until(), None);
         assert!(stale.signers(Time(999)).is_ok());
-        assert_eq!(stale.signers(Time(1_000)), Err(CharterError::Expired));
+        assert_eq!(stale.signers(Time(1_000)), Err(TrustRootError::Expired));
     }
 
     #[test]

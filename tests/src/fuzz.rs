@@ -21,10 +21,10 @@ use common::task::{RawTask, Task};
 use common::teacher::RawTeacher;
 use common::trust::authority::SigningRequest;
 use common::trust::certificate::CertificateFacts;
-use common::trust::charter::{Freshness, SignedCharter};
 use common::trust::keys::VerifyingKey;
 use common::trust::release::SignedRelease;
 use common::trust::token::JoinToken;
+use common::trust::trust_root::{Freshness, SignedTrustRoot};
 use common::wire::codec::{decode, decode_blob};
 use common::wire::frame::FrameReader;
 use common::wire::messages::{
@@ -170,7 +170,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "charter",
         run: |bytes| {
-            if let Ok(signed) = SignedCharter::from_bytes(bytes) {
+            if let Ok(signed) = SignedTrustRoot::from_bytes(bytes) {
                 let _ = signed.first();
             }
         },
@@ -224,6 +224,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "recording",
         run: |bytes| drop(Dataset::parse("rows.csv".as_ref(), bytes, &SERIES)),
+    },
+    Target {
+        name: "picture",
+        run: |bytes| {
+            for name in ["a/one.png", "one.jpg"] {
+                let _ = Dataset::parse(name.as_ref(), bytes, &PICTURES);
+            }
+        },
     },
     Target {
         name: "packed",
@@ -374,6 +382,8 @@ static SERIES: LazyLock<Schema> = LazyLock::new(|| {
         ..Mapping::default()
     })
 });
+
+static PICTURES: LazyLock<Schema> = LazyLock::new(|| named("shape = [5, 3, 3]"));
 
 fn named(input: &str) -> Schema {
     let text = format!("name = \"t\"\n[classes]\nnames = [\"a\", \"b\"]\n[input]\n{input}");

@@ -15,6 +15,7 @@ use common::trust::bundle::AnnouncedAuthority;
 use common::trust::token::TokenId;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::*;
+use common::withheld::{RawWithheld, WithheldCode};
 
 mod log;
 
@@ -115,6 +116,19 @@ fn to_coordinator() -> Vec<Case> {
         };
         cases.push(case(kind, &format!("tried-{}", word(&trial)), value));
     }
+    for code in WithheldCode::ALL {
+        let why = Some(RawWithheld {
+            code,
+            detail: "a.csv: line 3".to_owned(),
+        });
+        let value = ToCoordinator::Withholds { task: TASK, why };
+        cases.push(case(kind, &format!("withholds-{}", code.name()), value));
+    }
+    let value = ToCoordinator::Withholds {
+        task: TASK,
+        why: None,
+    };
+    cases.push(case(kind, "withholds-nothing", value));
     cases
 }
 
@@ -151,7 +165,7 @@ fn to_device() -> Vec<Case> {
                 minor: 0,
                 time: AT,
                 tasks: vec![(TASK, BLOB)],
-                charter: vec![9; 300],
+                trust_root: vec![9; 300],
                 freshness: vec![10; 90],
             }),
         ),
@@ -245,7 +259,7 @@ fn enrolment() -> Vec<Case> {
             device: DEVICE,
             certificate: vec![3; 400],
             authorities: authorities.clone(),
-            charter: vec![4; 300],
+            trust_root: vec![4; 300],
         },
     ));
     cases.push(case(

@@ -1,6 +1,6 @@
 //! What the end-to-end tests share.
 
-pub mod ages;
+pub mod aging;
 pub mod disk;
 pub mod fixtures;
 pub mod fuzz;

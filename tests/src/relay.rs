@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 /// How the relay treats what passes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weather {
+pub struct Conditions {
     /// Share of datagrams that are lost, each way.
     pub loss: f64,
     /// Milliseconds a datagram is under way, each way.
@@ -67,7 +67,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    weather: Weather,
+    conditions: Conditions,
     tallies: [Tally; 2],
     /// Raised when the relay is to forget where it had its devices.
     paths: u64,
@@ -81,9 +81,9 @@ impl Shared {
 
 impl Relay {
     /// A relay on a loopback port of its own, in front of a coordinator.
-    pub fn start(coordinator: SocketAddr, weather: Weather, seed: u64) -> Self {
+    pub fn start(coordinator: SocketAddr, conditions: Conditions, seed: u64) -> Self {
         let shared = Arc::new(Shared::default());
-        shared.state().weather = weather;
+        shared.state().conditions = conditions;
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = std::sync::mpsc::channel();
         let inside = shared.clone();
@@ -116,18 +116,18 @@ impl Relay {
     }
 
     /// Changes how it treats what passes from now on.
-    pub fn change(&self, change: impl FnOnce(&mut Weather)) {
-        change(&mut self.shared.state().weather);
+    pub fn change(&self, change: impl FnOnce(&mut Conditions)) {
+        change(&mut self.shared.state().conditions);
     }
 
     /// Lets nothing pass for so long, and returns when the outage is over.
     pub fn cut_for(&self, outage: Duration) {
-        self.change(|weather| weather.is_cut = true);
+        self.change(|conditions| conditions.is_cut = true);
         let over = std::time::Instant::now() + outage;
         while let Some(left) = over.checked_duration_since(std::time::Instant::now()) {
             thread::park_timeout(left);
         }
-        self.change(|weather| weather.is_cut = false);
+        self.change(|conditions| conditions.is_cut = false);
     }
 
     /// Forgets where it had its devices: what they send comes from new ports
@@ -248,7 +248,7 @@ impl Lane {
         tokio::spawn(async move {
             while let Some(letter) = letters.recv().await {
                 sleep_until(letter.due).await;
-                if tallied.state().weather.is_cut {
+                if tallied.state().conditions.is_cut {
                     continue;
                 }
                 if letter.from.send_to(&letter.bytes, letter.to).await.is_ok() {
@@ -269,15 +269,15 @@ impl Lane {
     fn post(&self, bytes: &[u8], to: SocketAddr, from: Arc<UdpSocket>) {
         let mut state = self.shared.state();
         state.tallies[self.way as usize].came += 1;
-        let weather = state.weather;
+        let conditions = state.conditions;
         drop(state);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let (draw, free) = &mut *inner;
-        if draw() < weather.loss || weather.is_cut {
+        if draw() < conditions.loss || conditions.is_cut {
             return;
         }
         let now = Instant::now();
-        let bits = weather.up_bits.filter(|_| self.way == Way::Up);
+        let bits = conditions.up_bits.filter(|_| self.way == Way::Up);
         let on_the_wire = bits.map_or(Duration::ZERO, |bits| {
             Duration::from_secs_f64((bytes.len() + HEADER_BYTES) as f64 * 8.0 / bits as f64)
         });
@@ -288,7 +288,7 @@ impl Lane {
         *free = sent;
         // Fails only when the relay ends.
         let _ = self.queue.send(Letter {
-            due: sent + Duration::from_millis(weather.delay_ms),
+            due: sent + Duration::from_millis(conditions.delay_ms),
             bytes: bytes.to_vec(),
             to,
             from,

@@ -16,7 +16,7 @@ use lab::progress::Progress;
 use serde_json::Value;
 
 use crate::disk::Disk;
-use crate::relay::{Relay, Weather};
+use crate::relay::{Conditions, Relay};
 
 /// A fleet of real processes that lives as long as this.
 pub struct Running {
@@ -61,7 +61,7 @@ pub struct Terms {
     /// The coordinator's configuration.
     pub configuration: Option<String>,
     /// A relay between devices and coordinator.
-    pub weather: Option<Weather>,
+    pub conditions: Option<Conditions>,
     /// Where the programs run.
     pub environment: Environment,
     /// Small disks of this many MiB, by the folder of the fleet that is on them.
@@ -80,7 +80,7 @@ impl Default for Terms {
             budget: [90, 15, 8, 40],
             hidden: 32,
             configuration: None,
-            weather: None,
+            conditions: None,
             environment: Environment::default(),
             disks: Vec::new(),
         }
@@ -141,9 +141,9 @@ pub fn start(terms: Terms) -> Running {
         fleet.crash_coordinator().unwrap();
     }
     let mut client = fleet.client().unwrap();
-    let relay = terms.weather.map(|weather| {
+    let relay = terms.conditions.map(|conditions| {
         let coordinator = client.status().unwrap().address;
-        let relay = Relay::start(coordinator, weather, 1);
+        let relay = Relay::start(coordinator, conditions, 1);
         fleet.reach_at(relay.address().to_string());
         relay
     });

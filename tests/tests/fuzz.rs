@@ -180,11 +180,11 @@ fn valid() -> Corpus {
     }
     let now = Time(1_800_000_000_000);
     let identity = Identity::generate(&[], now).unwrap();
-    add("charter", identity.charter.to_bytes());
-    let freshness = common::trust::charter::Freshness {
+    add("charter", identity.trust_root.to_bytes());
+    let freshness = common::trust::trust_root::Freshness {
         issued: now,
         expires: now.after_ms(1_000),
-        charter: 1,
+        trust_root: 1,
     };
     add("freshness", freshness.sign(&identity.release_key).unwrap());
     add("certificate", identity.authority.certificate().to_vec());
@@ -205,6 +205,13 @@ fn valid() -> Corpus {
     add("csv", rows.as_bytes().to_vec());
     add("packed", GZIP.to_vec());
     add("packed", ZSTD.to_vec());
+    // A JPEG of one block and a PNG of 4 × 3 pixels.
+    for picture in [
+        &include_bytes!("../corpus/picture/valid-0.bin")[..],
+        include_bytes!("../corpus/picture/valid-1.bin"),
+    ] {
+        add("picture", picture.to_vec());
+    }
     let table = "z;id;y (bar);X;label\non;1;1,5;2;a\noff;2;;3,25;B\n";
     add("table", table.as_bytes().to_vec());
     add("table", b"0 1,5 2 on a\n1 2,5 x off b\n".to_vec());
@@ -390,7 +397,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 minor: 0,
                 time: Time(5),
                 tasks: vec![(task, blob)],
-                charter: vec![1; 200],
+                trust_root: vec![1; 200],
                 freshness: vec![2; 100],
             })),
         ),
@@ -431,7 +438,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
                 device: DeviceId([1; 16]),
                 certificate: vec![3; 400],
                 authorities,
-                charter: vec![4; 200],
+                trust_root: vec![4; 200],
             }),
         ),
     ]

@@ -12,10 +12,10 @@ use common::ids::Time;
 use common::model::Release;
 use common::task::RawTask;
 use common::teacher::{RawTeacher, Teacher};
-use common::trust::charter::{Charter, Freshness, SignedCharter};
 use common::trust::keys::{SigningKey, VerifyingKey};
 use common::trust::release::SignedRelease;
 use common::trust::token::JoinToken;
+use common::trust::trust_root::{Freshness, SignedTrustRoot, TrustRoot};
 use common::wire::codec::decode_blob;
 use coordinator::validation;
 use ndarray::Array2;
@@ -89,12 +89,12 @@ fn what_earlier_minors_signed_is_still_believed() {
         let signed = SignedRelease::from_bytes(&of("release.bin")).unwrap();
         let payload = signed.verify(&[key]).unwrap();
         Release::from_bytes(payload).unwrap();
-        let charter = SignedCharter::from_bytes(&of("charter.bin")).unwrap();
-        let charter = charter.first().unwrap();
-        assert_eq!((charter.number, charter.expires), (7, LATER));
-        assert_eq!(charter.release_keys, [key]);
+        let trust_root = SignedTrustRoot::from_bytes(&of("charter.bin")).unwrap();
+        let trust_root = trust_root.first().unwrap();
+        assert_eq!((trust_root.number, trust_root.expires), (7, LATER));
+        assert_eq!(trust_root.release_keys, [key]);
         let word = Freshness::open(&of("freshness.bin"), &[key]).unwrap();
-        assert_eq!((word.issued, word.expires, word.charter), (AT, LATER, 7));
+        assert_eq!((word.issued, word.expires, word.trust_root), (AT, LATER, 7));
         let token = String::from_utf8(of("token.txt")).unwrap();
         let token: JoinToken = token.parse().unwrap();
         assert_eq!(
@@ -147,19 +147,19 @@ fn write_signed(folder: &Path, release: Vec<u8>) {
     put(&folder.join("release.key"), &key.verifying_key().0);
     let signed = SignedRelease::sign(&key, release).unwrap().to_bytes();
     put(&folder.join("release.bin"), &signed);
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 7,
         issued: AT,
         expires: LATER,
         root: root.verifying_key(),
         release_keys: vec![key.verifying_key()],
     };
-    let charter = SignedCharter::sign(charter, &[&root]).unwrap();
-    put(&folder.join("charter.bin"), &charter.to_bytes());
+    let trust_root = SignedTrustRoot::sign(trust_root, &[&root]).unwrap();
+    put(&folder.join("charter.bin"), &trust_root.to_bytes());
     let word = Freshness {
         issued: AT,
         expires: LATER,
-        charter: 7,
+        trust_root: 7,
     };
     put(&folder.join("freshness.bin"), &word.sign(&key).unwrap());
     let token = String::from_utf8(corpus()["token"][0].clone()).unwrap();

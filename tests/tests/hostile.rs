@@ -340,7 +340,7 @@ fn strangers_are_turned_away_at_the_door_and_keep_nobody_out() {
         let idle = Stranger::at(69);
         let mut held = Vec::new();
         for _ in 0..120 {
-            if let Ok(connection) = idle.knock(address, b"alambic-enrol/1").await {
+            if let Ok(connection) = idle.connect(address, b"alambic-enrol/1").await {
                 held.push(connection);
             }
         }

@@ -88,7 +88,7 @@ const ATTACKS: &[Attack] = &[
             let mut held = std::collections::VecDeque::new();
             while aim.goes_on() {
                 ticks.tick().await;
-                if let Ok(connection) = stranger.knock(aim.address, b"alambic-enrol/1").await {
+                if let Ok(connection) = stranger.connect(aim.address, b"alambic-enrol/1").await {
                     held.push_back(connection);
                     aim.count();
                 }

@@ -342,7 +342,12 @@ fn what_the_laboratory_prints_is_what_the_page_says() {
     let digits = |option| [&[option, "digits", "--json", "-"][..], &few].concat();
     ask("demo", &digits("--dataset"));
     let quick = [&digits("--data")[..], &["--steps", "50"]].concat();
-    ask("simulate", &quick);
+    let (student, points) = (path("student.onnx"), path("points.csv"));
+    let more = ["--student-out", &student, "--points-out", &points];
+    let rivals = ["--baselines", "--baseline-rounds", "2"];
+    ask("simulate", &[&quick[..], &more, &rivals].concat());
+    assert!(fs::read(student).unwrap().len() > 1_000);
+    assert!(fs::read_to_string(points).unwrap().lines().count() > 10);
     ask("simulate", &[&quick[..], &["--seeds", "0,1"]].concat());
     let attacked = [&quick[..], &["--seeds", "0", "--attack", "shift"]].concat();
     ask("attack", &attacked);

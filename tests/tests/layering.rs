@@ -110,7 +110,7 @@ fn a_forbidden_dependency_is_a_breach() {
 const PLANTED: &[(&str, &str, usize, &str)] = &[
     (
         "common/math/src/kernel/forward.rs",
-        "use crate::{pulse,\n network};",
+        "use crate::{liveness,\n network};",
         2,
         "kernel may not import network",
     ),

@@ -16,12 +16,12 @@ use common::round::Kind;
 use coordinator::status::{OutcomeStatus, Progress as Step};
 use serde_json::Value;
 use tests::netns::Netns;
-use tests::relay::{Relay, Way, Weather};
+use tests::relay::{Conditions, Relay, Way};
 use tests::rig::{Running, Terms, agent, look_until, start};
 
-fn fleet(weather: Weather) -> Running {
+fn fleet(conditions: Conditions) -> Running {
     start(Terms {
-        weather: Some(weather),
+        conditions: Some(conditions),
         ..Terms::default()
     })
 }
@@ -70,9 +70,9 @@ fn sessions(running: &Running) -> usize {
 
 #[test]
 fn a_round_completes_though_every_tenth_packet_is_lost() {
-    let mut running = fleet(Weather {
+    let mut running = fleet(Conditions {
         loss: 0.1,
-        ..Weather::default()
+        ..Conditions::default()
     });
     let seconds = whole_round(&mut running, 3);
     let up = relay(&running).tally(Way::Up);
@@ -83,9 +83,9 @@ fn a_round_completes_though_every_tenth_packet_is_lost() {
 
 #[test]
 fn a_round_completes_with_300_ms_there_and_back() {
-    let mut running = fleet(Weather {
+    let mut running = fleet(Conditions {
         delay_ms: 150,
-        ..Weather::default()
+        ..Conditions::default()
     });
     let seconds = whole_round(&mut running, 3);
     assert_eq!(sessions(&running), 3, "no session was given up");
@@ -94,9 +94,9 @@ fn a_round_completes_with_300_ms_there_and_back() {
 
 #[test]
 fn a_thin_uplink_carries_little_more_than_the_contributions() {
-    let mut running = fleet(Weather {
+    let mut running = fleet(Conditions {
         up_bits: Some(256_000),
-        ..Weather::default()
+        ..Conditions::default()
     });
     let before = relay(&running).tally(Way::Up).bytes;
     let seconds = whole_round(&mut running, 3);
@@ -123,9 +123,9 @@ fn one_heavy_terms() -> Terms {
         parts: 3,
         deadline_s: 300,
         budget: [300, 300, 16, 300],
-        weather: Some(Weather {
+        conditions: Some(Conditions {
             up_bits: Some(256_000),
-            ..Weather::default()
+            ..Conditions::default()
         }),
         ..Terms::default()
     }
@@ -253,7 +253,7 @@ fn a_device_that_gets_another_address_in_mid_transfer_keeps_its_session() {
     }
     let mut running = start(Terms {
         environment: netns.environment(),
-        weather: None,
+        conditions: None,
         ..one_heavy_terms()
     });
     let outcome = amid_the_moments(&mut running, &|| netns.sent(), || {
@@ -322,12 +322,12 @@ fn says_that_udp_is_blocked(command: &str, (code, out, err): (Option<i32>, Strin
 fn blocked_udp_is_said_by_enrol_pull_and_doctor_with_exit_code_3() {
     let mut running = start(Terms {
         agents: 1,
-        weather: Some(Weather::default()),
+        conditions: Some(Conditions::default()),
         ..Terms::default()
     });
     running.fleet.kill_agent(0).unwrap();
     let token = running.client.create_token(60_000, 1).unwrap();
-    relay(&running).change(|weather| weather.is_cut = true);
+    relay(&running).change(|conditions| conditions.is_cut = true);
     let address = relay(&running).address().to_string();
     let nowhere = {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();

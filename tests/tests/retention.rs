@@ -9,7 +9,7 @@ use coordinator::journal::Retention;
 use coordinator::journal::replay;
 use coordinator::status::{OutcomeStatus, Progress};
 use coordinator::store::{SledStore, Store, Usage};
-use tests::ages::Ages;
+use tests::aging::Aging;
 use tests::fixtures::{coordinator, serve};
 use tests::rig::agents;
 
@@ -21,11 +21,11 @@ const RETENTION: Retention = Retention {
 const ROUNDS_BETWEEN_COMPACTIONS: u64 = 8;
 
 /// Rounds, with an compaction now and then.
-fn age(ages: &mut Ages, rounds: u64) {
+fn age(aging: &mut Aging, rounds: u64) {
     for _ in 0..rounds {
-        ages.round();
-        if ages.rounds().is_multiple_of(ROUNDS_BETWEEN_COMPACTIONS) {
-            ages.keep();
+        aging.round();
+        if aging.rounds().is_multiple_of(ROUNDS_BETWEEN_COMPACTIONS) {
+            aging.keep();
         }
     }
 }
@@ -37,32 +37,32 @@ fn folder() -> tempfile::TempDir {
     memory.or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-fn used(ages: &Ages) -> Usage {
-    ages.store.usage().unwrap()
+fn used(aging: &Aging) -> Usage {
+    aging.store.usage().unwrap()
 }
 
 #[test]
 fn disk_use_after_twice_the_rounds_is_what_it_was() {
     let folder = folder();
     let store = folder.path().join("store");
-    let mut ages = Ages::begin(&store, 4, RETENTION);
-    age(&mut ages, ROUNDS);
-    let (half, records) = (used(&ages), ages.store.head().unwrap().next.0);
+    let mut aging = Aging::begin(&store, 4, RETENTION);
+    age(&mut aging, ROUNDS);
+    let (half, records) = (used(&aging), aging.store.head().unwrap().next.0);
     // A restart in between, which goes by the snapshot.
-    let mut ages = ages.restarted(&store);
-    assert!(replay(&ages.store).unwrap().snapshot.is_some());
-    age(&mut ages, ROUNDS);
-    let whole = used(&ages);
-    assert_eq!(ages.rounds(), 2 * ROUNDS);
-    let (first, head) = (ages.store.first().unwrap().0, ages.store.head().unwrap());
+    let mut aging = aging.restarted(&store);
+    assert!(replay(&aging.store).unwrap().snapshot.is_some());
+    age(&mut aging, ROUNDS);
+    let whole = used(&aging);
+    assert_eq!(aging.rounds(), 2 * ROUNDS);
+    let (first, head) = (aging.store.first().unwrap().0, aging.store.head().unwrap());
     assert!(head.next.0 > 19 * records / 10, "so much was written");
     assert!(head.next.0 - first < 30 * head.next.0 / (2 * ROUNDS));
     assert!(whole.blobs <= half.blobs, "{half:?}, then {whole:?}");
-    assert!(ages.blobs_written > 3 * whole.blobs, "{whole:?}");
+    assert!(aging.blobs_written > 3 * whole.blobs, "{whole:?}");
     // The database goes on in whole segments.
     let bound = half.bytes() + half.bytes() / 10 + SEGMENT_BYTES;
     assert!(whole.bytes() <= bound, "{half:?}, then {whole:?}");
-    assert_eq!(ages.store.verify().unwrap(), head);
+    assert_eq!(aging.store.verify().unwrap(), head);
 }
 
 /// More than the rounds whose reports are kept.
@@ -79,16 +79,16 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     assert!(coordinator(home).arg("init").status().unwrap().success());
     let store = home.join("coordinator/store");
     let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
-    let mut ages = Ages::begin(&store, 10, Retention::default());
+    let mut aging = Aging::begin(&store, 10, Retention::default());
     let begun = Instant::now();
     let mut seen = Vec::new();
     println!("rounds   records   kept   blobs   log KB   all KB   resident KB");
     for part in 1..=10 {
-        age(&mut ages, rounds / 10);
-        let (used, resident) = (used(&ages), resident_kb(Path::new("/proc/self/status")));
+        age(&mut aging, rounds / 10);
+        let (used, resident) = (used(&aging), resident_kb(Path::new("/proc/self/status")));
         let (first, next) = (
-            ages.store.first().unwrap().0,
-            ages.store.head().unwrap().next.0,
+            aging.store.first().unwrap().0,
+            aging.store.head().unwrap().next.0,
         );
         println!(
             "{:>6} {:>9} {:>6} {:>7} {:>8} {:>8} {:>13}",
@@ -104,10 +104,10 @@ fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
     }
     println!(
         "{} rounds in {:.0} s",
-        ages.rounds(),
+        aging.rounds(),
         begun.elapsed().as_secs_f64()
     );
-    drop(ages);
+    drop(aging);
     let (ready, replayed) = opened(&store);
     println!(
         "opened and folded in {ready:.3} s, from the snapshot at {:?} to {}",
@@ -140,12 +140,12 @@ fn ten_thousand_rounds_fold_without_compaction() {
     let folder = folder();
     let store = folder.path().join("store");
     let rounds = std::env::var("ALAMBIC_ROUNDS").map_or(10_000, |text| text.parse().unwrap());
-    let mut ages = Ages::begin(&store, 10, Retention::default());
+    let mut aging = Aging::begin(&store, 10, Retention::default());
     for _ in 0..rounds {
-        ages.round();
+        aging.round();
     }
-    let used = used(&ages);
-    drop(ages);
+    let used = used(&aging);
+    drop(aging);
     let (ready, replayed) = opened(&store);
     println!(
         "without compaction: {} records, {} blobs, {} KB; opened and folded in {ready:.3} s",

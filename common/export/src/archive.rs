@@ -3,7 +3,7 @@
 //!
 //! | entry | what |
 //! |---|---|
-//! | `program` | JSON: `input` (sides of an input), `classes` (names), `nodes` (each `op`, `in`, `out` and its attributes), and what the release says of itself |
+//! | `program` | JSON: `input` (sides of an input), `classes` (names of classes or numbers), `outputs` (what comes out), `nodes` (each `op`, `in`, `out` and its attributes), and what the release says of itself |
 //! | `release` | the release's own bytes, `u1`, from which [`read`] makes a student again |
 //! | all others | constants under the names that `nodes` call them by; `layers.N.weight` (outputs, inputs) and `layers.N.bias` are the network's |
 //!
@@ -19,7 +19,9 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use serde_json::{Value, json};
 
 use crate::error::ExportError;
-use crate::graph::{Attribute, Graph, Numbers, OPSET};
+use crate::graph::{
+    Attribute, CLASS, Graph, NUMBERS, Numbers, OPSET, Output, PROBABILITIES, names,
+};
 
 /// Why a file is not read as a student.
 #[derive(Debug, thiserror::Error)]
@@ -40,15 +42,23 @@ pub enum ReadError {
 /// What a release says of itself, as texts by name.
 pub fn about(release: &Release) -> Vec<(&'static str, String)> {
     let definition = release.task().definition();
-    vec![
+    let shape = release.task().input_shape();
+    let values = release.task().input().value_names(shape.values());
+    let of_outputs = match release.task().target().is_class() {
+        true => "classes",
+        false => "numbers",
+    };
+    let mut about = vec![
         ("task", release.task().hash().to_string()),
         ("name", definition.name.clone()),
         ("version", release.version().to_string()),
         ("features", definition.features.to_string()),
         ("student", release.task().student().to_string()),
-        ("classes", json!(definition.classes).to_string()),
+        (of_outputs, json!(names(release.task())).to_string()),
         ("opset", OPSET.to_string()),
-    ]
+    ];
+    about.extend(values.map(|names| ("values", json!(names).to_string())));
+    about
 }
 
 /// A release as an NPZ archive.
@@ -153,13 +163,21 @@ fn program(graph: &Graph, release: &Release) -> Value {
         }
         one
     });
+    let outputs: Vec<&str> = { graph.outputs.iter() }
+        .map(|output| match output {
+            Output::Probabilities => PROBABILITIES,
+            Output::Class => CLASS,
+            Output::Numbers => NUMBERS,
+        })
+        .collect();
     let mut program = json!({
         "input": graph.input,
         "classes": graph.classes,
+        "outputs": outputs,
         "nodes": nodes.collect::<Vec<_>>(),
     });
     for (key, value) in about(release) {
-        if key != "classes" {
+        if key != "classes" && key != "values" {
             program[key] = json!(value);
         }
     }

@@ -5,12 +5,14 @@
 use protocol::model::Release;
 
 use crate::error::ExportError;
-use crate::graph::{Attribute, CLASS, Constant, Graph, INPUT, Node, Numbers, OPSET, PROBABILITIES};
+use crate::graph::{
+    Attribute, CLASS, Constant, Graph, INPUT, NUMBERS, Node, Numbers, OPSET, Output, PROBABILITIES,
+};
 use crate::protobuf::Message;
 
 /// A release as an ONNX model of opset [`OPSET`]: `input` (rows, sides of an input) of
 /// f32 to `probabilities` (rows, classes) of f32 and `class` (rows) of
-/// i64. Class names and the release's task and version are in its metadata.
+/// i64, or to `numbers` (rows, numbers) of f32. Class names and the release's task and version are in its metadata.
 ///
 /// # Errors
 /// As [`Graph::of`].
@@ -45,8 +47,14 @@ fn graph_message(graph: &Graph, release: &Release) -> Message {
     let sides: Vec<i64> = graph.input.iter().map(|&side| side as i64).collect();
     let classes = [graph.classes.len() as i64];
     message.message(11, &value(INPUT, FLOAT, &sides));
-    message.message(12, &value(PROBABILITIES, FLOAT, &classes));
-    message.message(12, &value(CLASS, INT64, &[]));
+    for output in &graph.outputs {
+        let output = match output {
+            Output::Probabilities => value(PROBABILITIES, FLOAT, &classes),
+            Output::Class => value(CLASS, INT64, &[]),
+            Output::Numbers => value(NUMBERS, FLOAT, &classes),
+        };
+        message.message(12, &output);
+    }
     message
 }
 

@@ -7,7 +7,7 @@
 //!
 //! The watchdog is fed by the program's own loop, and only while its
 //! computations move: between two feeds each piece of work under way must have
-//! beaten ([`math::pulse`]). So a loop that stands still is restarted, and
+//! sent a heartbeat ([`math::liveness`]). So a loop that stands still is restarted, and
 //! ten minutes of honest training are not.
 
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use math::pulse::{PROCESS, Pulse};
+use math::liveness::{Liveness, PROCESS};
 
 /// The service manager, if there is one.
 #[derive(Clone, Debug, Default)]
@@ -29,11 +29,11 @@ pub struct Service {
 
 #[derive(Clone, Debug)]
 struct Watchdog {
-    pulse: &'static Pulse,
+    liveness: &'static Liveness,
     /// The manager's patience, from its `WATCHDOG_USEC`.
     patience: Duration,
     due: Instant,
-    beats: u64,
+    heartbeats: u64,
     moved: Instant,
 }
 
@@ -116,12 +116,12 @@ impl Service {
 }
 
 impl Watchdog {
-    fn new(patience: Duration, pulse: &'static Pulse, now: Instant) -> Self {
+    fn new(patience: Duration, liveness: &'static Liveness, now: Instant) -> Self {
         Self {
-            pulse,
+            liveness,
             patience,
             due: now,
-            beats: pulse.beats(),
+            heartbeats: liveness.heartbeats(),
             moved: now,
         }
     }
@@ -129,9 +129,9 @@ impl Watchdog {
     /// Whether all is idle or something moved in the manager's own patience.
     fn is_alive(&mut self, now: Instant) -> bool {
         self.due = now + self.patience / FEEDS_IN_PATIENCE;
-        let beats = self.pulse.beats();
-        if beats != self.beats || !self.pulse.is_working() {
-            self.beats = beats;
+        let heartbeats = self.liveness.heartbeats();
+        if heartbeats != self.heartbeats || !self.liveness.is_working() {
+            self.heartbeats = heartbeats;
             self.moved = now;
         }
         now.duration_since(self.moved) < self.patience
@@ -190,8 +190,8 @@ mod tests {
         }
     }
 
-    fn leaked() -> &'static Pulse {
-        Box::leak(Box::new(Pulse::new()))
+    fn leaked() -> &'static Liveness {
+        Box::leak(Box::new(Liveness::new()))
     }
 
     #[test]
@@ -238,23 +238,23 @@ mod tests {
 
     #[test]
     fn work_that_beats_is_alive_for_as_long_as_it_takes() {
-        let pulse = leaked();
-        let _work = pulse.work();
+        let liveness = leaked();
+        let _work = liveness.work();
         let start = Instant::now();
-        let mut watchdog = Watchdog::new(Duration::from_secs(60), pulse, start);
+        let mut watchdog = Watchdog::new(Duration::from_secs(60), liveness, start);
         for minute in 1..=10 {
-            pulse.beat();
+            liveness.heartbeat();
             assert!(watchdog.is_alive(start + Duration::from_secs(59 * minute)));
         }
     }
 
     #[test]
     fn work_that_stands_still_starves_the_watchdog_until_it_moves() {
-        let pulse = leaked();
-        let work = pulse.work();
+        let liveness = leaked();
+        let work = liveness.work();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut watchdog = Watchdog::new(Duration::from_secs(60), pulse, start);
+        let mut watchdog = Watchdog::new(Duration::from_secs(60), liveness, start);
         assert!(watchdog.is_alive(at(59)));
         assert!(!watchdog.is_alive(at(60)));
         drop(work);

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::admission::PeerIdentity;
 use super::alpn::Protocol;
 use super::close;
-use super::door::Guest;
+use super::connection_limiter::Permit;
 use super::error::TransportError;
 use super::reset::ConnectionName;
 use super::stream::Stream;
@@ -35,8 +35,8 @@ struct Facts {
     handshake: Traffic,
     no_progress: Duration,
     name: Option<ConnectionName>,
-    /// Counted at the door as long as the connection is used.
-    _guest: Option<Guest>,
+    /// Counted against the limits as long as the connection is used.
+    _permit: Option<Permit>,
 }
 
 /// The peer as admitted.
@@ -47,7 +47,7 @@ pub(crate) struct Admitted {
     pub(crate) certificate: Option<CertificateFacts>,
     pub(crate) no_progress: Duration,
     pub(crate) name: Option<ConnectionName>,
-    pub(crate) guest: Option<Guest>,
+    pub(crate) permit: Option<Permit>,
 }
 
 impl Connection {
@@ -60,7 +60,7 @@ impl Connection {
             handshake: traffic_of(&inner),
             no_progress: admitted.no_progress,
             name: admitted.name,
-            _guest: admitted.guest,
+            _permit: admitted.permit,
         };
         Self {
             inner,

@@ -136,7 +136,7 @@ impl Dialler {
             certificate,
             no_progress: self.tuning.no_progress(),
             name: None,
-            guest: None,
+            permit: None,
         };
         Ok(Connection::new(connection, admitted))
     }

@@ -1,4 +1,4 @@
-//! The coordinator's end: who knocks, and who is let in.
+//! The coordinator's end: who connects, and who is let in.
 
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
@@ -13,7 +13,7 @@ use super::admission::{self, PeerIdentity, Question};
 use super::alpn::Protocol;
 use super::close;
 use super::connection::{Admitted, Connection, peer_chain};
-use super::door::{Door, DoorLimits, Guest, Verdict};
+use super::connection_limiter::{ConnectionLimiter, ConnectionLimits, Permit, Verdict};
 use super::error::TransportError;
 use super::reset::{ConnectionName, Resets, naming};
 use super::tls;
@@ -41,7 +41,7 @@ pub struct ListenerSettings {
     pub grace_ms: u64,
     /// What may be open at a time and come in a time. Taken when the address
     /// is.
-    pub door: DoorLimits,
+    pub limits: ConnectionLimits,
 }
 
 impl ListenerSettings {
@@ -59,7 +59,7 @@ impl ListenerSettings {
             tuning: Tuning::coordinator(),
             revoked: Arc::new(|_| false),
             grace_ms: GRACE_MS,
-            door: DoorLimits::default(),
+            limits: ConnectionLimits::default(),
         }
     }
 }
@@ -69,7 +69,7 @@ impl fmt::Debug for ListenerSettings {
         f.debug_struct("ListenerSettings")
             .field("credentials", &self.credentials)
             .field("tuning", &self.tuning)
-            .field("door", &self.door)
+            .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
 }
@@ -82,7 +82,7 @@ pub struct Listener {
     /// The endpoint's socket once more.
     socket: UdpSocket,
     resets: Resets,
-    door: Arc<Door>,
+    limiter: Arc<ConnectionLimiter>,
 }
 
 impl Listener {
@@ -115,7 +115,7 @@ impl Listener {
             bound.map_err(|source| TransportError::binding(address, source))?;
         Ok(Self {
             endpoint,
-            door: Arc::new(Door::new(settings.door)),
+            limiter: Arc::new(ConnectionLimiter::new(settings.limits)),
             settings: Arc::new(settings),
             socket,
             resets,
@@ -164,7 +164,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The next peer that knocks, or `None` once the listener is closed. Its
+    /// The next peer that connects, or `None` once the listener is closed. Its
     /// handshake has not been looked at: [`Arrival::admit`] does that, and
     /// belongs in a task of its own, so that a slow peer delays nobody. The
     /// future can be dropped at any time.
@@ -174,12 +174,15 @@ impl Listener {
             let open = self.endpoint.open_connections();
             let from = incoming.remote_address();
             let validated = incoming.remote_address_validated();
-            match self.door.knock(Instant::now(), from.ip(), validated, open) {
-                Verdict::Come(guest) => {
+            match self
+                .limiter
+                .try_accept(Instant::now(), from.ip(), validated, open)
+            {
+                Verdict::Accept(permit) => {
                     return Some(Arrival {
                         incoming,
                         settings: self.settings.clone(),
-                        guest,
+                        permit,
                     });
                 }
                 // Fails only for an address that was validated by a retry.
@@ -192,9 +195,9 @@ impl Listener {
         }
     }
 
-    /// The door, for those who want to see what it has seen.
-    pub fn door(&self) -> Arc<Door> {
-        self.door.clone()
+    /// What counts connections, for those who want to see its figures.
+    pub fn limiter(&self) -> Arc<ConnectionLimiter> {
+        self.limiter.clone()
     }
 
     /// Connections that are open now, half-open ones included.
@@ -210,16 +213,16 @@ impl Listener {
     }
 }
 
-/// A peer that knocks.
+/// A peer that connects.
 #[derive(Debug)]
 pub struct Arrival {
     incoming: quinn::Incoming,
     settings: Arc<ListenerSettings>,
-    guest: Guest,
+    permit: Permit,
 }
 
 impl Arrival {
-    /// Where it knocks from.
+    /// Where it connects from.
     pub fn remote_address(&self) -> SocketAddr {
         self.incoming.remote_address()
     }
@@ -236,7 +239,7 @@ impl Arrival {
         let Self {
             incoming,
             settings,
-            mut guest,
+            mut permit,
         } = self;
         let (connecting, name) = naming(|| incoming.accept());
         let connecting = connecting?;
@@ -245,7 +248,7 @@ impl Arrival {
             .map_err(|_| TransportError::Stalled {
                 waited_ms: settings.tuning.handshake_ms,
             })??;
-        guest.shook_hands(Instant::now());
+        permit.shook_hands(Instant::now());
         let chain = peer_chain(&connection);
         let certificate = match chain.first() {
             None => None,
@@ -255,7 +258,7 @@ impl Arrival {
         let decided = decided.and_then(|(protocol, peer)| {
             let anonymous = peer == PeerIdentity::Anonymous;
             match protocol {
-                Protocol::Enrolment if !guest.may_enrol(Instant::now(), anonymous) => {
+                Protocol::Enrolment if !permit.may_enrol(Instant::now(), anonymous) => {
                     Err(CloseCode::Overloaded)
                 }
                 _ => Ok((protocol, peer)),
@@ -270,7 +273,7 @@ impl Arrival {
                     certificate,
                     no_progress: settings.tuning.no_progress(),
                     name,
-                    guest: Some(guest),
+                    permit: Some(permit),
                 };
                 Ok(Connection::new(connection, admitted))
             }

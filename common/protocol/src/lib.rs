@@ -37,3 +37,4 @@ pub mod trial;
 pub mod trust;
 pub mod weights;
 pub mod wire;
+pub mod withheld;

@@ -1,5 +1,5 @@
 //! What beside the store makes a coordinator: keys, certificates, the
-//! charter, the configuration.
+//! trust root, the configuration.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

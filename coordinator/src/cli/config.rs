@@ -179,13 +179,19 @@ const KEYS: &[Key<Config, Flags>] = &[
         "limits.connections",
         "1 to 1000000",
         "Connections in all, handshakes included.",
-        |config| config.limits.door.connections.to_string(),
+        |config| config.limits.connections.connections.to_string(),
     ),
     limit(
         "limits.connections_per_address",
         "1 to 1000000",
         "Open connections of one address (of IPv6, a /64).",
-        |config| config.limits.door.connections_per_address.to_string(),
+        |config| {
+            config
+                .limits
+                .connections
+                .connections_per_address
+                .to_string()
+        },
     ),
     limit(
         "limits.handshakes_per_address",
@@ -194,7 +200,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         |config| {
             config
                 .limits
-                .door
+                .connections
                 .handshakes_per_address
                 .per_second
                 .to_string()
@@ -207,7 +213,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         |config| {
             config
                 .limits
-                .door
+                .connections
                 .enrolments_per_address
                 .per_second
                 .to_string()

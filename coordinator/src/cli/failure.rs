@@ -10,7 +10,7 @@ use crate::admin::AdminError;
 use crate::app::ServeError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
-use crate::identity::{CharterFileError, IdentityError};
+use crate::identity::{IdentityError, TrustRootFileError};
 use crate::status::format;
 use crate::status::{FaultKind, OutcomeStatus};
 
@@ -28,7 +28,7 @@ pub enum Failure {
     Identity(#[from] IdentityError),
     /// The keys that sign releases.
     #[error(transparent)]
-    Charter(#[from] CharterFileError),
+    TrustRoot(#[from] TrustRootFileError),
     /// The server.
     #[error("{error}{}", advice(.error))]
     Serve {
@@ -110,12 +110,12 @@ impl CommandError for Failure {
                 FaultKind::Busy | FaultKind::Storage => ExitCode::Failed,
             },
             Self::Identity(error) => of_identity(error),
-            Self::Charter(error) => match error {
-                CharterFileError::Identity(error) => of_identity(error),
-                CharterFileError::UnknownKey(_) | CharterFileError::RootAway { .. } => {
+            Self::TrustRoot(error) => match error {
+                TrustRootFileError::Identity(error) => of_identity(error),
+                TrustRootFileError::UnknownKey(_) | TrustRootFileError::RootAway { .. } => {
                     ExitCode::NotFound
                 }
-                CharterFileError::InUse(_) => ExitCode::Usage,
+                TrustRootFileError::InUse(_) => ExitCode::Usage,
                 _ => ExitCode::Failed,
             },
             Self::File { source, .. } => ExitCode::of_file(source),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::arguments::KeyCommand;
 use super::failure::Failure;
 use super::operate::{print_json, say};
-use crate::identity::{CharterFile, ROOT_KEY, create_key};
+use crate::identity::{ROOT_KEY, TrustRootFile, create_key};
 
 pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
     let now = Clock::system().now();
@@ -19,7 +19,7 @@ pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
         say(json, told, &words);
         return Ok(());
     }
-    let mut file = CharterFile::open(state, now)?;
+    let mut file = TrustRootFile::open(state, now)?;
     match command {
         KeyCommand::Create { .. } => {}
         KeyCommand::Show { json } => show(&file, json),
@@ -48,12 +48,12 @@ pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
         }
         KeyCommand::Renew { root, json } => {
             file.renew(root.root_key.as_deref(), now)?;
-            let (number, ends) = (file.charter().number, file.charter().expires);
+            let (number, ends) = (file.trust_root().number, file.trust_root().expires);
             let told = json!({ "charter": number, "expires": ends, "done": "renewed" });
             say(
                 json,
                 told,
-                &format!("charter {number} ends {}", date(ends.0)),
+                &format!("trust root {number} ends {}", date(ends.0)),
             );
         }
         KeyCommand::RotateRoot { next, root, json } => {
@@ -79,9 +79,9 @@ pub(super) fn run(state: &Path, command: KeyCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-fn show(file: &CharterFile<'_>, as_json: bool) {
-    let (charter, signer) = (file.charter(), file.signer());
-    let keys = charter.release_keys.iter();
+fn show(file: &TrustRootFile<'_>, as_json: bool) {
+    let (trust_root, signer) = (file.trust_root(), file.signer());
+    let keys = trust_root.release_keys.iter();
     if as_json {
         let keys: Vec<_> = keys
             .map(
@@ -89,25 +89,25 @@ fn show(file: &CharterFile<'_>, as_json: bool) {
             )
             .collect();
         print_json(&json!({
-            "charter": charter.number,
-            "issued": charter.issued,
-            "expires": charter.expires,
-            "root": charter.root.id().to_string(),
+            "charter": trust_root.number,
+            "issued": trust_root.issued,
+            "expires": trust_root.expires,
+            "root": trust_root.root.id().to_string(),
             "root_here": file.has_root(),
             "release_keys": keys,
         }));
         return;
     }
     println!(
-        "charter      {}, ends {}",
-        charter.number,
-        date(charter.expires.0)
+        "trust root   {}, ends {}",
+        trust_root.number,
+        date(trust_root.expires.0)
     );
     let place = match file.has_root() {
         true => format!("here ({ROOT_KEY}); `key offline` takes it away"),
         false => "kept elsewhere".to_owned(),
     };
-    println!("root key     {}, {place}", charter.root.id());
+    println!("root key     {}, {place}", trust_root.root.id());
     for key in keys {
         let role = if *key == signer { "signs" } else { "believed" };
         println!("release key  {}  {role}", key.id());

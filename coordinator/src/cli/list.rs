@@ -14,7 +14,7 @@ use crate::rollout;
 use crate::status::format;
 use crate::status::{
     AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, Fault, FaultKind, ReportSummary,
-    RoundStatus, Standing, Status, StoreStatus, TaskStatus,
+    RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -144,6 +144,9 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
     for line in left_out(task) {
         println!("  {line}");
     }
+    for line in withheld(task) {
+        println!("  {line}");
+    }
     if let Some(line) = rolling(task, more) {
         println!("  {line}");
     }
@@ -170,6 +173,31 @@ fn left_out(task: &TaskStatus) -> Vec<String> {
     let more = task.excluded.len().saturating_sub(NAMES_MAX);
     if more > 0 {
         lines.push(format!("left out: {more} more; `--json` names all"));
+    }
+    if !task.unheard.is_empty() {
+        lines.push(format!(
+            "NO DEVICE SPEAKS OF {}: students never answer it, however right they are on the rows there are",
+            format::names(&task.unheard)
+        ));
+    }
+    lines
+}
+
+/// Which devices give nothing, or less than they were asked for, and why.
+fn withheld(task: &TaskStatus) -> Vec<String> {
+    let line = |one: &WithheldStatus| {
+        let name = match one.device.label.as_str() {
+            "" => one.device.device.short(),
+            label => format!("{label} ({})", one.device.device.short()),
+        };
+        format!("gives nothing, or less: {name}: {}", one.text)
+    };
+    let mut lines: Vec<_> = task.withheld.iter().take(NAMES_MAX).map(line).collect();
+    let more = task.withheld.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        lines.push(format!(
+            "gives nothing, or less: {more} more; `--json` names all"
+        ));
     }
     lines
 }

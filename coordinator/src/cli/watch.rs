@@ -159,6 +159,12 @@ impl Screen {
             Progress::Abstained { device, .. } => {
                 self.line(&format!("    {} abstains", name(device)));
             }
+            Progress::Withheld { device, text, .. } => {
+                self.line(&format!(
+                    "    {} gives nothing, or less: {text}",
+                    name(device)
+                ));
+            }
             Progress::Released {
                 version,
                 bytes,

@@ -18,8 +18,8 @@ use common::ids::Time;
 use common::trust::authority::{Authority, AuthorityError};
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::certificate::{CertificateError, Credentials};
-use common::trust::charter::{CharterError, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
+use common::trust::trust_root::{SignedTrustRoot, TrustRootError};
 use rustls_pki_types::CertificateDer;
 
 pub use self::renewals::{order_renewals, renewals_ordered};
@@ -27,7 +27,7 @@ pub use self::rotation::{retire, rotate};
 pub use self::self_check::self_check;
 pub use self::terms::CertificateTerms;
 pub use self::trust_root::{
-    CHARTER, CharterFile, CharterFileError, ROOT_KEY, create_key, release_public_keys,
+    ROOT_KEY, TRUST_ROOT, TrustRootFile, TrustRootFileError, create_key, release_public_keys,
 };
 
 /// The file of the server's certificate, in the state directory.
@@ -48,7 +48,7 @@ pub struct Identity {
     /// Signs releases.
     pub release_key: Arc<SigningKey>,
     /// What the root key says of the keys that may.
-    pub charter: SignedCharter,
+    pub trust_root: SignedTrustRoot,
     /// The root key, where it has just been made.
     root_key: Option<SigningKey>,
     /// The authority before this one, while devices still hold its
@@ -121,13 +121,13 @@ pub enum IdentityError {
         /// The earlier authority's certificate.
         path: PathBuf,
     },
-    /// The charter is not what it should be.
+    /// The trust root is not what it should be.
     #[error("{path}: {source}; {LOST}")]
-    Charter {
+    TrustRoot {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: CharterError,
+        source: TrustRootError,
     },
     /// The authority's files are not what they should be.
     #[error("{certificate} and {key}: {source}; {LOST}")]
@@ -157,12 +157,12 @@ impl Identity {
             path: PathBuf::from(RELEASE_KEY),
             source,
         })?;
-        let (root_key, charter) = trust_root::first(&release_key, now)?;
+        let (root_key, trust_root) = trust_root::first(&release_key, now)?;
         Ok(Self {
             authority,
             server,
             release_key: Arc::new(release_key),
-            charter,
+            trust_root,
             root_key: Some(root_key),
             previous: None,
         })
@@ -204,7 +204,7 @@ impl Identity {
             SERVER_KEY,
             RELEASE_KEY,
             ROOT_KEY,
-            CHARTER,
+            TRUST_ROOT,
         ] {
             let path = state.join(name);
             if path.exists() {
@@ -226,8 +226,8 @@ impl Identity {
         if let Some(root) = &self.root_key {
             write_new(&state.join(ROOT_KEY), &root.to_pem(), 0o600)?;
         }
-        let charter = hex::encode(self.charter.to_bytes());
-        write_new(&state.join(CHARTER), &charter, 0o644)?;
+        let trust_root = hex::encode(self.trust_root.to_bytes());
+        write_new(&state.join(TRUST_ROOT), &trust_root, 0o644)?;
         Ok(())
     }
 
@@ -272,12 +272,12 @@ impl Identity {
             chain.extend([previous.cross.clone(), previous.certificate.clone()]);
             server = Credentials::new(chain, server.key().clone_key()).map_err(certificate)?;
         }
-        let charter = trust_root::load(state, &release_key, now)?;
-        trust_root::look_after_copies(state, &release_key, &charter);
+        let trust_root = trust_root::load(state, &release_key, now)?;
+        trust_root::look_after_copies(state, &release_key, &trust_root);
         Ok(Self {
             authority,
             server,
-            charter,
+            trust_root,
             release_key: Arc::new(release_key),
             root_key: None,
             previous,

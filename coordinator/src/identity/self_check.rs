@@ -5,17 +5,17 @@ use std::path::PathBuf;
 
 use common::trust::authority::Authority;
 use common::trust::certificate::{Credentials, certificates_from_pem};
-use common::trust::charter::CharterError;
 use common::trust::keys::SigningKey;
+use common::trust::trust_root::TrustRootError;
 
 use super::rotation::PREVIOUS;
-use crate::identity::trust_root::{CHARTER, ROOT_KEY, parse};
+use crate::identity::trust_root::{ROOT_KEY, TRUST_ROOT, parse};
 use crate::identity::{
     AUTHORITY, AUTHORITY_KEY, IdentityError, RELEASE_KEY, SERVER_CERTIFICATE, SERVER_KEY,
 };
 
 /// Checks that keys and certificates parse, belong together, and that the
-/// charter names the key that signs releases. `text` gives the content of a
+/// trust root names the key that signs releases. `text` gives the content of a
 /// file by its name.
 ///
 /// # Errors
@@ -45,16 +45,16 @@ pub fn self_check(text: &dyn Fn(&str) -> Option<String>) -> Result<(), IdentityE
     if let Some(text) = text(ROOT_KEY) {
         key(ROOT_KEY, &text)?;
     }
-    let charter = needed(CHARTER)?;
+    let trust_root = needed(TRUST_ROOT)?;
     let signer = signer.verifying_key();
-    let named = parse(&charter).and_then(|signed| {
+    let named = parse(&trust_root).and_then(|signed| {
         let known = signed.first()?.release_keys.contains(&signer);
         known
             .then_some(())
-            .ok_or(CharterError::UnknownKey(signer.id()))
+            .ok_or(TrustRootError::UnknownKey(signer.id()))
     });
-    named.map_err(|source| IdentityError::Charter {
-        path: PathBuf::from(CHARTER),
+    named.map_err(|source| IdentityError::TrustRoot {
+        path: PathBuf::from(TRUST_ROOT),
         source,
     })
 }
@@ -98,7 +98,7 @@ mod tests {
             SERVER_CERTIFICATE,
             SERVER_KEY,
             RELEASE_KEY,
-            CHARTER,
+            TRUST_ROOT,
         ] {
             let mut files = whole.clone();
             files.remove(name);
@@ -109,11 +109,11 @@ mod tests {
             files.insert(name.to_owned(), "nonsense".to_owned());
             assert!(proven(&files).is_err(), "{name}");
         }
-        for name in [RELEASE_KEY, CHARTER] {
+        for name in [RELEASE_KEY, TRUST_ROOT] {
             let mut files = whole.clone();
             files.insert(name.to_owned(), other[name].clone());
             assert!(
-                matches!(proven(&files), Err(IdentityError::Charter { .. })),
+                matches!(proven(&files), Err(IdentityError::TrustRoot { .. })),
                 "{name}"
             );
         }

@@ -1,24 +1,24 @@
 //! The keys that may sign releases, and the root key that says so.
 //!
-//! Each change is a new charter with a higher number, signed by the root key,
+//! Each change is a new trust root with a higher number, signed by the root key,
 //! which may be kept elsewhere and brought for the occasion. Files change in
-//! an order in which a cut leaves a charter that names the key in use.
+//! an order in which a cut leaves a trust root that names the key in use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::ids::Time;
-use common::trust::charter::{Charter, CharterError, RELEASE_KEYS_MAX, SignedCharter};
 use common::trust::keys::{KeyError, KeyId, SigningKey, VerifyingKey};
+use common::trust::trust_root::{RELEASE_KEYS_MAX, SignedTrustRoot, TrustRoot, TrustRootError};
 
 use crate::identity::{IdentityError, RELEASE_KEY, RELEASE_PUBLIC, read, replace, write_new};
 
-/// Days a charter lasts. The root key is needed again before that.
-const CHARTER_DAYS: u64 = 3 * 366;
-/// A charter with fewer days left is complained about.
-const CHARTER_DAYS_LEFT_MIN: u64 = 90;
-/// The charter's file in the state directory.
-pub const CHARTER: &str = "charter.hex";
+/// Days a trust root lasts. The root key is needed again before that.
+const TRUST_ROOT_DAYS: u64 = 3 * 366;
+/// A trust root with fewer days left is complained about.
+const TRUST_ROOT_DAYS_LEFT_MIN: u64 = 90;
+/// The trust root's file in the state directory.
+pub const TRUST_ROOT: &str = "charter.hex";
 /// The root key's file in the state directory, unless it is kept elsewhere.
 pub const ROOT_KEY: &str = "root-key.pem";
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -27,17 +27,17 @@ const NEXT_RELEASE_KEY: &str = "release-key-next.pem";
 
 /// Why keys are not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum CharterFileError {
+pub enum TrustRootFileError {
     /// A file of the state directory.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The charter is not what it should be.
+    /// The trust root is not what it should be.
     #[error("{path}: {source}")]
-    Charter {
+    TrustRoot {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: CharterError,
+        source: TrustRootError,
     },
     /// A key cannot be made or used.
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum CharterFileError {
         /// The root key's name.
         root: KeyId,
     },
-    /// The charter does not name it.
+    /// The trust root does not name it.
     #[error("no release key {0}; `key show` lists them")]
     UnknownKey(KeyId),
     /// It signs the releases.
@@ -70,27 +70,29 @@ pub enum CharterFileError {
     TooMany,
 }
 
-/// The charter in a state directory.
+/// The trust root in a state directory.
 pub(super) fn load(
     state: &Path,
     signer: &SigningKey,
     now: Time,
-) -> Result<SignedCharter, IdentityError> {
-    let path = state.join(CHARTER);
-    let wrong = |source| IdentityError::Charter {
+) -> Result<SignedTrustRoot, IdentityError> {
+    let path = state.join(TRUST_ROOT);
+    let wrong = |source| IdentityError::TrustRoot {
         path: path.clone(),
         source,
     };
     let signed = parse(&read(&path)?).map_err(wrong)?;
-    let charter = signed.first().map_err(wrong)?;
-    if !charter.release_keys.contains(&signer.verifying_key()) {
-        return Err(wrong(CharterError::UnknownKey(signer.verifying_key().id())));
+    let trust_root = signed.first().map_err(wrong)?;
+    if !trust_root.release_keys.contains(&signer.verifying_key()) {
+        return Err(wrong(TrustRootError::UnknownKey(
+            signer.verifying_key().id(),
+        )));
     }
-    let days_left = charter.expires.since_ms(now) / DAY_MS;
-    if days_left < CHARTER_DAYS_LEFT_MIN {
+    let days_left = trust_root.expires.since_ms(now) / DAY_MS;
+    if days_left < TRUST_ROOT_DAYS_LEFT_MIN {
         tracing::warn!(
             days_left,
-            "the charter of the release keys ends soon, and devices install nothing after it: \
+            "the trust root of the release keys ends soon, and devices install nothing after it: \
              `alambic-coordinator key renew`"
         );
     }
@@ -100,7 +102,7 @@ pub(super) fn load(
 /// Files beside those that are needed to serve: the public copy of the release
 /// key is written anew where it differs, and a root key that is damaged is
 /// complained about long before it is needed.
-pub(super) fn look_after_copies(state: &Path, signer: &SigningKey, charter: &SignedCharter) {
+pub(super) fn look_after_copies(state: &Path, signer: &SigningKey, trust_root: &SignedTrustRoot) {
     let path = state.join(RELEASE_PUBLIC);
     let public = signer.verifying_key().to_string();
     let stored = fs::read(&path).unwrap_or_default();
@@ -121,33 +123,33 @@ pub(super) fn look_after_copies(state: &Path, signer: &SigningKey, charter: &Sig
     };
     let root = SigningKey::from_pem(&String::from_utf8_lossy(&text));
     let is_root = |root: SigningKey| {
-        let charter = charter.first();
-        charter.is_ok_and(|charter| charter.root == root.verifying_key())
+        let trust_root = trust_root.first();
+        trust_root.is_ok_and(|trust_root| trust_root.root == root.verifying_key())
     };
     if !root.is_ok_and(is_root) {
         tracing::error!(
-            "{} is damaged: release keys cannot be changed without it, and the charter ends one \
+            "{} is damaged: release keys cannot be changed without it, and the trust root ends one \
              day; restore the file from a backup",
             path.display()
         );
     }
 }
 
-/// The first charter of a fleet, and the root key that signed it.
+/// The first trust root of a fleet, and the root key that signed it.
 pub(super) fn first(
     signer: &SigningKey,
     now: Time,
-) -> Result<(SigningKey, SignedCharter), IdentityError> {
+) -> Result<(SigningKey, SignedTrustRoot), IdentityError> {
     let made = SigningKey::generate().and_then(|root| {
-        let charter = Charter {
+        let trust_root = TrustRoot {
             number: 1,
             issued: now,
-            expires: now.after_ms(CHARTER_DAYS * DAY_MS),
+            expires: now.after_ms(TRUST_ROOT_DAYS * DAY_MS),
             root: root.verifying_key(),
             release_keys: vec![signer.verifying_key()],
         };
-        let charter = SignedCharter::sign(charter, &[&root])?;
-        Ok((root, charter))
+        let trust_root = SignedTrustRoot::sign(trust_root, &[&root])?;
+        Ok((root, trust_root))
     });
     made.map_err(|source| IdentityError::Key {
         path: PathBuf::from(ROOT_KEY),
@@ -155,38 +157,40 @@ pub(super) fn first(
     })
 }
 
-/// A charter that can be changed: where it is, and with which root key.
+/// A trust root that can be changed: where it is, and with which root key.
 #[derive(Debug)]
-pub struct CharterFile<'a> {
+pub struct TrustRootFile<'a> {
     state: &'a Path,
-    charter: Charter,
+    trust_root: TrustRoot,
     /// The key that signs the releases.
     signer: VerifyingKey,
 }
 
-impl<'a> CharterFile<'a> {
-    /// The charter in a state directory.
+impl<'a> TrustRootFile<'a> {
+    /// The trust root in a state directory.
     ///
     /// # Errors
     /// Whatever is wrong with a file.
-    pub fn open(state: &'a Path, now: Time) -> Result<Self, CharterFileError> {
+    pub fn open(state: &'a Path, now: Time) -> Result<Self, TrustRootFileError> {
         let path = state.join(RELEASE_KEY);
         let signer = key_in(&path)?;
         let signed = load(state, &signer, now)?;
-        let charter = signed.first().map_err(|source| CharterFileError::Charter {
-            path: state.join(CHARTER),
-            source,
-        })?;
+        let trust_root = signed
+            .first()
+            .map_err(|source| TrustRootFileError::TrustRoot {
+                path: state.join(TRUST_ROOT),
+                source,
+            })?;
         Ok(Self {
-            charter: charter.clone(),
+            trust_root: trust_root.clone(),
             signer: signer.verifying_key(),
             state,
         })
     }
 
-    /// The charter.
-    pub fn charter(&self) -> &Charter {
-        &self.charter
+    /// The trust root.
+    pub fn trust_root(&self) -> &TrustRoot {
+        &self.trust_root
     }
 
     /// The key that signs the releases.
@@ -210,25 +214,25 @@ impl<'a> CharterFile<'a> {
         root: Option<&Path>,
         revoke: bool,
         now: Time,
-    ) -> Result<VerifyingKey, CharterFileError> {
+    ) -> Result<VerifyingKey, TrustRootFileError> {
         let root = self.root(root)?;
         let next = SigningKey::generate()?;
         let before = self.signer;
-        let mut keys = self.charter.release_keys.clone();
+        let mut keys = self.trust_root.release_keys.clone();
         keys.retain(|key| !(revoke && *key == before));
         if keys.len() >= RELEASE_KEYS_MAX {
-            return Err(CharterFileError::TooMany);
+            return Err(TrustRootFileError::TooMany);
         }
         keys.push(next.verifying_key());
         let waiting = self.state.join(NEXT_RELEASE_KEY);
         replace(&waiting, &next.to_pem(), 0o600)?;
-        // Between the two charters either key may be the one in use.
+        // Between the two trust roots either key may be the one in use.
         if revoke {
             let mut both = keys.clone();
             both.push(before);
-            self.write(both, self.charter.root, &[&root], now)?;
+            self.write(both, self.trust_root.root, &[&root], now)?;
         } else {
-            self.write(keys.clone(), self.charter.root, &[&root], now)?;
+            self.write(keys.clone(), self.trust_root.root, &[&root], now)?;
         }
         let path = self.state.join(RELEASE_KEY);
         fs::rename(&waiting, &path).map_err(|source| IdentityError::Io {
@@ -240,7 +244,7 @@ impl<'a> CharterFile<'a> {
         replace(&self.state.join(RELEASE_PUBLIC), &public.to_string(), 0o644)?;
         self.signer = public;
         if revoke {
-            self.write(keys, self.charter.root, &[&root], now)?;
+            self.write(keys, self.trust_root.root, &[&root], now)?;
         }
         Ok(public)
     }
@@ -248,34 +252,34 @@ impl<'a> CharterFile<'a> {
     /// Believes a release key no more.
     ///
     /// # Errors
-    /// [`CharterFileError::InUse`], [`CharterFileError::UnknownKey`], or as
+    /// [`TrustRootFileError::InUse`], [`TrustRootFileError::UnknownKey`], or as
     /// for [`Self::rotate`].
     pub fn revoke(
         &mut self,
         key: KeyId,
         root: Option<&Path>,
         now: Time,
-    ) -> Result<(), CharterFileError> {
+    ) -> Result<(), TrustRootFileError> {
         if self.signer.id() == key {
-            return Err(CharterFileError::InUse(key));
+            return Err(TrustRootFileError::InUse(key));
         }
-        let mut keys = self.charter.release_keys.clone();
+        let mut keys = self.trust_root.release_keys.clone();
         keys.retain(|one| one.id() != key);
-        if keys.len() == self.charter.release_keys.len() {
-            return Err(CharterFileError::UnknownKey(key));
+        if keys.len() == self.trust_root.release_keys.len() {
+            return Err(TrustRootFileError::UnknownKey(key));
         }
         let root = self.root(root)?;
-        self.write(keys, self.charter.root, &[&root], now)
+        self.write(keys, self.trust_root.root, &[&root], now)
     }
 
     /// The same keys for another while.
     ///
     /// # Errors
     /// As for [`Self::rotate`].
-    pub fn renew(&mut self, root: Option<&Path>, now: Time) -> Result<(), CharterFileError> {
+    pub fn renew(&mut self, root: Option<&Path>, now: Time) -> Result<(), TrustRootFileError> {
         let root = self.root(root)?;
-        let keys = self.charter.release_keys.clone();
-        self.write(keys, self.charter.root, &[&root], now)
+        let keys = self.trust_root.release_keys.clone();
+        self.write(keys, self.trust_root.root, &[&root], now)
     }
 
     /// Hands the root's part over to another key, which is in a file or is
@@ -288,7 +292,7 @@ impl<'a> CharterFile<'a> {
         root: Option<&Path>,
         next: Option<&Path>,
         now: Time,
-    ) -> Result<VerifyingKey, CharterFileError> {
+    ) -> Result<VerifyingKey, TrustRootFileError> {
         let root = self.root(root)?;
         let (next, is_new) = match next {
             Some(path) => (key_in(path)?, false),
@@ -298,7 +302,7 @@ impl<'a> CharterFile<'a> {
         if is_new {
             replace(&waiting, &next.to_pem(), 0o600)?;
         }
-        let keys = self.charter.release_keys.clone();
+        let keys = self.trust_root.release_keys.clone();
         self.write(keys, next.verifying_key(), &[&root, &next], now)?;
         let path = self.state.join(ROOT_KEY);
         let moved = match is_new {
@@ -321,7 +325,7 @@ impl<'a> CharterFile<'a> {
     ///
     /// # Errors
     /// If it is away already, or the file cannot be written.
-    pub fn take_root_away(&self, file: &Path) -> Result<(), CharterFileError> {
+    pub fn take_root_away(&self, file: &Path) -> Result<(), TrustRootFileError> {
         let root = self.root(None)?;
         write_new(file, &root.to_pem(), 0o600)?;
         let path = self.state.join(ROOT_KEY);
@@ -335,7 +339,7 @@ impl<'a> CharterFile<'a> {
         })
     }
 
-    fn root(&self, file: Option<&Path>) -> Result<SigningKey, CharterFileError> {
+    fn root(&self, file: Option<&Path>) -> Result<SigningKey, TrustRootFileError> {
         let path = match file {
             Some(file) => file.to_owned(),
             None => self.state.join(ROOT_KEY),
@@ -344,20 +348,20 @@ impl<'a> CharterFile<'a> {
         let next = self.state.join(NEXT_ROOT_KEY);
         if file.is_none()
             && let Ok(key) = key_in(&next)
-            && key.verifying_key() == self.charter.root
+            && key.verifying_key() == self.trust_root.root
         {
             return Ok(key);
         }
         if file.is_none() && !path.exists() {
-            return Err(CharterFileError::RootAway {
+            return Err(TrustRootFileError::RootAway {
                 state: self.state.to_owned(),
             });
         }
         let key = key_in(&path)?;
-        if key.verifying_key() != self.charter.root {
-            return Err(CharterFileError::NotTheRoot {
+        if key.verifying_key() != self.trust_root.root {
+            return Err(TrustRootFileError::NotTheRoot {
                 path,
-                root: self.charter.root.id(),
+                root: self.trust_root.root.id(),
             });
         }
         Ok(key)
@@ -369,33 +373,33 @@ impl<'a> CharterFile<'a> {
         root: VerifyingKey,
         signers: &[&SigningKey],
         now: Time,
-    ) -> Result<(), CharterFileError> {
-        let charter = Charter {
-            number: self.charter.number + 1,
+    ) -> Result<(), TrustRootFileError> {
+        let trust_root = TrustRoot {
+            number: self.trust_root.number + 1,
             issued: now,
-            expires: now.after_ms(CHARTER_DAYS * DAY_MS),
+            expires: now.after_ms(TRUST_ROOT_DAYS * DAY_MS),
             root,
             release_keys,
         };
-        let signed = SignedCharter::sign(charter.clone(), signers)?;
+        let signed = SignedTrustRoot::sign(trust_root.clone(), signers)?;
         let text = hex::encode(signed.to_bytes());
-        replace(&self.state.join(CHARTER), &text, 0o644)?;
-        self.charter = charter;
+        replace(&self.state.join(TRUST_ROOT), &text, 0o644)?;
+        self.trust_root = trust_root;
         Ok(())
     }
 }
 
-/// The keys that may sign releases, by the charter in a state directory.
+/// The keys that may sign releases, by the trust root in a state directory.
 ///
 /// # Errors
 /// [`IdentityError::Missing`] before there is one, and whatever is wrong with
 /// it.
 pub fn release_public_keys(state: &Path) -> Result<Vec<VerifyingKey>, IdentityError> {
-    let path = state.join(CHARTER);
+    let path = state.join(TRUST_ROOT);
     let signed = parse(&read(&path)?);
-    let charter = signed.and_then(|signed| Ok(signed.first()?.clone()));
-    Ok(charter
-        .map_err(|source| IdentityError::Charter { path, source })?
+    let trust_root = signed.and_then(|signed| Ok(signed.first()?.clone()));
+    Ok(trust_root
+        .map_err(|source| IdentityError::TrustRoot { path, source })?
         .release_keys)
 }
 
@@ -403,7 +407,7 @@ pub fn release_public_keys(state: &Path) -> Result<Vec<VerifyingKey>, IdentityEr
 ///
 /// # Errors
 /// If the file exists or cannot be written.
-pub fn create_key(file: &Path) -> Result<VerifyingKey, CharterFileError> {
+pub fn create_key(file: &Path) -> Result<VerifyingKey, TrustRootFileError> {
     let key = SigningKey::generate()?;
     write_new(file, &key.to_pem(), 0o600)?;
     Ok(key.verifying_key())
@@ -416,10 +420,10 @@ fn key_in(path: &Path) -> Result<SigningKey, IdentityError> {
     })
 }
 
-pub(super) fn parse(text: &str) -> Result<SignedCharter, CharterError> {
+pub(super) fn parse(text: &str) -> Result<SignedTrustRoot, TrustRootError> {
     let bytes = hex::decode(text.trim())
-        .map_err(|_| CharterError::Malformed("the file is not hexadecimal"))?;
-    SignedCharter::from_bytes(&bytes)
+        .map_err(|_| TrustRootError::Malformed("the file is not hexadecimal"))?;
+    SignedTrustRoot::from_bytes(&bytes)
 }
 
 #[cfg(test)]
@@ -442,73 +446,73 @@ mod tests {
     }
 
     #[test]
-    fn each_change_is_a_charter_that_follows_the_one_before() {
+    fn each_change_is_a_trust_root_that_follows_the_one_before() {
         let folder = state();
         let first = loaded(&folder);
-        let known = first.charter.first().unwrap().clone();
-        let mut file = CharterFile::open(folder.path(), NOW).unwrap();
+        let known = first.trust_root.first().unwrap().clone();
+        let mut file = TrustRootFile::open(folder.path(), NOW).unwrap();
         let next = file.rotate(None, false, NOW).unwrap();
         let rotated = loaded(&folder);
         assert_eq!(rotated.release_key.verifying_key(), next);
-        let charter = rotated.charter.after(&known).unwrap();
+        let trust_root = rotated.trust_root.after(&known).unwrap();
         let old = first.release_key.verifying_key();
-        assert_eq!(charter.release_keys, [old, next]);
+        assert_eq!(trust_root.release_keys, [old, next]);
         let busy = file.revoke(next.id(), None, NOW).unwrap_err();
-        assert!(matches!(busy, CharterFileError::InUse(_)), "{busy}");
+        assert!(matches!(busy, TrustRootFileError::InUse(_)), "{busy}");
         file.revoke(old.id(), None, NOW).unwrap();
         let revoked = loaded(&folder);
-        let charter = revoked.charter.after(&known).unwrap();
-        assert_eq!(charter.release_keys, [next]);
+        let trust_root = revoked.trust_root.after(&known).unwrap();
+        assert_eq!(trust_root.release_keys, [next]);
         let gone = file.revoke(old.id(), None, NOW).unwrap_err();
-        assert!(matches!(gone, CharterFileError::UnknownKey(_)), "{gone}");
+        assert!(matches!(gone, TrustRootFileError::UnknownKey(_)), "{gone}");
         let last = file.rotate(None, true, NOW).unwrap();
-        let charter = loaded(&folder).charter;
-        assert_eq!(charter.after(&known).unwrap().release_keys, [last]);
+        let trust_root = loaded(&folder).trust_root;
+        assert_eq!(trust_root.after(&known).unwrap().release_keys, [last]);
     }
 
     #[test]
     fn the_root_key_may_be_elsewhere_and_be_handed_on() {
         let folder = state();
-        let known = loaded(&folder).charter.first().unwrap().clone();
+        let known = loaded(&folder).trust_root.first().unwrap().clone();
         let safe = tempfile::tempdir().unwrap();
         let (away, other) = (safe.path().join("root.pem"), safe.path().join("other.pem"));
-        let mut file = CharterFile::open(folder.path(), NOW).unwrap();
+        let mut file = TrustRootFile::open(folder.path(), NOW).unwrap();
         file.take_root_away(&away).unwrap();
         assert!(!file.has_root());
         let missing = file.renew(None, NOW).unwrap_err();
-        assert!(matches!(missing, CharterFileError::RootAway { .. }));
+        assert!(matches!(missing, TrustRootFileError::RootAway { .. }));
         create_key(&other).unwrap();
         let wrong = file.renew(Some(&other), NOW).unwrap_err();
-        assert!(matches!(wrong, CharterFileError::NotTheRoot { .. }));
+        assert!(matches!(wrong, TrustRootFileError::NotTheRoot { .. }));
         file.renew(Some(&away), NOW).unwrap();
         let next = file.rotate_root(Some(&away), Some(&other), NOW).unwrap();
-        let charter = loaded(&folder).charter;
-        assert_eq!(charter.after(&known).err(), None);
-        assert_eq!(charter.first().unwrap().root, next);
+        let trust_root = loaded(&folder).trust_root;
+        assert_eq!(trust_root.after(&known).err(), None);
+        assert_eq!(trust_root.first().unwrap().root, next);
         let old = file.renew(Some(&away), NOW).unwrap_err();
-        assert!(matches!(old, CharterFileError::NotTheRoot { .. }));
+        assert!(matches!(old, TrustRootFileError::NotTheRoot { .. }));
         file.renew(Some(&other), NOW).unwrap();
         assert!(create_key(&other).is_err(), "it is not overwritten");
     }
 
     #[test]
-    fn a_state_directory_without_its_charter_is_refused() {
+    fn a_state_directory_without_its_trust_root_is_refused() {
         let folder = state();
-        fs::remove_file(folder.path().join(CHARTER)).unwrap();
+        fs::remove_file(folder.path().join(TRUST_ROOT)).unwrap();
         let error = Identity::load(folder.path(), &[], NOW).unwrap_err();
         assert!(
-            matches!(&error, IdentityError::Missing { path } if path.ends_with(CHARTER)),
+            matches!(&error, IdentityError::Missing { path } if path.ends_with(TRUST_ROOT)),
             "{error}"
         );
     }
 
     #[test]
-    fn a_charter_that_does_not_name_the_key_in_use_is_refused() {
+    fn a_trust_root_that_does_not_name_the_key_in_use_is_refused() {
         let folder = state();
         let other = state();
-        let from = other.path().join(CHARTER);
-        fs::copy(from, folder.path().join(CHARTER)).unwrap();
+        let from = other.path().join(TRUST_ROOT);
+        fs::copy(from, folder.path().join(TRUST_ROOT)).unwrap();
         let error = Identity::load(folder.path(), &[], NOW).unwrap_err();
-        assert!(error.to_string().contains(CHARTER), "{error}");
+        assert!(error.to_string().contains(TRUST_ROOT), "{error}");
     }
 }

@@ -7,7 +7,10 @@ use super::layout::{self, Tone};
 use super::view::{Health, View};
 use super::words;
 use crate::rollout;
-use crate::status::{DeviceStatus, OutcomeStatus, ReportSummary, Standing, Status, TaskStatus};
+use crate::status::{
+    AbsenceReason, DeviceName, DeviceStatus, OutcomeStatus, ReportSummary, Standing, Status,
+    TaskStatus,
+};
 
 /// With a larger share of the members away, the fleet is not well.
 const AWAY_BAD: f64 = 0.4;
@@ -100,7 +103,7 @@ fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
         }
     }
     let authority = health.authority.and_then(|one| one.ends);
-    let charter = health.charter.as_ref().map(|one| one.expires);
+    let trust_root = health.trust_root.as_ref().map(|one| one.expires);
     for (what, holder, ends, mend, command) in [
         (
             "server's certificate",
@@ -117,9 +120,9 @@ fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
             Some("alambic-coordinator ca rotate"),
         ),
         (
-            "charter of release keys",
-            Holder::Charter,
-            charter,
+            "trust root of release keys",
+            Holder::TrustRoot,
+            trust_root,
             "Renew it:",
             Some("alambic-coordinator key renew"),
         ),
@@ -184,7 +187,9 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
             "/students",
         );
     }
+    of_withheld(found, task);
     of_excluded(found, task);
+    of_unheard(found, task);
     of_verdict(found, task, status);
     of_rollout(found, task, status);
 }
@@ -253,6 +258,46 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     }
 }
 
+/// Devices that give nothing though nobody keeps it back: all is not well
+/// with a fleet that learns from a few of them.
+fn of_withheld(found: &mut Vec<Alert>, task: &TaskStatus) {
+    let faults = task.withheld.iter().filter(|one| one.reason.is_a_fault());
+    let faults: Vec<_> = faults.collect();
+    // Those that said no reason, in the newest round.
+    let said = |device: &DeviceName| task.withheld.iter().any(|one| one.device == *device);
+    let absent = task
+        .history
+        .last()
+        .into_iter()
+        .flat_map(|ended| &ended.absent);
+    let silent =
+        absent.filter(|absent| absent.why == AbsenceReason::Abstained && !said(&absent.device));
+    let silent: Vec<_> = silent.collect();
+    let name = |device: &DeviceName| match device.label.as_str() {
+        "" => device.device.short(),
+        label => label.to_owned(),
+    };
+    let count = faults.len() + silent.len();
+    let first = match (faults.first(), silent.first()) {
+        (Some(first), _) => format!("{}: {}", name(&first.device), first.text),
+        (None, Some(first)) => format!("{} does not say why", name(&first.device)),
+        (None, None) => return,
+    };
+    let head = match count {
+        1 => format!("A device gives nothing to {}, or less", task.name),
+        count => format!("{count} devices give nothing to {}, or less", task.name),
+    };
+    let text = match count {
+        1 => format!("{first}."),
+        _ => format!("The first is {first}."),
+    };
+    let room = match (faults.as_slice(), silent.as_slice()) {
+        ([only], []) => format!("{ONE_DEVICE}{}", only.device.device),
+        _ => "/rounds".to_owned(),
+    };
+    found.push(Alert::new(Tone::Warn, head, text, room));
+}
+
 /// Devices whose contributions were left out, for what they say against all
 /// others. That is an attack, a fault of a sensor or of its labels, or data
 /// of a kind that no other device has: a person has to tell.
@@ -279,6 +324,22 @@ fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
         ),
     };
     found.push(Alert::new(Tone::Warn, head, text, room));
+}
+
+/// A class that no device has rows enough to speak of: whoever sees it gets
+/// another class for an answer, and no held-out row says so.
+fn of_unheard(found: &mut Vec<Alert>, task: &TaskStatus) {
+    if task.unheard.is_empty() {
+        return;
+    }
+    let head = format!(
+        "No device speaks of {} in {}",
+        crate::status::format::names(&task.unheard),
+        task.name
+    );
+    let text = "Students never answer it, and their accuracy does not count it. A device says \
+                nothing of a class with fewer rows than its policy asks for.";
+    found.push(Alert::new(Tone::Warn, head, text, "/students"));
 }
 
 fn of_rollout(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
@@ -489,8 +550,10 @@ mod tests {
     use super::*;
 
     use super::super::fleet::tests::fleet;
-    use crate::status::Quarantine;
-    use crate::status::fixtures::{release, rolling, task};
+    use crate::status::fixtures::{absence, ended, release, rolling, task};
+    use crate::status::{Quarantine, WithheldStatus};
+    use common::round::Phase;
+    use common::withheld::WithheldCode;
 
     #[test]
     fn what_one_device_waits_for_is_told_with_its_name_and_the_whole_command() {
@@ -526,6 +589,53 @@ mod tests {
             !told
                 .iter()
                 .any(|(head, _)| head.contains("sent what was refused"))
+        );
+    }
+
+    #[test]
+    fn all_is_not_well_while_devices_give_nothing() {
+        let mut view = fleet(30);
+        view.status.tasks = vec![task(Vec::new(), None)];
+        let heads = |view: &View| -> Vec<String> {
+            let found = alerts(view).into_iter();
+            found
+                .map(|one| one.head)
+                .filter(|head| head.contains("gives nothing") || head.contains("give nothing"))
+                .collect()
+        };
+        let withheld = |device: usize, reason| WithheldStatus {
+            device: DeviceName {
+                device: view.status.devices[device].device,
+                label: "<pump>".to_owned(),
+            },
+            reason,
+            text: "a.csv: line 3".to_owned(),
+            since: view.status.now,
+        };
+        let told = [
+            withheld(1, WithheldCode::NoFolder),
+            withheld(2, WithheldCode::Policy),
+            withheld(3, WithheldCode::DataRefused),
+        ];
+        view.status.tasks[0].withheld = told[..2].to_vec();
+        assert_eq!(
+            heads(&view),
+            Vec::<String>::new(),
+            "what owners keep back is theirs"
+        );
+        view.status.tasks[0].withheld = told.to_vec();
+        let found = heads(&view);
+        assert!(
+            matches!(&found[..], [one] if one.starts_with("A device gives nothing")),
+            "{found:?}"
+        );
+        // A device that abstained and said no reason is looked for as well.
+        let silent = absence(4, "<pump-4>", &[Phase::Profile], AbsenceReason::Abstained);
+        view.status.tasks[0].history = vec![ended(vec![silent], Vec::new())];
+        let found = heads(&view);
+        assert!(
+            matches!(&found[..], [two] if two.starts_with('2')),
+            "{found:?}"
         );
     }
 

@@ -18,14 +18,14 @@ const DAY_MS: u64 = 24 * 3_600_000;
 pub(super) fn render(view: &View, query: &Query) -> Markup {
     let (health, now) = (&view.health, view.status.now);
     let authority = health.authority.and_then(|one| one.ends);
-    let charter = health.charter.as_ref().map(|one| one.expires);
+    let trust_root = health.trust_root.as_ref().map(|one| one.expires);
     html! {
         h1 { "Certificates" }
-        p { "Everyone here proves who they are: devices to the coordinator and it to them. All of it renews by itself but the authority and the charter of release keys, which an operator renews." }
+        p { "Everyone here proves who they are: devices to the coordinator and it to them. All of it renews by itself but the authority and the trust root of release keys, which an operator renews." }
         dl class="tiles" {
             (expiry::tile("Server", Holder::Server, health.certificate_ends, now))
             (expiry::tile("Fleet authority", Holder::Authority, authority, now))
-            (expiry::tile("Charter of release keys", Holder::Charter, charter, now))
+            (expiry::tile("Trust root of release keys", Holder::TrustRoot, trust_root, now))
             (root(health))
         }
         (keys(health, view))
@@ -67,9 +67,9 @@ fn keys(health: &Health, view: &View) -> Markup {
                         @else { (pill(Tone::Warn, &words::count(behind, "device"))) " still hold its certificates" }
                     } }
                 }
-                @if let Some(charter) = &health.charter {
-                    div { dt { "Charter" } dd { "number " (charter.number) ", signed by root key " code { (charter.root.id()) } } }
-                    @for key in &charter.release_keys {
+                @if let Some(trust_root) = &health.trust_root {
+                    div { dt { "Trust root" } dd { "number " (trust_root.number) ", signed by root key " code { (trust_root.root.id()) } } }
+                    @for key in &trust_root.release_keys {
                         div { dt { "Release key" } dd {
                             code { (key.id()) } " "
                             @if health.signer.as_ref() == Some(key) { (pill(Tone::Good, "signs")) }

@@ -81,8 +81,23 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                 }))
             }
         }
+        (withheld(device, view))
         (left_out(device, view))
         (absences(device, view))
+    }
+}
+
+/// Why it gives nothing, or less than it was asked for.
+fn withheld(device: &DeviceStatus, view: &View) -> Markup {
+    let told = view.status.tasks.iter().flat_map(|task| {
+        let of_it = task.withheld.iter();
+        let of_it = of_it.filter(|one| one.device.device == device.device);
+        of_it.map(move |one| (task, one))
+    });
+    html! {
+        @for (task, one) in told {
+            p class="notice" { "It gives nothing to " strong { (task.name) } ", or less than it was asked for: " (one.text) "." }
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub(super) enum Holder {
     Server,
     /// An exchange of it takes until every device has been there.
     Authority,
-    /// The charter of release keys, for which the root key is fetched.
-    Charter,
+    /// The trust root of release keys, for which the root key is fetched.
+    TrustRoot,
     /// Renewed when the device connects, even if it is over.
     Device {
         /// How long it lasts as a whole.
@@ -47,7 +47,7 @@ impl Holder {
         match self {
             Self::Server => 30 * DAY_MS,
             Self::Authority => 365 * DAY_MS,
-            Self::Charter => 90 * DAY_MS,
+            Self::TrustRoot => 90 * DAY_MS,
             Self::Device { lifetime_ms } => (lifetime_ms / 4).min(7 * DAY_MS),
         }
     }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn an_end_is_spoken_of_in_time_and_no_device_is_worse_than_a_warning() {
         let now = Time(DAY_MS);
-        for holder in [Holder::Server, Holder::Authority, Holder::Charter] {
+        for holder in [Holder::Server, Holder::Authority, Holder::TrustRoot] {
             let left = holder.left_ms_min();
             assert_eq!(holder.ending(now, now), Some(Tone::Bad));
             assert_eq!(holder.ending(Time(left), now), Some(Tone::Warn));

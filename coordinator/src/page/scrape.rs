@@ -127,22 +127,22 @@ fn set_store(metrics: &Metrics, store: &StoreStatus) {
 
 /// What the limits on peers did.
 fn set_limits(metrics: &Metrics, shared: &Shared) {
-    let door = shared.door.counts();
+    let counts = shared.limiter.counts();
     for (what, open) in [
-        ("connections", door.connections),
-        ("handshakes", door.handshakes),
-        ("anonymous", door.anonymous),
-        ("addresses", door.addresses),
+        ("connections", counts.connections),
+        ("handshakes", counts.handshakes),
+        ("anonymous", counts.anonymous),
+        ("addresses", counts.addresses),
     ] {
         put(&metrics.open, &[("what", what)], open as f64);
     }
     let devices = shared.peer_limits.totals();
     for (limit, times) in [
-        ("address_validation", door.validated),
-        ("connections", door.full),
-        ("connections_per_address", door.address_connections),
-        ("handshakes_per_address", door.address_rate),
-        ("enrolments", door.enrolments),
+        ("address_validation", counts.validated),
+        ("connections", counts.full),
+        ("connections_per_address", counts.address_connections),
+        ("handshakes_per_address", counts.address_rate),
+        ("enrolments", counts.enrolments),
         ("sessions_per_device", devices.sessions),
         ("requests_per_device", devices.requests),
         ("messages_per_device", devices.messages),

@@ -10,8 +10,8 @@ use common::round::Phase;
 use common::summary::Points;
 use common::task::Task;
 use common::trust::certificate::{CertificateFacts, Fingerprint};
-use common::trust::charter::Charter;
 use common::trust::keys::VerifyingKey;
+use common::trust::trust_root::TrustRoot;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::aggregate::{Influence, InfluenceError, leave_one_out};
@@ -81,7 +81,7 @@ pub(super) struct Health {
     pub(super) certificates: CertificateTerms,
     pub(super) authority: Option<AuthorityFacts>,
     pub(super) previous: Option<AuthorityFacts>,
-    pub(super) charter: Option<Charter>,
+    pub(super) trust_root: Option<TrustRoot>,
     /// The release key in use.
     pub(super) signer: Option<VerifyingKey>,
     /// Whether the root key lies in the state directory.
@@ -327,7 +327,7 @@ impl Viewer {
                 .previous
                 .as_ref()
                 .map(|previous| AuthorityFacts::of(&previous.certificate)),
-            charter: identity.charter.first().ok().cloned(),
+            trust_root: identity.trust_root.first().ok().cloned(),
             signer: Some(identity.release_key.verifying_key()),
             root_here: self.state.join(ROOT_KEY).exists(),
             queue: commands.max_capacity() - commands.capacity(),

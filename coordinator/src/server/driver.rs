@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use common::ids::{DeviceId, Time};
-use common::pulse::PROCESS;
+use common::liveness::PROCESS;
 use common::service::Service;
 use common::trust::clock::Clock;
 use tokio::sync::{broadcast, mpsc, watch};

@@ -126,7 +126,7 @@ impl Join {
             device,
             certificate: certificate.to_vec(),
             authorities: shared.identity.announced(),
-            charter: shared.identity.charter.to_bytes(),
+            trust_root: shared.identity.trust_root.to_bytes(),
         })
     }
 }

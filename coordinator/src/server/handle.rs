@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId};
-use common::transport::{Door, TransportError};
+use common::transport::{ConnectionLimiter, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
@@ -17,6 +17,7 @@ use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
 use super::store_handle::StoreHandle;
+use super::unheard::Unheard;
 use crate::aggregate::{Found, pooled};
 use crate::core::answer::{Answer, Reply};
 use crate::core::{AdminCommand, Command};
@@ -46,14 +47,16 @@ pub(crate) struct Shared {
     pub(crate) connections: ConnectionJournal,
     /// One delta is computed at a time.
     pub(crate) deltas: Semaphore,
-    /// Who came to the door.
-    pub(crate) door: Arc<Door>,
+    /// What limits connections, and its counts.
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Who waits for the core's answers.
     pub(crate) replies: Replies,
     /// The open sessions.
     pub(crate) links: Links,
     /// What devices did.
     pub(crate) peer_limits: Arc<PeerLimits>,
+    /// Classes of which no device speaks.
+    pub(crate) unheard: Unheard,
 }
 
 /// Asks the store, on a blocking thread.
@@ -160,11 +163,16 @@ pub(crate) async fn ask<T: Into<Answer> + TryFrom<Answer>>(
 /// If the coordinator is stopping.
 pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
     let mut status = *ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    // A disk may be full long before anything has to be written.
+    status.storage_ok &= from_store(shared, |store| store.check_room()).await.is_ok();
     let now = Instant::now();
     for device in &mut status.devices {
         shared
             .peer_limits
             .fill(now, device.device, &mut device.peer_limits);
+    }
+    for task in &mut status.tasks {
+        task.unheard = shared.unheard.of(shared, task).await;
     }
     if let Some(training) = shared.compute.training() {
         let task = status

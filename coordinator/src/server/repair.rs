@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
+
 use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
@@ -14,7 +16,7 @@ use crate::journal::Compaction;
 use crate::round::ReRelease;
 use crate::server::Shared;
 use crate::server::handle::{ask, from_store, from_store_handle, read_blob};
-use crate::status::DeviceStatus;
+use crate::status::{DeviceStatus, Progress};
 use crate::status::{Fault, FaultKind};
 use crate::store::Epoch;
 
@@ -103,16 +105,62 @@ pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
     Ok(damaged)
 }
 
+/// Looks after each round, until the server stops, whether what the next one
+/// stands on is whole.
+pub(crate) async fn keep_whole(shared: &Shared) {
+    let mut steps = shared.progress.subscribe();
+    loop {
+        if let Err(fault) = learn_lost_anew(shared).await {
+            tracing::error!(%fault, "what rounds stand on could not be looked at");
+        }
+        loop {
+            match steps.recv().await {
+                Ok(Progress::Ended { .. }) | Err(RecvError::Lagged(_)) => break,
+                Ok(_) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+/// Of tasks whose normaliser or transfer set the disk has damaged or lost, the
+/// next round learns both anew from what all devices send, as after `task
+/// relearn`; otherwise no device could fetch them, and every later round would
+/// end for want of devices. Returns how many tasks that are.
+pub(crate) async fn learn_lost_anew(shared: &Shared) -> Result<usize, Fault> {
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let mut lost = 0;
+    for task in status.tasks.iter().filter(|task| task.round.is_none()) {
+        for blob in [task.normaliser, task.transfer].into_iter().flatten() {
+            let Err(fault) = from_store(shared, move |store| store.blob(blob).map(drop)).await
+            else {
+                continue;
+            };
+            tracing::error!(
+                task = task.name,
+                "what rounds of this task stand on is learnt anew, no device is to blame; check \
+                 the disk: {}",
+                fault.message
+            );
+            let name = Some(task.name.clone());
+            ask(shared, |reply| AdminCommand::Relearn { name, reply }).await??;
+            lost += 1;
+            break;
+        }
+    }
+    Ok(lost)
+}
+
 /// Between two blobs of a check: devices come first.
 const CHECK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Signs the releases again whose key the charter names no more: the one that
+/// Signs the releases again whose key the trust root names no more: the one that
 /// all devices are offered, and the one that waits for a rollout.
 pub(crate) async fn renew_releases(shared: Arc<Shared>) {
-    let Ok(charter) = shared.identity.charter.first() else {
+    let Ok(trust_root) = shared.identity.trust_root.first() else {
         return;
     };
-    let believed: Vec<_> = charter.release_keys.iter().map(|key| key.id()).collect();
+    let believed: Vec<_> = trust_root.release_keys.iter().map(|key| key.id()).collect();
     let Ok(status) = ask(&shared, |reply| AdminCommand::Status { reply }).await else {
         return;
     };

@@ -144,7 +144,7 @@ impl Known<'_> {
                     torn,
                 });
             }
-            common::pulse::beat();
+            common::liveness::heartbeat();
         }
         Ok(looks)
     }

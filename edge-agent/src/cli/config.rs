@@ -273,6 +273,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| config.policy.rows_per_direction().to_string(),
     },
     Key {
+        name: "policy.disclose",
+        flag: None,
+        variable: None,
+        allowed: "reasons, codes or nothing",
+        purpose: "What the operator is told where this device gives nothing: the reason with file, line and column; a word; nothing.",
+        value: |config| config.policy.disclose().name().into(),
+    },
+    Key {
         name: "policy.bytes_per_day_max",
         flag: None,
         variable: None,

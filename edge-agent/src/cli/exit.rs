@@ -44,7 +44,9 @@ impl From<LinkError> for Failure {
 impl From<WorkshopError> for Failure {
     fn from(error: WorkshopError) -> Self {
         let advice = match &error {
-            WorkshopError::Failed { advice, .. } => Some(advice.clone()),
+            WorkshopError::Failed { advice, .. } | WorkshopError::Data { advice, .. } => {
+                Some(advice.clone())
+            }
             WorkshopError::Blob(_) => Some("try again".to_owned()),
         };
         Self::of(ExitCode::Failed, &error, advice)
@@ -68,7 +70,7 @@ impl From<EnrolError> for Failure {
             EnrolError::OtherAuthority { .. }
             | EnrolError::Certificate(_)
             | EnrolError::Malformed(_)
-            | EnrolError::Charter(_) => ExitCode::Unverified,
+            | EnrolError::TrustRoot(_) => ExitCode::Unverified,
             EnrolError::Already { .. } | EnrolError::State(_) => ExitCode::Usage,
             _ => ExitCode::Failed,
         };

@@ -93,7 +93,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
 /// Keeps what the coordinator says of the keys that sign releases.
 fn hear<W: Worker>(device: &Device<W>, welcome: &Welcome) -> Result<(), Failure> {
     let now = device.route.floor.clock().now();
-    let heard = Trust::hear(&device.state, &welcome.charter, &welcome.freshness, now);
+    let heard = Trust::hear(&device.state, &welcome.trust_root, &welcome.freshness, now);
     heard.map(drop).map_err(|error| {
         Failure::new(ExitCode::Unverified, error.to_string()).advise(error.advice())
     })

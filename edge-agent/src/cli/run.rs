@@ -72,6 +72,7 @@ pub(super) fn run(
             glance_ms: GLANCE_MS,
             data: config.data.as_deref().and_then(|data| absolute(data).ok()),
             service: service.clone(),
+            disclose: config.policy.disclose(),
         };
         if let Some(path) = &config.predictions {
             let student_cache = StudentCache::new(state.clone());

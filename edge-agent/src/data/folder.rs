@@ -181,6 +181,47 @@ pub enum FolderError {
     },
 }
 
+impl FileError {
+    /// The same without what stands in the file.
+    fn told(&self) -> String {
+        match self {
+            Self::Parse(error) => error.told(),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl FolderError {
+    /// The same for those who may not see what stands in the files: names of
+    /// files, places and columns, no cell.
+    pub fn told(&self) -> String {
+        let Self::NoRows {
+            files, quarantined, ..
+        } = self
+        else {
+            return self.to_string();
+        };
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let refused = quarantined.iter().map(|one| (&one.path, one.error.told()));
+        let unused = files
+            .iter()
+            .map(|file| (&file.path, file.account.explain()));
+        let mut all = refused.chain(unused.filter(|(_, why)| !why.is_empty()));
+        match all.next() {
+            Some((path, why)) => match all.count() {
+                0 => format!("{}: {why}", name(path)),
+                more => format!("{}: {why} (and {more} more files)", name(path)),
+            },
+            None => "no file with rows".to_owned(),
+        }
+    }
+}
+
 impl Folder {
     /// A folder of files of this schema. Nothing is read before a scan.
     pub fn new(path: impl Into<PathBuf>, schema: Schema) -> Self {
@@ -241,7 +282,7 @@ impl Folder {
                 continue;
             }
             let within = schema.clone().with_values_max(left);
-            let file = read(&self.path.join(&name), stamp, &within, known);
+            let file = read(&self.path, Path::new(&name), stamp, &within, known);
             if let Some(file) = file {
                 scan.changed = true;
                 left = left.saturating_sub(file.values());
@@ -489,13 +530,20 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
         return false;
     }
     match mapping.files.is_empty() {
-        true => Format::of(&inner_name(name)).is_some(),
+        true => Format::of(&inner_name(name)).is_some_and(Format::is_read_unnamed),
         false => name.to_str().is_some_and(|name| mapping.wants(name)),
     }
 }
 
 /// Reads a file, unless it still is what is known of it.
-fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Option<Known> {
+fn read(
+    folder: &Path,
+    name: &Path,
+    stamp: Stamp,
+    schema: &Schema,
+    known: Option<&Known>,
+) -> Option<Known> {
+    let path = &folder.join(name);
     let refused = |error| Known {
         stamp,
         hash: BlobHash::of(path.as_os_str().as_encoded_bytes()),
@@ -513,7 +561,7 @@ fn read(path: &Path, stamp: Stamp, schema: &Schema, known: Option<&Known>) -> Op
                 true => Ending::Closed,
                 false => Ending::Open,
             };
-            let content = Dataset::read(path, &bytes, schema, ending).map_err(FileError::from);
+            let content = Dataset::read(name, &bytes, schema, ending).map_err(FileError::from);
             Known {
                 stamp,
                 hash,

@@ -5,6 +5,7 @@ mod account;
 mod classes;
 mod copies;
 mod folder;
+mod images;
 mod intervals;
 mod note;
 mod numpy;
@@ -17,6 +18,7 @@ mod split;
 mod suggest;
 mod table;
 mod text;
+mod wave;
 
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
@@ -113,7 +115,8 @@ impl Dataset {
         Self::new(inputs, labels)
     }
 
-    /// Reads one file's bytes; `name` tells the format by its ending.
+    /// Reads one file's bytes; `name`, from the data folder on, tells the
+    /// format by its ending, and the class of a picture.
     ///
     /// # Errors
     /// If the ending is not one of csv, npy and npz, or the file does not fit
@@ -149,6 +152,8 @@ impl Dataset {
             Format::Csv => table::parse(&bytes, schema, ending, &mut notes),
             Format::Npz => numpy::parse_npz(&bytes, schema, &mut notes),
             Format::Npy => numpy::parse_npy(&bytes, schema, &mut notes),
+            Format::Picture => images::parse(name, &bytes, schema),
+            Format::Wave => wave::parse(name, &bytes, schema, &mut notes),
         }?;
         Ok(FileRows {
             data,
@@ -361,15 +366,25 @@ enum Format {
     Csv,
     Npz,
     Npy,
+    Picture,
+    Wave,
 }
 
 impl Format {
+    /// Whether it is read where the owner names no files: a picture or a sound
+    /// beside tables is no row of theirs.
+    fn is_read_unnamed(self) -> bool {
+        matches!(self, Self::Csv | Self::Npz | Self::Npy)
+    }
+
     fn of(name: &Path) -> Option<Self> {
         let ending = name.extension()?.to_str()?.to_ascii_lowercase();
         match ending.as_str() {
             "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "wav" => Some(Self::Wave),
+            "png" | "jpg" | "jpeg" => Some(Self::Picture),
             _ => None,
         }
     }

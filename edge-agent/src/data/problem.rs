@@ -16,6 +16,8 @@ pub enum Place {
     },
     /// A line of a text file, counted from 1.
     Line(u64),
+    /// The folder that a picture or a recording lies in.
+    Folder(String),
     /// A row of an array, counted from 0, and the value's place in it.
     Element {
         /// The array's name.
@@ -32,6 +34,7 @@ impl fmt::Display for Place {
         match self {
             Self::Cell { line, column } => write!(f, "line {line}, column {column:?}"),
             Self::Line(line) => write!(f, "line {line}"),
+            Self::Folder(name) => write!(f, "folder {name:?}"),
             Self::Element { array, row, index } => {
                 write!(f, "array {array:?}, row {row}, value {index}")
             }
@@ -136,6 +139,22 @@ impl Problem {
 }
 
 impl Problem {
+    /// What is wrong without what stands there: cells are the owner's.
+    fn told(&self) -> &'static str {
+        match self {
+            Self::Missing => "a value is missing",
+            Self::NotANumber { .. } => "a text in place of a number",
+            Self::NotFinite { .. } => "a number that is not finite",
+            Self::TooLarge { .. } => "a number that no measurement is",
+            Self::UnknownClass { .. } => "a label that is no class of the task",
+            Self::UnknownValue { .. } => "a word that is no value of its column",
+            Self::ColumnCount { .. } => "too few or too many cells",
+            Self::Time { .. } => "a time that cannot be read",
+            Self::Nul => "NUL bytes",
+            Self::Text { .. } => "not readable as text",
+        }
+    }
+
     fn mend(&self) -> Option<String> {
         Some(match self {
             Self::Missing
@@ -188,6 +207,18 @@ pub enum ParseError {
         "the first line holds only numbers; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
     )]
     NumericHeader,
+    /// No picture that can be read.
+    #[error("not a PNG or JPEG picture that can be read: {reason}")]
+    Picture {
+        /// Why.
+        reason: String,
+    },
+    /// No sound that can be read.
+    #[error("not a WAV recording that can be read: {reason}")]
+    Wave {
+        /// Why.
+        reason: String,
+    },
     /// A compressed file that is damaged or cut short.
     #[error("cannot be unpacked ({reason}); copy it again, or wait until it is complete")]
     Packed {
@@ -411,6 +442,19 @@ pub enum ParseError {
 }
 
 impl ParseError {
+    /// What is wrong for those who may not see what stands in the file: places
+    /// and names of columns, no cell.
+    pub fn told(&self) -> String {
+        match self {
+            Self::At { place, problem } => format!("{place}: {}", problem.told()),
+            Self::Decimal { place, .. } => {
+                format!("{place}: a number that may be read in two ways")
+            }
+            Self::Separator { .. } => "the header is one column".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
     /// The line under `[data]` in agent.toml that mends it, where one may. An
     /// ellipsis in it is for the owner to fill in.
     pub fn mend(&self) -> Option<String> {

@@ -71,7 +71,7 @@ pub fn suggest(
     let names = Folder::names(folder, mapping)?;
     let is_table = |name: &&std::ffi::OsString| {
         let format = Format::of(&inner_name(Path::new(name)));
-        !matches!(format, Some(Format::Npz | Format::Npy))
+        matches!(format, None | Some(Format::Csv))
     };
     let files: Vec<_> = names.iter().filter(is_table).take(FILES_MAX).collect();
     let mut first: Option<Table> = None;

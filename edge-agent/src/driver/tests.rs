@@ -11,6 +11,7 @@ use common::wire::codec::encode;
 use common::wire::messages::{
     Announcement, Call, Context, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
+use common::withheld::WithheldCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -106,6 +107,7 @@ impl Workshop for Script {
         Ok(Built {
             entries: vec![pending],
             partial: false,
+            why: None,
         })
     }
 
@@ -157,6 +159,7 @@ impl Running {
             glance_ms: 20,
             data: None,
             service: common::service::Service::none(),
+            disclose: Default::default(),
         };
         let agent = Agent::new(settings, state, cache, script.clone());
         let (stop, stopped) = oneshot::channel();
@@ -354,12 +357,27 @@ async fn a_fault_or_an_error_in_a_piece_of_work_makes_the_device_abstain_and_liv
             round: RoundId(round),
             phase: Phase::Profile,
         };
+        // The operator is told why before the device is waited for no more.
+        match session.hear().await {
+            ToCoordinator::Withholds { task: TASK, why } => {
+                let why = why.unwrap();
+                assert_eq!(why.code, WithheldCode::Failed);
+                let said = ["a fault in this program", "/nowhere"][round as usize - 1];
+                assert!(why.detail.contains(said), "{why:?}");
+            }
+            other => panic!("{other:?}"),
+        }
         assert_eq!(session.hear().await, abstain);
     }
     let status = RunStatus::load(&fleet.state()).unwrap().unwrap();
     let problem = status.work_error.unwrap();
     assert!(problem.contains("/nowhere"), "{problem}");
     session.push(call(3)).await;
+    let all_again = ToCoordinator::Withholds {
+        task: TASK,
+        why: None,
+    };
+    assert_eq!(session.hear().await, all_again);
     assert_eq!(session.accept().await.1, b"ok");
     agent.stop().await;
 }

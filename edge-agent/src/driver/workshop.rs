@@ -4,6 +4,7 @@ use bincode::{Decode, Encode};
 use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::trial::Trial;
 use common::wire::messages::{Announcement, Call};
+use common::withheld::{RawWithheld, WithheldCode};
 
 use crate::cache::CacheError;
 use crate::session::{CallName, Pending, Settled};
@@ -14,6 +15,18 @@ pub enum WorkshopError {
     /// A shared blob is not at hand any more: fetch it again.
     #[error("blob {0} is not at hand")]
     Blob(BlobHash),
+    /// The device's data is not there or cannot be used.
+    #[error("{what}")]
+    Data {
+        /// The same in a word.
+        code: WithheldCode,
+        /// What is wrong, with its place.
+        what: String,
+        /// The same without what stands in the files.
+        told: String,
+        /// What a person can do about it.
+        advice: String,
+    },
     /// The work failed.
     #[error("{what}")]
     Failed {
@@ -31,6 +44,8 @@ pub struct Built {
     pub entries: Vec<Pending>,
     /// Some of what was asked for will not come.
     pub partial: bool,
+    /// Why, where that is known.
+    pub why: Option<RawWithheld>,
 }
 
 /// How a student did on held-out rows.
@@ -103,6 +118,30 @@ pub enum Verdict {
     },
     /// The owner holds on to the student in use.
     Pinned,
+}
+
+impl WorkshopError {
+    /// What a person can do about it.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Blob(_) => None,
+            Self::Data { advice, .. } | Self::Failed { advice, .. } => Some(advice),
+        }
+    }
+
+    /// Why nothing comes of it, for the operator.
+    pub fn withheld(&self) -> RawWithheld {
+        match self {
+            Self::Data { code, told, .. } => RawWithheld {
+                code: *code,
+                detail: told.clone(),
+            },
+            Self::Blob(_) | Self::Failed { .. } => RawWithheld {
+                code: WithheldCode::Failed,
+                detail: self.to_string(),
+            },
+        }
+    }
 }
 
 impl Verdict {

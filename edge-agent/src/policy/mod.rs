@@ -12,6 +12,7 @@ use bincode::{Decode, Encode};
 use common::limits::ROWS_MAX;
 use common::round::Kind;
 use common::task::Task;
+use common::withheld::RawWithheld;
 use serde::Deserialize;
 
 use crate::work::{Entry, Privacy};
@@ -28,6 +29,7 @@ pub use rows::{RowHash, RowSet, RowSetDigest};
 /// | `cluster_size_min` | 5 | 2 or more |
 /// | `rows_per_direction` | 15 | 2 or more |
 /// | `bytes_per_day_max` | none | 0 or more |
+/// | `disclose` | `reasons` | `reasons`, `codes` or `nothing` |
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawPolicy {
@@ -36,6 +38,44 @@ pub struct RawPolicy {
     cluster_size_min: Option<i64>,
     rows_per_direction: Option<i64>,
     bytes_per_day_max: Option<i64>,
+    disclose: Disclose,
+}
+
+/// What the operator is told where this device gives nothing, or less than it
+/// was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disclose {
+    /// The reason with its place in the data: file, line and column.
+    #[default]
+    Reasons,
+    /// A word.
+    Codes,
+    /// That it gives nothing, and no more.
+    Nothing,
+}
+
+impl Disclose {
+    /// Its word in a configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reasons => "reasons",
+            Self::Codes => "codes",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    /// As much of a reason as may be told.
+    pub fn of(self, why: RawWithheld) -> Option<RawWithheld> {
+        match self {
+            Self::Reasons => Some(why),
+            Self::Codes => Some(RawWithheld {
+                detail: String::new(),
+                ..why
+            }),
+            Self::Nothing => None,
+        }
+    }
 }
 
 /// A value of `[policy]` outside what its key allows.
@@ -58,6 +98,7 @@ pub struct Policy {
     cluster_size_min: u32,
     rows_per_direction: u32,
     bytes_per_day_max: Option<u64>,
+    disclose: Disclose,
 }
 
 impl Default for Policy {
@@ -68,6 +109,7 @@ impl Default for Policy {
             cluster_size_min: 5,
             rows_per_direction: 15,
             bytes_per_day_max: None,
+            disclose: Disclose::default(),
         }
     }
 }
@@ -122,6 +164,7 @@ impl RawPolicy {
                 self.bytes_per_day_max,
                 bytes,
             )?,
+            disclose: self.disclose,
         })
     }
 }
@@ -151,6 +194,11 @@ impl Policy {
     /// Most bytes that leave in one day (UTC), if there is a limit.
     pub fn bytes_per_day_max(&self) -> Option<u64> {
         self.bytes_per_day_max
+    }
+
+    /// What the operator is told of what is kept back.
+    pub fn disclose(&self) -> Disclose {
+        self.disclose
     }
 
     /// What the computations obey for a task that asks for clusters of at
@@ -268,7 +316,7 @@ mod tests {
     fn a_task_cannot_loosen_the_cluster_size() {
         let policy = Policy::default();
         assert_eq!(policy.privacy(2).cluster_size_min, 5);
-        assert_eq!(policy.privacy(9).cluster_size_min, 9);
+        assert_eq!(policy.privacy(12).cluster_size_min, 12);
         assert_eq!(policy.privacy(2).rows_min, 20);
     }
 

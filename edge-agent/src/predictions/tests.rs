@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 
 use super::{PredictionServer, SocketError, StudentCache};
 use crate::driver::local::STUDENTS;
-use crate::fleet::charter;
+use crate::fleet::trust_root;
 use crate::slots::Slots;
 use crate::state::StateDir;
 use crate::trust::Trust;
@@ -46,7 +46,7 @@ impl Device {
 
     /// What a device knows that has joined.
     fn join(&self) {
-        let trust = Trust::first(&charter(&self.key)).unwrap();
+        let trust = Trust::first(&trust_root(&self.key)).unwrap();
         trust.store(&self.state()).unwrap();
     }
 

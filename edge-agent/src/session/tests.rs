@@ -580,7 +580,7 @@ fn a_welcome_asks_for_nothing() {
         minor: 0,
         time: Time(5),
         tasks: vec![(TASK, DEFINITION)],
-        charter: Vec::new(),
+        trust_root: Vec::new(),
         freshness: Vec::new(),
     };
     assert_eq!(bench.receive(ToDevice::Welcome(welcome)), []);

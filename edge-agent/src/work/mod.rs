@@ -19,8 +19,10 @@ use common::teacher::{RawTeacher, Teacher};
 use common::transfer::{TransferError, TransferSet};
 use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
+use common::withheld::RawWithheld;
 
 pub use rows::{RawRows, View};
+pub use summary::SAMPLE_ROWS_MEAN;
 
 use crate::teacher::TeacherError;
 
@@ -92,6 +94,8 @@ pub struct Built {
     pub entries: Vec<Entry>,
     /// Some of what was asked for will not come.
     pub partial: bool,
+    /// Why, where that is known.
+    pub why: Option<RawWithheld>,
 }
 
 /// One contribution.

@@ -13,16 +13,16 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     let rows = described.chosen.len() as u64;
     if rows < work.privacy.rows_min {
         return Ok(Built {
-            entries: Vec::new(),
             partial: true,
+            ..Built::default()
         });
     }
     let (mut moments, mut blocks) = (None, None);
     if work.task.learns_normaliser() {
         if !work.privacy.tells_means(rows) {
             return Ok(Built {
-                entries: Vec::new(),
                 partial: true,
+                ..Built::default()
             });
         }
         let features = described.features(work.task, work.rows, None)?;
@@ -45,6 +45,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
                 return Ok(Built {
                     entries: Vec::new(),
                     partial: true,
+                    why: None,
                 });
             }
         }
@@ -70,5 +71,6 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
     Ok(Built {
         entries: vec![entry],
         partial: false,
+        why: None,
     })
 }

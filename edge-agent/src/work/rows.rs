@@ -222,7 +222,7 @@ impl Described {
                 normaliser.apply_in_place(&mut computed)?;
             }
             block.assign(&computed);
-            common::pulse::beat();
+            common::liveness::heartbeat();
         }
         if normaliser.is_none() && task.input().fills_gaps() {
             fill_gaps(&mut features);

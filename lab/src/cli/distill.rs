@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
+use common::exit;
 use lab::data::{Asked, Dataset};
 use lab::distill::{
     self, DistilOptions, DistilOutcome, DistilledSet, MethodName, Monitor, Session, StepReport,
 };
+use lab::points::PointTable;
 use lab::progress::Progress;
 
 use super::{Failure, interrupt, is_stdout, write_json};
@@ -42,6 +44,10 @@ pub(crate) struct DistillArguments {
     /// Where the distilled points go
     #[arg(long, value_name = "FILE.npz")]
     out: PathBuf,
+    /// Where the points go for other programs, in the inputs' own space where
+    /// they have one
+    #[arg(long, value_name = "FILE.npz|.csv")]
+    points_out: Option<PathBuf>,
     /// raw, window, patches (with or without parameters) or auto
     #[arg(long, default_value = "auto")]
     features: String,
@@ -91,6 +97,10 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
         .with_offset(data.offset.clone())
         .to_npz()?;
     write(&arguments.out, &archive)?;
+    if let Some(path) = &arguments.points_out {
+        let table = PointTable::of_distilled(&session, &distilled);
+        table.write(path).map_err(exit::Failure::from)?;
+    }
     let mut found = DistilOutcome {
         krr_accuracy: session.krr_accuracy(&data, &distilled)?,
         student_accuracy: None,
@@ -107,7 +117,7 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
     progress.finish();
     let figures = distill::outcome(&data, &options, &session, &distilled, &found);
     if let Some(path) = &arguments.report {
-        let page = distill::sheet(&data, &session, &distilled, &losses, &figures);
+        let page = distill::gallery(&data, &session, &distilled, &losses, &figures);
         write(path, page.as_bytes())?;
     }
     if let Some(path) = &arguments.json {

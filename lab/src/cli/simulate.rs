@@ -26,6 +26,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --data har --student-out har.onnx
+  alambic-lab simulate --data digits --baselines
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
 pub(crate) struct SimulateArguments {
     /// har, digits, an NPZ file with X_train, y_train, X_test, y_test (labels are integers or
@@ -111,9 +112,21 @@ pub(crate) struct SimulateArguments {
     /// recognised as new
     #[arg(long, value_name = "CLASS", conflicts_with = "report")]
     leave_out: Option<String>,
+    /// Fewest rows behind a distilled sample, as in an agent's policy;
+    /// samples stand for twice as many in
+    /// the mean [default: 5]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    cluster_size_min: Option<u32>,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
+    /// Add other federated methods to the baselines: FedAvg, FedProx, FedAvgM,
+    /// FedDF and AFL, with the bytes that they send
+    #[arg(long, conflicts_with = "no_baselines")]
+    baselines: bool,
+    /// Rounds of those of them that take several
+    #[arg(long, default_value_t = 20, requires = "baselines", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    baseline_rounds: u32,
     /// Write the figures as JSON to a file, or to standard output with -
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
@@ -125,6 +138,10 @@ pub(crate) struct SimulateArguments {
     /// probabilities, to a file that ends in .onnx, .npz, .safetensors or .c
     #[arg(long, value_name = "FILE")]
     student_out: Option<PathBuf>,
+    /// Write the distilled points of the first seed, with labels, weights and
+    /// spread, to a file that ends in .npz or .csv
+    #[arg(long, value_name = "FILE")]
+    points_out: Option<PathBuf>,
 }
 
 impl SimulateArguments {
@@ -149,7 +166,9 @@ impl SimulateArguments {
             rows_per_direction: self.rows_per_direction,
             novelty: self.novelty,
             leave_out: self.leave_out.clone(),
+            cluster_size_min: self.cluster_size_min,
             no_baselines: self.no_baselines,
+            federated_rounds: self.baselines.then_some(self.baseline_rounds),
             detail: false,
         }
     }
@@ -189,6 +208,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut outcomes = Vec::new();
     let mut detail = None;
     let mut student = None;
+    let mut points = None;
     for (at, &seed) in seeds.iter().enumerate() {
         if stop
             .as_ref()
@@ -202,6 +222,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         outcomes.push(result.outcome);
         detail = detail.or(result.detail);
         student = student.or(Some(result.release));
+        points = points.or(Some(result.points));
     }
     let outcome = match (arguments.seeds.as_slice(), outcomes.as_slice()) {
         ([], [one]) => one.clone(),
@@ -217,6 +238,9 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     }
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
+    }
+    if let (Some(path), Some(points)) = (&arguments.points_out, &points) {
+        points.write(path).map_err(exit::Failure::from)?;
     }
     if let (Some(path), Some(format), Some(release)) = (&arguments.student_out, format, &student) {
         let write = || {
@@ -279,6 +303,20 @@ fn show(outcome: &Value) {
             percent(&baselines["alone_mean"]),
             percent(&baselines["pooled_student"])
         );
+        for rival in baselines["federated"].as_array().into_iter().flatten() {
+            println!(
+                "{}: {:.2} % after {} rounds, {:.0} bytes up, {:.0} down{}",
+                rival["name"].as_str().unwrap_or_default(),
+                percent(&rival["accuracy"]),
+                rival["rounds"],
+                rival["uplink_bytes"].as_f64().unwrap_or(f64::NAN),
+                rival["downlink_bytes"].as_f64().unwrap_or(f64::NAN),
+                match rival["chosen"].as_str() {
+                    None | Some("") => String::new(),
+                    Some(chosen) => format!(" ({chosen})"),
+                },
+            );
+        }
     }
 }
 
@@ -304,27 +342,7 @@ fn figure(value: &Value) -> f64 {
 struct Student(StudentSpec);
 
 fn student(text: &str) -> Result<Student, String> {
-    let known = || format!("{text:?} is no student; write mlp:64, mlp:64,32 or cnn:16,32/64");
-    let units = |text: &str| -> Result<Vec<u32>, String> {
-        let numbers: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
-        let numbers = numbers.map_err(|_| known())?;
-        let fit = numbers.iter().all(|&units| units > 0);
-        fit.then_some(numbers).ok_or_else(known)
-    };
-    let spec = match text.split_once(':') {
-        Some(("mlp", hidden)) => StudentSpec::Mlp {
-            hidden: units(hidden)?,
-        },
-        Some(("cnn", layers)) => {
-            let (channels, hidden) = layers.split_once('/').ok_or_else(known)?;
-            StudentSpec::Cnn {
-                channels: units(channels)?,
-                hidden: units(hidden)?,
-            }
-        }
-        _ => return Err(known()),
-    };
-    Ok(Student(spec))
+    simulate::parse_student(text).map(Student)
 }
 
 fn consensus(text: &str) -> Result<ConsensusRule, String> {

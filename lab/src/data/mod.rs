@@ -1,5 +1,6 @@
 //! Data sets with a test part, and how they are spread over devices.
 
+mod arrays;
 mod dataset;
 mod devices;
 mod partition;

@@ -96,7 +96,7 @@ pub struct Fleet {
     environment: Environment,
     listen: String,
     /// Where devices are told to find the coordinator, if elsewhere.
-    door: Option<String>,
+    address_given: Option<String>,
     coordinator: Child,
     agents: Vec<Child>,
 }
@@ -160,7 +160,7 @@ impl Fleet {
             temporary,
             environment,
             listen,
-            door: None,
+            address_given: None,
             coordinator,
             agents: Vec::new(),
         };
@@ -243,7 +243,7 @@ impl Fleet {
     /// Agents that are added from now on look for the coordinator here, as
     /// through a relay, and not where it says that it listens.
     pub fn reach_at(&mut self, address: String) {
-        self.door = Some(address);
+        self.address_given = Some(address);
     }
 
     /// The coordinator's process.
@@ -268,7 +268,7 @@ impl Fleet {
         token: &str,
         progress: &mut Progress,
     ) -> Result<(), DemoError> {
-        let address = match &self.door {
+        let address = match &self.address_given {
             Some(address) => address.clone(),
             None => self.client()?.status()?.address.to_string(),
         };

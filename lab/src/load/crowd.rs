@@ -79,7 +79,7 @@ impl Crowd {
         let (tell, told) = mpsc::unbounded_channel();
         let around = Arc::new(Context {
             coordinator,
-            doors: Semaphore::new(parallel.max(1)),
+            handshakes: Semaphore::new(parallel.max(1)),
             told: tell,
         });
         let mut tasks = JoinSet::new();

@@ -73,7 +73,7 @@ pub(super) enum Outcome {
 pub(super) struct Context {
     pub(super) coordinator: SocketAddr,
     /// How many shake hands at a time.
-    pub(super) doors: Semaphore,
+    pub(super) handshakes: Semaphore,
     pub(super) told: mpsc::UnboundedSender<Told>,
 }
 
@@ -131,7 +131,7 @@ struct Session {
 
 /// From nothing to the coordinator's welcome.
 async fn open(around: &Context, number: usize, member: &Member) -> Result<Session, LinkError> {
-    let Ok(_permit) = around.doors.acquire().await else {
+    let Ok(_permit) = around.handshakes.acquire().await else {
         return Err(LinkError::Ended);
     };
     let dialler = member::dialler(around.coordinator, number)?;

@@ -2,6 +2,7 @@
 //! of a simulated run, or of several with different seeds.
 
 mod choice;
+mod student;
 mod summary;
 mod trial;
 
@@ -16,7 +17,9 @@ use common::task::{ConsensusRule, StudentSpec};
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
+use crate::federated;
 use crate::outcome::RunOutcome;
+use crate::points::PointTable;
 use crate::privacy;
 use crate::progress::Progress;
 use crate::report::{Detail, DetailError};
@@ -24,6 +27,7 @@ use crate::simulation::{Simulation, SimulationError};
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+pub use student::parse_student;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
 
@@ -70,8 +74,13 @@ pub struct SimulateOptions {
     /// A class that nobody trains on, whose test rows are to be recognised as
     /// new.
     pub leave_out: Option<String>,
+    /// Fewest rows behind a distilled sample; the default of an agent's policy
+    /// if left out.
+    pub cluster_size_min: Option<u32>,
     /// Leave the baselines out.
     pub no_baselines: bool,
+    /// Rounds of other federated methods beside the baselines; none leaves them out.
+    pub federated_rounds: Option<u32>,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
 }
@@ -82,6 +91,7 @@ impl SimulateOptions {
         privacy::Asked {
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            cluster_size_min: self.cluster_size_min,
         }
     }
 }
@@ -108,7 +118,9 @@ impl Default for SimulateOptions {
             rows_per_direction: None,
             novelty: false,
             leave_out: None,
+            cluster_size_min: None,
             no_baselines: true,
+            federated_rounds: None,
             detail: false,
         }
     }
@@ -129,6 +141,9 @@ pub enum SimulateError {
     /// What a report shows could not be gathered.
     #[error(transparent)]
     Detail(#[from] DetailError),
+    /// Another federated method failed.
+    #[error(transparent)]
+    Federated(#[from] federated::FederatedError),
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
@@ -155,6 +170,8 @@ pub struct SimulateResult {
     pub outcome: Value,
     /// The last round's student.
     pub release: Arc<Release>,
+    /// The last round's transfer set.
+    pub points: PointTable,
     /// What a report shows, if it was asked for.
     pub detail: Option<Detail>,
 }
@@ -184,7 +201,7 @@ pub fn run(
     let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
+    let (checked, chosen) = checked_task(data, options, &parts, seed)?;
     let train = data.train.clone();
     let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
@@ -208,6 +225,9 @@ pub fn run(
     }
     let (result, teacher) =
         last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
+    let points = PointTable::of_round(&checked, &teacher.set, &teacher.teacher, &teacher.scales);
+    let points =
+        points.ok_or_else(|| SimulateError::Result("the teacher has no points".to_owned()))?;
     let detail = if options.detail {
         progress.stage("  looking at devices, mistakes and points");
         Some(Detail::gather(&simulation, &result, data, &parts)?)
@@ -231,12 +251,27 @@ pub fn run(
         baselines,
     };
     let mut outcome = serde_json::to_value(outcome)?;
+    if let Some(rounds) = options.federated_rounds.filter(|_| !options.no_baselines) {
+        if !checked.target().is_class() {
+            let what = "the other federated methods are for classes; leave out --baselines";
+            return Err(SimulateError::Result(what.to_owned()));
+        }
+        let rivals = federated::measure(&checked, data, &parts, rounds, seed, progress)?;
+        outcome["baselines"]["federated"] = serde_json::to_value(rivals)?;
+    }
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     outcome["wire"] = wire(&result.bytes);
+    let newest = outcome["rounds"]
+        .as_array_mut()
+        .and_then(|all| all.last_mut());
+    if let Some(newest) = newest {
+        newest["devices_excluded"] = json!(simulation.excluded().len());
+    }
     Ok(SimulateResult {
         outcome,
         release: result.release,
+        points,
         detail,
     })
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use common::scales::Scales;
 use common::teacher::Teacher;
+use common::transfer::TransferSet;
 use common::wire::codec::decode_blob;
 use coordinator::validation;
 
@@ -17,7 +18,8 @@ use crate::simulation::{DeviceBytes, RoundResult, Simulation};
 /// What the coordinator published of a round.
 pub(super) struct Opened {
     pub(super) teacher: Teacher,
-    scales: Scales,
+    pub(super) set: TransferSet,
+    pub(super) scales: Scales,
 }
 
 pub(super) fn open_teacher(
@@ -33,6 +35,7 @@ pub(super) fn open_teacher(
     Ok(Opened {
         teacher: Teacher::on(raw, &set, task.outputs()).map_err(|e| unusable(&e))?,
         scales: validation::scales(task, &normaliser).map_err(|e| unusable(&e))?,
+        set,
     })
 }
 

@@ -8,9 +8,9 @@ use common::labels;
 use common::model::Release;
 use common::report::{RawErrors, RawReport};
 use common::round::{ContributionKey, Kind, Phase};
-use common::trust::charter::{Charter, Freshness, SignedCharter};
 use common::trust::keys::{KeyError, SigningKey};
 use common::trust::release::SignedRelease;
+use common::trust::trust_root::{Freshness, SignedTrustRoot, TrustRoot};
 use common::wire::codec::{Trailing, encode};
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
@@ -77,7 +77,7 @@ impl Simulation {
                     minor: PROTOCOL_MINOR,
                     time: self.now,
                     tasks: vec![(self.task.hash(), BlobHash::of(self.task.bytes()))],
-                    charter: self.word.0.clone(),
+                    trust_root: self.word.0.clone(),
                     freshness: self.word.1.clone(),
                 });
                 self.devices[index].bytes.sends(framed(&hello));
@@ -270,6 +270,7 @@ impl Simulation {
                 rows,
             }],
             partial: false,
+            why: None,
         })
     }
 
@@ -401,11 +402,12 @@ fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Des
 const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
+    why: None,
 };
 
 /// What a session begins with, besides the welcome: as long as the real ones.
 pub(super) fn word(signer: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), KeyError> {
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 1,
         issued: Time(0),
         expires: Time(u64::MAX),
@@ -415,9 +417,9 @@ pub(super) fn word(signer: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), KeyError> 
     let freshness = Freshness {
         issued: Time(0),
         expires: Time(u64::MAX),
-        charter: 1,
+        trust_root: 1,
     };
-    let signed = SignedCharter::sign(charter, &[signer])?;
+    let signed = SignedTrustRoot::sign(trust_root, &[signer])?;
     Ok((signed.to_bytes(), freshness.sign(signer)?))
 }
 

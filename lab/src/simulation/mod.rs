@@ -131,7 +131,7 @@ pub struct Simulation {
     opened: Option<(BlobHash, Arc<Release>)>,
     blobs: RefCell<BlobStore>,
     signer: SigningKey,
-    /// A charter and a statement of freshness, as each session begins with.
+    /// A trust root and a statement of freshness, as each session begins with.
     word: (Vec<u8>, Vec<u8>),
     now: Time,
     tickets: BTreeMap<Ticket, TransferAnswer>,

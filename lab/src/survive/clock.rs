@@ -10,9 +10,9 @@ use coordinator::round::Engine;
 
 use super::Planted;
 use super::server::START_MS;
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     /// What the coordinator's wall clock reads.
     pub(super) fn wall(&self) -> Time {
         Time((START_MS + self.now).saturating_add_signed(self.server.skew_ms))
@@ -55,7 +55,7 @@ impl World {
         process.awaited = due;
         if let Some(due) = due {
             let at = now + due.since_ms(time);
-            self.at(at, Happening::ServerTick { life, due: due.0 });
+            self.at(at, SimulatorEvent::ServerTick { life, due: due.0 });
         }
     }
 
@@ -72,7 +72,7 @@ impl World {
         }
         if process.appending.is_some() {
             let at = self.now + 1;
-            return self.at(at, Happening::ServerTick { life, due });
+            return self.at(at, SimulatorEvent::ServerTick { life, due });
         }
         process.awaited = None;
         if time >= Time(due) {
@@ -110,7 +110,7 @@ impl World {
             self.phase_since.insert(task, self.now);
         }
         let Some((phase, closed)) = phase else { return };
-        let policy = &self.weather.policy;
+        let policy = &self.scenario.policy;
         let most = match phase.gathers() && !closed {
             true => policy.deadline_of(phase),
             false => WORK_MS_MAX * self.tasks.len() as u64,

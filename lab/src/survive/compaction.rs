@@ -9,9 +9,9 @@ use coordinator::journal::{
 use coordinator::store::{Store, StoreError};
 
 use super::Planted;
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     /// What keeps blobs that are on their way into the log.
     pub(super) fn pins(&self) -> Arc<Pins> {
         let process = self.server.process.as_ref();
@@ -19,17 +19,17 @@ impl World {
     }
 
     pub(super) fn next_compaction(&mut self) {
-        let at = self.now + self.dice.between(1, 2 * self.weather.compaction_ms);
+        let at = self.now + self.random.between(1, 2 * self.scenario.compaction_ms);
         if let Some(process) = &self.server.process {
             let epoch = process.epoch.0;
-            self.at(at, Happening::Compaction { epoch });
+            self.at(at, SimulatorEvent::Compaction { epoch });
         }
     }
 
     /// One step. Epochs tell the compactions of one opening of the store apart
     /// from those of another.
     pub(super) fn compaction(&mut self, epoch: u32) {
-        let retention = self.weather.retention;
+        let retention = self.scenario.retention;
         let in_flight = self.planted == Some(Planted::SweepInFlight);
         let Some(process) = self.server.process.as_mut() else {
             return;
@@ -47,11 +47,11 @@ impl World {
         match stepped {
             Ok(Step::More) => {
                 process.compaction = Some(compaction);
-                if self.weather.kinds[0] && !self.is_calm && self.dice.chance(0.04) {
+                if self.scenario.kinds[0] && !self.is_calm && self.random.chance(0.04) {
                     return self.cut_compaction();
                 }
-                let at = self.now + self.dice.between(0, self.weather.flush_ms + 1);
-                self.at(at, Happening::Compaction { epoch });
+                let at = self.now + self.random.between(0, self.scenario.flush_ms + 1);
+                self.at(at, SimulatorEvent::Compaction { epoch });
             }
             Ok(Step::Done(done)) => self.kept(&done),
             Err(error) => {
@@ -79,11 +79,11 @@ impl World {
         }
         for task in self.tasks.clone() {
             if let Some(engine) = self.server.engine(task.hash()) {
-                let held = self.witness.kept(engine.state(), &self.server.store);
+                let held = self.checker.kept(engine.state(), &self.server.store);
                 self.hold(held);
             }
         }
-        let held = self.witness.chain(&self.server.store);
+        let held = self.checker.chain(&self.server.store);
         self.hold(held);
         self.next_compaction();
     }
@@ -92,10 +92,10 @@ impl World {
     fn cut_compaction(&mut self) {
         self.survived.cut += 1;
         self.remark(|| "killed in the compaction".to_owned());
-        let power_lost = self.dice.chance(0.5);
+        let power_lost = self.random.chance(0.5);
         self.crash_server(power_lost);
-        let ends = self.now + self.dice.duration(1, 20_000);
-        self.at(ends, Happening::ServerStart);
+        let ends = self.now + self.random.duration(1, 20_000);
+        self.at(ends, SimulatorEvent::ServerStart);
     }
 
     /// Whether a fault that happens in this seed explains it.

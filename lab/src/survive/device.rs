@@ -11,9 +11,9 @@ use common::wire::messages::{
 use coordinator::core::command::Admitted;
 use edge_agent::session::{Action, Engine, Input, Pending};
 
-use super::chores::CHUNK_BYTES;
+use super::device_work::CHUNK_BYTES;
 use super::network::{Down, Up};
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -124,7 +124,7 @@ impl Device {
     }
 }
 
-impl World {
+impl Simulator {
     pub(super) fn start_device(&mut self, device: usize) {
         let now = self.now;
         let one = &mut self.devices[device];
@@ -153,8 +153,8 @@ impl World {
         if let Some(process) = self.devices[device].process.take() {
             self.survived.device_crashes += 1;
             if let Some(session) = process.session {
-                let at = self.now + self.dice.duration(1, 30_000);
-                self.at(at, Happening::SessionLost { device, session });
+                let at = self.now + self.random.duration(1, 30_000);
+                self.at(at, SimulatorEvent::SessionLost { device, session });
             }
         }
     }
@@ -190,7 +190,7 @@ impl World {
         process.awaited = due;
         if let Some(due) = due {
             let at = process.born + due.0;
-            self.at(at, Happening::DeviceTick { device, life });
+            self.at(at, SimulatorEvent::DeviceTick { device, life });
         }
     }
 
@@ -257,7 +257,7 @@ impl World {
         let at = self.now + HANDSHAKE_MS;
         self.at(
             at,
-            Happening::TransferStalled {
+            SimulatorEvent::TransferStalled {
                 device,
                 stream: session,
             },
@@ -276,7 +276,7 @@ impl World {
         let session = process.session?;
         process.transfers.insert(stream, transfer);
         let at = self.now + NO_PROGRESS_MS;
-        self.at(at, Happening::TransferStalled { device, stream });
+        self.at(at, SimulatorEvent::TransferStalled { device, stream });
         Some((session, stream))
     }
 
@@ -317,8 +317,8 @@ impl World {
         process.session = None;
         process.is_open = false;
         process.transfers.clear();
-        let at = self.now + self.dice.duration(1, 10_000);
-        self.at(at, Happening::SessionLost { device, session });
+        let at = self.now + self.random.duration(1, 10_000);
+        self.at(at, SimulatorEvent::SessionLost { device, session });
         self.drive(device, Input::Disconnected);
     }
 
@@ -399,7 +399,7 @@ impl World {
         process.transfers.remove(&stream);
         if answer == TransferAnswer::Accepted {
             let id = self.devices[device].id;
-            let held = self.witness.acknowledged(id, &pending.key, pending.blob);
+            let held = self.checker.acknowledged(id, &pending.key, pending.blob);
             self.hold(held);
         }
         self.drive(

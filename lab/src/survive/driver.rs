@@ -14,12 +14,12 @@ use coordinator::round::{Job, JobKind, JobOutput};
 use coordinator::store::{PartialKey, Store};
 
 use super::Planted;
-use super::craft;
+use super::fake_compute;
 use super::network::Down;
 use super::server::{Asked, Waiting};
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     pub(super) fn command(&mut self, command: Command) {
         let Some(process) = self.process() else {
             return;
@@ -88,8 +88,8 @@ impl World {
     pub(super) fn settle(&mut self) {
         let slow = self.server.slow_until > self.now;
         let flush_ms = match slow {
-            true => self.dice.between(500, 5_000),
-            false => self.dice.between(0, self.weather.flush_ms + 1),
+            true => self.random.between(500, 5_000),
+            false => self.random.between(0, self.scenario.flush_ms + 1),
         };
         let early = self.planted == Some(Planted::AcknowledgeBeforeFlush);
         let (now, life) = (self.now, self.server.life);
@@ -106,7 +106,7 @@ impl World {
         process.appending = Some(entries);
         process.appends += 1;
         let append = process.appends;
-        self.at(now + flush_ms, Happening::Flushed { life, append });
+        self.at(now + flush_ms, SimulatorEvent::Flushed { life, append });
         if early {
             self.committed();
         }
@@ -143,7 +143,7 @@ impl World {
         match appended {
             Ok(next) => {
                 process.next = next;
-                let read = self.witness.read_on(&self.server.store);
+                let read = self.checker.read_on(&self.server.store);
                 self.hold(read);
                 let held = self.check_memory();
                 self.hold(held);
@@ -161,8 +161,8 @@ impl World {
         };
         for task in &self.tasks {
             if let Some(engine) = core.engine(task.hash()) {
-                self.witness.state(task.hash(), engine)?;
-                self.witness.rollout(task.hash(), engine)?;
+                self.checker.state(task.hash(), engine)?;
+                self.checker.rollout(task.hash(), engine)?;
             }
         }
         Ok(())
@@ -198,7 +198,7 @@ impl World {
         let Some(device) = open.copied() else { return };
         if let ToDevice::Released(release) = &message {
             let id = self.devices[device].id;
-            let held = self.witness.announced(id, release.task, release.version);
+            let held = self.checker.announced(id, release.task, release.version);
             self.hold(held);
         }
         self.send_down(device, session, Down::Said(message));
@@ -207,8 +207,8 @@ impl World {
     fn hang_up(&mut self, session: u64) {
         let open = self.process().and_then(|one| one.sessions.remove(&session));
         if let Some(device) = open {
-            let at = self.now + self.dice.between(1, 2_000);
-            self.at(at, Happening::LinkLost { device, session });
+            let at = self.now + self.random.between(1, 2_000);
+            self.at(at, SimulatorEvent::LinkLost { device, session });
         }
     }
 
@@ -238,7 +238,7 @@ impl World {
             }
             (Asked::Join { device, session }, Answer::Admitted(result)) => {
                 if result == Ok(Admitted::Member) {
-                    let held = self.witness.admitted(self.devices[device].id);
+                    let held = self.checker.admitted(self.devices[device].id);
                     self.hold(held);
                 }
                 self.send_down(device, session, Down::Joined(result));
@@ -246,7 +246,7 @@ impl World {
             (Asked::Revoke { device }, Answer::Done(result)) => {
                 if result.is_ok() {
                     self.survived.revoked += 1;
-                    let held = self.witness.was_revoked(device);
+                    let held = self.checker.was_revoked(device);
                     self.hold(held);
                 }
             }
@@ -283,28 +283,28 @@ impl World {
 
     fn compute(&mut self, work: Work) {
         let Work { run, task, mut job } = work;
-        let held = self.witness.job(task.hash(), &job.kind);
+        let held = self.checker.job(task.hash(), &job.kind);
         self.hold(held);
         self.count_twice(&task, &mut job);
         let (store, pins) = (&self.server.store, self.pins());
         let mut pin = None;
-        let mut result =
-            craft::run(&job.kind, &|name| store.blob(name).ok().flatten()).and_then(|made| {
+        let mut result = fake_compute::run(&job.kind, &|name| store.blob(name).ok().flatten())
+            .and_then(|made| {
                 pin = Some(pins.pin(BlobHash::of(&made.bytes)));
                 store
                     .put_blob(&made.bytes)
                     .map_err(|error| error.to_string())?;
                 Ok(made.output)
             });
-        if self.dice.chance(self.weather.failing) {
+        if self.random.chance(self.scenario.failing) {
             result = Err("planned".to_owned());
         }
         if let (Some(process), Some(pin)) = (self.process(), pin) {
             process.unnamed.insert(run, pin);
         }
-        let at = self.now + self.dice.duration(1, self.weather.work_ms);
+        let at = self.now + self.random.duration(1, self.scenario.work_ms);
         let life = self.server.life;
-        let computed = Happening::Computed {
+        let computed = SimulatorEvent::Computed {
             life,
             task: task.hash(),
             run,

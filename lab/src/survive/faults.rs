@@ -3,7 +3,7 @@
 use common::ids::TaskHash;
 
 use super::network::IDLE_MS;
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// Something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,11 @@ const FAULTS: [Fault; 10] = [
     Fault::DamagedSnapshot,
 ];
 
-impl World {
+impl Simulator {
     pub(super) fn next_fault(&mut self) {
-        if let Some(mean) = self.weather.faults_ms {
-            let at = self.now + self.dice.between(1, 2 * mean);
-            self.at(at, Happening::Fault);
+        if let Some(mean) = self.scenario.faults_ms {
+            let at = self.now + self.random.between(1, 2 * mean);
+            self.at(at, SimulatorEvent::Fault);
         }
     }
 
@@ -50,8 +50,8 @@ impl World {
         if self.is_calm {
             return;
         }
-        let number = self.dice.between(0, FAULTS.len() as u64) as usize;
-        if self.weather.kinds[number] {
+        let number = self.random.between(0, FAULTS.len() as u64) as usize;
+        if self.scenario.kinds[number] {
             let fault = FAULTS[number];
             self.remark(|| format!("{fault:?}"));
             self.strike(fault);
@@ -60,43 +60,43 @@ impl World {
     }
 
     fn strike(&mut self, fault: Fault) {
-        let ends = self.now + self.dice.duration(1, 20_000);
+        let ends = self.now + self.random.duration(1, 20_000);
         match fault {
             Fault::CoordinatorCrash => {
-                let power_lost = self.dice.chance(0.5);
+                let power_lost = self.random.chance(0.5);
                 self.crash_server(power_lost);
-                self.at(ends, Happening::ServerStart);
+                self.at(ends, SimulatorEvent::ServerStart);
             }
             Fault::DeviceCrash => {
                 let device = self.any_device();
                 self.crash_device(device);
-                self.at(ends, Happening::DeviceStart { device });
+                self.at(ends, SimulatorEvent::DeviceStart { device });
             }
             Fault::Partition => self.partition(),
             Fault::BrokenStore => self.break_store(),
             Fault::FullDisk => {
                 self.server.store.set_full(true);
-                self.at(ends, Happening::Freed(fault));
+                self.at(ends, SimulatorEvent::Freed(fault));
             }
             Fault::SlowDisk => self.server.slow_until = ends,
             Fault::ClockJump => {
                 self.survived.clock_jumps += 1;
-                let far = self.dice.duration(1, 7_200_000) as i64;
-                let sign = if self.dice.chance(0.5) { 1 } else { -1 };
+                let far = self.random.duration(1, 7_200_000) as i64;
+                let sign = if self.random.chance(0.5) { 1 } else { -1 };
                 self.set_clock(sign * far);
             }
             Fault::DeviceDisk => {
                 let device = self.any_device();
-                if self.dice.chance(0.5) {
+                if self.random.chance(0.5) {
                     self.devices[device].full = true;
-                    self.at(ends, Happening::Freed(fault));
+                    self.at(ends, SimulatorEvent::Freed(fault));
                 } else {
                     self.evict(device);
                 }
             }
             Fault::DamagedSnapshot => self.damage_snapshot(),
             Fault::NewData => {
-                for _ in 0..self.dice.between(1, 4) {
+                for _ in 0..self.random.between(1, 4) {
                     let device = self.any_device();
                     self.new_data(device);
                 }
@@ -116,15 +116,15 @@ impl World {
 
     fn partition(&mut self) {
         self.survived.partitions += 1;
-        let (up, down) = match self.dice.between(0, 4) {
+        let (up, down) = match self.random.between(0, 4) {
             0 => (true, false),
             1 => (false, true),
             _ => (true, true),
         };
-        let share = self.dice.between(1, 101) as f64 / 100.0;
-        let until = self.now + self.dice.duration(10, 90_000);
+        let share = self.random.between(1, 101) as f64 / 100.0;
+        let until = self.now + self.random.duration(10, 90_000);
         for device in 0..self.devices.len() {
-            if !self.dice.chance(share) {
+            if !self.random.chance(share) {
                 continue;
             }
             let paths = &mut self.paths[device];
@@ -144,11 +144,11 @@ impl World {
 
     /// One of the tasks.
     pub(super) fn any_task(&mut self) -> TaskHash {
-        let index = self.dice.between(0, self.tasks.len() as u64) as usize;
+        let index = self.random.between(0, self.tasks.len() as u64) as usize;
         self.tasks[index].hash()
     }
 
     pub(super) fn any_device(&mut self) -> usize {
-        self.dice.between(0, self.devices.len() as u64) as usize
+        self.random.between(0, self.devices.len() as u64) as usize
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use common::ids::DeviceId;
 use coordinator::registry::{Registry, RegistryEvent};
 
-use super::witness::Violation;
+use super::checker::Violation;
 
 #[derive(Debug, Default)]
 pub(super) struct Members {

@@ -2,15 +2,16 @@
 //! real core, device sessions and log, in one thread, under a simulated clock, with a network, disks and processes that fail as a seed
 //! says. Computations are stand-ins, so that a seed takes milliseconds.
 //!
-//! After every step a witness holds the fleet against what no fault excuses;
+//! After every step a checker holds the fleet against what no fault excuses;
 //! `ARCHITECTURE.md` lists it. The same seed gives the same run, to the bit.
 
-mod chores;
+mod checker;
 mod clock;
 mod compaction;
-mod craft;
 mod device;
+mod device_work;
 mod driver;
+mod fake_compute;
 mod faults;
 mod members;
 mod network;
@@ -18,18 +19,17 @@ mod offers;
 mod operator;
 mod reading;
 mod reception;
+mod scenario;
 mod server;
+mod simulator;
 mod trials;
-mod weather;
-mod witness;
-mod world;
 
 use std::fmt;
 
 use coordinator::core::PlantedFault;
 use serde::Serialize;
 
-use self::world::World;
+use self::simulator::Simulator;
 
 /// A fault of the harness itself, planted to show that it would be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,9 +145,9 @@ impl fmt::Display for Broken {
 /// The first invariant that does not hold, with a trace. Finding the trace
 /// runs the seed a second time.
 pub fn run(seed: u64, planted: Option<Planted>) -> Result<Survived, Box<Broken>> {
-    match World::new(seed, planted, false).run() {
+    match Simulator::new(seed, planted, false).run() {
         Ok(survived) => Ok(survived),
-        Err(_) => World::new(seed, planted, true).run(),
+        Err(_) => Simulator::new(seed, planted, true).run(),
     }
 }
 

@@ -10,7 +10,7 @@ use common::wire::messages::{EnrolRefusal, ToCoordinator, ToDevice, TransferAnsw
 use coordinator::core::command::Admitted;
 use edge_agent::session::Pending;
 
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// To the coordinator.
 #[derive(Clone, Debug)]
@@ -74,13 +74,13 @@ impl Path {
     }
 }
 
-impl World {
+impl Simulator {
     /// Time on the way, lost packets sent again included.
     fn travel_ms(&mut self) -> u64 {
-        let mean = self.weather.delay_ms;
-        let mut ms = self.dice.between(mean / 2, mean * 2 + 1);
-        while self.dice.chance(self.weather.loss) && ms < 10_000 {
-            ms += 3 * mean + self.dice.between(1, 200);
+        let mean = self.scenario.delay_ms;
+        let mut ms = self.random.between(mean / 2, mean * 2 + 1);
+        while self.random.chance(self.scenario.loss) && ms < 10_000 {
+            ms += 3 * mean + self.random.between(1, 200);
         }
         ms
     }
@@ -94,13 +94,13 @@ impl World {
             return self.lose(device, session);
         };
         let twice = matches!(packet, Up::Offer { .. } | Up::Chunk { .. });
-        if twice && self.dice.chance(self.weather.duplicates) {
+        if twice && self.random.chance(self.scenario.duplicates) {
             self.survived.duplicates += 1;
-            let later = at + self.dice.duration(1, 20_000);
+            let later = at + self.random.duration(1, 20_000);
             let packet = packet.clone();
             self.at(
                 later,
-                Happening::Up {
+                SimulatorEvent::Up {
                     device,
                     session,
                     packet,
@@ -109,7 +109,7 @@ impl World {
         }
         self.at(
             at,
-            Happening::Up {
+            SimulatorEvent::Up {
                 device,
                 session,
                 packet,
@@ -124,7 +124,7 @@ impl World {
         match self.paths[device].down.arrival(now, ms, in_order) {
             Some(at) => self.at(
                 at,
-                Happening::Down {
+                SimulatorEvent::Down {
                     device,
                     session,
                     packet,
@@ -137,10 +137,13 @@ impl World {
     /// Nothing gets through for too long: both sides notice, each when it
     /// does.
     pub(super) fn lose(&mut self, device: usize, session: u64) {
-        let (one, other) = (self.dice.between(0, IDLE_MS), self.dice.between(0, IDLE_MS));
+        let (one, other) = (
+            self.random.between(0, IDLE_MS),
+            self.random.between(0, IDLE_MS),
+        );
         let now = self.now;
-        self.at(now + one, Happening::LinkLost { device, session });
-        self.at(now + other, Happening::SessionLost { device, session });
+        self.at(now + one, SimulatorEvent::LinkLost { device, session });
+        self.at(now + other, SimulatorEvent::SessionLost { device, session });
     }
 }
 

@@ -8,7 +8,7 @@ use common::trial::Trial;
 use coordinator::rollout::{Rollout, Standing};
 use coordinator::round::Event;
 
-use super::witness::Violation;
+use super::checker::Violation;
 
 #[derive(Debug, Default)]
 pub(super) struct Offers {

@@ -11,16 +11,16 @@ use coordinator::rollout::{Order, Plan, Releases};
 use coordinator::status::Fault;
 use coordinator::store::Store;
 
-use super::craft::Stuff;
+use super::fake_compute::FakeProduct;
 use super::server::Asked;
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     pub(super) fn operator(&mut self) {
         let task = self.any_task();
         let name = Some(task.to_string());
-        if self.weather.policy.interval_ms.is_none() {
-            let cancels = self.dice.chance(0.05) && !self.is_calm;
+        if self.scenario.policy.interval_ms.is_none() {
+            let cancels = self.random.chance(0.05) && !self.is_calm;
             if cancels {
                 self.order(|reply| AdminCommand::CancelRound { name, reply });
             } else {
@@ -29,23 +29,23 @@ impl World {
         }
         self.approve();
         if !self.is_calm {
-            if self.dice.chance(0.3) {
+            if self.random.chance(0.3) {
                 self.order_rollout(task);
             }
-            if self.dice.chance(self.weather.revoking) {
+            if self.random.chance(self.scenario.revoking) {
                 self.revoke();
             }
         }
-        if !self.is_calm || self.weather.approves() {
-            let at = self.now + self.dice.duration(500, 20_000);
-            self.at(at, Happening::Operator);
+        if !self.is_calm || self.scenario.approves() {
+            let at = self.now + self.random.duration(500, 20_000);
+            self.at(at, SimulatorEvent::Operator);
         }
     }
 
     fn start_rounds(&mut self) {
         let tasks: Vec<Arc<Task>> = self.tasks.clone();
         for task in tasks {
-            if self.is_calm || self.dice.chance(0.7) {
+            if self.is_calm || self.random.chance(0.7) {
                 let name = Some(task.hash().to_string());
                 self.ask(Asked::Order, |reply| {
                     Command::Admin(AdminCommand::StartRound { name, reply })
@@ -89,7 +89,7 @@ impl World {
     }
 
     fn order_rollout(&mut self, task: TaskHash) {
-        let choice = self.dice.between(0, 8);
+        let choice = self.random.between(0, 8);
         let Some(engine) = self.server.engine(task) else {
             return;
         };
@@ -130,7 +130,7 @@ impl World {
         if releases.is_empty() {
             return;
         }
-        let version = releases[self.dice.between(0, releases.len() as u64) as usize];
+        let version = releases[self.random.between(0, releases.len() as u64) as usize];
         self.ask(Asked::Plan, |reply| {
             Command::Admin(AdminCommand::PlanReRelease {
                 name: Some(task.to_string()),
@@ -144,7 +144,8 @@ impl World {
     pub(super) fn sign_again(&mut self, plan: ReReleaseOf) {
         let ReReleaseOf { task, mut again } = plan;
         let bytes = self.server.store.blob(again.blob).ok().flatten();
-        let Some(mut release) = bytes.and_then(|bytes| decode_blob::<Stuff>(&bytes).ok()) else {
+        let Some(mut release) = bytes.and_then(|bytes| decode_blob::<FakeProduct>(&bytes).ok())
+        else {
             let from = again.from;
             return self.hold(Err(format!("release {from} is listed and cannot be read")));
         };

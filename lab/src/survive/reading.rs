@@ -9,9 +9,9 @@ use common::wire::codec::decode_blob;
 use coordinator::round::{Event, Product};
 use coordinator::store::Store;
 
-use super::craft::{Contribution, Stuff};
+use super::checker::Violation;
+use super::fake_compute::{Contribution, FakeProduct};
 use super::offers::Offers;
-use super::witness::Violation;
 
 /// A contribution that counts.
 pub(super) type Accepted = (DeviceId, Kind, RoundId, BlobHash);
@@ -90,7 +90,7 @@ impl Reading {
                 self.version = Some(*version);
                 self.lineages.insert(*version, lineage.clone());
                 let Some(store) = store else { return Ok(()) };
-                let release: Stuff = open(store, *blob)?;
+                let release: FakeProduct = open(store, *blob)?;
                 if release.version != Some(*version) {
                     return Err(format!("release {version} holds {:?}", release.version));
                 }
@@ -133,7 +133,10 @@ impl Reading {
         let lineage = self.lineages.get(&from).cloned();
         let lineage = lineage.ok_or_else(|| format!("{from} was never released"))?;
         if let Some(store) = store
-            && !open::<Stuff>(store, blob)?.origin.iter().eq(lineage.iter())
+            && !open::<FakeProduct>(store, blob)?
+                .origin
+                .iter()
+                .eq(lineage.iter())
         {
             return Err(format!("release {version} is not {from} again"));
         }
@@ -154,7 +157,7 @@ impl Reading {
                 for (_, _, input) in &self.inputs {
                     sum += open::<Contribution>(store, *input)?.value;
                 }
-                let found = open::<Stuff>(store, *blob)?.sum;
+                let found = open::<FakeProduct>(store, *blob)?.sum;
                 if found != sum {
                     return Err(format!(
                         "the moments sum to {found}, what was accepted to {sum}"

@@ -11,10 +11,10 @@ use coordinator::core::command::{Admission, Command, Offer, SessionId, Speaker, 
 use coordinator::registry::Certified;
 use coordinator::store::{Chunk, PartialKey, Store};
 
-use super::craft::Contribution;
+use super::fake_compute::Contribution;
 use super::network::{Down, Up};
 use super::server::{Asked, Waiting};
-use super::world::{Happening, World};
+use super::simulator::{Simulator, SimulatorEvent};
 
 /// A connection whose bytes nobody counts.
 struct NoMeter;
@@ -29,26 +29,26 @@ impl TrafficMeter for NoMeter {
     }
 }
 
-impl World {
+impl Simulator {
     /// A packet reached the coordinator's machine.
     pub(super) fn heard(&mut self, device: usize, session: u64, packet: Up) {
         let id = self.devices[device].id;
         let Some(process) = self.server.process.as_mut() else {
-            let at = self.now + self.dice.between(1, 10_000);
-            return self.at(at, Happening::LinkLost { device, session });
+            let at = self.now + self.random.between(1, 10_000);
+            return self.at(at, SimulatorEvent::LinkLost { device, session });
         };
         match packet {
             Up::Hello(_) | Up::Join if process.revoked.contains(&id) => {
-                let at = self.now + self.dice.between(1, 2_000);
-                self.at(at, Happening::LinkLost { device, session });
+                let at = self.now + self.random.between(1, 2_000);
+                self.at(at, SimulatorEvent::LinkLost { device, session });
             }
             Up::Join => {
                 let admission = Admission {
                     device: id,
                     certificate: certificate(id.0),
                     label: format!("device {device}"),
-                    token: self.weather.join.record.id,
-                    secret: self.weather.join.secret.clone(),
+                    token: self.scenario.join.record.id,
+                    secret: self.scenario.join.secret.clone(),
                 };
                 let asked = Asked::Join { device, session };
                 self.ask(asked, |reply| Command::Admit { admission, reply });
@@ -155,7 +155,7 @@ impl World {
             Ok(Some(bytes)) => Contribution::check(&bytes, &pending.key),
             _ => return self.refuse(waiting, Reason::Storage),
         };
-        let times = 1 + u64::from(self.dice.chance(self.weather.duplicates));
+        let times = 1 + u64::from(self.random.chance(self.scenario.duplicates));
         for _ in 0..times {
             let offer = self.offer(&waiting);
             let asked = Asked::Transfer {

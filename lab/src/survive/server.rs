@@ -19,8 +19,8 @@ use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
 use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
 use edge_agent::session::Pending;
 
-use super::weather::Join;
-use super::world::{Happening, World};
+use super::scenario::Join;
+use super::simulator::{Simulator, SimulatorEvent};
 
 pub(super) struct Server {
     pub(super) store: MemoryStore,
@@ -215,18 +215,18 @@ fn freshness() -> FreshnessSigner {
     let signer = MADE.get_or_init(|| {
         let identity = Identity::generate(&[], Time(START_MS))
             .expect("keys and certificates can be made of random numbers");
-        FreshnessSigner::new(&identity.charter, identity.release_key)
+        FreshnessSigner::new(&identity.trust_root, identity.release_key)
     });
     signer.clone()
 }
 
-impl World {
+impl Simulator {
     pub(super) fn process(&mut self) -> Option<&mut Process> {
         self.server.process.as_mut()
     }
 
     fn new_core(&self) -> Core {
-        let policy: RoundPolicy = self.weather.policy.clone();
+        let policy: RoundPolicy = self.scenario.policy.clone();
         let policies: Policies = Arc::new(move |_| policy.clone());
         let mut core = Core::new(About {
             address: ([127, 0, 0, 1], 1).into(),
@@ -278,10 +278,10 @@ impl World {
         self.server.store.restart();
         let Ok(epoch) = self.server.store.open_epoch() else {
             let at = self.now + 1_000;
-            return self.at(at, Happening::StoreMended { life });
+            return self.at(at, SimulatorEvent::StoreMended { life });
         };
-        let blob_rounds = self.weather.retention.blob_rounds;
-        let read = self.witness.read_again(&self.server.store, blob_rounds);
+        let blob_rounds = self.scenario.retention.blob_rounds;
+        let read = self.checker.read_again(&self.server.store, blob_rounds);
         self.hold(read);
         let replayed = match replay(&self.server.store) {
             Ok(replayed) => replayed,
@@ -312,10 +312,10 @@ impl World {
         if replayed.tasks.len() != self.tasks.len() {
             return Err("a task is gone".to_owned());
         }
-        self.witness.registry(&replayed.registry)?;
+        self.checker.registry(&replayed.registry)?;
         for (task, state) in &replayed.tasks {
-            self.witness.folded(task.hash(), state)?;
-            self.witness.kept(state, &self.server.store)?;
+            self.checker.folded(task.hash(), state)?;
+            self.checker.kept(state, &self.server.store)?;
         }
         Ok(())
     }
@@ -327,7 +327,7 @@ impl World {
         };
         self.survived.coordinator_crashes += 1;
         if let Some(entries) = &process.appending
-            && self.dice.chance(0.5)
+            && self.random.chance(0.5)
         {
             // It was on the disk, and nobody was told so.
             let _ = self
@@ -339,8 +339,8 @@ impl World {
             self.server.store.lose_unflushed();
         }
         for (session, device) in process.sessions {
-            let at = self.now + self.dice.duration(1, 30_000);
-            self.at(at, Happening::LinkLost { device, session });
+            let at = self.now + self.random.duration(1, 30_000);
+            self.at(at, SimulatorEvent::LinkLost { device, session });
         }
     }
 
@@ -358,12 +358,12 @@ impl World {
         process.resent.clear();
         self.perform();
         let at = self.now + 1_000;
-        self.at(at, Happening::StoreMended { life });
+        self.at(at, SimulatorEvent::StoreMended { life });
     }
 
     /// The next append fails, and with it the store.
     pub(super) fn break_store(&mut self) {
-        let fault = match self.dice.chance(0.5) {
+        let fault = match self.random.chance(0.5) {
             true => AppendFault::BeforeFlush,
             false => AppendFault::AfterFlush,
         };

@@ -7,19 +7,19 @@ use common::wire::codec::decode_blob;
 use common::wire::messages::Announcement;
 use edge_agent::session::Input;
 
-use super::craft::Stuff;
-use super::world::{Happening, World};
+use super::fake_compute::FakeProduct;
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     pub(super) fn judged(&mut self, device: usize, release: Announcement) {
-        let worse = self.dice.chance(self.weather.worse) && !self.is_calm;
+        let worse = self.random.chance(self.scenario.worse) && !self.is_calm;
         let one = &mut self.devices[device];
         let Some(bytes) = one.cache.get(&release.blob) else {
             return self.drive(device, Input::Evicted(release.blob));
         };
         let (task, version) = (release.task, release.version);
         let believed =
-            decode_blob::<Stuff>(bytes).is_ok_and(|stuff| stuff.version == Some(version));
+            decode_blob::<FakeProduct>(bytes).is_ok_and(|product| product.version == Some(version));
         if !believed {
             self.hold(Err(format!("release {version} is not what was announced")));
         } else if one.floor(task).is_none_or(|floor| floor < version) {
@@ -30,7 +30,7 @@ impl World {
             student.trial = Some((version, trial));
             if !worse {
                 student.before = student.installed.replace(version);
-                let held = self.witness.installed(id, task, version);
+                let held = self.checker.installed(id, task, version);
                 self.hold(held);
                 let at = self.now + release.soak_ms.max(1);
                 self.soak(at, device, task, version);
@@ -42,7 +42,7 @@ impl World {
 
     /// The soak is over.
     pub(super) fn soaked(&mut self, device: usize, task: TaskHash, version: Version) {
-        let worse = self.dice.chance(self.weather.worse / 2.0) && !self.is_calm;
+        let worse = self.random.chance(self.scenario.worse / 2.0) && !self.is_calm;
         let one = &mut self.devices[device];
         let (id, is_up) = (one.id, one.is_up());
         let Some(student) = one.students.get_mut(&task).filter(|_| is_up) else {
@@ -57,7 +57,7 @@ impl World {
                 student.trial = Some((version, Trial::RolledBack));
                 student.installed = Some(before);
                 self.survived.rolled_back += 1;
-                let held = self.witness.went_back(id, task, version, before);
+                let held = self.checker.went_back(id, task, version, before);
                 self.hold(held);
             }
             None => student.trial = Some((version, Trial::Kept)),
@@ -66,7 +66,7 @@ impl World {
     }
 
     fn soak(&mut self, at: u64, device: usize, task: TaskHash, version: Version) {
-        let soaked = Happening::Soaked {
+        let soaked = SimulatorEvent::Soaked {
             device,
             task,
             version,
@@ -95,7 +95,7 @@ impl World {
         for (task, student) in students {
             self.tell_trial(device, task);
             if let Some((version, Trial::Soaking)) = student.trial {
-                let at = self.now + self.dice.between(1, 2_000);
+                let at = self.now + self.random.between(1, 2_000);
                 self.soak(at, device, task, version);
             }
         }

@@ -18,7 +18,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "linalg", "pulse", "random", "shape"],
+            &["blas", "linalg", "liveness", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "kernel"],
             &["optimiser", "regression"],
@@ -57,7 +57,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
-            &["admission", "door", "error"],
+            &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
@@ -174,7 +174,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["folders", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
             &["baseline", "distill"],
-            &["demo"],
+            &["demo", "federated", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],
@@ -186,7 +186,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &[
-                "ages", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam", "relay",
+                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
+                "relay",
             ],
             &["rig"],
         ],

@@ -37,7 +37,7 @@ impl Stranger {
     ///
     /// # Errors
     /// Why it was not.
-    pub async fn knock(
+    pub async fn connect(
         &self,
         address: SocketAddr,
         alpn: &[u8],
@@ -52,7 +52,7 @@ impl Stranger {
     /// Knocks and returns the code that answers, once there is one. None if
     /// it is let in.
     pub async fn answer(&self, address: SocketAddr, alpn: &[u8]) -> Option<CloseCode> {
-        let connection = match self.knock(address, alpn).await {
+        let connection = match self.connect(address, alpn).await {
             Ok(connection) => connection,
             Err(error) => return Some(closed(error)),
         };
@@ -74,7 +74,7 @@ impl Stranger {
         address: SocketAddr,
         token: &JoinToken,
     ) -> Result<EnrolAnswer, CloseCode> {
-        let connection = self.knock(address, b"alambic-enrol/1").await;
+        let connection = self.connect(address, b"alambic-enrol/1").await;
         let connection = connection.map_err(closed)?;
         let request = EnrolRequest::Join {
             token: token.id.to_string(),

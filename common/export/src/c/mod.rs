@@ -10,11 +10,13 @@ mod writer;
 
 use std::path::Path;
 
-use protocol::features::NormaliserParts;
+use protocol::features::{NormaliserParts, TargetScale};
 use protocol::model::Release;
+use protocol::task::{NumberSpec, Target};
 
 use crate::error::ExportError;
 use crate::exported::Exported;
+use crate::graph::names;
 use writer::Writer;
 
 /// Source and header of a release, whose names begin with the stem of
@@ -37,17 +39,27 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
     writer.define("VALUES", task.input_shape().values());
     writer.raw(include_str!("maths.c"));
     let stage_scratch = stage::write(&mut writer, &tables);
+    if task.input().fills_gaps() {
+        writer.raw("/* NaN is a missing value, and becomes the fleet's mean. */\n#define GAPS\n");
+    }
     normaliser(&mut writer, &release.as_raw().normaliser.parts());
     let sizes = network::write(&mut writer, release.student());
-    let predict = [
-        format!(
-            "\nint {name}_predict(const float *input, float *probabilities, float *scratch)\n{{"
-        ),
-        include_str!("predict_head.c").to_owned(),
-        sizes.calls.clone(),
-        include_str!("predict_tail.c").to_owned(),
-    ];
-    writer.raw(&predict.join("\n"));
+    let kind = Kind::of(task.target());
+    writer.define("ANSWERS", task.outputs());
+    match release.as_raw().targets() {
+        Some(scale) => numbers(&mut writer, task.target(), scale),
+        None => {
+            writer.raw(include_str!("exponential.c"));
+            writer.raw(include_str!("classes.c"));
+        }
+    }
+    let (returns, answer) = (kind.returns, kind.answer);
+    writer.raw(&format!(
+        "\n{returns} {name}_predict(const float *input, float *{answer}, float *scratch)\n{{\n"
+    ));
+    writer.raw(include_str!("predict_head.c"));
+    writer.raw(&sizes.calls.replace("@ANSWER@", answer));
+    writer.raw(kind.ends);
 
     let upper = name.to_uppercase();
     let plain = features + stage_scratch.max(sizes.buffers);
@@ -60,16 +72,16 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
         kind = task.student(),
         note = "Generated; C99, no library, no allocation.",
     );
-    let classes = definition
-        .classes
-        .iter()
-        .map(|class| format!("    {}", text(class)));
-    let names = format!(
-        "\nconst char *const {name}_classes[{upper}_CLASSES] = {{\n{}\n}};\n",
-        classes.collect::<Vec<_>>().join(",\n")
+    let listed: Vec<String> = { names(task).into_iter() }
+        .map(|one| format!("    {}", text(&one)))
+        .collect();
+    let (count, list) = (kind.count, kind.list);
+    let listed = format!(
+        "\nconst char *const {name}_{list}[{upper}_{count}] = {{\n{}\n}};\n",
+        listed.join(",\n")
     );
     let source = format!(
-        "{head}#include \"{name}.h\"\n#include <stdint.h>\n\n#define CLASSES {upper}_CLASSES\n{}{names}",
+        "{head}#include \"{name}.h\"\n#include <stdint.h>\n\n{}{listed}",
         writer.code
     );
     let header = include_str!("header.h")
@@ -77,7 +89,12 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
         .replace("@NAME@", &name)
         .replace("@UPPER@", &upper)
         .replace("@INPUTS@", &task.input_shape().values().to_string())
-        .replace("@CLASSES@", &task.classes().to_string())
+        .replace("@CLASSES@", &task.outputs().to_string())
+        .replace("@COUNT@", kind.count)
+        .replace("@LIST@", kind.list)
+        .replace("@RETURNS@", kind.returns)
+        .replace("@ANSWER@", kind.answer)
+        .replace("@DOES@", kind.does)
         .replace("@SCRATCH@", &plain.to_string())
         .replace("@SCRATCH_INT8@", &coded.to_string());
     let note = format!(
@@ -91,6 +108,53 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
         files: vec![("c", source.into_bytes()), ("h", header.into_bytes())],
         note: Some(note),
     })
+}
+
+/// How a student of classes differs from one of numbers.
+struct Kind {
+    count: &'static str,
+    list: &'static str,
+    returns: &'static str,
+    answer: &'static str,
+    does: &'static str,
+    /// The function's last lines.
+    ends: &'static str,
+}
+
+impl Kind {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Class => Self {
+                count: "CLASSES",
+                list: "classes",
+                returns: "int",
+                answer: "probabilities",
+                does: "Writes the probability of each class for one input and returns the number\n \
+                       * of the most likely one.",
+                ends: "    return probabilities_of(probabilities);\n}\n",
+            },
+            Target::Number(_) => Self {
+                count: "NUMBERS",
+                list: "numbers",
+                returns: "void",
+                answer: "numbers",
+                does: "Writes the numbers of one input, in their units.",
+                ends: "    numbers_of(numbers);\n}\n",
+            },
+        }
+    }
+}
+
+fn numbers(writer: &mut Writer, target: &Target, scale: &TargetScale) {
+    let (mean, deviation) = scale.parts();
+    let limits = |limit: fn(&NumberSpec) -> f32| -> Vec<f32> {
+        target.numbers().iter().map(limit).collect()
+    };
+    writer.floats("number_mean", mean);
+    writer.floats("number_deviation", deviation);
+    writer.floats("number_min", &limits(|one| one.min.unwrap_or(f32::MIN)));
+    writer.floats("number_max", &limits(|one| one.max.unwrap_or(f32::MAX)));
+    writer.raw(include_str!("numbers.c"));
 }
 
 fn normaliser(writer: &mut Writer, parts: &NormaliserParts<'_>) {

@@ -11,7 +11,7 @@ pub(super) struct Sizes {
     pub(super) buffers: usize,
     /// Bytes for the codes of one layer's inputs.
     pub(super) codes: usize,
-    /// From `features` to `probabilities`, which hold logits then.
+    /// From `features` to `@ANSWER@`, which holds what the network says then.
     pub(super) calls: String,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn write(writer: &mut Writer, student: &Student) -> Sizes {
         };
         let from = index.checked_sub(1).map_or("features".to_owned(), side);
         let to = if index == last {
-            "probabilities".to_owned()
+            "@ANSWER@".to_owned()
         } else {
             side(index)
         };

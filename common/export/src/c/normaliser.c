@@ -10,6 +10,11 @@ static void normalise(float *features)
         const int last = curve_start[i + 1] - 1;
         int at = curve_start[i];
         float level = curve_levels[at];
+#ifdef GAPS
+        if (value != value) {
+            continue;
+        }
+#endif
         while (at < last && curve_knots[at + 1] <= value) {
             at++;
             level = curve_levels[at];
@@ -22,6 +27,11 @@ static void normalise(float *features)
     }
 #endif
     for (i = 0; i < FEATURES; i++) {
+#ifdef GAPS
+        if (features[i] != features[i]) {
+            features[i] = mean[i];
+        }
+#endif
         const float scaled = scale[i] > 0.0f ? (features[i] - mean[i]) / scale[i] : 0.0f;
         features[i] = cut(scaled, CLIP) * FACTOR;
         square += features[i] * features[i];

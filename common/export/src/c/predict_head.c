@@ -1,6 +1,4 @@
     float *features = scratch, *work = scratch + FEATURES;
-    float most, sum = 0.0f;
-    int i, class_number = 0;
 #ifdef STUDENT_INT8
     int8_t *codes = (int8_t *)(work + BUFFERS);
 #else

@@ -7,8 +7,9 @@ mod normaliser;
 mod spectrum;
 mod window;
 
-use protocol::features::StageTables;
+use protocol::features::{StageTables, TargetScale};
 use protocol::model::Release;
+use protocol::task::{NumberSpec, Target, Task};
 
 use crate::error::ExportError;
 
@@ -19,12 +20,25 @@ use crate::error::ExportError;
 pub struct Graph {
     /// Shape of one input.
     pub input: Vec<usize>,
-    /// Class names, in the order of the probabilities.
+    /// Class names, in the order of the probabilities, or names of the numbers.
     pub classes: Vec<String>,
+    /// What comes out, in order.
+    pub outputs: Vec<Output>,
     /// Operators.
     pub nodes: Vec<Node>,
     /// Constants.
     pub constants: Vec<Constant>,
+}
+
+/// A result, with any number of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Class probabilities, one a class; [`PROBABILITIES`].
+    Probabilities,
+    /// The most likely class's number; [`CLASS`].
+    Class,
+    /// Numbers in their units, one each; [`NUMBERS`].
+    Numbers,
 }
 
 /// One operator with one result.
@@ -73,7 +87,8 @@ pub enum Numbers {
 
 impl Graph {
     /// The graph of a release: input `input` (rows, sides of an input), results
-    /// `probabilities` (rows, classes) and `class` (rows), the most likely class's number.
+    /// `probabilities` (rows, classes) and `class` (rows), the most likely class's number; of
+    /// a student of numbers `numbers` (rows, numbers) in their units.
     ///
     /// # Errors
     /// A stage that is not known here, or a spectrum that cannot be expressed.
@@ -92,30 +107,74 @@ impl Graph {
             StageTables::Filters(tables) => filters::lower(&mut builder, tables),
             StageTables::Window(tables) => window::lower(&mut builder, tables)?,
         };
-        let scaled = normaliser::lower(
-            &mut builder,
-            &release.as_raw().normaliser.parts(),
-            &features,
-        );
+        let parts = release.as_raw().normaliser.parts();
+        let scaled = match release.task().input().fills_gaps() {
+            true => normaliser::lower_with_gaps(&mut builder, &parts, &features),
+            false => normaliser::lower(&mut builder, &parts, &features),
+        };
         let logits = network::lower(&mut builder, release.student(), &scaled);
-        builder.named(
-            "Softmax",
-            &[&logits],
-            &[("axis", Attribute::Integer(1))],
-            PROBABILITIES,
-        );
-        let largest = [
-            ("axis", Attribute::Integer(1)),
-            ("keepdims", Attribute::Integer(0)),
-        ];
-        builder.named("ArgMax", &[PROBABILITIES], &largest, CLASS);
+        let outputs = match release.as_raw().targets() {
+            Some(scale) => {
+                numbers(&mut builder, release.task().target(), scale, &logits);
+                vec![Output::Numbers]
+            }
+            None => {
+                classes(&mut builder, &logits);
+                vec![Output::Probabilities, Output::Class]
+            }
+        };
         Ok(Self {
             input: shape.sides().to_vec(),
-            classes: definition.classes.clone(),
+            classes: names(release.task()),
+            outputs,
             nodes: builder.nodes,
             constants: builder.constants,
         })
     }
+}
+
+/// Names of what comes out: classes, or numbers.
+pub(crate) fn names(task: &Task) -> Vec<String> {
+    match task.target() {
+        Target::Class => task.definition().classes.clone(),
+        Target::Number(numbers) => numbers.iter().map(|one| one.name.clone()).collect(),
+    }
+}
+
+/// Probabilities and the most likely class of logits.
+fn classes(builder: &mut Builder, logits: &str) {
+    builder.named(
+        "Softmax",
+        &[logits],
+        &[("axis", Attribute::Integer(1))],
+        PROBABILITIES,
+    );
+    let largest = [
+        ("axis", Attribute::Integer(1)),
+        ("keepdims", Attribute::Integer(0)),
+    ];
+    builder.named("ArgMax", &[PROBABILITIES], &largest, CLASS);
+}
+
+/// Scaled numbers in their units and within their limits.
+fn numbers(builder: &mut Builder, target: &Target, scale: &TargetScale, scaled: &str) {
+    let (mean, deviation) = scale.parts();
+    let width = [mean.len()];
+    let deviation = builder.keep(
+        "numbers.deviation",
+        &width,
+        Numbers::F32(deviation.to_vec()),
+    );
+    let mean = builder.keep("numbers.mean", &width, Numbers::F32(mean.to_vec()));
+    let limits = |limit: fn(&NumberSpec) -> f32| target.numbers().iter().map(limit).collect();
+    let low = limits(|one| one.min.unwrap_or(f32::MIN));
+    let high = limits(|one| one.max.unwrap_or(f32::MAX));
+    let low = builder.keep("numbers.min", &width, Numbers::F32(low));
+    let high = builder.keep("numbers.max", &width, Numbers::F32(high));
+    let wide = builder.add("Mul", &[scaled, &deviation]);
+    let moved = builder.add("Add", &[&wide, &mean]);
+    let above = builder.add("Max", &[&moved, &low]);
+    builder.named("Min", &[&above, &high], &[], NUMBERS);
 }
 
 /// Collects nodes and constants under fresh names.
@@ -250,10 +309,12 @@ pub const INPUT: &str = "input";
 pub const PROBABILITIES: &str = "probabilities";
 /// Name of the most likely class's number.
 pub const CLASS: &str = "class";
+/// Name of the numbers.
+pub const NUMBERS: &str = "numbers";
 /// The version of the operators.
 pub const OPSET: i64 = 13;
 /// Every operator that occurs.
-pub const OPERATORS: [&str; 27] = [
+pub const OPERATORS: [&str; 29] = [
     "Add",
     "ArgMax",
     "Cast",
@@ -281,6 +342,8 @@ pub const OPERATORS: [&str; 27] = [
     "TopK",
     "Transpose",
     "Abs",
+    "IsNaN",
+    "Where",
 ];
 /// Most values of a matrix that stands for a transform.
 pub const MATRIX_VALUES_MAX: usize = 1 << 21;

@@ -6,6 +6,25 @@ use super::{Builder, Numbers};
 
 /// Scaled features, rows × features, of features of that shape.
 pub(super) fn lower(builder: &mut Builder, parts: &NormaliserParts<'_>, features: &str) -> String {
+    let rows = scaled(builder, parts, features);
+    to_one_length(builder, parts, rows)
+}
+
+/// The same of features of which NaN is missing, and becomes the mean: 0 once scaled.
+pub(super) fn lower_with_gaps(
+    builder: &mut Builder,
+    parts: &NormaliserParts<'_>,
+    features: &str,
+) -> String {
+    let missing = builder.add("IsNaN", &[features]);
+    let zero = builder.single(0.0);
+    let filled = builder.add("Where", &[&missing, &zero, features]);
+    let rows = scaled(builder, parts, &filled);
+    let rows = builder.add("Where", &[&missing, &zero, &rows]);
+    to_one_length(builder, parts, rows)
+}
+
+fn scaled(builder: &mut Builder, parts: &NormaliserParts<'_>, features: &str) -> String {
     let width = parts.mean.len();
     let bent = match parts.curves.is_empty() {
         true => features.to_owned(),
@@ -25,7 +44,12 @@ pub(super) fn lower(builder: &mut Builder, parts: &NormaliserParts<'_>, features
     let apart = builder.add("Sub", &[&bent, &mean]);
     let scaled = builder.add("Div", &[&apart, &scale]);
     let cut = cut(builder, &scaled, parts.clip);
-    let rows = builder.add("Mul", &[&cut, &factor]);
+    builder.add("Mul", &[&cut, &factor])
+}
+
+/// Each row by its own norm to norm √features, if the normaliser has that.
+fn to_one_length(builder: &mut Builder, parts: &NormaliserParts<'_>, rows: String) -> String {
+    let width = parts.mean.len();
     if !parts.unit_norm {
         return rows;
     }

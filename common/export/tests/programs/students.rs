@@ -6,9 +6,10 @@ use host::npz::{self, Array, Values};
 use math::network::{Network, Student};
 use math::random::rng;
 use ndarray::{Array2, Axis};
-use protocol::features::{Atom, Curve, Normaliser};
+use protocol::codec::Trailing;
+use protocol::features::{Atom, Curve, Normaliser, TargetScale};
 use protocol::ids::{RoundId, Time, Version};
-use protocol::model::{Lineage, RawRelease, Release};
+use protocol::model::{Answers, Extras, Lineage, RawRelease, Release};
 use protocol::task::{RawTask, Task};
 use protocol::weights::RawWeights;
 
@@ -23,12 +24,14 @@ pub(super) struct Case {
 pub(super) const ROWS: usize = 1_000;
 
 /// Name, shape, stage, lines of `[student]`.
-const KINDS: [(&str, &[usize], &str, &str); 14] = [
+const KINDS: [(&str, &[usize], &str, &str); 16] = [
     ("raw_mlp", &[6], "raw", "hidden = [16, 9]"),
     ("raw_linear", &[6], "raw", "hidden = []"),
     ("raw_cnn", &[12, 10, 2], "raw", CNN),
     ("raw_series_cnn", &[60, 3], "raw", CNN),
     ("lifted_mlp", &[12], "lifted", "hidden = [32]"),
+    ("lifted_gaps", &[12], "lifted", "hidden = [32]"),
+    ("numbers_mlp", &[12], "lifted", "hidden = [32]"),
     ("window_mlp", &[128, 6], "window", "hidden = [32]"),
     ("window_odd", &[37, 2], "window", "hidden = [32]"),
     ("window_one", &[9, 1], "window", "hidden = [8]"),
@@ -54,12 +57,27 @@ pub(super) fn all() -> Vec<Case> {
 }
 
 fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -> Case {
+    // A table whose missing values become the mean, or values in the order of the shape.
+    let columns: Vec<String> = (0..sides[0])
+        .map(|column| format!("column {column}"))
+        .collect();
+    let input = match name {
+        "lifted_gaps" => format!("kind = \"table\"\ncolumns = {columns:?}\nmissing = \"mean\""),
+        _ => format!("shape = {sides:?}"),
+    };
+    let answers = match name {
+        "numbers_mlp" => {
+            "[target]\nkind = \"number\"\nvalues = [\"a\", \"b\"]\n\
+             min = [-20.0, -1e9]\nmax = [1e9, 900.0]"
+        }
+        _ => "[classes]\nnames = [\"a\", \"b\", \"c\", \"d\"]",
+    };
     let text = format!(
-        "name = {name:?}\n[input]\nshape = {sides:?}\n[classes]\nnames = [\"a\", \"b\", \"c\", \"d\"]\n\
+        "name = {name:?}\n[input]\n{input}\n{answers}\n\
          [features]\nstage = {stage:?}\n[student]\n{student}"
     );
     let task = RawTask::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let rows = rows(task.input_shape().values(), name);
+    let mut rows = rows(task.input_shape().values(), name);
     let stage = &task.definition().features;
     let features = stage.compute(task.input_shape(), rows.view()).unwrap();
     let normaliser = match name {
@@ -70,8 +88,10 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
                 .unwrap();
             Normaliser::of_range(task.features(), low, high).unwrap()
         }
-        _ => learnt(&task, &features, name == "lifted_mlp"),
+        _ => learnt(&task, &features, name.starts_with("lifted")),
     };
+    let scale = TargetScale::of(&[3.0, 800.0], &[400.0, 1e4]);
+    let targets = (!task.target().is_class()).then_some(scale);
     let view = normaliser.apply(features.view()).unwrap();
     let mut network = Student::new(task.student(), &mut rng(7, name)).unwrap();
     sharpen(&mut network, &view);
@@ -88,8 +108,15 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         lineage: Lineage::of(&[]),
         normaliser,
         weights,
-        extras: protocol::codec::Trailing(None),
+        extras: Trailing(targets.map(|scale| Extras {
+            targets: Some(scale),
+            novelty: None,
+        })),
     });
+    if name == "lifted_gaps" {
+        let some = rows.iter_mut().enumerate().filter(|(at, _)| at % 11 == 3);
+        some.for_each(|(_, value)| *value = f32::NAN);
+    }
     Case {
         name,
         release: release.unwrap(),
@@ -109,7 +136,7 @@ fn rows(values: usize, name: &str) -> Array2<f32> {
         match (image, name) {
             (true, _) => (127.0 * (wave + noise)).max(0.0),
             // A column in two of very different units has a heavy tail.
-            (_, "lifted_mlp") if at % 2 == 0 => 1e6 * (3.0 * (wave + noise)).exp(),
+            _ if name.starts_with("lifted") && at % 2 == 0 => 1e6 * (3.0 * (wave + noise)).exp(),
             _ if row % 50 == 49 => 0.25,
             _ => wave + noise,
         }
@@ -157,9 +184,16 @@ fn sharpen(network: &mut Student, view: &Array2<f32>) {
     }
 }
 
+/// What the student says of the rows.
+pub(super) fn said(case: &Case) -> Array2<f32> {
+    match case.release.answers(case.rows.view()).unwrap() {
+        Answers::Classes(said) | Answers::Numbers(said) => said,
+    }
+}
+
 /// Writes the rows and what the student says of them.
 pub(super) fn write_rows(case: &Case, path: &Path) {
-    let said = case.release.probabilities(case.rows.view()).unwrap();
+    let said = said(case);
     let mut shape = vec![ROWS];
     shape.extend(case.release.task().input_shape().sides());
     let array = |shape: Vec<usize>, rows: &Array2<f32>| {

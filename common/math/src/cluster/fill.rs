@@ -18,7 +18,7 @@ pub(super) fn fill(data: &Data<'_>, mut fitted: Fitted, size_min: usize) -> Fitt
         let mut assignment = fitted.assignment.clone();
         data.assign(&fitted.centres, &mut assignment);
         share_out(data, &fitted.centres, &mut assignment, size_min);
-        crate::pulse::beat();
+        crate::liveness::heartbeat();
         let moved = assignment != fitted.assignment;
         let (centres, members) = data.means(&assignment, fitted.centres.nrows());
         fitted = Fitted {

@@ -152,7 +152,7 @@ pub(super) fn lloyd(data: &Data<'_>, mut centres: Array2<f32>, iterations_max: u
         let moved = data.assign(&centres, &mut assignment);
         let (means, members) = data.means(&assignment, centres.nrows());
         iteration += 1;
-        crate::pulse::beat();
+        crate::liveness::heartbeat();
         if members.iter().any(|members| members.weight <= 0.0) {
             // Each drop leaves fewer centres, so this cannot go on for ever.
             centres = without(&means, |cluster| members[cluster].weight <= 0.0);

@@ -18,7 +18,7 @@ pub(super) fn seed(data: &Data<'_>, clusters: usize, rng: &mut impl Rng) -> Arra
             break;
         };
         picked.push(pick);
-        crate::pulse::beat();
+        crate::liveness::heartbeat();
         let centre = data.row(pick);
         for (row, distance) in distances.iter_mut().enumerate() {
             *distance = distance.min(squared_distance(data.row(row), centre));

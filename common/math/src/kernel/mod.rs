@@ -175,7 +175,7 @@ impl Ntk {
             let mut block = buffer.slice_mut(s![..rows.len(), ..]);
             self.fill(part, points, (&norms, 0..rows.len()), &z, block.view_mut());
             visit(block.view(), rows);
-            crate::pulse::beat();
+            crate::liveness::heartbeat();
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ impl<T: Real> Trainer<T> {
             return Err(NetworkError::Diverged { step, loss });
         }
         self.adam.step(network.parameters_mut(), &mut self.gradient);
-        crate::pulse::beat();
+        crate::liveness::heartbeat();
         Ok(loss)
     }
 

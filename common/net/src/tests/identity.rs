@@ -136,7 +136,7 @@ async fn without_a_certificate_there_is_no_work() {
     assert!(matches!(server, Err(TransportError::NotAdmitted { code: c }) if c == code));
     assert!(matches!(device, TransportError::Closed { code: c, .. } if c == code));
 
-    // The same through the front door, with a code from `connect` itself.
+    // The same through the listener, with a code from `connect` itself.
     let joining = ClientIdentity::Enrolling { ca_pin };
     let (_, device) = fleet.meet(&joining, Protocol::Devices).await;
     // Workers are not shown the authority, so a pin alone cannot be checked.
@@ -350,14 +350,14 @@ async fn no_session_can_be_resumed_and_no_early_data_sent() {
 
 #[tokio::test]
 async fn an_address_can_be_validated_first() {
-    let fleet = Fleet::with(|settings| settings.door.validate_above = 0);
+    let fleet = Fleet::with(|settings| settings.limits.validate_above = 0);
     let (server, device) = fleet.connected().await;
     drop((server, device));
 }
 
 #[tokio::test]
 async fn a_full_coordinator_says_so() {
-    let fleet = Fleet::with(|settings| settings.door.connections = 0);
+    let fleet = Fleet::with(|settings| settings.limits.connections = 0);
     let identity = fleet.device();
     let error = tokio::select! {
         _ = fleet.listener.next() => panic!("nobody is let in"),

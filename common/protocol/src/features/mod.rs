@@ -1,6 +1,6 @@
 //! Feature stages: what turns a raw input into what kernels and students
-//! see. A task fixes one stage by name and version, so that all devices look
-//! through the same lens.
+//! see. A task fixes one stage by name and version, so that all devices
+//! compute the same features.
 //!
 //! A stage is a file of its own, with what it is (`Definition`) and what
 //! computes it (`Extractor`); `stage.rs` lists them all.

@@ -53,6 +53,11 @@ impl TargetScale {
         }
     }
 
+    /// Means and deviations, as many as values.
+    pub fn parts(&self) -> (&[f32], &[f32]) {
+        (&self.mean, &self.deviation)
+    }
+
     /// Holds the scale against the number of values of its task.
     ///
     /// # Errors

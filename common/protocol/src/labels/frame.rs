@@ -186,7 +186,7 @@ mod tests {
 
     /// What may happen to a fleet's messages.
     #[derive(Clone, Debug)]
-    enum Happening {
+    enum Step {
         /// The device has new labels.
         Change(u32),
         /// It sends what it has; the frame is on its way.
@@ -201,15 +201,15 @@ mod tests {
         Restart,
     }
 
-    fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
         let index = any::<prop::sample::Index>;
         let one = prop_oneof![
-            3 => (0..40u32).prop_map(Happening::Change),
-            5 => Just(Happening::Send),
-            5 => (index(), any::<bool>()).prop_map(|(at, again)| Happening::Arrive(at, again)),
-            1 => index().prop_map(Happening::Lose),
-            1 => index().prop_map(Happening::Forget),
-            1 => Just(Happening::Restart),
+            3 => (0..40u32).prop_map(Step::Change),
+            5 => Just(Step::Send),
+            5 => (index(), any::<bool>()).prop_map(|(at, again)| Step::Arrive(at, again)),
+            1 => index().prop_map(Step::Lose),
+            1 => index().prop_map(Step::Forget),
+            1 => Just(Step::Restart),
         ];
         prop::collection::vec(one, 1..60)
     }
@@ -254,7 +254,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_lost_repeated_overtaken_or_forgotten_labels_are_what_was_meant(
-            happenings in happenings(),
+            steps in steps(),
             bits in prop_oneof![Just(2u8), Just(4), Just(8), Just(12)],
         ) {
             let mut pair = Pair {
@@ -264,11 +264,11 @@ mod tests {
                 held: BTreeMap::new(),
                 travelling: Vec::new(),
             };
-            for happening in happenings {
+            for happening in steps {
                 match happening {
-                    Happening::Change(version) => pair.labels = version,
-                    Happening::Send => pair.send(),
-                    Happening::Arrive(at, again) if !pair.travelling.is_empty() => {
+                    Step::Change(version) => pair.labels = version,
+                    Step::Send => pair.send(),
+                    Step::Arrive(at, again) if !pair.travelling.is_empty() => {
                         let at = at.index(pair.travelling.len());
                         let (meant, frame) = pair.travelling[at].clone();
                         if !again {
@@ -276,11 +276,11 @@ mod tests {
                         }
                         pair.arrive(meant, &frame);
                     }
-                    Happening::Lose(at) if !pair.travelling.is_empty() => {
+                    Step::Lose(at) if !pair.travelling.is_empty() => {
                         let at = at.index(pair.travelling.len());
                         pair.travelling.remove(at);
                     }
-                    Happening::Forget(at) if !pair.held.is_empty() => {
+                    Step::Forget(at) if !pair.held.is_empty() => {
                         let at = at.index(pair.held.len());
                         let name = *pair.held.keys().nth(at).unwrap();
                         pair.held.remove(&name);

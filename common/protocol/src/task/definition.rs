@@ -136,9 +136,9 @@ pub enum Contribute {
     /// Moments only.
     Moments,
     /// Both.
-    #[default]
     Both,
     /// Neither: the teacher is solved from the points themselves.
+    #[default]
     Points,
 }
 

@@ -73,7 +73,7 @@ impl RawTask {
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage)?;
         let by_default = match target {
-            Target::Class => Contribute::Both,
+            Target::Class => Contribute::Points,
             Target::Number(_) => Contribute::Moments,
         };
         let contribute = self.contribute.unwrap_or(by_default);
@@ -287,8 +287,8 @@ struct RawBudget {
 impl Default for RawBudget {
     fn default() -> Self {
         Self {
-            points_per_device: 20,
-            points_max: 300,
+            points_per_device: 30,
+            points_max: 1_000,
             uplink_bytes_max: 100_000,
             rank_max: 0,
             bits: 8,

@@ -12,16 +12,16 @@
 //! coordinator the first time by the authority's fingerprint inside its
 //! [`token::JoinToken`].
 //!
-//! Releases are signed by keys that a [`charter`] names, in the words of a
+//! Releases are signed by keys that a [`trust_root`] names, in the words of a
 //! root key that may be kept offline.
 
 pub mod authority;
 pub mod bundle;
 pub mod certificate;
-pub mod charter;
 pub mod clock;
 pub mod device_key;
 pub mod keys;
 mod pem;
 pub mod release;
 pub mod token;
+pub mod trust_root;

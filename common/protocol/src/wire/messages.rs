@@ -11,9 +11,10 @@ use crate::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use crate::round::{ContributionKey, Phase, Reason};
 use crate::trial::Trial;
 use crate::trust::bundle::AnnouncedAuthority;
+use crate::withheld::RawWithheld;
 
 /// Minor version of the protocol this build speaks.
-pub const PROTOCOL_MINOR: u16 = 0;
+pub const PROTOCOL_MINOR: u16 = 1;
 
 /// Device to coordinator, on the control stream.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -41,6 +42,14 @@ pub enum ToCoordinator {
         version: Version,
         /// What the device found.
         trial: Trial,
+    },
+    /// Why the device gives nothing to a task, or less than it was asked for;
+    /// none once it gives all. Said again in each session. Since minor 1.
+    Withholds {
+        /// The task.
+        task: TaskHash,
+        /// Why, as far as its owner lets it tell.
+        why: Option<RawWithheld>,
     },
 }
 
@@ -104,8 +113,8 @@ pub struct Welcome {
     pub time: Time,
     /// The tasks it runs: hash and the blob that holds each.
     pub tasks: Vec<(TaskHash, BlobHash)>,
-    /// The signed charter: which keys may sign releases.
-    pub charter: Vec<u8>,
+    /// The signed trust root: which keys may sign releases.
+    pub trust_root: Vec<u8>,
     /// A signed statement that this is of today.
     pub freshness: Vec<u8>,
 }
@@ -268,8 +277,8 @@ pub enum EnrolAnswer {
         certificate: Vec<u8>,
         /// The authorities to believe; the token's pin is among them.
         authorities: Vec<AnnouncedAuthority>,
-        /// The signed charter: which keys may sign releases.
-        charter: Vec<u8>,
+        /// The signed trust root: which keys may sign releases.
+        trust_root: Vec<u8>,
     },
     /// The device is not admitted.
     Refused(EnrolRefusal),

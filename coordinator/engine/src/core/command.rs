@@ -172,7 +172,7 @@ pub struct Offer {
     pub bytes: u64,
 }
 
-/// A device at the door, and the token it shows.
+/// A device that wants to join, and the token it shows.
 #[derive(Clone, Debug)]
 pub struct Admission {
     /// Which device.

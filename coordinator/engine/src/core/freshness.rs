@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use protocol::ids::Time;
-use protocol::trust::charter::{Freshness, SignedCharter};
 use protocol::trust::keys::SigningKey;
+use protocol::trust::trust_root::{Freshness, SignedTrustRoot};
 
 /// How long a device may install what it is offered after it heard from the
 /// coordinator.
 const FRESH_MS: u64 = 7 * 24 * 3_600_000;
 
-/// The charter, and the newest statement of freshness.
+/// The trust root, and the newest statement of freshness.
 #[derive(Clone, Debug)]
 pub struct FreshnessSigner {
-    charter: Vec<u8>,
+    trust_root: Vec<u8>,
     number: u64,
     signer: Arc<SigningKey>,
     newest: Option<(Time, Vec<u8>)>,
@@ -22,18 +22,18 @@ pub struct FreshnessSigner {
 
 impl FreshnessSigner {
     /// What is said under this trust root, signed by a key that it names.
-    pub fn new(charter: &SignedCharter, signer: Arc<SigningKey>) -> Self {
+    pub fn new(trust_root: &SignedTrustRoot, signer: Arc<SigningKey>) -> Self {
         Self {
-            charter: charter.to_bytes(),
-            number: charter.number(),
+            trust_root: trust_root.to_bytes(),
+            number: trust_root.number(),
             signer,
             newest: None,
         }
     }
 
-    /// The charter's bytes.
-    pub fn charter(&self) -> Vec<u8> {
-        self.charter.clone()
+    /// The trust root's bytes.
+    pub fn trust_root(&self) -> Vec<u8> {
+        self.trust_root.clone()
     }
 
     /// A statement that is a quarter of an hour old at most.
@@ -47,7 +47,7 @@ impl FreshnessSigner {
         let statement = Freshness {
             issued: now,
             expires: now.after_ms(FRESH_MS),
-            charter: self.number,
+            trust_root: self.number,
         };
         match statement.sign(&self.signer) {
             Ok(bytes) => {

@@ -1,4 +1,4 @@
-//! The core: round engines, registry and sessions, behind one door.
+//! The core: round engines, registry and sessions, as one state machine.
 //!
 //! Like the engines it holds, it does no I/O. [`Core::handle`] takes a
 //! command and queues what follows from it: log entries and effects. Anyone who

@@ -211,6 +211,15 @@ pub fn log(step: &Progress) {
         Progress::Abstained { device, .. } => {
             tracing::info!(device = %device.device.short(), "abstained");
         }
+        Progress::Withheld {
+            device,
+            reason,
+            text,
+            ..
+        } => {
+            let device = device.device.short();
+            tracing::warn!(%device, reason = reason.name(), "gives nothing, or less: {text}");
+        }
         Progress::Released {
             version,
             bytes,

@@ -7,13 +7,14 @@ use protocol::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use protocol::traffic::Traffic;
 use protocol::trial::Trial;
 use protocol::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
+use protocol::withheld::{RawWithheld, Withheld};
 
 use super::Core;
 use super::effect::Effect;
 use super::shared_keys::SharedKeys;
 use crate::core::command::{SessionId, Speaker, TrafficMeter};
 use crate::round::Input;
-use crate::status::SharedKey;
+use crate::status::{Progress, SharedKey};
 
 /// The newest session of each device, and every device's traffic.
 #[derive(Default)]
@@ -21,6 +22,9 @@ pub(super) struct Sessions {
     open: BTreeMap<DeviceId, Session>,
     counters: BTreeMap<DeviceId, Counters>,
     keys: SharedKeys,
+    /// Why devices give nothing to a task, and since when. Kept when their
+    /// sessions end: members are bounded, and tasks of each as well.
+    withheld: BTreeMap<DeviceId, BTreeMap<TaskHash, (Withheld, Time)>>,
 }
 
 /// A device that said hello.
@@ -100,6 +104,42 @@ impl Sessions {
                 session.tried.remove(0);
             }
         }
+    }
+
+    /// Why devices give nothing to a task, and since when.
+    pub(super) fn withheld(
+        &self,
+        task: TaskHash,
+    ) -> impl Iterator<Item = (DeviceId, &Withheld, Time)> {
+        self.withheld.iter().filter_map(move |(device, tasks)| {
+            let (why, since) = tasks.get(&task)?;
+            Some((*device, why, *since))
+        })
+    }
+
+    /// Remembers why a device gives nothing to a task, or that it gives again;
+    /// whether that is another reason than before.
+    fn remember_withheld(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        task: TaskHash,
+        why: Option<&Withheld>,
+    ) -> bool {
+        let tasks = self.withheld.entry(device).or_default();
+        let Some(why) = why else {
+            tasks.remove(&task);
+            if tasks.is_empty() {
+                self.withheld.remove(&device);
+            }
+            return false;
+        };
+        let known = tasks.get(&task).map(|(known, _)| known);
+        let is_news = known != Some(why) && (known.is_some() || tasks.len() < TASKS_MAX);
+        if is_news {
+            tasks.insert(task, (why.clone(), now));
+        }
+        is_news
     }
 
     /// Whether a device's key was seen on two machines.
@@ -219,7 +259,7 @@ impl Core {
             minor: PROTOCOL_MINOR,
             time: now,
             tasks: self.known_tasks(),
-            charter: self.about.freshness.charter(),
+            trust_root: self.about.freshness.trust_root(),
             freshness: self.about.freshness.freshness(now),
         });
         self.send(device, welcome);
@@ -266,9 +306,12 @@ impl Core {
         {
             self.sessions.remember(device, (task, version, trial));
         }
+        if let ToCoordinator::Withholds { task, why } = message {
+            return self.withholds(now, device, task, why.map(RawWithheld::check));
+        }
         let (task, input) = match message {
             // Only the first message of a session is a hello.
-            ToCoordinator::Hello(_) => return,
+            ToCoordinator::Hello(_) | ToCoordinator::Withholds { .. } => return,
             ToCoordinator::DataChanged(task) => {
                 self.sessions.remember_change(device, task);
                 (task, Input::DataChanged { device })
@@ -296,6 +339,27 @@ impl Core {
         };
         if let Some(at) = self.position(task) {
             self.feed(now, at, input);
+        }
+    }
+
+    /// A device says why it gives nothing. What a stranger to the task says of
+    /// it is not kept.
+    fn withholds(&mut self, now: Time, device: DeviceId, task: TaskHash, why: Option<Withheld>) {
+        if self.position(task).is_none() {
+            return;
+        }
+        let is_news = self
+            .sessions
+            .remember_withheld(now, device, task, why.as_ref());
+        if let Some(why) = why.filter(|_| is_news) {
+            let step = Progress::Withheld {
+                task,
+                device: self.name(device),
+                reason: why.code(),
+                text: why.to_string(),
+                at: now,
+            };
+            self.ready.push_back(Effect::Progress(step));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
     ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, ExclusionStatus, Forgetting,
     MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus, Quarantine, ReleaseStatus,
-    RolloutStatus, RoundStatus, Standing, Status, TaskStatus, TrialStatus,
+    RolloutStatus, RoundStatus, Standing, Status, TaskStatus, TrialStatus, WithheldStatus,
 };
 
 impl Core {
@@ -92,7 +92,22 @@ impl Core {
                 .map(|release| state.trials_of(release.version))
                 .unwrap_or_default(),
             excluded: self.excluded(runner),
+            unheard: Vec::new(),
+            withheld: self.withheld(runner),
         }
+    }
+
+    fn withheld(&self, runner: &Runner) -> Vec<WithheldStatus> {
+        let told = self.sessions.withheld(runner.task.hash());
+        let revoked = self.registry.revoked();
+        let members = told.filter(|(device, ..)| !revoked.contains_key(device));
+        let status = members.map(|(device, why, since)| WithheldStatus {
+            device: self.name(device),
+            reason: why.code(),
+            text: why.to_string(),
+            since,
+        });
+        status.collect()
     }
 
     fn excluded(&self, runner: &Runner) -> Vec<ExclusionStatus> {

@@ -9,10 +9,11 @@ use protocol::round::{ContributionKey, Kind, Phase, Reason};
 use protocol::task::RawTask;
 use protocol::traffic::Traffic;
 use protocol::trust::certificate::Fingerprint;
-use protocol::trust::charter::{Charter, SignedCharter};
 use protocol::trust::keys::SigningKey;
 use protocol::trust::token::TokenId;
+use protocol::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
+use protocol::withheld::{RawWithheld, WithheldCode};
 
 use super::answer::{Answer, Reply, ReplyId};
 use super::{About, Core, Effect};
@@ -21,7 +22,7 @@ use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
 use crate::registry::{Certified, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
-use crate::status::{Fault, FaultKind, Status};
+use crate::status::{Fault, FaultKind, Progress, Status};
 
 const TASK: &str = r#"
 name = "one"
@@ -54,15 +55,15 @@ fn freshness() -> FreshnessSigner {
         SigningKey::generate().unwrap(),
         SigningKey::generate().unwrap(),
     );
-    let charter = Charter {
+    let trust_root = TrustRoot {
         number: 1,
         issued: NOW,
         expires: NOW.after_ms(3_600_000),
         root: root.verifying_key(),
         release_keys: vec![key.verifying_key()],
     };
-    let charter = SignedCharter::sign(charter, &[&root]).unwrap();
-    FreshnessSigner::new(&charter, Arc::new(key))
+    let trust_root = SignedTrustRoot::sign(trust_root, &[&root]).unwrap();
+    FreshnessSigner::new(&trust_root, Arc::new(key))
 }
 
 fn about() -> About {
@@ -270,6 +271,50 @@ fn new_rows_told_of_during_an_outage_are_known_after_it() {
     driven.add_task();
     let state = driven.core.tasks[0].engine.state();
     assert!(state.changed.contains(&DEVICE));
+}
+
+#[test]
+fn why_a_device_gives_nothing_is_told_until_it_gives_again() {
+    let (mut driven, key) = in_round();
+    let say = |driven: &mut Driven, task: TaskHash, why: Option<(WithheldCode, &str)>| {
+        driven.done.clear();
+        driven.handle(Command::Said {
+            device: DEVICE,
+            session: SessionId(1),
+            message: ToCoordinator::Withholds {
+                task,
+                why: why.map(|(code, detail)| RawWithheld {
+                    code,
+                    detail: detail.to_owned(),
+                }),
+            },
+        });
+        let told = |effect: &&Effect| matches!(effect, Effect::Progress(Progress::Withheld { .. }));
+        let steps = driven.done.iter().filter(told).count();
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let status = driven.answer::<Box<Status>>(id).unwrap();
+        (steps, status.tasks[0].withheld.clone())
+    };
+    let refused = (
+        WithheldCode::DataRefused,
+        "a.csv: line 3,\u{1b}[2J column \"flow\"",
+    );
+    let (steps, withheld) = say(&mut driven, key.task, Some(refused));
+    assert_eq!((steps, withheld.len()), (1, 1));
+    assert_eq!(
+        (withheld[0].device.device, withheld[0].reason),
+        (DEVICE, refused.0)
+    );
+    assert!(withheld[0].text.contains("line 3") && !withheld[0].text.contains('\u{1b}'));
+    // Said again in a new session, it is no news; of another task, nothing.
+    let (steps, _) = say(&mut driven, key.task, Some(refused));
+    assert_eq!(steps, 0);
+    let (steps, withheld) = say(&mut driven, TaskHash([9; 32]), Some(refused));
+    assert_eq!((steps, withheld.len()), (0, 1));
+    let entries = driven.core.entries();
+    let (_, withheld) = say(&mut driven, key.task, None);
+    assert_eq!(withheld, []);
+    assert_eq!(driven.core.entries(), entries, "the log is not told");
 }
 
 #[test]

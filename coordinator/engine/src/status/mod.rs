@@ -14,6 +14,7 @@ use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{Kind, Phase, Reason};
 use protocol::trial::Trial;
 use protocol::trust::certificate::Fingerprint;
+use protocol::withheld::WithheldCode;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{self, Plan, Tally};
@@ -122,6 +123,27 @@ pub struct TaskStatus {
     /// made without, in the order of their devices.
     #[serde(default)]
     pub excluded: Vec<ExclusionStatus>,
+    /// Classes of which no device speaks; students never answer them.
+    #[serde(default)]
+    pub unheard: Vec<String>,
+    /// Devices that said why they give nothing, or less than they were asked
+    /// for, since the coordinator's start.
+    #[serde(default)]
+    pub withheld: Vec<WithheldStatus>,
+}
+
+/// A device that gives nothing to a task, or less than it was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WithheldStatus {
+    /// Which.
+    #[serde(flatten)]
+    pub device: DeviceName,
+    /// Why, in a word.
+    pub reason: WithheldCode,
+    /// Why, in words, as far as its owner tells.
+    pub text: String,
+    /// Since when.
+    pub since: Time,
 }
 
 /// A contribution that was left out.

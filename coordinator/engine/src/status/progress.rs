@@ -5,6 +5,7 @@ use std::fmt;
 
 use protocol::ids::{RoundId, TaskHash, Time, Version};
 use protocol::round::{Kind, Phase, Reason};
+use protocol::withheld::WithheldCode;
 use serde::{Deserialize, Serialize};
 
 use super::DeviceName;
@@ -91,6 +92,19 @@ pub enum Progress {
         /// When.
         at: Time,
     },
+    /// A device said why it gives nothing, or less than it was asked for.
+    Withheld {
+        /// The task.
+        task: TaskHash,
+        /// Who.
+        device: DeviceName,
+        /// Why, in a word.
+        reason: WithheldCode,
+        /// Why, in words.
+        text: String,
+        /// When.
+        at: Time,
+    },
     /// A student was signed and announced.
     Released {
         /// The task.
@@ -135,6 +149,7 @@ impl Progress {
             | Self::Accepted { task, .. }
             | Self::Refused { task, .. }
             | Self::Abstained { task, .. }
+            | Self::Withheld { task, .. }
             | Self::Released { task, .. }
             | Self::Ended { task, .. } => Some(*task),
             Self::Missed { .. } => None,

@@ -50,7 +50,7 @@ pub(in crate::cli) enum AuthorityCommand {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeyCommand {
-    /// Show the charter: its number, its end, the root key and the release keys
+    /// Show the trust root: its number, its end, the root key and the release keys
     #[command(after_help = "Example:\n  alambic-coordinator key show --json")]
     Show {
         /// Print it as JSON

@@ -94,7 +94,7 @@ pub(super) fn windows(
                 let rows_max = values_max / values.max(1);
                 return Err(ParseError::Size { rows_max, values });
             }
-            common::pulse::beat();
+            common::liveness::heartbeat();
         }
     }
     if cut.slowest_hz < series.rate_hz * SLOWER {

@@ -75,7 +75,7 @@ pub(in super::super) fn parse(
     while let Some((line, read)) = records.next(&mut record) {
         let pushed = read.and_then(|()| rows.push(&record, line));
         keep(&mut rows, pushed)?;
-        common::pulse::beat();
+        common::liveness::heartbeat();
     }
     if !cells.tail.is_empty() {
         let line = line_of(&cells.text, cells.text.len());

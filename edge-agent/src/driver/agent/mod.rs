@@ -15,6 +15,7 @@ use common::service::Service;
 use common::transport::Connection;
 use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
+use common::withheld::RawWithheld;
 use rand::TryRngCore as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,6 +28,7 @@ use super::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::cache::{Cache, CacheError};
 use crate::enrol::EnrolError;
 use crate::identity::Identity;
+use crate::policy::Disclose;
 use crate::renewal;
 use crate::route::Route;
 use crate::session::{Action, Engine, Input};
@@ -55,6 +57,8 @@ pub struct AgentSettings {
     pub data: Option<PathBuf>,
     /// The service manager, told how it goes.
     pub service: Service,
+    /// What the operator is told of what is kept back.
+    pub disclose: Disclose,
 }
 
 /// A running device.
@@ -87,6 +91,8 @@ pub struct Agent<W> {
     /// When to ask for what could not be kept.
     ask_again: Option<Instant>,
     status: RunStatus,
+    /// Why nothing was given to a task, as it was told last.
+    withheld: BTreeMap<TaskHash, Option<RawWithheld>>,
 }
 
 /// An open session. Its tasks end with it.
@@ -154,6 +160,7 @@ impl<W: Workshop> Agent<W> {
             refusals: 0,
             ask_again: None,
             status,
+            withheld: BTreeMap::new(),
         }
     }
 

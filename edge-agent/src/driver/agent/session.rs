@@ -224,6 +224,7 @@ impl<W: Workshop> Agent<W> {
                     "welcome"
                 );
                 self.hear(welcome);
+                self.withhold_again();
             }
             ToDevice::Call(call) => {
                 info!(round = %call.round, phase = %call.phase, "called");
@@ -256,7 +257,7 @@ impl<W: Workshop> Agent<W> {
     /// that is not believed, nothing it offers will be.
     pub(super) fn hear(&mut self, welcome: &Welcome) {
         let now = self.settings.route.floor.clock().now();
-        match Trust::hear(&self.state, &welcome.charter, &welcome.freshness, now) {
+        match Trust::hear(&self.state, &welcome.trust_root, &welcome.freshness, now) {
             Ok(trust) => {
                 self.status.trust_error = None;
                 let heard = Instant::now();

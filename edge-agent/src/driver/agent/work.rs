@@ -4,9 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use common::ids::{BlobHash, TaskHash, Version};
-use common::pulse::PROCESS;
+use common::liveness::PROCESS;
+use common::round::Phase;
 use common::trial::Trial;
-use common::wire::messages::{Announcement, Call};
+use common::wire::messages::{Announcement, Call, ToCoordinator};
+use common::withheld::{RawWithheld, WithheldCode};
 use tokio::time::Instant;
 use tracing::{error, info, info_span, warn};
 
@@ -105,6 +107,10 @@ impl<W: Workshop> Agent<W> {
     }
 
     pub(super) fn built(&mut self, call: Call, result: Result<Built, WorkshopError>) {
+        let why = match &result {
+            Err(problem) => Some(problem.withheld()),
+            Ok(built) => built.why.clone(),
+        };
         let built = match result {
             Err(WorkshopError::Blob(blob)) => return self.input(Input::Evicted(blob)),
             Ok(built) => {
@@ -119,17 +125,48 @@ impl<W: Workshop> Agent<W> {
             Err(problem) => {
                 self.complain("abstaining", &problem);
                 Built {
-                    entries: Vec::new(),
                     partial: true,
+                    ..Built::default()
                 }
             }
         };
+        // That there is nothing to try a student on is told by the report
+        // that does not come.
+        if call.phase != Phase::Report {
+            // Small devices give what so few rows may tell, which is no fault.
+            let gives = !built.entries.is_empty();
+            let why = why.filter(|why| !gives || why.code != WithheldCode::FewRows);
+            self.withhold(call.task, why);
+        }
         self.publish();
         self.input(Input::Built {
             call,
             entries: built.entries,
             partial: built.partial,
         });
+    }
+
+    /// Tells the coordinator why something does not come, as far as the owner
+    /// lets it know, or that all comes again.
+    fn withhold(&mut self, task: TaskHash, why: Option<RawWithheld>) {
+        let why = why.and_then(|why| self.settings.disclose.of(why));
+        let known = self.withheld.get(&task).cloned().flatten();
+        if why == known {
+            return;
+        }
+        self.withheld.insert(task, why.clone());
+        self.send(ToCoordinator::Withholds { task, why });
+    }
+
+    /// The same once more in a new session, whose coordinator may have
+    /// started anew.
+    pub(super) fn withhold_again(&mut self) {
+        let kept: Vec<_> = { self.withheld.iter() }
+            .filter_map(|(task, why)| Some((*task, Some(why.clone()?))))
+            .collect();
+        for (task, why) in kept {
+            self.send(ToCoordinator::Withholds { task, why });
+        }
     }
 
     pub(super) fn judged(&mut self, release: Announcement, result: Result<Verdict, WorkshopError>) {
@@ -183,7 +220,9 @@ impl<W: Workshop> Agent<W> {
 
     pub(super) fn complain(&mut self, what: &str, problem: &WorkshopError) {
         match problem {
-            WorkshopError::Failed { advice, .. } => error!("{what}: {problem}; {advice}"),
+            WorkshopError::Failed { advice, .. } | WorkshopError::Data { advice, .. } => {
+                error!("{what}: {problem}; {advice}");
+            }
             WorkshopError::Blob(_) => error!("{what}: {problem}"),
         }
         self.status.work_error = Some(problem.to_string());

@@ -9,6 +9,7 @@ use common::round::{ContributionKey, Kind, Phase};
 use common::task::Task;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::Call;
+use common::withheld::{RawWithheld, WithheldCode};
 use tracing::{info, warn};
 
 use super::holdings::{Source, described, hashes, only, view};
@@ -17,7 +18,7 @@ use super::worker::{Done, Job, Judged, Worker};
 use super::{LocalWorkshop, explained, of_state, unasked};
 use crate::cache::CacheError;
 use crate::driver::workshop::{Blobs, Built, WorkshopError};
-use crate::policy::{Described, RowHistory};
+use crate::policy::{Described, Refusal, RowHistory};
 use crate::session::{CallName, Pending};
 use crate::work::{self, Work};
 
@@ -41,6 +42,7 @@ impl<W: Worker> LocalWorkshop<W> {
         let mut built = Built {
             entries: Vec::new(),
             partial: answer.partial,
+            why: answer.why,
         };
         if answer.entries.is_empty() {
             return Ok(built);
@@ -151,7 +153,15 @@ impl<S: Source> InProcess<S> {
                 rows_min = self.settings.policy.rows_min(),
                 "too few rows; nothing leaves. Wait for more data, or lower policy.rows_min"
             );
-            return Ok(abstention());
+            let detail = format!(
+                "{} rows, and policy.rows_min asks for {} that were not described before",
+                hashes.len(),
+                self.settings.policy.rows_min()
+            );
+            return Ok(abstention(Some(RawWithheld {
+                code: WithheldCode::FewRows,
+                detail,
+            })));
         }
         let train = only(train, &hashes, admitted.whole());
         drop(hashes);
@@ -166,7 +176,7 @@ impl<S: Source> InProcess<S> {
             teacher: &self.settings.teacher,
             seed: self.settings.seed,
         };
-        let built = work.answer(call).map_err(|error| {
+        let mut built = work.answer(call).map_err(|error| {
             let advice = "check that the data folder holds what the task expects; the device \
                  abstains from this phase"
                 .to_owned();
@@ -182,6 +192,15 @@ impl<S: Source> InProcess<S> {
                  contribute = \"points\" neither",
                 call.phase
             );
+            let detail = format!(
+                "{} rows, too few for policy.rows_min or for twice or three times \
+                 policy.rows_per_direction ({rows_per_direction})",
+                train.rows()
+            );
+            built.why = Some(RawWithheld {
+                code: WithheldCode::FewRows,
+                detail,
+            });
         }
         self.permitted(built, &task, spent, &mut history, admitted)
     }
@@ -198,6 +217,7 @@ impl<S: Source> InProcess<S> {
         let mut leaving = work::Built {
             entries: Vec::new(),
             partial: built.partial,
+            why: built.why,
         };
         let policy = &self.settings.policy;
         for entry in built.entries {
@@ -213,6 +233,7 @@ impl<S: Source> InProcess<S> {
                 Err(refusal) => {
                     info!("{} not sent: {refusal}; {}", entry.kind, refusal.advice());
                     leaving.partial = true;
+                    leaving.why.get_or_insert_with(|| withheld(&refusal));
                 }
             }
         }
@@ -232,10 +253,27 @@ pub(super) const UNFINISHED: &str = "answer.unfinished";
 const PARTIAL: &str = "answer.partial";
 
 /// Nothing leaves.
-pub(super) fn abstention() -> work::Built {
+pub(super) fn abstention(why: Option<RawWithheld>) -> work::Built {
     work::Built {
         entries: Vec::new(),
         partial: true,
+        why,
+    }
+}
+
+/// What the operator is told of a rule that keeps something back.
+fn withheld(refusal: &Refusal) -> RawWithheld {
+    let code = match refusal {
+        Refusal::Kind { .. } => WithheldCode::Policy,
+        Refusal::Bytes { .. } => WithheldCode::DailyBytes,
+        Refusal::Rows { .. } | Refusal::Directions { .. } | Refusal::Part { .. } => {
+            WithheldCode::FewRows
+        }
+        Refusal::Unreadable { .. } => WithheldCode::Failed,
+    };
+    RawWithheld {
+        code,
+        detail: refusal.to_string(),
     }
 }
 

@@ -6,11 +6,15 @@ use std::sync::{Mutex, PoisonError};
 
 use bincode::{Decode, Encode};
 use common::task::Task;
+use common::withheld::WithheldCode;
 use tracing::{info, warn};
 
 use super::explained;
 use super::holdings::Source;
-use crate::data::{FileStamp, Folder, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule};
+use crate::data::{
+    FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule,
+    Unused,
+};
 use crate::driver::WorkshopError;
 
 /// The data folder of the configuration, if there is one.
@@ -68,7 +72,14 @@ impl FolderSource {
         let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
              this device only receives students";
         let path = self.path.as_deref();
-        path.ok_or_else(|| explained(&"no data folder is set", advice))
+        path.ok_or_else(|| {
+            of_data(
+                WithheldCode::NoFolder,
+                &"no data folder is set",
+                String::new(),
+                advice,
+            )
+        })
     }
 
     /// Names, lengths and times of the files of the folder; nothing for one
@@ -81,6 +92,20 @@ impl FolderSource {
     fn look(&self, path: &Path) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         *looked = Some(self.stamps(path));
+    }
+}
+
+fn of_data(
+    code: WithheldCode,
+    what: &dyn std::fmt::Display,
+    told: String,
+    advice: impl Into<String>,
+) -> WorkshopError {
+    WorkshopError::Data {
+        code,
+        what: what.to_string(),
+        told,
+        advice: advice.into(),
     }
 }
 
@@ -98,10 +123,8 @@ impl Source for FolderSource {
         self.look(path);
         std::fs::read_dir(path).map(|_| ()).map_err(|error| {
             let what = format!("data folder {}: {error}", path.display());
-            explained(
-                &what,
-                "create it, or correct data.folder and its permissions",
-            )
+            let advice = "create it, or correct data.folder and its permissions";
+            of_data(WithheldCode::NoData, &what, error.to_string(), advice)
         })
     }
 
@@ -113,15 +136,29 @@ impl Source for FolderSource {
             schema.map_err(|error| explained(&error, "ask the operator to correct the task"))?;
         let mut folder = Folder::new(path, schema);
         let scan = folder.scan().map_err(|error| {
-            explained(
-                &error,
-                "the agent goes on and looks again when a file changes",
-            )
+            let refused = matches!(&error, FolderError::Labels { .. })
+                || matches!(&error, FolderError::NoRows { files, quarantined, .. }
+                    if !files.is_empty() || !quarantined.is_empty());
+            let code = match refused {
+                true => WithheldCode::DataRefused,
+                false => WithheldCode::NoData,
+            };
+            let advice = "the agent goes on and looks again when a file changes; \
+                 `alambic-agent data check` says more";
+            of_data(code, &error, error.told(), advice)
         })?;
         for refused in &scan.quarantined {
             warn!("{} is not used: {}", refused.path.display(), refused.error);
         }
         for file in &scan.files {
+            // What is left of recordings is no fault of theirs.
+            if file.account.unused.keys().any(|why| *why != Unused::Rest) {
+                warn!(
+                    "{}: not used: {}",
+                    file.path.display(),
+                    file.account.explain()
+                );
+            }
             for note in file.notes.iter().filter(|note| note.is_warning()) {
                 warn!("{}: {note}", file.path.display());
             }

@@ -220,7 +220,7 @@ impl<S: Source> InProcess<S> {
     ) -> Result<Built, WorkshopError> {
         let Some(bytes) = call.context.release.and_then(|name| blobs.get(&name)) else {
             warn!("a report was asked for without a release");
-            return Ok(abstention());
+            return Ok(abstention(None));
         };
         let release = verified(bytes, &self.known_signers()?)
             .map_err(|error| explained(&error, "ask the operator; the device does not use it"))?;
@@ -232,7 +232,7 @@ impl<S: Source> InProcess<S> {
         let described = history.admit(&described(&hashes, &together), rows_min);
         let (rows, labels) = labelled(only(held_out, &hashes, described.whole()));
         if (labels.len() as u64) < rows_min {
-            return Ok(abstention());
+            return Ok(abstention(None));
         }
         let held_out = HeldOut {
             inputs: rows.inputs(),
@@ -268,6 +268,7 @@ impl<S: Source> InProcess<S> {
         let built = Built {
             entries: vec![entry],
             partial: false,
+            why: None,
         };
         self.permitted(built, release.task(), spent, &mut history, described)
     }

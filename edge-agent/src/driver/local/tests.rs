@@ -23,7 +23,7 @@ use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkSettings, 
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Score, Verdict, Workshop as _, WorkshopError};
-use crate::fleet::{charter, freshness};
+use crate::fleet::{freshness, trust_root};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::Policy;
 use crate::session::{CallName, Settled};
@@ -105,8 +105,8 @@ impl Bench {
     /// What a device knows that has joined and heard from its coordinator.
     fn trust(&self) {
         if Trust::load(&self.state()).unwrap().is_none() {
-            let (charter, word) = (charter(&self.key), freshness(&self.key));
-            Trust::hear(&self.state(), &charter, &word, NOW).unwrap();
+            let (trust_root, word) = (trust_root(&self.key), freshness(&self.key));
+            Trust::hear(&self.state(), &trust_root, &word, NOW).unwrap();
         }
     }
 

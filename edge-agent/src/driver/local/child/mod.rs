@@ -31,7 +31,7 @@ use crate::driver::workshop::{Blobs, WorkshopError};
 use crate::policy::Policy;
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
-use protocol::{BEAT, Commission, DELIVERY, Delivery};
+use protocol::{Commission, DELIVERY, Delivery, HEARTBEAT};
 
 pub use serve::{ServeError, serve};
 
@@ -212,7 +212,7 @@ fn listen(mut stdout: impl Read, delivered: &mut Vec<u8>) -> std::io::Result<()>
     loop {
         match stdout.read(&mut sign)? {
             0 => return Ok(()),
-            _ if sign[0] == BEAT => common::pulse::beat(),
+            _ if sign[0] == HEARTBEAT => common::liveness::heartbeat(),
             // What is no delivery is found out when it is decoded.
             _ if sign[0] == DELIVERY => return stdout.read_to_end(delivered).map(drop),
             _ => return Ok(()),
@@ -361,14 +361,14 @@ mod tests {
 
     #[test]
     fn signs_of_life_are_passed_on_and_are_no_part_of_the_delivery() {
-        let before = common::pulse::PROCESS.beats();
+        let before = common::liveness::PROCESS.heartbeats();
         let mut delivered = Vec::new();
-        let said = [&[BEAT; 5][..], &[DELIVERY], &[BEAT, 7]].concat();
+        let said = [&[HEARTBEAT; 5][..], &[DELIVERY], &[HEARTBEAT, 7]].concat();
         listen(&said[..], &mut delivered).unwrap();
-        assert_eq!(delivered, [BEAT, 7]);
-        assert!(common::pulse::PROCESS.beats() >= before + 5);
+        assert_eq!(delivered, [HEARTBEAT, 7]);
+        assert!(common::liveness::PROCESS.heartbeats() >= before + 5);
         delivered.clear();
-        listen(&[BEAT, b'?', 7][..], &mut delivered).unwrap();
+        listen(&[HEARTBEAT, b'?', 7][..], &mut delivered).unwrap();
         assert!(delivered.is_empty());
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Commission {
 }
 
 /// On the child's standard output: what it computes has moved.
-pub(super) const BEAT: u8 = 1;
+pub(super) const HEARTBEAT: u8 = 1;
 /// On the child's standard output: the rest is its [`Delivery`].
 pub(super) const DELIVERY: u8 = 2;
 
@@ -67,7 +67,7 @@ mod tests {
             };
             prop_assert_eq!(&decode::<Commission>(&encode(&commission)).unwrap(), &commission);
             let entry = Entry { kind: Kind::Moments, bytes, rows: seed };
-            let done = Done::Answered(Built { entries: vec![entry], partial: false });
+            let done = Done::Answered(Built { entries: vec![entry], partial: false, why: None });
             let delivery = Delivery { peak_kib: seed, result: Ok(done.clone()) };
             let heard: Delivery = decode_blob(&encode(&delivery)).unwrap();
             prop_assert_eq!(heard.result.unwrap(), done);

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::limits::FRAME_BYTES_MAX;
-use common::pulse::PROCESS;
+use common::liveness::PROCESS;
 use common::wire::codec::{DecodeError, decode, encode};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tracing::info_span;
@@ -16,7 +16,7 @@ use super::super::folder::FolderSource;
 use super::super::in_process::{InProcess, WorkSettings};
 use super::super::worker::{Job, Worker as _};
 use super::super::{CACHE, CACHE_BYTES_MAX, explained};
-use super::protocol::{BEAT, Commission, DELIVERY, Delivery};
+use super::protocol::{Commission, DELIVERY, Delivery, HEARTBEAT};
 use crate::cache::Cache;
 use crate::driver::status::resident_kib;
 use crate::driver::workshop::WorkshopError;
@@ -95,16 +95,16 @@ impl SignsOfLife {
     fn begin() -> io::Result<Self> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().spawn(move || {
-            let mut told = PROCESS.beats();
+            let mut told = PROCESS.heartbeats();
             while stopped.recv_timeout(BETWEEN_SIGNS) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let beats = PROCESS.beats();
-                if beats == told {
+                let heartbeats = PROCESS.heartbeats();
+                if heartbeats == told {
                     continue;
                 }
-                told = beats;
+                told = heartbeats;
                 let mut stdout = io::stdout().lock();
                 if stdout
-                    .write_all(&[BEAT])
+                    .write_all(&[HEARTBEAT])
                     .and_then(|()| stdout.flush())
                     .is_err()
                 {

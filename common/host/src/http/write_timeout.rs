@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 /// `T`, whose writes fail with `TimedOut` once they stood still for a time.
-pub(super) struct Patient<T> {
+pub(super) struct WriteTimeout<T> {
     inner: T,
     limit: Duration,
     /// Whether a write waits, and so the time counts.
@@ -18,7 +18,7 @@ pub(super) struct Patient<T> {
     until: Pin<Box<Sleep>>,
 }
 
-impl<T> Patient<T> {
+impl<T> WriteTimeout<T> {
     pub(super) fn new(inner: T, limit: Duration) -> Self {
         Self {
             inner,
@@ -40,7 +40,7 @@ impl<T> Patient<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -50,7 +50,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Patient<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_does_not_read_is_given_up() {
         let (here, _there) = duplex(64);
-        let error = Patient::new(here, LIMIT)
+        let error = WriteTimeout::new(here, LIMIT)
             .write_all(&[7; 1_000])
             .await
             .unwrap_err();
@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_reads_a_little_now_and_then_is_not() {
         let (here, mut there) = duplex(64);
-        let mut patient = Patient::new(here, LIMIT);
+        let mut write_timeout = WriteTimeout::new(here, LIMIT);
         let mut beats = tokio::time::interval(LIMIT / 4);
         let mut read = Vec::new();
         let reading = async {
@@ -109,7 +109,7 @@ mod tests {
                 read.extend_from_slice(&some);
             }
         };
-        let (written, ()) = tokio::join!(patient.write_all(&[7; 640]), reading);
+        let (written, ()) = tokio::join!(write_timeout.write_all(&[7; 640]), reading);
         written.unwrap();
         assert_eq!(read, [7; 640]);
     }

@@ -26,7 +26,7 @@ pub(super) struct Contribution {
 
 /// What the coordinator makes of contributions.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
-pub(super) struct Stuff {
+pub(super) struct FakeProduct {
     /// What it is, so that two kinds never have one name.
     pub(super) what: u8,
     /// Devices whose contributions are in it, followed through the data.
@@ -57,7 +57,7 @@ type Read<'a> = &'a dyn Fn(BlobHash) -> Option<Vec<u8>>;
 
 /// Runs a job. The same job on the same blobs makes the same bytes.
 pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
-    let stuff = |name: BlobHash| -> Result<Stuff, String> {
+    let stored = |name: BlobHash| -> Result<FakeProduct, String> {
         let bytes = read(name).ok_or_else(|| format!("blob {} is gone", name.short()))?;
         decode_blob(&bytes).map_err(|error| error.to_string())
     };
@@ -69,7 +69,7 @@ pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
             false => Err(format!("blob {} is another device's", name.short())),
         }
     };
-    let mut made = Stuff::default();
+    let mut made = FakeProduct::default();
     let product: fn(BlobHash, u32) -> Product = match job {
         JobKind::Normalise { profiles } => {
             for (device, blob) in profiles {
@@ -83,10 +83,10 @@ pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
             previous,
             summaries,
         } => {
-            made = stuff(*normaliser)?;
+            made = stored(*normaliser)?;
             made.what = 2;
             if let Some(previous) = previous {
-                let previous = stuff(*previous)?;
+                let previous = stored(*previous)?;
                 made.origin.extend(previous.origin);
                 made.points = previous.points;
             }
@@ -99,7 +99,7 @@ pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
             |blob, points| Product::TransferSet { blob, points }
         }
         JobKind::Solve { transfer, inputs } => {
-            made.origin = stuff(*transfer)?.origin;
+            made.origin = stored(*transfer)?.origin;
             made.what = 3;
             for (device, _, blob) in inputs {
                 let found = given(*device, *blob)?;
@@ -109,14 +109,14 @@ pub(super) fn run(job: &JobKind, read: Read<'_>) -> Result<Made, String> {
             |blob, _| Product::Teacher(blob)
         }
         JobKind::Distil { teacher, .. } => {
-            made = stuff(*teacher)?;
+            made = stored(*teacher)?;
             made.what = 4;
             |blob, _| Product::Student(blob)
         }
         JobKind::Sign {
             student, version, ..
         } => {
-            made = stuff(*student)?;
+            made = stored(*student)?;
             made.what = 5;
             made.version = Some(*version);
             let bytes = encode(&made);

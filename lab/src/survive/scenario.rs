@@ -1,4 +1,4 @@
-//! What a seed has in store: how large the fleet is, and what goes wrong.
+//! What a seed stands for: how large the fleet is, and what goes wrong.
 
 use common::ids::Time;
 use common::math::random::{ChaCha8Rng, rng};
@@ -10,11 +10,11 @@ use coordinator::rollout::{Plan, Releases};
 use coordinator::round::RoundPolicy;
 use rand::Rng;
 
-/// Throws dice, from a seed.
+/// Throws random, from a seed.
 #[derive(Debug)]
-pub(super) struct Dice(ChaCha8Rng);
+pub(super) struct Random(ChaCha8Rng);
 
-impl Dice {
+impl Random {
     pub(super) fn new(seed: u64, purpose: &str) -> Self {
         Self(rng(seed, purpose))
     }
@@ -62,7 +62,7 @@ impl Join {
 /// Rates and sizes of one seed. Each fault is absent in some seeds, so that
 /// none hides what another would show.
 #[derive(Clone, Debug)]
-pub(super) struct Weather {
+pub(super) struct Scenario {
     pub(super) devices: usize,
     /// Until when faults happen; then everything heals.
     pub(super) calm_at: u64,
@@ -99,19 +99,23 @@ pub(super) struct Weather {
     pub(super) kinds: [bool; 10],
 }
 
-impl Weather {
+impl Scenario {
     pub(super) fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "weather");
-        let devices = match dice.between(0, 100) {
-            0..70 => dice.between(1, 9),
-            70..97 => dice.between(9, 31),
-            _ => dice.between(31, 201),
+        let mut random = Random::new(seed, "weather");
+        let devices = match random.between(0, 100) {
+            0..70 => random.between(1, 9),
+            70..97 => random.between(9, 31),
+            _ => random.between(31, 201),
         } as usize;
-        let some = |dice: &mut Dice, most: f64| {
-            let share = dice.between(0, 1_000) as f64 / 1_000.0;
-            if dice.chance(0.5) { share * most } else { 0.0 }
+        let some = |random: &mut Random, most: f64| {
+            let share = random.between(0, 1_000) as f64 / 1_000.0;
+            if random.chance(0.5) {
+                share * most
+            } else {
+                0.0
+            }
         };
-        let mut members = Dice::new(seed, "members");
+        let mut members = Random::new(seed, "members");
         let tasks = [1, 1, 2, 3][members.between(0, 4) as usize];
         let approval = match members.chance(0.2) {
             true => Approval::Manual,
@@ -122,20 +126,20 @@ impl Weather {
             tasks,
             join: Join::new(devices, approval),
             revoking: some(&mut members, 0.1),
-            calm_at: dice.between(20_000, 150_000),
-            policy: policy(&mut dice, devices),
-            delay_ms: dice.duration(1, 400),
-            loss: some(&mut dice, 0.3),
-            duplicates: some(&mut dice, 0.3),
-            flush_ms: dice.duration(1, 500),
-            work_ms: dice.duration(2, 4_000),
-            failing: some(&mut dice, 0.1),
-            unsound: some(&mut dice, 0.1),
-            worse: [0.0, 0.1, 0.5][dice.between(0, 3) as usize],
-            retention: retention(&mut dice),
-            compaction_ms: dice.duration(300, 30_000),
-            faults_ms: dice.chance(0.9).then(|| dice.duration(300, 20_000)),
-            kinds: std::array::from_fn(|_| dice.chance(0.6)),
+            calm_at: random.between(20_000, 150_000),
+            policy: policy(&mut random, devices),
+            delay_ms: random.duration(1, 400),
+            loss: some(&mut random, 0.3),
+            duplicates: some(&mut random, 0.3),
+            flush_ms: random.duration(1, 500),
+            work_ms: random.duration(2, 4_000),
+            failing: some(&mut random, 0.1),
+            unsound: some(&mut random, 0.1),
+            worse: [0.0, 0.1, 0.5][random.between(0, 3) as usize],
+            retention: retention(&mut random),
+            compaction_ms: random.duration(300, 30_000),
+            faults_ms: random.chance(0.9).then(|| random.duration(300, 20_000)),
+            kinds: std::array::from_fn(|_| random.chance(0.6)),
         }
     }
 
@@ -144,7 +148,7 @@ impl Weather {
         self.join.record.approval == Approval::Manual
     }
 
-    /// The weather after the storm.
+    /// What is left of it once faults end.
     pub(super) fn calm(&mut self) {
         self.loss = 0.0;
         self.duplicates = 0.0;
@@ -157,52 +161,52 @@ impl Weather {
     }
 }
 
-fn retention(dice: &mut Dice) -> Retention {
-    let rounds = dice.between(1, 5) as u32;
+fn retention(random: &mut Random) -> Retention {
+    let rounds = random.between(1, 5) as u32;
     Retention {
-        rounds: dice.chance(0.9).then_some(rounds),
-        blob_rounds: dice.between(1, u64::from(rounds) + 1) as u32,
+        rounds: random.chance(0.9).then_some(rounds),
+        blob_rounds: random.between(1, u64::from(rounds) + 1) as u32,
     }
 }
 
-fn releases(dice: &mut Dice) -> Releases {
-    let soak_ms = dice.duration(50, 20_000);
-    let stages: &[u8] = match dice.between(0, 4) {
+fn releases(random: &mut Random) -> Releases {
+    let soak_ms = random.duration(50, 20_000);
+    let stages: &[u8] = match random.between(0, 4) {
         0 => &[100],
         1 => &[30, 100],
         _ => &[1, 10, 50, 100],
     };
     let plan = Plan {
         stages: stages.to_vec(),
-        worse_permille_max: [0, 20, 300, 1_000][dice.between(0, 4) as usize],
+        worse_permille_max: [0, 20, 300, 1_000][random.between(0, 4) as usize],
         soak_ms,
     };
-    match dice.between(0, 10) {
+    match random.between(0, 10) {
         0..4 => Releases::All { soak_ms },
         4 => Releases::Held,
         _ => Releases::Staged(plan),
     }
 }
 
-fn policy(dice: &mut Dice, devices: usize) -> RoundPolicy {
-    let contribute = match dice.between(0, 7) {
+fn policy(random: &mut Random, devices: usize) -> RoundPolicy {
+    let contribute = match random.between(0, 7) {
         0 => Vec::new(),
         1 | 2 => vec![Kind::Labels],
         3 | 4 => vec![Kind::Moments],
         _ => vec![Kind::Labels, Kind::Moments],
     };
     RoundPolicy {
-        releases: releases(dice),
-        devices_min: dice.between(1, (devices as u64 / 2).max(2)) as u32,
-        quorum: [0.3, 0.5, 0.8, 1.0][dice.between(0, 4) as usize],
-        deadline_ms: std::array::from_fn(|_| dice.duration(3_000, 60_000)),
-        grace_ms: dice.duration(1, 10_000),
-        interval_ms: dice.chance(0.5).then(|| dice.duration(100, 20_000)),
-        new_data_devices_min: dice.between(1, 4) as u32,
+        releases: releases(random),
+        devices_min: random.between(1, (devices as u64 / 2).max(2)) as u32,
+        quorum: [0.3, 0.5, 0.8, 1.0][random.between(0, 4) as usize],
+        deadline_ms: std::array::from_fn(|_| random.duration(3_000, 60_000)),
+        grace_ms: random.duration(1, 10_000),
+        interval_ms: random.chance(0.5).then(|| random.duration(100, 20_000)),
+        new_data_devices_min: random.between(1, 4) as u32,
         contribute,
         contribution_bytes_max: 64 * 1024,
         round_bytes_max: 64 * 1024 * 1024,
         rows_max: common::limits::ROWS_MAX,
-        points_max: dice.between(3, 40) as u32,
+        points_max: random.between(3, 40) as u32,
     }
 }

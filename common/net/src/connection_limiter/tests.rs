@@ -6,8 +6,8 @@ use super::*;
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
 const THERE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
 
-fn limits() -> DoorLimits {
-    DoorLimits {
+fn limits() -> ConnectionLimits {
+    ConnectionLimits {
         connections: 100,
         handshakes: 20,
         anonymous: 3,
@@ -25,15 +25,15 @@ fn limits() -> DoorLimits {
     }
 }
 
-fn door(change: impl FnOnce(&mut DoorLimits)) -> Arc<Door> {
+fn limiter(change: impl FnOnce(&mut ConnectionLimits)) -> Arc<ConnectionLimiter> {
     let mut limits = limits();
     change(&mut limits);
-    Arc::new(Door::new(limits))
+    Arc::new(ConnectionLimiter::new(limits))
 }
 
-fn come(verdict: Verdict) -> Guest {
+fn come(verdict: Verdict) -> Permit {
     match verdict {
-        Verdict::Come(guest) => guest,
+        Verdict::Accept(permit) => permit,
         other => panic!("not let in: {other:?}"),
     }
 }
@@ -46,90 +46,90 @@ fn refusal(verdict: Verdict) -> Refusal {
 }
 
 #[test]
-fn a_quiet_door_asks_nobody_for_a_second_round_trip() {
-    let door = door(|_| {});
+fn a_quiet_limiter_asks_nobody_for_a_second_round_trip() {
+    let limiter = limiter(|_| {});
     let now = Instant::now();
-    let mut guest = come(door.knock(now, HERE, false, 0));
-    guest.shook_hands(now);
-    assert_eq!(door.counts().validated, 0);
+    let mut permit = come(limiter.try_accept(now, HERE, false, 0));
+    permit.shook_hands(now);
+    assert_eq!(limiter.counts().validated, 0);
 }
 
 #[test]
 fn addresses_are_validated_while_many_handshakes_are_under_way() {
-    let door = door(|limits| limits.connections_per_address = 50);
+    let limiter = limiter(|limits| limits.connections_per_address = 50);
     let now = Instant::now();
     let mut under_way: Vec<_> = (0..10)
-        .map(|_| come(door.knock(now, HERE, false, 0)))
+        .map(|_| come(limiter.try_accept(now, HERE, false, 0)))
         .collect();
     assert!(matches!(
-        door.knock(now, THERE, false, 0),
+        limiter.try_accept(now, THERE, false, 0),
         Verdict::Validate
     ));
-    let _there = come(door.knock(now, THERE, true, 0));
-    assert_eq!(door.counts().handshakes, 11);
-    for guest in &mut under_way {
-        guest.shook_hands(now);
+    let _there = come(limiter.try_accept(now, THERE, true, 0));
+    assert_eq!(limiter.counts().handshakes, 11);
+    for permit in &mut under_way {
+        permit.shook_hands(now);
     }
-    let _quiet = come(door.knock(now, THERE, false, 11));
-    let many = door.knock(now, THERE, false, 50);
+    let _quiet = come(limiter.try_accept(now, THERE, false, 11));
+    let many = limiter.try_accept(now, THERE, false, 50);
     assert!(matches!(many, Verdict::Validate), "many are open");
 }
 
 #[test]
 fn no_more_handshakes_are_under_way_and_no_more_connections_open_than_allowed() {
-    let door = door(|limits| {
+    let limiter = limiter(|limits| {
         limits.connections_per_address = 50;
         limits.handshakes_per_address.burst = 50;
     });
     let now = Instant::now();
-    let guests: Vec<_> = (0..20)
-        .map(|_| come(door.knock(now, HERE, true, 0)))
+    let permits: Vec<_> = (0..20)
+        .map(|_| come(limiter.try_accept(now, HERE, true, 0)))
         .collect();
-    let full = refusal(door.knock(now, THERE, true, 20));
+    let full = refusal(limiter.try_accept(now, THERE, true, 20));
     assert_eq!(full, Refusal::Handshakes);
-    drop(guests);
-    assert_eq!(door.counts().handshakes, 0);
-    let full = refusal(door.knock(now, THERE, true, 100));
+    drop(permits);
+    assert_eq!(limiter.counts().handshakes, 0);
+    let full = refusal(limiter.try_accept(now, THERE, true, 100));
     assert_eq!(full, Refusal::Connections);
-    assert_eq!(door.counts().full, 2);
+    assert_eq!(limiter.counts().full, 2);
 }
 
 #[test]
 fn an_address_has_so_many_connections_and_others_their_own() {
-    let door = door(|_| {});
+    let limiter = limiter(|_| {});
     let now = Instant::now();
-    let mut guests: Vec<_> = (0..8)
-        .map(|_| come(door.knock(now, HERE, true, 0)))
+    let mut permits: Vec<_> = (0..8)
+        .map(|_| come(limiter.try_accept(now, HERE, true, 0)))
         .collect();
-    let why = refusal(door.knock(now, HERE, true, 8));
+    let why = refusal(limiter.try_accept(now, HERE, true, 8));
     assert_eq!(why, Refusal::AddressConnections);
-    let _other = come(door.knock(now, THERE, true, 8));
-    guests.pop();
-    let _again = come(door.knock(now, HERE, true, 8));
+    let _other = come(limiter.try_accept(now, THERE, true, 8));
+    permits.pop();
+    let _again = come(limiter.try_accept(now, HERE, true, 8));
 }
 
 #[test]
-fn an_address_that_knocks_too_often_waits_and_is_then_heard() {
-    let door = door(|_| {});
+fn an_address_that_connects_too_often_waits_and_is_then_heard() {
+    let limiter = limiter(|_| {});
     let now = Instant::now();
     for _ in 0..12 {
-        come(door.knock(now, HERE, true, 0)).shook_hands(now);
+        come(limiter.try_accept(now, HERE, true, 0)).shook_hands(now);
     }
-    let why = refusal(door.knock(now, HERE, true, 0));
+    let why = refusal(limiter.try_accept(now, HERE, true, 0));
     assert_eq!(why, Refusal::AddressRate);
-    let _other = come(door.knock(now, THERE, true, 0));
-    come(door.knock(now + Duration::from_secs(2), HERE, true, 0));
-    assert_eq!(door.counts().address_rate, 1);
+    let _other = come(limiter.try_accept(now, THERE, true, 0));
+    come(limiter.try_accept(now + Duration::from_secs(2), HERE, true, 0));
+    assert_eq!(limiter.counts().address_rate, 1);
 }
 
 #[test]
 fn a_forged_sender_costs_the_true_one_a_round_trip_and_never_its_place() {
-    let door = door(|_| {});
+    let limiter = limiter(|_| {});
     let now = Instant::now();
     // Twice what the address may: half-open, in its name, never validated.
     let forged: Vec<_> = (0..24)
-        .filter_map(|_| match door.knock(now, HERE, false, 0) {
-            Verdict::Come(guest) => Some(guest),
+        .filter_map(|_| match limiter.try_accept(now, HERE, false, 0) {
+            Verdict::Accept(permit) => Some(permit),
             Verdict::Validate => None,
             Verdict::Refuse(why) => panic!("an address that may be forged: {why:?}"),
         })
@@ -137,33 +137,33 @@ fn a_forged_sender_costs_the_true_one_a_round_trip_and_never_its_place() {
     assert_eq!(forged.len(), 8, "the rest has to show where it is");
     drop(forged);
     assert!((0..12).all(|_| {
-        let mut guest = come(door.knock(now, HERE, true, 0));
-        guest.shook_hands(now);
+        let mut permit = come(limiter.try_accept(now, HERE, true, 0));
+        permit.shook_hands(now);
         true
     }));
 }
 
 #[test]
 fn a_handshake_that_was_not_validated_is_charged_when_it_is_over() {
-    let door = door(|_| {});
+    let limiter = limiter(|_| {});
     let now = Instant::now();
     for _ in 0..13 {
-        come(door.knock(now, HERE, false, 0)).shook_hands(now);
+        come(limiter.try_accept(now, HERE, false, 0)).shook_hands(now);
     }
-    let next = door.knock(now, HERE, false, 0);
+    let next = limiter.try_accept(now, HERE, false, 0);
     assert!(matches!(next, Verdict::Validate));
-    let why = refusal(door.knock(now, HERE, true, 0));
+    let why = refusal(limiter.try_accept(now, HERE, true, 0));
     assert_eq!(why, Refusal::AddressRate);
 }
 
 #[test]
 fn few_are_inside_without_a_certificate_and_few_ask_to_join_at_a_time() {
-    let door = door(|limits| limits.enrolments_per_address.burst = 4);
+    let limiter = limiter(|limits| limits.enrolments_per_address.burst = 4);
     let now = Instant::now();
-    let knock = |from| come(door.knock(now, from, true, 0));
-    let mut inside: Vec<_> = (0..3).map(|_| knock(HERE)).collect();
-    assert!(inside.iter_mut().all(|guest| guest.may_enrol(now, true)));
-    let mut fourth = knock(THERE);
+    let try_accept = |from| come(limiter.try_accept(now, from, true, 0));
+    let mut inside: Vec<_> = (0..3).map(|_| try_accept(HERE)).collect();
+    assert!(inside.iter_mut().all(|permit| permit.may_enrol(now, true)));
+    let mut fourth = try_accept(THERE);
     assert!(!fourth.may_enrol(now, true), "too many in all");
     assert!(
         fourth.may_enrol(now, false),
@@ -171,12 +171,12 @@ fn few_are_inside_without_a_certificate_and_few_ask_to_join_at_a_time() {
     );
     inside.pop();
     assert!(fourth.may_enrol(now, true));
-    assert_eq!(door.counts().anonymous, 3);
-    let mut fifth = knock(HERE);
+    assert_eq!(limiter.counts().anonymous, 3);
+    let mut fifth = try_accept(HERE);
     assert!(fifth.may_enrol(now, false));
     assert!(!fifth.may_enrol(now, false), "too many from one address");
     drop((inside, fourth, fifth));
-    let counts = door.counts();
+    let counts = limiter.counts();
     assert_eq!((counts.anonymous, counts.handshakes), (0, 0));
     assert_eq!(counts.enrolments, 2);
 }
@@ -191,21 +191,21 @@ fn an_ipv6_customer_is_one_address_and_a_mapped_one_its_ipv4_self() {
 
 #[test]
 fn what_is_remembered_of_addresses_stays_small() {
-    let door = door(|limits| limits.connections_per_address = 1);
+    let limiter = limiter(|limits| limits.connections_per_address = 1);
     let now = Instant::now();
     for number in 0..40_000u32 {
         let from = IpAddr::V4(Ipv4Addr::from(number));
         // Never charged, so nothing of it is worth keeping.
-        drop(door.knock(now, from, false, 0));
+        drop(limiter.try_accept(now, from, false, 0));
     }
-    assert_eq!(door.counts().addresses, 0);
+    assert_eq!(limiter.counts().addresses, 0);
     for number in 0..40_000u32 {
         let from = IpAddr::V4(Ipv4Addr::from(number));
         let later = now + Duration::from_millis(u64::from(number));
-        if let Verdict::Come(mut guest) = door.knock(later, from, true, 0) {
-            guest.shook_hands(later);
+        if let Verdict::Accept(mut permit) = limiter.try_accept(later, from, true, 0) {
+            permit.shook_hands(later);
         }
     }
-    let kept = door.counts().addresses;
+    let kept = limiter.counts().addresses;
     assert!(kept <= ADDRESSES_MAX + 1_000, "{kept}");
 }

@@ -10,23 +10,23 @@ use common::wire::messages::Call;
 use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
 use edge_agent::session::{Input, Pending, Settled};
 
-use super::craft::Contribution;
 use super::device::DeviceWork;
-use super::world::{Happening, World};
+use super::fake_compute::Contribution;
+use super::simulator::{Simulator, SimulatorEvent};
 
-impl World {
+impl Simulator {
     pub(super) fn work(&mut self, device: usize, life: u64, work: DeviceWork) {
-        let at = self.now + self.dice.duration(1, self.weather.work_ms);
-        self.at(at, Happening::DeviceWork { device, life, work });
+        let at = self.now + self.random.duration(1, self.scenario.work_ms);
+        self.at(at, SimulatorEvent::DeviceWork { device, life, work });
     }
 
     /// An answer is written into the ledger, and leaves the outbox.
     pub(super) fn write_down(&mut self, device: usize, pending: Pending, settled: Settled) {
         // Sometimes the process is gone just before.
-        if self.weather.kinds[1] && !self.is_calm && self.dice.chance(0.01) {
+        if self.scenario.kinds[1] && !self.is_calm && self.random.chance(0.01) {
             self.crash_device(device);
             let at = self.now + 500;
-            return self.at(at, Happening::DeviceStart { device });
+            return self.at(at, SimulatorEvent::DeviceStart { device });
         }
         let one = &mut self.devices[device];
         let held = one
@@ -39,7 +39,7 @@ impl World {
         let id = one.id;
         if settled == Settled::Accepted {
             self.survived.settled += 1;
-            let held = self.witness.settled(id, pending.key, pending.blob);
+            let held = self.checker.settled(id, pending.key, pending.blob);
             self.hold(held);
         }
     }
@@ -60,11 +60,11 @@ impl World {
         if let Some(gone) = call.context.blobs().find(|blob| !cache.contains_key(blob)) {
             return self.drive(device, Input::Evicted(gone));
         }
-        let abstains = self.devices[device].full || self.dice.chance(0.03);
-        let partial = abstains || self.dice.chance(0.05);
+        let abstains = self.devices[device].full || self.random.chance(0.03);
+        let partial = abstains || self.random.chance(0.05);
         let mut kinds = call.phase.kinds().to_vec();
         if call.phase == Phase::Contribute {
-            kinds.retain(|kind| self.weather.policy.contribute.contains(kind));
+            kinds.retain(|kind| self.scenario.policy.contribute.contains(kind));
         }
         if abstains {
             kinds.clear();
@@ -80,7 +80,7 @@ impl World {
                 phase: call.phase,
                 kind,
             };
-            let padding = if self.dice.chance(0.2) {
+            let padding = if self.random.chance(0.2) {
                 CHUNK_BYTES + 100
             } else {
                 10
@@ -88,8 +88,8 @@ impl World {
             let made = Contribution {
                 device: self.devices[device].id,
                 key,
-                value: self.dice.between(1, 1_000_000),
-                sound: !self.dice.chance(self.weather.unsound),
+                value: self.random.between(1, 1_000_000),
+                sound: !self.random.chance(self.scenario.unsound),
                 padding: vec![7; padding],
             };
             let bytes = encode(&made);

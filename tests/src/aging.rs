@@ -19,7 +19,7 @@ use coordinator::round::{
 use coordinator::store::{Epoch, Position, SledStore, Store};
 
 /// The coordinator and its devices.
-pub struct Ages {
+pub struct Aging {
     /// Its store.
     pub store: SledStore,
     epoch: Epoch,
@@ -36,7 +36,7 @@ pub struct Ages {
     pub blobs_written: u64,
 }
 
-impl Ages {
+impl Aging {
     /// A store in an empty folder, and this many devices.
     pub fn begin(folder: &Path, devices: u16, retention: Retention) -> Self {
         let store = SledStore::open(folder).unwrap();
@@ -58,7 +58,7 @@ impl Ages {
             id[..2].copy_from_slice(&number.to_le_bytes());
             DeviceId(id)
         };
-        let mut ages = Self {
+        let mut aging = Self {
             store,
             epoch,
             next,
@@ -72,15 +72,15 @@ impl Ages {
             made: 0,
             blobs_written: 1,
         };
-        ages.input(vec![Input::Started]);
-        let connected = ages.devices.clone().into_iter();
+        aging.input(vec![Input::Started]);
+        let connected = aging.devices.clone().into_iter();
         let installed = None;
-        ages.input(
+        aging.input(
             connected
                 .map(|device| Input::Connected { device, installed })
                 .collect(),
         );
-        ages
+        aging
     }
 
     /// Another program takes over, as after a restart: the log is folded.
@@ -100,7 +100,7 @@ impl Ages {
         let epoch = store.open_epoch().unwrap();
         let mut replayed = replay(&store).unwrap();
         let (_, state) = replayed.tasks.pop().unwrap();
-        let mut ages = Self {
+        let mut aging = Self {
             engine: Engine::new(task.hash(), policy(), epoch.0, state),
             next: replayed.next,
             store,
@@ -114,15 +114,15 @@ impl Ages {
             made,
             blobs_written,
         };
-        ages.input(vec![Input::Started]);
-        let connected = ages.devices.clone().into_iter();
+        aging.input(vec![Input::Started]);
+        let connected = aging.devices.clone().into_iter();
         let installed = None;
-        ages.input(
+        aging.input(
             connected
                 .map(|device| Input::Connected { device, installed })
                 .collect(),
         );
-        ages
+        aging
     }
 
     /// Rounds that ended so far.

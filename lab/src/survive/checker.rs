@@ -21,7 +21,7 @@ pub(super) type Violation = String;
 
 /// What must hold, and what it is held against.
 #[derive(Debug, Default)]
-pub(super) struct Witness {
+pub(super) struct Checker {
     readings: BTreeMap<TaskHash, Reading>,
     members: Members,
     /// The first record that was not read yet.
@@ -38,7 +38,7 @@ pub(super) struct Witness {
     settled: BTreeSet<(DeviceId, ContributionKey, BlobHash)>,
 }
 
-impl Witness {
+impl Checker {
     /// Events became durable. The store, not their writer, is asked which.
     pub(super) fn read_on(&mut self, store: &dyn Store) -> Result<(), Violation> {
         for reading in self.readings.values_mut() {

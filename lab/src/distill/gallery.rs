@@ -59,7 +59,7 @@ fn nearest_row(rows: &Rows, distilled: &Distilled, point: usize) -> Option<usize
 
 /// The page: the figures, then every point under its class. Images are drawn
 /// as images, everything else as traces.
-pub fn sheet(
+pub fn gallery(
     data: &Dataset,
     session: &Session,
     distilled: &Distilled,

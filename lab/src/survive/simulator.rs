@@ -10,17 +10,17 @@ use coordinator::core::Core;
 use coordinator::core::command::RunId;
 use coordinator::round::JobOutput;
 
+use super::checker::{Checker, Violation};
 use super::device::{Device, DeviceWork};
 use super::faults::Fault;
 use super::network::{Down, Paths, Up};
+use super::scenario::{Random, Scenario};
 use super::server::Server;
-use super::weather::{Dice, Weather};
-use super::witness::{Violation, Witness};
 use super::{Broken, Planted, Survived};
 
 /// Something that happens at a time.
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(super) enum SimulatorEvent {
     Up {
         device: usize,
         session: u64,
@@ -91,13 +91,13 @@ pub(super) enum Happening {
     Calm,
 }
 
-pub(super) struct World {
+pub(super) struct Simulator {
     seed: u64,
     pub(super) planted: Option<Planted>,
-    pub(super) dice: Dice,
-    pub(super) weather: Weather,
+    pub(super) random: Random,
+    pub(super) scenario: Scenario,
     pub(super) now: u64,
-    queue: BTreeMap<(u64, u64), Happening>,
+    queue: BTreeMap<(u64, u64), SimulatorEvent>,
     sequence: u64,
     /// Sessions and streams so far; each has a number of its own.
     pub(super) sessions: u64,
@@ -105,7 +105,7 @@ pub(super) struct World {
     pub(super) paths: Vec<Paths>,
     pub(super) devices: Vec<Device>,
     pub(super) server: Server,
-    pub(super) witness: Witness,
+    pub(super) checker: Checker,
     pub(super) survived: Survived,
     pub(super) broken: Option<Violation>,
     pub(super) is_calm: bool,
@@ -115,28 +115,28 @@ pub(super) struct World {
     trace: Option<VecDeque<String>>,
 }
 
-impl World {
+impl Simulator {
     pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> Self {
-        let weather = Weather::of(seed);
-        let tasks: Vec<_> = (0..weather.tasks).map(task).collect();
-        let mut world = Self {
+        let scenario = Scenario::of(seed);
+        let tasks: Vec<_> = (0..scenario.tasks).map(task).collect();
+        let mut simulator = Self {
             seed,
             planted,
-            dice: Dice::new(seed, "fleet"),
+            random: Random::new(seed, "fleet"),
             now: 0,
             queue: BTreeMap::new(),
             sequence: 0,
             sessions: 0,
-            paths: vec![Paths::default(); weather.devices],
-            devices: (0..weather.devices)
+            paths: vec![Paths::default(); scenario.devices],
+            devices: (0..scenario.devices)
                 .map(|index| Device::new(seed, index))
                 .collect(),
-            server: Server::new(&tasks, &weather.join),
+            server: Server::new(&tasks, &scenario.join),
             tasks,
-            witness: Witness::default(),
+            checker: Checker::default(),
             survived: Survived {
-                devices: weather.devices as u64,
-                further_tasks: weather.tasks as u64 - 1,
+                devices: scenario.devices as u64,
+                further_tasks: scenario.tasks as u64 - 1,
                 ..Survived::default()
             },
             broken: None,
@@ -144,25 +144,25 @@ impl World {
             phases: BTreeMap::new(),
             phase_since: BTreeMap::new(),
             trace: traced.then(VecDeque::new),
-            weather,
+            scenario,
         };
-        world.first_steps();
-        world
+        simulator.first_steps();
+        simulator
     }
 
     fn first_steps(&mut self) {
-        self.at(0, Happening::ServerStart);
+        self.at(0, SimulatorEvent::ServerStart);
         for device in 0..self.devices.len() {
-            let late = self.dice.chance(0.2);
+            let late = self.random.chance(0.2);
             let at = if late {
-                self.dice.between(0, 40_000)
+                self.random.between(0, 40_000)
             } else {
-                self.dice.between(0, 500)
+                self.random.between(0, 500)
             };
-            self.at(at, Happening::DeviceStart { device });
+            self.at(at, SimulatorEvent::DeviceStart { device });
         }
-        self.at(self.weather.calm_at, Happening::Calm);
-        self.at(1_000, Happening::Operator);
+        self.at(self.scenario.calm_at, SimulatorEvent::Calm);
+        self.at(1_000, SimulatorEvent::Operator);
         self.next_fault();
     }
 
@@ -180,11 +180,11 @@ impl World {
             self.check_progress();
             if self.is_calm && self.is_settled() {
                 self.survived.simulated_ms = self.now;
-                self.survived.completed = self.witness.completed();
-                (self.survived.rolled_out, self.survived.halted) = self.witness.rollouts();
+                self.survived.completed = self.checker.completed();
+                (self.survived.rolled_out, self.survived.halted) = self.checker.rollouts();
                 return Ok(self.survived);
             }
-            if self.now > self.weather.calm_at + SETTLED_MS_MAX {
+            if self.now > self.scenario.calm_at + SETTLED_MS_MAX {
                 self.broken = Some(self.unsettled());
             }
             if self.survived.steps > STEPS_MAX {
@@ -199,7 +199,7 @@ impl World {
         }))
     }
 
-    pub(super) fn at(&mut self, at: u64, what: Happening) {
+    pub(super) fn at(&mut self, at: u64, what: SimulatorEvent) {
         self.sequence += 1;
         self.queue.insert((at.max(self.now), self.sequence), what);
     }
@@ -212,50 +212,50 @@ impl World {
         }
     }
 
-    fn step(&mut self, happening: Happening) {
-        match happening {
-            Happening::Up {
+    fn step(&mut self, event: SimulatorEvent) {
+        match event {
+            SimulatorEvent::Up {
                 device,
                 session,
                 packet,
             } => self.heard(device, session, packet),
-            Happening::Down {
+            SimulatorEvent::Down {
                 device,
                 session,
                 packet,
             } => self.told(device, session, packet),
-            Happening::LinkLost { device, session } => self.link_lost(device, session),
-            Happening::SessionLost { device, session } => self.session_lost(device, session),
-            Happening::DeviceTick { device, life } => self.device_tick(device, life),
-            Happening::DeviceWork { device, life, work } => self.worked(device, life, work),
-            Happening::TransferStalled { device, stream } => self.stalled(device, stream),
-            Happening::DeviceStart { device } => self.start_device(device),
-            Happening::ServerTick { life, due } => self.server_tick(life, due),
-            Happening::Flushed { life, append } => self.flushed(life, append),
-            Happening::Computed {
+            SimulatorEvent::LinkLost { device, session } => self.link_lost(device, session),
+            SimulatorEvent::SessionLost { device, session } => self.session_lost(device, session),
+            SimulatorEvent::DeviceTick { device, life } => self.device_tick(device, life),
+            SimulatorEvent::DeviceWork { device, life, work } => self.worked(device, life, work),
+            SimulatorEvent::TransferStalled { device, stream } => self.stalled(device, stream),
+            SimulatorEvent::DeviceStart { device } => self.start_device(device),
+            SimulatorEvent::ServerTick { life, due } => self.server_tick(life, due),
+            SimulatorEvent::Flushed { life, append } => self.flushed(life, append),
+            SimulatorEvent::Computed {
                 life,
                 task,
                 run,
                 result,
             } => self.computed(life, task, run, result),
-            Happening::Compaction { epoch } => self.compaction(epoch),
-            Happening::Soaked {
+            SimulatorEvent::Compaction { epoch } => self.compaction(epoch),
+            SimulatorEvent::Soaked {
                 device,
                 task,
                 version,
             } => self.soaked(device, task, version),
-            Happening::ServerStart => self.start_server(),
-            Happening::StoreMended { life } => self.mend_store(life),
-            Happening::Fault => self.fault(),
-            Happening::Freed(fault) => self.freed(fault),
-            Happening::Operator => self.operator(),
-            Happening::Calm => self.calm(),
+            SimulatorEvent::ServerStart => self.start_server(),
+            SimulatorEvent::StoreMended { life } => self.mend_store(life),
+            SimulatorEvent::Fault => self.fault(),
+            SimulatorEvent::Freed(fault) => self.freed(fault),
+            SimulatorEvent::Operator => self.operator(),
+            SimulatorEvent::Calm => self.calm(),
         }
     }
 
     fn calm(&mut self) {
         self.is_calm = true;
-        self.weather.calm();
+        self.scenario.calm();
         self.server.store.set_full(false);
         self.server.slow_until = 0;
         for device in 0..self.devices.len() {
@@ -263,12 +263,12 @@ impl World {
             self.paths[device].down.blocked_until = self.now;
             self.devices[device].full = false;
             if !self.devices[device].is_up() {
-                let at = self.now + self.dice.between(0, 1_000);
-                self.at(at, Happening::DeviceStart { device });
+                let at = self.now + self.random.between(0, 1_000);
+                self.at(at, SimulatorEvent::DeviceStart { device });
             }
         }
         if !self.server.is_up() {
-            self.at(self.now, Happening::ServerStart);
+            self.at(self.now, SimulatorEvent::ServerStart);
         }
     }
 
@@ -304,7 +304,7 @@ impl World {
         )
     }
 
-    fn note(&mut self, what: &Happening) {
+    fn note(&mut self, what: &SimulatorEvent) {
         let now = self.now;
         if let Some(trace) = &mut self.trace {
             if trace.len() >= TRACE_MAX {

@@ -1,4 +1,4 @@
-//! Who may knock how often: limits by address, before anything is known of
+//! Who may connect how often: limits by address, before anything is known of
 //! the peer.
 //!
 //! An address that QUIC has not validated may be forged. So it is never
@@ -21,7 +21,7 @@ use protocol::limits::{
 
 /// What may be open at a time and come in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DoorLimits {
+pub struct ConnectionLimits {
     /// Open connections, handshakes included.
     pub connections: usize,
     /// Handshakes under way.
@@ -42,7 +42,7 @@ pub struct DoorLimits {
     pub enrolments_per_address: Rate,
 }
 
-impl Default for DoorLimits {
+impl Default for ConnectionLimits {
     /// The figures of [`protocol::limits`].
     fn default() -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Default for DoorLimits {
     }
 }
 
-impl DoorLimits {
+impl ConnectionLimits {
     /// This many a second, and what comes in ten seconds at once.
     pub fn rate(per_second: u32) -> Rate {
         Rate {
@@ -68,18 +68,18 @@ impl DoorLimits {
     }
 }
 
-/// What happens to a peer that knocks.
+/// What happens to a peer that connects.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// It may try its handshake.
-    Come(Guest),
+    Accept(Permit),
     /// It has to show first that it is where it claims to be.
     Validate,
     /// It is told to come again later.
     Refuse(Refusal),
 }
 
-/// Why a peer that knocks is not looked at.
+/// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Connections,
@@ -88,9 +88,9 @@ pub(crate) enum Refusal {
     AddressRate,
 }
 
-/// What the door has seen since the start.
+/// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct DoorCounts {
+pub struct ConnectionCounts {
     /// Connections that count as open now.
     pub connections: usize,
     /// Handshakes under way now.
@@ -112,11 +112,11 @@ pub struct DoorCounts {
     pub enrolments: u64,
 }
 
-/// The door of a listener.
+/// The limiter of a listener.
 #[derive(Debug)]
-pub struct Door {
-    limits: DoorLimits,
-    hall: Mutex<Hall>,
+pub struct ConnectionLimiter {
+    limits: ConnectionLimits,
+    occupancy: Mutex<Occupancy>,
     validated: AtomicU64,
     full: AtomicU64,
     address_connections: AtomicU64,
@@ -124,28 +124,28 @@ pub struct Door {
     enrolments: AtomicU64,
 }
 
-/// Who is there.
+/// What is open.
 #[derive(Debug, Default)]
-struct Hall {
-    addresses: HashMap<IpAddr, Account>,
-    guests: usize,
+struct Occupancy {
+    addresses: HashMap<IpAddr, AddressUsage>,
+    permits: usize,
     handshakes: usize,
     anonymous: usize,
     swept: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Account {
+struct AddressUsage {
     open: usize,
     handshakes: Bucket,
     enrolments: Bucket,
 }
 
-impl Door {
-    pub(crate) fn new(limits: DoorLimits) -> Self {
+impl ConnectionLimiter {
+    pub(crate) fn new(limits: ConnectionLimits) -> Self {
         Self {
             limits,
-            hall: Mutex::default(),
+            occupancy: Mutex::default(),
             validated: AtomicU64::new(0),
             full: AtomicU64::new(0),
             address_connections: AtomicU64::new(0),
@@ -155,14 +155,14 @@ impl Door {
     }
 
     /// What it has seen.
-    pub fn counts(&self) -> DoorCounts {
+    pub fn counts(&self) -> ConnectionCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let hall = self.hall();
-        DoorCounts {
-            connections: hall.guests,
-            handshakes: hall.handshakes,
-            anonymous: hall.anonymous,
-            addresses: hall.addresses.len(),
+        let occupancy = self.occupancy();
+        ConnectionCounts {
+            connections: occupancy.permits,
+            handshakes: occupancy.handshakes,
+            anonymous: occupancy.anonymous,
+            addresses: occupancy.addresses.len(),
             validated: read(&self.validated),
             full: read(&self.full),
             address_connections: read(&self.address_connections),
@@ -171,9 +171,9 @@ impl Door {
         }
     }
 
-    /// Decides about a peer that knocks while `open` connections are open.
+    /// Decides about a peer that connects while `open` connections are open.
     /// Cost: one look into a table.
-    pub(crate) fn knock(
+    pub(crate) fn try_accept(
         self: &Arc<Self>,
         now: Instant,
         from: IpAddr,
@@ -181,26 +181,26 @@ impl Door {
         open: usize,
     ) -> Verdict {
         let limits = &self.limits;
-        let mut hall = self.hall();
+        let mut occupancy = self.occupancy();
         if open >= limits.connections {
             return self.refuse(Refusal::Connections);
         }
-        let is_busy =
-            open >= limits.validate_above || hall.handshakes >= limits.validate_handshakes_above;
+        let is_busy = open >= limits.validate_above
+            || occupancy.handshakes >= limits.validate_handshakes_above;
         if is_busy && !validated {
             return self.validate();
         }
-        if hall.handshakes >= limits.handshakes {
+        if occupancy.handshakes >= limits.handshakes {
             return self.refuse(Refusal::Handshakes);
         }
         let from = place(from);
-        let account = hall.account(from, limits, now);
+        let usage = occupancy.usage(from, limits, now);
         // A forged sender must not use up what belongs to the true one.
-        let refusal = if account.open >= limits.connections_per_address {
+        let refusal = if usage.open >= limits.connections_per_address {
             Some(Refusal::AddressConnections)
         } else {
             let rate = limits.handshakes_per_address;
-            let is_there = account.handshakes.try_take(rate, now, validated.into());
+            let is_there = usage.handshakes.try_take(rate, now, validated.into());
             (!is_there).then_some(Refusal::AddressRate)
         };
         match refusal {
@@ -208,11 +208,11 @@ impl Door {
             Some(refusal) => return self.refuse(refusal),
             None => {}
         }
-        account.open += 1;
-        hall.guests += 1;
-        hall.handshakes += 1;
-        Verdict::Come(Guest {
-            door: self.clone(),
+        usage.open += 1;
+        occupancy.permits += 1;
+        occupancy.handshakes += 1;
+        Verdict::Accept(Permit {
+            limiter: self.clone(),
             from,
             owes: !validated,
             handshaking: true,
@@ -235,19 +235,26 @@ impl Door {
         Verdict::Refuse(refusal)
     }
 
-    fn hall(&self) -> MutexGuard<'_, Hall> {
-        self.hall.lock().unwrap_or_else(PoisonError::into_inner)
+    fn occupancy(&self) -> MutexGuard<'_, Occupancy> {
+        self.occupancy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Hall {
-    fn account(&mut self, from: IpAddr, limits: &DoorLimits, now: Instant) -> &mut Account {
+impl Occupancy {
+    fn usage(
+        &mut self,
+        from: IpAddr,
+        limits: &ConnectionLimits,
+        now: Instant,
+    ) -> &mut AddressUsage {
         if self.addresses.len() >= ADDRESSES_MAX && self.is_sweep_due(now) {
             self.swept = Some(now);
             self.addresses
-                .retain(|_, account| !account.is_idle(limits, now));
+                .retain(|_, usage| !usage.is_idle(limits, now));
         }
-        self.addresses.entry(from).or_insert_with(|| Account {
+        self.addresses.entry(from).or_insert_with(|| AddressUsage {
             open: 0,
             handshakes: Bucket::full(limits.handshakes_per_address, now),
             enrolments: Bucket::full(limits.enrolments_per_address, now),
@@ -260,19 +267,19 @@ impl Hall {
     }
 }
 
-impl Account {
+impl AddressUsage {
     /// Whether forgetting it changes nothing.
-    fn is_idle(&mut self, limits: &DoorLimits, now: Instant) -> bool {
+    fn is_idle(&mut self, limits: &ConnectionLimits, now: Instant) -> bool {
         self.open == 0
             && self.handshakes.is_full(limits.handshakes_per_address, now)
             && self.enrolments.is_full(limits.enrolments_per_address, now)
     }
 }
 
-/// A peer that was let through the door; it is counted until this is dropped.
+/// A connection that was let in; it is counted until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Guest {
-    door: Arc<Door>,
+pub(crate) struct Permit {
+    limiter: Arc<ConnectionLimiter>,
     from: IpAddr,
     /// Its handshake has not been charged to its address yet.
     owes: bool,
@@ -280,57 +287,57 @@ pub(crate) struct Guest {
     anonymous: bool,
 }
 
-impl Guest {
+impl Permit {
     /// Its handshake is over, and so its address is validated.
     pub(crate) fn shook_hands(&mut self, now: Instant) {
-        let mut hall = self.door.hall();
+        let mut occupancy = self.limiter.occupancy();
         if std::mem::take(&mut self.handshaking) {
-            hall.handshakes -= 1;
+            occupancy.handshakes -= 1;
         }
         if std::mem::take(&mut self.owes)
-            && let Some(account) = hall.addresses.get_mut(&self.from)
+            && let Some(usage) = occupancy.addresses.get_mut(&self.from)
         {
-            let rate = self.door.limits.handshakes_per_address;
-            account.handshakes.take(rate, now, 1);
+            let rate = self.limiter.limits.handshakes_per_address;
+            usage.handshakes.take(rate, now, 1);
         }
     }
 
     /// It wants to join or renew. False if too many do, in all or from its
     /// address.
     pub(crate) fn may_enrol(&mut self, now: Instant, anonymous: bool) -> bool {
-        let limits = &self.door.limits;
-        let mut hall = self.door.hall();
+        let limits = &self.limiter.limits;
+        let mut occupancy = self.limiter.occupancy();
         let rate = limits.enrolments_per_address;
-        let account = hall.addresses.get_mut(&self.from);
-        let allowed = account.is_none_or(|account| account.enrolments.try_take(rate, now, 1))
-            && (!anonymous || hall.anonymous < limits.anonymous);
+        let usage = occupancy.addresses.get_mut(&self.from);
+        let allowed = usage.is_none_or(|usage| usage.enrolments.try_take(rate, now, 1))
+            && (!anonymous || occupancy.anonymous < limits.anonymous);
         if !allowed {
-            self.door.enrolments.fetch_add(1, Ordering::Relaxed);
+            self.limiter.enrolments.fetch_add(1, Ordering::Relaxed);
         } else if anonymous && !self.anonymous {
-            hall.anonymous += 1;
+            occupancy.anonymous += 1;
             self.anonymous = true;
         }
         allowed
     }
 }
 
-impl Drop for Guest {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut hall = self.door.hall();
-        hall.guests -= 1;
+        let mut occupancy = self.limiter.occupancy();
+        occupancy.permits -= 1;
         if self.handshaking {
-            hall.handshakes -= 1;
+            occupancy.handshakes -= 1;
         }
         if self.anonymous {
-            hall.anonymous -= 1;
+            occupancy.anonymous -= 1;
         }
-        let limits = &self.door.limits;
-        let Some(account) = hall.addresses.get_mut(&self.from) else {
+        let limits = &self.limiter.limits;
+        let Some(usage) = occupancy.addresses.get_mut(&self.from) else {
             return;
         };
-        account.open -= 1;
-        if account.is_idle(limits, Instant::now()) {
-            hall.addresses.remove(&self.from);
+        usage.open -= 1;
+        if usage.is_idle(limits, Instant::now()) {
+            occupancy.addresses.remove(&self.from);
         }
     }
 }

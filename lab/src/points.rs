@@ -1,0 +1,418 @@
+//! Distilled samples as a table that anything can be trained on: in the
+//! inputs' own space where a sample has an input, and as named features of
+//! the stage elsewhere.
+
+use std::path::Path;
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use common::exit::{ExitCode, Failure};
+use common::features::{Curve, Normaliser};
+use common::npz::{self, Array, NpzError, Values};
+use common::scales::Scales;
+use common::task::{Target, Task};
+use common::teacher::Teacher;
+use common::transfer::TransferSet;
+
+use crate::distill::{Distilled, Session};
+
+/// Distilled samples, a row each.
+///
+/// In NPZ:
+///
+/// | array | shape | what |
+/// |---|---|---|
+/// | `X` | m × sides of an input, or m × features | the samples, `f4` |
+/// | `y` | m × C | soft labels, `f4`; of a task of numbers the numbers, in their units |
+/// | `label` | m | the most likely class's number, `u2`; not of numbers |
+/// | `weight` | m | rows that the sample stands for, `f4` |
+/// | `spread` | m | root mean squared distance of those rows in normalised features, `f4` |
+/// | `names` | columns of `X` | what each value is, text |
+/// | `class_names` | C | text; names of the numbers |
+/// | `space` | 1 | `input`, or the feature stage that `X` is in, text |
+///
+/// CSV has a column for each name, then `label` (the class's name), `weight`,
+/// `spread` and `p:CLASS` for each class, or `y:NAME` for each number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PointTable {
+    /// The samples, m × values.
+    pub inputs: Array2<f32>,
+    /// Soft labels, m × classes, or numbers in their units.
+    pub labels: Array2<f32>,
+    /// Rows that each stands for.
+    pub weights: Vec<f32>,
+    /// Root mean squared distance of those rows, in normalised features.
+    pub spreads: Vec<f32>,
+    /// What each value is.
+    pub names: Vec<String>,
+    /// Class names, or names of numbers.
+    pub classes: Vec<String>,
+    /// Whether labels are classes.
+    pub is_class: bool,
+    /// `input`, or the name of the feature stage.
+    pub space: String,
+    /// Sides of one sample.
+    pub sides: Vec<usize>,
+}
+
+/// Why a table cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum PointTableError {
+    /// A name that says no format.
+    #[error("{0} ends in neither .npz nor .csv")]
+    Ending(String),
+    /// NPZ cannot hold it.
+    #[error(transparent)]
+    Npz(#[from] NpzError),
+    /// CSV cannot hold it.
+    #[error("as CSV: {0}")]
+    Csv(String),
+    /// The file cannot be written.
+    #[error("cannot write {path}: {cause}")]
+    Write {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+}
+
+impl From<PointTableError> for Failure {
+    fn from(error: PointTableError) -> Self {
+        let code = match &error {
+            PointTableError::Ending(_) => ExitCode::Usage,
+            PointTableError::Write { cause, .. } => ExitCode::of_file(cause),
+            _ => ExitCode::Failed,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl PointTable {
+    /// The transfer set of a round, labelled by its teacher. None if the
+    /// teacher does not stand on it.
+    pub fn of_round(
+        task: &Task,
+        set: &TransferSet,
+        teacher: &Teacher,
+        scales: &Scales,
+    ) -> Option<Self> {
+        let points = &set.points;
+        let inputs = points.inputs.view();
+        let labels = match &scales.targets {
+            None => teacher.probabilities(inputs).ok()?,
+            Some(scale) => task
+                .target()
+                .within(scale.restore(teacher.answers(inputs).ok()?)),
+        };
+        let seen = Seen {
+            task,
+            normaliser: &scales.normaliser,
+        };
+        let mut table = seen.table(points.inputs.view(), labels);
+        table.weights = points.counts.iter().map(|&count| count as f32).collect();
+        table.spreads.clone_from(&points.spreads);
+        Some(table)
+    }
+
+    /// What a session distilled, each sample with weight 1. Where inputs were
+    /// moved by an offset, so are the samples.
+    pub fn of_distilled(session: &Session, distilled: &Distilled) -> Self {
+        let (task, normaliser) = (
+            session.feature_view.task(),
+            session.feature_view.normaliser(),
+        );
+        let even = 1.0 / task.classes() as f64;
+        let labels = distilled.labels.mapv(|value| (value + even) as f32);
+        Seen { task, normaliser }.table(distilled.points.view(), labels)
+    }
+
+    /// Writes it as what the file's name ends in.
+    ///
+    /// # Errors
+    /// Another ending, or a file that cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), PointTableError> {
+        let bytes = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npz") => self.npz()?,
+            Some("csv") => self
+                .csv()
+                .map_err(|error| PointTableError::Csv(error.to_string()))?,
+            _ => return Err(PointTableError::Ending(path.display().to_string())),
+        };
+        std::fs::write(path, bytes).map_err(|cause| PointTableError::Write {
+            path: path.display().to_string(),
+            cause,
+        })
+    }
+
+    fn most_likely(&self) -> Vec<u16> {
+        let largest = |row: ndarray::ArrayView1<'_, f32>| {
+            (0..row.len()).fold(0, |best, at| if row[at] > row[best] { at } else { best }) as u16
+        };
+        self.labels.rows().into_iter().map(largest).collect()
+    }
+
+    fn npz(&self) -> Result<Vec<u8>, NpzError> {
+        let rows = self.inputs.nrows();
+        let values = |table: &Array2<f32>| Values::F32(table.iter().copied().collect());
+        let mut shape = vec![rows];
+        shape.extend(&self.sides);
+        let list = |values| Array::new(vec![rows], values);
+        let texts = |texts: &[String]| Array::new(vec![texts.len()], Values::Text(texts.to_vec()));
+        let mut arrays = vec![
+            ("X", Array::new(shape, values(&self.inputs))?),
+            (
+                "y",
+                Array::new(self.labels.shape().to_vec(), values(&self.labels))?,
+            ),
+            ("weight", list(Values::F32(self.weights.clone()))?),
+            ("spread", list(Values::F32(self.spreads.clone()))?),
+            ("names", texts(&self.names)?),
+            ("class_names", texts(&self.classes)?),
+            ("space", texts(std::slice::from_ref(&self.space))?),
+        ];
+        if self.is_class {
+            arrays.push(("label", list(Values::U16(self.most_likely()))?));
+        }
+        let named: Vec<(&str, &Array)> =
+            arrays.iter().map(|(name, array)| (*name, array)).collect();
+        npz::write(&named)
+    }
+
+    fn csv(&self) -> Result<Vec<u8>, csv::Error> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let mut head = self.names.clone();
+        head.extend(self.is_class.then(|| "label".to_owned()));
+        head.extend(["weight", "spread"].map(str::to_owned));
+        let of = if self.is_class { "p" } else { "y" };
+        head.extend(self.classes.iter().map(|class| format!("{of}:{class}")));
+        writer.write_record(&head)?;
+        for (row, class) in self.most_likely().into_iter().enumerate() {
+            let inputs = self.inputs.row(row);
+            let mut fields: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            fields.extend(
+                self.is_class
+                    .then(|| self.classes[usize::from(class)].clone()),
+            );
+            fields.push(self.weights[row].to_string());
+            fields.push(self.spreads[row].to_string());
+            fields.extend(self.labels.row(row).iter().map(ToString::to_string));
+            writer.write_record(&fields)?;
+        }
+        writer
+            .into_inner()
+            .map_err(|error| error.into_error().into())
+    }
+}
+
+/// How a task sees inputs.
+struct Seen<'a> {
+    task: &'a Task,
+    normaliser: &'a Normaliser,
+}
+
+impl Seen<'_> {
+    fn table(&self, points: ArrayView2<'_, f32>, labels: Array2<f32>) -> PointTable {
+        let definition = self.task.definition();
+        let (stage, shape) = (&definition.features, self.task.input_shape());
+        let varying = stage.varying(self.task.features());
+        let features = self.features(points, varying);
+        let values = shape.values();
+        // Only these stages keep every value, in its place.
+        let is_input = stage.is_measured() || *stage == common::features::FeatureStage::Raw;
+        let names = match is_input {
+            true => { self.task.input().value_names(values) }
+                .unwrap_or_else(|| value_names(shape.sides())),
+            false => stage.names(shape).unwrap_or_default(),
+        };
+        let sides = match is_input && varying == values {
+            true => shape.sides().to_vec(),
+            false => vec![features.ncols()],
+        };
+        let rows = points.nrows();
+        PointTable {
+            inputs: features,
+            labels,
+            weights: vec![1.0; rows],
+            spreads: vec![0.0; rows],
+            names,
+            classes: match self.task.target() {
+                Target::Class => definition.classes.clone(),
+                Target::Number(numbers) => numbers.iter().map(|one| one.name.clone()).collect(),
+            },
+            is_class: self.task.target().is_class(),
+            space: match is_input {
+                true => "input".to_owned(),
+                false => stage.to_string(),
+            },
+            sides,
+        }
+    }
+
+    /// Features that the normaliser makes these points of, without a constant behind the `varying`
+    /// ones. Where it brings every row to one length and no constant tells how long it was, the
+    /// row is as long as an average one, or as it may be at most.
+    fn features(&self, points: ArrayView2<'_, f32>, varying: usize) -> Array2<f32> {
+        let parts = self.normaliser.parts();
+        let informative = parts.scale.iter().filter(|&&scale| scale > 0.0).count();
+        let mut features = Array2::zeros((points.nrows(), varying));
+        for (point, mut row) in points
+            .axis_iter(Axis(0))
+            .zip(features.axis_iter_mut(Axis(0)))
+        {
+            let norm = point.iter().map(|value| value * value).sum::<f32>().sqrt();
+            let largest = point.iter().fold(0f32, |most, value| most.max(value.abs()));
+            let longer = if !parts.unit_norm {
+                1.0 / parts.factor
+            } else if varying < point.len() {
+                let constant = (-parts.mean[varying] / parts.scale[varying]).min(parts.clip);
+                constant / point[varying].max(f32::MIN_POSITIVE)
+            } else {
+                let average = (informative as f32).sqrt() / norm.max(f32::MIN_POSITIVE);
+                average.min(parts.clip / largest.max(f32::MIN_POSITIVE))
+            };
+            for (at, value) in row.iter_mut().enumerate() {
+                let scaled = (point[at] * longer).clamp(-parts.clip, parts.clip);
+                *value = parts.mean[at] + parts.scale[at] * scaled;
+            }
+            for curve in parts
+                .curves
+                .iter()
+                .filter(|curve| curve.feature() < varying)
+            {
+                let value = &mut row[curve.feature()];
+                *value = straight(curve, *value);
+            }
+        }
+        features
+    }
+}
+
+/// The value that a curve brings to this level, or the nearest one.
+fn straight(curve: &Curve, level: f32) -> f32 {
+    let (knots, levels) = curve.points();
+    let above = levels.partition_point(|&one| one <= level);
+    if above == 0 {
+        return knots[0];
+    }
+    if above == levels.len() {
+        return knots[above - 1];
+    }
+    let share = (level - levels[above - 1]) / (levels[above] - levels[above - 1]);
+    knots[above - 1] + share * (knots[above] - knots[above - 1])
+}
+
+/// Places of values: `x3`, or `x0_12` and so on where there are several sides.
+fn value_names(sides: &[usize]) -> Vec<String> {
+    let count: usize = sides.iter().product();
+    let name = |mut at: usize| {
+        let mut places: Vec<String> = { sides.iter().rev() }
+            .map(|side| {
+                let place = at % side;
+                at /= side;
+                place.to_string()
+            })
+            .collect();
+        places.reverse();
+        format!("x{}", places.join("_"))
+    };
+    (0..count).map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use common::features::Atom;
+    use common::task::RawTask;
+
+    fn task(stage: &str) -> Task {
+        let text = format!(
+            "name = \"t\"\n[input]\nshape = [4]\n[classes]\nnames = [\"a\", \"b\"]\n\
+             [features]\nstage = {stage:?}"
+        );
+        RawTask::parse(&text).unwrap()
+    }
+
+    fn rows() -> Array2<f32> {
+        Array2::from_shape_fn((60, 4), |(row, column)| {
+            let wave = ((row * 7 + column * 3) as f32).sin();
+            if column == 1 {
+                (3.0 * wave).exp()
+            } else {
+                100.0 + 5.0 * wave
+            }
+        })
+    }
+
+    #[test]
+    fn points_of_measurements_are_inputs_again() {
+        let (task, rows) = (task("lifted"), rows());
+        let stage = &task.definition().features;
+        let features = stage.compute(task.input_shape(), rows.view()).unwrap();
+        let wide = features.mapv(f64::from);
+        let (mean, variance) = (
+            wide.mean_axis(Axis(0)).unwrap(),
+            wide.var_axis(Axis(0), 0.0),
+        );
+        let heavy = wide.column(1);
+        let mut atoms: Vec<Atom> = { heavy.iter() }
+            .map(|&value| Atom { value, rows: 1.0 })
+            .collect();
+        let curve = Curve::of(1, &mut atoms, 1e3).unwrap();
+        let normaliser = stage.normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, vec![curve]);
+        let normaliser = normaliser.unwrap();
+        let points = normaliser.apply(features.view()).unwrap();
+        let seen = Seen {
+            task: &task,
+            normaliser: &normaliser,
+        };
+        let table = seen.table(points.view(), Array2::from_elem((60, 2), 0.5));
+        assert_eq!((table.space.as_str(), &table.sides), ("input", &vec![4]));
+        assert_eq!(table.names, ["x0", "x1", "x2", "x3"]);
+        for (found, expected) in table.inputs.column(0).iter().zip(rows.column(0)) {
+            assert!(
+                (found - expected).abs() < 1e-2,
+                "{found} instead of {expected}"
+            );
+        }
+        // Whatever they are, they are seen as the same points.
+        let again = stage
+            .compute(task.input_shape(), table.inputs.view())
+            .unwrap();
+        let again = normaliser.apply(again.view()).unwrap();
+        assert!((&again - &points).iter().all(|gap| gap.abs() < 1e-3));
+    }
+
+    #[test]
+    fn both_files_hold_every_sample() {
+        let task = task("raw");
+        let normaliser = Normaliser::of_range(4, 0.0, 1.0).unwrap();
+        let points = normaliser.apply(rows().view()).unwrap();
+        let labels = Array2::from_shape_fn((60, 2), |(row, class)| ((row + class) % 2) as f32);
+        let table = Seen {
+            task: &task,
+            normaliser: &normaliser,
+        }
+        .table(points.view(), labels);
+        assert!(table.inputs.iter().all(|value| (0.0..=1.0).contains(value)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("points.npz");
+        table.write(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let archive = npz::Archive::open(&bytes).unwrap();
+        assert_eq!(archive.array("X").unwrap().shape(), [60, 4]);
+        assert_eq!(
+            archive.array("label").unwrap().to_integers().unwrap()[..2],
+            [0, 1]
+        );
+        let path = folder.path().join("points.csv");
+        table.write(&path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("x0,x1,x2,x3,label,weight,spread,p:a,p:b\n"));
+        assert_eq!(text.lines().count(), 61);
+        let refused = table.write(&folder.path().join("points.txt"));
+        assert!(matches!(refused, Err(PointTableError::Ending(_))));
+        assert_eq!(value_names(&[2, 2]), ["x0_0", "x0_1", "x1_0", "x1_1"]);
+    }
+}
