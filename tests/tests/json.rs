@@ -19,6 +19,7 @@ const SILENT: [&str; 6] = [
     "alambic-coordinator completions",
     "alambic-coordinator manual",
     "alambic-agent run",
+    "alambic-agent task suggest",
     "alambic-agent completions",
     "alambic-agent manual",
 ];
