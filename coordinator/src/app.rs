@@ -41,6 +41,7 @@ use crate::server::maintenance::Maintenance;
 use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
+use crate::server::unheard::Unheard;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::StoreError;
 
@@ -211,6 +212,7 @@ impl Server {
             peer_limits,
             replies,
             links,
+            unheard: Unheard::default(),
         });
         Ok(Self {
             shared,
@@ -255,9 +257,12 @@ impl Server {
                 tracing::error!(%fault, "what forgotten devices sent is not all deleted yet");
             }
             repair::renew_releases(shared.clone()).await;
-            if let Err(fault) = repair::check_blobs(&shared).await {
-                tracing::error!(%fault, "the blobs could not be checked");
-            }
+            let checked = async {
+                if let Err(fault) = repair::check_blobs(&shared).await {
+                    tracing::error!(%fault, "the blobs could not be checked");
+                }
+            };
+            tokio::join!(repair::keep_whole(&shared), checked);
         });
         let (metrics, steps) = (
             self.shared.metrics.clone(),

@@ -12,7 +12,7 @@ use common::scales::Scales;
 use common::summary::Points;
 use common::task::{Contribute, Task};
 use common::teacher::{RawTeacher, Teacher};
-use common::transfer::{RawTransferSet, TransferSet};
+use common::transfer::RawTransferSet;
 use common::trust::keys::SigningKey;
 use common::trust::release::{ReleaseError as EnvelopeError, SignedRelease};
 use common::weights::{RawWeights, WeightsError};
@@ -228,10 +228,12 @@ impl Setting<'_> {
         if summaries.len() < DEVICES_MIN {
             return Ok((set, Vec::new()));
         }
-        let read = TransferSet::read(self.task, &set.to_bytes());
-        let Ok(read) = read else {
-            return Ok((set, Vec::new()));
-        };
+        let bytes = set.to_bytes();
+        let read = validation::transfer_set(self.task, &bytes);
+        let read = read.map_err(|reason| ComputeError::Damaged {
+            blob: BlobHash::of(&bytes),
+            reason,
+        })?;
         let verdict = contradicting_samples(self.task, &read, &summaries)?;
         let excluded = exclusions(&verdict, sent);
         if excluded.is_empty() {

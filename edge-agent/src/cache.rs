@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use common::ids::BlobHash;
+use common::ownership::NO_LINK;
 
 /// Why the cache cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +99,9 @@ impl Cache {
     pub fn begin(&self, blob: BlobHash) -> Result<Partial, CacheError> {
         let path = self.folder.join(format!("{blob}.part"));
         let open = || -> io::Result<(File, u64)> {
-            let file = OpenOptions::new().create(true).append(true).open(&path)?;
+            let mut options = OpenOptions::new();
+            options.create(true).append(true).custom_flags(NO_LINK);
+            let file = options.open(&path)?;
             let bytes = file.metadata()?.len();
             Ok((file, bytes))
         };

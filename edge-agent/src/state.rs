@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use common::ownership::{NO_LINK, create_private};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -183,12 +184,7 @@ impl StateDir {
         let path = self.file(name);
         let temporary = self.file(&format!("{name}.new"));
         let written = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&temporary)?;
+            let mut file = create_private(&temporary)?;
             file.write_all(bytes)?;
             if durable {
                 file.sync_all()?;
@@ -206,6 +202,7 @@ impl StateDir {
 fn open_lock(path: &Path) -> Result<File, StateError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true).mode(0o600);
+    options.custom_flags(NO_LINK);
     let opened = options.open(path);
     opened.map_err(|source| StateError::io(path, source))
 }

@@ -22,6 +22,8 @@ pub struct Setting {
     pub rows: usize,
     /// Directions of its rows that a device's policy lets moments tell.
     pub directions: usize,
+    /// Rows that a point has to stand for by the device's policy.
+    pub rows_a_point_min: usize,
     /// Whether inputs are lists of measurements, not images or windows.
     pub lists: bool,
     /// Whether devices send feature sums.
@@ -111,7 +113,7 @@ impl Kinds {
 
 /// Plans what to spend the bytes on.
 ///
-/// Points come first: up to one for [`ROWS_A_POINT`] of a device's rows. Where
+/// Points come first: up to one for [`rows_a_point`] of a device's rows. Where
 /// all devices together can give [`POINTS_ENOUGH`], they are worth more than
 /// kernel statistics on fewer, which cost the devices m³ operations besides.
 /// So they are where a device's rows allow no more directions of moments than
@@ -174,13 +176,14 @@ fn closest(setting: &Setting, fixed: Fixed, points: Points) -> Points {
         return points;
     }
     let dense = Setting {
-        rows: setting.rows * ROWS_A_POINT / ROWS_A_POINT_MIN,
+        rows: setting.rows * rows_a_point(setting.rows_a_point_min)
+            / setting.rows_a_point_min.max(1),
         ..*setting
     };
     let found = points_alone(&dense, fixed, points.bits);
     Points {
         bound: if found.bound == BY_ROWS {
-            "a point for every 5 rows of a device, the fewest it may stand for"
+            "a point for the fewest rows that a device's policy lets one stand for"
         } else {
             found.bound
         },
@@ -197,7 +200,7 @@ fn points_within(setting: &Setting, fixed: Fixed, bits: u8, bytes: f64, most: us
         return Points { each, bits, bound };
     }
     let by_bytes = (bytes / point_bytes(setting, bits)).max(0.0) as usize;
-    let by_rows = setting.rows / senders / ROWS_A_POINT;
+    let by_rows = setting.rows / senders / rows_a_point(setting.rows_a_point_min);
     let by_memory = most / senders;
     let bounds = [
         (by_bytes, "as many as the bytes allow"),
@@ -391,19 +394,23 @@ fn rounds(setting: &Setting) -> usize {
 }
 
 /// Why a device sends no more points where its rows are few.
-const BY_ROWS: &str = "a point for every 6 rows of a device";
+const BY_ROWS: &str = "as many as the rows of a device allow";
 /// Most points beside which images and windows take landmarks. On five devices
 /// students of 50, 100 and 200 windows of movement answered 0.8, 1.3 and 0.1 %
 /// more for them, of 50, 100 and 200 digits of 28 × 28 2.0, 0.5 and -0.3, of 65
 /// and 130 digits of 8 × 8 0.3 and -0.7.
 const POINTS_FEW: usize = 100;
-/// Rows that a point should stand for: a little more than the fewest it may,
-/// so that clusters need not be forced.
-pub const ROWS_A_POINT: usize = 6;
-/// Rows that a point has to stand for. Points alone hold what a device knows:
-/// letters of 12,000 rows on ten devices 91.4 and 91.8 % with a point for five,
-/// 90.7 and 91.4 for six. Statistics hold every row, and gain nothing by it.
-const ROWS_A_POINT_MIN: usize = 5;
+/// Rows that a point should stand for where it may stand for `least`: a fifth
+/// more, so that clusters need not be forced.
+///
+/// Where points go alone, and nothing but rows keeps them few, they stand for
+/// the fewest: they hold what a device knows (letters of 12,000 rows on ten
+/// devices 91.4 and 91.8 % with a point for five, 90.7 and 91.4 for six).
+/// Statistics hold every row, and gain nothing by it.
+pub fn rows_a_point(least: usize) -> usize {
+    (least + least / 5).max(1)
+}
+
 /// Points in all from which on they are worth more by themselves.
 pub const POINTS_ENOUGH: usize = 1_500;
 /// Most points of a teacher solved from points: m³/3 and the student's
@@ -445,6 +452,7 @@ mod tests {
             rounds: 1,
             rows: 60_000,
             directions: usize::MAX,
+            rows_a_point_min: 5,
             lists: false,
             learns_normaliser: false,
             learns_curves: false,
@@ -513,7 +521,7 @@ mod tests {
         let found = plan(&letters, Fixed::default());
         assert_eq!(found.contribute, Kinds::Points);
         assert_eq!((found.points_per_device, found.points_max), (240, 2_400));
-        assert!(found.points_reason.contains("5 rows"), "{found:?}");
+        assert!(found.points_reason.contains("fewest rows"), "{found:?}");
         // Where statistics hold every row, or bytes are scarce, nothing changes.
         let joined = Setting {
             rows: 3_000,
@@ -586,7 +594,7 @@ mod tests {
                     if each > POINTS_EACH_MIN {
                         let bytes = each as f64 * point_bytes(&setting, found.bits);
                         assert!(bytes <= uplink as f64, "{found:?}");
-                        assert!(each * ROWS_A_POINT <= 60_000 / devices, "{found:?}");
+                        assert!(each * rows_a_point(5) <= 60_000 / devices, "{found:?}");
                     }
                 }
             }

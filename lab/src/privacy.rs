@@ -10,6 +10,7 @@ const DEFAULT: Privacy = Privacy {
 };
 /// Kept to where the default would keep back more than a tenth of the rows.
 const SMALL: u64 = 5;
+const SMALL_CLUSTER: u32 = 3;
 /// Fewest of all rows that the default must let take part.
 const SHARE_MIN: f64 = 0.9;
 /// Of a device's rows, about those it learns from; it judges by the rest.
@@ -20,6 +21,8 @@ const LEARNT: f64 = 0.75;
 pub struct Asked {
     /// Nothing leaves that describes fewer rows.
     pub rows_min: Option<u64>,
+    /// Fewest rows behind a distilled sample.
+    pub cluster_size_min: Option<u32>,
     /// Rows for each direction that a device tells of them.
     pub rows_per_direction: Option<u32>,
 }
@@ -33,6 +36,9 @@ pub fn choose(labels: &[u16], parts: &[Vec<usize>], asked: Asked) -> (Privacy, S
     let (mut privacy, reason) = chosen(labels, parts, asked.rows_min);
     if let Some(rows) = asked.rows_per_direction {
         privacy.rows_per_direction = rows;
+    }
+    if let Some(rows) = asked.cluster_size_min {
+        privacy.cluster_size_min = rows;
     }
     (privacy, reason)
 }
@@ -67,11 +73,13 @@ fn chosen(labels: &[u16], parts: &[Vec<usize>], asked: Option<u64>) -> (Privacy,
     }
     let policy = Privacy {
         rows_min: SMALL,
+        cluster_size_min: SMALL_CLUSTER,
         ..DEFAULT
     };
     let reason = format!(
         "of classes with fewer than {} rows a device says nothing by default, which would keep \
-         back {:.0} % of all rows: real agents need `rows_min = {SMALL}` in their policy",
+         back {:.0} % of all rows: real agents need `rows_min = {SMALL}` and `cluster_size_min = \
+         {SMALL_CLUSTER}` in their policy",
         DEFAULT.rows_min,
         100.0 * (1.0 - share)
     );
@@ -128,6 +136,7 @@ mod tests {
         let asked = Asked {
             rows_min: Some(3),
             rows_per_direction: Some(7),
+            cluster_size_min: None,
         };
         let (policy, _) = choose(&labels, &parts, asked);
         assert_eq!((policy.rows_min, policy.cluster_size_min), (3, 3));

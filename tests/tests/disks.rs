@@ -78,6 +78,8 @@ fn a_coordinator_whose_disk_is_full_goes_on_once_there_is_room() {
     // Labels are in, moments are on their way.
     round_up_to(&running, Kind::Labels);
     running.disks[0].fill();
+    // Said before anything had to be written.
+    wait_for_storage(&mut running, false);
     // A contribution that does not fit is not acknowledged and comes again.
     look_until(|| log(&running).contains("is full"), || log(&running));
     // Nor is what would have to be remembered.

@@ -10,7 +10,7 @@ use common::task::Task;
 use common::transfer::TransferSet;
 
 use super::basis::Basis;
-use super::mislabelled::{Mislabelled, mislabelled};
+use super::mislabelled::{self, Mislabelled};
 use super::trimmed::{Contradiction, Evidence, Trimmed};
 
 /// The directions that matter to most devices, and what is needed to bring
@@ -172,10 +172,22 @@ impl Judge {
                 mislabelled: Vec::new(),
             });
         }
-        let out: Vec<usize> = contradictions.iter().map(|one| one.device).collect();
+        let mut out: Vec<usize> = contradictions.iter().map(|one| one.device).collect();
         let constant = self.constant.view();
-        let teacher = (agreement.core.as_slice(), trimmed.lambda());
-        let mislabelled = mislabelled(devices, &out, teacher, constant)?;
+        let mut trusted = agreement.core;
+        let mut mislabelled = Vec::new();
+        for _ in 0..LOOKS {
+            let teacher = (trusted.as_slice(), trimmed.lambda());
+            let found = mislabelled::mislabelled(devices, &out, teacher, constant)?;
+            if found.is_empty() {
+                break;
+            }
+            out.extend(found.iter().map(|one| one.device));
+            mislabelled.extend(found);
+            // Without those, more devices can be asked about the others.
+            trusted = (0..devices.len()).map(|at| !out.contains(&at)).collect();
+        }
+        mislabelled.sort_unstable_by_key(|one: &Mislabelled| one.device);
         Ok(Verdict {
             contradictions,
             mislabelled,
@@ -240,6 +252,8 @@ fn constant(points: ArrayView2<'_, f64>, counts: &[f64]) -> Result<Array1<f64>, 
     Ok(solved.column(0).to_owned())
 }
 
+/// How often devices with a class that is another to the others are looked for.
+const LOOKS: usize = 3;
 /// Most directions: classes are told apart in far fewer.
 const DIRECTIONS_MAX: usize = 128;
 const DIRECTIONS_MIN: usize = 16;

@@ -59,7 +59,9 @@ pub(super) fn mislabelled(
     }
     let mut found = Vec::new();
     for (place, &device) in kept.iter().enumerate() {
-        let worst = (0..classes).filter_map(|class| stands_out(&answers, place, class));
+        let given = (0..classes).filter_map(|class| stands_out(&answers, place, class));
+        let missed = (0..classes).filter_map(|class| misses(&answers, place, class));
+        let worst = given.chain(missed);
         let worst = worst.max_by(|one, other| one.0.total_cmp(&other.0));
         if let Some((_, mut one)) = worst {
             one.device = device;
@@ -69,28 +71,93 @@ pub(super) fn mislabelled(
     Ok(found)
 }
 
-/// Mean answers for each class that has rows enough, C×C with NaN elsewhere.
-fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f64>) -> Array2<f64> {
+/// What a teacher makes of a device's rows.
+struct Answers {
+    /// Mean answers for each class of the device that has rows enough, C×C with
+    /// NaN elsewhere.
+    mean: Array2<f64>,
+    /// Of the rows that the teacher surely takes for a class, the share that the
+    /// device calls another; NaN where they are too few.
+    missed: Vec<f64>,
+    /// The class that the device calls most of those.
+    called: Vec<usize>,
+}
+
+fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f64>) -> Answers {
     let classes = device.cross.ncols();
     let centre = 1.0 / classes as f64;
     let all: Array1<f64> = device.gram.dot(&constant) * centre;
-    let mut answers = Array2::from_elem((classes, classes), f64::NAN);
+    let mut mean = Array2::from_elem((classes, classes), f64::NAN);
+    // Σ over the rows of a class of what the teacher answers for each class.
+    let mut sums = Array2::zeros((classes, classes));
     for (class, &rows) in device.class_rows.iter().enumerate() {
+        let inputs = &device.cross.column(class) + &all;
+        let answered = inputs.dot(alpha) + centre * rows;
+        sums.row_mut(class).assign(&answered);
         if rows >= ROWS_MIN {
-            let inputs = (&device.cross.column(class) + &all) / rows;
-            answers.row_mut(class).assign(&(inputs.dot(alpha) + centre));
+            mean.row_mut(class).assign(&(answered / rows));
         }
     }
-    answers
+    let mut missed = vec![f64::NAN; classes];
+    let mut called = vec![0; classes];
+    for class in 0..classes {
+        let answer = &alpha.column(class) + &(&constant * centre);
+        let sure = device.gram.dot(&answer).dot(&answer);
+        if sure >= ROWS_MIN {
+            let missing = (sure - sums[[class, class]].max(0.0)) / sure;
+            missed[class] = missing.max(0.0);
+            let others = (0..classes).filter(|other| *other != class);
+            let most = others.max_by(|&a, &b| sums[[a, class]].total_cmp(&sums[[b, class]]));
+            called[class] = most.unwrap_or(class);
+        }
+    }
+    Answers {
+        mean,
+        missed,
+        called,
+    }
+}
+
+/// How much more a device than others calls rows another class that their
+/// teacher surely takes for this one, if it does.
+///
+/// Rows that f answers for surely are as many as Σf², which rows that it only
+/// leans to hardly enter, and the sum of f over the device's own rows of the
+/// class takes off those that it calls so too. One device that gives all its
+/// rows of one class to another has a share near one there, however many honest
+/// rows of the other class stand beside them.
+fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
+    let own = &answers[place];
+    let share = own.missed[class];
+    let peers = answers.iter().enumerate();
+    let peers = peers.filter(|(at, one)| *at != place && !one.missed[class].is_nan());
+    let peers: Vec<f64> = peers.map(|(_, one)| one.missed[class]).collect();
+    if share.is_nan() || peers.len() < PEERS_MIN {
+        return None;
+    }
+    let few = 1.0 + FEW / peers.len() as f64;
+    let usual = median(peers.clone());
+    let apart = peers.iter().map(|one| (one - usual).abs()).collect();
+    let deviation = (few * 1.4826 * median(apart)).max(DEVIATION_MIN);
+    let excess = share - usual;
+    let found = Mislabelled {
+        device: place,
+        class: own.called[class],
+        taken_for: class,
+        share: share.min(1.0),
+        usual: usual.max(0.0),
+    };
+    (excess >= MISSED_MIN && excess >= MISSED_DEVIATIONS * deviation)
+        .then_some((excess / deviation, found))
 }
 
 /// How far the rows of a class stand out, if they do.
-fn stands_out(answers: &[Array2<f64>], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
-    let own = answers[place].row(class);
+fn stands_out(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
+    let own = answers[place].mean.row(class);
     let peers = answers.iter().enumerate();
     let peers: Vec<_> = peers
-        .filter(|(at, one)| *at != place && !one[[class, class]].is_nan())
-        .map(|(_, one)| one.row(class))
+        .filter(|(at, one)| *at != place && !one.mean[[class, class]].is_nan())
+        .map(|(_, one)| one.mean.row(class))
         .collect();
     if own[class].is_nan() || peers.len() < PEERS_MIN {
         return None;
@@ -140,6 +207,11 @@ const EXCESS_MIN: f64 = 0.4;
 /// Honest devices have heavy tails: persons with their own way of sitting
 /// reach eight.
 const DEVIATIONS: f64 = 10.0;
+/// The share of the rows that are surely of a class to the others which a device
+/// calls another, more than the median device: of two classes that are one to
+/// the others, half.
+const MISSED_MIN: f64 = 0.6;
+const MISSED_DEVIATIONS: f64 = 5.0;
 /// With so many other devices, their deviation counts twice.
 const FEW: f64 = 4.0;
 /// Devices differ by so much by chance.
@@ -197,6 +269,47 @@ mod tests {
         assert_eq!((only.device, only.class), (15, 1));
         assert_eq!(only.taken_for, 0);
         assert!(only.share > 0.4 && only.usual < 0.1, "{only:?}");
+    }
+
+    #[test]
+    fn a_class_that_is_given_away_among_rows_of_another_is_named() {
+        let mut devices = vec![device(60.0, 0.0); 20];
+        // Three times as many honest rows of the class that gets them hide them
+        // from its mean answer.
+        devices[16] = given_away(20.0, 60.0);
+        let [only] = found(&devices).try_into().unwrap();
+        assert_eq!((only.device, only.class, only.taken_for), (16, 1, 0));
+        assert!(only.share > 0.9 && only.usual < 0.2, "{only:?}");
+        // One that has no rows of the class at all gives none away.
+        devices[16] = given_away(0.0, 60.0);
+        assert_eq!(found(&devices), []);
+    }
+
+    /// `given` rows of the first class that are labelled as the second, beside
+    /// `true_rows` of the second.
+    fn given_away(given: f64, true_rows: f64) -> Evidence {
+        let places = [(given, [1.0, 0.0, 1.0]), (true_rows, [0.0, 1.0, 1.0])];
+        let mut gram = Array2::zeros((3, 3));
+        let mut cross = Array2::zeros((3, 2));
+        for (count, phi) in places {
+            for row in 0..3 {
+                for column in 0..3 {
+                    gram[[row, column]] += count * phi[row] * phi[column];
+                }
+                for (class, target) in [-0.5, 0.5].into_iter().enumerate() {
+                    cross[[row, class]] += count * phi[row] * target;
+                }
+            }
+        }
+        let rows = given + true_rows;
+        Evidence {
+            gram,
+            cross,
+            target_square: 0.5 * rows,
+            rows,
+            class_rows: vec![0.0, rows],
+            unanswered: 2.0 / 3.0 * rows,
+        }
     }
 
     #[test]

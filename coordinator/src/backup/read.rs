@@ -90,6 +90,9 @@ pub(super) fn read(
     let mut archive = tar::Archive::new(BufReader::with_capacity(BUFFER_BYTES, file));
     let entries = archive.entries();
     let entries = entries.map_err(|source| BackupError::io("read", from, source))?;
+    // Headers of long names and of extensions are entries of their own then,
+    // which no backup has, and nothing of the length they claim is read.
+    let entries = entries.raw(true);
     let mut reading = Reading {
         from,
         entries,
@@ -322,7 +325,7 @@ impl Found {
                 }
                 self.files.push(StateFile {
                     name,
-                    mode: taken.mode & MODE,
+                    mode: private_if_secret(taken.mode & MODE, &taken.bytes),
                     bytes: taken.bytes,
                 });
             }
@@ -410,6 +413,19 @@ impl Found {
         }
     }
 }
+
+/// The mode of a file with this content: what holds a private key is its
+/// owner's alone, whatever the archive says.
+fn private_if_secret(mode: u32, bytes: &[u8]) -> u32 {
+    let marks = bytes.windows(SECRET.len());
+    match marks.into_iter().any(|part| part == SECRET) {
+        true => mode & 0o600,
+        false => mode,
+    }
+}
+
+/// In the first line of every private key in PEM.
+const SECRET: &[u8] = b"PRIVATE KEY-----";
 
 /// What the tar reader says of a file that ends within a header or an entry.
 const SHORT: [&str; 2] = ["failed to read entire block", "unexpected EOF"];

@@ -495,3 +495,43 @@ proptest! {
         }
     }
 }
+
+/// What stands before a name too long for a header, or for values of other
+/// lengths, is an entry that claims any length itself.
+#[test]
+fn headers_of_long_names_and_extensions_are_refused_before_they_are_read() {
+    let case = Case::new();
+    for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("././@LongLink").unwrap();
+        header.set_entry_type(kind);
+        header.set_size(1 << 40);
+        header.set_mode(0o600);
+        header.set_cksum();
+        let mut bytes = header.as_bytes().to_vec();
+        bytes.extend(fs::read(&case.archive).unwrap());
+        let bad = case.archive.with_extension("long");
+        fs::write(&bad, bytes).unwrap();
+        let error = check(&bad, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("no plain file"), "{kind:?}: {error}");
+    }
+}
+
+#[test]
+fn a_key_is_its_owners_alone_whatever_the_archive_says() {
+    let case = Case::new();
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in entries(&case.archive) {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, &name, &bytes[..]).unwrap();
+    }
+    fs::write(&case.archive, tar.into_inner().unwrap()).unwrap();
+    case.restore().unwrap();
+    for file in &state_files(&case.target(), None).unwrap().0 {
+        if file.name.contains("key") {
+            assert_eq!(file.mode & 0o077, 0, "{}", file.name);
+        }
+    }
+}

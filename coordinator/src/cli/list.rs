@@ -174,6 +174,12 @@ fn left_out(task: &TaskStatus) -> Vec<String> {
     if more > 0 {
         lines.push(format!("left out: {more} more; `--json` names all"));
     }
+    if !task.unheard.is_empty() {
+        lines.push(format!(
+            "NO DEVICE SPEAKS OF {}: students never answer it, however right they are on the rows there are",
+            format::names(&task.unheard)
+        ));
+    }
     lines
 }
 

@@ -1,5 +1,6 @@
 //! Commands about who belongs to the fleet: tokens and devices.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 
 use common::ids::{DeviceId, Time};
@@ -151,36 +152,86 @@ pub(super) fn find(client: &mut Client, meant: &str) -> Result<DeviceId, Failure
     }
 }
 
-fn named<'a>(devices: &'a [DeviceStatus], meant: &str) -> Result<&'a DeviceStatus, Failure> {
-    let all = |is_meant: &dyn Fn(&DeviceStatus) -> bool| -> Vec<&DeviceStatus> {
-        devices.iter().filter(|one| is_meant(one)).collect()
+/// The same for what cannot be taken back: says which device it is, and asks.
+/// Where nobody can be asked, the device's id is as good as a yes, its name is
+/// not, which whoever enrolled it chose.
+///
+/// # Errors
+/// None is called so, or several are; or nobody said yes.
+fn find_to(client: &mut Client, verb: &str, meant: &str, yes: bool) -> Result<DeviceId, Failure> {
+    let status = client.status()?;
+    let found = match meant.parse::<DeviceId>() {
+        Ok(device) => match status.devices.iter().find(|one| one.device == device) {
+            Some(found) => found,
+            None => return Ok(device),
+        },
+        Err(_) => named(&status.devices, meant)?,
     };
-    let mut found = all(&|one| !meant.is_empty() && one.label == meant);
-    if found.is_empty() && meant.len() >= DIGITS_MIN {
-        let digits = meant.to_ascii_lowercase();
-        found = all(&|one| one.device.to_string().starts_with(&digits));
+    let device = found.device;
+    if yes {
+        return Ok(device);
     }
-    let (kind, message) = match found.as_slice() {
-        [one] => return Ok(one),
-        [] => (
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        let name = match found.label.as_str() {
+            "" => "no name".to_owned(),
+            label => format!("called {label}"),
+        };
+        let session = if found.connected { "connected" } else { "away" };
+        eprint!("{verb} device {device} ({name}, {session})? It cannot be taken back. [y/N] ");
+        let mut answer = String::new();
+        let read = std::io::stdin().read_line(&mut answer);
+        let agreed = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
+        if read.is_ok() && agreed {
+            return Ok(device);
+        }
+        return Err(refused(FaultKind::Invalid, "nothing was done".to_owned()));
+    }
+    if device.to_string().starts_with(&meant.to_ascii_lowercase()) {
+        return Ok(device);
+    }
+    let message = format!(
+        "{meant} is the name of device {device}; to {verb} it from a script, write the id, or add \
+         --yes"
+    );
+    Err(refused(FaultKind::Invalid, message))
+}
+
+fn refused(kind: FaultKind, message: String) -> Failure {
+    crate::admin::AdminError::from(Fault { kind, message }).into()
+}
+
+/// Ids go before names: a device's name is what it called itself, so a name
+/// must not stand for another device's id.
+fn named<'a>(devices: &'a [DeviceStatus], meant: &str) -> Result<&'a DeviceStatus, Failure> {
+    let digits = meant.to_ascii_lowercase();
+    let by_id = |one: &DeviceStatus| {
+        meant.len() >= DIGITS_MIN && one.device.to_string().starts_with(&digits)
+    };
+    let by_name = |one: &DeviceStatus| !meant.is_empty() && one.label == meant;
+    let found = devices.iter().filter(|one| by_id(one) || by_name(one));
+    let found: Vec<&DeviceStatus> = found.collect();
+    match found.as_slice() {
+        [one] => Ok(one),
+        [] => Err(refused(
             FaultKind::NotFound,
             format!(
                 "no device {meant}: neither a name nor the first {DIGITS_MIN} or more digits of \
                  an id; `device list` shows those that joined"
             ),
-        ),
+        )),
         several => {
-            let ids: Vec<_> = several.iter().map(|one| one.device.to_string()).collect();
-            (
-                FaultKind::Invalid,
-                format!(
-                    "{meant} may be any of {}; write the whole id",
-                    ids.join(", ")
-                ),
-            )
+            let told = several.iter().map(|one| match by_id(one) {
+                true => one.device.to_string(),
+                false => format!("{} (by its name)", one.device),
+            });
+            let told: Vec<String> = told.collect();
+            let message = format!(
+                "{meant} may be any of {}; write the whole id",
+                told.join(", ")
+            );
+            Err(refused(FaultKind::Invalid, message))
         }
-    };
-    Err(crate::admin::AdminError::from(Fault { kind, message }).into())
+    }
 }
 
 pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
@@ -281,8 +332,13 @@ pub(super) fn approve(client: &mut Client, meant: &str, as_json: bool) -> Result
     Ok(())
 }
 
-pub(super) fn deny(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
-    let device = find(client, meant)?;
+pub(super) fn deny(
+    client: &mut Client,
+    meant: &str,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let device = find_to(client, "deny", meant, yes)?;
     expect_done(client, &Request::DenyDevice { device })?;
     let words = "is denied; it may come again with another token";
     done(as_json, device, "denied", words);
@@ -308,12 +364,15 @@ pub(super) fn label(
 pub(super) fn revoke(
     client: &mut Client,
     meant: &str,
+    yes: bool,
     reason: String,
     as_json: bool,
 ) -> Result<(), Failure> {
-    let device = find(client, meant)?;
+    let device = find_to(client, "revoke", meant, yes)?;
     expect_done(client, &Request::RevokeDevice { device, reason })?;
-    let words = "is revoked; its key can never join again";
+    let words = "is revoked; its key can never join again. What it contributed stays in the \
+                 students made of it, and in what the next ones stand on; `device forget` takes \
+                 it out, `task relearn` has it all learnt anew";
     done(as_json, device, "revoked", words);
     Ok(())
 }
@@ -331,8 +390,13 @@ fn done(as_json: bool, device: DeviceId, what: &str, words: &str) {
     say(as_json, told, &format!("device {device} {words}"));
 }
 
-pub(super) fn forget(client: &mut Client, meant: &str, as_json: bool) -> Result<(), Failure> {
-    let device = find(client, meant)?;
+pub(super) fn forget(
+    client: &mut Client,
+    meant: &str,
+    yes: bool,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let device = find_to(client, "forget", meant, yes)?;
     let blobs = match client.ask(&Request::ForgetDevice { device })? {
         Response::Forgotten { blobs } => blobs,
         other => return Err(unexpected(&other)),
@@ -396,6 +460,7 @@ mod tests {
             device("0123ffff89abcdef0123456789abcdef", "belt"),
             device("abcd456789abcdef0123456789abcdef", "belt"),
             device("eeee456789abcdef0123456789abcdef", "abcd"),
+            device("ffff456789abcdef0123456789abcdef", "1001"),
         ];
         let found = |meant: &str| named(&devices, meant).map(|one| one.device);
         let fails = |meant: &str| found(meant).unwrap_err().to_string();
@@ -404,10 +469,17 @@ mod tests {
         assert_eq!(found("0123F").unwrap(), devices[1].device);
         let whole = devices[1].device.to_string();
         assert_eq!(found(&whole).unwrap(), devices[1].device);
-        assert_eq!(found("abcd").unwrap(), devices[3].device, "a name is first");
+        assert_eq!(found("abcd4").unwrap(), devices[2].device);
+        assert_eq!(found("1001").unwrap(), devices[4].device);
+        let rogue = fails("abcd");
+        assert!(
+            rogue.contains("abcd456789abcdef0123456789abcdef, "),
+            "{rogue}"
+        );
+        assert!(rogue.contains("eeee456789abcdef0123456789abcdef (by its name)"));
         assert!(fails("0123").contains("may be any of 0123456789abcdef"));
         assert!(fails("belt").contains("write the whole id"));
-        for wrong in ["", "012", "ffff", "Pump"] {
+        for wrong in ["", "012", "ffe0", "Pump"] {
             assert!(fails(wrong).contains("device list"), "{wrong}");
         }
     }

@@ -140,16 +140,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Device(DeviceCommand::Approve { device, json }) => {
             members::approve(&mut connect()?, &device, json)
         }
-        Command::Device(DeviceCommand::Deny { device, json }) => {
-            members::deny(&mut connect()?, &device, json)
+        Command::Device(DeviceCommand::Deny { device, yes, json }) => {
+            members::deny(&mut connect()?, &device, yes, json)
         }
         Command::Device(DeviceCommand::Label {
             device,
             label,
             json,
         }) => members::label(&mut connect()?, &device, label, json),
-        Command::Device(DeviceCommand::Forget { device, json }) => {
-            members::forget(&mut connect()?, &device, json)
+        Command::Device(DeviceCommand::Forget { device, yes, json }) => {
+            members::forget(&mut connect()?, &device, yes, json)
         }
         Command::Device(DeviceCommand::Pardon { device, json }) => {
             members::pardon(&mut connect()?, &device, json)
@@ -157,8 +157,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Device(DeviceCommand::Revoke {
             device,
             reason,
+            yes,
             json,
-        }) => members::revoke(&mut connect()?, &device, reason, json),
+        }) => members::revoke(&mut connect()?, &device, yes, reason, json),
         Command::Model(ModelCommand::List { task, json }) => {
             list::models(&mut connect()?, task.as_deref(), json)
         }

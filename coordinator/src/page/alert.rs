@@ -189,6 +189,7 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     }
     of_withheld(found, task);
     of_excluded(found, task);
+    of_unheard(found, task);
     of_verdict(found, task, status);
     of_rollout(found, task, status);
 }
@@ -323,6 +324,22 @@ fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
         ),
     };
     found.push(Alert::new(Tone::Warn, head, text, room));
+}
+
+/// A class that no device has rows enough to speak of: whoever sees it gets
+/// another class for an answer, and no held-out row says so.
+fn of_unheard(found: &mut Vec<Alert>, task: &TaskStatus) {
+    if task.unheard.is_empty() {
+        return;
+    }
+    let head = format!(
+        "No device speaks of {} in {}",
+        crate::status::format::names(&task.unheard),
+        task.name
+    );
+    let text = "Students never answer it, and their accuracy does not count it. A device says \
+                nothing of a class with fewer rows than its policy asks for.";
+    found.push(Alert::new(Tone::Warn, head, text, "/students"));
 }
 
 fn of_rollout(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {

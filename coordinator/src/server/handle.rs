@@ -17,6 +17,7 @@ use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
 use super::store_handle::StoreHandle;
+use super::unheard::Unheard;
 use crate::aggregate::{Found, pooled};
 use crate::core::answer::{Answer, Reply};
 use crate::core::{AdminCommand, Command};
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) links: Links,
     /// What devices did.
     pub(crate) peer_limits: Arc<PeerLimits>,
+    /// Classes of which no device speaks.
+    pub(crate) unheard: Unheard,
 }
 
 /// Asks the store, on a blocking thread.
@@ -160,11 +163,16 @@ pub(crate) async fn ask<T: Into<Answer> + TryFrom<Answer>>(
 /// If the coordinator is stopping.
 pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
     let mut status = *ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    // A disk may be full long before anything has to be written.
+    status.storage_ok &= from_store(shared, |store| store.check_room()).await.is_ok();
     let now = Instant::now();
     for device in &mut status.devices {
         shared
             .peer_limits
             .fill(now, device.device, &mut device.peer_limits);
+    }
+    for task in &mut status.tasks {
+        task.unheard = shared.unheard.of(shared, task).await;
     }
     if let Some(training) = shared.compute.training() {
         let task = status

@@ -17,6 +17,7 @@ pub(crate) mod replies;
 mod session;
 pub(crate) mod store_handle;
 mod transfer;
+pub(crate) mod unheard;
 
 use std::sync::Arc;
 

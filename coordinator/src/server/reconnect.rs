@@ -7,15 +7,15 @@
 //! their next keep-alive, as they do when a reminder is lost.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use common::ids::DeviceId;
+use common::ownership::create_private;
 use common::transport::{Connection, ConnectionName, Listener};
 
 /// A session as it is remembered.
@@ -152,9 +152,7 @@ impl Open {
         let Some(path) = &self.path else { return };
         let fresh = path.with_extension("new");
         let written = || -> io::Result<File> {
-            let mut options = OpenOptions::new();
-            let options = options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(&fresh)?;
+            let mut file = create_private(&fresh)?;
             let sessions = self.sessions.iter();
             let records: Vec<u8> = sessions
                 .flat_map(|(device, entry)| encode(*device, Some(*entry)))

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
+
 use common::ids::{BlobHash, Version};
 use common::trust::release::SignedRelease;
 
@@ -14,7 +16,7 @@ use crate::journal::Compaction;
 use crate::round::ReRelease;
 use crate::server::Shared;
 use crate::server::handle::{ask, from_store, from_store_handle, read_blob};
-use crate::status::DeviceStatus;
+use crate::status::{DeviceStatus, Progress};
 use crate::status::{Fault, FaultKind};
 use crate::store::Epoch;
 
@@ -101,6 +103,52 @@ pub(crate) async fn check_blobs(shared: &Shared) -> Result<usize, Fault> {
         _ => tracing::error!(damaged, all, "blobs are damaged: check the disk"),
     }
     Ok(damaged)
+}
+
+/// Looks after each round, until the server stops, whether what the next one
+/// stands on is whole.
+pub(crate) async fn keep_whole(shared: &Shared) {
+    let mut steps = shared.progress.subscribe();
+    loop {
+        if let Err(fault) = learn_lost_anew(shared).await {
+            tracing::error!(%fault, "what rounds stand on could not be looked at");
+        }
+        loop {
+            match steps.recv().await {
+                Ok(Progress::Ended { .. }) | Err(RecvError::Lagged(_)) => break,
+                Ok(_) => {}
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+/// Of tasks whose normaliser or transfer set the disk has damaged or lost, the
+/// next round learns both anew from what all devices send, as after `task
+/// relearn`; otherwise no device could fetch them, and every later round would
+/// end for want of devices. Returns how many tasks that are.
+pub(crate) async fn learn_lost_anew(shared: &Shared) -> Result<usize, Fault> {
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let mut lost = 0;
+    for task in status.tasks.iter().filter(|task| task.round.is_none()) {
+        for blob in [task.normaliser, task.transfer].into_iter().flatten() {
+            let Err(fault) = from_store(shared, move |store| store.blob(blob).map(drop)).await
+            else {
+                continue;
+            };
+            tracing::error!(
+                task = task.name,
+                "what rounds of this task stand on is learnt anew, no device is to blame; check \
+                 the disk: {}",
+                fault.message
+            );
+            let name = Some(task.name.clone());
+            ask(shared, |reply| AdminCommand::Relearn { name, reply }).await??;
+            lost += 1;
+            break;
+        }
+    }
+    Ok(lost)
 }
 
 /// Between two blobs of a check: devices come first.

@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::ownership::NO_LINK;
+
 use super::error::{Result, StoreError};
 
 /// Creates a folder, and those above it, that only its owner may enter, and
@@ -122,10 +124,11 @@ pub(super) fn usage(folder: &Path) -> Result<(u64, u64)> {
 /// What the system counts a file's room in (stat(2)).
 const BLOCK_BYTES: u64 = 512;
 
-/// Options for a new file that only its owner may read.
+/// Options for a file that only its owner may read, and that is not opened
+/// through a link.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.mode(0o600);
+    options.mode(0o600).custom_flags(NO_LINK);
     options
 }
 

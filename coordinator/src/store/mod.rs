@@ -156,6 +156,15 @@ pub trait Store: Send + Sync {
     /// The names of all documents, sorted.
     fn documents(&self) -> Result<Vec<String>>;
 
+    /// Whether a contribution would be refused now for want of room, without
+    /// writing one.
+    ///
+    /// # Errors
+    /// [`StoreError::DiskFull`] then.
+    fn check_room(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// How much room it takes. May look at every file.
     fn usage(&self) -> Result<Usage>;
 

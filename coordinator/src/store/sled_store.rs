@@ -374,6 +374,10 @@ impl Store for SledStore {
         self.documents.list()
     }
 
+    fn check_room(&self) -> Result<()> {
+        self.check_blob_room()
+    }
+
     fn usage(&self) -> Result<Usage> {
         let (log, blobs) = (self.folder.join("log"), self.folder.join("blobs"));
         let (log_bytes, _) = files::usage(&log)?;

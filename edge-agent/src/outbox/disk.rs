@@ -1,12 +1,13 @@
 //! Files that hold what they held before, or what they should hold now, and
 //! never anything between.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use common::ids::BlobHash;
+use common::ownership::create_private;
 
 /// A file or folder cannot be made, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -57,12 +58,7 @@ pub(crate) fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Dis
     let path = folder.join(name);
     let temporary = folder.join(format!("{name}{UNFINISHED}"));
     let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = create_private(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, &path)?;

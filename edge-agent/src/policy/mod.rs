@@ -316,7 +316,7 @@ mod tests {
     fn a_task_cannot_loosen_the_cluster_size() {
         let policy = Policy::default();
         assert_eq!(policy.privacy(2).cluster_size_min, 5);
-        assert_eq!(policy.privacy(9).cluster_size_min, 9);
+        assert_eq!(policy.privacy(12).cluster_size_min, 12);
         assert_eq!(policy.privacy(2).rows_min, 20);
     }
 

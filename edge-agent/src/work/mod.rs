@@ -22,6 +22,7 @@ use common::wire::messages::Call;
 use common::withheld::RawWithheld;
 
 pub use rows::{RawRows, View};
+pub use summary::SAMPLE_ROWS_MEAN;
 
 use crate::teacher::TeacherError;
 

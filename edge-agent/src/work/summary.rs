@@ -101,13 +101,23 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
     Ok(points)
 }
 
+/// A class's samples stand for so many times `cluster_size_min` rows in the
+/// mean, or it has one: samples of five rows each tell of a row whether it is
+/// among them (area under the ROC curve 0.72 on HAR), of ten 0.67.
+pub const SAMPLE_ROWS_MEAN: u32 = 2;
+
 /// How many points each class gets: by its share of the rows, at least one
 /// for a class that has any to tell of, and none for one whose rows are fewer
-/// than `size_min`. No class gets more than its rows can fill. Where there are
+/// than `size_min`. No class gets more than its rows can fill with
+/// [`SAMPLE_ROWS_MEAN`] times as many each in the mean. Where there are
 /// more classes than points the dice choose, by rows, so that other devices
 /// speak of the others.
 fn share(points: usize, counts: &[u64], size_min: usize, random: &mut impl Rng) -> Vec<usize> {
-    let room = |class: usize| counts[class] as usize / size_min.max(1);
+    let size_min = size_min.max(1) as u64;
+    let room = |class: usize| match counts[class] {
+        rows if rows < size_min => 0,
+        rows => (rows / (u64::from(SAMPLE_ROWS_MEAN) * size_min)).max(1) as usize,
+    };
     let mut shares = vec![0; counts.len()];
     let mut classes: Vec<usize> = (0..counts.len()).filter(|&class| room(class) > 0).collect();
     if classes.len() > points {
@@ -182,7 +192,7 @@ mod tests {
     #[test]
     fn points_are_shared_by_rows_and_none_is_lost() {
         assert_eq!(shared(20, &[100, 0, 300], 5), vec![5, 0, 15]);
-        assert_eq!(shared(10, &[33, 33, 34], 3).iter().sum::<usize>(), 10);
+        assert_eq!(shared(10, &[33, 33, 34], 2).iter().sum::<usize>(), 10);
         assert_eq!(shared(3, &[1_000, 20, 20], 5), vec![1, 1, 1]);
         assert_eq!(shared(4, &[1_000, 20, 20], 5), vec![2, 1, 1]);
         assert_eq!(shared(5, &[0, 0], 5), vec![0, 0]);
@@ -190,9 +200,9 @@ mod tests {
 
     #[test]
     fn what_a_small_class_cannot_fill_goes_to_the_others() {
-        assert_eq!(shared(20, &[10, 100, 4], 5), vec![2, 18, 0]);
-        assert_eq!(shared(30, &[10, 100, 4], 5), vec![2, 20, 0]);
-        assert_eq!(shared(50, &[14, 14], 5), vec![2, 2]);
+        assert_eq!(shared(10, &[20, 100, 4], 5), vec![2, 8, 0]);
+        assert_eq!(shared(30, &[10, 100, 4], 5), vec![1, 10, 0]);
+        assert_eq!(shared(50, &[28, 9], 5), vec![2, 1]);
         assert_eq!(shared(50, &[4, 3], 5), vec![0, 0]);
     }
 

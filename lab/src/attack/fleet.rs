@@ -45,7 +45,7 @@ impl Fleet {
         task_seed: u64,
     ) -> Result<Self, AttackError> {
         let options = &scene.options.simulate;
-        let (task, _) = checked_task(scene.data, options, parts.len(), task_seed)?;
+        let (task, _) = checked_task(scene.data, options, &parts, task_seed)?;
         let train = scene.data.train.clone();
         let (privacy, _) = privacy::choose(&train.labels, &parts, options.privacy());
         let simulation = Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;

@@ -105,6 +105,11 @@ struct FleetArguments {
     /// Rows for each direction that a device tells of them [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
+    /// Fewest rows behind a distilled sample, as in an agent's policy;
+    /// samples stand for twice as many in
+    /// the mean [default: 5]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    cluster_size_min: Option<u32>,
 }
 
 impl AttackArguments {
@@ -125,6 +130,7 @@ impl AttackArguments {
                 steps: fleet.steps,
                 rows_min: fleet.rows_min,
                 rows_per_direction: fleet.rows_per_direction,
+                cluster_size_min: fleet.cluster_size_min,
                 ..SimulateOptions::default()
             },
             rows: self.rows,

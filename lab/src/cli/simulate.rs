@@ -105,6 +105,11 @@ pub(crate) struct SimulateArguments {
     /// policy [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
+    /// Fewest rows behind a distilled sample, as in an agent's policy;
+    /// samples stand for twice as many in
+    /// the mean [default: 5]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
+    cluster_size_min: Option<u32>,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -152,6 +157,7 @@ impl SimulateArguments {
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            cluster_size_min: self.cluster_size_min,
             no_baselines: self.no_baselines,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
             detail: false,

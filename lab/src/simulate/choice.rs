@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use common::task::{StudentSpec, Task};
 use common::teacher::Teacher;
+use edge_agent::work::SAMPLE_ROWS_MEAN;
 
 use super::{SimulateError, SimulateOptions};
-use crate::budget::{Fixed, Kinds, Plan, ROWS_A_POINT, Setting, plan};
+use crate::budget::{Fixed, Kinds, Plan, Setting, plan, rows_a_point};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
@@ -23,9 +24,12 @@ pub(crate) struct Chosen {
 pub(crate) fn checked_task(
     data: &Dataset,
     options: &SimulateOptions,
-    agents: usize,
+    parts: &[Vec<usize>],
     seed: u64,
 ) -> Result<(Task, Chosen), SimulateError> {
+    let agents = parts.len();
+    let (policy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
+    let rows_a_point_min = (SAMPLE_ROWS_MEAN * policy.cluster_size_min) as usize;
     let asked = options.features.clone().filter(|stage| stage != "auto");
     let fixed = Fixed {
         points: options.points,
@@ -84,13 +88,14 @@ pub(crate) fn checked_task(
                 data.train.labels.len() / agents.max(1),
                 options.privacy(),
             ),
+            rows_a_point_min,
             learns_curves: sketch.learns_curves(),
             parameters: sketch.student().parameters(),
             uplink_bytes: options.uplink_bytes_max,
         };
         let plan = plan(&setting, fixed);
         let senders = agents.max(1) * setting.rounds as usize;
-        let wanted = POINTS_WANTED.min(setting.rows / ROWS_A_POINT);
+        let wanted = POINTS_WANTED.min(setting.rows / rows_a_point(rows_a_point_min));
         if index < last && (plan.points_per_device as usize * senders) < wanted {
             continue;
         }

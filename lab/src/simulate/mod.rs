@@ -69,6 +69,9 @@ pub struct SimulateOptions {
     /// Rows for each direction that a device tells of them; an agent's default
     /// if absent.
     pub rows_per_direction: Option<u32>,
+    /// Fewest rows behind a distilled sample; the default of an agent's policy
+    /// if left out.
+    pub cluster_size_min: Option<u32>,
     /// Leave the baselines out.
     pub no_baselines: bool,
     /// Rounds of other federated methods beside the baselines; none leaves them out.
@@ -83,6 +86,7 @@ impl SimulateOptions {
         privacy::Asked {
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            cluster_size_min: self.cluster_size_min,
         }
     }
 }
@@ -107,6 +111,7 @@ impl Default for SimulateOptions {
             steps: 6_000,
             rows_min: None,
             rows_per_direction: None,
+            cluster_size_min: None,
             no_baselines: true,
             federated_rounds: None,
             detail: false,
@@ -169,7 +174,7 @@ pub fn run(
     let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let (checked, chosen) = checked_task(data, options, parts.len(), seed)?;
+    let (checked, chosen) = checked_task(data, options, &parts, seed)?;
     let train = data.train.clone();
     let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
@@ -230,6 +235,12 @@ pub fn run(
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     outcome["wire"] = wire(&result.bytes);
+    let newest = outcome["rounds"]
+        .as_array_mut()
+        .and_then(|all| all.last_mut());
+    if let Some(newest) = newest {
+        newest["devices_excluded"] = json!(simulation.excluded().len());
+    }
     Ok(SimulateResult {
         outcome,
         release: result.release,

@@ -22,6 +22,7 @@ fn options() -> SimulateOptions {
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
+        cluster_size_min: None,
         no_baselines: true,
         federated_rounds: None,
         detail: false,
@@ -190,7 +191,7 @@ fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it(
         ..options()
     };
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
-    let (task, _) = checked_task(&data, &options, parts.len(), 2).unwrap();
+    let (task, _) = checked_task(&data, &options, &parts, 2).unwrap();
     let fleet = |parts: &[Vec<usize>]| {
         let (privacy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
         let train = data.train.clone();

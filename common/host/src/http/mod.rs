@@ -1,6 +1,7 @@
 //! HTTP/1 for people and programs on this machine: one loop that accepts
 //! connections and holds each of them to its bounds.
 
+mod usage;
 mod write_timeout;
 
 use std::convert::Infallible;
@@ -20,12 +21,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use usage::{Counted, Open, Usage};
 use write_timeout::WriteTimeout;
 
 /// What peers may take of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections at a time; more wait in the system's queue.
+    /// Connections at a time. One more closes the one that has been idle for the
+    /// longest time; while all are being answered it waits.
     pub connections_max: usize,
     /// How long a peer may take to send the head of a request, or be idle.
     pub request_wait: Duration,
@@ -68,22 +71,30 @@ where
     L: Accept,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
-    S::Future: Send,
+    S::Future: Send + 'static,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let permits = Arc::new(Semaphore::new(bounds.connections_max));
-    let mut open = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let mut open = Open::default();
     loop {
-        let Ok(permit) = permits.clone().acquire_owned().await else {
-            return;
-        };
         match listener.next().await {
             Ok(stream) => {
-                while open.try_join_next().is_some() {}
-                let service = service.clone();
-                open.spawn(async move {
+                while tasks.try_join_next().is_some() {}
+                if permits.available_permits() == 0 {
+                    open.close_idlest();
+                }
+                let Ok(permit) = permits.clone().acquire_owned().await else {
+                    return;
+                };
+                let usage = Usage::new();
+                let service = Counted {
+                    service: service.clone(),
+                    usage: usage.clone(),
+                };
+                let handle = tasks.spawn(async move {
                     let _permit = permit;
                     let stream = WriteTimeout::new(stream, bounds.answer_wait);
                     let connection = http1::Builder::new()
@@ -95,6 +106,7 @@ where
                         tracing::debug!(%error, what, "a reader hung up, or was given up");
                     }
                 });
+                open.add(handle, usage);
             }
             Err(error) => {
                 // Out of descriptors, most likely; others close theirs.
@@ -176,5 +188,28 @@ mod tests {
         assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
         assert!(!server.is_finished());
         drop(unread);
+    }
+
+    #[tokio::test]
+    async fn idle_connections_make_room_for_one_that_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("http");
+        let listener = UnixListener::bind(&path).unwrap();
+        let service = service_fn(|_| async { Ok::<_, Infallible>(Response::new(Long(1))) });
+        let bounds = Bounds {
+            connections_max: 2,
+            answer_wait: Duration::from_secs(60),
+            ..BOUNDS
+        };
+        let server = tokio::spawn(async move { serve("test", &listener, bounds, service).await });
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            idle.push(UnixStream::connect(&path).await.unwrap());
+        }
+        let mut answer = Vec::new();
+        let mut asking = ask(&folder, "/").await;
+        asking.read_to_end(&mut answer).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
+        assert!(!server.is_finished());
     }
 }

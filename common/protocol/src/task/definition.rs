@@ -133,9 +133,9 @@ pub enum Contribute {
     /// Moments only.
     Moments,
     /// Both.
-    #[default]
     Both,
     /// Neither: the teacher is solved from the points themselves.
+    #[default]
     Points,
 }
 

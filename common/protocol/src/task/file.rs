@@ -72,7 +72,7 @@ impl RawTask {
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
         let by_default = match target {
-            Target::Class => Contribute::Both,
+            Target::Class => Contribute::Points,
             Target::Number(_) => Contribute::Moments,
         };
         let contribute = self.contribute.unwrap_or(by_default);
@@ -279,8 +279,8 @@ struct RawBudget {
 impl Default for RawBudget {
     fn default() -> Self {
         Self {
-            points_per_device: 20,
-            points_max: 300,
+            points_per_device: 30,
+            points_max: 1_000,
             uplink_bytes_max: 100_000,
             rank_max: 0,
             bits: 8,

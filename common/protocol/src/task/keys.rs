@@ -39,7 +39,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "contribute",
-        Words("`\"both\"`, and `\"moments\"` without classes"),
+        Words("`\"points\"`, and `\"moments\"` without classes"),
         "\"labels\", \"moments\", \"both\", \"points\"; without classes \"moments\" or \"points\"",
         "What devices send beside distilled samples: soft labels, moments, both, or nothing more.",
     ),
@@ -207,13 +207,13 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "budget.points_per_device",
-        Value("20"),
+        Value("30"),
         "1 to `budget.points_max`",
         "Distilled samples that a device is asked for.",
     ),
     key(
         "budget.points_max",
-        Value("300"),
+        Value("1000"),
         "1 to 10000",
         "Most points of the transfer set.",
     ),

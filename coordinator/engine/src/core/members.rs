@@ -8,7 +8,7 @@ use protocol::wire::messages::EnrolRefusal;
 use super::effect::{Effect, Pending, not_stored};
 use super::{Core, Runner};
 use crate::core::command::{Admission, Admitted, Reply};
-use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label};
+use crate::registry::{Admittance, Certified, Decision, RegistryEvent, clean_label, looks_like_id};
 use crate::round::Input;
 use crate::status::{Fault, FaultKind};
 
@@ -28,6 +28,11 @@ impl Core {
             token,
             secret,
         } = admission;
+        // A name that reads as another device's id is none.
+        let label = match looks_like_id(clean_label(&label).as_str()) {
+            true => String::new(),
+            false => label,
+        };
         let allowed = if self.in_service {
             self.registry.check(token, &secret, device, now)
         } else {
@@ -223,6 +228,15 @@ impl Core {
     pub(super) fn label(&mut self, now: Time, device: DeviceId, label: &str) -> Result<(), Fault> {
         self.known(device)?;
         let label = clean_label(label);
+        if looks_like_id(&label) {
+            let message = format!(
+                "{label} could be a device's id; give it a name that has more than digits and a to f"
+            );
+            return Err(Fault {
+                kind: FaultKind::Invalid,
+                message,
+            });
+        }
         if self.registry.label(device) != label {
             self.record(RegistryEvent::Labelled {
                 device,

@@ -92,6 +92,7 @@ impl Core {
                 .map(|release| state.trials_of(release.version))
                 .unwrap_or_default(),
             excluded: self.excluded(runner),
+            unheard: Vec::new(),
             withheld: self.withheld(runner),
         }
     }

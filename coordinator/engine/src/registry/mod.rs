@@ -285,11 +285,12 @@ impl Registry {
     }
 }
 
-/// A label as it is kept: printable, and not longer than
+/// A label as it is kept: printable, in one direction, and not longer than
 /// [`LABEL_BYTES_MAX`].
 pub fn clean_label(label: &str) -> String {
     let mut kept = String::new();
-    for c in label.trim().chars().filter(|c| !c.is_control()) {
+    let shows = |c: &char| !c.is_control() && !is_invisible(*c);
+    for c in label.trim().chars().filter(shows) {
         if kept.len() + c.len_utf8() > LABEL_BYTES_MAX {
             break;
         }
@@ -297,6 +298,22 @@ pub fn clean_label(label: &str) -> String {
     }
     kept
 }
+
+/// Characters that show nothing and change how others are read: marks of
+/// direction (which show a name backwards), joiners and blanks without width.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether a label could be read as the short id of a device.
+pub fn looks_like_id(label: &str) -> bool {
+    label.len() >= SHORT_ID_DIGITS && label.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
+/// Digits of an id where it is shown in short.
+const SHORT_ID_DIGITS: usize = 8;
 
 #[cfg(test)]
 mod tests;

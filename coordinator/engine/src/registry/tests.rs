@@ -109,6 +109,7 @@ fn joining_again_keeps_the_first_date_and_takes_the_new_certificate() {
 #[test]
 fn labels_are_cut_and_lose_control_characters() {
     assert_eq!(clean_label(" a\u{1b}[1mb\n "), "a[1mb");
+    assert_eq!(clean_label("p\u{202e}pmu\u{200b}\u{2066} 7"), "ppmu 7");
     assert_eq!(clean_label(&"ä".repeat(100)).len(), LABEL_BYTES_MAX);
 }
 
@@ -228,4 +229,14 @@ fn only_who_knew_the_secret_is_remembered_and_not_without_end() {
         });
     }
     assert!(!registry.is_worth_remembering(token, &secret));
+}
+
+#[test]
+fn labels_that_could_be_ids_are_known() {
+    for id in ["0123abcd", "DEADBEEF", "0123456789abcdef0123456789abcdef"] {
+        assert!(looks_like_id(id), "{id}");
+    }
+    for name in ["", "1001", "pump 01234567", "0123abcx"] {
+        assert!(!looks_like_id(name), "{name}");
+    }
 }

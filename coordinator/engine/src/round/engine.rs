@@ -466,6 +466,7 @@ impl Engine {
         match event {
             Event::Joined { device }
             | Event::Abstained { device, .. }
+            | Event::Refused { device, .. }
             | Event::Accepted { device, .. } => self.apply_of(device, &event),
             Event::PhaseOpened { .. } | Event::RoundEnded { .. } => {
                 self.state.apply(&event);

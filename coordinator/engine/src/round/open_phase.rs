@@ -151,11 +151,16 @@ impl OpenPhase {
 
     /// Devices that contributed something or still may.
     pub fn expected(&self) -> usize {
-        let gives = |device: &&DeviceId| {
-            let mut kinds = Kind::ALL.into_iter();
-            !self.abstained.contains(device)
-                || kinds.any(|kind| self.taken.contains_key(&(**device, kind)))
-        };
-        self.participants.iter().filter(gives).count()
+        let expected = |device: &&DeviceId| self.is_expected(**device);
+        self.participants.iter().filter(expected).count()
+    }
+
+    /// Whether a device counts for the quorum: it has contributed something, or
+    /// it has neither abstained nor sent what was refused. Liars cannot end a
+    /// round by what is not taken of them.
+    pub(super) fn is_expected(&self, device: DeviceId) -> bool {
+        let gone = self.abstained.contains(&device) || self.refused.contains_key(&device);
+        let mut kinds = Kind::ALL.into_iter();
+        !gone || kinds.any(|kind| self.taken.contains_key(&(device, kind)))
     }
 }

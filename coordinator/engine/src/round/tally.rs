@@ -45,7 +45,7 @@ impl Standing {
             contributed: last.filter(|_| is_done),
             abstained,
             missing: participates && !is_done,
-            expected: participates && (!abstained || last.is_some()),
+            expected: participates && open.is_expected(device),
             participates,
         }
     }
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use protocol::ids::{BlobHash, RoundId};
-    use protocol::round::Phase;
+    use protocol::round::{Phase, Reason};
 
     use super::super::open_phase;
 
@@ -172,7 +172,7 @@ mod tests {
     proptest! {
         #[test]
         fn following_every_step_counts_what_counting_anew_does(
-            steps in prop::collection::vec((0u8..6, 0u8..4, 0u64..50), 0..60),
+            steps in prop::collection::vec((0u8..6, 0u8..5, 0u64..50), 0..60),
             needed in 0usize..8,
         ) {
             let device = |number: u8| DeviceId([number; 16]);
@@ -186,6 +186,9 @@ mod tests {
                         open.participants.insert(device);
                     }
                     1 => open.abstain(device, Time(at)),
+                    4 => {
+                        open.refused.insert(device, Reason::NotFinite);
+                    }
                     _ => {
                         let kind = WANTED[usize::from(what) - 2];
                         open.take((device, kind), open_phase::Standing {

@@ -90,6 +90,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         rollout,
         trials: crate::rollout::Tally::default(),
         excluded: Vec::new(),
+        unheard: Vec::new(),
         withheld: Vec::new(),
     }
 }

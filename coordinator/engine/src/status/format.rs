@@ -81,6 +81,17 @@ pub fn do_not(number: usize) -> &'static str {
     if number == 1 { "does not" } else { "do not" }
 }
 
+/// `a`, `a and b`, `a, b and 3 more`.
+pub fn names(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, two] => format!("{one} and {two}"),
+        [one, two, three] => format!("{one}, {two} and {three}"),
+        [one, two, rest @ ..] => format!("{one}, {two} and {} more", rest.len()),
+    }
+}
+
 /// What people call a device, or else the beginning of its id.
 pub fn name(device: &DeviceName) -> String {
     if device.label.is_empty() {

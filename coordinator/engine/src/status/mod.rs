@@ -123,6 +123,9 @@ pub struct TaskStatus {
     /// made without, in the order of their devices.
     #[serde(default)]
     pub excluded: Vec<ExclusionStatus>,
+    /// Classes of which no device speaks; students never answer them.
+    #[serde(default)]
+    pub unheard: Vec<String>,
     /// Devices that said why they give nothing, or less than they were asked
     /// for, since the coordinator's start.
     #[serde(default)]

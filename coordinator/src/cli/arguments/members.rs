@@ -85,6 +85,9 @@ pub(in crate::cli) enum DeviceCommand {
     Deny {
         /// The device: its id, the first digits of it, or its name
         device: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
@@ -110,6 +113,9 @@ pub(in crate::cli) enum DeviceCommand {
     Forget {
         /// The device: its id, the first digits of it, or its name
         device: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         /// Print what was deleted as JSON
         #[arg(long)]
         json: bool,
@@ -132,6 +138,9 @@ pub(in crate::cli) enum DeviceCommand {
     Revoke {
         /// The device: its id, the first digits of it, or its name
         device: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         /// Why, for the record
         #[arg(long, default_value = "", hide_default_value = true)]
         reason: String,

@@ -1,7 +1,7 @@
 //! When gathering phases close.
 
 use protocol::ids::Time;
-use protocol::round::{Kind, Phase};
+use protocol::round::{Kind, Phase, Reason};
 
 use super::bench::*;
 use crate::round::*;
@@ -225,4 +225,24 @@ fn a_device_that_comes_late_joins_and_is_called() {
     assert!(bench.job.is_none(), "it is waited for");
     bench.connect(&[1]);
     assert_eq!(bench.calls.len(), 1, "who is done is not called again");
+}
+
+#[test]
+fn what_is_refused_does_not_count_against_the_quorum() {
+    let strict = RoundPolicy {
+        quorum: 0.8,
+        ..policy()
+    };
+    let mut bench = Bench::in_round(strict, &[1, 2, 3, 4, 5]);
+    for number in 1..=3 {
+        bench.give_kind(number, Kind::Profile);
+    }
+    let key = bench.key(Kind::Profile);
+    for number in 4..=5 {
+        bench.offer(number, key, "lie");
+        bench.arrive(number, key, "lie", Err(Reason::NotFinite));
+    }
+    bench.tick(1_000);
+    assert!(bench.compute(), "three of three that can still count");
+    assert_eq!(bench.phase(), Some(Phase::Summarise));
 }
