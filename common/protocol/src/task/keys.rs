@@ -129,19 +129,19 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "target.units",
-        Words("none"),
+        Words("not told"),
         "a text for each of `target.values`",
         "Their units, for people.",
     ),
     key(
         "target.min",
-        Words("none"),
+        Words("no bound"),
         "a number, or one for each of `target.values`",
         "What is less counts as this, in training and in predictions.",
     ),
     key(
         "target.max",
-        Words("none"),
+        Words("no bound"),
         "a number, or one for each of `target.values`",
         "What is more counts as this, in training and in predictions.",
     ),
