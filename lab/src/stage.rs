@@ -9,9 +9,7 @@ use crate::data::Dataset;
 /// without one takes.
 pub fn auto_stage(data: &Dataset) -> FeatureStage {
     // A shape that is none is refused with the task.
-    input_shape(data).map_or(FeatureStage::Raw, |shape| {
-        usual(data, &shape)
-    })
+    input_shape(data).map_or(FeatureStage::Raw, |shape| usual(data, &shape))
 }
 
 /// Whether the data reads as a series of channels.
@@ -78,9 +76,7 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
 fn usual(data: &Dataset, shape: &InputShape) -> FeatureStage {
     match data.numbers.is_empty() {
         true => FeatureStage::default_for(shape, shape.modality()),
-        false => {
-            FeatureStage::default_for_numbers(shape, shape.modality(), data.range.is_some())
-        }
+        false => FeatureStage::default_for_numbers(shape, shape.modality(), data.range.is_some()),
     }
 }
 

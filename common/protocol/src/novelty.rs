@@ -129,7 +129,14 @@ mod tests {
     #[test]
     fn levels_that_do_not_rise_and_other_features_are_refused() {
         for (usual, far) in [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0)] {
-            let refused = Novelty::check(RawNovelty { usual, far, ..raw() }, 2);
+            let refused = Novelty::check(
+                RawNovelty {
+                    usual,
+                    far,
+                    ..raw()
+                },
+                2,
+            );
             assert!(matches!(refused, Err(NoveltyError::Levels { .. })));
         }
         assert!(matches!(

@@ -127,11 +127,14 @@ impl Known<'_> {
                     .collect();
                 let many = NEIGHBOURS.min(nearest.len());
                 if nearest.len() > many {
-                    nearest.select_nth_unstable_by(many - 1, |one, other| one.0.total_cmp(&other.0));
+                    nearest
+                        .select_nth_unstable_by(many - 1, |one, other| one.0.total_cmp(&other.0));
                     nearest.truncate(many);
                 }
                 let away: f64 = nearest.iter().map(|one| f64::from(one.0).sqrt()).sum();
-                let spreads = nearest.iter().map(|one| f64::from(self.points.spreads[one.1]));
+                let spreads = nearest
+                    .iter()
+                    .map(|one| f64::from(self.points.spreads[one.1]));
                 let spread = spreads.sum::<f64>().max(SPREAD_MIN);
                 let answer = answers.row(at);
                 let (class, torn) = match self.is_class {
@@ -177,7 +180,11 @@ impl Usual {
         let levels = |of_class: &dyn Fn(&Look) -> bool| {
             let chosen: Vec<&Look> = looks.iter().filter(|look| of_class(look)).collect();
             let enough = chosen.len() >= LOOKS_MIN;
-            let chosen = if enough { chosen } else { looks.iter().collect() };
+            let chosen = if enough {
+                chosen
+            } else {
+                looks.iter().collect()
+            };
             [
                 level(chosen.iter().map(|look| look.away).collect()),
                 level(chosen.iter().map(|look| look.torn).collect()),
@@ -315,7 +322,15 @@ mod tests {
         };
         let raw = RawTeacher {
             depth: 1,
-            alpha: (0..80).map(|at| if at % 4 == 0 || at % 4 == 3 { 0.02 } else { -0.02 }).collect(),
+            alpha: (0..80)
+                .map(|at| {
+                    if at % 4 == 0 || at % 4 == 3 {
+                        0.02
+                    } else {
+                        -0.02
+                    }
+                })
+                .collect(),
             temperature: 0.2,
             facts: TeacherFacts::default(),
         };

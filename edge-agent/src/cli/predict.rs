@@ -11,8 +11,8 @@ use serde_json::json;
 use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
-use crate::predictions::UNLIKE;
 use crate::data::Dataset;
+use crate::predictions::UNLIKE;
 
 /// Say what class each row of a file has, or the numbers that the task asks for,
 /// with the installed student. Needs no network and no running agent. If the
