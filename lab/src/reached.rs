@@ -38,8 +38,7 @@ pub fn reached(
     let inputs = data.test.inputs.view();
     let stage = &task.definition().features;
     let features = stage.compute(task.input_shape(), inputs)?;
-    let view = scales.normaliser.apply(features.view());
-    let view = view.map_err(common::features::FeatureError::from)?;
+    let view = scales.normaliser.apply(features.view())?;
     let answers = teacher.answers(view.view())?;
     Ok(match (&data.test.numbers, &scales.targets) {
         (Some(truth), Some(scale)) => {

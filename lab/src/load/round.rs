@@ -208,15 +208,15 @@ impl<'a> Round<'a> {
     }
 
     fn offer(&mut self, device: usize, call: &Call, payload: Arc<Payload>, due: Instant) {
-        let (phase, kind) = match call.phase {
-            Phase::Profile => (Phase::Profile, Kind::Profile),
-            _ => (Phase::Summarise, Kind::Summary),
+        // Nothing is offered after the summaries, of which each phase has one kind.
+        let Some(&kind) = call.phase.kinds().first() else {
+            return;
         };
         let key = ContributionKey {
             task: call.task,
             transfer: None,
             round: call.round,
-            phase,
+            phase: call.phase,
             kind,
         };
         let held = (device, payload.blob);

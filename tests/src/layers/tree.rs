@@ -85,9 +85,13 @@ fn is_read(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "rs") || path.ends_with("Cargo.toml")
 }
 
-/// What is built, what is git's, and the fuzz targets, a workspace of their own.
+/// What is built, what is git's, and the fuzz targets and the Python package, workspaces of their
+/// own.
 fn is_outside(path: &Path) -> bool {
     path.file_name().is_some_and(|name| {
-        name == "target" || name == "fuzz" || name.to_string_lossy().starts_with('.')
+        ["target", "fuzz", "python"]
+            .iter()
+            .any(|outside| name == *outside)
+            || name.to_string_lossy().starts_with('.')
     })
 }

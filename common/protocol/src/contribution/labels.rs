@@ -1,16 +1,15 @@
 //! A local teacher's soft labels on the transfer set, whole or as what changed
 //! since a key frame.
 
-use super::{CheckContext, Contribution, StandsOn, quantise_reason};
+use super::{BaseOf, CheckContext, Contribution, StandsOn, quantise_reason};
 use crate::codec::decode_blob;
-use crate::ids::BlobHash;
 use crate::labels::{FrameError, Labels, LabelsError, RawLabels, base_of, unframed};
 use crate::round::{Kind, Reason};
 
 impl Contribution for Labels {
     const KIND: Kind = Kind::Labels;
     const STANDS_ON: StandsOn = StandsOn::TransferSet;
-    const BASE: Option<fn(&[u8]) -> Option<BlobHash>> = Some(base_of);
+    const BASE: Option<BaseOf> = Some(base_of);
     type Raw = RawLabels;
 
     fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<RawLabels, Reason> {

@@ -27,6 +27,10 @@ use crate::transfer::{TransferError, TransferSet};
 /// Finds a stored blob by its name.
 pub type ReadBlob<'a> = &'a dyn Fn(BlobHash) -> Option<Vec<u8>>;
 
+/// Finds the stored contribution that bytes are a difference to; none if they
+/// are whole.
+pub type BaseOf = fn(&[u8]) -> Option<BlobHash>;
+
 /// Contributions of one kind, checked.
 pub trait Contribution: Sized {
     /// The kind.
@@ -62,9 +66,8 @@ pub trait Contribution: Sized {
         Self::check(Self::decode(bytes, context)?, context)
     }
 
-    /// What finds the stored contribution that bytes are a difference to, none
-    /// if they are whole; for kinds that may travel so.
-    const BASE: Option<fn(&[u8]) -> Option<BlobHash>> = None;
+    /// For kinds that may travel as a difference.
+    const BASE: Option<BaseOf> = None;
 }
 
 /// What a contribution says something about, and is worth nothing without.
@@ -159,7 +162,7 @@ fn quantise_reason(error: &QuantiseError) -> Reason {
 struct Definition {
     stands_on: StandsOn,
     rows: fn(&[u8], &CheckContext<'_>) -> Result<u64, Reason>,
-    base: Option<fn(&[u8]) -> Option<BlobHash>>,
+    base: Option<BaseOf>,
 }
 
 impl Definition {
