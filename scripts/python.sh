@@ -20,8 +20,9 @@ trap 'rm -rf "$work"' EXIT
     skip "pip cannot install maturin here"
 
 rm -rf target/wheels
+# Not --locked: what crates of the workspace have come to need may join python/Cargo.lock.
 env -u CONDA_PREFIX PATH="$work/build/bin:$PATH" CARGO_TARGET_DIR="$PWD/target" \
-    maturin build --release --strip --locked --manifest-path python/Cargo.toml --out target/wheels
+    maturin build --release --strip --manifest-path python/Cargo.toml --out target/wheels
 
 "$python" -m venv "$work/clean"
 "$work/clean/bin/pip" install -q target/wheels/alambic-*.whl

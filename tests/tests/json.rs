@@ -14,11 +14,12 @@ use tests::rig::{Running, agent, agents, operator};
 const PAGE: &str = include_str!("../../docs/json.md");
 
 /// Commands whose output is not for scripts.
-const SILENT: [&str; 6] = [
+const SILENT: [&str; 7] = [
     "alambic-coordinator serve",
     "alambic-coordinator completions",
     "alambic-coordinator manual",
     "alambic-agent run",
+    "alambic-agent task suggest",
     "alambic-agent completions",
     "alambic-agent manual",
 ];

@@ -17,11 +17,6 @@ pub enum ExportError {
         /// The file's name.
         name: String,
     },
-    /// A student that gives something else than class probabilities.
-    #[error(
-        "students that give class probabilities are exported; this one gives numbers: ask the agent (`predict`, or its socket)"
-    )]
-    NoClasses,
     /// The stage is not known here.
     #[error(transparent)]
     Features(#[from] FeatureError),

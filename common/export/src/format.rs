@@ -72,9 +72,6 @@ impl FromStr for Format {
 /// # Errors
 /// What the format cannot express.
 pub fn export(release: &Release, format: Format, path: &Path) -> Result<Exported, ExportError> {
-    if !release.task().target().is_class() {
-        return Err(ExportError::NoClasses);
-    }
     let one = |bytes| Exported {
         files: vec![(format.ending(), bytes)],
         note: None,

@@ -274,7 +274,9 @@ impl Folder {
         };
         self.files.retain(|name, _| found.contains_key(name));
         let mut left = self.schema.values_max();
+        let mut order = None;
         for (name, stamp) in found {
+            order = order.or_else(|| self.columns_before(&name));
             let known = self.files.get(&name);
             let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
             if let Some(known) = known.filter(|known| is_known(known)) {
@@ -282,6 +284,7 @@ impl Folder {
                 continue;
             }
             let within = schema.clone().with_values_max(left);
+            let within = within.with_order(order.clone());
             let file = read(&self.path, Path::new(&name), stamp, &within, known);
             if let Some(file) = file {
                 scan.changed = true;
@@ -297,6 +300,17 @@ impl Folder {
             return Err(self.no_rows(scan));
         }
         Ok(scan)
+    }
+
+    /// The columns of the first file that is a table, if it stands before this
+    /// one.
+    fn columns_before(&self, name: &OsString) -> Option<Arc<Vec<String>>> {
+        let mut before = self.files.range::<OsString, _>(..name);
+        before.find_map(|(_, known)| {
+            let columns = &known.content.as_ref().ok()?.account.columns;
+            let names = columns.iter().map(|column| column.from.clone());
+            (!columns.is_empty()).then(|| Arc::new(names.collect()))
+        })
     }
 
     /// The labels of a file of their own, if there is one. Where they are

@@ -29,6 +29,8 @@ pub enum Note {
     },
     /// Numbers are written with a decimal comma.
     DecimalComma,
+    /// Columns have the names of another file's in another order.
+    Reordered,
     /// Recordings have fewer samples a second than the task's windows.
     Slower {
         /// Samples a second.
@@ -94,6 +96,10 @@ impl fmt::Display for Note {
                 f,
                 "column {column:?} is taken for the time of each row; say otherwise with \
                  time_column or rate_hz under [data]"
+            ),
+            Self::Reordered => f.write_str(
+                "has the columns of the files before it in another order: they are read by name. \
+                 Have the task name them ([input] names), so that all devices' files are",
             ),
             Self::DecimalComma => f.write_str("numbers are read with a decimal comma"),
             Self::Slower { rate_hz, wanted_hz } => write!(

@@ -20,6 +20,8 @@ pub struct Schema {
     shape: InputShape,
     input: InputKind,
     mapping: Arc<Mapping>,
+    /// The names of the columns of the file before, where the task names none.
+    order: Option<Arc<Vec<String>>>,
     /// Labels that stand in a file of their own.
     intervals: Option<Arc<Intervals>>,
     classes: ClassNames,
@@ -89,6 +91,7 @@ impl Schema {
             shape,
             input: InputKind::Array(ArrayInput::default()),
             mapping: Arc::default(),
+            order: None,
             intervals: None,
             classes: ClassNames::new(classes),
             numbers: Vec::new(),
@@ -175,6 +178,17 @@ impl Schema {
     /// How files are written.
     pub fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    /// The same for a file beside one whose columns have these names: one that
+    /// has the same names in another order is read by name.
+    #[must_use]
+    pub(super) fn with_order(self, order: Option<Arc<Vec<String>>>) -> Self {
+        Self { order, ..self }
+    }
+
+    pub(super) fn order(&self) -> Option<&[String]> {
+        self.order.as_deref().map(Vec::as_slice)
     }
 
     pub(super) fn intervals(&self) -> Option<&Intervals> {

@@ -67,4 +67,4 @@ fn score(rows: &Rows, weights: ArrayView2<'_, f64>) -> f64 {
 
 const BLOCK_ROWS: usize = 512;
 /// Ridges that are tried, as shares of a feature's mean squared sum.
-const RIDGES: [f64; 5] = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1];
+const RIDGES: [f64; 6] = [1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0];

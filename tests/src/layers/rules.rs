@@ -32,7 +32,7 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[
             &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
-            &["delta", "features", "round", "trial"],
+            &["delta", "features", "round", "trial", "withheld"],
             &["task"],
             &[
                 "blocks",
@@ -45,6 +45,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "summary",
                 "weights",
             ],
+            &["novelty"],
             &["model", "profile", "transfer"],
             &["contribution", "teacher", "trust"],
             &["wire"],

@@ -78,7 +78,7 @@ fn the_documented_reader_says_what_a_device_says() {
             rows = np.load(path.with_suffix('.rows.npz'))\n    \
             apart = np.abs(answers(path, rows['X']) - rows['P']).max()\n    \
             print(f'{path.stem}: {apart:.1e} apart')\n    \
-            assert apart <= 1e-4\n\
+            assert apart <= 1e-4 * max(1, np.abs(rows['P']).max())\n\
         assert len(files) > 20\n";
     let folder = tempfile::tempdir().unwrap();
     write_all(Format::Npz, folder.path());

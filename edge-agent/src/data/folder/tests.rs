@@ -295,3 +295,18 @@ fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
     assert!(scan.changed && scan.files[0].notes.is_empty());
     assert_eq!(bench.first_values(), [1.0, 5.0]);
 }
+
+#[test]
+fn a_file_with_the_columns_of_another_in_another_order_is_read_by_name() {
+    let mut bench = Bench::new();
+    bench.write("a.csv", &["1,2,cat", "3,4,dog"]);
+    let write = |name: &str, text: &str| fs::write(bench.root.path().join(name), text).unwrap();
+    write("b.csv", "label,b,a\ncat,6,5\n");
+    // Other names say nothing of an order.
+    write("c.csv", "x,a,label\n7,8,cat\n");
+    let scan = bench.folder.scan().unwrap();
+    assert_eq!(bench.first_values(), [1.0, 3.0, 5.0, 7.0]);
+    let notes: Vec<&Note> = scan.files.iter().flat_map(|file| &file.notes).collect();
+    assert_eq!(notes, [&Note::Reordered]);
+    assert!(scan.files[1].path.ends_with("b.csv") && Note::Reordered.is_warning());
+}

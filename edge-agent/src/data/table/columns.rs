@@ -25,6 +25,8 @@ pub(super) struct Columns {
     pub(super) time_found: bool,
     /// Whether an unnamed first column was taken for the row's number.
     pub(super) index: bool,
+    /// Whether the columns are those of the files before in another order.
+    pub(super) reordered: bool,
 }
 
 /// Where one column of an input comes from.
@@ -80,7 +82,7 @@ impl Columns {
         let group = mapped("group_column", &mapping.group_column)?;
         let mut taken = vec![label, time, group];
         taken.extend(numbers.iter().copied().map(Some));
-        let (sources, index) = match wanted(schema.input()) {
+        let (mut sources, index) = match wanted(schema.input()) {
             Some(wanted) => {
                 let search = Search {
                     names: &names,
@@ -92,6 +94,9 @@ impl Columns {
             }
             None => by_place(&mut names, &taken, schema)?,
         };
+        let is_by_place = wanted(schema.input()).is_none();
+        let order = schema.order().filter(|_| is_by_place);
+        let reordered = order.is_some_and(|order| reorder(&mut sources, order));
         Ok(Self {
             names,
             sources,
@@ -101,6 +106,7 @@ impl Columns {
             group,
             time_found: time_found && time.is_some(),
             index,
+            reordered,
         })
     }
 
@@ -158,6 +164,24 @@ fn by_place(
             shape: schema.shape().sides().to_vec(),
             found: names.len() - apart.len(),
         }),
+    }
+}
+
+/// Puts sources in the order of these names, if they have the same names in
+/// another one; whether they had.
+fn reorder(sources: &mut Vec<Source>, order: &[String]) -> bool {
+    let same = sources.iter().map(|source| &source.name).eq(order);
+    let place = |name: &String| {
+        let mut found = sources.iter().filter(|source| source.name == *name);
+        found.next().filter(|_| found.next().is_none()).cloned()
+    };
+    let ordered: Option<Vec<Source>> = order.iter().map(place).collect();
+    match ordered.filter(|ordered| !same && ordered.len() == sources.len()) {
+        Some(ordered) => {
+            *sources = ordered;
+            true
+        }
+        None => false,
     }
 }
 

@@ -48,6 +48,9 @@ pub(in super::super) fn parse(
     if columns.index {
         notes.push(Note::IndexColumn);
     }
+    if columns.reordered {
+        notes.push(Note::Reordered);
+    }
     if columns.time_found {
         notes.push(Note::TimeColumn {
             column: columns.names[columns.time.unwrap_or(0)].clone(),
