@@ -268,8 +268,7 @@ impl Release {
 
     fn view(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
         let features = self.task.features_of(inputs)?;
-        let view = self.raw.normaliser.apply(features.view());
-        Ok(view.map_err(FeatureError::from)?)
+        Ok(self.raw.normaliser.apply(features.view())?)
     }
 
     /// What the network answers on raw inputs.
