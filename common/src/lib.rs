@@ -12,8 +12,8 @@ pub use net as transport;
 
 pub use protocol::{
     blocks, contribution, delta, features, human, ids, labels, landmarks, limits, model, moments,
-    profile, relevance, report, round, scales, summary, task, teacher, transfer, trial, trust,
-    weights, wire, withheld,
+    novelty, profile, relevance, report, round, scales, summary, task, teacher, transfer, trial,
+    trust, weights, wire, withheld,
 };
 
 pub use host::{

@@ -22,7 +22,7 @@ use crate::aggregate::{
     contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
 };
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
-use crate::student::train_student;
+use crate::student::{train_novelty, train_student};
 use crate::validation::{self, ReadBlob};
 
 use self::solve::{DEVICES_MIN, Sent, Solve, exclusions};
@@ -276,6 +276,10 @@ impl Setting<'_> {
         let student = RawStudent {
             weights: trained.network.to_flat(),
             agreement: trained.agreement,
+            novelty: Trailing(match self.task.definition().novelty {
+                true => train_novelty(self.task, &set.points, &teacher)?,
+                false => None,
+            }),
         };
         let bytes = encode(&student);
         let blob = BlobHash::of(&bytes);
@@ -297,9 +301,11 @@ impl Setting<'_> {
         };
         let weights: RawStudent = decode_blob(&self.bytes(*student)?)?;
         let scales = self.own(*normaliser, validation::scales)?;
-        let extras = scales.targets.map(|targets| Extras {
-            targets: Some(targets),
-        });
+        let extras = Extras {
+            targets: scales.targets,
+            novelty: weights.novelty.0.clone(),
+        };
+        let extras = (extras != Extras::default()).then_some(extras);
         let release = RawRelease {
             task: self.task.bytes().to_vec(),
             version: *version,

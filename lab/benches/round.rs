@@ -29,6 +29,7 @@ fn main() {
         consensus: common::task::ConsensusRule::Weighted,
         uplink_bytes_max: 100_000,
         rank_max: 0,
+        novelty: false,
         landmarks: None,
         steps: 1,
         seed: 0,

@@ -42,6 +42,22 @@ pub fn mae(said: &Array2<f32>, truth: &Array2<f32>) -> f64 {
     sum / truth.len().max(1) as f64
 }
 
+/// Area under the ROC curve of scores that should be higher for `novel` rows than
+/// for `known` ones: the share of pairs in the right order, ties half.
+pub fn auc(known: &[f32], novel: &[f32]) -> f64 {
+    let mut all: Vec<(f32, bool)> = known.iter().map(|&score| (score, false)).collect();
+    all.extend(novel.iter().map(|&score| (score, true)));
+    all.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut right, mut below) = (0.0, 0.0);
+    for ties in all.chunk_by(|one, other| one.0 == other.0) {
+        let new = ties.iter().filter(|one| one.1).count() as f64;
+        let old = ties.len() as f64 - new;
+        right += new * (below + 0.5 * old);
+        below += old;
+    }
+    right / (known.len() as f64 * novel.len() as f64).max(1.0)
+}
+
 /// Mean over the classes that occur in `truth` or `predicted` of the harmonic
 /// mean of precision and recall.
 pub fn macro_f1(predicted: &[u16], truth: &[u16], classes: usize) -> f64 {
@@ -64,6 +80,14 @@ pub fn macro_f1(predicted: &[u16], truth: &[u16], classes: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_area_is_the_share_of_pairs_in_order() {
+        assert_eq!(auc(&[0.1, 0.2], &[0.3, 0.4]), 1.0);
+        assert_eq!(auc(&[0.3, 0.4], &[0.1, 0.2]), 0.0);
+        assert_eq!(auc(&[0.1, 0.5], &[0.5, 0.3]), 0.625);
+        assert_eq!(auc(&[0.5; 3], &[0.5; 4]), 0.5);
+    }
 
     #[test]
     fn errors_of_numbers_are_of_all_and_of_each() {

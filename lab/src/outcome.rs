@@ -22,6 +22,10 @@ pub struct RoundOutcome {
     /// How right student and teacher are on the test set.
     #[serde(flatten)]
     pub reached: Reached,
+    /// How well rows of a class that was left out are told from the others by
+    /// the student's score of novelty: the area under the ROC curve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub novelty_auc: Option<f64>,
     /// UDP payload bytes a device sent after the handshake, profile and all
     /// rounds so far: mean over devices.
     pub uplink_bytes_mean: f64,

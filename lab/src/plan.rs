@@ -32,6 +32,8 @@ pub struct TaskOptions {
     pub uplink_bytes_max: u64,
     /// Virtual rows of a device's moments; 0 for as many as the bytes allow.
     pub rank_max: u32,
+    /// Whether students also say how unlike their training a row is.
+    pub novelty: bool,
     /// Most landmarks beside the points; none leaves it to the stage.
     pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
@@ -63,7 +65,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
          [teacher]\n{landmarks}\n\
-         [student]\n{student}\n\n\
+         [student]\n{student}\n{novelty}\n\
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\
@@ -79,6 +81,10 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
             numbers => format!("[target]\nkind = \"number\"\nvalues = {numbers:?}\n"),
         },
         student = student_lines(&task_options.student),
+        novelty = match task_options.novelty {
+            true => "novelty = true\n",
+            false => "",
+        },
         points = task_options.points.max(each),
         bytes = task_options.uplink_bytes_max,
         rank = task_options.rank_max,
@@ -224,6 +230,7 @@ mod tests {
             consensus: ConsensusRule::Weighted,
             uplink_bytes_max: 100_000,
             rank_max: 0,
+            novelty: false,
             landmarks: None,
             steps: 100,
             seed: 0,

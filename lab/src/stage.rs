@@ -9,9 +9,7 @@ use crate::data::Dataset;
 /// without one takes.
 pub fn auto_stage(data: &Dataset) -> FeatureStage {
     // A shape that is none is refused with the task.
-    input_shape(data).map_or(FeatureStage::Raw, |shape| {
-        FeatureStage::default_for(&shape, shape.modality())
-    })
+    input_shape(data).map_or(FeatureStage::Raw, |shape| usual(data, &shape))
 }
 
 /// Whether the data reads as a series of channels.
@@ -58,7 +56,7 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
         }
         (Some(stage), _) => (stage, ASKED),
         (None, convolved) => {
-            let first = convolved.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
+            let first = convolved.unwrap_or_else(|| usual(data, &shape));
             let narrower = first.narrower(&shape);
             let stages = std::iter::once(first).chain(narrower);
             return Stages {
@@ -72,6 +70,13 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
         stages: vec![first],
         reason,
         image: of_three,
+    }
+}
+
+fn usual(data: &Dataset, shape: &InputShape) -> FeatureStage {
+    match data.numbers.is_empty() {
+        true => FeatureStage::default_for(shape, shape.modality()),
+        false => FeatureStage::default_for_numbers(shape, shape.modality(), data.range.is_some()),
     }
 }
 

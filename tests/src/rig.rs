@@ -124,6 +124,7 @@ pub fn start(terms: Terms) -> Running {
         consensus: common::task::ConsensusRule::Weighted,
         uplink_bytes_max: 10_000_000,
         rank_max,
+        novelty: false,
         landmarks: None,
         steps: 800,
         seed: 1,

@@ -28,6 +28,7 @@ fn task_options(contribute: &str, points: u32, rank_max: u32) -> TaskOptions {
         consensus: common::task::ConsensusRule::Weighted,
         uplink_bytes_max: 100_000,
         rank_max,
+        novelty: false,
         landmarks: None,
         steps: 200,
         seed: 3,

@@ -22,6 +22,7 @@ pub mod landmarks;
 pub mod limits;
 pub mod model;
 pub mod moments;
+pub mod novelty;
 pub mod profile;
 pub mod relevance;
 pub mod report;

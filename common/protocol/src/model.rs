@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use crate::codec::{DecodeError, Trailing, decode_blob, encode};
 use crate::features::{FeatureError, Normaliser, TargetScale, TargetScaleError};
 use crate::ids::{BlobHash, DeviceId, RoundId, Time, Version};
+use crate::novelty::{Novelty, NoveltyError, RawNovelty};
 use crate::task::{Target, Task, TaskError};
 use crate::weights::{RawWeights, WeightsError};
 use math::network::{Network, NetworkError, Student, softmax_rows};
@@ -15,8 +16,11 @@ use math::network::{Network, NetworkError, Student, softmax_rows};
 pub struct RawStudent {
     /// Every parameter, in the network's order.
     pub weights: Vec<f32>,
-    /// How often it gives the teacher's answer on fresh synthetic inputs.
+    /// How often it gives the teacher's answer on fresh synthetic inputs; of
+    /// numbers, the share of the teacher's variance that it has.
     pub agreement: f64,
+    /// What tells how unlike a row is, where the task wants that.
+    pub novelty: Trailing<RawNovelty>,
 }
 
 /// A release as it is signed and travels. Nothing is known about it.
@@ -47,6 +51,8 @@ pub struct RawRelease {
 pub struct Extras {
     /// The scale of the student's numbers, where the task asks for numbers.
     pub targets: Option<TargetScale>,
+    /// What tells how unlike a row is, where the task wants that.
+    pub novelty: Option<RawNovelty>,
 }
 
 /// Most devices that a release names. Ten thousand names would be 160 KB for
@@ -94,6 +100,7 @@ pub struct Release {
     task: Task,
     raw: RawRelease,
     student: Student,
+    novelty: Option<Novelty>,
 }
 
 /// Why a release was refused.
@@ -114,6 +121,9 @@ pub enum ReleaseError {
     /// The scale of its numbers does not fit the task, or is missing.
     #[error("the release's scale of numbers does not fit its task: {0}")]
     Targets(#[from] TargetScaleError),
+    /// What tells how unlike a row is does not fit the task.
+    #[error("the release's score of novelty does not fit its task: {0}")]
+    Novelty(#[from] NoveltyError),
     /// Class probabilities, of a student that gives numbers, or the other way
     /// round.
     #[error("the student gives {gives}, not {asked}")]
@@ -158,7 +168,16 @@ impl Release {
         let none = TargetScale::of(&[], &[]);
         raw.targets().unwrap_or(&none).check(values)?;
         let student = raw.weights.clone().decode(task.student())?;
-        Ok(Self { task, raw, student })
+        let extras = raw.extras.0.as_ref();
+        let novelty = extras.and_then(|extras| extras.novelty.clone());
+        let novelty = novelty.map(|raw| Novelty::check(raw, task.features()));
+        let novelty = novelty.transpose()?;
+        Ok(Self {
+            task,
+            raw,
+            student,
+            novelty,
+        })
     }
 
     /// A release from the bytes of [`Self::to_bytes`].
@@ -234,11 +253,27 @@ impl Release {
         }
     }
 
+    /// How unlike the rows that the fleet has seen raw inputs (rows, values of one
+    /// input) are, from 0 to 1 (see [`Novelty::scores`]); none where the task does
+    /// not want it.
+    ///
+    /// # Errors
+    /// If the inputs do not have the task's shape.
+    pub fn novelty(&self, inputs: ArrayView2<'_, f32>) -> Result<Option<Vec<f32>>, ReleaseError> {
+        let Some(novelty) = &self.novelty else {
+            return Ok(None);
+        };
+        Ok(Some(novelty.scores(self.view(inputs)?.view())?))
+    }
+
+    fn view(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
+        let features = self.task.features_of(inputs)?;
+        Ok(self.raw.normaliser.apply(features.view())?)
+    }
+
     /// What the network answers on raw inputs.
     fn outputs(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {
-        let features = self.task.features_of(inputs)?;
-        let view = self.raw.normaliser.apply(features.view())?;
-        Ok(self.student.logits(view.view())?)
+        Ok(self.student.logits(self.view(inputs)?.view())?)
     }
 
     fn mismatch(&self, asked: &'static str) -> ReleaseError {

@@ -78,3 +78,78 @@ fn square(targets: ArrayView2<'_, f32>, counts: &[u32]) -> f64 {
     })
     .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::aggregate::gather_transfer_set;
+    use crate::validation;
+    use common::math::random::rng;
+    use common::task::RawTask;
+    use ndarray::Array2;
+    use rand::Rng as _;
+
+    fn task() -> Task {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\", \"c\"]\n\
+                    [features]\nstage = \"raw\"";
+        RawTask::parse(text).unwrap()
+    }
+
+    /// Twelve samples of three classes, each in a corner of its own; the class
+    /// of those in the first corner is called `first`.
+    fn device(seed: u64, first: u16) -> Points {
+        let mut random = rng(seed, "samples");
+        let corners = [[-2.0f32, 0.0], [2.0, 0.0], [0.0, 2.5]];
+        let inputs = Array2::from_shape_fn((12, 2), |(at, side)| {
+            corners[at % 3][side] + random.random_range(-0.5f32..0.5)
+        });
+        let classes = (0..12u16).map(|at| if at % 3 == 0 { first } else { at % 3 });
+        Points {
+            inputs,
+            classes: classes.collect(),
+            counts: vec![10; 12],
+            spreads: vec![0.3; 12],
+            targets: None,
+        }
+    }
+
+    fn judged(summaries: &[Points]) -> Vec<usize> {
+        let task = task();
+        let set = gather_transfer_set(&task, None, summaries).unwrap();
+        let set = validation::transfer_set(&task, &set.to_bytes()).unwrap();
+        let verdict = contradicting_samples(&task, &set, summaries).unwrap();
+        let contradictions = verdict.contradictions.iter().map(|one| one.device);
+        let mislabelled = verdict.mislabelled.iter().map(|one| one.device);
+        contradictions.chain(mislabelled).collect()
+    }
+
+    #[test]
+    fn samples_whose_labels_contradict_the_others_are_found() {
+        let mut summaries: Vec<Points> = (0..10).map(|seed| device(seed, 0)).collect();
+        assert_eq!(judged(&summaries), [0usize; 0]);
+        // All of one class given to another, among honest samples of both.
+        summaries[4] = device(4, 1);
+        assert_eq!(judged(&summaries), [4]);
+        // Every label another.
+        for class in &mut summaries[4].classes {
+            *class = (*class + 1) % 3;
+        }
+        assert_eq!(judged(&summaries), [4]);
+    }
+
+    #[test]
+    fn a_device_without_a_class_gives_none_away() {
+        let mut summaries: Vec<Points> = (0..10).map(|seed| device(seed, 0)).collect();
+        let one = &mut summaries[7];
+        let kept: Vec<usize> = (0..12).filter(|at| at % 3 != 0).collect();
+        *one = Points {
+            inputs: one.inputs.select(ndarray::Axis(0), &kept),
+            classes: kept.iter().map(|&at| one.classes[at]).collect(),
+            counts: vec![10; kept.len()],
+            spreads: vec![0.3; kept.len()],
+            targets: None,
+        };
+        assert_eq!(judged(&summaries), [0usize; 0]);
+    }
+}

@@ -2,8 +2,10 @@
 //! a stream of synthetic inputs.
 
 mod centring;
+mod novelty;
 mod stream;
 mod train;
 
+pub use novelty::train_novelty;
 pub use stream::Stream;
 pub use train::{TrainError, Trained, train_student};

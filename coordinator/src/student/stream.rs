@@ -157,12 +157,12 @@ const NEIGHBOURS: usize = 8;
 /// Points whose distances are held at a time.
 const BLOCK: usize = 256;
 
-fn root(features: usize) -> f32 {
+pub(super) fn root(features: usize) -> f32 {
     (features.max(1) as f32).sqrt()
 }
 
 /// To a mean square of one, as the normaliser does.
-fn rescale(mut row: ArrayViewMut1<'_, f32>) {
+pub(super) fn rescale(mut row: ArrayViewMut1<'_, f32>) {
     let norm = row.dot(&row).sqrt();
     if norm > 1e-12 {
         let factor = root(row.len()) / norm;

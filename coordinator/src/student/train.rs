@@ -34,6 +34,9 @@ pub enum TrainError {
     /// The task's learning rate is no use.
     #[error(transparent)]
     Optimiser(#[from] OptimiserError),
+    /// Weights that cannot be encoded.
+    #[error(transparent)]
+    Weights(#[from] common::weights::WeightsError),
     /// The teacher and the points do not fit.
     #[error(transparent)]
     Teacher(#[from] TeacherError),

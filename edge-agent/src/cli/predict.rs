@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use common::model::{Answers, Release};
+use common::novelty::NOVEL;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde_json::json;
 
@@ -11,6 +12,7 @@ use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
 use crate::data::Dataset;
+use crate::predictions::UNLIKE;
 
 /// Say what class each row of a file has, or the numbers that the task asks for,
 /// with the installed student. Needs no network and no running agent. If the
@@ -41,9 +43,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             format!("{}: {error}", arguments.input.display()),
         )
     })?;
+    let novelty = release.novelty(rows.inputs());
+    let novelty = novelty.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+    let novelty = novelty.unwrap_or_default();
     let written = match answers {
-        Answers::Classes(probabilities) => of_classes(arguments, &release, &rows, &probabilities),
-        Answers::Numbers(said) => of_numbers(arguments, &release, &rows, &said),
+        Answers::Classes(all) => of_classes(arguments, &release, &rows, (&all, &novelty)),
+        Answers::Numbers(all) => of_numbers(arguments, &release, &rows, (&all, &novelty)),
     };
     match written {
         // Anyone who reads has seen enough, as in `… | head`.
@@ -61,7 +66,7 @@ fn of_classes(
     arguments: &Arguments,
     release: &Release,
     rows: &Dataset,
-    probabilities: &Array2<f32>,
+    (probabilities, novelty): (&Array2<f32>, &[f32]),
 ) -> std::io::Result<()> {
     let answers: Vec<Answer> = probabilities
         .rows()
@@ -76,8 +81,8 @@ fn of_classes(
     );
     let classes = &release.task().definition().classes;
     match arguments.json {
-        true => write_json(release, classes, &answers, score),
-        false => write_lines(classes, &answers, score),
+        true => write_json(release, (&answers, novelty), score),
+        false => write_lines(classes, (&answers, novelty), score),
     }
 }
 
@@ -85,16 +90,17 @@ fn of_numbers(
     arguments: &Arguments,
     release: &Release,
     rows: &Dataset,
-    said: &Array2<f32>,
+    (said, novelty): (&Array2<f32>, &[f32]),
 ) -> std::io::Result<()> {
     let specs = release.task().target().numbers();
     let off = rows.numbers().and_then(|truth| Off::of(said, truth, rows));
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     if arguments.json {
-        let named = said.rows().into_iter().map(|row| {
+        let named = said.rows().into_iter().enumerate().map(|(at, row)| {
             let numbers = specs.iter().zip(row);
             let numbers = numbers.map(|(spec, value)| (spec.name.clone(), json!(value)));
-            json!({"numbers": numbers.collect::<serde_json::Map<_, _>>()})
+            let row = json!({"numbers": numbers.collect::<serde_json::Map<_, _>>()});
+            with_novelty(row, novelty.get(at))
         });
         let text = json!({
             "task": release.task().hash(),
@@ -107,12 +113,12 @@ fn of_numbers(
         writeln!(out, "{text}")?;
         return out.flush();
     }
-    for row in said.rows() {
+    for (at, row) in said.rows().into_iter().enumerate() {
         let shown = specs.iter().zip(row);
         let shown: Vec<String> = shown
             .map(|(spec, &value)| spec.shown(value.into()))
             .collect();
-        writeln!(out, "{}", shown.join("\t"))?;
+        writeln!(out, "{}{}", shown.join("\t"), unlike(novelty.get(at)))?;
     }
     out.flush()?;
     if let Some(off) = off {
@@ -186,14 +192,31 @@ fn read(config: &Config, arguments: &Arguments, release: &Release) -> Result<Dat
         .map_err(|error| bad(ExitCode::Usage, &error))
 }
 
+/// What stands behind a row that is unlike anything the student was trained on.
+fn unlike(novelty: Option<&f32>) -> String {
+    match novelty {
+        Some(&score) if score >= NOVEL => format!("\t{score:.2}: {UNLIKE}"),
+        Some(score) => format!("\t{score:.2}"),
+        None => String::new(),
+    }
+}
+
+fn with_novelty(mut row: serde_json::Value, novelty: Option<&f32>) -> serde_json::Value {
+    if let Some(score) = novelty {
+        row["novelty"] = json!(score);
+    }
+    row
+}
+
 fn write_lines(
     classes: &[String],
-    answers: &[Answer],
+    (answers, novelty): (&[Answer], &[f32]),
     (right, labelled): (usize, usize),
 ) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for answer in answers {
-        writeln!(out, "{}\t{:.4}", classes[answer.class], answer.probability)?;
+    for (at, answer) in answers.iter().enumerate() {
+        let (class, unlike) = (&classes[answer.class], unlike(novelty.get(at)));
+        writeln!(out, "{class}\t{:.4}{unlike}", answer.probability)?;
     }
     out.flush()?;
     if labelled > 0 {
@@ -205,14 +228,15 @@ fn write_lines(
 
 fn write_json(
     release: &Release,
-    classes: &[String],
-    answers: &[Answer],
+    (answers, novelty): (&[Answer], &[f32]),
     (right, labelled): (usize, usize),
 ) -> std::io::Result<()> {
-    let rows: Vec<_> = answers
-        .iter()
-        .map(|answer| json!({"class": classes[answer.class], "probability": answer.probability}))
-        .collect();
+    let classes = &release.task().definition().classes;
+    let row = |(at, answer): (usize, &Answer)| {
+        let row = json!({"class": classes[answer.class], "probability": answer.probability});
+        with_novelty(row, novelty.get(at))
+    };
+    let rows: Vec<_> = answers.iter().enumerate().map(row).collect();
     let accuracy = (labelled > 0).then(|| right as f64 / labelled as f64);
     let text = json!({
         "task": release.task().hash(),

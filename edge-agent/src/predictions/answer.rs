@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::ids::TaskHash;
 use common::model::{Answers, Release};
+use common::novelty::NOVEL;
 use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,13 @@ pub struct Row {
     /// The numbers that the task asks for, by name and in their units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<BTreeMap<String, f32>>,
+    /// How unlike anything the student was trained on the row is, 0 to 1, where
+    /// the task wants that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub novelty: Option<f32>,
+    /// The same in words, where it is unlike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
     /// Probabilities of all classes in the task's order, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probabilities: Option<Vec<f32>>,
@@ -134,14 +142,17 @@ impl Question {
         let answers = release
             .answers(inputs)
             .map_err(|error| Refusal::Student(error.to_string()))?;
+        let novelty = release
+            .novelty(inputs)
+            .map_err(|error| Refusal::Student(error.to_string()))?;
         let rows = match &answers {
             Answers::Classes(all) => all.rows().into_iter().map(|row| self.class(release, row)),
             Answers::Numbers(all) => {
                 let rows = all.rows().into_iter().map(|row| numbers(release, row));
-                return Ok(Answered::of(release, rows.collect()));
+                return Ok(Answered::of(release, rows.collect(), novelty));
             }
         };
-        Ok(Answered::of(release, rows.collect()))
+        Ok(Answered::of(release, rows.collect(), novelty))
     }
 
     fn class(&self, release: &Release, row: ArrayView1<'_, f32>) -> Row {
@@ -151,13 +162,19 @@ impl Question {
             class: Some(release.task().definition().classes[class].clone()),
             probability: Some(row[class]),
             numbers: None,
+            novelty: None,
+            note: None,
             probabilities: self.all.then(|| row.to_vec()),
         }
     }
 }
 
 impl Answered {
-    fn of(release: &Release, rows: Vec<Row>) -> Self {
+    fn of(release: &Release, mut rows: Vec<Row>, novelty: Option<Vec<f32>>) -> Self {
+        for (row, score) in rows.iter_mut().zip(novelty.into_iter().flatten()) {
+            row.novelty = Some(score);
+            row.note = (score >= NOVEL).then_some(UNLIKE);
+        }
         Self {
             task: release.task().hash(),
             version: release.version().to_string(),
@@ -165,6 +182,9 @@ impl Answered {
         }
     }
 }
+
+/// What is said of a row that is unlike.
+pub const UNLIKE: &str = "unlike anything it was trained on";
 
 fn numbers(release: &Release, row: ArrayView1<'_, f32>) -> Row {
     let names = release.task().target().numbers().iter();
@@ -175,6 +195,8 @@ fn numbers(release: &Release, row: ArrayView1<'_, f32>) -> Row {
         class: None,
         probability: None,
         numbers: Some(named.collect()),
+        novelty: None,
+        note: None,
         probabilities: None,
     }
 }

@@ -15,7 +15,7 @@ mod inputs;
 mod server;
 mod student_cache;
 
-pub use answer::{Answered, Question, Refusal};
+pub use answer::{Answered, Question, Refusal, UNLIKE};
 pub use server::{PredictionServer, SocketError};
 pub use student_cache::StudentCache;
 

@@ -105,6 +105,13 @@ pub(crate) struct SimulateArguments {
     /// policy [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
+    /// Have the student also say how unlike its training a row is
+    #[arg(long)]
+    novelty: bool,
+    /// A class that nobody trains on; `novelty_auc` says how well its test rows are
+    /// recognised as new
+    #[arg(long, value_name = "CLASS", conflicts_with = "report")]
+    leave_out: Option<String>,
     /// Fewest rows behind a distilled sample, as in an agent's policy;
     /// samples stand for twice as many in
     /// the mean [default: 5]
@@ -157,6 +164,8 @@ impl SimulateArguments {
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            novelty: self.novelty,
+            leave_out: self.leave_out.clone(),
             cluster_size_min: self.cluster_size_min,
             no_baselines: self.no_baselines,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
@@ -277,6 +286,9 @@ fn show(outcome: &Value) {
             round["uplink_bytes_max"].as_f64().unwrap_or(f64::NAN),
             round["downlink_bytes_mean"].as_f64().unwrap_or(f64::NAN),
         );
+        if let Some(auc) = round["novelty_auc"].as_f64() {
+            println!("  rows of the class that was left out: area under the ROC curve {auc:.3}");
+        }
     }
     let baselines = &outcome["baselines"];
     if baselines["pooled_student_rmse"].is_number() {

@@ -191,6 +191,34 @@ impl Dataset {
         ))
     }
 
+    /// The same without a class, and the test rows of that class; none if there
+    /// is no such class, or but two.
+    pub fn without_class(&self, name: &str) -> Option<(Self, Part)> {
+        let left_out = self.classes.iter().position(|class| class == name)? as u16;
+        if self.classes.len() <= 2 {
+            return None;
+        }
+        let kept = |part: &Part| {
+            let rows = (0..part.len()).filter(|&row| part.labels[row] != left_out);
+            let mut part = part.select(&rows.collect::<Vec<_>>());
+            for label in &mut part.labels {
+                *label -= u16::from(*label > left_out);
+            }
+            part
+        };
+        let novel = (0..self.test.len()).filter(|&row| self.test.labels[row] == left_out);
+        let novel = self.test.select(&novel.collect::<Vec<_>>());
+        let mut classes = self.classes.clone();
+        classes.remove(usize::from(left_out));
+        let data = Self {
+            classes,
+            train: Arc::new(kept(&self.train)),
+            test: kept(&self.test),
+            ..self.clone()
+        };
+        Some((data, novel))
+    }
+
     /// Reads an archive's bytes.
     ///
     /// # Errors
@@ -650,6 +678,23 @@ pub(super) fn sane(name: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_class_that_is_left_out_leaves_no_row_and_moves_the_others_up() {
+        let har = Dataset::open("har").unwrap();
+        let (data, novel) = har.without_class("sitting").unwrap();
+        assert_eq!(data.classes.len(), 5);
+        assert_eq!(data.test.len() + novel.len(), har.test.len());
+        let of = |data: &Dataset, name: &str| {
+            let class = data.classes.iter().position(|one| one == name).unwrap();
+            let labels = data.train.labels.iter();
+            labels.filter(|&&label| usize::from(label) == class).count()
+        };
+        for name in &data.classes {
+            assert_eq!(of(&data, name), of(&har, name), "{name}");
+        }
+        assert!(har.without_class("flying").is_none());
+    }
 
     #[test]
     fn the_carried_data_sets_open() {

@@ -134,6 +134,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         consensus: common::task::ConsensusRule::Weighted,
         uplink_bytes_max: 100_000,
         rank_max: 60,
+        novelty: false,
         landmarks: None,
         steps: 3_000,
         seed: options.seed,
@@ -282,6 +283,7 @@ fn round_outcome(round: u64, wall_ms: u64, reached: Reached, status: &Status) ->
     RoundOutcome {
         round,
         reached,
+        novelty_auc: None,
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),
         uplink_bytes_max: status
             .devices

@@ -63,6 +63,7 @@ pub(crate) fn checked_task(
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
+            novelty: options.novelty || options.leave_out.is_some(),
             landmarks: Some(0),
             steps: options.steps,
             seed,

@@ -69,6 +69,11 @@ pub struct SimulateOptions {
     /// Rows for each direction that a device tells of them; an agent's default
     /// if absent.
     pub rows_per_direction: Option<u32>,
+    /// Whether the student also says how unlike its training a row is.
+    pub novelty: bool,
+    /// A class that nobody trains on, whose test rows are to be recognised as
+    /// new.
+    pub leave_out: Option<String>,
     /// Fewest rows behind a distilled sample; the default of an agent's policy
     /// if left out.
     pub cluster_size_min: Option<u32>,
@@ -111,6 +116,8 @@ impl Default for SimulateOptions {
             steps: 6_000,
             rows_min: None,
             rows_per_direction: None,
+            novelty: false,
+            leave_out: None,
             cluster_size_min: None,
             no_baselines: true,
             federated_rounds: None,
@@ -140,6 +147,14 @@ pub enum SimulateError {
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
+    /// The class that is to be left out is none of at least three.
+    #[error("class {name:?} cannot be left out; there are: {classes}")]
+    LeaveOut {
+        /// What was named.
+        name: String,
+        /// The classes.
+        classes: String,
+    },
     /// The teacher or the student cannot be tried.
     #[error("the result cannot be tried: {0}")]
     Result(String),
@@ -171,6 +186,18 @@ pub fn run(
     seed: u64,
     progress: &mut Progress,
 ) -> Result<SimulateResult, SimulateError> {
+    let left = match &options.leave_out {
+        Some(name) => {
+            let unknown = || SimulateError::LeaveOut {
+                name: name.clone(),
+                classes: data.classes.join(", "),
+            };
+            Some(data.without_class(name).ok_or_else(unknown)?)
+        }
+        None => None,
+    };
+    let data = left.as_ref().map_or(data, |(kept, _)| kept);
+    let novel = left.as_ref().map(|(_, novel)| novel);
     let how = options.partition.unwrap_or(Partition::usual(&data.train));
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
@@ -193,7 +220,7 @@ pub fn run(
         let result = simulation.round()?;
         let wall_ms = begun.elapsed().as_millis() as u64;
         let teacher = open_teacher(&simulation, &result)?;
-        rounds.push(measure(data, &result, &teacher, wall_ms)?);
+        rounds.push(measure((data, novel), &result, &teacher, wall_ms)?);
         last = Some((result, teacher));
     }
     let (result, teacher) =

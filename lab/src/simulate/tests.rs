@@ -22,6 +22,8 @@ fn options() -> SimulateOptions {
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
+        novelty: false,
+        leave_out: None,
         cluster_size_min: None,
         no_baselines: true,
         federated_rounds: None,

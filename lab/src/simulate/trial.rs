@@ -9,7 +9,8 @@ use common::wire::codec::decode_blob;
 use coordinator::validation;
 
 use super::SimulateError;
-use crate::data::Dataset;
+use crate::data::{Dataset, Part};
+use crate::metrics::auc;
 use crate::outcome::RoundOutcome;
 use crate::reached::reached;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation};
@@ -39,13 +40,24 @@ pub(super) fn open_teacher(
 }
 
 pub(super) fn measure(
-    data: &Dataset,
+    (data, novel): (&Dataset, Option<&Part>),
     result: &RoundResult,
     opened: &Opened,
     wall_ms: u64,
 ) -> Result<RoundOutcome, SimulateError> {
     let reached = reached(data, &result.release, &opened.teacher, &opened.scales);
     let reached = reached.map_err(|e| unusable(&e))?;
+    let score = |part: &Part| {
+        let scores = result.release.novelty(part.inputs.view());
+        scores.map_err(|e| unusable(&e))
+    };
+    let novelty_auc = match novel {
+        Some(novel) => {
+            let (known, new) = (score(&data.test)?, score(novel)?);
+            known.zip(new).map(|(known, new)| auc(&known, &new))
+        }
+        None => None,
+    };
     let mean = |of: &dyn Fn(&DeviceBytes) -> u64| {
         result.bytes.iter().map(|one| of(one) as f64).sum::<f64>()
             / result.bytes.len().max(1) as f64
@@ -54,6 +66,7 @@ pub(super) fn measure(
     Ok(RoundOutcome {
         round: result.round,
         reached,
+        novelty_auc,
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
         uplink_bytes_max: sent.max().unwrap_or(0),
         downlink_bytes_mean: mean(&|one| one.down.udp_bytes()),

@@ -45,6 +45,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "summary",
                 "weights",
             ],
+            &["novelty"],
             &["model", "profile", "transfer"],
             &["contribution", "teacher", "trust"],
             &["wire"],

@@ -110,6 +110,7 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         weights,
         extras: Trailing(targets.map(|scale| Extras {
             targets: Some(scale),
+            novelty: None,
         })),
     });
     if name == "lifted_gaps" {

@@ -17,6 +17,7 @@ mod shape;
 mod stage;
 mod tables;
 mod target_scale;
+mod trend;
 mod window;
 
 pub use curve::{Atom, Curve};

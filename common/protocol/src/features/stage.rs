@@ -13,6 +13,7 @@ use super::lifted::{self, Lifted, LiftedStage};
 use super::patches::{self, PatchPlan, PatchStage, Patches};
 use super::raw::{Raw, RawStage};
 use super::series::{self, Series, SeriesPlan, SeriesStage};
+use super::trend::{self, Trend, TrendStage};
 use super::window::{self, Window, WindowStage};
 use super::{FeatureError, InputShape, Modality, Normaliser, StageTables};
 
@@ -54,13 +55,20 @@ pub enum FeatureStage {
         /// Version of the definition.
         version: u16,
     },
+    /// Level and drift of each channel of a short window, and a constant; shape
+    /// is time × channels.
+    Trend {
+        /// Version of the definition.
+        version: u16,
+    },
 }
 
 /// Every stage. Of those that suit a shape the first is its default.
-const DEFINITIONS: [&dyn Definition; 5] = [
+const DEFINITIONS: [&dyn Definition; 6] = [
     &WindowStage,
     &PatchStage,
     &SeriesStage,
+    &TrendStage,
     &LiftedStage,
     &RawStage,
 ];
@@ -84,6 +92,13 @@ impl FeatureStage {
     pub const fn lifted() -> Self {
         Self::Lifted {
             version: lifted::VERSION,
+        }
+    }
+
+    /// The trend stage of the newest version.
+    pub const fn trend() -> Self {
+        Self::Trend {
+            version: trend::VERSION,
         }
     }
 
@@ -117,6 +132,21 @@ impl FeatureStage {
         let mut suiting = { DEFINITIONS.iter() }.filter(|one| one.suits(shape, modality));
         let fitting = suiting.find(|one| one.stage().features(shape).is_ok());
         fitting.map_or(Self::Raw, |one| one.stage())
+    }
+
+    /// The same where numbers are asked of inputs, not classes: short windows of
+    /// many values are seen by their trend. Arrays of two sides are images only
+    /// where their range is known, as that of pixels is.
+    pub fn default_for_numbers(shape: &InputShape, modality: Modality, ranged: bool) -> Self {
+        let plane = shape.sides().len() == 2 && modality == Modality::Image;
+        let modality = match plane && !ranged {
+            true => Modality::Series,
+            false => modality,
+        };
+        match Self::default_for(shape, modality) {
+            Self::Lifted { .. } if trend::suits_numbers(shape, modality) => Self::trend(),
+            usual => usual,
+        }
     }
 
     /// The stage for inputs of this shape and modality where nobody names one
@@ -276,6 +306,7 @@ impl FeatureStage {
         Ok(match *self {
             Self::Raw => Box::new(Raw::new(shape)),
             Self::Lifted { .. } => Box::new(Lifted::new(shape)),
+            Self::Trend { .. } => Box::new(Trend::new(shape)?),
             Self::Window { .. } => Box::new(Window::new(shape)?),
             Self::Patches { plan, .. } => Box::new(Patches::new(shape, plan)?),
             Self::Series { plan, .. } => Box::new(Series::new(shape, plan)?),
@@ -286,6 +317,7 @@ impl FeatureStage {
         let (definition, version, parameters): (&'static dyn Definition, _, _) = match *self {
             Self::Raw => (&RawStage, None, None),
             Self::Lifted { version } => (&LiftedStage, Some(version), None),
+            Self::Trend { version } => (&TrendStage, Some(version), None),
             Self::Window { version } => (&WindowStage, Some(version), None),
             Self::Patches { version, plan } => {
                 let plan = plan.map(|plan| plan.to_string());

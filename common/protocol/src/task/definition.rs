@@ -49,6 +49,9 @@ pub struct TaskDefinition {
     /// What it asks of a row.
     #[serde(skip_serializing_if = "Target::is_class")]
     pub target: Target,
+    /// Whether students also say how unlike their training a row is.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub novelty: bool,
 }
 
 /// How features are brought to one scale for all devices.

@@ -64,13 +64,14 @@ impl RawTask {
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
         let (input, input_shape) = self.input.checked()?;
+        let novelty = self.student.novelty;
         let (range, student) = (self.normaliser.range, self.student.checked()?);
         let convolves = matches!(student, StudentSpec::Cnn { .. });
-        let by_default = || default_stage(&input, &input_shape, convolves, range);
-        let stage = self.features.stage.unwrap_or_else(by_default);
-        let normalisation = self.normaliser.checked(stage)?;
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
+        let by_default = || default_stage(&input, &input_shape, &target, convolves, range);
+        let stage = self.features.stage.unwrap_or_else(by_default);
+        let normalisation = self.normaliser.checked(stage)?;
         let by_default = match target {
             Target::Class => Contribute::Points,
             Target::Number(_) => Contribute::Moments,
@@ -120,6 +121,7 @@ impl RawTask {
             },
             input,
             target,
+            novelty,
         })
     }
 }
@@ -142,6 +144,7 @@ struct RawFeatures {
 fn default_stage(
     input: &InputKind,
     shape: &[u32],
+    target: &Target,
     convolves: bool,
     range: Option<[f32; 2]>,
 ) -> FeatureStage {
@@ -157,7 +160,10 @@ fn default_stage(
     };
     let under = FeatureStage::default_under_convolution(&shape, modality);
     let under = under.filter(|_| convolves);
-    let stage = under.unwrap_or_else(|| FeatureStage::default_for(&shape, modality));
+    let stage = under.unwrap_or_else(|| match target {
+        Target::Class => FeatureStage::default_for(&shape, modality),
+        Target::Number(_) => FeatureStage::default_for_numbers(&shape, modality, range.is_some()),
+    });
     let scaled = range.is_none_or(|range| matches!(stage.range(&shape, range), Ok(Some(_))));
     if scaled { stage } else { FeatureStage::Raw }
 }
@@ -234,6 +240,7 @@ struct RawStudent {
     kind: RawStudentKind,
     hidden: Vec<u32>,
     channels: Option<Vec<u32>>,
+    novelty: bool,
 }
 
 impl RawStudent {
@@ -260,6 +267,7 @@ impl Default for RawStudent {
             kind: RawStudentKind::Mlp,
             hidden: vec![64],
             channels: None,
+            novelty: false,
         }
     }
 }

@@ -149,7 +149,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         STAGE,
         Words("as `input.kind` and `input.shape` suggest"),
         "a stage of the table below, with or without its version and parameters",
-        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted`, where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`.",
+        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted` (where numbers are asked, series of 256 values or more `trend`), where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`.",
     ),
     key(
         "normaliser.range",
@@ -165,7 +165,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "normaliser.curves",
-        Words("`true` for stage `lifted`, else `false`"),
+        Words("`true` for stages `lifted` and `trend`, else `false`"),
         "true, false; not beside `normaliser.range`",
         "Whether a feature with heavy tails is transformed by the fleet's quantiles before it is scaled.",
     ),
@@ -177,13 +177,13 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "teacher.relevance",
-        Words("`true` for stage `lifted`, else `false`"),
+        Words("`true` for stages `lifted` and `trend`, else `false`"),
         "true, false",
         "Whether features are weighted by what the distilled samples say of them.",
     ),
     key(
         "teacher.landmarks_max",
-        Words("300 for stage `lifted` with moments, else 0"),
+        Words("300 for stages `lifted` and `trend` with moments, else 0"),
         "0 to 2000; 0 without moments",
         "Most landmarks beside the transfer set on which moments stand as well; three a point at most.",
     ),
@@ -204,6 +204,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         Words("`[16, 32]` for \"cnn\""),
         "channels of each convolution; for \"cnn\" only",
         "Convolutions of 3 × 3, each followed by pooling of 2 along every side of 4 cells or more.",
+    ),
+    key(
+        "student.novelty",
+        Value("false"),
+        "true, false",
+        "Whether students also say how unlike their training a row is, by a second network of 64 units in the release.",
     ),
     key(
         "budget.points_per_device",

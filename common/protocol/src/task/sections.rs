@@ -16,6 +16,8 @@ use crate::codec::{DecodeError, decode_blob_start, encode};
 const INPUT: u8 = 1;
 /// The tag of `[target]`.
 const TARGET: u8 = 2;
+/// The tag of `student.novelty`, which has no value.
+const NOVELTY: u8 = 3;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -41,6 +43,9 @@ impl TaskDefinition {
         if !self.target.is_class() {
             bytes.push(TARGET);
             bytes.extend(encode(&self.target));
+        }
+        if self.novelty {
+            bytes.push(NOVELTY);
         }
         bytes
     }
@@ -77,6 +82,7 @@ impl TaskDefinition {
             method,
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
+            novelty: false,
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -89,6 +95,9 @@ impl TaskDefinition {
             if task.target.is_class() {
                 return Err(DecodeError::Trailing(section.len() + 1));
             }
+        }
+        if let [NOVELTY, after @ ..] = rest {
+            (task.novelty, rest) = (true, after);
         }
         match rest.len() {
             0 => Ok(task),

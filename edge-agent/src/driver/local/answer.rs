@@ -26,7 +26,7 @@ impl<W: Worker> LocalWorkshop<W> {
     /// Has the answer computed and writes it into the outbox.
     pub(super) fn answer(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
         let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
-        let judged = judged.get(&call.task).cloned();
+        let judged = judged.get(&call.task).cloned().map(Box::new);
         let job = Job::Answer {
             call: call.clone(),
             spent: self.store().spent(self.clock.now()),

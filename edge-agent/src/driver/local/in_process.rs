@@ -97,7 +97,10 @@ impl<S: Source> Worker for InProcess<S> {
                 call,
                 spent,
                 judged,
-            } => self.answer(&call, spent, judged, blobs).map(Done::Answered),
+            } => {
+                let judged = judged.map(|judged| *judged);
+                self.answer(&call, spent, judged, blobs).map(Done::Answered)
+            }
             Job::Judge(announced) => self.judge(&announced, blobs).map(Done::Judged),
             Job::Soak(task) => self.soak(task).map(Done::Soaked),
             Job::Count(told) => self.count(&told).map(Done::Counted),

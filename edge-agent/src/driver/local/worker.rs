@@ -24,7 +24,7 @@ pub enum Job {
         /// Bytes that left today already, or wait in the outbox.
         spent: u64,
         /// How the task's newest release was judged when it came.
-        judged: Option<Judged>,
+        judged: Option<Box<Judged>>,
     },
     /// Verify a release and try it beside the student at hand.
     Judge(Announcement),
