@@ -69,7 +69,11 @@ impl Note {
     pub fn is_warning(&self) -> bool {
         matches!(
             self,
-            Self::NulTail { .. } | Self::MinusOne { .. } | Self::Lost { .. } | Self::Slower { .. }
+            Self::NulTail { .. }
+                | Self::Reordered
+                | Self::MinusOne { .. }
+                | Self::Lost { .. }
+                | Self::Slower { .. }
         )
     }
 }
