@@ -404,7 +404,7 @@ mod tests {
         assert_eq!(archive.array("X").unwrap().shape(), [60, 4]);
         assert_eq!(
             archive.array("label").unwrap().to_integers().unwrap()[..2],
-            [0, 1]
+            [1, 0]
         );
         let path = folder.path().join("points.csv");
         table.write(&path).unwrap();
