@@ -49,7 +49,7 @@ pub struct Target {
 }
 
 /// The task that blobs are checked against.
-pub const TASK: &str = "name = \"fuzz\"\n[input]\nshape = [6]\n[classes]\n\
+pub const TASK: &str = "name = \"fuzz\"\ncontribute = \"both\"\n[input]\nshape = [6]\n[classes]\n\
     names = [\"a\", \"b\", \"c\"]\n[features]\nstage = \"raw\"\n[student]\nhidden = [4]\n[budget]\npoints_per_device = 4\n\
     points_max = 12\nrank_max = 4\ncluster_size_min = 2\n[distillation]\nsteps = 5\nbatch = 8\n\
     [rounds]\ndevices_min = 1\n";

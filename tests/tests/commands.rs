@@ -158,8 +158,8 @@ fn what_is_missing_in_the_way_or_wrong_has_its_exit_code_and_says_what_to_do() {
         (&["demo", "--dataset", &torn], 2, "torn"),
         (
             &["split", "--data", &path(""), "--out", &out],
-            2,
-            "name an NPZ file",
+            5,
+            "a folder of devices has a task.toml",
         ),
         (
             &["split", "--data", "har", "--agents", "0", "--out", &out],

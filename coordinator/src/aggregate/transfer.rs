@@ -202,7 +202,7 @@ mod tests {
     fn landmarks_are_drawn_by_whoever_reads_the_set() {
         let task = |landmarks: u32| {
             let text = format!(
-                "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
+                "name = \"t\"\ncontribute = \"moments\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
                  [teacher]\nlandmarks_max = {landmarks}"
             );
             RawTask::parse(&text).unwrap()

@@ -30,7 +30,7 @@ struct Case {
 impl Case {
     fn new() -> Self {
         // The rate is part of the task's hash, which snapshots hold.
-        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
+        let text = "name = \"t\"\ncontribute = \"both\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
             [distillation]\nlearning_rate = 0.002\n";
         let store = MemoryStore::new();
         let case = Self {

@@ -161,7 +161,7 @@ mod tests {
             "[normaliser]\nrange = [-2.0, 2.0]\n"
         };
         let text = format!(
-            "name = \"t\"\n[input]\nshape = [{FEATURES}]\n[classes]\nnames = [{}]\n{range}\
+            "name = \"t\"\ncontribute = \"both\"\n[input]\nshape = [{FEATURES}]\n[classes]\nnames = [{}]\n{range}\
              [budget]\npoints_per_device = 20\n",
             names.join(", ")
         );

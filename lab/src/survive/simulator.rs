@@ -328,7 +328,7 @@ impl Simulator {
 /// A task's definition; the computations never look at it.
 fn task(number: usize) -> Arc<Task> {
     let text = format!(
-        "name = \"survive-{number}\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\""
+        "name = \"survive-{number}\"\ncontribute = \"both\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\""
     );
     Arc::new(RawTask::parse(&text).expect("a constant definition that the tests parse"))
 }

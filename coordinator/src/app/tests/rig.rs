@@ -36,6 +36,7 @@ use crate::validation::ReadBlob;
 /// Two devices, both needed.
 pub(super) const PAIR: &str = r#"
 name = "pair"
+contribute = "both"
 [input]
 shape = [2]
 [classes]

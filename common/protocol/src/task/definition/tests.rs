@@ -139,7 +139,7 @@ landmarks_max = 300
                   [distillation]
 consensus = \"median\"
 sharpening = 2.0";
-    let task = RawTask::parse(&format!("{SMALL}{method}")).unwrap();
+    let task = RawTask::parse(&format!("contribute = \"moments\"\n{SMALL}{method}")).unwrap();
     assert_eq!(task.definition().method.landmarks_max, 300);
     assert_ne!(task.hash(), RawTask::parse(SMALL).unwrap().hash());
     assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
