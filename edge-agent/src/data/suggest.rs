@@ -25,7 +25,7 @@ pub enum SuggestError {
         /// Its name.
         file: String,
         /// Why.
-        error: ParseError,
+        error: Box<ParseError>,
     },
     /// No table among the files.
     #[error("{folder} holds no CSV file; a task can be suggested from tables with a header only")]
@@ -85,7 +85,7 @@ pub fn suggest(
         let table = Table::read(&path, &bytes, mapping);
         let table = table.map_err(|error| SuggestError::File {
             file: file.clone(),
-            error,
+            error: Box::new(error),
         })?;
         let label = match &first {
             Some(first) => place_of(&table.names, &first.names[first.label.unwrap_or(0)]),
