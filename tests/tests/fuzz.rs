@@ -447,7 +447,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
 /// What a simulated round of three devices sends and makes.
 fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     let task = RawTask::parse(TASK).unwrap();
-    let rows = 90;
+    let rows = 180;
     let inputs = Array2::from_shape_fn((rows, 6), |(row, column)| {
         ((row * 7 + column * 3) as f32 * 0.61).sin() + (row % 3) as f32
     });
@@ -458,7 +458,7 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
         users: None,
         groups: None,
     };
-    let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 30..of * 30 + 30).collect()).collect();
+    let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 60..of * 60 + 60).collect()).collect();
     let privacy = edge_agent::work::Privacy {
         rows_min: 2,
         cluster_size_min: 2,

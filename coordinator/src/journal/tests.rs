@@ -29,9 +29,9 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        // The rate is part of the task's hash, which snapshots hold.
+        // All of it is in the task's hash, which snapshots hold.
         let text = "name = \"t\"\ncontribute = \"both\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
-            [distillation]\nlearning_rate = 0.002\n";
+            [budget]\npoints_per_device = 20\npoints_max = 300\n[distillation]\nlearning_rate = 0.002\n";
         let store = MemoryStore::new();
         let case = Self {
             epoch: store.open_epoch().unwrap(),
