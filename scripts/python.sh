@@ -36,6 +36,6 @@ clean/bin/python -m unittest -v tests/test_alambic.py
 if clean/bin/python -c 'import sklearn, onnxruntime' 2>/dev/null; then
     for example in examples/*.py; do
         printf '\npython: %s\n' "$example"
-        timeout 60 clean/bin/python "$example"
+        timeout 600 clean/bin/python "$example"
     done
 fi
