@@ -54,8 +54,9 @@ pub(super) fn mislabelled(
         let times = f64::from(u8::from(core[at]));
         sum.add(device, -times);
         let alpha = sum.alpha(lambda);
+        let others = sum.class_rows.clone();
         sum.add(device, times);
-        answers.push(confusion(device, &alpha?, constant));
+        answers.push(confusion(device, &alpha?, &others, constant));
     }
     let mut found = Vec::new();
     for (place, &device) in kept.iter().enumerate() {
@@ -83,7 +84,13 @@ struct Answers {
     called: Vec<usize>,
 }
 
-fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f64>) -> Answers {
+/// What the teacher α of `others` rows of each class makes of a device's rows.
+fn confusion(
+    device: &Evidence,
+    alpha: &Array2<f64>,
+    others: &[f64],
+    constant: ArrayView1<'_, f64>,
+) -> Answers {
     let classes = device.cross.ncols();
     let centre = 1.0 / classes as f64;
     let all: Array1<f64> = device.gram.dot(&constant) * centre;
@@ -105,9 +112,18 @@ fn confusion(device: &Evidence, alpha: &Array2<f64>, constant: ArrayView1<'_, f6
         let sure = device.gram.dot(&answer).dot(&answer);
         if sure >= ROWS_MIN {
             let missing = (sure - sums[[class, class]].max(0.0)) / sure;
-            missed[class] = missing.max(0.0);
-            let others = (0..classes).filter(|other| *other != class);
-            let most = others.max_by(|&a, &b| sums[[a, class]].total_cmp(&sums[[b, class]]));
+            // Rows of a class that the others hardly have they must take for
+            // another: what is missing counts as far as it is called what they
+            // know.
+            let rest = || (0..classes).filter(|other| *other != class);
+            let enough = |other: usize| KNOWN_TIMES * device.class_rows[other].max(ROWS_MIN);
+            let knows = |other: &usize| others[*other] >= enough(*other);
+            let given = |other: usize| sums[[other, class]].max(0.0);
+            let all: f64 = rest().map(given).sum();
+            let known: f64 = rest().filter(knows).map(given).sum();
+            let share = if all > 0.0 { known / all } else { 0.0 };
+            missed[class] = (missing * share).max(0.0);
+            let most = rest().max_by(|&a, &b| sums[[a, class]].total_cmp(&sums[[b, class]]));
             called[class] = most.unwrap_or(class);
         }
     }
@@ -210,8 +226,10 @@ const DEVIATIONS: f64 = 10.0;
 /// The share of the rows that are surely of a class to the others which a device
 /// calls another, more than the median device: of two classes that are one to
 /// the others, half.
-const MISSED_MIN: f64 = 0.6;
+const MISSED_MIN: f64 = 0.7;
 const MISSED_DEVIATIONS: f64 = 5.0;
+/// The others know a class of which they have so many times a device's rows.
+const KNOWN_TIMES: f64 = 2.0;
 /// With so many other devices, their deviation counts twice.
 const FEW: f64 = 4.0;
 /// Devices differ by so much by chance.
@@ -283,6 +301,19 @@ mod tests {
         // One that has no rows of the class at all gives none away.
         devices[16] = given_away(0.0, 60.0);
         assert_eq!(found(&devices), []);
+        // Nor one that alone knows the class that its rows are called: the others
+        // cannot but take them for theirs.
+        let mut devices = vec![only_first(60.0); 20];
+        devices[16] = given_away(60.0, 0.0);
+        assert_eq!(found(&devices), []);
+    }
+
+    /// Rows of the first class alone.
+    fn only_first(rows: f64) -> Evidence {
+        let mut one = given_away(rows, 0.0);
+        one.cross.mapv_inplace(|value| -value);
+        one.class_rows = vec![rows, 0.0];
+        one
     }
 
     /// `given` rows of the first class that are labelled as the second, beside

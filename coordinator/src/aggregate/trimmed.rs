@@ -216,7 +216,7 @@ pub(super) struct Sum {
     pub(super) cross: Array2<f64>,
     target_square: f64,
     rows: f64,
-    class_rows: Vec<f64>,
+    pub(super) class_rows: Vec<f64>,
 }
 
 impl Sum {
