@@ -18,7 +18,7 @@ use crate::server::Shared;
 use crate::server::handle::{ask, from_store, from_store_handle, read_blob};
 use crate::status::{DeviceStatus, Progress};
 use crate::status::{Fault, FaultKind};
-use crate::store::Epoch;
+use crate::store::{Epoch, StoreError};
 
 /// Signs an earlier release again, for everyone. The weights, the normaliser
 /// and the lineage stay what they were. Returns the earlier version and its
@@ -132,15 +132,20 @@ pub(crate) async fn learn_lost_anew(shared: &Shared) -> Result<usize, Fault> {
     let mut lost = 0;
     for task in status.tasks.iter().filter(|task| task.round.is_none()) {
         for blob in [task.normaliser, task.transfer].into_iter().flatten() {
-            let Err(fault) = from_store(shared, move |store| store.blob(blob).map(drop)).await
-            else {
+            // A disk that cannot be read now may be read later.
+            let whole = from_store(shared, move |store| match store.blob(blob) {
+                Ok(held) => Ok(held.is_some()),
+                Err(StoreError::BlobDamaged { .. }) => Ok(false),
+                Err(error) => Err(error),
+            });
+            if whole.await? {
                 continue;
-            };
+            }
             tracing::error!(
                 task = task.name,
-                "what rounds of this task stand on is learnt anew, no device is to blame; check \
-                 the disk: {}",
-                fault.message
+                %blob,
+                "damaged or lost; the next round learns it anew, and no device is to blame: check \
+                 the disk"
             );
             let name = Some(task.name.clone());
             ask(shared, |reply| AdminCommand::Relearn { name, reply }).await??;
