@@ -1,6 +1,8 @@
 //! How many directions of its rows a contribution tells, read from the bytes
 //! that would leave: the last check, whatever built them.
 
+use std::collections::BTreeMap;
+
 use common::labels::RawLabels;
 use common::moments::RawMoments;
 use common::profile::RawProfile;
@@ -11,7 +13,7 @@ use common::task::Task;
 use common::wire::codec::{DecodeError, decode_blob};
 
 use super::Refusal;
-use crate::work::{Entry, Privacy};
+use crate::work::{Entry, Privacy, SAMPLE_ROWS_MEAN};
 
 /// What a contribution tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,7 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
                 rows: stand.clone().sum(),
                 directions: 0,
                 means: false,
-                part_rows: stand.min(),
+                part_rows: stand.chain(rows_in_mean(&points)).min(),
                 part_rows_min: privacy.cluster_size_min.into(),
             }
         }
@@ -122,11 +124,22 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
     })
 }
 
+/// Of each class with several samples, their rows in the mean, in units of
+/// which the least is what one sample stands for.
+fn rows_in_mean(points: &RawPoints) -> impl Iterator<Item = u64> + '_ {
+    let mut classes: BTreeMap<u16, (u64, u64)> = BTreeMap::new();
+    for (&class, &count) in points.classes.iter().zip(&points.counts) {
+        let (samples, rows) = classes.entry(class).or_default();
+        *samples += 1;
+        *rows += u64::from(count);
+    }
+    let several = classes.into_values().filter(|(samples, _)| *samples > 1);
+    several.map(|(samples, rows)| rows / (samples * u64::from(SAMPLE_ROWS_MEAN)))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::BTreeMap;
-
     use common::features::Normaliser;
     use common::ids::{BlobHash, RoundId};
     use common::math::random::rng;
@@ -281,6 +294,40 @@ mod tests {
         let profile = answers(&case, &Policy::default(), &labels(&[30], 0), Phase::Profile);
         assert_eq!(profile.len(), 1);
         assert_eq!(kinds(Phase::Contribute), [Kind::Labels, Kind::Moments]);
+    }
+
+    #[test]
+    fn samples_of_too_few_rows_in_the_mean_stay() {
+        let case = case(2, false);
+        let permitted = |counts: [u32; 3]| {
+            let points = Points {
+                inputs: Array2::zeros((3, FEATURES)),
+                classes: vec![0, 0, 1],
+                counts: counts.to_vec(),
+                spreads: vec![0.3; 3],
+                targets: None,
+            };
+            let entry = Entry {
+                kind: Kind::Summary,
+                bytes: encode(&points.to_raw(8).unwrap()),
+                rows: 40,
+            };
+            Policy::default().permit_content(&case.task, &entry)
+        };
+        // One sample of a class stands for five rows, several for ten each.
+        assert_eq!(permitted([5, 15, 5]), Ok(()));
+        for few in [[5, 14, 5], [4, 30, 5], [5, 15, 4]] {
+            let refused = permitted(few);
+            let why = matches!(
+                refused,
+                Err(Refusal::Part {
+                    rows: 4,
+                    rows_min: 5,
+                    ..
+                })
+            );
+            assert!(why, "{few:?}: {refused:?}");
+        }
     }
 
     #[test]
