@@ -151,10 +151,7 @@ fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Misla
     if share.is_nan() || peers.len() < PEERS_MIN {
         return None;
     }
-    let few = 1.0 + FEW / peers.len() as f64;
-    let usual = median(peers.clone());
-    let apart = peers.iter().map(|one| (one - usual).abs()).collect();
-    let deviation = (few * 1.4826 * median(apart)).max(DEVIATION_MIN);
+    let (usual, deviation) = usual_and_deviation(&peers);
     let excess = share - usual;
     let found = Mislabelled {
         device: place,
@@ -165,6 +162,15 @@ fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Misla
     };
     (excess >= MISSED_MIN && excess >= MISSED_DEVIATIONS * deviation)
         .then_some((excess / deviation, found))
+}
+
+/// The median of what other devices have, and how far they lie from it: 1.4826
+/// of the median absolute deviation, which few devices may tell much too small.
+fn usual_and_deviation(values: &[f64]) -> (f64, f64) {
+    let usual = median(values.to_vec());
+    let apart = values.iter().map(|value| (value - usual).abs()).collect();
+    let few = 1.0 + FEW / values.len() as f64;
+    (usual, (few * 1.4826 * median(apart)).max(DEVIATION_MIN))
 }
 
 /// How far the rows of a class stand out, if they do.
@@ -183,13 +189,9 @@ fn stands_out(answers: &[Answers], place: usize, class: usize) -> Option<(f64, M
         true => 1.0 - row[class],
         false => row[taken_for],
     };
-    // A deviation that few devices tell may be much too small.
-    let few = 1.0 + FEW / peers.len() as f64;
     let entry = |taken_for: usize| {
         let values: Vec<f64> = peers.iter().map(|row| wrong(row, taken_for)).collect();
-        let usual = median(values.clone());
-        let apart = values.iter().map(|value| (value - usual).abs()).collect();
-        let deviation = (few * 1.4826 * median(apart)).max(DEVIATION_MIN);
+        let (usual, deviation) = usual_and_deviation(&values);
         let share = wrong(&own, taken_for);
         let excess = share - usual;
         (excess >= EXCESS_MIN && excess >= DEVIATIONS * deviation).then_some((

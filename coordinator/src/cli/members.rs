@@ -152,7 +152,7 @@ pub(super) fn find(client: &mut Client, meant: &str) -> Result<DeviceId, Failure
     }
 }
 
-/// The same for what cannot be taken back: says which device it is, and asks.
+/// The same for what hits a device hard: says which one it is, and asks.
 /// Where nobody can be asked, the device's id is as good as a yes, its name is
 /// not, which whoever enrolled it chose.
 ///
@@ -177,14 +177,17 @@ fn find_to(client: &mut Client, verb: &str, meant: &str, yes: bool) -> Result<De
             label => format!("called {label}"),
         };
         let session = if found.connected { "connected" } else { "away" };
-        eprint!("{verb} device {device} ({name}, {session})? It cannot be taken back. [y/N] ");
+        eprint!("{verb} device {device} ({name}, {session})? [y/N] ");
         let mut answer = String::new();
         let read = std::io::stdin().read_line(&mut answer);
         let agreed = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
         if read.is_ok() && agreed {
             return Ok(device);
         }
-        return Err(refused(FaultKind::Invalid, "nothing was done".to_owned()));
+        return Err(refused(
+            FaultKind::Invalid,
+            "nothing was done; answer y, or add --yes".to_owned(),
+        ));
     }
     if device.to_string().starts_with(&meant.to_ascii_lowercase()) {
         return Ok(device);

@@ -69,3 +69,36 @@ fn in_set(task: &Task, bytes: &[u8]) -> Vec<String> {
     let unheard = names.iter().zip(heard).filter(|(_, heard)| !heard);
     unheard.map(|(name, _)| name.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::aggregate::gather_transfer_set;
+    use common::summary::Points;
+    use common::task::RawTask;
+    use ndarray::Array2;
+
+    #[test]
+    fn classes_without_a_sample_are_named() {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[classes]\n\
+                    names = [\"off\", \"on\", \"broken\"]\n[features]\nstage = \"raw\"";
+        let task = RawTask::parse(text).unwrap();
+        let set = |classes: Vec<u16>| {
+            let count = classes.len();
+            let points = Points {
+                inputs: Array2::from_shape_fn((count, 2), |(row, side)| (row * 2 + side) as f32),
+                classes,
+                counts: vec![10; count],
+                spreads: vec![1.0; count],
+                targets: None,
+            };
+            gather_transfer_set(&task, None, &[points])
+                .unwrap()
+                .to_bytes()
+        };
+        assert_eq!(in_set(&task, &set(vec![0, 0, 2])), ["on"]);
+        assert_eq!(in_set(&task, &set(vec![2, 1, 0])), [""; 0]);
+        assert_eq!(in_set(&task, b"torn"), [""; 0]);
+    }
+}

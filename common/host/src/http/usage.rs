@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use tokio::task::AbortHandle;
 
-/// Requests that a connection is being answered, and since when there are none.
+/// How many requests of a connection are being answered, and when the last answer
+/// ended.
 #[derive(Debug)]
 pub(super) struct Usage {
     answering: AtomicU32,
@@ -25,7 +26,7 @@ impl Usage {
         })
     }
 
-    /// Since when it is idle; none while it is being answered.
+    /// Since when it is idle, unless it is being answered.
     fn idle_since(&self) -> Option<Instant> {
         let idle = self.answering.load(Ordering::Acquire) == 0;
         idle.then(|| {
