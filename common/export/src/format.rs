@@ -59,7 +59,7 @@ impl FromStr for Format {
         let known = Self::ALL.into_iter().find(|format| format.ending() == name);
         known.ok_or_else(|| {
             format!(
-                "{name:?} is none of {}",
+                "unknown format {name:?}; choose one of {}",
                 Self::ALL.map(Self::ending).join(", ")
             )
         })

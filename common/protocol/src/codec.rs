@@ -82,16 +82,15 @@ fn start_within<T: Decode<()>, const MAX: usize>(bytes: &[u8]) -> Result<(T, &[u
     Ok((value, &bytes[read..]))
 }
 
-/// A part that a value may end with: where there is none it takes no bytes, so
-/// that values without it are what they were before anyone had it. It must be
-/// the last part of a value that is decoded by itself, and must not be empty
-/// where there is one.
+/// An optional part at the end of a value. Absent, it takes no bytes, so values
+/// without it are encoded as before the part was introduced. It must be the last
+/// part of a value that is decoded by itself, and its encoding must not be empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Trailing<T>(pub Option<T>);
 
 impl<T> Trailing<T> {
-    /// Whether there is none.
+    /// Whether the part is absent.
     pub fn is_none(&self) -> bool {
         self.0.is_none()
     }

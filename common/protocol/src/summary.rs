@@ -332,7 +332,7 @@ impl Points {
         self.classes.len()
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }

@@ -55,7 +55,7 @@ impl ScaledF16 {
         self.0.bytes.len() / 2
     }
 
-    /// Whether there are none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.bytes.is_empty()
     }

@@ -130,7 +130,7 @@ impl<'a> CheckContext<'a> {
     /// The size of the transfer set.
     ///
     /// # Errors
-    /// [`Reason::StaleSupport`] if it is not known, or why it is none.
+    /// [`Reason::StaleSupport`] if it is not known, or what is wrong with it.
     pub fn support(&self) -> Result<Support, Reason> {
         if let Some(support) = self.support {
             return Ok(support);

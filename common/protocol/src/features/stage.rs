@@ -206,8 +206,8 @@ impl FeatureStage {
     }
 
     /// Everything that defines the stage for one shape, as numbers, for programs
-    /// that compute it elsewhere. Errors: as [`Self::features`], or a stage of
-    /// which there are none.
+    /// that compute it elsewhere. Errors: as [`Self::features`], or a stage that
+    /// cannot be exported.
     pub fn tables(&self, shape: &InputShape) -> Result<StageTables, FeatureError> {
         let tables = self.extractor(shape)?.tables();
         tables.ok_or(FeatureError::NotExported { stage: *self })
@@ -218,7 +218,7 @@ impl FeatureStage {
         Ok(self.extractor(shape)?.drawing())
     }
 
-    /// Of so many features those that differ between rows: all, or all but a
+    /// How many of this many features differ between rows: all, or all but the
     /// constant at the end.
     pub fn varying(&self, features: usize) -> usize {
         let constants = usize::from(self.parts().definition.constant(1).is_some());
