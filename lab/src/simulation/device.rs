@@ -209,6 +209,7 @@ impl Simulation {
                 labels: training.labels(),
                 numbers: training.numbers(),
             },
+            stands_for: None,
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),
