@@ -74,7 +74,9 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
 }
 
 fn usual(data: &Dataset, shape: &InputShape) -> FeatureStage {
-    let sound = data.sound_rate.map(|rate| FeatureStage::mel(Some(SampleRate(rate))));
+    let sound = data
+        .sound_rate
+        .map(|rate| FeatureStage::mel(Some(SampleRate(rate))));
     if let Some(stage) = sound.filter(|stage| stage.features(shape).is_ok()) {
         return stage;
     }

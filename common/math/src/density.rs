@@ -160,9 +160,8 @@ impl LocalDensity {
 }
 
 fn squares(rows: ArrayView2<'_, f32>) -> Vec<f64> {
-    let square = |row: ndarray::ArrayView1<'_, f32>| {
-        row.iter().map(|&value| f64::from(value).powi(2)).sum()
-    };
+    let square =
+        |row: ndarray::ArrayView1<'_, f32>| row.iter().map(|&value| f64::from(value).powi(2)).sum();
     rows.rows().into_iter().map(square).collect()
 }
 

@@ -252,7 +252,10 @@ mod tests {
         let products = basis.dot(&basis.t());
         for ((one, other), product) in products.indexed_iter() {
             let expected = f32::from(u8::from(one == other));
-            assert!((product - expected).abs() < 1e-3, "{one}, {other}: {product}");
+            assert!(
+                (product - expected).abs() < 1e-3,
+                "{one}, {other}: {product}"
+            );
         }
     }
 }

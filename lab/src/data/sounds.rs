@@ -71,7 +71,10 @@ impl Dataset {
         let classes = distinct(&|one| &one.class);
         let speakers = distinct(&|one| &one.speaker);
         if !(2..=CLASSES_MAX).contains(&classes.len()) {
-            let problem = format!("has {} classes, 2 to {CLASSES_MAX} are learnt", classes.len());
+            let problem = format!(
+                "has {} classes, 2 to {CLASSES_MAX} are learnt",
+                classes.len()
+            );
             return Err(refuse(folder, problem));
         }
         if let Some(other) = test.iter().find(|one| !classes.contains(&one.class)) {
@@ -88,7 +91,10 @@ impl Dataset {
                 }
             }
             let place = |names: &[String], name: &String| {
-                names.iter().position(|one| one == name).unwrap_or(names.len())
+                names
+                    .iter()
+                    .position(|one| one == name)
+                    .unwrap_or(names.len())
             };
             let of = |one: &Recording| place(&classes, &one.class) as u16;
             let by = |one: &Recording| place(&speakers, &one.speaker) as u32;
@@ -210,7 +216,11 @@ mod tests {
 
         // A folder for testing decides alone.
         fs::create_dir(root.path().join("test")).unwrap();
-        fs::write(root.path().join("test/yes_eve_9.wav"), wav(8_000, &[5; 400])).unwrap();
+        fs::write(
+            root.path().join("test/yes_eve_9.wav"),
+            wav(8_000, &[5; 400]),
+        )
+        .unwrap();
         let data = Dataset::open(root.path().to_str().unwrap()).unwrap();
         assert_eq!((data.train.len(), data.test.len()), (32, 1));
 
