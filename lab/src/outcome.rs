@@ -54,6 +54,8 @@ pub enum Reached {
         /// How often the student gives the teacher's answer.
         student_teacher_agreement: f64,
     },
+    /// Rows without labels: nothing but `novelty_auc`.
+    Nothing {},
     /// Numbers, all of a row together, in their units.
     Numbers {
         /// Root of the released student's mean squared error.

@@ -3,7 +3,7 @@
 use common::blocks::RawBlocks;
 use common::features::{FeatureError, FeatureStage, InputShape, Normaliser};
 use common::profile::{Profile, RawFeatureMoments, RawProfile};
-use common::task::{ConsensusRule, RawTask, StudentSpec, Task, TaskFileError};
+use common::task::{ConsensusRule, RawTask, StudentSpec, Task, TaskFileError, USUAL};
 
 use coordinator::aggregate::learn_normaliser;
 use ndarray::ArrayView2;
@@ -77,6 +77,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
         contribute = task_options.contribute,
         shape = data.shape,
         target = match data.numbers.as_slice() {
+            [] if data.classes == [USUAL] => "[target]\nkind = \"none\"\n".to_owned(),
             [] => format!("[classes]\nnames = {:?}\n", data.classes),
             numbers => format!("[target]\nkind = \"number\"\nvalues = {numbers:?}\n"),
         },

@@ -150,6 +150,17 @@ impl Dataset {
         Self::read_from(name, &mut &*bytes, bytes.len() as u64, schema, ending)
     }
 
+    /// The same rows, those without a label being of the one class, if there is but
+    /// one: of a task without labels.
+    fn of_one_class(mut self, schema: &Schema) -> Self {
+        if schema.is_unlabelled() {
+            for label in &mut self.labels {
+                label.get_or_insert(0);
+            }
+        }
+        self
+    }
+
     /// The same of a file of about so many bytes that is read bit by bit: a
     /// table in blocks, so that memory holds no more than a sample of its rows
     /// needs, and anything else whole.
@@ -181,7 +192,7 @@ impl Dataset {
                 error => error,
             })?;
             return Ok(FileRows {
-                data,
+                data: data.of_one_class(schema),
                 notes,
                 account,
             });
@@ -208,7 +219,7 @@ impl Dataset {
             false => data,
         };
         Ok(FileRows {
-            data,
+            data: data.of_one_class(schema),
             notes,
             account,
         })

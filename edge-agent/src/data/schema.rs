@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::features::InputShape;
 use common::limits::CLASSES_MAX;
-use common::task::{ArrayInput, InputKind, Target, Task};
+use common::task::{ArrayInput, InputKind, Target, Task, USUAL};
 
 use super::classes::ClassNames;
 use super::intervals::Intervals;
@@ -27,6 +27,8 @@ pub struct Schema {
     /// Labels that stand in a file of their own.
     intervals: Option<Arc<Intervals>>,
     classes: ClassNames,
+    /// Whether rows have no labels.
+    unlabelled: bool,
     /// Names of the numbers that rows are labelled with; none where they are
     /// labelled with classes.
     numbers: Vec<String>,
@@ -99,6 +101,7 @@ impl Schema {
             order: None,
             intervals: None,
             classes: ClassNames::new(classes),
+            unlabelled: false,
             numbers: Vec::new(),
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
@@ -117,7 +120,12 @@ impl Schema {
     pub fn of_task(task: &Task) -> Result<Self, SchemaError> {
         let shape = task.input_shape().clone();
         let schema = match task.target() {
-            Target::Class => Self::new(shape, task.definition().classes.clone())?,
+            Target::Class => {
+                let classes = task.definition().classes.clone();
+                let unlabelled = classes == [USUAL];
+                let schema = Self::new(shape, classes)?;
+                Self { unlabelled, ..schema }
+            }
             Target::Number(specs) => {
                 let one = Self::new(shape, vec!["row".to_owned()])?;
                 let numbers = specs.iter().map(|spec| spec.name.clone()).collect();
@@ -125,6 +133,11 @@ impl Schema {
             }
         };
         Ok(schema.with_input(task.input().clone()))
+    }
+
+    /// Whether rows have no labels.
+    pub fn is_unlabelled(&self) -> bool {
+        self.unlabelled
     }
 
     /// Names of the numbers that rows are labelled with; none where they are

@@ -21,7 +21,7 @@ pub(crate) struct DemoArguments {
     #[arg(long, default_value = "har", value_name = "NAME|FILE")]
     dataset: String,
     /// What rows are labelled with: class or number
-    #[arg(long, default_value = "class")]
+    #[arg(long, default_value = "class", value_parser = super::labelled)]
     target: Asked,
     /// natural, iid, group, dirichlet:ALPHA or shards:CLASSES [default: natural
     /// where the data says whose rows they are, group where it says which belong

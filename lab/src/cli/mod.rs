@@ -20,6 +20,14 @@ use lab::data::{Asked, Dataset};
 
 pub(crate) use failure::Failure;
 
+/// What rows are labelled with, where they have to be.
+fn labelled(text: &str) -> Result<Asked, String> {
+    match text.parse()? {
+        Asked::None => Err("rows without labels are for simulate alone".to_owned()),
+        asked => Ok(asked),
+    }
+}
+
 /// A data set; what was changed in it is said on standard error.
 fn open(name: &str, asked: Asked) -> Result<Dataset, Failure> {
     let data = Dataset::open_asking(name, asked)?;

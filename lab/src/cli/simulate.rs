@@ -11,7 +11,7 @@ use common::exit;
 use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
 use lab::budget::Kinds;
-use lab::data::{Asked, Partition};
+use lab::data::{ANOMALOUS, Asked, Partition};
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -25,6 +25,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --target number --data engines.npz --partition group
+  alambic-lab simulate --target none --data pumps.npz
   alambic-lab simulate --data har --student-out har.onnx
   alambic-lab simulate --data digits --baselines
   alambic-lab simulate --data mnist.npz --student cnn:16,32/64 --partition shards:2")]
@@ -33,8 +34,9 @@ pub(crate) struct SimulateArguments {
     /// texts), or a folder with task.toml and a folder for each device, read as by agents
     #[arg(long, value_name = "NAME|FILE|FOLDER")]
     data: String,
-    /// What rows are labelled with: class, or number (y_train and y_test are then
-    /// floats of n or n × numbers)
+    /// What rows are labelled with: class, number (y_train and y_test are then
+    /// floats of n or n × numbers), or none (y_train is not read, y_test is 0 for usual
+    /// and 1 for anomalous rows and judges the student's score: `novelty_auc`)
     #[arg(long, default_value = "class")]
     target: Asked,
     /// natural, iid, group (rows of one group_train on one device), dirichlet:ALPHA
@@ -165,9 +167,13 @@ impl SimulateArguments {
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
             novelty: self.novelty,
-            leave_out: self.leave_out.clone(),
+            leave_out: match self.target {
+                Asked::None => Some(ANOMALOUS.to_owned()),
+                Asked::Class | Asked::Number => self.leave_out.clone(),
+            },
             cluster_size_min: self.cluster_size_min,
-            no_baselines: self.no_baselines,
+            // Nothing else is trained on rows without labels.
+            no_baselines: self.no_baselines || self.target == Asked::None,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
             detail: false,
         }
@@ -276,6 +282,10 @@ fn show(outcome: &Value) {
             show_numbers(round);
             continue;
         }
+        if !round["student_accuracy"].is_number() {
+            show_novelty(round);
+            continue;
+        }
         println!(
             "round {}: student {:.2} %, teacher {:.2} % ({:.2} % alike), {:.0} bytes up ({:.0} at most), {:.0} down",
             round["round"],
@@ -318,6 +328,17 @@ fn show(outcome: &Value) {
             );
         }
     }
+}
+
+fn show_novelty(round: &Value) {
+    println!(
+        "round {}: anomalous rows are told from usual ones with an area under the ROC curve of {:.3}, {:.0} bytes up ({:.0} at most), {:.0} down",
+        round["round"],
+        figure(&round["novelty_auc"]),
+        figure(&round["uplink_bytes_mean"]),
+        figure(&round["uplink_bytes_max"]),
+        figure(&round["downlink_bytes_mean"]),
+    );
 }
 
 fn show_numbers(round: &Value) {

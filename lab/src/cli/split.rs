@@ -19,7 +19,7 @@ pub(crate) struct SplitArguments {
     #[arg(long, value_name = "NAME|FILE")]
     data: String,
     /// What rows are labelled with: class or number
-    #[arg(long, default_value = "class")]
+    #[arg(long, default_value = "class", value_parser = super::labelled)]
     target: Asked,
     /// natural, iid, group, dirichlet:ALPHA or shards:CLASSES [default: natural
     /// where the data says whose rows they are, group where it says which belong

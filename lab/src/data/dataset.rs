@@ -10,6 +10,7 @@ use ndarray::{Array2, Axis};
 use common::features::{InputShape, Modality};
 use common::limits::{CLASSES_MAX, NUMBERS_MAX};
 use common::npz::{Archive, Array, NpzError, Values};
+use super::unlabelled;
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
 
 static HAR: &[u8] = include_bytes!("../../data/har.npz");
@@ -23,6 +24,8 @@ pub enum Asked {
     Class,
     /// One or several numbers each.
     Number,
+    /// Nothing.
+    None,
 }
 
 impl FromStr for Asked {
@@ -32,7 +35,8 @@ impl FromStr for Asked {
         match text {
             "class" => Ok(Self::Class),
             "number" => Ok(Self::Number),
-            _ => Err(format!("{text:?} is none of class, number")),
+            "none" => Ok(Self::None),
+            _ => Err(format!("{text:?} is none of class, number, none")),
         }
     }
 }
@@ -153,7 +157,8 @@ impl Dataset {
     }
 
     /// The same of a file whose y_train and y_test are what is `asked`: for
-    /// numbers, floats of n or n × numbers. `group_train` says which rows
+    /// numbers, floats of n or n × numbers; for nothing, `y_train` is not read and y_test
+    /// is 0 for usual and 1 for anomalous rows. `group_train` says which rows
     /// belong together (one engine, one house).
     ///
     /// # Errors
@@ -201,7 +206,7 @@ impl Dataset {
     /// is no such class, or but two.
     pub fn without_class(&self, name: &str) -> Option<(Self, Part)> {
         let left_out = self.classes.iter().position(|class| class == name)? as u16;
-        if self.classes.len() <= 2 {
+        if self.classes.len() <= 2 && self.classes != unlabelled::CLASSES {
             return None;
         }
         let kept = |part: &Part| {
@@ -274,6 +279,7 @@ impl Dataset {
         let answers = match asked {
             Asked::Class => reader.class_answers(&x_train, &x_test)?,
             Asked::Number => reader.number_answers(&x_train, &x_test)?,
+            Asked::None => reader.no_answers(&x_train, &x_test)?,
         };
         let [(labels, numbers), (test_labels, test_numbers)] = answers.parts;
         let train = Part {
@@ -482,6 +488,21 @@ impl Reader<'_> {
             classes,
             numbers: Vec::new(),
             parts,
+        })
+    }
+
+    /// Training rows of one class, and what the test rows are.
+    fn no_answers(&mut self, train: &Array, test: &Array) -> Result<Answers, DatasetError> {
+        let judged = self.numbers("y_test")?;
+        if judged.len() != test.rows() {
+            let problem = format!("has {} values for {} inputs", judged.len(), test.rows());
+            return Err(self.bad("y_test", problem));
+        }
+        let judged = unlabelled::judged(&judged).map_err(|problem| self.bad("y_test", problem))?;
+        Ok(Answers {
+            classes: unlabelled::CLASSES.map(str::to_owned).to_vec(),
+            numbers: Vec::new(),
+            parts: [(vec![0; train.rows()], None), (judged, None)],
         })
     }
 

@@ -5,6 +5,9 @@ mod dataset;
 mod devices;
 mod partition;
 mod sounds;
+mod unlabelled;
 
 pub use dataset::{Asked, Dataset, DatasetError, Part};
+pub use unlabelled::ANOMALOUS;
+
 pub use partition::{Partition, PartitionError, partition};

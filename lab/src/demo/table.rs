@@ -178,6 +178,7 @@ fn figures(reached: &Reached) -> [String; 3] {
             teacher_rmse,
             ..
         } => [student_rmse, student_mae, teacher_rmse].map(figure),
+        Reached::Nothing {} => [const { String::new() }; 3],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use common::task::{StudentSpec, Task};
+use common::task::{StudentSpec, Task, USUAL};
 use common::teacher::Teacher;
 use edge_agent::work::SAMPLE_ROWS_MEAN;
 
@@ -36,7 +36,11 @@ pub(crate) fn checked_task(
         rank: options.rank_max,
         landmarks: options.landmarks,
         bits: options.bits,
-        contribute: options.contribute,
+        // Without labels there is nothing to say of the points.
+        contribute: match data.classes == [USUAL] {
+            true => Kinds::Points,
+            false => options.contribute,
+        },
     };
     let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
     let Stages {

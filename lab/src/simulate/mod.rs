@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use common::model::Release;
-use common::task::{ConsensusRule, StudentSpec};
+use common::task::{ConsensusRule, StudentSpec, USUAL};
 
 use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
@@ -198,7 +198,12 @@ pub fn run(
     };
     let data = left.as_ref().map_or(data, |(kept, _)| kept);
     let novel = left.as_ref().map(|(_, novel)| novel);
-    let how = options.partition.unwrap_or(Partition::usual(&data.train));
+    let usual = match Partition::usual(&data.train) {
+        // There are no classes to be spread unevenly.
+        Partition::Dirichlet(_) if data.classes == [USUAL] => Partition::Iid,
+        usual => usual,
+    };
+    let how = options.partition.unwrap_or(usual);
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, &parts, seed)?;

@@ -10,7 +10,7 @@ use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
 use crate::task::input::InputKind;
 use crate::task::method::Method;
-use crate::task::target::{self, Target};
+use crate::task::target::{self, Target, USUAL};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
 /// Everything a task fixes, as it is hashed and as it travels: the fields up to
@@ -272,7 +272,7 @@ impl Task {
             format!("at most {FEATURES_MAX} features"),
         )?;
         match d.target {
-            Target::Class => check_classes(&d.classes)?,
+            Target::Class => check_classes(&d.classes, d.novelty)?,
             Target::Number(_) => target::check(d)?,
         }
         check_normalisation(d.normalisation)?;
@@ -374,13 +374,16 @@ impl Task {
     }
 }
 
-fn check_classes(classes: &[String]) -> Result<(), TaskError> {
+/// `novelty` says whether students have a score, without which one class would leave
+/// them nothing to say.
+fn check_classes(classes: &[String], novelty: bool) -> Result<(), TaskError> {
     let many = classes.len();
+    let unlabelled = novelty && classes == [USUAL];
     allowed(
-        (2..=CLASSES_MAX).contains(&many),
+        unlabelled || (2..=CLASSES_MAX).contains(&many),
         "classes.names",
         format!("{many} names"),
-        format!("2 to {CLASSES_MAX}"),
+        format!("2 to {CLASSES_MAX}; rows without labels have target.kind \"none\""),
     )?;
     for (index, name) in classes.iter().enumerate() {
         let earlier = &classes[..index];

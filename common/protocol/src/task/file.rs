@@ -64,7 +64,8 @@ impl RawTask {
 
     fn definition(self) -> Result<TaskDefinition, TaskError> {
         let (input, input_shape) = self.input.checked()?;
-        let novelty = self.student.novelty;
+        let unlabelled = self.target.is_none();
+        let novelty = self.student.novelty || unlabelled;
         let (range, student) = (self.normaliser.range, self.student.checked()?);
         let convolves = matches!(student, StudentSpec::Cnn { .. });
         let names = self.classes.map(|classes| classes.names);
@@ -78,7 +79,9 @@ impl RawTask {
         };
         let contribute = self.contribute.unwrap_or(by_default);
         let (budget, distillation) = (self.budget, self.distillation);
-        let relevance = self.teacher.relevance.unwrap_or(stage.is_measured());
+        let relevance = self.teacher.relevance;
+        // Without labels no feature tells more than another.
+        let relevance = relevance.unwrap_or(stage.is_measured() && !unlabelled);
         let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
             false => 0,

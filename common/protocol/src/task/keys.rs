@@ -118,8 +118,8 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "target.kind",
         Value("\"class\""),
-        "one of \"class\", \"number\"",
-        "What is asked of a row: which class it is, or how much of something.",
+        "one of \"class\", \"number\", \"none\"",
+        "What is asked of a row: which class it is, how much of something, or, of rows without labels, only how unlike the others it is.",
     ),
     key(
         "target.values",

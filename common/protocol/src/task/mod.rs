@@ -20,4 +20,4 @@ pub use file::{RawTask, TaskFileError};
 pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
-pub use target::{NumberSpec, Target};
+pub use target::{NumberSpec, Target, USUAL};

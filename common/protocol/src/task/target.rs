@@ -11,6 +11,10 @@ pub(super) use file::RawTarget;
 use super::definition::{Contribute, TaskDefinition, TaskError, allowed};
 use crate::limits::NUMBERS_MAX;
 
+/// The one class of a task whose rows have no labels: a student of it says how
+/// unlike all others a row is ([`crate::novelty`]), and nothing else.
+pub const USUAL: &str = "usual";
+
 /// What a task asks of a row.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{NumberSpec, Target};
+use super::{NumberSpec, Target, USUAL};
 use crate::task::definition::TaskError;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -11,6 +11,8 @@ enum RawTargetKind {
     #[default]
     Class,
     Number,
+    /// Nothing: rows have no labels, and the student says how usual one is.
+    None,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -32,6 +34,11 @@ enum Limits {
 }
 
 impl RawTarget {
+    /// Whether rows have no labels.
+    pub(in crate::task) fn is_none(&self) -> bool {
+        matches!(self.kind, RawTargetKind::None)
+    }
+
     /// Class names and the target; the one or the other says what is asked for.
     pub(in crate::task) fn checked(
         self,
@@ -63,8 +70,11 @@ impl RawTarget {
             (RawTargetKind::Class, None) => Err(refused(
                 "classes.names",
                 "missing",
-                "2 or more names; a task without classes has target.kind \"number\"",
+                "2 or more names; a task without classes has target.kind \"number\" or \"none\"",
             )),
+            // One class of all rows: what is left to say of one is how unlike
+            // the others it is.
+            (RawTargetKind::None, _) => Ok((vec![USUAL.to_owned()], Target::Class)),
             (RawTargetKind::Number, _) => Ok((Vec::new(), Target::Number(self.numbers()?))),
         }
     }
