@@ -18,6 +18,9 @@ pub struct RawSurroundings {
     pub points: RawQuantisedMatrix,
     /// What each point has outside of them, as a length.
     pub outside: RawScaledF16,
+    /// Whether the last feature is a constant, by which rows have their own length
+    /// again: see [`lengthened`].
+    pub lifted: bool,
     /// What the logits of the student are multiplied with to be the teacher's
     /// answers again.
     pub temperature: f32,
@@ -108,7 +111,7 @@ pub enum NoveltyError {
 pub const NOVEL: f32 = 0.75;
 
 impl Surroundings {
-    /// Points (m × features) along `basis` (directions × features, orthonormal), as
+    /// Points (m × features; [`lengthened`] ones, if `lifted`) along `basis` (directions × features, orthonormal), as
     /// they travel: 8 bits a value.
     ///
     /// # Errors
@@ -117,6 +120,7 @@ impl Surroundings {
         points: ArrayView2<'_, f32>,
         basis: ArrayView2<'_, f32>,
         temperature: f32,
+        lifted: bool,
     ) -> Result<Self, NoveltyError> {
         let matrix = |values: ArrayView2<'_, f32>, layout, scheme| {
             QuantisedMatrix::encode(values, BITS, layout, scheme)
@@ -129,6 +133,7 @@ impl Surroundings {
             basis: basis.into_raw(),
             points: matrix(along.view(), Layout::Column, Scheme::Affine)?.into_raw(),
             outside: ScaledF16::encode(&lengths)?.into_raw(),
+            lifted,
             temperature,
         };
         Self::check(raw, points.ncols())
@@ -178,6 +183,8 @@ impl Surroundings {
         logits: Option<ArrayView2<'_, f32>>,
     ) -> Result<Vec<Look>, ShapeError> {
         check_count("features", self.basis.ncols(), view.ncols())?;
+        let long = self.raw.lifted.then(|| lengthened(view));
+        let view = long.as_ref().map_or(view, |long| long.view());
         let (along, outside) = project(self.basis.view(), view);
         let places = self.density.places(along.view(), &outside)?;
         self.join(&places, logits)
@@ -315,6 +322,18 @@ pub fn sum(look: &Look, levels: &[[f32; 4]], sparse: [f32; 2]) -> f64 {
         + out(look.sparse, sparse[0], sparse[1])
 }
 
+/// Rows (rows × features) whose last feature was a constant before all were brought to
+/// one length, divided by it: as long, beside one another, as they were. Rows of one
+/// length hide how far out they are.
+pub fn lengthened(rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut rows = rows.to_owned();
+    for mut row in rows.rows_mut() {
+        let constant = row.last().copied().unwrap_or(1.0).max(CONSTANT_MIN);
+        row /= constant;
+    }
+    rows
+}
+
 /// Rows along orthonormal directions, and the square of what they have outside.
 fn project(basis: ArrayView2<'_, f32>, rows: ArrayView2<'_, f32>) -> (Array2<f32>, Vec<f32>) {
     let along = rows.dot(&basis.t());
@@ -332,6 +351,8 @@ const BITS: u8 = 8;
 /// How far out one look may count, in deviations.
 const OUT_MIN: f64 = -3.0;
 const OUT_MAX: f64 = 8.0;
+/// What a row's constant is at least.
+const CONSTANT_MIN: f32 = 1e-3;
 /// A distance from a pure answer that is none.
 const TORN_MIN: f64 = 0.02;
 /// ln 19: the odds of 0.05, one level below those of 0.5.

@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use common::math::linalg::{LinalgError, top_eigenpairs};
 use common::math::network::{Network, Student};
 use common::math::random::rng;
-use common::novelty::{Look, Novelty, RawNovelty, Surroundings, sum};
+use common::novelty::{Look, Novelty, RawNovelty, Surroundings, lengthened, sum};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::Teacher;
@@ -54,10 +54,21 @@ pub fn novelty(
     if points.len() < POINTS_MIN {
         return Ok(None);
     }
+    let rows = around(points, &mut random);
+    let features = task.features();
+    let lifted = task.definition().features.varying(features) < features;
+    let longer;
+    let points = match lifted {
+        true => {
+            longer = longer_points(points);
+            &longer
+        }
+        false => points,
+    };
     let basis = principal(points)?;
     let temperature = teacher.temperature();
-    let surroundings = Surroundings::of(points.inputs.view(), basis.view(), temperature)?;
-    let rows = around(points, &mut random);
+    let inputs = points.inputs.view();
+    let surroundings = Surroundings::of(inputs, basis.view(), temperature, lifted)?;
     let is_class = task.target().is_class();
     let logits = match is_class {
         true => Some(student.logits(rows.view())?),
@@ -95,6 +106,24 @@ pub fn novelty(
     // What is sent holds together.
     Novelty::check(raw.clone(), task.features(), classes)?;
     Ok(Some(raw))
+}
+
+/// Points that end in a constant, as long as they were, with their spreads.
+fn longer_points(points: &Points) -> Points {
+    let inputs = lengthened(points.inputs.view());
+    let factor = |point: usize| {
+        let square = |row: ndarray::ArrayView1<'_, f32>| row.dot(&row);
+        let (long, short) = (square(inputs.row(point)), square(points.inputs.row(point)));
+        (long / short.max(f32::MIN_POSITIVE)).sqrt()
+    };
+    let spreads = { points.spreads.iter().enumerate() }
+        .map(|(point, spread)| spread * factor(point))
+        .collect();
+    Points {
+        spreads,
+        inputs,
+        ..points.clone()
+    }
 }
 
 /// The principal directions of points (directions × features), orthonormal; as many

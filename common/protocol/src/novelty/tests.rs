@@ -11,7 +11,7 @@ fn raw() -> RawNovelty {
         _ => 0.1,
     });
     let basis = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0]];
-    let surroundings = Surroundings::of(points.view(), basis.view(), 0.5).unwrap();
+    let surroundings = Surroundings::of(points.view(), basis.view(), 0.5, false).unwrap();
     RawNovelty {
         surroundings: surroundings.into_raw(),
         levels: vec![[1.0, 0.2, -3.0, 1.0]; 2],
@@ -78,7 +78,7 @@ fn what_does_not_fit_is_refused() {
     ));
     let two = array![[1.0f32, 0.0], [0.0, 1.0]];
     assert!(matches!(
-        Surroundings::of(two.view(), two.view(), 1.0),
+        Surroundings::of(two.view(), two.view(), 1.0, false),
         Err(NoveltyError::Few(2))
     ));
 }
@@ -95,4 +95,16 @@ fn points_without_themselves_look_like_rows_of_their_kind() {
     );
     assert!(own.iter().all(|look| look.class == 0 && look.torn == 0.0));
     assert!(surroundings.own_looks(&[0.0; 3], None).is_err());
+}
+
+#[test]
+fn rows_with_a_constant_have_their_length_again() {
+    // (z, 2) at one length, for z of 1 and of 10.
+    let unit = |z: f32| [z, 2.0].map(|value| value / z.hypot(2.0));
+    let rows = Array2::from(vec![unit(1.0), unit(10.0)]);
+    let long = lengthened(rows.view());
+    assert!((long[[0, 0]] - 0.5).abs() < 1e-6, "{long}");
+    assert!((long[[1, 0]] - 5.0).abs() < 1e-5, "{long}");
+    // None that was a constant is so small; the result is finite all the same.
+    assert!(lengthened(array![[1.0f32, 0.0]].view())[[0, 0]].is_finite());
 }

@@ -72,7 +72,7 @@ impl RawTask {
         let (classes, target) = self.target.checked(names)?;
         let by_default = || default_stage(&input, &input_shape, &target, convolves, range);
         let stage = self.features.stage.unwrap_or_else(by_default);
-        let normalisation = self.normaliser.checked(stage)?;
+        let normalisation = self.normaliser.checked(stage, unlabelled)?;
         let by_default = match target {
             Target::Class => Contribute::Points,
             Target::Number(_) => Contribute::Moments,
@@ -184,7 +184,13 @@ struct RawNormaliser {
 const LANDMARKS_OF_LISTS: u32 = 300;
 
 impl RawNormaliser {
-    fn checked(self, stage: FeatureStage) -> Result<Normalisation, TaskError> {
+    /// Curves bring far values near, which are all that rows without labels have to
+    /// be told by.
+    fn checked(
+        self,
+        stage: FeatureStage,
+        unlabelled: bool,
+    ) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
         match (self.range, self.curves) {
             (Some(_), Some(true)) => Err(TaskError::Value {
@@ -193,7 +199,7 @@ impl RawNormaliser {
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(stage.is_measured()) => {
+            (None, curves) if curves.unwrap_or(stage.is_measured() && !unlabelled) => {
                 Ok(Normalisation::Curved { clip })
             }
             (None, _) => Ok(Normalisation::Learnt { clip }),
