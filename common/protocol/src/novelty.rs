@@ -314,7 +314,12 @@ impl Novelty {
 /// row is and how torn the answer, each for its class, and how sparse it is there.
 pub fn sum(look: &Look, levels: &[[f32; 4]], sparse: [f32; 2]) -> f64 {
     let out = |value: f64, median: f32, deviation: f32| {
-        ((value - f64::from(median)) / f64::from(deviation)).clamp(OUT_MIN, OUT_MAX)
+        let out = (value - f64::from(median)) / f64::from(deviation);
+        match out > OUT_MAX {
+            // Further out still counts for more, or few points would rank nothing.
+            true => OUT_MAX + (1.0 + out - OUT_MAX).ln(),
+            false => out.max(OUT_MIN),
+        }
     };
     let [away, aside, torn, apart] = levels[look.class.min(levels.len() - 1)];
     out(look.away, away, aside)
@@ -348,7 +353,7 @@ fn project(basis: ArrayView2<'_, f32>, rows: ArrayView2<'_, f32>) -> (Array2<f32
 
 /// Bits of a value of basis and points.
 const BITS: u8 = 8;
-/// How far out one look may count, in deviations.
+/// How far out one look counts in full, in deviations; beyond, its logarithm.
 const OUT_MIN: f64 = -3.0;
 const OUT_MAX: f64 = 8.0;
 /// What a row's constant is at least.

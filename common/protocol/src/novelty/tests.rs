@@ -108,3 +108,20 @@ fn rows_with_a_constant_have_their_length_again() {
     // None that was a constant is so small; the result is finite all the same.
     assert!(lengthened(array![[1.0f32, 0.0]].view())[[0, 0]].is_finite());
 }
+
+#[test]
+fn rows_further_out_always_score_more() {
+    let levels = [[0.0f32, 0.1, 0.0, 1.0]];
+    let at = |away: f64| {
+        let look = Look {
+            class: 0,
+            away,
+            sparse: 0.0,
+            torn: 0.0,
+        };
+        sum(&look, &levels, [0.0, 1.0])
+    };
+    assert!((at(0.8) - 8.0).abs() < 1e-5);
+    assert!(at(0.5) < at(0.8) && at(0.8) < at(0.81) && at(2.0) < at(3.0));
+    assert_eq!(at(-1.0), -3.0);
+}
