@@ -3,7 +3,10 @@
 mod arrays;
 mod dataset;
 mod devices;
+mod labelling;
 mod partition;
 
 pub use dataset::{Asked, Dataset, DatasetError, Part};
+pub(crate) use dataset::sane;
+pub use labelling::Labelling;
 pub use partition::{Partition, PartitionError, partition};

@@ -104,6 +104,16 @@ pub(super) const CRATES: &[Crate] = &[
         ],
     },
     Crate {
+        folder: "common/onnx",
+        builds_on: &["alambic-math"],
+        does_io: true,
+        floors: &[
+            &["error", "picture", "pool", "sound", "tiny"],
+            &["answers", "graph", "settings"],
+            &["model"],
+        ],
+    },
+    Crate {
         folder: "common",
         builds_on: &[
             "alambic-export",
@@ -165,16 +175,22 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "lab",
-        builds_on: &["alambic-draw", "common", "coordinator", "edge-agent"],
+        builds_on: &[
+            "alambic-draw",
+            "alambic-onnx",
+            "common",
+            "coordinator",
+            "edge-agent",
+        ],
         does_io: true,
         floors: &[
             &[
                 "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
-            &["folders", "reached", "simulation", "stage"],
+            &["folders", "projection", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
-            &["baseline", "distill"],
-            &["demo", "federated", "points"],
+            &["backbone", "baseline", "distill"],
+            &["demo", "federated", "labelling", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],
