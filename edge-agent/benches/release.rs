@@ -34,7 +34,7 @@ fn main() {
         released: Time(1),
         expires: Time(2),
         lineage: common::model::Lineage::of(&[]),
-        normaliser: Normaliser::of_range(784, 0.0, 1.0).unwrap(),
+        normaliser: Normaliser::of_range(task.features(), 0.0, 1.0).unwrap(),
         weights: RawWeights::encode(task.student(), &weights).unwrap(),
         extras: common::wire::codec::Trailing(None),
     });

@@ -208,7 +208,8 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "lab/src/plan.rs",
         "fn f() {\n unsafe { g() } }",
         2,
-        "unsafe belongs in common/math/src/blas.rs or common/math/src/kernel/simd.rs",
+        "unsafe belongs in common/host/src/program_pages.rs or common/math/src/blas.rs or \
+         common/math/src/kernel/simd.rs",
     ),
     (
         "coordinator/engine/src/round/engine.rs",

@@ -9,6 +9,7 @@ pub mod log;
 pub mod npz;
 pub mod ownership;
 pub mod pipe;
+pub mod program_pages;
 pub mod reference;
 pub mod service;
 pub mod settings;

@@ -234,7 +234,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "a number of MiB from 1 to 65536",
-        purpose: "Most MiB of rows held at once; files beyond it are left out and named.",
+        purpose: "Most MiB of rows held, and 32,768 rows; of more rows a sample is.",
         value: |config| config.memory_mib_max.to_string(),
     },
     Key {

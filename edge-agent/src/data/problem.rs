@@ -388,6 +388,12 @@ pub enum ParseError {
         /// Values of one input.
         values: usize,
     },
+    /// The file cannot be read to its end.
+    #[error("cannot be read to its end ({reason}); check the disk it lies on")]
+    Read {
+        /// What the system said.
+        reason: String,
+    },
     /// An archive that is not readable.
     #[error(transparent)]
     Numpy(#[from] NpzError),

@@ -1,6 +1,6 @@
 //! Data as text with a header.
 
-use std::borrow::Cow;
+use std::io::Read;
 
 use ::csv::StringRecord;
 
@@ -10,12 +10,12 @@ use super::super::classes::ClassNames;
 use super::super::note::Note;
 use super::super::schema::{ParseError, Place, Problem, Schema, shortened};
 use super::super::source::BadRows;
-use super::super::text::{Ending, Text, line_of};
+use super::super::text::{LINE_BYTES_MAX, Lines, Text, line_of};
 use super::columns::{Columns, place_of};
 use super::dialect::{DecimalSigns, reader, separator, tabbed};
 use super::rows::Rows;
 
-/// Reads a table: a header, then one input a line (or one sample of a
+/// Reads a table of about `length` bytes, block by block: a header, then one input a line (or one sample of a
 /// recording). Columns are found by the names that the task gives them, else
 /// taken in their order. An empty label cell makes an unlabelled row. Lines
 /// that begin with `#` are comments, a separator at the end of lines adds no
@@ -26,13 +26,15 @@ use super::rows::Rows;
 /// The first thing that is wrong, with its line and column; a row that the
 /// owner or the task has left out is none.
 pub(in super::super) fn parse(
-    bytes: &[u8],
+    mut source: Lines<&mut dyn Read>,
+    length: u64,
     schema: &Schema,
-    ending: Ending,
     notes: &mut Vec<Note>,
 ) -> Result<(Dataset, Account), ParseError> {
-    let text = Text::of(bytes, schema.mapping().encoding, ending, notes)?;
-    let mut cells = Cells::of(&text, schema);
+    let lines = source.block(notes)?;
+    let first_bytes = lines.len();
+    let tail = std::mem::take(&mut source.tail);
+    let mut cells = Cells::of(Text { lines, tail }, schema);
     if cells.is_waiting() {
         notes.push(Note::Unfinished {
             line: cells.start.lines + 1,
@@ -61,8 +63,7 @@ pub(in super::super) fn parse(
         notes.push(Note::DecimalComma);
     }
     let mut rows = Rows::new(&columns, schema, decimal);
-    let ends = text.lines.iter().filter(|&&byte| byte == b'\n').count();
-    rows.expect(ends, text.lines.len());
+    rows.expect(cells.ends(), first_bytes, length);
     let skips = schema.mapping().bad_rows == BadRows::Skip;
     let mut record = StringRecord::new();
     let mut first_error = None;
@@ -74,17 +75,34 @@ pub(in super::super) fn parse(
         }
         other => other,
     };
-    let mut records = cells.records();
-    while let Some((line, read)) = records.next(&mut record) {
-        let pushed = read.and_then(|()| rows.push(&record, line));
-        keep(&mut rows, pushed)?;
-        common::liveness::heartbeat();
+    loop {
+        let is_last = source.is_done();
+        let mut records = cells.records();
+        let mut rest = cells.text.len();
+        loop {
+            let at = records.position();
+            let Some((line, read)) = records.next(&mut record) else {
+                break;
+            };
+            // A record that reaches the end of a block may go on in the next.
+            if !is_last && records.position() >= cells.text.len() {
+                rest = at;
+                break;
+            }
+            let pushed = read.and_then(|()| rows.push(&record, line, notes));
+            keep(&mut rows, pushed)?;
+            common::liveness::heartbeat();
+        }
+        if is_last {
+            break;
+        }
+        cells.go_on(rest, &mut source, notes)?;
     }
     if !cells.tail.is_empty() {
-        let line = line_of(&cells.text, cells.text.len());
+        let line = cells.lines_before + line_of(&cells.text, cells.text.len());
         match cells.whole(&columns, schema.classes()) {
             Some(record) => {
-                let pushed = rows.push(&record, line);
+                let pushed = rows.push(&record, line, notes);
                 keep(&mut rows, pushed)?;
             }
             None => notes.push(Note::Unfinished { line }),
@@ -126,25 +144,28 @@ fn decimal(
 }
 
 /// The cells of a text, record by record.
-pub(in super::super) struct Cells<'a> {
-    text: Cow<'a, [u8]>,
-    tail: Cow<'a, [u8]>,
+pub(in super::super) struct Cells {
+    text: Vec<u8>,
+    tail: Vec<u8>,
+    /// Line ends before the text.
+    lines_before: u64,
+    /// Whether any number of blanks parts cells.
+    blanks: bool,
     separator: u8,
     start: Start,
     /// Where the records begin: behind the header, once that is read.
     records_at: usize,
 }
 
-impl<'a> Cells<'a> {
+impl Cells {
     /// Those of a text, cut as the mapping or the first lines say.
-    pub(in super::super) fn of(text: &'a Text<'a>, schema: &Schema) -> Self {
+    pub(in super::super) fn of(text: Text, schema: &Schema) -> Self {
         let told = schema.mapping().separator;
-        let (lines, tail) = match told {
-            Some(b' ') => (
-                Cow::Owned(tabbed(&text.lines)),
-                Cow::Owned(tabbed(&text.tail)),
-            ),
-            _ => (Cow::Borrowed(&*text.lines), Cow::Borrowed(&*text.tail)),
+        let blanks = told == Some(b' ');
+        let Text { lines, tail } = text;
+        let (lines, tail) = match blanks {
+            true => (tabbed(&lines), tabbed(&tail)),
+            false => (lines, tail),
         };
         let separator = match told {
             Some(b' ') => b'\t',
@@ -158,10 +179,47 @@ impl<'a> Cells<'a> {
         Self {
             separator,
             records_at: start.offset,
+            lines_before: 0,
+            blanks,
             text: lines,
             tail,
             start,
         }
+    }
+
+    /// Line ends in the text.
+    fn ends(&self) -> usize {
+        self.text.iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// The same from a place on, and the next block behind it.
+    fn go_on(
+        &mut self,
+        rest: usize,
+        source: &mut Lines<&mut dyn Read>,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), ParseError> {
+        self.lines_before += line_of(&self.text, rest) - 1;
+        self.text.drain(..rest);
+        self.records_at = 0;
+        if self.text.len() > LINE_BYTES_MAX {
+            let reason = format!(
+                "a quoted cell that does not end within {} MiB",
+                LINE_BYTES_MAX >> 20
+            );
+            let place = Place::Line(self.lines_before + 1);
+            return Err(ParseError::at(place, Problem::Text { reason }));
+        }
+        let block = source.block(notes)?;
+        self.tail = std::mem::take(&mut source.tail);
+        match self.blanks {
+            true => {
+                self.text.extend(tabbed(&block));
+                self.tail = tabbed(&self.tail);
+            }
+            false => self.text.extend_from_slice(&block),
+        }
+        Ok(())
     }
 
     /// Whether there is half of a first line and nothing else.
@@ -214,7 +272,7 @@ impl<'a> Cells<'a> {
             lines: LineCount {
                 text: &self.text,
                 byte: 0,
-                line: 1,
+                line: 1 + self.lines_before,
                 comments: self.start.comments,
             },
         }
@@ -250,14 +308,17 @@ pub(in super::super) struct Records<'a> {
 }
 
 impl Records<'_> {
+    /// Behind the last record, in the text.
+    fn position(&self) -> usize {
+        self.base + self.reader.position().byte() as usize
+    }
+
     /// The next record and its line, if there is one.
     pub(in super::super) fn next(
         &mut self,
         record: &mut StringRecord,
     ) -> Option<(u64, Result<(), ParseError>)> {
-        let line = self
-            .lines
-            .of(self.base + self.reader.position().byte() as usize);
+        let line = self.lines.of(self.position());
         match self.reader.read_record(record) {
             Ok(true) => Some((line, Ok(()))),
             Ok(false) => None,

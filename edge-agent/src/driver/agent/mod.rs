@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{BlobHash, TaskHash, Time, Version};
+use common::program_pages::give_up_code;
 use common::round::ContributionKey;
 use common::service::Service;
 use common::transport::Connection;
@@ -90,6 +91,8 @@ pub struct Agent<W> {
     refusals: u32,
     /// When to ask for what could not be kept.
     ask_again: Option<Instant>,
+    /// When what was executed lately is given up, if it is still there.
+    quiet_at: Option<Instant>,
     status: RunStatus,
     /// Why nothing was given to a task, as it was told last.
     withheld: BTreeMap<TaskHash, Option<RawWithheld>>,
@@ -159,6 +162,7 @@ impl<W: Workshop> Agent<W> {
             renewal,
             refusals: 0,
             ask_again: None,
+            quiet_at: Some(Instant::now() + QUIET),
             status,
             withheld: BTreeMap::new(),
         }
@@ -184,9 +188,13 @@ impl<W: Workshop> Agent<W> {
         loop {
             self.settings.service.feed(std::time::Instant::now());
             let (wake, renewal) = (self.wake(), self.renewal_wake());
+            let quiet = self.quiet_at.unwrap_or_else(|| Instant::now() + LONG);
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(event) = self.events.recv() => self.event(event),
+                Some(event) = self.events.recv() => {
+                    self.event(event);
+                    self.quiet_at = Some(Instant::now() + QUIET);
+                }
                 () = sleep_until(wake) => self.input(Input::Tick),
                 _ = glance.tick() => {
                     self.glance();
@@ -195,6 +203,11 @@ impl<W: Workshop> Agent<W> {
                     self.ask_again_if_due();
                 }
                 () = sleep_until(renewal) => self.renew_if_due(),
+                () = sleep_until(quiet) => {
+                    self.quiet_at = None;
+                    give_up_code();
+                    self.publish();
+                }
             }
             while self.work.try_join_next().is_some() {}
         }
@@ -301,5 +314,7 @@ fn instance() -> u64 {
 const EVENTS_MAX: usize = 16;
 /// How long a stopping agent waits for the coordinator's goodbye.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
+/// So long after the last event an agent waits for the next one.
+const QUIET: Duration = Duration::from_secs(1);
 /// A sleep that other events end.
 const LONG: Duration = Duration::from_secs(3_600);
