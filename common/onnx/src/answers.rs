@@ -54,7 +54,11 @@ mod tests {
         assert_eq!(probabilities(&given, Answers::Seen), given);
         let logits = vec![vec![0.25, 0.75], vec![3.0, 0.0]];
         let found = probabilities(&logits, Answers::Seen);
-        assert!(found.iter().all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5));
+        assert!(
+            found
+                .iter()
+                .all(|row| (row.iter().sum::<f32>() - 1.0).abs() < 1e-5)
+        );
         assert!(found[1][0] > 0.9);
         assert_ne!(probabilities(&given, Answers::Logits), given);
     }

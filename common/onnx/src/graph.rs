@@ -292,7 +292,11 @@ fn only_input(path: &str, graph: &pb::GraphProto) -> Result<InputFacts, OnnxErro
         path: path.to_owned(),
         problem,
     };
-    let weights: Vec<&str> = graph.initializer.iter().map(|one| one.name.as_str()).collect();
+    let weights: Vec<&str> = graph
+        .initializer
+        .iter()
+        .map(|one| one.name.as_str())
+        .collect();
     let mut inputs = graph.input.iter();
     let inputs: Vec<_> = inputs
         .by_ref()
@@ -326,7 +330,11 @@ fn only_input(path: &str, graph: &pb::GraphProto) -> Result<InputFacts, OnnxErro
         }
         _ => None,
     };
-    Ok((input.name.clone(), datum, shape.dim.iter().map(side).collect()))
+    Ok((
+        input.name.clone(),
+        datum,
+        shape.dim.iter().map(side).collect(),
+    ))
 }
 
 /// How much of a runtime's explanation is told.

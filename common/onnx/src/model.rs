@@ -385,7 +385,11 @@ impl Model {
         );
         let mut row = Vec::new();
         for output in outputs {
-            row.extend(self.settings.pool.row(&first(output, self.batch), channels_first));
+            row.extend(
+                self.settings
+                    .pool
+                    .row(&first(output, self.batch), channels_first),
+            );
         }
         Ok(row)
     }
@@ -495,10 +499,9 @@ fn takes(graph: &Graph, has_front: bool, settings: &Settings) -> Result<Takes, O
                      layout=nchw or layout=nhwc says where they are"
                 )));
             }
-            let size = settings.size.unwrap_or([
-                high.unwrap_or(SIDE_USUAL),
-                wide.unwrap_or(SIDE_USUAL),
-            ]);
+            let size = settings
+                .size
+                .unwrap_or([high.unwrap_or(SIDE_USUAL), wide.unwrap_or(SIDE_USUAL)]);
             Ok(Takes::Pictures {
                 layout,
                 size,

@@ -137,7 +137,12 @@ mod tests {
             for (high, wide) in [(1, 1), (2, 9), (96, 96)] {
                 let other = plain.resized(high, wide);
                 assert_eq!(other.sides(), [high, wide, 3]);
-                assert!(other.values().iter().all(|value| (value - 77.0).abs() < 1e-3));
+                assert!(
+                    other
+                        .values()
+                        .iter()
+                        .all(|value| (value - 77.0).abs() < 1e-3)
+                );
             }
         }
     }

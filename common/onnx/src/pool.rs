@@ -58,7 +58,11 @@ impl Pool {
         match self {
             Self::Mean => places.iter().map(mean).collect(),
             Self::Max => places.iter().map(max).collect(),
-            Self::Both => places.iter().map(mean).chain(places.iter().map(max)).collect(),
+            Self::Both => places
+                .iter()
+                .map(mean)
+                .chain(places.iter().map(max))
+                .collect(),
             Self::First => {
                 let first = |values: &Vec<f32>| values.first().copied().unwrap_or(0.0);
                 places.iter().map(first).collect()
@@ -99,21 +103,30 @@ mod tests {
         assert_eq!(Pool::Max.row(&maps, true), [3.0, 7.0]);
         assert_eq!(Pool::Mean.row(&maps, false), [3.0, 4.0]);
         assert_eq!(Pool::First.row(&counted(&[3, 2]), false), [0.0, 1.0]);
-        assert_eq!(Pool::Both.row(&counted(&[3, 2]), true), [2.0, 3.0, 4.0, 5.0]);
+        assert_eq!(
+            Pool::Both.row(&counted(&[3, 2]), true),
+            [2.0, 3.0, 4.0, 5.0]
+        );
         assert_eq!(Pool::Flatten.row(&maps, true).len(), 8);
     }
 
     #[test]
     fn a_row_stays_a_row_whatever_sides_of_one_it_has() {
         for sides in [&[5][..], &[5, 1, 1], &[1, 1, 5], &[1, 5]] {
-            assert_eq!(Pool::Mean.row(&counted(sides), true), [0.0, 1.0, 2.0, 3.0, 4.0]);
+            assert_eq!(
+                Pool::Mean.row(&counted(sides), true),
+                [0.0, 1.0, 2.0, 3.0, 4.0]
+            );
         }
     }
 
     #[test]
     fn one_window_is_as_wide_as_many() {
         let (one, other) = (vec![1.0, 2.0], vec![3.0, 0.0]);
-        assert_eq!(Pool::Both.joined(&[one.clone(), other]), [2.0, 1.0, 3.0, 2.0]);
+        assert_eq!(
+            Pool::Both.joined(&[one.clone(), other]),
+            [2.0, 1.0, 3.0, 2.0]
+        );
         assert_eq!(Pool::Both.joined(&[one.clone()]), [1.0, 2.0, 1.0, 2.0]);
         assert_eq!(Pool::Mean.joined(&[one]), [1.0, 2.0]);
     }

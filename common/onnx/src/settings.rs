@@ -203,7 +203,11 @@ impl Settings {
                 [high, wide] if SIDES.contains(&high) && SIDES.contains(&wide) => [high, wide],
                 ref other => {
                     let found = format!("{other:?}");
-                    return Err(one_of("size", &found, "one or two sides of 1 to 4096 pixels"));
+                    return Err(one_of(
+                        "size",
+                        &found,
+                        "one or two sides of 1 to 4096 pixels",
+                    ));
                 }
             });
         }
@@ -251,7 +255,10 @@ impl Settings {
             return Err(refused(place, problem));
         }
         if self.rate.is_some_and(|rate| !RATES.contains(&rate)) {
-            return Err(refused(place, "rate is 1000 to 384000 samples a second".to_owned()));
+            return Err(refused(
+                place,
+                "rate is 1000 to 384000 samples a second".to_owned(),
+            ));
         }
         if self.step == Some(0) {
             return Err(refused(place, "step is 0, expected at least 1".to_owned()));
@@ -293,7 +300,10 @@ fn typed(options: &str) -> Result<Raw, OnnxError> {
     }
     toml::from_str(&toml).map_err(|error| {
         let problem = error.message().to_owned();
-        refused(options, format!("{problem}; expected SIZE or KEY=VALUE, joined by commas"))
+        refused(
+            options,
+            format!("{problem}; expected SIZE or KEY=VALUE, joined by commas"),
+        )
     })
 }
 

@@ -23,7 +23,11 @@ pub fn resampled(samples: &[f32], from: u32, to: u32) -> Vec<f32> {
         }
         // At the ends a part of the window is missing.
         let whole = 1.0 / cutoff;
-        let scale = if weights.abs() > 0.5 * whole { weights } else { whole };
+        let scale = if weights.abs() > 0.5 * whole {
+            weights
+        } else {
+            whole
+        };
         (sum / scale) as f32
     };
     (0..count).map(of).collect()
@@ -54,7 +58,11 @@ pub(crate) fn starts(length: usize, window: usize, step: usize) -> Vec<usize> {
 
 fn sinc(x: f64) -> f64 {
     let angle = std::f64::consts::PI * x;
-    if angle.abs() < 1e-9 { 1.0 } else { angle.sin() / angle }
+    if angle.abs() < 1e-9 {
+        1.0
+    } else {
+        angle.sin() / angle
+    }
 }
 
 fn hann(x: f64) -> f64 {
@@ -71,7 +79,9 @@ mod tests {
 
     fn tone(hertz: f64, rate: u32, samples: usize) -> Vec<f32> {
         let turn = 2.0 * std::f64::consts::PI * hertz / f64::from(rate);
-        (0..samples).map(|at| (at as f64 * turn).sin() as f32).collect()
+        (0..samples)
+            .map(|at| (at as f64 * turn).sin() as f32)
+            .collect()
     }
 
     #[test]

@@ -58,7 +58,10 @@ fn scale_order_and_output_are_as_asked() {
     }
     assert_ne!(blue_first.key(), model(&bytes, "size = 4").unwrap().key());
     let missing = model(&bytes, "size = 4\noutput = \"middle\"");
-    let missing = missing.unwrap().row(Input::Picture(&red(4, 4))).unwrap_err();
+    let missing = missing
+        .unwrap()
+        .row(Input::Picture(&red(4, 4)))
+        .unwrap_err();
     assert!(matches!(missing, OnnxError::Output { .. }), "{missing}");
     assert!(missing.to_string().contains("mean, twice"), "{missing}");
 }
@@ -72,7 +75,10 @@ fn channels_may_be_last_and_one() {
     let row = grey.row(Input::Picture(&red(5, 5))).unwrap();
     let luma = (0.299 * 255.0 + 0.114 * 127.0) / 255.0;
     assert!((row[0] - luma).abs() < 1e-4, "{row:?}");
-    assert!(grey.conventions().contains("grey pictures of 5 × 5, channels last"));
+    assert!(
+        grey.conventions()
+            .contains("grey pictures of 5 × 5, channels last")
+    );
 }
 
 #[test]
@@ -113,13 +119,24 @@ fn what_is_no_model_and_what_is_too_large_are_refused() {
 fn what_does_not_fit_is_said() {
     let bytes = means(&[None, Some(3), Some(8), Some(6)]);
     let mut pictures = model(&bytes, "").unwrap();
-    let error = pictures.row(Input::Values(&[1.0; 4])).unwrap_err().to_string();
-    assert!(error.contains("takes pictures, and the data is rows of values"), "{error}");
+    let error = pictures
+        .row(Input::Values(&[1.0; 4]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("takes pictures, and the data is rows of values"),
+        "{error}"
+    );
     let five = model(&means(&[None, Some(5), Some(8), Some(6)]), "");
     assert!(five.unwrap_err().to_string().contains("5 channels"));
-    let list = Tiny::of(&[None, Some(3)]).node("Relu", &["x"], "y").bytes(&["y"]);
+    let list = Tiny::of(&[None, Some(3)])
+        .node("Relu", &["x"], "y")
+        .bytes(&["y"]);
     let mut list = model(&list, "").unwrap();
-    assert_eq!(list.row(Input::Values(&[1.0, -1.0, 2.0])).unwrap(), [1.0, 0.0, 2.0]);
+    assert_eq!(
+        list.row(Input::Values(&[1.0, -1.0, 2.0])).unwrap(),
+        [1.0, 0.0, 2.0]
+    );
     let error = list.row(Input::Values(&[1.0; 4])).unwrap_err().to_string();
     assert!(error.contains("takes 3 values, and a row has 4"), "{error}");
 }
@@ -134,13 +151,18 @@ fn sound_goes_through_windows() {
     samples[700..800].fill(1.0);
     let row = model.row(Input::Sound(&samples, 1_000)).unwrap();
     // Windows begin at 0, 200, 400, 600: two of four hold the loud part.
-    assert!((row[0] - (0.25 + 0.25 + 1.0 + 1.0) / 4.0).abs() < 1e-5, "{row:?}");
+    assert!(
+        (row[0] - (0.25 + 0.25 + 1.0 + 1.0) / 4.0).abs() < 1e-5,
+        "{row:?}"
+    );
     let short = model.row(Input::Sound(&[0.5; 50], 1_000)).unwrap();
     assert_eq!(short, [0.5]);
 }
 
 fn shared(file: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared/data")
+        .join(file);
     if !path.exists() {
         eprintln!("SKIPPED: {} is not there", path.display());
         return None;
@@ -154,8 +176,7 @@ fn a_backbone_takes_other_sizes_than_it_was_trained_on() {
         return;
     };
     for (option, width) in [("@96", 1_280), ("@64,output=features+mid", 1_392)] {
-        let (path, settings) =
-            Settings::of_option(&format!("{}{option}", path.display())).unwrap();
+        let (path, settings) = Settings::of_option(&format!("{}{option}", path.display())).unwrap();
         let mut model = Model::open(&path, settings, MODEL_BYTES_MAX).unwrap();
         let row = model.row(Input::Picture(&red(32, 32))).unwrap();
         assert_eq!(row.len(), width);

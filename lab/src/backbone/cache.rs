@@ -22,7 +22,10 @@ pub fn folder() -> Option<PathBuf> {
 
 /// The file of rows of this name.
 pub(super) fn file(folder: &Path, name: [u8; 32]) -> PathBuf {
-    let name: String = name[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name: String = name[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     folder.join(format!("features-{name}.bin"))
 }
 

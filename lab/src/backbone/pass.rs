@@ -27,7 +27,13 @@ pub fn outputs(
     let model = open()?;
     progress.stage(&model.conventions());
     let folder = cache::folder();
-    through(open, (model.key(), folder.as_deref()), inputs, what, progress)
+    through(
+        open,
+        (model.key(), folder.as_deref()),
+        inputs,
+        what,
+        progress,
+    )
 }
 
 /// A row of each input, from the cache or through the model of this key, shape
@@ -47,10 +53,17 @@ pub(super) fn through(
         && let Some(rows) = cache::read(file)
         && rows.nrows() == inputs.len()
     {
-        progress.stage(&format!("{what}: {} rows of {}", inputs.len(), file.display()));
+        progress.stage(&format!(
+            "{what}: {} rows of {}",
+            inputs.len(),
+            file.display()
+        ));
         return Ok(rows);
     }
-    progress.stage(&format!("{what}: {} inputs through the model", inputs.len()));
+    progress.stage(&format!(
+        "{what}: {} inputs through the model",
+        inputs.len()
+    ));
     let rows = pass(open, inputs, progress)?;
     if let Some(file) = &file {
         match cache::write(file, &rows) {
@@ -107,7 +120,6 @@ fn pass(
             if row.len() != all.ncols() {
                 stop.store(true, Ordering::Relaxed);
                 return Err(BackboneError::Width {
-                    
                     row: at,
                     found: row.len(),
                     width: all.ncols(),

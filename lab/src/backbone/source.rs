@@ -313,7 +313,7 @@ fn scale(data: &Dataset) -> f32 {
 /// The array `rate` of an NPZ file, where it has one number.
 fn rate(path: &Path) -> Option<u32> {
     let bytes = std::fs::read(path).ok()?;
-    let mut archive = Archive::open(&bytes).ok()?;
+    let archive = Archive::open(&bytes).ok()?;
     let values = archive.array("rate").ok()?.to_f64().ok()?;
     match values[..] {
         [rate] if (1.0..=384_000.0).contains(&rate) => Some(rate as u32),

@@ -18,7 +18,12 @@ fn pictures(folder: &Path) -> String {
         (inputs, Array::new(vec![rows], Values::U8(labels)).unwrap())
     };
     let ((x, y), (x_test, y_test)) = (part(40), part(10));
-    let arrays = [("X_train", &x), ("y_train", &y), ("X_test", &x_test), ("y_test", &y_test)];
+    let arrays = [
+        ("X_train", &x),
+        ("y_train", &y),
+        ("X_test", &x_test),
+        ("y_test", &y_test),
+    ];
     let path = folder.join("pictures.npz");
     std::fs::write(&path, write(&arrays).unwrap()).unwrap();
     path.display().to_string()
@@ -44,7 +49,10 @@ fn a_data_set_is_what_the_model_gives_and_is_kept() {
         |option: &str| seen_keeping(&data, Asked::Class, option, Some(&kept), &mut progress);
     let found = seen(&option).unwrap();
     assert_eq!(found.shape, [3]);
-    assert_eq!((found.train.inputs.nrows(), found.test.inputs.nrows()), (40, 10));
+    assert_eq!(
+        (found.train.inputs.nrows(), found.test.inputs.nrows()),
+        (40, 10)
+    );
     assert!((found.train.inputs[[0, 0]] - 200.0 / 255.0).abs() < 1e-4);
     assert!((found.train.inputs[[1, 2]] - 200.0 / 255.0).abs() < 1e-4);
     let files = || std::fs::read_dir(&kept).unwrap().count();

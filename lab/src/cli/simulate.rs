@@ -207,7 +207,12 @@ impl SimulateArguments {
     /// The data set, through the model if there is one.
     pub(crate) fn open(&self, progress: &mut Progress) -> Result<Dataset, Failure> {
         match self.backbone() {
-            Some(option) => Ok(backbone::seen_through(&self.data, self.target, option, progress)?),
+            Some(option) => Ok(backbone::seen_through(
+                &self.data,
+                self.target,
+                option,
+                progress,
+            )?),
             None => super::open(&self.data, self.target),
         }
     }

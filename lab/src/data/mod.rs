@@ -6,7 +6,7 @@ mod devices;
 mod labelling;
 mod partition;
 
-pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub(crate) use dataset::sane;
+pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub use labelling::Labelling;
 pub use partition::{Partition, PartitionError, partition};

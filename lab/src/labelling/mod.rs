@@ -303,7 +303,10 @@ fn is_as_good(
     if own.len() < TRIED_MIN {
         return Ok(true);
     }
-    let right = own.iter().zip(&truth).filter(|(row, label)| said[**row] == Some(**label));
+    let right = own
+        .iter()
+        .zip(&truth)
+        .filter(|(row, label)| said[**row] == Some(**label));
     let right = right.count();
     let raw = data.train.inputs.select(Axis(0), &own);
     let features = standardised(task.features_of(raw.view())?);

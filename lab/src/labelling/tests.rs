@@ -29,7 +29,9 @@ fn digits() -> (Dataset, Task, Vec<Vec<usize>>) {
     };
     let task = task(&data, &task_options).unwrap();
     let rows = data.train.labels.len();
-    let parts = (0..2).map(|device| (device..rows).step_by(2).collect()).collect();
+    let parts = (0..2)
+        .map(|device| (device..rows).step_by(2).collect())
+        .collect();
     (data, task, parts)
 }
 
@@ -42,7 +44,12 @@ fn nearest_mean(data: &Dataset, classes: &[usize]) -> Vec<u8> {
         let rows: Vec<usize> = (0..data.train.labels.len())
             .filter(|&row| usize::from(data.train.labels[row]) == class)
             .collect();
-        let mean = data.train.inputs.select(Axis(0), &rows).mean_axis(Axis(0)).unwrap();
+        let mean = data
+            .train
+            .inputs
+            .select(Axis(0), &rows)
+            .mean_axis(Axis(0))
+            .unwrap();
         for (value, mean) in mean.iter().enumerate() {
             weights[value * classes.len() + at] = *mean;
         }
@@ -142,7 +149,10 @@ fn other_classes_need_names() {
         server_teacher: None,
     };
     let error = told(&asked(path.display().to_string())).unwrap_err();
-    assert!(matches!(error, LabellingError::Classes { found: 2, .. }), "{error}");
+    assert!(
+        matches!(error, LabellingError::Classes { found: 2, .. }),
+        "{error}"
+    );
     let names = format!("{}@classes={}/else", path.display(), data.classes[3]);
     let (labelling, _) = told(&asked(names)).unwrap();
     assert!(labelling.learnt.iter().flatten().all(|&label| label == 3));

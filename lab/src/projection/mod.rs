@@ -87,7 +87,11 @@ impl Projection {
             features,
             rows_per_direction: setting.privacy.rows_per_direction,
         };
-        let learnt: Vec<Rows> = setting.parts.iter().map(|rows| training(&data.train, rows)).collect();
+        let learnt: Vec<Rows> = setting
+            .parts
+            .iter()
+            .map(|rows| training(&data.train, rows))
+            .collect();
         let mut sent = vec![Vec::new(); learnt.len()];
         let mut heard = Vec::new();
         for (rows, sent) in learnt.iter().zip(&mut sent) {
@@ -134,7 +138,8 @@ impl Projection {
         }
         let (directions, discriminants) = sum.directions(&omega).ok_or_else(nobody)??;
         let narrow = directions.mapv(|value| value as f32);
-        let coded = QuantisedMatrix::encode(narrow.view(), MEAN_BITS, Layout::Column, Scheme::Symmetric)?;
+        let coded =
+            QuantisedMatrix::encode(narrow.view(), MEAN_BITS, Layout::Column, Scheme::Symmetric)?;
         let told = [&mean, &deviation].map(|values| {
             let narrow = values.mapv(|value| value as f32).insert_axis(Axis(0));
             QuantisedMatrix::encode(narrow.view(), MEAN_BITS, Layout::Row, Scheme::Affine)
@@ -278,8 +283,11 @@ impl Sum {
         let features = y.nrows();
         let (values, vectors) = nystrom(y, omega)?;
         // Standardised features have a trace of one each.
-        let rest = (features as f64 - values.sum()) / features.saturating_sub(values.len()).max(1) as f64;
-        let rest = rest.max(1e-3 * values.first().copied().unwrap_or(1.0)).max(1e-9);
+        let rest =
+            (features as f64 - values.sum()) / features.saturating_sub(values.len()).max(1) as f64;
+        let rest = rest
+            .max(1e-3 * values.first().copied().unwrap_or(1.0))
+            .max(1e-9);
         let known: Vec<usize> = (0..self.class_rows.len())
             .filter(|&class| self.class_rows[class] > 0)
             .collect();
@@ -287,7 +295,9 @@ impl Sum {
         for (mut mean, &class) in means.rows_mut().into_iter().zip(&known) {
             mean /= self.class_rows[class] as f64;
         }
-        let middle = means.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(features));
+        let middle = means
+            .mean_axis(Axis(0))
+            .unwrap_or_else(|| Array1::zeros(features));
         let means = (&means - &middle).reversed_axes();
         let within = vectors.t().dot(&means);
         let scaled = &within / &values.mapv(|value| value.max(rest)).insert_axis(Axis(1));
@@ -311,8 +321,14 @@ fn nystrom(
     let core = (&core + &core.t()) / 2.0;
     let (values, vectors) = top_eigenpairs(core.view(), core.nrows())?;
     let least = 1e-6 * values.first().copied().unwrap_or(0.0).max(1e-12);
-    let kept = values.iter().take_while(|value| **value > least).count().max(1);
-    let roots = values.slice(s![..kept]).mapv(|value| value.max(least).sqrt());
+    let kept = values
+        .iter()
+        .take_while(|value| **value > least)
+        .count()
+        .max(1);
+    let roots = values
+        .slice(s![..kept])
+        .mapv(|value| value.max(least).sqrt());
     let factor = y.dot(&(&vectors.slice(s![.., ..kept]) / &roots));
     let (values, turned) = top_eigenpairs(factor.t().dot(&factor).view(), kept)?;
     let scales = values.mapv(|value| value.max(least * least).sqrt());

@@ -57,7 +57,9 @@ impl Statistics {
     pub(super) fn of(rows: ArrayView2<'_, f32>) -> Result<Self, QuantiseError> {
         let wide = rows.mapv(f64::from);
         let width = rows.ncols();
-        let mean = wide.mean_axis(Axis(0)).unwrap_or_else(|| Array1::zeros(width));
+        let mean = wide
+            .mean_axis(Axis(0))
+            .unwrap_or_else(|| Array1::zeros(width));
         let deviation = match rows.nrows() {
             0 => Array1::zeros(width),
             _ => wide.std_axis(Axis(0), 0.0),

@@ -17,7 +17,12 @@ fn data(rows: usize) -> Dataset {
     let basis = Array2::from_shape_simple_fn((6, 120), &mut normal);
     let labels: Vec<u16> = (0..rows).map(|row| (row % 3) as u16).collect();
     let hidden = Array2::from_shape_fn((rows, 6), |(row, at)| {
-        2.0 * normal() + if at == usize::from(labels[row]) { 4.0 } else { 0.0 }
+        2.0 * normal()
+            + if at == usize::from(labels[row]) {
+                4.0
+            } else {
+                0.0
+            }
     });
     let noise = Array2::from_shape_simple_fn((rows, 120), || 0.5 * normal());
     let inputs = (hidden.dot(&basis) + noise).mapv(|value| value as f32);
@@ -58,7 +63,11 @@ fn learn(data: &Dataset, parts: &[Vec<usize>], uplink_bytes: u64) -> Projection 
 
 /// The share of what varies in the class means that the directions hold.
 fn held(projection: &Projection, data: &Dataset) -> f64 {
-    let standard = standardised(data.train.inputs.view(), &projection.mean, &projection.deviation);
+    let standard = standardised(
+        data.train.inputs.view(),
+        &projection.mean,
+        &projection.deviation,
+    );
     let mut means = Array2::<f64>::zeros((3, 120));
     for (row, &label) in standard.rows().into_iter().zip(&data.train.labels) {
         let mut mean = means.row_mut(usize::from(label));
@@ -106,12 +115,16 @@ fn no_device_sends_more_than_it_may() {
 fn fewer_rows_tell_fewer_directions_and_too_few_none() {
     let data = data(3_000);
     // Ten devices of 150 rows: eight directions, of which three are classes.
-    let parts: Vec<Vec<usize>> = (0..10).map(|at| (at * 150..(at + 1) * 150).collect()).collect();
+    let parts: Vec<Vec<usize>> = (0..10)
+        .map(|at| (at * 150..(at + 1) * 150).collect())
+        .collect();
     let projection = learn(&data, &parts, 60_000);
     let most = projection.sent.iter().map(|sent| sent[1]).max().unwrap();
     assert!(most < 120 * 12, "{most}");
     assert!(held(&projection, &data) > 0.9);
-    let few: Vec<Vec<usize>> = (0..10).map(|at| (at * 20..(at + 1) * 20).collect()).collect();
+    let few: Vec<Vec<usize>> = (0..10)
+        .map(|at| (at * 20..(at + 1) * 20).collect())
+        .collect();
     let setting = Setting {
         parts: &few,
         privacy: PRIVACY,

@@ -25,8 +25,8 @@ use edge_agent::session;
 use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
-use crate::data::{Labelling, Part};
 use super::{Heard, Seen, Simulation, SimulationError};
+use crate::data::{Labelling, Part};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -411,6 +411,7 @@ fn known(part: &Part, mine: &[usize], labelling: &Labelling) -> Split {
     Split {
         training,
         held_out: held_out.select(&labelled),
+        stands_for: None,
     }
 }
 
