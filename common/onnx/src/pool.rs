@@ -71,16 +71,24 @@ impl Pool {
         }
     }
 
-    /// One row of several, such as of windows one after the other.
+    /// One row of several of one width, such as of windows one after the other.
     pub fn joined(self, rows: &[Vec<f32>]) -> Vec<f32> {
-        let width = rows.first().map_or(0, Vec::len);
-        let values: Vec<f32> = rows.iter().flatten().copied().collect();
-        match ArrayD::from_shape_vec(vec![rows.len(), width], values) {
-            Ok(all) if rows.len() > 1 => self.row(&all, false),
-            // A single one has the width that several would have.
-            Ok(all) if self == Self::Both => all.iter().chain(all.iter()).copied().collect(),
-            Ok(all) => all.into_raw_vec_and_offset().0,
-            Err(_) => Vec::new(),
+        let Some(first) = rows.first() else {
+            return Vec::new();
+        };
+        let column = |at: usize| rows.iter().map(move |row| row[at]);
+        let mean = |at: usize| {
+            let sum: f64 = column(at).map(f64::from).sum();
+            (sum / rows.len() as f64) as f32
+        };
+        let max = |at: usize| column(at).fold(f32::NEG_INFINITY, f32::max);
+        let columns = 0..first.len();
+        match self {
+            Self::Mean => columns.map(mean).collect(),
+            Self::Max => columns.map(max).collect(),
+            Self::Both => columns.clone().map(mean).chain(columns.map(max)).collect(),
+            Self::First => first.clone(),
+            Self::Flatten => rows.iter().flatten().copied().collect(),
         }
     }
 }
@@ -129,5 +137,6 @@ mod tests {
         );
         assert_eq!(Pool::Both.joined(&[one.clone()]), [1.0, 2.0, 1.0, 2.0]);
         assert_eq!(Pool::Mean.joined(&[one]), [1.0, 2.0]);
+        assert_eq!(Pool::Mean.joined(&[vec![1.0], vec![4.0]]), [2.5]);
     }
 }

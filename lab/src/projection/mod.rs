@@ -106,10 +106,10 @@ impl Projection {
         let classes = data.classes.len();
         let room = |bits: u8| {
             let value = f64::from(bits) / 8.0;
-            let fixed = 2.0 * features as f64 * f64::from(MEAN_BITS) / 8.0
-                + classes as f64 * features as f64 * value;
-            let left = setting.uplink_bytes as f64 / FRAMING - fixed;
-            (left / (features as f64 * value)).max(0.0) as usize
+            let one = features as f64 * value + OVERHEAD;
+            let fixed = 2.0 * (features as f64 * f64::from(MEAN_BITS) / 8.0 + OVERHEAD);
+            let left = setting.uplink_bytes as f64 / FRAMING - fixed - classes as f64 * one;
+            (left / one).max(0.0) as usize
         };
         let bits = match room(BITS_FINE) >= COLUMNS_FINE {
             true => BITS_FINE,
@@ -366,6 +366,9 @@ fn orthonormal(columns: &Array2<f64>, count: usize) -> Array2<f64> {
 
 /// Packets and their frames take a few per cent.
 const FRAMING: f64 = 1.05;
+/// What comes with a column or row beside its values: scale, offset, number,
+/// count.
+const OVERHEAD: f64 = 16.0;
 /// Bits of a sketch's values where bytes allow this many columns of them, and
 /// where not: the errors of devices average out.
 const BITS_FINE: u8 = 6;

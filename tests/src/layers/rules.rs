@@ -108,8 +108,8 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: true,
         floors: &[
-            &["error", "picture", "pool", "sound", "tiny"],
-            &["answers", "graph", "settings"],
+            &["answers", "error", "picture", "pool", "sound", "tiny"],
+            &["graph", "settings"],
             &["model"],
         ],
     },
