@@ -87,7 +87,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "patterns from the folder on, with `*`, `?` and `**`",
-        purpose: "Files that are read, also in folders inside; without patterns every CSV, TSV, NPZ and NPY file of the folder, packed by gzip or zstd or not.",
+        purpose: "Files that are read, also in folders inside; without patterns every CSV, TSV, NPZ, NPY and Parquet file of the folder, packed by gzip or zstd or not.",
         value: |config| listed(&config.mapping.files),
     },
     Key {
@@ -220,6 +220,14 @@ const KEYS: &[Key<Config, Flags>] = &[
                     .collect::<Vec<_>>(),
             )
         },
+    },
+    Key {
+        name: "data.query",
+        flag: None,
+        variable: None,
+        allowed: "a SELECT of SQLite",
+        purpose: "The rows of databases (.sqlite, .sqlite3, .db) that are meant; without it those of the one table of a file that `files` names.",
+        value: |config| config.mapping.query.clone().unwrap_or_else(|| NONE.into()),
     },
     Key {
         name: "data.bad_rows",

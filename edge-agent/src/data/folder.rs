@@ -13,13 +13,13 @@ use common::ids::BlobHash;
 use super::account::Account;
 use super::intervals::Intervals;
 use super::sample::{sampled_together, stands_for};
-use super::source::{Mapping, inner_name, reaches_inside};
+use super::source::{Mapping, inner_name, is_packed, reaches_inside};
 use super::split::{Side, Split, SplitRule};
 use super::text::TEXT_BYTES_MAX;
-use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema};
+use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema, columnar, database};
 
 /// The data files of one folder: those that the owner's patterns name, also in
-/// folders inside it, else those in it whose endings are known (.csv, .tsv,
+/// folders inside it, else those in it whose endings are known (.csv, .tsv, .parquet,
 /// .npz and .npy, packed ones too). Names that begin with a dot are none.
 ///
 /// Files are read in the order of their names. A file is read again when its
@@ -520,6 +520,25 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// That of two files that are one.
+    fn with(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            modified: self.modified.max(other.modified),
+            settled: self.settled && other.settled,
+            rests: self.rests && other.rests,
+        }
+    }
+}
+
+/// Where a database keeps what is not in its own file yet.
+fn write_ahead(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
 /// Data files by name, from the folder on, refused ones and duplicates
 /// included.
 fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
@@ -562,7 +581,13 @@ fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, F
                 continue;
             };
             if metadata.is_file() {
-                found.insert(name.into_os_string(), Stamp::of(&metadata));
+                let mut stamp = Stamp::of(&metadata);
+                if Format::of(&name) == Some(Format::Database)
+                    && let Ok(log) = fs::metadata(write_ahead(&folder.join(&name)))
+                {
+                    stamp = stamp.with(Stamp::of(&log));
+                }
+                found.insert(name.into_os_string(), stamp);
             }
             if found.len() > FILES_MAX {
                 let path = folder.to_owned();
@@ -580,7 +605,10 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
         return false;
     }
     match mapping.files.is_empty() {
-        true => Format::of(&inner_name(name)).is_some_and(Format::is_read_unnamed),
+        true => {
+            let format = Format::of(&inner_name(name));
+            format.is_some_and(|format| format.is_read_unnamed(mapping))
+        }
         false => name.to_str().is_some_and(|name| mapping.wants(name)),
     }
 }
@@ -609,7 +637,26 @@ fn read(
                 source: io::BufReader::new(file),
                 hasher: blake3::Hasher::new(),
             };
-            let content = Dataset::read_from(name, &mut source, stamp.bytes, schema, ending);
+            let whole = match Format::meant(name, schema.mapping()) {
+                _ if is_packed(name) => None,
+                Some(Format::Database) => Some(database::read(path, schema)),
+                Some(Format::Parquet) => match fs::File::open(path) {
+                    Ok(file) => Some(columnar::read(file, schema)),
+                    Err(_) => None,
+                },
+                _ => None,
+            };
+            let content = match whole {
+                None => Dataset::read_from(name, &mut source, stamp.bytes, schema, ending),
+                // Read where it lies; its bytes only tell whether it changes.
+                Some(content) => {
+                    let read = io::copy(&mut source, &mut io::sink());
+                    let log = fs::File::open(write_ahead(path)).ok();
+                    let log = log.map(|log| source.hasher.update_reader(log).map(|_| ()));
+                    drop((read, log));
+                    content
+                }
+            };
             let hash = BlobHash(*source.hasher.finalize().as_bytes());
             let waits = |known: &Known| known.content.as_ref().is_ok_and(FileRows::waits);
             let same = |known: &Known| {
@@ -635,7 +682,7 @@ fn read(
 /// Most bytes that are read of a file of this name.
 fn bytes_max_of(name: &Path, schema: &Schema) -> u64 {
     match Format::meant(name, schema.mapping()) {
-        Some(Format::Csv) => TEXT_BYTES_MAX,
+        Some(Format::Csv | Format::Database | Format::Parquet) => TEXT_BYTES_MAX,
         _ => FILE_BYTES_MAX,
     }
 }

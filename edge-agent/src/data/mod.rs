@@ -3,7 +3,9 @@
 
 mod account;
 mod classes;
+mod columnar;
 mod copies;
+mod database;
 mod folder;
 mod images;
 mod intervals;
@@ -38,6 +40,7 @@ pub use source::{BadRows, ColumnSource, Encoding, Mapping, MappingError, TimeFor
 pub use split::{Split, SplitRule};
 pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
+pub use wave::sound;
 
 use std::io::Read;
 use std::path::Path;
@@ -195,6 +198,8 @@ impl Dataset {
         let (data, account) = match format {
             Format::Npz => numpy::parse_npz(&unpacked, schema, &mut notes),
             Format::Npy => numpy::parse_npy(&unpacked, schema, &mut notes),
+            Format::Database => database::parse(&unpacked, schema, &mut notes),
+            Format::Parquet => columnar::parse(&unpacked, schema, &mut notes),
             Format::Picture => images::parse(name, &unpacked, schema),
             Format::Csv | Format::Wave => wave::parse(name, &unpacked, schema, &mut notes),
         }?;
@@ -445,13 +450,19 @@ enum Format {
     Npy,
     Picture,
     Wave,
+    Database,
+    Parquet,
 }
 
 impl Format {
     /// Whether it is read where the owner names no files: a picture or a sound
-    /// beside tables is no row of theirs.
-    fn is_read_unnamed(self) -> bool {
-        matches!(self, Self::Csv | Self::Npz | Self::Npy)
+    /// beside tables is no row of theirs, and a database may be anybody's.
+    fn is_read_unnamed(self, mapping: &Mapping) -> bool {
+        match self {
+            Self::Csv | Self::Npz | Self::Npy | Self::Parquet => true,
+            Self::Database => mapping.query.is_some(),
+            Self::Picture | Self::Wave => false,
+        }
     }
 
     /// What a file is read as; what the owner names is a table whatever its
@@ -467,6 +478,8 @@ impl Format {
             "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "sqlite" | "sqlite3" | "db" => Some(Self::Database),
+            "parquet" => Some(Self::Parquet),
             "wav" => Some(Self::Wave),
             "png" | "jpg" | "jpeg" => Some(Self::Picture),
             _ => None,

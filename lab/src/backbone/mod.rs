@@ -97,6 +97,7 @@ fn seen_keeping(
         numbers: source.numbers,
         range: None,
         offset: None,
+        sound_rate: None,
         train: Arc::new(train),
         test,
     })

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use hound::{SampleFormat, WavReader};
 use ndarray::Array2;
 
-use common::npz::Archive;
 use edge_agent::data::Picture as Decoded;
 use onnx::{Input, Picture};
 
@@ -81,7 +80,7 @@ impl Source {
         }
         let data = Dataset::open_asking(name, asked)?;
         let rate = match sound {
-            true => rate(path),
+            true => data.sound_rate,
             false => None,
         };
         let shape: Vec<usize> = data.shape.iter().map(|&side| side as usize).collect();
@@ -307,17 +306,6 @@ fn scale(data: &Dataset) -> f32 {
     match data.range {
         Some([_, top]) if top <= 1.0 => 255.0,
         _ => 1.0,
-    }
-}
-
-/// The array `rate` of an NPZ file, where it has one number.
-fn rate(path: &Path) -> Option<u32> {
-    let bytes = std::fs::read(path).ok()?;
-    let archive = Archive::open(&bytes).ok()?;
-    let values = archive.array("rate").ok()?.to_f64().ok()?;
-    match values[..] {
-        [rate] if (1.0..=384_000.0).contains(&rate) => Some(rate as u32),
-        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ mod dataset;
 mod devices;
 mod labelling;
 mod partition;
+mod sounds;
 
 pub(crate) use dataset::sane;
 pub use dataset::{Asked, Dataset, DatasetError, Part};

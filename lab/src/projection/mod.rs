@@ -172,6 +172,7 @@ impl Projection {
             shape: vec![self.directions.ncols() as u32],
             range: None,
             offset: None,
+            sound_rate: None,
             train: std::sync::Arc::new(part(&data.train)),
             test: part(&data.test),
             ..data.clone()

@@ -40,6 +40,7 @@ fn data(rows: usize) -> Dataset {
         numbers: Vec::new(),
         range: None,
         offset: None,
+        sound_rate: None,
         train: Arc::new(part.clone()),
         test: part,
     }

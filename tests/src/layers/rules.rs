@@ -20,7 +20,7 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[
             &["blas", "linalg", "liveness", "random", "shape"],
             &["exact", "quantise"],
-            &["cluster", "kernel"],
+            &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
             &["network"],
         ],
@@ -77,6 +77,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "log",
                 "npz",
                 "ownership",
+                "program_pages",
                 "pipe",
                 "service",
                 "settings",

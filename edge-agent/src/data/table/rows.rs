@@ -12,7 +12,7 @@ use super::super::precision::Precision;
 use super::super::sample::Kept;
 use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
 use super::super::series::{PIECE_VALUES, Samples, windows_into};
-use super::super::source::TimeFormat;
+use super::super::source::{BadRows, TimeFormat};
 use super::super::{Dataset, LabelCounts};
 use super::columns::{Columns, Source};
 use super::dialect::number;
@@ -35,6 +35,8 @@ pub(super) struct Rows<'a> {
     /// Values of one row, while it is read.
     row: Vec<f64>,
     narrow: Vec<f32>,
+    /// Of the rows that were left out, what the first was refused for.
+    first_error: Option<ParseError>,
 }
 
 /// What a missing value costs.
@@ -108,6 +110,7 @@ impl<'a> Rows<'a> {
             },
             row: Vec::with_capacity(width),
             narrow: Vec::with_capacity(width),
+            first_error: None,
         }
     }
 
@@ -125,13 +128,23 @@ impl<'a> Rows<'a> {
         self.kept.expect((rows as f64 * more.max(1.0)) as usize);
     }
 
-    /// Whether no row was taken.
-    pub(super) fn is_empty(&self) -> bool {
-        self.taken == 0
-    }
-
-    pub(super) fn leave_out(&mut self, why: Unused, place: Place) {
-        self.account.leave_out(why, || place);
+    /// What a row costs that was read so: itself where the owner says so, else
+    /// the file.
+    ///
+    /// # Errors
+    /// What the row was refused for, or what costs the file in any case.
+    pub(super) fn settle(&mut self, read: Result<(), ParseError>) -> Result<(), ParseError> {
+        let skips = self.schema.mapping().bad_rows == BadRows::Skip;
+        match read {
+            Err(ParseError::At { place, problem }) if skips => {
+                let why = Unused::of(&problem);
+                self.account.leave_out(why, || place.clone());
+                self.first_error
+                    .get_or_insert(ParseError::At { place, problem });
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Takes a row in, or nothing of it.
@@ -338,6 +351,10 @@ impl<'a> Rows<'a> {
         mut self,
         notes: &mut Vec<Note>,
     ) -> Result<(Dataset, Account), ParseError> {
+        // Nothing of it can be read: a mapping is missing rather than a row.
+        if let Some(error) = self.first_error.take().filter(|_| self.taken == 0) {
+            return Err(error);
+        }
         let names: Vec<&str> = { self.columns.sources.iter() }
             .flat_map(|source| std::iter::repeat_n(source.name.as_str(), source.words.len().max(1)))
             .collect();
