@@ -154,7 +154,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["common"],
         does_io: true,
         floors: &[
-            &["cache", "data", "session", "state", "teacher"],
+            &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
             &["enrol"],
