@@ -5,7 +5,7 @@
 
 use common::ids::DeviceId;
 use common::profile::Profile;
-use common::task::Task;
+use common::task::{InputKind, Task};
 
 use super::profile_outliers::median;
 use crate::status::{OddKind, OddStatus};
@@ -33,8 +33,7 @@ fn of_features(task: &Task, profiles: &[(DeviceId, Profile)], found: &mut Vec<Od
     if with.len() < DEVICES_MIN {
         return;
     }
-    let names = task.definition().features.names(task.input_shape());
-    let names = names.unwrap_or_default();
+    let names = feature_names(task);
     for feature in 0..task.features() {
         let column = || {
             names
@@ -56,6 +55,36 @@ fn of_features(task: &Task, profiles: &[(DeviceId, Profile)], found: &mut Vec<Od
             }
         }
     }
+}
+
+/// What the features are called, in the task's own names of its columns or
+/// channels where it has any.
+fn feature_names(task: &Task) -> Vec<String> {
+    let names = task.definition().features.names(task.input_shape());
+    let mut names = names.unwrap_or_default();
+    let values = task.input_shape().values();
+    for (at, own) in task
+        .input()
+        .value_names(values)
+        .unwrap_or_default()
+        .into_iter()
+        .enumerate()
+    {
+        match names.get_mut(at) {
+            Some(name) if *name == format!("value {at}") => *name = own,
+            _ => {}
+        }
+    }
+    if let InputKind::Series(series) = task.input() {
+        // The last first, for what stands for the tenth begins as the first's.
+        for (at, channel) in series.channels.iter().enumerate().rev() {
+            let written = format!("channel {at}");
+            for name in &mut names {
+                *name = name.replace(&written, &channel.name);
+            }
+        }
+    }
+    names
 }
 
 /// What a feature is like on most devices.

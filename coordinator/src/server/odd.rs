@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
 use tracing::warn;
@@ -16,7 +17,15 @@ use crate::validation;
 /// of them, and said in the log when it is found.
 #[derive(Debug, Default)]
 pub(crate) struct OddData {
-    known: Mutex<BTreeMap<TaskHash, (Profiles, Vec<OddStatus>)>>,
+    known: Mutex<BTreeMap<TaskHash, Known>>,
+}
+
+/// What was found, in which profiles, and when.
+#[derive(Debug)]
+struct Known {
+    profiles: Profiles,
+    found: Vec<OddStatus>,
+    read: Instant,
 }
 
 type Profiles = Vec<(DeviceId, BlobHash)>;
@@ -27,10 +36,11 @@ impl OddData {
         if task.profiles.is_empty() {
             return Vec::new();
         }
-        if let Some((profiles, found)) = self.lock().get(&task.task)
-            && *profiles == task.profiles
+        // While a fleet joins, its profiles change with every look.
+        if let Some(known) = self.lock().get(&task.task)
+            && (known.profiles == task.profiles || known.read.elapsed() < AGAIN)
         {
-            return found.clone();
+            return known.found.clone();
         }
         let hash = task.task;
         let asked = ask_core(shared, |reply| Command::TaskOf { task: hash, reply });
@@ -51,15 +61,23 @@ impl OddData {
             return Vec::new();
         };
         let mut known = self.lock();
-        let before = known.insert(hash, (task.profiles.clone(), found.clone()));
-        let before = before.map_or_else(Vec::new, |(_, found)| found);
+        let now = Known {
+            profiles: task.profiles.clone(),
+            found: found.clone(),
+            read: Instant::now(),
+        };
+        let before = known.insert(hash, now);
+        let before = before.map_or_else(Vec::new, |before| before.found);
         for one in found.iter().filter(|one| !before.contains(one)) {
             warn!(task = %hash.short(), device = %one.device.device.short(), "odd data: {}", one.text());
         }
         found
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskHash, (Profiles, Vec<OddStatus>)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TaskHash, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Profiles of a task are not read again within this time.
+const AGAIN: Duration = Duration::from_secs(15);
