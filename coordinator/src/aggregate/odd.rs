@@ -269,7 +269,7 @@ mod tests {
         );
         let text = found[0].text();
         assert!(
-            text.starts_with("flow is 1") && text.ends_with("times the fleet's: another unit?"),
+            text.starts_with("flow is ") && text.ends_with("times the fleet's: another unit?"),
             "{text}"
         );
         assert!((found[0].factor / 1_000.0).ln().abs() < 0.3);
