@@ -22,6 +22,7 @@ fn options() -> SimulateOptions {
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
+        protection: None,
         novelty: false,
         leave_out: None,
         cluster_size_min: None,

@@ -12,8 +12,8 @@ use tracing::{info, warn};
 use super::explained;
 use super::holdings::Source;
 use crate::data::{
-    FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split, SplitRule,
-    Unused,
+    Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split,
+    SplitRule, Unused,
 };
 use crate::driver::WorkshopError;
 
@@ -129,6 +129,31 @@ impl Source for FolderSource {
     }
 
     fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+        let folder = self.scan(task)?;
+        let rule = SplitRule::default().for_input(task.input());
+        let split = folder.into_split(rule);
+        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
+        let read = rows(&split);
+        let split = split.without_copies();
+        if rows(&split) < read {
+            let copies = read - rows(&split);
+            info!(rows = read, copies, "copies of rows count once");
+        }
+        Ok(split)
+    }
+
+    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError> {
+        let all_learn = SplitRule {
+            one_in: 0,
+            ..SplitRule::default()
+        };
+        Ok(self.scan(task)?.into_split(all_learn).training)
+    }
+}
+
+impl FolderSource {
+    /// Reads what is there.
+    fn scan(&self, task: &Task) -> Result<Folder, WorkshopError> {
         let path = self.path()?;
         self.look(path);
         let schema = self.reading.schema(task);
@@ -163,15 +188,6 @@ impl Source for FolderSource {
                 warn!("{}: {note}", file.path.display());
             }
         }
-        let rule = SplitRule::default().for_input(task.input());
-        let split = folder.into_split(rule);
-        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
-        let read = rows(&split);
-        let split = split.without_copies();
-        if rows(&split) < read {
-            let copies = read - rows(&split);
-            info!(rows = read, copies, "copies of rows count once");
-        }
-        Ok(split)
+        Ok(folder)
     }
 }
