@@ -8,7 +8,7 @@
 //! | `data.folder` | `ALAMBIC_DATA` | `--data` | none: the device only receives students |
 //! | `data.label_column` | `ALAMBIC_LABEL_COLUMN` | | `label` |
 //! | other keys of `data` | | | what is unambiguous is read: see [`Mapping`] |
-//! | `data.memory_mib_max` | | | 48: MiB of rows that are held at once |
+//! | `data.memory_mib_max` | | | 8: MiB of rows that are held; of more, a sample |
 //! | `teacher.kind` | | | `kernel` |
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
@@ -33,7 +33,7 @@ use crate::work::TeacherChoice;
 use data::RawData;
 
 /// Fits the service's memory beside what is computed from the rows.
-const MEMORY_MIB_MAX: u32 = 48;
+const MEMORY_MIB_MAX: u32 = 8;
 /// Where the file is looked for when none is named.
 const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
@@ -463,7 +463,7 @@ mod tests {
         let config = with("", &Flags::default(), &[]).unwrap();
         assert_eq!(config.state, PathBuf::from(DEFAULT_STATE));
         assert_eq!(config.label_column, "label");
-        assert_eq!(config.memory_mib_max, 48);
+        assert_eq!(config.memory_mib_max, 8);
         assert_eq!(config.data, None);
     }
 

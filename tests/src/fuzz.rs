@@ -242,6 +242,18 @@ pub const TARGETS: &[Target] = &[
         },
     },
     Target {
+        name: "database",
+        run: |bytes| {
+            for schema in DATABASES.iter() {
+                let _ = Dataset::parse("rows.sqlite".as_ref(), bytes, schema);
+            }
+        },
+    },
+    Target {
+        name: "parquet",
+        run: |bytes| drop(Dataset::parse("rows.parquet".as_ref(), bytes, &PARQUET)),
+    },
+    Target {
         name: "rows_npz",
         run: |bytes| drop(Dataset::parse("rows.npz".as_ref(), bytes, &SCHEMA)),
     },
@@ -379,6 +391,30 @@ static SERIES: LazyLock<Schema> = LazyLock::new(|| {
         "kind = \"series\"\nchannels = [\"x\"]\nrate_hz = 10\nwindow_s = 0.4\nlabel_share = 0.7";
     named(input).with_mapping(Mapping {
         group_column: Some("g".to_owned()),
+        ..Mapping::default()
+    })
+});
+
+static DATABASES: LazyLock<[Schema; 2]> = LazyLock::new(|| {
+    let query =
+        "SELECT flow_lpm, pressure_bar, state AS label FROM readings JOIN states USING (id)";
+    [None, Some(query.to_owned())].map(|query| {
+        named("shape = [2]").with_mapping(Mapping {
+            query,
+            ..Mapping::default()
+        })
+    })
+});
+
+static PARQUET: LazyLock<Schema> = LazyLock::new(|| {
+    named(
+        "kind = \"table\"\nmissing = \"skip-row\"\ncolumns = [{ name = \"flow_lpm\" }, \
+         { name = \"pressure_bar\" }, { name = \"valve\" }]",
+    )
+    .with_mapping(Mapping {
+        labels: [("ok", "a"), ("blocked", "b")]
+            .map(|(written, class)| (written.to_owned(), class.to_owned()))
+            .into(),
         ..Mapping::default()
     })
 });

@@ -212,6 +212,16 @@ fn valid() -> Corpus {
     ] {
         add("picture", picture.to_vec());
     }
+    add(
+        "database",
+        include_bytes!("../corpus/database/valid-0.bin").to_vec(),
+    );
+    for file in [
+        &include_bytes!("../corpus/parquet/valid-0.bin")[..],
+        include_bytes!("../corpus/parquet/valid-1.bin"),
+    ] {
+        add("parquet", file.to_vec());
+    }
     let table = "z;id;y (bar);X;label\non;1;1,5;2;a\noff;2;;3,25;B\n";
     add("table", table.as_bytes().to_vec());
     add("table", b"0 1,5 2 on a\n1 2,5 x off b\n".to_vec());

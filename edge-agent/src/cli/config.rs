@@ -88,7 +88,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "patterns from the folder on, with `*`, `?` and `**`",
-        purpose: "Files that are read, also in folders inside; without patterns every CSV, TSV, NPZ and NPY file of the folder, packed by gzip or zstd or not.",
+        purpose: "Files that are read, also in folders inside; without patterns every CSV, TSV, NPZ, NPY and Parquet file of the folder, packed by gzip or zstd or not.",
         value: |config| listed(&config.mapping.files),
     },
     Key {
@@ -223,6 +223,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "data.query",
+        flag: None,
+        variable: None,
+        allowed: "a SELECT of SQLite",
+        purpose: "The rows of databases (.sqlite, .sqlite3, .db) that are meant; without it those of the one table of a file that `files` names.",
+        value: |config| config.mapping.query.clone().unwrap_or_else(|| NONE.into()),
+    },
+    Key {
         name: "data.bad_rows",
         flag: None,
         variable: None,
@@ -235,7 +243,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "a number of MiB from 1 to 65536",
-        purpose: "Most MiB of rows held at once; files beyond it are left out and named.",
+        purpose: "Most MiB of rows held, and 32,768 rows; of more rows a sample is.",
         value: |config| config.memory_mib_max.to_string(),
     },
     Key {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{ExitCode, Failure, to_json};
 use crate::config::Config;
-use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule};
+use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule, StandsFor};
 use crate::driver::local::known_tasks;
 use crate::state::StateDir;
 
@@ -101,6 +101,8 @@ struct Check {
     /// Rows or windows to learn from, and those held out.
     training: usize,
     held_out: usize,
+    /// Rows to learn from that were read, where a sample of them is held.
+    sampled_from: Option<u64>,
     /// Copies of rows, which count once.
     copies: usize,
     /// Why nothing would leave this device, if so.
@@ -193,11 +195,15 @@ impl Check {
         let rows_min = config.policy.rows_min();
         let counts = split.training.class_counts(task.classes());
         let names = task.definition().classes.iter();
-        let classes: Vec<ClassCheck> = names
-            .zip(counts)
-            .map(|(name, rows)| ClassCheck {
+        let told = |class: u16, rows: u64| match (&split.stands_for, rows) {
+            (Some(sample), 1..) => sample.told(Some(class), rows),
+            _ => rows,
+        };
+        let classes: Vec<ClassCheck> = (0..)
+            .zip(names.zip(counts))
+            .map(|(class, (name, rows))| ClassCheck {
                 name: name.clone(),
-                rows,
+                rows: told(class, rows),
                 too_few: (1..rows_min).contains(&rows),
             })
             .collect();
@@ -233,6 +239,7 @@ impl Check {
             unlabelled,
             training: split.training.rows(),
             held_out: split.held_out.rows(),
+            sampled_from: split.stands_for.as_ref().map(StandsFor::rows),
             copies: apart - rows(&split),
             stands_in_the_way: way.or(few),
             mend,
@@ -266,6 +273,14 @@ impl Check {
             let few = if class.too_few { " (too few)" } else { "" };
             format!("{} {}{few}", class.name, class.rows)
         });
+        if let Some(rows) = self.sampled_from {
+            let _ = writeln!(
+                text,
+                "{rows} rows to learn from are more than are held: a sample of {} is \
+                 (data.memory_mib_max); classes are counted over all",
+                self.training
+            );
+        }
         let _ = writeln!(
             text,
             "to learn from: {}: {}; {} unlabelled; {} held out; {} copies left out",

@@ -25,6 +25,7 @@ pub(super) struct RawData {
     group_column: Option<String>,
     labels: BTreeMap<String, String>,
     labels_file: Option<String>,
+    query: Option<String>,
     columns: BTreeMap<String, ColumnSource>,
     bad_rows: BadRows,
 }
@@ -82,6 +83,7 @@ impl RawData {
             group_column: self.group_column.clone(),
             labels: self.labels.clone().into_iter().collect(),
             labels_file: self.labels_file.clone(),
+            query: self.query.clone(),
             columns: columns.collect(),
             bad_rows: self.bad_rows,
         };

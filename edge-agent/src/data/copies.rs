@@ -103,6 +103,7 @@ impl Split {
             return Self {
                 training: both,
                 held_out: second,
+                stands_for: self.stands_for,
             };
         }
         let (first, second): (Vec<usize>, Vec<usize>) =
@@ -111,6 +112,7 @@ impl Split {
         Self {
             training: both.select(&first),
             held_out,
+            stands_for: self.stands_for,
         }
     }
 }
@@ -287,6 +289,7 @@ mod tests {
         let split = Split {
             training: data(0..20),
             held_out: data(10..30),
+            stands_for: None,
         };
         let split = split.without_copies();
         assert_eq!((split.training.rows(), split.held_out.rows()), (20, 10));

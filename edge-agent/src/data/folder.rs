@@ -12,12 +12,14 @@ use common::ids::BlobHash;
 
 use super::account::Account;
 use super::intervals::Intervals;
-use super::source::{Mapping, inner_name, reaches_inside};
-use super::split::{Split, SplitRule};
-use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema};
+use super::sample::{sampled_together, stands_for};
+use super::source::{Mapping, inner_name, is_packed, reaches_inside};
+use super::split::{Side, Split, SplitRule};
+use super::text::TEXT_BYTES_MAX;
+use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema, columnar, database};
 
 /// The data files of one folder: those that the owner's patterns name, also in
-/// folders inside it, else those in it whose endings are known (.csv, .tsv,
+/// folders inside it, else those in it whose endings are known (.csv, .tsv, .parquet,
 /// .npz and .npy, packed ones too). Names that begin with a dot are none.
 ///
 /// Files are read in the order of their names. A file is read again when its
@@ -45,10 +47,10 @@ struct Known {
 }
 
 impl Known {
-    /// Values that it holds in memory.
-    fn values(&self) -> usize {
+    /// Rows that it holds in memory.
+    fn rows(&self) -> usize {
         let content = self.content.as_ref();
-        content.map_or(0, |content| content.data.inputs().len())
+        content.map_or(0, |content| content.data.rows())
     }
 }
 
@@ -117,10 +119,12 @@ pub enum FileError {
     #[error(transparent)]
     Parse(#[from] ParseError),
     /// It is too long.
-    #[error("{bytes} bytes; at most {FILE_BYTES_MAX} are read, split the file")]
+    #[error("{bytes} bytes; at most {bytes_max} are read, split the file")]
     Bytes {
         /// Its length.
         bytes: u64,
+        /// Most that are read of such a file.
+        bytes_max: u64,
     },
     /// It cannot be read.
     #[error("cannot be read ({reason}); check its owner and permissions")]
@@ -273,33 +277,59 @@ impl Folder {
             ..Scan::default()
         };
         self.files.retain(|name, _| found.contains_key(name));
-        let mut left = self.schema.values_max();
         let mut order = None;
         for (name, stamp) in found {
             order = order.or_else(|| self.columns_before(&name));
             let known = self.files.get(&name);
             let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
-            if let Some(known) = known.filter(|known| is_known(known)) {
-                left = left.saturating_sub(known.values());
+            if known.is_some_and(is_known) {
                 continue;
             }
-            let within = schema.clone().with_values_max(left);
-            let within = within.with_order(order.clone());
+            let within = schema.clone().with_order(order.clone());
             let file = read(&self.path, Path::new(&name), stamp, &within, known);
             if let Some(file) = file {
                 scan.changed = true;
-                left = left.saturating_sub(file.values());
                 self.files.insert(name, file);
+                self.make_room(ROOM_FOR_READING);
             } else if let Some(known) = self.files.get_mut(&name) {
                 known.stamp = stamp;
-                left = left.saturating_sub(known.values());
             }
         }
+        self.make_room(1.0);
         self.report(&mut scan);
         if scan.files.iter().all(|file| file.rows == 0) {
             return Err(self.no_rows(scan));
         }
         Ok(scan)
+    }
+
+    /// Holds a sample of all files' rows where they are more than `share` times
+    /// those that are held at last.
+    fn make_room(&mut self, share: f64) {
+        let rows_max = self.schema.rows_max();
+        let rows: usize = self.files.values().map(Known::rows).sum();
+        if rows as f64 <= rows_max as f64 * share {
+            return;
+        }
+        let used: Vec<OsString> = self.used().map(|(name, ..)| name.clone()).collect();
+        let empty = Dataset::empty(self.schema.values());
+        let mut taken = Vec::new();
+        for (name, known) in &mut self.files {
+            if let Ok(content) = &mut known.content {
+                let data = std::mem::replace(&mut content.data, empty.clone());
+                // Of files of the same content one counts.
+                if used.contains(name) {
+                    taken.push((name.clone(), data));
+                }
+            }
+        }
+        let (names, files): (Vec<_>, Vec<_>) = taken.into_iter().unzip();
+        let sampled = sampled_together(files, rows_max, self.schema.split_rule());
+        for (name, data) in names.iter().zip(sampled) {
+            if let Some(Ok(content)) = self.files.get_mut(name).map(|known| &mut known.content) {
+                content.data = data;
+            }
+        }
     }
 
     /// The columns of the first file that is a table, if it stands before this
@@ -348,13 +378,18 @@ impl Folder {
     /// read is given up file by file, so that rows are not held twice.
     pub fn into_split(mut self, rule: SplitRule) -> Split {
         let used: Vec<OsString> = self.used().map(|(name, ..)| name.clone()).collect();
+        let content = { self.used() }.map(|(.., data)| data);
+        let stands_for = stands_for(content, Side::Training);
         let mut parts = (Vec::new(), Vec::new());
         for name in used {
             let content = self.files.remove(&name).map(|known| known.content);
             if let Some(Ok(FileRows { data, .. })) = content {
-                let Split { training, held_out } = data.split(rule);
-                parts.0.push(training);
-                parts.1.push(held_out);
+                let rows = match data.sampled_sides() {
+                    Some(rows) => rows,
+                    None => rule.rows(&data),
+                };
+                parts.0.push(data.select(&rows.training));
+                parts.1.push(data.select(&rows.held_out));
             }
         }
         let values = self.schema.values();
@@ -362,6 +397,7 @@ impl Folder {
         Split {
             training: Dataset::joined(values, parts.0),
             held_out: Dataset::joined(values, parts.1),
+            stands_for,
         }
     }
 
@@ -381,7 +417,7 @@ impl Folder {
                 bytes: known.stamp.bytes,
                 modified: known.stamp.modified,
                 hash: known.hash,
-                rows: data.rows(),
+                rows: usize::try_from(data.rows_read()).unwrap_or(usize::MAX),
                 notes: match &known.content {
                     Ok(content) => content.notes.clone(),
                     Err(_) => Vec::new(),
@@ -484,6 +520,25 @@ impl Stamp {
     }
 }
 
+impl Stamp {
+    /// That of two files that are one.
+    fn with(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(other.bytes),
+            modified: self.modified.max(other.modified),
+            settled: self.settled && other.settled,
+            rests: self.rests && other.rests,
+        }
+    }
+}
+
+/// Where a database keeps what is not in its own file yet.
+fn write_ahead(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
 /// Data files by name, from the folder on, refused ones and duplicates
 /// included.
 fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
@@ -526,7 +581,13 @@ fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, F
                 continue;
             };
             if metadata.is_file() {
-                found.insert(name.into_os_string(), Stamp::of(&metadata));
+                let mut stamp = Stamp::of(&metadata);
+                if Format::of(&name) == Some(Format::Database)
+                    && let Ok(log) = fs::metadata(write_ahead(&folder.join(&name)))
+                {
+                    stamp = stamp.with(Stamp::of(&log));
+                }
+                found.insert(name.into_os_string(), stamp);
             }
             if found.len() > FILES_MAX {
                 let path = folder.to_owned();
@@ -544,7 +605,10 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
         return false;
     }
     match mapping.files.is_empty() {
-        true => Format::of(&inner_name(name)).is_some_and(Format::is_read_unnamed),
+        true => {
+            let format = Format::of(&inner_name(name));
+            format.is_some_and(|format| format.is_read_unnamed(mapping))
+        }
         false => name.to_str().is_some_and(|name| mapping.wants(name)),
     }
 }
@@ -563,23 +627,50 @@ fn read(
         hash: BlobHash::of(path.as_os_str().as_encoded_bytes()),
         content: Err(error),
     };
-    let file = match read_bytes(path) {
-        Ok(bytes) => {
-            let hash = BlobHash::of(&bytes);
-            let waits = |known: &Known| known.content.as_ref().is_ok_and(FileRows::waits);
-            let same = |known: &Known| known.hash == hash && !(stamp.rests && waits(known));
-            if known.is_some_and(same) {
-                return None;
-            }
+    let file = match open(path, bytes_max_of(name, schema)) {
+        Ok(file) => {
             let ending = match stamp.rests {
                 true => Ending::Closed,
                 false => Ending::Open,
             };
-            let content = Dataset::read(name, &bytes, schema, ending).map_err(FileError::from);
+            let mut source = Hashed {
+                source: io::BufReader::new(file),
+                hasher: blake3::Hasher::new(),
+            };
+            let whole = match Format::meant(name, schema.mapping()) {
+                _ if is_packed(name) => None,
+                Some(Format::Database) => Some(database::read(path, schema)),
+                Some(Format::Parquet) => match fs::File::open(path) {
+                    Ok(file) => Some(columnar::read(file, schema)),
+                    Err(_) => None,
+                },
+                _ => None,
+            };
+            let content = match whole {
+                None => Dataset::read_from(name, &mut source, stamp.bytes, schema, ending),
+                // Read where it lies; its bytes only tell whether it changes.
+                Some(content) => {
+                    let read = io::copy(&mut source, &mut io::sink());
+                    let log = fs::File::open(write_ahead(path)).ok();
+                    let log = log.map(|log| source.hasher.update_reader(log).map(|_| ()));
+                    drop((read, log));
+                    content
+                }
+            };
+            let hash = BlobHash(*source.hasher.finalize().as_bytes());
+            let waits = |known: &Known| known.content.as_ref().is_ok_and(FileRows::waits);
+            let same = |known: &Known| {
+                known.hash == hash
+                    && known.content.is_ok() == content.is_ok()
+                    && !(stamp.rests && waits(known))
+            };
+            if known.is_some_and(same) {
+                return None;
+            }
             Known {
                 stamp,
                 hash,
-                content,
+                content: content.map_err(FileError::from),
             }
         }
         Err(error) => refused(error),
@@ -588,30 +679,65 @@ fn read(
     (!same).then_some(file)
 }
 
-fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    let unreadable = |error: io::Error| FileError::Unreadable {
-        reason: error.to_string(),
-    };
-    let file = fs::File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
-    if length > FILE_BYTES_MAX {
-        return Err(FileError::Bytes { bytes: length });
+/// Most bytes that are read of a file of this name.
+fn bytes_max_of(name: &Path, schema: &Schema) -> u64 {
+    match Format::meant(name, schema.mapping()) {
+        Some(Format::Csv | Format::Database | Format::Parquet) => TEXT_BYTES_MAX,
+        _ => FILE_BYTES_MAX,
     }
+}
+
+fn unreadable(error: io::Error) -> FileError {
+    FileError::Unreadable {
+        reason: error.to_string(),
+    }
+}
+
+fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
+    let file = fs::File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    match bytes > bytes_max {
+        true => Err(FileError::Bytes { bytes, bytes_max }),
+        false => Ok(file),
+    }
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    let file = open(path, FILE_BYTES_MAX)?;
     let mut bytes = Vec::new();
     // One more than allowed, so that a file that grows is noticed.
     file.take(FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     match bytes.len() as u64 {
-        length if length > FILE_BYTES_MAX => Err(FileError::Bytes { bytes: length }),
+        bytes if bytes > FILE_BYTES_MAX => Err(FileError::Bytes {
+            bytes,
+            bytes_max: FILE_BYTES_MAX,
+        }),
         _ => Ok(bytes),
+    }
+}
+
+/// What is read, and the hash of it.
+struct Hashed<R> {
+    source: R,
+    hasher: blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(into)?;
+        self.hasher.update(&into[..read]);
+        Ok(read)
     }
 }
 
 /// What changes when a file does: its name, its length, its time of change.
 pub type FileStamp = (PathBuf, u64, Option<SystemTime>);
 
-/// Longest file that is read, and the most that a packed one may hold.
+/// While files are read, so many times the rows that are held at last may be.
+const ROOM_FOR_READING: f64 = 1.25;
+/// Longest file that is read whole, and the most that a packed one may hold.
 pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// After so long without a change a file is complete as it stands. Loggers
 /// write whole buffers, some of them hours apart.

@@ -44,7 +44,7 @@ impl Intervals {
         mapping.names = None;
         mapping.separator = None;
         let own = schema.clone().with_mapping(mapping);
-        let mut cells = Cells::of(&text, &own);
+        let mut cells = Cells::of(text, &own);
         let header = cells.header(&own).map_err(told)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         let column = |wanted: &[&str]| -> Result<usize, ParseError> {

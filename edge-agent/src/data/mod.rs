@@ -3,7 +3,9 @@
 
 mod account;
 mod classes;
+mod columnar;
 mod copies;
+mod database;
 mod folder;
 mod images;
 mod intervals;
@@ -11,6 +13,7 @@ mod note;
 mod numpy;
 mod precision;
 mod problem;
+mod sample;
 mod schema;
 mod series;
 mod source;
@@ -28,6 +31,7 @@ pub use copies::{Resolution, originals};
 pub use folder::{FileError, FileStamp, Folder, FolderError, FolderFile, Quarantined, Scan};
 pub use note::Note;
 pub use precision::Precision;
+pub use sample::{SAMPLE_ROWS_MAX, StandsFor};
 pub use schema::{
     ArrayNames, LabelSource, ParseError, Place, Problem, Schema, SchemaError, VALUE_MAX,
 };
@@ -36,6 +40,7 @@ pub use split::{Split, SplitRule};
 pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
 
+use std::io::Read;
 use std::path::Path;
 
 /// Rows of one shape; some labelled.
@@ -50,6 +55,8 @@ pub struct Dataset {
     /// The numbers of each row, n × numbers, where the task asks for numbers;
     /// of rows without a label they mean nothing.
     numbers: Option<Array2<f32>>,
+    /// If these are not all rows that were read.
+    sample: Option<sample::Sample>,
 }
 
 impl Dataset {
@@ -59,6 +66,7 @@ impl Dataset {
             inputs: Array2::zeros((0, values)),
             labels: Vec::new(),
             numbers: None,
+            sample: None,
         }
     }
 
@@ -69,6 +77,7 @@ impl Dataset {
             inputs,
             labels,
             numbers: None,
+            sample: None,
         })
     }
 
@@ -105,6 +114,7 @@ impl Dataset {
         Split {
             training: self.select(&rows.training),
             held_out: self.select(&rows.held_out),
+            stands_for: None,
         }
     }
 
@@ -136,30 +146,90 @@ impl Dataset {
         schema: &Schema,
         ending: Ending,
     ) -> Result<FileRows, ParseError> {
+        Self::read_from(name, &mut &*bytes, bytes.len() as u64, schema, ending)
+    }
+
+    /// The same of a file of about so many bytes that is read bit by bit: a
+    /// table in blocks, so that memory holds no more than a sample of its rows
+    /// needs, and anything else whole.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn read_from(
+        name: &Path,
+        source: &mut dyn Read,
+        length: u64,
+        schema: &Schema,
+        ending: Ending,
+    ) -> Result<FileRows, ParseError> {
         let mut notes = Vec::new();
-        let inner = source::inner_name(name);
-        let by_name = Format::of(&inner);
-        // What the owner names is a table whatever its ending says.
-        let named = !schema.mapping().files.is_empty();
-        let format = by_name.or(named.then_some(Format::Csv));
-        let format = format.ok_or(ParseError::Format)?;
-        let bytes = source::unpacked(name, bytes, folder::FILE_BYTES_MAX)?;
+        let format = Format::meant(name, schema.mapping()).ok_or(ParseError::Format)?;
         let ending = match source::is_packed(name) {
             true => Ending::Closed,
             false => ending,
         };
+        if format == Format::Csv {
+            let mut unpacked = source::unpacking(name, source);
+            let source: &mut dyn Read = &mut *unpacked;
+            let lines = text::Lines::new(source, schema.mapping().encoding, ending);
+            let read = table::parse(lines, length, schema, &mut notes);
+            let (data, account) = read.map_err(|error| match error {
+                ParseError::Read { reason } if source::is_packed(name) => {
+                    ParseError::Packed { reason }
+                }
+                error => error,
+            })?;
+            return Ok(FileRows {
+                data,
+                notes,
+                account,
+            });
+        }
+        let mut bytes = Vec::new();
+        let read = source
+            .take(folder::FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes);
+        read.map_err(|error| ParseError::Read {
+            reason: error.to_string(),
+        })?;
+        let unpacked = source::unpacked(name, &bytes, folder::FILE_BYTES_MAX)?;
         let (data, account) = match format {
-            Format::Csv => table::parse(&bytes, schema, ending, &mut notes),
-            Format::Npz => numpy::parse_npz(&bytes, schema, &mut notes),
-            Format::Npy => numpy::parse_npy(&bytes, schema, &mut notes),
-            Format::Picture => images::parse(name, &bytes, schema),
-            Format::Wave => wave::parse(name, &bytes, schema, &mut notes),
+            Format::Npz => numpy::parse_npz(&unpacked, schema, &mut notes),
+            Format::Npy => numpy::parse_npy(&unpacked, schema, &mut notes),
+            Format::Database => database::parse(&unpacked, schema, &mut notes),
+            Format::Parquet => columnar::parse(&unpacked, schema, &mut notes),
+            Format::Picture => images::parse(name, &unpacked, schema),
+            Format::Csv | Format::Wave => wave::parse(name, &unpacked, schema, &mut notes),
         }?;
+        let data = match data.rows() > schema.rows_max() {
+            true => sample::sampled_together(vec![data], schema.rows_max(), schema.split_rule())
+                .remove(0),
+            false => data,
+        };
         Ok(FileRows {
             data,
             notes,
             account,
         })
+    }
+
+    /// The sides of these rows, where they are a sample.
+    fn sampled_sides(&self) -> Option<split::SplitRows> {
+        let sides = self.sample.as_ref()?.sides().enumerate();
+        let mut rows = split::SplitRows::default();
+        for (row, side) in sides {
+            match side {
+                split::Side::Training => rows.training.push(row),
+                split::Side::HeldOut => rows.held_out.push(row),
+            }
+        }
+        Some(rows)
+    }
+
+    /// Rows that were read, of which these may be a sample.
+    pub fn rows_read(&self) -> u64 {
+        let sample = self.sample.as_ref();
+        sample.map_or(self.rows() as u64, sample::Sample::read)
     }
 
     /// How many rows there are.
@@ -203,6 +273,7 @@ impl Dataset {
             inputs: self.inputs.select(Axis(0), rows),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             numbers: self.numbers.as_ref().map(|all| all.select(Axis(0), rows)),
+            sample: None,
         }
     }
 
@@ -222,21 +293,10 @@ impl Dataset {
     }
 
     fn row_hash(&self, row: usize, repeats: u64) -> u64 {
-        let mut hasher = blake3::Hasher::new();
-        for value in self.inputs.row(row) {
-            hasher.update(&value.to_le_bytes());
-        }
-        if let Some(numbers) = &self.numbers {
-            for value in numbers.row(row) {
-                hasher.update(&value.to_le_bytes());
-            }
-        }
-        let label = self.labels[row].map_or(-1, i32::from);
-        hasher.update(&label.to_le_bytes());
-        hasher.update(&repeats.to_le_bytes());
-        let mut first = [0; 8];
-        first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
-        u64::from_le_bytes(first)
+        let numbers = self.numbers.as_ref();
+        let numbers = numbers.into_iter().flat_map(|all| all.row(row).to_vec());
+        let inputs = self.inputs.row(row);
+        content_hash(inputs.iter().copied(), numbers, self.labels[row], repeats)
     }
 
     /// Takes the rows from this one on away, and returns them.
@@ -305,8 +365,28 @@ impl Dataset {
             inputs,
             labels,
             numbers: None,
+            sample: None,
         }
     }
+}
+
+/// A name for the content of a row, and for how many equal ones stand before.
+fn content_hash(
+    values: impl Iterator<Item = f32>,
+    numbers: impl Iterator<Item = f32>,
+    label: Option<u16>,
+    repeats: u64,
+) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    for value in values.chain(numbers) {
+        hasher.update(&value.to_le_bytes());
+    }
+    let label = label.map_or(-1, i32::from);
+    hasher.update(&label.to_le_bytes());
+    hasher.update(&repeats.to_le_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(first)
 }
 
 /// What a file holds, and what was made of it.
@@ -368,13 +448,26 @@ enum Format {
     Npy,
     Picture,
     Wave,
+    Database,
+    Parquet,
 }
 
 impl Format {
     /// Whether it is read where the owner names no files: a picture or a sound
-    /// beside tables is no row of theirs.
-    fn is_read_unnamed(self) -> bool {
-        matches!(self, Self::Csv | Self::Npz | Self::Npy)
+    /// beside tables is no row of theirs, and a database may be anybody's.
+    fn is_read_unnamed(self, mapping: &Mapping) -> bool {
+        match self {
+            Self::Csv | Self::Npz | Self::Npy | Self::Parquet => true,
+            Self::Database => mapping.query.is_some(),
+            Self::Picture | Self::Wave => false,
+        }
+    }
+
+    /// What a file is read as; what the owner names is a table whatever its
+    /// ending says.
+    fn meant(name: &Path, mapping: &Mapping) -> Option<Self> {
+        let named = !mapping.files.is_empty();
+        Self::of(&source::inner_name(name)).or(named.then_some(Self::Csv))
     }
 
     fn of(name: &Path) -> Option<Self> {
@@ -383,6 +476,8 @@ impl Format {
             "csv" | "tsv" => Some(Self::Csv),
             "npz" => Some(Self::Npz),
             "npy" => Some(Self::Npy),
+            "sqlite" | "sqlite3" | "db" => Some(Self::Database),
+            "parquet" => Some(Self::Parquet),
             "wav" => Some(Self::Wave),
             "png" | "jpg" | "jpeg" => Some(Self::Picture),
             _ => None,

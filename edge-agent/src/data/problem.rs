@@ -388,6 +388,30 @@ pub enum ParseError {
         /// Values of one input.
         values: usize,
     },
+    /// A database of which no rows can be had.
+    #[error("as a database: {reason}")]
+    Database {
+        /// Why.
+        reason: String,
+    },
+    /// A database of no table, or several, without a query.
+    #[error("as a database: say which rows are meant, by a query; its tables are: {}", tables.join(", "))]
+    NoQuery {
+        /// The tables and views in it.
+        tables: Vec<String>,
+    },
+    /// A Parquet file that cannot be read.
+    #[error("as a Parquet file: {reason}")]
+    Parquet {
+        /// Why.
+        reason: String,
+    },
+    /// The file cannot be read to its end.
+    #[error("cannot be read to its end ({reason}); check the disk it lies on")]
+    Read {
+        /// What the system said.
+        reason: String,
+    },
     /// An archive that is not readable.
     #[error(transparent)]
     Numpy(#[from] NpzError),
@@ -472,6 +496,10 @@ impl ParseError {
             Self::NoLabelColumn { guess, .. } => format!("label_column = {guess:?}"),
             Self::Decimal { .. } => "decimal = \",\"".to_owned(),
             Self::Separator { .. } => "separator = \" \"".to_owned(),
+            Self::NoQuery { tables } => {
+                let table = tables.first().map_or("TABLE", String::as_str);
+                format!("query = {:?}", format!("SELECT … FROM {table}"))
+            }
             Self::NoMappedColumn { key, .. } => format!("{key} = …"),
             _ => return None,
         })

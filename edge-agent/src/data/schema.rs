@@ -8,7 +8,9 @@ use common::task::{ArrayInput, InputKind, Target, Task};
 
 use super::classes::ClassNames;
 use super::intervals::Intervals;
+use super::sample::SAMPLE_ROWS_MAX;
 use super::source::Mapping;
+use super::split::SplitRule;
 
 pub(super) use super::problem::shortened;
 pub use super::problem::{ParseError, Place, Problem, VALUE_MAX};
@@ -31,6 +33,9 @@ pub struct Schema {
     labels: LabelSource,
     arrays: ArrayNames,
     values_max: usize,
+    held_values_max: usize,
+    rows_max: usize,
+    split: SplitRule,
 }
 
 /// Where labels come from.
@@ -98,6 +103,9 @@ impl Schema {
             labels: LabelSource::Column("label".to_owned()),
             arrays: ArrayNames::default(),
             values_max: VALUES_MAX,
+            held_values_max: VALUES_MAX,
+            rows_max: SAMPLE_ROWS_MAX,
+            split: SplitRule::default(),
         })
     }
 
@@ -151,7 +159,23 @@ impl Schema {
     /// The same for what a task says of its inputs.
     #[must_use]
     pub fn with_input(self, input: InputKind) -> Self {
-        Self { input, ..self }
+        let split = SplitRule::default().for_input(&input);
+        Self {
+            input,
+            split,
+            ..self
+        }
+    }
+
+    /// The same where files are split otherwise.
+    #[must_use]
+    pub fn with_split(self, split: SplitRule) -> Self {
+        Self { split, ..self }
+    }
+
+    /// How a file's rows are split.
+    pub fn split_rule(&self) -> SplitRule {
+        self.split
     }
 
     /// The same for files that are written as a device's owner says.
@@ -220,13 +244,31 @@ impl Schema {
         &self.classes
     }
 
-    /// The same with another limit on the values of one file.
+    /// The same with another limit on the values of one file that is read
+    /// whole.
     #[must_use]
     pub fn with_values_max(self, values_max: usize) -> Self {
         Self { values_max, ..self }
     }
 
-    /// Most values that one file may hold.
+    /// The same where at most so many values and rows of all files together
+    /// are held: of more, a sample is.
+    #[must_use]
+    pub fn with_held_max(self, held_values_max: usize, rows_max: usize) -> Self {
+        Self {
+            held_values_max,
+            rows_max,
+            ..self
+        }
+    }
+
+    /// Most rows that are held.
+    pub fn rows_max(&self) -> usize {
+        let rows = self.held_values_max / self.values().max(1);
+        rows.min(self.rows_max).max(1)
+    }
+
+    /// Most values that one file may hold that is read whole.
     pub fn values_max(&self) -> usize {
         self.values_max
     }

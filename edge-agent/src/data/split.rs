@@ -3,6 +3,7 @@
 use common::task::InputKind;
 
 use super::Dataset;
+use super::sample::StandsFor;
 
 /// How rows are held out: in whole blocks, so that windows of a signal that
 /// overlap their neighbours do not appear on both sides.
@@ -70,6 +71,9 @@ pub struct Split {
     pub training: Dataset,
     /// Rows to judge by.
     pub held_out: Dataset,
+    /// What the rows to learn from stand for, where there are more than are
+    /// held.
+    pub stands_for: Option<StandsFor>,
 }
 
 /// Row numbers of the two parts.
@@ -79,36 +83,85 @@ pub(super) struct SplitRows {
     pub(super) held_out: Vec<usize>,
 }
 
-impl SplitRule {
-    /// Splits one file's rows. The choice depends on the content of the first
-    /// row of each group of blocks, so it is the same on every run,
-    /// and rows that are appended do not move those that were there to the
-    /// other side.
-    pub(super) fn rows(&self, file: &Dataset) -> SplitRows {
-        let rows = file.rows();
-        let mut split = SplitRows::default();
-        if self.one_in == 0 {
-            split.training = (0..rows).collect();
-            return split;
+/// Which part of the data a row belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Training = 0,
+    HeldOut = 1,
+}
+
+/// Tells the sides of one file's rows, one after the other. The choice depends
+/// on the content of the first row of each group of blocks, so it is the same
+/// on every run, and rows that are appended do not move those that were there
+/// to the other side.
+#[derive(Debug)]
+pub(super) struct Splitter {
+    rule: SplitRule,
+    row: usize,
+    /// Where the group begins, and the one after it.
+    start: usize,
+    next: usize,
+    /// Where the group's held-out block begins, and the one after it.
+    first: usize,
+    last: usize,
+}
+
+impl Splitter {
+    pub(super) fn new(rule: SplitRule) -> Self {
+        Self {
+            rule,
+            row: 0,
+            start: 0,
+            next: 0,
+            first: 0,
+            last: 0,
         }
-        let block_rows = self.block_rows.max(1);
-        let (mut start, mut blocks) = (0, self.first_one_in.clamp(1, self.one_in));
-        while start < rows {
-            let end = (start + blocks * block_rows).min(rows);
-            let chosen = (file.row_hash(start, 0) % blocks as u64) as usize;
-            let first = (start + chosen * block_rows).min(end);
-            let last = (first + block_rows).min(end);
-            split.training.extend((start..first).chain(last..end));
-            // Guards depend on the block's full extent, not on where the
-            // file happens to end today; a row never changes its side.
-            let low = if first == 0 {
-                first
-            } else {
-                first + self.guard_rows
+    }
+
+    /// The side of the next row, whose hash `content` tells if it is asked;
+    /// none for a row that is used on neither.
+    pub(super) fn side(&mut self, content: impl FnOnce() -> u64) -> Option<Side> {
+        let row = self.row;
+        self.row += 1;
+        if self.rule.one_in == 0 {
+            return Some(Side::Training);
+        }
+        if row == self.next {
+            let block_rows = self.rule.block_rows.max(1);
+            let blocks = match row {
+                0 => self.rule.first_one_in.clamp(1, self.rule.one_in),
+                _ => self.rule.one_in,
             };
-            let high = (first + block_rows).saturating_sub(self.guard_rows);
-            split.held_out.extend(low..high.min(last).max(low));
-            (start, blocks) = (start + blocks * block_rows, self.one_in);
+            let chosen = (content() % blocks as u64) as usize;
+            (self.start, self.next) = (row, row + blocks * block_rows);
+            self.first = self.start + chosen * block_rows;
+            self.last = self.first + block_rows;
+        }
+        if !(self.first..self.last).contains(&row) {
+            return Some(Side::Training);
+        }
+        // Guards depend on the block's full extent, not on where the file
+        // happens to end today; a row never changes its side.
+        let low = match self.first {
+            0 => 0,
+            first => first + self.rule.guard_rows,
+        };
+        let high = self.last.saturating_sub(self.rule.guard_rows);
+        (low..high).contains(&row).then_some(Side::HeldOut)
+    }
+}
+
+impl SplitRule {
+    /// Splits one file's rows.
+    pub(super) fn rows(&self, file: &Dataset) -> SplitRows {
+        let mut split = SplitRows::default();
+        let mut splitter = Splitter::new(*self);
+        for row in 0..file.rows() {
+            match splitter.side(|| file.row_hash(row, 0)) {
+                Some(Side::Training) => split.training.push(row),
+                Some(Side::HeldOut) => split.held_out.push(row),
+                None => {}
+            }
         }
         split
     }

@@ -128,7 +128,7 @@ impl Table {
         let schema = schema
             .with_labels(LabelSource::None)
             .with_mapping(mapping.clone());
-        let mut cells = Cells::of(&text, &schema);
+        let mut cells = Cells::of(text, &schema);
         let header = cells.header(&schema)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
         let (mut records, mut record) = (cells.records(), StringRecord::new());

@@ -1,6 +1,7 @@
-//! Bytes of a text file as UTF-8, without what a power cut or an editor left.
+//! Bytes of a text file as UTF-8, without what a power cut or an editor left,
+//! block by block.
 
-use std::borrow::Cow;
+use std::io::Read;
 
 use super::note::Note;
 use super::schema::{ParseError, Place, Problem};
@@ -18,116 +19,283 @@ pub enum Ending {
 
 /// A text, cut in two.
 #[derive(Debug, PartialEq)]
-pub(super) struct Text<'a> {
+pub(super) struct Text {
     /// Lines that have an end, and all of a closed file.
-    pub(super) lines: Cow<'a, [u8]>,
+    pub(super) lines: Vec<u8>,
     /// The last line, if it has no end yet.
     pub(super) tail: Vec<u8>,
 }
 
-impl<'a> Text<'a> {
-    /// Makes UTF-8 of the bytes of a file. UTF-16 is known by its mark, or by
-    /// every other byte being NUL. NUL bytes at the end are what a file
-    /// system leaves where data had not reached the disk: a line that they cut
-    /// off is left out with them.
+impl Text {
+    /// All of a file that is in memory; see [`Lines`].
     ///
     /// # Errors
-    /// [`Problem::Nul`] for NUL bytes elsewhere, [`Problem::Text`] for broken
-    /// UTF-16.
+    /// As [`Lines::block`].
     pub(super) fn of(
-        bytes: &'a [u8],
+        bytes: &[u8],
         encoding: Option<Encoding>,
         ending: Ending,
         notes: &mut Vec<Note>,
     ) -> Result<Self, ParseError> {
-        let mut text = decoded(bytes, encoding, notes)?;
-        let kept = text
+        let mut source = Lines::new(bytes, encoding, ending).with_block_bytes(usize::MAX);
+        let lines = source.block(notes)?;
+        Ok(Self {
+            lines,
+            tail: source.tail,
+        })
+    }
+}
+
+/// Makes UTF-8 of the bytes of a file, and hands out lines that have an end.
+/// UTF-16 is known by its mark, or by every other byte being NUL. NUL bytes at
+/// the end are what a file system leaves where data had not reached the disk: a
+/// line that they cut off is left out with them.
+pub(super) struct Lines<R> {
+    source: R,
+    encoding: Option<Encoding>,
+    ending: Ending,
+    form: Option<Form>,
+    /// Read and not decoded.
+    raw: Vec<u8>,
+    /// Decoded and not handed out.
+    text: Vec<u8>,
+    /// NUL bytes after it.
+    nuls: usize,
+    /// Line ends handed out.
+    ends: u64,
+    bytes: u64,
+    block_bytes: usize,
+    is_done: bool,
+    /// The last line, if it has no end yet; known once all is handed out.
+    pub(super) tail: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Plain,
+    Latin1,
+    Utf16 { little: bool },
+}
+
+impl<R: Read> Lines<R> {
+    /// Of a source that is read once.
+    pub(super) fn new(source: R, encoding: Option<Encoding>, ending: Ending) -> Self {
+        Self {
+            source,
+            encoding,
+            ending,
+            form: None,
+            raw: Vec::new(),
+            text: Vec::new(),
+            nuls: 0,
+            ends: 0,
+            bytes: 0,
+            block_bytes: BLOCK_BYTES,
+            is_done: false,
+            tail: Vec::new(),
+        }
+    }
+
+    /// The same with blocks of about so many bytes.
+    pub(super) fn with_block_bytes(self, block_bytes: usize) -> Self {
+        Self {
+            block_bytes,
+            ..self
+        }
+    }
+
+    /// Whether everything is handed out.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_done
+    }
+
+    /// The next lines, each with its end; of a closed file the last may have
+    /// none. Nothing at the end.
+    ///
+    /// # Errors
+    /// [`Problem::Nul`] for NUL bytes before other text, [`Problem::Text`] for
+    /// broken UTF-16 and for a line of more than [`LINE_BYTES_MAX`],
+    /// [`ParseError::Read`] if the source fails, [`ParseError::Unpacked`] if it
+    /// is too long.
+    pub(super) fn block(&mut self, notes: &mut Vec<Note>) -> Result<Vec<u8>, ParseError> {
+        loop {
+            if self.text.len() >= self.block_bytes
+                && let Some(end) = last_end(&self.text)
+            {
+                return Ok(self.hand_out(end));
+            }
+            if self.text.len() > LINE_BYTES_MAX.max(self.block_bytes) {
+                let reason = format!("a line of more than {} MiB", LINE_BYTES_MAX >> 20);
+                return Err(self.at(self.ends + 1, Problem::Text { reason }));
+            }
+            if !self.fill(notes)? {
+                return self.last(notes);
+            }
+        }
+    }
+
+    fn hand_out(&mut self, end: usize) -> Vec<u8> {
+        let rest = self.text.split_off(end);
+        let block = std::mem::replace(&mut self.text, rest);
+        self.ends += line_ends(&block);
+        block
+    }
+
+    fn last(&mut self, notes: &mut Vec<Note>) -> Result<Vec<u8>, ParseError> {
+        self.is_done = true;
+        let torn = self.nuls > 0;
+        if torn && self.text.is_empty() && self.ends == 0 {
+            return Err(self.at(1, Problem::Nul));
+        }
+        let is_end = |&byte: &u8| byte == b'\n' || byte == b'\r';
+        if torn || self.ending == Ending::Open {
+            let whole = self.text.iter().rposition(is_end).map_or(0, |at| at + 1);
+            self.tail = self.text.split_off(whole);
+        }
+        if torn {
+            notes.push(Note::NulTail { bytes: self.nuls });
+            self.tail.clear();
+        }
+        Ok(std::mem::take(&mut self.text))
+    }
+
+    /// Reads and decodes some more; nothing if there is no more.
+    fn fill(&mut self, notes: &mut Vec<Note>) -> Result<bool, ParseError> {
+        let limit = READ_BYTES.min(self.block_bytes.max(SAMPLE_BYTES));
+        let read = (&mut self.source)
+            .take(limit as u64)
+            .read_to_end(&mut self.raw);
+        let read = read.map_err(|error| ParseError::Read {
+            reason: error.to_string(),
+        })?;
+        self.bytes += read as u64;
+        if self.bytes > TEXT_BYTES_MAX {
+            return Err(ParseError::Unpacked {
+                bytes_max: TEXT_BYTES_MAX,
+            });
+        }
+        let is_end = read == 0;
+        if self.form.is_none() && (is_end || self.raw.len() >= SAMPLE_BYTES) {
+            let (form, mark) = form_of(&self.raw, self.encoding);
+            if let Form::Utf16 { .. } = form {
+                notes.push(Note::Utf16);
+            }
+            self.form = Some(form);
+            self.raw.drain(..mark);
+        }
+        if let Some(form) = self.form {
+            self.decode(form, is_end)?;
+        }
+        common::liveness::heartbeat();
+        Ok(!is_end)
+    }
+
+    fn decode(&mut self, form: Form, is_end: bool) -> Result<(), ParseError> {
+        let start = self.text.len();
+        match form {
+            Form::Plain => self.text.append(&mut self.raw),
+            Form::Latin1 => {
+                // The first 256 characters of Unicode are those of Latin-1.
+                let text: String = self.raw.drain(..).map(char::from).collect();
+                self.text.extend_from_slice(text.as_bytes());
+            }
+            Form::Utf16 { little } => self.decode_utf16(little, is_end)?,
+        }
+        let new = &self.text[start..];
+        if self.nuls == 0 && !new.contains(&0) {
+            return Ok(());
+        }
+        let kept = new
             .iter()
             .rposition(|&byte| byte != 0)
             .map_or(0, |at| at + 1);
-        let nuls = text.len() - kept;
-        if nuls > 0 {
-            truncate(&mut text, kept);
+        let first = match self.nuls {
+            0 => new.iter().position(|&byte| byte == 0).unwrap_or(new.len()),
+            _ => 0,
+        };
+        if first < kept {
+            let line = self.ends + line_of(&self.text, start + first);
+            return Err(self.at(line, Problem::Nul));
         }
-        if let Some(at) = text.iter().position(|&byte| byte == 0) {
-            return Err(ParseError::at(
-                Place::Line(line_of(&text, at)),
-                Problem::Nul,
-            ));
-        }
-        let torn = nuls > 0;
-        if torn && text.is_empty() {
-            return Err(ParseError::at(Place::Line(1), Problem::Nul));
-        }
-        let is_end = |&byte: &u8| byte == b'\n' || byte == b'\r';
-        let whole = text.iter().rposition(is_end).map_or(0, |at| at + 1);
-        let mut tail = Vec::new();
-        if torn || ending == Ending::Open {
-            tail = text[whole..].to_vec();
-            truncate(&mut text, whole);
-        }
-        if torn {
-            notes.push(Note::NulTail { bytes: nuls });
-            tail.clear();
-        }
-        Ok(Self { lines: text, tail })
+        self.nuls += new.len() - kept;
+        self.text.truncate(start + kept);
+        Ok(())
     }
+
+    fn decode_utf16(&mut self, little: bool, is_end: bool) -> Result<(), ParseError> {
+        let unit = |pair: &[u8]| match little {
+            true => u16::from_le_bytes([pair[0], pair[1]]),
+            false => u16::from_be_bytes([pair[0], pair[1]]),
+        };
+        // A last byte alone is half a character that is still being written.
+        let mut whole = self.raw.len() & !1;
+        let cut = |pair: &[u8]| (0xd800..0xdc00).contains(&unit(pair));
+        if !is_end && whole >= 2 && cut(&self.raw[whole - 2..whole]) {
+            whole -= 2;
+        }
+        let units: Vec<u16> = self.raw[..whole].chunks_exact(2).map(unit).collect();
+        let mut text = String::with_capacity(whole / 2);
+        for character in char::decode_utf16(units) {
+            match character {
+                Ok(character) => text.push(character),
+                Err(_) => {
+                    let before = line_ends(&self.text) + line_ends(text.as_bytes());
+                    let reason = "broken UTF-16".to_owned();
+                    let line = self.ends + before + 1;
+                    return Err(self.at(line, Problem::Text { reason }));
+                }
+            }
+        }
+        self.raw.drain(..whole);
+        self.text.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+
+    fn at(&self, line: u64, problem: Problem) -> ParseError {
+        ParseError::at(Place::Line(line), problem)
+    }
+}
+
+/// Behind the last line end of a text that goes on.
+fn last_end(text: &[u8]) -> Option<usize> {
+    let at = text.iter().rposition(|&byte| byte == b'\n');
+    // A line end of two characters must not be cut.
+    let before_last = &text[..text.len().saturating_sub(1)];
+    let at = at.or_else(|| before_last.iter().rposition(|&byte| byte == b'\r'));
+    at.map(|at| at + 1)
+}
+
+fn line_ends(text: &[u8]) -> u64 {
+    text.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
 /// The line of a place in a text, counted from 1.
 pub(super) fn line_of(text: &[u8], at: usize) -> u64 {
-    1 + text[..at].iter().filter(|&&byte| byte == b'\n').count() as u64
+    1 + line_ends(&text[..at])
 }
 
-fn truncate(text: &mut Cow<'_, [u8]>, length: usize) {
-    match text {
-        Cow::Borrowed(bytes) => *bytes = &bytes[..length],
-        Cow::Owned(bytes) => bytes.truncate(length),
-    }
-}
-
-fn decoded<'a>(
-    bytes: &'a [u8],
-    encoding: Option<Encoding>,
-    notes: &mut Vec<Note>,
-) -> Result<Cow<'a, [u8]>, ParseError> {
+/// How a text is written whose first bytes these are, and how long its mark is.
+fn form_of(bytes: &[u8], encoding: Option<Encoding>) -> (Form, usize) {
     if encoding == Some(Encoding::Latin1) {
-        // The first 256 characters of Unicode are those of Latin-1.
-        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
-        return Ok(Cow::Owned(text.into_bytes()));
+        return (Form::Latin1, 0);
     }
-    if let Some(rest) = bytes.strip_prefix(UTF8_MARK) {
-        return Ok(Cow::Borrowed(rest));
+    if bytes.starts_with(UTF8_MARK) {
+        return (Form::Plain, UTF8_MARK.len());
     }
-    let (rest, little) = if let Some(rest) = bytes.strip_prefix(&[0xff, 0xfe]) {
-        (rest, true)
-    } else if let Some(rest) = bytes.strip_prefix(&[0xfe, 0xff]) {
-        (rest, false)
-    } else {
-        match (encoding, unmarked(bytes)) {
-            (Some(Encoding::Utf16), little) => (bytes, little.unwrap_or(true)),
-            (None, Some(little)) => (bytes, little),
-            _ => return Ok(Cow::Borrowed(bytes)),
+    if bytes.starts_with(&[0xff, 0xfe]) {
+        return (Form::Utf16 { little: true }, 2);
+    }
+    if bytes.starts_with(&[0xfe, 0xff]) {
+        return (Form::Utf16 { little: false }, 2);
+    }
+    match (encoding, unmarked(bytes)) {
+        (Some(Encoding::Utf16), little) => {
+            let little = little.unwrap_or(true);
+            (Form::Utf16 { little }, 0)
         }
-    };
-    notes.push(Note::Utf16);
-    // A last byte alone is half a character that is still being written.
-    let units = rest.chunks_exact(2).map(|pair| match little {
-        true => u16::from_le_bytes([pair[0], pair[1]]),
-        false => u16::from_be_bytes([pair[0], pair[1]]),
-    });
-    let mut text = String::with_capacity(rest.len() / 2);
-    for character in char::decode_utf16(units) {
-        match character {
-            Ok(character) => text.push(character),
-            Err(_) => {
-                let reason = "broken UTF-16".to_owned();
-                let line = line_of(text.as_bytes(), text.len());
-                return Err(ParseError::at(Place::Line(line), Problem::Text { reason }));
-            }
-        }
+        (None, Some(little)) => (Form::Utf16 { little }, 0),
+        _ => (Form::Plain, 0),
     }
-    Ok(Cow::Owned(text.into_bytes()))
 }
 
 /// Whether bytes without a mark are UTF-16, and then whether the low byte
@@ -156,6 +324,13 @@ fn unmarked(bytes: &[u8]) -> Option<bool> {
 
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 const SAMPLE_BYTES: usize = 4_096;
+const READ_BYTES: usize = 64 << 10;
+/// Text that is handed out at once, about.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Longest line, and longest record of several lines.
+pub(super) const LINE_BYTES_MAX: usize = 8 << 20;
+/// Longest text that is read of one file, as long as it is when it is unpacked.
+pub(super) const TEXT_BYTES_MAX: u64 = 64 << 30;
 
 #[cfg(test)]
 mod tests {
@@ -167,7 +342,7 @@ mod tests {
     fn lines(bytes: &[u8]) -> (String, Vec<Note>) {
         let mut notes = Vec::new();
         let text = Text::of(bytes, None, Ending::Open, &mut notes).unwrap();
-        (String::from_utf8(text.lines.into_owned()).unwrap(), notes)
+        (String::from_utf8(text.lines).unwrap(), notes)
     }
 
     #[test]
@@ -184,9 +359,9 @@ mod tests {
     fn latin_1_is_read_where_it_is_named() {
         let bytes = b"Durchflu\xdf,label\n";
         let text = Text::of(bytes, Some(Encoding::Latin1), Ending::Open, &mut Vec::new());
-        assert_eq!(&*text.unwrap().lines, "Durchfluß,label\n".as_bytes());
+        assert_eq!(&text.unwrap().lines[..], "Durchfluß,label\n".as_bytes());
         let text = Text::of(bytes, None, Ending::Open, &mut Vec::new()).unwrap();
-        assert_eq!(&*text.lines, bytes);
+        assert_eq!(&text.lines[..], bytes);
     }
 
     #[test]
@@ -213,13 +388,62 @@ mod tests {
     fn the_line_that_is_being_written_is_set_apart() {
         let text = Text::of(b"a,b\n1,2\n3,", None, Ending::Open, &mut Vec::new()).unwrap();
         assert_eq!(
-            (&*text.lines, &text.tail[..]),
+            (&text.lines[..], &text.tail[..]),
             (&b"a,b\n1,2\n"[..], &b"3,"[..])
         );
         let text = Text::of(b"a,b\n1,2\n3,4", None, Ending::Closed, &mut Vec::new()).unwrap();
         assert_eq!(
-            (&*text.lines, &text.tail[..]),
+            (&text.lines[..], &text.tail[..]),
             (&b"a,b\n1,2\n3,4"[..], &b""[..])
         );
+    }
+
+    /// All blocks of so many bytes, joined, how many they are, and the tail.
+    fn in_blocks(
+        bytes: &[u8],
+        block_bytes: usize,
+    ) -> Result<(Vec<u8>, usize, Vec<u8>), ParseError> {
+        let mut source = Lines::new(bytes, None, Ending::Open).with_block_bytes(block_bytes);
+        let (mut all, mut blocks) = (Vec::new(), 0);
+        while !source.is_done() {
+            let block = source.block(&mut Vec::new())?;
+            assert!(source.is_done() || block.ends_with(b"\n"));
+            all.extend(block);
+            blocks += 1;
+        }
+        Ok((all, blocks, source.tail))
+    }
+
+    #[test]
+    fn blocks_are_the_text_whatever_it_is_written_as() {
+        let text = format!("{}3,", TABLE.repeat(3_000));
+        let (lines, tail) = text.split_at(text.len() - 2);
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let torn = format!("{text}\0\0\0");
+        for (bytes, left) in [
+            (text.as_bytes(), tail),
+            (&wide, tail),
+            (torn.as_bytes(), ""),
+        ] {
+            let (all, blocks, rest) = in_blocks(bytes, 5_000).unwrap();
+            assert_eq!(all, lines.as_bytes());
+            assert!(blocks > 5, "{blocks}");
+            assert_eq!(rest, left.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_nul_in_a_later_block_is_named_by_its_line() {
+        let text = format!("{}1,\0,2\n{}", TABLE.repeat(3_000), TABLE.repeat(3_000));
+        let nul = ParseError::at(Place::Line(6_001), Problem::Nul);
+        assert_eq!(in_blocks(text.as_bytes(), 5_000), Err(nul));
+    }
+
+    #[test]
+    fn a_line_without_end_is_refused_before_it_fills_the_memory() {
+        let long = std::io::Read::take(std::io::repeat(b'1'), 1 << 40);
+        let mut source = Lines::new(long, None, Ending::Open);
+        let refused = source.block(&mut Vec::new()).unwrap_err();
+        assert!(refused.to_string().contains("more than 8 MiB"), "{refused}");
     }
 }

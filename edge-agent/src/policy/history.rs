@@ -16,7 +16,7 @@ use crate::outbox::{DiskError, disk};
 /// Most bytes of row hashes that are remembered. When they are reached,
 /// contributions repeat rows that were sent before, for they cannot be compared
 /// with what would be forgotten.
-pub const HISTORY_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const HISTORY_BYTES_MAX: usize = 12 * 1024 * 1024;
 
 const _: () = assert!((HISTORY_BYTES_MAX as u64) < BLOB_BYTES_MAX / 2 + 1);
 
@@ -177,9 +177,9 @@ impl RowHistory {
     /// leave.
     pub fn record(&mut self, task: TaskHash, described: &Described) -> Result<(), HistoryError> {
         let digest = described.whole.digest();
-        let mut kept = self.kept.clone();
-        let known = kept.last.insert(task, digest) == Some(digest);
-        let fresh = described.sets().any(|set| !kept.sets.contains(set));
+        let known = self.kept.last.get(&task) == Some(&digest);
+        let is_fresh = |set: &&RowSet| !self.kept.sets.contains(set);
+        let fresh = described.sets().any(|set| is_fresh(&set));
         if described.is_empty() || (known && !fresh) {
             return Ok(());
         }
@@ -189,12 +189,14 @@ impl RowHistory {
                 rows: described.whole.len(),
             });
         }
+        // What is kept may be large, so no second one is made. What a failed
+        // write leaves here is more than was described, which is safe.
+        self.kept.last.insert(task, digest);
         for set in described.sets() {
-            kept.sets.retain(|sent| sent != set);
-            kept.sets.push(set.clone());
+            self.kept.sets.retain(|sent| sent != set);
+            self.kept.sets.push(set.clone());
         }
-        disk::replace(&self.folder, FILE, &disk::seal(&codec::encode(&kept)))?;
-        self.kept = kept;
+        disk::replace(&self.folder, FILE, &disk::seal(&codec::encode(&self.kept)))?;
         Ok(())
     }
 

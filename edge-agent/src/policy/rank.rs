@@ -227,6 +227,7 @@ mod tests {
                 labels,
                 numbers: None,
             },
+            stands_for: None,
             privacy: policy.privacy(case.task.definition().budget.cluster_size_min),
             teacher: &TeacherChoice::Kernel,
             seed: 1,

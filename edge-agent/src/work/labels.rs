@@ -50,9 +50,14 @@ pub(super) fn build(
         return Ok(None);
     }
     let points = transfer.points.inputs.view();
+    let class_counts = work.told_classes(&view.class_counts);
+    let unlabelled = match view.unlabelled().nrows() as u64 {
+        0 => 0,
+        rows => work.told(None, rows),
+    };
     let labels = Labels {
-        rows: view.rows(),
-        class_counts: view.class_counts.clone(),
+        rows: class_counts.iter().sum::<u64>() + unlabelled,
+        class_counts,
         probabilities: teacher.probabilities(points)?,
         nearness: nearness(work.seed, view.labelled().inputs, points),
     };

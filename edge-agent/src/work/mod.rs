@@ -26,6 +26,7 @@ pub use noisy::private_cost;
 pub use rows::{RawRows, View};
 pub use summary::SAMPLE_ROWS_MEAN;
 
+use crate::data::StandsFor;
 use crate::teacher::TeacherError;
 
 /// The part of the device's policy that the computations obey.
@@ -81,6 +82,8 @@ pub struct Work<'a> {
     pub blobs: &'a BTreeMap<BlobHash, Vec<u8>>,
     /// Rows to learn from.
     pub rows: RawRows<'a>,
+    /// What they stand for, where they are a sample.
+    pub stands_for: Option<&'a StandsFor>,
     /// What may leave.
     pub privacy: Privacy,
     /// The local teacher.
@@ -160,6 +163,23 @@ pub enum WorkError {
 }
 
 impl Work<'_> {
+    /// How many rows of a label so many distinct rows at hand stand for.
+    fn told(&self, label: Option<u16>, rows: u64) -> u64 {
+        self.stands_for
+            .map_or(rows, |sample| sample.told(label, rows))
+    }
+
+    /// The same of each class.
+    fn told_classes(&self, counts: &[u64]) -> Vec<u64> {
+        let classes = (0u16..).zip(counts);
+        classes
+            .map(|(class, &rows)| match rows {
+                0 => 0,
+                rows => self.told(Some(class), rows),
+            })
+            .collect()
+    }
+
     /// Answers a call of a gathering phase other than the report (which
     /// needs the model slots).
     ///

@@ -1,4 +1,6 @@
-//! Counts and feature statistics, for the shared normaliser.
+//! Counts and feature statistics, for the shared normaliser. Where the rows are
+//! a sample, counts are those of all rows, and statistics those of the part of
+//! the sample in which every class has its share.
 
 use common::blocks::RawBlocks;
 use common::profile::{RawFeatureMoments, RawProfile};
@@ -25,7 +27,15 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
                 ..Built::default()
             });
         }
-        let features = described.features(work.task, work.rows, None)?;
+        let even = described.uniform(work);
+        let rows = even.chosen.len() as u64;
+        if rows < work.privacy.rows_min || !work.privacy.tells_means(rows) {
+            return Ok(Built {
+                partial: true,
+                ..Built::default()
+            });
+        }
+        let features = even.features(work.task, work.rows, None)?;
         moments = RawFeatureMoments::of(features.view());
         let asked = work.task.definition().budget.cluster_size_min;
         let rows_min = work.privacy.cluster_size_min.max(asked);
@@ -36,7 +46,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         let told = work.task.learns_curves();
         blocks = told.then(|| RawBlocks::of(features.view(), rows_min));
     }
-    let targets = match described.numbers(work) {
+    let targets = match described.uniform(work).numbers(work) {
         Some(numbers) => {
             let rows = numbers.nrows() as u64;
             if rows >= work.privacy.rows_min && work.privacy.tells_means(rows) {
@@ -51,9 +61,15 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         }
         None => None,
     };
+    let class_counts = work.told_classes(&described.class_counts);
+    let unlabelled = (described.chosen.len() - described.labels.len()) as u64;
+    let unlabelled = match unlabelled {
+        0 => 0,
+        rows => work.told(None, rows),
+    };
     let profile = RawProfile {
-        rows,
-        class_counts: described.class_counts,
+        rows: class_counts.iter().sum::<u64>() + unlabelled,
+        class_counts,
         moments,
     };
     let mut bytes = encode(&profile);

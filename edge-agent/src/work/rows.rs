@@ -196,6 +196,26 @@ impl Described {
         }
     }
 
+    /// Of a sample, the chosen rows of the part in which every class has its
+    /// share; else all.
+    pub(super) fn uniform(&self, work: &Work<'_>) -> Self {
+        let is_uniform = |row: usize| {
+            let values = work.rows.inputs.row(row);
+            let sample = work.stands_for;
+            sample.is_none_or(|sample| sample.is_uniform(values.iter().copied()))
+        };
+        let (labelled, unlabelled) = self.chosen.split_at(self.labels.len());
+        let labelled = labelled.iter().zip(&self.labels);
+        let (mut chosen, labels): (Vec<usize>, Vec<u16>) =
+            labelled.filter(|(row, _)| is_uniform(**row)).unzip();
+        chosen.extend(unlabelled.iter().filter(|row| is_uniform(**row)));
+        Self {
+            chosen,
+            labels,
+            class_counts: self.class_counts.clone(),
+        }
+    }
+
     /// The numbers of the labelled rows among the chosen, within their limits,
     /// where the task asks for numbers.
     pub(super) fn numbers(&self, work: &Work<'_>) -> Option<Array2<f32>> {

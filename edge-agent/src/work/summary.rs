@@ -89,7 +89,11 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
             ..KMeansParams::default()
         }
         .check()?;
-        let found = kmeans.fit(inputs.view(), weights.as_deref(), &mut random)?;
+        let mut found = kmeans.fit(inputs.view(), weights.as_deref(), &mut random)?;
+        for count in &mut found.counts {
+            let told = work.told(Some(class as u16), u64::from(*count));
+            *count = u32::try_from(told).unwrap_or(u32::MAX);
+        }
         match numbers {
             Some(_) => {
                 let (counts, spreads) = (vec![1; members.len()], vec![0.0; members.len()]);
@@ -250,6 +254,7 @@ mod tests {
                 labels: &labels,
                 numbers: None,
             },
+            stands_for: None,
             privacy: Privacy {
                 rows_min: 20,
                 cluster_size_min: 5,

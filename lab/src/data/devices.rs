@@ -126,14 +126,6 @@ fn read(
     };
     let mut reading = config.reading();
     reading.memory_mib_max = MEMORY_MIB_MAX;
-    let schema = reading
-        .schema(task)
-        .map_err(|error| refuse(error.to_string()))?;
-    let mut folder = Folder::new(device, schema);
-    let scan = folder.scan().map_err(|error| refuse(error.to_string()))?;
-    if let Some(first) = scan.quarantined.first() {
-        return Err(refuse(format!("{}: {}", first.path.display(), first.error)));
-    }
     let rule = match holds_out {
         true => SplitRule::default().for_input(task.input()),
         false => SplitRule {
@@ -141,6 +133,16 @@ fn read(
             ..SplitRule::default()
         },
     };
+    let schema = reading
+        .schema(task)
+        .map_err(|error| refuse(error.to_string()))?
+        .with_split(rule)
+        .with_held_max(usize::MAX, usize::MAX);
+    let mut folder = Folder::new(device, schema);
+    let scan = folder.scan().map_err(|error| refuse(error.to_string()))?;
+    if let Some(first) = scan.quarantined.first() {
+        return Err(refuse(format!("{}: {}", first.path.display(), first.error)));
+    }
     let split = folder.into_split(rule).without_copies();
     Ok((split.training, split.held_out))
 }

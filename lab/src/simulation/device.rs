@@ -208,6 +208,7 @@ impl Simulation {
                 labels: training.labels(),
                 numbers: training.numbers(),
             },
+            stands_for: None,
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),

@@ -77,6 +77,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "log",
                 "npz",
                 "ownership",
+                "program_pages",
                 "pipe",
                 "service",
                 "settings",

@@ -249,32 +249,47 @@ fn blocks_of_a_split_do_not_span_files() {
 }
 
 #[test]
-fn files_beyond_the_memory_are_left_out_by_name() {
+fn of_more_rows_than_are_held_a_sample_of_all_files_is() {
     let root = tempfile::tempdir().unwrap();
-    let schema = schema().with_values_max(7);
-    for (name, rows) in [("a.csv", 2), ("b.csv", 2), ("c.csv", 1)] {
-        let rows: String = (0..rows)
-            .map(|row| format!("{row},{name:?},cat\n"))
-            .collect();
-        let rows = rows.replace("\"a.csv\"", "1").replace("\"b.csv\"", "2");
-        let text = format!("a,b,label\n{}", rows.replace("\"c.csv\"", "3"));
+    let write = |name: &str, rows: std::ops::Range<usize>| {
+        let label = |row: usize| if row % 4 == 0 { "dog" } else { "cat" };
+        let rows = rows.map(|row| format!("{row},{},{}\n", row * row % 97, label(row)));
+        let text = format!("a,b,label\n{}", rows.collect::<String>());
         fs::write(root.path().join(name), text).unwrap();
+    };
+    write("a.csv", 0..900);
+    write("b.csv", 900..1_000);
+    write("c.csv", 1_000..3_000);
+    let rule = SplitRule::default();
+    let read = |schema: Schema| {
+        let mut folder = Folder::new(root.path(), schema);
+        let scan = folder.scan().unwrap();
+        let files: Vec<usize> = scan.files.iter().map(|file| file.rows).collect();
+        (files, folder.into_split(rule))
+    };
+    let (_, whole) = read(schema());
+    let (files, sampled) = read(schema().with_held_max(400, 1_000));
+    assert_eq!(files, [900, 100, 2_000]);
+    assert!(whole.stands_for.is_none());
+    let held = sampled.training.rows() + sampled.held_out.rows();
+    assert!((195..=200).contains(&held), "{held}");
+    let told = sampled.stands_for.unwrap();
+    assert_eq!(told.rows(), whole.training.rows() as u64);
+    let classes = schema().classes().names().len();
+    for (class, rows) in (0..).zip(whole.training.class_counts(classes)) {
+        let held = sampled.training.class_counts(classes)[usize::from(class)];
+        assert_eq!(told.told(Some(class), held), rows);
     }
-    let mut folder = Folder::new(root.path(), schema);
-    let scan = folder.scan().unwrap();
-    assert_eq!(scan.files.len(), 2);
-    assert!(scan.quarantined[0].path.ends_with("b.csv"));
-    assert_eq!(
-        scan.quarantined[0].error,
-        FileError::Parse(ParseError::Size {
-            rows_max: 1,
-            values: 2
-        })
-    );
-    assert_eq!(
-        folder.dataset().inputs().column(0).to_vec(),
-        [0.0, 1.0, 0.0]
-    );
+    // No row changes its side.
+    let first = |data: &Dataset| -> BTreeSet<u32> {
+        data.inputs()
+            .column(0)
+            .iter()
+            .map(|&value| value as u32)
+            .collect()
+    };
+    assert!(first(&sampled.training).is_subset(&first(&whole.training)));
+    assert!(first(&sampled.held_out).is_subset(&first(&whole.held_out)));
 }
 
 #[test]

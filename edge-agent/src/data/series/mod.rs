@@ -49,6 +49,20 @@ impl Samples {
         self.lines.push(line);
     }
 
+    /// How many.
+    pub(super) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Forgets all samples.
+    pub(super) fn clear(&mut self) {
+        self.values.clear();
+        self.labels.clear();
+        self.times.clear();
+        self.groups.clear();
+        self.lines.clear();
+    }
+
     /// Seconds from one sample to another.
     fn seconds(&self, from: usize, to: usize, rate_hz: f64) -> f64 {
         // Times may lie as far apart as an i64 holds.
@@ -75,48 +89,71 @@ pub(super) fn windows(
     account: &mut Account,
     notes: &mut Vec<Note>,
 ) -> Result<(Vec<f32>, Vec<Option<u16>>), ParseError> {
+    let (mut values, mut labels) = (Vec::new(), Vec::new());
+    let mut room = true;
+    let mut keep = |window: &[f32], label| {
+        room &= values.len() + window.len() <= values_max;
+        if room {
+            values.extend_from_slice(window);
+            labels.push(label);
+        }
+    };
+    windows_into(samples, series, account, notes, &mut keep)?;
+    if !room {
+        let values = series.window() * series.channels.len();
+        let rows_max = values_max / values.max(1);
+        return Err(ParseError::Size { rows_max, values });
+    }
+    Ok((values, labels))
+}
+
+/// The same, one window after the other. What is counted is added to the
+/// account: samples may be a piece of a file.
+///
+/// # Errors
+/// [`ParseError::Rate`] for recordings too slow.
+pub(super) fn windows_into(
+    samples: &Samples,
+    series: &SeriesInput,
+    account: &mut Account,
+    notes: &mut Vec<Note>,
+    keep: &mut dyn FnMut(&[f32], Option<u16>),
+) -> Result<(), ParseError> {
     let rate_hz = samples.rate_hz.unwrap_or(series.rate_hz);
     let mut cut = Cut {
         samples,
         series,
         rate_hz,
-        recordings: Recordings::default(),
+        recordings: account.recordings.unwrap_or_default(),
         account,
-        values: Vec::new(),
-        labels: Vec::new(),
+        keep,
         slowest_hz: f64::INFINITY,
     };
     for group in groups(&samples.groups) {
         for stretch in cut.stretches(&group) {
             cut.stretch(&stretch)?;
-            if cut.values.len() > values_max {
-                let values = series.window() * series.channels.len();
-                let rows_max = values_max / values.max(1);
-                return Err(ParseError::Size { rows_max, values });
-            }
             common::liveness::heartbeat();
         }
     }
-    if cut.slowest_hz < series.rate_hz * SLOWER {
+    let told = notes.iter().any(|note| matches!(note, Note::Slower { .. }));
+    if cut.slowest_hz < series.rate_hz * SLOWER && !told {
         notes.push(Note::Slower {
             rate_hz: cut.slowest_hz,
             wanted_hz: series.rate_hz,
         });
     }
-    let (recordings, values, labels) = (cut.recordings, cut.values, cut.labels);
-    account.used = labels.len();
+    let recordings = cut.recordings;
     account.recordings = Some(recordings);
-    Ok((values, labels))
+    Ok(())
 }
 
 /// Places of the samples of each group, in the order of the file.
 fn groups(numbers: &[u32]) -> Vec<Vec<usize>> {
-    let many = numbers.iter().max().map_or(0, |&last| last as usize + 1);
-    let mut groups = vec![Vec::new(); many];
+    let mut groups: std::collections::BTreeMap<u32, Vec<usize>> = Default::default();
     for (place, &group) in numbers.iter().enumerate() {
-        groups[group as usize].push(place);
+        groups.entry(group).or_default().push(place);
     }
-    groups
+    groups.into_values().collect()
 }
 
 struct Cut<'a> {
@@ -125,8 +162,7 @@ struct Cut<'a> {
     rate_hz: f64,
     recordings: Recordings,
     account: &'a mut Account,
-    values: Vec<f32>,
-    labels: Vec<Option<u16>>,
+    keep: &'a mut dyn FnMut(&[f32], Option<u16>),
     slowest_hz: f64,
 }
 
@@ -233,8 +269,8 @@ impl Cut<'_> {
             match self.label_of(&labels[start..start + window]) {
                 Some(label) => {
                     let values = &made[start * channels..(start + window) * channels];
-                    self.values.extend_from_slice(values);
-                    self.labels.push(label);
+                    (self.keep)(values, label);
+                    self.account.used += 1;
                 }
                 None => self.account.leave_out_many(Unused::MixedLabels, 1, line),
             }
@@ -279,6 +315,9 @@ impl Cut<'_> {
 
 /// Own samples without one that end a slow recording.
 const GAP_STEPS: f64 = 3.5;
+/// Values of samples, with what goes beside them, that are held before they
+/// are cut into windows: 4 MiB. A longer recording is cut in pieces.
+pub(super) const PIECE_VALUES: usize = 1 << 20;
 /// Below this share of the task's rate a recording is refused.
 const RATE_MIN: f64 = 0.5;
 /// Below this share it is told.

@@ -32,6 +32,8 @@ pub struct Mapping {
     pub labels: Vec<(String, String)>,
     /// A file of intervals: start, end, label.
     pub labels_file: Option<String>,
+    /// The rows of a database that are meant.
+    pub query: Option<String>,
     /// Which column of a file is which of the task's.
     pub columns: Vec<ColumnSource>,
     /// What a row costs that cannot be read.

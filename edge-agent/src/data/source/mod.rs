@@ -11,4 +11,4 @@ pub(super) use globs::{matches, reaches_inside};
 pub use mapping::{BadRows, ColumnSource, Encoding, Mapping, MappingError};
 pub use time::TimeFormat;
 pub(super) use units::{Conversion, conversion, same as same_unit};
-pub(super) use unpack::{inner_name, is_packed, unpacked};
+pub(super) use unpack::{inner_name, is_packed, unpacked, unpacking};

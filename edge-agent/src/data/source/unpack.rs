@@ -1,8 +1,10 @@
 //! Compressed files: gzip and zstd, unpacked within a bound.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
+
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::super::schema::ParseError;
 
@@ -38,6 +40,50 @@ pub(in super::super) fn unpacked<'a>(
     match read.len() as u64 {
         length if length > bytes_max => Err(ParseError::Unpacked { bytes_max }),
         _ => Ok(Cow::Owned(read)),
+    }
+}
+
+/// What is in a file, bit by bit.
+pub(in super::super) fn unpacking<'a>(name: &Path, source: &'a mut dyn Read) -> Box<dyn Read + 'a> {
+    match Packing::of(name) {
+        None => Box::new(source),
+        Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(source)),
+        Some(Packing::Zstd) => Box::new(Frames {
+            source: Some(BufReader::new(source)),
+            frame: None,
+        }),
+    }
+}
+
+/// Frames of zstd, one after the other, as `zstd` itself reads them.
+struct Frames<R: Read> {
+    /// Between two frames.
+    source: Option<BufReader<R>>,
+    frame: Option<StreamingDecoder<BufReader<R>, FrameDecoder>>,
+}
+
+impl<R: Read> Read for Frames<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let read = frame.read(into)?;
+                if read > 0 {
+                    return Ok(read);
+                }
+                self.source = self.frame.take().map(StreamingDecoder::into_inner);
+            }
+            let Some(mut source) = self.source.take() else {
+                return Ok(0);
+            };
+            if source.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            let frame = StreamingDecoder::new(source);
+            self.frame = Some(frame.map_err(io::Error::other)?);
+        }
     }
 }
 
@@ -108,6 +154,12 @@ mod tests {
             assert_eq!(unpacked(name, &packed, 1 << 20).unwrap(), text);
             let joined = [packed.clone(), packed.clone()].concat();
             assert_eq!(unpacked(name, &joined, 1 << 20).unwrap(), twice);
+            let mut read = Vec::new();
+            let mut source = &joined[..];
+            unpacking(name, &mut source).read_to_end(&mut read).unwrap();
+            assert_eq!(read, twice);
+            let mut source = &packed[..packed.len() - 9];
+            assert!(unpacking(name, &mut source).read_to_end(&mut read).is_err());
             let large = unpacked(name, &packed, 39_999);
             assert_eq!(large, Err(ParseError::Unpacked { bytes_max: 39_999 }));
             let cut = unpacked(name, &packed[..packed.len() - 9], 1 << 20);

@@ -4,6 +4,7 @@ use common::task::{Column, InputKind, folded};
 use csv::StringRecord;
 
 use super::super::classes::{ClassNames, Meaning};
+use super::super::note::Note;
 use super::super::schema::{LabelSource, ParseError, Schema, shortened};
 use super::super::source::{Conversion, conversion, same_unit};
 
@@ -45,6 +46,24 @@ pub(super) struct Source {
 }
 
 impl Columns {
+    /// What was decided about them, and about the decimal sign.
+    pub(super) fn note(&self, decimal: u8, notes: &mut Vec<Note>) {
+        if self.index {
+            notes.push(Note::IndexColumn);
+        }
+        if self.reordered {
+            notes.push(Note::Reordered);
+        }
+        if self.time_found {
+            notes.push(Note::TimeColumn {
+                column: self.names[self.time.unwrap_or(0)].clone(),
+            });
+        }
+        if decimal == b',' {
+            notes.push(Note::DecimalComma);
+        }
+    }
+
     /// Finds them in a header; `sample` are rows below it, for advice.
     pub(super) fn of(
         header: &StringRecord,

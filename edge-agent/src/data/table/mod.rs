@@ -1,12 +1,14 @@
 //! Tables of text: their cells, their columns, and the rows made of them.
 
+mod cells;
 mod columns;
 mod csv;
 mod dialect;
 mod rows;
 
+pub(super) use cells::Cells;
 pub(super) use columns::{TIME_NAMES, place_of, without_unit};
-pub(super) use csv::{Cells, parse};
+pub(super) use csv::{parse, parse_records};
 pub(super) use dialect::{DecimalSigns, number};
 pub(super) use rows::is_missing;
 

@@ -9,9 +9,10 @@ use super::super::account::{Account, ColumnAccount, Unused};
 use super::super::classes::Meaning;
 use super::super::note::Note;
 use super::super::precision::Precision;
+use super::super::sample::Kept;
 use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
-use super::super::series::{Samples, windows};
-use super::super::source::TimeFormat;
+use super::super::series::{PIECE_VALUES, Samples, windows_into};
+use super::super::source::{BadRows, TimeFormat};
 use super::super::{Dataset, LabelCounts};
 use super::columns::{Columns, Source};
 use super::dialect::number;
@@ -23,10 +24,9 @@ pub(super) struct Rows<'a> {
     decimal: u8,
     time_format: TimeFormat,
     missing: OnMissing,
-    values: Vec<f32>,
-    labels: Vec<Option<u16>>,
-    /// Numbers that rows are labelled with, row-major.
-    numbers: Vec<f32>,
+    kept: Kept,
+    /// Rows taken in, or samples.
+    taken: usize,
     samples: Option<Samples>,
     groups: HashMap<String, Group>,
     counts: LabelCounts,
@@ -34,6 +34,9 @@ pub(super) struct Rows<'a> {
     account: Account,
     /// Values of one row, while it is read.
     row: Vec<f64>,
+    narrow: Vec<f32>,
+    /// Of the rows that were left out, what the first was refused for.
+    first_error: Option<ParseError>,
 }
 
 /// What a missing value costs.
@@ -87,9 +90,16 @@ impl<'a> Rows<'a> {
             decimal,
             time_format: schema.mapping().time_format,
             missing,
-            values: Vec::new(),
-            labels: Vec::new(),
-            numbers: Vec::new(),
+            kept: Kept::new(
+                match schema.input() {
+                    InputKind::Series(_) => schema.values(),
+                    InputKind::Array(_) | InputKind::Table(_) => width,
+                },
+                schema.numbers().len(),
+                schema.rows_max(),
+                schema.split_rule(),
+            ),
+            taken: 0,
             samples,
             groups: HashMap::new(),
             counts: LabelCounts::default(),
@@ -99,35 +109,51 @@ impl<'a> Rows<'a> {
                 ..Account::default()
             },
             row: Vec::with_capacity(width),
+            narrow: Vec::with_capacity(width),
+            first_error: None,
         }
     }
 
-    /// Takes the memory of at most so many rows at once: growing step by step
+    /// Takes the memory of a file of `length` bytes at once, as far as it is
+    /// needed, whose first bytes have so many line ends: growing step by step
     /// would need half as much again.
-    pub(super) fn expect(&mut self, rows: usize, bytes: usize) {
-        let width = self.row.capacity().max(1);
-        // A value and its separator are two bytes at least, of a word one
-        // column makes many.
+    pub(super) fn expect(&mut self, ends: usize, bytes: usize, length: u64) {
+        if self.samples.is_some() {
+            return;
+        }
+        // A value and its separator are two bytes at least.
         let cells = bytes / 2 / self.columns.sources.len().max(1);
-        let rows = rows
-            .saturating_add(1)
-            .min(cells)
-            .min(self.schema.values_max() / width);
-        self.values.reserve_exact(rows * width);
-        self.labels.reserve_exact(rows);
+        let rows = ends.saturating_add(1).min(cells);
+        let more = length as f64 / bytes.max(1) as f64;
+        self.kept.expect((rows as f64 * more.max(1.0)) as usize);
     }
 
-    /// Whether no row was taken.
-    pub(super) fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    pub(super) fn leave_out(&mut self, why: Unused, place: Place) {
-        self.account.leave_out(why, || place);
+    /// What a row costs that was read so: itself where the owner says so, else
+    /// the file.
+    ///
+    /// # Errors
+    /// What the row was refused for, or what costs the file in any case.
+    pub(super) fn settle(&mut self, read: Result<(), ParseError>) -> Result<(), ParseError> {
+        let skips = self.schema.mapping().bad_rows == BadRows::Skip;
+        match read {
+            Err(ParseError::At { place, problem }) if skips => {
+                let why = Unused::of(&problem);
+                self.account.leave_out(why, || place.clone());
+                self.first_error
+                    .get_or_insert(ParseError::At { place, problem });
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// Takes a row in, or nothing of it.
-    pub(super) fn push(&mut self, record: &StringRecord, line: u64) -> Result<(), ParseError> {
+    pub(super) fn push(
+        &mut self,
+        record: &StringRecord,
+        line: u64,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), ParseError> {
         self.account.rows += 1;
         if !self.columns.fits(record) {
             let problem = Problem::ColumnCount {
@@ -163,7 +189,7 @@ impl<'a> Rows<'a> {
         let time = match self.columns.time.filter(|_| timed) {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
-                if self.labels.is_empty() {
+                if self.taken == 0 {
                     self.time_format = self.time_format.settled(cell);
                 }
                 let time = self.time_format.parse(cell);
@@ -184,28 +210,64 @@ impl<'a> Rows<'a> {
             self.account.leave_out(Unused::Missing, || missing);
             return Ok(());
         }
-        if let Some(numbers) = numbers {
+        let mut numbers = numbers.unwrap_or_default();
+        if !numbers.is_empty() {
             meaning = match numbers.iter().all(|number| number.is_finite()) {
                 true => Meaning::Name(0),
                 false => Meaning::Unlabelled,
             };
-            self.numbers.extend(numbers);
+            // They count for nothing, and equal rows must be equal.
+            let known = |value: f32| if value.is_finite() { value } else { 0.0 };
+            numbers
+                .iter_mut()
+                .for_each(|number| *number = known(*number));
         }
         self.counts.add(meaning);
-        self.labels.push(meaning.class());
+        self.taken += 1;
+        self.narrow.clear();
         for (index, &value) in self.row.iter().enumerate() {
-            self.values.push(match value.is_nan() {
+            self.narrow.push(match value.is_nan() {
                 // One NaN of the many that there are, so that equal rows have
                 // equal bytes.
                 true => f32::NAN,
                 false => self.precision.narrow(index, value),
             });
         }
-        if let Some(samples) = &mut self.samples {
-            let rate = self.schema.mapping().rate_hz;
-            samples.push(time, own.rows, rate, own.number, line);
+        let Some(samples) = &mut self.samples else {
+            let row = self.narrow.iter().copied();
+            self.kept.push(row, meaning.class(), &numbers);
+            return Ok(());
+        };
+        let rate = self.schema.mapping().rate_hz;
+        samples.values.extend_from_slice(&self.narrow);
+        samples.labels.push(meaning.class());
+        samples.push(time, own.rows, rate, own.number, line);
+        match samples.len() * (self.narrow.len() + BESIDE_VALUES) >= self.piece() {
+            true => self.cut(notes),
+            false => Ok(()),
         }
-        self.schema.check_size(self.values.len())
+    }
+
+    /// Values of samples at which they are cut into windows: pieces are many
+    /// windows long, so that few are lost where they end.
+    fn piece(&self) -> usize {
+        PIECE_VALUES.max(PIECE_WINDOWS * self.schema.values())
+    }
+
+    /// Cuts the samples that are held into windows.
+    fn cut(&mut self, notes: &mut Vec<Note>) -> Result<(), ParseError> {
+        let (InputKind::Series(series), Some(samples)) = (self.schema.input(), &mut self.samples)
+        else {
+            return Ok(());
+        };
+        if !self.schema.numbers().is_empty() {
+            return Err(ParseError::NumbersOfRecording);
+        }
+        let kept = &mut self.kept;
+        let mut keep = |window: &[f32], label| kept.push(window.iter().copied(), label, &[]);
+        windows_into(samples, series, &mut self.account, notes, &mut keep)?;
+        samples.clear();
+        Ok(())
     }
 
     /// The numbers that a row is labelled with, where rows are labelled with
@@ -289,40 +351,31 @@ impl<'a> Rows<'a> {
         mut self,
         notes: &mut Vec<Note>,
     ) -> Result<(Dataset, Account), ParseError> {
+        // Nothing of it can be read: a mapping is missing rather than a row.
+        if let Some(error) = self.first_error.take().filter(|_| self.taken == 0) {
+            return Err(error);
+        }
         let names: Vec<&str> = { self.columns.sources.iter() }
             .flat_map(|source| std::iter::repeat_n(source.name.as_str(), source.words.len().max(1)))
             .collect();
         notes.extend(self.precision.notes(|value| format!("{:?}", names[value])));
         self.counts.note(self.schema.classes(), notes);
         let values = self.schema.values();
+        let (schema, found) = (self.schema, self.columns.sources.len());
         let shape = || ParseError::ValueColumns {
             expected: values,
-            shape: self.schema.shape().sides().to_vec(),
-            found: self.columns.sources.len(),
+            shape: schema.shape().sides().to_vec(),
+            found,
         };
-        if let (InputKind::Series(series), Some(mut samples)) =
-            (self.schema.input(), self.samples.take())
-        {
-            if !self.schema.numbers().is_empty() {
-                return Err(ParseError::NumbersOfRecording);
-            }
-            samples.values = std::mem::take(&mut self.values);
-            samples.labels = std::mem::take(&mut self.labels);
-            let values_max = self.schema.values_max();
-            let (inputs, labels) = windows(&samples, series, values_max, &mut self.account, notes)?;
-            let data = Dataset::from_rows(values, inputs, labels).ok_or_else(shape)?;
-            return Ok((data, self.account));
+        match self.samples.is_some() {
+            true => self.cut(notes)?,
+            false => self.account.used = self.taken,
         }
-        self.account.used = self.labels.len();
-        let (inputs, labels) = (self.values, self.labels);
-        let data = Dataset::from_rows(values, inputs, labels);
-        let data = data.and_then(|data| data.labelled_with(self.schema, self.numbers));
-        data.map(|data| (data, self.account))
-            .ok_or(ParseError::ValueColumns {
-                expected: values,
-                shape: self.schema.shape().sides().to_vec(),
-                found: self.columns.sources.len(),
-            })
+        let data = self.kept.finish().ok_or_else(shape)?;
+        if data.inputs().ncols() != values {
+            return Err(shape());
+        }
+        Ok((data, self.account))
     }
 }
 
@@ -368,6 +421,10 @@ fn word(cell: &str, source: &Source) -> Result<usize, Problem> {
         })
 }
 
+/// What goes beside the values of a sample, in values.
+const BESIDE_VALUES: usize = 6;
+/// A piece of a recording is so many windows long, at least.
+const PIECE_WINDOWS: usize = 32;
 /// How tables write that there is no value.
 const MISSING: [&str; 10] = [
     "", "nan", "na", "n/a", "#n/a", "null", "none", "-", "?", "nil",

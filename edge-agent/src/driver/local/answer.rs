@@ -172,6 +172,7 @@ impl<S: Source> InProcess<S> {
             task: &task,
             blobs: &blobs,
             rows: view(&train),
+            stands_for: split.stands_for.as_ref(),
             privacy: self
                 .settings
                 .policy

@@ -12,8 +12,13 @@ use tracing::{info, warn};
 use super::explained;
 use super::holdings::Source;
 use crate::data::{
+<<<<<<< HEAD
     Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split,
     SplitRule, Unused,
+=======
+    FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema, SchemaError,
+    Split, SplitRule, Unused,
+>>>>>>> main
 };
 use crate::driver::WorkshopError;
 
@@ -32,7 +37,7 @@ pub struct Reading {
     pub label_column: String,
     /// How files become what a task wants.
     pub mapping: Mapping,
-    /// Most MiB of rows that are held at once, four bytes a value.
+    /// Most MiB of rows that are held, four bytes a value; of more, a sample.
     pub memory_mib_max: u32,
 }
 
@@ -43,11 +48,12 @@ impl Reading {
     /// If the task's classes are too many to name.
     pub fn schema(&self, task: &Task) -> Result<Schema, SchemaError> {
         let schema = Schema::of_task(task)?;
-        let values_max = (self.memory_mib_max as usize) << 18;
+        let held_max = (self.memory_mib_max as usize) << 18;
         Ok(schema
+            .with_held_max(held_max, SAMPLE_ROWS_MAX)
+            .with_values_max(held_max.max(WHOLE_FILE_VALUES_MAX))
             .with_labels(LabelSource::Column(self.label_column.clone()))
-            .with_mapping(self.mapping.clone())
-            .with_values_max(values_max))
+            .with_mapping(self.mapping.clone()))
     }
 }
 
@@ -188,6 +194,30 @@ impl FolderSource {
                 warn!("{}: {note}", file.path.display());
             }
         }
+<<<<<<< HEAD
         Ok(folder)
+=======
+        let rule = SplitRule::default().for_input(task.input());
+        let split = folder.into_split(rule);
+        if let Some(sample) = &split.stands_for {
+            info!(
+                rows = sample.rows(),
+                held = split.training.rows(),
+                "more rows to learn from than are held, so a sample of them is; \
+                 data.memory_mib_max says how many"
+            );
+        }
+        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
+        let read = rows(&split);
+        let split = split.without_copies();
+        if rows(&split) < read {
+            let copies = read - rows(&split);
+            info!(rows = read, copies, "copies of rows count once");
+        }
+        Ok(split)
+>>>>>>> main
     }
 }
+
+/// Most values of a file that is read whole: 48 MiB.
+const WHOLE_FILE_VALUES_MAX: usize = 48 << 18;

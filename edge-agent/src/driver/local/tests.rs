@@ -52,6 +52,7 @@ impl Source for Script {
         Ok(Split {
             training: dataset(task, 0, rows),
             held_out: dataset(task, rows, 40),
+            stands_for: None,
         })
     }
 
