@@ -64,6 +64,7 @@ impl Simulation {
                 labels: rows.labels(),
                 numbers: rows.numbers(),
             },
+            stands_for: None,
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),

@@ -12,13 +12,8 @@ use tracing::{info, warn};
 use super::explained;
 use super::holdings::Source;
 use crate::data::{
-<<<<<<< HEAD
-    Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, Schema, SchemaError, Split,
-    SplitRule, Unused,
-=======
-    FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema, SchemaError,
-    Split, SplitRule, Unused,
->>>>>>> main
+    Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema,
+    SchemaError, Split, SplitRule, Unused,
 };
 use crate::driver::WorkshopError;
 
@@ -138,6 +133,14 @@ impl Source for FolderSource {
         let folder = self.scan(task)?;
         let rule = SplitRule::default().for_input(task.input());
         let split = folder.into_split(rule);
+        if let Some(sample) = &split.stands_for {
+            info!(
+                rows = sample.rows(),
+                held = split.training.rows(),
+                "more rows to learn from than are held, so a sample of them is; \
+                 data.memory_mib_max says how many"
+            );
+        }
         let rows = |split: &Split| split.training.rows() + split.held_out.rows();
         let read = rows(&split);
         let split = split.without_copies();
@@ -153,7 +156,17 @@ impl Source for FolderSource {
             one_in: 0,
             ..SplitRule::default()
         };
-        Ok(self.scan(task)?.into_split(all_learn).training)
+        let split = self.scan(task)?.into_split(all_learn);
+        if split.stands_for.is_some() {
+            // Which rows a sample holds depends on the others, so one row would
+            // change the sums by more than itself.
+            let what = "more rows than are held at once, and a sample of them has no part in \
+                        differential privacy";
+            let advice = "raise data.memory_mib_max, and MemoryMax of the service, or move old \
+                          files out of the data folder";
+            return Err(explained(&what, advice));
+        }
+        Ok(split.training)
     }
 }
 
@@ -194,28 +207,7 @@ impl FolderSource {
                 warn!("{}: {note}", file.path.display());
             }
         }
-<<<<<<< HEAD
         Ok(folder)
-=======
-        let rule = SplitRule::default().for_input(task.input());
-        let split = folder.into_split(rule);
-        if let Some(sample) = &split.stands_for {
-            info!(
-                rows = sample.rows(),
-                held = split.training.rows(),
-                "more rows to learn from than are held, so a sample of them is; \
-                 data.memory_mib_max says how many"
-            );
-        }
-        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
-        let read = rows(&split);
-        let split = split.without_copies();
-        if rows(&split) < read {
-            let copies = read - rows(&split);
-            info!(rows = read, copies, "copies of rows count once");
-        }
-        Ok(split)
->>>>>>> main
     }
 }
 

@@ -40,6 +40,7 @@ impl<S: Source> InProcess<S> {
             task,
             blobs,
             rows,
+            stands_for: None,
             privacy: self
                 .settings
                 .policy
