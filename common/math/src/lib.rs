@@ -4,6 +4,7 @@
 
 pub mod blas;
 pub mod cluster;
+pub mod density;
 pub mod exact;
 pub mod kernel;
 pub mod linalg;

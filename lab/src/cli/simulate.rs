@@ -69,7 +69,7 @@ pub(crate) struct SimulateArguments {
     /// to 300 features, the fewer the wider; mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, lifted, window, patches, series or auto; with a cnn, raw images and windows
+    /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto; with a cnn, raw images and windows
     /// go through fixed filters first
     #[arg(long, default_value = "auto")]
     features: String,

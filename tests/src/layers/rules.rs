@@ -20,7 +20,7 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[
             &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
-            &["cluster", "kernel"],
+            &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
             &["network"],
         ],
