@@ -22,7 +22,7 @@ use crate::aggregate::{
     contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
 };
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
-use crate::student::{train_novelty, train_student};
+use crate::student::{novelty, train_student};
 use crate::validation::{self, ReadBlob};
 
 use self::solve::{DEVICES_MIN, Sent, Solve, exclusions};
@@ -277,7 +277,7 @@ impl Setting<'_> {
             weights: trained.network.to_flat(),
             agreement: trained.agreement,
             novelty: Trailing(match self.task.definition().novelty {
-                true => train_novelty(self.task, &set.points, &teacher)?,
+                true => novelty(self.task, &set.points, &teacher, &trained.network)?,
                 false => None,
             }),
         };

@@ -16,6 +16,7 @@
 //! | `metrics.listen` | `ALAMBIC_METRICS` | | none: nothing is told to Prometheus |
 //! | `mqtt.*` | | | none: no broker is listened to |
 //! | `policy.*` | | | see [`crate::policy`] |
+//! | `privacy.*` | | | none: no noise; see [`crate::policy`] |
 //!
 //! A flag goes before the environment, and that before the file.
 
@@ -29,7 +30,7 @@ use serde::Deserialize;
 use crate::data::Mapping;
 use crate::driver::local::Reading;
 use crate::mqtt::MqttSettings;
-use crate::policy::{Policy, PolicyError, RawPolicy};
+use crate::policy::{Policy, PolicyError, RawBudget, RawPolicy};
 use crate::work::TeacherChoice;
 use data::RawData;
 
@@ -61,7 +62,7 @@ pub enum ConfigError {
         /// Line, key and what is allowed.
         reason: String,
     },
-    /// A value of `[policy]`.
+    /// A value of `[policy]` or `[privacy]`.
     #[error("{}: {error}", path.display())]
     Policy {
         /// The file.
@@ -91,6 +92,7 @@ struct RawConfig {
     coordinator: RawCoordinator,
     data: RawData,
     policy: RawPolicy,
+    privacy: RawBudget,
     teacher: RawTeacher,
     log: RawLog,
     predictions: RawPredictions,
@@ -287,10 +289,12 @@ impl Pick<'_> {
                  warn,edge_agent=debug";
             check(fits, found, "log.level", allowed)?;
         }
-        let policy = raw.policy.check().map_err(|error| ConfigError::Policy {
+        let refused = |error| ConfigError::Policy {
             path: self.file.clone().into(),
             error,
-        })?;
+        };
+        let policy = raw.policy.check().map_err(refused)?;
+        let policy = policy.with_budget(raw.privacy.check().map_err(refused)?);
         let teacher = self.teacher(raw.teacher)?;
         let or = |found: Option<Origin>, default: &str| {
             found.map_or_else(|| default.to_owned(), |found| found.value)

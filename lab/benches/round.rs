@@ -92,6 +92,7 @@ fn trivial(rows: usize) -> Dataset {
         numbers: Vec::new(),
         range: None,
         offset: None,
+        sound_rate: None,
         train: part(rows).into(),
         test: part(20),
     }

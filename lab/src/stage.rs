@@ -1,6 +1,6 @@
 //! Which feature stages are tried for a data set, and how its rows are drawn.
 
-use common::features::{FeatureStage, InputShape, Modality};
+use common::features::{FeatureStage, InputShape, Modality, SampleRate};
 use draw::Look;
 
 use crate::data::Dataset;
@@ -74,6 +74,12 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
 }
 
 fn usual(data: &Dataset, shape: &InputShape) -> FeatureStage {
+    let sound = data
+        .sound_rate
+        .map(|rate| FeatureStage::mel(Some(SampleRate(rate))));
+    if let Some(stage) = sound.filter(|stage| stage.features(shape).is_ok()) {
+        return stage;
+    }
     match data.numbers.is_empty() {
         true => FeatureStage::default_for(shape, shape.modality()),
         false => FeatureStage::default_for_numbers(shape, shape.modality(), data.range.is_some()),

@@ -173,8 +173,12 @@ impl Release {
             // Nothing has one encoding: no bytes.
             return Err(DecodeError::Trailing(encode(&Extras::default()).len()).into());
         }
+        let levels = match task.target() {
+            Target::Class => task.outputs(),
+            Target::Number(_) => 1,
+        };
         let novelty = extras.and_then(|extras| extras.novelty.clone());
-        let novelty = novelty.map(|raw| Novelty::check(raw, task.features()));
+        let novelty = novelty.map(|raw| Novelty::check(raw, task.features(), levels));
         let novelty = novelty.transpose()?;
         Ok(Self {
             task,
@@ -267,7 +271,14 @@ impl Release {
         let Some(novelty) = &self.novelty else {
             return Ok(None);
         };
-        Ok(Some(novelty.scores(self.view(inputs)?.view())?))
+        let view = self.view(inputs)?;
+        let logits = match self.task.target() {
+            Target::Class => Some(self.student.logits(view.view())?),
+            Target::Number(_) => None,
+        };
+        let logits = logits.as_ref().map(|logits| logits.view());
+        let scores = novelty.scores(view.view(), logits);
+        Ok(Some(scores.map_err(NoveltyError::from)?))
     }
 
     fn view(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, ReleaseError> {

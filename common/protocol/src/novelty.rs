@@ -1,26 +1,72 @@
 //! How unlike the rows that a fleet has seen a row is.
 
 use bincode::{Decode, Encode};
-use math::network::{MlpShape, Network, NetworkError, Student, StudentShape};
-use ndarray::ArrayView2;
+use math::density::LocalDensity;
+use math::quantise::{
+    Layout, QuantiseError, QuantisedMatrix, RawQuantisedMatrix, RawScaledF16, ScaledF16, Scheme,
+};
+use math::shape::{ShapeError, check_count};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
-use crate::weights::{RawWeights, WeightsError};
+/// The points of a transfer set as a student carries them. Nothing is known about
+/// it.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct RawSurroundings {
+    /// Orthonormal directions of the normalised features, one a row.
+    pub basis: RawQuantisedMatrix,
+    /// The points along these, one a row.
+    pub points: RawQuantisedMatrix,
+    /// What each point has outside of them, as a length.
+    pub outside: RawScaledF16,
+    /// What the logits of the student are multiplied with to be the teacher's
+    /// answers again.
+    pub temperature: f32,
+}
 
 /// What tells how unlike a row is, as it travels. Nothing is known about it.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct RawNovelty {
-    /// Every parameter of a small network of the normalised features.
-    pub weights: RawWeights,
-    /// Its answer on a usual row of the training: half of them have less.
+    /// What a row is held against.
+    pub surroundings: RawSurroundings,
+    /// What is usual in each class: median and deviation of how far away a row
+    /// is, then of how far its answer is from a pure class.
+    pub levels: Vec<[f32; 4]>,
+    /// Median and deviation of how sparse it is around a row, in all classes.
+    pub sparse: [f32; 2],
+    /// The sum of a usual row of the training: half of them have less.
     pub usual: f32,
-    /// Its answer that one in twenty rows of the training exceeds.
+    /// The sum that one in twenty rows of the training exceeds.
     pub far: f32,
+}
+
+/// What a row is held against.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    basis: Array2<f32>,
+    density: LocalDensity,
+    temperature: f32,
+    raw: RawSurroundings,
+}
+
+/// How a row looks beside what is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look {
+    /// The class that the student takes it for; 0 where numbers are asked.
+    pub class: usize,
+    /// Log of its mean distance from its nearest points.
+    pub away: f64,
+    /// Log of how much sparser it is around it than around those points.
+    pub sparse: f64,
+    /// Log of the distance of its answer from a pure class.
+    pub torn: f64,
 }
 
 /// What tells how unlike a row is.
 #[derive(Clone, Debug)]
 pub struct Novelty {
-    network: Student,
+    surroundings: Surroundings,
+    levels: Vec<[f32; 4]>,
+    sparse: [f32; 2],
     usual: f32,
     far: f32,
 }
@@ -28,13 +74,29 @@ pub struct Novelty {
 /// Why it was refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NoveltyError {
-    /// Its weights do not fit the features.
+    /// Its points do not decode.
+    #[error("its points do not decode: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// A wrong number of something.
     #[error(transparent)]
-    Weights(#[from] WeightsError),
+    Shape(#[from] ShapeError),
+    /// Too few points to tell anything.
+    #[error("{0} points, at least three tell how dense they lie")]
+    Few(usize),
+    /// A number that says nothing.
+    #[error("the {what} is {got}; expected a {expected}")]
+    Value {
+        /// Which.
+        what: &'static str,
+        /// What it is.
+        got: f32,
+        /// What it must be.
+        expected: &'static str,
+    },
     /// Its levels do not rise.
     #[error("a usual row has {usual} and a far one {far}; expected two numbers, the smaller first")]
     Levels {
-        /// The usual answer.
+        /// The usual sum.
         usual: f32,
         /// The one of a far row.
         far: f32,
@@ -45,103 +107,235 @@ pub enum NoveltyError {
 /// trained on: well beyond the one row of the training in twenty that has 0.5.
 pub const NOVEL: f32 = 0.75;
 
-impl Novelty {
-    /// The shape of the network for so many features.
-    pub fn shape(features: usize) -> StudentShape {
-        StudentShape::Mlp(MlpShape {
-            inputs: features,
-            hidden: vec![UNITS],
-            outputs: 1,
-        })
+impl Surroundings {
+    /// Points (m × features) along `basis` (directions × features, orthonormal), as
+    /// they travel: 8 bits a value.
+    ///
+    /// # Errors
+    /// If a value is not finite, or a shape does not fit.
+    pub fn of(
+        points: ArrayView2<'_, f32>,
+        basis: ArrayView2<'_, f32>,
+        temperature: f32,
+    ) -> Result<Self, NoveltyError> {
+        let matrix = |values: ArrayView2<'_, f32>, layout, scheme| {
+            QuantisedMatrix::encode(values, BITS, layout, scheme)
+        };
+        check_count("features", basis.ncols(), points.ncols())?;
+        let basis = matrix(basis, Layout::Row, Scheme::Symmetric)?;
+        let (along, outside) = project(basis.decode().view(), points);
+        let lengths: Vec<f32> = outside.iter().map(|square| square.sqrt()).collect();
+        let raw = RawSurroundings {
+            basis: basis.into_raw(),
+            points: matrix(along.view(), Layout::Column, Scheme::Affine)?.into_raw(),
+            outside: ScaledF16::encode(&lengths)?.into_raw(),
+            temperature,
+        };
+        Self::check(raw, points.ncols())
     }
 
-    /// Checks one for so many features.
+    /// Checks some for so many features.
     ///
     /// # Errors
     /// The first part that does not fit.
-    pub fn check(raw: RawNovelty, features: usize) -> Result<Self, NoveltyError> {
+    pub fn check(raw: RawSurroundings, features: usize) -> Result<Self, NoveltyError> {
+        let temperature = raw.temperature;
+        if !(temperature.is_finite() && temperature > 0.0) {
+            return Err(NoveltyError::Value {
+                what: "temperature",
+                got: temperature,
+                expected: "positive number",
+            });
+        }
+        check_count("features", features, raw.basis.columns as usize)?;
+        check_count(
+            "directions of a point",
+            raw.basis.rows as usize,
+            raw.points.columns as usize,
+        )?;
+        let basis = QuantisedMatrix::try_from(raw.basis.clone())?.decode();
+        let points = QuantisedMatrix::try_from(raw.points.clone())?.decode();
+        let lengths = ScaledF16::try_from(raw.outside.clone())?.decode();
+        let squares: Vec<f32> = lengths.iter().map(|length| length * length).collect();
+        let count = points.nrows();
+        let density = LocalDensity::of(points, &squares)?.ok_or(NoveltyError::Few(count))?;
+        Ok(Self {
+            basis,
+            density,
+            temperature,
+            raw,
+        })
+    }
+
+    /// How normalised rows (rows × features) look that the student answers with
+    /// `logits` (rows × classes; none where it gives no classes).
+    ///
+    /// # Errors
+    /// If a shape does not fit.
+    pub fn looks(
+        &self,
+        view: ArrayView2<'_, f32>,
+        logits: Option<ArrayView2<'_, f32>>,
+    ) -> Result<Vec<Look>, ShapeError> {
+        check_count("features", self.basis.ncols(), view.ncols())?;
+        let (along, outside) = project(self.basis.view(), view);
+        let places = self.density.places(along.view(), &outside)?;
+        self.join(&places, logits)
+    }
+
+    /// How the points themselves look, each without itself and as far from the
+    /// others as rows are that lie at the distance `spreads` from it.
+    ///
+    /// # Errors
+    /// If a shape does not fit.
+    pub fn own_looks(
+        &self,
+        spreads: &[f32],
+        logits: Option<ArrayView2<'_, f32>>,
+    ) -> Result<Vec<Look>, ShapeError> {
+        let squares: Vec<f32> = spreads.iter().map(|spread| spread * spread).collect();
+        self.join(&self.density.own_places(&squares)?, logits)
+    }
+
+    fn join(
+        &self,
+        places: &[math::density::Place],
+        logits: Option<ArrayView2<'_, f32>>,
+    ) -> Result<Vec<Look>, ShapeError> {
+        if let Some(logits) = logits {
+            check_count("answers", places.len(), logits.nrows())?;
+        }
+        let look = |(row, place): (usize, &math::density::Place)| {
+            let (class, torn) = match logits {
+                Some(logits) => self.torn(logits.row(row)),
+                None => (0, 0.0),
+            };
+            Look {
+                class,
+                away: place.away,
+                sparse: place.sparse,
+                torn,
+            }
+        };
+        Ok(places.iter().enumerate().map(look).collect())
+    }
+
+    /// The class of logits, and the log of how far the answer behind them is from
+    /// that of a pure class. The teacher's answers of all classes have the sum 0,
+    /// and the student learnt their softmax at a temperature; so its logits are
+    /// these answers again, but for a constant and that factor.
+    fn torn(&self, logits: ArrayView1<'_, f32>) -> (usize, f64) {
+        let larger = |best: usize, at: usize| if logits[at] > logits[best] { at } else { best };
+        let class = (0..logits.len()).fold(0, larger);
+        let mean = logits.iter().map(|&one| f64::from(one)).sum::<f64>() / logits.len() as f64;
+        let centre = 1.0 / logits.len().max(1) as f64;
+        let apart = |(at, &logit): (usize, &f32)| {
+            let answer = f64::from(self.temperature) * (f64::from(logit) - mean);
+            let pure = f64::from(u8::from(at == class));
+            (answer + centre - pure).powi(2)
+        };
+        let square: f64 = logits.iter().enumerate().map(apart).sum();
+        (class, (square.sqrt() + TORN_MIN).ln())
+    }
+
+    /// The form that travels.
+    pub fn into_raw(self) -> RawSurroundings {
+        self.raw
+    }
+}
+
+impl Novelty {
+    /// Checks one for so many features, of a student with `classes` outputs.
+    ///
+    /// # Errors
+    /// The first part that does not fit.
+    pub fn check(raw: RawNovelty, features: usize, classes: usize) -> Result<Self, NoveltyError> {
         let RawNovelty {
-            weights,
+            surroundings,
+            levels,
+            sparse,
             usual,
             far,
         } = raw;
         if !(usual.is_finite() && far.is_finite() && usual < far) {
             return Err(NoveltyError::Levels { usual, far });
         }
+        check_count("levels of classes", classes.max(1), levels.len())?;
+        let pairs = levels.iter().flat_map(|level| level.chunks(2));
+        for pair in pairs.chain([&sparse[..]]) {
+            let sound = pair[0].is_finite() && pair[1].is_finite() && pair[1] > 0.0;
+            if !sound {
+                return Err(NoveltyError::Value {
+                    what: "deviation of a level",
+                    got: pair[1],
+                    expected: "positive number beside a finite median",
+                });
+            }
+        }
         Ok(Self {
-            network: weights.decode(&Self::shape(features))?,
+            surroundings: Surroundings::check(surroundings, features)?,
+            levels,
+            sparse,
             usual,
             far,
         })
     }
 
-    /// A score of each normalised row (rows × features), from 0 to 1: 0.05 for
-    /// a usual row, 0.5 for one as far out as one row of the training in twenty,
-    /// nearer to 1 the further out it is.
+    /// A score of each normalised row (rows × features) that the student answers
+    /// with `logits` (none where it gives no classes), from 0 to 1: 0.05 for a usual
+    /// row, 0.5 for one as far out as one row of the training in twenty, nearer to 1
+    /// the further out it is.
     ///
     /// # Errors
     /// If the rows have another width.
-    pub fn scores(&self, view: ArrayView2<'_, f32>) -> Result<Vec<f32>, NetworkError> {
-        let said = self.network.logits(view)?;
-        let odds = |&raw: &f32| f64::from(raw - self.far) / f64::from(self.far - self.usual);
-        let score = |raw: &f32| (1.0 / (1.0 + (-STEEP * odds(raw)).exp())) as f32;
-        Ok(said.iter().map(score).collect())
+    pub fn scores(
+        &self,
+        view: ArrayView2<'_, f32>,
+        logits: Option<ArrayView2<'_, f32>>,
+    ) -> Result<Vec<f32>, ShapeError> {
+        let looks = self.surroundings.looks(view, logits)?;
+        let odds = |sum: f64| (sum - f64::from(self.far)) / f64::from(self.far - self.usual);
+        let score = |look: &Look| {
+            let sum = sum(look, &self.levels, self.sparse);
+            (1.0 / (1.0 + (-STEEP * odds(sum)).exp())) as f32
+        };
+        Ok(looks.iter().map(score).collect())
     }
 }
 
-/// Units of the hidden layer.
-const UNITS: usize = 64;
+/// How far out a look is in all, in deviations from what is usual: how far away the
+/// row is and how torn the answer, each for its class, and how sparse it is there.
+pub fn sum(look: &Look, levels: &[[f32; 4]], sparse: [f32; 2]) -> f64 {
+    let out = |value: f64, median: f32, deviation: f32| {
+        ((value - f64::from(median)) / f64::from(deviation)).clamp(OUT_MIN, OUT_MAX)
+    };
+    let [away, aside, torn, apart] = levels[look.class.min(levels.len() - 1)];
+    out(look.away, away, aside)
+        + out(look.torn, torn, apart)
+        + out(look.sparse, sparse[0], sparse[1])
+}
+
+/// Rows along orthonormal directions, and the square of what they have outside.
+fn project(basis: ArrayView2<'_, f32>, rows: ArrayView2<'_, f32>) -> (Array2<f32>, Vec<f32>) {
+    let along = rows.dot(&basis.t());
+    let square = |row: ArrayView1<'_, f32>| row.dot(&row);
+    let outside = rows
+        .axis_iter(Axis(0))
+        .zip(along.axis_iter(Axis(0)))
+        .map(|(row, along)| (square(row) - square(along)).max(0.0))
+        .collect();
+    (along, outside)
+}
+
+/// Bits of a value of basis and points.
+const BITS: u8 = 8;
+/// How far out one look may count, in deviations.
+const OUT_MIN: f64 = -3.0;
+const OUT_MAX: f64 = 8.0;
+/// A distance from a pure answer that is none.
+const TORN_MIN: f64 = 0.02;
 /// ln 19: the odds of 0.05, one level below those of 0.5.
 const STEEP: f64 = 2.944_438_979_166_44;
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use ndarray::array;
-
-    /// A network that answers twice the first feature.
-    fn raw() -> RawNovelty {
-        let shape = Novelty::shape(2);
-        let mut weights = vec![0.0; shape.parameters()];
-        weights[0] = 1.0;
-        let last = 2 * UNITS + UNITS;
-        weights[last] = 2.0;
-        RawNovelty {
-            weights: RawWeights::encode(&shape, &weights).unwrap(),
-            usual: 1.0,
-            far: 3.0,
-        }
-    }
-
-    #[test]
-    fn scores_rise_with_the_answer_and_have_their_levels() {
-        let novelty = Novelty::check(raw(), 2).unwrap();
-        let rows = array![[0.5f32, 9.0], [1.5, 0.0], [2.0, 0.0], [40.0, 0.0]];
-        let scores = novelty.scores(rows.view()).unwrap();
-        assert!((scores[0] - 0.05).abs() < 1e-3, "{scores:?}");
-        assert!((scores[1] - 0.5).abs() < 1e-2, "{scores:?}");
-        assert!(scores.windows(2).all(|pair| pair[0] < pair[1]));
-        assert!(scores[3] <= 1.0);
-        assert!(novelty.scores(array![[1.0f32]].view()).is_err());
-    }
-
-    #[test]
-    fn levels_that_do_not_rise_and_other_features_are_refused() {
-        for (usual, far) in [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0)] {
-            let refused = Novelty::check(
-                RawNovelty {
-                    usual,
-                    far,
-                    ..raw()
-                },
-                2,
-            );
-            assert!(matches!(refused, Err(NoveltyError::Levels { .. })));
-        }
-        assert!(matches!(
-            Novelty::check(raw(), 3),
-            Err(NoveltyError::Weights(_))
-        ));
-    }
-}
+mod tests;

@@ -6,6 +6,6 @@ mod novelty;
 mod stream;
 mod train;
 
-pub use novelty::train_novelty;
+pub use novelty::novelty;
 pub use stream::Stream;
 pub use train::{TrainError, Trained, train_student};

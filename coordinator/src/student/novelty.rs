@@ -1,295 +1,171 @@
 //! What tells a student's users how unlike its training a row is.
 
-use ndarray::{Array1, Array2, Axis, s};
-use rand::Rng;
+use ndarray::{Array2, Axis};
+use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use common::math::network::{Batch, Loss, Network, Student, Trainer};
-use common::math::optimiser::{AdamParams, Schedule};
+use common::math::linalg::{LinalgError, top_eigenpairs};
+use common::math::network::{Network, Student};
 use common::math::random::rng;
-use common::novelty::{Novelty, RawNovelty};
+use common::novelty::{Look, Novelty, RawNovelty, Surroundings, sum};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::Teacher;
-use common::weights::RawWeights;
 
-use super::centring::Centring;
 use super::stream::{rescale, root};
 use super::train::TrainError;
 
-/// Learns how unlike the points of a transfer set, and the rows they stand for,
+/// What tells how unlike the points of a transfer set, and the rows they stand for,
 /// an input is; none of fewer than three points.
 ///
-/// Two things make a row unlike: it lies further from its nearest points than
-/// their own rows do (a density ratio as of Breunig et al. 2000, with the spreads
-/// that points carry), or the teacher's answer is far from that of a pure class.
-/// Each is held, robustly, against the same of inputs drawn around the points,
-/// every one without its own point, of the class that the teacher takes it for:
-/// what is usual in one class is not in another. Their sum is distilled into a
-/// small network on inputs near, between and beyond the points.
+/// Three things make a row unlike: it lies further from its nearest points than rows
+/// of its class do; it lies where points are sparser than around those points (the
+/// local outlier factor of Breunig et al., SIGMOD 2000); or the student's answer is
+/// further from that of a pure class. Each is held, robustly, against the same of the
+/// points, every one without itself, of that class; the factor against that of all,
+/// since it is a ratio. Their sum counts.
 ///
-/// Cost: some 20,000 inputs' distances to the points and teacher's answers, and
-/// the training of a network of 64 units.
+/// Points are compared along their own principal directions and by the length of
+/// what lies outside these, so that a student carries some 20 KB for 500 of them.
+///
+/// Cost: the eigenvectors of a matrix of 512² at most, and distances of as many
+/// points from one another.
 ///
 /// # Errors
-/// If a shape does not fit or training diverges.
-pub fn train_novelty(
+/// If a shape does not fit.
+pub fn novelty(
     task: &Task,
     points: &Points,
     teacher: &Teacher,
+    student: &Student,
 ) -> Result<Option<RawNovelty>, TrainError> {
+    let mut random = rng(task.definition().distillation.seed, "novelty");
+    let few;
+    let points = match points.len() > POINTS_MAX {
+        true => {
+            let mut chosen = sample(&mut random, points.len(), POINTS_MAX).into_vec();
+            chosen.sort_unstable();
+            few = points.select(&chosen);
+            &few
+        }
+        false => points,
+    };
     if points.len() < POINTS_MIN {
         return Ok(None);
     }
-    let known = Known {
-        points,
-        squares: squares(&points.inputs),
-        teacher,
-        is_class: task.target().is_class(),
+    let basis = principal(points)?;
+    let temperature = teacher.temperature();
+    let surroundings = Surroundings::of(points.inputs.view(), basis.view(), temperature)?;
+    let rows = around(points, &mut random);
+    let is_class = task.target().is_class();
+    let logits = match is_class {
+        true => Some(student.logits(rows.view())?),
+        false => None,
     };
-    let mut random = rng(task.definition().distillation.seed, "novelty");
-    let (around, own) = around(points, &mut random);
-    let usual = Usual::of(&known.looks(&around, Some(&own))?, task.outputs());
-    let mut inputs = beyond(points, INPUTS, &mut random);
-    let looks = known.looks(&inputs, None)?;
-    let targets: Array2<f32> = looks
+    let logits = logits.as_ref().map(|logits| logits.view());
+
+    let still = vec![0.0; points.len()];
+    let mut looks = surroundings.own_looks(&still, logits)?;
+    if is_class {
+        for (look, &class) in looks.iter_mut().zip(&points.classes) {
+            look.class = usize::from(class);
+        }
+    }
+    let classes = if is_class { task.outputs() } else { 1 };
+    let levels: Vec<[f32; 4]> = (0..classes).map(|class| usual(&looks, class)).collect();
+    let all: Vec<f64> = looks.iter().map(|look| look.sparse).collect();
+    let sparse = level(all);
+
+    let looks = surroundings.own_looks(&points.spreads, logits)?;
+    let mut sums: Vec<f64> = looks
         .iter()
-        .map(|look| (usual.score(look) / TARGET_SCALE) as f32)
-        .collect::<Array1<f32>>()
-        .insert_axis(Axis(1));
-
-    let shape = Novelty::shape(task.features());
-    let centring = Centring::of(&inputs, &shape);
-    centring.apply(&mut inputs);
-    let mut network = Student::new(&shape, &mut random)?;
-    let adam = AdamParams {
-        learning_rate: LEARNING_RATE,
-        schedule: Schedule::cosine(STEPS as u64),
-        ..AdamParams::default()
-    };
-    let batch = BATCH.min(inputs.nrows());
-    let mut trainer = Trainer::new(&network, adam.check()?, batch);
-    for _ in 0..STEPS {
-        let start = random.random_range(0..=inputs.nrows() - batch);
-        let pairs = Batch {
-            inputs: inputs.slice(s![start..start + batch, ..]),
-            targets: targets.slice(s![start..start + batch, ..]),
-        };
-        trainer.step(&mut network, pairs, Loss::Squared)?;
-    }
-    centring.fold(&mut network);
-
-    let mut said: Vec<f32> = network.logits(around.view())?.iter().copied().collect();
-    said.sort_by(f32::total_cmp);
-    let level = |share: f64| said[((said.len() - 1) as f64 * share) as usize];
-    let usual = level(0.5);
-    Ok(Some(RawNovelty {
-        weights: RawWeights::encode(&shape, network.parameters())?,
+        .map(|look| sum(look, &levels, sparse))
+        .collect();
+    sums.sort_by(f64::total_cmp);
+    let share = |share: f64| sums[((sums.len() - 1) as f64 * share) as usize] as f32;
+    let (usual, far) = (share(0.5), share(0.95));
+    let raw = RawNovelty {
+        surroundings: surroundings.into_raw(),
+        levels,
+        sparse,
         usual,
-        far: level(0.95).max(usual + LEVEL_MIN),
-    }))
-}
-
-/// How an input looks beside what is known.
-#[derive(Clone, Copy, Debug)]
-struct Look {
-    /// The class that the teacher takes it for; 0 where numbers are asked.
-    class: usize,
-    /// Log of its distance to the nearest points over their spread.
-    away: f64,
-    /// Log of the distance of the teacher's answer from a pure class.
-    torn: f64,
-}
-
-struct Known<'a> {
-    points: &'a Points,
-    squares: Array1<f32>,
-    teacher: &'a Teacher,
-    is_class: bool,
-}
-
-impl Known<'_> {
-    /// Of inputs, each without its `own` point if it has one.
-    fn looks(&self, inputs: &Array2<f32>, own: Option<&[usize]>) -> Result<Vec<Look>, TrainError> {
-        let mut looks = Vec::with_capacity(inputs.nrows());
-        for (block, rows) in inputs.axis_chunks_iter(Axis(0), BLOCK).enumerate() {
-            let answers = self.teacher.answers(rows)?;
-            let dots = rows.dot(&self.points.inputs.t());
-            for (at, row) in rows.rows().into_iter().enumerate() {
-                let (own, square) = (own.map(|own| own[block * BLOCK + at]), row.dot(&row));
-                let distance = |point: usize| {
-                    (square + self.squares[point] - 2.0 * dots[[at, point]]).max(0.0)
-                };
-                let mut nearest: Vec<(f32, usize)> = (0..self.points.len())
-                    .filter(|point| Some(*point) != own)
-                    .map(|point| (distance(point), point))
-                    .collect();
-                let many = NEIGHBOURS.min(nearest.len());
-                if nearest.len() > many {
-                    nearest
-                        .select_nth_unstable_by(many - 1, |one, other| one.0.total_cmp(&other.0));
-                    nearest.truncate(many);
-                }
-                let away: f64 = nearest.iter().map(|one| f64::from(one.0).sqrt()).sum();
-                let spreads = nearest
-                    .iter()
-                    .map(|one| f64::from(self.points.spreads[one.1]));
-                let spread = spreads.sum::<f64>().max(SPREAD_MIN);
-                let answer = answers.row(at);
-                let (class, torn) = match self.is_class {
-                    true => torn(answer.iter().copied()),
-                    false => (0, 0.0),
-                };
-                looks.push(Look {
-                    class,
-                    away: (away / spread).max(f64::MIN_POSITIVE).ln(),
-                    torn,
-                });
-            }
-            common::liveness::heartbeat();
-        }
-        Ok(looks)
-    }
-}
-
-/// The class of an answer that is centred by 1/C, and the log of how far the
-/// answer is from a pure one.
-fn torn(answer: impl ExactSizeIterator<Item = f32> + Clone) -> (usize, f64) {
-    let centre = 1.0 / answer.len().max(1) as f32;
-    let first = (0, f32::NEG_INFINITY);
-    let larger = |best: (usize, f32), (class, value): (usize, f32)| {
-        if value > best.1 { (class, value) } else { best }
+        far: far.max(usual + LEVEL_MIN),
     };
-    let (class, _) = answer.clone().enumerate().fold(first, larger);
-    let square: f64 = answer
-        .enumerate()
-        .map(|(at, value)| {
-            let pure = f32::from(u8::from(at == class));
-            f64::from(value + centre - pure).powi(2)
-        })
-        .sum();
-    (class, (square.sqrt() + TORN_MIN).ln())
+    // What is sent holds together.
+    Novelty::check(raw.clone(), task.features(), classes)?;
+    Ok(Some(raw))
 }
 
-/// What is usual in each class: median and deviation of each look.
-struct Usual(Vec<[(f64, f64); 2]>);
-
-impl Usual {
-    fn of(looks: &[Look], classes: usize) -> Self {
-        let levels = |of_class: &dyn Fn(&Look) -> bool| {
-            let chosen: Vec<&Look> = looks.iter().filter(|look| of_class(look)).collect();
-            let enough = chosen.len() >= LOOKS_MIN;
-            let chosen = if enough {
-                chosen
-            } else {
-                looks.iter().collect()
-            };
-            [
-                level(chosen.iter().map(|look| look.away).collect()),
-                level(chosen.iter().map(|look| look.torn).collect()),
-            ]
-        };
-        Self(
-            (0..classes.max(1))
-                .map(|class| levels(&|look: &Look| look.class == class))
-                .collect(),
-        )
+/// The principal directions of points (directions × features), orthonormal; as many
+/// as are worth carrying.
+fn principal(points: &Points) -> Result<Array2<f32>, LinalgError> {
+    let features = points.inputs.ncols();
+    let wanted = (BASIS_VALUES / features).clamp(DIRECTIONS_MIN, DIRECTIONS_MAX);
+    let inputs = points.inputs.mapv(f64::from);
+    let mut products = inputs.dot(&inputs.t());
+    // Rounding aside it is symmetric; halves make it so to the last bit.
+    products = (&products + &products.t()) / 2.0;
+    let (values, vectors) = top_eigenpairs(products.view(), wanted.min(features))?;
+    let most = values.first().copied().unwrap_or(0.0);
+    let kept: Vec<usize> = (0..values.len())
+        .filter(|&at| values[at] > VALUE_MIN * most)
+        .collect();
+    let mut basis = vectors.select(Axis(1), &kept).t().dot(&inputs);
+    for (mut row, &at) in basis.rows_mut().into_iter().zip(&kept) {
+        row /= values[at].sqrt();
     }
-
-    fn score(&self, look: &Look) -> f64 {
-        let [away, torn] = self.0[look.class.min(self.0.len() - 1)];
-        let far = |value: f64, (median, deviation): (f64, f64)| {
-            ((value - median) / deviation).clamp(FAR_MIN, FAR_MAX)
-        };
-        far(look.away, away) + far(look.torn, torn)
-    }
+    Ok(basis.mapv(|value| value as f32))
 }
 
-/// Median, and deviation as of a normal distribution with the same median
-/// absolute deviation.
-fn level(mut values: Vec<f64>) -> (f64, f64) {
-    let median = |values: &mut Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or(0.0)
-    };
-    let middle = median(&mut values);
-    let mut apart: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    (middle, 1.4826 * median(&mut apart) + DEVIATION_MIN)
-}
-
-fn squares(rows: &Array2<f32>) -> Array1<f32> {
-    rows.rows().into_iter().map(|row| row.dot(&row)).collect()
-}
-
-/// Inputs around each point, as wide as its rows, and whose each is.
-fn around(points: &Points, random: &mut ChaCha8Rng) -> (Array2<f32>, Vec<usize>) {
-    let every = points.len().div_ceil(AROUND_MAX / SAMPLES).max(1);
-    let own = (0..points.len()).step_by(every);
-    let own: Vec<usize> = own.flat_map(|point| [point; SAMPLES]).collect();
-    let mut inputs = points.inputs.select(Axis(0), &own);
-    for (mut row, &point) in inputs.rows_mut().into_iter().zip(&own) {
-        let width = points.spreads[point] / root(row.len());
-        row.mapv_inplace(|value| value + width * normal(random));
-        rescale(row);
-    }
-    (inputs, own)
-}
-
-/// Inputs near, between and beyond the points.
-fn beyond(points: &Points, rows: usize, random: &mut ChaCha8Rng) -> Array2<f32> {
-    let mut inputs = Array2::zeros((rows, points.inputs.ncols()));
-    for (index, mut row) in inputs.rows_mut().into_iter().enumerate() {
-        let (one, other) = (
-            random.random_range(0..points.len()),
-            random.random_range(0..points.len()),
-        );
-        // Mixtures, then far beyond either, then around one.
-        let (step, wide) = match index % 3 {
-            0 => (random.random_range(0.0..0.5), 1.0),
-            1 => (1.2 * normal(random), random.random_range(0.5..2.5)),
-            _ => (0.0, random.random_range(0.6..2.5)),
-        };
-        let width = wide * points.spreads[one] / root(row.len());
-        let (a, b) = (points.inputs.row(one), points.inputs.row(other));
-        for ((value, &a), &b) in row.iter_mut().zip(&a).zip(&b) {
-            *value = a + step * (b - a) + width * normal(random);
-        }
+/// A row around each point, at the distance of its rows.
+fn around(points: &Points, random: &mut ChaCha8Rng) -> Array2<f32> {
+    let mut inputs = points.inputs.clone();
+    for (mut row, &spread) in inputs.rows_mut().into_iter().zip(&points.spreads) {
+        let width = spread / root(row.len());
+        row.mapv_inplace(|value| {
+            let normal: f32 = StandardNormal.sample(random);
+            value + width * normal
+        });
         rescale(row);
     }
     inputs
 }
 
-fn normal(random: &mut ChaCha8Rng) -> f32 {
-    StandardNormal.sample(random)
+/// What is usual in a class, or in all where few points speak of it.
+fn usual(looks: &[Look], class: usize) -> [f32; 4] {
+    let mut own: Vec<&Look> = looks.iter().filter(|look| look.class == class).collect();
+    if own.len() < LOOKS_MIN {
+        own = looks.iter().collect();
+    }
+    let [away, aside] = level(own.iter().map(|look| look.away).collect());
+    let [torn, apart] = level(own.iter().map(|look| look.torn).collect());
+    [away, aside, torn, apart]
+}
+
+/// Median, and half of what lies between the 16th and the 84th of a hundred: the
+/// deviation, of a normal distribution.
+fn level(mut values: Vec<f64>) -> [f32; 2] {
+    values.sort_by(f64::total_cmp);
+    let share = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
+    let deviation = ((share(0.84) - share(0.16)) / 2.0).max(DEVIATION_MIN);
+    [share(0.5) as f32, deviation as f32]
 }
 
 /// Fewest points that say anything.
 const POINTS_MIN: usize = 3;
-/// Nearest points that an input is held against.
-const NEIGHBOURS: usize = 10;
-/// Inputs that the network learns from.
-const INPUTS: usize = 15_000;
-/// Inputs around each point, and most of them in all.
-const SAMPLES: usize = 4;
-const AROUND_MAX: usize = 8_000;
-/// Inputs whose distances are held at a time.
-const BLOCK: usize = 512;
-/// Fewest inputs of a class that say what is usual in it.
+/// Most points that a student carries.
+const POINTS_MAX: usize = 512;
+/// Fewest and most directions, and values of all together between these.
+const DIRECTIONS_MIN: usize = 8;
+const DIRECTIONS_MAX: usize = 32;
+const BASIS_VALUES: usize = 16_384;
+/// Directions with less than this share of the first's square are rounding.
+const VALUE_MIN: f64 = 1e-9;
+/// Fewest points of a class that say what is usual in it.
 const LOOKS_MIN: usize = 10;
-/// How far out one look may count.
-const FAR_MIN: f64 = -3.0;
-const FAR_MAX: f64 = 8.0;
-/// Floors of what is divided by or has its logarithm taken.
-const SPREAD_MIN: f64 = 1e-6;
-const TORN_MIN: f64 = 0.02;
 const DEVIATION_MIN: f64 = 0.02;
 const LEVEL_MIN: f32 = 1e-3;
-/// Scores are learnt divided by this, so that they are of order 1.
-const TARGET_SCALE: f64 = 4.0;
-const LEARNING_RATE: f64 = 3e-3;
-const STEPS: u32 = 3_000;
-const BATCH: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -297,74 +173,89 @@ mod tests {
     use super::*;
     use common::task::RawTask;
     use common::teacher::{RawTeacher, TeacherFacts};
-    use ndarray::ArrayView1;
 
-    /// Points of two classes around two places of a sphere, and a teacher that
-    /// knows them.
-    fn setting() -> (Task, Points, Teacher) {
+    /// Points of two classes around two places of a sphere, and a student that
+    /// tells them apart.
+    fn setting() -> (Task, Points, Teacher, Student) {
         let text = "name = \"t\"\n[input]\nshape = [8]\n[classes]\nnames = [\"a\", \"b\"]\n\
-                    [features]\nstage = \"raw\"";
+                    [features]\nstage = \"raw\"\n[student]\nhidden = [4]";
         let task = RawTask::parse(text).unwrap();
-        let mut random = rng(2, "places");
-        let mut inputs = Array2::zeros((40, 8));
-        for (at, mut row) in inputs.rows_mut().into_iter().enumerate() {
-            let place = at % 2;
-            row.mapv_inplace(|_: f32| 0.2 * normal(&mut random));
-            row[place] += 3.0;
-            rescale(row);
-        }
         let points = Points {
             classes: (0..40).map(|at| (at % 2) as u16).collect(),
             counts: vec![10; 40],
             spreads: vec![0.5; 40],
             targets: None,
-            inputs,
+            inputs: rows(40, 2, |at| at % 2),
         };
         let raw = RawTeacher {
             depth: 1,
-            alpha: (0..80)
-                .map(|at| {
-                    if at % 4 == 0 || at % 4 == 3 {
-                        0.02
-                    } else {
-                        -0.02
-                    }
-                })
-                .collect(),
+            alpha: vec![0.0; 80],
             temperature: 0.2,
             facts: TeacherFacts::default(),
         };
         let teacher = Teacher::check(raw, points.inputs.clone(), 2).unwrap();
-        (task, points, teacher)
+        let mut student = Student::new(task.student(), &mut rng(3, "student")).unwrap();
+        let mut weights = vec![0.0; student.parameters().len()];
+        // A unit for each of the first two features, and an answer for each unit.
+        weights[0] = 1.0;
+        weights[8 + 1] = 1.0;
+        let last = 8 * 4 + 4;
+        weights[last] = 1.0;
+        weights[last + 4 + 1] = 1.0;
+        student.parameters_mut().copy_from_slice(&weights);
+        (task, points, teacher, student)
+    }
+
+    fn rows(count: usize, seed: u64, place: impl Fn(usize) -> usize) -> Array2<f32> {
+        let mut random = rng(seed, "places");
+        let mut inputs = Array2::zeros((count, 8));
+        for (at, mut row) in inputs.rows_mut().into_iter().enumerate() {
+            row.mapv_inplace(|_: f32| -> f32 {
+                let normal: f32 = StandardNormal.sample(&mut random);
+                0.2 * normal
+            });
+            row[place(at)] += 3.0;
+            rescale(row);
+        }
+        inputs
     }
 
     #[test]
     fn rows_elsewhere_score_above_rows_of_the_training() {
-        let (task, points, teacher) = setting();
-        let raw = train_novelty(&task, &points, &teacher).unwrap().unwrap();
-        let novelty = Novelty::check(raw, 8).unwrap();
-        let mut random = rng(9, "rows");
-        let mut rows = |place: usize| {
-            let mut rows = Array2::zeros((50, 8));
-            for mut row in rows.rows_mut() {
-                row.mapv_inplace(|_: f32| 0.25 * normal(&mut random));
-                row[place] += 3.0;
-                rescale(row);
-            }
-            rows
+        let (task, points, teacher, student) = setting();
+        let raw = novelty(&task, &points, &teacher, &student)
+            .unwrap()
+            .unwrap();
+        let novelty = Novelty::check(raw, 8, 2).unwrap();
+        let mean = |place: usize| {
+            let rows = rows(50, 9, |_| place);
+            let logits = student.logits(rows.view()).unwrap();
+            let scores = novelty.scores(rows.view(), Some(logits.view())).unwrap();
+            scores.iter().sum::<f32>() / 50.0
         };
-        let mean = |rows: Array2<f32>| {
-            let scores = novelty.scores(rows.view()).unwrap();
-            ArrayView1::from(&scores).mean().unwrap()
-        };
-        let (known, new) = (mean(rows(0)), mean(rows(5)));
-        assert!(new > known + 0.2, "{known} and {new}");
+        let (known, new) = (mean(0), mean(5));
+        assert!(known < 0.6, "{known}");
+        assert!(new > known + 0.3, "{known} and {new}");
     }
 
     #[test]
     fn two_points_say_nothing() {
-        let (task, points, teacher) = setting();
+        let (task, points, teacher, student) = setting();
         let few = points.select(&[0, 1]);
-        assert_eq!(train_novelty(&task, &few, &teacher).unwrap(), None);
+        assert_eq!(novelty(&task, &few, &teacher, &student).unwrap(), None);
+    }
+
+    #[test]
+    fn principal_directions_are_orthonormal() {
+        let (_, points, ..) = setting();
+        let basis = principal(&points).unwrap();
+        let products = basis.dot(&basis.t());
+        for ((one, other), product) in products.indexed_iter() {
+            let expected = f32::from(u8::from(one == other));
+            assert!(
+                (product - expected).abs() < 1e-3,
+                "{one}, {other}: {product}"
+            );
+        }
     }
 }

@@ -3,9 +3,12 @@
 use ndarray::{Array2, Axis, s};
 use rand::Rng;
 
+use common::math::linalg::LinalgError;
 use common::math::network::{Batch, Loss, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
 use common::math::random::rng;
+use common::math::shape::ShapeError;
+use common::novelty::NoveltyError;
 use common::summary::Points;
 use common::task::{Target, Task};
 use common::teacher::{Teacher, TeacherError};
@@ -40,6 +43,15 @@ pub enum TrainError {
     /// The teacher and the points do not fit.
     #[error(transparent)]
     Teacher(#[from] TeacherError),
+    /// Points that have no principal directions.
+    #[error(transparent)]
+    Directions(#[from] LinalgError),
+    /// What tells how unlike a row is does not hold together.
+    #[error(transparent)]
+    Novelty(#[from] NoveltyError),
+    /// A wrong number of something.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
 }
 
 /// Inputs at hand. The oldest are replaced by fresh ones as training goes on:

@@ -5,6 +5,7 @@ use std::path::Path;
 use common::settings::{self, Key, Layers, NONE};
 
 use crate::config::{Config, Flags, MQTT_MIB_MAX};
+use crate::policy::Budget;
 use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
@@ -300,6 +301,30 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "privacy.epsilon",
+        flag: None,
+        variable: None,
+        allowed: "0.1 to 50",
+        purpose: "Everything that ever leaves the device is (ε, δ)-differentially private in a row and its copies; only row counts and distilled samples leave then, with noise.",
+        value: |config| told(config, |budget| budget.epsilon().to_string()),
+    },
+    Key {
+        name: "privacy.delta",
+        flag: None,
+        variable: None,
+        allowed: "1e-12 to 0.001",
+        purpose: "δ, for which 0.00001 is taken beside an ε.",
+        value: |config| told(config, |budget| budget.delta().to_string()),
+    },
+    Key {
+        name: "privacy.contributions",
+        flag: None,
+        variable: None,
+        allowed: "1 to 1000",
+        purpose: "Equal parts that ε is spent in: the first contribution takes all of it by default.",
+        value: |config| told(config, |budget| budget.contributions().to_string()),
+    },
+    Key {
         name: "log.level",
         flag: None,
         variable: Some("ALAMBIC_LOG"),
@@ -434,6 +459,11 @@ fn sign(sign: u8) -> String {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Something of the privacy budget, if there is one.
+fn told(config: &Config, what: impl Fn(Budget) -> String) -> String {
+    config.policy.budget().map_or_else(|| NONE.into(), what)
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub use source::{BadRows, ColumnSource, Encoding, Mapping, MappingError, TimeFor
 pub use split::{Split, SplitRule};
 pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
+pub use wave::sound;
 
 use std::io::Read;
 use std::path::Path;

@@ -62,11 +62,32 @@ fn samples(
     series: &SeriesInput,
     schema: &Schema,
 ) -> Result<(Vec<f32>, f64), ParseError> {
+    let wanted = series.channels.len();
+    let (values, rate) = decode(bytes, wanted, |many| schema.check_size(many))?;
+    Ok((values, f64::from(rate)))
+}
+
+/// The samples of a WAV file, its channels mixed to one, from −1 to 1, and how many
+/// there are a second.
+///
+/// # Errors
+/// [`ParseError::Wave`] for what is no such file.
+pub fn sound(bytes: &[u8]) -> Result<(Vec<f32>, u32), ParseError> {
+    decode(bytes, 1, |_| Ok(()))
+}
+
+/// Samples × `wanted` channels, and samples a second; `check` hears how many values
+/// these are before they are read.
+fn decode(
+    bytes: &[u8],
+    wanted: usize,
+    check: impl FnOnce(usize) -> Result<(), ParseError>,
+) -> Result<(Vec<f32>, u32), ParseError> {
     let refuse = |reason: String| ParseError::Wave { reason };
     let broken = |error: hound::Error| refuse(error.to_string());
     let mut reader = WavReader::new(Cursor::new(bytes)).map_err(broken)?;
     let spec = reader.spec();
-    let (own, wanted) = (usize::from(spec.channels), series.channels.len());
+    let own = usize::from(spec.channels);
     if own == 0 || spec.sample_rate == 0 {
         return Err(refuse(
             "it says that it has no channel or no rate".to_owned(),
@@ -79,7 +100,7 @@ fn samples(
     }
     // What the header declares is believed as far as the file is long.
     let declared = (reader.len() as usize).min(bytes.len());
-    schema.check_size(declared / own * wanted)?;
+    check(declared / own * wanted)?;
     let read: Result<Vec<f32>, hound::Error> = match spec.sample_format {
         SampleFormat::Float => reader.samples::<f32>().collect(),
         SampleFormat::Int => {
@@ -103,7 +124,7 @@ fn samples(
         values = values.chunks_exact(own).map(mix).collect();
     }
     values.truncate(values.len() / wanted * wanted);
-    Ok((values, f64::from(spec.sample_rate)))
+    Ok((values, spec.sample_rate))
 }
 
 fn class_of_name(name: &Path, schema: &Schema) -> Option<u16> {

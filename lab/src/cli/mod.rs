@@ -6,6 +6,7 @@ pub(crate) mod distill;
 mod failure;
 mod interrupt;
 pub(crate) mod load;
+mod protection;
 pub(crate) mod simulate;
 pub(crate) mod split;
 pub(crate) mod survive;

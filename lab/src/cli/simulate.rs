@@ -16,6 +16,7 @@ use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
+use super::protection::ProtectionArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -24,6 +25,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
+  alambic-lab simulate --data har --epsilon 3
   alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --data har --student-out har.onnx
   alambic-lab simulate --data digits --baselines
@@ -67,7 +69,7 @@ pub(crate) struct SimulateArguments {
     /// to 300 features, the fewer the wider; mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, lifted, window, patches, series or auto; with a cnn, raw images and windows
+    /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto; with a cnn, raw images and windows
     /// go through fixed filters first
     #[arg(long, default_value = "auto")]
     features: String,
@@ -117,6 +119,8 @@ pub(crate) struct SimulateArguments {
     /// the mean [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     cluster_size_min: Option<u32>,
+    #[command(flatten)]
+    protection: ProtectionArguments,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -164,6 +168,7 @@ impl SimulateArguments {
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            protection: self.protection.asked(),
             novelty: self.novelty,
             leave_out: self.leave_out.clone(),
             cluster_size_min: self.cluster_size_min,

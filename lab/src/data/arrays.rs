@@ -76,6 +76,7 @@ impl Dataset {
             classes,
             numbers: Vec::new(),
             offset: None,
+            sound_rate: None,
             train: Arc::new(train),
             test,
         })

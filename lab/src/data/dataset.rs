@@ -57,6 +57,8 @@ pub struct Dataset {
     /// axis before it became single precision, which would have lost how it
     /// varies; none where nothing was.
     pub offset: Option<Vec<f64>>,
+    /// Samples a second, where inputs are sounds of one channel.
+    pub sound_rate: Option<u32>,
     /// What devices hold; shared, so that a fleet keeps row numbers only.
     pub train: Arc<Part>,
     /// What nobody sees before the end.
@@ -133,8 +135,9 @@ fn advice(path: &str, cause: &std::io::Error) -> &'static str {
 
 impl Dataset {
     /// `har` and `digits` are carried; a folder holds those of devices
-    /// ([`Self::of_devices`]); anything else is the path of an NPZ file with X_train, y_train, X_test and y_test, and optionally `scale`
-    /// (one factor a value of the last axis, or one for all), user_train and
+    /// ([`Self::of_devices`]) or WAV files ([`Self::of_sounds`]); anything else is the path of an NPZ file with X_train, y_train, X_test and y_test, and optionally `scale`
+    /// (one factor a value of the last axis, or one for all), `rate` (samples a second of
+    /// sounds, n × samples), user_train and
     /// class_names. Inputs are n × features, n × time × channels or n ×
     /// height × width (× channels). Labels are
     /// integers or texts; with class_names they find their class as on a
@@ -159,6 +162,9 @@ impl Dataset {
         match name {
             "har" => Self::parse("har", HAR, asked),
             "digits" => Self::parse("digits", DIGITS, asked),
+            path if Self::is_sounds(Path::new(path)) && asked == Asked::Class => {
+                Self::of_sounds(Path::new(path))
+            }
             path if Path::new(path).is_dir() && asked == Asked::Class => {
                 Self::of_devices(Path::new(path))
             }
@@ -263,6 +269,7 @@ impl Dataset {
         } else {
             None
         };
+        let sound_rate = reader.sound_rate()?;
         let view = reader.view(&x_train, scale)?;
         let answers = match asked {
             Asked::Class => reader.class_answers(&x_train, &x_test)?,
@@ -291,6 +298,7 @@ impl Dataset {
             classes: answers.classes,
             numbers: answers.numbers,
             offset: view.offset,
+            sound_rate,
             train: Arc::new(train),
             test,
         })
@@ -374,6 +382,19 @@ impl Reader<'_> {
         found
             .to_f64()
             .map_err(|cause| self.bad(array, cause.to_string()))
+    }
+
+    /// Samples a second, if the file says that its inputs are sounds.
+    fn sound_rate(&mut self) -> Result<Option<u32>, DatasetError> {
+        if !self.archive.contains("rate") {
+            return Ok(None);
+        }
+        let found = self.numbers("rate")?;
+        let rate = found.first().copied().filter(|_| found.len() == 1);
+        let whole = |rate: &f64| rate.fract() == 0.0 && (1.0..=1e6).contains(rate);
+        let rate = rate.filter(whole).map(|rate| rate as u32);
+        rate.map(Some)
+            .ok_or_else(|| self.bad("rate", "is not one whole number of samples a second".into()))
     }
 
     /// How inputs are read: their scale, and where single precision would

@@ -77,6 +77,7 @@ impl Dataset {
             classes: task.definition().classes.clone(),
             numbers: Vec::new(),
             offset: None,
+            sound_rate: None,
             train: Arc::new(train),
             test,
         })

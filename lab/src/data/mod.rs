@@ -4,6 +4,7 @@ mod arrays;
 mod dataset;
 mod devices;
 mod partition;
+mod sounds;
 
 pub use dataset::{Asked, Dataset, DatasetError, Part};
 pub use partition::{Partition, PartitionError, partition};

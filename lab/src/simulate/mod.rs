@@ -2,6 +2,7 @@
 //! of a simulated run, or of several with different seeds.
 
 mod choice;
+mod protection;
 mod student;
 mod summary;
 mod trial;
@@ -27,6 +28,7 @@ use crate::simulation::{Simulation, SimulationError};
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+pub use protection::Asked;
 pub use student::parse_student;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
@@ -69,6 +71,8 @@ pub struct SimulateOptions {
     /// Rows for each direction that a device tells of them; an agent's default
     /// if absent.
     pub rows_per_direction: Option<u32>,
+    /// Devices that ask for differential privacy; none for a fleet without.
+    pub protection: Option<Asked>,
     /// Whether the student also says how unlike its training a row is.
     pub novelty: bool,
     /// A class that nobody trains on, whose test rows are to be recognised as
@@ -86,6 +90,16 @@ pub struct SimulateOptions {
 }
 
 impl SimulateOptions {
+    /// The same with the contributions that devices make under differential
+    /// privacy, if that is asked for: nothing beside points.
+    pub(crate) fn as_told(&self) -> Self {
+        let mut told = self.clone();
+        if told.protection.is_some() {
+            told.contribute = Kinds::Points;
+        }
+        told
+    }
+
     /// What they ask of the devices' policy.
     pub(crate) fn privacy(&self) -> privacy::Asked {
         privacy::Asked {
@@ -116,6 +130,7 @@ impl Default for SimulateOptions {
             steps: 6_000,
             rows_min: None,
             rows_per_direction: None,
+            protection: None,
             novelty: false,
             leave_out: None,
             cluster_size_min: None,
@@ -199,12 +214,17 @@ pub fn run(
     let data = left.as_ref().map_or(data, |(kept, _)| kept);
     let novel = left.as_ref().map(|(_, novel)| novel);
     let how = options.partition.unwrap_or(Partition::usual(&data.train));
+    let options = &options.as_told();
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (checked, chosen) = checked_task(data, options, &parts, seed)?;
     let train = data.train.clone();
     let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
+    let protection = options.protection.map(|asked| asked.of(&checked, seed));
+    if let Some(protection) = protection {
+        simulation.protect(protection);
+    }
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     if progress.is_live() {
         let mut told = progress.clone();
@@ -261,6 +281,9 @@ pub fn run(
     }
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
+    if let Some(protection) = protection {
+        outcome["privacy"] = protection::told(&protection, parts.len());
+    }
     outcome["wire"] = wire(&result.bytes);
     let newest = outcome["rounds"]
         .as_array_mut()

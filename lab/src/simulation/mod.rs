@@ -5,6 +5,7 @@ mod blob_store;
 mod bytes;
 mod device;
 mod liar;
+mod protection;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,7 @@ pub(crate) use self::liar::drawn as drawn_liars;
 pub use self::liar::{Heard, Lie};
 use self::liar::{Liars, TwistedLabels};
 use crate::data::Part;
+pub use protection::Protection;
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +146,7 @@ pub struct Simulation {
     rounds_begun: u64,
     liars: Liars,
     histories: Option<PathBuf>,
+    protection: Option<Protection>,
 }
 
 impl Simulation {
@@ -224,6 +227,7 @@ impl Simulation {
             rounds_begun: 0,
             liars: Liars::default(),
             histories: None,
+            protection: None,
         })
     }
 
@@ -238,6 +242,11 @@ impl Simulation {
     /// before, if there was one, is forgotten.
     pub fn lie(&mut self, devices: BTreeSet<usize>, from_round: u64, lie: Box<dyn Lie>) {
         self.liars = Liars::of(devices, from_round, lie);
+    }
+
+    /// From now on devices tell what they tell under differential privacy.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = Some(protection);
     }
 
     /// From now on devices remember in `folder` which rows they described, as

@@ -18,9 +18,9 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "linalg", "liveness", "random", "shape"],
+            &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
-            &["cluster", "kernel"],
+            &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
             &["network"],
         ],

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::curve::Curve;
 use super::extractor::{Definition, Drawing, Extractor};
 use super::lifted::{self, Lifted, LiftedStage};
+use super::mel::{self, Mel, MelStage, SampleRate};
 use super::patches::{self, PatchPlan, PatchStage, Patches};
 use super::raw::{Raw, RawStage};
 use super::series::{self, Series, SeriesPlan, SeriesStage};
@@ -61,14 +62,23 @@ pub enum FeatureStage {
         /// Version of the definition.
         version: u16,
     },
+    /// The log-mel spectrum of a short sound and its course; shape is samples, or
+    /// samples × 1.
+    Mel {
+        /// Version of the definition.
+        version: u16,
+        /// Samples a second; 16,000 without it.
+        rate: Option<SampleRate>,
+    },
 }
 
 /// Every stage. Of those that suit a shape the first is its default.
-const DEFINITIONS: [&dyn Definition; 6] = [
+const DEFINITIONS: [&dyn Definition; 7] = [
     &WindowStage,
     &PatchStage,
     &SeriesStage,
     &TrendStage,
+    &MelStage,
     &LiftedStage,
     &RawStage,
 ];
@@ -99,6 +109,14 @@ impl FeatureStage {
     pub const fn trend() -> Self {
         Self::Trend {
             version: trend::VERSION,
+        }
+    }
+
+    /// The mel stage of the newest version, of sounds of this rate.
+    pub const fn mel(rate: Option<SampleRate>) -> Self {
+        Self::Mel {
+            version: mel::VERSION,
+            rate,
         }
     }
 
@@ -307,6 +325,7 @@ impl FeatureStage {
             Self::Raw => Box::new(Raw::new(shape)),
             Self::Lifted { .. } => Box::new(Lifted::new(shape)),
             Self::Trend { .. } => Box::new(Trend::new(shape)?),
+            Self::Mel { rate, .. } => Box::new(Mel::new(shape, rate)?),
             Self::Window { .. } => Box::new(Window::new(shape)?),
             Self::Patches { plan, .. } => Box::new(Patches::new(shape, plan)?),
             Self::Series { plan, .. } => Box::new(Series::new(shape, plan)?),
@@ -318,6 +337,10 @@ impl FeatureStage {
             Self::Raw => (&RawStage, None, None),
             Self::Lifted { version } => (&LiftedStage, Some(version), None),
             Self::Trend { version } => (&TrendStage, Some(version), None),
+            Self::Mel { version, rate } => {
+                let rate = rate.map(|rate| rate.0.to_string());
+                (&MelStage, Some(version), rate)
+            }
             Self::Window { version } => (&WindowStage, Some(version), None),
             Self::Patches { version, plan } => {
                 let plan = plan.map(|plan| plan.to_string());

@@ -211,7 +211,7 @@ fn what_an_input_is_said_to_be_goes_before_its_shape() {
 /// What every stage owes to the programs, whichever it is.
 #[test]
 fn every_stage_keeps_its_contract() {
-    let shapes = [&[12][..], &[64, 3], &[16, 16], &[16, 16, 3]];
+    let shapes = [&[12][..], &[64, 3], &[16, 16], &[16, 16, 3], &[800]];
     for stage in FeatureStage::all() {
         assert_eq!(stage.to_string().parse(), Ok(stage));
         let name = stage.to_string();

@@ -209,7 +209,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "student.novelty",
         Value("false"),
         "true, false",
-        "Whether students also say how unlike their training a row is, by a second network of 64 units in the release.",
+        "Whether students also say how unlike their training a row is, by the points along their principal directions, which a release then carries (some 20 KB for 500 points).",
     ),
     key(
         "budget.points_per_device",
