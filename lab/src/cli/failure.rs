@@ -106,6 +106,9 @@ pub(crate) enum Failure {
     /// The rows cannot be spread that way.
     #[error(transparent)]
     Partition(#[from] PartitionError),
+    /// No task fits the files.
+    #[error(transparent)]
+    Suggest(#[from] edge_agent::data::SuggestError),
     /// The folders cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -161,6 +164,7 @@ impl CommandError for Failure {
                 | AttackError::Simulate(SimulateError::Task(_)),
             )
             | Self::UnknownAttack(_)
+            | Self::Suggest(_)
             | Self::Grid(_)
             | Self::Cell { .. }
             | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => ExitCode::Usage,

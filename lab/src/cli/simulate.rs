@@ -18,6 +18,7 @@ use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
+use super::protection::ProtectionArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
+  alambic-lab simulate --data har --epsilon 3
   alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --data har --student-out har.onnx
   alambic-lab simulate --data digits --baselines
@@ -132,6 +134,8 @@ pub(crate) struct SimulateArguments {
     /// the mean [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     cluster_size_min: Option<u32>,
+    #[command(flatten)]
+    protection: ProtectionArguments,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -184,6 +188,7 @@ impl SimulateArguments {
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            protection: self.protection.asked(),
             novelty: self.novelty,
             leave_out: self.leave_out.clone(),
             cluster_size_min: self.cluster_size_min,

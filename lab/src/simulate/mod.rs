@@ -3,6 +3,7 @@
 
 mod choice;
 mod projection;
+mod protection;
 mod student;
 mod summary;
 mod trial;
@@ -30,6 +31,7 @@ use crate::simulation::{Simulation, SimulationError};
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+pub use protection::Asked;
 pub use student::parse_student;
 pub use summary::summarise;
 use trial::{measure, open_teacher, wire};
@@ -72,6 +74,8 @@ pub struct SimulateOptions {
     /// Rows for each direction that a device tells of them; an agent's default
     /// if absent.
     pub rows_per_direction: Option<u32>,
+    /// Devices that ask for differential privacy; none for a fleet without.
+    pub protection: Option<Asked>,
     /// Whether the student also says how unlike its training a row is.
     pub novelty: bool,
     /// A class that nobody trains on, whose test rows are to be recognised as
@@ -94,6 +98,16 @@ pub struct SimulateOptions {
 }
 
 impl SimulateOptions {
+    /// The same with the contributions that devices make under differential
+    /// privacy, if that is asked for: nothing beside points.
+    pub(crate) fn as_told(&self) -> Self {
+        let mut told = self.clone();
+        if told.protection.is_some() {
+            told.contribute = Kinds::Points;
+        }
+        told
+    }
+
     /// What they ask of the devices' policy.
     pub(crate) fn privacy(&self) -> privacy::Asked {
         privacy::Asked {
@@ -124,6 +138,7 @@ impl Default for SimulateOptions {
             steps: 6_000,
             rows_min: None,
             rows_per_direction: None,
+            protection: None,
             novelty: false,
             leave_out: None,
             cluster_size_min: None,
@@ -215,9 +230,17 @@ pub fn run(
     let data = left.as_ref().map_or(data, |(kept, _)| kept);
     let novel = left.as_ref().map(|(_, novel)| novel);
     let how = options.partition.unwrap_or(Partition::usual(&data.train));
+    let options = &options.as_told();
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
     let (privacy, privacy_reason) = privacy::choose(&data.train.labels, &parts, options.privacy());
+    if options.protection.is_some()
+        && (options.project || options.labels != labelling::Asked::default())
+    {
+        let what = "a backbone's projection and labels are not told under differential privacy; \
+                    leave out --epsilon, or --features onnx:, --labelled and the teachers";
+        return Err(SimulateError::Result(what.to_owned()));
+    }
     let projected = projection::made(data, options, (&parts, privacy), seed, progress)?;
     let mut within = options.clone();
     let data = match &projected {
@@ -245,6 +268,10 @@ pub fn run(
     };
     let train = data.train.clone();
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
+    let protection = options.protection.map(|asked| asked.of(&checked, seed));
+    if let Some(protection) = protection {
+        simulation.protect(protection);
+    }
     progress.stage(&format!("seed {seed}: {} devices, {how}", parts.len()));
     if progress.is_live() {
         let mut told = progress.clone();
@@ -317,6 +344,9 @@ pub fn run(
     }
     if let Some(labelled) = labelled {
         outcome["labels"] = labelled.told;
+    }
+    if let Some(protection) = protection {
+        outcome["privacy"] = protection::told(&protection, parts.len());
     }
     outcome["wire"] = wire(&result.bytes);
     let newest = outcome["rounds"]

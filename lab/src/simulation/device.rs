@@ -188,6 +188,9 @@ impl Simulation {
 
     /// What the device computes from the rows it learns from.
     fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        if let Some(protection) = self.protection.filter(|_| self.is_protected(index)) {
+            return self.compute_privately(index, call, protection);
+        }
         let mut training = self.split(index).training;
         let mut history = self.history(index)?;
         let mut described = Described::default();
@@ -197,11 +200,7 @@ impl Simulation {
         if (training.rows() as u64) < self.privacy.rows_min {
             return Ok(ABSTAIN);
         }
-        let blobs: BTreeMap<BlobHash, Vec<u8>> = call
-            .context
-            .blobs()
-            .filter_map(|name| self.blob(name).map(|bytes| (name, bytes)))
-            .collect();
+        let blobs = blobs_of(self, call);
         let work = Work {
             task: &self.task,
             blobs: &blobs,
@@ -237,6 +236,9 @@ impl Simulation {
 
     /// How the release did on the rows the device held out.
     fn report(&mut self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        if self.is_protected(index) {
+            return Ok(ABSTAIN);
+        }
         let held_out = self.split(index).held_out;
         let rows = held_out.rows() as u64;
         let Some(blob) = call.context.release else {
@@ -318,20 +320,28 @@ impl Simulation {
     /// A device's rows as its own files would give them: learnt from and
     /// held out.
     pub(super) fn split(&self, index: usize) -> Split {
-        let mine = &self.devices[index].rows;
-        let part = self.train.select(mine);
-        let part = self.liars.holds(index, self.rounds_begun, part);
         if let Some(labelling) = &self.labelling {
+            let mine = &self.devices[index].rows;
+            let part = self.train.select(mine);
+            let part = self.liars.holds(index, self.rounds_begun, part);
             return known(&part, mine, labelling);
         }
+        self.rows_of(index)
+            .split(SplitRule::default())
+            .without_copies()
+    }
+
+    /// All of a device's rows.
+    pub(super) fn rows_of(&self, index: usize) -> Dataset {
+        let part = self.train.select(&self.devices[index].rows);
+        let part = self.liars.holds(index, self.rounds_begun, part);
         let labels = part.labels.into_iter().map(Some).collect();
         let values = part.inputs.ncols();
         let rows = Dataset::new(part.inputs, labels).and_then(|rows| match part.numbers {
             Some(numbers) => rows.with_numbers(numbers),
             None => Some(rows),
         });
-        let rows = rows.unwrap_or_else(|| Dataset::empty(values));
-        rows.split(SplitRule::default()).without_copies()
+        rows.unwrap_or_else(|| Dataset::empty(values))
     }
 
     /// Which rows the device described before, if it remembers.
@@ -426,11 +436,19 @@ fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Des
     (rows.select(&chosen), admitted)
 }
 
-const ABSTAIN: Built = Built {
+pub(super) const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
     why: None,
 };
+
+/// The blobs that a call names, as far as they are there.
+pub(super) fn blobs_of(simulation: &Simulation, call: &Call) -> BTreeMap<BlobHash, Vec<u8>> {
+    let named = call.context.blobs();
+    named
+        .filter_map(|name| simulation.blob(name).map(|bytes| (name, bytes)))
+        .collect()
+}
 
 /// What a session begins with, besides the welcome: as long as the real ones.
 pub(super) fn word(signer: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), KeyError> {
@@ -472,7 +490,7 @@ fn compare(
     Comparison::of(release, previous, rows).map_err(|error| failed(device, &error))
 }
 
-fn failed(device: usize, cause: &dyn std::fmt::Display) -> SimulationError {
+pub(super) fn failed(device: usize, cause: &dyn std::fmt::Display) -> SimulationError {
     SimulationError::Work {
         device,
         cause: cause.to_string(),

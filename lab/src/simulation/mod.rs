@@ -5,6 +5,7 @@ mod blob_store;
 mod bytes;
 mod device;
 mod liar;
+mod protection;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,7 @@ pub(crate) use self::liar::drawn as drawn_liars;
 pub use self::liar::{Heard, Lie};
 use self::liar::{Liars, TwistedLabels};
 use crate::data::{Labelling, Part};
+pub use protection::Protection;
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +147,7 @@ pub struct Simulation {
     rounds_begun: u64,
     liars: Liars,
     histories: Option<PathBuf>,
+    protection: Option<Protection>,
 }
 
 impl Simulation {
@@ -226,6 +229,7 @@ impl Simulation {
             rounds_begun: 0,
             liars: Liars::default(),
             histories: None,
+            protection: None,
         })
     }
 
@@ -253,6 +257,11 @@ impl Simulation {
         let bytes = &mut self.devices[device].bytes;
         sent.iter().for_each(|&message| bytes.sends(message));
         received.iter().for_each(|&message| bytes.receives(message));
+    }
+
+    /// From now on devices tell what they tell under differential privacy.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = Some(protection);
     }
 
     /// From now on devices remember in `folder` which rows they described, as

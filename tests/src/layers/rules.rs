@@ -18,7 +18,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &[],
         does_io: false,
         floors: &[
-            &["blas", "linalg", "liveness", "random", "shape"],
+            &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
@@ -164,7 +164,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["common"],
         does_io: true,
         floors: &[
-            &["cache", "data", "session", "state", "teacher"],
+            &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
             &["enrol"],
