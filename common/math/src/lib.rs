@@ -1,4 +1,4 @@
-//! Kernels, regression, networks, clustering, quantisation and exact sums.
+//! Kernels, regression, networks, clustering, quantisation, exact sums and noise.
 //!
 //! Nothing here knows a task, a message or a peer, and nothing does I/O.
 
@@ -11,6 +11,7 @@ pub mod linalg;
 pub mod liveness;
 pub mod network;
 pub mod optimiser;
+pub mod privacy;
 pub mod quantise;
 pub mod random;
 pub mod regression;

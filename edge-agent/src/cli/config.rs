@@ -4,7 +4,8 @@ use std::path::Path;
 
 use common::settings::{self, Key, Layers, NONE};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, MQTT_MIB_MAX};
+use crate::policy::Budget;
 use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
@@ -300,6 +301,30 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "privacy.epsilon",
+        flag: None,
+        variable: None,
+        allowed: "0.1 to 50",
+        purpose: "Everything that ever leaves the device is (ε, δ)-differentially private in a row and its copies; only row counts and distilled samples leave then, with noise.",
+        value: |config| told(config, |budget| budget.epsilon().to_string()),
+    },
+    Key {
+        name: "privacy.delta",
+        flag: None,
+        variable: None,
+        allowed: "1e-12 to 0.001",
+        purpose: "δ, for which 0.00001 is taken beside an ε.",
+        value: |config| told(config, |budget| budget.delta().to_string()),
+    },
+    Key {
+        name: "privacy.contributions",
+        flag: None,
+        variable: None,
+        allowed: "1 to 1000",
+        purpose: "Equal parts that ε is spent in: the first contribution takes all of it by default.",
+        value: |config| told(config, |budget| budget.contributions().to_string()),
+    },
+    Key {
         name: "log.level",
         flag: None,
         variable: Some("ALAMBIC_LOG"),
@@ -354,6 +379,64 @@ const KEYS: &[Key<Config, Flags>] = &[
             listen.unwrap_or_else(|| NONE.into())
         },
     },
+    Key {
+        name: "mqtt.broker",
+        flag: None,
+        variable: None,
+        allowed: "HOST:PORT",
+        purpose: "An MQTT broker whose readings are recorded, without encryption; recordings lie in `data.folder`, or where none is set in the state directory.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or_else(
+                || NONE.into(),
+                |mqtt| format!("{}:{}", mqtt.host, mqtt.port),
+            )
+        },
+    },
+    Key {
+        name: "mqtt.topics",
+        flag: None,
+        variable: None,
+        allowed: "topics, with `+` and `#`",
+        purpose: "What is subscribed to: JSON objects, or one number a message.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or_else(|| NONE.into(), |mqtt| listed(&mqtt.topics))
+        },
+    },
+    Key {
+        name: "mqtt.user",
+        flag: None,
+        variable: None,
+        allowed: "a name",
+        purpose: "Who the broker knows this device as.",
+        value: |config| {
+            let user = config.mqtt.as_ref().and_then(|mqtt| mqtt.user.as_ref());
+            user.map_or_else(|| NONE.into(), |(name, _)| name.clone())
+        },
+    },
+    Key {
+        name: "mqtt.password_file",
+        flag: None,
+        variable: None,
+        allowed: "a file",
+        purpose: "Holds the password for `mqtt.user`.",
+        value: |config| {
+            let user = config.mqtt.as_ref().and_then(|mqtt| mqtt.user.as_ref());
+            user.map_or_else(|| NONE.into(), |(_, path)| shown(path))
+        },
+    },
+    Key {
+        name: "mqtt.mib_max",
+        flag: None,
+        variable: None,
+        allowed: "a number of MiB from 1 to 65536",
+        purpose: "Most MiB of recordings that are kept; the oldest go.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or(MQTT_MIB_MAX, |mqtt| mqtt.mib_max).to_string()
+        },
+    },
 ];
 
 /// A list on one line.
@@ -376,6 +459,11 @@ fn sign(sign: u8) -> String {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Something of the privacy budget, if there is one.
+fn told(config: &Config, what: impl Fn(Budget) -> String) -> String {
+    config.policy.budget().map_or_else(|| NONE.into(), what)
 }
 
 #[cfg(test)]

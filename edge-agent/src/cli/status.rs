@@ -5,9 +5,10 @@ use serde::Serialize;
 use super::student::{Installed, installed};
 use super::{Failure, holdings};
 use crate::config::Config;
-use crate::driver::local::OUTBOX;
+use crate::driver::local::{OUTBOX, SPENT};
 use crate::driver::status::RunStatus;
 use crate::identity::Membership;
+use crate::policy::Spent;
 use crate::state::StateDir;
 
 /// Show who this device is and how it goes. Reads the state directory; the
@@ -33,8 +34,30 @@ struct Status {
     unused_files: Vec<String>,
     students: Vec<Installed>,
     outbox: usize,
+    privacy: Option<Privacy>,
     running: bool,
     run: Option<RunStatus>,
+}
+
+/// What differential privacy allows this device to tell, and what it told.
+#[derive(Debug, Serialize)]
+struct Privacy {
+    epsilon: f64,
+    delta: f64,
+    /// The ε of what left so far; none if that is not known, and nothing leaves.
+    epsilon_spent: Option<f64>,
+}
+
+impl Privacy {
+    fn of(config: &Config, state: &StateDir) -> Option<Self> {
+        let budget = config.policy.budget()?;
+        let spent = Spent::read(&state.file(SPENT)).ok();
+        Some(Self {
+            epsilon: budget.epsilon(),
+            delta: budget.delta(),
+            epsilon_spent: spent.map(|spent| budget.epsilon_of(spent.rho())),
+        })
+    }
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
@@ -73,6 +96,7 @@ fn gather(config: &Config) -> Result<Status, Failure> {
         data,
         students: installed(config)?,
         outbox: waiting(&state),
+        privacy: Privacy::of(config, &state),
         running,
         run,
     })
@@ -116,6 +140,13 @@ fn print(status: &Status) {
         println!("student      none yet");
     }
     println!("outbox       {} waiting", status.outbox);
+    if let Some(privacy) = &status.privacy {
+        let spent = match privacy.epsilon_spent {
+            Some(spent) => format!("{spent:.2} of ε {}", privacy.epsilon),
+            None => format!("unknown of ε {}, so nothing leaves", privacy.epsilon),
+        };
+        println!("privacy      {spent} spent, δ {}", privacy.delta);
+    }
     let running = if status.running {
         "running"
     } else {

@@ -1,10 +1,12 @@
 //! The owner's rules on what may leave the device. Nothing the coordinator
 //! sends can loosen them.
 
+mod budget;
 mod history;
 mod rank;
 mod refusal;
 mod rows;
+mod spent;
 
 use std::collections::BTreeSet;
 
@@ -16,9 +18,11 @@ use common::withheld::RawWithheld;
 use serde::Deserialize;
 
 use crate::work::{Entry, Privacy};
+pub use budget::{Budget, DELTA, RawBudget};
 pub use history::{Described, HISTORY_BYTES_MAX, HistoryError, RowHistory};
 pub use refusal::Refusal;
 pub use rows::{RowHash, RowSet, RowSetDigest};
+pub use spent::{Charge, Spent, SpentError};
 
 /// `[policy]` as it is written.
 ///
@@ -91,7 +95,7 @@ pub struct PolicyError {
 }
 
 /// The policy, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct Policy {
     kinds: BTreeSet<Kind>,
     rows_min: u64,
@@ -99,6 +103,7 @@ pub struct Policy {
     rows_per_direction: u32,
     bytes_per_day_max: Option<u64>,
     disclose: Disclose,
+    budget: Option<Budget>,
 }
 
 impl Default for Policy {
@@ -110,6 +115,7 @@ impl Default for Policy {
             rows_per_direction: 15,
             bytes_per_day_max: None,
             disclose: Disclose::default(),
+            budget: None,
         }
     }
 }
@@ -165,6 +171,7 @@ impl RawPolicy {
                 bytes,
             )?,
             disclose: self.disclose,
+            budget: None,
         })
     }
 }
@@ -196,9 +203,25 @@ impl Policy {
         self.bytes_per_day_max
     }
 
-    /// What the operator is told of what is kept back.
+    /// What the operator is told of what is kept back; under differential
+    /// privacy at most a word, for details are of the rows.
     pub fn disclose(&self) -> Disclose {
-        self.disclose
+        match (self.disclose, self.budget) {
+            (Disclose::Reasons, Some(_)) => Disclose::Codes,
+            (disclose, _) => disclose,
+        }
+    }
+
+    /// The same policy under differential privacy, if there is a budget.
+    #[must_use]
+    pub fn with_budget(self, budget: Option<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// What everything that leaves may cost together, if the owner wants
+    /// differential privacy.
+    pub fn budget(&self) -> Option<Budget> {
+        self.budget
     }
 
     /// What the computations obey for a task that asks for clusters of at

@@ -3,6 +3,7 @@
 
 mod labels;
 mod moments;
+mod noisy;
 mod profile;
 mod rows;
 mod summary;
@@ -21,6 +22,7 @@ use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
 use common::withheld::RawWithheld;
 
+pub use noisy::private_cost;
 pub use rows::{RawRows, View};
 pub use summary::SAMPLE_ROWS_MEAN;
 
@@ -150,6 +152,11 @@ pub enum WorkError {
     /// A linear system or decomposition failed.
     #[error("the moments cannot be computed: {0}")]
     Regression(#[from] common::math::regression::RegressionError),
+    /// Noise for so small a cost cannot be drawn.
+    #[error(
+        "privacy.epsilon is too small, or privacy.contributions too many, for noise to be drawn"
+    )]
+    Noise,
     /// The call is for a phase that no device computes for.
     #[error("a call for {0} asks for nothing a device computes")]
     NotACall(Phase),

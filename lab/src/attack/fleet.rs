@@ -44,11 +44,15 @@ impl Fleet {
         parts: Vec<Vec<usize>>,
         task_seed: u64,
     ) -> Result<Self, AttackError> {
-        let options = &scene.options.simulate;
-        let (task, _) = checked_task(scene.data, options, &parts, task_seed)?;
+        let options = scene.options.simulate.as_told();
+        let (task, _) = checked_task(scene.data, &options, &parts, task_seed)?;
         let train = scene.data.train.clone();
         let (privacy, _) = privacy::choose(&train.labels, &parts, options.privacy());
-        let simulation = Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;
+        let mut simulation =
+            Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;
+        if let Some(asked) = options.protection {
+            simulation.protect(asked.of(&task, scene.seed));
+        }
         Ok(Self {
             simulation,
             task,

@@ -40,6 +40,7 @@ fn sent<C: Contribution>(
     context: &CheckContext<'_>,
 ) -> Result<Vec<(usize, C)>, AttackError> {
     let contributions = simulation.contributions(C::KIND).into_iter();
+    let contributions = contributions.filter(|one| simulation.is_looked_at(one.device));
     let read = contributions.map(|one| {
         let bytes = simulation.blob(one.blob).unwrap_or_default();
         let read = C::read(&bytes, context).map_err(unreadable)?;

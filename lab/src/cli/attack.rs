@@ -14,6 +14,7 @@ use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
 use lab::simulate::SimulateOptions;
 
+use super::protection::ProtectionArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -110,6 +111,8 @@ struct FleetArguments {
     /// the mean [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     cluster_size_min: Option<u32>,
+    #[command(flatten)]
+    protection: ProtectionArguments,
 }
 
 impl AttackArguments {
@@ -131,6 +134,7 @@ impl AttackArguments {
                 rows_min: fleet.rows_min,
                 rows_per_direction: fleet.rows_per_direction,
                 cluster_size_min: fleet.cluster_size_min,
+                protection: fleet.protection.asked(),
                 ..SimulateOptions::default()
             },
             rows: self.rows,

@@ -6,10 +6,12 @@ pub(crate) mod distill;
 mod failure;
 mod interrupt;
 pub(crate) mod load;
+mod protection;
 pub(crate) mod simulate;
 pub(crate) mod split;
 pub(crate) mod survive;
 pub(crate) mod sweep;
+pub(crate) mod task;
 
 use std::io::Write;
 use std::path::Path;

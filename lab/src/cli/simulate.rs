@@ -10,12 +10,15 @@ use serde_json::Value;
 use common::exit;
 use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
+use lab::backbone;
 use lab::budget::Kinds;
-use lab::data::{ANOMALOUS, Asked, Partition};
+use lab::data::{ANOMALOUS, Asked, Dataset, Partition};
+use lab::labelling;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
+use super::protection::ProtectionArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -24,6 +27,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data digits --partition shards:2 --seeds 0,1,2 --json -
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
+  alambic-lab simulate --data har --epsilon 3
   alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --target none --data pumps.npz
   alambic-lab simulate --data har --student-out har.onnx
@@ -70,7 +74,9 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_parser = student)]
     student: Option<Student>,
     /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto; with a cnn, raw images and windows
-    /// go through fixed filters first
+    /// go through fixed filters first. onnx:FILE, onnx:FILE@SIZE or
+    /// onnx:FILE@KEY=VALUE,... puts each input through a frozen model once, as
+    /// FILE.toml beside it says (docs/onnx.md), and makes a projection of its outputs
     #[arg(long, default_value = "auto")]
     features: String,
     /// labels, moments, both, or points (nothing but the distilled points);
@@ -114,11 +120,24 @@ pub(crate) struct SimulateArguments {
     /// recognised as new
     #[arg(long, value_name = "CLASS", conflicts_with = "report")]
     leave_out: Option<String>,
+    /// Rows that have a label on each device, 0 for none [default: all]
+    #[arg(long, value_name = "ROWS")]
+    labelled: Option<usize>,
+    /// An ONNX classifier on each device, FILE, FILE@SIZE or FILE@KEY=VALUE,...:
+    /// labels rows without a label where it is as good as the local teacher
+    #[arg(long, value_name = "FILE")]
+    device_teacher: Option<String>,
+    /// The same at the coordinator: labels means of ten rows that devices send of
+    /// theirs, in the inputs' own space
+    #[arg(long, value_name = "FILE")]
+    server_teacher: Option<String>,
     /// Fewest rows behind a distilled sample, as in an agent's policy;
     /// samples stand for twice as many in
     /// the mean [default: 5]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
     cluster_size_min: Option<u32>,
+    #[command(flatten)]
+    protection: ProtectionArguments,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -156,7 +175,12 @@ impl SimulateArguments {
             points: self.points,
             bits: self.bits,
             student: self.student.clone().map(|student| student.0),
-            features: Some(self.features.clone()),
+            features: Some(match self.backbone() {
+                // Discriminants and components are not to be weighed or bent.
+                Some(_) if self.contribute != "moments" => "raw".to_owned(),
+                Some(_) => "auto".to_owned(),
+                None => self.features.clone(),
+            }),
             contribute: Kinds::named(&self.contribute).unwrap_or_default(),
             consensus: self.consensus,
             liars: self.liars,
@@ -166,6 +190,7 @@ impl SimulateArguments {
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
+            protection: self.protection.asked(),
             novelty: self.novelty,
             leave_out: match self.target {
                 Asked::None => Some(ANOMALOUS.to_owned()),
@@ -175,18 +200,45 @@ impl SimulateArguments {
             // Nothing else is trained on rows without labels.
             no_baselines: self.no_baselines || self.target == Asked::None,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
+            labels: labelling::Asked {
+                labelled: self.labelled,
+                device_teacher: self.device_teacher.clone(),
+                server_teacher: self.server_teacher.clone(),
+            },
+            project: self.backbone().is_some(),
             detail: false,
+        }
+    }
+
+    /// The model that inputs go through first.
+    fn backbone(&self) -> Option<&str> {
+        backbone::named(&self.features)
+    }
+
+    /// The data set, through the model if there is one.
+    pub(crate) fn open(&self, progress: &mut Progress) -> Result<Dataset, Failure> {
+        match self.backbone() {
+            Some(option) => Ok(backbone::seen_through(
+                &self.data,
+                self.target,
+                option,
+                progress,
+            )?),
+            None => super::open(&self.data, self.target),
+        }
+    }
+
+    /// What names the data set, the model included.
+    pub(crate) fn data_key(&self) -> String {
+        match self.backbone() {
+            Some(option) => format!("{} through {option}", self.data),
+            None => self.data.clone(),
         }
     }
 
     /// What rows are labelled with.
     pub(crate) fn asked(&self) -> Asked {
         self.target
-    }
-
-    /// The data set's name or file.
-    pub(crate) fn data(&self) -> &str {
-        &self.data
     }
 }
 
@@ -198,8 +250,11 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut options = arguments.options();
     let format = arguments.student_out.as_deref().map(Format::of_path);
     let format = format.transpose().map_err(exit::Failure::from)?;
-    let data = super::open(&arguments.data, arguments.asked())?;
+    if arguments.student_out.is_some() && arguments.backbone().is_some() {
+        return Err(Failure::StudentOfBackbone);
+    }
     let mut progress = Progress::new(false);
+    let data = arguments.open(&mut progress)?;
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
         several => several.to_vec(),

@@ -3,11 +3,13 @@
 mod arrays;
 mod dataset;
 mod devices;
+mod labelling;
 mod partition;
 mod sounds;
 mod unlabelled;
 
+pub(crate) use dataset::sane;
 pub use dataset::{Asked, Dataset, DatasetError, Part};
-pub use unlabelled::ANOMALOUS;
-
+pub use labelling::Labelling;
 pub use partition::{Partition, PartitionError, partition};
+pub use unlabelled::ANOMALOUS;

@@ -22,11 +22,14 @@ fn options() -> SimulateOptions {
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
+        protection: None,
         novelty: false,
         leave_out: None,
         cluster_size_min: None,
         no_baselines: true,
         federated_rounds: None,
+        labels: labelling::Asked::default(),
+        project: false,
         detail: false,
     }
 }
@@ -213,4 +216,38 @@ fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it(
     assert_eq!(raw(&after).lineage, raw(&without).lineage);
     assert_eq!(after.teacher, without.teacher, "so are the teachers");
     assert_ne!(raw(&after).weights, raw(&with).weights);
+}
+
+/// The figures are in `docs/privacy.md`; this guards that they come from noise,
+/// and that everything but samples and row counts stays at home.
+#[test]
+fn under_differential_privacy_less_epsilon_is_less_accuracy_and_samples_are_all_that_leaves() {
+    let data = Dataset::open("digits").unwrap();
+    let right = |epsilon: f64| {
+        let options = SimulateOptions {
+            contribute: Kinds::Both,
+            points: None,
+            rank_max: None,
+            steps: 500,
+            protection: Some(Asked {
+                budget: edge_agent::policy::Budget::once(epsilon, 1e-5),
+                pilots: None,
+            }),
+            ..options()
+        };
+        let found = run(&data, &options, 1, &mut Progress::new(true)).unwrap();
+        let privacy = &found.outcome["privacy"];
+        assert_eq!(privacy["devices_protected"], 3, "{privacy}");
+        let up = found.outcome["rounds"][0]["uplink_bytes_max"]
+            .as_f64()
+            .unwrap();
+        // One sample a class and device, and what a session takes.
+        assert!(up < 4_000.0, "{up}");
+        found.outcome["rounds"][0]["student_accuracy"]
+            .as_f64()
+            .unwrap()
+    };
+    let (much, little) = (right(8.0), right(0.3));
+    assert!(much > 0.8, "{much}");
+    assert!(little < much - 0.05, "{little} against {much}");
 }

@@ -26,6 +26,7 @@ use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
 use super::{Heard, Seen, Simulation, SimulationError};
+use crate::data::{Labelling, Part};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -187,6 +188,9 @@ impl Simulation {
 
     /// What the device computes from the rows it learns from.
     fn compute(&self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        if let Some(protection) = self.protection.filter(|_| self.is_protected(index)) {
+            return self.compute_privately(index, call, protection);
+        }
         let mut training = self.split(index).training;
         let mut history = self.history(index)?;
         let mut described = Described::default();
@@ -196,11 +200,7 @@ impl Simulation {
         if (training.rows() as u64) < self.privacy.rows_min {
             return Ok(ABSTAIN);
         }
-        let blobs: BTreeMap<BlobHash, Vec<u8>> = call
-            .context
-            .blobs()
-            .filter_map(|name| self.blob(name).map(|bytes| (name, bytes)))
-            .collect();
+        let blobs = blobs_of(self, call);
         let work = Work {
             task: &self.task,
             blobs: &blobs,
@@ -236,6 +236,9 @@ impl Simulation {
 
     /// How the release did on the rows the device held out.
     fn report(&mut self, index: usize, call: &Call) -> Result<Built, SimulationError> {
+        if self.is_protected(index) {
+            return Ok(ABSTAIN);
+        }
         let held_out = self.split(index).held_out;
         let rows = held_out.rows() as u64;
         let Some(blob) = call.context.release else {
@@ -317,6 +320,19 @@ impl Simulation {
     /// A device's rows as its own files would give them: learnt from and
     /// held out.
     pub(super) fn split(&self, index: usize) -> Split {
+        if let Some(labelling) = &self.labelling {
+            let mine = &self.devices[index].rows;
+            let part = self.train.select(mine);
+            let part = self.liars.holds(index, self.rounds_begun, part);
+            return known(&part, mine, labelling);
+        }
+        self.rows_of(index)
+            .split(SplitRule::default())
+            .without_copies()
+    }
+
+    /// All of a device's rows.
+    pub(super) fn rows_of(&self, index: usize) -> Dataset {
         let part = self.train.select(&self.devices[index].rows);
         let part = self.liars.holds(index, self.rounds_begun, part);
         let labels = part.labels.into_iter().map(Some).collect();
@@ -325,8 +341,7 @@ impl Simulation {
             Some(numbers) => rows.with_numbers(numbers),
             None => Some(rows),
         });
-        let rows = rows.unwrap_or_else(|| Dataset::empty(values));
-        rows.split(SplitRule::default()).without_copies()
+        rows.unwrap_or_else(|| Dataset::empty(values))
     }
 
     /// Which rows the device described before, if it remembers.
@@ -389,6 +404,27 @@ impl Simulation {
     }
 }
 
+/// The rows of a device that has labels for some of them: it learns with what
+/// it knows, and judges by labels that are the data's own.
+fn known(part: &Part, mine: &[usize], labelling: &Labelling) -> Split {
+    let split = |label: &dyn Fn(usize, usize) -> Option<u16>| {
+        let labels = mine.iter().enumerate().map(|(at, &row)| label(at, row));
+        let rows = Dataset::new(part.inputs.clone(), labels.collect());
+        let rows = rows.unwrap_or_else(|| Dataset::empty(part.inputs.ncols()));
+        rows.split(SplitRule::default()).without_copies()
+    };
+    let training = split(&|_, row| labelling.learnt[row]).training;
+    let held_out = split(&|at, row| labelling.own[row].then_some(part.labels[at])).held_out;
+    let labelled: Vec<usize> = (0..held_out.rows())
+        .filter(|&row| held_out.labels()[row].is_some())
+        .collect();
+    Split {
+        training,
+        held_out: held_out.select(&labelled),
+        stands_for: None,
+    }
+}
+
 /// The rows that may be described beside those that were, and their names.
 fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Described) {
     let names = RowHash::of_inputs(rows.inputs());
@@ -400,11 +436,19 @@ fn admitted(history: &RowHistory, rows: Dataset, rows_min: u64) -> (Dataset, Des
     (rows.select(&chosen), admitted)
 }
 
-const ABSTAIN: Built = Built {
+pub(super) const ABSTAIN: Built = Built {
     entries: Vec::new(),
     partial: true,
     why: None,
 };
+
+/// The blobs that a call names, as far as they are there.
+pub(super) fn blobs_of(simulation: &Simulation, call: &Call) -> BTreeMap<BlobHash, Vec<u8>> {
+    let named = call.context.blobs();
+    named
+        .filter_map(|name| simulation.blob(name).map(|bytes| (name, bytes)))
+        .collect()
+}
 
 /// What a session begins with, besides the welcome: as long as the real ones.
 pub(super) fn word(signer: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), KeyError> {
@@ -446,7 +490,7 @@ fn compare(
     Comparison::of(release, previous, rows).map_err(|error| failed(device, &error))
 }
 
-fn failed(device: usize, cause: &dyn std::fmt::Display) -> SimulationError {
+pub(super) fn failed(device: usize, cause: &dyn std::fmt::Display) -> SimulationError {
     SimulationError::Work {
         device,
         cause: cause.to_string(),

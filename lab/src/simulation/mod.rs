@@ -5,6 +5,7 @@ mod blob_store;
 mod bytes;
 mod device;
 mod liar;
+mod protection;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,7 +35,8 @@ use self::device::Device;
 pub(crate) use self::liar::drawn as drawn_liars;
 pub use self::liar::{Heard, Lie};
 use self::liar::{Liars, TwistedLabels};
-use crate::data::Part;
+use crate::data::{Labelling, Part};
+pub use protection::Protection;
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +129,7 @@ pub struct Simulation {
     engine: Engine,
     devices: Vec<Device>,
     train: Arc<Part>,
+    labelling: Option<Labelling>,
     index: BTreeMap<DeviceId, usize>,
     opened: Option<(BlobHash, Arc<Release>)>,
     blobs: RefCell<BlobStore>,
@@ -144,6 +147,7 @@ pub struct Simulation {
     rounds_begun: u64,
     liars: Liars,
     histories: Option<PathBuf>,
+    protection: Option<Protection>,
 }
 
 impl Simulation {
@@ -205,6 +209,7 @@ impl Simulation {
         blobs.keep(spec, task.bytes().to_vec());
         Ok(Self {
             train,
+            labelling: None,
             index,
             opened: None,
             blobs: RefCell::new(blobs),
@@ -224,6 +229,7 @@ impl Simulation {
             rounds_begun: 0,
             liars: Liars::default(),
             histories: None,
+            protection: None,
         })
     }
 
@@ -238,6 +244,24 @@ impl Simulation {
     /// before, if there was one, is forgotten.
     pub fn lie(&mut self, devices: BTreeSet<usize>, from_round: u64, lie: Box<dyn Lie>) {
         self.liars = Liars::of(devices, from_round, lie);
+    }
+
+    /// From now on devices know of their rows what this says.
+    pub fn know(&mut self, labelling: Labelling) {
+        self.labelling = Some(labelling);
+    }
+
+    /// What went over a device's connection beside the simulated messages: the
+    /// bytes of messages that it sent and received.
+    pub fn charge(&mut self, device: usize, sent: &[u64], received: &[u64]) {
+        let bytes = &mut self.devices[device].bytes;
+        sent.iter().for_each(|&message| bytes.sends(message));
+        received.iter().for_each(|&message| bytes.receives(message));
+    }
+
+    /// From now on devices tell what they tell under differential privacy.
+    pub fn protect(&mut self, protection: Protection) {
+        self.protection = Some(protection);
     }
 
     /// From now on devices remember in `folder` which rows they described, as

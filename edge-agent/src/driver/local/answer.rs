@@ -136,6 +136,9 @@ impl<S: Source> InProcess<S> {
         self.tasks()
             .remember(&task)
             .map_err(|error| explained(&error, error.advice()))?;
+        if let Some(budget) = self.settings.policy.budget() {
+            return self.answer_privately(call, &task, &blobs, spent, budget);
+        }
         let split = self.source.load(&task)?;
         if call.phase == Phase::Report {
             return self.report(call, &blobs, split.held_out, spent, judged);
@@ -263,7 +266,7 @@ pub(super) fn abstention(why: Option<RawWithheld>) -> work::Built {
 }
 
 /// What the operator is told of a rule that keeps something back.
-fn withheld(refusal: &Refusal) -> RawWithheld {
+pub(super) fn withheld(refusal: &Refusal) -> RawWithheld {
     let code = match refusal {
         Refusal::Kind { .. } => WithheldCode::Policy,
         Refusal::Bytes { .. } => WithheldCode::DailyBytes,

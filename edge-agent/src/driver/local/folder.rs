@@ -12,8 +12,8 @@ use tracing::{info, warn};
 use super::explained;
 use super::holdings::Source;
 use crate::data::{
-    FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema, SchemaError,
-    Split, SplitRule, Unused,
+    Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema,
+    SchemaError, Split, SplitRule, Unused,
 };
 use crate::driver::WorkshopError;
 
@@ -130,6 +130,49 @@ impl Source for FolderSource {
     }
 
     fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+        let folder = self.scan(task)?;
+        let rule = SplitRule::default().for_input(task.input());
+        let split = folder.into_split(rule);
+        if let Some(sample) = &split.stands_for {
+            info!(
+                rows = sample.rows(),
+                held = split.training.rows(),
+                "more rows to learn from than are held, so a sample of them is; \
+                 data.memory_mib_max says how many"
+            );
+        }
+        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
+        let read = rows(&split);
+        let split = split.without_copies();
+        if rows(&split) < read {
+            let copies = read - rows(&split);
+            info!(rows = read, copies, "copies of rows count once");
+        }
+        Ok(split)
+    }
+
+    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError> {
+        let all_learn = SplitRule {
+            one_in: 0,
+            ..SplitRule::default()
+        };
+        let split = self.scan(task)?.into_split(all_learn);
+        if split.stands_for.is_some() {
+            // Which rows a sample holds depends on the others, so one row would
+            // change the sums by more than itself.
+            let what = "more rows than are held at once, and a sample of them has no part in \
+                        differential privacy";
+            let advice = "raise data.memory_mib_max, and MemoryMax of the service, or move old \
+                          files out of the data folder";
+            return Err(explained(&what, advice));
+        }
+        Ok(split.training)
+    }
+}
+
+impl FolderSource {
+    /// Reads what is there.
+    fn scan(&self, task: &Task) -> Result<Folder, WorkshopError> {
         let path = self.path()?;
         self.look(path);
         let schema = self.reading.schema(task);
@@ -164,24 +207,7 @@ impl Source for FolderSource {
                 warn!("{}: {note}", file.path.display());
             }
         }
-        let rule = SplitRule::default().for_input(task.input());
-        let split = folder.into_split(rule);
-        if let Some(sample) = &split.stands_for {
-            info!(
-                rows = sample.rows(),
-                held = split.training.rows(),
-                "more rows to learn from than are held, so a sample of them is; \
-                 data.memory_mib_max says how many"
-            );
-        }
-        let rows = |split: &Split| split.training.rows() + split.held_out.rows();
-        let read = rows(&split);
-        let split = split.without_copies();
-        if rows(&split) < read {
-            let copies = read - rows(&split);
-            info!(rows = read, copies, "copies of rows count once");
-        }
-        Ok(split)
+        Ok(folder)
     }
 }
 

@@ -25,6 +25,13 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// The first thing that does not fit, and what to do about it.
     fn load(&self, task: &Task) -> Result<Split, WorkshopError>;
+
+    /// All rows as they were read, copies too: none is left out because of
+    /// another.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, and what to do about it.
+    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError>;
 }
 
 /// The rows, borrowed.

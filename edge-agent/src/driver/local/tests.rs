@@ -17,15 +17,16 @@ use common::trust::release::SignedRelease;
 use common::weights::RawWeights;
 use common::wire::codec::{Trailing, decode, encode};
 use common::wire::messages::{Announcement, Call, Context};
+use common::withheld::WithheldCode;
 
 use super::holdings::Source;
-use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, UNFINISHED, WorkSettings, open_all};
+use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, SPENT, UNFINISHED, WorkSettings, open_all};
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Score, Verdict, Workshop as _, WorkshopError};
 use crate::fleet::{freshness, trust_root};
 use crate::ledger::{Outcome, entries_in};
-use crate::policy::Policy;
+use crate::policy::{Budget, Policy, Spent};
 use crate::session::{CallName, Settled};
 use crate::slots::{Slots, TrialRecord};
 use crate::state::StateDir;
@@ -53,6 +54,10 @@ impl Source for Script {
             held_out: dataset(task, rows, 40),
             stands_for: None,
         })
+    }
+
+    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError> {
+        Ok(dataset(task, 0, self.rows()? + 40))
     }
 }
 
@@ -112,9 +117,18 @@ impl Bench {
     }
 
     fn workshop_at(&self, rows: Option<usize>, now: Time) -> LocalWorkshop<InProcess<Script>> {
+        self.workshop_under(Policy::default(), rows, now)
+    }
+
+    fn workshop_under(
+        &self,
+        policy: Policy,
+        rows: Option<usize>,
+        now: Time,
+    ) -> LocalWorkshop<InProcess<Script>> {
         self.trust();
         let settings = WorkSettings {
-            policy: Policy::default(),
+            policy,
             teacher: TeacherChoice::default(),
             clock: Clock::fixed(now),
             seed: 7,
@@ -614,4 +628,72 @@ fn a_pinned_student_is_not_rolled_back_by_its_soak() {
     assert_eq!(slots.trial().unwrap().trial, Trial::RolledBack);
     assert_eq!(slots.rollback().unwrap(), version(2));
     assert_eq!(slots.trial().unwrap().trial, Trial::Kept);
+}
+
+#[test]
+fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
+    let mut bench = Bench::new();
+    let text = "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
+                [features]\nstage = \"raw\"\n[normaliser]\nrange = [0.0, 1000.0]\n\
+                [student]\nhidden = [2]\n";
+    bench.task = RawTask::parse(text).unwrap();
+    let scales = common::scales::Scales {
+        normaliser: Normaliser::of_range(2, 0.0, 1000.0).unwrap(),
+        targets: None,
+    };
+    let normaliser = scales.to_bytes();
+    let budget = Budget::once(8.0, 1e-5);
+    let private = || {
+        let policy = Policy::default().with_budget(Some(budget));
+        bench.workshop_under(policy, Some(900), NOW)
+    };
+    let summarise = |round| {
+        let mut call = bench.call(round, Phase::Summarise, None);
+        call.context.normaliser = Some(BlobHash::of(&normaliser));
+        call
+    };
+    let answer = |call: &Call| bench.build(&private(), call, &normaliser).unwrap();
+
+    let profile = answer(&bench.call(1, Phase::Profile, None));
+    assert_eq!(profile.entries.len(), 1, "{:?}", profile.why);
+    let first = answer(&summarise(1));
+    assert_eq!(first.entries.len(), 1, "{:?}", first.why);
+    // Asked again for the same, as after a restart: the same bytes, no new noise.
+    assert_eq!(answer(&summarise(1)).entries, first.entries);
+
+    // Another round, another task, another kind: nothing is left for it.
+    for call in [
+        summarise(2),
+        bench.call(2, Phase::Profile, None),
+        bench.call(1, Phase::Contribute, None),
+        bench.call(1, Phase::Report, None),
+    ] {
+        let answer = answer(&call);
+        assert!(answer.entries.is_empty() && answer.partial, "{call:?}");
+        let why = answer.why.unwrap();
+        assert_eq!((why.code, why.detail.as_str()), (WithheldCode::Policy, ""));
+    }
+    let spent = Spent::read(&bench.state().file(SPENT)).unwrap();
+    let epsilon = budget.epsilon_of(spent.rho());
+    assert!((7.99..=8.0 + 1e-6).contains(&epsilon), "{epsilon}");
+
+    // Without the account nothing leaves.
+    let path = bench.state().file(SPENT).join("spent.bin");
+    std::fs::write(&path, b"zeros").unwrap();
+    let error = bench
+        .build(&private(), &summarise(3), &normaliser)
+        .unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+}
+
+#[test]
+fn a_learnt_normaliser_is_left_to_devices_without_noise() {
+    let bench = Bench::new();
+    let policy = Policy::default().with_budget(Some(Budget::once(8.0, 1e-5)));
+    let workshop = bench.workshop_under(policy, Some(900), NOW);
+    let answer = bench
+        .build(&workshop, &bench.call(1, Phase::Profile, None), &[])
+        .unwrap();
+    assert!(answer.entries.is_empty());
+    assert_eq!(answer.why.map(|why| why.code), Some(WithheldCode::Policy));
 }
