@@ -124,7 +124,10 @@ impl Schema {
                 let classes = task.definition().classes.clone();
                 let unlabelled = classes == [USUAL];
                 let schema = Self::new(shape, classes)?;
-                Self { unlabelled, ..schema }
+                Self {
+                    unlabelled,
+                    ..schema
+                }
             }
             Target::Number(specs) => {
                 let one = Self::new(shape, vec!["row".to_owned()])?;

@@ -23,7 +23,9 @@ pub(crate) enum Failure {
     #[error("cannot draw the report: {0}")]
     Chart(#[from] draw::ChartError),
     /// A report's page shows classes.
-    #[error("a report shows classes; for numbers and rows without labels leave --report out and take --json FILE")]
+    #[error(
+        "a report shows classes; for numbers and rows without labels leave --report out and take --json FILE"
+    )]
     ReportOfNumbers,
     /// A student behind a backbone is no whole student.
     #[error(

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Axis};
 
+use super::unlabelled;
 use common::features::{InputShape, Modality};
 use common::limits::{CLASSES_MAX, NUMBERS_MAX};
 use common::npz::{Archive, Array, NpzError, Values};
-use super::unlabelled;
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
 
 static HAR: &[u8] = include_bytes!("../../data/har.npz");

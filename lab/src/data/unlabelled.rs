@@ -21,10 +21,16 @@ pub(super) fn judged(numbers: &[f64]) -> Result<Vec<u16>, String> {
              for anomalous ones"
         )),
     };
-    let classes: Vec<u16> = numbers.iter().enumerate().map(class).collect::<Result<_, _>>()?;
+    let classes: Vec<u16> = numbers
+        .iter()
+        .enumerate()
+        .map(class)
+        .collect::<Result<_, _>>()?;
     for (class, name) in (0..).zip(CLASSES) {
         if !classes.contains(&class) {
-            return Err(format!("has no {name} row ({class}), so that no score can be judged"));
+            return Err(format!(
+                "has no {name} row ({class}), so that no score can be judged"
+            ));
         }
     }
     Ok(classes)
@@ -38,7 +44,11 @@ mod tests {
     #[test]
     fn rows_are_usual_or_anomalous_and_some_of_each() {
         assert_eq!(judged(&[0.0, 1.0, 0.0]).unwrap(), [0, 1, 0]);
-        assert!(judged(&[0.0, 2.0]).unwrap_err().contains("holds 2 in row 1"));
+        assert!(
+            judged(&[0.0, 2.0])
+                .unwrap_err()
+                .contains("holds 2 in row 1")
+        );
         assert!(judged(&[0.0]).unwrap_err().contains("no anomalous row"));
         assert!(judged(&[1.0]).unwrap_err().contains("no usual row"));
     }

@@ -186,11 +186,7 @@ const LANDMARKS_OF_LISTS: u32 = 300;
 impl RawNormaliser {
     /// Curves bring far values near, which are all that rows without labels have to
     /// be told by.
-    fn checked(
-        self,
-        stage: FeatureStage,
-        unlabelled: bool,
-    ) -> Result<Normalisation, TaskError> {
+    fn checked(self, stage: FeatureStage, unlabelled: bool) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
         match (self.range, self.curves) {
             (Some(_), Some(true)) => Err(TaskError::Value {
