@@ -38,7 +38,7 @@ check_rust() {
             "Run: . \"$HOME/.cargo/env\"   and try again."
     fi
     fail "Rust is not installed: no cargo in PATH." \
-        "Install Rust 1.88 or newer (https://www.rust-lang.org/tools/install) and try again."
+        "Install Rust 1.91 or newer (https://www.rust-lang.org/tools/install) and try again."
 }
 
 # The command that acts as root: nothing for root itself, sudo for others.

@@ -38,6 +38,7 @@ use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
 use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
+use crate::server::odd::OddData;
 use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
@@ -213,6 +214,7 @@ impl Server {
             replies,
             links,
             unheard: Unheard::default(),
+            odd: OddData::default(),
         });
         Ok(Self {
             shared,

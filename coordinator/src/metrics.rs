@@ -51,6 +51,7 @@ pub(crate) struct Metrics {
     pub(crate) student_mae: Gauges,
     pub(crate) student_reports: Gauges,
     pub(crate) student_age: Gauges,
+    pub(crate) odd: Gauges,
     pub(crate) rollout: Gauges,
     pub(crate) rollout_devices: Gauges,
     pub(crate) certificate_expiry: Gauges,
@@ -140,6 +141,11 @@ impl Metrics {
                 "Mean absolute error of the newest reported student's numbers on held-out rows",
             ),
             student_reports: gauges(r, "student_reports", "Devices that reported on it"),
+            odd: gauges(
+                r,
+                "odd_data",
+                "Features of devices that are unlike the fleet's, by kind",
+            ),
             student_age: gauges(
                 r,
                 "student_age_seconds",

@@ -14,6 +14,7 @@
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
 //! | `predictions.socket` | `ALAMBIC_PREDICTIONS` | | none: programs on the device are not answered |
 //! | `metrics.listen` | `ALAMBIC_METRICS` | | none: nothing is told to Prometheus |
+//! | `mqtt.*` | | | none: no broker is listened to |
 //! | `policy.*` | | | see [`crate::policy`] |
 //! | `privacy.*` | | | none: no noise; see [`crate::policy`] |
 //!
@@ -28,12 +29,17 @@ use serde::Deserialize;
 
 use crate::data::Mapping;
 use crate::driver::local::Reading;
+use crate::mqtt::MqttSettings;
 use crate::policy::{Policy, PolicyError, RawBudget, RawPolicy};
 use crate::work::TeacherChoice;
 use data::RawData;
 
 /// Fits the service's memory beside what is computed from the rows.
 const MEMORY_MIB_MAX: u32 = 8;
+/// See `mqtt.mib_max`.
+pub const MQTT_MIB_MAX: u32 = 64;
+/// Recordings in the state directory.
+const RECORDINGS: &str = "recordings";
 /// Where the file is looked for when none is named.
 const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
@@ -91,6 +97,17 @@ struct RawConfig {
     log: RawLog,
     predictions: RawPredictions,
     metrics: RawMetrics,
+    mqtt: RawMqtt,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawMqtt {
+    broker: Option<String>,
+    topics: Vec<String>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+    mib_max: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -164,6 +181,8 @@ pub struct Config {
     pub predictions: Option<PathBuf>,
     /// The loopback address on which metrics are told, if they are.
     pub metrics: Option<SocketAddr>,
+    /// The broker whose readings are recorded, if there is one.
+    pub mqtt: Option<MqttSettings>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
 }
@@ -252,6 +271,7 @@ impl Pick<'_> {
             "ALAMBIC_DATA",
             raw.data.folder,
         )?;
+        let mqtt = self.mqtt(raw.mqtt)?;
         let coordinator = self.text("ALAMBIC_COORDINATOR", raw.coordinator.address);
         if let Some(found) = &coordinator {
             let fits = is_host_and_port(&found.value);
@@ -291,10 +311,12 @@ impl Pick<'_> {
             file: None,
             // A relative path lies in the state directory.
             predictions: socket.map(|socket| state.join(socket)),
+            // Where there are recordings and no other data, they are the data.
+            data: data.or_else(|| mqtt.as_ref().map(|_| state.join(RECORDINGS))),
+            mqtt,
             state,
             coordinator: coordinator.map(|found| found.value),
             copies_enrol: raw.coordinator.copies_enrol,
-            data,
             label_column: or(label, "label"),
             mapping,
             memory_mib_max: self.memory(raw.data.memory_mib_max)?,
@@ -318,6 +340,66 @@ impl Pick<'_> {
             value: mib_max.to_string(),
             allowed: "a number of MiB from 1 to 65536",
         })
+    }
+
+    fn mqtt(&self, raw: RawMqtt) -> Result<Option<MqttSettings>, ConfigError> {
+        let refuse = |key, value: &str, allowed| {
+            Err(ConfigError::Value {
+                origin: self.file.clone(),
+                key,
+                value: value.to_owned(),
+                allowed,
+            })
+        };
+        let Some(broker) = raw.broker else {
+            return match raw.topics.first() {
+                Some(topic) => refuse("mqtt.topics", topic, "nothing without mqtt.broker"),
+                None => Ok(None),
+            };
+        };
+        let address = broker
+            .rsplit_once(':')
+            .filter(|_| is_host_and_port(&broker));
+        let address = address.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let Some((host, port)) = address else {
+            return refuse("mqtt.broker", &broker, "HOST:PORT");
+        };
+        let is_filter = |topic: &&String| !topic.is_empty() && topic.len() <= 1_000;
+        if raw.topics.is_empty() || !raw.topics.iter().all(|topic| is_filter(&topic)) {
+            let value = raw.topics.join(", ");
+            return refuse(
+                "mqtt.topics",
+                &value,
+                "topics to subscribe to, such as \"pump/#\"",
+            );
+        }
+        let user = match (raw.user, raw.password_file) {
+            (Some(user), Some(path)) => Some((user, path)),
+            (None, None) => None,
+            (user, _) => {
+                let value = user.unwrap_or_default();
+                return refuse(
+                    "mqtt.user",
+                    &value,
+                    "a name beside mqtt.password_file, or neither",
+                );
+            }
+        };
+        let mib_max = raw.mib_max.unwrap_or(MQTT_MIB_MAX.into());
+        let Some(mib_max) = u32::try_from(mib_max)
+            .ok()
+            .filter(|mib| (1..=65_536).contains(mib))
+        else {
+            let value = mib_max.to_string();
+            return refuse("mqtt.mib_max", &value, "a number of MiB from 1 to 65536");
+        };
+        Ok(Some(MqttSettings {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            topics: raw.topics,
+            user,
+            mib_max,
+        }))
     }
 
     fn teacher(&self, raw: RawTeacher) -> Result<TeacherChoice, ConfigError> {

@@ -11,6 +11,7 @@ pub mod identity;
 pub mod ledger;
 pub mod machine;
 pub mod metrics;
+pub mod mqtt;
 pub mod outbox;
 pub mod policy;
 pub mod predictions;

@@ -2,6 +2,7 @@
 //! the device's and the coordinator's side.
 
 pub mod attack;
+pub mod backbone;
 pub mod baseline;
 pub mod budget;
 pub mod data;
@@ -9,6 +10,7 @@ pub mod demo;
 pub mod distill;
 pub mod federated;
 pub mod folders;
+pub mod labelling;
 pub mod load;
 pub mod metrics;
 pub mod outcome;
@@ -17,6 +19,7 @@ pub mod plan;
 pub mod points;
 pub mod privacy;
 pub mod progress;
+pub mod projection;
 pub mod reached;
 pub mod report;
 pub mod simulate;

@@ -13,6 +13,7 @@ use cli::simulate::SimulateArguments;
 use cli::split::SplitArguments;
 use cli::survive::SurviveArguments;
 use cli::sweep::SweepArguments;
+use cli::task::TaskArguments;
 
 /// Federated distillation on one machine: run a real fleet of processes and
 /// see what it reaches.
@@ -62,6 +63,8 @@ enum Command {
     /// Write what each device of such a fleet would hold into folders, to
     /// feed real agents
     Split(SplitArguments),
+    /// A task for the files of a device
+    Task(TaskArguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -80,5 +83,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Load(arguments) => cli::load::run(arguments),
         Command::BareSender(arguments) => cli::load::send_bare(arguments),
         Command::Split(arguments) => cli::split::run(arguments),
+        Command::Task(arguments) => cli::task::run(arguments),
     }
 }

@@ -36,6 +36,7 @@ use coordinator::journal::audit::AuditRecord;
 use coordinator::store::Position;
 use coordinator::validation;
 use edge_agent::data::{BadRows, Dataset, LabelSource, Mapping, Schema};
+use edge_agent::mqtt::{Message, Rows};
 use edge_agent::predictions::Question;
 use rand::Rng;
 use tempfile::NamedTempFile;
@@ -238,6 +239,20 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| {
             for name in ["rows.csv.gz", "rows.csv.zst"] {
                 let _ = Dataset::parse(name.as_ref(), bytes, &SCHEMA);
+            }
+        },
+    },
+    Target {
+        name: "mqtt",
+        run: |bytes| {
+            let mut rows = Rows::default();
+            for message in bytes.split(|&byte| byte == b'\n') {
+                let at = message.iter().position(|&byte| byte == b' ').unwrap_or(0);
+                let (topic, payload) = message.split_at(at);
+                let topic = String::from_utf8_lossy(topic);
+                if let Some(message) = Message::of(&topic, payload) {
+                    let _ = rows.take(message, 1);
+                }
             }
         },
     },

@@ -212,6 +212,8 @@ fn valid() -> Corpus {
     ] {
         add("picture", picture.to_vec());
     }
+    let messages = "p/1/flow 12.5\np/1/bar 2\np/1/flow 13\np/1 {\"flow\":1,\"a\":{\"b\":true}}\n";
+    add("mqtt", messages.as_bytes().to_vec());
     add(
         "database",
         include_bytes!("../corpus/database/valid-0.bin").to_vec(),

@@ -174,6 +174,17 @@ fn left_out(task: &TaskStatus) -> Vec<String> {
     if more > 0 {
         lines.push(format!("left out: {more} more; `--json` names all"));
     }
+    for one in task.odd.iter().take(NAMES_MAX) {
+        let name = match one.device.label.as_str() {
+            "" => one.device.device.short(),
+            label => format!("{label} ({})", one.device.device.short()),
+        };
+        lines.push(format!("ODD DATA of {name}: {}", one.text()));
+    }
+    let more = task.odd.len().saturating_sub(NAMES_MAX);
+    if more > 0 {
+        lines.push(format!("odd data: {more} more; `--json` names all"));
+    }
     if !task.unheard.is_empty() {
         lines.push(format!(
             "NO DEVICE SPEAKS OF {}: students never answer it, however right they are on the rows there are",

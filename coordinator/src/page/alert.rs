@@ -8,8 +8,8 @@ use super::view::{Health, View};
 use super::words;
 use crate::rollout;
 use crate::status::{
-    AbsenceReason, DeviceName, DeviceStatus, OutcomeStatus, ReportSummary, Standing, Status,
-    TaskStatus,
+    AbsenceReason, DeviceName, DeviceStatus, OddKind, OutcomeStatus, ReportSummary, Standing,
+    Status, TaskStatus,
 };
 
 /// With a larger share of the members away, the fleet is not well.
@@ -190,6 +190,7 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     of_withheld(found, task);
     of_excluded(found, task);
     of_unheard(found, task);
+    of_odd(found, task);
     of_verdict(found, task, status);
     of_rollout(found, task, status);
 }
@@ -323,6 +324,33 @@ fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
             "/rounds".to_owned(),
         ),
     };
+    found.push(Alert::new(Tone::Warn, head, text, room));
+}
+
+/// Devices whose data is unlike the others': a sensor in another unit teaches
+/// wrongly without a word. That one device alone speaks of a class is no alarm
+/// by itself.
+fn of_odd(found: &mut Vec<Alert>, task: &TaskStatus) {
+    let alarming: Vec<_> = { task.odd.iter() }
+        .filter(|one| one.kind != OddKind::Alone)
+        .collect();
+    let Some(first) = alarming.first() else {
+        return;
+    };
+    let name = match first.device.label.as_str() {
+        "" => first.device.device.short(),
+        label => label.to_owned(),
+    };
+    let head = match alarming.len() {
+        1 => format!("Odd data in {}: {name}", task.name),
+        many => format!("Odd data in {}: {many} findings", task.name),
+    };
+    let text = format!(
+        "{name}: {}. `alambic-agent data check` on the device shows its columns; units and scales \
+         stand under [data] in its agent.toml.",
+        first.text()
+    );
+    let room = format!("{ONE_DEVICE}{}", first.device.device);
     found.push(Alert::new(Tone::Warn, head, text, room));
 }
 

@@ -10,7 +10,7 @@ use super::view::{View, Viewer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
 use crate::server::Shared;
-use crate::status::{Fault, RolloutStatus, Standing, StoreStatus, TaskStatus};
+use crate::status::{Fault, OddKind, RolloutStatus, Standing, StoreStatus, TaskStatus};
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
@@ -179,6 +179,17 @@ fn set_task(metrics: &Metrics, task: &TaskStatus, now: common::ids::Time) {
         );
         let age = now.since_ms(newest.released) as f64 / 1000.0;
         put(&metrics.student_age, &labels, age);
+    }
+    for kind in [
+        OddKind::Unit,
+        OddKind::Mean,
+        OddKind::Spread,
+        OddKind::Constant,
+        OddKind::Alone,
+    ] {
+        let many = task.odd.iter().filter(|one| one.kind == kind).count();
+        let labels = [("task", task.name.as_str()), ("kind", kind.code())];
+        put(&metrics.odd, &labels, many as f64);
     }
     if let Some(rollout) = &task.rollout {
         set_rollout(metrics, task, rollout);

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
 use super::links::Links;
+use super::odd::OddData;
 use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     pub(crate) peer_limits: Arc<PeerLimits>,
     /// Classes of which no device speaks.
     pub(crate) unheard: Unheard,
+    /// Devices whose data is unlike the fleet's.
+    pub(crate) odd: OddData,
 }
 
 /// Asks the store, on a blocking thread.
@@ -173,6 +176,14 @@ pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
     }
     for task in &mut status.tasks {
         task.unheard = shared.unheard.of(shared, task).await;
+        task.odd = shared.odd.of(shared, task).await;
+        for one in &mut task.odd {
+            let known = status.devices.iter();
+            let mut known = known.filter(|device| device.device == one.device.device);
+            one.device.label = known
+                .next()
+                .map_or_else(String::new, |device| device.label.clone());
+        }
     }
     if let Some(training) = shared.compute.training() {
         let task = status

@@ -10,6 +10,7 @@ mod enrol;
 pub(crate) mod handle;
 pub(crate) mod links;
 pub(crate) mod maintenance;
+pub(crate) mod odd;
 pub(crate) mod peer_limits;
 pub(crate) mod reconnect;
 pub(crate) mod repair;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use common::settings::{self, Key, Layers, NONE};
 
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, MQTT_MIB_MAX};
 use crate::policy::Budget;
 use crate::work::TeacherChoice;
 
@@ -377,6 +377,64 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| {
             let listen = config.metrics.map(|listen| listen.to_string());
             listen.unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "mqtt.broker",
+        flag: None,
+        variable: None,
+        allowed: "HOST:PORT",
+        purpose: "An MQTT broker whose readings are recorded, without encryption; recordings lie in `data.folder`, or where none is set in the state directory.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or_else(
+                || NONE.into(),
+                |mqtt| format!("{}:{}", mqtt.host, mqtt.port),
+            )
+        },
+    },
+    Key {
+        name: "mqtt.topics",
+        flag: None,
+        variable: None,
+        allowed: "topics, with `+` and `#`",
+        purpose: "What is subscribed to: JSON objects, or one number a message.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or_else(|| NONE.into(), |mqtt| listed(&mqtt.topics))
+        },
+    },
+    Key {
+        name: "mqtt.user",
+        flag: None,
+        variable: None,
+        allowed: "a name",
+        purpose: "Who the broker knows this device as.",
+        value: |config| {
+            let user = config.mqtt.as_ref().and_then(|mqtt| mqtt.user.as_ref());
+            user.map_or_else(|| NONE.into(), |(name, _)| name.clone())
+        },
+    },
+    Key {
+        name: "mqtt.password_file",
+        flag: None,
+        variable: None,
+        allowed: "a file",
+        purpose: "Holds the password for `mqtt.user`.",
+        value: |config| {
+            let user = config.mqtt.as_ref().and_then(|mqtt| mqtt.user.as_ref());
+            user.map_or_else(|| NONE.into(), |(_, path)| shown(path))
+        },
+    },
+    Key {
+        name: "mqtt.mib_max",
+        flag: None,
+        variable: None,
+        allowed: "a number of MiB from 1 to 65536",
+        purpose: "Most MiB of recordings that are kept; the oldest go.",
+        value: |config| {
+            let mqtt = config.mqtt.as_ref();
+            mqtt.map_or(MQTT_MIB_MAX, |mqtt| mqtt.mib_max).to_string()
         },
     },
 ];

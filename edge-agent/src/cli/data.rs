@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use common::task::{RawTask, Task};
 use serde::Serialize;
 
+use super::offered::offered_tasks;
 use super::{ExitCode, Failure, to_json};
 use crate::config::Config;
 use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule, StandsFor};
@@ -27,12 +28,17 @@ enum Command {
     /// write into agent.toml.
     #[command(after_help = "Examples:
   alambic-agent data check --task pump.toml /srv/pump
+  alambic-agent data check --coordinator
   alambic-agent data check --json | jq '.[].mend'")]
     Check {
         /// The task file; without it the tasks that the coordinator has called
         /// for
         #[arg(long, value_name = "FILE")]
         task: Option<PathBuf>,
+        /// Ask the coordinator for its tasks, also for those that it has not
+        /// called for
+        #[arg(long, conflicts_with = "task")]
+        coordinator: bool,
         /// The folder [default: data.folder]
         folder: Option<PathBuf>,
         /// Print JSON
@@ -42,7 +48,12 @@ enum Command {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Check { task, folder, json } = &arguments.command;
+    let Command::Check {
+        task,
+        coordinator,
+        folder,
+        json,
+    } = &arguments.command;
     let folder = folder.as_deref().or(config.data.as_deref());
     let folder = folder.ok_or_else(|| {
         let message = "no data folder; name one, or set data.folder in agent.toml";
@@ -50,10 +61,17 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     })?;
     let tasks = match task {
         Some(path) => vec![read_task(path)?],
+        None if *coordinator => offered_tasks(config)?,
         None => known_tasks(&StateDir::at(&config.state))?,
     };
     if tasks.is_empty() {
-        let message = "the coordinator has not called for a task yet; name its file with --task";
+        let message = match coordinator {
+            true => "the coordinator has no task yet",
+            false => {
+                "the coordinator has not called for a task yet; ask it for its tasks with \
+                 --coordinator, or name a file with --task"
+            }
+        };
         return Err(Failure::new(ExitCode::NotFound, message));
     }
     let mut checks = Vec::new();

@@ -7,6 +7,7 @@ mod enrol;
 mod exit;
 mod holdings;
 mod join;
+mod offered;
 mod predict;
 mod pull;
 mod run;

@@ -21,6 +21,7 @@ use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
 use crate::driver::{Agent, AgentSettings, WorkshopError};
 use crate::identity::{Identity, TimeFloor};
 use crate::metrics::MetricsServer;
+use crate::mqtt::Subscriber;
 use crate::predictions::{PredictionServer, StudentCache};
 use crate::route::Route;
 use crate::state::StateDir;
@@ -67,6 +68,14 @@ pub(super) fn run(
         })?;
         info!(device = %device.route.identity.membership.device, "running");
         say_what_is_missing(config.data.as_deref());
+        if let Some(mqtt) = &config.mqtt {
+            let folder = config.data.clone().unwrap_or_default();
+            let own = device.route.identity.membership.device;
+            let subscriber = Subscriber::new(mqtt, own, &folder, &config.label_column)
+                .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+            // Ends with the runtime.
+            tokio::spawn(subscriber.run());
+        }
         let settings = AgentSettings {
             route: device.route,
             glance_ms: GLANCE_MS,

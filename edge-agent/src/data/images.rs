@@ -13,7 +13,8 @@ use super::account::Account;
 use super::schema::{ParseError, Place, Schema};
 
 /// A picture of 8 bits a channel, row by row.
-struct Picture {
+#[derive(Clone, Debug)]
+pub struct Picture {
     width: usize,
     height: usize,
     channels: usize,
@@ -47,12 +48,7 @@ pub(super) fn parse(
             return Err(refuse(&what));
         }
     };
-    let is_png = bytes.starts_with(b"\x89PNG");
-    let picture = match is_png {
-        true => of_png(bytes),
-        false => of_jpeg(bytes),
-    };
-    let picture = picture.map_err(|reason| refuse(&reason))?;
+    let picture = Picture::decode(bytes).map_err(|reason| refuse(&reason))?;
     let row = picture.scaled(height, width, channels);
     let label = class_of_folder(name, schema)?;
     let data = Dataset::from_rows(schema.values(), row, vec![label]);
@@ -134,6 +130,28 @@ fn fits(width: usize, height: usize) -> Result<(), String> {
 }
 
 impl Picture {
+    /// Reads a PNG or JPEG file.
+    ///
+    /// # Errors
+    /// Why it is none, or too large.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        match bytes.starts_with(b"\x89PNG") {
+            true => of_png(bytes),
+            false => of_jpeg(bytes),
+        }
+    }
+
+    /// Height and width.
+    pub fn sides(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
+    /// Red, green and blue of each pixel, row by row.
+    pub fn rgb(&self) -> Vec<u8> {
+        let places = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (y, x)));
+        places.flat_map(|(y, x)| self.colour(y, x)).collect()
+    }
+
     /// Its values at this size, row-major, channels last.
     fn scaled(&self, height: usize, width: usize, channels: usize) -> Vec<f32> {
         // The largest cut-out of the task's ratio, around the middle.

@@ -29,6 +29,7 @@ pub use account::{Account, ColumnAccount, Recordings, Unused};
 pub use classes::{ClassNames, Meaning};
 pub use copies::{Resolution, originals};
 pub use folder::{FileError, FileStamp, Folder, FolderError, FolderFile, Quarantined, Scan};
+pub use images::Picture;
 pub use note::Note;
 pub use precision::Precision;
 pub use sample::{SAMPLE_ROWS_MAX, StandsFor};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use common::exit::{self, CommandError, ExitCode};
 use lab::attack::AttackError;
+use lab::backbone::BackboneError;
 use lab::data::{DatasetError, PartitionError};
 use lab::demo::DemoError;
 use lab::distill::DistilError;
@@ -13,6 +14,7 @@ use lab::simulate::SimulateError;
 use lab::simulation::SimulationError;
 use lab::survive::Broken;
 use lab::sweep::GridError;
+use onnx::OnnxError;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,15 @@ pub(crate) enum Failure {
     /// A report's page shows classes.
     #[error("a report shows classes; for numbers leave --report out and take --json FILE")]
     ReportOfNumbers,
+    /// A student behind a backbone is no whole student.
+    #[error(
+        "--student-out writes a student from a raw input on, and with onnx: features it begins \
+         after the backbone and the projection; leave one of them out"
+    )]
+    StudentOfBackbone,
+    /// The data set could not be put through a model.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
     /// The data set was refused.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -95,6 +106,9 @@ pub(crate) enum Failure {
     /// The rows cannot be spread that way.
     #[error(transparent)]
     Partition(#[from] PartitionError),
+    /// No task fits the files.
+    #[error(transparent)]
+    Suggest(#[from] edge_agent::data::SuggestError),
     /// The folders cannot be written.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -121,6 +135,15 @@ impl CommandError for Failure {
             | Self::Demo(DemoError::Dataset(error))
             | Self::Load(LoadError::Fleet(DemoError::Dataset(error))) => of_data(error),
             Self::Program(failure) => failure.exit_code(),
+            Self::Backbone(BackboneError::Data(error)) => of_data(error),
+            Self::Backbone(BackboneError::Model(OnnxError::Read { cause, .. })) => {
+                ExitCode::of_file(cause)
+            }
+            Self::Backbone(_)
+            | Self::StudentOfBackbone
+            | Self::Simulate(SimulateError::Labelling(_) | SimulateError::Projection(_)) => {
+                ExitCode::Usage
+            }
             Self::Grid(GridError::Read { cause, .. }) => ExitCode::of_file(cause),
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))
@@ -141,6 +164,7 @@ impl CommandError for Failure {
                 | AttackError::Simulate(SimulateError::Task(_)),
             )
             | Self::UnknownAttack(_)
+            | Self::Suggest(_)
             | Self::Grid(_)
             | Self::Cell { .. }
             | Self::Load(LoadError::TooMany { .. } | LoadError::Token(_)) => ExitCode::Usage,

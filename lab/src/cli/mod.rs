@@ -11,6 +11,7 @@ pub(crate) mod simulate;
 pub(crate) mod split;
 pub(crate) mod survive;
 pub(crate) mod sweep;
+pub(crate) mod task;
 
 use std::io::Write;
 use std::path::Path;

@@ -10,8 +10,10 @@ use serde_json::Value;
 use common::exit;
 use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
+use lab::backbone;
 use lab::budget::Kinds;
-use lab::data::{Asked, Partition};
+use lab::data::{Asked, Dataset, Partition};
+use lab::labelling;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -70,7 +72,9 @@ pub(crate) struct SimulateArguments {
     #[arg(long, value_parser = student)]
     student: Option<Student>,
     /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto; with a cnn, raw images and windows
-    /// go through fixed filters first
+    /// go through fixed filters first. onnx:FILE, onnx:FILE@SIZE or
+    /// onnx:FILE@KEY=VALUE,... puts each input through a frozen model once, as
+    /// FILE.toml beside it says (docs/onnx.md), and makes a projection of its outputs
     #[arg(long, default_value = "auto")]
     features: String,
     /// labels, moments, both, or points (nothing but the distilled points);
@@ -114,6 +118,17 @@ pub(crate) struct SimulateArguments {
     /// recognised as new
     #[arg(long, value_name = "CLASS", conflicts_with = "report")]
     leave_out: Option<String>,
+    /// Rows that have a label on each device, 0 for none [default: all]
+    #[arg(long, value_name = "ROWS")]
+    labelled: Option<usize>,
+    /// An ONNX classifier on each device, FILE, FILE@SIZE or FILE@KEY=VALUE,...:
+    /// labels rows without a label where it is as good as the local teacher
+    #[arg(long, value_name = "FILE")]
+    device_teacher: Option<String>,
+    /// The same at the coordinator: labels means of ten rows that devices send of
+    /// theirs, in the inputs' own space
+    #[arg(long, value_name = "FILE")]
+    server_teacher: Option<String>,
     /// Fewest rows behind a distilled sample, as in an agent's policy;
     /// samples stand for twice as many in
     /// the mean [default: 5]
@@ -158,7 +173,12 @@ impl SimulateArguments {
             points: self.points,
             bits: self.bits,
             student: self.student.clone().map(|student| student.0),
-            features: Some(self.features.clone()),
+            features: Some(match self.backbone() {
+                // Discriminants and components are not to be weighed or bent.
+                Some(_) if self.contribute != "moments" => "raw".to_owned(),
+                Some(_) => "auto".to_owned(),
+                None => self.features.clone(),
+            }),
             contribute: Kinds::named(&self.contribute).unwrap_or_default(),
             consensus: self.consensus,
             liars: self.liars,
@@ -174,18 +194,45 @@ impl SimulateArguments {
             cluster_size_min: self.cluster_size_min,
             no_baselines: self.no_baselines,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
+            labels: labelling::Asked {
+                labelled: self.labelled,
+                device_teacher: self.device_teacher.clone(),
+                server_teacher: self.server_teacher.clone(),
+            },
+            project: self.backbone().is_some(),
             detail: false,
+        }
+    }
+
+    /// The model that inputs go through first.
+    fn backbone(&self) -> Option<&str> {
+        backbone::named(&self.features)
+    }
+
+    /// The data set, through the model if there is one.
+    pub(crate) fn open(&self, progress: &mut Progress) -> Result<Dataset, Failure> {
+        match self.backbone() {
+            Some(option) => Ok(backbone::seen_through(
+                &self.data,
+                self.target,
+                option,
+                progress,
+            )?),
+            None => super::open(&self.data, self.target),
+        }
+    }
+
+    /// What names the data set, the model included.
+    pub(crate) fn data_key(&self) -> String {
+        match self.backbone() {
+            Some(option) => format!("{} through {option}", self.data),
+            None => self.data.clone(),
         }
     }
 
     /// What rows are labelled with.
     pub(crate) fn asked(&self) -> Asked {
         self.target
-    }
-
-    /// The data set's name or file.
-    pub(crate) fn data(&self) -> &str {
-        &self.data
     }
 }
 
@@ -197,8 +244,11 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let mut options = arguments.options();
     let format = arguments.student_out.as_deref().map(Format::of_path);
     let format = format.transpose().map_err(exit::Failure::from)?;
-    let data = super::open(&arguments.data, arguments.asked())?;
+    if arguments.student_out.is_some() && arguments.backbone().is_some() {
+        return Err(Failure::StudentOfBackbone);
+    }
     let mut progress = Progress::new(false);
+    let data = arguments.open(&mut progress)?;
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
         several => several.to_vec(),

@@ -96,10 +96,10 @@ pub(crate) fn run(arguments: SweepArguments) -> Result<(), Failure> {
             cells.len(),
             cell.name()
         ));
-        let data = match data.entry(wanted.data().to_owned()) {
+        let data = match data.entry(wanted.data_key()) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(super::open(wanted.data(), wanted.asked())?)
+                new.insert(wanted.open(&mut Progress::new(false))?)
             }
         };
         match run_cell(&runs, cell, wanted, &grid.seeds, data, &stop) {

@@ -676,7 +676,7 @@ enum Label {
 }
 
 /// A name that tasks accept.
-pub(super) fn sane(name: &str) -> String {
+pub(crate) fn sane(name: &str) -> String {
     let clean: String = name
         .chars()
         .map(|c| {

@@ -3,8 +3,11 @@
 mod arrays;
 mod dataset;
 mod devices;
+mod labelling;
 mod partition;
 mod sounds;
 
+pub(crate) use dataset::sane;
 pub use dataset::{Asked, Dataset, DatasetError, Part};
+pub use labelling::Labelling;
 pub use partition::{Partition, PartitionError, partition};

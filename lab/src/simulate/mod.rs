@@ -2,6 +2,7 @@
 //! of a simulated run, or of several with different seeds.
 
 mod choice;
+mod projection;
 mod protection;
 mod student;
 mod summary;
@@ -19,10 +20,12 @@ use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::federated;
+use crate::labelling::{self, Labelled, LabellingError};
 use crate::outcome::RunOutcome;
 use crate::points::PointTable;
 use crate::privacy;
 use crate::progress::Progress;
+use crate::projection::ProjectionError;
 use crate::report::{Detail, DetailError};
 use crate::simulation::{Simulation, SimulationError};
 
@@ -85,6 +88,11 @@ pub struct SimulateOptions {
     pub no_baselines: bool,
     /// Rounds of other federated methods beside the baselines; none leaves them out.
     pub federated_rounds: Option<u32>,
+    /// Which rows have a label, and who labels the others.
+    pub labels: labelling::Asked,
+    /// Whether devices first make a projection of inputs of many values
+    /// together: the outputs of a backbone.
+    pub project: bool,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
 }
@@ -136,6 +144,8 @@ impl Default for SimulateOptions {
             cluster_size_min: None,
             no_baselines: true,
             federated_rounds: None,
+            labels: labelling::Asked::default(),
+            project: false,
             detail: false,
         }
     }
@@ -159,6 +169,12 @@ pub enum SimulateError {
     /// Another federated method failed.
     #[error(transparent)]
     Federated(#[from] federated::FederatedError),
+    /// The devices could make no projection together.
+    #[error(transparent)]
+    Projection(#[from] ProjectionError),
+    /// Rows could not be labelled.
+    #[error(transparent)]
+    Labelling(#[from] LabellingError),
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
@@ -217,9 +233,40 @@ pub fn run(
     let options = &options.as_told();
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let (checked, chosen) = checked_task(data, options, &parts, seed)?;
+    let (privacy, privacy_reason) = privacy::choose(&data.train.labels, &parts, options.privacy());
+    if options.protection.is_some()
+        && (options.project || options.labels != labelling::Asked::default())
+    {
+        let what = "a backbone's projection and labels are not told under differential privacy; \
+                    leave out --epsilon, or --features onnx:, --labelled and the teachers";
+        return Err(SimulateError::Result(what.to_owned()));
+    }
+    let projected = projection::made(data, options, (&parts, privacy), seed, progress)?;
+    let mut within = options.clone();
+    let data = match &projected {
+        Some((projection, data)) => {
+            within.uplink_bytes_max = projection::left(projection, options.uplink_bytes_max);
+            data
+        }
+        None => data,
+    };
+    let (checked, chosen) = checked_task(data, &within, &parts, seed)?;
+    let fleet = labelling::Fleet {
+        data,
+        task: &checked,
+        parts: &parts,
+        privacy,
+        uplink_bytes: options.uplink_bytes_max / 2,
+    };
+    let labelled = labelling::label(fleet, &options.labels, seed, progress)?;
+    let (checked, chosen) = match labelled.as_ref().map(Labelled::spent).unwrap_or(0) {
+        0 => (checked, chosen),
+        spent => {
+            within.uplink_bytes_max = within.uplink_bytes_max.saturating_sub(spent).max(1);
+            checked_task(data, &within, &parts, seed)?
+        }
+    };
     let train = data.train.clone();
-    let (privacy, privacy_reason) = privacy::choose(&train.labels, &parts, options.privacy());
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     let protection = options.protection.map(|asked| asked.of(&checked, seed));
     if let Some(protection) = protection {
@@ -229,6 +276,17 @@ pub fn run(
     if progress.is_live() {
         let mut told = progress.clone();
         simulation.watch(move |seen| told.simulated(&seen));
+    }
+    if let Some(labelled) = &labelled {
+        simulation.know(labelled.labelling.clone());
+        for (device, sent) in labelled.sent.iter().enumerate() {
+            simulation.charge(device, sent, &labelled.received[device]);
+        }
+    }
+    if let Some((projection, _)) = &projected {
+        for (device, sent) in projection.sent.iter().enumerate() {
+            simulation.charge(device, sent, &projection.published);
+        }
     }
     simulation.corrupt(options.liars, seed);
     simulation.connect()?;
@@ -281,6 +339,12 @@ pub fn run(
     }
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
+    if let Some((projection, _)) = &projected {
+        outcome["choices"]["projection"] = projection::choice(projection);
+    }
+    if let Some(labelled) = labelled {
+        outcome["labels"] = labelled.told;
+    }
     if let Some(protection) = protection {
         outcome["privacy"] = protection::told(&protection, parts.len());
     }

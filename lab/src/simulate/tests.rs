@@ -28,6 +28,8 @@ fn options() -> SimulateOptions {
         cluster_size_min: None,
         no_baselines: true,
         federated_rounds: None,
+        labels: labelling::Asked::default(),
+        project: false,
         detail: false,
     }
 }

@@ -26,6 +26,7 @@ use edge_agent::work::{Built, Entry, RawRows, TeacherChoice, Work};
 
 use super::bytes::{DeviceBytes, framed};
 use super::{Heard, Seen, Simulation, SimulationError};
+use crate::data::{Labelling, Part};
 
 pub(super) struct Device {
     pub(super) id: DeviceId,
@@ -319,6 +320,12 @@ impl Simulation {
     /// A device's rows as its own files would give them: learnt from and
     /// held out.
     pub(super) fn split(&self, index: usize) -> Split {
+        if let Some(labelling) = &self.labelling {
+            let mine = &self.devices[index].rows;
+            let part = self.train.select(mine);
+            let part = self.liars.holds(index, self.rounds_begun, part);
+            return known(&part, mine, labelling);
+        }
         self.rows_of(index)
             .split(SplitRule::default())
             .without_copies()
@@ -394,6 +401,27 @@ impl Simulation {
             self.devices[index].bytes.receives(framed(&answer));
         }
         Ok(answer)
+    }
+}
+
+/// The rows of a device that has labels for some of them: it learns with what
+/// it knows, and judges by labels that are the data's own.
+fn known(part: &Part, mine: &[usize], labelling: &Labelling) -> Split {
+    let split = |label: &dyn Fn(usize, usize) -> Option<u16>| {
+        let labels = mine.iter().enumerate().map(|(at, &row)| label(at, row));
+        let rows = Dataset::new(part.inputs.clone(), labels.collect());
+        let rows = rows.unwrap_or_else(|| Dataset::empty(part.inputs.ncols()));
+        rows.split(SplitRule::default()).without_copies()
+    };
+    let training = split(&|_, row| labelling.learnt[row]).training;
+    let held_out = split(&|at, row| labelling.own[row].then_some(part.labels[at])).held_out;
+    let labelled: Vec<usize> = (0..held_out.rows())
+        .filter(|&row| held_out.labels()[row].is_some())
+        .collect();
+    Split {
+        training,
+        held_out: held_out.select(&labelled),
+        stands_for: None,
     }
 }
 

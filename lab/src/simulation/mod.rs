@@ -35,7 +35,7 @@ use self::device::Device;
 pub(crate) use self::liar::drawn as drawn_liars;
 pub use self::liar::{Heard, Lie};
 use self::liar::{Liars, TwistedLabels};
-use crate::data::Part;
+use crate::data::{Labelling, Part};
 pub use protection::Protection;
 
 /// Why a simulation stopped.
@@ -129,6 +129,7 @@ pub struct Simulation {
     engine: Engine,
     devices: Vec<Device>,
     train: Arc<Part>,
+    labelling: Option<Labelling>,
     index: BTreeMap<DeviceId, usize>,
     opened: Option<(BlobHash, Arc<Release>)>,
     blobs: RefCell<BlobStore>,
@@ -208,6 +209,7 @@ impl Simulation {
         blobs.keep(spec, task.bytes().to_vec());
         Ok(Self {
             train,
+            labelling: None,
             index,
             opened: None,
             blobs: RefCell::new(blobs),
@@ -242,6 +244,19 @@ impl Simulation {
     /// before, if there was one, is forgotten.
     pub fn lie(&mut self, devices: BTreeSet<usize>, from_round: u64, lie: Box<dyn Lie>) {
         self.liars = Liars::of(devices, from_round, lie);
+    }
+
+    /// From now on devices know of their rows what this says.
+    pub fn know(&mut self, labelling: Labelling) {
+        self.labelling = Some(labelling);
+    }
+
+    /// What went over a device's connection beside the simulated messages: the
+    /// bytes of messages that it sent and received.
+    pub fn charge(&mut self, device: usize, sent: &[u64], received: &[u64]) {
+        let bytes = &mut self.devices[device].bytes;
+        sent.iter().for_each(|&message| bytes.sends(message));
+        received.iter().for_each(|&message| bytes.receives(message));
     }
 
     /// From now on devices tell what they tell under differential privacy.

@@ -105,6 +105,16 @@ pub(super) const CRATES: &[Crate] = &[
         ],
     },
     Crate {
+        folder: "common/onnx",
+        builds_on: &["alambic-math"],
+        does_io: true,
+        floors: &[
+            &["answers", "error", "picture", "pool", "sound", "tiny"],
+            &["graph", "settings"],
+            &["model"],
+        ],
+    },
+    Crate {
         folder: "common",
         builds_on: &[
             "alambic-export",
@@ -154,7 +164,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["common"],
         does_io: true,
         floors: &[
-            &["cache", "data", "session", "state", "teacher"],
+            &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
             &["enrol"],
@@ -166,16 +176,22 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "lab",
-        builds_on: &["alambic-draw", "common", "coordinator", "edge-agent"],
+        builds_on: &[
+            "alambic-draw",
+            "alambic-onnx",
+            "common",
+            "coordinator",
+            "edge-agent",
+        ],
         does_io: true,
         floors: &[
             &[
                 "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
-            &["folders", "reached", "simulation", "stage"],
+            &["folders", "projection", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],
-            &["baseline", "distill"],
-            &["demo", "federated", "points"],
+            &["backbone", "baseline", "distill"],
+            &["demo", "federated", "labelling", "points"],
             &["load", "simulate"],
             &["attack"],
             &["cli"],

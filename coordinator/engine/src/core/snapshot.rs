@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::ids::{DeviceId, TaskHash, Time};
+use protocol::ids::{BlobHash, DeviceId, TaskHash, Time};
 use protocol::round::{Kind, Reason};
 
 use super::{Core, Runner};
@@ -93,8 +93,21 @@ impl Core {
                 .unwrap_or_default(),
             excluded: self.excluded(runner),
             unheard: Vec::new(),
+            odd: Vec::new(),
+            profiles: self.profiles(runner),
             withheld: self.withheld(runner),
         }
+    }
+
+    /// The newest profile of each device that is not revoked.
+    fn profiles(&self, runner: &Runner) -> Vec<(DeviceId, BlobHash)> {
+        let revoked = self.registry.revoked();
+        let newest = runner.engine.state().newest.iter();
+        let profiles = newest
+            .filter(|((device, kind), _)| *kind == Kind::Profile && !revoked.contains_key(device));
+        profiles
+            .map(|((device, _), standing)| (*device, standing.blob))
+            .collect()
     }
 
     fn withheld(&self, runner: &Runner) -> Vec<WithheldStatus> {

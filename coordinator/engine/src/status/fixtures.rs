@@ -91,6 +91,8 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         trials: crate::rollout::Tally::default(),
         excluded: Vec::new(),
         unheard: Vec::new(),
+        odd: Vec::new(),
+        profiles: Vec::new(),
         withheld: Vec::new(),
     }
 }

@@ -117,6 +117,31 @@ pub fn interval(share: f64, rows: u64) -> (f64, f64) {
     ((middle - half).max(0.0), (middle + half).min(1.0))
 }
 
+/// A factor with as many digits as one reads: 1,000, 12.3, 0.0012.
+pub fn factor(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e7 || (size > 0.0 && size < 1e-4) => format!("{value:.1e}"),
+        size if size >= 100.0 => {
+            let digits = format!("{value:.0}");
+            let (sign, digits) = match digits.strip_prefix('-') {
+                Some(rest) => ("-", rest),
+                None => ("", digits.as_str()),
+            };
+            let first = digits.len() % 3;
+            let mut text = digits[..first].to_owned();
+            for at in (first..digits.len()).step_by(3) {
+                if !text.is_empty() {
+                    text.push(',');
+                }
+                text.push_str(&digits[at..at + 3]);
+            }
+            format!("{sign}{text}")
+        }
+        size if size >= 1.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,37 @@
+//! `task suggest`: a task file from tables.
+
+use std::path::PathBuf;
+
+use edge_agent::data::{Mapping, suggest};
+
+use super::Failure;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TaskArguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Print a task file that fits the tables of a folder
+    ///
+    /// Columns, units, classes and rates are those of the files; the comments
+    /// in it say by which rules they were chosen. Read it before you use it.
+    #[command(after_help = "Example:
+  alambic-lab task suggest devices/pump-1 > devices/task.toml")]
+    Suggest {
+        /// The folder of one device
+        folder: PathBuf,
+        /// The column that holds the label
+        #[arg(long, value_name = "COLUMN", default_value = "label")]
+        label: String,
+    },
+}
+
+pub(crate) fn run(arguments: TaskArguments) -> Result<(), Failure> {
+    let Command::Suggest { folder, label } = arguments.command;
+    let text = suggest(&folder, &Mapping::default(), &label)?;
+    print!("{text}");
+    Ok(())
+}
