@@ -531,7 +531,7 @@ fn takes(graph: &Graph, has_front: bool, settings: &Settings) -> Result<Takes, O
 fn filled(sides: &[Option<usize>], count: usize) -> Option<Vec<usize>> {
     let known: usize = sides.iter().flatten().product();
     let open = sides.iter().filter(|side| side.is_none()).count();
-    if known == 0 || count % known != 0 || (open == 0 && known != count) || open > 1 {
+    if known == 0 || !count.is_multiple_of(known) || (open == 0 && known != count) || open > 1 {
         return None;
     }
     let shape = sides.iter().map(|side| side.unwrap_or(count / known));

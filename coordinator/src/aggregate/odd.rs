@@ -20,7 +20,7 @@ pub(crate) fn odd_data(task: &Task, profiles: &[(DeviceId, Profile)]) -> Vec<Odd
     }
     of_features(task, profiles, &mut found);
     of_classes(task, profiles, &mut found);
-    found.sort_by(|one, other| one.device.device.cmp(&other.device.device));
+    found.sort_by_key(|one| one.device.device);
     found
 }
 

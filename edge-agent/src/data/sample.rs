@@ -485,7 +485,7 @@ mod tests {
     /// Row `at` of a stream of two classes, of which the second has one row in
     /// fifty.
     fn row(at: usize) -> ([f32; 2], Option<u16>) {
-        let class = u16::from(at % 50 == 0);
+        let class = u16::from(at.is_multiple_of(50));
         ([at as f32, (at * 7 % 1000) as f32], Some(class))
     }
 

@@ -252,7 +252,7 @@ fn blocks_of_a_split_do_not_span_files() {
 fn of_more_rows_than_are_held_a_sample_of_all_files_is() {
     let root = tempfile::tempdir().unwrap();
     let write = |name: &str, rows: std::ops::Range<usize>| {
-        let label = |row: usize| if row % 4 == 0 { "dog" } else { "cat" };
+        let label = |row: usize| if row.is_multiple_of(4) { "dog" } else { "cat" };
         let rows = rows.map(|row| format!("{row},{},{}\n", row * row % 97, label(row)));
         let text = format!("a,b,label\n{}", rows.collect::<String>());
         fs::write(root.path().join(name), text).unwrap();
