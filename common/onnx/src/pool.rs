@@ -135,7 +135,10 @@ mod tests {
             Pool::Both.joined(&[one.clone(), other]),
             [2.0, 1.0, 3.0, 2.0]
         );
-        assert_eq!(Pool::Both.joined(std::slice::from_ref(&one)), [1.0, 2.0, 1.0, 2.0]);
+        assert_eq!(
+            Pool::Both.joined(std::slice::from_ref(&one)),
+            [1.0, 2.0, 1.0, 2.0]
+        );
         assert_eq!(Pool::Mean.joined(&[one]), [1.0, 2.0]);
         assert_eq!(Pool::Mean.joined(&[vec![1.0], vec![4.0]]), [2.5]);
     }
