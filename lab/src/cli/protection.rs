@@ -15,7 +15,7 @@ pub(crate) struct ProtectionArguments {
     #[arg(long, default_value_t = DELTA, requires = "epsilon", value_parser = delta)]
     delta: f64,
     /// Devices without noise, whose rows alone give the fleet its normaliser
-    /// [default: 1 where it is learnt, else 0]
+    /// [default: 2 where it is learnt, else 0]
     #[arg(long, requires = "epsilon")]
     pilots: Option<usize>,
 }

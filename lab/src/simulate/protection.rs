@@ -12,9 +12,9 @@ use crate::simulation::Protection;
 pub struct Asked {
     /// What everything that a device tells may cost.
     pub budget: Budget,
-    /// Devices without it; none for one where the task has its normaliser
-    /// learnt, which devices under differential privacy have no part in, and
-    /// for no device elsewhere.
+    /// Devices without it; left out, two where the task has its normaliser
+    /// learnt, which devices under differential privacy have no part in and
+    /// which takes two devices, and none elsewhere.
     pub pilots: Option<usize>,
 }
 
@@ -23,11 +23,16 @@ impl Asked {
     pub fn of(self, task: &Task, seed: u64) -> Protection {
         Protection {
             budget: self.budget,
-            pilots: self.pilots.unwrap_or(usize::from(task.learns_normaliser())),
+            pilots: self
+                .pilots
+                .unwrap_or(PILOTS * usize::from(task.learns_normaliser())),
             seed,
         }
     }
 }
+
+/// What a phase takes by default.
+const PILOTS: usize = 2;
 
 /// What the outcome says of it.
 pub(super) fn told(protection: &Protection, devices: usize) -> Value {
