@@ -338,7 +338,7 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
 }
 
 pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let Status { devices, .. } = client.status()?;
+    let Status { devices, now, .. } = client.status()?;
     if as_json {
         print_json(&devices);
         return Ok(());
@@ -350,19 +350,28 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
     let mut table = table(&[
         "device",
         "label",
+        "group",
         "state",
+        "last seen",
+        "contributed",
         "up bytes",
         "down bytes",
-        "handshakes",
     ]);
+    let ago = |then: Option<Time>| then.map_or_else(|| "-".to_owned(), |at| format::ago(now, at));
     for device in &devices {
+        let seen = match device.connected {
+            true => "now".to_owned(),
+            false => ago(device.seen),
+        };
         table.add_row([
             device.device.to_string(),
             device.label.clone(),
+            device.group.clone().unwrap_or_else(|| "-".to_owned()),
             super::members::state(device).to_owned(),
+            seen,
+            ago(device.contributed),
             device.uplink_bytes.to_string(),
             device.downlink_bytes.to_string(),
-            device.handshake_bytes.to_string(),
         ]);
     }
     println!("{table}");
