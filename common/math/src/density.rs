@@ -68,7 +68,7 @@ impl LocalDensity {
         self.points.nrows()
     }
 
-    /// Whether there are none, which is never so.
+    /// Whether there are no points; there is always one at least.
     pub fn is_empty(&self) -> bool {
         self.points.is_empty()
     }
@@ -173,7 +173,7 @@ const NEIGHBOURS: usize = 20;
 const CLOSEST: usize = 10;
 /// Inputs whose distances are held at a time.
 const BLOCK: usize = 512;
-/// Distances below this are none.
+/// Distances below this count as zero.
 const DISTANCE_MIN: f64 = 1e-6;
 
 #[cfg(test)]

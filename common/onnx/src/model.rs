@@ -57,7 +57,7 @@ impl Model {
     /// there is one. Sides that are left open are settled by `settings`.
     ///
     /// # Errors
-    /// As [`Graph::open`], and if the input is none that is understood.
+    /// As [`Graph::open`], and if inputs of its kind are not supported.
     pub fn open(path: &Path, settings: Settings, bytes_max: u64) -> Result<Self, OnnxError> {
         let graph = Graph::open(path, bytes_max)?;
         let front = match &settings.front {
@@ -70,7 +70,7 @@ impl Model {
     /// The same of graphs that are read already.
     ///
     /// # Errors
-    /// If the input is none that is understood.
+    /// If inputs of its kind are not supported.
     pub fn of(graph: Graph, front: Option<Graph>, settings: Settings) -> Result<Self, OnnxError> {
         let takes = takes(&graph, front.is_some(), &settings)?;
         let batch = match (&takes, graph.declared()) {

@@ -305,7 +305,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "0.1 to 50",
-        purpose: "Everything that ever leaves the device is (ε, δ)-differentially private in a row and its copies; only row counts and distilled samples leave then, with noise.",
+        purpose: "All that the device ever contributes is (ε, δ)-differentially private in a row and its copies; only row counts and distilled samples leave then, with noise.",
         value: |config| told(config, |budget| budget.epsilon().to_string()),
     },
     Key {

@@ -84,8 +84,8 @@ pub(super) struct Mel {
 }
 
 impl Mel {
-    /// Prepares for sounds of so many samples. Errors: more channels than one, a
-    /// rate that is none, or less than a frame.
+    /// Prepares for sounds of this shape. Errors: more than one channel, a
+    /// missing or unusable rate, or less than a frame.
     pub(super) fn new(shape: &InputShape, rate: Option<SampleRate>) -> Result<Self, FeatureError> {
         let stage = FeatureStage::mel(rate);
         let rate = rate.unwrap_or(RATE).0;
@@ -234,7 +234,7 @@ fn resample(frames: &Array2<f64>) -> Array2<f64> {
     out
 }
 
-/// The first rows of the orthonormal DCT-II of so many values, rows × values
+/// The first rows of the orthonormal DCT-II of length `values`, rows × values
 /// (Ahmed, Natarajan and Rao 1974).
 fn cosines(rows: usize, values: usize) -> Array2<f64> {
     let count = values as f64;
@@ -259,7 +259,7 @@ const CEPSTRA: usize = 10;
 const COURSES: usize = 5;
 /// Steps that a sound is brought to.
 const LENGTH: usize = 32;
-/// One frame in so many is quieter than what counts as noise.
+/// One frame in ten is quieter than the level taken as noise.
 const NOISE: usize = 10;
 /// How far from the noise to the loudest a frame is heard.
 const THRESHOLD: f64 = 0.4;

@@ -34,7 +34,7 @@ impl<S: Source> InProcess<S> {
         let folder = self.state.file(SPENT);
         let mut spent = Spent::open(&folder).map_err(|error| explained(&error, error.advice()))?;
         if let Some(entries) = spent.answer(task.hash(), call.round, call.phase) {
-            return Ok(again(entries));
+            return Ok(self.permitted_of(again(entries), task, spent_today));
         }
         let work = |rows| Work {
             task,
@@ -85,9 +85,26 @@ impl<S: Source> InProcess<S> {
         task: &Task,
         built: work::Built,
         cost: f64,
-        mut spent_today: u64,
+        spent_today: u64,
         spent: &mut Spent,
     ) -> Result<work::Built, WorkshopError> {
+        let leaving = self.permitted_of(built, task, spent_today);
+        let charge = Charge {
+            task: task.hash(),
+            round: call.round,
+            phase: call.phase,
+            time: self.settings.clock.now(),
+            cost,
+            entries: leaving.entries.clone(),
+        };
+        let charged = spent.charge(charge);
+        charged.map_err(|error| explained(&error, error.advice()))?;
+        Ok(leaving)
+    }
+
+    /// What the policy permits of an answer now, whatever it did when the
+    /// answer was computed.
+    fn permitted_of(&self, built: work::Built, task: &Task, mut spent_today: u64) -> work::Built {
         let policy = &self.settings.policy;
         let (mut leaving, mut why) = (Vec::new(), built.why);
         for entry in built.entries {
@@ -104,21 +121,11 @@ impl<S: Source> InProcess<S> {
                 }
             }
         }
-        let charge = Charge {
-            task: task.hash(),
-            round: call.round,
-            phase: call.phase,
-            time: self.settings.clock.now(),
-            cost,
-            entries: leaving.clone(),
-        };
-        let charged = spent.charge(charge);
-        charged.map_err(|error| explained(&error, error.advice()))?;
-        Ok(work::Built {
+        work::Built {
             partial: leaving.is_empty(),
             entries: leaving,
             why,
-        })
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::data::{Dataset, LabelSource, Schema, Split};
 use crate::driver::workshop::{Built, Score, Verdict, Workshop as _, WorkshopError};
 use crate::fleet::{freshness, trust_root};
 use crate::ledger::{Outcome, entries_in};
-use crate::policy::{Budget, Policy, Spent};
+use crate::policy::{Budget, Policy, RawPolicy, Spent};
 use crate::session::{CallName, Settled};
 use crate::slots::{Slots, TrialRecord};
 use crate::state::StateDir;
@@ -660,6 +660,13 @@ fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
     assert_eq!(first.entries.len(), 1, "{:?}", first.why);
     // Asked again for the same, as after a restart: the same bytes, no new noise.
     assert_eq!(answer(&summarise(1)).entries, first.entries);
+
+    // What the owner has forbidden since then stays, though it was paid for.
+    let raw: RawPolicy = toml::from_str("kinds = [\"profile\"]").unwrap();
+    let policy = raw.check().unwrap().with_budget(Some(budget));
+    let strict = bench.workshop_under(policy, Some(900), NOW);
+    let kept = bench.build(&strict, &summarise(1), &normaliser).unwrap();
+    assert!(kept.entries.is_empty() && kept.partial);
 
     // Another round, another task, another kind: nothing is left for it.
     for call in [
