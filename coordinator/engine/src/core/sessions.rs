@@ -71,6 +71,12 @@ impl Sessions {
             .collect()
     }
 
+    /// The student of this task that a device with a session said it runs.
+    pub(super) fn installed(&self, device: DeviceId, task: TaskHash) -> Option<Version> {
+        let session = self.open.get(&device)?;
+        installed(&session.installed, task)
+    }
+
     /// What devices with a session have said of this task's releases.
     pub(super) fn tried(&self, task: TaskHash) -> Vec<(DeviceId, Version, Evaluation)> {
         let open = self.open.iter();

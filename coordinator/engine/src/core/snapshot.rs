@@ -12,7 +12,7 @@ use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
-    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, EvaluationStatus,
+    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, DeviceStudent, EndedStatus, EvaluationStatus,
     ExclusionStatus, Forgetting, MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus,
     Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
     WithheldStatus,
@@ -284,7 +284,28 @@ impl Core {
             strikes: mark.strikes,
             peer_limits: Self::peer_limits_status(mark),
             shared_key: self.sessions.shared_key(now, device),
+            students: self.students(device),
         }
+    }
+
+    /// The student that a device runs of each task, as far as it has said so:
+    /// what it found out about the newest one, or what it came with.
+    fn students(&self, device: DeviceId) -> Vec<DeviceStudent> {
+        let of_task = |runner: &Runner| {
+            let task = runner.task.hash();
+            let found = runner.engine.state().evaluations.get(&device).copied();
+            let came_with = self.sessions.installed(device, task);
+            let in_use = found.filter(|(_, evaluation)| !evaluation.is_bad());
+            let version = came_with.max(in_use.map(|(version, _)| version))?;
+            Some(DeviceStudent {
+                task: runner.task.definition().name.clone(),
+                version,
+                evaluation: in_use
+                    .filter(|(of, _)| *of == version)
+                    .map(|(_, evaluation)| evaluation),
+            })
+        };
+        self.tasks.iter().filter_map(of_task).collect()
     }
 
     /// What the tasks know; the server adds what sessions did.

@@ -573,6 +573,21 @@ pub struct DeviceStatus {
     /// Its key, if that is on two machines.
     #[serde(default)]
     pub shared_key: Option<SharedKey>,
+    /// The student that it runs of each task, as far as it has said so.
+    #[serde(default)]
+    pub students: Vec<DeviceStudent>,
+}
+
+/// A student that a device runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStudent {
+    /// The task's name.
+    pub task: String,
+    /// The student's version.
+    pub version: Version,
+    /// What the device found when it tried it; none if it has not said so since
+    /// the coordinator's start.
+    pub evaluation: Option<Evaluation>,
 }
 
 /// A device's key that two machines have: an image copied after it had joined.
