@@ -281,12 +281,28 @@ impl<'a> Fleet<'a> {
             columns if columns >= BLOCKS * discriminants => (columns, BITS_FINE),
             _ => (room(share, BITS_COARSE), BITS_COARSE),
         };
-        let columns = columns.clamp(COLUMNS_MIN, COLUMNS_MAX).min(self.features);
+        let columns = columns.min(self.told_by_most()).min(self.features);
+        let columns = columns.clamp(COLUMNS_MIN, COLUMNS_MAX);
         let last = discriminants.min(columns.div_ceil(BLOCKS));
         let middle = last.max(columns / 4);
         let first = columns.saturating_sub(last + middle);
         let blocks = [first, middle, last];
         (blocks.into_iter().filter(|&columns| columns > 0).collect(), bits)
+    }
+
+    /// Directions that the devices with half of all rows may tell, each of them: columns
+    /// that some tell and others do not are sums over other rows.
+    fn told_by_most(&self) -> usize {
+        let rows = |device: &usize| self.learnt[*device].rows();
+        let mut devices = self.speaking();
+        devices.sort_by_key(|device| std::cmp::Reverse(self.left[*device]));
+        let half = devices.iter().map(rows).sum::<usize>() / 2;
+        let mut seen = 0;
+        let mut told = devices.iter().map(|device| {
+            seen += rows(device);
+            (seen, self.left[*device])
+        });
+        told.find(|(seen, _)| *seen > half).map_or(0, |(_, left)| left)
     }
 
     /// The products of all devices with a block, each column as the mean of the rows of
