@@ -175,7 +175,7 @@ mod tests {
     fn a_fill_value_in_an_honest_device_is_no_lie() {
         use common::profile::RawFeatureMoments;
         let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"\n\
-                    [normaliser]\ncurves = false";
+                    [normaliser]\nquantiles = false";
         let task = RawTask::parse(task).unwrap();
         let reason = |rows: &Array2<f32>| {
             let moments = RawFeatureMoments::of(rows.view());

@@ -29,7 +29,7 @@ pub struct Setting {
     /// Whether devices send feature sums.
     pub learns_normaliser: bool,
     /// Whether they send block means beside them.
-    pub learns_curves: bool,
+    pub learns_quantiles: bool,
     /// Parameters of the student that travels down.
     pub parameters: usize,
     /// Bytes a device may send in all rounds, everything counted.
@@ -372,7 +372,7 @@ fn affordable_rank(setting: &Setting, points: usize, bits: u8, bytes: f64) -> us
 
 /// Bytes of one round for points and what stands on them.
 fn spendable(setting: &Setting) -> f64 {
-    let profile = match (setting.learns_normaliser, setting.learns_curves) {
+    let profile = match (setting.learns_normaliser, setting.learns_quantiles) {
         (false, _) => 0,
         (true, false) => 8 * setting.features,
         (true, true) => (12 + 2 * BLOCKS_MAX) * setting.features,
@@ -455,7 +455,7 @@ mod tests {
             rows_a_point_min: 5,
             lists: false,
             learns_normaliser: false,
-            learns_curves: false,
+            learns_quantiles: false,
             parameters: 200 * (features + 10),
             uplink_bytes,
         }

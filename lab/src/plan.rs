@@ -126,7 +126,7 @@ pub fn pooled_normaliser(
     let learnt = task.learns_normaliser();
     let mut profile = Profile::check(raw, task.features(), task.classes(), learnt)
         .map_err(|_| FeatureError::Immense)?;
-    if task.learns_curves() {
+    if task.learns_quantiles() {
         let rows_min = task.definition().budget.cluster_size_min;
         let blocks = RawBlocks::of(features, rows_min);
         profile = profile

@@ -7,7 +7,7 @@ use std::path::Path;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use common::exit::{ExitCode, Failure};
-use common::features::{Curve, Normaliser};
+use common::features::{Normaliser, QuantileTransform};
 use common::npz::{self, Array, NpzError, Values};
 use common::scales::Scales;
 use common::task::{Target, Task};
@@ -275,22 +275,22 @@ impl Seen<'_> {
                 let scaled = (point[at] * longer).clamp(-parts.clip, parts.clip);
                 *value = parts.mean[at] + parts.scale[at] * scaled;
             }
-            for curve in parts
-                .curves
+            for transform in parts
+                .transforms
                 .iter()
-                .filter(|curve| curve.feature() < varying)
+                .filter(|transform| transform.feature() < varying)
             {
-                let value = &mut row[curve.feature()];
-                *value = straight(curve, *value);
+                let value = &mut row[transform.feature()];
+                *value = straight(transform, *value);
             }
         }
         features
     }
 }
 
-/// The value that a curve brings to this level, or the nearest one.
-fn straight(curve: &Curve, level: f32) -> f32 {
-    let (knots, levels) = curve.points();
+/// The value that a transform brings to this level, or the nearest one.
+fn straight(transform: &QuantileTransform, level: f32) -> f32 {
+    let (knots, levels) = transform.points();
     let above = levels.partition_point(|&one| one <= level);
     if above == 0 {
         return knots[0];
@@ -359,8 +359,8 @@ mod tests {
         let mut atoms: Vec<Atom> = { heavy.iter() }
             .map(|&value| Atom { value, rows: 1.0 })
             .collect();
-        let curve = Curve::of(1, &mut atoms, 1e3).unwrap();
-        let normaliser = stage.normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, vec![curve]);
+        let transform = QuantileTransform::of(1, &mut atoms, 1e3).unwrap();
+        let normaliser = stage.normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, vec![transform]);
         let normaliser = normaliser.unwrap();
         let points = normaliser.apply(features.view()).unwrap();
         let seen = Seen {

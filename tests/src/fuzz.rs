@@ -60,8 +60,9 @@ pub const POINTS: usize = 12;
 static CHECKED: LazyLock<Task> = LazyLock::new(|| RawTask::parse(TASK).unwrap());
 
 /// The same, with weights of features behind the points.
-pub static WEIGHED: LazyLock<Task> =
-    LazyLock::new(|| RawTask::parse(&format!("{TASK}[teacher]\nrelevance = true\n")).unwrap());
+pub static WEIGHED: LazyLock<Task> = LazyLock::new(|| {
+    RawTask::parse(&format!("{TASK}[teacher]\nfeature_weights = true\n")).unwrap()
+});
 
 /// Every decoder of outside bytes.
 pub const TARGETS: &[Target] = &[

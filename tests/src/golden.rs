@@ -8,9 +8,9 @@
 use std::fmt::Debug;
 
 use bincode::{Decode, Encode};
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
-use common::trial::Trial;
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::token::TokenId;
 use common::wire::codec::{decode, encode};
@@ -108,13 +108,13 @@ fn to_coordinator() -> Vec<Case> {
         };
         cases.push(case(kind, &format!("abstain-{}", phase.name()), value));
     }
-    for trial in trials() {
+    for evaluation in evaluations() {
         let value = ToCoordinator::Tried {
             task: TASK,
             version: VERSION,
-            trial,
+            evaluation,
         };
-        cases.push(case(kind, &format!("tried-{}", word(&trial)), value));
+        cases.push(case(kind, &format!("tried-{}", word(&evaluation)), value));
     }
     for code in WithheldCode::ALL {
         let why = Some(RawWithheld {
@@ -297,14 +297,14 @@ fn opaque(value: EnrolRequest) -> Case {
     }
 }
 
-fn trials() -> [Trial; 6] {
+fn evaluations() -> [Evaluation; 6] {
     [
-        Trial::Soaking,
-        Trial::Kept,
-        Trial::Untested,
-        Trial::Worse,
-        Trial::Refused,
-        Trial::RolledBack,
+        Evaluation::Soaking,
+        Evaluation::Kept,
+        Evaluation::Untested,
+        Evaluation::Worse,
+        Evaluation::Refused,
+        Evaluation::RolledBack,
     ]
 }
 

@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use common::evaluation::Evaluation;
+use common::feature_weights::FeatureWeights;
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::math::random::rng;
-use common::relevance::Relevance;
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
-use common::trial::Trial;
 use common::trust::authority::Authority;
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::device_key::DeviceKey;
@@ -400,7 +400,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
             encode(&ToCoordinator::Tried {
                 task,
                 version,
-                trial: Trial::Kept,
+                evaluation: Evaluation::Kept,
             }),
         ),
         (
@@ -494,7 +494,7 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     let [teacher, transfer, normaliser] = result.teacher;
     blobs.push(("teacher", fleet.blob(teacher).unwrap()));
     let set = fleet.blob(transfer).unwrap();
-    let weights = Relevance::of(&[0.3, 1.0, 0.0, 2.5, 0.7, 1.2]).unwrap();
+    let weights = FeatureWeights::of(&[0.3, 1.0, 0.0, 2.5, 0.7, 1.2]).unwrap();
     let behind = encode(&weights.to_raw());
     blobs.push(("weighed_set", [set.as_slice(), behind.as_slice()].concat()));
     blobs.push(("transfer_set", set));

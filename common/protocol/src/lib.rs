@@ -6,7 +6,7 @@
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
 //! [`report`]; [`contribution`] has what is common to all) and what the coordinator publishes
 //! ([`scales`], [`transfer`],
-//! [`landmarks`], [`relevance`], [`teacher`], [`model`], [`delta`]) →
+//! [`landmarks`], [`feature_weights`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
 
 pub mod blocks;
@@ -14,6 +14,8 @@ pub mod close;
 pub mod codec;
 pub mod contribution;
 pub mod delta;
+pub mod evaluation;
+pub mod feature_weights;
 pub mod features;
 pub mod human;
 pub mod ids;
@@ -24,7 +26,6 @@ pub mod model;
 pub mod moments;
 pub mod novelty;
 pub mod profile;
-pub mod relevance;
 pub mod report;
 pub mod round;
 pub mod scales;
@@ -33,7 +34,6 @@ pub mod task;
 pub mod teacher;
 pub mod traffic;
 pub mod transfer;
-pub mod trial;
 pub mod trust;
 pub mod weights;
 pub mod wire;

@@ -24,13 +24,13 @@ pub struct RawProfile {
 
 impl RawProfile {
     /// A task's profile and what comes behind it: block means where the task
-    /// learns curves, mean and variance of its numbers where it asks for any.
+    /// learns transforms, mean and variance of its numbers where it asks for any.
     ///
     /// # Errors
     /// If the bytes are no such profile.
     pub fn parts(task: &Task, bytes: &[u8]) -> Result<ProfileParts, DecodeError> {
         let numbers = !task.target().numbers().is_empty();
-        Ok(match (task.learns_curves(), numbers) {
+        Ok(match (task.learns_quantiles(), numbers) {
             (false, false) => (decode_blob(bytes)?, None, None),
             (true, false) => {
                 let (profile, blocks) = decode_blob(bytes)?;

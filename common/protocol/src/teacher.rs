@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use math::shape::{ShapeError, check_count};
 use ndarray::{Array2, ArrayView2, s};
 
-use crate::relevance::Relevance;
+use crate::feature_weights::FeatureWeights;
 use crate::transfer::TransferSet;
 use math::kernel::{KernelError, Ntk, rows_per_block};
 use math::network::softmax_rows;
@@ -41,11 +41,11 @@ pub struct TeacherFacts {
 }
 
 /// f(x) = K(x, S)·α, and probabilities by a tempered softmax. The kernel sees
-/// x and S through the relevance of their features.
+/// x and S through the weights of their features.
 #[derive(Clone, Debug)]
 pub struct Teacher {
     ntk: Ntk,
-    relevance: Relevance,
+    feature_weights: FeatureWeights,
     /// As the kernel sees them.
     points: Array2<f32>,
     alpha: Array2<f32>,
@@ -74,7 +74,7 @@ impl Teacher {
     /// A wrong length, or a number that is not finite.
     pub fn on(raw: RawTeacher, set: &TransferSet, classes: usize) -> Result<Self, TeacherError> {
         Ok(Self {
-            relevance: set.relevance.clone(),
+            feature_weights: set.feature_weights.clone(),
             ..Self::check(raw, set.seen().into_owned(), classes)?
         })
     }
@@ -99,7 +99,7 @@ impl Teacher {
             .map_err(|_| ShapeError::count("coefficients", expected, got))?;
         Ok(Self {
             ntk: Ntk::new(raw.depth),
-            relevance: Relevance::alike(),
+            feature_weights: FeatureWeights::alike(),
             points,
             alpha,
             temperature: raw.temperature,
@@ -143,7 +143,7 @@ impl Teacher {
         let step = rows_per_block(self.points.nrows());
         let width = self.points.ncols();
         check_count("features of an input", width, inputs.ncols())?;
-        let seen = self.relevance.through(inputs);
+        let seen = self.feature_weights.through(inputs);
         self.ntk
             .for_each_block(seen.view(), self.points.view(), step, |block, rows| {
                 out.slice_mut(s![rows, ..]).assign(&block.dot(&self.alpha));

@@ -4,8 +4,8 @@ use math::shape::ShapeError;
 use ndarray::{Array2, Axis, CowArray, Ix2, concatenate};
 
 use crate::codec::{DecodeError, decode_blob, encode};
+use crate::feature_weights::{FeatureWeights, FeatureWeightsError};
 use crate::landmarks::{landmark_count, landmarks};
-use crate::relevance::{Relevance, RelevanceError};
 use crate::summary::{Points, PointsError, PointsFrame, RawPoints};
 use crate::task::Task;
 use math::quantise::{RawQuantisedMatrix, RawScaledF16};
@@ -19,7 +19,7 @@ pub struct RawTransferSet {
     /// The points of all devices.
     pub points: RawPoints,
     /// How much each feature counts, where the task has that learnt.
-    pub relevance: Option<RawScaledF16>,
+    pub feature_weights: Option<RawScaledF16>,
     /// The numbers of each point, where the task asks for numbers.
     pub targets: Option<RawQuantisedMatrix>,
 }
@@ -29,8 +29,8 @@ impl RawTransferSet {
     /// there are any.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = encode(&self.points);
-        if let Some(relevance) = &self.relevance {
-            bytes.extend(encode(relevance));
+        if let Some(feature_weights) = &self.feature_weights {
+            bytes.extend(encode(feature_weights));
         }
         if let Some(targets) = &self.targets {
             bytes.extend(encode(targets));
@@ -43,25 +43,29 @@ impl RawTransferSet {
     ///
     /// # Errors
     /// If the bytes are no such set.
-    pub fn from_bytes(bytes: &[u8], relevance: bool, numbers: bool) -> Result<Self, DecodeError> {
-        let (points, relevance, targets) = match (relevance, numbers) {
+    pub fn from_bytes(
+        bytes: &[u8],
+        feature_weights: bool,
+        numbers: bool,
+    ) -> Result<Self, DecodeError> {
+        let (points, feature_weights, targets) = match (feature_weights, numbers) {
             (false, false) => (decode_blob(bytes)?, None, None),
             (true, false) => {
-                let (points, relevance) = decode_blob(bytes)?;
-                (points, Some(relevance), None)
+                let (points, feature_weights) = decode_blob(bytes)?;
+                (points, Some(feature_weights), None)
             }
             (false, true) => {
                 let (points, targets) = decode_blob(bytes)?;
                 (points, None, Some(targets))
             }
             (true, true) => {
-                let (points, relevance, targets) = decode_blob(bytes)?;
-                (points, Some(relevance), Some(targets))
+                let (points, feature_weights, targets) = decode_blob(bytes)?;
+                (points, Some(feature_weights), Some(targets))
             }
         };
         Ok(Self {
             points,
-            relevance,
+            feature_weights,
             targets,
         })
     }
@@ -75,7 +79,7 @@ pub struct TransferSet {
     /// Its points, in the space of normalised features.
     pub points: Points,
     /// How much each feature counts in the kernel.
-    pub relevance: Relevance,
+    pub feature_weights: FeatureWeights,
     /// Synthetic inputs beside the points on which the kernel stands as well,
     /// landmarks × features.
     pub landmarks: Array2<f32>,
@@ -92,7 +96,7 @@ pub enum TransferError {
     Points(#[from] PointsError),
     /// The weights of its features are malformed.
     #[error(transparent)]
-    Relevance(#[from] RelevanceError),
+    FeatureWeights(#[from] FeatureWeightsError),
 }
 
 impl TransferSet {
@@ -103,8 +107,8 @@ impl TransferSet {
     pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, TransferError> {
         let definition = task.definition();
         let numbers = definition.target.numbers().len();
-        let relevance = definition.method.relevance;
-        let raw = RawTransferSet::from_bytes(bytes, relevance, numbers > 0)?;
+        let feature_weights = definition.method.feature_weights;
+        let raw = RawTransferSet::from_bytes(bytes, feature_weights, numbers > 0)?;
         let frame = PointsFrame {
             features: task.features(),
             classes: task.classes(),
@@ -127,9 +131,9 @@ impl TransferSet {
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(raw: RawTransferSet, frame: PointsFrame) -> Result<Self, TransferError> {
-        let relevance = match raw.relevance {
-            Some(raw) => Relevance::check(raw, frame.features)?,
-            None => Relevance::alike(),
+        let feature_weights = match raw.feature_weights {
+            Some(raw) => FeatureWeights::check(raw, frame.features)?,
+            None => FeatureWeights::alike(),
         };
         let points = match raw.targets {
             Some(targets) => Points::check_with_targets(raw.points, targets, frame)?,
@@ -143,7 +147,7 @@ impl TransferSet {
         Ok(Self {
             landmarks: Array2::zeros((0, frame.features)),
             points,
-            relevance,
+            feature_weights,
         })
     }
 
@@ -159,12 +163,15 @@ impl TransferSet {
         }
         let both = [self.points.inputs.view(), self.landmarks.view()];
         let both = concatenate(Axis(0), &both).expect("both have the task's features");
-        self.relevance.through(both.view()).into_owned().into()
+        self.feature_weights
+            .through(both.view())
+            .into_owned()
+            .into()
     }
 
     /// Its points as the kernel sees them, m × features.
     pub fn seen_points(&self) -> CowArray<'_, f32, Ix2> {
-        self.relevance.through(self.points.inputs.view())
+        self.feature_weights.through(self.points.inputs.view())
     }
 
     /// Rows that each of the support stands for: landmarks for none. (Taken for

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
+use protocol::evaluation::Evaluation;
 use protocol::ids::{DeviceId, Time, Version};
-use protocol::trial::Trial;
 use serde::{Deserialize, Serialize};
 
 /// How a release reaches the fleet.
@@ -129,8 +129,8 @@ pub struct Rollout {
     pub standing: Standing,
 }
 
-/// The newest trial of each device.
-pub type Trials = BTreeMap<DeviceId, (Version, Trial)>;
+/// The newest evaluation of each device.
+pub type Evaluations = BTreeMap<DeviceId, (Version, Evaluation)>;
 
 /// What a rollout does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,13 +167,13 @@ pub struct Tally {
 
 impl Tally {
     /// Counts a device that said this.
-    pub fn count(&mut self, trial: Trial) {
+    pub fn count(&mut self, evaluation: Evaluation) {
         self.devices += 1;
-        match trial {
-            Trial::Soaking => self.soaking += 1,
-            Trial::Kept => self.kept += 1,
-            Trial::Untested => self.untested += 1,
-            Trial::Worse | Trial::Refused | Trial::RolledBack => self.worse += 1,
+        match evaluation {
+            Evaluation::Soaking => self.soaking += 1,
+            Evaluation::Kept => self.kept += 1,
+            Evaluation::Untested => self.untested += 1,
+            Evaluation::Worse | Evaluation::Refused | Evaluation::RolledBack => self.worse += 1,
         }
     }
 
@@ -248,13 +248,15 @@ impl Rollout {
     }
 
     /// How the stage's devices fare.
-    pub fn tally(&self, connected: &BTreeSet<DeviceId>, trials: &Trials) -> Tally {
+    pub fn tally(&self, connected: &BTreeSet<DeviceId>, evaluations: &Evaluations) -> Tally {
         let of = |device: &DeviceId| {
-            let trial = trials.get(device);
-            let of_this = trial.filter(|(version, _)| *version == self.version);
-            of_this.map(|(_, trial)| *trial)
+            let evaluation = evaluations.get(device);
+            let of_this = evaluation.filter(|(version, _)| *version == self.version);
+            of_this.map(|(_, evaluation)| *evaluation)
         };
-        let away = trials.keys().filter(|device| !connected.contains(device));
+        let away = evaluations
+            .keys()
+            .filter(|device| !connected.contains(device));
         let away = away.filter(|device| of(device).is_some());
         let mut tally = Tally::default();
         for device in connected.iter().chain(away) {
@@ -266,7 +268,7 @@ impl Rollout {
                     tally.devices += 1;
                     tally.silent += 1;
                 }
-                Some(trial) => tally.count(trial),
+                Some(evaluation) => tally.count(evaluation),
             }
         }
         tally

@@ -108,7 +108,7 @@ const ROUNDING: f64 = 1.5;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::relevance::Relevance;
+    use common::feature_weights::FeatureWeights;
     use common::summary::Points;
     use common::task::RawTask;
     use ndarray::array;
@@ -126,7 +126,7 @@ mod tests {
         };
         let set = TransferSet {
             points,
-            relevance: Relevance::alike(),
+            feature_weights: FeatureWeights::alike(),
             landmarks: Array2::zeros((0, 2)),
         };
         let basis = Basis::of(&task, &set).unwrap();

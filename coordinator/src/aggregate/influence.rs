@@ -159,7 +159,7 @@ impl<'a> Fleet<'a> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::relevance::Relevance;
+    use common::feature_weights::FeatureWeights;
     use common::summary::Points;
     use common::task::RawTask;
     use ndarray::array;
@@ -191,7 +191,7 @@ mod tests {
         };
         let set = TransferSet {
             points,
-            relevance: Relevance::alike(),
+            feature_weights: FeatureWeights::alike(),
             landmarks: Array2::zeros((0, 3)),
         };
         let task = RawTask::parse(task).unwrap();

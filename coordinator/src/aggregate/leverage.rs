@@ -155,7 +155,7 @@ const DEVICES_MIN: usize = 4;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::relevance::Relevance;
+    use common::feature_weights::FeatureWeights;
     use common::summary::Points;
     use common::task::RawTask;
     use common::transfer::TransferSet;
@@ -170,7 +170,7 @@ mod tests {
                 spreads: vec![0.1; 3],
                 targets: None,
             },
-            relevance: Relevance::alike(),
+            feature_weights: FeatureWeights::alike(),
             landmarks: Array2::zeros((0, 3)),
         };
         Basis::of(&RawTask::parse(task).unwrap(), &set).unwrap()

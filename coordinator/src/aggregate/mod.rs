@@ -4,6 +4,7 @@
 mod basis;
 mod cap;
 mod consensus;
+mod feature_weights;
 mod influence;
 mod judge;
 mod leverage;
@@ -13,7 +14,6 @@ mod normaliser;
 mod odd;
 mod pooled;
 mod profile_outliers;
-mod relevance;
 mod samples;
 mod teacher;
 mod transfer;

@@ -1,6 +1,6 @@
 //! One normaliser for all devices, from their profiles.
 
-use common::features::{Atom, Curve, FeatureError, Normaliser, TargetScale};
+use common::features::{Atom, FeatureError, Normaliser, QuantileTransform, TargetScale};
 use common::profile::{Profile, RawFeatureMoments};
 use common::task::{Normalisation, Task};
 
@@ -40,18 +40,18 @@ pub fn learn_normaliser(
                 refused: Vec::new(),
             });
         }
-        Normalisation::Learnt { clip } | Normalisation::Curved { clip } => clip,
+        Normalisation::Learnt { clip } | Normalisation::Quantiles { clip } => clip,
     };
     let fleet = Fleet::of(profiles);
     let mut mean = Vec::with_capacity(task.features());
     let mut variance = Vec::with_capacity(task.features());
-    let mut curves = Vec::new();
+    let mut transforms = Vec::new();
     for feature in 0..task.features() {
         let (mut centre, mut spread) = fleet.pooled(feature);
         let mut atoms = fleet.atoms(feature);
-        if let Some(curve) = Curve::of(feature as u32, &mut atoms, spread.sqrt()) {
-            (centre, spread) = bent(&curve, &atoms);
-            curves.push(curve);
+        if let Some(transform) = QuantileTransform::of(feature as u32, &mut atoms, spread.sqrt()) {
+            (centre, spread) = bent(&transform, &atoms);
+            transforms.push(transform);
         }
         mean.push(centre);
         variance.push(spread);
@@ -59,7 +59,7 @@ pub fn learn_normaliser(
     // Rows of one norm are easier on every kernel tried.
     let stage = &task.definition().features;
     Ok(LearntNormaliser {
-        normaliser: stage.normaliser(&mean, &variance, clip, curves)?,
+        normaliser: stage.normaliser(&mean, &variance, clip, transforms)?,
         targets: learn_targets(task, profiles, &fleet.refused()),
         refused: fleet.refused(),
     })
@@ -182,10 +182,10 @@ impl<'a> Fleet<'a> {
     }
 }
 
-/// Mean and variance of a feature after its curve.
-fn bent(curve: &Curve, atoms: &[Atom]) -> (f64, f64) {
+/// Mean and variance of a feature after its transform.
+fn bent(transform: &QuantileTransform, atoms: &[Atom]) -> (f64, f64) {
     let rows: f64 = atoms.iter().map(|atom| atom.rows).sum();
-    let level = |atom: &Atom| f64::from(curve.apply(atom.value as f32));
+    let level = |atom: &Atom| f64::from(transform.apply(atom.value as f32));
     let mean = atoms
         .iter()
         .map(|atom| atom.rows * level(atom))
@@ -286,7 +286,7 @@ mod tests {
         }
         let straight = RawTask::parse(
             "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
-             [features]\nstage = \"lifted\"\n[normaliser]\ncurves = false",
+             [features]\nstage = \"lifted\"\n[normaliser]\nquantiles = false",
         )
         .unwrap();
         let straight = learn_normaliser(&straight, &profiles[..0]);

@@ -202,7 +202,7 @@ mod tests {
             }),
         };
         let mut bytes = encode(&raw);
-        if task.learns_curves() {
+        if task.learns_quantiles() {
             let rows = ndarray::Array2::from_shape_fn((60, task.features()), |(row, _)| row as f32);
             bytes.extend(encode(&common::blocks::RawBlocks::of(rows.view(), 10)));
         }

@@ -51,7 +51,7 @@ fn sums(
     points: &Points,
 ) -> Result<Moments, RegressionError> {
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let seen = set.relevance.through(points.inputs.view());
+    let seen = set.feature_weights.through(points.inputs.view());
     let kernel = ntk.matrix(set.seen().view(), seen.view())?.mapv(f64::from);
     let mut factor = basis.travelling(kernel.view())?;
     let mut targets = point_targets(task, points).mapv(|value| value as f32);

@@ -11,7 +11,7 @@ use common::task::Task;
 use common::transfer::{RawTransferSet, TRANSFER_BITS};
 
 use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap, scaled};
-use super::relevance::learn_relevance;
+use super::feature_weights::learn_feature_weights;
 
 /// Why points could not be joined.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +26,7 @@ pub enum GatherError {
     Cluster(#[from] ClusterError),
     /// What features tell could not be found out.
     #[error(transparent)]
-    Relevance(#[from] RegressionError),
+    FeatureWeights(#[from] RegressionError),
     /// Points could not be encoded.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
@@ -61,14 +61,14 @@ pub fn gather_transfer_set(
     if all.len() > points_max {
         all = merge(task, &all, points_max)?;
     }
-    let relevance = match task.definition().method.relevance {
-        true => Some(learn_relevance(task, &all)?.to_raw()),
+    let feature_weights = match task.definition().method.feature_weights {
+        true => Some(learn_feature_weights(task, &all)?.to_raw()),
         false => None,
     };
     Ok(RawTransferSet {
         points: all.to_raw(TRANSFER_BITS)?,
         targets: all.targets_to_raw()?,
-        relevance,
+        feature_weights,
     })
 }
 
@@ -174,10 +174,10 @@ mod tests {
 
     #[test]
     fn weights_of_features_travel_with_the_points_of_tasks_that_learn_them() {
-        let task = |relevance: bool| {
+        let task = |feature_weights: bool| {
             let text = format!(
                 "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n\
-                 [features]\nstage = \"lifted\"\n[teacher]\nrelevance = {relevance}"
+                 [features]\nstage = \"lifted\"\n[teacher]\nfeature_weights = {feature_weights}"
             );
             RawTask::parse(&text).unwrap()
         };
@@ -188,13 +188,13 @@ mod tests {
         let (learns, plain) = (task(true), task(false));
         let bytes = gathered(&learns).to_bytes();
         let set = validation::transfer_set(&learns, &bytes).unwrap();
-        assert_eq!(set.relevance.weights().len(), 2);
+        assert_eq!(set.feature_weights.weights().len(), 2);
         assert!(validation::transfer_set(&plain, &bytes).is_err());
         assert!(validation::transfer_set(&learns, &bytes[..bytes.len() - 1]).is_err());
 
         let bytes = gathered(&plain).to_bytes();
         let set = validation::transfer_set(&plain, &bytes).unwrap();
-        assert!(set.relevance.is_alike());
+        assert!(set.feature_weights.is_alike());
         assert!(validation::transfer_set(&learns, &bytes).is_err());
     }
 

@@ -354,6 +354,7 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
         "state",
         "last seen",
         "contributed",
+        "student",
         "up bytes",
         "down bytes",
     ]);
@@ -370,12 +371,27 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
             super::members::state(device).to_owned(),
             seen,
             ago(device.contributed),
+            students(device),
             device.uplink_bytes.to_string(),
             device.downlink_bytes.to_string(),
         ]);
     }
     println!("{table}");
     Ok(())
+}
+
+/// The versions that a device runs, with their tasks where it runs several.
+fn students(device: &DeviceStatus) -> String {
+    match device.students.as_slice() {
+        [] => "-".to_owned(),
+        [only] => only.version.to_string(),
+        all => {
+            let all = all
+                .iter()
+                .map(|one| format!("{} {}", one.task, one.version));
+            all.collect::<Vec<_>>().join(", ")
+        }
+    }
 }
 
 pub(super) fn models(

@@ -266,6 +266,14 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
             println!("gives less   {}: {}", task.name, one.text);
         }
     }
+    for student in &found.students {
+        let evaluation = student.evaluation;
+        let evaluation = evaluation.map_or_else(String::new, |found| format!(", {found}"));
+        println!(
+            "student      {}: version {}{evaluation}",
+            student.task, student.version
+        );
+    }
     if let Some(certificate) = found.certificate {
         println!("certificate  {certificate}");
     }
@@ -453,6 +461,7 @@ mod tests {
             strikes: 0,
             peer_limits: PeerLimitsStatus::default(),
             shared_key: None,
+            students: Vec::new(),
         }
     }
 

@@ -165,7 +165,7 @@ fn show(task: &TaskStatus, rollout: &RolloutStatus, now: Time, more: &str) {
         tally.silent
     );
     for unwanted in &rollout.unwanted_by {
-        println!("  {}: {}", name(&unwanted.device), unwanted.trial);
+        println!("  {}: {}", name(&unwanted.device), unwanted.evaluation);
     }
     if let Some(order) = order(&rollout.standing) {
         println!("  {order}{more}");

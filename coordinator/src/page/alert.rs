@@ -201,7 +201,7 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     let Some(newest) = task.releases.last() else {
         return;
     };
-    let (name, version, trials) = (&task.name, newest.version, task.trials);
+    let (name, version, evaluations) = (&task.name, newest.version, task.evaluations);
     let rollback = format!(
         "alambic-coordinator rollout rollback{}",
         layout::of_task(task, status)
@@ -210,10 +210,10 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         .rollout
         .as_ref()
         .is_some_and(|rollout| rollout.version == version);
-    if trials.worse > 0 && !is_rolling {
-        let judged = trials.soaking + trials.kept + trials.worse;
-        let who = words::do_not(trials.worse as usize, judged as usize, "device");
-        let (tone, what, more) = match (trials.is_unwanted(), newest.held) {
+    if evaluations.worse > 0 && !is_rolling {
+        let judged = evaluations.soaking + evaluations.kept + evaluations.worse;
+        let who = words::do_not(evaluations.worse as usize, judged as usize, "device");
+        let (tone, what, more) = match (evaluations.is_unwanted(), newest.held) {
             (true, true) => (
                 Tone::Bad,
                 "is halted",
@@ -247,7 +247,8 @@ fn of_verdict(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
         );
         found.push(Alert::new(Tone::Bad, head, text, "/students").with(rollback));
     }
-    let is_judged = newest.report.is_some() || trials.soaking + trials.kept + trials.worse > 0;
+    let is_judged =
+        newest.report.is_some() || evaluations.soaking + evaluations.kept + evaluations.worse > 0;
     let is_of_last = task.history.last().is_some_and(
         |last| matches!(last.outcome, OutcomeStatus::Completed { version: of } if of == version),
     );
@@ -690,11 +691,11 @@ mod tests {
         view.status.devices[0].connected = true;
         view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
         assert_eq!(alerts(&view), []);
-        let trials = &mut view.status.tasks[0].trials;
-        (trials.devices, trials.kept, trials.worse) = (3, 1, 2);
+        let evaluations = &mut view.status.tasks[0].evaluations;
+        (evaluations.devices, evaluations.kept, evaluations.worse) = (3, 1, 2);
         let [only] = alerts(&view).try_into().unwrap();
         assert_eq!((only.tone, only.room.as_str()), (Tone::Bad, "/students"));
-        view.status.tasks[0].trials = rollout::Tally::default();
+        view.status.tasks[0].evaluations = rollout::Tally::default();
         let report = crate::status::ReportSummary {
             devices: 21,
             rows: 700,
@@ -720,7 +721,7 @@ mod tests {
         view.status.tasks[0].history = vec![last];
         let [only] = alerts(&view).try_into().unwrap();
         assert_eq!(only.tone, Tone::Warn);
-        view.status.tasks[0].trials.kept = 1;
+        view.status.tasks[0].evaluations.kept = 1;
         assert_eq!(alerts(&view), []);
     }
 

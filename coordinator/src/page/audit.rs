@@ -218,11 +218,11 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
         Event::Tried {
             device,
             version,
-            trial,
+            evaluation,
             at,
         } => {
-            let tone = if trial.is_bad() { Warn } else { Good };
-            let details = format!("student {version} on {}: {trial}", who(device));
+            let tone = if evaluation.is_bad() { Warn } else { Good };
+            let details = format!("student {version} on {}: {evaluation}", who(device));
             Told::new(tone, "tried", details, *at)
         }
         Event::ReReleased {

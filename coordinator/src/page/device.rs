@@ -49,6 +49,7 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                     None => "never",
                 }
             }))
+            (fact("Student", super::fleet::students(device)))
             (fact("Refused", html! {
                 @if device.strikes == 0 { "nothing" }
                 @else { (pill(Tone::Bad, &words::count(device.strikes as usize, "contribution"))) " for a fault no honest device makes" }

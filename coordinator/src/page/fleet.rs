@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use common::ids::Time;
+use common::ids::{Time, Version};
 use maud::{Markup, html};
 
 use super::alert;
@@ -187,6 +187,7 @@ enum Column {
     State,
     Name,
     Contributed,
+    Student,
     Session,
     Up,
     Down,
@@ -194,10 +195,11 @@ enum Column {
 }
 
 impl Column {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Name,
         Self::State,
         Self::Contributed,
+        Self::Student,
         Self::Session,
         Self::Up,
         Self::Down,
@@ -209,6 +211,7 @@ impl Column {
             Self::State => "state",
             Self::Name => "name",
             Self::Contributed => "contributed",
+            Self::Student => "student",
             Self::Session => "session",
             Self::Up => "up",
             Self::Down => "down",
@@ -226,6 +229,7 @@ impl Column {
             Self::State => "State",
             Self::Name => "Device",
             Self::Contributed => "Last contribution",
+            Self::Student => "Student",
             Self::Session => "Session",
             Self::Up => "Sent up",
             Self::Down => "Sent down",
@@ -237,7 +241,7 @@ impl Column {
     fn class(self) -> &'static str {
         match self {
             Self::State | Self::Name | Self::Contributed => "",
-            Self::Session => "extra",
+            Self::Student | Self::Session => "extra",
             Self::Up | Self::Down | Self::Refused => "figure extra",
         }
     }
@@ -248,10 +252,31 @@ impl Column {
             Self::State => devices.sort_by_key(|one| Reverse(state(one).1)),
             // Who never contributed, or has not been seen, is looked for.
             Self::Contributed => devices.sort_by_key(|one| one.contributed),
+            // Old students are looked for.
+            Self::Student => devices.sort_by_key(|one| oldest(one)),
             Self::Session => devices.sort_by_key(|one| one.seen),
             Self::Up => devices.sort_by_key(|one| Reverse(one.uplink_bytes)),
             Self::Down => devices.sort_by_key(|one| Reverse(one.downlink_bytes)),
             Self::Refused => devices.sort_by_key(|one| Reverse(one.strikes)),
+        }
+    }
+}
+
+fn oldest(device: &DeviceStatus) -> Option<Version> {
+    device.students.iter().map(|student| student.version).min()
+}
+
+/// The versions that a device runs, with their tasks where it runs several.
+pub(super) fn students(device: &DeviceStatus) -> Markup {
+    html! {
+        @if device.students.is_empty() { span class="quiet" { "not said" } }
+        @for (at, student) in device.students.iter().enumerate() {
+            @if at > 0 { ", " }
+            @if device.students.len() > 1 { (student.task) " " }
+            @match student.evaluation {
+                Some(found) => span title=(found) { (student.version) },
+                None => (student.version),
+            }
         }
     }
 }
@@ -328,6 +353,7 @@ fn row(device: &DeviceStatus, now: Time) -> Markup {
                 Some(at) => time title=(words::instant(at)) { (words::ago(now, at)) },
                 None => span class="quiet" { "never" },
             } }
+            td class="extra" { (students(device)) }
             td class="extra" { (session(device, now)) }
             td class="figure extra" { (words::bytes(device.uplink_bytes)) }
             td class="figure extra" { (words::bytes(device.downlink_bytes)) }
@@ -460,6 +486,7 @@ pub(super) mod tests {
                 strikes: 0,
                 peer_limits: Default::default(),
                 shared_key: None,
+                students: Vec::new(),
             }
         };
         View {

@@ -56,7 +56,7 @@ fn one(rollout: &RolloutStatus, task: &TaskStatus, status: &Status) -> Markup {
         @if task.instead().is_none() {
             dl class="tiles" {
                 (tile("Keep it", &number(tally.kept), more(tally.untested, "cannot judge it"), tone(tally.kept, Tone::Good)))
-                (tile("Use it on trial", &number(tally.soaking), trying, Tone::Quiet))
+                (tile("Evaluating it", &number(tally.soaking), trying, Tone::Quiet))
                 (tile("Do not want it", &number(tally.worse), format!("of {}", words::count(tally.devices as usize, "device")), tone(tally.worse, Tone::Bad)))
             }
             p class="quiet" {
@@ -68,7 +68,7 @@ fn one(rollout: &RolloutStatus, task: &TaskStatus, status: &Status) -> Markup {
             h3 { "Devices that do not want it" }
             ul class="names" {
                 @for found in &rollout.unwanted_by {
-                    li { a class="plain" href={ "/device?id=" (found.device.device) } { (words::name(&found.device)) } " " span class="quiet" { (found.trial) } }
+                    li { a class="plain" href={ "/device?id=" (found.device.device) } { (words::name(&found.device)) } " " span class="quiet" { (found.evaluation) } }
                 }
             }
         }

@@ -4,7 +4,7 @@ use common::exit::{ExitCode, Failure};
 use common::transport::{Blame, CloseCode, TransportError};
 
 use crate::config::ConfigError;
-use crate::driver::{AgentError, LinkError, WorkshopError};
+use crate::driver::{AgentError, BackendError, LinkError};
 use crate::enrol::EnrolError;
 use crate::identity::IdentityError;
 use crate::state::StateError;
@@ -41,13 +41,13 @@ impl From<LinkError> for Failure {
     }
 }
 
-impl From<WorkshopError> for Failure {
-    fn from(error: WorkshopError) -> Self {
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
         let advice = match &error {
-            WorkshopError::Failed { advice, .. } | WorkshopError::Data { advice, .. } => {
+            BackendError::Failed { advice, .. } | BackendError::Data { advice, .. } => {
                 Some(advice.clone())
             }
-            WorkshopError::Blob(_) => Some("try again".to_owned()),
+            BackendError::Blob(_) => Some("try again".to_owned()),
         };
         Self::of(ExitCode::Failed, &error, advice)
     }

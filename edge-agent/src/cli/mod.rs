@@ -5,6 +5,7 @@ mod data;
 mod doctor;
 mod enrol;
 mod exit;
+mod follow;
 mod holdings;
 mod join;
 mod offered;
@@ -71,7 +72,7 @@ enum Command {
     Run(run::Arguments),
     /// Fetch, verify and install the newest student, once
     Pull(pull::Arguments),
-    /// Say what class each row of a file has, offline
+    /// Say what class each row of a file or a stream has, offline
     Predict(predict::Arguments),
     /// Show everything that left this device
     Sent(sent::Arguments),

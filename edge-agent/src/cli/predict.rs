@@ -1,13 +1,14 @@
-//! `predict`: classes or numbers for the rows of a file, offline.
+//! `predict`: classes or numbers for the rows of a file, or of a stream, offline.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::model::{Answers, Release};
 use common::novelty::NOVEL;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde_json::json;
 
+use super::follow::{self, Source, Wanted};
 use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
@@ -17,14 +18,36 @@ use crate::predictions::UNLIKE;
 /// Say what class each row of a file has, or the numbers that the task asks for,
 /// with the installed student. Needs no network and no running agent. If the
 /// file has labels, the share of right answers or the error follows.
+///
+/// With --follow, a stream is read as it comes: a file that grows (one that is
+/// replaced is read anew), standard input, or an MQTT broker. Recordings are cut
+/// into windows as they are for training, and each window or row makes a line of
+/// JSON as soon as its last sample is there, with all probabilities, the novelty
+/// and the version of the student, which may change between two lines. Nothing
+/// is read faster than it is answered. Rows that cannot be read are left out and
+/// told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent predict --input new.csv
-  alambic-agent predict --input windows.npz --json | jq .accuracy")]
+  alambic-agent predict --input windows.npz --json | jq .accuracy
+  alambic-agent predict --follow /var/lib/pump/today.csv --hold 3
+  my-sensor | alambic-agent predict --follow - | jq -r .class
+  alambic-agent predict --follow mqtt://localhost/pump/# --publish pump/state")]
 pub(super) struct Arguments {
     /// A CSV, NPZ or NPY file
-    #[arg(long, value_name = "FILE")]
-    input: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "follow")]
+    input: Option<PathBuf>,
+    /// A stream: a CSV file that grows, - for standard input, mqtt://HOST[:PORT]/TOPIC, or mqtt
+    /// for the broker of agent.toml
+    #[arg(long, value_name = "SOURCE", conflicts_with_all = ["input", "json"])]
+    follow: Option<Source>,
+    /// Windows in a row that a class must win before the stream is held to be of it (`held`)
+    #[arg(long, value_name = "WINDOWS", default_value_t = 1, requires = "follow",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    hold: u32,
+    /// Publish predictions on this topic of the broker instead of printing them
+    #[arg(long, value_name = "TOPIC", requires = "follow")]
+    publish: Option<String>,
     /// The task, if students of several are installed
     #[arg(long, value_name = "NAME|HASH")]
     task: Option<String>,
@@ -35,14 +58,26 @@ pub(super) struct Arguments {
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
     common::math::blas::pin_to_one_thread();
+    if let Some(source) = &arguments.follow {
+        let is_broker = matches!(source, Source::Configured | Source::Broker { .. });
+        if arguments.publish.is_some() && !is_broker {
+            let what = "--publish needs a broker: --follow mqtt or mqtt://HOST/TOPIC";
+            return Err(Failure::new(ExitCode::Usage, what));
+        }
+        let wanted = Wanted {
+            source: source.clone(),
+            task: arguments.task.as_deref(),
+            hold: arguments.hold,
+            publish: arguments.publish.as_deref(),
+        };
+        return follow::run(config, &wanted);
+    }
+    let path = arguments.input.as_deref().unwrap_or(Path::new("-"));
     let release = choose(config, arguments.task.as_deref())?;
-    let rows = read(config, arguments, &release)?;
-    let answers = release.answers(rows.inputs()).map_err(|error| {
-        Failure::new(
-            ExitCode::Usage,
-            format!("{}: {error}", arguments.input.display()),
-        )
-    })?;
+    let rows = read(config, path, &release)?;
+    let answers = release
+        .answers(rows.inputs())
+        .map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
     let novelty = release.novelty(rows.inputs());
     let novelty = novelty.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let novelty = novelty.unwrap_or_default();
@@ -176,8 +211,7 @@ impl Answer {
     }
 }
 
-fn read(config: &Config, arguments: &Arguments, release: &Release) -> Result<Dataset, Failure> {
-    let path = &arguments.input;
+fn read(config: &Config, path: &Path, release: &Release) -> Result<Dataset, Failure> {
     let bad = |code, error: &dyn std::fmt::Display| {
         Failure::new(code, format!("{}: {error}", path.display()))
     };

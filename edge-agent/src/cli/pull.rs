@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{ExitCode, Failure, block_on, own_state, to_json};
 use crate::config::Config;
+use crate::driver::backend::{Backend as _, Verdict};
 use crate::driver::link::{Link, fetch, fetch_against, newest};
 use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
-use crate::driver::workshop::{Verdict, Workshop as _};
 use crate::state::StateError;
 use crate::trust::Trust;
 
@@ -60,15 +60,15 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         };
         InProcess::open(&state, source, settings)
     })?;
-    for (_, version, trial) in device.workshop.soak()? {
+    for (_, version, evaluation) in device.backend.soak()? {
         // For people; what comes next is what scripts wait for.
         if !arguments.json {
-            println!("version {version}, after its soak: {trial}");
+            println!("version {version}, after its soak: {evaluation}");
         }
     }
     let release = block_on(async { bring(&device, config, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
-    match device.workshop.install(&release, &blobs)? {
+    match device.backend.install(&release, &blobs)? {
         Verdict::Refused { reason } => {
             let message = format!("version {} refused: {reason}", release.version);
             let advice = "the student at hand stays; tell the operator";
@@ -108,7 +108,7 @@ async fn bring<W: Worker>(
     let hello = Hello {
         minor: PROTOCOL_MINOR,
         agent: env!("CARGO_PKG_VERSION").to_owned(),
-        installed: device.workshop.installed(),
+        installed: device.backend.installed(),
         instance: 0,
         clock: device.route.floor.shown(),
     };
@@ -126,11 +126,11 @@ async fn bring<W: Worker>(
             Some([task]) => Some(*task),
             _ => find(config, meant)?,
         };
-        for (task, version, trial) in device.workshop.trials() {
+        for (task, version, evaluation) in device.backend.evaluations() {
             let tried = ToCoordinator::Tried {
                 task,
                 version,
-                trial,
+                evaluation,
             };
             sender.send(&tried).await?;
         }
@@ -144,12 +144,12 @@ async fn bring<W: Worker>(
             .blobs()
             .map_err(crate::driver::LinkError::from)?;
         let at_hand = device
-            .workshop
+            .backend
             .seen()
             .into_iter()
             .any(|(task, version)| task == release.task && version >= release.version);
         if !at_hand && !cached.contains(&release.blob) {
-            let base = device.workshop.base(release.task);
+            let base = device.backend.base(release.task);
             let by_delta = match &base {
                 Some(base) => fetch_against(&connection, &device.cache, release.blob, base).await?,
                 None => false,

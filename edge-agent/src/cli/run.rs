@@ -17,8 +17,8 @@ use super::{ExitCode, Failure, block_on, own_state};
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::driver::local::child::{ChildSettings, ChildWorker};
-use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalWorkshop, Worker};
-use crate::driver::{Agent, AgentSettings, WorkshopError};
+use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalBackend, Worker};
+use crate::driver::{Agent, AgentSettings, BackendError};
 use crate::identity::{Identity, TimeFloor};
 use crate::metrics::MetricsServer;
 use crate::mqtt::Subscriber;
@@ -98,7 +98,7 @@ pub(super) fn run(
             // Ends with the runtime.
             tokio::spawn(server.serve());
         }
-        let agent = Agent::new(settings, state, device.cache, Arc::new(device.workshop));
+        let agent = Agent::new(settings, state, device.cache, Arc::new(device.backend));
         service.ready();
         let mut asked = Asked::Stop;
         let ended = async {
@@ -192,14 +192,14 @@ pub(super) struct Device<W> {
     pub(super) state: StateDir,
     pub(super) route: Route,
     pub(super) cache: Cache,
-    pub(super) workshop: LocalWorkshop<W>,
+    pub(super) backend: LocalBackend<W>,
 }
 
 impl<W: Worker> Device<W> {
     pub(super) fn open(
         config: &Config,
         state: &StateDir,
-        worker: impl FnOnce(&Identity, Clock) -> Result<W, WorkshopError>,
+        worker: impl FnOnce(&Identity, Clock) -> Result<W, BackendError>,
     ) -> Result<Self, Failure> {
         let identity = Arc::new(Identity::load(state)?);
         let floor = TimeFloor::load(state);
@@ -208,7 +208,7 @@ impl<W: Worker> Device<W> {
         let coordinator = config.coordinator.clone();
         Ok(Self {
             state: state.clone(),
-            workshop: LocalWorkshop::open(state, clock, worker)?,
+            backend: LocalBackend::open(state, clock, worker)?,
             cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,
             route: Route {

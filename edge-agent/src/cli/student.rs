@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use common::evaluation::Evaluation;
 use common::export::{ExportError, Format};
 use common::ids::{TaskHash, Version};
 use common::model::Release;
-use common::trial::Trial;
 use serde::Serialize;
 
 use super::{ExitCode, Failure, own_state};
@@ -83,7 +83,7 @@ pub(super) struct Installed {
     pub(super) whole: bool,
     pub(super) pinned: bool,
     /// How it fares, if it is the newest release that was tried.
-    pub(super) trial: Option<Trial>,
+    pub(super) evaluation: Option<Evaluation>,
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
@@ -174,10 +174,10 @@ pub(super) fn installed(config: &Config) -> Result<Vec<Installed>, Failure> {
                 current: is_current,
                 whole: is_whole,
                 pinned: is_current && slots.is_pinned(),
-                trial: slots
-                    .trial()
-                    .filter(|trial| trial.version == version)
-                    .map(|trial| trial.trial),
+                evaluation: slots
+                    .evaluation()
+                    .filter(|evaluation| evaluation.version == version)
+                    .map(|evaluation| evaluation.evaluation),
             }
         }));
     }
@@ -266,12 +266,12 @@ fn show(config: &Config, arguments: &Arguments, only_current: bool) -> Result<()
         let mark = if one.current { "current" } else { "previous" };
         let whole = if one.whole { "" } else { "  DAMAGED" };
         let pinned = if one.pinned { "  pinned" } else { "" };
-        let trial = one
-            .trial
-            .map(|trial| format!("  ({trial})"))
+        let evaluation = one
+            .evaluation
+            .map(|evaluation| format!("  ({evaluation})"))
             .unwrap_or_default();
         println!(
-            "{name} ({}…)  {}  {mark}{whole}{pinned}{trial}",
+            "{name} ({}…)  {}  {mark}{whole}{pinned}{evaluation}",
             one.task.short(),
             one.version
         );

@@ -1,22 +1,29 @@
 //! A folder of data files, scanned again and again.
 
+mod error;
+mod file;
+mod listing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use common::ids::BlobHash;
 
 use super::account::Account;
 use super::intervals::Intervals;
 use super::sample::{sampled_together, stands_for};
-use super::source::{Mapping, inner_name, is_packed, reaches_inside};
+use super::source::{Mapping, inner_name};
 use super::split::{Side, Split, SplitRule};
-use super::text::TEXT_BYTES_MAX;
-use super::{Dataset, Ending, FileRows, Format, Note, ParseError, Schema, columnar, database};
+use super::{Dataset, FileRows, Format, Note, Schema};
+pub use error::{FileError, FolderError};
+pub(super) use file::FILE_BYTES_MAX;
+use file::{Known, read, read_bytes};
+pub use listing::FileStamp;
+use listing::list;
 
 /// The data files of one folder: those that the owner's patterns name, also in
 /// folders inside it, else those in it whose endings are known (.csv, .tsv, .parquet,
@@ -37,38 +44,6 @@ pub struct Folder {
     files: BTreeMap<OsString, Known>,
     /// The bytes of the file of labels that was read last.
     labels: Option<BlobHash>,
-}
-
-#[derive(Debug)]
-struct Known {
-    stamp: Stamp,
-    hash: BlobHash,
-    content: Result<FileRows, FileError>,
-}
-
-impl Known {
-    /// Rows that it holds in memory.
-    fn rows(&self) -> usize {
-        let content = self.content.as_ref();
-        content.map_or(0, |content| content.data.rows())
-    }
-}
-
-impl FileRows {
-    /// Whether a last line waits for its end.
-    fn waits(&self) -> bool {
-        let waits = |note: &Note| matches!(note, Note::Unfinished { .. });
-        self.notes.iter().any(waits)
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    bytes: u64,
-    modified: SystemTime,
-    settled: bool,
-    /// Nobody has written to it for [`REST`].
-    rests: bool,
 }
 
 /// What a scan found.
@@ -110,120 +85,6 @@ pub struct Quarantined {
     pub path: PathBuf,
     /// Why.
     pub error: FileError,
-}
-
-/// Why a file was refused, whole.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum FileError {
-    /// Its content does not fit.
-    #[error(transparent)]
-    Parse(#[from] ParseError),
-    /// It is too long.
-    #[error("{bytes} bytes; at most {bytes_max} are read, split the file")]
-    Bytes {
-        /// Its length.
-        bytes: u64,
-        /// Most that are read of such a file.
-        bytes_max: u64,
-    },
-    /// It cannot be read.
-    #[error("cannot be read ({reason}); check its owner and permissions")]
-    Unreadable {
-        /// What the system said.
-        reason: String,
-    },
-}
-
-/// Why there is no data.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// No such folder.
-    #[error("data folder {} does not exist; create it or correct data.folder in the agent's config", path.display())]
-    Missing {
-        /// What was looked for.
-        path: PathBuf,
-    },
-    /// Something else of that name.
-    #[error("{} is not a folder; data.folder names the folder that holds the data files", path.display())]
-    NotAFolder {
-        /// What was looked for.
-        path: PathBuf,
-    },
-    /// The folder cannot be listed.
-    #[error("data folder {} cannot be read ({source}); check its owner and permissions", path.display())]
-    Unreadable {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No rows in any file.
-    #[error("data folder {} holds no rows: {reason}", path.display())]
-    NoRows {
-        /// The folder.
-        path: PathBuf,
-        /// No data file, empty ones, or which are refused and why.
-        reason: String,
-        /// Files of which no row is used.
-        files: Vec<FolderFile>,
-        /// The refused files.
-        quarantined: Vec<Quarantined>,
-    },
-    /// The file of labels cannot be used.
-    #[error("{}: {reason}", path.display())]
-    Labels {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Too many files.
-    #[error("data folder {} holds more than {FILES_MAX} data files; join some", path.display())]
-    Files {
-        /// The folder.
-        path: PathBuf,
-    },
-}
-
-impl FileError {
-    /// The same without what stands in the file.
-    fn told(&self) -> String {
-        match self {
-            Self::Parse(error) => error.told(),
-            other => other.to_string(),
-        }
-    }
-}
-
-impl FolderError {
-    /// The same for those who may not see what stands in the files: names of
-    /// files, places and columns, no cell.
-    pub fn told(&self) -> String {
-        let Self::NoRows {
-            files, quarantined, ..
-        } = self
-        else {
-            return self.to_string();
-        };
-        let name = |path: &Path| {
-            path.file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
-        };
-        let refused = quarantined.iter().map(|one| (&one.path, one.error.told()));
-        let unused = files
-            .iter()
-            .map(|file| (&file.path, file.account.explain()));
-        let mut all = refused.chain(unused.filter(|(_, why)| !why.is_empty()));
-        match all.next() {
-            Some((path, why)) => match all.count() {
-                0 => format!("{}: {why}", name(path)),
-                more => format!("{}: {why} (and {more} more files)", name(path)),
-            },
-            None => "no file with rows".to_owned(),
-        }
-    }
 }
 
 impl Folder {
@@ -507,247 +368,8 @@ impl Folder {
     }
 }
 
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let age = SystemTime::now().duration_since(modified);
-        Self {
-            bytes: metadata.len(),
-            modified,
-            settled: age.as_ref().is_ok_and(|age| *age > CLOCK_TICK),
-            rests: age.is_ok_and(|age| age > REST),
-        }
-    }
-}
-
-impl Stamp {
-    /// That of two files that are one.
-    fn with(self, other: Self) -> Self {
-        Self {
-            bytes: self.bytes.saturating_add(other.bytes),
-            modified: self.modified.max(other.modified),
-            settled: self.settled && other.settled,
-            rests: self.rests && other.rests,
-        }
-    }
-}
-
-/// Where a database keeps what is not in its own file yet.
-fn write_ahead(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    name.into()
-}
-
-/// Data files by name, from the folder on, refused ones and duplicates
-/// included.
-fn list(folder: &Path, mapping: &Mapping) -> Result<BTreeMap<OsString, Stamp>, FolderError> {
-    let inside = mapping.files.iter().any(|pattern| reaches_inside(pattern));
-    let mut found = BTreeMap::new();
-    let mut folders = vec![(PathBuf::new(), 0)];
-    while let Some((inner, depth)) = folders.pop() {
-        let path = folder.join(&inner);
-        let unreadable = |source: io::Error| {
-            let path = path.clone();
-            match source.kind() {
-                ErrorKind::NotFound => FolderError::Missing { path },
-                ErrorKind::NotADirectory => FolderError::NotAFolder { path },
-                _ => FolderError::Unreadable { path, source },
-            }
-        };
-        let entries = match fs::read_dir(&path) {
-            // A folder that vanishes in between was never there.
-            Err(error) if depth > 0 && error.kind() == ErrorKind::NotFound => continue,
-            entries => entries.map_err(unreadable)?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(unreadable)?;
-            let name = inner.join(entry.file_name());
-            if entry.file_name().as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            // Links to folders are not followed: they may lead back.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if inside && depth < DEPTH_MAX {
-                    folders.push((name, depth + 1));
-                }
-                continue;
-            }
-            if !is_data(&name, mapping) {
-                continue;
-            }
-            // A file that vanishes in between was never there.
-            let Ok(metadata) = fs::metadata(folder.join(&name)) else {
-                continue;
-            };
-            if metadata.is_file() {
-                let mut stamp = Stamp::of(&metadata);
-                if Format::of(&name) == Some(Format::Database)
-                    && let Ok(log) = fs::metadata(write_ahead(&folder.join(&name)))
-                {
-                    stamp = stamp.with(Stamp::of(&log));
-                }
-                found.insert(name.into_os_string(), stamp);
-            }
-            if found.len() > FILES_MAX {
-                let path = folder.to_owned();
-                return Err(FolderError::Files { path });
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Whether a file of this name, from the folder on, is read.
-fn is_data(name: &Path, mapping: &Mapping) -> bool {
-    let is_labels = mapping.labels_file.as_ref();
-    if is_labels.is_some_and(|labels| Path::new(labels) == name) {
-        return false;
-    }
-    match mapping.files.is_empty() {
-        true => {
-            let format = Format::of(&inner_name(name));
-            format.is_some_and(|format| format.is_read_unnamed(mapping))
-        }
-        false => name.to_str().is_some_and(|name| mapping.wants(name)),
-    }
-}
-
-/// Reads a file, unless it still is what is known of it.
-fn read(
-    folder: &Path,
-    name: &Path,
-    stamp: Stamp,
-    schema: &Schema,
-    known: Option<&Known>,
-) -> Option<Known> {
-    let path = &folder.join(name);
-    let refused = |error| Known {
-        stamp,
-        hash: BlobHash::of(path.as_os_str().as_encoded_bytes()),
-        content: Err(error),
-    };
-    let file = match open(path, bytes_max_of(name, schema)) {
-        Ok(file) => {
-            let ending = match stamp.rests {
-                true => Ending::Closed,
-                false => Ending::Open,
-            };
-            let mut source = Hashed {
-                source: io::BufReader::new(file),
-                hasher: blake3::Hasher::new(),
-            };
-            let whole = match Format::meant(name, schema.mapping()) {
-                _ if is_packed(name) => None,
-                Some(Format::Database) => Some(database::read(path, schema)),
-                Some(Format::Parquet) => match fs::File::open(path) {
-                    Ok(file) => Some(columnar::read(file, schema)),
-                    Err(_) => None,
-                },
-                _ => None,
-            };
-            let content = match whole {
-                None => Dataset::read_from(name, &mut source, stamp.bytes, schema, ending),
-                // Read where it lies; its bytes only tell whether it changes.
-                Some(content) => {
-                    let read = io::copy(&mut source, &mut io::sink());
-                    let log = fs::File::open(write_ahead(path)).ok();
-                    let log = log.map(|log| source.hasher.update_reader(log).map(|_| ()));
-                    drop((read, log));
-                    content
-                }
-            };
-            let hash = BlobHash(*source.hasher.finalize().as_bytes());
-            let waits = |known: &Known| known.content.as_ref().is_ok_and(FileRows::waits);
-            let same = |known: &Known| {
-                known.hash == hash
-                    && known.content.is_ok() == content.is_ok()
-                    && !(stamp.rests && waits(known))
-            };
-            if known.is_some_and(same) {
-                return None;
-            }
-            Known {
-                stamp,
-                hash,
-                content: content.map_err(FileError::from),
-            }
-        }
-        Err(error) => refused(error),
-    };
-    let same = known.is_some_and(|known| known.hash == file.hash && known.content == file.content);
-    (!same).then_some(file)
-}
-
-/// Most bytes that are read of a file of this name.
-fn bytes_max_of(name: &Path, schema: &Schema) -> u64 {
-    match Format::meant(name, schema.mapping()) {
-        Some(Format::Csv | Format::Database | Format::Parquet) => TEXT_BYTES_MAX,
-        _ => FILE_BYTES_MAX,
-    }
-}
-
-fn unreadable(error: io::Error) -> FileError {
-    FileError::Unreadable {
-        reason: error.to_string(),
-    }
-}
-
-fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
-    let file = fs::File::open(path).map_err(unreadable)?;
-    let bytes = file.metadata().map_err(unreadable)?.len();
-    match bytes > bytes_max {
-        true => Err(FileError::Bytes { bytes, bytes_max }),
-        false => Ok(file),
-    }
-}
-
-fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
-    let file = open(path, FILE_BYTES_MAX)?;
-    let mut bytes = Vec::new();
-    // One more than allowed, so that a file that grows is noticed.
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    match bytes.len() as u64 {
-        bytes if bytes > FILE_BYTES_MAX => Err(FileError::Bytes {
-            bytes,
-            bytes_max: FILE_BYTES_MAX,
-        }),
-        _ => Ok(bytes),
-    }
-}
-
-/// What is read, and the hash of it.
-struct Hashed<R> {
-    source: R,
-    hasher: blake3::Hasher,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(into)?;
-        self.hasher.update(&into[..read]);
-        Ok(read)
-    }
-}
-
-/// What changes when a file does: its name, its length, its time of change.
-pub type FileStamp = (PathBuf, u64, Option<SystemTime>);
-
 /// While files are read, so many times the rows that are held at last may be.
 const ROOM_FOR_READING: f64 = 1.25;
-/// Longest file that is read whole, and the most that a packed one may hold.
-pub(super) const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// After so long without a change a file is complete as it stands. Loggers
-/// write whole buffers, some of them hours apart.
-const REST: Duration = Duration::from_secs(24 * 3_600);
-/// Most data files of a folder.
-const FILES_MAX: usize = 100_000;
-/// Most folders inside one another.
-const DEPTH_MAX: usize = 16;
-/// Longer than the coarsest clock of a file system in use (FAT: 2 s).
-const CLOCK_TICK: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests;

@@ -2,18 +2,18 @@
 //!
 //! [`agent::Agent`] is the loop. It hands each action of the engine to a task
 //! of its own and each result back as an input, so that the engine alone
-//! decides. [`link`] speaks to the coordinator, [`workshop`] is everything
+//! decides. [`link`] speaks to the coordinator, [`backend`] is everything
 //! the device does for itself, [`status`] tells others how it goes.
 
 pub mod agent;
+pub mod backend;
 pub mod link;
 pub mod local;
 pub mod status;
-pub mod workshop;
 
 pub use agent::{Agent, AgentError, AgentSettings};
+pub use backend::{Backend, BackendError, Built};
 pub use link::{Link, LinkError};
-pub use workshop::{Built, Workshop, WorkshopError};
 
 #[cfg(test)]
 mod tests;

@@ -15,16 +15,16 @@ use common::withheld::WithheldCode;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::backend::{Blobs, Verdict};
 use super::status::RunStatus;
-use super::workshop::{Blobs, Verdict};
-use super::{Agent, AgentError, AgentSettings, Built, Workshop, WorkshopError};
+use super::{Agent, AgentError, AgentSettings, Backend, BackendError, Built};
 use crate::cache::Cache;
 use crate::fleet::Fleet;
 use crate::session::{CallName, Pending, Settled};
 
 const TASK: TaskHash = TaskHash([1; 32]);
 
-/// A workshop whose outbox is in memory and whose work is a script.
+/// A backend whose outbox is in memory and whose work is a script.
 #[derive(Default)]
 struct Script {
     outbox: Mutex<BTreeMap<ContributionKey, (Pending, Vec<u8>)>>,
@@ -58,7 +58,7 @@ impl Script {
     }
 }
 
-impl Workshop for Script {
+impl Backend for Script {
     fn installed(&self) -> Vec<(TaskHash, Version)> {
         self.installed.lock().unwrap().clone()
     }
@@ -67,24 +67,24 @@ impl Workshop for Script {
         self.installed()
     }
 
-    fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {
+    fn unanswered(&self) -> Result<Vec<Pending>, BackendError> {
         let outbox = self.outbox.lock().unwrap();
         Ok(outbox.values().map(|(pending, _)| *pending).collect())
     }
 
-    fn partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+    fn partial(&self) -> Result<Vec<CallName>, BackendError> {
         Ok(Vec::new())
     }
 
-    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
+    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, BackendError> {
         for blob in call.context.blobs() {
-            blobs(blob).map_err(|_| WorkshopError::Blob(blob))?;
+            blobs(blob).map_err(|_| BackendError::Blob(blob))?;
         }
         let step = self.builds.lock().unwrap().remove(0);
         let bytes = match step {
             Step::Entry(bytes) => bytes,
             Step::Fail => {
-                return Err(WorkshopError::Failed {
+                return Err(BackendError::Failed {
                     what: "no data folder /nowhere".to_owned(),
                     advice: "make it".to_owned(),
                 });
@@ -111,18 +111,18 @@ impl Workshop for Script {
         })
     }
 
-    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, WorkshopError> {
+    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, BackendError> {
         Ok(self.outbox.lock().unwrap()[&pending.key].1.clone())
     }
 
-    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), WorkshopError> {
+    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), BackendError> {
         self.outbox.lock().unwrap().remove(&pending.key);
         self.tell(format!("{settled:?}"));
         Ok(())
     }
 
-    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError> {
-        blobs(release.blob).map_err(|_| WorkshopError::Blob(release.blob))?;
+    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, BackendError> {
+        blobs(release.blob).map_err(|_| BackendError::Blob(release.blob))?;
         let mut installed = self.installed.lock().unwrap();
         installed.push((release.task, release.version));
         drop(installed);
@@ -138,7 +138,7 @@ impl Workshop for Script {
         *self.grown.lock().unwrap()
     }
 
-    fn count(&self) -> Result<Vec<TaskHash>, WorkshopError> {
+    fn count(&self) -> Result<Vec<TaskHash>, BackendError> {
         *self.grown.lock().unwrap() = false;
         Ok(vec![TASK])
     }

@@ -1,5 +1,6 @@
 //! Readings that come by MQTT: a subscription, and the recordings made of it.
 
+mod feed;
 mod message;
 mod ring;
 
@@ -10,6 +11,7 @@ use common::ids::DeviceId;
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
 use tracing::{info, warn};
 
+pub use feed::Feed;
 pub use message::{Message, Rows};
 pub use ring::Ring;
 
@@ -52,19 +54,9 @@ impl Subscriber {
         folder: &Path,
         label: &str,
     ) -> Result<Self, std::io::Error> {
-        let name = format!("alambic-{}", device.short());
-        let mut options = MqttOptions::new(name, settings.host.clone(), settings.port);
+        let mut options = options(settings, format!("alambic-{}", device.short()))?;
         // The broker keeps what comes while this device is away.
         options.set_clean_session(false);
-        options.set_keep_alive(KEEP_ALIVE);
-        options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-        if let Some((user, path)) = &settings.user {
-            let password = std::fs::read_to_string(path).map_err(|error| {
-                let what = format!("mqtt.password_file {}: {error}", path.display());
-                std::io::Error::new(error.kind(), what)
-            })?;
-            options.set_credentials(user.clone(), password.trim_end_matches(['\r', '\n']));
-        }
         let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
         Ok(Self {
             client,
@@ -143,6 +135,21 @@ impl Subscriber {
             warn!("readings cannot be kept: {error}");
         }
     }
+}
+
+/// A connection of this name, with the password of its file.
+fn options(settings: &MqttSettings, name: String) -> std::io::Result<MqttOptions> {
+    let mut options = MqttOptions::new(name, settings.host.clone(), settings.port);
+    options.set_keep_alive(KEEP_ALIVE);
+    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    if let Some((user, path)) = &settings.user {
+        let password = std::fs::read_to_string(path).map_err(|error| {
+            let what = format!("mqtt.password_file {}: {error}", path.display());
+            std::io::Error::new(error.kind(), what)
+        })?;
+        options.set_credentials(user.clone(), password.trim_end_matches(['\r', '\n']));
+    }
+    Ok(options)
 }
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);

@@ -189,7 +189,7 @@ mod tests {
         };
         let set = RawTransferSet {
             points: points.to_raw(8).unwrap(),
-            relevance: None,
+            feature_weights: None,
             targets: None,
         };
         let normaliser = encode(&Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap());

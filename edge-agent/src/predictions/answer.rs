@@ -139,33 +139,46 @@ impl Question {
         }
         let inputs = ArrayView2::from_shape((rows, values), &nested.values)
             .map_err(|error| Refusal::Student(error.to_string()))?;
-        let answers = release
-            .answers(inputs)
-            .map_err(|error| Refusal::Student(error.to_string()))?;
-        let novelty = release
-            .novelty(inputs)
-            .map_err(|error| Refusal::Student(error.to_string()))?;
-        let rows = match &answers {
-            Answers::Classes(all) => all.rows().into_iter().map(|row| self.class(release, row)),
-            Answers::Numbers(all) => {
-                let rows = all.rows().into_iter().map(|row| numbers(release, row));
-                return Ok(Answered::of(release, rows.collect(), novelty));
-            }
-        };
-        Ok(Answered::of(release, rows.collect(), novelty))
+        answer_rows(release, inputs, self.all)
     }
+}
 
-    fn class(&self, release: &Release, row: ArrayView1<'_, f32>) -> Row {
-        let larger = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-        let class = (0..row.len()).fold(0, larger);
-        Row {
-            class: Some(release.task().definition().classes[class].clone()),
-            probability: Some(row[class]),
-            numbers: None,
-            novelty: None,
-            note: None,
-            probabilities: self.all.then(|| row.to_vec()),
+/// What a student says of rows, n × values; of classes all probabilities if
+/// `all` is set.
+///
+/// # Errors
+/// [`Refusal::Student`], for rows that do not fit its task as well.
+pub(super) fn answer_rows(
+    release: &Release,
+    inputs: ArrayView2<'_, f32>,
+    all: bool,
+) -> Result<Answered, Refusal> {
+    let student = |error: &dyn std::fmt::Display| Refusal::Student(error.to_string());
+    let answers = release.answers(inputs).map_err(|error| student(&error))?;
+    let novelty = release.novelty(inputs).map_err(|error| student(&error))?;
+    let rows = match &answers {
+        Answers::Classes(of_rows) => {
+            let rows = of_rows.rows().into_iter();
+            rows.map(|row| class(release, row, all)).collect()
         }
+        Answers::Numbers(of_rows) => {
+            let rows = of_rows.rows().into_iter();
+            rows.map(|row| numbers(release, row)).collect()
+        }
+    };
+    Ok(Answered::of(release, rows, novelty))
+}
+
+fn class(release: &Release, row: ArrayView1<'_, f32>, all: bool) -> Row {
+    let larger = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
+    let class = (0..row.len()).fold(0, larger);
+    Row {
+        class: Some(release.task().definition().classes[class].clone()),
+        probability: Some(row[class]),
+        numbers: None,
+        novelty: None,
+        note: None,
+        probabilities: all.then(|| row.to_vec()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Predictions for other programs on the device: HTTP with JSON over a Unix
-//! socket, answered by the student in use.
+//! Predictions by the student in use: for other programs on the device as HTTP
+//! with JSON over a Unix socket, and for streams line by line.
 //!
 //! ```text
 //! curl --unix-socket predict.sock -d '{"inputs": [[0.1, 0.2]]}' http://localhost/v1/predict
@@ -11,13 +11,18 @@
 //! socket's owner and group may connect.
 
 mod answer;
+mod follow;
 mod inputs;
 mod server;
+mod steady;
 mod student_cache;
+mod tail;
 
 pub use answer::{Answered, Question, Refusal, UNLIKE};
+pub use follow::{Follower, Prediction};
 pub use server::{PredictionServer, SocketError};
 pub use student_cache::StudentCache;
+pub use tail::{Piped, Tail};
 
 #[cfg(test)]
 mod tests;

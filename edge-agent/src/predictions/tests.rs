@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{PredictionServer, SocketError, StudentCache};
+use super::{Follower, PredictionServer, Refusal, SocketError, StudentCache};
+use crate::data::LiveInput;
 use crate::driver::local::STUDENTS;
 use crate::fleet::trust_root;
 use crate::slots::Slots;
@@ -88,6 +89,46 @@ impl Device {
         let mut stream = UnixStream::connect(self.socket()).await.unwrap();
         ask_on(&mut stream, body).await
     }
+}
+
+#[test]
+fn a_stream_is_answered_by_the_student_in_use() {
+    let device = Device::new();
+    device.join();
+    let mut follower = Follower::new(StudentCache::new(device.state()), None, 2);
+    let input = |line| LiveInput {
+        values: vec![0.5; 4],
+        group: "a".to_owned(),
+        line,
+        span: Some((0, 1_500_000_000)),
+    };
+    let none = follower.predict(&input(1));
+    assert!(matches!(none, Err(Refusal::NoStudent(_))));
+    let mut told = Vec::new();
+    for (line, newest) in [(2, Some((1, 0))), (3, None), (4, Some((2, 1))), (5, None)] {
+        if let Some((number, class)) = newest {
+            device.install(number, class);
+        }
+        let said = follower.predict(&input(line)).unwrap();
+        told.push(serde_json::to_value(said).unwrap());
+    }
+    let of = |key: &str| -> Vec<&str> {
+        let values = told.iter().map(|one| one[key].as_str());
+        values.map(Option::unwrap_or_default).collect()
+    };
+    assert_eq!(of("version"), ["1.1", "1.1", "1.2", "1.2"]);
+    assert_eq!(of("class"), ["off", "off", "on", "on"]);
+    assert_eq!(of("held"), ["", "off", "off", "on"]);
+    assert_eq!(told[0]["to"], "1970-01-01T00:00:01.500Z");
+    let classes = told[3]["classes"].as_object().unwrap();
+    let sum: f64 = classes.values().map(|one| one.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5 && classes.len() == 2);
+    // Windows of another shape are no reason to go on.
+    let misfit = LiveInput {
+        values: vec![0.5; 3],
+        ..input(6)
+    };
+    assert!(follower.predict(&misfit).is_err());
 }
 
 /// One request on a connection that stays open.

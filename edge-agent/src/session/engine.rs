@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bincode::{Decode, Encode};
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Phase, Reason};
-use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
 
 use super::backoff::Backoff;
@@ -118,7 +118,7 @@ pub enum Input {
         /// The release.
         version: Version,
         /// What was found.
-        trial: Trial,
+        evaluation: Evaluation,
     },
     /// The device has new rows for a task, at least `rows_min`.
     DataChanged {
@@ -208,7 +208,7 @@ pub struct Engine {
     /// session's coordinator was told.
     changed: BTreeMap<TaskHash, bool>,
     /// How releases fare, and whether this session's coordinator was told.
-    tried: BTreeMap<TaskHash, (Version, Trial, bool)>,
+    tried: BTreeMap<TaskHash, (Version, Evaluation, bool)>,
     actions: VecDeque<Action>,
 }
 
@@ -312,11 +312,11 @@ impl Engine {
             Input::Tried {
                 task,
                 version,
-                trial,
+                evaluation,
             } => {
                 let known = self.tried.get(&task);
-                if known.is_none_or(|known| (known.0, known.1) != (version, trial)) {
-                    self.tried.insert(task, (version, trial, false));
+                if known.is_none_or(|known| (known.0, known.1) != (version, evaluation)) {
+                    self.tried.insert(task, (version, evaluation, false));
                 }
             }
             Input::DataChanged { task } => {
@@ -527,7 +527,7 @@ impl Engine {
             }
             Link::Up { .. } => {
                 self.tell_changes();
-                self.tell_trials();
+                self.tell_evaluations();
                 self.abstain();
                 self.upload(now);
             }
@@ -554,13 +554,13 @@ impl Engine {
         }
     }
 
-    fn tell_trials(&mut self) {
-        for (task, (version, trial, told)) in &mut self.tried {
+    fn tell_evaluations(&mut self) {
+        for (task, (version, evaluation, told)) in &mut self.tried {
             if !std::mem::replace(told, true) {
                 self.actions.push_back(Action::Send(ToCoordinator::Tried {
                     task: *task,
                     version: *version,
-                    trial: *trial,
+                    evaluation: *evaluation,
                 }));
             }
         }

@@ -9,8 +9,8 @@ mod pointer;
 
 use std::path::{Path, PathBuf};
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, Time, Version};
-use common::trial::Trial;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -93,11 +93,11 @@ pub struct SlotInfo {
 
 /// How a release fares on this device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TrialRecord {
+pub struct EvaluationRecord {
     /// The release.
     pub version: Version,
     /// What was found so far.
-    pub trial: Trial,
+    pub evaluation: Evaluation,
     /// When it is tried once more, if it is.
     pub due: Option<Time>,
 }
@@ -132,18 +132,18 @@ impl Slots {
     /// [`SlotsError::Held`] for a version that is in a slot, or
     /// [`SlotsError::Disk`]. The student in use stays.
     pub fn install(&mut self, version: Version, bytes: &[u8]) -> Result<(), SlotsError> {
-        self.install_on_trial(version, bytes, None)
+        self.install_evaluated(version, bytes, None)
     }
 
     /// The same, with how it fares so far.
     ///
     /// # Errors
     /// Those of [`Self::install`].
-    pub fn install_on_trial(
+    pub fn install_evaluated(
         &mut self,
         version: Version,
         bytes: &[u8],
-        trial: Option<TrialRecord>,
+        evaluation: Option<EvaluationRecord>,
     ) -> Result<(), SlotsError> {
         let blob = BlobHash::of(bytes);
         if let Some(current) = self.pointer.current
@@ -166,13 +166,13 @@ impl Slots {
         });
         next.previous = serving;
         next.highest_seen = next.highest_seen.max(Some(version));
-        next.trial = trial;
+        next.evaluation = evaluation;
         self.switch(next)
     }
 
     /// How the newest release fares, as far as it was tried.
-    pub fn trial(&self) -> Option<TrialRecord> {
-        self.pointer.trial
+    pub fn evaluation(&self) -> Option<EvaluationRecord> {
+        self.pointer.evaluation
     }
 
     /// Records what was found of a release; one that is not in use counts
@@ -180,12 +180,12 @@ impl Slots {
     ///
     /// # Errors
     /// [`SlotsError::Disk`].
-    pub fn conclude(&mut self, version: Version, trial: Trial) -> Result<(), SlotsError> {
+    pub fn conclude(&mut self, version: Version, evaluation: Evaluation) -> Result<(), SlotsError> {
         let mut next = self.pointer;
         next.highest_seen = next.highest_seen.max(Some(version));
-        next.trial = Some(TrialRecord {
+        next.evaluation = Some(EvaluationRecord {
             version,
-            trial,
+            evaluation,
             due: None,
         });
         self.switch(next)
@@ -198,9 +198,9 @@ impl Slots {
     /// [`SlotsError::Disk`].
     pub fn refuse(&mut self, version: Version) -> Result<(), SlotsError> {
         let mut next = self.pointer;
-        next.trial = Some(TrialRecord {
+        next.evaluation = Some(EvaluationRecord {
             version,
-            trial: Trial::Refused,
+            evaluation: Evaluation::Refused,
             due: None,
         });
         self.switch(next)
@@ -212,10 +212,10 @@ impl Slots {
     /// # Errors
     /// [`SlotsError::NoPrevious`] or [`SlotsError::Disk`]; the student in use
     /// stays.
-    pub fn roll_back_trial(&mut self, version: Version) -> Result<Version, SlotsError> {
-        self.roll_back_to_previous(Some(TrialRecord {
+    pub fn roll_back_evaluated(&mut self, version: Version) -> Result<Version, SlotsError> {
+        self.roll_back_to_previous(Some(EvaluationRecord {
             version,
-            trial: Trial::RolledBack,
+            evaluation: Evaluation::RolledBack,
             due: None,
         }))
     }
@@ -234,7 +234,10 @@ impl Slots {
         let mut next = self.pointer;
         next.pinned = pinned;
         // The owner has spoken: it is not tried once more.
-        next.trial = next.trial.map(|trial| TrialRecord { due: None, ..trial });
+        next.evaluation = next.evaluation.map(|evaluation| EvaluationRecord {
+            due: None,
+            ..evaluation
+        });
         self.switch(next)
     }
 
@@ -276,25 +279,28 @@ impl Slots {
     pub fn rollback(&mut self) -> Result<Version, SlotsError> {
         // The owner has spoken: nothing is tried any more.
         let returns = self.pointer.previous.map(|held| held.version);
-        let trial = self.pointer.trial.map(|record| TrialRecord {
+        let evaluation = self.pointer.evaluation.map(|record| EvaluationRecord {
             due: None,
-            trial: match returns == Some(record.version) {
-                true => Trial::Kept,
-                false => Trial::RolledBack,
+            evaluation: match returns == Some(record.version) {
+                true => Evaluation::Kept,
+                false => Evaluation::RolledBack,
             },
             ..record
         });
-        self.roll_back_to_previous(trial)
+        self.roll_back_to_previous(evaluation)
     }
 
-    fn roll_back_to_previous(&mut self, trial: Option<TrialRecord>) -> Result<Version, SlotsError> {
+    fn roll_back_to_previous(
+        &mut self,
+        evaluation: Option<EvaluationRecord>,
+    ) -> Result<Version, SlotsError> {
         let previous = self.pointer.previous;
         let Some(previous) = previous.filter(|held| self.read(held).is_some()) else {
             return Err(SlotsError::NoPrevious(self.folder.clone()));
         };
         let mut next = self.pointer;
         next.previous = next.current.replace(previous);
-        next.trial = trial;
+        next.evaluation = evaluation;
         self.switch(next)?;
         Ok(previous.version)
     }

@@ -6,7 +6,7 @@ use common::ids::{BlobHash, Version};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::{SlotsError, TrialRecord};
+use super::{EvaluationRecord, SlotsError};
 use crate::outbox::disk;
 
 /// One of the two places.
@@ -48,7 +48,7 @@ pub(super) struct Pointer {
     pub(super) previous: Option<Held>,
     pub(super) highest_seen: Option<Version>,
     /// How the newest release fares.
-    pub(super) trial: Option<TrialRecord>,
+    pub(super) evaluation: Option<EvaluationRecord>,
     /// Whether the owner holds on to the student in use.
     pub(super) pinned: bool,
 }

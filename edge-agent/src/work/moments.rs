@@ -42,7 +42,7 @@ pub(super) fn build(
         Target::Number(_) => grouped_numbers(targets, group_rows_min),
     };
     let support = transfer.seen();
-    let rows = transfer.relevance.through(view.inputs.view());
+    let rows = transfer.feature_weights.through(view.inputs.view());
     let system = MomentSystem::gather(&ntk, support.view(), rows.view(), targets.view())?;
     let whitener = Whitener::of(&ntk, support.view())?;
     let basis = Preconditioner::of(&whitener, &transfer.support_counts())?;

@@ -43,7 +43,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         let blocks_max = work.privacy.directions(rows).max(1) as u64;
         let share = u32::try_from(rows.div_ceil(blocks_max)).unwrap_or(u32::MAX);
         let rows_min = rows_min.max(share);
-        let told = work.task.learns_curves();
+        let told = work.task.learns_quantiles();
         blocks = told.then(|| RawBlocks::of(features.view(), rows_min));
     }
     let targets = match described.uniform(work).numbers(work) {

@@ -112,7 +112,7 @@ type Inflate = fn(&Task, &[u8], f64) -> Option<Vec<u8>>;
 /// What says how many rows there are, and may overstate it.
 const INFLATED: [(Kind, Inflate); 4] = [
     (Kind::Profile, |task, bytes, factor| {
-        if task.learns_curves() {
+        if task.learns_quantiles() {
             let (mut raw, blocks): (RawProfile, RawBlocks) = decode_blob(bytes).ok()?;
             inflate_profile(&mut raw, factor);
             return Some(encode(&(raw, blocks)));

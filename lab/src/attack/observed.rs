@@ -165,7 +165,7 @@ impl Observed {
 
     /// Normalised rows as the kernel sees them.
     pub(super) fn seen(&self, normalised: ArrayView2<'_, f32>) -> Array2<f64> {
-        self.set.relevance.through(normalised).mapv(f64::from)
+        self.set.feature_weights.through(normalised).mapv(f64::from)
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn leave_one_out(
         moments.map_err(DetailError::Contribution)
     };
     let ntk = Ntk::new(task.definition().teacher.depth);
-    let view = trial.set.relevance.through(trial.view);
+    let view = trial.set.feature_weights.through(trial.view);
     let kernel = ntk.matrix(view.view(), trial.set.seen().view())?;
     let right = |alpha: &Array2<f64>| {
         let answers = kernel.dot(&alpha.mapv(|value| value as f32));

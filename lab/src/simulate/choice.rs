@@ -94,7 +94,7 @@ pub(crate) fn checked_task(
                 options.privacy(),
             ),
             rows_a_point_min,
-            learns_curves: sketch.learns_curves(),
+            learns_quantiles: sketch.learns_quantiles(),
             parameters: sketch.student().parameters(),
             uplink_bytes: options.uplink_bytes_max,
         };
@@ -149,13 +149,13 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
     } else {
         "samples around each point are most likely of its class"
     };
-    let relevance = match definition.method.relevance {
+    let feature_weights = match definition.method.feature_weights {
         true => "the points say how much each feature of a list counts",
         false => "stages of images and windows know what they look at",
     };
     json!({
         "features": choice(json!(definition.features.to_string()), &chosen.features_reason),
-        "relevance": choice(json!(definition.method.relevance), relevance),
+        "feature_weights": choice(json!(definition.method.feature_weights), feature_weights),
         "student": choice(json!(task.student().to_string()), &chosen.student_reason),
         "points": choice(json!(plan.points_max), &plan.points_reason),
         "points_per_device": choice(json!(plan.points_per_device), &plan.points_reason),

@@ -2,11 +2,11 @@
 //! of a simulated run, or of several with different seeds.
 
 mod choice;
+mod measured;
 mod projection;
 mod protection;
 mod student;
 mod summary;
-mod trial;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,10 +31,10 @@ use crate::simulation::{Simulation, SimulationError};
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+use measured::{measure, open_teacher, wire};
 pub use protection::Asked;
 pub use student::parse_student;
 pub use summary::summarise;
-use trial::{measure, open_teacher, wire};
 
 /// What a simulation is asked for; what is left open is chosen.
 #[derive(Clone, Debug)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
-use common::trial::Trial;
 use common::wire::messages::{
     Announcement, Call, EnrolRefusal, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice,
     TransferAnswer,
@@ -40,7 +40,7 @@ pub(super) struct Student {
     pub(super) installed: Option<Version>,
     /// What it ran before that, and what it thinks of the newest it tried.
     pub(super) before: Option<Version>,
-    pub(super) trial: Option<(Version, Trial)>,
+    pub(super) evaluation: Option<(Version, Evaluation)>,
 }
 
 pub(super) struct Process {
@@ -146,7 +146,7 @@ impl Simulator {
             partial: Vec::new(),
         };
         self.drive(device, started);
-        self.resume_trial(device);
+        self.resume_evaluation(device);
     }
 
     pub(super) fn crash_device(&mut self, device: usize) {

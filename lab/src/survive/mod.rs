@@ -11,6 +11,7 @@ mod compaction;
 mod device;
 mod device_work;
 mod driver;
+mod evaluations;
 mod fake_compute;
 mod faults;
 mod members;
@@ -22,7 +23,6 @@ mod reception;
 mod scenario;
 mod server;
 mod simulator;
-mod trials;
 
 use std::fmt;
 

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::evaluation::Evaluation;
 use common::ids::{DeviceId, Version};
-use common::trial::Trial;
 use coordinator::rollout::{Rollout, Standing};
 use coordinator::round::Event;
 
@@ -15,7 +15,7 @@ pub(super) struct Offers {
     released: Vec<Version>,
     held: BTreeSet<Version>,
     rollout: Option<Rollout>,
-    said: BTreeMap<DeviceId, (Version, Trial)>,
+    said: BTreeMap<DeviceId, (Version, Evaluation)>,
     completed: u64,
     halted: u64,
     /// What all may have and what is rolled out, after each event of the
@@ -65,10 +65,10 @@ impl Offers {
             Event::Tried {
                 device,
                 version,
-                trial,
+                evaluation,
                 ..
             } => {
-                let before = self.said.insert(*device, (*version, *trial));
+                let before = self.said.insert(*device, (*version, *evaluation));
                 if before.is_some_and(|(tried, _)| tried > *version) {
                     let device = device.short();
                     return Err(format!("device {device} speaks of {version} again"));
@@ -143,14 +143,20 @@ impl Offers {
         let spoken = self.said.iter().filter(|(_, (of, _))| *of == version);
         let spoken: BTreeMap<_, _> = spoken
             .filter(|(device, _)| rollout.includes(**device))
-            .map(|(device, (_, trial))| (*device, *trial))
+            .map(|(device, (_, evaluation))| (*device, *evaluation))
             .collect();
         let silent = connected
             .iter()
             .filter(|device| rollout.includes(**device) && !spoken.contains_key(device));
         let of = spoken.len() + silent.count();
-        let unwanted = [Trial::Worse, Trial::Refused, Trial::RolledBack];
-        let worse = spoken.values().filter(|trial| unwanted.contains(trial));
+        let unwanted = [
+            Evaluation::Worse,
+            Evaluation::Refused,
+            Evaluation::RolledBack,
+        ];
+        let worse = spoken
+            .values()
+            .filter(|evaluation| unwanted.contains(evaluation));
         let (worse, permille) = (worse.count(), usize::from(rollout.plan.worse_permille_max));
         match worse > of * permille / 1_000 {
             true => Err(format!(

@@ -201,9 +201,9 @@ fn rolls_on(engine: &Engine, registry: &Registry) -> bool {
         .as_ref()
         .filter(running)
         .is_some_and(|rollout| {
-            let mut trials = state.trials.clone();
-            trials.retain(|device, _| !registry.revoked().contains_key(device));
-            let tally = rollout.tally(engine.connected(), &trials);
+            let mut evaluations = state.evaluations.clone();
+            evaluations.retain(|device, _| !registry.revoked().contains_key(device));
+            let tally = rollout.tally(engine.connected(), &evaluations);
             tally.kept + tally.untested > 0 || tally.soaking > 0
         })
 }

@@ -9,7 +9,9 @@ use coordinator::registry::{Certified, RegistryEvent};
 use coordinator::rollout::{Plan, Standing};
 use coordinator::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
 
-use super::{AT, BLOB, Case, DEVICE, ROUND, TASK, TOKEN, VERSION, case, refusals, trials, word};
+use super::{
+    AT, BLOB, Case, DEVICE, ROUND, TASK, TOKEN, VERSION, case, evaluations, refusals, word,
+};
 
 /// What the coordinator's log holds.
 pub fn log_entries() -> Vec<Case> {
@@ -139,14 +141,14 @@ fn events() -> Vec<(String, Event)> {
             Event::RolloutChanged { standing, at },
         ));
     }
-    for trial in trials() {
+    for evaluation in evaluations() {
         let event = Event::Tried {
             device,
             version,
-            trial,
+            evaluation,
             at,
         };
-        events.push((format!("tried-{}", word(&trial)), event));
+        events.push((format!("tried-{}", word(&evaluation)), event));
     }
     events
 }

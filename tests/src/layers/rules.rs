@@ -32,14 +32,14 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[
             &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
-            &["delta", "features", "round", "trial", "withheld"],
+            &["delta", "evaluation", "features", "round", "withheld"],
             &["task"],
             &[
                 "blocks",
                 "labels",
                 "landmarks",
                 "moments",
-                "relevance",
+                "feature_weights",
                 "report",
                 "scales",
                 "summary",

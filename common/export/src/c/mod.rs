@@ -165,24 +165,24 @@ fn normaliser(writer: &mut Writer, parts: &NormaliserParts<'_>) {
     if parts.unit_norm {
         writer.raw("#define UNIT_NORM\n");
     }
-    if !parts.curves.is_empty() {
+    if !parts.transforms.is_empty() {
         let mut starts = vec![0i64];
         let [mut knots, mut levels] = [const { Vec::new() }; 2];
-        for curve in parts.curves {
-            knots.extend_from_slice(curve.points().0);
-            levels.extend_from_slice(curve.points().1);
+        for transform in parts.transforms {
+            knots.extend_from_slice(transform.points().0);
+            levels.extend_from_slice(transform.points().1);
             starts.push(knots.len() as i64);
         }
         let bent: Vec<i64> = parts
-            .curves
+            .transforms
             .iter()
-            .map(|curve| curve.feature() as i64)
+            .map(|transform| transform.feature() as i64)
             .collect();
-        writer.define("CURVES", bent.len());
-        writer.integers("int", "curve_feature", &bent);
-        writer.integers("int", "curve_start", &starts);
-        writer.floats("curve_knots", &knots);
-        writer.floats("curve_levels", &levels);
+        writer.define("TRANSFORMS", bent.len());
+        writer.integers("int", "transform_feature", &bent);
+        writer.integers("int", "transform_start", &starts);
+        writer.floats("transform_knots", &knots);
+        writer.floats("transform_levels", &levels);
     }
     writer.raw(include_str!("normaliser.c"));
 }

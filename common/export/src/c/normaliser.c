@@ -4,26 +4,26 @@ static void normalise(float *features)
 {
     float square = 0.0f;
     int i;
-#ifdef CURVES
-    for (i = 0; i < CURVES; i++) {
-        const float value = features[curve_feature[i]];
-        const int last = curve_start[i + 1] - 1;
-        int at = curve_start[i];
-        float level = curve_levels[at];
+#ifdef TRANSFORMS
+    for (i = 0; i < TRANSFORMS; i++) {
+        const float value = features[transform_feature[i]];
+        const int last = transform_start[i + 1] - 1;
+        int at = transform_start[i];
+        float level = transform_levels[at];
 #ifdef GAPS
         if (value != value) {
             continue;
         }
 #endif
-        while (at < last && curve_knots[at + 1] <= value) {
+        while (at < last && transform_knots[at + 1] <= value) {
             at++;
-            level = curve_levels[at];
+            level = transform_levels[at];
         }
-        if (at < last && value > curve_knots[at]) {
-            level += (value - curve_knots[at]) / (curve_knots[at + 1] - curve_knots[at])
-                * (curve_levels[at + 1] - curve_levels[at]);
+        if (at < last && value > transform_knots[at]) {
+            level += (value - transform_knots[at]) / (transform_knots[at + 1] - transform_knots[at])
+                * (transform_levels[at + 1] - transform_levels[at]);
         }
-        features[curve_feature[i]] = level;
+        features[transform_feature[i]] = level;
     }
 #endif
     for (i = 0; i < FEATURES; i++) {

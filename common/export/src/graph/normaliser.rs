@@ -1,6 +1,6 @@
 //! What brings features to one scale.
 
-use protocol::features::{Curve, NormaliserParts};
+use protocol::features::{NormaliserParts, QuantileTransform};
 
 use super::{Builder, Numbers};
 
@@ -26,9 +26,9 @@ pub(super) fn lower_with_gaps(
 
 fn scaled(builder: &mut Builder, parts: &NormaliserParts<'_>, features: &str) -> String {
     let width = parts.mean.len();
-    let bent = match parts.curves.is_empty() {
+    let bent = match parts.transforms.is_empty() {
         true => features.to_owned(),
-        false => curves(builder, parts.curves, width, features),
+        false => transforms(builder, parts.transforms, width, features),
     };
     let tells = |scale: f32| scale > 0.0;
     let row = |values: Vec<f32>| Numbers::F32(values);
@@ -70,19 +70,27 @@ pub(super) fn cut(builder: &mut Builder, input: &str, most: f32) -> String {
     builder.add("Min", &[&above, &high])
 }
 
-/// Features of which some are bent. A curve is its lowest level and, for each piece between two
+/// Features of which some are bent. A transform is its lowest level and, for each piece between two
 /// knots, the part of the piece that lies below the value, times its slope.
-fn curves(builder: &mut Builder, curves: &[Curve], width: usize, features: &str) -> String {
-    let pieces = curves.iter().map(|curve| curve.points().0.len() - 1).max();
+fn transforms(
+    builder: &mut Builder,
+    transforms: &[QuantileTransform],
+    width: usize,
+    features: &str,
+) -> String {
+    let pieces = transforms
+        .iter()
+        .map(|transform| transform.points().0.len() - 1)
+        .max();
     let pieces = pieces.unwrap_or(0);
     let [mut from, mut length, mut slope] = [const { Vec::new() }; 3];
-    for curve in curves {
-        let (knots, levels) = curve.points();
+    for transform in transforms {
+        let (knots, levels) = transform.points();
         for piece in 0..pieces {
             let (Some(pair), Some(rise)) =
                 (knots.get(piece..piece + 2), levels.get(piece..piece + 2))
             else {
-                // Curves with fewer pieces end in some that add nothing.
+                // Transforms with fewer pieces end in some that add nothing.
                 from.push(0.0);
                 length.push(0.0);
                 slope.push(0.0);
@@ -94,28 +102,38 @@ fn curves(builder: &mut Builder, curves: &[Curve], width: usize, features: &str)
             slope.push((f64::from(rise[1] - rise[0]) / apart) as f32);
         }
     }
-    let shape = [curves.len(), pieces];
-    let from = builder.keep("curves.knot", &shape, Numbers::F32(from));
-    let length = builder.keep("curves.length", &shape, Numbers::F32(length));
-    let slope = builder.keep("curves.slope", &shape, Numbers::F32(slope));
-    let lowest = curves.iter().map(|curve| curve.points().1[0]).collect();
-    let lowest = builder.keep("curves.level", &[curves.len()], Numbers::F32(lowest));
-    let places: Vec<i64> = curves.iter().map(|curve| curve.feature() as i64).collect();
+    let shape = [transforms.len(), pieces];
+    let from = builder.keep("transforms.knot", &shape, Numbers::F32(from));
+    let length = builder.keep("transforms.length", &shape, Numbers::F32(length));
+    let slope = builder.keep("transforms.slope", &shape, Numbers::F32(slope));
+    let lowest = transforms
+        .iter()
+        .map(|transform| transform.points().1[0])
+        .collect();
+    let lowest = builder.keep(
+        "transforms.level",
+        &[transforms.len()],
+        Numbers::F32(lowest),
+    );
+    let places: Vec<i64> = transforms
+        .iter()
+        .map(|transform| transform.feature() as i64)
+        .collect();
     let values = builder.gather(features, &places, 1);
-    let values = builder.reshape(&values, &[-1, curves.len() as i64, 1]);
+    let values = builder.reshape(&values, &[-1, transforms.len() as i64, 1]);
     let beyond = builder.add("Sub", &[&values, &from]);
     let zero = builder.single(0.0);
     let beyond = builder.add("Max", &[&beyond, &zero]);
     let within = builder.add("Min", &[&beyond, &length]);
     let risen = builder.add("Mul", &[&within, &slope]);
     let risen = builder.sum(&risen, 2);
-    let risen = builder.reshape(&risen, &[-1, curves.len() as i64]);
+    let risen = builder.reshape(&risen, &[-1, transforms.len() as i64]);
     let bent = builder.add("Add", &[&risen, &lowest]);
     // The bent columns stand behind all columns, from where they are taken.
     let both = builder.concat(&[features, &bent], 1);
     let mut order: Vec<i64> = (0..width as i64).collect();
-    for (at, curve) in curves.iter().enumerate() {
-        order[curve.feature()] = (width + at) as i64;
+    for (at, transform) in transforms.iter().enumerate() {
+        order[transform.feature()] = (width + at) as i64;
     }
     builder.gather(&both, &order, 1)
 }

@@ -7,7 +7,7 @@ use math::network::{Network, Student};
 use math::random::rng;
 use ndarray::{Array2, Axis};
 use protocol::codec::Trailing;
-use protocol::features::{Atom, Curve, Normaliser, TargetScale};
+use protocol::features::{Atom, Normaliser, QuantileTransform, TargetScale};
 use protocol::ids::{RoundId, Time, Version};
 use protocol::model::{Answers, Extras, Lineage, RawRelease, Release};
 use protocol::task::{RawTask, Task};
@@ -51,7 +51,7 @@ const KINDS: [(&str, &[usize], &str, &str); 16] = [
 const CNN: &str = "kind = \"cnn\"\nchannels = [6, 5]\nhidden = [20]";
 
 /// Every case. Windows, lists and some images are seen through learnt scales, lists through
-/// curves too, and the other images through a range.
+/// transforms too, and the other images through a range.
 pub(super) fn all() -> Vec<Case> {
     KINDS.iter().map(case).collect()
 }
@@ -143,22 +143,35 @@ fn rows(values: usize, name: &str) -> Array2<f32> {
     })
 }
 
-fn learnt(task: &Task, features: &Array2<f32>, curved: bool) -> Normaliser {
+fn learnt(task: &Task, features: &Array2<f32>, transformed: bool) -> Normaliser {
     let wide = features.mapv(f64::from);
     let mean = wide.mean_axis(Axis(0)).unwrap();
     let variance = wide.var_axis(Axis(0), 0.0);
-    let mut curves = Vec::new();
-    for (index, column) in wide.columns().into_iter().enumerate().filter(|_| curved) {
+    let mut transforms = Vec::new();
+    for (index, column) in wide
+        .columns()
+        .into_iter()
+        .enumerate()
+        .filter(|_| transformed)
+    {
         let mut atoms: Vec<Atom> = column
             .iter()
             .map(|&value| Atom { value, rows: 1.0 })
             .collect();
-        curves.extend(Curve::of(index as u32, &mut atoms, variance[index].sqrt()));
+        transforms.extend(QuantileTransform::of(
+            index as u32,
+            &mut atoms,
+            variance[index].sqrt(),
+        ));
     }
-    assert!(!curved || curves.len() > 3, "{} curves", curves.len());
+    assert!(
+        !transformed || transforms.len() > 3,
+        "{} transforms",
+        transforms.len()
+    );
     let stage = &task.definition().features;
     stage
-        .normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, curves)
+        .normaliser(&mean.to_vec(), &variance.to_vec(), 5.0, transforms)
         .unwrap()
 }
 

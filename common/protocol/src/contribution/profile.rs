@@ -8,7 +8,7 @@ use crate::round::{Kind, Reason};
 impl Contribution for Profile {
     const KIND: Kind = Kind::Profile;
     const STANDS_ON: StandsOn = StandsOn::Rows;
-    /// Blocks of rows travel behind a profile where a task learns curves, and
+    /// Blocks of rows travel behind a profile where a task learns quantile transforms, and
     /// the spread of its numbers where it asks for any.
     type Raw = ProfileParts;
 

@@ -5,13 +5,13 @@
 //! A stage is a file of its own, with what it is (`Definition`) and what
 //! computes it (`Extractor`); `stage.rs` lists them all.
 
-mod curve;
 mod error;
 mod extractor;
 mod lifted;
 mod mel;
 mod normaliser;
 mod patches;
+mod quantile_transform;
 mod raw;
 mod series;
 mod shape;
@@ -21,12 +21,12 @@ mod target_scale;
 mod trend;
 mod window;
 
-pub use curve::{Atom, Curve};
 pub use error::FeatureError;
 pub use extractor::{Drawing, Filters};
 pub use mel::SampleRate;
 pub use normaliser::{Normaliser, NormaliserError, NormaliserParts};
 pub use patches::PatchPlan;
+pub use quantile_transform::{Atom, QuantileTransform};
 pub use series::SeriesPlan;
 pub use shape::{InputShape, Modality};
 pub use stage::FeatureStage;

@@ -4,10 +4,10 @@ use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::FeatureError;
-use super::curve::Curve;
+use super::quantile_transform::QuantileTransform;
 
 /// Brings features to a common scale: (x − mean) / scale, cut at ±clip, of what
-/// a curve makes of x where a feature has one; then
+/// a transform makes of x where a feature has one; then
 /// either one factor for all rows, √(features / informative features), so
 /// that an average row has ‖x‖² ≈ features, or each row by its own norm to
 /// ‖x‖² = features. Kernels want ‖x‖²/features near 1.
@@ -33,17 +33,17 @@ enum Length {
     Common,
     /// √features for each.
     Unit,
-    /// The same, after these curves have bent their features, in order.
-    UnitOfCurved(Vec<Curve>),
+    /// The same, after these transforms have bent their features, in order.
+    UnitOfTransformed(Vec<QuantileTransform>),
 }
 
-/// What a normaliser does with a row x, for programs that do it elsewhere: curves bend their
+/// What a normaliser does with a row x, for programs that do it elsewhere: transforms bend their
 /// features, then x becomes `factor` · clamp((x − mean) / scale, ±clip), 0 where
 /// scale is 0, and then √features · x / ‖x‖ where `unit_norm` says so (0 stays 0).
 #[derive(Clone, Copy, Debug)]
 pub struct NormaliserParts<'n> {
     /// In the order of their features.
-    pub curves: &'n [Curve],
+    pub transforms: &'n [QuantileTransform],
     /// Of each feature.
     pub mean: &'n [f32],
     /// Of each feature; 0 for one that tells nothing.
@@ -89,11 +89,11 @@ pub enum NormaliserError {
         /// Its upper end.
         high: f32,
     },
-    /// A curve that is not valid, or out of order.
+    /// A transform that is not valid, or out of order.
     #[error(
-        "the curve of feature {feature} does not rise through few finite knots, or is out of place"
+        "the transform of feature {feature} does not rise through few finite knots, or is out of place"
     )]
-    Curve {
+    Transform {
         /// Its feature.
         feature: u32,
     },
@@ -164,12 +164,12 @@ impl Normaliser {
     }
 
     /// The same normaliser for rows of one norm whose features go through these
-    /// curves first, in the order of their features.
+    /// transforms first, in the order of their features.
     #[must_use]
-    pub(super) fn with_curves(self, curves: Vec<Curve>) -> Self {
-        let length = match curves.is_empty() {
+    pub(super) fn with_transforms(self, transforms: Vec<QuantileTransform>) -> Self {
+        let length = match transforms.is_empty() {
             true => Length::Unit,
-            false => Length::UnitOfCurved(curves),
+            false => Length::UnitOfTransformed(transforms),
         };
         Self { length, ..self }
     }
@@ -221,10 +221,10 @@ impl Normaliser {
             return Err(NormaliserError::Clip { clip: self.clip });
         }
         let mut next = 0;
-        for curve in self.curves() {
-            let feature = curve.feature;
-            if feature < next || feature as usize >= features || !curve.is_sound() {
-                return Err(NormaliserError::Curve { feature });
+        for transform in self.transforms() {
+            let feature = transform.feature;
+            if feature < next || feature as usize >= features || !transform.is_sound() {
+                return Err(NormaliserError::Transform { feature });
             }
             next = feature + 1;
         }
@@ -253,10 +253,10 @@ impl Normaliser {
         let factor = self.factor();
         for mut row in rows.axis_iter_mut(Axis(0)) {
             let mut square = 0f64;
-            for curve in self.curves() {
-                let value = &mut row[curve.feature as usize];
+            for transform in self.transforms() {
+                let value = &mut row[transform.feature as usize];
                 if !value.is_nan() {
-                    *value = curve.apply(*value);
+                    *value = transform.apply(*value);
                 }
             }
             for ((value, mean), &scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
@@ -278,7 +278,7 @@ impl Normaliser {
     /// Its parts. They fit one another once [`Self::check`] has passed.
     pub fn parts(&self) -> NormaliserParts<'_> {
         NormaliserParts {
-            curves: self.curves(),
+            transforms: self.transforms(),
             mean: &self.mean,
             scale: &self.scale,
             clip: self.clip,
@@ -292,9 +292,9 @@ impl Normaliser {
         self.mean.len()
     }
 
-    fn curves(&self) -> &[Curve] {
+    fn transforms(&self) -> &[QuantileTransform] {
         match &self.length {
-            Length::UnitOfCurved(curves) => curves,
+            Length::UnitOfTransformed(transforms) => transforms,
             _ => &[],
         }
     }
@@ -427,18 +427,18 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_bends_its_feature_before_it_is_scaled() {
-        use super::super::curve::Atom;
+    fn a_transform_bends_its_feature_before_it_is_scaled() {
+        use super::super::quantile_transform::Atom;
         let atom = |index: i32| Atom {
             value: f64::from(index).exp(),
             rows: 5.0,
         };
         let mut atoms: Vec<Atom> = (-9..=9).map(atom).collect();
-        let curve = Curve::of(1, &mut atoms, 1e3).unwrap();
+        let transform = QuantileTransform::of(1, &mut atoms, 1e3).unwrap();
         let straight = Normaliser::of_moments(&[0.0, 0.0], &[1.0, 1.0], 5.0).unwrap();
-        let bent = straight.clone().with_curves(vec![curve.clone()]);
+        let bent = straight.clone().with_transforms(vec![transform.clone()]);
         let out = bent.apply(array![[1.0, 1e4]].view()).unwrap();
-        let expected = array![[1.0, curve.apply(1e4)]];
+        let expected = array![[1.0, transform.apply(1e4)]];
         let norm: f32 = expected.iter().map(|value| value * value).sum();
         assert!(
             (&out - &(expected * (2.0 / norm).sqrt()))
@@ -448,12 +448,18 @@ mod tests {
         assert!(matches!(bent.check(1), Err(NormaliserError::Length { .. })));
         let twice = straight
             .clone()
-            .with_curves(vec![curve.clone(), curve.clone()]);
-        assert_eq!(twice.check(2), Err(NormaliserError::Curve { feature: 1 }));
-        let mut outside = curve;
+            .with_transforms(vec![transform.clone(), transform.clone()]);
+        assert_eq!(
+            twice.check(2),
+            Err(NormaliserError::Transform { feature: 1 })
+        );
+        let mut outside = transform;
         outside.feature = 2;
-        let outside = straight.with_curves(vec![outside]);
-        assert_eq!(outside.check(2), Err(NormaliserError::Curve { feature: 2 }));
+        let outside = straight.with_transforms(vec![outside]);
+        assert_eq!(
+            outside.check(2),
+            Err(NormaliserError::Transform { feature: 2 })
+        );
     }
 
     #[test]

@@ -7,11 +7,11 @@ use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use super::curve::Curve;
 use super::extractor::{Definition, Drawing, Extractor};
 use super::lifted::{self, Lifted, LiftedStage};
 use super::mel::{self, Mel, MelStage, SampleRate};
 use super::patches::{self, PatchPlan, PatchStage, Patches};
+use super::quantile_transform::QuantileTransform;
 use super::raw::{Raw, RawStage};
 use super::series::{self, Series, SeriesPlan, SeriesStage};
 use super::trend::{self, Trend, TrendStage};
@@ -295,17 +295,17 @@ impl FeatureStage {
     }
 
     /// The normaliser of features whose mean and population variance over all
-    /// rows are these, of those with a curve after it; rows come out at one
-    /// length. Curves are in the order of their features. Errors: as
+    /// rows are these, of those with a transform after it; rows come out at one
+    /// length. Transforms are in the order of their features. Errors: as
     /// [`Normaliser::of_moments`].
     pub fn normaliser(
         &self,
         mean: &[f64],
         variance: &[f64],
         clip: f32,
-        curves: Vec<Curve>,
+        transforms: Vec<QuantileTransform>,
     ) -> Result<Normaliser, FeatureError> {
-        let normaliser = Normaliser::of_moments(mean, variance, clip)?.with_curves(curves);
+        let normaliser = Normaliser::of_moments(mean, variance, clip)?.with_transforms(transforms);
         normaliser.check(mean.len())?;
         let constant = self.parts().definition.constant(normaliser.informative());
         Ok(match constant {

@@ -73,7 +73,7 @@ pub enum Normalisation {
     },
     /// As `Learnt`, and features with heavy tails are bent first, for which
     /// profiles carry block means.
-    Curved {
+    Quantiles {
         /// Standard deviations kept on either side.
         clip: f32,
     },
@@ -369,8 +369,11 @@ impl Task {
     }
 
     /// Whether profiles carry block means.
-    pub fn learns_curves(&self) -> bool {
-        matches!(self.definition.normalisation, Normalisation::Curved { .. })
+    pub fn learns_quantiles(&self) -> bool {
+        matches!(
+            self.definition.normalisation,
+            Normalisation::Quantiles { .. }
+        )
     }
 }
 
@@ -414,7 +417,7 @@ fn check_classes(classes: &[String], novelty: bool) -> Result<(), TaskError> {
 
 fn check_normalisation(normalisation: Normalisation) -> Result<(), TaskError> {
     match normalisation {
-        Normalisation::Learnt { clip } | Normalisation::Curved { clip } => allowed(
+        Normalisation::Learnt { clip } | Normalisation::Quantiles { clip } => allowed(
             clip.is_finite() && (1.0..=100.0).contains(&clip),
             "normaliser.clip",
             clip,

@@ -79,9 +79,9 @@ impl RawTask {
         };
         let contribute = self.contribute.unwrap_or(by_default);
         let (budget, distillation) = (self.budget, self.distillation);
-        let relevance = self.teacher.relevance;
+        let feature_weights = self.teacher.feature_weights;
         // Without labels no feature tells more than another.
-        let relevance = relevance.unwrap_or(stage.is_measured() && !unlabelled);
+        let feature_weights = feature_weights.unwrap_or(stage.is_measured() && !unlabelled);
         let landmarks = match stage.is_measured() && contribute.kinds().contains(&Kind::Moments) {
             true => LANDMARKS_OF_LISTS,
             false => 0,
@@ -119,7 +119,7 @@ impl RawTask {
                     rule: distillation.consensus,
                     sharpening: distillation.sharpening,
                 },
-                relevance,
+                feature_weights,
                 landmarks_max: self.teacher.landmarks_max.unwrap_or(landmarks),
             },
             input,
@@ -176,7 +176,8 @@ fn default_stage(
 struct RawNormaliser {
     range: Option<[f32; 2]>,
     clip: f32,
-    curves: Option<bool>,
+    #[serde(alias = "curves")]
+    quantiles: Option<bool>,
 }
 
 /// Landmarks of lists of measurements: with 300 points beside them a solve takes
@@ -184,19 +185,19 @@ struct RawNormaliser {
 const LANDMARKS_OF_LISTS: u32 = 300;
 
 impl RawNormaliser {
-    /// Curves bring far values near, which are all that rows without labels have to
+    /// Quantile transforms bring far values near, which are all that rows without labels have to
     /// be told by.
     fn checked(self, stage: FeatureStage, unlabelled: bool) -> Result<Normalisation, TaskError> {
         let clip = self.clip;
-        match (self.range, self.curves) {
+        match (self.range, self.quantiles) {
             (Some(_), Some(true)) => Err(TaskError::Value {
-                key: "normaliser.curves",
+                key: "normaliser.quantiles",
                 value: "true".to_owned(),
                 allowed: "nothing, beside normaliser.range".to_owned(),
             }),
             (Some([low, high]), _) => Ok(Normalisation::Range { low, high }),
-            (None, curves) if curves.unwrap_or(stage.is_measured() && !unlabelled) => {
-                Ok(Normalisation::Curved { clip })
+            (None, quantiles) if quantiles.unwrap_or(stage.is_measured() && !unlabelled) => {
+                Ok(Normalisation::Quantiles { clip })
             }
             (None, _) => Ok(Normalisation::Learnt { clip }),
         }
@@ -208,7 +209,7 @@ impl Default for RawNormaliser {
         Self {
             range: None,
             clip: 5.0,
-            curves: None,
+            quantiles: None,
         }
     }
 }
@@ -217,7 +218,8 @@ impl Default for RawNormaliser {
 #[serde(deny_unknown_fields, default)]
 struct RawTeacher {
     depth: u8,
-    relevance: Option<bool>,
+    #[serde(alias = "relevance")]
+    feature_weights: Option<bool>,
     landmarks_max: Option<u32>,
 }
 
@@ -225,7 +227,7 @@ impl Default for RawTeacher {
     fn default() -> Self {
         Self {
             depth: 2,
-            relevance: None,
+            feature_weights: None,
             landmarks_max: None,
         }
     }

@@ -164,7 +164,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Standard deviations beyond which a learnt feature is cut.",
     ),
     key(
-        "normaliser.curves",
+        "normaliser.quantiles",
         Words("`true` for stages `lifted` and `trend`, else `false`"),
         "true, false; not beside `normaliser.range`",
         "Whether a feature with heavy tails is transformed by the fleet's quantiles before it is scaled.",
@@ -176,7 +176,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Hidden layers of the network whose neural tangent kernel the teachers use.",
     ),
     key(
-        "teacher.relevance",
+        "teacher.feature_weights",
         Words("`true` for stages `lifted` and `trend`, else `false`"),
         "true, false",
         "Whether features are weighted by what the distilled samples say of them.",

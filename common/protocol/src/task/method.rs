@@ -10,7 +10,7 @@ pub struct Method {
     pub consensus: Consensus,
     /// Whether features count as much as a teacher of the points alone finds
     /// them to, rather than alike.
-    pub relevance: bool,
+    pub feature_weights: bool,
     /// Most landmarks beside the points of the transfer set.
     pub landmarks_max: u32,
 }

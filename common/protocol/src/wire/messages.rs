@@ -7,9 +7,9 @@
 use bincode::{Decode, Encode};
 use serde::Serialize;
 
+use crate::evaluation::Evaluation;
 use crate::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use crate::round::{ContributionKey, Phase, Reason};
-use crate::trial::Trial;
 use crate::trust::bundle::AnnouncedAuthority;
 use crate::withheld::RawWithheld;
 
@@ -41,7 +41,7 @@ pub enum ToCoordinator {
         /// The release.
         version: Version,
         /// What the device found.
-        trial: Trial,
+        evaluation: Evaluation,
     },
     /// Why the device gives nothing to a task, or less than it was asked for;
     /// none once it gives all. Said again in each session. Since minor 1.

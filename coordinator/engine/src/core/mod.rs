@@ -370,11 +370,11 @@ impl Core {
         for (device, installed) in self.sessions.connected(hash) {
             self.feed(now, at, Input::Connected { device, installed });
         }
-        for (device, version, trial) in self.sessions.tried(hash) {
+        for (device, version, evaluation) in self.sessions.tried(hash) {
             let tried = Input::Tried {
                 device,
                 version,
-                trial,
+                evaluation,
             };
             self.feed(now, at, tried);
         }

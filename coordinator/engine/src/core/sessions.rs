@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::close::CloseCode;
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
 use protocol::traffic::Traffic;
-use protocol::trial::Trial;
 use protocol::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
 use protocol::withheld::{RawWithheld, Withheld};
 
@@ -48,7 +48,7 @@ struct Session {
 }
 
 /// A task, a release of it, and how that fares on a device.
-type Tried = (TaskHash, Version, Trial);
+type Tried = (TaskHash, Version, Evaluation);
 
 /// Tasks of which a session's words are kept; a device has one for each.
 const TASKS_MAX: usize = 32;
@@ -71,12 +71,18 @@ impl Sessions {
             .collect()
     }
 
+    /// The student of this task that a device with a session said it runs.
+    pub(super) fn installed(&self, device: DeviceId, task: TaskHash) -> Option<Version> {
+        let session = self.open.get(&device)?;
+        installed(&session.installed, task)
+    }
+
     /// What devices with a session have said of this task's releases.
-    pub(super) fn tried(&self, task: TaskHash) -> Vec<(DeviceId, Version, Trial)> {
+    pub(super) fn tried(&self, task: TaskHash) -> Vec<(DeviceId, Version, Evaluation)> {
         let open = self.open.iter();
         let said = open.flat_map(|(device, session)| {
             let of_task = session.tried.iter().filter(move |tried| tried.0 == task);
-            of_task.map(|(_, version, trial)| (*device, *version, *trial))
+            of_task.map(|(_, version, evaluation)| (*device, *version, *evaluation))
         });
         said.collect()
     }
@@ -301,10 +307,10 @@ impl Core {
         if let ToCoordinator::Tried {
             task,
             version,
-            trial,
+            evaluation,
         } = message
         {
-            self.sessions.remember(device, (task, version, trial));
+            self.sessions.remember(device, (task, version, evaluation));
         }
         if let ToCoordinator::Withholds { task, why } = message {
             return self.withholds(now, device, task, why.map(RawWithheld::check));
@@ -319,13 +325,13 @@ impl Core {
             ToCoordinator::Tried {
                 task,
                 version,
-                trial,
+                evaluation,
             } => (
                 task,
                 Input::Tried {
                     device,
                     version,
-                    trial,
+                    evaluation,
                 },
             ),
             ToCoordinator::Abstain { task, round, phase } => (

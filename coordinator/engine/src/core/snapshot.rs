@@ -12,9 +12,10 @@ use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
-    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, ExclusionStatus, Forgetting,
-    MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus, Quarantine, ReleaseStatus,
-    RolloutStatus, RoundStatus, Standing, Status, TaskStatus, TrialStatus, WithheldStatus,
+    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, DeviceStudent, EndedStatus, EvaluationStatus,
+    ExclusionStatus, Forgetting, MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus,
+    Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
+    WithheldStatus,
 };
 
 impl Core {
@@ -86,10 +87,10 @@ impl Core {
                 .rollout
                 .as_ref()
                 .map(|rollout| self.rollout_status(runner, rollout)),
-            trials: state
+            evaluations: state
                 .release
                 .as_ref()
-                .map(|release| state.trials_of(release.version))
+                .map(|release| state.evaluations_of(release.version))
                 .unwrap_or_default(),
             excluded: self.excluded(runner),
             unheard: Vec::new(),
@@ -138,13 +139,13 @@ impl Core {
     }
 
     fn rollout_status(&self, runner: &Runner, rollout: &Rollout) -> RolloutStatus {
-        let trials = &runner.engine.state().trials;
-        let unwanted = trials
+        let evaluations = &runner.engine.state().evaluations;
+        let unwanted = evaluations
             .iter()
-            .filter(|(_, (version, trial))| *version == rollout.version && trial.is_bad())
-            .map(|(device, (_, trial))| TrialStatus {
+            .filter(|(_, (version, evaluation))| *version == rollout.version && evaluation.is_bad())
+            .map(|(device, (_, evaluation))| EvaluationStatus {
                 device: self.name(*device),
-                trial: *trial,
+                evaluation: *evaluation,
             });
         RolloutStatus {
             version: rollout.version,
@@ -153,7 +154,7 @@ impl Core {
             stage: rollout.stage + 1,
             percent: rollout.percent(),
             since: rollout.since,
-            tally: rollout.tally(runner.engine.connected(), trials),
+            tally: rollout.tally(runner.engine.connected(), evaluations),
             unwanted_by: unwanted.take(ABSENCES_MAX).collect(),
         }
     }
@@ -283,7 +284,28 @@ impl Core {
             strikes: mark.strikes,
             peer_limits: Self::peer_limits_status(mark),
             shared_key: self.sessions.shared_key(now, device),
+            students: self.students(device),
         }
+    }
+
+    /// The student that a device runs of each task, as far as it has said so:
+    /// what it found out about the newest one, or what it came with.
+    fn students(&self, device: DeviceId) -> Vec<DeviceStudent> {
+        let of_task = |runner: &Runner| {
+            let task = runner.task.hash();
+            let found = runner.engine.state().evaluations.get(&device).copied();
+            let came_with = self.sessions.installed(device, task);
+            let in_use = found.filter(|(_, evaluation)| !evaluation.is_bad());
+            let version = came_with.max(in_use.map(|(version, _)| version))?;
+            Some(DeviceStudent {
+                task: runner.task.definition().name.clone(),
+                version,
+                evaluation: in_use
+                    .filter(|(of, _)| *of == version)
+                    .map(|(_, evaluation)| evaluation),
+            })
+        };
+        self.tasks.iter().filter_map(of_task).collect()
     }
 
     /// What the tasks know; the server adds what sessions did.

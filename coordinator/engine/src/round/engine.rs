@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{ContributionKey, Kind, Phase, Reason};
-use protocol::trial::Trial;
 use protocol::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
 use super::event::{Event, Product};
@@ -100,7 +100,7 @@ pub enum Input {
         /// The release.
         version: Version,
         /// What it found.
-        trial: Trial,
+        evaluation: Evaluation,
     },
     /// An operator orders something of rollouts; [`Engine::check_order`] found
     /// nothing against it.
@@ -431,8 +431,8 @@ impl Engine {
             Input::Tried {
                 device,
                 version,
-                trial,
-            } => self.tried(now, device, version, trial),
+                evaluation,
+            } => self.tried(now, device, version, evaluation),
             Input::Dismissed { device } => self.dismiss(now, device),
             Input::Forgotten { device } => {
                 if self.state.round.is_none() && self.state.has_of(device) {

@@ -2,9 +2,9 @@
 
 use bincode::{Decode, Encode};
 
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{Kind, Phase, Reason};
-use protocol::trial::Trial;
 use serde::Serialize;
 
 use super::absence::Missed;
@@ -161,7 +161,7 @@ pub enum Event {
         /// The release.
         version: Version,
         /// What it found.
-        trial: Trial,
+        evaluation: Evaluation,
         /// When.
         at: Time,
     },

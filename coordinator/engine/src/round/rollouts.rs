@@ -1,8 +1,8 @@
 //! How releases reach devices: at once, stage by stage, or again.
 
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, Time, Version};
 use protocol::round::Phase;
-use protocol::trial::Trial;
 use protocol::wire::messages::{Announcement, ToDevice};
 
 use super::engine::{Action, Engine};
@@ -117,8 +117,8 @@ impl Engine {
         let version = announcement.version;
         let is_newer = installed.is_none_or(|installed| installed < version);
         // A refusal may have been for a clock that was wrong.
-        let tried = self.state.trial(device, version);
-        if is_newer && tried.is_none_or(|trial| trial == Trial::Refused) {
+        let tried = self.state.evaluation(device, version);
+        if is_newer && tried.is_none_or(|evaluation| evaluation == Evaluation::Refused) {
             self.act(Action::Send {
                 device,
                 message: ToDevice::Released(announcement),
@@ -127,17 +127,23 @@ impl Engine {
     }
 
     /// A device's word counts for releases it can have been offered.
-    pub(super) fn tried(&mut self, now: Time, device: DeviceId, version: Version, trial: Trial) {
+    pub(super) fn tried(
+        &mut self,
+        now: Time,
+        device: DeviceId,
+        version: Version,
+        evaluation: Evaluation,
+    ) {
         let known = self.state.released(version).is_some();
-        let newest = self.state.trials.get(&device);
+        let newest = self.state.evaluations.get(&device);
         let is_new = newest.is_none_or(|(tried, before)| {
-            *tried < version || (*tried == version && *before != trial)
+            *tried < version || (*tried == version && *before != evaluation)
         });
         if known && is_new && self.may_speak(device, version) {
             self.record(Event::Tried {
                 device,
                 version,
-                trial,
+                evaluation,
                 at: now,
             });
             self.halt(version);
@@ -156,9 +162,14 @@ impl Engine {
         // A device refuses what it cannot believe, for want of a right clock for
         // instance: that says nothing of the student.
         let mut tally = Tally::default();
-        for (_, trial) in self.state.trials.values().filter(|(of, _)| *of == version) {
-            if *trial != Trial::Refused {
-                tally.count(*trial);
+        for (_, evaluation) in self
+            .state
+            .evaluations
+            .values()
+            .filter(|(of, _)| *of == version)
+        {
+            if *evaluation != Evaluation::Refused {
+                tally.count(*evaluation);
             }
         }
         let heard = tally.devices as usize * 2 >= self.connected.len();
@@ -226,7 +237,7 @@ impl Engine {
 
     fn rollout_step(&self, now: Time) -> Option<Step> {
         let rollout = self.state.rollout.as_ref().filter(|one| one.is_open())?;
-        let tally = rollout.tally(&self.connected, &self.state.trials);
+        let tally = rollout.tally(&self.connected, &self.state.evaluations);
         match self.stage_ahead {
             Some((since, from)) if since == rollout.since => {
                 let since = from;
@@ -306,7 +317,7 @@ impl Engine {
         };
         let is_empty = || {
             let connected = &self.connected;
-            rollout.tally(connected, &self.state.trials).devices == 0
+            rollout.tally(connected, &self.state.evaluations).devices == 0
         };
         let is_running = rollout.standing == Standing::Running;
         if is_running && self.connected.contains(&device) && is_empty() {

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use protocol::contribution::StandsOn;
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use protocol::round::{Kind, Phase};
-use protocol::trial::Trial;
 
 use super::absence::Absences;
 use super::event::{Event, Outcome, Product};
 use super::exclusion::ExclusionReason;
 use super::open_phase::{OpenPhase, Span, Standing};
-use crate::rollout::{self, Rollout, Tally, Trials};
+use crate::rollout::{self, Evaluations, Rollout, Tally};
 
 /// Everything the engine knows about a task that survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -55,7 +55,7 @@ pub struct State {
     /// The newest rollout.
     pub rollout: Option<Rollout>,
     /// The newest release each device has tried, and how it fared.
-    pub trials: Trials,
+    pub evaluations: Evaluations,
     /// Devices that are forgotten, and whether a student was released since
     /// that stands on nothing of theirs.
     pub forgotten: BTreeMap<DeviceId, bool>,
@@ -251,10 +251,10 @@ impl State {
             Event::Tried {
                 device,
                 version,
-                trial,
+                evaluation,
                 ..
             } => {
-                self.trials.insert(*device, (*version, *trial));
+                self.evaluations.insert(*device, (*version, *evaluation));
             }
             Event::Forgotten { device, .. } => self.forget(*device),
             Event::Pardoned { device, .. } => {
@@ -315,7 +315,7 @@ impl State {
         self.newest.retain(|key, _| !is_of(key));
         self.excluded.retain(|key, _| !is_of(key));
         self.changed.remove(&device);
-        self.trials.remove(&device);
+        self.evaluations.remove(&device);
         let stood_on_it = self.release.iter().any(|one| one.lineage.contains(&device));
         self.forgotten.insert(device, !stood_on_it);
     }
@@ -366,20 +366,24 @@ impl State {
     }
 
     /// How this release fares on all devices that said.
-    pub fn trials_of(&self, version: Version) -> Tally {
+    pub fn evaluations_of(&self, version: Version) -> Tally {
         let mut tally = Tally::default();
-        for (_, trial) in self.trials.values().filter(|(tried, _)| *tried == version) {
-            tally.count(*trial);
+        for (_, evaluation) in self
+            .evaluations
+            .values()
+            .filter(|(tried, _)| *tried == version)
+        {
+            tally.count(*evaluation);
         }
         tally
     }
 
     /// How this release fares on this device, as far as it said.
-    pub fn trial(&self, device: DeviceId, version: Version) -> Option<Trial> {
-        let newest = self.trials.get(&device);
+    pub fn evaluation(&self, device: DeviceId, version: Version) -> Option<Evaluation> {
+        let newest = self.evaluations.get(&device);
         newest
             .filter(|(tried, _)| *tried == version)
-            .map(|(_, trial)| *trial)
+            .map(|(_, evaluation)| *evaluation)
     }
 
     /// What devices are offered stays, however many are held after it.

@@ -88,7 +88,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         history: Vec::new(),
         releases,
         rollout,
-        trials: crate::rollout::Tally::default(),
+        evaluations: crate::rollout::Tally::default(),
         excluded: Vec::new(),
         unheard: Vec::new(),
         odd: Vec::new(),

@@ -10,9 +10,9 @@ mod releases;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use protocol::evaluation::Evaluation;
 use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{Kind, Phase, Reason};
-use protocol::trial::Trial;
 use protocol::trust::certificate::Fingerprint;
 use protocol::withheld::WithheldCode;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ pub struct TaskStatus {
     pub rollout: Option<RolloutStatus>,
     /// How the newest release fares on the devices that said.
     #[serde(default)]
-    pub trials: Tally,
+    pub evaluations: Tally,
     /// Contributions that the newest normaliser, transfer set and teacher were
     /// made without, in the order of their devices.
     #[serde(default)]
@@ -260,17 +260,17 @@ pub struct RolloutStatus {
     /// How the stage's devices fare.
     pub tally: Tally,
     /// Devices that do not want it, the first [`ABSENCES_MAX`] of them.
-    pub unwanted_by: Vec<TrialStatus>,
+    pub unwanted_by: Vec<EvaluationStatus>,
 }
 
 /// What a device found of a release.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrialStatus {
+pub struct EvaluationStatus {
     /// The device.
     #[serde(flatten)]
     pub device: DeviceName,
     /// What it found.
-    pub trial: Trial,
+    pub evaluation: Evaluation,
 }
 
 /// A round in progress.
@@ -573,6 +573,21 @@ pub struct DeviceStatus {
     /// Its key, if that is on two machines.
     #[serde(default)]
     pub shared_key: Option<SharedKey>,
+    /// The student that it runs of each task, as far as it has said so.
+    #[serde(default)]
+    pub students: Vec<DeviceStudent>,
+}
+
+/// A student that a device runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStudent {
+    /// The task's name.
+    pub task: String,
+    /// The student's version.
+    pub version: Version,
+    /// What the device found when it tried it; none if it has not said so since
+    /// the coordinator's start.
+    pub evaluation: Option<Evaluation>,
 }
 
 /// A device's key that two machines have: an image copied after it had joined.

@@ -6,6 +6,7 @@
 //! file; where a label must cover the whole of a window, none reaches across a
 //! change of it either, and windows begin anew with the next.
 
+mod live;
 mod resample;
 
 use common::task::SeriesInput;
@@ -13,6 +14,7 @@ use common::task::SeriesInput;
 use super::account::{Account, Recordings, Unused};
 use super::note::Note;
 use super::schema::{ParseError, Place};
+pub(super) use live::{LiveSeries, Sample};
 use resample::{Grid, resampled};
 
 /// Samples of a file, in its order.
@@ -47,6 +49,20 @@ impl Samples {
         self.times.push(time.unwrap_or(number));
         self.groups.push(group);
         self.lines.push(line);
+    }
+
+    /// Those from a place on.
+    fn from(&self, first: usize) -> Self {
+        let channels = self.values.len() / self.len().max(1);
+        Self {
+            values: self.values[first * channels..].to_vec(),
+            labels: self.labels[first..].to_vec(),
+            times: self.times[first..].to_vec(),
+            rate_hz: self.rate_hz,
+            timed: self.timed,
+            groups: self.groups[first..].to_vec(),
+            lines: self.lines[first..].to_vec(),
+        }
     }
 
     /// How many.
@@ -323,5 +339,7 @@ const RATE_MIN: f64 = 0.5;
 /// Below this share it is told.
 const SLOWER: f64 = 0.95;
 
+#[cfg(test)]
+mod live_tests;
 #[cfg(test)]
 mod tests;

@@ -119,6 +119,12 @@ pub(super) fn resampled(
     made
 }
 
+/// Seconds that the filter reaches to either side where the lower of two rates
+/// is this.
+pub(super) fn reach_s(hz: f64) -> f64 {
+    CROSSINGS as f64 / (CUTOFF * hz)
+}
+
 /// One side of the windowed sinc, at [`STEPS`] places a zero crossing.
 struct Kernel(Vec<f64>);
 

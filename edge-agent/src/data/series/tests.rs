@@ -12,7 +12,7 @@ use super::super::{Dataset, Ending, FileRows, ParseError};
 use super::*;
 
 /// Windows of 40 samples at 10 samples a second, a new one every 20.
-fn schema(more: &str) -> Schema {
+pub(super) fn schema(more: &str) -> Schema {
     let task = RawTask::parse(&format!(
         "name = \"t\"\n[classes]\nnames = [\"off\", \"on\"]\n[input]\nkind = \"series\"\n\
          channels = [\"x\", \"y\"]\nrate_hz = 10\nwindow_s = 4\n{more}"
@@ -24,7 +24,7 @@ fn schema(more: &str) -> Schema {
 }
 
 /// A recording as text: the time of each sample, its label and its group.
-fn text(samples: impl Iterator<Item = (f64, &'static str, &'static str)>) -> String {
+pub(super) fn text(samples: impl Iterator<Item = (f64, &'static str, &'static str)>) -> String {
     let mut text = "time,machine,x,y,label\n".to_owned();
     for (time, label, group) in samples {
         writeln!(
@@ -38,11 +38,11 @@ fn text(samples: impl Iterator<Item = (f64, &'static str, &'static str)>) -> Str
     text
 }
 
-fn read(text: &str, schema: &Schema) -> Result<FileRows, ParseError> {
+pub(super) fn read(text: &str, schema: &Schema) -> Result<FileRows, ParseError> {
     Dataset::read(Path::new("a.csv"), text.as_bytes(), schema, Ending::Closed)
 }
 
-fn grouped(mapping: Mapping) -> Mapping {
+pub(super) fn grouped(mapping: Mapping) -> Mapping {
     Mapping {
         group_column: Some("machine".to_owned()),
         ..mapping

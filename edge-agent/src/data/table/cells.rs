@@ -146,6 +146,25 @@ impl Cells {
         }
     }
 
+    /// One more line, cut as those before; false if it is empty or a comment.
+    pub(super) fn one(
+        &self,
+        line: &[u8],
+        number: u64,
+        record: &mut StringRecord,
+    ) -> Result<bool, ParseError> {
+        let shown = line.trim_ascii();
+        if shown.is_empty() || self.start.comments && shown.starts_with(b"#") {
+            return Ok(false);
+        }
+        let tabbed = self.blanks.then(|| tabbed(line));
+        let line = tabbed.as_deref().unwrap_or(line);
+        let mut reader = reader(line, self.separator, false);
+        reader
+            .read_record(record)
+            .map_err(|error| broken(&error, number))
+    }
+
     /// The first of them.
     pub(super) fn sample(&self) -> Vec<StringRecord> {
         let mut records = self.records();

@@ -129,6 +129,12 @@ impl Columns {
         })
     }
 
+    /// Values of a row: a number a column, or one for each word.
+    pub(super) fn values(&self) -> usize {
+        let sources = self.sources.iter();
+        sources.map(|source| source.words.len().max(1)).sum()
+    }
+
     /// Whether a line has its columns; a separator at its end adds none.
     pub(super) fn fits(&self, record: &StringRecord) -> bool {
         let (expected, found) = (self.names.len(), record.len());

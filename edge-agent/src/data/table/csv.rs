@@ -122,7 +122,7 @@ pub(in super::super) fn parse_records(
 }
 
 /// The decimal sign of the cells that hold numbers.
-fn decimal(
+pub(super) fn decimal(
     columns: &Columns,
     sample: &[StringRecord],
     schema: &Schema,

@@ -4,13 +4,16 @@ mod cells;
 mod columns;
 mod csv;
 mod dialect;
+mod live;
+mod reader;
 mod rows;
 
 pub(super) use cells::Cells;
 pub(super) use columns::{TIME_NAMES, place_of, without_unit};
 pub(super) use csv::{parse, parse_records};
 pub(super) use dialect::{DecimalSigns, number};
-pub(super) use rows::is_missing;
+pub(super) use live::{follow_lines, follow_rows};
+pub(super) use reader::is_missing;
 
 #[cfg(test)]
 mod tests;

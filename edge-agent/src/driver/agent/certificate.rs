@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::{Agent, Event, LONG};
-use crate::driver::workshop::Workshop;
+use crate::driver::backend::Backend;
 use crate::enrol::EnrolError;
 use crate::identity::{Identity, TimeFloor};
 use crate::renewal;
@@ -26,7 +26,7 @@ pub(super) enum Renewal {
     Asked,
 }
 
-impl<W: Workshop> Agent<W> {
+impl<W: Backend> Agent<W> {
     /// When to look whether the next certificate is due. The clock may be
     /// set meanwhile, so it is looked at now and then.
     pub(super) fn renewal_wake(&self) -> Instant {

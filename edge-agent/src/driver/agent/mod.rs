@@ -9,12 +9,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::program_pages::give_up_code;
 use common::round::ContributionKey;
 use common::service::Service;
 use common::transport::Connection;
-use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
 use common::withheld::RawWithheld;
 use rand::TryRngCore as _;
@@ -23,9 +23,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
+use super::backend::{Backend, BackendError, Built, Verdict};
 use super::link::{self, Closer, Link, LinkError};
 use super::status::RunStatus;
-use super::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::cache::{Cache, CacheError};
 use crate::enrol::EnrolError;
 use crate::identity::Identity;
@@ -41,7 +41,7 @@ use certificate::Renewal;
 pub enum AgentError {
     /// The outbox cannot be read, so nothing could be kept.
     #[error("the outbox cannot be read: {0}")]
-    Outbox(WorkshopError),
+    Outbox(BackendError),
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -67,7 +67,7 @@ pub struct Agent<W> {
     settings: AgentSettings,
     state: StateDir,
     cache: Cache,
-    workshop: Arc<W>,
+    backend: Arc<W>,
     engine: Engine,
     began: Instant,
     events: mpsc::Receiver<Event>,
@@ -109,10 +109,10 @@ struct Live {
 /// What tasks report. Reports of a session that is over are not heard.
 enum Event {
     Session(u64, SessionEvent),
-    Built(Call, Result<Built, WorkshopError>),
-    Judged(Announcement, Result<Verdict, WorkshopError>),
-    Counted(Result<Vec<TaskHash>, WorkshopError>),
-    Soaked(Result<Vec<(TaskHash, Version, Trial)>, WorkshopError>),
+    Built(Call, Result<Built, BackendError>),
+    Judged(Announcement, Result<Verdict, BackendError>),
+    Counted(Result<Vec<TaskHash>, BackendError>),
+    Soaked(Result<Vec<(TaskHash, Version, Evaluation)>, BackendError>),
     Renewed(Result<Arc<Identity>, EnrolError>),
 }
 
@@ -124,10 +124,10 @@ enum SessionEvent {
     Answered(ContributionKey, Result<TransferAnswer, LinkError>),
 }
 
-impl<W: Workshop> Agent<W> {
+impl<W: Backend> Agent<W> {
     /// An agent that has not started. The caller holds the state directory's
     /// lock.
-    pub fn new(settings: AgentSettings, state: StateDir, cache: Cache, workshop: Arc<W>) -> Self {
+    pub fn new(settings: AgentSettings, state: StateDir, cache: Cache, backend: Arc<W>) -> Self {
         let (back, events) = mpsc::channel(EVENTS_MAX);
         let device = settings.route.identity.membership.device;
         let mut seed = [0u8; 8];
@@ -144,7 +144,7 @@ impl<W: Workshop> Agent<W> {
             settings,
             state,
             cache,
-            workshop,
+            backend,
             engine: Engine::new(u64::from_le_bytes(seed)),
             began: Instant::now(),
             events,
@@ -175,13 +175,13 @@ impl<W: Workshop> Agent<W> {
     /// Before the first action only: [`AgentError`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         let started = Input::Started {
-            outbox: self.workshop.unanswered().map_err(AgentError::Outbox)?,
-            partial: self.workshop.partial().map_err(AgentError::Outbox)?,
+            outbox: self.backend.unanswered().map_err(AgentError::Outbox)?,
+            partial: self.backend.partial().map_err(AgentError::Outbox)?,
             cached: self.cache.blobs()?,
         };
         self.publish();
         self.input(started);
-        self.tell_trials();
+        self.tell_evaluations();
         let mut glance = tokio::time::interval(Duration::from_millis(self.settings.glance_ms));
         glance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         tokio::pin!(shutdown);
@@ -251,7 +251,7 @@ impl<W: Workshop> Agent<W> {
             Action::Upload(pending) => self.upload(pending),
             Action::Settle { pending, settled } => {
                 info!(kind = %pending.key.kind, round = %pending.key.round, ?settled, "answered");
-                if let Err(problem) = self.workshop.settle(&pending, settled) {
+                if let Err(problem) = self.backend.settle(&pending, settled) {
                     self.complain("cannot record an answer", &problem);
                 }
                 self.publish();
@@ -291,7 +291,7 @@ impl<W: Workshop> Agent<W> {
             status.handshake_bytes = status.handshake_bytes + handshake.into();
             status.work_bytes = status.work_bytes + work.into();
         }
-        if let Err(problem) = status.publish(&self.state, self.workshop.memory_elsewhere_kib()) {
+        if let Err(problem) = status.publish(&self.state, self.backend.memory_elsewhere_kib()) {
             debug!("{problem}");
         }
         let line = match (&status.link_error, &status.work_error) {

@@ -16,20 +16,20 @@ use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use super::certificate::Renewal;
 use super::{Agent, Event, Live, SessionEvent};
 use crate::cache::CacheError;
+use crate::driver::backend::Backend;
 use crate::driver::link::{self, Link, LinkError};
 use crate::driver::status::Bytes;
-use crate::driver::workshop::Workshop;
 use crate::identity::TimeFloor;
 use crate::session::{Input, Pending};
 use crate::trust::Trust;
 
-impl<W: Workshop> Agent<W> {
+impl<W: Backend> Agent<W> {
     pub(super) fn connect(&mut self) {
         self.session += 1;
         let hello = Hello {
             minor: PROTOCOL_MINOR,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
-            installed: self.workshop.installed(),
+            installed: self.backend.installed(),
             instance: self.instance,
             clock: self.settings.route.floor.shown(),
         };
@@ -56,9 +56,9 @@ impl<W: Workshop> Agent<W> {
         let (back, session, cache) = (self.back.clone(), self.session, self.cache.clone());
         let Some(live) = &mut self.live else { return };
         let connection = live.connection.clone();
-        let (workshop, task) = (self.workshop.clone(), self.released.get(&blob).copied());
+        let (backend, task) = (self.backend.clone(), self.released.get(&blob).copied());
         live.tasks.spawn(async move {
-            let base = task.and_then(|task| workshop.base(task));
+            let base = task.and_then(|task| backend.base(task));
             let by_delta = match &base {
                 Some(base) => link::fetch_against(&connection, &cache, blob, base).await,
                 None => Ok(false),
@@ -73,7 +73,7 @@ impl<W: Workshop> Agent<W> {
 
     pub(super) fn upload(&mut self, pending: Pending) {
         let (back, session) = (self.back.clone(), self.session);
-        let bytes = self.workshop.bytes(&pending);
+        let bytes = self.backend.bytes(&pending);
         let Some(live) = &mut self.live else { return };
         let connection = live.connection.clone();
         let span = info_span!("upload", kind = %pending.key.kind, round = %pending.key.round);
@@ -236,11 +236,11 @@ impl<W: Workshop> Agent<W> {
                 debug!(%round, %phase, "phase closed");
             }
             ToDevice::Released(release) => {
-                let newest = self.workshop.seen();
+                let newest = self.backend.seen();
                 let at_hand = |(task, version): &(TaskHash, _)| {
                     *task == release.task && *version >= release.version
                 };
-                if newest.iter().any(at_hand) || self.workshop.pinned().contains(&release.task) {
+                if newest.iter().any(at_hand) || self.backend.pinned().contains(&release.task) {
                     return;
                 }
                 info!(version = %release.version, "a student is released");

@@ -3,24 +3,24 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, TaskHash, Version};
 use common::liveness::PROCESS;
 use common::round::Phase;
-use common::trial::Trial;
 use common::wire::messages::{Announcement, Call, ToCoordinator};
 use common::withheld::{RawWithheld, WithheldCode};
 use tokio::time::Instant;
 use tracing::{error, info, info_span, warn};
 
 use super::{Agent, Event};
+use crate::driver::backend::{Backend, BackendError, Built, Verdict};
 use crate::driver::link::LinkError;
 use crate::driver::local::no_thread;
-use crate::driver::workshop::{Built, Verdict, Workshop, WorkshopError};
 use crate::session::Input;
 
-impl<W: Workshop> Agent<W> {
+impl<W: Backend> Agent<W> {
     pub(super) fn build(&mut self, call: Call) {
-        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let (back, backend) = (self.back.clone(), self.backend.clone());
         let cache = self.cache.clone();
         let span = info_span!(
             "round", task = %call.task.short(), round = %call.round, phase = %call.phase
@@ -30,7 +30,7 @@ impl<W: Workshop> Agent<W> {
             let built = in_thread(move || {
                 let _entered = span.entered();
                 info!("working");
-                workshop.build(&asked, &|blob| cache.read(blob))
+                backend.build(&asked, &|blob| cache.read(blob))
             });
             let event = Event::Built(call, built.await);
             // Fails only if the agent has stopped.
@@ -39,23 +39,23 @@ impl<W: Workshop> Agent<W> {
     }
 
     pub(super) fn install(&mut self, release: Announcement) {
-        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let (back, backend) = (self.back.clone(), self.backend.clone());
         let cache = self.cache.clone();
         self.work.spawn(async move {
             let judged =
-                in_thread(move || workshop.install(&release, &|blob| cache.read(blob))).await;
+                in_thread(move || backend.install(&release, &|blob| cache.read(blob))).await;
             let _ = back.send(Event::Judged(release, judged)).await;
         });
     }
 
     pub(super) fn glance(&mut self) {
-        if self.counting || !self.workshop.glance() {
+        if self.counting || !self.backend.glance() {
             return;
         }
         self.counting = true;
-        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let (back, backend) = (self.back.clone(), self.backend.clone());
         self.work.spawn(async move {
-            let counted = in_thread(move || workshop.count()).await;
+            let counted = in_thread(move || backend.count()).await;
             let _ = back.send(Event::Counted(counted)).await;
         });
     }
@@ -65,26 +65,26 @@ impl<W: Workshop> Agent<W> {
     pub(super) fn soak_if_due(&mut self) {
         let now = self.settings.route.floor.clock().now();
         let waits = self.soaking || self.soak_after > Instant::now();
-        if waits || self.workshop.soak_due().is_none_or(|due| due > now) {
+        if waits || self.backend.soak_due().is_none_or(|due| due > now) {
             return;
         }
         self.soaking = true;
-        let (back, workshop) = (self.back.clone(), self.workshop.clone());
+        let (back, backend) = (self.back.clone(), self.backend.clone());
         self.work.spawn(async move {
-            let soaked = in_thread(move || workshop.soak()).await;
+            let soaked = in_thread(move || backend.soak()).await;
             let _ = back.send(Event::Soaked(soaked)).await;
         });
     }
 
     pub(super) fn soaked(
         &mut self,
-        result: Result<Vec<(TaskHash, Version, Trial)>, WorkshopError>,
+        result: Result<Vec<(TaskHash, Version, Evaluation)>, BackendError>,
     ) {
         self.soaking = false;
         match result {
             Ok(found) => {
-                for (task, version, trial) in found {
-                    info!(task = %task.short(), %version, "after its soak, the student is {trial}");
+                for (task, version, evaluation) in found {
+                    info!(task = %task.short(), %version, "after its soak, the student is {evaluation}");
                 }
             }
             Err(problem) => {
@@ -92,27 +92,27 @@ impl<W: Workshop> Agent<W> {
                 self.complain("a student could not be tried once more", &problem);
             }
         }
-        self.tell_trials();
+        self.tell_evaluations();
         self.publish();
     }
 
-    pub(super) fn tell_trials(&mut self) {
-        for (task, version, trial) in self.workshop.trials() {
+    pub(super) fn tell_evaluations(&mut self) {
+        for (task, version, evaluation) in self.backend.evaluations() {
             self.input(Input::Tried {
                 task,
                 version,
-                trial,
+                evaluation,
             });
         }
     }
 
-    pub(super) fn built(&mut self, call: Call, result: Result<Built, WorkshopError>) {
+    pub(super) fn built(&mut self, call: Call, result: Result<Built, BackendError>) {
         let why = match &result {
             Err(problem) => Some(problem.withheld()),
             Ok(built) => built.why.clone(),
         };
         let built = match result {
-            Err(WorkshopError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Err(BackendError::Blob(blob)) => return self.input(Input::Evicted(blob)),
             Ok(built) => {
                 let bytes: u64 = built.entries.iter().map(|entry| entry.bytes).sum();
                 info!(
@@ -169,15 +169,15 @@ impl<W: Workshop> Agent<W> {
         }
     }
 
-    pub(super) fn judged(&mut self, release: Announcement, result: Result<Verdict, WorkshopError>) {
+    pub(super) fn judged(&mut self, release: Announcement, result: Result<Verdict, BackendError>) {
         match result {
-            Err(WorkshopError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Err(BackendError::Blob(blob)) => return self.input(Input::Evicted(blob)),
             Ok(verdict) => info!(version = %release.version, "{verdict}"),
             Err(problem) => self.complain("the student at hand stays", &problem),
         }
         self.publish();
         self.input(Input::Installed { release });
-        self.tell_trials();
+        self.tell_evaluations();
     }
 
     /// The disk, not the link, is in the way: another session would find it
@@ -218,12 +218,12 @@ impl<W: Workshop> Agent<W> {
         }
     }
 
-    pub(super) fn complain(&mut self, what: &str, problem: &WorkshopError) {
+    pub(super) fn complain(&mut self, what: &str, problem: &BackendError) {
         match problem {
-            WorkshopError::Failed { advice, .. } | WorkshopError::Data { advice, .. } => {
+            BackendError::Failed { advice, .. } | BackendError::Data { advice, .. } => {
                 error!("{what}: {problem}; {advice}");
             }
-            WorkshopError::Blob(_) => error!("{what}: {problem}"),
+            BackendError::Blob(_) => error!("{what}: {problem}"),
         }
         self.status.work_error = Some(problem.to_string());
     }
@@ -232,8 +232,8 @@ impl<W: Workshop> Agent<W> {
 /// Runs heavy work in the blocking thread. A panic there is this work's
 /// failure and no other's.
 async fn in_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, WorkshopError> + Send + 'static,
-) -> Result<T, WorkshopError> {
+    work: impl FnOnce() -> Result<T, BackendError> + Send + 'static,
+) -> Result<T, BackendError> {
     let begun = catch_unwind(AssertUnwindSafe(|| {
         tokio::task::spawn_blocking(|| {
             let _working = PROCESS.work();
@@ -246,7 +246,7 @@ async fn in_thread<T: Send + 'static>(
     };
     match caught.await {
         Ok(Ok(result)) => result,
-        _ => Err(WorkshopError::Failed {
+        _ => Err(BackendError::Failed {
             what: "a fault in this program stopped a piece of work".to_owned(),
             advice: "report it with the lines above; the agent goes on".to_owned(),
         }),

@@ -15,16 +15,16 @@ use tracing::{info, warn};
 use super::holdings::{Source, described, hashes, only, view};
 use super::in_process::{InProcess, ROWS};
 use super::worker::{Done, Job, Judged, Worker};
-use super::{LocalWorkshop, explained, of_state, unasked};
+use super::{LocalBackend, explained, of_state, unasked};
 use crate::cache::CacheError;
-use crate::driver::workshop::{Blobs, Built, WorkshopError};
+use crate::driver::backend::{BackendError, Blobs, Built};
 use crate::policy::{Described, Refusal, RowHistory};
 use crate::session::{CallName, Pending};
 use crate::work::{self, Work};
 
-impl<W: Worker> LocalWorkshop<W> {
+impl<W: Worker> LocalBackend<W> {
     /// Has the answer computed and writes it into the outbox.
-    pub(super) fn answer(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
+    pub(super) fn answer(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, BackendError> {
         let judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let judged = judged.get(&call.task).cloned().map(Box::new);
         let job = Job::Answer {
@@ -38,7 +38,7 @@ impl<W: Worker> LocalWorkshop<W> {
         }
     }
 
-    fn keep(&self, call: &Call, answer: work::Built) -> Result<Built, WorkshopError> {
+    fn keep(&self, call: &Call, answer: work::Built) -> Result<Built, BackendError> {
         let mut built = Built {
             entries: Vec::new(),
             partial: answer.partial,
@@ -70,7 +70,7 @@ impl<W: Worker> LocalWorkshop<W> {
 
     /// The calls whose waiting answers are all that will come. A call is
     /// forgotten with the last of its answers in the outbox.
-    pub(super) fn kept_partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+    pub(super) fn kept_partial(&self) -> Result<Vec<CallName>, BackendError> {
         let Some(bytes) = self.state.read(PARTIAL).map_err(of_state)? else {
             return Ok(Vec::new());
         };
@@ -92,7 +92,7 @@ impl<W: Worker> LocalWorkshop<W> {
         &self,
         call: CallName,
         is_partial: bool,
-    ) -> Result<(), WorkshopError> {
+    ) -> Result<(), BackendError> {
         let mut calls = self.kept_partial()?;
         let known = calls.len();
         calls.retain(|other| *other != call);
@@ -108,13 +108,13 @@ impl<W: Worker> LocalWorkshop<W> {
     /// A kill between two files of one answer must not leave half of it: the
     /// next start would take it for the whole. The file names the answer that
     /// is being written.
-    fn begin_answer(&self, call: &Call) -> Result<(), WorkshopError> {
+    fn begin_answer(&self, call: &Call) -> Result<(), BackendError> {
         let name = encode(&CallName::of(call));
         let written = self.state.write(UNFINISHED, &name);
         written.map_err(|error| explained(&error, error.advice()))
     }
 
-    fn end_answer(&self) -> Result<(), WorkshopError> {
+    fn end_answer(&self) -> Result<(), BackendError> {
         self.state
             .remove(UNFINISHED)
             .map_err(|error| explained(&error, error.advice()))
@@ -130,7 +130,7 @@ impl<S: Source> InProcess<S> {
         spent: u64,
         judged: Option<Judged>,
         blobs: &Blobs<'_>,
-    ) -> Result<work::Built, WorkshopError> {
+    ) -> Result<work::Built, BackendError> {
         let blobs = gather(call, blobs)?;
         let task = task_of(call, &blobs)?;
         self.tasks()
@@ -217,7 +217,7 @@ impl<S: Source> InProcess<S> {
         mut spent: u64,
         history: &mut RowHistory,
         described: Described,
-    ) -> Result<work::Built, WorkshopError> {
+    ) -> Result<work::Built, BackendError> {
         let mut leaving = work::Built {
             entries: Vec::new(),
             partial: built.partial,
@@ -291,7 +291,7 @@ pub(super) fn key(call: &Call, kind: Kind) -> ContributionKey {
     }
 }
 
-fn gather(call: &Call, blobs: &Blobs<'_>) -> Result<BTreeMap<BlobHash, Vec<u8>>, WorkshopError> {
+fn gather(call: &Call, blobs: &Blobs<'_>) -> Result<BTreeMap<BlobHash, Vec<u8>>, BackendError> {
     call.context
         .blobs()
         .map(|name| Ok((name, read(blobs, name)?)))
@@ -300,16 +300,16 @@ fn gather(call: &Call, blobs: &Blobs<'_>) -> Result<BTreeMap<BlobHash, Vec<u8>>,
 
 /// A blob that is missing or damaged is fetched again; a disk that fails is
 /// a failure.
-pub(super) fn read(blobs: &Blobs<'_>, name: BlobHash) -> Result<Vec<u8>, WorkshopError> {
+pub(super) fn read(blobs: &Blobs<'_>, name: BlobHash) -> Result<Vec<u8>, BackendError> {
     blobs(name).map_err(|error| match error {
-        CacheError::Missing(_) | CacheError::Damaged { .. } => WorkshopError::Blob(name),
+        CacheError::Missing(_) | CacheError::Damaged { .. } => BackendError::Blob(name),
         CacheError::Io { .. } => {
             explained(&error, "check the disk of the state directory".to_owned())
         }
     })
 }
 
-fn task_of(call: &Call, blobs: &BTreeMap<BlobHash, Vec<u8>>) -> Result<Task, WorkshopError> {
+fn task_of(call: &Call, blobs: &BTreeMap<BlobHash, Vec<u8>>) -> Result<Task, BackendError> {
     let bytes = &blobs[&call.context.task];
     let update = || "update the older of the two programs".to_owned();
     let task = Task::from_bytes(bytes).map_err(|error| explained(&error, update()))?;

@@ -5,7 +5,7 @@ use common::model::{Release, ReleaseError};
 use common::report::RawErrors;
 use ndarray::{Array2, ArrayView2};
 
-use crate::driver::workshop::Score;
+use crate::driver::backend::Score;
 
 /// Labelled rows that no teacher on this device has learnt from.
 #[derive(Clone, Copy, Debug)]

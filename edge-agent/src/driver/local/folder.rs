@@ -15,7 +15,7 @@ use crate::data::{
     Dataset, FileStamp, Folder, FolderError, LabelSource, Mapping, SAMPLE_ROWS_MAX, Schema,
     SchemaError, Split, SplitRule, Unused,
 };
-use crate::driver::WorkshopError;
+use crate::driver::BackendError;
 
 /// The data folder of the configuration, if there is one.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl FolderSource {
         }
     }
 
-    fn path(&self) -> Result<&Path, WorkshopError> {
+    fn path(&self) -> Result<&Path, BackendError> {
         let advice = "set data.folder in agent.toml, or start with --data FOLDER; until then \
              this device only receives students";
         let path = self.path.as_deref();
@@ -101,8 +101,8 @@ fn of_data(
     what: &dyn std::fmt::Display,
     told: String,
     advice: impl Into<String>,
-) -> WorkshopError {
-    WorkshopError::Data {
+) -> BackendError {
+    BackendError::Data {
         code,
         what: what.to_string(),
         told,
@@ -119,7 +119,7 @@ impl Source for FolderSource {
         looked.as_ref() != Some(&self.stamps(path))
     }
 
-    fn probe(&self) -> Result<(), WorkshopError> {
+    fn probe(&self) -> Result<(), BackendError> {
         let path = self.path()?;
         self.look(path);
         std::fs::read_dir(path).map(|_| ()).map_err(|error| {
@@ -129,7 +129,7 @@ impl Source for FolderSource {
         })
     }
 
-    fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+    fn load(&self, task: &Task) -> Result<Split, BackendError> {
         let folder = self.scan(task)?;
         let rule = SplitRule::default().for_input(task.input());
         let split = folder.into_split(rule);
@@ -151,7 +151,7 @@ impl Source for FolderSource {
         Ok(split)
     }
 
-    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError> {
+    fn all(&self, task: &Task) -> Result<Dataset, BackendError> {
         let all_learn = SplitRule {
             one_in: 0,
             ..SplitRule::default()
@@ -172,7 +172,7 @@ impl Source for FolderSource {
 
 impl FolderSource {
     /// Reads what is there.
-    fn scan(&self, task: &Task) -> Result<Folder, WorkshopError> {
+    fn scan(&self, task: &Task) -> Result<Folder, BackendError> {
         let path = self.path()?;
         self.look(path);
         let schema = self.reading.schema(task);

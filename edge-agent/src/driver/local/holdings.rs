@@ -1,9 +1,9 @@
-//! The device's rows as the workshop wants them.
+//! The device's rows as the backend wants them.
 
 use common::task::Task;
 
 use crate::data::{Dataset, Split};
-use crate::driver::WorkshopError;
+use crate::driver::BackendError;
 use crate::policy::{Described, RowHash, RowSet};
 use crate::work::RawRows;
 
@@ -17,21 +17,21 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// # Errors
     /// What is in the way, and what to do about it.
-    fn probe(&self) -> Result<(), WorkshopError>;
+    fn probe(&self) -> Result<(), BackendError>;
 
     /// All rows, read for a task, in two parts: those to learn from and those
     /// only to try students on.
     ///
     /// # Errors
     /// The first thing that does not fit, and what to do about it.
-    fn load(&self, task: &Task) -> Result<Split, WorkshopError>;
+    fn load(&self, task: &Task) -> Result<Split, BackendError>;
 
     /// All rows as they were read, copies too: none is left out because of
     /// another.
     ///
     /// # Errors
     /// The first thing that does not fit, and what to do about it.
-    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError>;
+    fn all(&self, task: &Task) -> Result<Dataset, BackendError>;
 }
 
 /// The rows, borrowed.

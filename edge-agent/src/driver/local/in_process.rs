@@ -9,7 +9,7 @@ use super::holdings::{Source, described, hashes};
 use super::tasks::Tasks;
 use super::worker::{Done, Job, Told, Worker};
 use super::{explained, of_state};
-use crate::driver::workshop::{Blobs, WorkshopError};
+use crate::driver::backend::{BackendError, Blobs};
 use crate::policy::{Policy, RowHistory, RowSet, RowSetDigest};
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
@@ -40,11 +40,7 @@ impl<S: Source> InProcess<S> {
     ///
     /// # Errors
     /// If the tasks that are remembered there cannot be read.
-    pub fn open(
-        state: &StateDir,
-        source: S,
-        settings: WorkSettings,
-    ) -> Result<Self, WorkshopError> {
+    pub fn open(state: &StateDir, source: S, settings: WorkSettings) -> Result<Self, BackendError> {
         Ok(Self {
             tasks: Mutex::new(Tasks::open(state).map_err(of_state)?),
             state: state.clone(),
@@ -58,11 +54,11 @@ impl<S: Source> InProcess<S> {
     }
 
     /// Every set of rows that was described before, whatever the task.
-    pub(super) fn history(&self, name: &str) -> Result<RowHistory, WorkshopError> {
+    pub(super) fn history(&self, name: &str) -> Result<RowHistory, BackendError> {
         RowHistory::open(&self.state.file(name)).map_err(|error| explained(&error, error.advice()))
     }
 
-    fn count(&self, told: &Told) -> Result<Told, WorkshopError> {
+    fn count(&self, told: &Told) -> Result<Told, BackendError> {
         let mut grown = Told::new();
         if self.settings.policy.budget().is_some() {
             // That there are new rows is something about rows as well.
@@ -85,7 +81,7 @@ impl<S: Source> InProcess<S> {
 
     /// The rows of a task that the next contribution would describe, and
     /// those the last one did.
-    fn growth(&self, task: &Task) -> Result<(RowSet, Option<RowSetDigest>), WorkshopError> {
+    fn growth(&self, task: &Task) -> Result<(RowSet, Option<RowSetDigest>), BackendError> {
         let train = self.source.load(task)?.training;
         let history = self.history(ROWS)?;
         let current = described(&hashes(&train), train.labels());
@@ -95,7 +91,7 @@ impl<S: Source> InProcess<S> {
 }
 
 impl<S: Source> Worker for InProcess<S> {
-    fn work(&self, job: Job, blobs: &Blobs<'_>) -> Result<Done, WorkshopError> {
+    fn work(&self, job: Job, blobs: &Blobs<'_>) -> Result<Done, BackendError> {
         match job {
             Job::Answer {
                 call,

@@ -1,7 +1,7 @@
 //! The device's own work on its own disk: data in, contributions and
 //! students out. Nothing here speaks to anybody.
 //!
-//! [`LocalWorkshop`] keeps the outbox, the ledger and the slots; a
+//! [`LocalBackend`] keeps the outbox, the ledger and the slots; a
 //! [`Worker`] reads the rows and computes: [`InProcess`] here, or a
 //! [`ChildWorker`] in a process of its own.
 
@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, TaskHash, Time, Version};
-use common::trial::Trial;
 use common::trust::clock::Clock;
 use common::wire::codec::decode;
 use common::wire::messages::{Announcement, Call};
@@ -39,7 +39,7 @@ pub use students::{STUDENTS, open_all, verified};
 pub use tasks::known_tasks;
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
-use super::workshop::{Blobs, Built, Verdict, Workshop, WorkshopError};
+use super::backend::{Backend, BackendError, Blobs, Built, Verdict};
 use crate::cache::CacheError;
 use crate::ledger::{Entry, Ledger};
 use crate::outbox::Outbox;
@@ -48,8 +48,8 @@ use crate::slots::Slots;
 use crate::state::{StateDir, StateError};
 use answer::UNFINISHED;
 
-/// A workshop on a state directory, which its caller holds the lock of.
-pub struct LocalWorkshop<W> {
+/// A backend on a state directory, which its caller holds the lock of.
+pub struct LocalBackend<W> {
     state: StateDir,
     clock: Clock,
     worker: W,
@@ -64,13 +64,13 @@ struct Store {
     ledger: Ledger,
 }
 
-impl<W: Worker> LocalWorkshop<W> {
+impl<W: Worker> LocalBackend<W> {
     /// Opens what is on the disk. Half of an answer that an interruption left
     /// is taken away; it was never offered.
     ///
     /// # Errors
     /// The first thing that cannot be used, and what to do about it.
-    pub fn open(state: &StateDir, clock: Clock, worker: W) -> Result<Self, WorkshopError> {
+    pub fn open(state: &StateDir, clock: Clock, worker: W) -> Result<Self, BackendError> {
         let mut outbox =
             Outbox::open(&state.file(OUTBOX)).map_err(|error| explained(&error, error.advice()))?;
         drop_unfinished(state, &mut outbox)?;
@@ -104,7 +104,7 @@ impl<W: Worker> LocalWorkshop<W> {
     }
 }
 
-impl<W: Worker> Workshop for LocalWorkshop<W> {
+impl<W: Worker> Backend for LocalBackend<W> {
     fn installed(&self) -> Vec<(TaskHash, Version)> {
         self.students(|slots| {
             let in_use = slots.list().into_iter().find(|student| student.is_current);
@@ -119,24 +119,24 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         self.students(|slots| slots.highest_seen().filter(|_| !slots.is_damaged()))
     }
 
-    fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError> {
+    fn unanswered(&self) -> Result<Vec<Pending>, BackendError> {
         Ok(self.store().outbox.list())
     }
 
-    fn partial(&self) -> Result<Vec<CallName>, WorkshopError> {
+    fn partial(&self) -> Result<Vec<CallName>, BackendError> {
         self.kept_partial()
     }
 
-    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError> {
+    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, BackendError> {
         self.answer(call, blobs)
     }
 
-    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, WorkshopError> {
+    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, BackendError> {
         let payload = self.store().outbox.payload(&pending.key);
         payload.map_err(|error| explained(&error, error.advice()))
     }
 
-    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), WorkshopError> {
+    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), BackendError> {
         let mut store = self.store();
         let rows = store.outbox.rows(&pending.key).unwrap_or(0);
         // A damaged payload never left.
@@ -149,7 +149,7 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         removed.map_err(|error| explained(&error, error.advice()))
     }
 
-    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError> {
+    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, BackendError> {
         self.judge(release, blobs)
     }
 
@@ -158,19 +158,22 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         slots.current().ok()?.map(|(_, bytes)| bytes)
     }
 
-    fn soak(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+    fn soak(&self) -> Result<Vec<(TaskHash, Version, Evaluation)>, BackendError> {
         self.soak_those_due()
     }
 
     fn soak_due(&self) -> Option<Time> {
-        let trials = self.all_trials();
-        trials.iter().filter_map(|(_, trial)| trial.due).min()
+        let evaluations = self.all_evaluations();
+        evaluations
+            .iter()
+            .filter_map(|(_, evaluation)| evaluation.due)
+            .min()
     }
 
-    fn trials(&self) -> Vec<(TaskHash, Version, Trial)> {
-        let trials = self.all_trials().into_iter();
-        trials
-            .map(|(task, record)| (task, record.version, record.trial))
+    fn evaluations(&self) -> Vec<(TaskHash, Version, Evaluation)> {
+        let evaluations = self.all_evaluations().into_iter();
+        evaluations
+            .map(|(task, record)| (task, record.version, record.evaluation))
             .collect()
     }
 
@@ -184,7 +187,7 @@ impl<W: Worker> Workshop for LocalWorkshop<W> {
         self.worker.glance()
     }
 
-    fn count(&self) -> Result<Vec<TaskHash>, WorkshopError> {
+    fn count(&self) -> Result<Vec<TaskHash>, BackendError> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         match self.worker.work(Job::Count(told.clone()), &no_blobs)? {
             Done::Counted(grown) => {
@@ -208,7 +211,7 @@ impl Store {
     }
 }
 
-fn drop_unfinished(state: &StateDir, outbox: &mut Outbox) -> Result<(), WorkshopError> {
+fn drop_unfinished(state: &StateDir, outbox: &mut Outbox) -> Result<(), BackendError> {
     let Some(bytes) = state.read(UNFINISHED).map_err(of_state)? else {
         return Ok(());
     };
@@ -233,19 +236,19 @@ fn no_blobs(blob: BlobHash) -> Result<Vec<u8>, CacheError> {
     Err(CacheError::Missing(blob))
 }
 
-fn unasked(done: &Done) -> WorkshopError {
+fn unasked(done: &Done) -> BackendError {
     explained(
         &format!("another piece of work came back than was asked for: {done:?}"),
         "report this as a fault of the agent",
     )
 }
 
-fn of_state(error: StateError) -> WorkshopError {
+fn of_state(error: StateError) -> BackendError {
     explained(&error, error.advice())
 }
 
 /// A thread that could not be had is a limit of the system, no fault here.
-pub(crate) fn no_thread(error: &dyn Display) -> WorkshopError {
+pub(crate) fn no_thread(error: &dyn Display) -> BackendError {
     explained(
         &format!("cannot start a thread to compute in: {error}"),
         "raise the limit on processes and threads (TasksMax of the service, `ulimit -u`, \
@@ -253,8 +256,8 @@ pub(crate) fn no_thread(error: &dyn Display) -> WorkshopError {
     )
 }
 
-fn explained(what: &dyn Display, advice: impl Into<String>) -> WorkshopError {
-    WorkshopError::Failed {
+fn explained(what: &dyn Display, advice: impl Into<String>) -> BackendError {
+    BackendError::Failed {
         what: what.to_string(),
         advice: advice.into(),
     }

@@ -15,7 +15,7 @@ use super::answer::{abstention, withheld};
 use super::explained;
 use super::holdings::{Source, view};
 use super::in_process::InProcess;
-use crate::driver::workshop::WorkshopError;
+use crate::driver::backend::BackendError;
 use crate::policy::{Budget, Charge, Spent};
 use crate::work::{self, Entry, Work, private_cost};
 
@@ -30,7 +30,7 @@ impl<S: Source> InProcess<S> {
         blobs: &BTreeMap<BlobHash, Vec<u8>>,
         spent_today: u64,
         budget: Budget,
-    ) -> Result<work::Built, WorkshopError> {
+    ) -> Result<work::Built, BackendError> {
         let folder = self.state.file(SPENT);
         let mut spent = Spent::open(&folder).map_err(|error| explained(&error, error.advice()))?;
         if let Some(entries) = spent.answer(task.hash(), call.round, call.phase) {
@@ -87,7 +87,7 @@ impl<S: Source> InProcess<S> {
         cost: f64,
         spent_today: u64,
         spent: &mut Spent,
-    ) -> Result<work::Built, WorkshopError> {
+    ) -> Result<work::Built, BackendError> {
         let leaving = self.permitted_of(built, task, spent_today);
         let charge = Charge {
             task: task.hash(),

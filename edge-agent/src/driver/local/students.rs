@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, TaskHash, Version};
 use common::model::Release;
 use common::report::{RawErrors, RawReport};
 use common::round::Kind;
-use common::trial::Trial;
 use common::trust::keys::VerifyingKey;
 use common::trust::release::SignedRelease;
 use common::wire::codec::{Trailing, encode};
@@ -20,11 +20,11 @@ use super::holdings::{Source, described, hashes, labelled, only};
 use super::in_process::{InProcess, REPORTED};
 use super::release::{Conditions, ReleaseRefusal, open};
 use super::worker::{Done, Job, Judged, Judgement, Worker};
-use super::{LocalWorkshop, explained, no_blobs, unasked};
+use super::{LocalBackend, explained, no_blobs, unasked};
 use crate::data::Dataset;
-use crate::driver::workshop::{Blobs, Verdict, WorkshopError};
+use crate::driver::backend::{BackendError, Blobs, Verdict};
 use crate::identity::TimeFloor;
-use crate::slots::{Slots, SlotsError, TrialRecord};
+use crate::slots::{EvaluationRecord, Slots, SlotsError};
 use crate::state::StateDir;
 use crate::trust::Trust;
 use crate::work::{Built, Entry};
@@ -32,13 +32,13 @@ use crate::work::{Built, Entry};
 /// Folder of the slots, one folder a task.
 pub const STUDENTS: &str = "students";
 
-impl<W: Worker> LocalWorkshop<W> {
+impl<W: Worker> LocalBackend<W> {
     /// Has a release judged, and switches to it unless it is worse.
     pub(super) fn judge(
         &self,
         announced: &Announcement,
         blobs: &Blobs<'_>,
-    ) -> Result<Verdict, WorkshopError> {
+    ) -> Result<Verdict, BackendError> {
         let mut slots = open_one(&self.state, announced.task)?;
         if slots.is_pinned() {
             return Ok(Verdict::Pinned);
@@ -61,7 +61,9 @@ impl<W: Worker> LocalWorkshop<W> {
         }
         match comparison {
             Some(comparison) if comparison.is_worse() => {
-                slots.conclude(version, Trial::Worse).map_err(of_slots)?;
+                slots
+                    .conclude(version, Evaluation::Worse)
+                    .map_err(of_slots)?;
                 Ok(Verdict::Worse {
                     score: comparison.score(),
                     before: comparison.previous_score(),
@@ -71,17 +73,17 @@ impl<W: Worker> LocalWorkshop<W> {
                 // The bytes that were judged: their name is their hash.
                 let bytes = read(blobs, announced.blob)?;
                 let due = self.clock.now().after_ms(announced.soak_ms);
-                let trial = match &comparison {
-                    None => (Trial::Untested, None),
-                    Some(_) => (Trial::Soaking, Some(due)),
+                let evaluation = match &comparison {
+                    None => (Evaluation::Untested, None),
+                    Some(_) => (Evaluation::Soaking, Some(due)),
                 };
-                let trial = TrialRecord {
+                let evaluation = EvaluationRecord {
                     version,
-                    trial: trial.0,
-                    due: trial.1,
+                    evaluation: evaluation.0,
+                    due: evaluation.1,
                 };
                 slots
-                    .install_on_trial(version, &bytes, Some(trial))
+                    .install_evaluated(version, &bytes, Some(evaluation))
                     .map_err(of_slots)?;
                 Ok(Verdict::Installed {
                     score: comparison.as_ref().map(Comparison::score),
@@ -91,52 +93,54 @@ impl<W: Worker> LocalWorkshop<W> {
     }
 }
 
-impl<W: Worker> LocalWorkshop<W> {
+impl<W: Worker> LocalBackend<W> {
     /// Tries the students whose soak is over once more, and goes back from
     /// those that do worse than the ones before them.
-    pub(super) fn soak_those_due(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+    pub(super) fn soak_those_due(
+        &self,
+    ) -> Result<Vec<(TaskHash, Version, Evaluation)>, BackendError> {
         let mut found = Vec::new();
         let now = self.clock.now();
         for (task, mut slots) in open_all(&self.state)? {
             let due = slots
-                .trial()
-                .filter(|trial| trial.due.is_some_and(|at| at <= now));
-            let Some(TrialRecord { version, .. }) = due else {
+                .evaluation()
+                .filter(|evaluation| evaluation.due.is_some_and(|at| at <= now));
+            let Some(EvaluationRecord { version, .. }) = due else {
                 continue;
             };
             let comparison = match self.worker.work(Job::Soak(task), &no_blobs)? {
                 Done::Soaked(comparison) => comparison,
                 other => return Err(unasked(&other)),
             };
-            let trial = match comparison {
-                Some(comparison) if comparison.is_worse() => Trial::RolledBack,
-                _ => Trial::Kept,
+            let evaluation = match comparison {
+                Some(comparison) if comparison.is_worse() => Evaluation::RolledBack,
+                _ => Evaluation::Kept,
             };
-            let recorded = match trial {
-                Trial::RolledBack => slots.roll_back_trial(version).map(|_| ()),
-                _ => slots.conclude(version, trial),
+            let recorded = match evaluation {
+                Evaluation::RolledBack => slots.roll_back_evaluated(version).map(|_| ()),
+                _ => slots.conclude(version, evaluation),
             };
             recorded.map_err(of_slots)?;
-            found.push((task, version, trial));
+            found.push((task, version, evaluation));
         }
         Ok(found)
     }
 
-    /// Each task's trial.
-    pub(super) fn all_trials(&self) -> Vec<(TaskHash, TrialRecord)> {
+    /// Each task's evaluation.
+    pub(super) fn all_evaluations(&self) -> Vec<(TaskHash, EvaluationRecord)> {
         let all = open_all(&self.state).unwrap_or_else(|error| {
             warn!("the students cannot be read: {error}");
             BTreeMap::new()
         });
         all.iter()
-            .filter_map(|(task, slots)| Some((*task, slots.trial()?)))
+            .filter_map(|(task, slots)| Some((*task, slots.evaluation()?)))
             .collect()
     }
 }
 
 impl<S: Source> InProcess<S> {
     /// The student in use beside the one before, on the rows held out now.
-    pub(super) fn soak(&self, task: TaskHash) -> Result<Option<Comparison>, WorkshopError> {
+    pub(super) fn soak(&self, task: TaskHash) -> Result<Option<Comparison>, BackendError> {
         let slots = open_one(&self.state, task)?;
         let previous = slots.previous();
         let (Some(current), Some((_, previous))) = (self.serving(&slots)?, previous) else {
@@ -155,7 +159,7 @@ impl<S: Source> InProcess<S> {
         &self,
         announced: &Announcement,
         blobs: &Blobs<'_>,
-    ) -> Result<Judgement, WorkshopError> {
+    ) -> Result<Judgement, BackendError> {
         let slots = open_one(&self.state, announced.task)?;
         let installed = self.serving(&slots)?;
         if let Some(current) = &installed
@@ -217,7 +221,7 @@ impl<S: Source> InProcess<S> {
         held_out: Dataset,
         spent: u64,
         judged: Option<Judged>,
-    ) -> Result<Built, WorkshopError> {
+    ) -> Result<Built, BackendError> {
         let Some(bytes) = call.context.release.and_then(|name| blobs.get(&name)) else {
             warn!("a report was asked for without a release");
             return Ok(abstention(None));
@@ -298,13 +302,13 @@ impl<S: Source> InProcess<S> {
             .ok()
     }
 
-    fn known_signers(&self) -> Result<Vec<VerifyingKey>, WorkshopError> {
+    fn known_signers(&self) -> Result<Vec<VerifyingKey>, BackendError> {
         Trust::known_signers_in(&self.state).map_err(|error| explained(&error, error.advice()))
     }
 
     /// The student in use. One that cannot be read or believed is as good as
     /// none: the next release replaces it.
-    fn serving(&self, slots: &Slots) -> Result<Option<Release>, WorkshopError> {
+    fn serving(&self, slots: &Slots) -> Result<Option<Release>, BackendError> {
         let bytes = match slots.current() {
             Ok(None) => return Ok(None),
             Ok(Some((_, bytes))) => bytes,
@@ -329,7 +333,7 @@ pub fn verified(bytes: &[u8], signers: &[VerifyingKey]) -> Result<Release, Relea
 ///
 /// # Errors
 /// If they cannot be read.
-pub fn open_all(state: &StateDir) -> Result<BTreeMap<TaskHash, Slots>, WorkshopError> {
+pub fn open_all(state: &StateDir) -> Result<BTreeMap<TaskHash, Slots>, BackendError> {
     let folder = state.file(STUDENTS);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
@@ -345,11 +349,11 @@ pub fn open_all(state: &StateDir) -> Result<BTreeMap<TaskHash, Slots>, WorkshopE
         .collect()
 }
 
-fn open_one(state: &StateDir, task: TaskHash) -> Result<Slots, WorkshopError> {
+fn open_one(state: &StateDir, task: TaskHash) -> Result<Slots, BackendError> {
     let folder = state.file(STUDENTS).join(task.to_string());
     Slots::open(&folder).map_err(of_slots)
 }
 
-fn of_slots(error: SlotsError) -> WorkshopError {
+fn of_slots(error: SlotsError) -> BackendError {
     explained(&error, error.advice())
 }

@@ -1,8 +1,9 @@
-//! The workshop on a real disk, with rows from a script.
+//! The backend on a real disk, with rows from a script.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Mutex;
 
+use common::evaluation::Evaluation;
 use common::features::Normaliser;
 use common::ids::{BlobHash, RoundId, TaskHash, Time, Version};
 use common::math::quantise::RawScaledF16;
@@ -10,7 +11,6 @@ use common::model::{RawRelease, Release};
 use common::report::RawReport;
 use common::round::{Kind, Phase, Reason};
 use common::task::{RawTask, Task};
-use common::trial::Trial;
 use common::trust::clock::Clock;
 use common::trust::keys::SigningKey;
 use common::trust::release::SignedRelease;
@@ -20,15 +20,15 @@ use common::wire::messages::{Announcement, Call, Context};
 use common::withheld::WithheldCode;
 
 use super::holdings::Source;
-use super::{InProcess, LEDGER, LocalWorkshop, OUTBOX, SPENT, UNFINISHED, WorkSettings, open_all};
+use super::{InProcess, LEDGER, LocalBackend, OUTBOX, SPENT, UNFINISHED, WorkSettings, open_all};
 use crate::cache::CacheError;
 use crate::data::{Dataset, LabelSource, Schema, Split};
-use crate::driver::workshop::{Built, Score, Verdict, Workshop as _, WorkshopError};
+use crate::driver::backend::{Backend as _, BackendError, Built, Score, Verdict};
 use crate::fleet::{freshness, trust_root};
 use crate::ledger::{Outcome, entries_in};
 use crate::policy::{Budget, Policy, RawPolicy, Spent};
 use crate::session::{CallName, Settled};
-use crate::slots::{Slots, TrialRecord};
+use crate::slots::{EvaluationRecord, Slots};
 use crate::state::StateDir;
 use crate::trust::Trust;
 use crate::work::TeacherChoice;
@@ -43,11 +43,11 @@ impl Source for Script {
         true
     }
 
-    fn probe(&self) -> Result<(), WorkshopError> {
+    fn probe(&self) -> Result<(), BackendError> {
         self.rows().map(|_| ())
     }
 
-    fn load(&self, task: &Task) -> Result<Split, WorkshopError> {
+    fn load(&self, task: &Task) -> Result<Split, BackendError> {
         let rows = self.rows()?;
         Ok(Split {
             training: dataset(task, 0, rows),
@@ -56,14 +56,14 @@ impl Source for Script {
         })
     }
 
-    fn all(&self, task: &Task) -> Result<Dataset, WorkshopError> {
+    fn all(&self, task: &Task) -> Result<Dataset, BackendError> {
         Ok(dataset(task, 0, self.rows()? + 40))
     }
 }
 
 impl Script {
-    fn rows(&self) -> Result<usize, WorkshopError> {
-        self.0.lock().unwrap().ok_or(WorkshopError::Failed {
+    fn rows(&self) -> Result<usize, BackendError> {
+        self.0.lock().unwrap().ok_or(BackendError::Failed {
             what: "data folder /nowhere does not exist".to_owned(),
             advice: "create it".to_owned(),
         })
@@ -104,8 +104,8 @@ impl Bench {
         StateDir::create(self.folder.path()).unwrap()
     }
 
-    fn workshop(&self, rows: Option<usize>) -> LocalWorkshop<InProcess<Script>> {
-        self.workshop_at(rows, NOW)
+    fn backend(&self, rows: Option<usize>) -> LocalBackend<InProcess<Script>> {
+        self.backend_at(rows, NOW)
     }
 
     /// What a device knows that has joined and heard from its coordinator.
@@ -116,16 +116,16 @@ impl Bench {
         }
     }
 
-    fn workshop_at(&self, rows: Option<usize>, now: Time) -> LocalWorkshop<InProcess<Script>> {
-        self.workshop_under(Policy::default(), rows, now)
+    fn backend_at(&self, rows: Option<usize>, now: Time) -> LocalBackend<InProcess<Script>> {
+        self.backend_under(Policy::default(), rows, now)
     }
 
-    fn workshop_under(
+    fn backend_under(
         &self,
         policy: Policy,
         rows: Option<usize>,
         now: Time,
-    ) -> LocalWorkshop<InProcess<Script>> {
+    ) -> LocalBackend<InProcess<Script>> {
         self.trust();
         let settings = WorkSettings {
             policy,
@@ -135,7 +135,7 @@ impl Bench {
         };
         let source = Script(Mutex::new(rows));
         let worker = InProcess::open(&self.state(), source, settings).unwrap();
-        LocalWorkshop::open(&self.state(), Clock::fixed(now), worker).unwrap()
+        LocalBackend::open(&self.state(), Clock::fixed(now), worker).unwrap()
     }
 
     /// A release whose student always answers with one class.
@@ -190,11 +190,11 @@ impl Bench {
 
     fn build(
         &self,
-        workshop: &LocalWorkshop<InProcess<Script>>,
+        backend: &LocalBackend<InProcess<Script>>,
         call: &Call,
         release: &[u8],
-    ) -> Result<Built, WorkshopError> {
-        workshop.build(call, &|blob| {
+    ) -> Result<Built, BackendError> {
+        backend.build(call, &|blob| {
             [self.task.bytes(), release]
                 .into_iter()
                 .find(|bytes| BlobHash::of(bytes) == blob)
@@ -215,13 +215,13 @@ fn version(number: u64) -> Version {
 }
 
 fn install(
-    workshop: &LocalWorkshop<InProcess<Script>>,
+    backend: &LocalBackend<InProcess<Script>>,
     bench: &Bench,
     number: u64,
     bytes: &[u8],
 ) -> Verdict {
     let release = bench.announce(number, bytes);
-    workshop.install(&release, &|_| Ok(bytes.to_vec())).unwrap()
+    backend.install(&release, &|_| Ok(bytes.to_vec())).unwrap()
 }
 
 fn refused(verdict: &Verdict, part: &str) {
@@ -234,16 +234,16 @@ fn refused(verdict: &Verdict, part: &str) {
 #[test]
 fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
+    let backend = bench.backend(Some(100));
     let good = bench.sign(&bench.raw(1, 0));
-    let verdict = install(&workshop, &bench, 1, &good);
+    let verdict = install(&backend, &bench, 1, &good);
     let score = Some(Score::Right {
         correct: 40,
         rows: 40,
     });
     assert_eq!(verdict, Verdict::Installed { score });
     let bad = bench.sign(&bench.raw(2, 1));
-    let verdict = install(&workshop, &bench, 2, &bad);
+    let verdict = install(&backend, &bench, 2, &bad);
     let right = |correct| Score::Right { correct, rows: 40 };
     let worse = Verdict::Worse {
         score: right(0),
@@ -251,9 +251,9 @@ fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
     };
     assert_eq!(verdict, worse);
     assert_eq!(bench.current(), Some(version(1)));
-    assert_eq!(workshop.seen(), [(bench.task.hash(), version(2))]);
-    assert_eq!(workshop.installed(), [(bench.task.hash(), version(1))]);
-    let again = install(&workshop, &bench, 1, &good);
+    assert_eq!(backend.seen(), [(bench.task.hash(), version(2))]);
+    assert_eq!(backend.installed(), [(bench.task.hash(), version(1))]);
+    let again = install(&backend, &bench, 1, &good);
     let current = version(1);
     assert_eq!(again, Verdict::NotNewer { current });
 }
@@ -261,23 +261,23 @@ fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
 #[test]
 fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
+    let backend = bench.backend(Some(100));
     let first = bench.sign(&bench.raw(5, 0));
-    install(&workshop, &bench, 5, &first);
+    install(&backend, &bench, 5, &first);
 
     let mut forged = bench.sign(&bench.raw(6, 0));
     *forged.last_mut().unwrap() ^= 1;
-    refused(&install(&workshop, &bench, 6, &forged), "signature");
+    refused(&install(&backend, &bench, 6, &forged), "signature");
 
     let stranger = SigningKey::generate().unwrap();
     let signed = SignedRelease::sign(&stranger, encode(&bench.raw(6, 0))).unwrap();
     refused(
-        &install(&workshop, &bench, 6, &signed.to_bytes()),
+        &install(&backend, &bench, 6, &signed.to_bytes()),
         "not among",
     );
 
     let lower = bench.sign(&bench.raw(4, 0));
-    refused(&install(&workshop, &bench, 6, &lower), "announced was 1.6");
+    refused(&install(&backend, &bench, 6, &lower), "announced was 1.6");
 
     let text = "name = \"other\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n[features]\nstage = \"raw\"\n\
          [student]\nhidden = [2]\n";
@@ -286,7 +286,7 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
         ..bench.raw(6, 0)
     };
     refused(
-        &install(&workshop, &bench, 6, &bench.sign(&other)),
+        &install(&backend, &bench, 6, &bench.sign(&other)),
         "it serves task",
     );
 
@@ -302,7 +302,7 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
         ..raw.clone()
     };
     refused(
-        &install(&workshop, &bench, 6, &bench.sign(&endless)),
+        &install(&backend, &bench, 6, &bench.sign(&endless)),
         "weights",
     );
 
@@ -317,7 +317,7 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
         ..raw.clone()
     };
     refused(
-        &install(&workshop, &bench, 6, &bench.sign(&misfit)),
+        &install(&backend, &bench, 6, &bench.sign(&misfit)),
         "weights",
     );
 
@@ -326,30 +326,30 @@ fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays(
         ..raw
     };
     refused(
-        &install(&workshop, &bench, 6, &bench.sign(&stale)),
+        &install(&backend, &bench, 6, &bench.sign(&stale)),
         "expired",
     );
 
     assert_eq!(bench.current(), Some(version(5)));
-    assert_eq!(workshop.seen(), [(bench.task.hash(), version(5))]);
+    assert_eq!(backend.seen(), [(bench.task.hash(), version(5))]);
 }
 
 #[test]
 fn no_version_below_the_floor_comes_back_after_a_worse_one_was_seen() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
-    install(&workshop, &bench, 9, &bench.sign(&bench.raw(9, 1)));
+    let backend = bench.backend(Some(100));
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    install(&backend, &bench, 9, &bench.sign(&bench.raw(9, 1)));
     let replayed = bench.sign(&bench.raw(3, 0));
-    refused(&install(&workshop, &bench, 3, &replayed), "below 1.9");
+    refused(&install(&backend, &bench, 3, &replayed), "below 1.9");
     assert_eq!(bench.current(), Some(version(1)));
 }
 
 #[test]
 fn a_device_without_data_installs_without_evaluating() {
     let bench = Bench::new();
-    let workshop = bench.workshop(None);
-    let verdict = install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 1)));
+    let backend = bench.backend(None);
+    let verdict = install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 1)));
     assert_eq!(verdict, Verdict::Installed { score: None });
     assert_eq!(bench.current(), Some(version(1)));
 }
@@ -357,32 +357,32 @@ fn a_device_without_data_installs_without_evaluating() {
 #[test]
 fn a_missing_data_folder_is_named_and_leaves_nothing_behind() {
     let bench = Bench::new();
-    let workshop = bench.workshop(None);
+    let backend = bench.backend(None);
     let call = bench.call(1, Phase::Profile, None);
-    let error = bench.build(&workshop, &call, b"").unwrap_err();
-    assert!(matches!(&error, WorkshopError::Failed { what, .. } if what.contains("/nowhere")));
-    assert_eq!(workshop.unanswered().unwrap(), []);
-    assert!(workshop.count().is_err());
+    let error = bench.build(&backend, &call, b"").unwrap_err();
+    assert!(matches!(&error, BackendError::Failed { what, .. } if what.contains("/nowhere")));
+    assert_eq!(backend.unanswered().unwrap(), []);
+    assert!(backend.count().is_err());
 }
 
 #[test]
 fn a_profile_waits_on_the_disk_until_it_is_settled_and_then_stands_in_the_ledger() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
-    let workshop = bench.workshop(Some(100));
-    let built = bench.build(&workshop, &call, b"").unwrap();
+    let backend = bench.backend(Some(100));
+    let built = bench.build(&backend, &call, b"").unwrap();
     let [pending] = built.entries[..] else {
         panic!("{built:?} is not one entry");
     };
-    drop(workshop);
+    drop(backend);
 
-    let workshop = bench.workshop(Some(100));
-    assert_eq!(workshop.unanswered().unwrap(), [pending]);
-    let bytes = workshop.bytes(&pending).unwrap();
+    let backend = bench.backend(Some(100));
+    assert_eq!(backend.unanswered().unwrap(), [pending]);
+    let bytes = backend.bytes(&pending).unwrap();
     assert_eq!(BlobHash::of(&bytes), pending.blob);
     let settled = Settled::Refused(Reason::WrongRound);
-    workshop.settle(&pending, settled).unwrap();
-    assert_eq!(workshop.unanswered().unwrap(), []);
+    backend.settle(&pending, settled).unwrap();
+    assert_eq!(backend.unanswered().unwrap(), []);
     let left = entries_in(&bench.state().file(LEDGER)).unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!((left[0].kind, left[0].rows), (Kind::Profile, 100));
@@ -395,48 +395,48 @@ fn an_answer_in_part_is_known_as_one_after_a_restart_until_it_is_settled() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
     let name = CallName::of(&call);
-    let workshop = bench.workshop(Some(100));
-    let built = bench.build(&workshop, &call, b"").unwrap();
-    assert_eq!(workshop.partial().unwrap(), []);
-    workshop.note_partial(name, true).unwrap();
-    drop(workshop);
+    let backend = bench.backend(Some(100));
+    let built = bench.build(&backend, &call, b"").unwrap();
+    assert_eq!(backend.partial().unwrap(), []);
+    backend.note_partial(name, true).unwrap();
+    drop(backend);
 
-    let workshop = bench.workshop(Some(100));
-    assert_eq!(workshop.partial().unwrap(), [name]);
-    workshop
+    let backend = bench.backend(Some(100));
+    assert_eq!(backend.partial().unwrap(), [name]);
+    backend
         .settle(&built.entries[0], Settled::Accepted)
         .unwrap();
-    assert_eq!(workshop.partial().unwrap(), []);
+    assert_eq!(backend.partial().unwrap(), []);
 
-    bench.build(&workshop, &call, b"").unwrap();
-    workshop.note_partial(name, true).unwrap();
+    bench.build(&backend, &call, b"").unwrap();
+    backend.note_partial(name, true).unwrap();
     bench.state().write("answer.partial", b"rotten").unwrap();
-    assert_eq!(workshop.partial().unwrap(), []);
+    assert_eq!(backend.partial().unwrap(), []);
 }
 
 #[test]
 fn half_of_an_answer_is_not_taken_for_the_whole() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
-    let workshop = bench.workshop(Some(100));
-    let built = bench.build(&workshop, &call, b"").unwrap();
+    let backend = bench.backend(Some(100));
+    let built = bench.build(&backend, &call, b"").unwrap();
     assert_eq!(built.entries.len(), 1);
-    drop(workshop);
+    drop(backend);
     // The image a kill leaves behind before the last file of the answer.
     let unfinished = encode(&CallName::of(&call));
     bench.state().write(UNFINISHED, &unfinished).unwrap();
-    let workshop = bench.workshop(Some(100));
-    assert_eq!(workshop.unanswered().unwrap(), []);
+    let backend = bench.backend(Some(100));
+    assert_eq!(backend.unanswered().unwrap(), []);
     assert_eq!(bench.state().read(UNFINISHED).unwrap(), None);
-    assert_eq!(bench.build(&workshop, &call, b"").unwrap(), built);
+    assert_eq!(bench.build(&backend, &call, b"").unwrap(), built);
 }
 
 #[test]
 fn too_few_rows_send_nothing_and_touch_no_file() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(19));
+    let backend = bench.backend(Some(19));
     let call = bench.call(1, Phase::Profile, None);
-    let built = bench.build(&workshop, &call, b"").unwrap();
+    let built = bench.build(&backend, &call, b"").unwrap();
     assert!(built.entries.is_empty() && built.partial);
     let outbox = bench.state().file(OUTBOX);
     assert_eq!(std::fs::read_dir(outbox).unwrap().count(), 0);
@@ -445,31 +445,31 @@ fn too_few_rows_send_nothing_and_touch_no_file() {
 #[test]
 fn new_rows_are_told_once_and_only_when_there_are_enough() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
+    let backend = bench.backend(Some(100));
     let call = bench.call(1, Phase::Profile, None);
     let task: TaskHash = bench.task.hash();
-    bench.build(&workshop, &call, b"").unwrap();
-    assert_eq!(workshop.count().unwrap(), []);
-    *workshop.worker.source.0.lock().unwrap() = Some(110);
-    assert_eq!(workshop.count().unwrap(), []);
-    *workshop.worker.source.0.lock().unwrap() = Some(120);
-    assert_eq!(workshop.count().unwrap(), [task]);
-    assert_eq!(workshop.count().unwrap(), []);
-    drop(workshop);
+    bench.build(&backend, &call, b"").unwrap();
+    assert_eq!(backend.count().unwrap(), []);
+    *backend.worker.source.0.lock().unwrap() = Some(110);
+    assert_eq!(backend.count().unwrap(), []);
+    *backend.worker.source.0.lock().unwrap() = Some(120);
+    assert_eq!(backend.count().unwrap(), [task]);
+    assert_eq!(backend.count().unwrap(), []);
+    drop(backend);
     // The task is known again after a start.
-    assert_eq!(bench.workshop(Some(150)).count().unwrap(), [task]);
+    assert_eq!(bench.backend(Some(150)).count().unwrap(), [task]);
 }
 
 #[test]
 fn a_report_says_how_both_students_did() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let backend = bench.backend(Some(100));
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
     let worse = bench.sign(&bench.raw(2, 1));
-    install(&workshop, &bench, 2, &worse);
+    install(&backend, &bench, 2, &worse);
     let call = bench.call(2, Phase::Report, Some(BlobHash::of(&worse)));
-    let built = bench.build(&workshop, &call, &worse).unwrap();
-    let bytes = workshop.bytes(&built.entries[0]).unwrap();
+    let built = bench.build(&backend, &call, &worse).unwrap();
+    let bytes = backend.bytes(&built.entries[0]).unwrap();
     let expected = RawReport {
         version: version(2),
         rows: 40,
@@ -484,10 +484,10 @@ fn a_report_says_how_both_students_did() {
 #[test]
 fn a_definition_that_is_not_the_task_is_refused() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(100));
+    let backend = bench.backend(Some(100));
     let mut call = bench.call(1, Phase::Profile, None);
     call.task = TaskHash([3; 32]);
-    let error = bench.build(&workshop, &call, b"").unwrap_err();
+    let error = bench.build(&backend, &call, b"").unwrap_err();
     assert!(error.to_string().contains("was called for"), "{error}");
 }
 
@@ -500,29 +500,29 @@ fn a_release_keeps_its_bytes_through_the_envelope() {
 }
 
 /// The same place later on, with a clock that has gone on.
-fn later(bench: &Bench, ms: u64) -> LocalWorkshop<InProcess<Script>> {
-    bench.workshop_at(Some(60), NOW.after_ms(ms))
+fn later(bench: &Bench, ms: u64) -> LocalBackend<InProcess<Script>> {
+    bench.backend_at(Some(60), NOW.after_ms(ms))
 }
 
 #[test]
 fn a_student_is_kept_after_its_soak_if_it_is_no_worse() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(60));
-    assert_eq!(workshop.soak_due(), None);
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
-    let trial = |workshop: &LocalWorkshop<InProcess<Script>>| {
-        let trials = workshop.trials();
-        (trials[0].1, trials[0].2)
+    let backend = bench.backend(Some(60));
+    assert_eq!(backend.soak_due(), None);
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let evaluation = |backend: &LocalBackend<InProcess<Script>>| {
+        let evaluations = backend.evaluations();
+        (evaluations[0].1, evaluations[0].2)
     };
-    assert_eq!(trial(&workshop), (version(1), Trial::Soaking));
-    assert_eq!(workshop.soak_due(), Some(NOW.after_ms(500)));
-    assert_eq!(workshop.soak().unwrap(), []);
-    drop(workshop);
-    let workshop = later(&bench, 500);
-    let found = workshop.soak().unwrap();
-    assert_eq!(found, [(bench.task.hash(), version(1), Trial::Kept)]);
-    assert_eq!(trial(&workshop), (version(1), Trial::Kept));
-    assert_eq!(workshop.soak_due(), None);
+    assert_eq!(evaluation(&backend), (version(1), Evaluation::Soaking));
+    assert_eq!(backend.soak_due(), Some(NOW.after_ms(500)));
+    assert_eq!(backend.soak().unwrap(), []);
+    drop(backend);
+    let backend = later(&bench, 500);
+    let found = backend.soak().unwrap();
+    assert_eq!(found, [(bench.task.hash(), version(1), Evaluation::Kept)]);
+    assert_eq!(evaluation(&backend), (version(1), Evaluation::Kept));
+    assert_eq!(backend.soak_due(), None);
     assert_eq!(bench.current(), Some(version(1)));
 }
 
@@ -532,28 +532,31 @@ fn a_student_that_does_worse_after_its_soak_is_rolled_back_for_good() {
     let good = bench.sign(&bench.raw(1, 0));
     let bad = bench.sign(&bench.raw(2, 1));
     // Without rows at first, so that nothing stands against it.
-    let workshop = bench.workshop(Some(60));
-    install(&workshop, &bench, 1, &good);
-    drop(workshop);
+    let backend = bench.backend(Some(60));
+    install(&backend, &bench, 1, &good);
+    drop(backend);
     let mut slots = open_all(&bench.state()).unwrap();
     let slots = slots.get_mut(&bench.task.hash()).unwrap();
-    let record = TrialRecord {
+    let record = EvaluationRecord {
         version: version(2),
-        trial: Trial::Soaking,
+        evaluation: Evaluation::Soaking,
         due: Some(NOW.after_ms(500)),
     };
     slots
-        .install_on_trial(version(2), &bad, Some(record))
+        .install_evaluated(version(2), &bad, Some(record))
         .unwrap();
     assert_eq!(bench.current(), Some(version(2)));
-    let workshop = later(&bench, 499);
-    assert_eq!(workshop.soak().unwrap(), []);
-    drop(workshop);
-    let workshop = later(&bench, 500);
-    let found = workshop.soak().unwrap();
-    assert_eq!(found, [(bench.task.hash(), version(2), Trial::RolledBack)]);
+    let backend = later(&bench, 499);
+    assert_eq!(backend.soak().unwrap(), []);
+    drop(backend);
+    let backend = later(&bench, 500);
+    let found = backend.soak().unwrap();
+    assert_eq!(
+        found,
+        [(bench.task.hash(), version(2), Evaluation::RolledBack)]
+    );
     assert_eq!(bench.current(), Some(version(1)));
-    let verdict = install(&workshop, &bench, 2, &bad);
+    let verdict = install(&backend, &bench, 2, &bad);
     refused(&verdict, "version 1.2");
     assert_eq!(bench.current(), Some(version(1)));
 }
@@ -561,43 +564,43 @@ fn a_student_that_does_worse_after_its_soak_is_rolled_back_for_good() {
 #[test]
 fn each_way_a_release_fares_is_told() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(60));
-    let trial = || workshop.trials()[0].2;
+    let backend = bench.backend(Some(60));
+    let evaluation = || backend.evaluations()[0].2;
     let forged = {
         let mut bytes = bench.sign(&bench.raw(1, 0));
         *bytes.last_mut().unwrap() ^= 1;
         bytes
     };
-    install(&workshop, &bench, 1, &forged);
-    assert_eq!(trial(), Trial::Refused);
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
-    assert_eq!(trial(), Trial::Soaking);
-    install(&workshop, &bench, 2, &bench.sign(&bench.raw(2, 1)));
-    assert_eq!(trial(), Trial::Worse);
+    install(&backend, &bench, 1, &forged);
+    assert_eq!(evaluation(), Evaluation::Refused);
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    assert_eq!(evaluation(), Evaluation::Soaking);
+    install(&backend, &bench, 2, &bench.sign(&bench.raw(2, 1)));
+    assert_eq!(evaluation(), Evaluation::Worse);
     let bench = Bench::new();
-    let blind = bench.workshop(None);
+    let blind = bench.backend(None);
     install(&blind, &bench, 1, &bench.sign(&bench.raw(1, 0)));
-    assert_eq!(blind.trials()[0].2, Trial::Untested);
+    assert_eq!(blind.evaluations()[0].2, Evaluation::Untested);
     assert_eq!(blind.soak_due(), None);
 }
 
 #[test]
 fn a_pinned_student_stays_whatever_is_released() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(60));
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let backend = bench.backend(Some(60));
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
     let pin = |pinned| {
         let mut slots = open_all(&bench.state()).unwrap();
         let slots = slots.get_mut(&bench.task.hash()).unwrap();
         slots.pin(pinned).unwrap();
     };
     pin(true);
-    assert_eq!(workshop.pinned(), [bench.task.hash()]);
+    assert_eq!(backend.pinned(), [bench.task.hash()]);
     let next = bench.sign(&bench.raw(2, 0));
-    assert_eq!(install(&workshop, &bench, 2, &next), Verdict::Pinned);
+    assert_eq!(install(&backend, &bench, 2, &next), Verdict::Pinned);
     assert_eq!(bench.current(), Some(version(1)));
     pin(false);
-    let installed = install(&workshop, &bench, 2, &next);
+    let installed = install(&backend, &bench, 2, &next);
     assert!(matches!(installed, Verdict::Installed { .. }));
     assert_eq!(bench.current(), Some(version(2)));
 }
@@ -605,29 +608,32 @@ fn a_pinned_student_stays_whatever_is_released() {
 #[test]
 fn a_pinned_student_is_not_rolled_back_by_its_soak() {
     let bench = Bench::new();
-    let workshop = bench.workshop(Some(60));
-    install(&workshop, &bench, 1, &bench.sign(&bench.raw(1, 0)));
+    let backend = bench.backend(Some(60));
+    install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
     let mut slots = open_all(&bench.state()).unwrap();
     let slots = slots.get_mut(&bench.task.hash()).unwrap();
-    let record = TrialRecord {
+    let record = EvaluationRecord {
         version: version(2),
-        trial: Trial::Soaking,
+        evaluation: Evaluation::Soaking,
         due: Some(NOW),
     };
     let bad = bench.sign(&bench.raw(2, 1));
     slots
-        .install_on_trial(version(2), &bad, Some(record))
+        .install_evaluated(version(2), &bad, Some(record))
         .unwrap();
     slots.pin(true).unwrap();
-    let workshop = later(&bench, 500);
-    assert_eq!(workshop.soak_due(), None);
-    assert_eq!(workshop.soak().unwrap(), []);
+    let backend = later(&bench, 500);
+    assert_eq!(backend.soak_due(), None);
+    assert_eq!(backend.soak().unwrap(), []);
     assert_eq!(bench.current(), Some(version(2)));
     // The owner goes back, and says so; going back again takes it back.
     assert_eq!(slots.rollback().unwrap(), version(1));
-    assert_eq!(slots.trial().unwrap().trial, Trial::RolledBack);
+    assert_eq!(
+        slots.evaluation().unwrap().evaluation,
+        Evaluation::RolledBack
+    );
     assert_eq!(slots.rollback().unwrap(), version(2));
-    assert_eq!(slots.trial().unwrap().trial, Trial::Kept);
+    assert_eq!(slots.evaluation().unwrap().evaluation, Evaluation::Kept);
 }
 
 #[test]
@@ -645,7 +651,7 @@ fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
     let budget = Budget::once(8.0, 1e-5);
     let private = || {
         let policy = Policy::default().with_budget(Some(budget));
-        bench.workshop_under(policy, Some(900), NOW)
+        bench.backend_under(policy, Some(900), NOW)
     };
     let summarise = |round| {
         let mut call = bench.call(round, Phase::Summarise, None);
@@ -664,7 +670,7 @@ fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
     // What the owner has forbidden since then stays, though it was paid for.
     let raw: RawPolicy = toml::from_str("kinds = [\"profile\"]").unwrap();
     let policy = raw.check().unwrap().with_budget(Some(budget));
-    let strict = bench.workshop_under(policy, Some(900), NOW);
+    let strict = bench.backend_under(policy, Some(900), NOW);
     let kept = bench.build(&strict, &summarise(1), &normaliser).unwrap();
     assert!(kept.entries.is_empty() && kept.partial);
 
@@ -697,9 +703,9 @@ fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
 fn a_learnt_normaliser_is_left_to_devices_without_noise() {
     let bench = Bench::new();
     let policy = Policy::default().with_budget(Some(Budget::once(8.0, 1e-5)));
-    let workshop = bench.workshop_under(policy, Some(900), NOW);
+    let backend = bench.backend_under(policy, Some(900), NOW);
     let answer = bench
-        .build(&workshop, &bench.call(1, Phase::Profile, None), &[])
+        .build(&backend, &bench.call(1, Phase::Profile, None), &[])
         .unwrap();
     assert!(answer.entries.is_empty());
     assert_eq!(answer.why.map(|why| why.code), Some(WithheldCode::Policy));

@@ -10,7 +10,7 @@ use common::ids::{TaskHash, Version};
 use common::wire::messages::{Announcement, Call};
 
 use super::comparison::Comparison;
-use crate::driver::workshop::{Blobs, WorkshopError};
+use crate::driver::backend::{BackendError, Blobs};
 use crate::policy::RowSetDigest;
 use crate::work;
 
@@ -76,15 +76,15 @@ pub trait Worker: Send + Sync + 'static {
     /// Does one piece of work. Blocks while it computes.
     ///
     /// # Errors
-    /// [`WorkshopError::Blob`] if a blob is missing or damaged; otherwise
+    /// [`BackendError::Blob`] if a blob is missing or damaged; otherwise
     /// what went wrong and what to do about it.
-    fn work(&self, job: Job, blobs: &Blobs<'_>) -> Result<Done, WorkshopError>;
+    fn work(&self, job: Job, blobs: &Blobs<'_>) -> Result<Done, BackendError>;
 
     /// Whether the files in the data folder are others than when work was
     /// last done on them. Cheap.
     fn glance(&self) -> bool;
 
-    /// See [`super::Workshop::memory_elsewhere_kib`].
+    /// See [`super::Backend::memory_elsewhere_kib`].
     fn memory_elsewhere_kib(&self) -> u64 {
         0
     }

@@ -33,7 +33,7 @@ impl Lie for WildProfile {
             if entry.kind != Contribution::Profile {
                 continue;
             }
-            if heard.task.learns_curves() {
+            if heard.task.learns_quantiles() {
                 let decoded = decode_blob::<(RawProfile, RawBlocks)>(&entry.bytes);
                 if let Ok((mut raw, mut blocks)) = decoded {
                     spoil(&mut raw);

@@ -53,7 +53,7 @@ fn stage_that_nobody_names_suits_the_shape() {
             "name = \"i\"\n[input]\nshape = {shape}\n[classes]\nnames = [\"a\", \"b\"]\n{more}"
         );
         let task = RawTask::parse(&text).unwrap();
-        let measured = task.learns_curves() && task.definition().method.relevance;
+        let measured = task.learns_quantiles() && task.definition().method.feature_weights;
         let stage = task.definition().features;
         assert_eq!(measured, stage.is_measured(), "{stage}");
         stage.to_string()
@@ -133,7 +133,7 @@ fn values_outside_their_range_name_their_key() {
 #[test]
 fn a_method_survives_the_wire() {
     let method = "[teacher]
-relevance = true
+feature_weights = true
 landmarks_max = 300
 \
                   [distillation]

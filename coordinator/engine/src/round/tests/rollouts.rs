@@ -1,8 +1,8 @@
 //! Releases reach devices stage by stage, stop, and come again.
 
+use protocol::evaluation::Evaluation;
 use protocol::ids::{DeviceId, Version};
 use protocol::round::Phase;
-use protocol::trial::Trial;
 use protocol::wire::messages::{Announcement, ToDevice};
 
 use super::bench::*;
@@ -42,11 +42,11 @@ fn announced(bench: &mut Bench) -> Vec<(DeviceId, Announcement)> {
     releases.collect()
 }
 
-fn try_it(bench: &mut Bench, device: DeviceId, version: Version, trial: Trial) {
+fn try_it(bench: &mut Bench, device: DeviceId, version: Version, evaluation: Evaluation) {
     bench.input(Input::Tried {
         device,
         version,
-        trial,
+        evaluation,
     });
 }
 
@@ -68,7 +68,7 @@ fn with_held() -> Bench {
     };
     bench.input(Input::Ordered(order));
     for (device, announcement) in announced(&mut bench) {
-        try_it(&mut bench, device, announcement.version, Trial::Kept);
+        try_it(&mut bench, device, announcement.version, Evaluation::Kept);
     }
     bench.tick(SOAK_MS);
     assert_eq!(standing(&bench), Standing::Completed);
@@ -108,12 +108,12 @@ fn a_good_release_reaches_everyone_stage_by_stage() {
     let mut told = 0;
     for stage in 1..=3 {
         for (device, _) in &have[told..] {
-            try_it(&mut bench, *device, number(2), Trial::Soaking);
+            try_it(&mut bench, *device, number(2), Evaluation::Soaking);
         }
         bench.tick(SOAK_MS - 1);
         assert!(announced(&mut bench).is_empty());
         for (device, _) in &have[told..] {
-            try_it(&mut bench, *device, number(2), Trial::Kept);
+            try_it(&mut bench, *device, number(2), Evaluation::Kept);
         }
         told = have.len();
         bench.tick(1);
@@ -130,11 +130,15 @@ fn a_good_release_reaches_everyone_stage_by_stage() {
 fn a_bad_release_is_halted_at_its_first_stage_by_the_first_word() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
-    for trial in [Trial::Worse, Trial::Refused, Trial::RolledBack] {
+    for evaluation in [
+        Evaluation::Worse,
+        Evaluation::Refused,
+        Evaluation::RolledBack,
+    ] {
         let mut bench = Bench::restarted(policy_of(Releases::Held), bench.log.clone(), bench.now);
         bench.connect(&[pilot.0[0]]);
         bench.connect(&DEVICES);
-        try_it(&mut bench, pilot, number(2), trial);
+        try_it(&mut bench, pilot, number(2), evaluation);
         assert_eq!(standing(&bench), Standing::Halted { worse: 1, of: 1 });
         bench.sent.clear();
         // Anyone who comes now is offered what was good.
@@ -153,7 +157,7 @@ fn a_paused_rollout_offers_nothing_and_a_resumed_one_goes_on() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
     bench.input(Input::Ordered(Order::Pause));
-    try_it(&mut bench, pilot, number(2), Trial::Kept);
+    try_it(&mut bench, pilot, number(2), Evaluation::Kept);
     bench.tick(10 * SOAK_MS);
     assert!(announced(&mut bench).is_empty());
     assert_eq!(
@@ -195,7 +199,7 @@ fn orders_that_make_no_sense_are_refused() {
 fn a_rollback_gives_everyone_the_old_student_under_a_higher_version() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
-    try_it(&mut bench, pilot, number(2), Trial::Kept);
+    try_it(&mut bench, pilot, number(2), Evaluation::Kept);
     let version = bench.engine.next_version();
     assert_eq!(version, number(3));
     bench.input(Input::ReReleased(again(number(1), version, false)));
@@ -282,7 +286,7 @@ fn staged_releases_roll_out_by_themselves_one_after_the_other() {
         .pilots
         .first()
         .unwrap();
-    try_it(&mut bench, pilot, number(1), Trial::Worse);
+    try_it(&mut bench, pilot, number(1), Evaluation::Worse);
     assert_eq!(bench.state().rollout.as_ref().unwrap().version, number(2));
     assert_eq!(standing(&bench), Standing::Running);
 }
@@ -291,12 +295,12 @@ fn staged_releases_roll_out_by_themselves_one_after_the_other() {
 fn a_word_about_what_was_never_released_counts_for_nothing() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
-    try_it(&mut bench, pilot, number(77), Trial::Worse);
+    try_it(&mut bench, pilot, number(77), Evaluation::Worse);
     assert_eq!(standing(&bench), Standing::Running);
     // Nor does the same word said twice fill the log.
-    try_it(&mut bench, pilot, number(2), Trial::Kept);
+    try_it(&mut bench, pilot, number(2), Evaluation::Kept);
     let length = bench.log.len();
-    try_it(&mut bench, pilot, number(2), Trial::Kept);
+    try_it(&mut bench, pilot, number(2), Evaluation::Kept);
     assert_eq!(bench.log.len(), length);
 }
 
@@ -315,7 +319,7 @@ fn a_device_that_changes_its_word_for_ever_does_not_fill_the_log() {
     let (pilot, announcement) = start(&mut bench)[0];
     let before = bench.log.len();
     for turn in 0..1_000 {
-        let word = [Trial::Soaking, Trial::Refused][turn % 2];
+        let word = [Evaluation::Soaking, Evaluation::Refused][turn % 2];
         try_it(&mut bench, pilot, announcement.version, word);
     }
     let written = bench.log.len() - before;
@@ -332,13 +336,13 @@ fn a_release_for_all_is_halted_by_a_fifth_of_the_devices_and_not_by_one() {
     let version = number(1);
     assert_eq!(bench.state().baseline().unwrap().version, version);
     for (device, _) in &offered[..3] {
-        try_it(&mut bench, *device, version, Trial::Kept);
+        try_it(&mut bench, *device, version, Evaluation::Kept);
     }
     // Wrong clocks say nothing of a student.
-    try_it(&mut bench, offered[3].0, version, Trial::Refused);
-    try_it(&mut bench, offered[4].0, version, Trial::Worse);
+    try_it(&mut bench, offered[3].0, version, Evaluation::Refused);
+    try_it(&mut bench, offered[4].0, version, Evaluation::Worse);
     assert!(!bench.state().held.contains(&version), "one word");
-    try_it(&mut bench, offered[5].0, version, Trial::RolledBack);
+    try_it(&mut bench, offered[5].0, version, Evaluation::RolledBack);
     assert!(bench.state().held.contains(&version));
     assert_eq!(bench.state().baseline(), None);
     bench.sent.clear();

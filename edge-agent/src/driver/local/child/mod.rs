@@ -27,7 +27,7 @@ use super::explained;
 use super::folder::{FolderSource, Reading};
 use super::holdings::Source as _;
 use super::worker::{Done, Job, Worker};
-use crate::driver::workshop::{Blobs, WorkshopError};
+use crate::driver::backend::{BackendError, Blobs};
 use crate::policy::Policy;
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
@@ -98,7 +98,7 @@ impl ChildWorker {
         self
     }
 
-    fn spawn(&self) -> Result<Child, WorkshopError> {
+    fn spawn(&self) -> Result<Child, BackendError> {
         let mut command = Command::new(&self.program);
         command
             .arg0("alambic-agent")
@@ -142,7 +142,7 @@ impl ChildWorker {
 }
 
 impl Worker for ChildWorker {
-    fn work(&self, job: Job, _: &Blobs<'_>) -> Result<Done, WorkshopError> {
+    fn work(&self, job: Job, _: &Blobs<'_>) -> Result<Done, BackendError> {
         let _alone = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         self.source.look_now();
         let (delivered, status) = converse(self.spawn()?, &self.commission(job), self.patience)?;
@@ -175,7 +175,7 @@ fn converse(
     mut child: Child,
     job: &[u8],
     patience: Duration,
-) -> Result<(Vec<u8>, ExitStatus), WorkshopError> {
+) -> Result<(Vec<u8>, ExitStatus), BackendError> {
     let mut delivered = Vec::new();
     if let Some(mut stdin) = child.stdin.take() {
         // Fails if the child has ended; its status says more.
@@ -241,7 +241,7 @@ impl Read for Progressing {
     }
 }
 
-fn stands_still(patience: Duration) -> WorkshopError {
+fn stands_still(patience: Duration) -> BackendError {
     let span = human::span(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
     explained(
         &format!("the process that computes did not move for {span} and was ended"),
@@ -251,7 +251,7 @@ fn stands_still(patience: Duration) -> WorkshopError {
     )
 }
 
-fn died(status: ExitStatus) -> WorkshopError {
+fn died(status: ExitStatus) -> BackendError {
     match status.signal() {
         Some(signal) => explained(
             &format!("the process that computes was ended by signal {signal}"),
@@ -329,7 +329,7 @@ mod tests {
         let worker = worker(folder.path(), script).with_patience(patience);
         let blobs = |blob| Err(CacheError::Missing(blob));
         let error = worker.work(Job::Count(Told::new()), &blobs).unwrap_err();
-        let WorkshopError::Failed { what, advice } = error else {
+        let BackendError::Failed { what, advice } = error else {
             panic!("{error} is no failure");
         };
         format!("{what}; {advice}")

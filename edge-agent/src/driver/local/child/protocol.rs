@@ -3,9 +3,9 @@
 
 use bincode::{Decode, Encode};
 
+use crate::driver::backend::BackendError;
 use crate::driver::local::folder::Reading;
 use crate::driver::local::worker::{Done, Job};
-use crate::driver::workshop::WorkshopError;
 use crate::policy::Policy;
 use crate::work::TeacherChoice;
 
@@ -34,7 +34,7 @@ pub(super) const DELIVERY: u8 = 2;
 pub(super) struct Delivery {
     /// The child's most resident memory.
     pub(super) peak_kib: u64,
-    pub(super) result: Result<Done, WorkshopError>,
+    pub(super) result: Result<Done, BackendError>,
 }
 
 #[cfg(test)]

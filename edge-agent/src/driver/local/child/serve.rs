@@ -18,8 +18,8 @@ use super::super::worker::{Job, Worker as _};
 use super::super::{CACHE, CACHE_BYTES_MAX, explained};
 use super::protocol::{Commission, DELIVERY, Delivery, HEARTBEAT};
 use crate::cache::Cache;
+use crate::driver::backend::BackendError;
 use crate::driver::status::resident_kib;
-use crate::driver::workshop::WorkshopError;
 use crate::identity::TimeFloor;
 use crate::state::{StateDir, StateError};
 
@@ -130,7 +130,7 @@ fn work(
     state: &StateDir,
     data: Option<PathBuf>,
     commission: Commission,
-) -> Result<super::Done, WorkshopError> {
+) -> Result<super::Done, BackendError> {
     if !common::math::blas::has_room() {
         return Err(no_room());
     }
@@ -158,7 +158,7 @@ fn work(
     worker.work(commission.job, &|blob| cache.read(blob))
 }
 
-fn no_room() -> WorkshopError {
+fn no_room() -> BackendError {
     explained(
         &"there is no memory to compute with: the linear algebra needs 40 MiB at least",
         "raise the limit on address space (`ulimit -v`, LimitAS) or, where \

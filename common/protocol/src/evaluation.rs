@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Trial {
+pub enum Evaluation {
     /// In use, and to be tried once more after the soak.
     Soaking,
     /// In use, and no worse than the one before after the soak.
@@ -27,7 +27,7 @@ pub enum Trial {
     RolledBack,
 }
 
-impl Trial {
+impl Evaluation {
     /// Whether the device has made up its mind.
     pub fn is_final(self) -> bool {
         self != Self::Soaking
@@ -39,7 +39,7 @@ impl Trial {
     }
 }
 
-impl fmt::Display for Trial {
+impl fmt::Display for Evaluation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Soaking => "in use, soaking",

@@ -14,13 +14,13 @@ use math::quantise::{QuantiseError, RawScaledF16, ScaledF16};
 /// It is decoded from what travels on both sides, so that all compute on the
 /// same numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Relevance {
+pub struct FeatureWeights {
     weights: Vec<f32>,
 }
 
 /// Why weights were refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum RelevanceError {
+pub enum FeatureWeightsError {
     /// Not one for each feature.
     #[error("expected a weight for each of {expected} features or none at all, got {got}")]
     Length {
@@ -37,7 +37,7 @@ pub enum RelevanceError {
     Quantise(#[from] QuantiseError),
 }
 
-impl Relevance {
+impl FeatureWeights {
     /// All features count alike.
     pub fn alike() -> Self {
         Self::default()
@@ -47,7 +47,7 @@ impl Relevance {
     ///
     /// # Errors
     /// If one is negative or not finite, or all are zero.
-    pub fn of(weights: &[f32]) -> Result<Self, RelevanceError> {
+    pub fn of(weights: &[f32]) -> Result<Self, FeatureWeightsError> {
         Self::check(ScaledF16::encode(weights)?.into_raw(), weights.len())
     }
 
@@ -55,17 +55,17 @@ impl Relevance {
     ///
     /// # Errors
     /// A wrong number of them, or one that is not a number.
-    pub fn check(raw: RawScaledF16, features: usize) -> Result<Self, RelevanceError> {
+    pub fn check(raw: RawScaledF16, features: usize) -> Result<Self, FeatureWeightsError> {
         let weights = ScaledF16::try_from(raw)?.decode();
         if !weights.is_empty() && weights.len() != features {
-            return Err(RelevanceError::Length {
+            return Err(FeatureWeightsError::Length {
                 expected: features,
                 got: weights.len(),
             });
         }
         let positive = weights.iter().any(|&weight| weight > 0.0);
         if weights.iter().any(|&weight| weight < 0.0) || (!weights.is_empty() && !positive) {
-            return Err(RelevanceError::Range);
+            return Err(FeatureWeightsError::Range);
         }
         Ok(Self { weights })
     }
@@ -126,41 +126,41 @@ mod tests {
     #[test]
     fn rows_are_weighed_and_keep_their_length() {
         let rows = array![[1.0f32, 1.0], [0.0, 0.0]];
-        let seen = Relevance::of(&[3.0, 4.0]).unwrap();
+        let seen = FeatureWeights::of(&[3.0, 4.0]).unwrap();
         let seen = seen.through(rows.view());
         assert!((seen[[0, 0]] - 0.6 * 2f32.sqrt()).abs() < 1e-3, "{seen}");
         assert!((seen.row(0).dot(&seen.row(0)) - 2.0).abs() < 1e-5);
         assert_eq!(seen.row(1), array![0.0, 0.0]);
-        assert_eq!(Relevance::alike().through(rows.view()), rows);
+        assert_eq!(FeatureWeights::alike().through(rows.view()), rows);
     }
 
     #[test]
     fn weights_survive_the_wire_exactly() {
-        let weights = Relevance::of(&[0.1, 2.7, 0.0]).unwrap();
-        assert_eq!(Relevance::check(weights.to_raw(), 3), Ok(weights));
-        let none = Relevance::alike();
-        assert_eq!(Relevance::check(none.to_raw(), 3), Ok(none));
+        let weights = FeatureWeights::of(&[0.1, 2.7, 0.0]).unwrap();
+        assert_eq!(FeatureWeights::check(weights.to_raw(), 3), Ok(weights));
+        let none = FeatureWeights::alike();
+        assert_eq!(FeatureWeights::check(none.to_raw(), 3), Ok(none));
     }
 
     #[test]
     fn hostile_weights_are_refused() {
         let raw = |weights: &[f32]| ScaledF16::encode(weights).unwrap().into_raw();
         assert_eq!(
-            Relevance::check(raw(&[1.0]), 2),
-            Err(RelevanceError::Length {
+            FeatureWeights::check(raw(&[1.0]), 2),
+            Err(FeatureWeightsError::Length {
                 expected: 2,
                 got: 1
             })
         );
         for weights in [[-1.0, 1.0], [0.0, 0.0]] {
             assert_eq!(
-                Relevance::check(raw(&weights), 2),
-                Err(RelevanceError::Range)
+                FeatureWeights::check(raw(&weights), 2),
+                Err(FeatureWeightsError::Range)
             );
         }
         assert!(matches!(
-            Relevance::of(&[f32::NAN]),
-            Err(RelevanceError::Quantise(_))
+            FeatureWeights::of(&[f32::NAN]),
+            Err(FeatureWeightsError::Quantise(_))
         ));
     }
 }

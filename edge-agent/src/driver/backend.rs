@@ -1,8 +1,8 @@
 //! What the device does for itself, as the loop sees it.
 
 use bincode::{Decode, Encode};
+use common::evaluation::Evaluation;
 use common::ids::{BlobHash, TaskHash, Time, Version};
-use common::trial::Trial;
 use common::wire::messages::{Announcement, Call};
 use common::withheld::{RawWithheld, WithheldCode};
 
@@ -11,7 +11,7 @@ use crate::session::{CallName, Pending, Settled};
 
 /// Why a piece of work came to nothing.
 #[derive(Debug, thiserror::Error, Encode, Decode)]
-pub enum WorkshopError {
+pub enum BackendError {
     /// A shared blob is not at hand any more: fetch it again.
     #[error("blob {0} is not at hand")]
     Blob(BlobHash),
@@ -120,7 +120,7 @@ pub enum Verdict {
     Pinned,
 }
 
-impl WorkshopError {
+impl BackendError {
     /// What a person can do about it.
     pub fn advice(&self) -> Option<&str> {
         match self {
@@ -164,7 +164,7 @@ pub type Blobs<'a> = dyn Fn(BlobHash) -> Result<Vec<u8>, CacheError> + 'a;
 /// block; [`build`](Self::build), [`install`](Self::install) and
 /// [`count`](Self::count) may compute for long, and run one at a time in a
 /// thread of their own.
-pub trait Workshop: Send + Sync + 'static {
+pub trait Backend: Send + Sync + 'static {
     /// The students in use, by task.
     fn installed(&self) -> Vec<(TaskHash, Version)>;
 
@@ -175,41 +175,41 @@ pub trait Workshop: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the outbox cannot be read.
-    fn unanswered(&self) -> Result<Vec<Pending>, WorkshopError>;
+    fn unanswered(&self) -> Result<Vec<Pending>, BackendError>;
 
     /// Calls whose answers among [`unanswered`](Self::unanswered) are all that
     /// will come, though more was asked for.
     ///
     /// # Errors
     /// If that cannot be read.
-    fn partial(&self) -> Result<Vec<CallName>, WorkshopError>;
+    fn partial(&self) -> Result<Vec<CallName>, BackendError>;
 
     /// Computes what a call asks for and may leave the device, and puts it
     /// into the outbox. Durable when this returns.
     ///
     /// # Errors
-    /// [`WorkshopError::Blob`] if a blob is missing or damaged; otherwise the
+    /// [`BackendError::Blob`] if a blob is missing or damaged; otherwise the
     /// device abstains.
-    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, WorkshopError>;
+    fn build(&self, call: &Call, blobs: &Blobs<'_>) -> Result<Built, BackendError>;
 
     /// A contribution's bytes.
     ///
     /// # Errors
     /// If they are not there, or not what was promised.
-    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, WorkshopError>;
+    fn bytes(&self, pending: &Pending) -> Result<Vec<u8>, BackendError>;
 
     /// Records how a contribution ended and drops it from the outbox.
     ///
     /// # Errors
     /// If that cannot be written.
-    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), WorkshopError>;
+    fn settle(&self, pending: &Pending, settled: Settled) -> Result<(), BackendError>;
 
     /// Verifies and evaluates a release, and installs it if it is good.
     ///
     /// # Errors
-    /// [`WorkshopError::Blob`] if a blob is missing or damaged; otherwise the
+    /// [`BackendError::Blob`] if a blob is missing or damaged; otherwise the
     /// student at hand stays.
-    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, WorkshopError>;
+    fn install(&self, release: &Announcement, blobs: &Blobs<'_>) -> Result<Verdict, BackendError>;
 
     /// The signed bytes of a task's student in use, from which a newer one may
     /// be a small step.
@@ -222,7 +222,7 @@ pub trait Workshop: Send + Sync + 'static {
     ///
     /// # Errors
     /// If that cannot be computed or written; it is tried again then.
-    fn soak(&self) -> Result<Vec<(TaskHash, Version, Trial)>, WorkshopError> {
+    fn soak(&self) -> Result<Vec<(TaskHash, Version, Evaluation)>, BackendError> {
         Ok(Vec::new())
     }
 
@@ -232,7 +232,7 @@ pub trait Workshop: Send + Sync + 'static {
     }
 
     /// How each task's newest release fares here.
-    fn trials(&self) -> Vec<(TaskHash, Version, Trial)> {
+    fn evaluations(&self) -> Vec<(TaskHash, Version, Evaluation)> {
         Vec::new()
     }
 
@@ -250,7 +250,7 @@ pub trait Workshop: Send + Sync + 'static {
     ///
     /// # Errors
     /// If the data folder cannot be read.
-    fn count(&self) -> Result<Vec<TaskHash>, WorkshopError>;
+    fn count(&self) -> Result<Vec<TaskHash>, BackendError>;
 
     /// The most resident memory, in KiB, that work took outside this process;
     /// zero if none is done there.

@@ -1,8 +1,8 @@
 //! What a device thinks of a student: it tries it before it uses it, and once
 //! more after the soak. Both are on its disk before anyone hears of them.
 
+use common::evaluation::Evaluation;
 use common::ids::{TaskHash, Version};
-use common::trial::Trial;
 use common::wire::codec::decode_blob;
 use common::wire::messages::Announcement;
 use edge_agent::session::Input;
@@ -26,8 +26,12 @@ impl Simulator {
             let id = one.id;
             let student = one.students.entry(task).or_default();
             student.floor = Some(version);
-            let trial = if worse { Trial::Worse } else { Trial::Soaking };
-            student.trial = Some((version, trial));
+            let evaluation = if worse {
+                Evaluation::Worse
+            } else {
+                Evaluation::Soaking
+            };
+            student.evaluation = Some((version, evaluation));
             if !worse {
                 student.before = student.installed.replace(version);
                 let held = self.checker.installed(id, task, version);
@@ -37,7 +41,7 @@ impl Simulator {
             }
         }
         self.drive(device, Input::Installed { release });
-        self.tell_trial(device, task);
+        self.tell_evaluation(device, task);
     }
 
     /// The soak is over.
@@ -48,21 +52,21 @@ impl Simulator {
         let Some(student) = one.students.get_mut(&task).filter(|_| is_up) else {
             return;
         };
-        let is_due = student.trial == Some((version, Trial::Soaking));
+        let is_due = student.evaluation == Some((version, Evaluation::Soaking));
         if !is_due || student.installed != Some(version) {
             return;
         }
         match student.before.filter(|_| worse) {
             Some(before) => {
-                student.trial = Some((version, Trial::RolledBack));
+                student.evaluation = Some((version, Evaluation::RolledBack));
                 student.installed = Some(before);
                 self.survived.rolled_back += 1;
                 let held = self.checker.went_back(id, task, version, before);
                 self.hold(held);
             }
-            None => student.trial = Some((version, Trial::Kept)),
+            None => student.evaluation = Some((version, Evaluation::Kept)),
         }
-        self.tell_trial(device, task);
+        self.tell_evaluation(device, task);
     }
 
     fn soak(&mut self, at: u64, device: usize, task: TaskHash, version: Version) {
@@ -75,26 +79,26 @@ impl Simulator {
     }
 
     /// What it says in each session.
-    fn tell_trial(&mut self, device: usize, task: TaskHash) {
+    fn tell_evaluation(&mut self, device: usize, task: TaskHash) {
         let student = self.devices[device].students.get(&task);
-        if let Some((version, trial)) = student.and_then(|one| one.trial) {
+        if let Some((version, evaluation)) = student.and_then(|one| one.evaluation) {
             self.drive(
                 device,
                 Input::Tried {
                     task,
                     version,
-                    trial,
+                    evaluation,
                 },
             );
         }
     }
 
     /// A device that starts goes on with a soak that was cut off.
-    pub(super) fn resume_trial(&mut self, device: usize) {
+    pub(super) fn resume_evaluation(&mut self, device: usize) {
         let students = self.devices[device].students.clone();
         for (task, student) in students {
-            self.tell_trial(device, task);
-            if let Some((version, Trial::Soaking)) = student.trial {
+            self.tell_evaluation(device, task);
+            if let Some((version, Evaluation::Soaking)) = student.evaluation {
                 let at = self.now + self.random.between(1, 2_000);
                 self.soak(at, device, task, version);
             }

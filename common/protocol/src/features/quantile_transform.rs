@@ -1,7 +1,7 @@
 //! A bent scale for a feature with heavy tails.
 //!
 //! One mean and one deviation of a log-normal or Cauchy column leave most of
-//! its rows at nearly the same value, and a few far away. A curve through the
+//! its rows at nearly the same value, and a few far away. A transform through the
 //! column's quantiles makes it normal instead, whatever its unit and shape: on
 //! a made-up table of such columns a kernel teacher of 2,500 rows went from 65.2
 //! to 90.9 %. A column whose deviation fits its quartiles is left straight,
@@ -9,9 +9,9 @@
 
 use bincode::{Decode, Encode};
 
-/// A piecewise straight, rising curve for one feature; level at both ends.
+/// A piecewise straight, rising transform for one feature; level at both ends.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
-pub struct Curve {
+pub struct QuantileTransform {
     /// Which feature.
     pub(super) feature: u32,
     /// Values of the feature, rising.
@@ -29,7 +29,7 @@ pub struct Atom {
     pub rows: f64,
 }
 
-impl Curve {
+impl QuantileTransform {
     /// Through the quantiles of a feature that is known by `atoms`, in any
     /// order, and has this standard deviation. None where the deviation is not
     /// much more than the quartiles call for.
@@ -42,7 +42,7 @@ impl Curve {
         if !(robust > rounding && deviation > HEAVY * robust) {
             return None;
         }
-        let mut curve = Self {
+        let mut transform = Self {
             feature,
             knots: Vec::new(),
             levels: Vec::new(),
@@ -53,20 +53,20 @@ impl Curve {
         for (index, level) in levels.enumerate() {
             let share = (index as f64 + 0.5) / (2 * NORMAL.len()) as f64;
             let knot = quantiles.at(share) as f32;
-            match (curve.knots.last(), curve.levels.last_mut()) {
+            match (transform.knots.last(), transform.levels.last_mut()) {
                 // Equal quantiles are one value, in the middle of its levels.
                 (Some(&last), Some(shared)) if knot <= last => {
                     *shared = (*shared * equal + level) / (equal + 1.0);
                     equal += 1.0;
                 }
                 _ => {
-                    curve.knots.push(knot);
-                    curve.levels.push(level);
+                    transform.knots.push(knot);
+                    transform.levels.push(level);
                     equal = 1.0;
                 }
             }
         }
-        (curve.knots.len() > 1).then_some(curve)
+        (transform.knots.len() > 1).then_some(transform)
     }
 
     /// What a value becomes: between the lowest and the highest level, for
@@ -95,7 +95,7 @@ impl Curve {
         (&self.knots, &self.levels)
     }
 
-    /// Whether it is a curve: finite, rising, of few knots.
+    /// Whether it is a transform: finite, rising, of few knots.
     pub(super) fn is_sound(&self) -> bool {
         let rises = |values: &[f32]| values.windows(2).all(|pair| pair[0] < pair[1]);
         let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
@@ -156,7 +156,7 @@ const QUARTILES_APART: f64 = 1.349;
 const HEAVY: f64 = 1.5;
 /// Quartiles not further apart than this share of them are f32 rounding.
 const ROUNDING: f64 = 1e-5;
-/// Most knots of a curve.
+/// Most knots of a transform.
 const KNOTS_MAX: usize = 64;
 /// Highest level.
 const LEVEL_MAX: f32 = 10.0;
@@ -191,24 +191,24 @@ mod tests {
         for unit in [1e-6, 1.0, 1e9] {
             let mut heavy = atoms(|share| unit * (2.0 * logit(share)).exp());
             let spread = deviation(&heavy);
-            let curve = Curve::of(3, &mut heavy, spread).unwrap();
-            assert!(curve.is_sound());
-            let at = |share: f64| curve.apply((unit * (2.0 * logit(share)).exp()) as f32);
+            let transform = QuantileTransform::of(3, &mut heavy, spread).unwrap();
+            assert!(transform.is_sound());
+            let at = |share: f64| transform.apply((unit * (2.0 * logit(share)).exp()) as f32);
             assert!(at(0.5).abs() < 0.05, "{}", at(0.5));
             assert!((at(0.84) - 1.0).abs() < 0.05, "{}", at(0.84));
             assert!((at(0.16) + 1.0).abs() < 0.05, "{}", at(0.16));
         }
         let mut gentle = atoms(|share| share);
         let spread = deviation(&gentle);
-        assert_eq!(Curve::of(0, &mut gentle, spread), None);
+        assert_eq!(QuantileTransform::of(0, &mut gentle, spread), None);
     }
 
     #[test]
     fn columns_of_few_values_stay_as_they_are() {
         let mut rare = atoms(|share| if share > 0.99 { 1.0 } else { 0.0 });
         let spread = deviation(&rare);
-        assert_eq!(Curve::of(0, &mut rare, spread), None);
-        assert_eq!(Curve::of(0, &mut [], 1.0), None);
+        assert_eq!(QuantileTransform::of(0, &mut rare, spread), None);
+        assert_eq!(QuantileTransform::of(0, &mut [], 1.0), None);
     }
 
     #[test]
@@ -221,20 +221,24 @@ mod tests {
             }
         });
         let spread = deviation(&half);
-        let curve = Curve::of(0, &mut half, spread).unwrap();
-        assert!(curve.is_sound());
-        assert!((curve.apply(0.0) + 0.9).abs() < 0.2, "{}", curve.apply(0.0));
+        let transform = QuantileTransform::of(0, &mut half, spread).unwrap();
+        assert!(transform.is_sound());
+        assert!(
+            (transform.apply(0.0) + 0.9).abs() < 0.2,
+            "{}",
+            transform.apply(0.0)
+        );
     }
 
     #[test]
-    fn curves_that_are_none_are_found() {
-        let good = Curve {
+    fn unsound_transforms_are_found() {
+        let good = QuantileTransform {
             feature: 0,
             knots: vec![0.0, 1.0],
             levels: vec![-1.0, 1.0],
         };
         assert!(good.is_sound());
-        let unsound = |change: &dyn Fn(&mut Curve)| {
+        let unsound = |change: &dyn Fn(&mut QuantileTransform)| {
             let mut bad = good.clone();
             change(&mut bad);
             assert!(!bad.is_sound(), "{bad:?}");
@@ -253,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_values_give_a_sound_rising_curve_or_none(
+        fn any_values_give_a_sound_rising_transform_or_none(
             values in proptest::collection::vec((-1e30f64..1e30, 1.0..50.0f64), 0..60),
             power in 1i32..6,
             probes in proptest::collection::vec(-1e30f32..1e30, 2),
@@ -262,12 +266,12 @@ mod tests {
                 .iter()
                 .map(|&(value, rows)| Atom { value: value / 10f64.powi(power * 6), rows })
                 .collect();
-            if let Some(curve) = Curve::of(0, &mut atoms, 1e30) {
-                prop_assert!(curve.is_sound(), "{:?}", curve);
+            if let Some(transform) = QuantileTransform::of(0, &mut atoms, 1e30) {
+                prop_assert!(transform.is_sound(), "{:?}", transform);
                 let (low, high) = (probes[0].min(probes[1]), probes[0].max(probes[1]));
-                prop_assert!(curve.apply(low) <= curve.apply(high));
-                prop_assert!(curve.apply(f32::MAX).is_finite());
-                prop_assert!(curve.apply(f32::MIN).is_finite());
+                prop_assert!(transform.apply(low) <= transform.apply(high));
+                prop_assert!(transform.apply(f32::MAX).is_finite());
+                prop_assert!(transform.apply(f32::MIN).is_finite());
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
+use common::feature_weights::FeatureWeights;
 use common::math::kernel::Ntk;
 use common::math::regression::RegressionError;
-use common::relevance::Relevance;
 use common::summary::Points;
 use common::task::Task;
 
@@ -25,34 +25,37 @@ use super::teacher::point_coefficients;
 ///
 /// # Errors
 /// If no teacher can be solved.
-pub(super) fn learn_relevance(task: &Task, points: &Points) -> Result<Relevance, RegressionError> {
+pub(super) fn learn_feature_weights(
+    task: &Task,
+    points: &Points,
+) -> Result<FeatureWeights, RegressionError> {
     let every = points.len().div_ceil(POINTS_MAX).max(1);
     let chosen: Vec<usize> = (0..points.len()).step_by(every).collect();
     let points = points.select(&chosen);
     let free = task.definition().features.varying(task.features());
-    let mut relevance = Relevance::alike();
+    let mut feature_weights = FeatureWeights::alike();
     for _ in 0..PASSES {
-        let squares = derivatives(task, &points, &relevance)?;
+        let squares = derivatives(task, &points, &feature_weights)?;
         let weights = weights(squares.as_slice().unwrap_or_default(), free, points.len());
         // Nothing to tell features by, or nothing that can be told.
-        let Ok(found) = Relevance::of(&weights) else {
+        let Ok(found) = FeatureWeights::of(&weights) else {
             break;
         };
-        relevance = found;
+        feature_weights = found;
     }
-    Ok(relevance)
+    Ok(feature_weights)
 }
 
 /// For each feature the mean over the points of Σ_c (∂f_c/∂x)², with f the
-/// teacher of the points whose kernel sees x through `relevance`.
+/// teacher of the points whose kernel sees x through `feature_weights`.
 fn derivatives(
     task: &Task,
     points: &Points,
-    relevance: &Relevance,
+    feature_weights: &FeatureWeights,
 ) -> Result<Array1<f64>, RegressionError> {
     let ntk = Ntk::new(task.definition().teacher.depth);
     let inputs = points.inputs.view();
-    let seen = relevance.through(inputs);
+    let seen = feature_weights.through(inputs);
     let alpha = point_coefficients(task, points, seen.view())?;
     let pass = ntk.pass(seen.view(), seen.view())?;
     let mut squares = Array1::<f64>::zeros(points.inputs.ncols());
@@ -64,7 +67,13 @@ fn derivatives(
         let gradient = spread.expect("a column fits a square").to_owned();
         let mut slopes = Array2::zeros(inputs.raw_dim());
         pass.backward(gradient, &mut slopes)?;
-        add_squares(&mut squares, slopes.view(), seen.view(), points, relevance);
+        add_squares(
+            &mut squares,
+            slopes.view(),
+            seen.view(),
+            points,
+            feature_weights,
+        );
     }
     let rows = points.rows().max(1) as f64;
     Ok(squares / rows)
@@ -77,10 +86,15 @@ fn add_squares(
     slopes: ArrayView2<'_, f32>,
     seen: ArrayView2<'_, f32>,
     points: &Points,
-    relevance: &Relevance,
+    feature_weights: &FeatureWeights,
 ) {
     let features = seen.ncols() as f64;
-    let weight = |feature: usize| relevance.weights().get(feature).map_or(1.0, |&w| w.into());
+    let weight = |feature: usize| {
+        feature_weights
+            .weights()
+            .get(feature)
+            .map_or(1.0, |&w| w.into())
+    };
     for (point, (slope, z)) in slopes.rows().into_iter().zip(seen.rows()).enumerate() {
         let norm = |values: ndarray::ArrayView1<'_, f32>| -> f64 {
             values.iter().map(|&value| f64::from(value).powi(2)).sum()
@@ -139,7 +153,7 @@ mod tests {
 
     /// Points whose class is the sign of the second of five features.
     fn points(count: usize) -> Points {
-        let mut random = rng(3, "relevance");
+        let mut random = rng(3, "feature_weights");
         let mut inputs = Array2::from_shape_fn((count, 6), |_| random.random_range(-1.0f32..1.0));
         inputs.column_mut(5).fill(0.5);
         for mut row in inputs.rows_mut() {
@@ -161,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_feature_that_tells_classes_apart_counts_most() {
-        let found = learn_relevance(&task(), &points(200)).unwrap();
+        let found = learn_feature_weights(&task(), &points(200)).unwrap();
         let weights = found.weights();
         assert_eq!(weights.len(), 6);
         for other in [0, 2, 3, 4] {
@@ -173,10 +187,10 @@ mod tests {
     #[test]
     fn derivatives_agree_with_differences() {
         let (task, points) = (task(), points(40));
-        let relevance = Relevance::of(&[0.5, 2.0, 1.0, 0.7, 1.0, 1.0]).unwrap();
-        let found = derivatives(&task, &points, &relevance).unwrap();
+        let feature_weights = FeatureWeights::of(&[0.5, 2.0, 1.0, 0.7, 1.0, 1.0]).unwrap();
+        let found = derivatives(&task, &points, &feature_weights).unwrap();
         let ntk = Ntk::new(task.definition().teacher.depth);
-        let seen = relevance.through(points.inputs.view());
+        let seen = feature_weights.through(points.inputs.view());
         let wide = |x: ArrayView2<'_, f32>| x.mapv(f64::from);
         let alpha = point_coefficients(&task, &points, seen.view()).unwrap();
         // Far enough from the cusp at each point itself: leave it out, as the
@@ -184,7 +198,7 @@ mod tests {
         let answers = |feature: usize, by: f32, point: usize| {
             let mut moved = points.inputs.clone();
             moved[[point, feature]] += by;
-            let moved = relevance.through(moved.view());
+            let moved = feature_weights.through(moved.view());
             let kernel = ntk.matrix(wide(moved.view()).view(), wide(seen.view()).view());
             let mut row = kernel.unwrap().row(point).to_owned();
             row[point] = 0.0;
@@ -211,14 +225,14 @@ mod tests {
     fn points_of_one_class_alone_leave_all_features_alike_in_size() {
         let mut one = points(20);
         one.classes.fill(0);
-        let found = learn_relevance(&task(), &one).unwrap();
+        let found = learn_feature_weights(&task(), &one).unwrap();
         assert!(found.weights().iter().all(|weight| weight.is_finite()));
     }
 
     #[test]
     fn few_points_hardly_tell_features_apart() {
         let spread = |count| {
-            let found = learn_relevance(&task(), &points(count)).unwrap();
+            let found = learn_feature_weights(&task(), &points(count)).unwrap();
             let weights = &found.weights()[..5];
             let most = weights.iter().copied().fold(0.0, f32::max);
             let least = weights.iter().copied().fold(f32::MAX, f32::min);

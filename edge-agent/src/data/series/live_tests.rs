@@ -1,0 +1,122 @@
+//! A stream is cut as the same recording is once it is whole.
+#![allow(clippy::unwrap_used)]
+
+use std::io;
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+
+use super::super::schema::Schema;
+use super::super::source::Mapping;
+use super::super::{LiveEvent, LiveInput, follow_lines};
+use super::tests::{grouped, read, schema, text};
+
+/// What a stream of these lines brings, and what it leaves out.
+fn followed(text: &str, schema: &Schema) -> (Vec<LiveInput>, usize) {
+    let mut lines = text.split_inclusive('\n');
+    let (mut inputs, mut bad) = (Vec::new(), 0);
+    let schema = schema.clone().with_optional_labels();
+    follow_lines(
+        &mut || Ok::<_, io::Error>(lines.next().map(|line| line.as_bytes().to_vec())),
+        &schema,
+        &mut |event| {
+            match event {
+                LiveEvent::Input(input) => inputs.push(input),
+                LiveEvent::Bad(_) => bad += 1,
+                LiveEvent::Unreadable(error) => panic!("{error}"),
+                LiveEvent::Note(_) => {}
+            }
+            ControlFlow::Continue(())
+        },
+    )
+    .unwrap();
+    (inputs, bad)
+}
+
+fn values(inputs: &[LiveInput]) -> Vec<&[f32]> {
+    inputs.iter().map(|input| &input.values[..]).collect()
+}
+
+#[test]
+fn windows_of_a_stream_are_those_of_the_recording() {
+    let schema = schema("");
+    let text = text((0..105).map(|at| (f64::from(at) / 10.0, "on", "a")));
+    let whole = read(&text, &schema).unwrap();
+    let (inputs, bad) = followed(&text, &schema);
+    assert_eq!((inputs.len(), bad), (4, 0));
+    let rows = whole.data.inputs();
+    let rows: Vec<&[f32]> = rows
+        .rows()
+        .into_iter()
+        .map(|row| row.to_slice().unwrap())
+        .collect();
+    assert_eq!(values(&inputs), rows);
+    // The first window is whole with its 40th sample, on the 41st line.
+    assert_eq!(inputs[0].line, 41);
+    assert_eq!(inputs[1].span, Some((2_000_000_000, 5_900_000_000)));
+}
+
+#[test]
+fn groups_gaps_and_bad_rows_part_a_stream_as_they_part_a_recording() {
+    let schema = schema("").with_mapping(grouped(Mapping::default()));
+    let samples = (0..200).flat_map(|at| {
+        // A gap of three seconds after the hundredth sample.
+        let time = f64::from(at) / 10.0 + if at >= 100 { 3.0 } else { 0.0 };
+        [(time, "on", "a"), (time, "off", "b")]
+    });
+    let text = text(samples);
+    let whole = read(&text, &schema).unwrap();
+    let (inputs, _) = followed(&text, &schema);
+    assert_eq!(inputs.len(), whole.data.rows());
+    for group in ["a", "b"] {
+        let own: Vec<i64> = inputs
+            .iter()
+            .filter(|input| input.group == group)
+            .map(|input| (input.values[0] * 5.0).round() as i64)
+            .collect();
+        assert_eq!(own, [0, 20, 40, 60, 130, 150, 170, 190], "{group}");
+    }
+    let broken = text.replacen("\n0.5000,a,1,", "\n0.5000,a,what,", 1);
+    assert_ne!(broken, text);
+    let (again, bad) = followed(&broken, &schema);
+    assert_eq!((again.len(), bad), (inputs.len(), 1));
+}
+
+#[test]
+fn a_slow_recording_is_told_and_a_stream_without_windows_is_silent() {
+    let schema = schema("");
+    let slow = text((0..60).map(|at| (f64::from(at), "on", "a")));
+    let (inputs, bad) = followed(&slow, &schema);
+    assert!(inputs.is_empty() && bad > 0);
+    let (inputs, bad) = followed("time,machine,x,y,label\n", &schema);
+    assert!(inputs.is_empty() && bad == 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// At another rate a window lacks only what comes after its end.
+    #[test]
+    fn a_faster_stream_gives_the_same_windows_but_for_their_ends(
+        rate in 12.0f64..60.0,
+        jitter in 0.0f64..0.2,
+    ) {
+        let schema = schema("");
+        let samples = (0..(20.0 * rate) as u32).map(|at| {
+            let off = if at % 2 == 0 { jitter } else { -jitter };
+            ((f64::from(at) + off).max(0.0) / rate, "on", "a")
+        });
+        let text = text(samples);
+        let whole = read(&text, &schema).unwrap();
+        let (inputs, _) = followed(&text, &schema);
+        let rows = whole.data.inputs();
+        prop_assert!(inputs.len() >= rows.nrows() - 1, "{} {}", inputs.len(), rows.nrows());
+        for (input, row) in inputs.iter().zip(rows.rows()) {
+            // The last second is where the filter looks ahead.
+            for sample in 0..25 {
+                let (own, there) = (input.values[2 * sample + 1], row[2 * sample + 1]);
+                prop_assert!((own - there).abs() < 0.02, "sample {}: {} and {}", sample, own, there);
+            }
+        }
+    }
+}
