@@ -74,7 +74,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor { json } => doctor::doctor(&config, json),
-        Command::Init { json, .. } => handed_over(&config, init::init(&config, json)),
+        Command::Init {
+            if_missing, json, ..
+        } => handed_over(&config, init::init(&config, if_missing, json)),
         Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create {
             ttl,

@@ -74,13 +74,16 @@ struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a state directory: authority, certificates, release key, configuration
-    #[command(
-        after_help = "Example:\n  alambic-coordinator init --state /var/lib/alambic-coordinator"
-    )]
+    #[command(after_help = "Examples:
+  alambic-coordinator init --state /var/lib/alambic-coordinator
+  alambic-coordinator init --if-missing      # before each start of a container")]
     Init {
         /// IP address to name in the server's certificate; may be repeated
         #[arg(long = "address", value_name = "IP")]
         addresses: Vec<String>,
+        /// Leave a state directory as it is that was made before, and succeed
+        #[arg(long, conflicts_with = "json")]
+        if_missing: bool,
         /// Print what was made as JSON
         #[arg(long)]
         json: bool,
