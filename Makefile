@@ -7,7 +7,8 @@ CARGO ?= cargo
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build demo test lint deny msrv docs bench python fuzz deb tarball try-packages try-runbook
+.PHONY: help deps build demo test lint deny msrv docs bench python fuzz deb tarball images check-deploy \
+	try-packages try-runbook try-images
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -81,11 +82,21 @@ tarball: ## One archive a program, with OpenBLAS inside, into target/packages; A
 	@bash scripts/install-deps.sh gfortran xz-utils
 	@bash scripts/tarball.sh $(ARCH)
 
+images: ## Container images without a daemon, into target/images; ARCH="amd64 arm64 armhf" for more
+	@bash scripts/install-deps.sh gfortran
+	@bash scripts/images.sh $(ARCH:all=amd64 arm64 armhf)
+
+check-deploy: ## Compose file and Kubernetes manifests against their schemas, where pip is
+	@bash scripts/check-deploy.sh
+
 try-packages: ## Install, start, upgrade, remove and purge them in a clean Debian 12 (root)
 	@bash scripts/try-packages.sh
 
 try-runbook: ## Type docs/guide-operator.md from beginning to end on four clean Debian 12 (root)
 	@bash scripts/try-runbook.sh
+
+try-images: ## Run a fleet in the images, read-only and confined, by what this machine has
+	@bash scripts/try-images.sh
 
 # libFuzzer takes the coverage that a stable compiler can be asked for. What
 # it finds worth keeping goes to fuzz/corpus, what breaks to fuzz/artifacts;

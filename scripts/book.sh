@@ -14,7 +14,7 @@ source=target/book/src
 rm -rf "$source"
 mkdir -p "$source/lab/data"
 cp ./*.md LICENSE "$source"
-cp -r docs configs examples "$source"
+cp -r docs configs deploy examples "$source"
 cp lab/data/SOURCES.md "$source/lab/data"
 sed -e 's#](\([^.)]\)#](docs/\1#' -e 's#](\.\./#](#' docs/SUMMARY.md >"$source/SUMMARY.md"
 rm "$source/docs/SUMMARY.md"

@@ -28,6 +28,7 @@ first='store_crash|netem|trust|json|kill|fleet|commands|hostile|load|survive|bac
     grep -vE "/($first)[^/]*$" "$work/all" || true
 } >"$work/queue"
 
+# shellcheck disable=SC2317 # xargs calls it
 run_one() {
     local folder=$1 program=$2 name out status=0
     shift 2

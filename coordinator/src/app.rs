@@ -44,7 +44,7 @@ use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
 use crate::server::unheard::Unheard;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
-use crate::store::StoreError;
+use crate::store::{DatabaseMetrics, StoreError};
 
 /// What a server is made of.
 pub struct Parts {
@@ -56,6 +56,8 @@ pub struct Parts {
     pub identity: Identity,
     /// Opens the store.
     pub open_store: OpenStore,
+    /// How the database answers, if the store is in one.
+    pub database: Option<DatabaseMetrics>,
     /// Where it is noted who is connected, so that a coordinator that was
     /// killed can tell them; none notes nothing.
     pub connections: Option<PathBuf>,
@@ -162,7 +164,7 @@ impl Server {
                 .map(|ordered| ordered.after_ms(parts.certificates.device_lifetime_ms)),
         };
         let next = replayed.next;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(parts.database.as_ref()));
         let mut maintenance = Maintenance::new(store.clone(), metrics.clone(), parts.retention);
         maintenance.replayed(&replayed, replayed.rounds());
         let mut core = Core::new(about);

@@ -1,6 +1,8 @@
 //! The coordinator's configuration: defaults, file, environment, flags, each
 //! overruling the one before.
 
+mod store;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +15,9 @@ use crate::rollout::{Plan, Releases};
 use crate::state_dir::{FILE_NAME, STATE_DEFAULT, state_option};
 use serde::Deserialize;
 
+use self::store::RawStore;
 use crate::identity::CertificateTerms;
+use crate::store::{StorePlace, StoreSettings};
 
 /// A checked configuration.
 ///
@@ -30,6 +34,10 @@ use crate::identity::CertificateTerms;
 /// | `page.listen` | `127.0.0.1:4480` | address and port, `off` |
 /// | `page.public` | `false` | `true` lets `page.listen` be no loopback address |
 /// | `page.hosts` | none | names the page may be asked by |
+/// | `store.kind` | `sled` | `sled`, `postgres` |
+/// | `store.url` | none | a URL without a password, for `postgres` |
+/// | `store.password_file` | none | path, for `postgres` |
+/// | `store.ca_file` | the system's authorities | path, for `postgres` |
 /// | `retention.rounds` | `100` | 1 to 10000, `all` |
 /// | `retention.blob_rounds` | `4` | 1 to `retention.rounds` |
 /// | `rollout.releases` | `all` | `all`, `held`, `staged` |
@@ -57,6 +65,8 @@ pub struct Config {
     pub certificates: CertificateTerms,
     /// The web page and the metrics.
     pub page: Option<PageSettings>,
+    /// Where log and blobs are.
+    pub store: StoreSettings,
     /// How much of the past is kept.
     pub retention: Retention,
     /// How releases reach the fleet.
@@ -175,6 +185,8 @@ struct RawConfig {
     certificate: RawCertificate,
     #[serde(default)]
     page: RawPage,
+    #[serde(default)]
+    store: RawStore,
     #[serde(default)]
     retention: RawRetention,
     #[serde(default)]
@@ -306,6 +318,7 @@ impl Config {
             },
             addresses: layers.addresses(&flags.addresses, raw.certificate.addresses)?,
             page,
+            store: layers.store(raw.store)?,
             retention: layers.retention(raw.retention)?,
             rollout: layers.rollout(raw.rollout)?,
             limits: raw.limits.check().map_err(|unfit| {
@@ -317,6 +330,14 @@ impl Config {
                 found.refuse(unfit.allowed)
             })?,
         })
+    }
+
+    /// Where the store is.
+    pub fn store_place(&self) -> StorePlace {
+        StorePlace {
+            state: self.state.clone(),
+            settings: self.store.clone(),
+        }
     }
 
     /// ` --state DIR` for the next command, where it is not the usual one.

@@ -16,6 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::status::{OutcomeStatus, Progress};
+use crate::store::DatabaseMetrics;
 
 /// Names and values of labels. Values come from fixed sets or task names.
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -69,9 +70,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
-    pub(crate) fn new() -> Self {
+    /// All at zero, and how the database answers, where there is one.
+    pub(crate) fn new(database: Option<&DatabaseMetrics>) -> Self {
         let mut registry = Registry::with_prefix("alambic");
+        if let Some(database) = database {
+            tell_of_database(&mut registry, database);
+        }
         let r = &mut registry;
         let phase_seconds = Histograms::new_with_constructor(phase_histogram);
         let name = "round_phase_seconds";
@@ -273,6 +277,15 @@ impl Metrics {
     }
 }
 
+fn tell_of_database(registry: &mut Registry, database: &DatabaseMetrics) {
+    let help = "How long calls to the database took that were answered, by call";
+    registry.register("database_seconds", help, database.seconds.clone());
+    let help = "Calls to the database that failed, by reason";
+    registry.register("database_failures", help, database.failures.clone());
+    let help = "Connections to the database that were made anew";
+    registry.register("database_connects", help, database.connects.clone());
+}
+
 fn gauges(registry: &mut Registry, name: &str, help: &str) -> Gauges {
     let made = Gauges::default();
     registry.register(name, help, made.clone());
@@ -332,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_happens_is_counted_under_its_reason_and_names_no_device() {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(None);
         metrics.step(&Progress::Refused {
             task: TaskHash([7; 32]),
             device: DeviceName {

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share.
 
 pub mod aging;
+pub mod database;
 pub mod disk;
 pub mod fixtures;
 pub mod fuzz;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use coordinator::identity::TRUST_ROOT;
 use lab::demo::program;
 use serde_json::Value;
 
@@ -210,6 +211,18 @@ fn what_is_missing_in_the_way_or_wrong_has_its_exit_code_and_says_what_to_do() {
     );
     let (again, text) = said("alambic-coordinator", &["init", "--state", &state]);
     assert_eq!(again, 2, "{text}");
+    let trust_root = Path::new(&state).join(TRUST_ROOT);
+    let authority = fs::read(Path::new(&state).join("ca.pem")).unwrap();
+    let again = ["init", "--if-missing", "--state", &state];
+    let (code, text) = said("alambic-coordinator", &again);
+    assert_eq!(code, 0, "{text}");
+    assert_eq!(
+        fs::read(Path::new(&state).join("ca.pem")).unwrap(),
+        authority
+    );
+    fs::remove_file(&trust_root).unwrap();
+    let (code, text) = said("alambic-coordinator", &again);
+    assert!(code == 2 && text.contains("ca.pem exists"), "{text}");
     let joins = [
         "enrol",
         "--coordinator",

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders whose files documents name from the root of the tree.
-const ROOTS: [&str; 12] = [
+const ROOTS: [&str; 13] = [
     "common/",
     "coordinator/",
     "edge-agent/",
@@ -19,6 +19,7 @@ const ROOTS: [&str; 12] = [
     "systemd/",
     "packaging/",
     "examples/",
+    "deploy/",
     "fuzz/",
 ];
 

@@ -4,10 +4,11 @@
 use common::ids::{BlobHash, DeviceId};
 use coordinator::store::{
     BATCH_EVENTS_MAX, ChainHash, Chunk, EVENT_BYTES_MAX, Epoch, Head, MemoryStore, PartialError,
-    PartialKey, PartialLimits, Position, READ_BYTES_MAX, SledStore, Store, StoreError,
-    StoreOptions,
+    PartialKey, PartialLimits, Position, PostgresOptions, PostgresStore, READ_BYTES_MAX, SledStore,
+    Store, StoreError, StoreOptions,
 };
 use tempfile::TempDir;
+use tests::database::{self, Cluster};
 
 /// One set of tests for each implementation: `$open` makes an empty store
 /// with the given limits, and whatever must live as long.
@@ -24,6 +25,18 @@ macro_rules! contract {
             fn $name() {
                 let (_folder, store) = super::sled();
                 super::$name(&store);
+            })*
+        }
+        /// On one server, which takes longer to make than all of them.
+        #[test]
+        fn in_postgres() {
+            let Some(cluster) = Cluster::start("fsync = off") else {
+                return;
+            };
+            $({
+                println!("{}", stringify!($name));
+                let (_folder, store) = postgres(&cluster);
+                $name(&store);
             })*
         }
     };
@@ -72,6 +85,18 @@ fn sled() -> (TempDir, SledStore) {
     };
     let store = SledStore::open_with(folder.path().join("store"), options).unwrap();
     (folder, store)
+}
+
+fn postgres(cluster: &Cluster) -> (TempDir, PostgresStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = PostgresOptions {
+        partials: limits(),
+        ..PostgresOptions::new(
+            database::settings(&cluster.url()),
+            folder.path().join("postgres"),
+        )
+    };
+    (folder, PostgresStore::open(options).unwrap())
 }
 
 fn events<const N: usize>(events: [&[u8]; N]) -> Vec<Vec<u8>> {

@@ -84,6 +84,29 @@ pub enum BackupError {
         /// Where the restored one does.
         found: u64,
     },
+    /// A store was to be copied onto itself.
+    #[error("{place} is both where the store is and where it is to go; name another place")]
+    SamePlace {
+        /// The place.
+        place: String,
+    },
+    /// There is no store to copy.
+    #[error(
+        "{place} holds no store; name the state directory or the configuration of one that does"
+    )]
+    NothingThere {
+        /// The place.
+        place: String,
+    },
+    /// A copy that is not what was copied.
+    #[error(
+        "{what} of the copy is not that of the store it was copied from; the store can be used as \
+         before, empty the copy and make it again"
+    )]
+    Unlike {
+        /// What differs.
+        what: String,
+    },
     /// Someone was forgotten while the store was copied.
     #[error(
         "a device was forgotten while the backup was made, so it would hold what it must not: \

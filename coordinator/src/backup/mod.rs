@@ -18,6 +18,7 @@ mod copy;
 mod error;
 mod piece;
 mod read;
+mod relocation;
 mod restore;
 mod state_files;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use copy::StoreCopy;
 pub use error::BackupError;
 pub use piece::{Contents, PieceName};
 pub use read::{Checked, check};
+pub use relocation::{Relocated, relocate};
 pub use restore::{Restored, restore, verify};
 pub use state_files::{StateFile, state_files};
 

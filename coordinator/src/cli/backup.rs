@@ -14,9 +14,9 @@ use crate::admin::{AdminError, Client};
 use crate::backup::{
     self, Archive, BackupError, Contents, PieceName, StoreCopy, Written, state_files,
 };
-use crate::config::Config;
+use crate::config::{Config, Flags};
 use crate::status::format;
-use crate::store::{SledStore, StoreError};
+use crate::store::{DatabaseMetrics, OpenedStore, StoreError, StoreSettings};
 
 /// Writes a backup: from the running coordinator, or from the store itself
 /// where none runs.
@@ -97,12 +97,30 @@ pub(super) fn restore(
     if verify {
         println!("  verified  the chain of the log, every blob, the keys");
     }
-    println!(
-        "next: look through {}, then {}",
-        restored.state.join(crate::state_dir::FILE_NAME).display(),
-        super::to_serve(&restored.state)
-    );
+    let file = restored.state.join(crate::state_dir::FILE_NAME);
+    println!("next: look through {}", file.display());
+    if keeps_a_database(&file) {
+        println!(
+            "it names a database; restored is a store of sled. Into an empty database it goes by"
+        );
+        println!(
+            "  alambic-coordinator store copy --from {} --to {}",
+            restored.state.display(),
+            file.display()
+        );
+    }
+    println!("then {}", super::to_serve(&restored.state));
     Ok(())
+}
+
+/// Whether this configuration has the store in a database.
+fn keeps_a_database(file: &Path) -> bool {
+    let flags = Flags {
+        config: Some(file.to_owned()),
+        ..Flags::default()
+    };
+    let config = Config::resolve(&flags, |_| None);
+    config.is_ok_and(|config| config.store != StoreSettings::Sled)
 }
 
 /// Where the store is read.
@@ -110,7 +128,7 @@ enum Source {
     /// By the coordinator that has it open.
     Running(Box<Client>),
     /// Here: no coordinator runs.
-    Idle(Box<SledStore>, Option<StoreCopy>),
+    Idle(Box<OpenedStore>, Option<StoreCopy>),
 }
 
 impl Source {
@@ -121,16 +139,19 @@ impl Source {
                 Ok(Self::Running(Box::new(client)))
             }
             Err(unreachable @ AdminError::Unreachable { .. }) => {
-                let folder = config.state.join("store");
-                let Ok(facts) = std::fs::metadata(&folder) else {
-                    return Err(unreachable.into());
-                };
-                // Opening it makes files, which its owner has to be able to
-                // use afterwards.
-                if facts.uid() != rustix::process::geteuid().as_raw() {
-                    return Err(AdminError::Denied { path: folder }.into());
+                let place = config.store_place();
+                if place.settings == StoreSettings::Sled {
+                    let path = place.sled_folder();
+                    let Ok(facts) = std::fs::metadata(&path) else {
+                        return Err(unreachable.into());
+                    };
+                    // Opening it makes files, which its owner has to be able
+                    // to use afterwards.
+                    if facts.uid() != rustix::process::geteuid().as_raw() {
+                        return Err(AdminError::Denied { path }.into());
+                    }
                 }
-                match SledStore::open(folder) {
+                match place.open_here(&DatabaseMetrics::default()) {
                     Ok(store) => Ok(Self::Idle(Box::new(store), None)),
                     // It runs, but answers elsewhere.
                     Err(StoreError::Locked { .. }) => Err(unreachable.into()),
@@ -145,7 +166,7 @@ impl Source {
         match self {
             Self::Running(client) => Ok(client.copy_store()?),
             Self::Idle(store, copy) => {
-                let begun = StoreCopy::begin(store.as_ref())?;
+                let begun = StoreCopy::begin(store.as_store())?;
                 Ok(copy.insert(begun).contents().clone())
             }
         }
@@ -154,7 +175,7 @@ impl Source {
     fn next(&mut self) -> Result<Option<(PieceName, Vec<u8>)>, Failure> {
         match self {
             Self::Running(client) => Ok(client.next_piece()?),
-            Self::Idle(store, Some(copy)) => Ok(copy.next(store.as_ref())?),
+            Self::Idle(store, Some(copy)) => Ok(copy.next(store.as_store())?),
             Self::Idle(_, None) => Ok(None),
         }
     }
@@ -201,7 +222,7 @@ fn say_checked(checked: &backup::Checked) {
 }
 
 /// A bar on standard error where someone looks on, and nothing elsewhere.
-fn progress(length: u64, template: &str) -> ProgressBar {
+pub(super) fn progress(length: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::new(length);
     // The template is constant and names only known fields.
     if let Ok(style) = ProgressStyle::with_template(&format!("{{wide_bar}} {template} {{msg}}")) {

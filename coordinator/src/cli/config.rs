@@ -5,6 +5,7 @@ use std::path::Path;
 use common::settings::{self, Key, Layers, NONE, duration};
 
 use crate::config::{Config, Flags};
+use crate::store::{DatabaseSettings, Password, StoreSettings};
 
 /// The configuration fits: it was loaded before this is called.
 pub(super) fn check(config: &Config, layers: &Layers<'_, Flags>, explain: bool, as_json: bool) {
@@ -120,6 +121,47 @@ const KEYS: &[Key<Config, Flags>] = &[
             None | Some([]) => NONE.into(),
             Some(hosts) => hosts.join(" "),
         },
+    },
+    Key {
+        name: "store.kind",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_KIND"),
+        allowed: "\"sled\", \"postgres\"",
+        purpose: "Where log and blobs are: in the state directory, or in PostgreSQL.",
+        value: |config| match &config.store {
+            StoreSettings::Sled => "sled".into(),
+            StoreSettings::Postgres(_) => "postgres".into(),
+        },
+    },
+    Key {
+        name: "store.url",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_URL"),
+        allowed: "a `postgresql://` URL without a password",
+        purpose: "The database; over TCP with TLS and a verified server unless it says `sslmode=disable`. The password is in `store.password_file` or `ALAMBIC_STORE_PASSWORD`.",
+        value: |config| database(config, |database| database.url.to_string()),
+    },
+    Key {
+        name: "store.password_file",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_PASSWORD_FILE"),
+        allowed: "path",
+        purpose: "A file whose first line is the database user's password; read for each connection.",
+        value: |config| {
+            database(config, |database| match &database.password {
+                Password::None => NONE.into(),
+                Password::File(path) => shown(path),
+                Password::Given(_) => "given by ALAMBIC_STORE_PASSWORD".into(),
+            })
+        },
+    },
+    Key {
+        name: "store.ca_file",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_CA_FILE"),
+        allowed: "path",
+        purpose: "Certificates, as PEM, of the authorities that may vouch for the database's server; the system's if it is left out.",
+        value: |config| database(config, |database| shown(&database.authorities)),
     },
     Key {
         name: "retention.rounds",
@@ -238,6 +280,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         |config| config.limits.rows_per_device.to_string(),
     ),
 ];
+
+/// What is said of the database, where there is one.
+fn database(config: &Config, value: impl FnOnce(&DatabaseSettings) -> String) -> String {
+    match &config.store {
+        StoreSettings::Sled => NONE.into(),
+        StoreSettings::Postgres(settings) => value(settings),
+    }
+}
 
 /// One of the limits, which only the file sets.
 const fn limit(

@@ -1,5 +1,7 @@
 //! `doctor`: what stands in this coordinator's way.
 
+mod database;
+
 use std::fmt::Display;
 use std::fs;
 use std::net::UdpSocket;
@@ -14,6 +16,7 @@ use crate::admin::Client;
 use crate::config::Config;
 use crate::identity::SERVER_CERTIFICATE;
 use crate::status::format;
+use crate::store::StoreSettings;
 
 /// Looks at everything and changes nothing; the coordinator may run
 /// meanwhile.
@@ -40,6 +43,9 @@ fn examine(config: &Config) -> Vec<Finding> {
     }
     findings.push(names());
     findings.push(udp(config));
+    if let StoreSettings::Postgres(settings) = &config.store {
+        findings.extend(database::examine(settings));
+    }
     findings.push(health::state_disk(&config.state, FREE_BYTES_MIN));
     let advice = "run this as the coordinator's user";
     findings.push(health::state_permissions(&config.state, advice));

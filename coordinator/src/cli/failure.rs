@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::identity::{IdentityError, TrustRootFileError};
 use crate::status::format;
 use crate::status::{FaultKind, OutcomeStatus};
+use crate::store::StoreError;
 
 /// Why a command failed. The message says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +143,11 @@ fn of_identity(error: &IdentityError) -> ExitCode {
 
 fn of_backup(error: &BackupError) -> ExitCode {
     match error {
-        BackupError::Exists { .. } | BackupError::NotEmpty { .. } => ExitCode::Usage,
+        BackupError::Exists { .. }
+        | BackupError::NotEmpty { .. }
+        | BackupError::SamePlace { .. }
+        | BackupError::Store(StoreError::NotEmpty { .. }) => ExitCode::Usage,
+        BackupError::NothingThere { .. } => ExitCode::NotFound,
         BackupError::Io { source, .. } => ExitCode::of_file(source),
         BackupError::Keys {
             source: IdentityError::Missing { .. },
@@ -154,6 +159,7 @@ fn of_backup(error: &BackupError) -> ExitCode {
         | BackupError::Changed { .. }
         | BackupError::Keys { .. }
         | BackupError::Differs { .. }
+        | BackupError::Unlike { .. }
         | BackupError::Replay(_) => ExitCode::Unverified,
         BackupError::Forgotten | BackupError::Store(_) => ExitCode::Failed,
     }

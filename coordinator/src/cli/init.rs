@@ -7,14 +7,20 @@ use serde_json::json;
 
 use super::failure::Failure;
 use crate::config::{Config, SYSTEM_FILE};
-use crate::identity::{Identity, write_new};
+use crate::identity::{Identity, TRUST_ROOT, write_new};
 use crate::state_dir::{FILE_NAME, STATE_DEFAULT};
 
 /// The configuration that is put into a new state directory.
 const ANNOTATED: &str = include_str!("../../../configs/coordinator.toml");
 
-pub(super) fn init(config: &Config, as_json: bool) -> Result<(), Failure> {
+pub(super) fn init(config: &Config, if_missing: bool, as_json: bool) -> Result<(), Failure> {
     let state = &config.state;
+    // The trust root is what is written last: what was cut off before is not
+    // taken for a state directory that was made.
+    if if_missing && state.join(TRUST_ROOT).exists() {
+        println!("{} was made before and stays as it is", state.display());
+        return Ok(());
+    }
     let identity = Identity::generate(&config.addresses, Clock::system().now())?;
     identity.create_in(state)?;
     let system_file = Path::new(SYSTEM_FILE);

@@ -16,6 +16,7 @@ mod members;
 mod operate;
 mod rollout;
 mod run;
+mod store;
 mod watch;
 
 pub use arguments::Arguments;
@@ -26,7 +27,7 @@ use std::path::Path;
 
 use arguments::{
     ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
-    RolloutCommand, RoundCommand, TaskCommand, TokenCommand,
+    RolloutCommand, RoundCommand, StoreCommand, TaskCommand, TokenCommand,
 };
 use clap::CommandFactory as _;
 use common::reference;
@@ -50,6 +51,10 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             return Ok(());
         }
         Command::Manual { folder } => return Ok(reference::manual(Arguments::command(), &folder)?),
+        // It names its own.
+        Command::Store(StoreCommand::Copy { from, to, json }) => {
+            return store::copy(&from, &to, json);
+        }
         _ => {}
     }
     let flags = arguments.flags();
@@ -58,7 +63,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let config = resolve()?;
     let connect = || Client::connect(&config.admin_socket);
     match arguments.command {
-        Command::Completions { .. } | Command::Manual { .. } => Ok(()),
+        Command::Completions { .. } | Command::Manual { .. } | Command::Store(_) => Ok(()),
         Command::Config(ConfigCommand::Check { explain, json }) => {
             let layers = Layers {
                 flags: &flags,
@@ -69,7 +74,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
         Command::Doctor { json } => doctor::doctor(&config, json),
-        Command::Init { json, .. } => handed_over(&config, init::init(&config, json)),
+        Command::Init {
+            if_missing, json, ..
+        } => handed_over(&config, init::init(&config, if_missing, json)),
         Command::Serve { .. } => run::serve(&config, &resolve),
         Command::Token(TokenCommand::Create {
             ttl,

@@ -15,7 +15,7 @@ use crate::app::{Parts, ServeError, Server};
 use crate::config::{Config, ConfigError};
 use crate::identity::Identity;
 use crate::server::LocalCompute;
-use crate::store::{SledStore, Store};
+use crate::store::{DatabaseMetrics, StoreSettings};
 
 /// Threads for the store and the mathematics. Uploads are checked and blobs
 /// flushed on them; more would only take memory.
@@ -41,14 +41,25 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     }
     let clock = Clock::system();
     let identity = Identity::load(&config.state, &config.addresses, clock.now())?;
-    let folder = config.state.join("store");
+    if let StoreSettings::Postgres(database) = &config.store
+        && database.url.is_clear()
+    {
+        warn!(
+            url = %database.url,
+            "what is said to the database travels in clear; leave out sslmode=disable unless the \
+             network between is your own"
+        );
+    }
+    let (place, database) = (config.store_place(), DatabaseMetrics::default());
+    let counted = database.clone();
     let parts = Parts {
         listen: config.listen,
         admin_socket: config.admin_socket.clone(),
         connections: Some(config.state.join("sessions")),
         compute: Arc::new(LocalCompute::new(identity.release_key.clone())),
         identity,
-        open_store: Box::new(move || Ok(Arc::new(SledStore::open(&folder)?) as Arc<dyn Store>)),
+        open_store: Box::new(move || place.open(&counted)),
+        database: matches!(config.store, StoreSettings::Postgres(_)).then_some(database),
         clock,
         renew_before: crate::identity::renewals_ordered(&config.state),
         uptime: Some(crate::server::clock_guard::uptime),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use common::ids::BlobHash;
 
@@ -18,10 +18,31 @@ type Delta = (BlobHash, BlobHash, Option<Arc<Vec<u8>>>);
 /// earlier one is held any more.
 pub type OpenStore = Box<dyn Fn() -> Result<Arc<dyn Store>> + Send + Sync>;
 
+/// The place of a store.
+#[derive(Default)]
+struct Slot {
+    /// None while it is opened again, and after that failed.
+    store: Option<Arc<dyn Store>>,
+    /// Calls to it that have not returned.
+    calls: usize,
+}
+
+/// A call that is under way.
+struct Call<'a>(&'a StoreHandle);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.slot().calls -= 1;
+        self.0.quiet.notify_all();
+    }
+}
+
 /// The store, or the place where it was.
 pub struct StoreHandle {
     open: OpenStore,
-    slot: RwLock<Option<Arc<dyn Store>>>,
+    slot: Mutex<Slot>,
+    /// Told when the last call to a store that is to be closed has returned.
+    quiet: Condvar,
     /// Blobs that are being sent: many devices fetch the same one at once.
     shared: Mutex<BTreeMap<BlobHash, Weak<Vec<u8>>>>,
     /// The newest delta by base and blob; none if it is not smaller.
@@ -44,7 +65,11 @@ impl StoreHandle {
         let store = open()?;
         Ok(Self {
             open,
-            slot: RwLock::new(Some(store)),
+            slot: Mutex::new(Slot {
+                store: Some(store),
+                calls: 0,
+            }),
+            quiet: Condvar::new(),
             shared: Mutex::default(),
             delta: Mutex::default(),
             pins: Pins::new(),
@@ -129,13 +154,23 @@ impl StoreHandle {
     /// # Errors
     /// Those of the call; [`StoreError::Stopped`] while there is no store.
     pub fn with<T>(&self, call: impl FnOnce(&dyn Store) -> Result<T>) -> Result<T> {
-        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        match &*slot {
-            Some(store) => call(store.as_ref()),
-            None => Err(StoreError::Stopped {
+        let mut slot = self.slot();
+        let Some(store) = slot.store.clone() else {
+            return Err(StoreError::Stopped {
                 reason: "the store could not be opened again".to_owned(),
-            }),
-        }
+            });
+        };
+        slot.calls += 1;
+        drop(slot);
+        // Made before, so dropped after: the store is not held any more when
+        // the call counts as returned.
+        let _counted = Call(self);
+        let store = store;
+        call(store.as_ref())
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends in as many batches as the store needs. If one fails, the
@@ -156,12 +191,22 @@ impl StoreHandle {
     /// # Errors
     /// Those of the store; then there is none until the next call succeeds.
     pub fn reopen(&self) -> Result<Epoch> {
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.slot();
         // The old store holds the lock on its directory until it is dropped.
-        *slot = None;
+        // Whoever calls meanwhile is refused and waits for nothing: opening
+        // takes as long as a database takes that does not answer.
+        let old = slot.store.take();
+        while slot.calls > 0 {
+            slot = self
+                .quiet
+                .wait(slot)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(slot);
+        drop(old);
         let store = (self.open)()?;
         let epoch = store.open_epoch()?;
-        *slot = Some(store);
+        self.slot().store = Some(store);
         Ok(epoch)
     }
 

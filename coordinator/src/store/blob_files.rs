@@ -1,7 +1,7 @@
 //! Blobs as plain files, named by their hash, in 256 folders.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use common::ids::BlobHash;
 use super::check_blob;
 use super::error::{Result, StoreError};
 use super::files::{self, Scratch, sync_folder};
+use super::partial_files::Blobs;
 
 /// The folder of blobs.
 #[derive(Debug)]
@@ -55,13 +56,6 @@ impl BlobFiles {
         Ok(hash)
     }
 
-    /// Gives a durable file its place among the blobs. The caller has
-    /// checked that its bytes have this hash.
-    pub(super) fn adopt(&self, file: &Path, hash: BlobHash) -> Result<()> {
-        let path = self.make_room(hash)?;
-        files::rename(file, &path)
-    }
-
     pub(super) fn read(&self, hash: BlobHash) -> Result<Option<Vec<u8>>> {
         let path = self.path(hash);
         let length = match fs::metadata(&path) {
@@ -83,15 +77,6 @@ impl BlobFiles {
     pub(super) fn has(&self, hash: BlobHash) -> Result<bool> {
         let path = self.path(hash);
         fs::exists(&path).map_err(|source| StoreError::io("look at", &path, source))
-    }
-
-    /// Whether a blob is kept; if so, its name is durable afterwards.
-    pub(super) fn settle(&self, hash: BlobHash) -> Result<bool> {
-        let kept = self.has(hash)?;
-        if kept {
-            self.sync(&self.path(hash))?;
-        }
-        Ok(kept)
     }
 
     pub(super) fn remove(&self, hash: BlobHash) -> Result<bool> {
@@ -161,6 +146,24 @@ impl BlobFiles {
     fn sync(&self, path: &Path) -> Result<()> {
         sync_folder(path.parent().unwrap_or(&self.folder))?;
         sync_folder(&self.folder)
+    }
+}
+
+impl Blobs for BlobFiles {
+    fn adopt(&self, file: &Path, hash: BlobHash) -> Result<()> {
+        let synced = File::open(file).and_then(|file| file.sync_all());
+        synced.map_err(|source| StoreError::io("sync", file, source))?;
+        let path = self.make_room(hash)?;
+        files::rename(file, &path)
+    }
+
+    /// The name is durable afterwards.
+    fn settle(&self, hash: BlobHash) -> Result<bool> {
+        let kept = self.has(hash)?;
+        if kept {
+            self.sync(&self.path(hash))?;
+        }
+        Ok(kept)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use common::ids::BlobHash;
 
 use super::partial::PartialError;
+use super::postgres::DatabaseError;
 use super::record::{Epoch, Position};
 
 /// The result of a call to a store.
@@ -78,6 +79,57 @@ pub enum StoreError {
         /// The store's directory.
         path: PathBuf,
     },
+    /// The database went back, or is another.
+    #[error(
+        "the database's log is at position {found} in epoch {found_epoch}, but this coordinator \
+         had seen {expected} in epoch {expected_epoch}: acknowledged records are lost, or it is \
+         another database; bring the database to its newest state, name the right one in \
+         store.url, or create the file {path}/accept-loss and start again to go on without them"
+    )]
+    Behind {
+        /// The next position that was seen.
+        expected: Position,
+        /// The epoch that was seen.
+        expected_epoch: Epoch,
+        /// The next position of the log.
+        found: Position,
+        /// Its epoch.
+        found_epoch: Epoch,
+        /// The folder of what this coordinator remembers.
+        path: PathBuf,
+    },
+    /// The store went elsewhere.
+    #[error(
+        "this store was moved by `store copy`; {path} says where, use the one there. To go on here \
+         all the same, and lose what was written there, remove that file"
+    )]
+    Moved {
+        /// The file that says where.
+        path: PathBuf,
+    },
+    /// What is to be filled holds something.
+    #[error("{what} holds a store already, and a copy replaces nothing: {advice}")]
+    NotEmpty {
+        /// What is not empty.
+        what: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The configured store is empty, and there is another.
+    #[error(
+        "the configured store is empty, while the store of the state directory {state} is in \
+         {place}: `alambic-coordinator store copy` moves it; if a new fleet is to begin, begin it \
+         in a new state directory"
+    )]
+    Elsewhere {
+        /// Where the other is.
+        place: &'static str,
+        /// The state directory.
+        state: PathBuf,
+    },
+    /// The database.
+    #[error(transparent)]
+    Database(DatabaseError),
     /// The high-water mark is missing or unreadable beside a log that is not
     /// empty, so nobody can tell whether its tail is lost.
     #[error(
@@ -104,8 +156,8 @@ pub enum StoreError {
     },
     /// A blob's bytes no longer have the hash in its name.
     #[error(
-        "blob {hash} is damaged: its bytes hash to {actual}; restore the file of that name under \
-         blobs in the store from a backup"
+        "blob {hash} is damaged: its bytes hash to {actual}; restore it from a backup; with sled \
+         it is the file of that name under blobs in the store"
     )]
     BlobDamaged {
         /// Its name.

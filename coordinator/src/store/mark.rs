@@ -16,7 +16,7 @@ pub(super) struct Mark {
 
 impl Mark {
     /// One line that a person can read, ended by its own checksum.
-    fn encode(self) -> String {
+    pub(super) fn encode(self) -> String {
         let line = format!(
             "{FORMAT} next {} hash {} epoch {}",
             self.head.next, self.head.hash, self.epoch

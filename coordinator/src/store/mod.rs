@@ -8,19 +8,23 @@
 //! anyone who writes holds an [`Epoch`], and a writer with an older one is
 //! refused wherever the store is.
 //!
-//! [`SledStore`] is the embedded default. [`MemoryStore`] is for tests and
-//! for the simulated fleet, where it fails and crashes on demand.
+//! [`SledStore`] is the embedded default, [`PostgresStore`] is in a database
+//! that outlives its machine. [`MemoryStore`] is for tests and for the
+//! simulated fleet, where it fails and crashes on demand.
 
 mod blob_files;
 mod document_files;
 mod error;
 mod files;
+mod fill;
 mod leftovers;
 mod lock;
 mod mark;
 mod memory;
 mod partial;
 mod partial_files;
+mod place;
+mod postgres;
 mod record;
 mod recover;
 mod refill;
@@ -32,8 +36,14 @@ mod written;
 use common::ids::BlobHash;
 
 pub use error::{Result, StoreError};
+pub use fill::Fill;
 pub use memory::{AppendFault, MemoryStore};
 pub use partial::{Chunk, PartialError, PartialKey, PartialLimits};
+pub use place::{OpenedStore, StorePlace, StoreSettings};
+pub use postgres::{
+    DatabaseError, DatabaseMetrics, DatabaseSettings, DatabaseUrl, Examination, Password,
+    PostgresOptions, PostgresStore, SYSTEM_AUTHORITIES, Secret, UrlError, examine,
+};
 pub use record::{ChainHash, Epoch, Head, Position, Record};
 pub use refill::Refill;
 pub use segment::{pack, unpack};

@@ -7,10 +7,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::ids::BlobHash;
 
-use super::blob_files::{BlobFiles, list};
+use super::blob_files::list;
 use super::error::{Result, StoreError};
 use super::files;
 use super::partial::{Chunk, PartialError, PartialKey, PartialLimits, PartialTable};
+
+/// Where uploads go when they are whole.
+pub(super) trait Blobs {
+    /// Makes a file a blob, durable when it returns; the file is gone then. The
+    /// caller has checked that its bytes have this hash.
+    fn adopt(&self, file: &Path, hash: BlobHash) -> Result<()>;
+
+    /// Whether a blob is kept; if so, it is durable afterwards.
+    fn settle(&self, hash: BlobHash) -> Result<bool>;
+}
 
 /// The folder of uploads and what is known of them.
 #[derive(Debug)]
@@ -68,7 +78,7 @@ impl PartialFiles {
     }
 
     /// Makes an upload a blob. Others are not held up meanwhile.
-    pub(super) fn finish(&self, key: PartialKey, blobs: &BlobFiles) -> Result<()> {
+    pub(super) fn finish(&self, key: PartialKey, blobs: &impl Blobs) -> Result<()> {
         if let Err(error) = self.table().begin_finish(key) {
             let again = matches!(error, PartialError::Unknown { .. }) && blobs.settle(key.hash)?;
             return if again { Ok(()) } else { Err(error.into()) };
@@ -101,7 +111,7 @@ impl PartialFiles {
         Ok(table.remove(key))
     }
 
-    /// Hashes the file as it is on disk, and makes its bytes durable.
+    /// Hashes the file as it is on disk.
     fn check(path: &Path, declared: BlobHash) -> Result<()> {
         let hash = |mut file: File| -> io::Result<BlobHash> {
             let mut hasher = blake3::Hasher::new();
@@ -112,7 +122,6 @@ impl PartialFiles {
                     read => hasher.update(&buffer[..read]),
                 };
             }
-            file.sync_all()?;
             Ok(BlobHash(*hasher.finalize().as_bytes()))
         };
         let actual = File::open(path)

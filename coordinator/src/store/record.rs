@@ -186,7 +186,8 @@ impl Record {
 }
 
 const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 1 + 4 + 32 + 32;
+/// What stands before the event.
+pub(super) const HEADER_BYTES: usize = 1 + 4 + 32 + 32;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@
 //! DIR/tmp/             files that have no name yet; emptied at each start
 //! DIR/aside/           half-written files of the database, kept to be looked at
 //! DIR/accept-loss      made by a person: go on although records are lost
+//! DIR/moved            says where the store was copied; it opens no more
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -111,6 +112,10 @@ impl SledStore {
         let folder = folder.as_ref();
         files::create_folder(folder)?;
         let lock = StoreLock::take(folder)?;
+        let moved = folder.join(MOVED);
+        if moved.exists() {
+            return Err(StoreError::Moved { path: moved });
+        }
         let scratch = Scratch::open(folder.join("tmp"))?;
         let log = Self::open_log(folder, options.cache_bytes)?;
         let mark = MarkFile::new(folder.join("high-water-mark"));
@@ -132,6 +137,17 @@ impl SledStore {
             options,
             _lock: lock,
         })
+    }
+
+    /// Closes the store for good, after a copy of it has been made that is used
+    /// from now on. `to` says where, for people.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn retire(&self, to: &str) -> Result<()> {
+        let line = format!("{to}\n");
+        let path = self.folder.join(MOVED);
+        self.scratch.place(&[line.as_bytes()], &path)
     }
 
     fn state(&self) -> MutexGuard<'_, LogState> {
@@ -392,5 +408,7 @@ impl Store for SledStore {
     }
 }
 
+/// The name of the file that says where the store went.
+const MOVED: &str = "moved";
 /// Records forgotten in one batch.
 const TRIM_RECORDS_MAX: usize = 1_024;

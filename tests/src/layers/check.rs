@@ -89,7 +89,11 @@ fn listings(tree: &Tree, breaches: &mut Breaches) {
     }
     let homes = HOMES.iter().map(|home| home.file);
     for file in homes.chain(UNSAFE_FILES) {
-        if !tree.sources.contains_key(file) {
+        let is_there = match file.ends_with('/') {
+            true => tree.sources.keys().any(|path| path.starts_with(file)),
+            false => tree.sources.contains_key(file),
+        };
+        if !is_there {
             breaches.insert(format!("{RULES}: {file} has moved"));
         }
     }
@@ -135,7 +139,9 @@ fn homes(source: &Source, path: &Found, breaches: &mut Breaches) {
         .iter()
         .filter(|home| path.starts_with(&[home.library]))
     {
-        if source.path != home.file && !is_free(home) {
+        let is_home = source.path == home.file
+            || home.file.ends_with('/') && source.path.starts_with(home.file);
+        if !is_home && !is_free(home) {
             let (file, line) = (&source.path, path.line);
             breaches.insert(format!(
                 "{file}:{line}: {} belongs in {}",

@@ -203,8 +203,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &[
-                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
-                "relay",
+                "aging", "database", "disk", "fixtures", "fuzz", "golden", "layers", "netns",
+                "redteam", "relay",
             ],
             &["rig"],
         ],
@@ -222,11 +222,14 @@ pub(super) const IO_LIBRARIES: &[&str] = &[
     "sled",
     "socket2",
     "tokio",
+    "tokio-postgres",
+    "tokio-rustls",
 ];
 
 /// A library that only some files name.
 pub(super) struct Home {
     pub(super) library: &'static str,
+    /// The file, or the folder with a slash at its end.
     pub(super) file: &'static str,
     /// Names that are free everywhere: derives and the traits they implement.
     pub(super) free: &'static [&'static str],
@@ -241,6 +244,16 @@ pub(super) const HOMES: &[Home] = &[
     Home {
         library: "sled",
         file: "coordinator/src/store/sled_log.rs",
+        free: &[],
+    },
+    Home {
+        library: "tokio_postgres",
+        file: "coordinator/src/store/postgres/",
+        free: &[],
+    },
+    Home {
+        library: "tokio_rustls",
+        file: "coordinator/src/store/postgres/tls.rs",
         free: &[],
     },
     Home {

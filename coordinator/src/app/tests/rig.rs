@@ -335,6 +335,7 @@ pub(super) fn parts(
         releases: crate::rollout::Releases::default(),
         listen: ([127, 0, 0, 1], 0).into(),
         admin_socket: socket.to_owned(),
+        database: None,
         connections: None,
         identity,
         open_store: Box::new(move || {

@@ -5,6 +5,7 @@ mod config;
 mod keys;
 mod members;
 mod rounds;
+mod store;
 mod students;
 mod values;
 
@@ -20,6 +21,7 @@ pub(super) use config::ConfigCommand;
 pub(super) use keys::{AuthorityCommand, KeyCommand};
 pub(super) use members::{ApproveBy, DeviceCommand, TokenCommand};
 pub(super) use rounds::{RoundCommand, TaskCommand};
+pub(super) use store::StoreCommand;
 pub(super) use students::{Export, ModelCommand, RolloutCommand};
 
 /// The coordinator of a fleet that learns together: it gathers what devices
@@ -72,13 +74,16 @@ struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a state directory: authority, certificates, release key, configuration
-    #[command(
-        after_help = "Example:\n  alambic-coordinator init --state /var/lib/alambic-coordinator"
-    )]
+    #[command(after_help = "Examples:
+  alambic-coordinator init --state /var/lib/alambic-coordinator
+  alambic-coordinator init --if-missing      # before each start of a container")]
     Init {
         /// IP address to name in the server's certificate; may be repeated
         #[arg(long = "address", value_name = "IP")]
         addresses: Vec<String>,
+        /// Leave a state directory as it is that was made before, and succeed
+        #[arg(long, conflicts_with = "json")]
+        if_missing: bool,
         /// Print what was made as JSON
         #[arg(long)]
         json: bool,
@@ -184,9 +189,17 @@ pub(super) enum Command {
   alambic-coordinator config check --explain"
     )]
     Config(ConfigCommand),
+    /// Where log and blobs are
+    #[command(
+        subcommand,
+        after_help = "Example:
+  alambic-coordinator store copy --from /var/lib/alambic-coordinator --to coordinator-postgres.toml"
+    )]
+    Store(StoreCommand),
     /// Look for what stands in the coordinator's way, and say what to do
     ///
-    /// Clock, certificate, UDP port, disk, permissions and the BLAS kernels.
+    /// Clock, certificate, UDP port, disk, permissions, the BLAS kernels, and the
+    /// database if the store is in one.
     /// Changes nothing; the coordinator may run meanwhile. Exit code 1 if
     /// something does not work.
     #[command(after_help = "Example:\n  alambic-coordinator doctor --json")]

@@ -133,7 +133,7 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
 
 /// After so long without a change a file is complete as it stands. Loggers
 /// write whole buffers, some of them hours apart.
-const REST: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const REST: Duration = Duration::from_secs(24 * 3_600);
 /// Most data files of a folder.
 pub(super) const FILES_MAX: usize = 100_000;
 /// Most folders inside one another.

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::time::Duration;
 
 use super::super::tests::schema;
+use super::listing::REST;
 use super::*;
 
 struct Bench {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use common::npz::{Array, Values};
 
 #[test]
 fn a_class_that_is_left_out_leaves_no_row_and_moves_the_others_up() {

@@ -1,0 +1,93 @@
+//! The section `[store]`.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{ConfigError, Found, Layers};
+use crate::store::{
+    DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStore {
+    kind: Option<String>,
+    url: Option<String>,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+}
+
+impl Layers<'_> {
+    /// Where the store is. Nothing of a database may be said of sled, so that
+    /// a kind that was forgotten is noticed.
+    pub(super) fn store(&self, raw: RawStore) -> Result<StoreSettings, ConfigError> {
+        let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+        let kind = self.key("store.kind", raw.kind);
+        let url = self.key("store.url", raw.url);
+        let password_file = self.key("store.password_file", path(raw.password_file));
+        let ca_file = self.key("store.ca_file", path(raw.ca_file));
+        match kind.as_ref().map(|found| found.value.as_str()) {
+            None | Some("sled") => match [url, password_file, ca_file].into_iter().flatten().next()
+            {
+                None => Ok(StoreSettings::Sled),
+                Some(mut found) => {
+                    found.value = HIDDEN.to_owned();
+                    Err(found.refuse("nothing unless store.kind is \"postgres\""))
+                }
+            },
+            Some("postgres") => Ok(StoreSettings::Postgres(DatabaseSettings {
+                url: self.url(url)?,
+                password: match ((self.variable)("ALAMBIC_STORE_PASSWORD"), password_file) {
+                    (Some(given), _) => Password::Given(Secret(given)),
+                    (None, Some(found)) => Password::File(found.value.into()),
+                    (None, None) => Password::None,
+                },
+                authorities: ca_file
+                    .map_or_else(|| SYSTEM_AUTHORITIES.into(), |found| found.value.into()),
+            })),
+            Some(_) => Err(kind
+                .unwrap_or_else(|| self.missing("store.kind"))
+                .refuse("\"sled\" or \"postgres\"")),
+        }
+    }
+
+    fn url(&self, found: Option<Found>) -> Result<DatabaseUrl, ConfigError> {
+        let mut found = found.unwrap_or_else(|| self.missing("store.url"));
+        DatabaseUrl::parse(&found.value).map_err(|error| {
+            // It may hold a password, also where it cannot be read.
+            if !found.value.is_empty() {
+                found.value = HIDDEN.to_owned();
+            }
+            found.refuse(error.allowed())
+        })
+    }
+
+    fn missing(&self, key: &'static str) -> Found {
+        Found {
+            origin: self.file(),
+            key,
+            value: String::new(),
+        }
+    }
+
+    /// A value of a section, from the environment or the file.
+    fn key(&self, key: &'static str, file: Option<String>) -> Option<Found> {
+        let name = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
+        match (self.variable)(&name) {
+            Some(value) => Some(Found {
+                origin: format!("environment {name}"),
+                key,
+                value,
+            }),
+            None => Some(Found {
+                origin: self.file(),
+                key,
+                value: file?,
+            }),
+        }
+    }
+}
+
+/// Instead of a value that may hold a secret.
+const HIDDEN: &str = "(not shown)";
