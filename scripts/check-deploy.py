@@ -217,9 +217,12 @@ def workload(file, document, documents):
         check(confined["allowPrivilegeEscalation"] is False, f"{at}: rights can be gained")
         check(confined["capabilities"]["drop"] == ["ALL"], f"{at}: capabilities are kept")
         check("memory" in container["resources"]["limits"], f"{at}: memory has no limit")
+        for variable in container["env"]:
+            secret = variable.get("valueFrom", {}).get("secretKeyRef", {"optional": True})
+            check(secret.get("optional"), f"{at}: starts only with a Secret that nobody makes")
         mounts = {it["mountPath"]: it["name"] for it in container["volumeMounts"]}
         check(set(mounts.values()) <= volumes, f"{at}: mounts what is not there")
-        environment = {it["name"]: it["value"] for it in container["env"]}
+        environment = {it["name"]: it.get("value") for it in container["env"]}
         state = pathlib.PurePath(environment["ALAMBIC_STATE"])
         check(mounts.get(str(state.parent)) == "state", f"{at}: {state} is in no volume")
         for port in container.get("ports", []):
