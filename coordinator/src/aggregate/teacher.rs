@@ -183,7 +183,10 @@ fn left_out(
     let every = weights.len().div_ceil(RIDGE_POINTS_MAX).max(1);
     let chosen: Vec<usize> = (0..weights.len()).step_by(every).collect();
     let weights: Vec<f64> = chosen.iter().map(|&point| weights[point]).collect();
-    let (some, targets) = (seen.select(Axis(0), &chosen), targets.select(Axis(0), &chosen));
+    let (some, targets) = (
+        seen.select(Axis(0), &chosen),
+        targets.select(Axis(0), &chosen),
+    );
     leave_one_point_out(ntk, some.view(), &weights, targets.view(), &POINT_RIDGES)
 }
 

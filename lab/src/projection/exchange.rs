@@ -50,7 +50,9 @@ impl Signs {
         };
         let positive: Vec<bool> = rows.columns().into_iter().map(rare).collect();
         let packed: Vec<u8> = { positive.chunks(8) }
-            .map(|bits| { bits.iter().enumerate() }.fold(0, |sum, (at, bit)| sum | u8::from(*bit) << at))
+            .map(|bits| {
+                { bits.iter().enumerate() }.fold(0, |sum, (at, bit)| sum | u8::from(*bit) << at)
+            })
             .collect();
         Self {
             bytes: encode(&packed).len() as u64,

@@ -287,7 +287,10 @@ impl<'a> Fleet<'a> {
         let middle = last.max(columns / 4);
         let first = columns.saturating_sub(last + middle);
         let blocks = [first, middle, last];
-        (blocks.into_iter().filter(|&columns| columns > 0).collect(), bits)
+        (
+            blocks.into_iter().filter(|&columns| columns > 0).collect(),
+            bits,
+        )
     }
 
     /// Directions that the devices with half of all rows may tell, each of them: columns
@@ -302,7 +305,8 @@ impl<'a> Fleet<'a> {
             seen += rows(device);
             (seen, self.left[*device])
         });
-        told.find(|(seen, _)| *seen > half).map_or(0, |(_, left)| left)
+        told.find(|(seen, _)| *seen > half)
+            .map_or(0, |(_, left)| left)
     }
 
     /// The products of all devices with a block, each column as the mean of the rows of
@@ -389,7 +393,8 @@ fn training(train: &Part, rows: &[usize]) -> Rows {
 /// Rows with the square root of some features, with its sign.
 fn rooted(rows: ArrayView2<'_, f32>, roots: &[bool]) -> Array2<f32> {
     let mut seen = rows.to_owned();
-    for (mut column, _) in { seen.columns_mut().into_iter().zip(roots) }.filter(|(_, root)| **root) {
+    for (mut column, _) in { seen.columns_mut().into_iter().zip(roots) }.filter(|(_, root)| **root)
+    {
         column.mapv_inplace(|value| value.abs().sqrt().copysign(value));
     }
     seen

@@ -85,7 +85,12 @@ impl Subspace {
         let within = symmetric(&(&covariance - &apart.dot(&apart.t())));
         let count = discriminants.ncols();
         let (values, turned) = top_eigenpairs(within.view(), count)?;
-        let least = WITHIN_MIN * values.first().copied().unwrap_or(1.0).max(f64::MIN_POSITIVE);
+        let least = WITHIN_MIN
+            * values
+                .first()
+                .copied()
+                .unwrap_or(1.0)
+                .max(f64::MIN_POSITIVE);
         let scales = values.mapv(|value| value.max(least).sqrt());
         let first = discriminants.dot(&(&turned / &scales));
 
@@ -96,7 +101,9 @@ impl Subspace {
         let rest = outside(&(&vectors * &values.mapv(f64::sqrt)), &taken);
         let (values, vectors) = leading(&rest, components)?;
         let least = COMPONENT_MIN * values.first().copied().unwrap_or(0.0);
-        let kept = { values.iter() }.take_while(|value| **value > least).count();
+        let kept = { values.iter() }
+            .take_while(|value| **value > least)
+            .count();
         let (values, vectors) = (values.slice(s![..kept]), vectors.slice(s![.., ..kept]));
         let second = &vectors * COMPONENT / &values.mapv(f64::sqrt);
         Ok((concatenate![Axis(1), first, second], count))
@@ -144,15 +151,19 @@ impl Core {
 
 /// At most `count` left singular vectors of this, largest first, with the squares of their
 /// singular values; those that rounding makes are left out.
-fn leading(
-    columns: &Array2<f64>,
-    count: usize,
-) -> Result<(Array1<f64>, Array2<f64>), LinalgError> {
+fn leading(columns: &Array2<f64>, count: usize) -> Result<(Array1<f64>, Array2<f64>), LinalgError> {
     let products = symmetric(&columns.t().dot(columns));
     let most = count.min(products.nrows());
     let (values, vectors) = top_eigenpairs(products.view(), most)?;
-    let least = SQUARE_MIN * values.first().copied().unwrap_or(0.0).max(f64::MIN_POSITIVE);
-    let kept = { values.iter() }.take_while(|value| **value > least).count();
+    let least = SQUARE_MIN
+        * values
+            .first()
+            .copied()
+            .unwrap_or(0.0)
+            .max(f64::MIN_POSITIVE);
+    let kept = { values.iter() }
+        .take_while(|value| **value > least)
+        .count();
     let values = values.slice(s![..kept]).to_owned();
     let left = columns.dot(&(&vectors.slice(s![.., ..kept]) / &values.mapv(f64::sqrt)));
     Ok((values, left))
@@ -170,11 +181,7 @@ fn outside(columns: &Array2<f64>, basis: &Array2<f64>) -> Array2<f64> {
 /// At most `count` orthonormal columns that span the first of these, by Gram–Schmidt,
 /// twice for each, outside of the orthonormal columns of `basis`; what a column adds less
 /// than a thousandth of its length is left out.
-pub(super) fn orthonormal(
-    columns: &Array2<f64>,
-    basis: &Array2<f64>,
-    count: usize,
-) -> Array2<f64> {
+pub(super) fn orthonormal(columns: &Array2<f64>, basis: &Array2<f64>, count: usize) -> Array2<f64> {
     let mut kept: Vec<Array1<f64>> = Vec::new();
     for column in columns.columns() {
         if kept.len() == count {
@@ -262,7 +269,9 @@ mod tests {
     fn missed(blocks: &[usize]) -> f64 {
         let (subspace, covariance, means) = asked(blocks);
         let ridge = &covariance + &(Array2::<f64>::eye(FEATURES) * RIDGE);
-        let plain = { Cholesky::factor(ridge.view()).unwrap() }.solve(means.view()).unwrap();
+        let plain = { Cholesky::factor(ridge.view()).unwrap() }
+            .solve(means.view())
+            .unwrap();
         let (directions, count) = subspace.directions(3, 8).unwrap();
         assert_eq!(count, 2);
         let first = directions.slice(s![.., ..count]).to_owned();
@@ -303,8 +312,16 @@ mod tests {
         let block = block.mapv(|value| (value * 200.0).round() / 200.0);
         subspace.add(&block, &covariance.dot(&block));
         let (directions, count) = subspace.directions(3, 20).unwrap();
-        assert!((count, directions.ncols()) == (2, 9 - 2), "{}", directions.ncols());
-        let deviations = directions.t().dot(&covariance.dot(&directions)).diag().mapv(f64::sqrt);
+        assert!(
+            (count, directions.ncols()) == (2, 9 - 2),
+            "{}",
+            directions.ncols()
+        );
+        let deviations = directions
+            .t()
+            .dot(&covariance.dot(&directions))
+            .diag()
+            .mapv(f64::sqrt);
         assert!(deviations.iter().all(|one| *one < 3.0), "{deviations}");
     }
 

@@ -118,7 +118,10 @@ fn fewer_rows_tell_fewer_directions_and_too_few_none() {
     let projection = learn(&data, &parts, 60_000);
     // Eight directions are told of 150 rows less the held-out ones: fewer than six
     // beside three class means, at six bits.
-    let blocks = projection.sent.iter().map(|sent| sent[2..].iter().sum::<u64>());
+    let blocks = projection
+        .sent
+        .iter()
+        .map(|sent| sent[2..].iter().sum::<u64>());
     let most = blocks.max().unwrap();
     assert!(most < 5 * 120, "{most}");
     assert!(held(&projection, &data) > 0.9);

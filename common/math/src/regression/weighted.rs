@@ -123,7 +123,10 @@ mod tests {
         let plain = |lambda: f64| {
             let missed = (0..14).map(|out| {
                 let kept: Vec<usize> = (0..14).filter(|&at| at != out).collect();
-                let (x, y) = (points.select(Axis(0), &kept), targets.select(Axis(0), &kept));
+                let (x, y) = (
+                    points.select(Axis(0), &kept),
+                    targets.select(Axis(0), &kept),
+                );
                 let w: Vec<f64> = kept.iter().map(|&at| weights[at]).collect();
                 let alpha = weighted_ridge(&ntk, x.view(), &w, y.view(), lambda).unwrap();
                 let own = points.select(Axis(0), &[out]);
@@ -134,12 +137,17 @@ mod tests {
             missed.sum::<f64>() / (2.0 * weights.iter().sum::<f64>())
         };
         for lambda in [0.03, 1.0, 30.0] {
-            let found = leave_one_point_out(&ntk, points.view(), &weights, targets.view(), &[lambda]);
+            let found =
+                leave_one_point_out(&ntk, points.view(), &weights, targets.view(), &[lambda]);
             let (found, plain) = (found.unwrap().error, plain(lambda));
-            assert!((found - plain).abs() < 1e-8 * plain.max(1.0), "{found} and {plain}");
+            assert!(
+                (found - plain).abs() < 1e-8 * plain.max(1.0),
+                "{found} and {plain}"
+            );
         }
         let all = [0.03, 1.0, 30.0];
-        let best = leave_one_point_out(&ntk, points.view(), &weights, targets.view(), &all).unwrap();
+        let best =
+            leave_one_point_out(&ntk, points.view(), &weights, targets.view(), &all).unwrap();
         assert!(all.iter().all(|&lambda| plain(lambda) >= best.error - 1e-9));
         let none = leave_one_point_out(&ntk, points.view(), &weights, targets.view(), &[]);
         assert_eq!(none, Err(RegressionError::NoCandidate));
