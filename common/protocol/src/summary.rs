@@ -342,6 +342,43 @@ impl Points {
         self.counts.iter().map(|&count| u64::from(count)).sum()
     }
 
+    /// How surely a point lies where its rows are: the square of the cosine
+    /// between the mean of its rows and the point, of rows that all have the norm
+    /// √features, as normalised rows do.
+    ///
+    /// The mean of such rows has the square norm 1 − spread² (in units of the
+    /// features), and so has a centre that nothing was added to: 1. A point under
+    /// differential privacy is longer by its noise, for its spread is that of the
+    /// rows alone. Differences below [`SURE`], as rounding makes them, count for
+    /// nothing. From [`CERTAINTY_MIN`] to 1.
+    ///
+    /// # Panics
+    /// If there is no such point.
+    pub fn certainty(&self, index: usize) -> f64 {
+        let features = self.inputs.ncols().max(1) as f64;
+        let squares = self.inputs.row(index);
+        let squares = squares.iter().map(|&value| f64::from(value).powi(2));
+        let told = squares.sum::<f64>() / features;
+        let of_rows = 1.0 - f64::from(self.spreads[index]).powi(2) / features;
+        match of_rows / told.max(f64::MIN_POSITIVE) {
+            sure if sure >= SURE => 1.0,
+            unsure => unsure.max(CERTAINTY_MIN),
+        }
+    }
+
+    /// The same of all points together, each as often as its rows; 1 without
+    /// points.
+    pub fn mean_certainty(&self) -> f64 {
+        let rows = self.rows() as f64;
+        if rows <= 0.0 {
+            return 1.0;
+        }
+        let each = self.counts.iter().enumerate();
+        each.map(|(index, &count)| f64::from(count) * self.certainty(index))
+            .sum::<f64>()
+            / rows
+    }
+
     /// Adds the clusters of one class.
     pub fn push_class(&mut self, class: u16, clusters: &Clusters) {
         self.classes
@@ -434,6 +471,11 @@ const NUMBER_BITS: u8 = 12;
 
 /// What coarse quantisation may add to a point's square.
 const SQUARE_SLACK: f64 = 2.0;
+
+/// A point that lies so nearly where its rows are is taken to lie there.
+const SURE: f64 = 0.9;
+/// Nobody is so unsure that what is said means nothing.
+const CERTAINTY_MIN: f64 = 0.01;
 
 #[cfg(test)]
 mod tests {
@@ -544,5 +586,26 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn noise_on_a_centre_shows_by_its_length() {
+        // Rows of norm √2 in two directions 60° apart: their mean has the norm
+        // √2·cos 30°, and lies √2·sin 30° from each.
+        let (mean, spread) = (1.5f32.sqrt(), 0.5f32.sqrt());
+        let at = |length: f32| Points {
+            inputs: array![[length, 0.0]],
+            classes: vec![0],
+            counts: vec![4],
+            spreads: vec![spread],
+            targets: None,
+        };
+        assert_eq!(at(mean).certainty(0), 1.0);
+        assert_eq!(at(mean * 0.97).certainty(0), 1.0);
+        let noisy = at(2.0f32.sqrt());
+        assert!((noisy.certainty(0) - 0.75).abs() < 1e-6);
+        assert!((noisy.mean_certainty() - 0.75).abs() < 1e-6);
+        assert_eq!(at(1e9).certainty(0), CERTAINTY_MIN);
+        assert_eq!(Points::none(2).mean_certainty(), 1.0);
     }
 }

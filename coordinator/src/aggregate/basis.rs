@@ -114,7 +114,7 @@ mod tests {
     use ndarray::array;
 
     #[test]
-    fn moments_beyond_their_rows_are_scaled_down_and_honest_ones_are_left_alone() {
+    fn excess_moments_are_scaled_down() {
         let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let points = Points {

@@ -212,6 +212,7 @@ impl Judge {
                 target_square,
                 rows,
                 class_rows: vec![rows],
+                certainty: 1.0,
             };
         }
         let all = gram.dot(&self.constant).dot(&self.constant) / self.outputs as f64;
@@ -228,6 +229,7 @@ impl Judge {
             target_square,
             rows,
             class_rows,
+            certainty: 1.0,
         }
     }
 }

@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView1};
 
 use common::math::regression::RegressionError;
 
-use super::profile_outliers::median;
+use super::robust::usual_and_deviation;
 use super::trimmed::{Evidence, Sum};
 
 /// A device whose rows of a class are another class to all others.
@@ -30,8 +30,7 @@ pub struct Mislabelled {
 /// what B holds of c, and 1/C of G·u, where uᵀφ = 1. So every device has a
 /// confusion matrix without being asked. An entry stands out that exceeds the
 /// median of the other devices by [`EXCESS_MIN`] and by [`DEVIATIONS`] of
-/// their deviations (1.4826 of the median absolute one, no less than
-/// [`DEVIATION_MIN`]): classes that honest devices confuse have a wide
+/// their deviations ([`usual_and_deviation`]): classes that honest devices confuse have a wide
 /// spread, classes that nobody confuses none.
 ///
 /// # Errors
@@ -59,7 +58,8 @@ pub(super) fn mislabelled(
         answers.push(confusion(device, &alpha?, &others, constant));
     }
     let mut found = Vec::new();
-    for (place, &device) in kept.iter().enumerate() {
+    let comparable = |(_, device): &(usize, &usize)| devices[**device].is_comparable();
+    for (place, &device) in kept.iter().enumerate().filter(comparable) {
         let given = (0..classes).filter_map(|class| stands_out(&answers, place, class));
         let missed = (0..classes).filter_map(|class| misses(&answers, place, class));
         let worst = given.chain(missed);
@@ -164,15 +164,6 @@ fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Misla
         .then_some((excess / deviation, found))
 }
 
-/// The median of what other devices have, and how far they lie from it: 1.4826
-/// of the median absolute deviation, which few devices may tell much too small.
-fn usual_and_deviation(values: &[f64]) -> (f64, f64) {
-    let usual = median(values.to_vec());
-    let apart = values.iter().map(|value| (value - usual).abs()).collect();
-    let few = 1.0 + FEW / values.len() as f64;
-    (usual, (few * 1.4826 * median(apart)).max(DEVIATION_MIN))
-}
-
 /// How far the rows of a class stand out, if they do.
 fn stands_out(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
     let own = answers[place].mean.row(class);
@@ -232,10 +223,6 @@ const MISSED_MIN: f64 = 0.7;
 const MISSED_DEVIATIONS: f64 = 5.0;
 /// The others know a class of which they have so many times a device's rows.
 const KNOWN_TIMES: f64 = 2.0;
-/// With so many other devices, their deviation counts twice.
-const FEW: f64 = 4.0;
-/// Devices differ by so much by chance.
-const DEVIATION_MIN: f64 = 0.05;
 
 #[cfg(test)]
 mod tests {
@@ -268,6 +255,7 @@ mod tests {
             unanswered: 2.0 / 3.0 * rows,
             rows: 4.0 / 3.0 * rows,
             class_rows: vec![rows - flipped, rows / 3.0 + flipped],
+            certainty: 1.0,
         }
     }
 
@@ -342,6 +330,7 @@ mod tests {
             rows,
             class_rows: vec![0.0, rows],
             unanswered: 2.0 / 3.0 * rows,
+            certainty: 1.0,
         }
     }
 

@@ -14,6 +14,7 @@ mod normaliser;
 mod odd;
 mod pooled;
 mod profile_outliers;
+mod robust;
 mod samples;
 mod teacher;
 mod transfer;

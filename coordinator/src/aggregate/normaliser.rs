@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn heavy_columns_spread_over_devices_are_bent_as_if_they_were_in_one_place() {
+    fn transforms_do_not_depend_on_the_partition() {
         let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n\
                     [features]\nstage = \"lifted\"";
         let task = RawTask::parse(task).unwrap();

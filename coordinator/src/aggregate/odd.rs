@@ -7,7 +7,7 @@ use common::ids::DeviceId;
 use common::profile::Profile;
 use common::task::{InputKind, Task};
 
-use super::profile_outliers::median;
+use super::robust::{CONSISTENT, median};
 use crate::status::{OddKind, OddStatus};
 
 /// What is odd about the profiles of a fleet, by device; nothing of fewer than
@@ -164,8 +164,6 @@ fn of_classes(task: &Task, profiles: &[(DeviceId, Profile)], found: &mut Vec<Odd
 const DEVICES_MIN: usize = 3;
 /// Below this share of the mean a deviation is f32 rounding.
 const ROUNDING: f64 = 1e-6;
-/// A median absolute deviation times this is a standard deviation.
-const CONSISTENT: f64 = 1.4826;
 /// So many robust standard deviations among the devices are far.
 const APART: f64 = 6.0;
 /// And so many of a device's own values.

@@ -3,6 +3,8 @@
 
 use common::profile::RawFeatureMoments;
 
+use super::robust::{CONSISTENT, median};
+
 /// Which profiles count, and for which features.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct ProfileOutliers {
@@ -91,16 +93,6 @@ fn judge(profiles: &[&RawFeatureMoments], feature: usize, devices: &mut [Standin
     }
 }
 
-/// The lower of the two in the middle where there is an even number; 0 of
-/// none.
-pub(super) fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        count => values[(count - 1) / 2],
-    }
-}
-
 /// Fewest devices of which a majority can be told.
 const MAJORITY_MIN: usize = 3;
 /// Standard deviations of the fleet within which a profile is never far.
@@ -110,7 +102,7 @@ const BEYOND: f64 = 100.0;
 /// One in so many features may be far.
 const FEATURES_SHARE: u32 = 4;
 /// Six standard deviations by the median absolute deviation.
-const SIX_DEVIATIONS: f64 = 6.0 * 1.4826;
+const SIX_DEVIATIONS: f64 = 6.0 * CONSISTENT;
 /// Below this share of the mean a deviation is f32 rounding.
 const ROUNDING: f64 = 1e-6;
 

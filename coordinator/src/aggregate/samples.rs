@@ -15,6 +15,7 @@ use super::basis::Basis;
 use super::judge::{Directions, Judge, Verdict};
 use super::moments::weighed;
 use super::teacher::point_targets;
+use super::trimmed::Evidence;
 use super::{RowsCap, SolveError};
 
 /// Which of these devices' samples (by place) contradict the others', on the
@@ -36,14 +37,18 @@ pub fn contradicting_samples(
     let judge = Judge::new(task, &basis, set, directions, summaries.len())?;
     let evidence = summaries.iter().map(|points| {
         let sums = sums(task, &basis, set, points)?;
-        Ok(judge.moments(&weighed(sums, cap.share(points.rows()))))
+        let evidence = judge.moments(&weighed(sums, cap.share(points.rows())));
+        Ok(Evidence {
+            certainty: points.mean_certainty(),
+            ..evidence
+        })
     });
     let evidence = evidence.collect::<Result<Vec<_>, RegressionError>>()?;
     Ok(judge.verdict(&evidence)?)
 }
 
 /// The moments of rows that lie where the samples are, each as often as its
-/// sample counts. Cost m²·n for n samples.
+/// sample counts and as surely as it lies there. Cost m²·n for n samples.
 fn sums(
     task: &Task,
     basis: &Basis,
@@ -55,9 +60,9 @@ fn sums(
     let kernel = ntk.matrix(set.seen().view(), seen.view())?.mapv(f64::from);
     let mut factor = basis.travelling(kernel.view())?;
     let mut targets = point_targets(task, points).mapv(|value| value as f32);
-    let target_square = square(targets.view(), &points.counts);
+    let target_square = square(targets.view(), points);
     for (index, &count) in points.counts.iter().enumerate() {
-        let root = (count as f32).sqrt();
+        let root = (f64::from(count) * points.certainty(index)).sqrt() as f32;
         factor.row_mut(index).mapv_inplace(|value| value * root);
         targets.row_mut(index).mapv_inplace(|value| value * root);
     }
@@ -70,11 +75,11 @@ fn sums(
     })
 }
 
-fn square(targets: ArrayView2<'_, f32>, counts: &[u32]) -> f64 {
-    let rows = targets.outer_iter().zip(counts);
-    rows.map(|(row, &count)| {
+fn square(targets: ArrayView2<'_, f32>, points: &Points) -> f64 {
+    let rows = targets.outer_iter().enumerate();
+    rows.map(|(index, row)| {
         let square: f64 = row.iter().map(|&one| f64::from(one).powi(2)).sum();
-        square * f64::from(count)
+        square * f64::from(points.counts[index]) * points.certainty(index)
     })
     .sum()
 }

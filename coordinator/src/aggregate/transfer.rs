@@ -72,11 +72,13 @@ pub fn gather_transfer_set(
     })
 }
 
-/// The same points for no more rows than count of one device.
+/// The same points for no more rows than count of one device, each for as many
+/// as it surely lies at: noise costs weight.
 fn capped(points: &Points, cap: RowsCap) -> Points {
     let share = cap.share(points.rows());
     let mut capped = points.clone();
-    for count in &mut capped.counts {
+    for (index, count) in capped.counts.iter_mut().enumerate() {
+        let share = share * points.certainty(index);
         *count = scaled(u64::from(*count), share) as u32;
     }
     capped

@@ -9,7 +9,7 @@ use common::math::linalg::Cholesky;
 use common::math::random::rng;
 use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
 
-use super::profile_outliers::median;
+use super::robust::{median, usual_and_deviation};
 use super::teacher::ridges;
 
 /// What one device says, in the few directions in which devices are judged.
@@ -28,6 +28,16 @@ pub struct Evidence {
     pub rows: f64,
     /// Rows of each class, as far as they can be told, not negative.
     pub class_rows: Vec<f64>,
+    /// How surely its rows lie where it says, 0 to 1: less under differential
+    /// privacy.
+    pub certainty: f64,
+}
+
+impl Evidence {
+    /// Whether it can be held to what other devices' rows are like.
+    pub(super) fn is_comparable(&self) -> bool {
+        self.certainty >= CERTAINTY_MIN && self.class_rows.len() > 1
+    }
 }
 
 /// A device that contradicts the others.
@@ -68,7 +78,9 @@ pub(super) struct Agreement {
 /// honest outliers have room. Labels that contradict the others', shifted or
 /// drawn at random or put to rows of noise, do worse than no answer, and no
 /// honest row does, whatever its device: that is a bound of principle, not one
-/// that was fitted.
+/// that was fitted. Labels of which a part is wrong may do better than no answer.
+/// So a device is left out too whose error lies [`EXCESS_MIN`] and
+/// [`DEVIATIONS`] above what devices that are trusted have.
 #[derive(Debug)]
 pub(super) struct Trimmed<'a> {
     devices: &'a [Evidence],
@@ -119,7 +131,11 @@ impl<'a> Trimmed<'a> {
         let mut errors = Vec::new();
         for _ in 0..REWEIGHTS {
             errors = self.errors(&trusted)?;
-            let next: Vec<bool> = errors.iter().map(|error| *error <= ERROR_MAX).collect();
+            let outlying = self.outlying(&errors, &trusted);
+            let agrees = |(device, error): (&Evidence, &f64)| {
+                *error <= ERROR_MAX && (*error <= outlying || !device.is_comparable())
+            };
+            let next: Vec<bool> = self.devices.iter().zip(&errors).map(agrees).collect();
             // Without a majority there is nobody to say who lies.
             if next.iter().filter(|one| **one).count() * 2 <= count {
                 return Ok(None);
@@ -141,6 +157,18 @@ impl<'a> Trimmed<'a> {
             core,
             contradictions: contradictions.collect(),
         }))
+    }
+
+    /// The error from which on a device is no part of what the trusted ones have.
+    fn outlying(&self, errors: &[f64], trusted: &[bool]) -> f64 {
+        let all = self.devices.iter().zip(errors).zip(trusted);
+        let usual = all.filter(|((device, _), trusted)| **trusted && device.is_comparable());
+        let usual: Vec<f64> = usual.map(|((_, error), _)| *error).collect();
+        if usual.len() < PEERS_MIN {
+            return ERROR_MAX;
+        }
+        let (middle, deviation) = usual_and_deviation(&usual);
+        middle + EXCESS_MIN.max(DEVIATIONS * deviation)
     }
 
     /// The half of the devices that agrees best with itself.
@@ -269,6 +297,11 @@ impl Sum {
 
 /// The error of α on a device's rows of classes that `others` know, relative
 /// to no answer; what cannot be told counts as 0.
+///
+/// Where noise has moved what a device sends, answers are the less sure the less
+/// certain it is where its rows lie: they count as far as serves the device best,
+/// between its certainty and whole. What points away from its labels is an error
+/// at any scale, so noise excuses no wrong label.
 fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
     let known = known_share(device, &others.class_rows);
     if known < KNOWN_MIN || device.unanswered <= 0.0 {
@@ -276,7 +309,10 @@ fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
     }
     let linear = (&device.cross * &alpha).sum();
     let quadratic = (&device.gram.dot(&alpha) * &alpha).sum();
-    let error = (device.target_square - 2.0 * linear + quadratic) / device.unanswered;
+    let best = linear / quadratic.max(f64::MIN_POSITIVE);
+    let scale = best.max(device.certainty).min(1.0);
+    let answered = scale * scale * quadratic - 2.0 * scale * linear;
+    let error = (device.target_square + answered) / device.unanswered;
     ((error - UNKNOWN_ERROR * (1.0 - known)) / known).max(0.0)
 }
 
@@ -312,6 +348,15 @@ fn chosen_sum(errors: &[f64], chosen: &[bool]) -> f64 {
 /// The others' teacher may be as wrong on a device's rows as one that always
 /// gives the mean of all targets.
 const ERROR_MAX: f64 = 1.0;
+/// Errors of honest devices reach 0.5 above the median: persons with ways of
+/// their own, and devices with the only rows of a class's kind. Two wrong labels
+/// of five make 0.7.
+const EXCESS_MIN: f64 = 0.55;
+const DEVIATIONS: f64 = 5.0;
+/// Fewest devices that say what is usual.
+const PEERS_MIN: usize = 6;
+/// Below this certainty noise explains what a device has of its own.
+const CERTAINTY_MIN: f64 = 0.5;
 /// The error of a row of a class that nobody else has: they answer another
 /// class. (Sure answers would have 2/(1 − 1/C) of the row's square.)
 const UNKNOWN_ERROR: f64 = 2.0;

@@ -18,6 +18,7 @@ fn device(seed: u64, classes: &[usize], rows: usize, label: impl Fn(usize) -> us
         unanswered: 0.0,
         rows: rows as f64,
         class_rows: vec![0.0; CLASSES],
+        certainty: 1.0,
     };
     // A person's own habit, as far as people differ.
     let habit: Vec<f64> = (0..DIRECTIONS)
@@ -114,4 +115,31 @@ fn the_same_fleet_is_judged_the_same() {
     all[4] = device(81, &[0, 1, 2, 3], 100, |class| 3 - class);
     assert_eq!(found(&all), found(&all));
     assert_eq!(found(&all), [4]);
+}
+
+/// The class after their own for two rows of five.
+fn partly() -> impl Fn(usize) -> usize {
+    let rows = std::cell::Cell::new(0u32);
+    move |class| {
+        rows.set(rows.get() + 1);
+        (class + usize::from(rows.get() % 5 < 2)) % CLASSES
+    }
+}
+
+#[test]
+fn devices_that_lie_about_two_rows_of_five_are_found() {
+    let mut all = honest(9, 16, |_| vec![0, 1, 2, 3]);
+    for (seed, at) in [2, 7, 11, 14].into_iter().enumerate() {
+        all[at] = device(90 + seed as u64, &[0, 1, 2, 3], 120, partly());
+    }
+    assert_eq!(found(&all), [2, 7, 11, 14]);
+    // Where noise explains what a device has of its own, it is no reason.
+    for at in [2, 7, 11, 14] {
+        all[at].certainty = 0.3;
+    }
+    assert_eq!(found(&all), Vec::<usize>::new());
+    // Labels that do worse than no answer are one all the same.
+    all[7] = device(95, &[0, 1, 2, 3], 120, |class| (class + 1) % CLASSES);
+    all[7].certainty = 0.3;
+    assert_eq!(found(&all), [7]);
 }
