@@ -88,13 +88,18 @@ pub(super) fn run(config: &Config, wanted: &Wanted<'_>) -> Result<(), Failure> {
         follower: Follower::new(students, Some(task), wanted.hold),
         feed: None,
         topic: wanted.publish,
+        answered: 0,
         bad: 0,
         failed: None,
     };
     let read = match &wanted.source {
         Source::Input => {
             let mut lines = Piped::new(io::stdin().lock());
-            session.follow(&mut || lines.next_line(), &schema)
+            let read = session.follow(&mut || lines.next_line(), &schema);
+            if session.answered == 0 && session.failed.is_none() {
+                warn!("the stream ended before a first row or window was whole");
+            }
+            read
         }
         Source::File(path) => {
             let mut tail =
@@ -166,6 +171,8 @@ struct Session<'a> {
     /// The broker that predictions are published by.
     feed: Option<std::rc::Rc<std::cell::RefCell<Feed>>>,
     topic: Option<&'a str>,
+    /// Rows and windows that were answered.
+    answered: u64,
     /// Rows that were left out.
     bad: u64,
     failed: Option<Ending>,
@@ -213,6 +220,7 @@ impl Session<'_> {
             }
             Err(error) => return self.end(Failure::new(ExitCode::Failed, error.to_string())),
         };
+        self.answered += 1;
         let text = match serde_json::to_string(&prediction) {
             Ok(text) => text,
             Err(error) => return self.end(Failure::new(ExitCode::Failed, error.to_string())),

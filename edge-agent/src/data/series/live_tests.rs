@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::schema::Schema;
 use super::super::source::Mapping;
-use super::super::{LiveEvent, LiveInput, follow_lines};
+use super::super::{LiveEvent, LiveInput, follow_lines, follow_rows};
 use super::tests::{grouped, read, schema, text};
 
 /// What a stream of these lines brings, and what it leaves out.
@@ -90,6 +90,35 @@ fn a_slow_recording_is_told_and_a_stream_without_windows_is_silent() {
     assert!(inputs.is_empty() && bad > 0);
     let (inputs, bad) = followed("time,machine,x,y,label\n", &schema);
     assert!(inputs.is_empty() && bad == 0);
+}
+
+#[test]
+fn messages_with_names_make_windows_once_all_columns_are_known() {
+    let schema = schema("").with_optional_labels();
+    let mut at = 0;
+    let mut next = || {
+        at += 1;
+        let mut cells = vec![("time", format!("{}", 1000.0 + f64::from(at) / 10.0))];
+        cells.push(("x", at.to_string()));
+        if at > 1 {
+            cells.push(("y", "0.5".to_owned()));
+        }
+        cells.push(("topic", "pump".to_owned()));
+        let row = cells.into_iter().map(|(name, cell)| (name.to_owned(), cell));
+        Ok((at <= 42).then(|| row.collect()))
+    };
+    let (mut inputs, mut bad) = (Vec::new(), 0);
+    let mut tell = |event| {
+        match event {
+            LiveEvent::Input(input) => inputs.push(input),
+            LiveEvent::Bad(_) => bad += 1,
+            LiveEvent::Unreadable(_) | LiveEvent::Note(_) => {}
+        }
+        ControlFlow::Continue(())
+    };
+    follow_rows(&mut next, &schema, &mut tell).unwrap();
+    assert_eq!((inputs.len(), bad), (1, 1));
+    assert_eq!(inputs[0].values[..4], [2.0, 0.5, 3.0, 0.5]);
 }
 
 proptest! {
