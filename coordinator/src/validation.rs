@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_on_a_key_frame_are_what_they_would_be_whole_and_without_it_are_asked_for_so() {
+    fn labels_on_a_key_frame_equal_whole_labels() {
         let task = "name = \"t\"\n[input]\nshape = [2]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let (base, newer) = (whole(40), whole(41));

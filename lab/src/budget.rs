@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn statistics_of_many_devices_stand_on_no_more_points_than_the_solver_bears() {
+    fn points_are_capped_for_the_solver() {
         let fixed = Fixed {
             contribute: Kinds::Moments,
             ..Fixed::default()
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn points_that_go_alone_stand_for_the_fewest_rows_if_only_rows_keep_them_few() {
+    fn points_alone_use_the_smallest_clusters() {
         let letters = Setting {
             rows: 12_000,
             lists: true,

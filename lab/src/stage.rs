@@ -8,7 +8,7 @@ use crate::data::Dataset;
 /// The stage that a data set is seen through where nobody says: what a task
 /// without one takes.
 pub fn auto_stage(data: &Dataset) -> FeatureStage {
-    // A shape that is none is refused with the task.
+    // An invalid shape is refused with the task.
     input_shape(data).map_or(FeatureStage::Raw, |shape| usual(data, &shape))
 }
 

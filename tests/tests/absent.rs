@@ -49,7 +49,7 @@ fn completed(running: &mut Running, mut watcher: Client) -> EndedStatus {
 }
 
 #[test]
-fn a_round_completes_though_two_of_five_devices_go_in_its_midst_and_knows_it_after_a_crash() {
+fn a_round_survives_two_departures_and_a_crash() {
     let mut running = fleet(5);
     let watcher = begun(&running);
     running.fleet.kill_agent(3).unwrap();
@@ -69,7 +69,7 @@ fn a_round_completes_though_two_of_five_devices_go_in_its_midst_and_knows_it_aft
 }
 
 #[test]
-fn a_device_that_stands_still_holds_up_nobody_and_takes_part_again_later() {
+fn stopped_devices_delay_nobody() {
     let mut running = fleet(3);
     let watcher = begun(&running);
     let slow = Pid::from_raw(running.fleet.agent_process(2) as i32).unwrap();

@@ -142,7 +142,7 @@ fn a_doctor_names_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn what_is_missing_in_the_way_or_wrong_has_its_exit_code_and_says_what_to_do() {
+fn failures_have_exit_codes_and_advice() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let said = |program: &str, arguments: &[&str]| {

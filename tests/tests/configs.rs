@@ -30,7 +30,7 @@ fn every_example_sweep_is_accepted() {
 }
 
 #[test]
-fn every_example_agent_configuration_is_accepted_also_with_its_comments_taken_away() {
+fn example_agent_configs_load() {
     for_each_form("agent", |file| {
         let flags = AgentFlags {
             config: Some(file),
@@ -43,7 +43,7 @@ fn every_example_agent_configuration_is_accepted_also_with_its_comments_taken_aw
 }
 
 #[test]
-fn every_example_coordinator_configuration_is_accepted_also_with_its_comments_taken_away() {
+fn example_coordinator_configs_load() {
     for_each_form("coordinator", |file| {
         let flags = CoordinatorFlags {
             config: Some(file),

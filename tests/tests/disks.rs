@@ -100,7 +100,7 @@ fn a_coordinator_whose_disk_is_full_goes_on_once_there_is_room() {
 }
 
 #[test]
-fn a_coordinator_started_on_a_full_disk_says_so_and_comes_up_once_there_is_room() {
+fn a_full_disk_delays_the_start() {
     let Some(mut running) = on_small_disk("coordinator", 64) else {
         return;
     };
@@ -145,7 +145,7 @@ fn refusal(running: &mut Running) -> String {
 }
 
 #[test]
-fn an_agent_whose_disk_is_full_holds_up_nobody_and_goes_on_once_there_is_room() {
+fn a_full_agent_disk_delays_nobody() {
     let Some(mut running) = on_small_disk("agents/00/state", 8) else {
         return;
     };

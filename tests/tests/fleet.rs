@@ -85,7 +85,7 @@ fn find_classes(said: &Value) -> Vec<u16> {
 }
 
 #[test]
-fn a_coordinator_killed_in_mid_round_finishes_it_and_asks_for_nothing_twice() {
+fn a_killed_coordinator_finishes_its_round() {
     let mut running = three_agents();
     let (send, seen) = mpsc::channel();
     let mut watcher = running.fleet.client().unwrap();

@@ -26,7 +26,7 @@ use tests::golden::{Case, log_entries, messages};
 const VERSIONS: [&str; 1] = ["0.1"];
 
 #[test]
-fn messages_and_log_records_of_every_earlier_minor_are_read_as_they_were_meant() {
+fn earlier_minors_stay_readable() {
     for version in VERSIONS {
         for (part, cases) in parts() {
             let folder = golden(version).join(part);

@@ -97,7 +97,7 @@ async fn tell(session: &Session, call: &common::wire::messages::Call, lies: &[Li
 }
 
 #[test]
-fn a_member_that_lies_is_refused_with_reasons_struck_and_put_in_quarantine() {
+fn lying_members_are_quarantined() {
     let mut running = agents(AGENTS, GRACE_S, None);
     let address = address(&mut running);
     let token = running.client.create_token(60_000, 1).unwrap();

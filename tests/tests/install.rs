@@ -21,7 +21,7 @@ fn kills_while_a_student_is_installed_leave_a_valid_one_in_use() {
 /// `cargo test --release -p tests --test install -- --ignored --nocapture`
 #[test]
 #[ignore = "the long form: 1,000 kills, some minutes"]
-fn a_thousand_kills_while_a_student_is_installed_leave_a_valid_one_in_use() {
+fn a_thousand_kills_leave_a_valid_student() {
     torture(1_000, 2);
 }
 

@@ -22,7 +22,7 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
 /// `cargo test --release -p tests --test kill -- --ignored --nocapture`
 #[test]
 #[ignore = "the long form: 200 kills, two minutes"]
-fn two_hundred_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+fn two_hundred_kills_lose_nothing() {
     torture(200, 2);
 }
 

@@ -52,7 +52,7 @@ fn a_tiny_load_measures_everything_and_loses_nothing() {
 }
 
 #[test]
-fn devices_of_an_earlier_run_are_used_again_on_a_coordinator_that_runs_already() {
+fn load_reuses_enrolled_devices() {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let fleet = Fleet::start(Some(folder.path().join("fleet")), &mut progress).unwrap();

@@ -84,7 +84,7 @@ fn simulated(
 }
 
 #[test]
-fn simulated_bytes_of_the_median_device_are_a_real_fleets_within_two_in_a_hundred() {
+fn simulated_bytes_match_a_real_fleet() {
     let data = Dataset::open("digits").unwrap();
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), AGENTS, 3).unwrap();
     for task_options in [

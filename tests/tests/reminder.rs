@@ -13,7 +13,7 @@ const KEEP_ALIVE_S: u64 = 20;
 const KILLS: u32 = 5;
 
 #[test]
-fn an_idle_fleet_is_back_after_five_kills_long_before_as_many_keep_alives() {
+fn an_idle_fleet_returns_before_keep_alives() {
     let mut running = three_agents();
     let mut progress = Progress::new(true);
     let begun = Instant::now();

@@ -159,7 +159,7 @@ fn ten_thousand_rounds_fold_without_compaction() {
 /// The real programs and the real mathematics, as fast as they can.
 #[test]
 #[ignore = "300 rounds, two minutes"]
-fn the_coordinator_holds_after_three_hundred_real_rounds_what_it_held_after_a_hundred() {
+fn coordinator_memory_is_flat_over_300_rounds() {
     let mut running = agents(2, 0.0, Some(WITHOUT_PAUSE));
     let mut seen = Vec::new();
     for part in 1..=10 {

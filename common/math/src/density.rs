@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_beside_a_dense_group_is_sparse_and_one_within_a_thin_group_is_not() {
+    fn density_is_relative_to_neighbours() {
         let points = groups();
         let rests = vec![0.0; points.nrows()];
         let density = LocalDensity::of(points, &rests).unwrap().unwrap();

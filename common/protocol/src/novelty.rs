@@ -358,7 +358,7 @@ const OUT_MIN: f64 = -3.0;
 const OUT_MAX: f64 = 8.0;
 /// What a row's constant is at least.
 const CONSTANT_MIN: f32 = 1e-3;
-/// A distance from a pure answer that is none.
+/// A distance from a pure answer that counts as zero.
 const TORN_MIN: f64 = 0.02;
 /// ln 19: the odds of 0.05, one level below those of 0.5.
 const STEEP: f64 = 2.944_438_979_166_44;

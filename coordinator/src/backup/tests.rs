@@ -499,7 +499,7 @@ proptest! {
 /// What stands before a name too long for a header, or for values of other
 /// lengths, is an entry that claims any length itself.
 #[test]
-fn headers_of_long_names_and_extensions_are_refused_before_they_are_read() {
+fn long_name_headers_are_refused_unread() {
     let case = Case::new();
     for kind in [tar::EntryType::GNULongName, tar::EntryType::XHeader] {
         let mut header = tar::Header::new_gnu();

@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_on_its_way_is_told_with_what_to_type_and_one_that_is_replaced_is_not() {
+    fn open_rollouts_are_listed_with_commands() {
         let held = vec![release(1, 1, false), release(2, 2, true)];
         let told = |releases, rollout| super::rolling(&task(releases, rollout), " --state ./s");
         let begin = told(held.clone(), None).unwrap_or_default();

@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_meant_by_its_name_or_the_beginning_of_its_id_if_no_other_is() {
+    fn devices_are_found_by_label_or_id() {
         let devices = [
             device("0123456789abcdef0123456789abcdef", "pump"),
             device("0123ffff89abcdef0123456789abcdef", "belt"),

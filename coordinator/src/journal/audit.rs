@@ -120,7 +120,7 @@ impl AuditRecord {
             hex::decode(&self.bytes).map_err(|_| changed("its bytes are not hexadecimal"))?;
         let mut previous = [0u8; 32];
         hex::decode_to_slice(&self.previous, &mut previous)
-            .map_err(|_| changed("the hash of the record before it is none"))?;
+            .map_err(|_| changed("the hash of the record before it is malformed"))?;
         let record = Record {
             position: Position(position),
             epoch: Epoch(self.epoch),

@@ -585,7 +585,7 @@ mod tests {
     use common::withheld::WithheldCode;
 
     #[test]
-    fn what_one_device_waits_for_is_told_with_its_name_and_the_whole_command() {
+    fn waiting_devices_are_listed_with_commands() {
         let heads = |view: &View| -> Vec<_> {
             let found = alerts(view).into_iter();
             found.map(|one| (one.head, one.command)).collect()

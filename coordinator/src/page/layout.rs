@@ -107,7 +107,7 @@ pub(super) fn tile(label: &str, figure: &str, detail: impl Render, tone: Tone) -
 }
 
 /// A command to type, or a name in a file. Lines break between its words and
-/// nowhere else: half a flag is none.
+/// nowhere else: half a flag would be misread.
 pub(super) fn command(text: &str) -> Markup {
     html! {
         code {

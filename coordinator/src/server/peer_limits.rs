@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_reconnects_too_often_is_told_to_wait_and_others_are_not() {
+    fn frequent_reconnects_must_wait() {
         let (peer_limits, now) = (peer_limits(), Instant::now());
         assert!((0..3).all(|_| peer_limits.session(now, DEVICE).is_ok()));
         let (code, _) = peer_limits.session(now, DEVICE).unwrap_err();

@@ -237,7 +237,7 @@ async fn send_blob(
     if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
         return finish(stream, TransferAnswer::NotFound).await;
     }
-    // A blob that cannot be read is none for the device, which says so and is
+    // A blob that cannot be read is missing for the device, which says so and is
     // not waited for. Were the stream given up, it would ask for ever.
     let store = shared.store.clone();
     let read = blocking(move || store.shared(blob)).await;

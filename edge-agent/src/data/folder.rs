@@ -27,7 +27,7 @@ use listing::list;
 
 /// The data files of one folder: those that the owner's patterns name, also in
 /// folders inside it, else those in it whose endings are known (.csv, .tsv, .parquet,
-/// .npz and .npy, packed ones too). Names that begin with a dot are none.
+/// .npz and .npy, packed ones too). Names that begin with a dot are ignored.
 ///
 /// Files are read in the order of their names. A file is read again when its
 /// size or time of change differs, or when it changed so recently that it may

@@ -107,7 +107,7 @@ pub enum Verdict {
     Worse {
         /// How the new student did on the held-out rows.
         score: Score,
-        /// How the one at hand did; none where there is none, and the new one
+        /// How the current one did; absent where there is no current one, and the new one
         /// is no better than a guess.
         before: Option<Score>,
     },

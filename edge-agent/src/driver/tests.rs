@@ -342,7 +342,7 @@ async fn a_fetch_goes_on_where_a_broken_link_stopped_it() {
 }
 
 #[tokio::test]
-async fn a_fault_or_an_error_in_a_piece_of_work_makes_the_device_abstain_and_live_on() {
+async fn failed_work_makes_the_device_abstain() {
     let fleet = Fleet::new();
     let script = steps(vec![Step::Panic, Step::Fail, Step::Entry(b"ok")]);
     let agent = Running::start(&fleet, &script);
@@ -383,7 +383,7 @@ async fn a_fault_or_an_error_in_a_piece_of_work_makes_the_device_abstain_and_liv
 }
 
 #[tokio::test]
-async fn a_refused_contribution_is_settled_and_a_damaged_cache_is_fetched_again() {
+async fn damaged_caches_are_fetched_again() {
     let fleet = Fleet::new();
     let script = steps(vec![Step::Entry(b"one"), Step::Entry(b"two")]);
     let agent = Running::start(&fleet, &script);

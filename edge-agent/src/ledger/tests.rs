@@ -129,7 +129,7 @@ fn the_newest_bytes_are_kept() {
 }
 
 #[test]
-fn labels_stand_on_the_newest_that_went_whole_until_the_coordinator_lost_it() {
+fn label_deltas_start_from_the_newest_whole() {
     let folder = tempfile::tempdir().unwrap();
     let mut ledger = Ledger::open(folder.path()).unwrap();
     let task = TaskHash([3; 32]);

@@ -450,7 +450,7 @@ fn the_closing_of_another_phase_drops_nothing() {
 }
 
 #[test]
-fn a_later_call_replaces_an_earlier_one_and_a_late_result_does_not_drop_it() {
+fn later_calls_replace_earlier_ones() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let first = call(1, Phase::Summarise);
     let second = call(1, Phase::Contribute);
@@ -505,7 +505,7 @@ fn new_data_is_told_again_in_a_later_session_until_it_is_asked_for() {
 }
 
 #[test]
-fn waits_grow_while_no_link_comes_up_less_for_short_ones_and_not_after_a_good_one() {
+fn backoff_grows_until_a_good_link() {
     let (mut bench, _) = Bench::online(vec![], &[]);
     let wait = |bench: &mut Bench| {
         bench.input(Input::Disconnected);

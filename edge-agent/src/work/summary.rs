@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_holds_however_many_classes_there_are_and_each_is_told_of_by_some() {
+    fn every_class_fits_the_budget() {
         let mut told = [0; 10];
         let mut random = rng(3, "test");
         for _ in 0..200 {

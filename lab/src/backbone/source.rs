@@ -238,7 +238,7 @@ impl Inputs {
     /// Hands one of them to `use_it`.
     ///
     /// # Errors
-    /// A file that cannot be read, or is none of what is understood.
+    /// A file that cannot be read, or has a format that is not understood.
     pub fn with<T>(
         &self,
         at: usize,

@@ -424,7 +424,7 @@ fn consensus(text: &str) -> Result<ConsensusRule, String> {
     let found = ConsensusRule::ALL
         .into_iter()
         .find(|one| one.name() == text);
-    found.ok_or_else(|| format!("{text:?} is none of weighted, mean, median, trimmed"))
+    found.ok_or_else(|| format!("{text:?} is not one of weighted, mean, median, trimmed"))
 }
 
 fn share(text: &str) -> Result<f64, String> {

@@ -36,7 +36,7 @@ impl FromStr for Asked {
             "class" => Ok(Self::Class),
             "number" => Ok(Self::Number),
             "none" => Ok(Self::None),
-            _ => Err(format!("{text:?} is none of class, number, none")),
+            _ => Err(format!("{text:?} is not one of class, number, none")),
         }
     }
 }
@@ -146,7 +146,7 @@ impl Dataset {
     /// height × width (× channels). Labels are
     /// integers or texts; with class_names they find their class as on a
     /// device ([`ClassNames`]), without it the classes are the distinct labels
-    /// of y_train in order. A label of y_test that is none of these classes is
+    /// of y_train in order. A label of y_test that is not one of these classes is
     /// refused. A channel whose offset single precision could not hold is
     /// moved by its training mean.
     ///

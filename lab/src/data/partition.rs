@@ -33,7 +33,7 @@ pub enum Partition {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PartitionError {
     /// The text names no partition.
-    #[error("partition {0:?} is none of natural, iid, group, dirichlet:ALPHA, shards:CLASSES")]
+    #[error("partition {0:?} is not one of natural, iid, group, dirichlet:ALPHA, shards:CLASSES")]
     Unknown(String),
     /// A number that spreads nothing.
     #[error("partition {0:?}: {1}")]

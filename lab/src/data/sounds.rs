@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn recordings_are_of_their_class_and_speaker_and_the_first_five_are_for_testing() {
+    fn file_names_give_class_speaker_and_split() {
         let root = tempfile::tempdir().unwrap();
         for class in ["no", "yes"] {
             for speaker in ["ann", "bob"] {

@@ -178,7 +178,7 @@ pub enum SimulateError {
     /// A baseline could not be trained.
     #[error(transparent)]
     Baseline(#[from] crate::baseline::BaselineError),
-    /// The class that is to be left out is none of at least three.
+    /// The class to leave out is unknown, or fewer than three classes exist.
     #[error("class {name:?} cannot be left out; there are: {classes}")]
     LeaveOut {
         /// What was named.

@@ -186,7 +186,7 @@ fn eight_bits_lose_next_to_nothing_against_sixteen() {
 /// After two rounds with everyone, the last device is forgotten; another
 /// fleet never had it.
 #[test]
-fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it() {
+fn forgetting_a_device_is_exact() {
     let data = Dataset::open("digits").unwrap();
     let options = SimulateOptions {
         partition: Some(Partition::Dirichlet(0.5)),
@@ -221,7 +221,7 @@ fn the_student_after_a_device_is_forgotten_is_that_of_a_fleet_that_never_had_it(
 /// The figures are in `docs/privacy.md`; this guards that they come from noise,
 /// and that everything but samples and row counts stays at home.
 #[test]
-fn under_differential_privacy_less_epsilon_is_less_accuracy_and_samples_are_all_that_leaves() {
+fn smaller_epsilon_costs_accuracy() {
     let data = Dataset::open("digits").unwrap();
     let right = |epsilon: f64| {
         let options = SimulateOptions {

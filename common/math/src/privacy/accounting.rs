@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn less_noise_is_asked_than_by_the_simple_bound_and_no_less_than_is_exact() {
+    fn noise_is_below_the_simple_bound() {
         // For one Gaussian the exact figure is known (Balle & Wang 2018,
         // Theorem 8), the σ beside these ε at δ = 1e-5.
         for (epsilon, exact) in [(8.0, 0.600), (3.0, 1.390), (1.0, 3.730)] {

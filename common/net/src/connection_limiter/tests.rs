@@ -76,7 +76,7 @@ fn addresses_are_validated_while_many_handshakes_are_under_way() {
 }
 
 #[test]
-fn no_more_handshakes_are_under_way_and_no_more_connections_open_than_allowed() {
+fn connection_limits_hold() {
     let limiter = limiter(|limits| {
         limits.connections_per_address = 50;
         limits.handshakes_per_address.burst = 50;

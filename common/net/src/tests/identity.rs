@@ -435,7 +435,7 @@ async fn a_handshake_is_cheap_and_counted_apart() {
 }
 
 #[tokio::test]
-async fn a_device_believes_that_its_connection_is_gone_from_its_coordinator_alone() {
+async fn only_the_coordinator_can_reset() {
     let fleet = Fleet::new();
     let (server, device) = fleet.connected().await;
     let (other, _other) = fleet.connected().await;

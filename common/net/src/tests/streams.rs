@@ -172,7 +172,7 @@ async fn receiving_can_be_interrupted_anywhere_without_loss() {
 }
 
 #[tokio::test]
-async fn a_frame_that_stops_half_way_is_given_up_but_silence_between_frames_is_not() {
+async fn half_frames_time_out() {
     let mut ends = ends(60).await;
     let quiet = timeout(Duration::from_millis(150), ends.server.recv()).await;
     assert!(quiet.is_err(), "a quiet control stream is no fault");

@@ -310,7 +310,7 @@ impl Normaliser {
     }
 }
 
-/// Standard deviations not above this are none at all.
+/// A standard deviation no greater than this counts as zero.
 const DEVIATION_MIN: f64 = 1e-9;
 /// Standard deviations not above this share of the mean are f32 rounding.
 const ROUNDING: f64 = 1e-6;

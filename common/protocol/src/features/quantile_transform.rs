@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_column_is_made_normal_whatever_its_unit_and_a_gentle_one_is_left_alone() {
+    fn only_heavy_columns_are_transformed() {
         for unit in [1e-6, 1.0, 1e9] {
             let mut heavy = atoms(|share| unit * (2.0 * logit(share)).exp());
             let spread = deviation(&heavy);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn only_short_windows_of_many_values_are_seen_so_where_numbers_are_asked() {
+    fn numbers_see_long_series_as_trends() {
         let by_default = |sides: &[usize]| {
             let shape = InputShape::new(sides.to_vec()).unwrap();
             FeatureStage::default_for_numbers(&shape, shape.modality(), false)

@@ -253,7 +253,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_lost_repeated_overtaken_or_forgotten_labels_are_what_was_meant(
+        fn labels_survive_loss_and_reordering(
             steps in steps(),
             bits in prop_oneof![Just(2u8), Just(4), Just(8), Just(12)],
         ) {

@@ -28,7 +28,7 @@ impl Core {
             token,
             secret,
         } = admission;
-        // A name that reads as another device's id is none.
+        // A label must not read as another device's id.
         let label = match looks_like_id(clean_label(&label).as_str()) {
             true => String::new(),
             false => label,

@@ -449,7 +449,7 @@ fn with_two_students() -> (Driven, TaskHash) {
 }
 
 #[test]
-fn releases_that_are_signed_again_together_are_in_the_log_together_or_not_at_all() {
+fn rereleases_are_logged_atomically() {
     let (mut driven, task) = with_two_students();
     let again = |from, above, held| ReRelease {
         from: version(from),

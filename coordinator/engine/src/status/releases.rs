@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_student_that_waits_is_signed_again_beside_the_one_that_is_offered() {
+    fn waiting_students_are_resigned_too() {
         let releases = vec![
             release(1, 1, false),
             release(2, 2, true),

@@ -112,7 +112,7 @@ fn tags<'a>(body: &'a str, tag: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn whoever_cannot_see_the_page_finds_titles_labels_and_a_way_past_the_navigation() {
+async fn the_page_is_accessible() {
     let rig = Rig::start_with_page();
     rig.task(PAIR).await;
     rig.device().await;

@@ -167,7 +167,7 @@ fn same_content_counts_once() {
 }
 
 #[test]
-fn new_changed_and_removed_files_are_noticed_and_unchanged_ones_are_not_read() {
+fn only_changed_files_are_read() {
     let mut bench = Bench::new();
     bench.write("a.csv", &["1,0,cat"]);
     bench.settle();

@@ -114,7 +114,7 @@ fn no_window_reaches_across_a_gap_a_group_or_a_label() {
 }
 
 #[test]
-fn lost_and_repeated_samples_and_a_clock_that_jitters_are_put_on_the_grid() {
+fn jittered_samples_are_put_on_the_grid() {
     let jitter = |at: i32| f64::from((at * 7919) % 13 - 6) * 0.003;
     let kept = (0..100).filter(|at| at % 17 != 5);
     let samples = kept.map(|at| {

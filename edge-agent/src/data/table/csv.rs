@@ -23,7 +23,7 @@ use super::rows::Rows;
 ///
 /// # Errors
 /// The first thing that is wrong, with its line and column; a row that the
-/// owner or the task has left out is none.
+/// owner or the task has left out is no error.
 pub(in super::super) fn parse(
     mut source: Lines<&mut dyn Read>,
     length: u64,

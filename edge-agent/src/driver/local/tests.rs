@@ -259,7 +259,7 @@ fn a_good_release_is_installed_and_a_worse_one_is_not_kept() {
 }
 
 #[test]
-fn a_release_that_is_not_what_it_should_be_is_refused_and_the_old_student_stays() {
+fn bad_releases_leave_the_old_student() {
     let bench = Bench::new();
     let backend = bench.backend(Some(100));
     let first = bench.sign(&bench.raw(5, 0));
@@ -366,7 +366,7 @@ fn a_missing_data_folder_is_named_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_profile_waits_on_the_disk_until_it_is_settled_and_then_stands_in_the_ledger() {
+fn a_profile_moves_from_outbox_to_ledger() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
     let backend = bench.backend(Some(100));
@@ -391,7 +391,7 @@ fn a_profile_waits_on_the_disk_until_it_is_settled_and_then_stands_in_the_ledger
 }
 
 #[test]
-fn an_answer_in_part_is_known_as_one_after_a_restart_until_it_is_settled() {
+fn partial_answers_survive_a_restart() {
     let bench = Bench::new();
     let call = bench.call(1, Phase::Profile, None);
     let name = CallName::of(&call);
@@ -637,7 +637,7 @@ fn a_pinned_student_is_not_rolled_back_by_its_soak() {
 }
 
 #[test]
-fn under_differential_privacy_the_budget_is_spent_once_and_its_answer_kept() {
+fn a_private_answer_is_paid_once() {
     let mut bench = Bench::new();
     let text = "name = \"small\"\n[input]\nshape = [2]\n[classes]\nnames = [\"off\", \"on\"]\n\
                 [features]\nstage = \"raw\"\n[normaliser]\nrange = [0.0, 1000.0]\n\

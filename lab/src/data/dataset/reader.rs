@@ -347,7 +347,7 @@ impl Known {
         };
         match self {
             Self::Named(names) => format!(
-                "holds label {label} in row {row}, which is none of class_names ({}){}",
+                "holds label {label} in row {row}, which is not one of class_names ({}){}",
                 names.names().join(", "),
                 match names.is_indexed() {
                     true => ": numbers count them from 0",

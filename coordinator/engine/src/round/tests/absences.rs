@@ -107,7 +107,7 @@ fn who_has_nothing_for_a_phase_that_can_do_without_is_not_missing() {
 }
 
 #[test]
-fn labels_that_come_after_their_phase_were_late_and_a_report_makes_nothing_of_it() {
+fn late_labels_count_as_late() {
     let mut bench = contributing();
     let key = bench.key(Kind::Labels);
     bench.tick(1_000);
@@ -200,7 +200,7 @@ fn what_a_crash_left_of_a_closing_phase_is_put_right() {
 }
 
 #[test]
-fn more_than_are_named_are_counted_and_those_to_look_after_are_named_first() {
+fn long_lists_name_the_urgent_first() {
     let mut absences = Absences::default();
     let many = |why, from: u16, to: u16| -> Vec<(DeviceId, AbsenceReason)> {
         let device = |number: u16| {

@@ -244,7 +244,7 @@ fn what_is_too_long_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn a_round_takes_no_more_bytes_from_a_device_than_its_budget_and_waits_for_none() {
+fn a_round_keeps_to_the_byte_budget() {
     let mut policy = policy();
     policy.round_bytes_max = 3 * BYTES;
     let mut bench = Bench::in_phase(policy, &[1, 2], Phase::Contribute);
@@ -271,7 +271,7 @@ fn the_budget_is_a_rounds() {
 }
 
 #[test]
-fn a_bad_contribution_changes_nothing_but_the_strikes_and_why_it_is_missing() {
+fn a_bad_contribution_only_strikes() {
     let mut bench = Bench::in_round(policy(), &[1, 2]);
     let key = bench.key(Kind::Profile);
     let before = bench.state().clone();

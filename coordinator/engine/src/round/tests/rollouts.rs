@@ -351,7 +351,7 @@ fn a_release_for_all_is_halted_by_a_fifth_of_the_devices_and_not_by_one() {
 }
 
 #[test]
-fn what_was_left_out_is_in_the_state_until_it_is_judged_anew_or_forgotten() {
+fn exclusions_last_until_judged_anew() {
     let mut state = State::default();
     let device = DeviceId([4; 16]);
     let why = ExclusionReason::Contradicts {
