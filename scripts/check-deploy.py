@@ -71,19 +71,43 @@ def configuration(program, text, where):
 # Compose
 
 def compose():
-    path = DEPLOY / "compose.yaml"
-    document = yaml.safe_load(path.read_text())
     vendored = importlib.resources.files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json"
     schema = json.loads(vendored.read_text())
     validator = jsonschema.validators.validator_for(schema)(schema)
-    for error in validator.iter_errors(document):
-        wrong.append(f"{path.name}: {error.json_path}: {error.message}")
-    planted = copy.deepcopy(document)
-    planted["services"]["coordinator"]["read_onyl"] = True
-    check(refuses(validator.validate, planted), "the schema of Compose refuses nothing")
+    base = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    for path in sorted(DEPLOY.glob("compose*.yaml")):
+        document = yaml.safe_load(path.read_text())
+        for error in validator.iter_errors(document):
+            wrong.append(f"{path.name}: {error.json_path}: {error.message}")
+        planted = copy.deepcopy(document)
+        planted["services"]["coordinator"]["read_onyl"] = True
+        check(refuses(validator.validate, planted), "the schema of Compose refuses nothing")
+        services(path.name, document if document == base else laid_over(base, document))
+    asked(base)
 
+
+def laid_over(base, document):
+    """What Compose makes of two files, as far as it is looked at here."""
+    merged = copy.deepcopy(base)
+    for part in ("services", "networks", "volumes"):
+        for name, value in document.get(part, {}).items():
+            known = merged[part].get(name)
+            if known is None:
+                merged[part][name] = value
+                continue
+            for key, more in value.items():
+                if isinstance(more, list):
+                    known[key] = known.get(key, []) + more
+                elif isinstance(more, dict):
+                    known[key] = {**known.get(key, {}), **more}
+                else:
+                    known[key] = more
+    return merged
+
+
+def services(file, document):
     for name, service in document["services"].items():
-        where = f"{path.name}: {name}"
+        where = f"{file}: {name}"
         check(service.get("read_only") is True, f"{where}: the root can be written")
         check(service.get("cap_drop") == ["ALL"], f"{where}: capabilities are kept")
         check("no-new-privileges:true" in service.get("security_opt", []), f"{where}: rights can be gained")
@@ -101,6 +125,12 @@ def compose():
         for port in service.get("ports", []):
             is_fleet = port == "4433:4433/udp"
             check(is_fleet or port.startswith("127.0.0.1:"), f"{where}: {port} is open to the network")
+        for other in service.get("depends_on", []):
+            check(other in document["services"], f"{where}: no service {other}")
+
+
+def asked(document):
+    """Prometheus asks for services of the composition, by names that they answer to."""
     hosts = re.search(r"^hosts = (.*)$", (DEPLOY / "coordinator.toml").read_text(), re.M)[1]
     scraped = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]
     for target in scraped["static_configs"][0]["targets"]:
@@ -187,9 +217,12 @@ def workload(file, document, documents):
         check(confined["allowPrivilegeEscalation"] is False, f"{at}: rights can be gained")
         check(confined["capabilities"]["drop"] == ["ALL"], f"{at}: capabilities are kept")
         check("memory" in container["resources"]["limits"], f"{at}: memory has no limit")
+        for variable in container["env"]:
+            secret = variable.get("valueFrom", {}).get("secretKeyRef", {"optional": True})
+            check(secret.get("optional"), f"{at}: starts only with a Secret that nobody makes")
         mounts = {it["mountPath"]: it["name"] for it in container["volumeMounts"]}
         check(set(mounts.values()) <= volumes, f"{at}: mounts what is not there")
-        environment = {it["name"]: it["value"] for it in container["env"]}
+        environment = {it["name"]: it.get("value") for it in container["env"]}
         state = pathlib.PurePath(environment["ALAMBIC_STATE"])
         check(mounts.get(str(state.parent)) == "state", f"{at}: {state} is in no volume")
         for port in container.get("ports", []):
