@@ -177,8 +177,7 @@ impl SimulateArguments {
             student: self.student.clone().map(|student| student.0),
             features: Some(match self.backbone() {
                 // Discriminants and components are not to be weighed or bent.
-                Some(_) if self.contribute != "moments" => "raw".to_owned(),
-                Some(_) => "auto".to_owned(),
+                Some(_) => "raw".to_owned(),
                 None => self.features.clone(),
             }),
             contribute: Kinds::named(&self.contribute).unwrap_or_default(),

@@ -1,26 +1,31 @@
 //! A linear projection that a fleet makes together: few numbers a row in place
 //! of a backbone's thousand.
 //!
-//! Devices send sums alone: mean and deviation of each feature, then, of rows
-//! standardised by those of the fleet, Σ z(zᵀΩ) for a seeded Ω and the sum of
-//! each class. The first is a sketch of the covariance C (Halko, Martinsson and
-//! Tropp, SIAM Review 2011) whose largest eigenpairs follow in one pass by
-//! Nyström's C ≈ Y(ΩᵀY)⁻¹Yᵀ; it adds up over devices, so that any partition
-//! gives the same but for the rounding of what is sent. The projection is the
-//! discriminant directions C⁻¹(μ_c − μ) (Fisher 1936), C being its largest
-//! eigenpairs and an even rest, and beside them the principal components.
+//! Devices send sums and counts alone. First, which features are hardly ever below
+//! zero, as rectified and averaged ones are: their square root is taken, which keeps a
+//! few strong ones from hiding the rest (Perronnin, Sánchez and Mensink, ECCV 2010).
+//! Then mean and deviation of each feature and the mean of each class. Then, of rows z
+//! standardised by the fleet's, Σ z(zᵀV) for up to three blocks of directions V, each
+//! chosen from what came of those before ([`subspace`]). All add up over devices, so
+//! that any partition gives the same but for the rounding of what is sent. The
+//! projection is the discriminant directions (C + λ)⁻¹(μ_c − μ) (Fisher 1936; Friedman
+//! 1989), and beside them principal components.
 
-mod sketch;
+mod exchange;
+mod subspace;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use rand_distr::{Distribution as _, StandardNormal};
 
-use common::math::linalg::{LinalgError, top_eigenpairs};
+use common::math::linalg::LinalgError;
 use common::math::quantise::{Layout, QuantiseError, QuantisedMatrix, Scheme};
+use common::math::random::rng;
 use common::wire::codec::encode;
 use edge_agent::data::{Dataset as Rows, SplitRule};
 use edge_agent::work::Privacy;
 
-use self::sketch::{MEAN_BITS, Sketch, Statistics, Terms, omega};
+use self::exchange::{DEVIATION_BITS, MEAN_BITS, Products, Signs, Statistics};
+use self::subspace::Subspace;
 use crate::data::{Dataset, Part};
 
 /// Why no projection could be made.
@@ -52,23 +57,34 @@ pub struct Setting<'a> {
     pub parts: &'a [Vec<usize>],
     /// The devices' policy.
     pub privacy: Privacy,
-    /// Bytes that a device may spend on it.
+    /// Bytes that a device may send in all: of them the projection takes what points
+    /// do not need.
     pub uplink_bytes: u64,
     /// The task's seed.
     pub seed: u64,
 }
 
+/// How features of any kind become standard ones.
+#[derive(Clone, Debug)]
+struct Scales {
+    /// Features whose square root is taken.
+    roots: Vec<bool>,
+    mean: Array1<f64>,
+    deviation: Array1<f64>,
+}
+
 /// A projection, and what it cost.
 #[derive(Clone, Debug)]
 pub struct Projection {
-    mean: Array1<f64>,
-    deviation: Array1<f64>,
+    scales: Scales,
     /// Shape (features, directions), as published.
     directions: Array2<f64>,
     /// Discriminant ones among them.
     pub discriminants: usize,
-    /// Columns of the sketch, and bits of its values.
-    pub sketch: (usize, u8),
+    /// Columns of each block that devices were asked for.
+    pub blocks: Vec<usize>,
+    /// Bits of a value of the sums.
+    pub bits: u8,
     /// Messages of each device, in bytes.
     pub sent: Vec<Vec<u64>>,
     /// Messages to each device, in bytes.
@@ -77,83 +93,47 @@ pub struct Projection {
 
 impl Projection {
     /// What the devices of a fleet make together of the rows that they learn
-    /// from. Cost rows × features × columns of the sketch.
+    /// from. Cost rows × features × columns of the blocks.
+    ///
+    /// No device tells of more directions than its policy allows, over all messages
+    /// but mean and deviation, which count by themselves.
     ///
     /// # Errors
     /// If no device may say enough, or what they say cannot be decomposed.
     pub fn learn(data: &Dataset, setting: Setting<'_>) -> Result<Self, ProjectionError> {
-        let features = data.train.inputs.ncols();
-        let nobody = || ProjectionError::Nobody {
-            features,
-            rows_per_direction: setting.privacy.rows_per_direction,
-        };
-        let learnt: Vec<Rows> = setting
-            .parts
-            .iter()
-            .map(|rows| training(&data.train, rows))
-            .collect();
-        let mut sent = vec![Vec::new(); learnt.len()];
-        let mut heard = Vec::new();
-        for (rows, sent) in learnt.iter().zip(&mut sent) {
-            let count = rows.rows() as u64;
-            if count >= setting.privacy.rows_min && setting.privacy.tells_means(count) {
-                let statistics = Statistics::of(rows.inputs())?;
-                sent.push(statistics.bytes);
-                heard.push(statistics);
-            }
-        }
-        let (mean, deviation) = pooled(&heard).ok_or_else(nobody)?;
+        let mut fleet = Fleet::of(data, setting);
+        let roots = fleet.roots()?;
         let classes = data.classes.len();
-        let room = |bits: u8| {
-            let value = f64::from(bits) / 8.0;
-            let one = features as f64 * value + OVERHEAD;
-            let fixed = 2.0 * (features as f64 * f64::from(MEAN_BITS) / 8.0 + OVERHEAD);
-            let left = setting.uplink_bytes as f64 / FRAMING - fixed - classes as f64 * one;
-            (left / one).max(0.0) as usize
-        };
-        let bits = match room(BITS_FINE) >= COLUMNS_FINE {
-            true => BITS_FINE,
-            false => BITS_COARSE,
-        };
-        let columns = room(bits).clamp(COLUMNS_MIN, COLUMNS_MAX).min(features);
-        let omega = omega(features, columns, setting.seed);
-        let mut sum = Sum::none(features, columns, classes);
-        for (index, (rows, sent)) in learnt.iter().zip(&mut sent).enumerate() {
-            let count = rows.rows() as u64;
-            if count < setting.privacy.rows_min {
-                continue;
-            }
-            let standard = standardised(rows.inputs(), &mean, &deviation);
-            let terms = Terms {
-                omega: omega.view(),
-                bits,
-                directions: setting.privacy.directions(count),
-                rows_min: setting.privacy.rows_min,
-                seed: setting.seed ^ index as u64,
-            };
-            if let Some(sketch) = Sketch::of(standard.view(), rows.labels(), &terms)? {
-                sent.push(sketch.bytes);
-                sum.add(&sketch);
-            }
-        }
-        let (directions, discriminants) = sum.directions(&omega).ok_or_else(nobody)??;
-        let narrow = directions.mapv(|value| value as f32);
-        let coded =
-            QuantisedMatrix::encode(narrow.view(), MEAN_BITS, Layout::Column, Scheme::Symmetric)?;
-        let told = [&mean, &deviation].map(|values| {
-            let narrow = values.mapv(|value| value as f32).insert_axis(Axis(0));
-            QuantisedMatrix::encode(narrow.view(), MEAN_BITS, Layout::Row, Scheme::Affine)
-        });
-        let [told_mean, told_deviation] = told;
-        let scales = encode(&(told_mean?.into_raw(), told_deviation?.into_raw()));
-        Ok(Self {
-            directions: coded.decode().mapv(f64::from),
-            published: vec![scales.len() as u64, encode(coded.as_raw()).len() as u64],
+        let heard = fleet.statistics(&roots)?;
+        let (mean, deviation) = pooled(&heard).ok_or_else(|| fleet.nobody())?;
+        let scales = Scales {
+            roots,
             mean,
             deviation,
+        };
+        fleet.publish_scales(&scales)?;
+        let mut subspace = Subspace::of(class_means(&heard, &scales, classes));
+        let (blocks, bits) = fleet.blocks(classes);
+        for (at, &columns) in blocks.iter().enumerate() {
+            let drawn = drawn((fleet.features, columns), setting.seed, at);
+            let block = fleet.publish_block(&subspace.next(drawn.view())?)?;
+            if let Some((told, products)) = fleet.products(&block, &scales, (bits, at))? {
+                subspace.add(&block.select(Axis(1), &told), &products);
+            } else if at == 0 {
+                return Err(fleet.nobody());
+            }
+        }
+        let components = fleet.components(classes);
+        let (directions, discriminants) = subspace.directions(classes, components)?;
+        let directions = fleet.publish_block(&directions)?;
+        Ok(Self {
+            scales,
+            directions,
             discriminants,
-            sketch: (columns, bits),
-            sent,
+            blocks,
+            bits,
+            sent: fleet.sent,
+            published: fleet.published,
         })
     }
 
@@ -162,7 +142,8 @@ impl Projection {
         self.directions.dim()
     }
 
-    /// The same data set in the few numbers.
+    /// The same data set in the few numbers. They have a range, as if they had been
+    /// measured: what they are to each other is to stay as it is.
     pub fn apply(&self, data: &Dataset) -> Dataset {
         let part = |part: &Part| Part {
             inputs: self.rows(part.inputs.view()),
@@ -170,7 +151,7 @@ impl Projection {
         };
         Dataset {
             shape: vec![self.directions.ncols() as u32],
-            range: None,
+            range: Some([-RANGE, RANGE]),
             offset: None,
             sound_rate: None,
             train: std::sync::Arc::new(part(&data.train)),
@@ -184,10 +165,220 @@ impl Projection {
         let mut out = Array2::zeros((rows.nrows(), self.directions.ncols()));
         let blocks = rows.axis_chunks_iter(Axis(0), BLOCK_ROWS);
         for (block, mut out) in blocks.zip(out.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS)) {
-            let standard = standardised(block, &self.mean, &self.deviation);
+            let standard = self.scales.standard(block);
             out.assign(&standard.dot(&self.directions).mapv(|value| value as f32));
         }
         out
+    }
+}
+
+impl Scales {
+    /// Rows (rows, features), standardised.
+    fn standard(&self, rows: ArrayView2<'_, f32>) -> Array2<f64> {
+        let mut wide = rooted(rows, &self.roots).mapv(f64::from);
+        wide -= &self.mean;
+        wide /= &self.deviation;
+        wide
+    }
+}
+
+/// The devices, and what they said and heard.
+struct Fleet<'a> {
+    setting: Setting<'a>,
+    features: usize,
+    /// Rows that each device learns from.
+    learnt: Vec<Rows>,
+    /// Directions that each device may still tell.
+    left: Vec<usize>,
+    sent: Vec<Vec<u64>>,
+    published: Vec<u64>,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(data: &Dataset, setting: Setting<'a>) -> Self {
+        let learnt = { setting.parts.iter() }.map(|rows| training(&data.train, rows));
+        let learnt: Vec<Rows> = learnt.collect();
+        let privacy = setting.privacy;
+        let left = |rows: &Rows| match rows.rows() as u64 {
+            count if count < privacy.rows_min => 0,
+            count => privacy.directions(count),
+        };
+        Self {
+            features: data.train.inputs.ncols(),
+            left: learnt.iter().map(left).collect(),
+            sent: vec![Vec::new(); learnt.len()],
+            published: Vec::new(),
+            learnt,
+            setting,
+        }
+    }
+
+    fn nobody(&self) -> ProjectionError {
+        ProjectionError::Nobody {
+            features: self.features,
+            rows_per_direction: self.setting.privacy.rows_per_direction,
+        }
+    }
+
+    /// Devices that may say anything of their rows.
+    fn speaking(&self) -> Vec<usize> {
+        let privacy = self.setting.privacy;
+        let speaks = |&device: &usize| {
+            let rows = self.learnt[device].rows() as u64;
+            rows >= privacy.rows_min && privacy.tells_means(rows)
+        };
+        (0..self.learnt.len()).filter(speaks).collect()
+    }
+
+    /// Features that no device has below zero in rows worth counting.
+    fn roots(&mut self) -> Result<Vec<bool>, ProjectionError> {
+        let mut roots: Option<Vec<bool>> = None;
+        for device in self.speaking() {
+            let rows = self.learnt[device].inputs();
+            let signs = Signs::of(rows, self.setting.privacy.rows_min);
+            self.sent[device].push(signs.bytes);
+            roots = Some(match roots {
+                Some(all) => { all.iter().zip(&signs.positive) }
+                    .map(|(one, other)| *one && *other)
+                    .collect(),
+                None => signs.positive,
+            });
+        }
+        let roots = roots.ok_or_else(|| self.nobody())?;
+        self.published.push(roots.len().div_ceil(8) as u64);
+        Ok(roots)
+    }
+
+    fn statistics(&mut self, roots: &[bool]) -> Result<Vec<Statistics>, ProjectionError> {
+        let mut heard = Vec::new();
+        for device in self.speaking() {
+            let rows = &self.learnt[device];
+            let seen = rooted(rows.inputs(), roots);
+            let privacy = self.setting.privacy;
+            let said = Statistics::of(seen.view(), rows.labels(), privacy, BITS_FINE)?;
+            self.left[device] = self.left[device].saturating_sub(said.classes.len());
+            self.sent[device].push(said.bytes);
+            heard.push(said);
+        }
+        Ok(heard)
+    }
+
+    /// Columns of each block to ask for, and bits of a value. The last ones hold as
+    /// many as there are discriminants, the first what else the bytes allow.
+    fn blocks(&self, classes: usize) -> (Vec<usize>, u8) {
+        let spent = { self.sent.iter() }.map(|sent| sent.iter().sum::<u64>());
+        let spent = spent.max().unwrap_or(0) as f64;
+        let room = |share: f64, bits: u8| {
+            let column = self.features as f64 * f64::from(bits) / 8.0 + OVERHEAD;
+            let bytes = share * self.setting.uplink_bytes as f64 / FRAMING - spent;
+            (bytes / column).max(0.0) as usize
+        };
+        let discriminants = classes.clamp(2, COLUMNS_MAX / BLOCKS);
+        let values = (classes + COMPONENTS_MIN) as f64 + POINT_OVERHEAD;
+        let needed = self.points() * values / self.setting.uplink_bytes.max(1) as f64;
+        let share = (1.0 - needed).clamp(SHARE_MIN, SHARE_MAX);
+        let (columns, bits) = match room(share, BITS_FINE) {
+            columns if columns >= BLOCKS * discriminants => (columns, BITS_FINE),
+            _ => (room(share, BITS_COARSE), BITS_COARSE),
+        };
+        let columns = columns.min(self.told_by_most()).min(self.features);
+        let columns = columns.clamp(COLUMNS_MIN, COLUMNS_MAX);
+        let last = discriminants.min(columns.div_ceil(BLOCKS));
+        let middle = last.max(columns / 4);
+        let first = columns.saturating_sub(last + middle);
+        let blocks = [first, middle, last];
+        (
+            blocks.into_iter().filter(|&columns| columns > 0).collect(),
+            bits,
+        )
+    }
+
+    /// Directions that the devices with half of all rows may tell, each of them: columns
+    /// that some tell and others do not are sums over other rows.
+    fn told_by_most(&self) -> usize {
+        let rows = |device: &usize| self.learnt[*device].rows();
+        let mut devices = self.speaking();
+        devices.sort_by_key(|device| std::cmp::Reverse(self.left[*device]));
+        let half = devices.iter().map(rows).sum::<usize>() / 2;
+        let mut seen = 0;
+        let mut told = devices.iter().map(|device| {
+            seen += rows(device);
+            (seen, self.left[*device])
+        });
+        told.find(|(seen, _)| *seen > half)
+            .map_or(0, |(_, left)| left)
+    }
+
+    /// The products of all devices with a block, each column as the mean of the rows of
+    /// those that told it, and which columns these are; none if nobody told any.
+    fn products(
+        &mut self,
+        block: &Array2<f64>,
+        scales: &Scales,
+        (bits, at): (u8, usize),
+    ) -> Result<Option<(Vec<usize>, Array2<f64>)>, ProjectionError> {
+        let mut sum = Array2::<f64>::zeros(block.dim());
+        let mut rows = vec![0u64; block.ncols()];
+        for device in self.speaking() {
+            // What later blocks are to tell is kept for them.
+            let directions = self.left[device] / (BLOCKS - at.min(BLOCKS - 1));
+            if directions == 0 {
+                continue;
+            }
+            let standard = scales.standard(self.learnt[device].inputs());
+            let seed = self.setting.seed ^ (device as u64) ^ ((at as u64) << 32);
+            let said = Products::of(standard.view(), block.view(), directions, bits, seed)?;
+            let Some(said) = said else { continue };
+            self.left[device] -= said.columns.len();
+            self.sent[device].push(said.bytes);
+            for (&column, one) in said.columns.iter().zip(said.sums.columns()) {
+                let mut sum = sum.column_mut(column as usize);
+                sum += &one;
+                rows[column as usize] += said.rows;
+            }
+        }
+        let told: Vec<usize> = (0..rows.len()).filter(|&at| rows[at] > 0).collect();
+        let mut mean = sum.select(Axis(1), &told);
+        for (mut column, &at) in mean.columns_mut().into_iter().zip(&told) {
+            column /= rows[at] as f64;
+        }
+        Ok((!told.is_empty()).then_some((told, mean)))
+    }
+
+    /// Principal components beside the discriminants: as many as leave bytes for a point
+    /// for each few rows.
+    fn components(&self, classes: usize) -> usize {
+        let spent = { self.sent.iter() }.map(|sent| sent.iter().sum::<u64>());
+        let spent = FRAMING * spent.max().unwrap_or(0) as f64;
+        let left = (self.setting.uplink_bytes as f64 - spent).max(0.0);
+        let values = left / self.points() - POINT_OVERHEAD - classes as f64;
+        (values.max(0.0) as usize).clamp(COMPONENTS_MIN, COMPONENTS_MAX)
+    }
+
+    /// Points that the rows of a device in the mean make.
+    fn points(&self) -> f64 {
+        let rows: usize = self.learnt.iter().map(Rows::rows).sum();
+        (rows / self.learnt.len().max(1) / ROWS_A_POINT).max(1) as f64
+    }
+
+    fn publish_scales(&mut self, scales: &Scales) -> Result<(), ProjectionError> {
+        let one = |values: &Array1<f64>, bits| {
+            let narrow = values.mapv(|value| value as f32).insert_axis(Axis(0));
+            QuantisedMatrix::encode(narrow.view(), bits, Layout::Row, Scheme::Affine)
+        };
+        let mean = one(&scales.mean, MEAN_BITS)?.into_raw();
+        let deviation = one(&scales.deviation.mapv(f64::ln), DEVIATION_BITS)?.into_raw();
+        self.published.push(encode(&(mean, deviation)).len() as u64);
+        Ok(())
+    }
+
+    /// Directions as they arrive at the devices.
+    fn publish_block(&mut self, block: &Array2<f64>) -> Result<Array2<f64>, ProjectionError> {
+        let narrow = block.mapv(|value| value as f32);
+        let bits = DIRECTION_BITS;
+        let told = QuantisedMatrix::encode(narrow.view(), bits, Layout::Column, Scheme::Symmetric)?;
+        self.published.push(encode(told.as_raw()).len() as u64);
+        Ok(told.decode().mapv(f64::from))
     }
 }
 
@@ -197,6 +388,16 @@ fn training(train: &Part, rows: &[usize]) -> Rows {
     let inputs = train.inputs.select(Axis(0), rows);
     let rows = Rows::new(inputs, labels).unwrap_or_else(|| Rows::empty(train.inputs.ncols()));
     rows.split(SplitRule::default()).without_copies().training
+}
+
+/// Rows with the square root of some features, with its sign.
+fn rooted(rows: ArrayView2<'_, f32>, roots: &[bool]) -> Array2<f32> {
+    let mut seen = rows.to_owned();
+    for (mut column, _) in { seen.columns_mut().into_iter().zip(roots) }.filter(|(_, root)| **root)
+    {
+        column.mapv_inplace(|value| value.abs().sqrt().copysign(value));
+    }
+    seen
 }
 
 /// Mean and deviation of all rows; none of no rows. A feature that does not
@@ -219,165 +420,67 @@ fn pooled(heard: &[Statistics]) -> Option<(Array1<f64>, Array1<f64>)> {
     Some((mean, deviation))
 }
 
-fn standardised(
-    rows: ArrayView2<'_, f32>,
-    mean: &Array1<f64>,
-    deviation: &Array1<f64>,
-) -> Array2<f64> {
-    let mut wide = rows.mapv(f64::from);
-    wide -= mean;
-    wide /= deviation;
-    wide
+/// Standardised means of the classes that somebody spoke of, apart from the mean of all,
+/// each times the root of its share of the rows; shape (features, classes).
+fn class_means(heard: &[Statistics], scales: &Scales, classes: usize) -> Array2<f64> {
+    let mut sums = Array2::<f64>::zeros((scales.mean.len(), classes));
+    let mut rows = vec![0.0; classes];
+    for one in heard {
+        for ((class, count), mean) in one.classes.iter().zip(one.class_means.rows()) {
+            let (class, count) = (usize::from(*class), *count as f64);
+            sums.column_mut(class).scaled_add(count, &mean);
+            rows[class] += count;
+        }
+    }
+    let known: Vec<usize> = (0..classes).filter(|&class| rows[class] > 0.0).collect();
+    let mut means = sums.select(Axis(1), &known);
+    let all: f64 = rows.iter().sum();
+    let mut middle = Array1::<f64>::zeros(scales.mean.len());
+    for (mut mean, &class) in means.columns_mut().into_iter().zip(&known) {
+        mean /= rows[class];
+        mean -= &scales.mean;
+        mean /= &scales.deviation;
+        middle.scaled_add(rows[class] / all, &mean);
+    }
+    for (mut mean, &class) in means.columns_mut().into_iter().zip(&known) {
+        mean -= &middle;
+        mean *= (rows[class] / all).sqrt();
+    }
+    means
 }
 
-/// Sums over devices.
-struct Sum {
-    products: Array2<f64>,
-    /// Rows behind each column.
-    column_rows: Vec<u64>,
-    class_sums: Array2<f64>,
-    class_rows: Vec<u64>,
-}
-
-type Directions = (Array2<f64>, usize);
-
-impl Sum {
-    fn none(features: usize, columns: usize, classes: usize) -> Self {
-        Self {
-            products: Array2::zeros((features, columns)),
-            column_rows: vec![0; columns],
-            class_sums: Array2::zeros((classes, features)),
-            class_rows: vec![0; classes],
-        }
-    }
-
-    fn add(&mut self, sketch: &Sketch) {
-        for (column, product) in sketch.columns.iter().zip(sketch.products.columns()) {
-            let mut sum = self.products.column_mut(*column as usize);
-            sum += &product;
-            self.column_rows[*column as usize] += sketch.rows;
-        }
-        for ((class, rows), one) in sketch.classes.iter().zip(sketch.class_sums.rows()) {
-            let mut sum = self.class_sums.row_mut(usize::from(*class));
-            sum += &one;
-            self.class_rows[usize::from(*class)] += rows;
-        }
-    }
-
-    /// Orthonormal directions (features, directions): discriminants first, and
-    /// how many those are; none if nobody said anything.
-    fn directions(&self, omega: &Array2<f64>) -> Option<Result<Directions, LinalgError>> {
-        let told: Vec<usize> = (0..self.column_rows.len())
-            .filter(|&column| self.column_rows[column] > 0)
-            .collect();
-        if told.is_empty() {
-            return None;
-        }
-        let mut y = self.products.select(Axis(1), &told);
-        for (mut column, &at) in y.columns_mut().into_iter().zip(&told) {
-            column /= self.column_rows[at] as f64;
-        }
-        Some(self.decomposed(&y, &omega.select(Axis(1), &told)))
-    }
-
-    fn decomposed(&self, y: &Array2<f64>, omega: &Array2<f64>) -> Result<Directions, LinalgError> {
-        let features = y.nrows();
-        let (values, vectors) = nystrom(y, omega)?;
-        // Standardised features have a trace of one each.
-        let rest =
-            (features as f64 - values.sum()) / features.saturating_sub(values.len()).max(1) as f64;
-        let rest = rest
-            .max(1e-3 * values.first().copied().unwrap_or(1.0))
-            .max(1e-9);
-        let known: Vec<usize> = (0..self.class_rows.len())
-            .filter(|&class| self.class_rows[class] > 0)
-            .collect();
-        let mut means = self.class_sums.select(Axis(0), &known);
-        for (mut mean, &class) in means.rows_mut().into_iter().zip(&known) {
-            mean /= self.class_rows[class] as f64;
-        }
-        let middle = means
-            .mean_axis(Axis(0))
-            .unwrap_or_else(|| Array1::zeros(features));
-        let means = (&means - &middle).reversed_axes();
-        let within = vectors.t().dot(&means);
-        let scaled = &within / &values.mapv(|value| value.max(rest)).insert_axis(Axis(1));
-        let discriminants = vectors.dot(&scaled) + (&means - &vectors.dot(&within)) / rest;
-        let wanted = known.len().saturating_sub(1);
-        let first = orthonormal(&discriminants, wanted);
-        let count = first.ncols();
-        let all = concatenate![Axis(1), first, vectors];
-        let room = count + vectors.ncols();
-        Ok((orthonormal(&all, room), count))
-    }
-}
-
-/// Largest eigenpairs of the matrix of which `y` is the product with `omega`,
-/// as values and columns, largest first.
-fn nystrom(
-    y: &Array2<f64>,
-    omega: &Array2<f64>,
-) -> Result<(Array1<f64>, Array2<f64>), LinalgError> {
-    let core = omega.t().dot(y);
-    let core = (&core + &core.t()) / 2.0;
-    let (values, vectors) = top_eigenpairs(core.view(), core.nrows())?;
-    let least = 1e-6 * values.first().copied().unwrap_or(0.0).max(1e-12);
-    let kept = values
-        .iter()
-        .take_while(|value| **value > least)
-        .count()
-        .max(1);
-    let roots = values
-        .slice(s![..kept])
-        .mapv(|value| value.max(least).sqrt());
-    let factor = y.dot(&(&vectors.slice(s![.., ..kept]) / &roots));
-    let (values, turned) = top_eigenpairs(factor.t().dot(&factor).view(), kept)?;
-    let scales = values.mapv(|value| value.max(least * least).sqrt());
-    Ok((values, factor.dot(&(&turned / &scales))))
-}
-
-/// At most `count` orthonormal columns that span the first of these, by
-/// Gram–Schmidt, twice for each; what a column adds less than a thousandth of
-/// its length is left out.
-fn orthonormal(columns: &Array2<f64>, count: usize) -> Array2<f64> {
-    let mut kept: Vec<Array1<f64>> = Vec::new();
-    for column in columns.columns() {
-        if kept.len() == count {
-            break;
-        }
-        let length = column.dot(&column).sqrt();
-        let mut left = column.to_owned();
-        for _ in 0..2 {
-            for one in &kept {
-                let along = one.dot(&left);
-                left.scaled_add(-along, one);
-            }
-        }
-        let new = left.dot(&left).sqrt();
-        if new > 1e-3 * length && new > 0.0 {
-            kept.push(left / new);
-        }
-    }
-    let mut out = Array2::zeros((columns.nrows(), kept.len()));
-    for (mut target, column) in out.columns_mut().into_iter().zip(&kept) {
-        target.assign(column);
-    }
-    out
+/// Independent normal columns, the same for everybody who knows the seed.
+fn drawn(shape: (usize, usize), seed: u64, block: usize) -> Array2<f64> {
+    let mut random = rng(seed, &format!("directions of block {block}"));
+    Array2::from_shape_simple_fn(shape, || StandardNormal.sample(&mut random))
 }
 
 /// Packets and their frames take a few per cent.
 const FRAMING: f64 = 1.05;
-/// What comes with a column or row beside its values: scale, offset, number,
-/// count.
+/// What comes with a column beside its values: scale, number, rows.
 const OVERHEAD: f64 = 16.0;
-/// Bits of a sketch's values where bytes allow this many columns of them, and
-/// where not: the errors of devices average out.
+/// Share of a device's bytes for the projection: what points do not need, within these.
+const SHARE_MIN: f64 = 0.6;
+const SHARE_MAX: f64 = 0.8;
+/// Bits of the sums' values where bytes allow enough columns of them, and where not: with
+/// 4 the rounding hides the smaller eigenvalues.
 const BITS_FINE: u8 = 6;
-const COLUMNS_FINE: usize = 24;
-const BITS_COARSE: u8 = 4;
-/// Columns of a sketch, whatever the bytes.
+const BITS_COARSE: u8 = 5;
+/// Bits of a direction's values.
+const DIRECTION_BITS: u8 = 8;
+/// Blocks of directions, one after the other.
+const BLOCKS: usize = 3;
+/// Columns of all blocks, whatever the bytes.
 const COLUMNS_MIN: usize = 4;
-const COLUMNS_MAX: usize = 48;
+const COLUMNS_MAX: usize = 72;
+/// Principal components beside the discriminants.
+const COMPONENTS_MIN: usize = 20;
+const COMPONENTS_MAX: usize = 60;
+/// Rows that a point stands for, and its bytes beside the values.
+const ROWS_A_POINT: usize = 12;
+const POINT_OVERHEAD: f64 = 14.0;
+/// Far beyond where any row is, in deviations of the discriminants.
+const RANGE: f32 = 64.0;
 /// Rows projected at once.
 const BLOCK_ROWS: usize = 1_024;
 

@@ -138,6 +138,9 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
     let plan = &chosen.plan;
     let ridge = if facts.held_out_error < 0.0 {
         "fixed: centres carry no noise that could tell".to_owned()
+    } else if chosen.plan.contribute == Kinds::Points && task.target().is_class() {
+        let error = facts.held_out_error;
+        format!("points that are left out one by one, their squared error {error:.5}")
     } else {
         let error = facts.held_out_error;
         format!("generalised cross-validation of the summed moments, estimated error {error:.5}")

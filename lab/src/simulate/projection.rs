@@ -22,14 +22,14 @@ pub(super) fn made(
         return Ok(None);
     }
     progress.stage(&format!(
-        "seed {seed}: {} devices sketch {} features",
+        "seed {seed}: {} devices make a projection of {} features",
         parts.len(),
         data.train.inputs.ncols()
     ));
     let setting = Setting {
         parts,
         privacy,
-        uplink_bytes: (SHARE * options.uplink_bytes_max as f64) as u64,
+        uplink_bytes: options.uplink_bytes_max,
         seed,
     };
     let projection = Projection::learn(data, setting)?;
@@ -46,21 +46,22 @@ pub(super) fn left(projection: &Projection, uplink_bytes_max: u64) -> u64 {
 
 /// What was made, and why so.
 pub(super) fn choice(projection: &Projection) -> Value {
-    let ((before, after), (columns, bits)) = (projection.widths(), projection.sketch);
+    let (before, after) = projection.widths();
     json!({
         "value": after,
         "reason": format!(
-            "{before} features in {} discriminant directions and {} principal components, of a \
-             sketch of {columns} columns at {bits} bits",
+            "{before} features in {} discriminant directions and {} principal components, of \
+             products with {} blocks of {:?} directions at {} bits",
             projection.discriminants,
-            after - projection.discriminants
+            after - projection.discriminants,
+            projection.blocks.len(),
+            projection.blocks,
+            projection.bits,
         ),
     })
 }
 
 /// Inputs of no more values are not projected.
-const FEW: usize = 128;
-/// Share of a device's bytes for the sketch: the rest is for points.
-const SHARE: f64 = 0.5;
+const FEW: usize = 64;
 /// Packets and acknowledgements of what was sent.
 const FRAMING: f64 = 1.05;

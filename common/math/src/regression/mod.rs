@@ -22,7 +22,7 @@ pub use gcv::{RidgeScore, choose_ridge_gcv};
 pub use preconditioner::Preconditioner;
 pub use shared::{DataTerm, data_term};
 pub use system::{MomentSystem, Solution};
-pub use weighted::weighted_ridge;
+pub use weighted::{leave_one_point_out, weighted_ridge};
 pub use whitener::Whitener;
 
 use super::kernel::{KernelError, Real};
