@@ -88,16 +88,7 @@ fn a_standby_takes_over_in_mid_round_and_a_paused_leader_ends() {
     running.fleet.start_coordinator().unwrap();
     running.client = running.fleet.client().unwrap();
     standby.signal(Signal::CONT);
-    look_until(
-        || standby.process.try_wait().unwrap().is_some(),
-        || standby.told(),
-    );
-    assert_eq!(
-        standby.process.wait().unwrap().code(),
-        Some(1),
-        "{}",
-        standby.told()
-    );
+    assert_eq!(standby.wait(), Some(1), "{}", standby.told());
     let mut client = running.fleet.client().unwrap();
     look_until(
         || connected(&client.status().unwrap()) == AGENTS,
