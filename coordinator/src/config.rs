@@ -38,6 +38,7 @@ use crate::store::{StorePlace, StoreSettings};
 /// | `store.url` | none | a URL without a password, for `postgres` |
 /// | `store.password_file` | none | path, for `postgres` |
 /// | `store.ca_file` | the system's authorities | path, for `postgres` |
+/// | `store.lease` | `off` | `off`, `2s` to `60s`, for `postgres` |
 /// | `retention.rounds` | `100` | 1 to 10000, `all` |
 /// | `retention.blob_rounds` | `4` | 1 to `retention.rounds` |
 /// | `rollout.releases` | `all` | `all`, `held`, `staged` |

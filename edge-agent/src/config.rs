@@ -274,8 +274,13 @@ impl Pick<'_> {
         let mqtt = self.mqtt(raw.mqtt)?;
         let coordinator = self.text("ALAMBIC_COORDINATOR", raw.coordinator.address);
         if let Some(found) = &coordinator {
-            let fits = is_host_and_port(&found.value);
-            check(fits, found, "coordinator.address", "HOST:PORT")?;
+            let fits = are_hosts_and_ports(&found.value);
+            check(
+                fits,
+                found,
+                "coordinator.address",
+                "HOST:PORT, or several with commas",
+            )?;
         }
         let label = self.text("ALAMBIC_LABEL_COLUMN", raw.data.label_column);
         if let Some(found) = &label {
@@ -501,6 +506,11 @@ fn check(
         value: found.value.clone(),
         allowed,
     })
+}
+
+/// Whether `text` is a host and a port, or several with commas between them.
+pub fn are_hosts_and_ports(text: &str) -> bool {
+    text.split(',').all(|one| is_host_and_port(one.trim()))
 }
 
 /// Whether `text` is a host and a port.

@@ -201,6 +201,7 @@ pub fn settings(url: &str) -> DatabaseSettings {
         url: DatabaseUrl::parse(url).unwrap(),
         password: Password::None,
         authorities: SYSTEM_AUTHORITIES.into(),
+        lease_ms: None,
     }
 }
 

@@ -11,3 +11,4 @@ pub mod netns;
 pub mod redteam;
 pub mod relay;
 pub mod rig;
+pub mod standby;

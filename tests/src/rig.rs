@@ -62,6 +62,8 @@ pub struct Terms {
     pub configuration: Option<String>,
     /// A relay between devices and coordinator.
     pub conditions: Option<Conditions>,
+    /// Where devices may find another coordinator, beside the one that runs.
+    pub standby: Option<String>,
     /// Where the programs run.
     pub environment: Environment,
     /// Small disks of this many MiB, by the folder of the fleet that is on them.
@@ -81,6 +83,7 @@ impl Default for Terms {
             hidden: 32,
             configuration: None,
             conditions: None,
+            standby: None,
             environment: Environment::default(),
             disks: Vec::new(),
         }
@@ -147,6 +150,10 @@ pub fn start(terms: Terms) -> Running {
         fleet.reach_at(relay.address().to_string());
         relay
     });
+    if let Some(standby) = terms.standby {
+        let coordinator = client.status().unwrap().address;
+        fleet.reach_at(format!("{coordinator},{standby}"));
+    }
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
     let quorum = format!("quorum = {:?}", terms.quorum);
     let file = task_file(&data, &task_options).replace("quorum = 1.0", &quorum);

@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use common::ids::{BlobHash, Time};
 use common::task::RawTask;
@@ -138,8 +139,9 @@ fn a_password_is_asked_for_and_read_from_its_file() {
 
 #[test]
 fn a_server_over_the_network_without_tls_is_not_spoken_to() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
     let lines = format!("fsync = off\nlisten_addresses = '127.0.0.1'\nport = {port}");
     let Some(cluster) = Cluster::start(&lines) else {
         return;
@@ -635,4 +637,64 @@ fn a_look_at_a_database_tells_its_state_and_changes_nothing() {
     assert_eq!(used.log, Some((true, 1, 1)));
     assert!(used.clock_ahead_ms.abs() < 60_000);
     assert!(DatabaseUrl::parse(&url).is_ok());
+}
+
+/// `cargo test --release -p tests --test store_database -- --ignored --nocapture figures`
+#[test]
+#[ignore = "figures of this machine, with the server's disk waited for"]
+fn figures_of_appends_and_blobs() {
+    let Some(cluster) = Cluster::start("fsync = on\nsynchronous_commit = on") else {
+        return;
+    };
+    let (store, epoch) = Node::new(&cluster.url()).begin();
+    let spread = |mut times: Vec<u128>, events: usize| {
+        times.sort_unstable();
+        let at = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1];
+        let all: u128 = times.iter().sum();
+        let rate = (times.len() * events) as f64 * 1e6 / all as f64;
+        format!(
+            "{rate:.0} a second, p50 {} µs, p95 {} µs, p99 {} µs",
+            at(50),
+            at(95),
+            at(99)
+        )
+    };
+    for events in [1, 16, 64] {
+        let batch = vec![vec![7; 300]; events];
+        let append = |_| {
+            let begun = Instant::now();
+            store.append(epoch, None, &batch).unwrap();
+            begun.elapsed().as_micros()
+        };
+        let times: Vec<_> = (0..1_000).map(append).collect();
+        println!("{events} events an append: {}", spread(times, events));
+    }
+    let put = |thread: u32, number: u32| {
+        let mut bytes = vec![7; 8_000];
+        bytes[..4].copy_from_slice(&number.to_le_bytes());
+        bytes[4..8].copy_from_slice(&thread.to_le_bytes());
+        let begun = Instant::now();
+        store.put_blob(&bytes).unwrap();
+        begun.elapsed().as_micros()
+    };
+    let begun = Instant::now();
+    let times: Vec<u128> = std::thread::scope(|scope| {
+        let put = &put;
+        let one = |thread| {
+            let puts = move || {
+                (0..500)
+                    .map(|number| put(thread, number))
+                    .collect::<Vec<_>>()
+            };
+            scope.spawn(puts)
+        };
+        let all: Vec<_> = (0..8).map(one).collect();
+        all.into_iter().flat_map(|it| it.join().unwrap()).collect()
+    });
+    let rate = times.len() as f64 / begun.elapsed().as_secs_f64();
+    println!(
+        "blobs of 8 kB on 8 threads: {rate:.0} a second in all; each {}",
+        spread(times, 1)
+    );
+    assert_eq!(store.verify().unwrap().next, Position(81_000));
 }

@@ -29,7 +29,8 @@ pub struct Search {
 }
 
 impl Search {
-    /// Connects to the coordinator at `host:port`. A name may have several
+    /// Connects to the coordinator at `host:port`, or at one of several with
+    /// commas between them, of which only one serves. A name may have several
     /// addresses, and some of them dead (often the one of IPv6): where one
     /// has not answered after a quarter of a second, the next is tried beside
     /// it, and the first to answer wins (RFC 8305).
@@ -83,12 +84,28 @@ impl Search {
     }
 }
 
-/// The addresses behind `host:port`, in the order to try them. An address of
-/// one link says on which: `[fe80::1%eth0]:7433` (RFC 4007).
+/// The addresses behind `host:port`, or behind several with commas between
+/// them, in the order to try them. An address of one link says on which:
+/// `[fe80::1%eth0]:7433` (RFC 4007).
 ///
 /// # Errors
-/// [`TransportError::UnknownHost`] if there are none.
-pub async fn resolve(host: &str) -> Result<Vec<SocketAddr>, TransportError> {
+/// [`TransportError::UnknownHost`] if there are none: one of several names
+/// that is not known now does not keep from the others.
+pub async fn resolve(hosts: &str) -> Result<Vec<SocketAddr>, TransportError> {
+    let (mut found, mut failure) = (Vec::new(), None);
+    for host in hosts.split(',').map(str::trim) {
+        match resolve_one(host).await {
+            Ok(some) => found.extend(some),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match failure {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+async fn resolve_one(host: &str) -> Result<Vec<SocketAddr>, TransportError> {
     let unknown = |source| TransportError::UnknownHost {
         host: host.to_owned(),
         source,
@@ -183,6 +200,16 @@ mod tests {
         let expected = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
         assert_eq!(alternated(found), expected);
         assert_eq!(alternated(Vec::new()), Vec::new());
+    }
+
+    #[tokio::test]
+    async fn several_coordinators_are_all_found_and_an_unknown_one_hides_none() {
+        let found = resolve("127.0.0.1:1, no.such.invalid:2,[::1]:3")
+            .await
+            .unwrap();
+        assert_eq!(found, addresses(&["127.0.0.1:1", "[::1]:3"]));
+        let error = resolve("no.such.invalid:2").await.unwrap_err();
+        assert!(matches!(error, TransportError::UnknownHost { .. }));
     }
 
     #[tokio::test]

@@ -60,6 +60,17 @@ impl Tuning {
         }
     }
 
+    /// For a device that is told of several coordinators, of which another
+    /// takes over when one is gone without a word: it asks more often, and
+    /// looks for the other sooner.
+    pub fn device_of_several() -> Self {
+        Self {
+            idle_ms: IDLE_MS_OF_SEVERAL,
+            keep_alive_ms: Some(KEEP_ALIVE_MS_OF_SEVERAL),
+            ..Self::device()
+        }
+    }
+
     /// For a coordinator: thousands of connections, each with little.
     pub fn coordinator() -> Self {
         Self {
@@ -106,9 +117,12 @@ impl Tuning {
 
 const IDLE_MS: u32 = 60_000;
 const KEEP_ALIVE_MS: u32 = 20_000;
+const IDLE_MS_OF_SEVERAL: u32 = 10_000;
+const KEEP_ALIVE_MS_OF_SEVERAL: u32 = 4_000;
 
 // Two keep-alives may be lost before a connection is given up, and a transfer
 // that stands still is noticed before its connection is.
 const _: () = assert!(2 * KEEP_ALIVE_MS < IDLE_MS);
+const _: () = assert!(2 * KEEP_ALIVE_MS_OF_SEVERAL < IDLE_MS_OF_SEVERAL);
 const _: () = assert!(NO_PROGRESS_MS_MAX < IDLE_MS as u64);
 const _: () = assert!(CHUNK_BYTES <= 64 * 1024);

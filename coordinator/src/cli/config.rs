@@ -164,6 +164,19 @@ const KEYS: &[Key<Config, Flags>] = &[
         value: |config| database(config, |database| shown(&database.authorities)),
     },
     Key {
+        name: "store.lease",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_LEASE"),
+        allowed: "off, or 2s to 60s: a number and s or m",
+        purpose: "How long a coordinator leads from each renewal, where several share the database and the others wait to take over.",
+        value: |config| {
+            database(config, |database| match database.lease_ms {
+                None => "off".into(),
+                Some(ms) => duration(ms),
+            })
+        },
+    },
+    Key {
         name: "retention.rounds",
         flag: None,
         variable: None,

@@ -16,6 +16,7 @@ mod members;
 mod operate;
 mod rollout;
 mod run;
+mod standby;
 mod store;
 mod watch;
 

@@ -11,6 +11,7 @@ use common::trust::clock::Clock;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
+use super::standby;
 use crate::app::{Parts, ServeError, Server};
 use crate::config::{Config, ConfigError};
 use crate::identity::Identity;
@@ -50,7 +51,16 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
              network between is your own"
         );
     }
-    let (place, database) = (config.store_place(), DatabaseMetrics::default());
+    let leading = match &config.store {
+        StoreSettings::Postgres(database) => match database.lease_ms {
+            Some(lease_ms) => Some(standby::wait(config, database, lease_ms, &mut service)?),
+            None => None,
+        },
+        StoreSettings::Sled => None,
+    };
+    let holder = leading.as_ref().map_or("", |leading| &leading.holder);
+    let (place, holder) = (config.store_place(), holder.to_owned());
+    let database = DatabaseMetrics::default();
     let counted = database.clone();
     let parts = Parts {
         listen: config.listen,
@@ -58,7 +68,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         connections: Some(config.state.join("sessions")),
         compute: Arc::new(LocalCompute::new(identity.release_key.clone())),
         identity,
-        open_store: Box::new(move || place.open(&counted)),
+        open_store: Box::new(move || place.open_as(&holder, &counted)),
         database: matches!(config.store, StoreSettings::Postgres(_)).then_some(database),
         clock,
         renew_before: crate::identity::renewals_ordered(&config.state),
@@ -101,6 +111,8 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     });
     service.stopping();
     runtime.shutdown_timeout(STOP_WAIT);
+    // Nothing is served any more.
+    drop(leading);
     outcome
 }
 

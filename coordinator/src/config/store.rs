@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Found, Layers};
+use super::{ConfigError, Found, Layers, duration_ms};
 use crate::store::{
     DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
 };
@@ -16,6 +16,7 @@ pub(super) struct RawStore {
     url: Option<String>,
     password_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,
+    lease: Option<String>,
 }
 
 impl Layers<'_> {
@@ -27,8 +28,12 @@ impl Layers<'_> {
         let url = self.key("store.url", raw.url);
         let password_file = self.key("store.password_file", path(raw.password_file));
         let ca_file = self.key("store.ca_file", path(raw.ca_file));
+        let lease = self.key("store.lease", raw.lease);
         match kind.as_ref().map(|found| found.value.as_str()) {
-            None | Some("sled") => match [url, password_file, ca_file].into_iter().flatten().next()
+            None | Some("sled") => match [url, password_file, ca_file, lease]
+                .into_iter()
+                .flatten()
+                .next()
             {
                 None => Ok(StoreSettings::Sled),
                 Some(mut found) => {
@@ -45,6 +50,7 @@ impl Layers<'_> {
                 },
                 authorities: ca_file
                     .map_or_else(|| SYSTEM_AUTHORITIES.into(), |found| found.value.into()),
+                lease_ms: lease.map(lease_ms).transpose()?.flatten(),
             })),
             Some(_) => Err(kind
                 .unwrap_or_else(|| self.missing("store.kind"))
@@ -86,6 +92,14 @@ impl Layers<'_> {
                 value: file?,
             }),
         }
+    }
+}
+
+fn lease_ms(found: Found) -> Result<Option<u64>, ConfigError> {
+    match duration_ms(&found.value).filter(|ms| (2_000..=60_000).contains(ms)) {
+        Some(ms) => Ok(Some(ms)),
+        None if found.value == "off" => Ok(None),
+        None => Err(found.refuse("off, or 2s to 60s: a number and s or m")),
     }
 }
 

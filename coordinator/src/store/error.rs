@@ -98,6 +98,17 @@ pub enum StoreError {
         /// The folder of what this coordinator remembers.
         path: PathBuf,
     },
+    /// Another coordinator leads.
+    #[error(
+        "{name} leads on this database for another {left_ms} ms at least: stop it first, or let \
+         all coordinators on it take turns by store.lease"
+    )]
+    Led {
+        /// What it calls itself.
+        name: String,
+        /// How long its lease lasts still.
+        left_ms: u64,
+    },
     /// The store went elsewhere.
     #[error(
         "this store was moved by `store copy`; {path} says where, use the one there. To go on here \

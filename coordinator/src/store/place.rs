@@ -71,7 +71,15 @@ impl StorePlace {
     /// Those of the store; [`StoreError::Elsewhere`] if it would be a new one
     /// while the state directory knows of another.
     pub fn open(&self, metrics: &DatabaseMetrics) -> Result<Arc<dyn Store>> {
-        Ok(match self.open_here(metrics)? {
+        self.open_as("", metrics)
+    }
+
+    /// The same, as the holder of the lease of a database.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_as(&self, holder: &str, metrics: &DatabaseMetrics) -> Result<Arc<dyn Store>> {
+        Ok(match self.opened(holder, metrics)? {
             OpenedStore::Sled(store) => Arc::new(store),
             OpenedStore::Postgres(store) => Arc::new(store),
         })
@@ -82,6 +90,10 @@ impl StorePlace {
     /// # Errors
     /// Those of [`Self::open`].
     pub fn open_here(&self, metrics: &DatabaseMetrics) -> Result<OpenedStore> {
+        self.opened("", metrics)
+    }
+
+    fn opened(&self, holder: &str, metrics: &DatabaseMetrics) -> Result<OpenedStore> {
         let has_log = self.sled_folder().join("log").exists();
         match &self.settings {
             StoreSettings::Sled => {
@@ -92,7 +104,10 @@ impl StorePlace {
                 Ok(OpenedStore::Sled(SledStore::open(self.sled_folder())?))
             }
             StoreSettings::Postgres(settings) => {
-                let store = PostgresStore::open(self.options(settings, metrics))?;
+                let store = PostgresStore::open(PostgresOptions {
+                    holder: holder.to_owned(),
+                    ..self.options(settings, metrics)
+                })?;
                 if has_log && store.head()?.next == Position(0) {
                     return Err(self.elsewhere("its folder store"));
                 }

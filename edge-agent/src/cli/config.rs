@@ -55,8 +55,8 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "coordinator.address",
         flag: None,
         variable: Some("ALAMBIC_COORDINATOR"),
-        allowed: "HOST:PORT",
-        purpose: "The coordinator, if it has moved since this device enrolled.",
+        allowed: "HOST:PORT, or several with commas",
+        purpose: "The coordinator, if it has moved since this device enrolled; several where one stands by for another.",
         value: |config| config.coordinator.clone().unwrap_or_else(|| NONE.into()),
     },
     Key {

@@ -7,7 +7,7 @@ use common::trust::token::JoinToken;
 
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::anew::enrol_again;
-use crate::config::{Config, is_host_and_port};
+use crate::config::{Config, are_hosts_and_ports, is_host_and_port};
 use crate::enrol::{Joining, enrol};
 
 /// Join a fleet. The device makes its key itself and shows it to nobody; it
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    if !is_host_and_port(&arguments.coordinator) {
+    if !are_hosts_and_ports(&arguments.coordinator) {
         let message = format!(
             "--coordinator is {:?}, expected HOST:PORT",
             arguments.coordinator

@@ -206,16 +206,20 @@ impl<W: Worker> Device<W> {
         let clock = TimeFloor::living_clock(state);
         let worker = worker(&identity, clock.clone())?;
         let coordinator = config.coordinator.clone();
+        let coordinator = coordinator.unwrap_or(identity.membership.coordinator.clone());
         Ok(Self {
             state: state.clone(),
             backend: LocalBackend::open(state, clock, worker)?,
             cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,
             route: Route {
-                coordinator: coordinator.unwrap_or(identity.membership.coordinator.clone()),
+                tuning: match coordinator.contains(',') {
+                    true => Tuning::device_of_several(),
+                    false => Tuning::device(),
+                },
+                coordinator,
                 identity,
                 floor,
-                tuning: Tuning::device(),
             },
         })
     }

@@ -203,10 +203,11 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &[
-                "aging", "database", "disk", "fixtures", "fuzz", "golden", "layers", "netns",
-                "redteam", "relay",
+                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
+                "relay", "standby",
             ],
             &["rig"],
+            &["database"],
         ],
     },
 ];

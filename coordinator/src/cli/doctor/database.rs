@@ -7,7 +7,13 @@ use crate::store::{DatabaseSettings, Examination, examine as look};
 /// Looks at the database and changes nothing in it.
 pub(super) fn examine(settings: &DatabaseSettings) -> Vec<Finding> {
     match look(settings) {
-        Ok(seen) => vec![reached(&seen), tables(&seen), durable(&seen), clock(&seen)],
+        Ok(seen) => vec![
+            reached(&seen),
+            tables(&seen),
+            leader(&seen, settings.lease_ms),
+            durable(&seen),
+            clock(&seen),
+        ],
         // What went wrong says itself what to do.
         Err(error) => {
             let text = error.to_string();
@@ -61,6 +67,21 @@ fn tables(seen: &Examination) -> Finding {
             "they hold no store that can be used: it was moved, or not copied to its end",
             "see where `store copy` moved it, or run that again",
         ),
+    }
+}
+
+fn leader(seen: &Examination, lease_ms: Option<u64>) -> Finding {
+    match (&seen.leader, lease_ms) {
+        (Some((name, left_ms)), Some(_)) => {
+            Finding::ok("lease", format!("{name} leads for another {left_ms} ms"))
+        }
+        (Some((name, _)), None) => Finding::warning(
+            "lease",
+            format!("{name} leads, and this configuration takes no turns"),
+            "set store.lease to the same value on every coordinator of the database",
+        ),
+        (None, Some(_)) => Finding::ok("lease", "nobody leads; `serve` takes it"),
+        (None, None) => Finding::skipped("lease", "one coordinator at a time, by hand"),
     }
 }
 

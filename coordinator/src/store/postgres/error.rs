@@ -285,6 +285,11 @@ impl DatabaseError {
         )
     }
 
+    /// Whether the database is away, or on its way, so that waiting may mend it.
+    pub fn is_away(&self) -> bool {
+        self.is_passing() || matches!(self, Self::Slow { .. } | Self::ReadOnly { .. })
+    }
+
     /// One word for the kind, for metrics.
     pub(super) fn kind(&self) -> &'static str {
         match self {

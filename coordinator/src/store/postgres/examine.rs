@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::DatabaseMetrics;
 use super::error::DatabaseError;
+use super::lease;
 use super::log::{self, WHOLE};
 use super::pool::{Pool, SHORT};
 use super::schema;
@@ -34,6 +35,9 @@ pub struct Examination {
     /// Whether the tables hold a store that may be used, its epoch and where
     /// its log continues; none where there are no tables.
     pub log: Option<(bool, u32, u64)>,
+    /// Who leads, and for how many milliseconds still; none if nobody does, or
+    /// coordinators take no turns.
+    pub leader: Option<(String, u64)>,
     /// Whether new tables may be made.
     pub may_create: bool,
 }
@@ -63,6 +67,10 @@ async fn look(pool: &Pool, server: Server, address: String) -> Result<Examinatio
         Some(found) if (1..=schema::VERSION).contains(&found) => Some(log::row(pool).await?),
         _ => None,
     };
+    let leader = match version {
+        Some(found) if found == schema::VERSION => Some(lease::leader(pool).await?),
+        _ => None,
+    };
     let lent = pool.lend().await?;
     let begun = Instant::now();
     let statement = "SELECT cast(extract(epoch FROM clock_timestamp()) * 1000 AS int8), \
@@ -83,6 +91,7 @@ async fn look(pool: &Pool, server: Server, address: String) -> Result<Examinatio
         version,
         version_known: schema::VERSION,
         log: row.map(|row| (row.state == WHOLE, row.epoch.0, row.head.next.0)),
+        leader: leader.filter(|(_, left_ms)| *left_ms > 0),
         may_create: cell::<Option<bool>>(&answer, 2)?.unwrap_or(false),
     })
 }

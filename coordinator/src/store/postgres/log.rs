@@ -59,21 +59,30 @@ fn read_row(row: &Row) -> Result<LogRow, DatabaseError> {
 }
 
 /// Opens the next epoch, above `above` too: waits for what an older writer has
-/// under way, and shows the log as that has left it.
-pub(super) async fn open_epoch(pool: &Pool, above: Epoch) -> Result<LogRow, DatabaseError> {
+/// under way, and shows the log as that has left it. None if the store is not
+/// one that may be used, or another than `holder` has the lease.
+pub(super) async fn open_epoch(
+    pool: &Pool,
+    above: Epoch,
+    holder: &str,
+) -> Result<Option<LogRow>, DatabaseError> {
     let lent = pool.lend().await?;
     let statement = format!(
         "UPDATE alambic_log SET epoch = CASE WHEN epoch > $1 THEN epoch ELSE $1 END + 1 \
-         WHERE id = 1 AND state = '{WHOLE}' RETURNING {COLUMNS}"
+         WHERE id = 1 AND state = '{WHOLE}' AND NOT EXISTS ( \
+            SELECT 1 FROM alambic_lease \
+            WHERE id = 1 AND holder <> $2 AND until > clock_timestamp()) \
+         RETURNING {COLUMNS}"
     );
     let above = i64::from(above.0);
-    match lent
-        .row_if_any(SHORT, &statement, &[(&above, Type::INT8)])
-        .await?
-    {
-        Some(row) => read_row(&row),
-        None => Err(strange("alambic_log is not what it was")),
-    }
+    let row = lent
+        .row_if_any(
+            SHORT,
+            &statement,
+            &[(&above, Type::INT8), (&holder, Type::TEXT)],
+        )
+        .await?;
+    row.as_ref().map(read_row).transpose()
 }
 
 /// Lets nobody open the store any more, if this epoch is the newest; whether

@@ -24,6 +24,7 @@ mod documents;
 mod error;
 mod examine;
 mod fill;
+mod lease;
 mod log;
 mod measure;
 mod pool;
@@ -44,6 +45,7 @@ use rand::TryRngCore as _;
 pub use error::DatabaseError;
 pub use examine::{Examination, examine};
 pub(super) use fill::PostgresFill;
+pub use lease::{Lease, LeaseTerms, Turn};
 pub use measure::DatabaseMetrics;
 pub use settings::{DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, UrlError};
 
@@ -74,6 +76,7 @@ pub struct PostgresStore {
     partials: PartialFiles,
     scratch: Scratch,
     database: Database,
+    holder: Arc<str>,
     _lock: StoreLock,
 }
 
@@ -102,6 +105,8 @@ pub struct PostgresOptions {
     pub partials: PartialLimits,
     /// Counts how the database answers.
     pub metrics: DatabaseMetrics,
+    /// Who has the lease, if coordinators take turns.
+    pub holder: String,
 }
 
 impl PostgresOptions {
@@ -112,6 +117,7 @@ impl PostgresOptions {
             folder,
             partials: PartialLimits::default(),
             metrics: DatabaseMetrics::default(),
+            holder: String::new(),
         }
     }
 }
@@ -210,6 +216,7 @@ impl PostgresStore {
             scratch,
             folder,
             database,
+            holder: options.holder.into(),
             _lock: lock,
         })
     }
@@ -401,10 +408,18 @@ impl Store for PostgresStore {
     fn open_epoch(&self) -> Result<Epoch> {
         let mut state = self.running()?;
         let mut above = self.above.lock().unwrap_or_else(PoisonError::into_inner);
-        let least = *above;
-        let row = self.database.again("open_epoch", move |pool| async move {
-            log::open_epoch(&pool, least).await
+        let (least, holder) = (*above, self.holder.clone());
+        let opened = self.database.again("open_epoch", move |pool| {
+            let holder = holder.clone();
+            async move { log::open_epoch(&pool, least, &holder).await }
         })?;
+        let Some(row) = opened else {
+            usable(&self.database.row()?)?;
+            let (name, left_ms) = self
+                .database
+                .again("lease", |pool| async move { lease::leader(&pool).await })?;
+            return Err(StoreError::Led { name, left_ms });
+        };
         // What an older writer had under way is in it, or never will be.
         state.head = row.head;
         *above = row.epoch;

@@ -54,6 +54,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
         data bytea NOT NULL,
         PRIMARY KEY (name, content, part)
     );",
+    // 2: whose turn it is, until when.
+    "CREATE TABLE alambic_lease (
+        id int4 PRIMARY KEY CHECK (id = 1),
+        holder text NOT NULL,
+        name text NOT NULL,
+        until timestamptz NOT NULL
+    );
+    INSERT INTO alambic_lease VALUES (1, '', '', '1970-01-01 00:00:00+00');",
 ];
 
 /// The version that this program knows.

@@ -23,6 +23,8 @@ pub struct DatabaseSettings {
     pub password: Password,
     /// The file of the authorities that may vouch for the server.
     pub authorities: PathBuf,
+    /// How long a coordinator leads from each renewal, if several take turns.
+    pub lease_ms: Option<u64>,
 }
 
 /// A secret that is looked up when it is needed and shown nowhere.
