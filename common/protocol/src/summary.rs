@@ -350,7 +350,8 @@ impl Points {
     /// features), and so has a centre that nothing was added to: 1. A point under
     /// differential privacy is longer by its noise, for its spread is that of the
     /// rows alone. Differences below [`SURE`], as rounding makes them, count for
-    /// nothing. From [`CERTAINTY_MIN`] to 1.
+    /// nothing, and nothing is told of points outside the ball of such rows, where
+    /// noise does not lead. From [`CERTAINTY_MIN`] to 1.
     ///
     /// # Panics
     /// If there is no such point.
@@ -359,6 +360,9 @@ impl Points {
         let squares = self.inputs.row(index);
         let squares = squares.iter().map(|&value| f64::from(value).powi(2));
         let told = squares.sum::<f64>() / features;
+        if told > OUTSIDE {
+            return 1.0;
+        }
         let of_rows = 1.0 - f64::from(self.spreads[index]).powi(2) / features;
         match of_rows / told.max(f64::MIN_POSITIVE) {
             sure if sure >= SURE => 1.0,
@@ -472,6 +476,9 @@ const NUMBER_BITS: u8 = 12;
 /// What coarse quantisation may add to a point's square.
 const SQUARE_SLACK: f64 = 2.0;
 
+/// Rounding brings a point on the sphere of rows no further than this, squared
+/// and in units of the features.
+const OUTSIDE: f64 = 1.1;
 /// A point that lies so nearly where its rows are is taken to lie there.
 const SURE: f64 = 0.9;
 /// Nobody is so unsure that what is said means nothing.
@@ -594,7 +601,7 @@ mod tests {
         // √2·cos 30°, and lies √2·sin 30° from each.
         let (mean, spread) = (1.5f32.sqrt(), 0.5f32.sqrt());
         let at = |length: f32| Points {
-            inputs: array![[length, 0.0]],
+            inputs: ndarray::array![[length, 0.0]],
             classes: vec![0],
             counts: vec![4],
             spreads: vec![spread],
@@ -605,7 +612,10 @@ mod tests {
         let noisy = at(2.0f32.sqrt());
         assert!((noisy.certainty(0) - 0.75).abs() < 1e-6);
         assert!((noisy.mean_certainty() - 0.75).abs() < 1e-6);
-        assert_eq!(at(1e9).certainty(0), CERTAINTY_MIN);
+        assert_eq!(at(1e9).certainty(0), 1.0);
+        let mut vague = noisy.clone();
+        vague.spreads[0] = 2.0f32.sqrt();
+        assert_eq!(vague.certainty(0), CERTAINTY_MIN);
         assert_eq!(Points::none(2).mean_certainty(), 1.0);
     }
 }

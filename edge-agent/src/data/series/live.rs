@@ -1,7 +1,7 @@
 //! Windows of a recording that is still being made, each as soon as its last
 //! sample is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use common::task::SeriesInput;
 
@@ -56,6 +56,9 @@ struct Stretch {
     origin: i64,
     /// Windows cut from it.
     cut: usize,
+    /// The group's newest times between samples, in seconds, also those before
+    /// the stretch.
+    steps: VecDeque<f64>,
     /// When the group was last heard of.
     seen: u64,
 }
@@ -125,12 +128,20 @@ impl Stretch {
             if apart == 0.0 {
                 return Ok(Vec::new());
             }
-            // The longer limit is that of a slow recording.
-            let is_gap = apart > series.gap_s
-                && apart > GAP_STEPS * usual_step(&self.samples.times, unit).unwrap_or(0.0);
+            // The longer limit is that of a slow recording, and of one of which
+            // nobody knows yet how fast it is.
+            let usual = median(self.steps.iter().copied());
+            let is_gap = apart > series.gap_s && usual.is_some_and(|step| apart > GAP_STEPS * step);
+            if apart > 0.0 {
+                self.steps.push_back(apart);
+                if self.steps.len() > STEPS {
+                    self.steps.pop_front();
+                }
+            }
             if is_gap || apart < 0.0 {
                 *self = Self {
                     seen: self.seen,
+                    steps: std::mem::take(&mut self.steps),
                     ..Self::default()
                 };
             }
@@ -152,7 +163,7 @@ impl Stretch {
             if reached + 0.5 < (window - 1) as f64 {
                 break;
             }
-            let before = match self.has_rate(series, unit) {
+            let before = match self.has_rate(series) {
                 true => 0,
                 false => self.cut.min(hops_before(series, hop_s)),
             };
@@ -199,8 +210,8 @@ impl Stretch {
     }
 
     /// Whether samples come at the task's rate, so that no filter is needed.
-    fn has_rate(&self, series: &SeriesInput, unit: f64) -> bool {
-        let step = usual_step(&self.samples.times, unit);
+    fn has_rate(&self, series: &SeriesInput) -> bool {
+        let step = median(self.steps.iter().copied());
         step.is_some_and(|step| (step * series.rate_hz - 1.0).abs() < SAME_STEP)
     }
 
@@ -208,7 +219,7 @@ impl Stretch {
     /// before.
     fn first_at(&self, seconds: f64, unit: f64) -> usize {
         let times = &self.samples.times;
-        let early = usual_step(times, unit).unwrap_or(0.0) / 2.0;
+        let early = median(self.steps.iter().copied()).unwrap_or(0.0) / 2.0;
         let at = |time: i64| (i128::from(time) - i128::from(self.origin)) as f64 * unit;
         times.partition_point(|&time| at(time) < seconds - early)
     }
@@ -229,15 +240,11 @@ fn hops_before(series: &SeriesInput, hop_s: f64) -> usize {
     (resample::reach_s(series.rate_hz * super::RATE_MIN) / hop_s).ceil() as usize
 }
 
-/// The median time between samples, if there are two.
-fn usual_step(times: &[i64], unit: f64) -> Option<f64> {
-    let newest = &times[times.len().saturating_sub(STEPS)..];
-    let steps = newest.windows(2);
-    let mut steps: Vec<f64> = steps
-        .map(|pair| (i128::from(pair[1]) - i128::from(pair[0])) as f64 * unit)
-        .collect();
-    let middle = steps.len() / 2;
-    (!steps.is_empty()).then(|| *steps.select_nth_unstable_by(middle, f64::total_cmp).1)
+/// The median of some values, if there are any.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    let middle = values.len() / 2;
+    (!values.is_empty()).then(|| *values.select_nth_unstable_by(middle, f64::total_cmp).1)
 }
 
 /// Groups whose windows are cut at a time; beyond them the one that was silent

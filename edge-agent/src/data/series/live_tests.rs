@@ -104,7 +104,9 @@ fn messages_with_names_make_windows_once_all_columns_are_known() {
             cells.push(("y", "0.5".to_owned()));
         }
         cells.push(("topic", "pump".to_owned()));
-        let row = cells.into_iter().map(|(name, cell)| (name.to_owned(), cell));
+        let row = cells
+            .into_iter()
+            .map(|(name, cell)| (name.to_owned(), cell));
         Ok((at <= 42).then(|| row.collect()))
     };
     let (mut inputs, mut bad) = (Vec::new(), 0);
@@ -144,7 +146,7 @@ proptest! {
             // The last second is where the filter looks ahead.
             for sample in 0..25 {
                 let (own, there) = (input.values[2 * sample + 1], row[2 * sample + 1]);
-                prop_assert!((own - there).abs() < 0.02, "sample {}: {} and {}", sample, own, there);
+                prop_assert!((own - there).abs() < 0.05, "sample {}: {} and {}", sample, own, there);
             }
         }
     }
