@@ -66,7 +66,7 @@ impl Coordinator {
 
     /// Its operator's connection, if it serves.
     pub fn client(&self) -> Option<Client> {
-        let mut client = Client::connect(&self.state.join("admin.sock")).ok()?;
+        let mut client = Client::connect(self.state.join("admin.sock")).ok()?;
         client.status().ok()?;
         Some(client)
     }

@@ -316,7 +316,7 @@ impl<'a> Fleet<'a> {
         block: &Array2<f64>,
         scales: &Scales,
         (bits, at): (u8, usize),
-    ) -> Result<Option<(Vec<usize>, Array2<f64>)>, ProjectionError> {
+    ) -> Result<Option<ToldColumns>, ProjectionError> {
         let mut sum = Array2::<f64>::zeros(block.dim());
         let mut rows = vec![0u64; block.ncols()];
         for device in self.speaking() {
@@ -483,6 +483,9 @@ const POINT_OVERHEAD: f64 = 14.0;
 const RANGE: f32 = 64.0;
 /// Rows projected at once.
 const BLOCK_ROWS: usize = 1_024;
+
+/// The columns of a block that somebody told, and the mean product of each.
+type ToldColumns = (Vec<usize>, Array2<f64>);
 
 #[cfg(test)]
 mod tests;
