@@ -349,9 +349,9 @@ impl Points {
     /// The mean of such rows has the square norm 1 − spread² (in units of the
     /// features), and so has a centre that nothing was added to: 1. A point under
     /// differential privacy is longer by its noise, for its spread is that of the
-    /// rows alone. Differences below [`SURE`], as rounding makes them, count for
+    /// rows alone. A difference of a tenth, as rounding makes them, counts for
     /// nothing, and nothing is told of points outside the ball of such rows, where
-    /// noise does not lead. From [`CERTAINTY_MIN`] to 1.
+    /// noise does not lead. From 0.01 to 1.
     ///
     /// # Panics
     /// If there is no such point.

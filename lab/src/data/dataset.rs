@@ -145,7 +145,7 @@ impl Dataset {
     /// class_names. Inputs are n × features, n × time × channels or n ×
     /// height × width (× channels). Labels are
     /// integers or texts; with class_names they find their class as on a
-    /// device ([`ClassNames`]), without it the classes are the distinct labels
+    /// device ([`edge_agent::data::ClassNames`]), without it the classes are the distinct labels
     /// of y_train in order. A label of y_test that is not one of these classes is
     /// refused. A channel whose offset single precision could not hold is
     /// moved by its training mean.

@@ -6,7 +6,7 @@
 //! few strong ones from hiding the rest (Perronnin, Sánchez and Mensink, ECCV 2010).
 //! Then mean and deviation of each feature and the mean of each class. Then, of rows z
 //! standardised by the fleet's, Σ z(zᵀV) for up to three blocks of directions V, each
-//! chosen from what came of those before ([`subspace`]). All add up over devices, so
+//! chosen from what came of those before (`subspace`). All add up over devices, so
 //! that any partition gives the same but for the rounding of what is sent. The
 //! projection is the discriminant directions (C + λ)⁻¹(μ_c − μ) (Fisher 1936; Friedman
 //! 1989), and beside them principal components.
