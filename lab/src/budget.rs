@@ -565,7 +565,10 @@ mod tests {
             ..small
         };
         assert_eq!(plan(&image, Fixed::default()).landmarks, 300);
-        let images = Setting { rows: 700, ..image };
+        let images = Setting {
+            rows: 1_200,
+            ..image
+        };
         assert_eq!(plan(&images, Fixed::default()).landmarks, 0);
         let scarce = Setting {
             uplink_bytes: 8_000,

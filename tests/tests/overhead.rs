@@ -13,8 +13,10 @@ use lab::simulation::{DeviceBytes, Simulation};
 
 /// How far a simulation's bytes may be from a network's, for the median
 /// device. Not for each: on a busy machine QUIC now and then takes a packet for
-/// lost and sends it again, 1,200 bytes that no simulation counts.
-const TOLERANCE: f64 = 0.02;
+/// lost and sends it again, 1,200 bytes that no simulation counts. And some 150
+/// bytes of acknowledgements more or fewer, as the machine is fast or slow, are
+/// 3 % of what a small device sends.
+const TOLERANCE: f64 = 0.05;
 const AGENTS: usize = 4;
 
 fn task_options(contribute: &str, points: u32, rank_max: u32) -> TaskOptions {

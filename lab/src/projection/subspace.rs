@@ -312,11 +312,7 @@ mod tests {
         let block = block.mapv(|value| (value * 200.0).round() / 200.0);
         subspace.add(&block, &covariance.dot(&block));
         let (directions, count) = subspace.directions(3, 20).unwrap();
-        assert!(
-            (count, directions.ncols()) == (2, 9 - 2),
-            "{}",
-            directions.ncols()
-        );
+        assert_eq!((count, directions.ncols()), (2, 2 + 9));
         let deviations = directions
             .t()
             .dot(&covariance.dot(&directions))
