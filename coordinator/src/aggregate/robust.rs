@@ -22,7 +22,7 @@ pub(super) fn usual_and_deviation(values: &[f64]) -> (f64, f64) {
 /// The median absolute deviation times this is the standard deviation of normal
 /// values (Rousseeuw & Croux 1993).
 pub(super) const CONSISTENT: f64 = 1.4826;
-/// With so many other devices, their deviation counts twice.
+/// With this many other devices, their deviation counts twice.
 const FEW: f64 = 4.0;
 /// Devices differ by so much by chance.
 const DEVIATION_MIN: f64 = 0.05;

@@ -111,7 +111,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     });
     service.stopping();
     runtime.shutdown_timeout(STOP_WAIT);
-    // Nothing is served any more.
+    // Serving has ended.
     drop(leading);
     outcome
 }

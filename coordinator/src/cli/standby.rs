@@ -117,7 +117,7 @@ impl Leading {
 impl Drop for Leading {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // Nothing is served any more; if this fails, the lease ends by itself.
+        // Serving has ended; if this fails, the lease ends by itself.
         if let Err(error) = self.lease.give_up() {
             warn!(%error, "the lease could not be given up");
         }

@@ -133,6 +133,7 @@ fn unread(what: &str, error: &io::Error) -> Failure {
         _ => ExitCode::Usage,
     };
     Failure::new(code, format!("{what} cannot be read: {error}"))
+        .advise("check its path and permissions, and that each row is a line of text")
 }
 
 /// The broker that is meant; the user of the configuration's serves for the same
@@ -161,7 +162,7 @@ fn settings(config: &Config, source: &Source) -> Result<MqttSettings, Failure> {
 
 /// Why a stream is not followed any further.
 enum Ending {
-    /// Nobody reads the predictions any more, as in `… | head`.
+    /// The reader of the predictions has gone, as in `… | head`.
     Closed,
     Failure(Failure),
 }

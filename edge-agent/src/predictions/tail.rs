@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,9 @@ impl Tail {
             if let Some(line) = self.lines.next()? {
                 return Ok(Some(line));
             }
+            // Asked before the file is read to its end, so that what was written
+            // to it just before it was replaced is not lost.
+            let is_replaced = self.is_replaced()?;
             let Some(file) = &mut self.file else {
                 match File::open(&self.path) {
                     Ok(file) => self.file = Some(file),
@@ -67,7 +70,7 @@ impl Tail {
             if read > 0 {
                 continue;
             }
-            if self.is_replaced()? {
+            if is_replaced {
                 self.file = None;
                 self.position = 0;
                 self.lines = Lines::default();
@@ -78,13 +81,12 @@ impl Tail {
     }
 
     /// Whether the path leads to another file, or to less of this one.
-    fn is_replaced(&mut self) -> io::Result<bool> {
-        let Some(file) = &mut self.file else {
+    fn is_replaced(&self) -> io::Result<bool> {
+        let Some(file) = &self.file else {
             return Ok(false);
         };
         let own = file.metadata()?;
         if own.len() < self.position {
-            file.seek(SeekFrom::Start(0))?;
             return Ok(true);
         }
         match std::fs::metadata(&self.path) {

@@ -149,7 +149,7 @@ pub(super) async fn append(pool: &Pool, batch: &Batch) -> Result<bool, DatabaseE
     }
 }
 
-/// Up to so many records from a position on, and the one before them if it is
+/// Up to a number of records from a position on, and the one before them if it is
 /// kept, as they were encoded. They are no more bytes than a read gives.
 pub(super) async fn records(
     pool: &Pool,

@@ -89,7 +89,7 @@ struct Database {
 #[derive(Debug)]
 struct LogState {
     head: Head,
-    /// Why nothing is written any more.
+    /// Why writing has stopped.
     stopped: Option<String>,
 }
 

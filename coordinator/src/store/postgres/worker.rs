@@ -45,7 +45,7 @@ impl Worker {
     ) -> Result<T, DatabaseError> {
         let (done, outcome) = sync_channel(1);
         self.handle.spawn(async move {
-            // Fails only if nobody waits any more.
+            // Fails only if the caller has stopped waiting.
             let _ = done.send(work.await);
         });
         outcome.recv().unwrap_or_else(|_| {
