@@ -59,7 +59,15 @@ pub struct StateDir {
 /// system if the agent is killed.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for StateLock {
+    /// Let go of by name: a program that another thread is just starting has
+    /// a copy of the handle, which would keep the lock for a moment longer.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl StateDir {
@@ -101,7 +109,7 @@ impl StateDir {
         let path = self.file("lock");
         let file = open_lock(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(StateLock { _file: file }),
+            Ok(()) => Ok(StateLock { file }),
             Err(Errno::WOULDBLOCK) => Err(StateError::Locked {
                 path: self.path.clone(),
             }),
@@ -120,7 +128,7 @@ impl StateDir {
         let file = open_lock(&path)?;
         loop {
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(StateLock { _file: file }),
+                Ok(()) => return Ok(StateLock { file }),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(StateError::io(&path, error.into())),
             }

@@ -14,7 +14,15 @@ use super::files;
 /// process ends, however it ends; the file stays and means nothing.
 #[derive(Debug)]
 pub(super) struct StoreLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for StoreLock {
+    /// Let go of by name: a program that another thread is just starting has
+    /// a copy of the handle, which would keep the lock for a moment longer.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl StoreLock {
@@ -47,7 +55,7 @@ impl StoreLock {
         let _ = file
             .set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -57,5 +65,20 @@ fn holder(file: &mut File) -> String {
     match text.trim().parse::<u32>() {
         Ok(pid) if fs::exists(format!("/proc/{pid}")).unwrap_or(false) => format!(" (pid {pid})"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_store_opens_while_a_copy_of_its_handle_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = StoreLock::take(folder.path()).unwrap();
+        let copy = lock.file.try_clone().unwrap();
+        drop(lock);
+        StoreLock::take(folder.path()).unwrap();
+        drop(copy);
     }
 }
