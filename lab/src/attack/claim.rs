@@ -1,4 +1,4 @@
-//! Liars that claim more rows than they hold.
+//! Liars that claim more rows than they hold, or noise that they did not add.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use common::blocks::RawBlocks;
 use common::labels::RawLabels;
 use common::limits::ROWS_MAX;
-use common::math::quantise::RawQuantisedMatrix;
+use common::math::quantise::{QuantisedMatrix, RawQuantisedMatrix, ScaledF16};
 use common::moments::RawMoments;
 use common::profile::RawProfile;
 use common::round::Kind;
@@ -14,6 +14,7 @@ use common::summary::RawPoints;
 use common::task::Task;
 use common::wire::codec::{decode_blob, encode};
 use edge_agent::work::{Built, Entry};
+use ndarray::ArrayView1;
 
 use crate::data::Part;
 use crate::simulation::{Heard, Lie};
@@ -25,11 +26,17 @@ pub enum Claim {
     Rows(u64),
     /// There are this many times as many as there are.
     Times(f64),
+    /// Points lie where they say with this certainty alone, as under
+    /// differential privacy; the spreads are changed and nothing else.
+    Noise(f64),
 }
 
 /// A text that claims nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no claim: write a number of rows, like 9000000, or a factor, like x5")]
+#[error(
+    "{0:?} is no claim: write a number of rows, like 9000000, a factor, like x5, or a certainty \
+     of points, like noise0.3"
+)]
 pub struct ClaimError(String);
 
 impl FromStr for Claim {
@@ -37,6 +44,12 @@ impl FromStr for Claim {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let unknown = || ClaimError(text.to_owned());
+        if let Some(certainty) = text.strip_prefix("noise") {
+            return match certainty.parse::<f64>() {
+                Ok(certainty) if certainty > 0.0 && certainty < 1.0 => Ok(Self::Noise(certainty)),
+                _ => Err(unknown()),
+            };
+        }
         match text.strip_prefix('x') {
             Some(factor) => match factor.parse::<f64>() {
                 Ok(factor) if factor.is_finite() && factor > 0.0 => Ok(Self::Times(factor)),
@@ -55,6 +68,7 @@ impl fmt::Display for Claim {
         match self {
             Self::Rows(rows) => write!(f, "{rows}"),
             Self::Times(factor) => write!(f, "x{factor}"),
+            Self::Noise(certainty) => write!(f, "noise{certainty}"),
         }
     }
 }
@@ -64,6 +78,7 @@ impl Claim {
         match self {
             Self::Rows(claimed) => claimed as f64 / rows.max(1) as f64,
             Self::Times(factor) => factor,
+            Self::Noise(_) => 1.0,
         }
     }
 }
@@ -89,6 +104,12 @@ impl Lie for Claiming {
     fn sends(&self, heard: &Heard<'_>, answer: Built) -> Built {
         let mut answer = self.lie.sends(heard, answer);
         for entry in &mut answer.entries {
+            if let Claim::Noise(certainty) = self.claim {
+                if let Some(bytes) = vague(entry, certainty) {
+                    entry.bytes = bytes;
+                }
+                continue;
+            }
             let factor = self.claim.factor(entry.rows);
             if let Some(bytes) = inflated(heard.task, entry, factor) {
                 entry.bytes = bytes;
@@ -97,6 +118,24 @@ impl Lie for Claiming {
         }
         answer
     }
+}
+
+/// Points whose spreads are those of rows that noise moved as far as leaves
+/// them this certainty; none for other kinds, and for what does not decode.
+fn vague(entry: &Entry, certainty: f64) -> Option<Vec<u8>> {
+    if entry.kind != Kind::Summary {
+        return None;
+    }
+    let mut raw: RawPoints = decode_blob(&entry.bytes).ok()?;
+    let inputs = QuantisedMatrix::try_from(raw.inputs.clone()).ok()?.decode();
+    let features = inputs.ncols() as f64;
+    let spread = |row: ArrayView1<'_, f32>| {
+        let square: f64 = row.iter().map(|&one| f64::from(one).powi(2)).sum();
+        (features - certainty * square).max(0.0).sqrt() as f32
+    };
+    let spreads: Vec<f32> = inputs.outer_iter().map(spread).collect();
+    raw.spreads = ScaledF16::encode(&spreads).ok()?.into_raw();
+    Some(encode(&raw))
 }
 
 /// A contribution as if every row occurred `factor` times; none for kinds that
@@ -185,7 +224,8 @@ mod tests {
     fn claims_are_rows_or_factors() {
         assert_eq!("9000000".parse(), Ok(Claim::Rows(9_000_000)));
         assert_eq!("x5".parse(), Ok(Claim::Times(5.0)));
-        for text in ["", "0", "x0", "x-1", "xinf", "five", "-3"] {
+        assert_eq!("noise0.3".parse(), Ok(Claim::Noise(0.3)));
+        for text in ["", "0", "noise", "noise0", "noise1", "noise-1", "x0", "x-1", "xinf", "five", "-3"] {
             let refused = Err(ClaimError(text.to_owned()));
             assert_eq!(text.parse::<Claim>(), refused);
         }

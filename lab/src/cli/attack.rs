@@ -29,8 +29,9 @@ pub(crate) struct AttackArguments {
     /// Share of the devices that lie, one at least [default: 0.2]
     #[arg(long, value_name = "SHARE")]
     liars: Option<f64>,
-    /// Rows that liars claim: a number, or a factor like x5
-    #[arg(long, value_name = "ROWS|xFACTOR")]
+    /// Rows that liars claim: a number, or a factor like x5; or noise that they
+    /// claim to have added: the certainty it leaves, like noise0.3
+    #[arg(long, value_name = "ROWS|xFACTOR|noiseCERTAINTY")]
     claim: Option<Claim>,
     /// First round in which liars lie [default: 1]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
