@@ -21,6 +21,7 @@ use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 use crate::aggregate::{
     contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
 };
+use crate::budget::planned_budget;
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::{novelty, train_student};
 use crate::validation::{self, ReadBlob};
@@ -181,13 +182,26 @@ impl Setting<'_> {
             kind: Kind::Profile,
             why: ExclusionReason::FarProfile { far, of },
         });
+        let planned = planned_budget(self.task, &profiles);
         let scales = Scales {
             normaliser: learnt.normaliser,
             targets: learnt.targets,
+            plan: planned.as_ref().map(|budget| budget.plan),
         };
         let bytes = scales.to_bytes();
         let product = Product::Normaliser(BlobHash::of(&bytes));
-        Ok(Made::judged(bytes, product, excluded.collect()))
+        let excluded = excluded.collect();
+        Ok(match planned {
+            Some(budget) => Made {
+                bytes,
+                output: JobOutput::Planned {
+                    product,
+                    excluded,
+                    budget,
+                },
+            },
+            None => Made::judged(bytes, product, excluded),
+        })
     }
 
     fn gather(

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod aggregate;
 pub mod app;
 pub mod backup;
+pub mod budget;
 pub mod cli;
 pub mod compute;
 pub mod config;

@@ -24,6 +24,7 @@ fn main() {
         student: common::task::StudentSpec::Mlp { hidden: vec![4] },
         points: 10,
         points_per_device: 1,
+        auto_budget: false,
         bits: 8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,

@@ -4,7 +4,6 @@
 pub mod attack;
 pub mod backbone;
 pub mod baseline;
-pub mod budget;
 pub mod data;
 pub mod demo;
 pub mod distill;

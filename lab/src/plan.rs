@@ -22,6 +22,9 @@ pub struct TaskOptions {
     pub points: u32,
     /// Points a device sends in a round.
     pub points_per_device: u32,
+    /// Whether the coordinator plans points, bits, rank, landmarks and kinds of
+    /// contributions; what is said of them here is left out then.
+    pub auto_budget: bool,
     /// Bits a value of points and moments.
     pub bits: u8,
     /// `labels`, `moments`, `both` or `points`.
@@ -59,22 +62,33 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     let each = task_options.points_per_device;
     let deadline = task_options.deadline_s;
     format!(
-        "name = {name:?}\ncontribute = {contribute:?}\n\n\
+        "name = {name:?}\n{contribute}\n\
          [input]\nshape = {shape:?}\n\n\
          {target}\n\
          [features]\nstage = {stage:?}\n\n\
          [normaliser]\n{range}\n\
          [teacher]\n{landmarks}\n\
          [student]\n{student}\n{novelty}\n\
-         [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
-         uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
+         [budget]\n{budget}uplink_bytes_max = {bytes}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\
          consensus = {consensus:?}\n\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
          contribute = {deadline}.0, report = {deadline}.0 }}\n",
         name = data.name,
-        contribute = task_options.contribute,
+        contribute = match task_options.auto_budget {
+            true => String::new(),
+            false => format!("contribute = {:?}\n", task_options.contribute),
+        },
+        budget = match task_options.auto_budget {
+            true => "plan = \"auto\"\n".to_owned(),
+            false => format!(
+                "points_per_device = {each}\npoints_max = {}\nrank_max = {}\nbits = {}\n",
+                task_options.points.max(each),
+                task_options.rank_max,
+                task_options.bits,
+            ),
+        },
         shape = data.shape,
         target = match data.numbers.as_slice() {
             [] if data.classes == [USUAL] => "[target]\nkind = \"none\"\n".to_owned(),
@@ -86,14 +100,11 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
             true => "novelty = true\n",
             false => "",
         },
-        points = task_options.points.max(each),
         bytes = task_options.uplink_bytes_max,
-        rank = task_options.rank_max,
         landmarks = match task_options.landmarks {
-            Some(most) => format!("landmarks_max = {most}\n"),
-            None => String::new(),
+            Some(most) if !task_options.auto_budget => format!("landmarks_max = {most}\n"),
+            _ => String::new(),
         },
-        bits = task_options.bits,
         steps = task_options.steps,
         seed = task_options.seed,
         consensus = task_options.consensus.name(),
@@ -226,6 +237,7 @@ mod tests {
             student: StudentSpec::Mlp { hidden: vec![64] },
             points: 300,
             points_per_device: 15,
+            auto_budget: false,
             bits: 8,
             contribute: "both".into(),
             consensus: ConsensusRule::Weighted,

@@ -122,6 +122,7 @@ pub fn start(terms: Terms) -> Running {
         },
         points,
         points_per_device,
+        auto_budget: false,
         bits: bits as u8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,

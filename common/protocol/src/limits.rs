@@ -16,6 +16,13 @@ pub const FEATURES_MAX: usize = 65_536;
 pub const INPUT_VALUES_MAX: usize = 1 << 20;
 /// Most points of a transfer set.
 pub const POINTS_MAX: usize = 10_000;
+/// Rows for each direction that a device tells of them, by an agent's policy where
+/// its owner says nothing.
+pub const ROWS_PER_DIRECTION: u32 = 15;
+/// A class's samples stand for so many times the fewest rows in the mean, or it
+/// has one: samples of five rows each tell of a row whether it is among them (area
+/// under the ROC curve 0.72 on HAR), of ten 0.67.
+pub const SAMPLE_ROWS_MEAN: u32 = 2;
 /// Most rows one device may claim to hold.
 pub const ROWS_MAX: u64 = 1 << 40;
 /// A transfer that makes no progress for this long is given up.

@@ -1,9 +1,10 @@
 //! What the profile phase publishes: how inputs, and numbers that are asked
-//! for, are brought to one scale.
+//! for, are brought to one scale, and what bytes are spent on where that is
+//! planned.
 
-use crate::codec::{DecodeError, decode_blob, encode};
+use crate::codec::{DecodeError, decode_blob_start, encode};
 use crate::features::{Normaliser, NormaliserError, TargetScale, TargetScaleError};
-use crate::task::{Target, Task};
+use crate::task::{BudgetPlan, Target, Task, TaskError};
 
 /// A task's scales.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +13,8 @@ pub struct Scales {
     pub normaliser: Normaliser,
     /// Of the numbers, where the task asks for numbers.
     pub targets: Option<TargetScale>,
+    /// What bytes are spent on, where the task leaves that to the coordinator.
+    pub plan: Option<BudgetPlan>,
 }
 
 /// Why scales were refused.
@@ -26,14 +29,21 @@ pub enum ScalesError {
     /// The numbers' do not fit the task.
     #[error(transparent)]
     Targets(#[from] TargetScaleError),
+    /// The plan does not fit the task.
+    #[error("the plan of the budget: {0}")]
+    Plan(#[from] TaskError),
 }
 
 impl Scales {
-    /// The features', and the numbers' behind them where there are any.
+    /// The features', the numbers' behind them where there are any, and the
+    /// plan behind those.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = encode(&self.normaliser);
         if let Some(targets) = &self.targets {
             bytes.extend(encode(targets));
+        }
+        if let Some(plan) = &self.plan {
+            bytes.extend(encode(plan));
         }
         bytes
     }
@@ -43,19 +53,30 @@ impl Scales {
     /// # Errors
     /// The first thing that does not fit.
     pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, ScalesError> {
-        let scales = match task.target() {
+        let (normaliser, rest): (Normaliser, &[u8]) = decode_blob_start(bytes)?;
+        let (targets, rest) = match task.target() {
             Target::Number(values) => {
-                let (normaliser, targets): (Normaliser, TargetScale) = decode_blob(bytes)?;
+                let (targets, rest): (TargetScale, &[u8]) = decode_blob_start(rest)?;
                 targets.check(values.len())?;
-                Self {
-                    normaliser,
-                    targets: Some(targets),
-                }
+                (Some(targets), rest)
             }
-            Target::Class => Self {
-                normaliser: decode_blob(bytes)?,
-                targets: None,
-            },
+            Target::Class => (None, rest),
+        };
+        let (plan, rest) = match task.definition().auto_budget {
+            true => {
+                let (plan, rest): (BudgetPlan, &[u8]) = decode_blob_start(rest)?;
+                task.planned(&plan)?;
+                (Some(plan), rest)
+            }
+            false => (None, rest),
+        };
+        if !rest.is_empty() {
+            return Err(DecodeError::Trailing(rest.len()).into());
+        }
+        let scales = Self {
+            normaliser,
+            targets,
+            plan,
         };
         scales.normaliser.check(task.features())?;
         Ok(scales)

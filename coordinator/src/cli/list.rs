@@ -121,6 +121,9 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
         Some(round) => show_round(round),
         None => println!("  no round is running"),
     }
+    for line in task.budget.iter().flat_map(format::budget) {
+        println!("  {line}");
+    }
     if let Some(last) = task.history.last() {
         println!(
             "  round {} {}, {} ago, after {}",

@@ -112,6 +112,7 @@ impl Named {
             | Event::Refused { .. }
             | Event::Pardoned { .. }
             | Event::Missed(_)
+            | Event::Planned { .. }
             | Event::Excluded { .. }
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }

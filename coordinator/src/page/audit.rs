@@ -261,6 +261,14 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             let tone = if is_missed { Warn } else { Quiet };
             Told::new(tone, "went on without", details, None)
         }
+        Event::Planned { budget, at } => {
+            let plan = &budget.plan;
+            let details = format!(
+                "{} points, {} a device, of {} bits, for {} devices of {} rows",
+                plan.points_max, plan.points_per_device, plan.bits, budget.devices, budget.rows
+            );
+            Told::new(Quiet, "budget planned", details, *at)
+        }
         Event::Held { .. }
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }

@@ -101,6 +101,9 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
     };
     html! {
         h2 { (task.name) }
+        @for line in task.budget.iter().flat_map(crate::status::format::budget) {
+            p class="hint" { (line) }
+        }
         p {
             strong { (words::count(points.len(), "point")) } " stand for " (words::number(rows))
             " rows; the smallest group has " (words::count(fewest as usize, "row")) ". The spread of a point is how far its rows lie from it. "

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use bincode::{Decode, Encode};
 use common::limits::ROWS_MAX;
+use common::limits::ROWS_PER_DIRECTION;
 use common::round::Kind;
 use common::task::Task;
 use common::withheld::RawWithheld;
@@ -112,7 +113,7 @@ impl Default for Policy {
             kinds: Kind::ALL.into(),
             rows_min: 20,
             cluster_size_min: 5,
-            rows_per_direction: 15,
+            rows_per_direction: ROWS_PER_DIRECTION,
             bytes_per_day_max: None,
             disclose: Disclose::default(),
             budget: None,

@@ -22,9 +22,9 @@ use common::wire::codec::{DecodeError, decode_blob, encode};
 use common::wire::messages::Call;
 use common::withheld::RawWithheld;
 
+pub use common::limits::SAMPLE_ROWS_MEAN;
 pub use noisy::private_cost;
 pub use rows::{RawRows, View};
-pub use summary::SAMPLE_ROWS_MEAN;
 
 use crate::data::StandsFor;
 use crate::teacher::TeacherError;

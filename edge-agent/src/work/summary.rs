@@ -4,6 +4,7 @@
 use ndarray::{Array1, ArrayView2, Axis};
 use rand::Rng;
 
+use common::limits::SAMPLE_ROWS_MEAN;
 use common::math::cluster::KMeansParams;
 use common::math::random::rng;
 use common::round::Kind;
@@ -104,11 +105,6 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
     }
     Ok(points)
 }
-
-/// A class's samples stand for so many times `cluster_size_min` rows in the
-/// mean, or it has one: samples of five rows each tell of a row whether it is
-/// among them (area under the ROC curve 0.72 on HAR), of ten 0.67.
-pub const SAMPLE_ROWS_MEAN: u32 = 2;
 
 /// How many points each class gets: by its share of the rows, at least one
 /// for a class that has any to tell of, and none for one whose rows are fewer
@@ -264,6 +260,7 @@ mod tests {
             seed: 3,
         };
         let scales = Scales {
+            plan: None,
             normaliser: Normaliser::of_range(6, -8.0, 8.0).unwrap(),
             targets: None,
         };

@@ -225,7 +225,9 @@ mod tests {
         assert_eq!("9000000".parse(), Ok(Claim::Rows(9_000_000)));
         assert_eq!("x5".parse(), Ok(Claim::Times(5.0)));
         assert_eq!("noise0.3".parse(), Ok(Claim::Noise(0.3)));
-        for text in ["", "0", "noise", "noise0", "noise1", "noise-1", "x0", "x-1", "xinf", "five", "-3"] {
+        for text in [
+            "", "0", "noise", "noise0", "noise1", "noise-1", "x0", "x-1", "xinf", "five", "-3",
+        ] {
             let refused = Err(ClaimError(text.to_owned()));
             assert_eq!(text.parse::<Claim>(), refused);
         }

@@ -1,8 +1,8 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::budget::Kinds;
 use crate::data::Partition;
 use common::task::StudentSpec;
+use coordinator::budget::Kinds;
 
 fn options(attack: &str) -> AttackOptions {
     AttackOptions {

@@ -8,8 +8,8 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Table, presets};
 
+use coordinator::budget::Kinds;
 use lab::attack::{self, ATTACKS, Attack, AttackOptions, Claim, Finding, LIARS, Outcome};
-use lab::budget::Kinds;
 use lab::data::{Dataset, Partition};
 use lab::progress::Progress;
 use lab::simulate::SimulateOptions;

@@ -34,9 +34,10 @@ pub(crate) struct DemoArguments {
     /// Rounds; the points are spread over them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Points of the shared transfer set in all
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: u32,
+    /// Points of the shared transfer set in all [default: as the coordinator
+    /// plans; 1,000 for several rounds]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    points: Option<u32>,
     /// Seed of partition, task and baselines
     #[arg(long, default_value_t = 0)]
     seed: u64,

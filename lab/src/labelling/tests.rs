@@ -15,6 +15,7 @@ fn digits() -> (Dataset, Task, Vec<Vec<usize>>) {
         student: StudentSpec::Mlp { hidden: vec![16] },
         points: 100,
         points_per_device: 50,
+        auto_budget: false,
         bits: 8,
         contribute: "points".into(),
         consensus: ConsensusRule::Weighted,

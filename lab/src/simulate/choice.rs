@@ -7,11 +7,11 @@ use common::teacher::Teacher;
 use edge_agent::work::SAMPLE_ROWS_MEAN;
 
 use super::{SimulateError, SimulateOptions};
-use crate::budget::{Fixed, Kinds, Plan, Setting, plan, rows_a_point};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
 use crate::privacy;
 use crate::stage::{ASKED, Stages, stages};
+use coordinator::budget::{Fixed, Kinds, Plan, Setting, plan, rows_a_point};
 
 /// What was chosen before the run, and why.
 pub(crate) struct Chosen {
@@ -58,6 +58,7 @@ pub(crate) fn checked_task(
                 .unwrap_or(StudentSpec::Mlp { hidden: vec![64] }),
             points: 2,
             points_per_device: 1,
+            auto_budget: false,
             bits: 8,
             contribute: match fixed.contribute {
                 // Soft labels are of classes.

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use common::model::Release;
 use common::task::{ConsensusRule, StudentSpec, USUAL};
 
-use crate::budget::Kinds;
 use crate::data::{Dataset, Partition, PartitionError, partition};
 use crate::demo::measure_baselines;
 use crate::federated;
@@ -28,6 +27,7 @@ use crate::progress::Progress;
 use crate::projection::ProjectionError;
 use crate::report::{Detail, DetailError};
 use crate::simulation::{Simulation, SimulationError};
+use coordinator::budget::Kinds;
 
 pub(crate) use choice::checked_task;
 use choice::choices;

@@ -1,13 +1,16 @@
 //! What the coordinator's log holds.
 
-use common::ids::{BlobHash, DeviceId, Version};
+use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::round::{Kind, Phase, Reason};
+use common::task::{BudgetPlan, Contribute};
 use common::trust::certificate::Fingerprint;
 use common::trust::token::{Approval, TokenRecord};
 use coordinator::journal::LogEntry;
 use coordinator::registry::{Certified, RegistryEvent};
 use coordinator::rollout::{Plan, Standing};
-use coordinator::round::{AbsenceReason, Event, Missed, Outcome, Product, TaskEvent};
+use coordinator::round::{
+    AbsenceReason, BudgetReasons, Event, Missed, Outcome, PlannedBudget, Product, TaskEvent,
+};
 
 use super::{
     AT, BLOB, Case, DEVICE, ROUND, TASK, TOKEN, VERSION, case, evaluations, refusals, word,
@@ -94,6 +97,7 @@ fn events() -> Vec<(String, Event)> {
         ),
         ("piloted".to_owned(), Event::Piloted { device }),
         ("stage_bounded".to_owned(), Event::StageBounded { last: 9 }),
+        ("planned".to_owned(), planned(at)),
         (
             "re_released".to_owned(),
             Event::ReReleased {
@@ -264,4 +268,23 @@ fn registry_events() -> Vec<(String, RegistryEvent)> {
         events.push((format!("turned_away-{}", word(&refusal)), event));
     }
     events
+}
+
+fn planned(at: Time) -> Event {
+    Event::Planned {
+        budget: PlannedBudget {
+            plan: BudgetPlan {
+                points_per_device: 30,
+                points_max: 300,
+                bits: 8,
+                rank_max: 12,
+                landmarks_max: 0,
+                contribute: Contribute::Moments,
+            },
+            devices: 10,
+            rows: 4_000,
+            reasons: BudgetReasons::default(),
+        },
+        at,
+    }
 }

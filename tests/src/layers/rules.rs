@@ -151,7 +151,8 @@ pub(super) const CRATES: &[Crate] = &[
                 "student",
                 "validation",
             ],
-            &["compute", "journal"],
+            &["budget", "journal"],
+            &["compute"],
             &["backup", "metrics"],
             &["server"],
             &["admin", "page"],
@@ -186,7 +187,7 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         floors: &[
             &[
-                "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
+                "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
             &["folders", "projection", "reached", "simulation", "stage"],
             &["plan", "progress", "report"],

@@ -52,6 +52,11 @@ pub struct TaskDefinition {
     /// Whether students also say how unlike their training a row is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub novelty: bool,
+    /// Whether the coordinator plans what the bytes are spent on, once devices
+    /// said how many rows they hold. Until then the budget holds the most that
+    /// any plan may say.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auto_budget: bool,
 }
 
 /// How features are brought to one scale for all devices.
@@ -307,6 +312,15 @@ impl Task {
     /// If they are not a task, or one that does not fit.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TaskError> {
         Self::check(TaskDefinition::from_bytes(bytes)?)
+    }
+
+    /// This definition under the bytes and the name of another.
+    pub(super) fn named_as(self, other: &Self) -> Self {
+        Self {
+            bytes: other.bytes.clone(),
+            hash: other.hash,
+            ..self
+        }
     }
 
     /// The canonical bytes, whose hash names the task.

@@ -2,9 +2,10 @@
 
 use serde::Deserialize;
 
+use super::budget::{self, RawBudget};
 use super::definition::{
-    Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
-    TaskError, TeacherSpec,
+    Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition, TaskError,
+    TeacherSpec,
 };
 use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
@@ -31,7 +32,7 @@ pub struct RawTask {
     teacher: RawTeacher,
     #[serde(default)]
     student: RawStudent,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "budget::table_or_word")]
     budget: RawBudget,
     #[serde(default)]
     contribute: Option<Contribute>,
@@ -73,12 +74,20 @@ impl RawTask {
         let by_default = || default_stage(&input, &input_shape, &target, convolves, range);
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage, unlabelled)?;
+        let distillation = self.distillation;
+        let auto_budget = self.budget.is_planned();
+        if auto_budget {
+            nothing_beside("teacher.landmarks_max", self.teacher.landmarks_max)?;
+        }
+        let budget = self.budget.checked()?;
         let by_default = match target {
+            // Without labels there is nothing to say of the points.
+            Target::Class if unlabelled => Contribute::Points,
+            Target::Class if auto_budget => Contribute::Both,
             Target::Class => Contribute::Points,
             Target::Number(_) => Contribute::Moments,
         };
         let contribute = self.contribute.unwrap_or(by_default);
-        let (budget, distillation) = (self.budget, self.distillation);
         let feature_weights = self.teacher.feature_weights;
         // Without labels no feature tells more than another.
         let feature_weights = feature_weights.unwrap_or(stage.is_measured() && !unlabelled);
@@ -96,15 +105,7 @@ impl RawTask {
                 depth: self.teacher.depth,
             },
             student,
-            budget: Budget {
-                points_per_device: budget.points_per_device,
-                points_max: budget.points_max,
-                uplink_bytes_max: budget.uplink_bytes_max,
-                rank_max: budget.rank_max,
-                bits: budget.bits,
-                label_bits: budget.label_bits,
-                cluster_size_min: budget.cluster_size_min,
-            },
+            budget,
             contribute,
             distillation: Distillation {
                 temperature: distillation.temperature,
@@ -125,7 +126,23 @@ impl RawTask {
             input,
             target,
             novelty,
+            auto_budget,
         })
+    }
+}
+
+/// What the coordinator plans, a person leaves to it.
+pub(super) fn nothing_beside<T: ToString>(
+    key: &'static str,
+    set: Option<T>,
+) -> Result<(), TaskError> {
+    match set {
+        None => Ok(()),
+        Some(value) => Err(TaskError::Value {
+            key,
+            value: value.to_string(),
+            allowed: "nothing, beside budget.plan = \"auto\"".to_owned(),
+        }),
     }
 }
 
@@ -275,32 +292,6 @@ impl Default for RawStudent {
             hidden: vec![64],
             channels: None,
             novelty: false,
-        }
-    }
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawBudget {
-    points_per_device: u32,
-    points_max: u32,
-    uplink_bytes_max: u64,
-    rank_max: u32,
-    bits: u8,
-    label_bits: u8,
-    cluster_size_min: u32,
-}
-
-impl Default for RawBudget {
-    fn default() -> Self {
-        Self {
-            points_per_device: 30,
-            points_max: 1_000,
-            uplink_bytes_max: 100_000,
-            rank_max: 0,
-            bits: 8,
-            label_bits: 8,
-            cluster_size_min: 5,
         }
     }
 }

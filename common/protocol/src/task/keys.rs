@@ -212,6 +212,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Whether students also say how unlike their training a row is, by the points along their principal directions, which a release then carries (some 20 KB for 500 points).",
     ),
     key(
+        "budget.plan",
+        Value("\"fixed\""),
+        "\"fixed\", \"auto\"; `budget = \"auto\"` is the same in a word",
+        "Who says what the bytes of `budget.uplink_bytes_max` are spent on: this file, or the coordinator once devices said how many rows they hold: points, bits, rank, landmarks and `contribute`, which are left out then.",
+    ),
+    key(
         "budget.points_per_device",
         Value("30"),
         "1 to `budget.points_max`",

@@ -4,11 +4,13 @@
 //! [`Task`] whose parts fit one another; its bytes travel to the devices,
 //! and its hash names it everywhere.
 
+mod budget;
 mod definition;
 mod file;
 mod input;
 mod keys;
 mod method;
+mod planned;
 mod sections;
 mod target;
 
@@ -20,4 +22,5 @@ pub use file::{RawTask, TaskFileError};
 pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
+pub use planned::BudgetPlan;
 pub use target::{NumberSpec, Target, USUAL};

@@ -18,6 +18,8 @@ const INPUT: u8 = 1;
 const TARGET: u8 = 2;
 /// The tag of `student.novelty`, which has no value.
 const NOVELTY: u8 = 3;
+/// The tag of `budget.plan = "auto"`, which has no value.
+const AUTO_BUDGET: u8 = 4;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -46,6 +48,9 @@ impl TaskDefinition {
         }
         if self.novelty {
             bytes.push(NOVELTY);
+        }
+        if self.auto_budget {
+            bytes.push(AUTO_BUDGET);
         }
         bytes
     }
@@ -83,6 +88,7 @@ impl TaskDefinition {
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
             novelty: false,
+            auto_budget: false,
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -98,6 +104,9 @@ impl TaskDefinition {
         }
         if let [NOVELTY, after @ ..] = rest {
             (task.novelty, rest) = (true, after);
+        }
+        if let [AUTO_BUDGET, after @ ..] = rest {
+            (task.auto_budget, rest) = (true, after);
         }
         match rest.len() {
             0 => Ok(task),

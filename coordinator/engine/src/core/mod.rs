@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use protocol::close::CloseCode;
 use protocol::ids::{TaskHash, Time};
-use protocol::task::Task;
+use protocol::task::{BudgetPlan, Task};
 
 use self::answer::{Answer, Reply};
 use self::command::RunId;
@@ -40,7 +40,7 @@ pub use self::steady_clock::SteadyTime;
 use crate::entry::LogEntry;
 use crate::registry::{Registry, RegistryEvent};
 use crate::rollout::Releases;
-use crate::round::{Action, Engine, Input, RoundPolicy, State, TaskEvent};
+use crate::round::{Action, Engine, Event, Input, RoundPolicy, State, TaskEvent};
 
 /// The rules of a task's rounds, from its definition.
 pub type Policies = Arc<dyn Fn(&Task) -> RoundPolicy + Send + Sync>;
@@ -352,6 +352,10 @@ impl Core {
 
     fn add_runner(&mut self, now: Time, task: Arc<Task>, state: State) {
         let hash = task.hash();
+        let task = match &state.planned {
+            Some(budget) => planned(&task, &budget.plan),
+            None => task,
+        };
         let policy = (self.about.policies)(&task);
         let tracker = ProgressTracker::new(hash, policy.clone(), &state);
         let engine = Engine::new(hash, policy, self.epoch, state);
@@ -403,6 +407,9 @@ impl Core {
                 };
                 if let Some(step) = runner.tracker.see(&event, context) {
                     self.pending.push(Pending::Effect(Effect::Progress(step)));
+                }
+                if let Event::Planned { budget, .. } = &event {
+                    runner.task = planned(&runner.task, &budget.plan);
                 }
                 let task = runner.task.hash();
                 let entry = LogEntry::Task(TaskEvent { task, event });
@@ -472,6 +479,12 @@ impl Core {
             self.close(device, CloseCode::Revoked, "revoked by an operator");
         }
     }
+}
+
+/// The task as its budget was planned.
+fn planned(task: &Arc<Task>, plan: &BudgetPlan) -> Arc<Task> {
+    task.planned(plan)
+        .map_or_else(|_| Arc::clone(task), Arc::new)
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ impl ProgressTracker {
             label: context.registry.label(device).to_owned(),
         };
         Some(match event {
+            Event::Planned { budget, .. } => {
+                self.policy.follow(&budget.plan);
+                return None;
+            }
             Event::RoundOpened { round, at } => {
                 self.round = *round;
                 self.bytes = 0;

@@ -60,6 +60,7 @@ impl Core {
             normaliser: state.normaliser,
             transfer: state.transfer.map(|transfer| transfer.blob),
             teacher: state.teacher,
+            budget: state.planned.clone(),
             round: state
                 .round
                 .as_ref()

@@ -7,6 +7,7 @@ use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{ContributionKey, Kind, Phase, Reason};
 use protocol::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
+use super::budget::PlannedBudget;
 use super::event::{Event, Product};
 use super::exclusion::Exclusion;
 use super::policy::RoundPolicy;
@@ -234,6 +235,15 @@ pub enum JobOutput {
         product: Product,
         /// What was left out, in device order.
         excluded: Vec<Exclusion>,
+    },
+    /// The same of a normaliser whose task leaves its budget to the coordinator.
+    Planned {
+        /// What was made.
+        product: Product,
+        /// What was left out, in device order.
+        excluded: Vec<Exclusion>,
+        /// What bytes are spent on.
+        budget: PlannedBudget,
     },
     /// A signed release.
     Release {

@@ -8,6 +8,7 @@ use protocol::round::{Kind, Phase, Reason};
 use serde::Serialize;
 
 use super::absence::Missed;
+use super::budget::PlannedBudget;
 use super::exclusion::Exclusion;
 use crate::rollout::{Plan, Standing};
 
@@ -215,6 +216,14 @@ pub enum Event {
     StageBounded {
         /// The last place in the draw that does.
         last: u64,
+    },
+    /// What bytes are spent on was planned, from the profiles of the normaliser
+    /// that follows.
+    Planned {
+        /// How, and why.
+        budget: PlannedBudget,
+        /// When.
+        at: Time,
     },
 }
 

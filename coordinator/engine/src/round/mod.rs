@@ -9,6 +9,7 @@
 
 mod absence;
 mod admission;
+mod budget;
 mod engine;
 mod event;
 mod exclusion;
@@ -21,6 +22,7 @@ mod tally;
 
 pub use absence::{ABSENCES_MAX, AbsenceReason, Absences, Absent, Missed};
 pub use admission::STRIKES_MAX;
+pub use budget::{BudgetReasons, PlannedBudget};
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use exclusion::{Exclusion, ExclusionReason};

@@ -108,6 +108,18 @@ impl Engine {
                 }
                 self.record(Event::Produced { product, at: now });
             }
+            Ok(JobOutput::Planned {
+                product,
+                excluded,
+                budget,
+            }) => {
+                for exclusion in excluded {
+                    self.record(Event::Excluded { exclusion, at: now });
+                }
+                self.policy.follow(&budget.plan);
+                self.record(Event::Planned { budget, at: now });
+                self.record(Event::Produced { product, at: now });
+            }
             Ok(JobOutput::Release { blob, bytes }) => {
                 let version = self.next_version();
                 let lineage = self.state.lineage();
@@ -396,7 +408,9 @@ const PARTICIPANTS_MAX: usize = 16_384;
 fn fits(phase: Phase, output: &JobOutput) -> bool {
     let product = match output {
         JobOutput::Release { .. } => return phase == Phase::Release,
-        JobOutput::Product(product) | JobOutput::Judged { product, .. } => product,
+        JobOutput::Product(product)
+        | JobOutput::Judged { product, .. }
+        | JobOutput::Planned { product, .. } => product,
     };
     matches!(
         (phase, product),

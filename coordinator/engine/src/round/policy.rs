@@ -1,7 +1,7 @@
 //! When phases close and rounds begin.
 
 use protocol::round::{Kind, Phase};
-use protocol::task::TaskDefinition;
+use protocol::task::{BudgetPlan, TaskDefinition};
 
 use crate::rollout::Releases;
 
@@ -56,6 +56,12 @@ impl RoundPolicy {
             points_max: budget.points_max,
             releases: Releases::default(),
         }
+    }
+
+    /// From now on as was planned.
+    pub fn follow(&mut self, plan: &BudgetPlan) {
+        self.contribute = plan.contribute.kinds().to_vec();
+        self.points_max = plan.points_max;
     }
 
     /// Devices that must contribute for the phase to count, of those waited

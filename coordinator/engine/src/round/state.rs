@@ -9,6 +9,7 @@ use protocol::ids::{BlobHash, DeviceId, RoundId, Time, Version};
 use protocol::round::{Kind, Phase};
 
 use super::absence::Absences;
+use super::budget::PlannedBudget;
 use super::event::{Event, Outcome, Product};
 use super::exclusion::ExclusionReason;
 use super::open_phase::{OpenPhase, Span, Standing};
@@ -63,6 +64,9 @@ pub struct State {
     /// normaliser, of points that of the transfer set, of labels and moments
     /// that of the teacher.
     pub excluded: BTreeMap<(DeviceId, Kind), ExclusionReason>,
+    /// What bytes are spent on, where the task leaves that to the coordinator
+    /// and its normaliser is learnt.
+    pub planned: Option<PlannedBudget>,
 }
 
 /// A transfer set by name.
@@ -265,6 +269,7 @@ impl State {
                 self.excluded.insert(of, exclusion.why);
             }
             Event::Relearnt { .. } => self.begin_anew(),
+            Event::Planned { budget, .. } => self.planned = Some(budget.clone()),
             Event::Missed(missed) => {
                 if let Some(open) = self.open_phase_mut() {
                     open.missed = missed.clone();
@@ -324,6 +329,7 @@ impl State {
     /// far is built upon.
     fn begin_anew(&mut self) {
         self.normaliser = None;
+        self.planned = None;
         self.transfer = None;
         self.teacher = None;
         self.founders.clear();

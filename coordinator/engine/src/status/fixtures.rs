@@ -84,6 +84,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         normaliser: None,
         transfer: None,
         teacher: None,
+        budget: None,
         round: None,
         history: Vec::new(),
         releases,

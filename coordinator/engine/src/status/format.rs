@@ -2,6 +2,7 @@
 
 use protocol::ids::Time;
 
+use crate::round::PlannedBudget;
 use crate::status::DeviceName;
 
 /// An error of numbers in their unit, to four digits: `12.34`, `0.05123`.
@@ -68,6 +69,37 @@ pub fn number(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// What a coordinator planned that bytes are spent on, a line each.
+pub fn budget(budget: &PlannedBudget) -> Vec<String> {
+    let (plan, reasons) = (&budget.plan, &budget.reasons);
+    let mut lines = vec![format!(
+        "budget planned for {} with {}: {}, {} a device ({}); {} bits a value ({})",
+        count(budget.devices as usize, "device"),
+        count(usize::try_from(budget.rows).unwrap_or(usize::MAX), "row"),
+        count(plan.points_max as usize, "point"),
+        plan.points_per_device,
+        reasons.points,
+        plan.bits,
+        reasons.bits,
+    )];
+    let kinds: Vec<_> = { plan.contribute.kinds().iter() }
+        .map(ToString::to_string)
+        .collect();
+    lines.push(match kinds.as_slice() {
+        [] => format!("nothing beside points ({})", reasons.contribute),
+        kinds => format!(
+            "{} beside points ({}): rank {} ({}), {} ({})",
+            kinds.join(" and "),
+            reasons.contribute,
+            plan.rank_max,
+            reasons.rank,
+            count(plan.landmarks_max as usize, "landmark"),
+            reasons.landmarks,
+        ),
+    });
+    lines
 }
 
 /// `1 device`, `3 devices`.

@@ -18,6 +18,7 @@ use protocol::withheld::WithheldCode;
 use serde::{Deserialize, Serialize};
 
 use crate::rollout::{self, Plan, Tally};
+use crate::round::PlannedBudget;
 pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::fault::{Fault, FaultKind};
@@ -108,6 +109,10 @@ pub struct TaskStatus {
     pub transfer: Option<BlobHash>,
     /// The newest global teacher's blob.
     pub teacher: Option<BlobHash>,
+    /// What bytes are spent on, where the task leaves that to the coordinator
+    /// and devices said how many rows they hold.
+    #[serde(default)]
+    pub budget: Option<PlannedBudget>,
     /// The round in progress.
     pub round: Option<RoundStatus>,
     /// Ended rounds, newest last.

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use common::ids::BlobHash;
 use common::labels::framed;
 use common::round::{ContributionKey, Kind, Phase};
+use common::scales::Scales;
 use common::task::Task;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::Call;
@@ -321,5 +322,15 @@ fn task_of(call: &Call, blobs: &BTreeMap<BlobHash, Vec<u8>>) -> Result<Task, Bac
         );
         return Err(explained(&what, update()));
     }
-    Ok(task)
+    let scales = call.context.normaliser.and_then(|name| blobs.get(&name));
+    match scales {
+        Some(bytes) if task.definition().auto_budget => {
+            let scales = Scales::read(&task, bytes);
+            let plan = scales.map_err(|error| explained(&error, update()))?.plan;
+            let planned = plan.map(|plan| task.planned(&plan)).transpose();
+            let planned = planned.map_err(|error| explained(&error, update()))?;
+            Ok(planned.unwrap_or(task))
+        }
+        _ => Ok(task),
+    }
 }

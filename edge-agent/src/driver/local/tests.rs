@@ -644,6 +644,7 @@ fn a_private_answer_is_paid_once() {
                 [student]\nhidden = [2]\n";
     bench.task = RawTask::parse(text).unwrap();
     let scales = common::scales::Scales {
+        plan: None,
         normaliser: Normaliser::of_range(2, 0.0, 1000.0).unwrap(),
         targets: None,
     };

@@ -1,11 +1,15 @@
 //! What a byte budget is best spent on: points, bits, rank and kinds of
 //! contributions, from shapes and counts alone, each with its reason.
 
+mod fleet;
+
 use std::fmt;
 
 use common::blocks::BLOCKS_MAX;
 use common::landmarks::LANDMARKS_A_POINT;
 use common::moments::factor_bits;
+
+pub use self::fleet::planned_budget;
 
 /// What a plan is made from. No value of any row is among it.
 #[derive(Clone, Copy, Debug, PartialEq)]
