@@ -20,6 +20,7 @@ use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 
 use crate::aggregate::{
     contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
+    take_back_false_noise,
 };
 use crate::budget::planned_budget;
 use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
@@ -100,6 +101,9 @@ pub enum ComputeError {
     /// The teacher could not be solved.
     #[error("no teacher: {0}")]
     Solve(#[from] crate::aggregate::SolveError),
+    /// Where samples lie could not be told.
+    #[error("no directions of samples: {0}")]
+    Directions(#[from] common::math::linalg::LinalgError),
     /// A teacher in the store is damaged.
     #[error(transparent)]
     Teacher(#[from] common::teacher::TeacherError),
@@ -238,6 +242,7 @@ impl Setting<'_> {
         sent: &[Sent],
         mut summaries: Vec<Points>,
     ) -> Result<(RawTransferSet, Vec<Exclusion>), ComputeError> {
+        take_back_false_noise(&mut summaries)?;
         let set = gather_transfer_set(self.task, previous, &summaries)?;
         if summaries.len() < DEVICES_MIN {
             return Ok((set, Vec::new()));

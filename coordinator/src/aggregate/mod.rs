@@ -3,6 +3,7 @@
 
 mod basis;
 mod cap;
+mod claimed_noise;
 mod consensus;
 mod feature_weights;
 mod influence;
@@ -22,6 +23,7 @@ mod trimmed;
 
 pub use basis::Basis;
 pub use cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
+pub use claimed_noise::take_back_false_noise;
 pub use consensus::consensus;
 pub use influence::{Influence, InfluenceError, LeftOut, leave_one_out};
 pub use judge::{Directions, Judge, Verdict};

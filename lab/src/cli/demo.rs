@@ -34,10 +34,13 @@ pub(crate) struct DemoArguments {
     /// Rounds; the points are spread over them
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Points of the shared transfer set in all [default: as the coordinator
-    /// plans; 1,000 for several rounds]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: Option<u32>,
+    /// Points of the shared transfer set in all
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    points: u32,
+    /// Let the coordinator plan what 100 kB a device are spent on, from the
+    /// devices and rows of the first profiles
+    #[arg(long, conflicts_with_all = ["points", "rounds"])]
+    auto_budget: bool,
     /// Seed of partition, task and baselines
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -64,6 +67,7 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
         agents: arguments.agents,
         rounds: arguments.rounds,
         points: arguments.points,
+        auto_budget: arguments.auto_budget,
         seed: arguments.seed,
         keep: arguments.keep,
         folder: arguments.folder,

@@ -19,10 +19,9 @@ use coordinator::status::Status;
 
 use crate::data::{Asked, Dataset, DatasetError, Partition, PartitionError, partition};
 use crate::outcome::{Reached, RoundOutcome, RunOutcome};
-use crate::plan::{TaskOptions, hidden_units, spread, task, task_file};
+use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
 use crate::reached::reached;
-use crate::stage::{Stages, stages};
 
 pub use baselines::measure as measure_baselines;
 pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
@@ -42,9 +41,10 @@ pub struct DemoOptions {
     pub agents: usize,
     /// Rounds.
     pub rounds: u32,
-    /// Points of the transfer set in all; none lets the coordinator plan what
-    /// bytes are spent on, and stands for [`POINTS`] over several rounds.
-    pub points: Option<u32>,
+    /// Points of the transfer set in all.
+    pub points: u32,
+    /// Whether the coordinator plans what bytes are spent on instead.
+    pub auto_budget: bool,
     /// Seed of every random choice.
     pub seed: u64,
     /// Leave everything running, and say how to stop it.
@@ -55,9 +55,6 @@ pub struct DemoOptions {
     /// Leave the baselines out.
     pub no_baselines: bool,
 }
-
-/// Points of the transfer set over several rounds.
-pub const POINTS: u32 = 1_000;
 
 /// Why a demo did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -128,14 +125,12 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         options.agents,
         options.seed,
     )?;
-    let points = options.points.unwrap_or(POINTS);
-    let mut task_options = TaskOptions {
+    let task_options = TaskOptions {
         features: None,
         student: StudentSpec::Mlp { hidden: vec![64] },
-        points,
-        points_per_device: spread(points, parts.len(), options.rounds),
-        // A plan spends everything on one round.
-        auto_budget: options.points.is_none() && options.rounds <= 1,
+        points: options.points,
+        points_per_device: spread(options.points, parts.len(), options.rounds),
+        auto_budget: options.auto_budget,
         bits: 8,
         // As the planner chooses where rows allow few directions of moments.
         contribute: "points".to_owned(),
@@ -149,11 +144,6 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         deadline_s: 120,
         grace_s: 20.0,
     };
-    let sketch = task(&data, &task_options)?;
-    let Stages { image, .. } = stages(&data, None, false);
-    let (units, _) = hidden_units(sketch.features(), sketch.outputs(), image);
-    let hidden = vec![units];
-    task_options.student = StudentSpec::Mlp { hidden };
     let text = task_file(&data, &task_options);
     let checked = task(&data, &task_options)?;
 
