@@ -68,10 +68,11 @@ impl Engine {
     /// gathers or computes.
     pub fn asked_phase(&self) -> Option<Phase> {
         let state = &self.state;
-        if let Some(open) = state.open().filter(|open| open.phase.gathers()) {
-            if !open.closed {
-                return Some(open.phase);
-            }
+        let gathers = state
+            .open()
+            .filter(|open| open.phase.gathers() && !open.closed);
+        if let Some(open) = gathers {
+            return Some(open.phase);
         }
         match (self.policy.contribute.is_empty(), state.transfer) {
             _ if state.normaliser.is_none() => None,
