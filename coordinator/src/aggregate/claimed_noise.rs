@@ -28,7 +28,9 @@ pub fn take_back_false_noise(summaries: &mut [Points]) -> Result<Vec<usize>, Lin
     if noisy.is_empty() {
         return Ok(noisy);
     }
-    let sure = summaries.iter().filter(|one| one.mean_certainty() >= CLAIMED);
+    let sure = summaries
+        .iter()
+        .filter(|one| one.mean_certainty() >= CLAIMED);
     let sure: Vec<&Points> = sure.filter(|one| !one.is_empty()).collect();
     let Some(directions) = directions(&sure)? else {
         return Ok(Vec::new());

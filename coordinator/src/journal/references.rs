@@ -122,6 +122,8 @@ impl Named {
             | Event::StageOpened { .. }
             | Event::Piloted { .. }
             | Event::StageBounded { .. }
+            | Event::Carried { .. }
+            | Event::Heard { .. }
             | Event::RolloutChanged { .. }
             | Event::Tried { .. } => {}
         }

@@ -18,8 +18,10 @@ const INPUT: u8 = 1;
 const TARGET: u8 = 2;
 /// The tag of `student.novelty`, which has no value.
 const NOVELTY: u8 = 3;
+/// The tag of `rounds.mode` "standing".
+const STANDING: u8 = 4;
 /// The tag of `budget.plan = "auto"`, which has no value.
-const AUTO_BUDGET: u8 = 4;
+const AUTO_BUDGET: u8 = 6;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -48,6 +50,10 @@ impl TaskDefinition {
         }
         if self.novelty {
             bytes.push(NOVELTY);
+        }
+        if let Some(standing) = &self.standing {
+            bytes.push(STANDING);
+            bytes.extend(encode(standing));
         }
         if self.auto_budget {
             bytes.push(AUTO_BUDGET);
@@ -88,6 +94,7 @@ impl TaskDefinition {
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
             novelty: false,
+            standing: None,
             auto_budget: false,
         };
         if let [INPUT, section @ ..] = rest {
@@ -104,6 +111,11 @@ impl TaskDefinition {
         }
         if let [NOVELTY, after @ ..] = rest {
             (task.novelty, rest) = (true, after);
+        }
+        if let [STANDING, section @ ..] = rest {
+            let standing;
+            (standing, rest) = decode_blob_start(section)?;
+            task.standing = Some(standing);
         }
         if let [AUTO_BUDGET, after @ ..] = rest {
             (task.auto_budget, rest) = (true, after);
