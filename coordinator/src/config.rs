@@ -753,7 +753,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_directory_holds_file_and_socket_unless_told_otherwise() {
+    fn the_state_directory_holds_file_and_socket() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE_NAME), "listen = \"127.0.0.1:9\"").unwrap();
         let flags = Flags {

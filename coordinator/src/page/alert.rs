@@ -686,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_devices_refuse_or_that_is_worse_is_not_well() {
+    fn a_refused_or_worse_student_raises_an_alert() {
         let mut view = fleet(1);
         view.status.devices[0].connected = true;
         view.status.tasks = vec![task(vec![release(1, 1, false)], None)];
