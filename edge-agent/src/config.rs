@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    fn flags_override_environment_and_file() {
         let file = "state = \"/file\"\n[data]\nfolder = \"/file-data\"\n";
         let flags = Flags {
             state: Some("/flag".into()),
@@ -577,7 +577,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_is_named_with_its_file_and_what_is_allowed() {
+    fn an_unknown_key_is_named() {
         let error = with("[data]\nfoldr = \"/x\"\n", &Flags::default(), &[]).unwrap_err();
         assert!(matches!(error, ConfigError::Syntax { .. }));
         let text = error.to_string();
@@ -587,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_named_with_its_origin_and_what_is_allowed() {
+    fn a_bad_value_is_named() {
         let file = "[coordinator]\naddress = \"no port\"\n";
         let text = with(file, &Flags::default(), &[]).unwrap_err().to_string();
         for part in ["agent.toml", "coordinator.address", "no port", "HOST:PORT"] {
