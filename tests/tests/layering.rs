@@ -265,6 +265,13 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         1,
         "a module lies where its name says",
     ),
+    (
+        "common/math/src/exact.rs",
+        "#[cfg(test)]\nmod more {\n #[test]\n fn \
+         a_claim_that_goes_on_and_on_and_is_one_character_too_long_now() {}\n}",
+        4,
+        "a function's name has at most 60 characters",
+    ),
 ];
 
 #[test]

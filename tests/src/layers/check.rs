@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::Found;
 use super::rooms::{imports, rooms, test_files};
-use super::rules::{CRATES, Crate, HOMES, Home, IO_LIBRARIES, PURE, Pure, UNSAFE_FILES};
+use super::rules::{
+    CRATES, Crate, FUNCTION_NAME_CHARS_MAX, HOMES, Home, IO_LIBRARIES, PURE, Pure, UNSAFE_FILES,
+};
 use super::source::Source;
 use super::tree::Tree;
 
@@ -173,6 +175,10 @@ fn pure_of(source: &Source) -> Option<&'static Pure> {
 /// Rules about words that are not paths.
 fn words(source: &Source, whole_file_is_a_test: bool, breaches: &mut Breaches) {
     let next_is = |at: usize, text: &str| source.tokens.get(at + 1).is_some_and(|t| t.text == text);
+    let names_more = |at: usize| {
+        let name = source.tokens.get(at + 1);
+        name.is_some_and(|name| name.text.len() > FUNCTION_NAME_CHARS_MAX)
+    };
     for (at, token) in source.tokens.iter().enumerate() {
         let test = whole_file_is_a_test || token.test;
         let rule = match token.text.as_str() {
@@ -184,6 +190,9 @@ fn words(source: &Source, whole_file_is_a_test: bool, breaches: &mut Breaches) {
                 None => continue,
             },
             "sleep" if test && next_is(at, "(") => "a test that sleeps to wait is wrong".to_owned(),
+            "fn" if names_more(at) => {
+                format!("a function's name has at most {FUNCTION_NAME_CHARS_MAX} characters")
+            }
             "path" if at > 0 && source.tokens[at - 1].text == "[" && next_is(at, "=") => {
                 "a module lies where its name says".to_owned()
             }

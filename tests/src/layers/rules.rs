@@ -271,6 +271,10 @@ pub(super) const UNSAFE_FILES: [&str; 3] = [
     "common/math/src/kernel/simd.rs",
 ];
 
+/// How long the name of a function may be; that of a test is its claim, and has
+/// to fit into a line of results.
+pub(super) const FUNCTION_NAME_CHARS_MAX: usize = 60;
+
 /// Sources that name no I/O of the standard library, and how they are called.
 pub(super) struct Pure {
     pub(super) folder: &'static str,
