@@ -4,9 +4,12 @@
 mod store;
 
 use std::fs;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+
+use common::config::{Found, parse};
+
+pub use common::config::ConfigError;
 
 use crate::journal::{ROUNDS_MAX, Retention};
 use crate::limits::{Limits, RawLimits};
@@ -132,40 +135,6 @@ pub struct Flags {
     pub addresses: Vec<String>,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file that was named cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// Not TOML, an unknown key, or a value of the wrong type. The reason
-    /// names key and line.
-    #[error("{path}: {reason}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong and where.
-        reason: String,
-    },
-    /// A value that is not allowed.
-    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
-    Value {
-        /// The file, environment variable or flag it comes from.
-        origin: String,
-        /// The key.
-        key: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-}
-
 /// Where the page is served unless something says otherwise.
 pub const PAGE_DEFAULT: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4480);
@@ -287,17 +256,16 @@ impl Config {
             admin_socket,
             log: match log {
                 None => "info".to_owned(),
-                Some(found) => found.filter()?,
+                Some(found) => found.check(
+                    |filter| common::log::parse(filter).is_ok(),
+                    "error, warn, info, debug or trace, or levels by module such as \
+                     info,coordinator::round=debug",
+                )?,
             },
-            log_json: match variable("ALAMBIC_LOG_JSON") {
+            log_json: match layers.text("log_json", None, raw.log_json.map(|on| on.to_string())) {
                 _ if flags.log_json => true,
-                Some(value) => Found {
-                    origin: "environment ALAMBIC_LOG_JSON".to_owned(),
-                    key: "log_json",
-                    value,
-                }
-                .parse("true or false")?,
-                None => raw.log_json.unwrap_or(false),
+                None => false,
+                Some(found) => found.parse("true or false")?,
             },
             certificates: CertificateTerms {
                 device_lifetime_ms: layers
@@ -322,14 +290,8 @@ impl Config {
             store: layers.store(raw.store)?,
             retention: layers.retention(raw.retention)?,
             rollout: layers.rollout(raw.rollout)?,
-            limits: raw.limits.check().map_err(|unfit| {
-                let found = Found {
-                    origin: layers.file(),
-                    key: unfit.key,
-                    value: unfit.value.to_string(),
-                };
-                found.refuse(unfit.allowed)
-            })?,
+            limits: { raw.limits.check() }
+                .map_err(|unfit| layers.refuse(unfit.key, unfit.value, unfit.allowed))?,
         })
     }
 
@@ -368,15 +330,13 @@ fn read(
         Ok(text) => text,
         // A state directory of another user is that user's to configure.
         Err(_) if !is_named => return Ok((None, RawConfig::default())),
-        Err(source) => return Err(ConfigError::Read { path, source }),
+        Err(source) => {
+            let file = format!("the configuration {}", path.display());
+            return Err(ConfigError::Read { file, source });
+        }
     };
-    match toml::from_str(&text) {
-        Ok(raw) => Ok((Some(path), raw)),
-        Err(error) => Err(ConfigError::Syntax {
-            path,
-            reason: error.to_string().trim_end().to_owned(),
-        }),
-    }
+    let raw = parse(&path, &text)?;
+    Ok((Some(path), raw))
 }
 
 /// `2%` or `0.5%`, in thousandths.
@@ -409,21 +369,26 @@ struct Layers<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// A value and where it stands.
-struct Found {
-    origin: String,
-    key: &'static str,
-    value: String,
-}
-
 impl Layers<'_> {
+    /// What the flag named as the key is says, else its variable, else the file.
     fn text(&self, key: &'static str, flag: Option<String>, file: Option<String>) -> Option<Found> {
-        let name = format!("ALAMBIC_{}", key.to_uppercase());
-        let found = |origin: String, value| Found { origin, key, value };
-        flag.map(|value| found(format!("flag --{key}"), value))
+        let variable = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
+        self.find(key, (&format!("--{key}"), flag), &variable, file)
+    }
+
+    fn find(
+        &self,
+        key: &'static str,
+        (flag, given): (&str, Option<String>),
+        variable: &str,
+        file: Option<String>,
+    ) -> Option<Found> {
+        let found = |origin, value| Found { origin, key, value };
+        given
+            .map(|value| found(format!("flag {flag}"), value))
             .or_else(|| {
-                let value = (self.variable)(&name)?;
-                Some(found(format!("environment {name}"), value))
+                let value = (self.variable)(variable)?;
+                Some(found(format!("environment {variable}"), value))
             })
             .or_else(|| Some(found(self.file(), file?)))
     }
@@ -436,25 +401,27 @@ impl Layers<'_> {
         range: std::ops::RangeInclusive<u64>,
         allowed: &'static str,
     ) -> Result<Option<u64>, ConfigError> {
-        let name = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
-        let found = match (self.variable)(&name) {
-            Some(value) => Some((format!("environment {name}"), value)),
-            None => file.map(|value| (self.file(), value)),
-        };
-        let Some((origin, value)) = found else {
+        let Some(found) = self.text(key, None, file) else {
             return Ok(None);
         };
-        match duration_ms(&value).filter(|ms| range.contains(ms)) {
+        match duration_ms(&found.value).filter(|ms| range.contains(ms)) {
             Some(ms) => Ok(Some(ms)),
-            None => Err(Found { origin, key, value }.refuse(allowed)),
+            None => Err(found.refuse(allowed)),
         }
     }
 
+    /// A value of the file that does not fit.
+    fn refuse(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        allowed: &'static str,
+    ) -> ConfigError {
+        let (origin, value) = (self.file(), value.to_string());
+        Found { origin, key, value }.refuse(allowed)
+    }
+
     fn retention(&self, raw: RawRetention) -> Result<Retention, ConfigError> {
-        let refuse = |key, value: &dyn ToString, allowed| {
-            let (origin, value) = (self.file(), value.to_string());
-            Err(Found { origin, key, value }.refuse(allowed))
-        };
         let mut retention = Retention::default();
         let allowed = "1 to 10000, or \"all\"";
         match raw.rounds {
@@ -463,8 +430,12 @@ impl Layers<'_> {
                 retention.rounds = Some(rounds);
             }
             Some(RawRounds::Word(word)) if word == "all" => retention.rounds = None,
-            Some(RawRounds::Number(other)) => return refuse("retention.rounds", &other, allowed),
-            Some(RawRounds::Word(other)) => return refuse("retention.rounds", &other, allowed),
+            Some(RawRounds::Number(other)) => {
+                return Err(self.refuse("retention.rounds", other, allowed));
+            }
+            Some(RawRounds::Word(other)) => {
+                return Err(self.refuse("retention.rounds", other, allowed));
+            }
         }
         let rounds = retention.rounds.unwrap_or(ROUNDS_MAX);
         // Few rounds of records with the default of blobs means few of both.
@@ -472,29 +443,25 @@ impl Layers<'_> {
         retention.blob_rounds = blob_rounds.unwrap_or(retention.blob_rounds.min(rounds));
         if !(1..=rounds).contains(&retention.blob_rounds) {
             let allowed = "1 to retention.rounds";
-            return refuse("retention.blob_rounds", &retention.blob_rounds, allowed);
+            return Err(self.refuse("retention.blob_rounds", retention.blob_rounds, allowed));
         }
         Ok(retention)
     }
 
     fn rollout(&self, raw: RawRollout) -> Result<RolloutSettings, ConfigError> {
-        let refuse = |key, value, allowed| {
-            let origin = self.file();
-            Found { origin, key, value }.refuse(allowed)
-        };
         let mut plan = Plan::default();
         if let Some(stages) = raw.stages {
             let shown = format!("{stages:?}");
             plan.stages = stages;
             plan = plan.check().map_err(|_| {
                 let allowed = "percents from 1 that ascend and end with 100";
-                refuse("rollout.stages", shown, allowed)
+                self.refuse("rollout.stages", shown, allowed)
             })?;
         }
         if let Some(text) = raw.max_worse {
             let allowed = "a share of the devices such as 2%";
             plan.worse_permille_max =
-                permille(&text).ok_or_else(|| refuse("rollout.max_worse", text, allowed))?;
+                permille(&text).ok_or_else(|| self.refuse("rollout.max_worse", text, allowed))?;
         }
         let allowed = "0s to 30d: a number and s, m, h or d";
         if let Some(ms) = self.duration("rollout.soak", raw.soak, 0..=30 * DAY_MS, allowed)? {
@@ -535,18 +502,7 @@ impl Layers<'_> {
         raw: RawPage,
         state: &Path,
     ) -> Result<Option<PageSettings>, ConfigError> {
-        let found = |origin: String, value| Found {
-            origin,
-            key: "page.listen",
-            value,
-        };
-        let told = flag
-            .map(|value| found("flag --page".to_owned(), value))
-            .or_else(|| {
-                let value = (self.variable)("ALAMBIC_PAGE")?;
-                Some(found("environment ALAMBIC_PAGE".to_owned(), value))
-            })
-            .or_else(|| Some(found(self.file(), raw.listen?)));
+        let told = self.find("page.listen", ("--page", flag), "ALAMBIC_PAGE", raw.listen);
         let settings = |listen, required| PageSettings {
             listen,
             required,
@@ -576,31 +532,6 @@ impl Layers<'_> {
         self.path
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string())
-    }
-}
-
-impl Found {
-    fn parse<T: std::str::FromStr>(self, allowed: &'static str) -> Result<T, ConfigError> {
-        self.value.parse().map_err(|_| self.refuse(allowed))
-    }
-
-    fn filter(self) -> Result<String, ConfigError> {
-        match common::log::parse(&self.value) {
-            Ok(_) => Ok(self.value),
-            Err(_) => Err(self.refuse(
-                "error, warn, info, debug or trace, or levels by module such as \
-                 info,coordinator::round=debug",
-            )),
-        }
-    }
-
-    fn refuse(&self, allowed: &'static str) -> ConfigError {
-        ConfigError::Value {
-            origin: self.origin.clone(),
-            key: self.key,
-            value: self.value.clone(),
-            allowed,
-        }
     }
 }
 

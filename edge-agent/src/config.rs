@@ -25,7 +25,10 @@ mod data;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use common::config::{Found, parse};
 use serde::Deserialize;
+
+pub use common::config::ConfigError;
 
 use crate::data::Mapping;
 use crate::driver::local::Reading;
@@ -42,47 +45,6 @@ pub const MQTT_MIB_MAX: u32 = 64;
 const RECORDINGS: &str = "recordings";
 /// Where the file is looked for when none is named.
 const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
-
-/// Why the configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or holds an unknown key or a wrong type.
-    #[error("{}: {reason}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, key and what is allowed.
-        reason: String,
-    },
-    /// A value of `[policy]` or `[privacy]`.
-    #[error("{}: {error}", path.display())]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// Key, value and what is allowed.
-        error: PolicyError,
-    },
-    /// A value outside what its key allows.
-    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
-    Value {
-        /// The file, variable or flag it came from.
-        origin: String,
-        /// The key, with its table.
-        key: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-}
 
 /// The file as it is written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -240,19 +202,10 @@ impl Config {
 
 fn read(path: &Path) -> Result<RawConfig, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
+        file: path.display().to_string(),
         source,
     })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-        path: path.to_owned(),
-        reason: error.to_string().trim_end().to_owned(),
-    })
-}
-
-/// A value and where it came from.
-struct Origin {
-    value: String,
-    origin: String,
+    parse(path, &text)
 }
 
 struct Pick<'a> {
@@ -272,38 +225,35 @@ impl Pick<'_> {
             raw.data.folder,
         )?;
         let mqtt = self.mqtt(raw.mqtt)?;
-        let coordinator = self.text("ALAMBIC_COORDINATOR", raw.coordinator.address);
-        if let Some(found) = &coordinator {
-            let fits = are_hosts_and_ports(&found.value);
-            check(
-                fits,
-                found,
+        let coordinator = self
+            .text(
                 "coordinator.address",
-                "HOST:PORT, or several with commas",
-            )?;
-        }
-        let label = self.text("ALAMBIC_LABEL_COLUMN", raw.data.label_column);
-        if let Some(found) = &label {
-            let fits = !found.value.trim().is_empty();
-            check(fits, found, "data.label_column", "a column's name")?;
-        }
-        let log = self.text("ALAMBIC_LOG", raw.log.level);
-        if let Some(found) = &log {
-            let fits = common::log::parse(&found.value).is_ok();
-            let allowed = "error, warn, info, debug or trace, also by module as in \
-                 warn,edge_agent=debug";
-            check(fits, found, "log.level", allowed)?;
-        }
-        let refused = |error| ConfigError::Policy {
+                "ALAMBIC_COORDINATOR",
+                raw.coordinator.address,
+            )
+            .map(|found| found.check(are_hosts_and_ports, "HOST:PORT, or several with commas"))
+            .transpose()?;
+        let label_column = self
+            .text(
+                "data.label_column",
+                "ALAMBIC_LABEL_COLUMN",
+                raw.data.label_column,
+            )
+            .map(|found| found.check(|name| !name.trim().is_empty(), "a column's name"))
+            .transpose()?;
+        let allowed = "error, warn, info, debug or trace, also by module as in \
+             warn,edge_agent=debug";
+        let log = self
+            .text("log.level", "ALAMBIC_LOG", raw.log.level)
+            .map(|found| found.check(|filter| common::log::parse(filter).is_ok(), allowed))
+            .transpose()?;
+        let refused = |error: PolicyError| ConfigError::Syntax {
             path: self.file.clone().into(),
-            error,
+            reason: error.to_string(),
         };
         let policy = raw.policy.check().map_err(refused)?;
         let policy = policy.with_budget(raw.privacy.check().map_err(refused)?);
         let teacher = self.teacher(raw.teacher)?;
-        let or = |found: Option<Origin>, default: &str| {
-            found.map_or_else(|| default.to_owned(), |found| found.value)
-        };
         let state = state.unwrap_or_else(|| DEFAULT_STATE.into());
         let socket = self.path(
             "predictions.socket",
@@ -320,15 +270,15 @@ impl Pick<'_> {
             data: data.or_else(|| mqtt.as_ref().map(|_| state.join(RECORDINGS))),
             mqtt,
             state,
-            coordinator: coordinator.map(|found| found.value),
+            coordinator,
             copies_enrol: raw.coordinator.copies_enrol,
-            label_column: or(label, "label"),
+            label_column: label_column.unwrap_or_else(|| "label".to_owned()),
             mapping,
             memory_mib_max: self.memory(raw.data.memory_mib_max)?,
             policy,
             teacher,
             metrics: self.metrics(raw.metrics)?,
-            log: or(log, "info"),
+            log: log.unwrap_or_else(|| "info".to_owned()),
         })
     }
 
@@ -339,23 +289,12 @@ impl Pick<'_> {
         let fits = u32::try_from(mib_max)
             .ok()
             .filter(|mib| (1..=65_536).contains(mib));
-        fits.ok_or_else(|| ConfigError::Value {
-            origin: self.file.clone(),
-            key: "data.memory_mib_max",
-            value: mib_max.to_string(),
-            allowed: "a number of MiB from 1 to 65536",
-        })
+        let allowed = "a number of MiB from 1 to 65536";
+        fits.ok_or_else(|| self.refuse("data.memory_mib_max", mib_max, allowed))
     }
 
     fn mqtt(&self, raw: RawMqtt) -> Result<Option<MqttSettings>, ConfigError> {
-        let refuse = |key, value: &str, allowed| {
-            Err(ConfigError::Value {
-                origin: self.file.clone(),
-                key,
-                value: value.to_owned(),
-                allowed,
-            })
-        };
+        let refuse = |key, value: &str, allowed| Err(self.refuse(key, value, allowed));
         let Some(broker) = raw.broker else {
             return match raw.topics.first() {
                 Some(topic) => refuse("mqtt.topics", topic, "nothing without mqtt.broker"),
@@ -408,60 +347,47 @@ impl Pick<'_> {
     }
 
     fn teacher(&self, raw: RawTeacher) -> Result<TeacherChoice, ConfigError> {
-        let refuse = |key, value, allowed| {
-            let origin = self.file.clone();
-            Err(ConfigError::Value {
-                origin,
-                key,
-                value,
-                allowed,
-            })
-        };
+        let refuse = |key, value: &str, allowed| Err(self.refuse(key, value, allowed));
         let kind = raw.kind.as_deref().unwrap_or("kernel");
         match (kind, raw.hidden) {
             ("kernel", None) => Ok(TeacherChoice::Kernel),
             ("kernel", Some(hidden)) => {
                 let allowed = "absent unless teacher.kind is \"mlp\"";
-                refuse("teacher.hidden", format!("{hidden:?}"), allowed)
+                refuse("teacher.hidden", &format!("{hidden:?}"), allowed)
             }
             ("mlp", hidden) => {
                 let hidden = hidden.unwrap_or_else(|| HIDDEN.to_vec());
                 let fits = |width: &i64| (1..=HIDDEN_WIDTH_MAX).contains(width);
                 if hidden.len() > HIDDEN_LAYERS_MAX || !hidden.iter().all(fits) {
                     let allowed = "at most 8 widths from 1 to 1024";
-                    return refuse("teacher.hidden", format!("{hidden:?}"), allowed);
+                    return refuse("teacher.hidden", &format!("{hidden:?}"), allowed);
                 }
                 let hidden = hidden.into_iter().map(|width| width as usize);
                 Ok(TeacherChoice::Network(hidden.collect()))
             }
-            (other, _) => refuse("teacher.kind", other.to_owned(), "kernel or mlp"),
+            (other, _) => refuse("teacher.kind", other, "kernel or mlp"),
         }
     }
 
     /// Metrics tell nobody's data, but a device has no business being asked
     /// for them from the network.
     fn metrics(&self, raw: RawMetrics) -> Result<Option<SocketAddr>, ConfigError> {
-        let Some(found) = self.text("ALAMBIC_METRICS", raw.listen) else {
+        let Some(found) = self.text("metrics.listen", "ALAMBIC_METRICS", raw.listen) else {
             return Ok(None);
         };
         let address = found.value.parse::<SocketAddr>().ok();
-        let address = address.filter(|address| address.ip().is_loopback());
-        let allowed = "a loopback address and a port, such as 127.0.0.1:4481";
-        check(address.is_some(), &found, "metrics.listen", allowed)?;
-        Ok(address)
+        match address.filter(|address| address.ip().is_loopback()) {
+            Some(address) => Ok(Some(address)),
+            None => Err(found.refuse("a loopback address and a port, such as 127.0.0.1:4481")),
+        }
     }
 
-    fn text(&self, variable: &str, raw: Option<String>) -> Option<Origin> {
-        let named = (self.environment)(variable).map(|value| Origin {
-            value,
-            origin: format!("environment variable {variable}"),
-        });
-        named.or_else(|| {
-            raw.map(|value| Origin {
-                value,
-                origin: self.file.clone(),
-            })
-        })
+    /// What the variable says of a key, else the file.
+    fn text(&self, key: &'static str, variable: &str, raw: Option<String>) -> Option<Found> {
+        let found = |origin, value| Found { origin, key, value };
+        let named = (self.environment)(variable)
+            .map(|value| found(format!("environment variable {variable}"), value));
+        named.or_else(|| Some(found(self.file.clone(), raw?)))
     }
 
     fn path(
@@ -473,39 +399,35 @@ impl Pick<'_> {
         raw: Option<String>,
     ) -> Result<Option<PathBuf>, ConfigError> {
         if let Some(path) = flag {
-            let given = Origin {
-                value: path.display().to_string(),
+            let given = Found {
                 origin: format!("flag {flag_name}"),
+                key,
+                value: path.display().to_string(),
             };
-            check(!path.as_os_str().is_empty(), &given, key, "a path")?;
+            given.check(|path| !path.is_empty(), "a path")?;
             return Ok(Some(path.clone()));
         }
-        let Some(found) = self.text(variable, raw) else {
+        let Some(found) = self.text(key, variable, raw) else {
             return Ok(None);
         };
-        check(!found.value.is_empty(), &found, key, "a path")?;
-        let allowed = "a path without ~, which only a shell understands: write it out";
-        let is_home = found.value == "~" || found.value.starts_with("~/");
-        check(!is_home, &found, key, allowed)?;
-        Ok(Some(found.value.into()))
+        let allowed = match found.value.as_str() {
+            "" => "a path",
+            _ => "a path without ~, which only a shell understands: write it out",
+        };
+        let fits = |path: &str| !path.is_empty() && path != "~" && !path.starts_with("~/");
+        Ok(Some(found.check(fits, allowed)?.into()))
     }
-}
 
-fn check(
-    holds: bool,
-    found: &Origin,
-    key: &'static str,
-    allowed: &'static str,
-) -> Result<(), ConfigError> {
-    if holds {
-        return Ok(());
+    /// A value of the file that does not fit.
+    fn refuse(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        allowed: &'static str,
+    ) -> ConfigError {
+        let (origin, value) = (self.file.clone(), value.to_string());
+        Found { origin, key, value }.refuse(allowed)
     }
-    Err(ConfigError::Value {
-        origin: found.origin.clone(),
-        key,
-        value: found.value.clone(),
-        allowed,
-    })
 }
 
 /// Whether `text` is a host and a port, or several with commas between them.

@@ -72,6 +72,7 @@ pub(super) const CRATES: &[Crate] = &[
         floors: &[
             &[
                 "blas_threads",
+                "config",
                 "health",
                 "http",
                 "log",
