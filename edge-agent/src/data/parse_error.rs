@@ -4,11 +4,6 @@ use common::npz::NpzError;
 
 use super::problem::{Place, Problem};
 
-/// The line that says where a column of the task comes from.
-fn column(name: &str, from: &str, more: &str) -> String {
-    format!("columns.{} = {{ from = {from:?}{more} }}", toml_key(name))
-}
-
 /// Why a file was refused, whole.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ParseError {
@@ -334,6 +329,11 @@ impl ParseError {
     pub(super) fn at(place: Place, problem: Problem) -> Self {
         Self::At { place, problem }
     }
+}
+
+/// The line that says where a column of the task comes from.
+fn column(name: &str, from: &str, more: &str) -> String {
+    format!("columns.{} = {{ from = {from:?}{more} }}", toml_key(name))
 }
 
 /// A name as TOML writes it as a key.
