@@ -16,7 +16,7 @@ pub fn breaches(tree: &Tree) -> Vec<String> {
     let mut found = BTreeSet::new();
     manifests(tree, &mut found);
     listings(tree, &mut found);
-    floors(tree, &mut found);
+    layers(tree, &mut found);
     let tests = test_files(tree);
     for source in tree.sources.values() {
         let whole = tests.contains(source.path.as_str());
@@ -73,19 +73,19 @@ fn manifests(tree: &Tree, breaches: &mut Breaches) {
 fn listings(tree: &Tree, breaches: &mut Breaches) {
     let all = rooms(tree);
     for rule in CRATES {
-        let listed: BTreeSet<&str> = rule.floors.iter().copied().flatten().copied().collect();
+        let listed: BTreeSet<&str> = rule.layers.iter().copied().flatten().copied().collect();
         let found = all.get(rule.folder);
         for (room, place) in found.into_iter().flat_map(|rooms| &rooms.names) {
             if !listed.contains(room.as_str()) {
                 let (path, line) = (&place.path, place.line);
                 breaches.insert(format!(
-                    "{path}:{line}: no floor names the room {room}: add it to {RULES}"
+                    "{path}:{line}: no layer names the module {room}: add it to {RULES}"
                 ));
             }
         }
         for room in listed {
             if !found.is_some_and(|rooms| rooms.names.contains_key(room)) {
-                breaches.insert(format!("{RULES}: {} has no room {room}", rule.folder));
+                breaches.insert(format!("{RULES}: {} has no module {room}", rule.folder));
             }
         }
     }
@@ -106,15 +106,15 @@ fn listings(tree: &Tree, breaches: &mut Breaches) {
     }
 }
 
-fn floors(tree: &Tree, breaches: &mut Breaches) {
+fn layers(tree: &Tree, breaches: &mut Breaches) {
     let (imports, lost) = imports(tree);
     for import in imports {
         let Some(rule) = rule(&import.folder) else {
             continue;
         };
-        let floor = |room: &str| rule.floors.iter().position(|rooms| rooms.contains(&room));
-        // A room that no floor names is reported as that.
-        let (Some(from), Some(to)) = (floor(&import.from), floor(&import.to)) else {
+        let layer = |room: &str| rule.layers.iter().position(|rooms| rooms.contains(&room));
+        // A room that no layer names is reported as that.
+        let (Some(from), Some(to)) = (layer(&import.from), layer(&import.to)) else {
             continue;
         };
         if to >= from {
@@ -127,7 +127,9 @@ fn floors(tree: &Tree, breaches: &mut Breaches) {
     }
     for (place, behind) in lost {
         let (path, line) = (place.path, place.line);
-        breaches.insert(format!("{path}:{line}: `crate::{behind}` leads to no room"));
+        breaches.insert(format!(
+            "{path}:{line}: `crate::{behind}` leads to no module"
+        ));
     }
 }
 

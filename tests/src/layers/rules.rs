@@ -7,9 +7,9 @@ pub(super) struct Crate {
     pub(super) builds_on: &'static [&'static str],
     /// Whether it may be built on libraries that do I/O.
     pub(super) does_io: bool,
-    /// Its rooms, the lowest floor first. A room sees the floors below its
+    /// Its rooms, the lowest layer first. A room sees the layers below its
     /// own, not its neighbours.
-    pub(super) floors: &'static [&'static [&'static str]],
+    pub(super) layers: &'static [&'static [&'static str]],
 }
 
 pub(super) const CRATES: &[Crate] = &[
@@ -17,7 +17,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/math",
         builds_on: &[],
         does_io: false,
-        floors: &[
+        layers: &[
             &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "density", "kernel"],
@@ -29,7 +29,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/protocol",
         builds_on: &["alambic-math"],
         does_io: false,
-        floors: &[
+        layers: &[
             &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "evaluation", "features", "round", "withheld"],
@@ -55,7 +55,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/net",
         builds_on: &["alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
@@ -69,7 +69,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/host",
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "blas_threads",
                 "config",
@@ -91,13 +91,13 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/draw",
         builds_on: &[],
         does_io: false,
-        floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
+        layers: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
         folder: "common/export",
         builds_on: &["alambic-host", "alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["error", "protobuf"],
             &["exported", "graph"],
             &["archive", "c"],
@@ -109,7 +109,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/onnx",
         builds_on: &["alambic-math"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["answers", "error", "picture", "pool", "sound", "tiny"],
             &["graph", "settings"],
             &["model"],
@@ -125,13 +125,13 @@ pub(super) const CRATES: &[Crate] = &[
             "alambic-protocol",
         ],
         does_io: true,
-        floors: &[],
+        layers: &[],
     },
     Crate {
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[
+        layers: &[
             &["registry", "rollout"],
             &["round"],
             &["entry", "status"],
@@ -142,7 +142,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator",
         builds_on: &["alambic-draw", "alambic-engine", "common"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "aggregate",
                 "identity",
@@ -164,7 +164,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "edge-agent",
         builds_on: &["common"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
@@ -185,7 +185,7 @@ pub(super) const CRATES: &[Crate] = &[
             "edge-agent",
         ],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "budget", "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
@@ -202,7 +202,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "tests",
         builds_on: &["common", "coordinator", "edge-agent", "lab"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
                 "relay", "standby",
