@@ -112,6 +112,7 @@ pub(super) const CRATES: &[Crate] = &[
         layers: &[
             &["answers", "error", "picture", "pool", "sound", "tiny"],
             &["graph", "settings"],
+            &["plans", "takes"],
             &["model"],
         ],
     },
