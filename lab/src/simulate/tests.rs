@@ -30,6 +30,7 @@ fn options() -> SimulateOptions {
         federated_rounds: None,
         labels: labelling::Asked::default(),
         project: false,
+        standing: None,
         detail: false,
     }
 }
@@ -124,6 +125,40 @@ fn devices_of_one_class_each_make_one_student_of_all() {
     let found = run(&data, &options, 3, &mut progress).unwrap();
     let right = &found.outcome["rounds"][0]["student_accuracy"];
     assert!(right.as_f64().unwrap() > 0.85, "{right}");
+}
+
+/// All of them come within two days, for two minutes each, and are in the last student.
+#[test]
+fn devices_that_sleep_make_a_student_of_all() {
+    let data = Dataset::open("digits").unwrap();
+    let day = 86_400_000;
+    let options = SimulateOptions {
+        partition: Some(Partition::Iid),
+        agents: 12,
+        steps: 500,
+        contribute: Kinds::Points,
+        standing: Some(Standing {
+            awake_ms: 120_000,
+            period_ms: day,
+            periods: 3,
+        }),
+        ..options()
+    };
+    let mut progress = Progress::new(true);
+    let told = |progress: &mut Progress| {
+        let found = run(&data, &options, 3, progress).unwrap();
+        found.outcome["standing"].clone()
+    };
+    let standing = told(&mut progress);
+    let students = standing["students"].as_array().unwrap();
+    let last = students.last().unwrap();
+    assert!(students.len() > 1 && last["devices"] == 12, "{standing}");
+    assert!(
+        last["student_accuracy"].as_f64().unwrap() > 0.8,
+        "{standing}"
+    );
+    assert_eq!(standing["round_trips_median"], 3, "{standing}");
+    assert_eq!(told(&mut progress), standing);
 }
 
 /// Nothing is told of the few, and the others go on.

@@ -296,10 +296,22 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Power to which combined labels are raised; 1 leaves them as they are.",
     ),
     key(
+        "rounds.mode",
+        Value("\"synchronous\""),
+        "\"synchronous\", \"standing\"",
+        "Whether a round waits for the devices that are there, or contributions count whenever they come and stand until their device replaces them; then `quorum`, `deadline_s` and `new_data_devices_min` say nothing.",
+    ),
+    key(
+        "rounds.rows_new",
+        Words("1000, for mode `standing`"),
+        "1 or more; for \"standing\" only",
+        "Rows of contributions that no student stands on yet, which are enough for the next one.",
+    ),
+    key(
         "rounds.devices_min",
         Value("2"),
         "1 or more",
-        "Fewest devices of a round.",
+        "Fewest devices of a round; of a standing task's profile and student.",
     ),
     key(
         "rounds.quorum",
@@ -315,9 +327,9 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "rounds.interval_s",
-        Words("rounds are started by hand"),
+        Words("rounds are started by hand; 3600 for mode `standing`"),
         "0.1 or more",
-        "Seconds between rounds that start by themselves when there are new rows.",
+        "Seconds between rounds that start by themselves when there are new rows; in mode `standing`, seconds after which fewer than `rows_new` are enough for a student.",
     ),
     key(
         "rounds.new_data_devices_min",

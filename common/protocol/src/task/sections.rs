@@ -18,6 +18,8 @@ const INPUT: u8 = 1;
 const TARGET: u8 = 2;
 /// The tag of `student.novelty`, which has no value.
 const NOVELTY: u8 = 3;
+/// The tag of `rounds.mode` "standing".
+const STANDING: u8 = 4;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -46,6 +48,10 @@ impl TaskDefinition {
         }
         if self.novelty {
             bytes.push(NOVELTY);
+        }
+        if let Some(standing) = &self.standing {
+            bytes.push(STANDING);
+            bytes.extend(encode(standing));
         }
         bytes
     }
@@ -83,6 +89,7 @@ impl TaskDefinition {
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
             novelty: false,
+            standing: None,
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -98,6 +105,11 @@ impl TaskDefinition {
         }
         if let [NOVELTY, after @ ..] = rest {
             (task.novelty, rest) = (true, after);
+        }
+        if let [STANDING, section @ ..] = rest {
+            let standing;
+            (standing, rest) = decode_blob_start(section)?;
+            task.standing = Some(standing);
         }
         match rest.len() {
             0 => Ok(task),

@@ -16,6 +16,7 @@ mod open_phase;
 mod phases;
 mod policy;
 mod rollouts;
+mod standing;
 mod state;
 mod tally;
 
@@ -25,8 +26,9 @@ pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, T
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use exclusion::{Exclusion, ExclusionReason};
 pub use open_phase::{OpenPhase, Span, Standing};
-pub use policy::RoundPolicy;
+pub use policy::{RoundPolicy, StandingPolicy};
 pub use rollouts::ReRelease;
+pub use standing::Gathered;
 pub use state::{Ended, Release, Round, State, TransferRef};
 
 #[cfg(test)]

@@ -8,3 +8,4 @@ mod recovery;
 mod rollouts;
 mod rounds;
 mod schedules;
+mod standing;

@@ -9,6 +9,7 @@ mod odd;
 mod progress;
 mod releases;
 mod round;
+mod standing;
 
 use std::net::SocketAddr;
 
@@ -32,6 +33,7 @@ pub use self::round::{
     Absence, AbsentDevices, EndedStatus, ErrorSummary, MissedStatus, PhaseStatus, ReportSummary,
     RoundStatus, Steps,
 };
+pub use self::standing::StandingStatus;
 
 /// The whole state, for people and programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use protocol::ids::{BlobHash, RoundId, Time};
 use protocol::round::{Kind, Phase};
 use serde::{Deserialize, Serialize};
 
-use super::{DeviceName, OutcomeStatus, format};
+use super::{DeviceName, OutcomeStatus, StandingStatus, format};
 use crate::round::AbsenceReason;
 
 /// A round in progress.
@@ -42,6 +42,9 @@ pub struct RoundStatus {
     pub bytes: u64,
     /// How far its student is trained, while it is.
     pub training: Option<Steps>,
+    /// What the next student waits for, of a standing task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingStatus>,
 }
 
 /// How far something is that goes step by step.

@@ -6,7 +6,8 @@ use crate::page::layout::{self, Tone};
 use crate::page::words;
 use crate::rollout;
 use crate::status::{
-    AbsenceReason, DeviceName, OddKind, OutcomeStatus, ReportSummary, Status, TaskStatus,
+    AbsenceReason, DeviceName, OddKind, OutcomeStatus, ReportSummary, RoundStatus, Status,
+    TaskStatus,
 };
 
 pub(super) fn of_round(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
@@ -23,7 +24,9 @@ pub(super) fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status
     let mut add = |tone, head: String, text: String, room| {
         found.push(Alert::new(tone, head, text, room));
     };
-    if task.round.is_none()
+    // A standing task's next round opens at once, and waits longer.
+    let waits = |round: &RoundStatus| round.standing.is_none();
+    if !task.round.as_ref().is_some_and(waits)
         && let Some(last) = task.history.last()
     {
         match &last.outcome {
