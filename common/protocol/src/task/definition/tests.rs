@@ -131,7 +131,7 @@ fn values_outside_their_range_name_their_key() {
 }
 
 #[test]
-fn a_standing_task_survives_the_wire_and_another_keeps_its_bytes() {
+fn a_standing_task_round_trips() {
     let file = |rounds: &str| format!("{SMALL}\n[rounds]\n{rounds}");
     let plain = RawTask::parse(SMALL).unwrap();
     let named = RawTask::parse(&file("mode = \"synchronous\"")).unwrap();
