@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn points_that_rows_keep_few_get_landmarks_as_far_as_the_bytes_go() {
+    fn few_points_are_topped_up_with_landmarks() {
         let small = Setting {
             rows: 600,
             lists: true,

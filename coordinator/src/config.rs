@@ -1,20 +1,35 @@
 //! The coordinator's configuration: defaults, file, environment, flags, each
 //! overruling the one before.
 
+mod page;
+mod retention;
+mod rollout;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{ROUNDS_MAX, Retention};
+use common::config::{Found, parse};
+
+pub use common::config::ConfigError;
+
+pub(crate) use self::rollout::permille;
+
+pub use self::page::PAGE_DEFAULT;
+pub use self::rollout::{ReleaseMode, RolloutSettings};
+
+use crate::journal::Retention;
 use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;
-use crate::rollout::{Plan, Releases};
 use crate::state_dir::{FILE_NAME, STATE_DEFAULT, state_option};
 use serde::Deserialize;
 
+use self::page::RawPage;
+use self::retention::RawRetention;
+use self::rollout::RawRollout;
 use self::store::RawStore;
 use crate::identity::CertificateTerms;
 use crate::store::{StorePlace, StoreSettings};
@@ -76,41 +91,6 @@ pub struct Config {
     pub limits: Limits,
 }
 
-/// How releases reach the fleet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RolloutSettings {
-    /// Who is offered what a round released.
-    pub mode: ReleaseMode,
-    /// What rollouts go by unless they are told otherwise.
-    pub plan: Plan,
-}
-
-/// Who is offered what a round released.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReleaseMode {
-    /// Every device at once.
-    #[default]
-    All,
-    /// Nobody until an operator starts a rollout.
-    Held,
-    /// A rollout by the plan, by itself.
-    Staged,
-}
-
-impl RolloutSettings {
-    /// The same for the round engine.
-    pub fn releases(&self) -> Releases {
-        match self.mode {
-            ReleaseMode::All => Releases::All {
-                soak_ms: self.plan.soak_ms,
-            },
-            ReleaseMode::Held => Releases::Held,
-            ReleaseMode::Staged => Releases::Staged(self.plan.clone()),
-        }
-    }
-}
-
 /// What the flags say; none of them has to.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
@@ -131,44 +111,6 @@ pub struct Flags {
     /// `--address`, as often as given
     pub addresses: Vec<String>,
 }
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file that was named cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// Not TOML, an unknown key, or a value of the wrong type. The reason
-    /// names key and line.
-    #[error("{path}: {reason}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong and where.
-        reason: String,
-    },
-    /// A value that is not allowed.
-    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
-    Value {
-        /// The file, environment variable or flag it comes from.
-        origin: String,
-        /// The key.
-        key: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-}
-
-/// Where the page is served unless something says otherwise.
-pub const PAGE_DEFAULT: SocketAddr =
-    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4480);
 
 /// The configuration that packages install. Looked at, if it is there, where
 /// neither a file nor a state directory is named.
@@ -194,40 +136,6 @@ struct RawConfig {
     rollout: RawRollout,
     #[serde(default)]
     limits: RawLimits,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRetention {
-    rounds: Option<RawRounds>,
-    blob_rounds: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum RawRounds {
-    Number(u32),
-    Word(String),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRollout {
-    #[serde(default)]
-    releases: ReleaseMode,
-    stages: Option<Vec<u8>>,
-    max_worse: Option<String>,
-    soak: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPage {
-    listen: Option<String>,
-    #[serde(default)]
-    public: bool,
-    #[serde(default)]
-    hosts: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -287,17 +195,16 @@ impl Config {
             admin_socket,
             log: match log {
                 None => "info".to_owned(),
-                Some(found) => found.filter()?,
+                Some(found) => found.check(
+                    |filter| common::log::parse(filter).is_ok(),
+                    "error, warn, info, debug or trace, or levels by module such as \
+                     info,coordinator::round=debug",
+                )?,
             },
-            log_json: match variable("ALAMBIC_LOG_JSON") {
+            log_json: match layers.text("log_json", None, raw.log_json.map(|on| on.to_string())) {
                 _ if flags.log_json => true,
-                Some(value) => Found {
-                    origin: "environment ALAMBIC_LOG_JSON".to_owned(),
-                    key: "log_json",
-                    value,
-                }
-                .parse("true or false")?,
-                None => raw.log_json.unwrap_or(false),
+                None => false,
+                Some(found) => found.parse("true or false")?,
             },
             certificates: CertificateTerms {
                 device_lifetime_ms: layers
@@ -322,14 +229,8 @@ impl Config {
             store: layers.store(raw.store)?,
             retention: layers.retention(raw.retention)?,
             rollout: layers.rollout(raw.rollout)?,
-            limits: raw.limits.check().map_err(|unfit| {
-                let found = Found {
-                    origin: layers.file(),
-                    key: unfit.key,
-                    value: unfit.value.to_string(),
-                };
-                found.refuse(unfit.allowed)
-            })?,
+            limits: { raw.limits.check() }
+                .map_err(|unfit| layers.refuse(unfit.key, unfit.value, unfit.allowed))?,
         })
     }
 
@@ -368,24 +269,13 @@ fn read(
         Ok(text) => text,
         // A state directory of another user is that user's to configure.
         Err(_) if !is_named => return Ok((None, RawConfig::default())),
-        Err(source) => return Err(ConfigError::Read { path, source }),
+        Err(source) => {
+            let file = format!("the configuration {}", path.display());
+            return Err(ConfigError::Read { file, source });
+        }
     };
-    match toml::from_str(&text) {
-        Ok(raw) => Ok((Some(path), raw)),
-        Err(error) => Err(ConfigError::Syntax {
-            path,
-            reason: error.to_string().trim_end().to_owned(),
-        }),
-    }
-}
-
-/// `2%` or `0.5%`, in thousandths.
-pub(crate) fn permille(text: &str) -> Option<u16> {
-    let percent: f64 = text.strip_suffix('%')?.trim().parse().ok()?;
-    let permille = (10.0 * percent).round();
-    (0.0..=1_000.0)
-        .contains(&permille)
-        .then_some(permille as u16)
+    let raw = parse(&path, &text)?;
+    Ok((Some(path), raw))
 }
 
 /// `90s`, `15m`, `1h`, `7d`, in milliseconds.
@@ -409,21 +299,26 @@ struct Layers<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// A value and where it stands.
-struct Found {
-    origin: String,
-    key: &'static str,
-    value: String,
-}
-
 impl Layers<'_> {
+    /// What the flag named as the key is says, else its variable, else the file.
     fn text(&self, key: &'static str, flag: Option<String>, file: Option<String>) -> Option<Found> {
-        let name = format!("ALAMBIC_{}", key.to_uppercase());
-        let found = |origin: String, value| Found { origin, key, value };
-        flag.map(|value| found(format!("flag --{key}"), value))
+        let variable = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
+        self.find(key, (&format!("--{key}"), flag), &variable, file)
+    }
+
+    fn find(
+        &self,
+        key: &'static str,
+        (flag, given): (&str, Option<String>),
+        variable: &str,
+        file: Option<String>,
+    ) -> Option<Found> {
+        let found = |origin, value| Found { origin, key, value };
+        given
+            .map(|value| found(format!("flag {flag}"), value))
             .or_else(|| {
-                let value = (self.variable)(&name)?;
-                Some(found(format!("environment {name}"), value))
+                let value = (self.variable)(variable)?;
+                Some(found(format!("environment {variable}"), value))
             })
             .or_else(|| Some(found(self.file(), file?)))
     }
@@ -436,74 +331,24 @@ impl Layers<'_> {
         range: std::ops::RangeInclusive<u64>,
         allowed: &'static str,
     ) -> Result<Option<u64>, ConfigError> {
-        let name = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
-        let found = match (self.variable)(&name) {
-            Some(value) => Some((format!("environment {name}"), value)),
-            None => file.map(|value| (self.file(), value)),
-        };
-        let Some((origin, value)) = found else {
+        let Some(found) = self.text(key, None, file) else {
             return Ok(None);
         };
-        match duration_ms(&value).filter(|ms| range.contains(ms)) {
+        match duration_ms(&found.value).filter(|ms| range.contains(ms)) {
             Some(ms) => Ok(Some(ms)),
-            None => Err(Found { origin, key, value }.refuse(allowed)),
+            None => Err(found.refuse(allowed)),
         }
     }
 
-    fn retention(&self, raw: RawRetention) -> Result<Retention, ConfigError> {
-        let refuse = |key, value: &dyn ToString, allowed| {
-            let (origin, value) = (self.file(), value.to_string());
-            Err(Found { origin, key, value }.refuse(allowed))
-        };
-        let mut retention = Retention::default();
-        let allowed = "1 to 10000, or \"all\"";
-        match raw.rounds {
-            None => {}
-            Some(RawRounds::Number(rounds)) if (1..=ROUNDS_MAX).contains(&rounds) => {
-                retention.rounds = Some(rounds);
-            }
-            Some(RawRounds::Word(word)) if word == "all" => retention.rounds = None,
-            Some(RawRounds::Number(other)) => return refuse("retention.rounds", &other, allowed),
-            Some(RawRounds::Word(other)) => return refuse("retention.rounds", &other, allowed),
-        }
-        let rounds = retention.rounds.unwrap_or(ROUNDS_MAX);
-        // Few rounds of records with the default of blobs means few of both.
-        let blob_rounds = raw.blob_rounds;
-        retention.blob_rounds = blob_rounds.unwrap_or(retention.blob_rounds.min(rounds));
-        if !(1..=rounds).contains(&retention.blob_rounds) {
-            let allowed = "1 to retention.rounds";
-            return refuse("retention.blob_rounds", &retention.blob_rounds, allowed);
-        }
-        Ok(retention)
-    }
-
-    fn rollout(&self, raw: RawRollout) -> Result<RolloutSettings, ConfigError> {
-        let refuse = |key, value, allowed| {
-            let origin = self.file();
-            Found { origin, key, value }.refuse(allowed)
-        };
-        let mut plan = Plan::default();
-        if let Some(stages) = raw.stages {
-            let shown = format!("{stages:?}");
-            plan.stages = stages;
-            plan = plan.check().map_err(|_| {
-                let allowed = "percents from 1 that ascend and end with 100";
-                refuse("rollout.stages", shown, allowed)
-            })?;
-        }
-        if let Some(text) = raw.max_worse {
-            let allowed = "a share of the devices such as 2%";
-            plan.worse_permille_max =
-                permille(&text).ok_or_else(|| refuse("rollout.max_worse", text, allowed))?;
-        }
-        let allowed = "0s to 30d: a number and s, m, h or d";
-        if let Some(ms) = self.duration("rollout.soak", raw.soak, 0..=30 * DAY_MS, allowed)? {
-            plan.soak_ms = ms;
-        }
-        Ok(RolloutSettings {
-            mode: raw.releases,
-            plan,
-        })
+    /// A value of the file that does not fit.
+    fn refuse(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        allowed: &'static str,
+    ) -> ConfigError {
+        let (origin, value) = (self.file(), value.to_string());
+        Found { origin, key, value }.refuse(allowed)
     }
 
     fn addresses(&self, flags: &[String], file: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {
@@ -527,242 +372,9 @@ impl Layers<'_> {
         parsed.collect()
     }
 
-    /// What anyone can see of the fleet is kept from the network, unless the
-    /// file says otherwise in so many words.
-    fn page(
-        &self,
-        flag: Option<String>,
-        raw: RawPage,
-        state: &Path,
-    ) -> Result<Option<PageSettings>, ConfigError> {
-        let found = |origin: String, value| Found {
-            origin,
-            key: "page.listen",
-            value,
-        };
-        let told = flag
-            .map(|value| found("flag --page".to_owned(), value))
-            .or_else(|| {
-                let value = (self.variable)("ALAMBIC_PAGE")?;
-                Some(found("environment ALAMBIC_PAGE".to_owned(), value))
-            })
-            .or_else(|| Some(found(self.file(), raw.listen?)));
-        let settings = |listen, required| PageSettings {
-            listen,
-            required,
-            public: raw.public,
-            hosts: raw.hosts,
-            state: state.to_owned(),
-        };
-        let Some(told) = told else {
-            return Ok(Some(settings(PAGE_DEFAULT, false)));
-        };
-        if told.value == "off" {
-            return Ok(None);
-        }
-        let Ok(listen) = told.value.parse::<SocketAddr>() else {
-            return Err(told.refuse("off, or an IP address and a port, such as 127.0.0.1:4480"));
-        };
-        if !listen.ip().is_loopback() && !raw.public {
-            return Err(told.refuse(
-                "a loopback address (127.0.0.1 or [::1]): whoever reaches the page sees device \
-                 names and the distilled data; `public = true` under [page] allows others",
-            ));
-        }
-        Ok(Some(settings(listen, listen != PAGE_DEFAULT)))
-    }
-
     fn file(&self) -> String {
         self.path
             .as_ref()
             .map_or_else(String::new, |path| path.display().to_string())
-    }
-}
-
-impl Found {
-    fn parse<T: std::str::FromStr>(self, allowed: &'static str) -> Result<T, ConfigError> {
-        self.value.parse().map_err(|_| self.refuse(allowed))
-    }
-
-    fn filter(self) -> Result<String, ConfigError> {
-        match common::log::parse(&self.value) {
-            Ok(_) => Ok(self.value),
-            Err(_) => Err(self.refuse(
-                "error, warn, info, debug or trace, or levels by module such as \
-                 info,coordinator::round=debug",
-            )),
-        }
-    }
-
-    fn refuse(&self, allowed: &'static str) -> ConfigError {
-        ConfigError::Value {
-            origin: self.origin.clone(),
-            key: self.key,
-            value: self.value.clone(),
-            allowed,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn none(_: &str) -> Option<String> {
-        None
-    }
-
-    fn with_file(text: &str) -> (tempfile::TempDir, Flags) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("some.toml");
-        fs::write(&path, text).unwrap();
-        let flags = Flags {
-            config: Some(path),
-            ..Flags::default()
-        };
-        (folder, flags)
-    }
-
-    #[test]
-    fn flags_overrule_the_environment_which_overrules_the_file() {
-        let (_folder, mut flags) = with_file("listen = \"127.0.0.1:1\"\nlog = \"warn\"");
-        let port = |flags: &Flags, environment: fn(&str) -> Option<String>| {
-            Config::resolve(flags, environment).unwrap().listen.port()
-        };
-        let set = |name: &str| (name == "ALAMBIC_LISTEN").then(|| "127.0.0.1:2".to_owned());
-        assert_eq!(port(&Flags::default(), none), 4433);
-        assert_eq!(port(&flags, none), 1);
-        assert_eq!(port(&flags, set), 2);
-        flags.listen = Some("127.0.0.1:3".into());
-        assert_eq!(port(&flags, set), 3);
-        assert_eq!(Config::resolve(&flags, set).unwrap().log, "warn");
-    }
-
-    #[test]
-    fn the_shipped_file_says_what_the_defaults_are() {
-        let text = include_str!("../../configs/coordinator.toml");
-        let (_folder, flags) = with_file(text);
-        let mut shipped = Config::resolve(&flags, none).unwrap();
-        assert_eq!(shipped.file.take(), flags.config);
-        assert_eq!(shipped, Config::resolve(&Flags::default(), none).unwrap());
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_file_key_and_line() {
-        let (_folder, flags) = with_file("\nlisen = \"127.0.0.1:1\"");
-        let error = Config::resolve(&flags, none).unwrap_err();
-        assert!(matches!(error, ConfigError::Syntax { .. }));
-        let text = error.to_string();
-        for part in ["some.toml", "lisen", "line 2", "listen"] {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_names_file_key_value_and_what_is_allowed() {
-        for (text, key, value) in [
-            ("listen = \"nowhere\"", "listen", "nowhere"),
-            ("log = \"loud=very\"", "log", "loud=very"),
-            ("[retention]\nrounds = 0", "retention.rounds", "0"),
-            ("[retention]\nrounds = \"some\"", "retention.rounds", "some"),
-            (
-                "[retention]\nrounds = 3\nblob_rounds = 4",
-                "retention.blob_rounds",
-                "4",
-            ),
-            (
-                "[certificate]\naddresses = [\"a.b\"]",
-                "certificate.addresses",
-                "a.b",
-            ),
-        ] {
-            let (_folder, flags) = with_file(text);
-            match Config::resolve(&flags, none).unwrap_err() {
-                ConfigError::Value {
-                    origin,
-                    key: k,
-                    value: v,
-                    allowed,
-                } => {
-                    assert!(origin.ends_with("some.toml"));
-                    assert_eq!((k, v.as_str()), (key, value));
-                    assert!(!allowed.is_empty());
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn the_past_is_kept_for_as_many_rounds_as_the_file_says() {
-        let kept = |text: &str| {
-            let (_folder, flags) = with_file(text);
-            Config::resolve(&flags, none).unwrap().retention
-        };
-        let with = |rounds, blob_rounds| Retention {
-            rounds,
-            blob_rounds,
-        };
-        assert_eq!(kept(""), with(Some(100), 4));
-        assert_eq!(kept("[retention]\nrounds = 2"), with(Some(2), 2));
-        let all = "[retention]\nrounds = \"all\"\nblob_rounds = 50";
-        assert_eq!(kept(all), with(None, 50));
-    }
-
-    #[test]
-    fn the_page_stays_on_loopback_unless_the_file_says_public() {
-        let page = |text: &str| {
-            let (_folder, flags) = with_file(text);
-            Config::resolve(&flags, none).map(|config| config.page)
-        };
-        assert_eq!(page("").unwrap().unwrap().listen, PAGE_DEFAULT);
-        assert_eq!(page("[page]\nlisten = \"off\"").unwrap(), None);
-        let open = "[page]\nlisten = \"0.0.0.0:4480\"";
-        let error = page(open).unwrap_err();
-        assert!(
-            matches!(
-                &error,
-                ConfigError::Value {
-                    key: "page.listen",
-                    ..
-                }
-            ),
-            "{error}"
-        );
-        let public = page(&format!("{open}\npublic = true")).unwrap().unwrap();
-        assert_eq!(public.listen.port(), 4480);
-        assert!(public.required);
-    }
-
-    #[test]
-    fn a_wrong_variable_is_named() {
-        let set = |name: &str| (name == "ALAMBIC_LOG_JSON").then(|| "maybe".to_owned());
-        let error = Config::resolve(&Flags::default(), set).unwrap_err();
-        assert!(error.to_string().contains("ALAMBIC_LOG_JSON"), "{error}");
-    }
-
-    #[test]
-    fn a_file_that_was_named_must_be_there() {
-        let flags = Flags {
-            config: Some("/nonexistent/x.toml".into()),
-            ..Flags::default()
-        };
-        let error = Config::resolve(&flags, none).unwrap_err();
-        assert!(matches!(error, ConfigError::Read { .. }));
-    }
-
-    #[test]
-    fn the_state_directory_holds_file_and_socket_unless_told_otherwise() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE_NAME), "listen = \"127.0.0.1:9\"").unwrap();
-        let flags = Flags {
-            state: Some(folder.path().into()),
-            ..Flags::default()
-        };
-        let config = Config::resolve(&flags, none).unwrap();
-        assert_eq!(config.listen.port(), 9);
-        assert_eq!(config.state, folder.path());
-        assert_eq!(config.admin_socket, folder.path().join("admin.sock"));
     }
 }

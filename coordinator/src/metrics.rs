@@ -344,7 +344,7 @@ mod tests {
     use crate::status::DeviceName;
 
     #[test]
-    fn what_happens_is_counted_under_its_reason_and_names_no_device() {
+    fn refusals_are_counted_by_reason_without_a_device() {
         let metrics = Metrics::new(None);
         metrics.step(&Progress::Refused {
             task: TaskHash([7; 32]),

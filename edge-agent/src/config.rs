@@ -21,11 +21,20 @@
 //! A flag goes before the environment, and that before the file.
 
 mod data;
+mod mqtt;
+mod teacher;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use common::config::{Found, parse};
 use serde::Deserialize;
+
+pub use common::config::ConfigError;
+
+pub use self::mqtt::MQTT_MIB_MAX;
 
 use crate::data::Mapping;
 use crate::driver::local::Reading;
@@ -33,56 +42,15 @@ use crate::mqtt::MqttSettings;
 use crate::policy::{Policy, PolicyError, RawBudget, RawPolicy};
 use crate::work::TeacherChoice;
 use data::RawData;
+use mqtt::RawMqtt;
+use teacher::RawTeacher;
 
 /// Fits the service's memory beside what is computed from the rows.
 const MEMORY_MIB_MAX: u32 = 8;
-/// See `mqtt.mib_max`.
-pub const MQTT_MIB_MAX: u32 = 64;
 /// Recordings in the state directory.
 const RECORDINGS: &str = "recordings";
 /// Where the file is looked for when none is named.
 const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
-
-/// Why the configuration was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or holds an unknown key or a wrong type.
-    #[error("{}: {reason}", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, key and what is allowed.
-        reason: String,
-    },
-    /// A value of `[policy]` or `[privacy]`.
-    #[error("{}: {error}", path.display())]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// Key, value and what is allowed.
-        error: PolicyError,
-    },
-    /// A value outside what its key allows.
-    #[error("{origin}: {key} is {value:?}, allowed is {allowed}")]
-    Value {
-        /// The file, variable or flag it came from.
-        origin: String,
-        /// The key, with its table.
-        key: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it may be.
-        allowed: &'static str,
-    },
-}
 
 /// The file as it is written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -102,16 +70,6 @@ struct RawConfig {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct RawMqtt {
-    broker: Option<String>,
-    topics: Vec<String>,
-    user: Option<String>,
-    password_file: Option<PathBuf>,
-    mib_max: Option<i64>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 struct RawMetrics {
     listen: Option<String>,
 }
@@ -127,13 +85,6 @@ struct RawPredictions {
 struct RawCoordinator {
     address: Option<String>,
     copies_enrol: bool,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawTeacher {
-    kind: Option<String>,
-    hidden: Option<Vec<i64>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -240,19 +191,10 @@ impl Config {
 
 fn read(path: &Path) -> Result<RawConfig, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
+        file: path.display().to_string(),
         source,
     })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Syntax {
-        path: path.to_owned(),
-        reason: error.to_string().trim_end().to_owned(),
-    })
-}
-
-/// A value and where it came from.
-struct Origin {
-    value: String,
-    origin: String,
+    parse(path, &text)
 }
 
 struct Pick<'a> {
@@ -272,38 +214,35 @@ impl Pick<'_> {
             raw.data.folder,
         )?;
         let mqtt = self.mqtt(raw.mqtt)?;
-        let coordinator = self.text("ALAMBIC_COORDINATOR", raw.coordinator.address);
-        if let Some(found) = &coordinator {
-            let fits = are_hosts_and_ports(&found.value);
-            check(
-                fits,
-                found,
+        let coordinator = self
+            .text(
                 "coordinator.address",
-                "HOST:PORT, or several with commas",
-            )?;
-        }
-        let label = self.text("ALAMBIC_LABEL_COLUMN", raw.data.label_column);
-        if let Some(found) = &label {
-            let fits = !found.value.trim().is_empty();
-            check(fits, found, "data.label_column", "a column's name")?;
-        }
-        let log = self.text("ALAMBIC_LOG", raw.log.level);
-        if let Some(found) = &log {
-            let fits = common::log::parse(&found.value).is_ok();
-            let allowed = "error, warn, info, debug or trace, also by module as in \
-                 warn,edge_agent=debug";
-            check(fits, found, "log.level", allowed)?;
-        }
-        let refused = |error| ConfigError::Policy {
+                "ALAMBIC_COORDINATOR",
+                raw.coordinator.address,
+            )
+            .map(|found| found.check(are_hosts_and_ports, "HOST:PORT, or several with commas"))
+            .transpose()?;
+        let label_column = self
+            .text(
+                "data.label_column",
+                "ALAMBIC_LABEL_COLUMN",
+                raw.data.label_column,
+            )
+            .map(|found| found.check(|name| !name.trim().is_empty(), "a column's name"))
+            .transpose()?;
+        let allowed = "error, warn, info, debug or trace, also by module as in \
+             warn,edge_agent=debug";
+        let log = self
+            .text("log.level", "ALAMBIC_LOG", raw.log.level)
+            .map(|found| found.check(|filter| common::log::parse(filter).is_ok(), allowed))
+            .transpose()?;
+        let refused = |error: PolicyError| ConfigError::Syntax {
             path: self.file.clone().into(),
-            error,
+            reason: error.to_string(),
         };
         let policy = raw.policy.check().map_err(refused)?;
         let policy = policy.with_budget(raw.privacy.check().map_err(refused)?);
         let teacher = self.teacher(raw.teacher)?;
-        let or = |found: Option<Origin>, default: &str| {
-            found.map_or_else(|| default.to_owned(), |found| found.value)
-        };
         let state = state.unwrap_or_else(|| DEFAULT_STATE.into());
         let socket = self.path(
             "predictions.socket",
@@ -320,15 +259,15 @@ impl Pick<'_> {
             data: data.or_else(|| mqtt.as_ref().map(|_| state.join(RECORDINGS))),
             mqtt,
             state,
-            coordinator: coordinator.map(|found| found.value),
+            coordinator,
             copies_enrol: raw.coordinator.copies_enrol,
-            label_column: or(label, "label"),
+            label_column: label_column.unwrap_or_else(|| "label".to_owned()),
             mapping,
             memory_mib_max: self.memory(raw.data.memory_mib_max)?,
             policy,
             teacher,
             metrics: self.metrics(raw.metrics)?,
-            log: or(log, "info"),
+            log: log.unwrap_or_else(|| "info".to_owned()),
         })
     }
 
@@ -339,129 +278,29 @@ impl Pick<'_> {
         let fits = u32::try_from(mib_max)
             .ok()
             .filter(|mib| (1..=65_536).contains(mib));
-        fits.ok_or_else(|| ConfigError::Value {
-            origin: self.file.clone(),
-            key: "data.memory_mib_max",
-            value: mib_max.to_string(),
-            allowed: "a number of MiB from 1 to 65536",
-        })
-    }
-
-    fn mqtt(&self, raw: RawMqtt) -> Result<Option<MqttSettings>, ConfigError> {
-        let refuse = |key, value: &str, allowed| {
-            Err(ConfigError::Value {
-                origin: self.file.clone(),
-                key,
-                value: value.to_owned(),
-                allowed,
-            })
-        };
-        let Some(broker) = raw.broker else {
-            return match raw.topics.first() {
-                Some(topic) => refuse("mqtt.topics", topic, "nothing without mqtt.broker"),
-                None => Ok(None),
-            };
-        };
-        let address = broker
-            .rsplit_once(':')
-            .filter(|_| is_host_and_port(&broker));
-        let address = address.and_then(|(host, port)| Some((host, port.parse().ok()?)));
-        let Some((host, port)) = address else {
-            return refuse("mqtt.broker", &broker, "HOST:PORT");
-        };
-        let is_filter = |topic: &&String| !topic.is_empty() && topic.len() <= 1_000;
-        if raw.topics.is_empty() || !raw.topics.iter().all(|topic| is_filter(&topic)) {
-            let value = raw.topics.join(", ");
-            return refuse(
-                "mqtt.topics",
-                &value,
-                "topics to subscribe to, such as \"pump/#\"",
-            );
-        }
-        let user = match (raw.user, raw.password_file) {
-            (Some(user), Some(path)) => Some((user, path)),
-            (None, None) => None,
-            (user, _) => {
-                let value = user.unwrap_or_default();
-                return refuse(
-                    "mqtt.user",
-                    &value,
-                    "a name beside mqtt.password_file, or neither",
-                );
-            }
-        };
-        let mib_max = raw.mib_max.unwrap_or(MQTT_MIB_MAX.into());
-        let Some(mib_max) = u32::try_from(mib_max)
-            .ok()
-            .filter(|mib| (1..=65_536).contains(mib))
-        else {
-            let value = mib_max.to_string();
-            return refuse("mqtt.mib_max", &value, "a number of MiB from 1 to 65536");
-        };
-        Ok(Some(MqttSettings {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            topics: raw.topics,
-            user,
-            mib_max,
-        }))
-    }
-
-    fn teacher(&self, raw: RawTeacher) -> Result<TeacherChoice, ConfigError> {
-        let refuse = |key, value, allowed| {
-            let origin = self.file.clone();
-            Err(ConfigError::Value {
-                origin,
-                key,
-                value,
-                allowed,
-            })
-        };
-        let kind = raw.kind.as_deref().unwrap_or("kernel");
-        match (kind, raw.hidden) {
-            ("kernel", None) => Ok(TeacherChoice::Kernel),
-            ("kernel", Some(hidden)) => {
-                let allowed = "absent unless teacher.kind is \"mlp\"";
-                refuse("teacher.hidden", format!("{hidden:?}"), allowed)
-            }
-            ("mlp", hidden) => {
-                let hidden = hidden.unwrap_or_else(|| HIDDEN.to_vec());
-                let fits = |width: &i64| (1..=HIDDEN_WIDTH_MAX).contains(width);
-                if hidden.len() > HIDDEN_LAYERS_MAX || !hidden.iter().all(fits) {
-                    let allowed = "at most 8 widths from 1 to 1024";
-                    return refuse("teacher.hidden", format!("{hidden:?}"), allowed);
-                }
-                let hidden = hidden.into_iter().map(|width| width as usize);
-                Ok(TeacherChoice::Network(hidden.collect()))
-            }
-            (other, _) => refuse("teacher.kind", other.to_owned(), "kernel or mlp"),
-        }
+        let allowed = "a number of MiB from 1 to 65536";
+        fits.ok_or_else(|| self.refuse("data.memory_mib_max", mib_max, allowed))
     }
 
     /// Metrics tell nobody's data, but a device has no business being asked
     /// for them from the network.
     fn metrics(&self, raw: RawMetrics) -> Result<Option<SocketAddr>, ConfigError> {
-        let Some(found) = self.text("ALAMBIC_METRICS", raw.listen) else {
+        let Some(found) = self.text("metrics.listen", "ALAMBIC_METRICS", raw.listen) else {
             return Ok(None);
         };
         let address = found.value.parse::<SocketAddr>().ok();
-        let address = address.filter(|address| address.ip().is_loopback());
-        let allowed = "a loopback address and a port, such as 127.0.0.1:4481";
-        check(address.is_some(), &found, "metrics.listen", allowed)?;
-        Ok(address)
+        match address.filter(|address| address.ip().is_loopback()) {
+            Some(address) => Ok(Some(address)),
+            None => Err(found.refuse("a loopback address and a port, such as 127.0.0.1:4481")),
+        }
     }
 
-    fn text(&self, variable: &str, raw: Option<String>) -> Option<Origin> {
-        let named = (self.environment)(variable).map(|value| Origin {
-            value,
-            origin: format!("environment variable {variable}"),
-        });
-        named.or_else(|| {
-            raw.map(|value| Origin {
-                value,
-                origin: self.file.clone(),
-            })
-        })
+    /// What the variable says of a key, else the file.
+    fn text(&self, key: &'static str, variable: &str, raw: Option<String>) -> Option<Found> {
+        let found = |origin, value| Found { origin, key, value };
+        let named = (self.environment)(variable)
+            .map(|value| found(format!("environment variable {variable}"), value));
+        named.or_else(|| Some(found(self.file.clone(), raw?)))
     }
 
     fn path(
@@ -473,39 +312,35 @@ impl Pick<'_> {
         raw: Option<String>,
     ) -> Result<Option<PathBuf>, ConfigError> {
         if let Some(path) = flag {
-            let given = Origin {
-                value: path.display().to_string(),
+            let given = Found {
                 origin: format!("flag {flag_name}"),
+                key,
+                value: path.display().to_string(),
             };
-            check(!path.as_os_str().is_empty(), &given, key, "a path")?;
+            given.check(|path| !path.is_empty(), "a path")?;
             return Ok(Some(path.clone()));
         }
-        let Some(found) = self.text(variable, raw) else {
+        let Some(found) = self.text(key, variable, raw) else {
             return Ok(None);
         };
-        check(!found.value.is_empty(), &found, key, "a path")?;
-        let allowed = "a path without ~, which only a shell understands: write it out";
-        let is_home = found.value == "~" || found.value.starts_with("~/");
-        check(!is_home, &found, key, allowed)?;
-        Ok(Some(found.value.into()))
+        let allowed = match found.value.as_str() {
+            "" => "a path",
+            _ => "a path without ~, which only a shell understands: write it out",
+        };
+        let fits = |path: &str| !path.is_empty() && path != "~" && !path.starts_with("~/");
+        Ok(Some(found.check(fits, allowed)?.into()))
     }
-}
 
-fn check(
-    holds: bool,
-    found: &Origin,
-    key: &'static str,
-    allowed: &'static str,
-) -> Result<(), ConfigError> {
-    if holds {
-        return Ok(());
+    /// A value of the file that does not fit.
+    fn refuse(
+        &self,
+        key: &'static str,
+        value: impl ToString,
+        allowed: &'static str,
+    ) -> ConfigError {
+        let (origin, value) = (self.file.clone(), value.to_string());
+        Found { origin, key, value }.refuse(allowed)
     }
-    Err(ConfigError::Value {
-        origin: found.origin.clone(),
-        key,
-        value: found.value.clone(),
-        allowed,
-    })
 }
 
 /// Whether `text` is a host and a port, or several with commas between them.
@@ -524,190 +359,3 @@ pub fn is_host_and_port(text: &str) -> bool {
 
 /// Where the state is when nothing is said.
 pub const DEFAULT_STATE: &str = "/var/lib/alambic-agent";
-
-/// Hidden layers of a network teacher, if they are not named.
-const HIDDEN: [i64; 1] = [32];
-const HIDDEN_LAYERS_MAX: usize = 8;
-const HIDDEN_WIDTH_MAX: i64 = 1_024;
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn with(text: &str, flags: &Flags, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("agent.toml");
-        std::fs::write(&path, text).unwrap();
-        let flags = Flags {
-            config: Some(path),
-            ..flags.clone()
-        };
-        let lookup = |name: &str| {
-            let found = env.iter().find(|(key, _)| *key == name);
-            found.map(|(_, value)| (*value).to_owned())
-        };
-        Config::load(&flags, &lookup)
-    }
-
-    #[test]
-    fn an_empty_file_gives_the_defaults() {
-        let config = with("", &Flags::default(), &[]).unwrap();
-        assert_eq!(config.state, PathBuf::from(DEFAULT_STATE));
-        assert_eq!(config.label_column, "label");
-        assert_eq!(config.memory_mib_max, 8);
-        assert_eq!(config.data, None);
-    }
-
-    #[test]
-    fn a_flag_goes_before_the_environment_and_that_before_the_file() {
-        let file = "state = \"/file\"\n[data]\nfolder = \"/file-data\"\n";
-        let flags = Flags {
-            state: Some("/flag".into()),
-            ..Flags::default()
-        };
-        let env = [("ALAMBIC_STATE", "/env"), ("ALAMBIC_DATA", "/env-data")];
-        let config = with(file, &flags, &env).unwrap();
-        assert_eq!(config.state, PathBuf::from("/flag"));
-        assert_eq!(config.data, Some("/env-data".into()));
-        for env in [&[][..], &[("ALAMBIC_STATE", "")]] {
-            let config = with(file, &Flags::default(), env).unwrap();
-            assert_eq!(config.state, PathBuf::from("/file"));
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_file_and_what_is_allowed() {
-        let error = with("[data]\nfoldr = \"/x\"\n", &Flags::default(), &[]).unwrap_err();
-        assert!(matches!(error, ConfigError::Syntax { .. }));
-        let text = error.to_string();
-        for part in ["agent.toml", "foldr", "folder", "label_column"] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-    }
-
-    #[test]
-    fn a_bad_value_is_named_with_its_origin_and_what_is_allowed() {
-        let file = "[coordinator]\naddress = \"no port\"\n";
-        let text = with(file, &Flags::default(), &[]).unwrap_err().to_string();
-        for part in ["agent.toml", "coordinator.address", "no port", "HOST:PORT"] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-        let env = [("ALAMBIC_LOG", "loud=very")];
-        let text = with("", &Flags::default(), &env).unwrap_err().to_string();
-        assert!(text.contains("ALAMBIC_LOG"), "{text}");
-    }
-
-    #[test]
-    fn metrics_are_told_on_loopback_addresses_only() {
-        let listen = |text: &str| {
-            let file = format!("[metrics]\nlisten = {text:?}\n");
-            with(&file, &Flags::default(), &[]).map(|config| config.metrics)
-        };
-        assert_eq!(with("", &Flags::default(), &[]).unwrap().metrics, None);
-        for good in ["127.0.0.1:4481", "[::1]:0"] {
-            assert_eq!(listen(good).unwrap(), Some(good.parse().unwrap()));
-        }
-        for bad in [
-            "0.0.0.0:4481",
-            "192.0.2.1:4481",
-            "localhost:4481",
-            "4481",
-            "",
-        ] {
-            let text = listen(bad).unwrap_err().to_string();
-            assert!(
-                text.contains("metrics.listen") && text.contains("loopback"),
-                "{text}"
-            );
-        }
-        let env = [("ALAMBIC_METRICS", "127.0.0.1:7")];
-        let config = with("[metrics]\nlisten = \"[::1]:1\"\n", &Flags::default(), &env);
-        assert_eq!(
-            config.unwrap().metrics,
-            Some("127.0.0.1:7".parse().unwrap())
-        );
-    }
-
-    #[test]
-    fn a_policy_that_allows_too_much_is_named_with_its_file() {
-        let text = with("[policy]\nrows_min = 1\n", &Flags::default(), &[]);
-        let text = text.unwrap_err().to_string();
-        for part in ["agent.toml", "policy.rows_min", "\"1\"", "2 to"] {
-            assert!(text.contains(part), "{part} in {text}");
-        }
-    }
-
-    #[test]
-    fn the_local_teacher_is_chosen_and_checked() {
-        let teacher = |text: &str| {
-            let config = with(&format!("[teacher]\n{text}\n"), &Flags::default(), &[]);
-            config.map(|config| config.teacher)
-        };
-        assert_eq!(teacher("").unwrap(), TeacherChoice::Kernel);
-        assert_eq!(teacher("kind = \"kernel\"").unwrap(), TeacherChoice::Kernel);
-        let small = TeacherChoice::Network(vec![32]);
-        assert_eq!(teacher("kind = \"mlp\"").unwrap(), small);
-        let deep = teacher("kind = \"mlp\"\nhidden = [64, 16]").unwrap();
-        assert_eq!(deep, TeacherChoice::Network(vec![64, 16]));
-        for (text, part) in [
-            ("kind = \"forest\"", "kernel or mlp"),
-            ("hidden = [8]", "absent unless"),
-            ("kind = \"mlp\"\nhidden = [0]", "1 to 1024"),
-            ("width = 3", "hidden"),
-        ] {
-            let text = teacher(text).unwrap_err().to_string();
-            assert!(text.contains(part), "{part} in {text}");
-        }
-    }
-
-    #[test]
-    fn the_annotated_example_holds_what_it_says() {
-        let example = include_str!("../../configs/agent.toml");
-        let plain = with(example, &Flags::default(), &[]).unwrap();
-        let empty = with("", &Flags::default(), &[]).unwrap();
-        let file = plain.file.clone();
-        assert_eq!(plain, Config { file, ..empty });
-        let uncommented: String = example
-            .lines()
-            .map(|line| match line.strip_prefix('#') {
-                Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
-                _ => format!("{line}\n"),
-            })
-            .collect();
-        let all = with(&uncommented, &Flags::default(), &[]).unwrap();
-        assert_eq!(all.state, plain.state);
-        assert_eq!(all.label_column, plain.label_column);
-        assert_eq!(all.policy.rows_min(), plain.policy.rows_min());
-        assert_eq!(all.policy.kinds(), plain.policy.kinds());
-        assert_eq!(all.log, plain.log);
-    }
-
-    #[test]
-    fn a_file_that_was_named_must_be_there() {
-        let flags = Flags {
-            config: Some("/nowhere/agent.toml".into()),
-            ..Flags::default()
-        };
-        let error = Config::load(&flags, &|_| None).unwrap_err();
-        assert!(matches!(error, ConfigError::Read { .. }));
-    }
-
-    #[test]
-    fn addresses_have_a_host_and_a_port() {
-        for good in ["host:4433", "10.0.0.1:1", "[::1]:4433", "[fe80::1%eth0]:1"] {
-            assert!(is_host_and_port(good), "{good}");
-        }
-        for bad in [
-            "host",
-            "host:",
-            ":4433",
-            "host:0",
-            "host:99999",
-            "::1:44 33",
-            "a b:1",
-        ] {
-            assert!(!is_host_and_port(bad), "{bad}");
-        }
-    }
-}

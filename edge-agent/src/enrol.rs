@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn joining_again_takes_a_new_key_and_a_refusal_changes_nothing() {
+    async fn rejoining_takes_a_new_key_unless_refused() {
         let fleet = Fleet::new();
         let (state, joining) = (fleet.state(), joining(&fleet));
         let before = fleet.join().membership.clone();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_token_leaves_the_device_out_and_its_key_in_place() {
+    async fn a_refused_token_keeps_the_key() {
         let fleet = Fleet::new();
         let (state, joining) = (fleet.state(), joining(&fleet));
         for refusal in [

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_floor_that_the_disk_changed_is_none_and_begins_anew() {
+    fn a_damaged_time_floor_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::create(folder.path()).unwrap();
         TimeFloor::raise(&state, Time(1_000)).unwrap();

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_renewed_device_keeps_its_key_and_learns_of_the_next_authority() {
+    async fn renewal_keeps_the_key_and_adds_the_next_authority() {
         let fleet = Fleet::new();
         let before = fleet.join();
         let state = fleet.state();

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_replaced_whole_and_only_their_owner_reads_them() {
+    fn files_are_replaced_whole_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDir::create(&folder.path().join("a/b")).unwrap();
         assert_eq!(state.read("x").unwrap(), None);

@@ -251,7 +251,7 @@ fn read(folder: &Path, data: &str, task: &Task) -> Result<(Dataset, usize), Fold
 }
 
 #[test]
-fn every_pump_contributes_the_same_rows_however_it_writes_them() {
+fn every_pump_format_gives_the_same_rows() {
     let task = RawTask::parse(TASK).unwrap();
     let root = tempfile::tempdir().unwrap();
     for (number, device) in devices().into_iter().enumerate() {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_written_folder_holds_every_row_once_and_is_not_overwritten() {
+    fn a_written_folder_holds_every_row_once() {
         let data = Dataset::open("digits").unwrap();
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("devices");

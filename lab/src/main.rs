@@ -27,7 +27,7 @@ use cli::task::TaskArguments;
   alambic-lab simulate --data mydata.npz --report mydata.html
   alambic-lab distill --data digits --per-class 10 --out digits10.npz
 
-Exit codes: 0 done, 1 failed, 2 what was asked for or given does not fit, 4 denied,
+Exit codes: 0 done, 1 failed, 2 usage or input is not valid, 4 denied,
 5 not found, 6 a simulated round without a student, 130 interrupted."
 )]
 struct Cli {
@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a coordinator and many agents as processes, one round or more, and
-    /// show what came of it
+    /// report the results
     Demo(DemoArguments),
     /// Run the same fleet in one process under a simulated clock, and count
     /// what it would send
@@ -49,13 +49,13 @@ enum Command {
     /// Distil one data set into a few points a class
     Distill(DistillArguments),
     /// Attack a simulated fleet: look for rows in what devices sent, or let
-    /// devices lie, and say what came of it
+    /// devices lie, and report the effect
     Attack(AttackArguments),
-    /// Treat simulated fleets badly, a seed each, and see that they keep their
-    /// promises
+    /// Inject faults into simulated fleets, one seed each, and check that their
+    /// invariants hold
     Survive(SurviveArguments),
     /// Open thousands of sessions to a coordinator, send it contributions and
-    /// fetch its release, and say how it fares
+    /// fetch its release, and measure how it copes
     Load(LoadArguments),
     /// The bare quinn sender that `load` compares with
     #[command(hide = true)]
@@ -63,7 +63,7 @@ enum Command {
     /// Write what each device of such a fleet would hold into folders, to
     /// feed real agents
     Split(SplitArguments),
-    /// A task for the files of a device
+    /// Write a task for a device's data files
     Task(TaskArguments),
 }
 

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_blob_costs_three_in_a_hundred_more_and_its_receiver_one() {
+    fn a_long_blob_costs_three_percent_more() {
         let (mut sender, mut receiver) = (Wire::default(), Wire::default());
         sender.write(1_000_000);
         receiver.acknowledge(1_000_000);

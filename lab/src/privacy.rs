@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn small_devices_take_part_and_the_reason_says_what_that_needs() {
+    fn small_devices_lower_the_limit_of_rows() {
         let (labels, parts) = fleet(14);
         let (policy, reason) = choose(&labels, &parts, Asked::default());
         assert_eq!(policy.rows_min, 5);

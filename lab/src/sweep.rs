@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grid_is_every_combination_and_the_last_key_varies_fastest() {
+    fn a_grid_is_every_combination() {
         let grid = grid(
             "seeds = [3, 4]\n[fixed]\ndata = \"digits\"\nno_baselines = true\n\
              [grid]\nbits = [4, 8]\npartition = [\"iid\", \"shards:2\"]\n",
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sweep_sets_itself_and_what_is_no_list_is_refused_by_name() {
+    fn misplaced_keys_and_bare_values_are_refused() {
         for (text, part) in [
             ("[grid]\nseed = [1]\n", "seed: a sweep sets this itself"),
             ("[fixed]\njson = \"x\"\n", "json: a sweep sets this itself"),
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_a_cell_and_round_and_leaves_unknowns_empty() {
+    fn the_table_has_a_line_for_each_cell_and_round() {
         let grid = grid("[grid]\npartition = [\"iid\", \"a,b\"]\n").unwrap();
         let outcome = json!({ "baselines": null, "rounds": [
             { "round": 1, "student_accuracy": 0.5 }, { "round": 2, "student_accuracy": 0.75 } ] });

@@ -27,12 +27,12 @@ const TIPPED_MAX: f32 = 1e-2;
 const STEPS_MAX: f32 = 1.05;
 
 #[test]
-fn an_emulated_arm64_agent_contributes_what_a_native_one_does() {
+fn an_arm64_agent_contributes_the_same() {
     contributes_what_a_native_one_does(&ARM64);
 }
 
 #[test]
-fn an_emulated_armhf_agent_contributes_what_a_native_one_does() {
+fn an_armhf_agent_contributes_the_same() {
     contributes_what_a_native_one_does(&ARMHF);
 }
 

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tests::rig::{operator, three_agents, wait_until_ended};
 
 #[test]
-fn a_backup_taken_amid_contributions_restores_to_a_fleet_that_goes_on() {
+fn a_backup_in_mid_round_restores_a_working_fleet() {
     let mut running = three_agents();
     let task = running.task.clone();
     running.client.run_round(Some(&task), |_| {}).unwrap();
@@ -93,7 +93,7 @@ fn a_backup_taken_amid_contributions_restores_to_a_fleet_that_goes_on() {
 }
 
 #[test]
-fn an_idle_store_is_backed_up_and_a_broken_backup_has_an_exit_code() {
+fn an_idle_store_is_backed_up_and_damage_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (state, archive) = (path("state"), path("backup.tar"));

@@ -69,7 +69,7 @@ fn each_failure_has_its_exit_code() {
 }
 
 #[test]
-fn a_configuration_is_checked_and_explained_for_people_and_scripts() {
+fn a_configuration_is_checked_and_explained() {
     let folder = tempfile::tempdir().unwrap();
     for (name, file, key) in [
         ("alambic-agent", "log = { level = \"warn\" }\n", "log.level"),

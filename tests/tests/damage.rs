@@ -225,7 +225,7 @@ fn an_agent_on_damaged_files_names_them_or_mends_them() {
 /// `cargo test --release -p tests --test damage -- --ignored`
 #[test]
 #[ignore = "the long form: a round for each of three damages of each file"]
-fn an_agent_on_files_damaged_in_every_way_names_them_or_mends_them() {
+fn an_agent_survives_every_damage_of_its_files() {
     damage_agent(&ALL);
 }
 
@@ -300,7 +300,7 @@ fn comes_up(running: &mut Running, index: usize) -> bool {
 }
 
 #[test]
-fn a_damaged_transfer_set_is_learnt_anew_and_nobody_is_blamed() {
+fn a_damaged_transfer_set_is_learnt_anew() {
     let mut running = start(Terms {
         agents: 3,
         quorum: 0.5,

@@ -13,14 +13,14 @@ use tests::rig::{self, Running, Terms, acknowledged_is_held, operator, wait_unti
 const AGENTS: usize = 3;
 
 #[test]
-fn kills_of_coordinator_and_database_lose_nothing_that_was_acknowledged() {
+fn kills_lose_nothing_acknowledged() {
     torture(6, 1);
 }
 
 /// `cargo test --release -p tests --test database_fleet -- --ignored --nocapture`
 #[test]
 #[ignore = "the long form: 200 kills"]
-fn two_hundred_kills_of_coordinator_and_database_lose_nothing_that_was_acknowledged() {
+fn two_hundred_kills_lose_nothing_acknowledged() {
     torture(200, 2);
 }
 

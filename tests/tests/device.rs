@@ -115,7 +115,7 @@ fn version(answer: &Value) -> Version {
 }
 
 #[test]
-fn predictions_go_on_while_the_student_is_exchanged_and_metrics_follow() {
+fn predictions_go_on_while_the_student_is_replaced() {
     let mut running = three_agents();
     let task = running.task.clone();
     running.client.run_round(Some(&task), |_| {}).unwrap();

@@ -70,7 +70,7 @@ fn agent_log(running: &Running, index: usize) -> String {
 }
 
 #[test]
-fn a_coordinator_whose_disk_is_full_goes_on_once_there_is_room() {
+fn a_coordinator_resumes_once_its_disk_has_room() {
     let Some(mut running) = on_small_disk("coordinator", 64) else {
         return;
     };
@@ -117,7 +117,7 @@ fn a_full_disk_delays_the_start() {
 }
 
 #[test]
-fn a_coordinator_on_a_read_only_disk_says_so_and_loses_nothing() {
+fn a_coordinator_on_a_read_only_disk_loses_nothing() {
     let Some(mut running) = on_small_disk("coordinator", 64) else {
         return;
     };
@@ -175,7 +175,7 @@ fn a_full_agent_disk_delays_nobody() {
 }
 
 #[test]
-fn an_agent_on_a_read_only_disk_says_so_and_goes_on_afterwards() {
+fn an_agent_resumes_after_a_read_only_disk() {
     let Some(mut running) = on_small_disk("agents/00/state", 8) else {
         return;
     };

@@ -134,7 +134,7 @@ fn a_killed_coordinator_finishes_its_round() {
 }
 
 #[test]
-fn an_agent_killed_in_mid_round_comes_back_and_its_work_counts_once() {
+fn a_killed_agents_work_counts_once() {
     let mut running = three_agents();
     let (send, seen) = mpsc::channel();
     let mut watcher = running.fleet.client().unwrap();

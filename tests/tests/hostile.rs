@@ -214,7 +214,7 @@ fn lying_members_are_quarantined() {
 }
 
 #[test]
-fn a_member_that_breaks_the_protocol_is_thrown_out_and_then_kept_out() {
+fn a_member_that_breaks_the_protocol_is_locked_out() {
     // One of six is connected and says nothing for as long as it may.
     let mut running = start(Terms {
         agents: AGENTS,
@@ -285,7 +285,7 @@ const SMALL: &str = "[limits]\nconnections_per_address = 100\nhandshakes_per_add
     enrolments_per_address = 2\n[page]\nlisten = \"127.0.0.1:0\"\n";
 
 #[test]
-fn strangers_are_turned_away_at_the_door_and_keep_nobody_out() {
+fn strangers_are_refused_and_keep_nobody_out() {
     let mut running = agents(AGENTS, GRACE_S, Some(SMALL));
     let address = address(&mut running);
     let page = running.fleet.page().unwrap().unwrap();

@@ -14,7 +14,7 @@ use rand::Rng;
 use tests::rig::{Running, agents};
 
 #[test]
-fn kills_while_a_student_is_installed_leave_a_valid_one_in_use() {
+fn kills_during_an_install_leave_a_valid_student() {
     torture(40, 1);
 }
 

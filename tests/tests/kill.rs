@@ -15,7 +15,7 @@ const AGENTS: usize = 3;
 const KEEPING: &str = "[retention]\nblob_rounds = 100\n";
 
 #[test]
-fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+fn kills_at_random_moments_lose_nothing() {
     torture(8, 1);
 }
 

@@ -63,7 +63,7 @@ fn an_unlisted_room_is_a_breach() {
         ),
     ] {
         let said = format!(
-            "{path}:{line}: no floor names the room {room}: add it to tests/src/layers/rules.rs"
+            "{path}:{line}: no layer names the module {room}: add it to tests/src/layers/rules.rs"
         );
         assert_eq!(breaches_by(path, text), [said]);
     }
@@ -184,7 +184,7 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "edge-agent/src/state.rs",
         "use crate::gone::Gone;",
         1,
-        "`crate::gone::Gone` leads to no room",
+        "`crate::gone::Gone` leads to no module",
     ),
     (
         "coordinator/src/validation.rs",
@@ -264,6 +264,13 @@ const PLANTED: &[(&str, &str, usize, &str)] = &[
         "#[path = \"elsewhere.rs\"]\nmod here;",
         1,
         "a module lies where its name says",
+    ),
+    (
+        "common/math/src/exact.rs",
+        "#[cfg(test)]\nmod more {\n #[test]\n fn \
+         a_claim_that_goes_on_and_on_and_is_one_character_too_long_now() {}\n}",
+        4,
+        "a function's name has at most 60 characters",
     ),
 ];
 

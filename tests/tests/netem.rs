@@ -93,7 +93,7 @@ fn a_round_completes_with_300_ms_there_and_back() {
 }
 
 #[test]
-fn a_thin_uplink_carries_little_more_than_the_contributions() {
+fn a_thin_uplink_carries_little_overhead() {
     let mut running = fleet(Conditions {
         up_bits: Some(256_000),
         ..Conditions::default()
@@ -220,7 +220,7 @@ fn a_short_outage_in_mid_transfer_sends_nothing_twice() {
 /// `cargo test --release -p tests --test netem -- --ignored --nocapture`
 #[test]
 #[ignore = "the long form: half a minute of outage"]
-fn an_outage_of_30_s_in_mid_transfer_is_resumed_where_it_stopped() {
+fn an_outage_in_mid_transfer_is_resumed() {
     let mut running = one_heavy();
     let outcome = relayed(&mut running, cut_for(30));
     resumed("an outage of 30 s", &outcome);
@@ -229,7 +229,7 @@ fn an_outage_of_30_s_in_mid_transfer_is_resumed_where_it_stopped() {
 /// Longer than a silent connection is kept: another one goes on with it.
 #[test]
 #[ignore = "the long form: more than a minute of outage"]
-fn an_outage_that_ends_the_session_is_resumed_where_it_stopped() {
+fn an_outage_that_ends_the_session_is_resumed() {
     let mut running = one_heavy();
     let outcome = relayed(&mut running, cut_for(75));
     resumed("an outage of 75 s", &outcome);
@@ -237,7 +237,7 @@ fn an_outage_that_ends_the_session_is_resumed_where_it_stopped() {
 }
 
 #[test]
-fn a_device_whose_address_changes_in_mid_transfer_keeps_its_session() {
+fn a_new_address_in_mid_transfer_keeps_the_session() {
     let mut running = one_heavy();
     let outcome = relayed(&mut running, Relay::forget);
     resumed("a new address", &outcome);
@@ -246,7 +246,7 @@ fn a_device_whose_address_changes_in_mid_transfer_keeps_its_session() {
 
 /// The kernel moves the address and counts the bytes, headers included.
 #[test]
-fn a_device_that_gets_another_address_in_mid_transfer_keeps_its_session() {
+fn a_readdressed_interface_keeps_the_session() {
     let Some(netns) = Netns::lay() else { return };
     if !netns.throttle(256) {
         return;
@@ -319,7 +319,7 @@ fn says_that_udp_is_blocked(command: &str, (code, out, err): (Option<i32>, Strin
 }
 
 #[test]
-fn blocked_udp_is_said_by_enrol_pull_and_doctor_with_exit_code_3() {
+fn blocked_udp_is_reported_with_exit_code_3() {
     let mut running = start(Terms {
         agents: 1,
         conditions: Some(Conditions::default()),

@@ -73,7 +73,7 @@ const SEGMENT_BYTES: u64 = 1 << 20;
 /// `cargo test --release -p tests --test retention -- --ignored --nocapture`
 #[test]
 #[ignore = "10,000 rounds, some minutes"]
-fn ten_thousand_rounds_leave_no_slope_and_a_start_of_a_moment() {
+fn ten_thousand_rounds_do_not_grow_the_store() {
     let folder = folder();
     let home = folder.path();
     assert!(coordinator(home).arg("init").status().unwrap().success());

@@ -85,7 +85,7 @@ fn agent(folder: &Path) -> Command {
 }
 
 #[test]
-fn both_programs_live_as_services_and_an_agent_joins_by_credential_once() {
+fn both_programs_run_as_services() {
     let folder = tempfile::tempdir().unwrap();
     let home = |name: &str| {
         let path = folder.path().join(name);

@@ -14,7 +14,7 @@ use tests::rig::look_until;
 use tests::standby::{Coordinator, free_address};
 
 #[test]
-fn a_lease_is_one_coordinators_until_it_ends_and_the_epoch_goes_with_it() {
+fn a_lease_has_one_holder_until_it_ends() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -103,7 +103,7 @@ fn leader(all: &mut [Coordinator]) -> usize {
 }
 
 #[test]
-fn a_standby_takes_over_from_a_leader_that_is_killed_and_again_and_again() {
+fn a_standby_takes_over_from_a_killed_leader() {
     let Some(cluster) = Cluster::start("") else {
         return;
     };
@@ -135,7 +135,7 @@ fn a_standby_takes_over_from_a_leader_that_is_killed_and_again_and_again() {
 const TURNS: usize = 6;
 
 #[test]
-fn a_leader_that_is_paused_past_its_lease_ends_and_writes_nothing() {
+fn a_leader_paused_past_its_lease_writes_nothing() {
     let Some(cluster) = Cluster::start("") else {
         return;
     };
@@ -163,7 +163,7 @@ fn a_leader_that_is_paused_past_its_lease_ends_and_writes_nothing() {
 }
 
 #[test]
-fn a_leader_ends_where_the_database_is_gone_and_leads_when_it_is_back() {
+fn a_leader_ends_without_its_database() {
     let Some(mut cluster) = Cluster::start("") else {
         return;
     };

@@ -15,7 +15,7 @@ use tests::standby::{Coordinator, free_address};
 const AGENTS: usize = 3;
 
 #[test]
-fn a_standby_takes_over_in_mid_round_and_a_paused_leader_ends() {
+fn a_standby_takes_over_in_mid_round() {
     let Some(cluster) = Cluster::start("") else {
         return;
     };

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tests::fixtures::{agent, archives, completed_round, coordinator, serve, unpack};
 
 #[test]
-fn the_state_of_every_earlier_minor_is_opened_and_its_fleet_goes_on() {
+fn states_of_every_earlier_minor_are_opened() {
     for archive in archives() {
         println!("{}", archive.display());
         let home = unpack(&archive);

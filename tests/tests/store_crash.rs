@@ -449,7 +449,7 @@ fn a_damaged_document_is_named() {
 }
 
 #[test]
-fn files_that_a_crash_left_behind_are_removed_and_strangers_left_alone() {
+fn leftovers_of_a_crash_are_removed() {
     let (folder, head) = written(2);
     let left = folder.path().join("tmp/0");
     fs::write(&left, "half a blob").unwrap();
@@ -578,7 +578,7 @@ fn a_read_only_disk_is_named() {
 }
 
 #[test]
-fn a_full_disk_is_refused_before_it_is_met_and_costs_nothing() {
+fn a_full_disk_is_refused_before_it_is_reached() {
     let Some(disk) = Disk::new(16) else { return };
     let options = StoreOptions {
         reserve_bytes: 4 << 20,
@@ -619,7 +619,7 @@ fn a_full_disk_is_refused_before_it_is_met_and_costs_nothing() {
 }
 
 #[test]
-fn a_disk_that_fills_in_mid_write_loses_nothing_acknowledged() {
+fn a_disk_that_fills_loses_nothing_acknowledged() {
     let Some(disk) = Disk::new(12) else { return };
     let options = StoreOptions {
         reserve_bytes: 0,
@@ -851,7 +851,7 @@ fn a_log_that_is_trimmed_stops_growing() {
 }
 
 #[test]
-fn an_append_that_failed_may_or_may_not_be_kept_and_nothing_follows_it() {
+fn nothing_follows_a_failed_append() {
     for (fault, kept) in [(AppendFault::BeforeFlush, 1), (AppendFault::AfterFlush, 3)] {
         let store = MemoryStore::new();
         let epoch = store.open_epoch().unwrap();
@@ -967,7 +967,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_order_of_appends_and_crashes_loses_what_sled_acknowledged(
+    fn no_crash_loses_what_sled_acknowledged(
         steps in prop::collection::vec(step(), 1..40),
     ) {
         let mut folder = tempfile::tempdir().unwrap();
@@ -996,7 +996,7 @@ proptest! {
     }
 
     #[test]
-    fn no_order_of_appends_and_crashes_loses_what_memory_acknowledged(
+    fn no_crash_loses_what_memory_acknowledged(
         steps in prop::collection::vec(step(), 1..200),
     ) {
         let store = MemoryStore::new();

@@ -155,7 +155,7 @@ fn a_server_over_the_network_without_tls_is_not_spoken_to() {
 }
 
 #[test]
-fn whoever_opens_the_next_epoch_ends_what_another_coordinator_writes() {
+fn opening_the_next_epoch_fences_other_writers() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -190,7 +190,7 @@ fn whoever_opens_the_next_epoch_ends_what_another_coordinator_writes() {
 }
 
 #[test]
-fn writers_who_take_the_log_from_one_another_lose_nothing_acknowledged() {
+fn competing_writers_lose_nothing_acknowledged() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -279,7 +279,7 @@ impl Drop for Holder {
 }
 
 #[test]
-fn an_append_without_an_answer_stops_the_writer_until_a_new_epoch() {
+fn an_unanswered_append_stops_the_writer() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -326,7 +326,7 @@ fn an_append_without_an_answer_stops_the_writer_until_a_new_epoch() {
 }
 
 #[test]
-fn a_server_that_is_killed_again_and_again_loses_nothing_acknowledged() {
+fn a_killed_server_loses_nothing_acknowledged() {
     let Some(mut cluster) = Cluster::start("") else {
         return;
     };
@@ -389,7 +389,7 @@ fn a_server_that_is_killed_again_and_again_loses_nothing_acknowledged() {
 const KILLS: u32 = 8;
 
 #[test]
-fn a_restart_of_the_server_between_two_calls_is_not_noticed() {
+fn a_restart_between_calls_goes_unnoticed() {
     let Some(mut cluster) = Cluster::start("") else {
         return;
     };
@@ -405,7 +405,7 @@ fn a_restart_of_the_server_between_two_calls_is_not_noticed() {
 }
 
 #[test]
-fn a_database_that_went_back_is_refused_until_a_person_consents() {
+fn a_database_set_back_is_refused_until_consent() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -527,7 +527,7 @@ fn place(state: &Path, url: Option<&str>) -> StorePlace {
 }
 
 #[test]
-fn a_fleet_moves_to_a_database_and_back_and_no_two_go_apart() {
+fn a_fleet_moves_to_a_database_and_back() {
     let Some(cluster) = Cluster::start("fsync = off") else {
         return;
     };
@@ -616,7 +616,7 @@ fn a_copy_that_was_cut_off_does_not_open_and_is_begun_anew() {
 }
 
 #[test]
-fn a_look_at_a_database_tells_its_state_and_changes_nothing() {
+fn examining_a_database_changes_nothing() {
     let Some(cluster) = Cluster::start("fsync = off\nsynchronous_commit = off") else {
         return;
     };

@@ -115,7 +115,7 @@ fn a_blob_deleted_on_its_way_into_the_log_is_found() {
 }
 
 #[test]
-fn records_that_go_before_a_snapshot_stands_for_them_are_missed() {
+fn records_trimmed_before_their_snapshot_are_found() {
     let found = found(Planted::TrimTooFar);
     assert!(
         found.iter().any(|what| what.contains("does not fold")),

@@ -214,7 +214,7 @@ fn a_day_in_the_life() {
 }
 
 #[test]
-fn a_forgotten_device_is_out_of_the_next_student_and_of_the_store() {
+fn a_forgotten_device_leaves_student_and_store() {
     let mut running = tests::rig::three_agents();
     let name = running.task.clone();
     running.client.run_round(Some(&name), |_| {}).unwrap();

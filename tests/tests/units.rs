@@ -53,7 +53,7 @@ fn no_service_is_more_exposed_than_allowed() {
 }
 
 #[test]
-fn the_services_are_watched_restarted_without_limit_and_bounded() {
+fn services_restart_and_are_bounded() {
     for name in ["alambic-agent.service", "alambic-coordinator.service"] {
         let text = fs::read_to_string(root().join("systemd").join(name)).unwrap();
         for line in [

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_below_zero_have_another_colour_and_gaps_are_clear() {
+    fn negative_values_and_gaps_have_their_own_colours() {
         let maps = HeatMaps {
             cells: [1, 2],
             maps: 3,

@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn squares_are_images_long_windows_are_traces_and_lists_are_bars() {
+    fn the_shape_of_an_input_decides_how_it_is_drawn() {
         assert_eq!(Look::of(&[8, 8]), Look::Image([8, 8, 1]));
         assert_eq!(Look::of(&[32, 32, 3]), Look::Image([32, 32, 3]));
         assert_eq!(Look::of(&[128, 6]), Look::Traces([128, 6]));

@@ -4,6 +4,8 @@
 use std::fmt::{self, Display};
 use std::io;
 
+use crate::config::ConfigError;
+
 /// The exit codes, the same for every program of the project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
@@ -102,6 +104,12 @@ impl Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ExitCode::Usage, error.to_string())
+    }
+}
 
 impl CommandError for Failure {
     fn exit_code(&self) -> ExitCode {

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_kernel_is_named_only_where_the_processor_can_do_more() {
+    fn an_outdated_blas_kernel_is_a_warning() {
         let modern = "processor : 0\nflags : fpu sse2 avx avx2 fma\n";
         assert_eq!(judge_blas("Prescott", modern).verdict, Verdict::Warning);
         assert_eq!(judge_blas("Haswell", modern).verdict, Verdict::Ok);

@@ -2,6 +2,7 @@
 //! signals, standard output, files, local HTTP and NumPy archives.
 
 pub mod blas_threads;
+pub mod config;
 pub mod exit;
 pub mod health;
 pub mod http;

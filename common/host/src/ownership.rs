@@ -97,7 +97,7 @@ mod tests {
     use std::os::unix::fs::lchown;
 
     #[test]
-    fn what_root_made_is_the_services_and_what_others_own_stays_theirs() {
+    fn only_files_that_root_made_change_owner() {
         let home = tempfile::tempdir().unwrap();
         let state = home.path().join("state");
         fs::create_dir_all(state.join("store/blobs")).unwrap();

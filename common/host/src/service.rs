@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_loop_feeds_the_watchdog_four_times_in_its_patience() {
+    fn an_idle_loop_feeds_the_watchdog_in_time() {
         let manager = Manager::new();
         let mut service = manager.service(Some("4000000"));
         let start = service.due().unwrap();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_stands_still_starves_the_watchdog_until_it_moves() {
+    fn stalled_work_starves_the_watchdog() {
         let liveness = leaked();
         let work = liveness.work();
         let start = Instant::now();

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_the_space_counts_and_other_shapes_are_refused() {
+    fn distance_from_the_subspace_lowers_density() {
         let points = groups();
         let rests = vec![0.0; points.nrows()];
         assert!(LocalDensity::of(points.clone(), &rests[1..]).is_err());

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn work_ends_at_the_heartbeat_at_which_its_listener_has_enough() {
+    fn a_listener_can_end_work_at_a_heartbeat() {
         let mut left = 3;
         let enough = move || {
             left -= 1;

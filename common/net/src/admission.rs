@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_device_may_renew_in_its_grace_and_do_nothing_else() {
+    fn an_expired_device_may_only_renew() {
         assert_eq!(
             ask(Protocol::Devices, 2_000, false),
             Ok(PeerIdentity::Device(DEVICE))
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_behind_the_certificate_does_not_lock_the_device_out() {
+    fn a_slow_clock_does_not_lock_devices_out() {
         assert_eq!(
             ask(Protocol::Devices, 0, false),
             Ok(PeerIdentity::Device(DEVICE))

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn several_coordinators_are_all_found_and_an_unknown_one_hides_none() {
+    async fn an_unknown_host_does_not_hide_the_others() {
         let found = resolve("127.0.0.1:1, no.such.invalid:2,[::1]:3")
             .await
             .unwrap();

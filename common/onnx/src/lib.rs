@@ -12,9 +12,11 @@ mod error;
 mod graph;
 mod model;
 mod picture;
+mod plans;
 mod pool;
 mod settings;
 mod sound;
+mod takes;
 #[cfg(any(test, feature = "tiny"))]
 pub mod tiny;
 

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_is_missing_takes_no_bytes_and_one_that_is_cut_is_refused() {
+    fn an_absent_trailing_part_takes_no_bytes() {
         let without = encode(&(7u32, Trailing::<u32>(None)));
         assert_eq!(without, encode(&7u32));
         let read = decode::<(u32, Trailing<u32>)>(&without).unwrap();

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_weights_behind_another_head_are_next_to_nothing() {
+    fn a_shifted_copy_has_a_tiny_delta() {
         let weights: Vec<u8> = (0..50_000u32).map(|at| ((at * at) >> 7) as u8).collect();
         let base = [b"version 1.9".as_slice(), &weights].concat();
         let new = [b"version 1.10".as_slice(), &weights].concat();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delta_that_makes_too_much_is_refused_before_it_is_made() {
+    fn a_delta_is_refused_before_it_inflates_too_far() {
         let delta = encode(b"", &vec![0; 100_000]);
         let refused = apply(b"", &delta, 99_999).unwrap_err();
         assert!(matches!(refused, DeltaError::TooLong { .. }));

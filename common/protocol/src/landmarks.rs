@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_landmarks_of_the_right_norm() {
+    fn landmarks_depend_on_the_seed_and_keep_their_norm() {
         let points = points();
         let one = landmarks(points.view(), 9, 7);
         assert_eq!(one, landmarks(points.view(), 9, 7));
@@ -98,7 +98,7 @@ mod tests {
     ];
 
     #[test]
-    fn there_are_as_many_as_the_task_allows_and_three_a_point_at_most() {
+    fn landmarks_are_at_most_three_a_point() {
         assert_eq!(landmark_count(100, 50), 50);
         assert_eq!(landmark_count(10, 50), 30);
         assert_eq!(landmark_count(1, 50), 0);

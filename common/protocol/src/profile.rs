@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn more_labels_than_rows_are_refused_even_where_they_overflow() {
+    fn more_labels_than_rows_are_refused() {
         let mut many = raw();
         many.class_counts = vec![u64::MAX, 20];
         assert!(matches!(

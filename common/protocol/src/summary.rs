@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_class_a_wrong_shape_and_too_many_points_are_refused() {
+    fn malformed_points_are_refused() {
         let mut class = points().to_raw(8).unwrap();
         class.classes[0] = 3;
         assert!(matches!(

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_survive_the_wire_within_their_quantisation_at_a_byte_each() {
+    fn weights_round_trip_within_their_quantisation() {
         for shape in shapes() {
             let mut network = Student::new(&shape, &mut rng(2, "weights")).unwrap();
             network

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_that_were_settled_grow_and_late_devices_join_by_their_draw() {
+    fn stages_grow_and_late_devices_join_by_draw() {
         let mut rollout = rollout(0);
         let connected: BTreeSet<_> = (0..50).map(device).collect();
         let mut before: BTreeSet<DeviceId> = BTreeSet::new();
@@ -517,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_word_halts_a_small_stage_and_a_few_do_not_halt_a_large_one() {
+    fn the_halting_threshold_grows_with_the_stage() {
         let rollout = rollout(0);
         let halt = |worse, of| Step::Halt { worse, of };
         assert_eq!(rollout.judge(tally(3, 0, 1, 0), Time(1_001)), halt(1, 4));

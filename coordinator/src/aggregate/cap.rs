@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn liars_short_of_half_do_not_move_the_cap_beyond_honest_rows(
+        fn a_minority_cannot_raise_the_cap(
             honest in proptest::collection::vec(1u64..10_000, 3..30),
             claims in proptest::collection::vec(1u64..1_000_000_000, 1..30),
         ) {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn points_of_one_class_alone_leave_all_features_alike_in_size() {
+    fn points_of_a_single_class_leave_equal_weights() {
         let mut one = points(20);
         one.classes.fill(0);
         let found = learn_feature_weights(&task(), &one).unwrap();

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn those_with_most_rows_go_first_and_leave_the_sum_as_it_was() {
+    fn devices_with_most_rows_are_judged_first() {
         let devices = [device(&[0], 50), device(&[1], 70), device(&[1, 2], 90)];
         let two = influences(&devices, 2);
         let rows: Vec<_> = two.iter().map(|(at, one)| (*at, one.rows)).collect();

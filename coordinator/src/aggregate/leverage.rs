@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_direction_of_one_device_counts_for_half_of_what_the_others_leave() {
+    fn a_lone_direction_counts_half_of_what_is_left() {
         let mut all = vec![device(0, 100.0); 8];
         all.push(device(2, 100.0));
         let held = cut(&all, &[0.1, 0.1]);

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_is_given_away_among_rows_of_another_is_named() {
+    fn a_class_given_away_to_another_is_named() {
         let mut devices = vec![device(60.0, 0.0); 20];
         // Three times as many honest rows of the class that gets them hide them
         // from its mean answer.

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn one_immense_profile_of_many_changes_nothing_for_the_others() {
+    fn one_huge_profile_leaves_the_others_unchanged() {
         let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let honest = [
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_extreme_profile_that_is_taken_leaves_a_normaliser() {
+    fn the_most_extreme_profiles_give_a_normaliser() {
         let task = "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n[features]\nstage = \"raw\"";
         let task = RawTask::parse(task).unwrap();
         let extreme = |mean: f32, variance: f32| {

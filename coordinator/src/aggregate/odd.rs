@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_that_one_device_sees_is_told_and_one_that_two_see_is_not() {
+    fn a_class_of_a_single_device_is_named() {
         let task = task();
         let of = |counts: [[u64; 2]; 4]| {
             let profiles = counts.into_iter().enumerate();

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_of_a_million_rows_weighs_three_times_the_median_one() {
+    fn a_huge_device_weighs_three_times_the_median() {
         let mut reports = vec![report(30, 27, None); 9];
         reports.push(report(1_000_000, 0, None));
         let found = pooled(&reports).unwrap();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_further_off_are_worse_and_as_far_are_not() {
+    fn larger_errors_of_numbers_are_found_worse() {
         let worse = |now, before| {
             let of = |seed| {
                 pooled(&numbers(seed, now, before))

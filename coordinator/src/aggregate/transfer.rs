@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_of_features_travel_with_the_points_of_tasks_that_learn_them() {
+    fn feature_weights_travel_with_the_points() {
         let task = |feature_weights: bool| {
             let text = format!(
                 "name = \"t\"\n[input]\nshape = [1]\n[classes]\nnames = [\"a\", \"b\"]\n\

@@ -202,7 +202,7 @@ fn shorten(state: &Path) {
 }
 
 #[test]
-fn a_shortened_log_is_restored_with_what_stands_for_the_rest() {
+fn a_shortened_log_is_restored_with_its_snapshot() {
     let case = Case::with(shorten);
     let restored = case.restore().unwrap();
     verify(&restored).unwrap();
@@ -217,7 +217,7 @@ fn a_shortened_log_is_restored_with_what_stands_for_the_rest() {
 }
 
 #[test]
-fn a_shortened_log_without_what_stands_for_the_rest_is_refused() {
+fn a_shortened_log_without_its_snapshot_is_refused() {
     let case = Case::with(shorten);
     let mut entries = entries(&case.archive);
     for (name, bytes) in &mut entries {
@@ -312,7 +312,7 @@ fn what_is_no_backup_is_refused() {
 }
 
 #[test]
-fn a_newer_format_is_refused_before_anything_else_is_understood() {
+fn a_newer_format_is_refused_first() {
     let case = Case::new();
     let newer = br#"{"format":2,"program":"9.1.0","all":"new"}"#;
     let unknown = ("of/the/future".to_owned(), vec![1]);
@@ -341,7 +341,7 @@ fn a_changed_entry_is_named() {
 }
 
 #[test]
-fn a_careful_change_is_refused_by_what_the_parts_say_of_each_other() {
+fn parts_that_contradict_each_other_are_refused() {
     let case = Case::new();
     let whole = entries(&case.archive);
     let refused = |change: Change<'_>| {
@@ -459,7 +459,7 @@ fn a_restored_state_that_was_touched_is_found_out() {
 }
 
 #[test]
-fn the_configuration_in_use_is_taken_wherever_it_is_and_long_files_stay() {
+fn the_configuration_in_use_is_part_of_the_backup() {
     let folder = tempfile::tempdir().unwrap();
     let used = folder.path().join("elsewhere.toml");
     fs::write(&used, "log = \"debug\"\n").unwrap();

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn phase_time_bytes_who_is_in_and_who_is_missing_and_why_are_shown() {
+    fn the_open_round_is_shown_with_who_is_missing() {
         let status = status();
         let text = render(&status, &chosen(&status, Some("har")).unwrap());
         for part in [
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn only_time_passing_is_no_change_and_an_unknown_task_is_named() {
+    fn passing_time_is_no_change() {
         let mut later = status();
         let before = render(&later, &chosen(&later, None).unwrap());
         later.now = Time(21_000);

@@ -509,7 +509,7 @@ mod tests {
     use crate::status::fixtures::{absence, ended, missed, release, rolling, task};
 
     #[test]
-    fn an_ended_round_names_who_was_missing_and_counts_those_it_does_not() {
+    fn an_ended_round_names_who_was_missing() {
         let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
         let ended = ended(
             vec![

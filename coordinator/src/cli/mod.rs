@@ -18,6 +18,7 @@ mod rollout;
 mod run;
 mod standby;
 mod store;
+mod tokens;
 mod watch;
 
 pub use arguments::Arguments;
@@ -96,11 +97,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 group,
                 approval,
             };
-            members::create_token(&mut connect()?, &config, wish, json)
+            tokens::create_token(&mut connect()?, &config, wish, json)
         }
-        Command::Token(TokenCommand::List { json }) => members::tokens(&mut connect()?, json),
+        Command::Token(TokenCommand::List { json }) => tokens::tokens(&mut connect()?, json),
         Command::Token(TokenCommand::Revoke { token, json }) => {
-            members::revoke_token(&mut connect()?, token, json)
+            tokens::revoke_token(&mut connect()?, token, json)
         }
         Command::Authority(AuthorityCommand::Show { json }) => {
             authority::show(&config, connect().ok(), json)

@@ -24,11 +24,11 @@ impl Layers<'_> {
     /// a kind that was forgotten is noticed.
     pub(super) fn store(&self, raw: RawStore) -> Result<StoreSettings, ConfigError> {
         let path = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
-        let kind = self.key("store.kind", raw.kind);
-        let url = self.key("store.url", raw.url);
-        let password_file = self.key("store.password_file", path(raw.password_file));
-        let ca_file = self.key("store.ca_file", path(raw.ca_file));
-        let lease = self.key("store.lease", raw.lease);
+        let kind = self.text("store.kind", None, raw.kind);
+        let url = self.text("store.url", None, raw.url);
+        let password_file = self.text("store.password_file", None, path(raw.password_file));
+        let ca_file = self.text("store.ca_file", None, path(raw.ca_file));
+        let lease = self.text("store.lease", None, raw.lease);
         match kind.as_ref().map(|found| found.value.as_str()) {
             None | Some("sled") => match [url, password_file, ca_file, lease]
                 .into_iter()
@@ -74,23 +74,6 @@ impl Layers<'_> {
             origin: self.file(),
             key,
             value: String::new(),
-        }
-    }
-
-    /// A value of a section, from the environment or the file.
-    fn key(&self, key: &'static str, file: Option<String>) -> Option<Found> {
-        let name = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
-        match (self.variable)(&name) {
-            Some(value) => Some(Found {
-                origin: format!("environment {name}"),
-                key,
-                value,
-            }),
-            None => Some(Found {
-                origin: self.file(),
-                key,
-                value: file?,
-            }),
         }
     }
 }

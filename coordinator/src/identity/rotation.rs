@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_at_any_step_leaves_the_old_authority_or_the_new_one() {
+    fn an_interrupted_rotation_leaves_old_or_new() {
         // The order in which `rotate` and `finish` change names.
         let prepared = [CROSS, NEXT_KEY, NEXT_PREVIOUS, NEXT];
         let (folder, old) = made();

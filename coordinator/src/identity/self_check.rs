@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_identity_is_proven_and_each_file_is_needed_or_checked() {
+    fn each_file_of_an_identity_is_checked() {
         let whole = files();
         proven(&whole).unwrap();
         let other = files();

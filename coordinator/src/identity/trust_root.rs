@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_root_that_does_not_name_the_key_in_use_is_refused() {
+    fn a_trust_root_without_the_key_in_use_is_refused() {
         let folder = state();
         let other = state();
         let from = other.path().join(TRUST_ROOT);

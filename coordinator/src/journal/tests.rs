@@ -165,7 +165,7 @@ fn a_snapshot_and_the_rest_fold_to_what_the_whole_log_did() {
 }
 
 #[test]
-fn two_snapshots_stay_and_the_log_begins_no_later_than_the_older() {
+fn the_log_reaches_back_to_the_older_of_two_snapshots() {
     let case = Case::new();
     let mut before: Option<Position> = None;
     for number in 1..=40 {
@@ -283,7 +283,7 @@ fn a_whole_log_needs_no_snapshot_and_survives_bad_ones() {
 }
 
 #[test]
-fn a_snapshot_of_a_later_version_is_refused_and_not_passed_over() {
+fn a_snapshot_of_a_later_version_is_refused() {
     let case = Case::new();
     case.round(1);
     case.keep().unwrap();
@@ -371,7 +371,7 @@ fn a_full_disk_is_given_back_what_nothing_needs() {
 }
 
 #[test]
-fn blobs_go_once_neither_the_state_nor_a_newest_round_needs_them() {
+fn unreferenced_blobs_are_deleted() {
     let case = Case::new();
     for number in 1..=80 {
         case.round(number);

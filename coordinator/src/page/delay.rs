@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_waits_for_devices_where_fewer_than_it_needs_can_answer() {
+    fn too_few_able_devices_delay_a_round() {
         let mut status = fleet(2).status;
         let few = Delay::TooFew { able: 1, needed: 2 };
         assert_eq!(delay(&status, Phase::Profile, 0), Some(few));
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_waits_for_answers_where_they_take_far_longer_than_they_did() {
+    fn answers_much_later_than_usual_delay_a_round() {
         let mut status = fleet(3).status;
         status.now = Time(2_000_000);
         let (mut task, round) = open_for(45_000, &status, 1);
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_round_waits_for_answers_once_half_of_its_time_is_over() {
+    fn a_first_round_is_delayed_after_half_its_time() {
         let mut status = fleet(3).status;
         status.now = Time(2_000_000);
         let (task, round) = open_for(299_999, &status, 0);

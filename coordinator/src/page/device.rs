@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_says_what_it_means_and_what_to_type_with_the_id() {
+    fn each_state_comes_with_its_command() {
         assert_eq!(advised(|_| {}), "");
         let waiting = advised(|one| one.standing = Standing::Waiting);
         for part in ["device approve 00000000;", "device deny 00000000."] {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_is_spoken_of_in_time_and_no_device_is_worse_than_a_warning() {
+    fn an_expiry_is_announced_in_time() {
         let now = Time(DAY_MS);
         for holder in [Holder::Server, Holder::Authority, Holder::TrustRoot] {
             let left = holder.left_ms_min();

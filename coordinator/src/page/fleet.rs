@@ -537,7 +537,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn those_to_look_at_come_first_and_numbers_in_names_count_as_numbers() {
+    fn devices_that_need_attention_come_first() {
         let page = shown(&fleet(30), &[]);
         let at = |text: &str| page.find(text).unwrap_or(usize::MAX);
         assert!(

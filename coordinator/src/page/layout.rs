@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_breaks_between_its_words_and_can_be_copied_whole() {
+    fn a_command_breaks_between_words() {
         let shown = command("key offline --out <FILE>").into_string();
         assert!(shown.contains("<span class=\"word\">--out</span> <span"));
         let mut text = String::new();
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_beyond_the_list_is_the_last_one_and_nonsense_is_the_first() {
+    fn a_page_number_is_kept_within_the_list() {
         let ask = |page: &str| slice(Some(&page.to_owned()), 250, 100);
         assert_eq!(ask("9"), (3, 3, 200..250));
         assert_eq!(ask("x"), (1, 3, 0..100));

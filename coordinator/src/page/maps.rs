@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_lies_in_the_map_of_its_filter_in_the_row_of_its_sign() {
+    fn each_feature_lies_in_the_map_of_its_filter() {
         let (stage, shape) = (FeatureStage::patches(None), shape(&[8, 8]));
         let maps = Maps::of(&stage, &shape).unwrap();
         let names = stage.names(&shape).unwrap();

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_says_who_has_the_student_who_not_and_what_comes_when() {
+    fn a_rollout_shows_its_devices_and_next_step() {
         let tally = Tally {
             devices: 2,
             soaking: 2,

@@ -382,7 +382,7 @@ mod tests {
     use crate::status::fixtures::{absence, ended, missed};
 
     #[test]
-    fn an_ended_round_shows_who_was_missing_and_why_and_escapes_their_names() {
+    fn missing_devices_are_shown_with_escaped_names() {
         let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
         let phases = [Phase::Contribute, Phase::Report];
         let mut ended = ended(

@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_asks_for_pages_too_often_does_not_blind_the_monitoring() {
+    fn too_many_page_requests_leave_metrics_available() {
         let now = Instant::now();
         let pace = Pace::new(now);
         assert!((0..REQUESTS.burst).all(|_| pace.allows(now, "/")));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_localhost_and_listed_names_may_ask_and_nobody_else() {
+    fn only_local_and_listed_hosts_may_ask() {
         let hosts = Hosts(vec!["fleet.example".into()]);
         for host in [
             "127.0.0.1:4480",

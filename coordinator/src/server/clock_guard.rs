@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_believed_once_devices_agree_or_nothing_speaks_against_it() {
+    fn a_clock_jump_needs_a_device_that_agrees() {
         let case = Case::new();
         case.jump(BEGIN + YEAR_MS);
         assert_eq!(case.now(), BEGIN);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_starts_in_1970_goes_by_its_log_until_the_clock_is_set() {
+    fn a_machine_started_in_1970_goes_by_its_log() {
         let case = Case::new();
         case.jump(5_000);
         case.guard.begin(Time(BEGIN));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_starts_far_after_its_log_waits_for_a_device() {
+    fn a_machine_far_ahead_of_its_log_asks_a_device() {
         let case = Case::new();
         case.guard.begin(Time(BEGIN - 30 * 24 * HOUR_MS));
         assert_eq!(case.now(), BEGIN, "a month off is no doubt");

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_queued_is_done_even_if_nobody_waits_or_the_bench_is_gone() {
+    async fn queued_work_is_done_after_the_handle_is_dropped() {
         let compute_thread = ComputeThread::start().unwrap();
         drop(compute_thread.run(|| ()));
         let last = compute_thread.run(|| 7);

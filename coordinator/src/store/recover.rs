@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_missing_inside_is_found_and_cut_only_by_consent() {
+    fn a_missing_record_is_found_and_cut_by_consent() {
         let case = Case::new(5);
         case.log.write(vec![Change::Remove(Position(3))]).unwrap();
         case.assert_corrupted_at(3);

@@ -77,7 +77,7 @@ mod tests {
     use common::math::random::rng;
 
     #[test]
-    fn a_folded_network_answers_on_inputs_what_it_answered_on_centred_ones() {
+    fn folding_the_centre_keeps_the_answers() {
         let inputs = Array2::from_shape_fn((9, 4), |(row, column)| {
             3.0 + ((row * 5 + column * 3) as f32).sin()
         });

@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Check file, environment and flags; exit code 2 if they do not fit
+    /// Check file, environment and flags; exit code 2 if something is not valid
     #[command(after_help = "Examples:
   alambic-agent config check
   alambic-agent config check --explain --config ./agent.toml")]

@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Read all files as a round would, and say what becomes of them
+    /// Read all files as a round would, and say how each is used
     ///
     /// Changes nothing; the agent may run meanwhile. Exit code 0 if every file
     /// is used and something may leave this device, 2 if not, with what to

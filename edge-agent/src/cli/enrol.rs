@@ -30,16 +30,15 @@ pub(super) struct Arguments {
         hide_env_values = true
     )]
     token: String,
-    /// A name for people
+    /// A name for people to read
     #[arg(long, default_value = "", hide_default_value = true)]
     label: String,
-    /// Join although this device has joined before, with a new key: another
-    /// fleet, a coordinator that was set up anew, a revoked device that was
-    /// repaired, or a copy of another machine. What was before is kept in the
-    /// folder before-1 (or -2 …) of the state directory
+    /// Join although this device has joined before, with a new key: another fleet, a coordinator
+    /// that was set up anew, a revoked device that was repaired, or a copy of another machine. The
+    /// previous key and state are kept in the folder before-1 (or -2 …) of the state directory
     #[arg(long)]
     again: bool,
-    /// Print who the device is now as JSON
+    /// Print the device's identity as JSON
     #[arg(long)]
     json: bool,
 }

@@ -3,17 +3,10 @@
 use common::exit::{ExitCode, Failure};
 use common::transport::{Blame, CloseCode, TransportError};
 
-use crate::config::ConfigError;
 use crate::driver::{AgentError, BackendError, LinkError};
 use crate::enrol::EnrolError;
 use crate::identity::IdentityError;
 use crate::state::StateError;
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::new(ExitCode::Usage, error.to_string())
-    }
-}
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {

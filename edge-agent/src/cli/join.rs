@@ -123,7 +123,7 @@ mod tests {
     use common::exit::CommandError as _;
 
     #[test]
-    fn an_empty_or_absent_token_is_none_and_a_broken_one_is_named() {
+    fn an_empty_token_file_is_none_and_a_broken_one_fails() {
         let folder = tempfile::tempdir().unwrap();
         let path = token_path(folder.path());
         assert!(read(&path).unwrap().is_none());

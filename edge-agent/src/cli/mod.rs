@@ -72,23 +72,23 @@ enum Command {
     Run(run::Arguments),
     /// Fetch, verify and install the newest student, once
     Pull(pull::Arguments),
-    /// Say what class each row of a file or a stream has, offline
+    /// Predict the class, or the numbers, of each row of a file or a stream, offline
     Predict(predict::Arguments),
     /// Show everything that left this device
     Sent(sent::Arguments),
     /// Show, check or go back to installed students
     Student(student::Arguments),
-    /// Show who this device is and how it goes
+    /// Show this device's identity and state
     Status(status::Arguments),
     #[command(hide = true)]
     WorkChild(work_child::Arguments),
-    /// The configuration
+    /// Check the configuration
     Config(config::Arguments),
-    /// What a round would make of the files of this device
+    /// Check this device's data files
     Data(data::Arguments),
-    /// A task for the files of this device
+    /// Write a task for this device's data files
     Task(task::Arguments),
-    /// Look for what stands in this device's way, and say what to do
+    /// Check this device for problems, and say how to solve them
     Doctor(doctor::Arguments),
     /// Print completions for a shell
     #[command(

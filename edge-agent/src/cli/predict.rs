@@ -15,9 +15,9 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::predictions::UNLIKE;
 
-/// Say what class each row of a file has, or the numbers that the task asks for,
-/// with the installed student. Needs no network and no running agent. If the
-/// file has labels, the share of right answers or the error follows.
+/// Predict the class of each row of a file, or the numbers that the task asks
+/// for, with the installed student. Needs no network and no running agent. If
+/// the file has labels, the accuracy or the error follows.
 ///
 /// With --follow, a stream is read as it comes: a file that grows (one that is
 /// replaced is read anew), standard input, or an MQTT broker. Recordings are cut
@@ -41,7 +41,8 @@ pub(super) struct Arguments {
     /// for the broker of agent.toml
     #[arg(long, value_name = "SOURCE", conflicts_with_all = ["input", "json"])]
     follow: Option<Source>,
-    /// Windows in a row that a class must win before the stream is held to be of it (`held`)
+    /// Consecutive windows that must have the same class before it becomes the stream's class
+    /// (`held`)
     #[arg(long, value_name = "WINDOWS", default_value_t = 1, requires = "follow",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     hold: u32,

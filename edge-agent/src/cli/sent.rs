@@ -22,21 +22,21 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// One line for each contribution that left, oldest first
+    /// List the contributions that were sent, oldest first
     #[command(after_help = "Example:\n  alambic-agent sent list --json | jq '[.[].bytes] | add'")]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// One contribution
+    /// Show one contribution
     #[command(after_help = "Examples:
   alambic-agent sent show 3f9c
   alambic-agent sent show 3f9c --raw > contribution.bin")]
     Show {
         /// The beginning of its hash, as the list shows it
         hash: String,
-        /// Write the very bytes that left to standard output
+        /// Write the exact bytes that were sent to standard output
         #[arg(long, conflicts_with = "json")]
         raw: bool,
         /// Print JSON

@@ -11,8 +11,7 @@ use crate::identity::Membership;
 use crate::policy::Spent;
 use crate::state::StateDir;
 
-/// Show who this device is and how it goes. Reads the state directory; the
-/// agent need not run.
+/// Show this device's identity and state. Reads the state directory; the agent need not run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   alambic-agent status

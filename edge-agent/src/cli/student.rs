@@ -36,10 +36,10 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// The student in use
+    /// Show the student in use
     #[command(after_help = "Example:\n  alambic-agent student current --json")]
     Current,
-    /// Every student at hand
+    /// List the installed students
     #[command(after_help = "Example:\n  alambic-agent student list")]
     List,
     /// Check the signature of the student in use
@@ -60,7 +60,7 @@ enum Command {
     /// Use the student before this one again (stop the agent first)
     #[command(after_help = "Example:\n  alambic-agent student rollback")]
     Rollback,
-    /// Hold on to a student: no release replaces it until `unpin` (stop the agent first)
+    /// Pin a student: no release replaces it until `unpin` (stop the agent first)
     #[command(after_help = "Examples:
   alambic-agent student pin           # the student in use
   alambic-agent student pin 1.3       # the one before it, which is used from now on")]

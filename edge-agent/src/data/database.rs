@@ -202,7 +202,7 @@ mod tests {
                          JOIN states USING (id) WHERE flow_lpm IS NOT NULL ORDER BY id";
 
     #[test]
-    fn the_rows_of_a_query_are_read_from_memory_and_from_the_disk() {
+    fn a_query_reads_from_memory_and_disk() {
         let schema = schema(Some(QUERY));
         let (data, account) = parse(PUMP, &schema, &mut Vec::new()).unwrap();
         assert_eq!((account.rows, data.class_counts(2)), (40, vec![30, 10]));

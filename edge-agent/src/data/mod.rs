@@ -7,11 +7,14 @@ mod columnar;
 mod copies;
 mod database;
 mod folder;
+mod format;
 mod images;
 mod intervals;
+mod label_counts;
 mod live;
 mod note;
 mod numpy;
+mod parse_error;
 mod precision;
 mod problem;
 mod sample;
@@ -43,6 +46,9 @@ pub use split::{Split, SplitRule};
 pub use suggest::{SuggestError, suggest};
 pub use text::Ending;
 pub use wave::sound;
+
+use format::Format;
+use label_counts::LabelCounts;
 
 use std::io::Read;
 use std::path::Path;
@@ -413,91 +419,6 @@ pub struct FileRows {
     pub notes: Vec<Note>,
     /// What became of each row.
     pub account: Account,
-}
-
-/// How labels were written.
-#[derive(Clone, Debug, Default)]
-struct LabelCounts {
-    minus_one: usize,
-    /// Rows by class of labels that were taken for places.
-    indexed: std::collections::BTreeMap<u16, usize>,
-}
-
-impl LabelCounts {
-    fn add(&mut self, meaning: Meaning) {
-        match meaning {
-            Meaning::MinusOne => self.minus_one += 1,
-            Meaning::Index(class) => *self.indexed.entry(class).or_default() += 1,
-            Meaning::Name(_) | Meaning::Unlabelled => {}
-        }
-    }
-
-    fn note(&self, classes: &ClassNames, notes: &mut Vec<Note>) {
-        if self.minus_one > 0 {
-            notes.push(Note::MinusOne {
-                rows: self.minus_one,
-            });
-        }
-        if let (Some(low), Some(high)) = (
-            self.indexed.first_key_value(),
-            self.indexed.last_key_value(),
-        ) {
-            let one = |class: u16| format!("{class} is {:?}", classes.names()[usize::from(class)]);
-            let meanings = match low.0 == high.0 {
-                true => one(*low.0),
-                false => format!("{}, {}", one(*low.0), one(*high.0)),
-            };
-            notes.push(Note::Indexed {
-                rows: self.indexed.values().sum(),
-                meanings,
-            });
-        }
-    }
-}
-
-/// Formats that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
-    Csv,
-    Npz,
-    Npy,
-    Picture,
-    Wave,
-    Database,
-    Parquet,
-}
-
-impl Format {
-    /// Whether it is read where the owner names no files: a picture or a sound
-    /// beside tables is no row of theirs, and a database may be anybody's.
-    fn is_read_unnamed(self, mapping: &Mapping) -> bool {
-        match self {
-            Self::Csv | Self::Npz | Self::Npy | Self::Parquet => true,
-            Self::Database => mapping.query.is_some(),
-            Self::Picture | Self::Wave => false,
-        }
-    }
-
-    /// What a file is read as; what the owner names is a table whatever its
-    /// ending says.
-    fn meant(name: &Path, mapping: &Mapping) -> Option<Self> {
-        let named = !mapping.files.is_empty();
-        Self::of(&source::inner_name(name)).or(named.then_some(Self::Csv))
-    }
-
-    fn of(name: &Path) -> Option<Self> {
-        let ending = name.extension()?.to_str()?.to_ascii_lowercase();
-        match ending.as_str() {
-            "csv" | "tsv" => Some(Self::Csv),
-            "npz" => Some(Self::Npz),
-            "npy" => Some(Self::Npy),
-            "sqlite" | "sqlite3" | "db" => Some(Self::Database),
-            "parquet" => Some(Self::Parquet),
-            "wav" => Some(Self::Wave),
-            "png" | "jpg" | "jpeg" => Some(Self::Picture),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_that_swallows_a_column_is_noticed_and_others_are_not() {
+    fn an_offset_that_swallows_a_column_is_found() {
         let wave = |row: usize| (row as f64 * 0.7).sin();
         assert_eq!(lost((0..100).map(|row| 1e6 + 1e-3 * wave(row))), 1);
         assert_eq!(lost((0..100).map(|row| 1e6 + 1e3 * wave(row))), 0);

@@ -12,8 +12,9 @@ use super::sample::SAMPLE_ROWS_MAX;
 use super::source::Mapping;
 use super::split::SplitRule;
 
+pub use super::parse_error::ParseError;
 pub(super) use super::problem::shortened;
-pub use super::problem::{ParseError, Place, Problem, VALUE_MAX};
+pub use super::problem::{Place, Problem, VALUE_MAX};
 
 /// What every file of a task holds: inputs of one shape, and labels of named
 /// classes.

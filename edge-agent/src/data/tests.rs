@@ -34,7 +34,7 @@ fn cell(line: u64, column: &str, problem: Problem) -> Result<Dataset, ParseError
 }
 
 #[test]
-fn csv_rows_have_values_in_column_order_and_labels_by_name_or_number() {
+fn csv_labels_are_read_by_name_or_number() {
     let data = parse_csv("\u{feff}a,label,b\n1, dog ,2\n\n3,,4e-1\n5,0,-6\n").unwrap();
     assert_eq!(
         data.inputs(),
@@ -419,7 +419,7 @@ fn wide_numbers_are_scaled_before_they_are_narrowed() {
 }
 
 #[test]
-fn an_offset_that_single_precision_cannot_hold_is_said_by_column() {
+fn an_offset_beyond_single_precision_is_named() {
     let wave = |row: usize| 1e6 + 1e-3 * (row as f64 * 0.7).sin();
     let mut text = "a,b,label\n".to_owned();
     for row in 0..50 {
@@ -469,7 +469,7 @@ fn a_line_that_is_being_written_waits() {
 }
 
 #[test]
-fn comments_commas_at_line_ends_and_an_index_column_are_no_data() {
+fn comments_and_index_columns_are_skipped() {
     let expected = parse_csv("a,b,label\n1,2,cat\n3,4,dog\n").unwrap();
     for text in [
         "# logger v1\na,b,label\n1,2,cat\n3,4,dog\n",
@@ -492,7 +492,7 @@ fn comments_commas_at_line_ends_and_an_index_column_are_no_data() {
 }
 
 #[test]
-fn utf_16_without_a_mark_and_nuls_after_a_power_cut_are_read() {
+fn utf_16_and_trailing_nuls_are_read() {
     let table = "a,b,label\n1,2,cat\n";
     let wide: Vec<u8> = table.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let cut = format!("{table}3,4,d{}", "\0".repeat(40)).into_bytes();
@@ -526,7 +526,7 @@ fn other_endings_are_refused() {
 }
 
 #[test]
-fn equal_rows_have_different_names_that_do_not_depend_on_place() {
+fn equal_rows_have_distinct_names() {
     let one = parse_csv("a,b,label\n1,2,0\n1,2,0\n1,2,1\n").unwrap();
     let other = parse_csv("a,b,label\n1,2,1\n1,2,0\n1,2,0\n").unwrap();
     let (mut a, mut b) = (one.row_names(), other.row_names());
@@ -609,7 +609,7 @@ proptest! {
 
 /// Files after public bug reports, where they are at hand.
 #[test]
-fn files_from_the_field_are_read_or_refused_for_what_they_are() {
+fn files_from_the_field_are_read_or_refused() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/field");
     if !folder.is_dir() {
         eprintln!("SKIPPED: {} is not there", folder.display());
@@ -702,7 +702,7 @@ fn of_numbers() -> Schema {
 }
 
 #[test]
-fn columns_of_numbers_are_no_inputs_and_a_gap_leaves_the_row_unlabelled() {
+fn target_columns_are_no_inputs() {
     let text = "a,life,b,load\n1,10,2,0.5\n3,,4,0.25\n5,30,6,-1e3\n";
     let data = Dataset::parse(Path::new("a.csv"), text.as_bytes(), &of_numbers()).unwrap();
     assert_eq!(
@@ -775,7 +775,7 @@ fn numbers_stay_with_their_rows() {
 }
 
 #[test]
-fn a_long_table_is_read_in_blocks_with_cells_and_lines_as_they_are() {
+fn a_long_table_is_read_in_blocks() {
     let mut mapping = Mapping {
         group_column: Some("who".to_owned()),
         ..Mapping::default()

@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn nuls_at_the_end_cost_the_line_that_they_cut_and_no_other() {
+    fn trailing_nuls_cost_only_the_line_they_cut() {
         let cut = format!("{TABLE}3,4,c{}", "\0".repeat(9));
         assert_eq!(
             lines(cut.as_bytes()),
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_refused_before_it_fills_the_memory() {
+    fn an_endless_line_is_refused() {
         let long = std::io::Read::take(std::io::repeat(b'1'), 1 << 40);
         let mut source = Lines::new(long, None, Ending::Open);
         let refused = source.block(&mut Vec::new()).unwrap_err();

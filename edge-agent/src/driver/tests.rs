@@ -209,7 +209,7 @@ fn steps(steps: Vec<Step>) -> Arc<Script> {
 }
 
 #[tokio::test]
-async fn a_contribution_survives_a_kill_and_is_sent_again_until_it_is_accepted() {
+async fn a_contribution_survives_a_kill() {
     let fleet = Fleet::new();
     let script = steps(vec![Step::Entry(b"sums")]);
     let agent = Running::start(&fleet, &script);
@@ -245,7 +245,7 @@ async fn delta_asked(session: &crate::fleet::Session, of: &[u8], against: &[u8])
 }
 
 #[tokio::test]
-async fn a_release_comes_as_a_delta_where_there_is_one_and_whole_otherwise() {
+async fn a_release_comes_as_a_delta_if_there_is_one() {
     let fleet = Fleet::new();
     let script = steps(vec![]);
     let base: Vec<u8> = (0..40_000u32).map(|at| (at >> 3) as u8).collect();
@@ -407,7 +407,7 @@ async fn damaged_caches_are_fetched_again() {
 }
 
 #[tokio::test]
-async fn an_installed_release_is_not_fetched_again_and_is_named_in_the_hello() {
+async fn an_installed_release_is_not_fetched_again() {
     let fleet = Fleet::new();
     let script = steps(vec![]);
     let version = Version {

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_that_lost_or_changed_lines_is_told_from_one_that_grew() {
+    fn lost_or_changed_lines_are_told_from_new_ones() {
         let folder = tempfile::tempdir().unwrap();
         let hold = |lines: &[u8]| Mark::hold(folder.path(), lines).unwrap();
         let Held::Grown(two) = hold(b"one\ntwo\n") else {

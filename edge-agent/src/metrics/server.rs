@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_localhost_may_be_asked_for_and_no_other_name() {
+    fn only_local_hosts_may_ask() {
         for host in [
             "127.0.0.1:4481",
             "127.0.0.1",

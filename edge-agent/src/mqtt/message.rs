@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_a_row_with_its_own_time_or_that_of_its_coming() {
+    fn an_object_is_a_row_with_a_time() {
         let mut rows = Rows::default();
         let text = r#"{"flow": 12.5, "pump": {"on": true, "mode": "eco"}, "raw": [1], "x": null}"#;
         assert_eq!(

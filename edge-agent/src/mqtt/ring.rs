@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_lie_under_their_columns_and_a_new_column_begins_a_file() {
+    fn a_new_column_begins_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut ring = Ring::open(folder.path(), 1 << 20, "label").unwrap();
         ring.write(&row(&[("b", "1"), ("a", "x,\ny")])).unwrap();

@@ -49,7 +49,7 @@ fn what_was_put_waits_across_a_restart_oldest_first() {
 }
 
 #[test]
-fn every_interrupted_put_leaves_the_earlier_entry_or_the_new_one() {
+fn an_interrupted_put_leaves_the_old_entry_or_the_new() {
     let folder = tempfile::tempdir().unwrap();
     let mut outbox = Outbox::open(folder.path()).unwrap();
     let old = put(&mut outbox, 1, Kind::Labels, b"old");
@@ -107,7 +107,7 @@ fn bytes_that_are_not_as_announced_are_refused() {
 }
 
 #[test]
-fn a_full_outbox_drops_rounds_that_are_past_and_nothing_else() {
+fn a_full_outbox_drops_only_past_rounds() {
     let folder = tempfile::tempdir().unwrap();
     let mut outbox = Outbox::open(folder.path()).unwrap();
     let past = put(&mut outbox, 1, Kind::Labels, b"past");

@@ -272,7 +272,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_set_from_before_the_limit_was_raised_is_not_built_upon() {
+    fn a_set_below_a_raised_limit_is_not_extended() {
         let previous = set(0..10);
         assert_eq!(RowSet::admit(Some(&previous), set(0..60), 20), set(10..60));
     }

@@ -216,7 +216,7 @@ async fn what_cannot_be_answered_is_refused_with_what_to_send() {
 }
 
 #[tokio::test]
-async fn a_new_student_takes_over_on_an_open_connection_and_drops_no_request() {
+async fn a_new_student_takes_over_on_an_open_connection() {
     let device = Device::new();
     device.install(1, 0);
     device.serve();

@@ -186,7 +186,7 @@ fn only_one_computation_runs_at_a_time() {
 }
 
 #[test]
-fn an_outbox_from_before_a_kill_is_sent_again_and_not_built_again() {
+fn a_kept_outbox_is_sent_and_not_rebuilt() {
     let call = call(1, Phase::Summarise);
     let entry = pending(&call, Kind::Summary);
     let (mut bench, first) = Bench::online(vec![entry], CACHED);
@@ -197,7 +197,7 @@ fn an_outbox_from_before_a_kill_is_sent_again_and_not_built_again() {
 }
 
 #[test]
-fn a_break_during_an_upload_sends_it_again_and_settles_nothing() {
+fn a_break_during_an_upload_repeats_it() {
     let call = call(1, Phase::Summarise);
     let entry = pending(&call, Kind::Summary);
     let (mut bench, _) = Bench::online(vec![entry], CACHED);
@@ -206,7 +206,7 @@ fn a_break_during_an_upload_sends_it_again_and_settles_nothing() {
 }
 
 #[test]
-fn an_upload_without_an_answer_waits_before_it_is_offered_again() {
+fn an_unanswered_upload_is_retried_later() {
     let call = call(1, Phase::Summarise);
     let entry = pending(&call, Kind::Summary);
     let (mut bench, _) = Bench::online(vec![entry], CACHED);
@@ -249,7 +249,7 @@ fn a_permanent_refusal_is_settled_and_never_offered_again() {
 }
 
 #[test]
-fn an_answer_on_something_that_is_not_held_is_built_once_more() {
+fn an_answer_on_an_unknown_base_is_rebuilt_once() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let call = call(1, Phase::Contribute);
     let entry = pending(&call, Kind::Labels);
@@ -321,7 +321,7 @@ fn a_result_made_offline_is_sent_when_the_link_is_back() {
 }
 
 #[test]
-fn a_break_during_a_fetch_drops_the_call_until_it_comes_again() {
+fn a_break_during_a_fetch_drops_the_call() {
     let (mut bench, _) = Bench::online(vec![], &[]);
     let call = call(1, Phase::Profile);
     bench.receive(ToDevice::Call(call.clone()));
@@ -373,7 +373,7 @@ fn an_older_release_does_not_replace_a_newer_one() {
 }
 
 #[test]
-fn a_release_that_comes_during_an_install_is_installed_next() {
+fn a_release_during_an_install_comes_next() {
     let (mut bench, _) = Bench::online(vec![], &[STUDENT]);
     bench.receive(ToDevice::Released(release(1)));
     assert_eq!(bench.receive(ToDevice::Released(release(2))), []);
@@ -412,7 +412,7 @@ fn a_device_that_can_send_nothing_abstains_once() {
 }
 
 #[test]
-fn an_abstention_made_offline_is_said_and_not_computed_again() {
+fn an_offline_abstention_is_sent_later() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let call = call(1, Phase::Contribute);
     bench.receive(ToDevice::Call(call.clone()));
@@ -464,7 +464,7 @@ fn later_calls_replace_earlier_ones() {
 }
 
 #[test]
-fn an_evicted_blob_is_fetched_again_before_the_work_begins_again() {
+fn an_evicted_blob_is_fetched_before_work_resumes() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let call = call(1, Phase::Summarise);
     assert_eq!(
@@ -491,7 +491,7 @@ fn new_data_found_offline_is_told_when_the_link_is_back() {
 }
 
 #[test]
-fn new_data_is_told_again_in_a_later_session_until_it_is_asked_for() {
+fn new_data_is_reported_until_it_is_asked_for() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     let told = [Action::Send(ToCoordinator::DataChanged(TASK))];
     assert_eq!(bench.input(Input::DataChanged { task: TASK }), told);
@@ -550,7 +550,7 @@ fn a_link_that_cannot_be_opened_is_tried_again() {
 }
 
 #[test]
-fn a_restart_amid_a_partial_answer_still_says_that_no_more_will_come() {
+fn a_partial_answer_is_completed_after_a_restart() {
     let call = call(1, Phase::Contribute);
     let labels = pending(&call, Kind::Labels);
     let mut bench = Bench {
@@ -639,7 +639,7 @@ proptest! {
 }
 
 #[test]
-fn a_device_whose_key_another_machine_has_comes_back_ever_more_seldom() {
+fn a_superseded_device_backs_off() {
     let (mut bench, _) = Bench::online(Vec::new(), &[]);
     let mut waits = Vec::new();
     for _ in 0..12 {

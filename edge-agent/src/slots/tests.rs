@@ -103,7 +103,7 @@ fn the_newest_student_is_used_and_the_one_before_is_kept() {
 }
 
 #[test]
-fn every_interrupted_install_leaves_the_old_student_or_the_new_one() {
+fn an_interrupted_install_leaves_the_old_or_the_new() {
     for numbers in 0..=3 {
         let (folder, mut slots) = installed(1..=numbers);
         let before = image(folder.path());
@@ -123,7 +123,7 @@ fn every_interrupted_install_leaves_the_old_student_or_the_new_one() {
 }
 
 #[test]
-fn every_interrupted_rollback_leaves_one_of_the_two_students_in_use() {
+fn an_interrupted_rollback_leaves_either_in_use() {
     let (folder, mut slots) = installed(1..=2);
     let before = image(folder.path());
     assert_eq!(slots.rollback().unwrap(), version(1));
@@ -139,7 +139,7 @@ fn every_interrupted_rollback_leaves_one_of_the_two_students_in_use() {
 }
 
 #[test]
-fn an_install_over_a_damaged_student_never_touches_the_whole_one() {
+fn an_install_replaces_only_the_damaged_student() {
     let (folder, mut slots) = installed(1..=2);
     damage(folder.path(), Slot::B.name());
     assert_eq!(slots.current().unwrap(), held(1));
@@ -218,7 +218,7 @@ fn a_release_that_was_not_kept_still_raises_the_floor() {
 }
 
 #[test]
-fn a_damaged_pointer_is_replaced_by_its_copy_and_two_are_reported() {
+fn a_damaged_pointer_is_restored_from_its_copy() {
     for name in [POINTER, COPY] {
         let (folder, _) = installed(1..=2);
         damage(folder.path(), name);

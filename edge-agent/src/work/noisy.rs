@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn with_few_rows_there_is_one_point_a_class_and_its_noise_is_as_told() {
+    fn few_rows_make_one_point_a_class() {
         let (features, classes) = (200, 2);
         let rows = rows(400, features);
         let cost = rho_of(3.0, 1e-5);

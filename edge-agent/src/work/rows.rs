@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn near_copies_do_not_make_a_class_large_enough_to_speak_of() {
+    fn near_copies_do_not_fill_a_class() {
         let view = view(&[30, 5], 40).told_apart(20);
         assert_eq!(view.class_counts, [69, 0]);
         assert_eq!((view.rows(), view.labels.len()), (69, 69));

@@ -128,7 +128,7 @@ fn every_lie_changes_the_student() {
 }
 
 #[test]
-fn a_lie_that_begins_in_the_second_round_leaves_the_first_alone() {
+fn a_later_lie_leaves_the_first_round_alone() {
     let data = Dataset::open("digits").unwrap();
     let mut asked = options("shift");
     asked.simulate.rounds = 2;

@@ -23,7 +23,7 @@ pub(crate) struct AttackArguments {
     /// har, digits, or an NPZ file with X_train, y_train, X_test, y_test
     #[arg(long, value_name = "NAME|FILE")]
     data: String,
-    /// What is tried; `--help` says what each is
+    /// The attack; `--help` describes each
     #[arg(long, value_parser = names())]
     attack: String,
     /// Share of the devices that lie, one at least [default: 0.2]
@@ -81,7 +81,7 @@ struct FleetArguments {
     /// bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     points: Option<u32>,
-    /// Bits a value of points and moments [default: planned from the bytes]
+    /// Bits per value of points and moments [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u8).range(4..=16))]
     bits: Option<u8>,
     /// labels, moments, both, or points
@@ -93,18 +93,17 @@ struct FleetArguments {
     /// Virtual rows of a device's moments [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rank: Option<u32>,
-    /// Synthetic inputs beside the points on which moments stand as well
-    /// [default: planned from the bytes]
+    /// Synthetic inputs, besides the points, at which moments evaluate the kernel [default: planned
+    /// from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
     landmarks: Option<u32>,
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 6_000)]
     steps: u32,
-    /// Below how many rows, of a class or in all, a device says nothing
-    /// [default: as for simulate]
+    /// Fewest rows, of a class or in all, that a device describes [default: as for simulate]
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     rows_min: Option<u64>,
-    /// Rows for each direction that a device tells of them [default: 15]
+    /// Rows per direction of the moments that a device sends [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
     /// Fewest rows behind a distilled sample, as in an agent's policy;

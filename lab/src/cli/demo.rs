@@ -50,7 +50,7 @@ pub(crate) struct DemoArguments {
     /// Keep the fleet's state in this folder instead of a temporary one
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
-    /// Leave out the pooled and the alone baselines
+    /// Skip the baselines: pooled data, and each device alone
     #[arg(long)]
     no_baselines: bool,
     /// Write the figures as JSON to a file, or to standard output with -

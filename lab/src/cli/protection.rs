@@ -7,15 +7,15 @@ use lab::simulate::Asked;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ProtectionArguments {
-    /// Devices tell what they tell with noise, so that all of it is (ε, δ)-differentially
-    /// private in a row and its copies, as agents with `privacy.epsilon`
+    /// Devices add noise to everything they send, so that it is (ε, δ)-differentially private in a
+    /// row and its copies, as agents with `privacy.epsilon`
     #[arg(long, value_parser = epsilon)]
     epsilon: Option<f64>,
     /// δ
     #[arg(long, default_value_t = DELTA, requires = "epsilon", value_parser = delta)]
     delta: f64,
-    /// Devices without noise, whose rows alone give the fleet its normaliser
-    /// [default: 2 where it is learnt, else 0]
+    /// Devices without noise, from whose rows alone the normaliser is learnt [default: 2 where it
+    /// is learnt, else 0]
     #[arg(long, requires = "epsilon")]
     pilots: Option<usize>,
 }

@@ -60,7 +60,7 @@ pub(crate) struct SimulateArguments {
     /// bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     points: Option<u32>,
-    /// Bits a value of points and moments [default: planned from the bytes]
+    /// Bits per value of points and moments [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u8).range(4..=16))]
     bits: Option<u8>,
     /// Seed of partition, task and baselines
@@ -84,11 +84,11 @@ pub(crate) struct SimulateArguments {
     /// with both, what is worth its bytes: moments, or points alone
     #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
     contribute: String,
-    /// How soft labels are joined: weighted (by classes and nearness), mean,
-    /// median (geometric) or trimmed
+    /// How soft labels are combined: weighted (by classes and nearness), mean, median (geometric)
+    /// or trimmed
     #[arg(long, default_value = "weighted", value_parser = consensus)]
     consensus: ConsensusRule,
-    /// Share of the devices that send adversarial labels, to try a consensus
+    /// Share of the devices that send adversarial labels, to test a consensus rule
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     liars: f64,
     /// Bytes a device may send in all, everything counted; what is not fixed
@@ -98,27 +98,25 @@ pub(crate) struct SimulateArguments {
     /// Virtual rows of a device's moments [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rank: Option<u32>,
-    /// Synthetic inputs beside the points on which moments stand as well, three
-    /// a point at most [default: planned from the bytes]
+    /// Synthetic inputs, besides the points, at which moments evaluate the kernel; at most three
+    /// per point [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
     landmarks: Option<u32>,
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 6_000)]
     steps: u32,
-    /// Below how many rows, of a class or in all, a device says nothing
-    /// [default: 20, as an agent's policy; 5 where that keeps back more than a
-    /// tenth of the rows]
+    /// Fewest rows, of a class or in all, that a device describes [default: 20, as an agent's
+    /// policy; 5 where that keeps back more than a tenth of the rows]
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     rows_min: Option<u64>,
-    /// Rows for each direction that a device tells of them, as in an agent's
-    /// policy [default: 15]
+    /// Rows per direction of the moments that a device sends, as in an agent's policy [default: 15]
     #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     rows_per_direction: Option<u32>,
-    /// Have the student also say how unlike its training a row is
+    /// Have the student also score novelty: how unlike its training rows an input is
     #[arg(long)]
     novelty: bool,
-    /// A class that nobody trains on; `novelty_auc` says how well its test rows are
-    /// recognised as new
+    /// A class to leave out of training; `novelty_auc` says how well its test rows are recognised
+    /// as new
     #[arg(long, value_name = "CLASS", conflicts_with = "report")]
     leave_out: Option<String>,
     /// Rows that have a label on each device, 0 for none [default: all]
@@ -149,7 +147,7 @@ pub(crate) struct SimulateArguments {
     /// For how many such periods
     #[arg(long, default_value_t = 2, requires = "standing", value_parser = clap::value_parser!(u32).range(1..=1000))]
     periods: u32,
-    /// Leave out the pooled and the alone baselines
+    /// Skip the baselines: pooled data, and each device alone
     #[arg(long)]
     no_baselines: bool,
     /// Add other federated methods to the baselines: FedAvg, FedProx, FedAvgM,
@@ -162,8 +160,8 @@ pub(crate) struct SimulateArguments {
     /// Write the figures as JSON to a file, or to standard output with -
     #[arg(long, value_name = "PATH")]
     json: Option<PathBuf>,
-    /// Write a page with charts, devices, mistakes and distilled points, which
-    /// needs nothing beside it
+    /// Write a self-contained page with charts, devices, a confusion matrix and the distilled
+    /// points
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write the student of the first seed, whole, from a raw input to

@@ -24,7 +24,7 @@ pub(crate) struct SurviveArguments {
     /// core-keeps-state-ahead
     #[arg(long, value_parser = planted, value_name = "FAULT")]
     plant: Option<Planted>,
-    /// What was survived, as JSON
+    /// Print the results as JSON
     #[arg(long)]
     json: bool,
 }

@@ -43,11 +43,10 @@ pub(crate) struct SweepArguments {
     /// What to try
     #[arg(value_name = "FILE.toml")]
     file: PathBuf,
-    /// The folder for what comes of it [default: the file's name without its
-    /// ending, here]
+    /// The folder for the results [default: the file's name without its ending, here]
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Print what came of it as JSON at the end; what goes on goes to standard error
+    /// Print the results as JSON at the end; progress goes to standard error
     #[arg(long)]
     json: bool,
 }

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn recordings_as_csv_give_the_windows_that_they_were_published_as() {
+    fn recordings_as_csv_give_the_published_windows() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("har-raw");
         let har = write_har(&folder, 2);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_hold_out_rows_where_there_is_no_folder_for_testing() {
+    fn devices_without_a_test_folder_hold_out_rows() {
         let root = tempfile::tempdir().unwrap();
         let task = "name = \"t\"\n[input]\nkind = \"table\"\ncolumns = [\"x\", \"y\"]\n\
                     [classes]\nnames = [\"off\", \"on\"]\n";

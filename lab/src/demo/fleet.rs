@@ -1,6 +1,6 @@
 //! The processes of a demo: started, watched, and stopped whatever happens.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,56 +13,17 @@ use edge_agent::driver::status::RunStatus;
 use edge_agent::state::StateDir;
 
 use super::DemoError;
+use super::error::FleetError;
+use super::process::{
+    Environment, command, ended, free_address, kill, make_folder, program, resident, run_agent,
+    serve,
+};
 use crate::data::Dataset;
-use crate::folders::{FolderError, write_rows};
+use crate::folders::write_rows;
 use crate::progress::Progress;
 
 /// Set by Ctrl-C.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Why the fleet could not be run.
-#[derive(Debug, thiserror::Error)]
-pub enum FleetError {
-    /// A program is not beside this one.
-    #[error("{0} is not there; build it with `cargo build --release --bins`")]
-    Program(PathBuf),
-    /// A file or folder could not be written or read.
-    #[error("{path}: {cause}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        cause: std::io::Error,
-    },
-    /// A program ended when it should not have.
-    #[error("{what} ended with {status}; see {log}\n{tail}")]
-    Ended {
-        /// Which.
-        what: String,
-        /// How.
-        status: String,
-        /// Where its log is.
-        log: PathBuf,
-        /// The log's last lines.
-        tail: String,
-    },
-    /// Something did not happen in time.
-    #[error("{what} within {seconds} s; see the logs in {folder}")]
-    TooSlow {
-        /// What did not happen.
-        what: String,
-        /// How long it had.
-        seconds: u64,
-        /// Where the logs are.
-        folder: PathBuf,
-    },
-    /// The array writer refused a device's rows.
-    #[error(transparent)]
-    Rows(#[from] FolderError),
-    /// The release key cannot be read.
-    #[error("the release key cannot be read: {0}")]
-    Key(#[from] common::trust::keys::KeyError),
-}
 
 /// Resident memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,18 +35,6 @@ pub struct Memory {
     pub agent_peak: u64,
     /// The most that an agent holds now.
     pub agent_idle: u64,
-}
-
-/// Where a fleet's programs run and meet. By default on this machine, over
-/// loopback.
-#[derive(Clone, Debug, Default)]
-pub struct Environment {
-    /// Put before the coordinator's command line, as `ip netns exec x`.
-    pub coordinator: Vec<String>,
-    /// Put before each agent's.
-    pub agents: Vec<String>,
-    /// Where the coordinator listens; a free loopback port if not said.
-    pub listen: Option<String>,
 }
 
 /// A coordinator and its agents, stopped when this is dropped.
@@ -477,19 +426,6 @@ impl Fleet {
     }
 }
 
-/// A program that should run and has ended, with the last it wrote.
-fn ended(what: String, status: std::process::ExitStatus, log: PathBuf) -> FleetError {
-    let text = fs::read_to_string(&log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let tail = lines[lines.len().saturating_sub(5)..].join("\n");
-    FleetError::Ended {
-        what,
-        status: status.to_string(),
-        log,
-        tail,
-    }
-}
-
 impl Drop for Fleet {
     fn drop(&mut self) {
         for child in self.agents.iter().chain([&self.coordinator]) {
@@ -515,122 +451,4 @@ impl Drop for Fleet {
 /// every process.
 pub fn watch_signals() {
     common::signals::on_interrupt(|| INTERRUPTED.store(true, Ordering::Relaxed));
-}
-
-fn kill(child: &mut Child, folder: &Path) -> Result<(), DemoError> {
-    let file = |cause| FleetError::File {
-        path: folder.to_owned(),
-        cause,
-    };
-    child.kill().map_err(file)?;
-    child.wait().map_err(file)?;
-    Ok(())
-}
-
-/// A program of ours, behind what is to stand before it.
-fn command(before: &[String], name: &str) -> Result<Command, FleetError> {
-    let program = program(name)?;
-    Ok(match before {
-        [] => Command::new(program),
-        [first, others @ ..] => {
-            let mut command = Command::new(first);
-            command.args(others).arg(program);
-            command
-        }
-    })
-}
-
-/// Starts a coordinator on the state in a demo's folder.
-fn serve(environment: &Environment, folder: &Path, listen: &str) -> Result<Child, FleetError> {
-    let log = folder.join("coordinator.log");
-    command(&environment.coordinator, "alambic-coordinator")?
-        .arg("--state")
-        .arg(folder.join("coordinator"))
-        .args(["serve", "--listen", listen, "--page", "127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(open_log(&log)?)
-        .spawn()
-        .map_err(|cause| FleetError::File { path: log, cause })
-}
-
-/// Starts an agent on the state and data in its folder.
-fn run_agent(environment: &Environment, home: &Path) -> Result<Child, FleetError> {
-    let log = home.join("agent.log");
-    command(&environment.agents, "alambic-agent")?
-        .arg("--state")
-        .arg(home.join("state"))
-        .arg("--data")
-        .arg(home.join("data"))
-        .arg("run")
-        // As the systemd unit does: one BLAS thread, one memory arena.
-        .env("OPENBLAS_NUM_THREADS", "1")
-        .env("MALLOC_ARENA_MAX", "1")
-        // In the state directory, so that each device has its own.
-        .env("ALAMBIC_PREDICTIONS", "predict.sock")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(open_log(&log)?)
-        .spawn()
-        .map_err(|cause| FleetError::File { path: log, cause })
-}
-
-/// A loopback address whose UDP port is free now.
-fn free_address(folder: &Path) -> Result<String, FleetError> {
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let free = free.map_err(|cause| FleetError::File {
-        path: folder.to_owned(),
-        cause,
-    })?;
-    Ok(free.to_string())
-}
-
-/// The program beside this one.
-///
-/// # Errors
-/// If it has not been built.
-pub fn program(name: &str) -> Result<PathBuf, FleetError> {
-    let own = std::env::current_exe().map_err(|cause| FleetError::File {
-        path: PathBuf::from(name),
-        cause,
-    })?;
-    // Tests and examples run from a folder below the binaries'.
-    let candidates = own
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name));
-    let mut missing = PathBuf::from(name);
-    for candidate in candidates {
-        if candidate.is_file() {
-            return Ok(candidate);
-        }
-        missing = candidate;
-    }
-    Err(FleetError::Program(missing))
-}
-
-fn make_folder(path: &Path) -> Result<(), FleetError> {
-    fs::create_dir_all(path).map_err(|cause| FleetError::File {
-        path: path.to_owned(),
-        cause,
-    })
-}
-
-fn open_log(path: &Path) -> Result<File, FleetError> {
-    File::options()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(|cause| FleetError::File {
-            path: path.to_owned(),
-            cause,
-        })
-}
-
-fn resident(pid: u32, key: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find(|line| line.starts_with(key))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
 }

@@ -2,7 +2,9 @@
 //! loopback QUIC, then a table of what came of it.
 
 mod baselines;
+mod error;
 mod fleet;
+mod process;
 mod table;
 
 use std::path::PathBuf;
@@ -24,7 +26,9 @@ use crate::progress::Progress;
 use crate::reached::reached;
 
 pub use baselines::measure as measure_baselines;
-pub use fleet::{Environment, Fleet, FleetError, Memory, program, watch_signals};
+pub use error::FleetError;
+pub use fleet::{Fleet, Memory, watch_signals};
+pub use process::{Environment, program};
 pub use table::render;
 
 /// What a demo is asked for.

@@ -122,7 +122,7 @@ fn a_model_labels_what_has_no_label() {
 }
 
 #[test]
-fn a_model_that_is_worse_than_the_local_teacher_is_not_used() {
+fn a_model_worse_than_the_local_teacher_is_unused() {
     let folder = tempfile::tempdir().unwrap();
     let (data, ..) = digits();
     let path = folder.path().join("teacher.onnx");
@@ -161,7 +161,7 @@ fn other_classes_need_names() {
 }
 
 #[test]
-fn a_model_at_the_coordinator_labels_rows_by_the_means_of_their_groups() {
+fn a_coordinators_model_labels_group_means() {
     let folder = tempfile::tempdir().unwrap();
     let (data, ..) = digits();
     let path = folder.path().join("teacher.onnx");

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn more_sockets_than_the_hard_limit_are_refused_with_advice() {
+    fn sockets_beyond_the_hard_limit_are_refused() {
         let refused = allow_sockets(1 << 40).unwrap_err();
         assert!(refused.to_string().contains("ulimit -Hn"), "{refused}");
         allow_sockets(1).unwrap();

@@ -387,7 +387,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_contribution_has_a_sender_and_none_sends_too_often() {
+    fn every_contribution_has_one_sender() {
         for (contributions, agents) in [(1, 1), (3, 10), (10, 10), (11, 10), (80, 10), (82, 10)] {
             let mut turns: BTreeMap<usize, usize> = BTreeMap::new();
             for number in 0..contributions {

@@ -281,14 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn all_directions_give_the_plain_ridge_regression_and_more_blocks_come_nearer() {
+    fn all_directions_give_plain_ridge_regression() {
         assert!(missed(&[20, 20, 20]) < 1e-6);
         let (one, three) = (missed(&[12]), missed(&[4, 4, 4]));
         assert!(three < 0.7 * one, "{three} of three blocks, {one} of one");
     }
 
     #[test]
-    fn directions_have_the_deviations_they_promise_and_do_not_overlap() {
+    fn directions_have_the_promised_deviations() {
         let (subspace, covariance, means) = asked(&[20, 20, 20]);
         let (directions, count) = subspace.directions(3, 8).unwrap();
         let within = &covariance - &means.dot(&means.t());
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn rounded_directions_make_no_component_of_what_the_discriminants_are() {
+    fn rounded_directions_are_kept_out_of_discriminants() {
         let (covariance, means) = problem();
         let mut subspace = Subspace::of(means.clone());
         let mut random = rng(4, "blocks");

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::paths::Found;
 use super::rooms::{imports, rooms, test_files};
-use super::rules::{CRATES, Crate, HOMES, Home, IO_LIBRARIES, PURE, Pure, UNSAFE_FILES};
+use super::rules::{
+    CRATES, Crate, FUNCTION_NAME_CHARS_MAX, HOMES, Home, IO_LIBRARIES, PURE, Pure, UNSAFE_FILES,
+};
 use super::source::Source;
 use super::tree::Tree;
 
@@ -14,7 +16,7 @@ pub fn breaches(tree: &Tree) -> Vec<String> {
     let mut found = BTreeSet::new();
     manifests(tree, &mut found);
     listings(tree, &mut found);
-    floors(tree, &mut found);
+    layers(tree, &mut found);
     let tests = test_files(tree);
     for source in tree.sources.values() {
         let whole = tests.contains(source.path.as_str());
@@ -71,19 +73,19 @@ fn manifests(tree: &Tree, breaches: &mut Breaches) {
 fn listings(tree: &Tree, breaches: &mut Breaches) {
     let all = rooms(tree);
     for rule in CRATES {
-        let listed: BTreeSet<&str> = rule.floors.iter().copied().flatten().copied().collect();
+        let listed: BTreeSet<&str> = rule.layers.iter().copied().flatten().copied().collect();
         let found = all.get(rule.folder);
         for (room, place) in found.into_iter().flat_map(|rooms| &rooms.names) {
             if !listed.contains(room.as_str()) {
                 let (path, line) = (&place.path, place.line);
                 breaches.insert(format!(
-                    "{path}:{line}: no floor names the room {room}: add it to {RULES}"
+                    "{path}:{line}: no layer names the module {room}: add it to {RULES}"
                 ));
             }
         }
         for room in listed {
             if !found.is_some_and(|rooms| rooms.names.contains_key(room)) {
-                breaches.insert(format!("{RULES}: {} has no room {room}", rule.folder));
+                breaches.insert(format!("{RULES}: {} has no module {room}", rule.folder));
             }
         }
     }
@@ -104,15 +106,15 @@ fn listings(tree: &Tree, breaches: &mut Breaches) {
     }
 }
 
-fn floors(tree: &Tree, breaches: &mut Breaches) {
+fn layers(tree: &Tree, breaches: &mut Breaches) {
     let (imports, lost) = imports(tree);
     for import in imports {
         let Some(rule) = rule(&import.folder) else {
             continue;
         };
-        let floor = |room: &str| rule.floors.iter().position(|rooms| rooms.contains(&room));
-        // A room that no floor names is reported as that.
-        let (Some(from), Some(to)) = (floor(&import.from), floor(&import.to)) else {
+        let layer = |room: &str| rule.layers.iter().position(|rooms| rooms.contains(&room));
+        // A room that no layer names is reported as that.
+        let (Some(from), Some(to)) = (layer(&import.from), layer(&import.to)) else {
             continue;
         };
         if to >= from {
@@ -125,7 +127,9 @@ fn floors(tree: &Tree, breaches: &mut Breaches) {
     }
     for (place, behind) in lost {
         let (path, line) = (place.path, place.line);
-        breaches.insert(format!("{path}:{line}: `crate::{behind}` leads to no room"));
+        breaches.insert(format!(
+            "{path}:{line}: `crate::{behind}` leads to no module"
+        ));
     }
 }
 
@@ -173,6 +177,10 @@ fn pure_of(source: &Source) -> Option<&'static Pure> {
 /// Rules about words that are not paths.
 fn words(source: &Source, whole_file_is_a_test: bool, breaches: &mut Breaches) {
     let next_is = |at: usize, text: &str| source.tokens.get(at + 1).is_some_and(|t| t.text == text);
+    let names_more = |at: usize| {
+        let name = source.tokens.get(at + 1);
+        name.is_some_and(|name| name.text.len() > FUNCTION_NAME_CHARS_MAX)
+    };
     for (at, token) in source.tokens.iter().enumerate() {
         let test = whole_file_is_a_test || token.test;
         let rule = match token.text.as_str() {
@@ -184,6 +192,9 @@ fn words(source: &Source, whole_file_is_a_test: bool, breaches: &mut Breaches) {
                 None => continue,
             },
             "sleep" if test && next_is(at, "(") => "a test that sleeps to wait is wrong".to_owned(),
+            "fn" if names_more(at) => {
+                format!("a function's name has at most {FUNCTION_NAME_CHARS_MAX} characters")
+            }
             "path" if at > 0 && source.tokens[at - 1].text == "[" && next_is(at, "=") => {
                 "a module lies where its name says".to_owned()
             }

@@ -70,7 +70,7 @@ pub(super) fn rooms(tree: &Tree) -> BTreeMap<String, Rooms> {
 }
 
 /// Every import of a room by another, outside of tests; or, as a breach, a
-/// path through the crate's root that leads to no room.
+/// path through the crate's root that leads to no module.
 pub(super) fn imports(tree: &Tree) -> (Vec<Import>, Vec<(Place, String)>) {
     let all = rooms(tree);
     let tests = TestModules::of(tree);

@@ -7,9 +7,9 @@ pub(super) struct Crate {
     pub(super) builds_on: &'static [&'static str],
     /// Whether it may be built on libraries that do I/O.
     pub(super) does_io: bool,
-    /// Its rooms, the lowest floor first. A room sees the floors below its
+    /// Its rooms, the lowest layer first. A room sees the layers below its
     /// own, not its neighbours.
-    pub(super) floors: &'static [&'static [&'static str]],
+    pub(super) layers: &'static [&'static [&'static str]],
 }
 
 pub(super) const CRATES: &[Crate] = &[
@@ -17,7 +17,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/math",
         builds_on: &[],
         does_io: false,
-        floors: &[
+        layers: &[
             &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
             &["cluster", "density", "kernel"],
@@ -29,7 +29,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/protocol",
         builds_on: &["alambic-math"],
         does_io: false,
-        floors: &[
+        layers: &[
             &["close", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "evaluation", "features", "round", "withheld"],
@@ -55,7 +55,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/net",
         builds_on: &["alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["alpn", "close", "rate", "reset", "silence", "tuning"],
             &["admission", "connection_limiter", "error"],
             &["stream", "verifier"],
@@ -69,9 +69,10 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/host",
         builds_on: &["alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "blas_threads",
+                "config",
                 "health",
                 "http",
                 "log",
@@ -90,13 +91,13 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/draw",
         builds_on: &[],
         does_io: false,
-        floors: &[&["text"], &["chart", "picture"], &["heat", "look"]],
+        layers: &[&["text"], &["chart", "picture"], &["heat", "look"]],
     },
     Crate {
         folder: "common/export",
         builds_on: &["alambic-host", "alambic-math", "alambic-protocol"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["error", "protobuf"],
             &["exported", "graph"],
             &["archive", "c"],
@@ -108,9 +109,10 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "common/onnx",
         builds_on: &["alambic-math"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["answers", "error", "picture", "pool", "sound", "tiny"],
             &["graph", "settings"],
+            &["plans", "takes"],
             &["model"],
         ],
     },
@@ -124,13 +126,13 @@ pub(super) const CRATES: &[Crate] = &[
             "alambic-protocol",
         ],
         does_io: true,
-        floors: &[],
+        layers: &[],
     },
     Crate {
         folder: "coordinator/engine",
         builds_on: &["alambic-protocol"],
         does_io: false,
-        floors: &[
+        layers: &[
             &["registry", "rollout"],
             &["round"],
             &["entry", "status"],
@@ -141,7 +143,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "coordinator",
         builds_on: &["alambic-draw", "alambic-engine", "common"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "aggregate",
                 "identity",
@@ -164,7 +166,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "edge-agent",
         builds_on: &["common"],
         does_io: true,
-        floors: &[
+        layers: &[
             &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
@@ -185,7 +187,7 @@ pub(super) const CRATES: &[Crate] = &[
             "edge-agent",
         ],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "data", "metrics", "outcome", "overhead", "privacy", "survive", "sweep",
             ],
@@ -202,7 +204,7 @@ pub(super) const CRATES: &[Crate] = &[
         folder: "tests",
         builds_on: &["common", "coordinator", "edge-agent", "lab"],
         does_io: true,
-        floors: &[
+        layers: &[
             &[
                 "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
                 "relay", "standby",
@@ -271,6 +273,10 @@ pub(super) const UNSAFE_FILES: [&str; 3] = [
     "common/math/src/blas.rs",
     "common/math/src/kernel/simd.rs",
 ];
+
+/// How long the name of a function may be; that of a test is its claim, and has
+/// to fit into a line of results.
+pub(super) const FUNCTION_NAME_CHARS_MAX: usize = 60;
 
 /// Sources that name no I/O of the standard library, and how they are called.
 pub(super) struct Pure {

@@ -68,7 +68,7 @@ fn known_deviations_are_error_bars() {
 }
 
 #[test]
-fn series_of_one_point_each_stand_side_by_side_under_their_names() {
+fn single_points_of_series_stand_side_by_side() {
     let html = chart(vec![Point::new(10_000.0, 0.9)]).html().unwrap();
     assert_eq!(html.matches("<circle").count(), 2, "{html}");
     let (student, pooled) = (place(&html, "student"), place(&html, "pooled &lt;all&gt;"));
@@ -77,7 +77,7 @@ fn series_of_one_point_each_stand_side_by_side_under_their_names() {
 }
 
 #[test]
-fn the_title_above_and_the_last_tick_stay_clear_of_the_edges() {
+fn title_and_last_tick_stay_inside_the_edges() {
     for size in [Size::Wide, Size::Narrow] {
         let points = (0..=4).map(|at| Point::new(f64::from(at) * 1_000.0, 0.9));
         let chart = Chart {

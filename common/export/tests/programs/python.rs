@@ -38,7 +38,7 @@ fn write_all(format: Format, folder: &Path) {
 }
 
 #[test]
-fn onnxruntime_says_what_a_device_says_for_each_stage_and_student() {
+fn onnxruntime_agrees_with_the_device_for_each_stage() {
     let Some(python) = python("numpy, onnx, onnxruntime") else {
         return;
     };

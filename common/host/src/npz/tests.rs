@@ -119,7 +119,7 @@ fn byte_strings_are_text() {
 }
 
 #[test]
-fn more_values_than_wanted_are_refused_before_they_are_read() {
+fn too_many_values_are_refused_before_reading() {
     let few = npy(&header_of("|u1", "(4,)"), &[0; 4]);
     assert!(Array::parse_within(&few, 4).is_ok());
     let refused = Array::parse_within(&few, 3);

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_cluster_takes_the_nearest_rows_that_others_can_spare() {
+    fn a_small_cluster_takes_the_nearest_spare_rows() {
         let rows = array![[0.0_f32], [1.0], [2.0], [3.0], [9.0], [20.0], [21.0]];
         let data = Data::new(rows.view(), None).unwrap();
         let centres = array![[1.5_f32], [9.0], [20.5]];

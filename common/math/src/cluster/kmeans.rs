@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn one_row_that_outweighs_the_rest_gets_no_centre_of_its_own() {
+    fn a_single_heavy_row_gets_no_centre_of_its_own() {
         let rows = normal_rows(40, 2, 3);
         let mut weights = vec![1e-3; 40];
         weights[7] = 1.0;

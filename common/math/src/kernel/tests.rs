@@ -216,7 +216,7 @@ fn gradient_of_the_matrix_agrees_with_finite_differences() {
 }
 
 #[test]
-fn gradient_of_the_symmetric_matrix_agrees_with_finite_differences() {
+fn symmetric_gradient_agrees_with_finite_differences() {
     let (s, gamma) = (points(6, 3, "s"), points(6, 6, "gamma"));
     for ntk in kernels() {
         let gradient = ntk.backward_symmetric(s.view(), &gamma).unwrap();
@@ -299,7 +299,7 @@ fn equal_and_opposite_points_give_numbers() {
 }
 
 #[test]
-fn a_point_met_exactly_gets_the_smooth_part_of_its_gradient() {
+fn gradient_at_coinciding_points_is_the_smooth_part() {
     let x = points(6, 3, "x");
     let z = x.slice(s![1..4, ..]).to_owned();
     let gamma = points(6, 3, "gamma");

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn gradient_agrees_with_finite_differences_over_images_and_series() {
+    fn gradient_agrees_with_finite_differences() {
         let over_images = [
             vec![convolution(4, [3, 3], [2, 2])],
             vec![

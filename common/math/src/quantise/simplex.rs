@@ -210,7 +210,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn distributions_stay_distributions_and_move_by_less_than_a_share(
+        fn decoded_rows_are_distributions_near_the_encoded(
             rows in distributions(),
             bits in 2..=16u8,
         ) {

@@ -246,7 +246,7 @@ fn kip_gradients_agree_with_finite_differences() {
 }
 
 #[test]
-fn kip_loss_is_half_the_mean_squared_error_of_the_ridge_fit() {
+fn kip_loss_is_half_the_mean_squared_error() {
     let (s, y, x) = (points(6, 4, "s"), points(6, 3, "y"), points(25, 4, "x"));
     let t = targets(x.view(), 3);
     let ntk = Ntk::new(1);

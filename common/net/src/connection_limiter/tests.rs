@@ -55,7 +55,7 @@ fn a_quiet_limiter_asks_nobody_for_a_second_round_trip() {
 }
 
 #[test]
-fn addresses_are_validated_while_many_handshakes_are_under_way() {
+fn many_open_handshakes_trigger_address_validation() {
     let limiter = limiter(|limits| limits.connections_per_address = 50);
     let now = Instant::now();
     let mut under_way: Vec<_> = (0..10)
@@ -109,7 +109,7 @@ fn an_address_has_so_many_connections_and_others_their_own() {
 }
 
 #[test]
-fn an_address_that_connects_too_often_waits_and_is_then_heard() {
+fn an_address_over_its_rate_is_accepted_later() {
     let limiter = limiter(|_| {});
     let now = Instant::now();
     for _ in 0..12 {
@@ -123,7 +123,7 @@ fn an_address_that_connects_too_often_waits_and_is_then_heard() {
 }
 
 #[test]
-fn a_forged_sender_costs_the_true_one_a_round_trip_and_never_its_place() {
+fn forged_handshakes_only_cost_their_victim_a_retry() {
     let limiter = limiter(|_| {});
     let now = Instant::now();
     // Twice what the address may: half-open, in its name, never validated.
@@ -144,7 +144,7 @@ fn a_forged_sender_costs_the_true_one_a_round_trip_and_never_its_place() {
 }
 
 #[test]
-fn a_handshake_that_was_not_validated_is_charged_when_it_is_over() {
+fn an_unvalidated_handshake_is_charged_at_its_end() {
     let limiter = limiter(|_| {});
     let now = Instant::now();
     for _ in 0..13 {
@@ -157,7 +157,7 @@ fn a_handshake_that_was_not_validated_is_charged_when_it_is_over() {
 }
 
 #[test]
-fn few_are_inside_without_a_certificate_and_few_ask_to_join_at_a_time() {
+fn connections_without_a_certificate_are_few() {
     let limiter = limiter(|limits| limits.enrolments_per_address.burst = 4);
     let now = Instant::now();
     let try_accept = |from| come(limiter.try_accept(now, from, true, 0));
@@ -182,7 +182,7 @@ fn few_are_inside_without_a_certificate_and_few_ask_to_join_at_a_time() {
 }
 
 #[test]
-fn an_ipv6_customer_is_one_address_and_a_mapped_one_its_ipv4_self() {
+fn ipv6_is_limited_by_prefix_and_mapped_as_ipv4() {
     let same = |a: &str, b: &str| place(a.parse().unwrap()) == place(b.parse().unwrap());
     assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
     assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));

@@ -20,7 +20,7 @@ fn device_of(identity: &ClientIdentity) -> protocol::ids::DeviceId {
 }
 
 #[tokio::test]
-async fn a_device_with_the_right_pin_may_enrol_and_sees_the_authority() {
+async fn the_right_pin_admits_an_enrolling_device() {
     let fleet = Fleet::new();
     let ca_pin = fleet.authority.fingerprint();
     let joining = ClientIdentity::Enrolling { ca_pin };
@@ -60,7 +60,7 @@ async fn a_device_with_the_wrong_pin_gives_nothing_away() {
 }
 
 #[tokio::test]
-async fn showing_the_pinned_authority_without_its_signature_is_not_enough() {
+async fn the_pinned_authority_must_have_signed_the_server() {
     // A man in the middle: his own certificate, with the real authority's
     // certificate, which is no secret, behind it.
     let real = Authority::create("test", NOW).unwrap();
@@ -147,7 +147,7 @@ async fn without_a_certificate_there_is_no_work() {
 }
 
 #[tokio::test]
-async fn a_device_of_another_authority_is_refused_on_every_protocol() {
+async fn a_device_of_another_authority_is_refused() {
     let fleet = Fleet::new();
     let other = Authority::create("test", NOW).unwrap();
     for protocol in Protocol::ALL {
@@ -190,7 +190,7 @@ async fn an_expired_device_may_renew_and_not_work() {
 }
 
 #[tokio::test]
-async fn a_device_judges_the_server_by_its_own_clock_but_not_by_1970() {
+async fn server_certificates_are_judged_by_a_set_clock() {
     let mut fleet = Fleet::new();
     let rebind = |time| Dialler::bind(fleet.address, Tuning::device(), Clock::fixed(time)).unwrap();
     let (late, reset) = (rebind(NOW.after_ms(91 * DAY_MS)), rebind(Time(0)));

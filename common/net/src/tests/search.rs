@@ -33,7 +33,7 @@ async fn found(
 }
 
 #[tokio::test]
-async fn an_address_that_says_nothing_costs_a_quarter_of_a_second() {
+async fn a_silent_address_costs_a_quarter_of_a_second() {
     let fleet = Fleet::new();
     let mute = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let dead = mute.local_addr().unwrap();
@@ -43,7 +43,7 @@ async fn an_address_that_says_nothing_costs_a_quarter_of_a_second() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_believed_before_the_time_for_an_answer_is_over() {
+async fn a_closed_port_is_reported_before_the_timeout() {
     let fleet = Fleet::new();
     let closed = {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -62,7 +62,7 @@ async fn a_closed_port_is_believed_before_the_time_for_an_answer_is_over() {
 }
 
 #[tokio::test]
-async fn what_a_coordinator_answers_is_told_before_what_a_network_does() {
+async fn a_refusal_is_reported_before_network_errors() {
     let (fleet, other) = (Fleet::new(), Fleet::new());
     let closed = {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -58,7 +58,7 @@ async fn frames_of_every_size_arrive_in_order_until_the_end() {
 }
 
 #[tokio::test]
-async fn a_frame_that_declares_too_much_ends_the_stream_with_a_reason() {
+async fn an_oversized_frame_closes_the_stream_with_a_reason() {
     let mut ends = ends(30_000).await;
     let mut header = [0u8; frame::HEADER_BYTES];
     header[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32 + 1).to_le_bytes());
@@ -105,7 +105,7 @@ async fn a_truncated_frame_is_told_from_the_end() {
 }
 
 #[tokio::test]
-async fn a_frame_that_drips_is_given_up_though_it_never_stands_still() {
+async fn a_dripping_frame_times_out() {
     let mut ends = ends(60).await;
     let mut header = [0u8; frame::HEADER_BYTES];
     header[..4].copy_from_slice(&(FRAME_BYTES_MAX as u32).to_le_bytes());
@@ -321,7 +321,7 @@ async fn a_silent_device_does_not_hold_the_coordinator() {
 
 proptest! {
     #[test]
-    fn a_span_lies_within_its_blob_and_the_blob_within_its_limit(offset: u64, length: u64) {
+    fn spans_stay_within_blob_and_limit(offset: u64, length: u64) {
         match BlobSpan::new(offset, length) {
             Ok(span) => prop_assert!(span.offset() <= span.length() && span.length() <= BLOB_BYTES_MAX),
             Err(TransportError::BlobTooLong { .. }) => prop_assert!(length > BLOB_BYTES_MAX),

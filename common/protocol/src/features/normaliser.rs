@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_features_become_zero_and_the_others_make_up_for_them() {
+    fn constant_features_become_zero() {
         let rows = array![[7.0, 1.0], [7.0, 3.0]];
         let out = learnt(&rows, 5.0).apply(rows.view()).unwrap();
         let root = 2f32.sqrt();

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scale_of_another_task_and_one_without_width_are_refused() {
+    fn a_scale_of_wrong_shape_or_no_width_is_refused() {
         let scale = TargetScale::of(&[1.0], &[1.0]);
         assert!(matches!(scale.check(2), Err(TargetScaleError::Shape(_))));
         let flat = TargetScale {

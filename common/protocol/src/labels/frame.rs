@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_little_change_costs_little_and_what_is_not_smaller_goes_whole() {
+    fn a_delta_is_sent_only_where_it_is_smaller() {
         let (one, other) = (whole(0, 8), whole(1, 8));
         let frame = framed(&other, Some(&one));
         assert!(

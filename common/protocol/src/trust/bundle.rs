@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_nobody_believed_vouches_for_is_not_believed() {
+    fn an_unvouched_authority_is_refused() {
         let (old, new, foreign) = three();
         let trusted = [old.certificate().clone()];
         let mut stolen = announce(&foreign, Some(&foreign));

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn moving_a_byte_between_context_and_bytes_breaks_the_signature() {
+    fn the_signature_binds_context_and_bytes_apart() {
         let key = SigningKey::generate().unwrap();
         let signature = key.sign("ab", b"cd").unwrap();
         let refused = key.verifying_key().verify("abc", b"d", &signature);

@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_root_survives_its_bytes_and_no_changed_byte_is_believed() {
+    fn a_trust_root_round_trips_and_any_flip_is_refused() {
         let (root, one, two) = (key(), key(), key());
         let trust_root = trust_root(3, &root, &[&one, &two]);
         let bytes = signed(trust_root.clone(), &[&root]).to_bytes();
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_root_follows_only_upwards_and_only_by_the_same_root() {
+    fn a_trust_root_needs_a_higher_number_and_its_root_key() {
         let (root, thief, one, two) = (key(), key(), key(), key());
         let known = trust_root(3, &root, &[&one]);
         let next = signed(trust_root(4, &root, &[&two]), &[&root]);

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_declares_too_much_is_refused_before_memory_is_taken() {
+    fn an_oversized_frame_is_refused_by_its_header() {
         let mut header = [0u8; HEADER_BYTES];
         header[..4].copy_from_slice(&u32::MAX.to_le_bytes());
         let mut reader = FrameReader::new();

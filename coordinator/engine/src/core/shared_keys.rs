@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_replaced_and_comes_back_is_a_second_machine() {
+    fn a_returning_process_counts_as_a_second_machine() {
         let mut keys = SharedKeys::default();
         assert!(!arrives(&mut keys, 1, 1));
         assert!(!arrives(&mut keys, 2, 2));

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_set_changes_nothing_while_a_phase_is_counted() {
+    fn setting_the_clock_does_not_move_a_phase() {
         let mut time = SteadyTime::begin(Time(1_000_000), 50);
         assert_eq!(time.read(Time(1_000_010), 60, false), Time(1_000_010));
         assert_eq!(time.read(Time(5), 70, false), Time(1_000_020));
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_coordinator_follows_a_clock_forward_and_never_back() {
+    fn an_idle_clock_follows_forward_only() {
         let mut time = SteadyTime::begin(Time(1_000), 0);
         assert_eq!(time.read(Time(500), 10, true), Time(1_010));
         assert_eq!(time.read(Time(90_000), 20, true), Time(90_000));

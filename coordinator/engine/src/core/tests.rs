@@ -337,7 +337,7 @@ fn calls_leave_only_once_their_phase_is_durable() {
 }
 
 #[test]
-fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
+fn a_stale_session_cannot_end_the_current_one() {
     let (mut driven, _) = in_round();
     let uplink = |driven: &mut Driven| {
         let id = driven.admin(|reply| AdminCommand::Status { reply });
@@ -372,7 +372,7 @@ fn an_ended_session_keeps_its_bytes_and_an_old_one_ends_nothing() {
 }
 
 #[test]
-fn a_revoked_device_is_hung_up_on_and_its_contribution_refused() {
+fn revoking_a_device_ends_its_session_and_upload() {
     let (mut driven, key) = in_round();
     driven.core.record(RegistryEvent::Applied {
         device: DEVICE,

@@ -98,7 +98,7 @@ fn a_revoked_key_never_joins_again() {
 }
 
 #[test]
-fn joining_again_keeps_the_first_date_and_takes_the_new_certificate() {
+fn rejoining_keeps_the_first_admission_date() {
     let (mut registry, token, _) = with_token(1);
     registry.apply(&admitted(DEVICE, token, 10));
     registry.apply(&admitted(DEVICE, token, 50));
@@ -185,7 +185,7 @@ fn a_revoked_token_admits_nobody() {
 }
 
 #[test]
-fn what_operators_call_a_device_outlasts_what_it_calls_itself() {
+fn an_operators_label_outlasts_rejoining() {
     let (mut registry, token, _) = with_token(1);
     registry.apply(&admitted(DEVICE, token, 10));
     registry.apply(&RegistryEvent::Labelled {
@@ -215,7 +215,7 @@ fn renewal_changes_the_certificate_and_nothing_else() {
 }
 
 #[test]
-fn only_who_knew_the_secret_is_remembered_and_not_without_end() {
+fn only_holders_of_the_secret_are_remembered() {
     let (mut registry, token, secret) = with_token(1);
     let forged = TokenSecret::from_slice(&[9; 20]).unwrap();
     assert!(!registry.is_worth_remembering(token, &forged));

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_was_given_up_or_is_older_is_not_signed_again() {
+    fn an_aborted_or_older_student_is_not_signed_again() {
         let releases = vec![release(1, 1, false), release(2, 2, true)];
         for ended in [Standing::Aborted, Standing::Halted { worse: 1, of: 1 }] {
             assert_eq!(
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rollout_is_begun_once_and_over_when_another_student_took_its_place() {
+    fn a_rollout_is_begun_once() {
         let held = vec![release(1, 1, false), release(2, 2, true)];
         assert_eq!(number(task(held.clone(), None).to_begin()), Some(2));
         let running = task(held.clone(), Some(rolling(2, Standing::Running)));

@@ -108,7 +108,7 @@ fn liars_win_the_weighted_mean_and_not_the_robust_rules() {
 }
 
 #[test]
-fn one_liar_draws_the_median_no_further_than_its_weight_allows() {
+fn a_liar_moves_the_median_within_its_weight() {
     let devices: Vec<Labels> = (0..9).map(honest).collect();
     let with: Vec<Labels> = devices.iter().cloned().chain([liar()]).collect();
     let soft = Consensus {
@@ -124,7 +124,7 @@ fn one_liar_draws_the_median_no_further_than_its_weight_allows() {
 }
 
 #[test]
-fn sharpening_makes_the_likely_likelier_and_one_changes_nothing() {
+fn sharpening_raises_the_likely_class() {
     let devices = [device([50, 50], [0.3, 0.7], 1.0)];
     let at = |sharpening| {
         let asked = Consensus {

@@ -153,7 +153,7 @@ async fn a_device_renews_in_mid_session_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn a_device_that_slept_through_its_end_renews_and_works_again() {
+async fn an_expired_device_renews_and_works_again() {
     let rig = Rig::start();
     let mut device = rig.device().await;
     rig.advance(31 * DAY_MS);
@@ -199,7 +199,7 @@ async fn nobody_renews_for_another_or_without_a_certificate() {
 }
 
 #[tokio::test]
-async fn a_revoked_device_tries_every_door_and_its_key_never_joins_again() {
+async fn a_revoked_device_is_refused_on_every_protocol() {
     let rig = Rig::start();
     let mut device = rig.device().await;
     let token = rig.token(1).await;
@@ -242,7 +242,7 @@ async fn a_revoked_device_tries_every_door_and_its_key_never_joins_again() {
 }
 
 #[tokio::test]
-async fn a_fleet_follows_to_the_next_authority_without_joining_again() {
+async fn devices_follow_to_the_next_authority() {
     let rig = Rig::start();
     let (mut awake, mut asleep) = (rig.device().await, rig.device().await);
     let old_token = rig.token(1).await;

@@ -41,7 +41,7 @@ async fn a_watched_round_without_devices_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn the_same_task_twice_is_one_and_a_wrong_file_names_its_key() {
+async fn creating_the_same_task_twice_makes_one() {
     let rig = Rig::start();
     let task = rig.task(PAIR).await;
     let again = rig
@@ -81,7 +81,7 @@ async fn what_is_missing_or_busy_is_said_so() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_no_request_gets_a_fault_and_the_next_is_answered() {
+async fn a_malformed_request_leaves_the_connection_usable() {
     let rig = Rig::start();
     let socket = rig.socket.clone();
     let (first, second, long) = tokio::task::spawn_blocking(move || {
@@ -194,7 +194,7 @@ async fn the_log_is_a_record_that_checks_itself() {
 }
 
 #[tokio::test]
-async fn the_store_is_copied_while_it_is_written_by_one_caller_at_a_time() {
+async fn the_store_is_copied_while_it_is_written() {
     let rig = Rig::start();
     rig.task(PAIR).await;
     let large = rig.store.put_blob(&vec![3; 8 << 20]).unwrap();

@@ -84,7 +84,7 @@ async fn every_page_is_there_before_and_after_there_is_a_task() {
 }
 
 #[tokio::test]
-async fn nothing_is_loaded_from_elsewhere_and_no_script_stands_in_a_page() {
+async fn pages_load_nothing_from_elsewhere() {
     let rig = Rig::start_with_page();
     rig.task(PAIR).await;
     for path in ROOMS {
@@ -198,7 +198,7 @@ async fn an_open_page_hears_of_a_round() {
 }
 
 #[tokio::test]
-async fn metrics_tell_states_flushes_and_expiry_and_name_no_device() {
+async fn metrics_name_no_device() {
     let rig = Rig::start_with_page();
     rig.task(PAIR).await;
     let device = rig.device().await;

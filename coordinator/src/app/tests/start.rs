@@ -80,7 +80,7 @@ fn a_state_directory_that_cannot_be_written_is_named() {
 }
 
 #[test]
-fn an_identity_is_never_overwritten_and_its_keys_are_private() {
+fn an_identity_is_private_and_never_overwritten() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");

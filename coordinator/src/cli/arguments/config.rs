@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ConfigCommand {
-    /// Check file, environment and flags; exit code 2 if they do not fit
+    /// Check file, environment and flags; exit code 2 if something is not valid
     #[command(after_help = "Examples:
   alambic-coordinator config check
   alambic-coordinator config check --explain --config ./coordinator.toml")]

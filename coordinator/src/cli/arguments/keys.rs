@@ -9,37 +9,37 @@ use super::values::key_id;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AuthorityCommand {
-    /// Show the authorities that are believed, and which devices hold the older one's certificates
+    /// Show the trusted authorities, and which devices still hold certificates of the older one
     #[command(after_help = "Example:\n  alambic-coordinator ca show --json")]
     Show {
         /// Print them as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make the next authority; no device has to join again (restart the coordinator afterwards)
+    /// Create the next authority; no device has to join again (restart the coordinator afterwards)
     #[command(after_help = "Examples:
   alambic-coordinator ca rotate && systemctl restart alambic-coordinator
   alambic-coordinator ca show          # until every device has renewed
   alambic-coordinator ca retire && systemctl restart alambic-coordinator")]
     Rotate {
-        /// Have every device renew its certificate at the restart, and not by and by: the key of
-        /// the present authority was stolen
+        /// Have every device renew its certificate at the restart rather than over time, for
+        /// instance because the authority's key was stolen
         #[arg(long)]
         renew_now: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Believe the authority before this one no more (restart the coordinator afterwards)
+    /// Stop trusting the previous authority (restart the coordinator afterwards)
     #[command(
         after_help = "Example:\n  alambic-coordinator ca retire && systemctl restart alambic-coordinator"
     )]
     Retire {
-        /// Have every device renew once more at the restart, by which it forgets the authority
-        /// before: its key was stolen
+        /// Have every device renew once more at the restart and drop the previous authority, for
+        /// instance because that one's key was stolen
         #[arg(long)]
         renew_now: bool,
-        /// Also if devices still hold its certificates; they have to join again then
+        /// Even if devices still hold its certificates; these have to join again
         #[arg(long)]
         force: bool,
         /// Print what was done as JSON
@@ -50,14 +50,14 @@ pub(in crate::cli) enum AuthorityCommand {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum KeyCommand {
-    /// Show the trust root: its number, its end, the root key and the release keys
+    /// Show the trust root: its number, its expiry, the root key and the release keys
     #[command(after_help = "Example:\n  alambic-coordinator key show --json")]
     Show {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
-    /// Make a key in a file, such as the next root key on a machine that is never online
+    /// Create a key in a file, such as the next root key on an offline machine
     #[command(after_help = "Example:\n  alambic-coordinator key create --out /media/safe/root.pem")]
     Create {
         /// The file to write, which must not exist
@@ -74,7 +74,7 @@ pub(in crate::cli) enum KeyCommand {
 
 Devices learn of it when they connect again, which they do after the restart.")]
     Rotate {
-        /// Believe the key in use no more; what it signed is signed again at the restart
+        /// Revoke the key in use as well; what it signed is signed again at the restart
         #[arg(long)]
         revoke: bool,
         #[command(flatten)]
@@ -83,7 +83,7 @@ Devices learn of it when they connect again, which they do after the restart.")]
         #[arg(long)]
         json: bool,
     },
-    /// Believe a release key no more that is not in use (restart the coordinator afterwards)
+    /// Revoke a release key that is not in use (restart the coordinator afterwards)
     #[command(
         after_help = "Example:\n  alambic-coordinator key revoke 0123456789abcdef0123456789abcdef"
     )]
@@ -108,7 +108,7 @@ Devices learn of it when they connect again, which they do after the restart.")]
         #[arg(long)]
         json: bool,
     },
-    /// Hand the root key's part over to another key (restart the coordinator afterwards)
+    /// Replace the root key by another one (restart the coordinator afterwards)
     #[command(after_help = "Examples:
   alambic-coordinator key create --out /media/safe/next.pem
   alambic-coordinator key rotate-root --root-key /media/safe/root.pem --next /media/safe/next.pem")]
@@ -123,7 +123,7 @@ Devices learn of it when they connect again, which they do after the restart.")]
         #[arg(long)]
         json: bool,
     },
-    /// Move the root key out of the state directory, to a place that is never online
+    /// Move the root key out of the state directory, to an offline place
     #[command(
         after_help = "Example:\n  alambic-coordinator key offline --out /media/safe/root.pem"
     )]

@@ -7,10 +7,10 @@ use super::values::duration_ms;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TokenCommand {
-    /// Make a token that lets devices join
+    /// Create a token that lets devices join
     #[command(after_help = "Example:\n  alambic-coordinator token create --ttl 1h --uses 10")]
     Create {
-        /// How long it is honoured: a number and s, m, h or d
+        /// How long it is valid: a number and s, m, h or d
         #[arg(long, default_value = "1h", value_parser = duration_ms, value_name = "TIME")]
         ttl: u64,
         /// How many devices it admits
@@ -22,7 +22,7 @@ pub(in crate::cli) enum TokenCommand {
         /// Whether each device waits for `device approve`
         #[arg(long, value_enum, default_value_t = ApproveBy::Auto)]
         approve: ApproveBy,
-        /// Print token and end as JSON
+        /// Print the token and its expiry as JSON
         #[arg(long)]
         json: bool,
     },
@@ -33,7 +33,7 @@ pub(in crate::cli) enum TokenCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take a token back; devices that joined by it stay
+    /// Revoke a token; devices that joined with it stay
     #[command(after_help = "Example:\n  alambic-coordinator token revoke 0123456789abcdef")]
     Revoke {
         /// The token's id, as `token list` shows it
@@ -71,7 +71,7 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Let a device that waits for approval in
+    /// Admit a device that waits for approval
     #[command(after_help = "Example:\n  alambic-coordinator device approve 01234567")]
     Approve {
         /// The device: its id, the first digits of it, or its name
@@ -80,7 +80,7 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Turn a device that waits for approval away
+    /// Reject a device that waits for approval
     #[command(after_help = "Example:\n  alambic-coordinator device deny 01234567")]
     Deny {
         /// The device: its id, the first digits of it, or its name
@@ -92,7 +92,7 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Give a device another name for people
+    /// Set the name of a device that people read
     #[command(after_help = "Example:\n  alambic-coordinator device label 01234567 'pump 7'")]
     Label {
         /// The device: its id, the first digits of it, or its name
@@ -103,12 +103,12 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a device, delete what it contributed, and learn anew without it
+    /// Revoke a device, delete its contributions, and learn again without them
     ///
-    /// The next round asks the others again for what stood on its
+    /// The next round asks the others again for whatever depended on its
     /// contributions. Until that round's student is released, the device's
-    /// status says partial. Backups and the devices' own copies of earlier
-    /// students are not reached.
+    /// status says partial. Backups and earlier students on devices are not
+    /// changed.
     #[command(after_help = "Example:\n  alambic-coordinator device forget 01234567")]
     Forget {
         /// The device: its id, the first digits of it, or its name
@@ -120,10 +120,10 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Take a device's strikes and breaches back, and end its quarantine
+    /// Clear a device's strikes and protocol violations, and end its quarantine
     ///
-    /// For a device that was built wrong and is mended. What it did stays in
-    /// the audit log; it is asked again from the next phase on.
+    /// For a device that had a fault and was repaired. What it did stays in the audit log; it is
+    /// asked again from the next phase on.
     #[command(after_help = "Example:\n  alambic-coordinator device pardon 01234567")]
     Pardon {
         /// The device: its id, the first digits of it, or its name
@@ -132,7 +132,7 @@ pub(in crate::cli) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Believe a device's key no more, for good, and end its session at once
+    /// Revoke a device's key for good, and end its session at once
     #[command(after_help = "Example:
   alambic-coordinator device revoke 'pump 7' --reason 'left on a train'")]
     Revoke {

@@ -73,7 +73,7 @@ struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make a state directory: authority, certificates, release key, configuration
+    /// Create a state directory: authority, certificates, release key, configuration
     #[command(after_help = "Examples:
   alambic-coordinator init --state /var/lib/alambic-coordinator
   alambic-coordinator init --if-missing      # before each start of a container")]
@@ -81,7 +81,7 @@ pub(super) enum Command {
         /// IP address to name in the server's certificate; may be repeated
         #[arg(long = "address", value_name = "IP")]
         addresses: Vec<String>,
-        /// Leave a state directory as it is that was made before, and succeed
+        /// Succeed and change nothing if the state directory was made before
         #[arg(long, conflicts_with = "json")]
         if_missing: bool,
         /// Print what was made as JSON
@@ -98,7 +98,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "IP:PORT|off")]
         page: Option<String>,
     },
-    /// Join tokens for new devices
+    /// Create, list and revoke join tokens for new devices
     #[command(
         subcommand,
         after_help = "Examples:
@@ -106,7 +106,7 @@ pub(super) enum Command {
   alambic-coordinator token list"
     )]
     Token(TokenCommand),
-    /// The fleet's certificate authority
+    /// Show and rotate the fleet's certificate authority
     #[command(
         subcommand,
         name = "ca",
@@ -115,7 +115,7 @@ pub(super) enum Command {
   alambic-coordinator ca rotate && systemctl restart alambic-coordinator"
     )]
     Authority(AuthorityCommand),
-    /// What the fleet learns
+    /// Create and show tasks: what the fleet learns
     #[command(
         subcommand,
         after_help = "Examples:
@@ -123,7 +123,7 @@ pub(super) enum Command {
   alambic-coordinator task list"
     )]
     Task(TaskCommand),
-    /// Rounds of learning
+    /// Start, watch and cancel rounds
     #[command(
         subcommand,
         after_help = "Examples:
@@ -132,7 +132,7 @@ pub(super) enum Command {
   alambic-coordinator round cancel"
     )]
     Round(RoundCommand),
-    /// What is going on
+    /// Show the state of the coordinator, its tasks and its devices
     #[command(after_help = "Examples:
   alambic-coordinator status
   alambic-coordinator status --json | jq '.devices[] | select(.connected | not) | .label'")]
@@ -141,7 +141,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Devices of the fleet
+    /// List, approve and revoke devices
     #[command(
         subcommand,
         after_help = "Examples:
@@ -150,7 +150,7 @@ pub(super) enum Command {
   alambic-coordinator device revoke 01234567 --reason 'left on a train'"
     )]
     Device(DeviceCommand),
-    /// The record of all that happened
+    /// Verify and export the log, the record of everything that happened
     #[command(
         subcommand,
         after_help = "Examples:
@@ -158,7 +158,7 @@ pub(super) enum Command {
   alambic-coordinator audit export --out audit.jsonl"
     )]
     Audit(AuditCommand),
-    /// Released students
+    /// List and export released students
     #[command(
         subcommand,
         after_help = "Examples:
@@ -166,7 +166,7 @@ pub(super) enum Command {
   alambic-coordinator model export --out student.onnx"
     )]
     Model(ModelCommand),
-    /// How released students reach the devices
+    /// Control how released students reach the devices
     #[command(
         subcommand,
         after_help = "Examples:
@@ -174,7 +174,7 @@ pub(super) enum Command {
   alambic-coordinator rollout status"
     )]
     Rollout(RolloutCommand),
-    /// The keys that sign releases, and the root key that vouches for them
+    /// Manage the keys that sign releases, and the root key that vouches for them
     #[command(
         subcommand,
         after_help = "Examples:
@@ -182,21 +182,21 @@ pub(super) enum Command {
   alambic-coordinator key rotate && systemctl restart alambic-coordinator"
     )]
     Key(KeyCommand),
-    /// The configuration
+    /// Check the configuration
     #[command(
         subcommand,
         after_help = "Example:
   alambic-coordinator config check --explain"
     )]
     Config(ConfigCommand),
-    /// Where log and blobs are
+    /// Move log and blobs to another store
     #[command(
         subcommand,
         after_help = "Example:
   alambic-coordinator store copy --from /var/lib/alambic-coordinator --to coordinator-postgres.toml"
     )]
     Store(StoreCommand),
-    /// Look for what stands in the coordinator's way, and say what to do
+    /// Check the coordinator for problems, and say how to solve them
     ///
     /// Clock, certificate, UDP port, disk, permissions, the BLAS kernels, and the
     /// database if the store is in one.
@@ -241,11 +241,11 @@ runuser -u alambic-coordinator -- alambic-coordinator backup --out FILE")]
         #[arg(long)]
         json: bool,
     },
-    /// Make a state directory out of a backup, or only check one
+    /// Restore a state directory from a backup, or only check one
     ///
-    /// The backup is checked as a whole before anything is written. The
-    /// directory that --state names must be empty or missing; what is released
-    /// from it is above all that the backup knows.
+    /// The backup is checked as a whole before anything is written. The directory that --state
+    /// names must be empty or missing; what is released from it gets a higher version than any in
+    /// the backup.
     #[command(after_help = "Examples:
   alambic-coordinator restore --from alambic.tar --verify    # only check the file
   alambic-coordinator restore --from alambic.tar --state /var/lib/alambic-coordinator --verify

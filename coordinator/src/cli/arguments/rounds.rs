@@ -15,7 +15,7 @@ pub(in crate::cli) enum TaskCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Show what a task fixes
+    /// Show the settings of a task
     #[command(after_help = "Example:\n  alambic-coordinator task show har")]
     Show {
         /// Name, hash or beginning of the hash; may be left out if there is one task
@@ -24,8 +24,8 @@ pub(in crate::cli) enum TaskCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Have the next round learn normaliser and transfer set anew, for instance
-    /// after a device was revoked; no device has to join again
+    /// Have the next round learn the normaliser and the transfer set again, for instance after a
+    /// device was revoked; no device has to join again
     #[command(after_help = "Example:\n  alambic-coordinator task relearn har")]
     Relearn {
         /// Name, hash or beginning of the hash; may be left out if there is one task
@@ -45,7 +45,7 @@ pub(in crate::cli) enum TaskCommand {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RoundCommand {
-    /// Begin a round
+    /// Start a round
     #[command(after_help = "Example:\n  alambic-coordinator round start --task har --watch")]
     Start {
         /// Name or hash of the task; may be left out if there is one

@@ -8,9 +8,9 @@ use clap::Subcommand;
 pub(in crate::cli) enum StoreCommand {
     /// Move log and blobs to another place, such as from sled to PostgreSQL
     ///
-    /// No coordinator may run meanwhile. The copy is read as a whole and
-    /// compared; then the first store is closed for good, so that no two go
-    /// apart. Keys and certificates stay in the state directory.
+    /// No coordinator may run meanwhile. The copy is read as a whole and compared; then the first
+    /// store is closed for good, so that the two cannot diverge. Keys and certificates stay in the
+    /// state directory.
     #[command(after_help = "Examples:
   alambic-coordinator store copy --from /var/lib/alambic-coordinator --to coordinator-postgres.toml
   alambic-coordinator store copy --from coordinator-postgres.toml --to /var/lib/alambic-coordinator

@@ -70,7 +70,7 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         #[arg(long)]
         json: bool,
     },
-    /// Show the newest rollout of each task: its stage, and how its devices fare
+    /// Show the newest rollout of each task: its stage, and what its devices found
     #[command(after_help = "Example:\n  alambic-coordinator rollout status")]
     Status {
         /// Name or hash of the task; all tasks if it is left out
@@ -80,7 +80,7 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         #[arg(long)]
         json: bool,
     },
-    /// Offer it to no further device until it is resumed
+    /// Pause the rollout: no further device is offered the student
     #[command(after_help = "Example:\n  alambic-coordinator rollout pause")]
     Pause {
         /// Name or hash of the task; may be left out if there is one
@@ -90,7 +90,7 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         #[arg(long)]
         json: bool,
     },
-    /// Go on after a pause
+    /// Resume a paused rollout
     #[command(after_help = "Example:\n  alambic-coordinator rollout resume")]
     Resume {
         /// Name or hash of the task; may be left out if there is one
@@ -100,7 +100,7 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
         #[arg(long)]
         json: bool,
     },
-    /// End it; devices that use the student go on doing so
+    /// Abort the rollout; devices that use the student go on using it
     #[command(after_help = "Example:\n  alambic-coordinator rollout abort")]
     Abort {
         /// Name or hash of the task; may be left out if there is one

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_over_the_network_is_asked_for_tls_unless_the_url_says_otherwise() {
+    fn a_remote_server_needs_tls_by_default() {
         let mode = |text: &str| DatabaseUrl::parse(text).unwrap().config.get_ssl_mode();
         assert_eq!(mode("postgresql://u@db.example/x"), SslMode::Require);
         let full = "postgresql://u@db.example/x?sslmode=verify-full";

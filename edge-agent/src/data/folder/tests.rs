@@ -216,7 +216,7 @@ fn file_that_changed_just_now_is_read_again() {
 }
 
 #[test]
-fn hidden_files_other_endings_and_folders_are_not_looked_at() {
+fn hidden_files_and_other_endings_are_ignored() {
     let mut bench = Bench::new();
     bench.write("a.csv", &["1,0,cat"]);
     bench.write(".b.csv", &["x"]);
@@ -295,7 +295,7 @@ fn of_more_rows_than_are_held_a_sample_of_all_files_is() {
 }
 
 #[test]
-fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
+fn an_unfinished_line_counts_once_it_is_complete() {
     let mut bench = Bench::new();
     let path = bench.root.path().join("a.csv");
     fs::write(&path, "a,b,label\n1,0,cat\n5,2.0").unwrap();
@@ -314,7 +314,7 @@ fn a_line_without_an_end_counts_once_it_is_completed_or_the_file_rests() {
 }
 
 #[test]
-fn a_file_with_the_columns_of_another_in_another_order_is_read_by_name() {
+fn reordered_columns_are_read_by_name() {
     let mut bench = Bench::new();
     bench.write("a.csv", &["1,2,cat", "3,4,dog"]);
     let write = |name: &str, text: &str| fs::write(bench.root.path().join(name), text).unwrap();

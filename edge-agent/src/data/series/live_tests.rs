@@ -57,7 +57,7 @@ fn windows_of_a_stream_are_those_of_the_recording() {
 }
 
 #[test]
-fn groups_gaps_and_bad_rows_part_a_stream_as_they_part_a_recording() {
+fn groups_and_gaps_part_a_stream_like_a_recording() {
     let schema = schema("").with_mapping(grouped(Mapping::default()));
     let samples = (0..200).flat_map(|at| {
         // A gap of three seconds after the hundredth sample.
@@ -83,7 +83,7 @@ fn groups_gaps_and_bad_rows_part_a_stream_as_they_part_a_recording() {
 }
 
 #[test]
-fn a_slow_recording_is_told_and_a_stream_without_windows_is_silent() {
+fn a_slow_recording_is_reported() {
     let schema = schema("");
     let slow = text((0..60).map(|at| (f64::from(at), "on", "a")));
     let (inputs, bad) = followed(&slow, &schema);
@@ -93,7 +93,7 @@ fn a_slow_recording_is_told_and_a_stream_without_windows_is_silent() {
 }
 
 #[test]
-fn messages_with_names_make_windows_once_all_columns_are_known() {
+fn windows_begin_once_all_columns_are_known() {
     let schema = schema("").with_optional_labels();
     let mut at = 0;
     let mut next = || {
@@ -128,7 +128,7 @@ proptest! {
 
     /// At another rate a window lacks only what comes after its end.
     #[test]
-    fn a_faster_stream_gives_the_same_windows_but_for_their_ends(
+    fn a_faster_stream_gives_the_same_windows(
         rate in 12.0f64..60.0,
         jitter in 0.0f64..0.2,
     ) {

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_rates_tell_is_kept_and_what_one_cannot_is_taken_out() {
+    fn resampling_keeps_what_both_rates_can_hold() {
         for (from, to) in [(200.0, 50.0), (50.0, 44.0), (100.0, 64.0), (40.0, 50.0)] {
             let samples = 40 * from as usize;
             let length = 40 * to as usize;

@@ -335,7 +335,7 @@ fn bad_releases_leave_the_old_student() {
 }
 
 #[test]
-fn no_version_below_the_floor_comes_back_after_a_worse_one_was_seen() {
+fn no_version_below_the_floor_is_installed() {
     let bench = Bench::new();
     let backend = bench.backend(Some(100));
     install(&backend, &bench, 1, &bench.sign(&bench.raw(1, 0)));
@@ -355,7 +355,7 @@ fn a_device_without_data_installs_without_evaluating() {
 }
 
 #[test]
-fn a_missing_data_folder_is_named_and_leaves_nothing_behind() {
+fn a_missing_data_folder_is_named() {
     let bench = Bench::new();
     let backend = bench.backend(None);
     let call = bench.call(1, Phase::Profile, None);
@@ -527,7 +527,7 @@ fn a_student_is_kept_after_its_soak_if_it_is_no_worse() {
 }
 
 #[test]
-fn a_student_that_does_worse_after_its_soak_is_rolled_back_for_good() {
+fn a_worse_student_is_rolled_back_after_its_soak() {
     let bench = Bench::new();
     let good = bench.sign(&bench.raw(1, 0));
     let bad = bench.sign(&bench.raw(2, 1));

@@ -3,7 +3,7 @@ use super::*;
 use common::npz::{Array, Values};
 
 #[test]
-fn a_class_that_is_left_out_leaves_no_row_and_moves_the_others_up() {
+fn a_class_left_out_leaves_no_row() {
     let har = Dataset::open("har").unwrap();
     let (data, novel) = har.without_class("sitting").unwrap();
     assert_eq!(data.classes.len(), 5);

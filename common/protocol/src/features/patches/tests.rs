@@ -121,7 +121,7 @@ fn filters_are_orthonormal_and_blind_to_a_constant() {
 }
 
 #[test]
-fn first_filter_answers_to_a_horizontal_ramp_in_every_inner_cell() {
+fn first_filter_responds_to_a_horizontal_ramp() {
     let patches = patches(&[28, 28], None);
     let ramp = Array2::from_shape_fn((1, 784), |(_, pixel)| (pixel % 28) as f32);
     let features = patches.compute(ramp.view());

@@ -21,7 +21,7 @@ fn a_short_file_gets_defaults_and_survives_the_wire() {
 }
 
 #[test]
-fn a_convolutional_student_stands_on_the_cells_of_its_features() {
+fn a_cnn_needs_features_in_cells() {
     let file = |stage: &str, student: &str| {
         format!(
             "name = \"i\"\n[input]\nshape = [28, 28]\n[classes]\nnames = [\"a\", \"b\"]\n\
@@ -131,7 +131,7 @@ fn values_outside_their_range_name_their_key() {
 }
 
 #[test]
-fn a_standing_task_survives_the_wire_and_another_keeps_its_bytes() {
+fn a_standing_task_round_trips() {
     let file = |rounds: &str| format!("{SMALL}\n[rounds]\n{rounds}");
     let plain = RawTask::parse(SMALL).unwrap();
     let named = RawTask::parse(&file("mode = \"synchronous\"")).unwrap();

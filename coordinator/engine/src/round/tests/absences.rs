@@ -45,7 +45,7 @@ fn in_contribute(absences: &Absences) -> Vec<(u8, AbsenceReason)> {
 }
 
 #[test]
-fn an_ended_round_knows_who_was_missing_and_why_after_a_restart_too() {
+fn absences_and_reasons_survive_a_restart() {
     let mut bench = contributing();
     let key = bench.key(Kind::Labels);
     bench.offer(3, key, "x");
@@ -96,7 +96,7 @@ fn where_all_did_their_part_nothing_is_recorded() {
 }
 
 #[test]
-fn who_has_nothing_for_a_phase_that_can_do_without_is_not_missing() {
+fn abstaining_from_an_optional_phase_is_no_absence() {
     let mut bench = Bench::in_phase(policy(), &[1, 2, 3], Phase::Report);
     bench.calls.clear();
     for number in [1, 2, 3] {
@@ -140,7 +140,7 @@ fn late_labels_count_as_late() {
 }
 
 #[test]
-fn a_device_that_is_believed_no_more_is_quarantined_connected_or_not() {
+fn a_quarantined_device_is_named_as_such() {
     let mut bench = contributing();
     let key = bench.key(Kind::Labels);
     for _ in 0..STRIKES_MAX {
@@ -161,7 +161,7 @@ fn a_device_that_is_believed_no_more_is_quarantined_connected_or_not() {
 }
 
 #[test]
-fn a_device_over_its_budget_is_told_apart_from_one_that_will_not() {
+fn over_budget_is_told_apart_from_abstaining() {
     let mut policy = policy();
     policy.round_bytes_max = 3 * BYTES;
     let mut bench = Bench::in_phase(policy, &[1, 2], Phase::Contribute);

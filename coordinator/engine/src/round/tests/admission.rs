@@ -142,7 +142,7 @@ fn moments_on_a_replaced_set_are_stale() {
 }
 
 #[test]
-fn a_transfer_set_with_the_same_name_keeps_what_stands_on_it() {
+fn an_unchanged_transfer_set_keeps_contributions() {
     let mut state = State::default();
     let set = Event::Produced {
         product: Product::TransferSet {
@@ -168,7 +168,7 @@ fn a_transfer_set_with_the_same_name_keeps_what_stands_on_it() {
 }
 
 #[test]
-fn a_stray_of_an_earlier_round_never_replaces_newer_moments() {
+fn a_stray_never_replaces_newer_moments() {
     let mut bench = Bench::in_round(policy(), &[1, 2]);
     bench.run();
     let stray = bench.key(Kind::Moments);
@@ -181,7 +181,7 @@ fn a_stray_of_an_earlier_round_never_replaces_newer_moments() {
 }
 
 #[test]
-fn late_moments_of_the_last_round_do_not_answer_this_rounds_call() {
+fn late_moments_do_not_answer_the_next_call() {
     let mut bench = Bench::in_phase(policy(), &[1, 2, 3], Phase::Contribute);
     let late = bench.key(Kind::Moments);
     bench.calls.retain(|(to, _)| *to != device(1));

@@ -171,7 +171,7 @@ fn abstaining_from_another_round_or_phase_changes_nothing() {
 }
 
 #[test]
-fn all_abstaining_from_new_points_keeps_the_old_set_at_once() {
+fn if_all_abstain_from_points_the_old_set_stays() {
     let mut policy = policy();
     policy.points_max = 1_000;
     let mut bench = Bench::in_round(policy, &[1, 2]);

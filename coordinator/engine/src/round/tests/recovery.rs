@@ -10,7 +10,7 @@ use super::bench::*;
 use crate::round::*;
 
 #[test]
-fn a_restart_after_any_event_finishes_with_the_same_student() {
+fn a_restart_after_any_event_gives_the_same_student() {
     let mut whole = Bench::in_round(policy(), &[1, 2, 3]);
     whole.run();
     let release = whole.state().release.clone().unwrap();
@@ -72,7 +72,7 @@ fn grace_counts_from_the_restart_too() {
 }
 
 #[test]
-fn the_first_device_back_does_not_decide_the_next_phase_alone() {
+fn the_first_device_back_does_not_decide_alone() {
     let mut policy = policy();
     policy.devices_min = 1;
     let mut bench = Bench::in_round(policy.clone(), &[1, 2, 3, 4]);
@@ -115,7 +115,7 @@ fn devices_are_told_of_a_release_they_do_not_run() {
 }
 
 #[test]
-fn a_state_from_an_older_copy_releases_above_what_devices_run() {
+fn a_restored_state_releases_above_installed_versions() {
     let mut bench = Bench::in_round(policy(), &[1, 2]);
     bench.run();
     let known = bench.state().release.as_ref().unwrap().version;
@@ -141,7 +141,7 @@ fn a_state_from_an_older_copy_releases_above_what_devices_run() {
 }
 
 #[test]
-fn a_device_that_is_dismissed_in_mid_round_is_not_waited_for() {
+fn a_device_dismissed_in_mid_round_is_not_awaited() {
     let mut everyone = policy();
     everyone.quorum = 1.0;
     let mut bench = Bench::in_phase(everyone, &[1, 2, 3], Phase::Contribute);
@@ -155,7 +155,7 @@ fn a_device_that_is_dismissed_in_mid_round_is_not_waited_for() {
 }
 
 #[test]
-fn a_forgotten_device_is_in_nothing_that_is_made_from_then_on() {
+fn a_forgotten_device_leaves_all_later_results() {
     let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
     bench.run();
     let before = bench.state().clone();

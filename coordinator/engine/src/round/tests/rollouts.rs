@@ -127,7 +127,7 @@ fn a_good_release_reaches_everyone_stage_by_stage() {
 }
 
 #[test]
-fn a_bad_release_is_halted_at_its_first_stage_by_the_first_word() {
+fn a_bad_release_is_halted_at_its_first_stage() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
     for evaluation in [
@@ -153,7 +153,7 @@ fn a_bad_release_is_halted_at_its_first_stage_by_the_first_word() {
 }
 
 #[test]
-fn a_paused_rollout_offers_nothing_and_a_resumed_one_goes_on() {
+fn a_paused_rollout_offers_nothing_until_resumed() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
     bench.input(Input::Ordered(Order::Pause));
@@ -196,7 +196,7 @@ fn orders_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn a_rollback_gives_everyone_the_old_student_under_a_higher_version() {
+fn a_rollback_releases_the_old_student_as_a_new_version() {
     let mut bench = with_held();
     let pilot = start(&mut bench)[0].0;
     try_it(&mut bench, pilot, number(2), Evaluation::Kept);
@@ -218,7 +218,7 @@ fn a_rollback_gives_everyone_the_old_student_under_a_higher_version() {
 }
 
 #[test]
-fn a_held_student_that_is_signed_again_still_waits_for_its_rollout() {
+fn a_held_student_signed_again_awaits_its_rollout() {
     let mut bench = with_held();
     start(&mut bench);
     bench.input(Input::ReReleased(again(number(2), number(3), true)));
@@ -240,7 +240,7 @@ fn a_held_student_that_is_signed_again_still_waits_for_its_rollout() {
 }
 
 #[test]
-fn signing_a_held_student_again_leaves_the_rollout_of_another_alone() {
+fn signing_one_student_again_keeps_anothers_rollout() {
     let mut bench = with_held();
     bench.start().unwrap();
     bench.run();
@@ -251,7 +251,7 @@ fn signing_a_held_student_again_leaves_the_rollout_of_another_alone() {
 }
 
 #[test]
-fn a_rollback_while_a_student_is_signed_does_not_take_its_version_twice() {
+fn a_rollback_during_signing_takes_its_own_version() {
     let mut bench = with_held();
     bench.start().unwrap();
     bench.run_to(Phase::Release);
@@ -270,7 +270,7 @@ fn a_rollback_while_a_student_is_signed_does_not_take_its_version_twice() {
 }
 
 #[test]
-fn staged_releases_roll_out_by_themselves_one_after_the_other() {
+fn staged_releases_roll_out_one_after_the_other() {
     let mut bench = Bench::in_round(policy_of(Releases::Staged(plan())), &DEVICES);
     bench.run();
     assert_eq!(announced(&mut bench).len(), 1);
@@ -305,7 +305,7 @@ fn a_word_about_what_was_never_released_counts_for_nothing() {
 }
 
 #[test]
-fn without_stages_every_device_is_offered_each_release_at_once() {
+fn without_stages_every_device_is_offered_at_once() {
     let mut bench = Bench::in_round(policy(), &DEVICES);
     bench.run();
     let offered = announced(&mut bench);
@@ -314,7 +314,7 @@ fn without_stages_every_device_is_offered_each_release_at_once() {
 }
 
 #[test]
-fn a_device_that_changes_its_word_for_ever_does_not_fill_the_log() {
+fn a_device_that_flips_its_report_cannot_fill_the_log() {
     let mut bench = with_held();
     let (pilot, announcement) = start(&mut bench)[0];
     let before = bench.log.len();
@@ -327,7 +327,7 @@ fn a_device_that_changes_its_word_for_ever_does_not_fill_the_log() {
 }
 
 #[test]
-fn a_release_for_all_is_halted_by_a_fifth_of_the_devices_and_not_by_one() {
+fn a_fifth_of_the_devices_halts_a_release_for_all() {
     let all = Releases::All { soak_ms: SOAK_MS };
     let mut bench = Bench::in_round(policy_of(all), &DEVICES);
     bench.run();

@@ -41,7 +41,7 @@ fn a_round_moves_through_all_phases_to_a_student() {
 }
 
 #[test]
-fn a_second_round_starts_at_contribute_and_needs_no_bytes_again() {
+fn a_second_round_starts_at_contribute() {
     let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
     bench.run();
     assert_eq!(bench.start(), Ok(RoundId(2)));
@@ -71,7 +71,7 @@ fn a_second_start_is_refused_while_a_round_runs() {
 }
 
 #[test]
-fn a_failed_computation_ends_the_round_with_phase_and_cause() {
+fn a_failed_computation_ends_the_round_with_its_cause() {
     for phase in [Phase::Solve, Phase::Distil, Phase::Release] {
         let mut bench = Bench::in_phase(policy(), &[1, 2], phase);
         let standing = bench.state().standing.clone();
@@ -159,7 +159,7 @@ fn the_first_automatic_round_starts_with_enough_devices() {
 }
 
 #[test]
-fn later_automatic_rounds_wait_for_the_interval_and_new_data() {
+fn automatic_rounds_wait_for_interval_and_new_data() {
     let mut bench = Bench::new(automatic());
     bench.connect(&[1, 2]);
     bench.run();
@@ -220,7 +220,7 @@ fn new_data_is_remembered_over_a_restart() {
 }
 
 #[test]
-fn a_clock_set_back_over_a_restart_does_not_hold_the_next_round_up() {
+fn a_clock_set_back_does_not_delay_the_next_round() {
     let mut bench = Bench::new(automatic());
     bench.connect(&[1, 2]);
     bench.tick(10_000);
@@ -301,7 +301,7 @@ fn points_alone() -> RoundPolicy {
 }
 
 #[test]
-fn where_points_are_all_that_is_asked_nobody_is_called_to_contribute() {
+fn a_task_of_points_alone_skips_contribute() {
     let mut bench = Bench::in_round(points_alone(), &[1, 2, 3]);
     bench.run();
     let state = bench.state();
@@ -324,7 +324,7 @@ fn where_points_are_all_that_is_asked_nobody_is_called_to_contribute() {
 }
 
 #[test]
-fn a_full_set_of_points_alone_is_solved_again_without_a_call() {
+fn a_full_set_of_points_is_solved_without_a_call() {
     let mut bench = Bench::in_round(points_alone(), &[1, 2]);
     bench.run();
     bench.input(Input::DataChanged { device: device(1) });

@@ -134,7 +134,7 @@ fn a_device_asleep_at_the_call_contributes_later() {
 }
 
 #[test]
-fn enough_new_rows_are_solved_without_waiting_for_the_interval() {
+fn enough_new_rows_do_not_wait_for_the_interval() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     bench.run();
@@ -145,7 +145,7 @@ fn enough_new_rows_are_solved_without_waiting_for_the_interval() {
 }
 
 #[test]
-fn whoever_wakes_while_the_coordinator_computes_counts_in_the_next_round() {
+fn a_device_that_wakes_during_a_solve_counts_next() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     bench.run();
@@ -211,7 +211,7 @@ fn a_later_contribution_takes_the_place_of_the_earlier() {
 }
 
 #[test]
-fn new_rows_of_a_device_that_vanished_are_asked_for_at_its_next_visit() {
+fn a_vanished_devices_rows_are_asked_for_later() {
     let mut bench = begun();
     bench.connect(&[1]);
     new_rows(&mut bench, 1);
@@ -266,7 +266,7 @@ fn a_restart_after_any_event_goes_on_to_the_same_student() {
 }
 
 #[test]
-fn what_failed_is_tried_again_after_the_interval_and_loses_nothing() {
+fn a_failure_is_retried_after_the_interval() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     bench.run();
@@ -284,7 +284,7 @@ fn what_failed_is_tried_again_after_the_interval_and_loses_nothing() {
 }
 
 #[test]
-fn a_forgotten_late_device_is_left_out_at_once_and_the_others_stay() {
+fn a_forgotten_late_device_is_left_out_at_once() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     run_rounds(&mut bench, 2);
@@ -302,7 +302,7 @@ fn a_forgotten_late_device_is_left_out_at_once_and_the_others_stay() {
 }
 
 #[test]
-fn a_device_can_be_forgotten_while_the_coordinator_computes() {
+fn a_device_can_be_forgotten_during_a_solve() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     bench.run();
@@ -348,7 +348,7 @@ fn a_forgotten_founder_begins_everything_anew() {
 }
 
 #[test]
-fn points_taken_while_a_round_computed_do_not_outlive_their_normaliser() {
+fn points_do_not_outlive_their_normaliser() {
     let mut bench = begun();
     bench.connect(&[3, 4]);
     bench.run();

@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_life_are_passed_on_and_are_no_part_of_the_delivery() {
+    fn heartbeats_are_forwarded_and_not_delivered() {
         let before = common::liveness::PROCESS.heartbeats();
         let mut delivered = Vec::new();
         let said = [&[HEARTBEAT; 5][..], &[DELIVERY], &[HEARTBEAT, 7]].concat();
