@@ -23,6 +23,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
             &["network"],
+            &["last_layer"],
         ],
     },
     Crate {
