@@ -38,6 +38,8 @@ pub struct TaskOptions {
     pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
+    /// Rounds that refine the student after a round.
+    pub refinement_steps: u32,
     /// Seed of every random choice.
     pub seed: u64,
     /// Seconds a gathering phase may take.
@@ -69,7 +71,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
          [budget]\npoints_per_device = {each}\npoints_max = {points}\n\
          uplink_bytes_max = {bytes}\nrank_max = {rank}\nbits = {bits}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\
-         consensus = {consensus:?}\n\n\
+         consensus = {consensus:?}\n{refinement}\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
          contribute = {deadline}.0, report = {deadline}.0 }}\n",
@@ -95,6 +97,10 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
         },
         bits = task_options.bits,
         steps = task_options.steps,
+        refinement = match task_options.refinement_steps {
+            0 => String::new(),
+            steps => format!("refinement_steps = {steps}\n"),
+        },
         seed = task_options.seed,
         consensus = task_options.consensus.name(),
         grace = task_options.grace_s,
@@ -234,6 +240,7 @@ mod tests {
             novelty: false,
             landmarks: None,
             steps: 100,
+            refinement_steps: 0,
             seed: 0,
             deadline_s: 60,
             grace_s: 5.0,

@@ -33,6 +33,7 @@ fn task_options(contribute: &str, points: u32, rank_max: u32) -> TaskOptions {
         novelty: false,
         landmarks: None,
         steps: 200,
+        refinement_steps: 0,
         seed: 3,
         deadline_s: 60,
         grace_s: 30.0,

@@ -37,6 +37,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["task"],
             &[
                 "blocks",
+                "gradient",
                 "labels",
                 "landmarks",
                 "moments",

@@ -52,6 +52,15 @@ pub struct TaskDefinition {
     /// Whether students also say how unlike their training a row is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub novelty: bool,
+    /// By how many steps a released student's last layer is moved towards the
+    /// devices' own rows.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refinement_steps: u32,
+}
+
+/// Whether there are none of something.
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How features are brought to one scale for all devices.
@@ -576,6 +585,13 @@ fn check_distillation(distillation: &Distillation) -> Result<(), TaskError> {
 fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
     let solves = task.contribute.kinds().contains(&Kind::Moments);
     let landmarks = task.method.landmarks_max;
+    let steps = task.refinement_steps;
+    allowed(
+        steps == 0 || task.asks_for_labels() && steps <= REFINEMENT_STEPS_MAX,
+        "distillation.refinement_steps",
+        steps,
+        format!("0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task has several classes"),
+    )?;
     allowed(
         landmarks == 0 || solves && landmarks <= LANDMARKS_MAX,
         "teacher.landmarks_max",
@@ -591,6 +607,16 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
     )
 }
 
+impl TaskDefinition {
+    /// Whether rows have labels of several classes.
+    fn asks_for_labels(&self) -> bool {
+        self.target.is_class() && self.classes.len() > 1
+    }
+}
+
+/// Most steps that refine a student: each takes a round, and as many directions of
+/// each device's rows as there are classes but one.
+const REFINEMENT_STEPS_MAX: u32 = 8;
 /// Most landmarks: with as many points a solve takes minutes.
 const LANDMARKS_MAX: u32 = 2_000;
 

@@ -125,6 +125,7 @@ impl RawTask {
             input,
             target,
             novelty,
+            refinement_steps: distillation.refinement_steps,
         })
     }
 }
@@ -315,6 +316,7 @@ struct RawDistillation {
     seed: u64,
     consensus: ConsensusRule,
     sharpening: f32,
+    refinement_steps: u32,
 }
 
 impl Default for RawDistillation {
@@ -327,6 +329,7 @@ impl Default for RawDistillation {
             seed: 0,
             consensus: ConsensusRule::default(),
             sharpening: Consensus::default().sharpening,
+            refinement_steps: 0,
         }
     }
 }

@@ -18,6 +18,8 @@ const INPUT: u8 = 1;
 const TARGET: u8 = 2;
 /// The tag of `student.novelty`, which has no value.
 const NOVELTY: u8 = 3;
+/// The tag of `distillation.refinement_steps`.
+const REFINEMENT: u8 = 5;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -46,6 +48,10 @@ impl TaskDefinition {
         }
         if self.novelty {
             bytes.push(NOVELTY);
+        }
+        if self.refinement_steps > 0 {
+            bytes.push(REFINEMENT);
+            bytes.extend(encode(&self.refinement_steps));
         }
         bytes
     }
@@ -83,6 +89,7 @@ impl TaskDefinition {
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
             novelty: false,
+            refinement_steps: 0,
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -98,6 +105,12 @@ impl TaskDefinition {
         }
         if let [NOVELTY, after @ ..] = rest {
             (task.novelty, rest) = (true, after);
+        }
+        if let [REFINEMENT, section @ ..] = rest {
+            (task.refinement_steps, rest) = decode_blob_start(section)?;
+            if task.refinement_steps == 0 {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
         }
         match rest.len() {
             0 => Ok(task),

@@ -15,6 +15,7 @@ mod exclusion;
 mod open_phase;
 mod phases;
 mod policy;
+mod refinement;
 mod rollouts;
 mod state;
 mod tally;

@@ -34,6 +34,8 @@ pub struct RoundPolicy {
     pub rows_max: u64,
     /// Most points of the transfer set.
     pub points_max: u32,
+    /// Rounds after a round that refine its student.
+    pub refinement_steps: u32,
     /// Who is offered what a round released.
     pub releases: Releases,
 }
@@ -54,6 +56,7 @@ impl RoundPolicy {
             round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             rows_max: protocol::limits::ROWS_MAX,
             points_max: budget.points_max,
+            refinement_steps: task.refinement_steps,
             releases: Releases::default(),
         }
     }
@@ -76,6 +79,7 @@ impl RoundPolicy {
     pub fn kinds(&self, phase: Phase) -> &[Kind] {
         match phase {
             Phase::Contribute => &self.contribute,
+            Phase::Report if self.refinement_steps == 0 => &[Kind::Report],
             other => other.kinds(),
         }
     }
