@@ -242,6 +242,7 @@ impl Aging {
 /// Everyone answers at once, so nobody is waited for.
 fn policy() -> RoundPolicy {
     RoundPolicy {
+        standing: None,
         devices_min: 1,
         quorum: 1.0,
         deadline_ms: [1_000_000; 7],

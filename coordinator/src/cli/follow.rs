@@ -155,7 +155,9 @@ fn running(lines: &mut Vec<String>, status: &Status, task: &TaskStatus, round: &
     if !past.is_empty() {
         lines.push(format!("  done     {}", past.join(", ")));
     }
-    if round.phase.is_some_and(common::round::Phase::gathers) {
+    if let Some(standing) = &round.standing {
+        lines.push(format!("  stands   {}", standing.text));
+    } else if round.phase.is_some_and(common::round::Phase::gathers) {
         let (done, all) = (round.contributed.len(), round.participants.len());
         let filled = BAR * done / all.max(1);
         let bar = format!("{}{}", "█".repeat(filled), "░".repeat(BAR - filled));
@@ -222,6 +224,7 @@ mod tests {
             why,
         };
         let round = RoundStatus {
+            standing: None,
             round: RoundId(3),
             phase: Some(Phase::Contribute),
             elapsed_ms: 12_000,

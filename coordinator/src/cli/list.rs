@@ -284,6 +284,10 @@ fn show_round(round: &RoundStatus) {
         round.round,
         seconds(round.elapsed_ms)
     );
+    if let Some(standing) = &round.standing {
+        println!("    {}", standing.text);
+        return;
+    }
     if !round.participants.is_empty() {
         let needed = round
             .quorum

@@ -80,7 +80,8 @@ pub(super) fn relearn(
         as_json,
         json!({ "done": "relearn" }),
         "the next round learns normaliser and transfer set anew, from the devices that are \
-         connected then; `alambic-coordinator round start` begins it",
+         connected then; `alambic-coordinator round start` begins it, a standing task's begins by \
+         itself and learns from the devices that come",
     );
     Ok(())
 }

@@ -121,6 +121,8 @@ impl Named {
             | Event::StageOpened { .. }
             | Event::Piloted { .. }
             | Event::StageBounded { .. }
+            | Event::Carried { .. }
+            | Event::Heard { .. }
             | Event::RolloutChanged { .. }
             | Event::Tried { .. } => {}
         }

@@ -8,8 +8,8 @@ use super::view::{Health, View};
 use super::words;
 use crate::rollout;
 use crate::status::{
-    AbsenceReason, DeviceName, DeviceStatus, OddKind, OutcomeStatus, ReportSummary, Standing,
-    Status, TaskStatus,
+    AbsenceReason, DeviceName, DeviceStatus, OddKind, OutcomeStatus, ReportSummary, RoundStatus,
+    Standing, Status, TaskStatus,
 };
 
 /// With a larger share of the members away, the fleet is not well.
@@ -160,7 +160,9 @@ fn of_task(found: &mut Vec<Alert>, task: &TaskStatus, status: &Status) {
     let mut add = |tone, head: String, text: String, room| {
         found.push(Alert::new(tone, head, text, room));
     };
-    if task.round.is_none()
+    // A standing task's next round opens at once, and waits longer.
+    let waits = |round: &RoundStatus| round.standing.is_none();
+    if !task.round.as_ref().is_some_and(waits)
         && let Some(last) = task.history.last()
     {
         match &last.outcome {

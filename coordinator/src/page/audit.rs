@@ -261,6 +261,11 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             let tone = if is_missed { Warn } else { Quiet };
             Told::new(tone, "went on without", details, None)
         }
+        Event::Carried { since, .. } => {
+            let details = format!("what stands since round {}", since.0);
+            Told::new(Quiet, "counted too", details, None)
+        }
+        Event::Heard { device } => Told::new(Quiet, "new rows came", who(device), None),
         Event::Held { .. }
         | Event::RolloutStarted { .. }
         | Event::StageOpened { .. }

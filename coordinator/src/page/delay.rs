@@ -36,6 +36,10 @@ impl Delay {
     /// What holds this round up, if anything does. Linear in the devices that
     /// are missing.
     pub(super) fn of(task: &TaskStatus, round: &RoundStatus, status: &Status) -> Option<Self> {
+        // A standing task waits for nobody in particular.
+        if round.standing.is_some() {
+            return None;
+        }
         let phase = round.phase.filter(|phase| phase.gathers())?;
         let ms = round
             .deadline
@@ -190,6 +194,7 @@ mod tests {
         };
         let participants: Vec<_> = status.devices.iter().map(name).collect();
         let round = RoundStatus {
+            standing: None,
             round: RoundId(3),
             phase: Some(phase),
             elapsed_ms: 9_000,

@@ -102,6 +102,7 @@ fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
                 @if round.accepted.is_empty() { "Nothing is taken yet." }
                 @else { (words::bytes(round.bytes)) " taken so far" (kinds(&round.accepted)) "." }
             }
+            @if let Some(standing) = &round.standing { p { (standing.text) "." } }
             @if let Some(Steps { done, all }) = round.training {
                 p {
                     label { strong { (words::number(u64::from(done))) " of " (words::number(u64::from(all))) } " steps of training are done "
@@ -109,7 +110,7 @@ fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
                     }
                 }
             }
-            @if !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
+            @if round.standing.is_none() && !round.participants.is_empty() && round.phase.is_some_and(Phase::gathers) {
                 @let (done, all) = (round.contributed.len(), round.participants.len());
                 p {
                     label { strong { (words::part_are(done, all, "device")) " in" } " "
@@ -130,7 +131,7 @@ fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
                 }
                 (absences(&round.absent.iter().collect::<Vec<_>>(), round.missing.len() + round.abstained.len()))
             }
-            (not_asked(round, view))
+            @if round.standing.is_none() { (not_asked(round, view)) }
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::journal::Compaction;
 use crate::round::ReRelease;
 use crate::server::Shared;
 use crate::server::handle::{ask, from_store, from_store_handle, read_blob};
-use crate::status::{DeviceStatus, Progress};
+use crate::status::{DeviceStatus, Progress, TaskStatus};
 use crate::status::{Fault, FaultKind};
 use crate::store::{Epoch, StoreError};
 
@@ -130,7 +130,9 @@ pub(crate) async fn keep_whole(shared: &Shared) {
 pub(crate) async fn learn_lost_anew(shared: &Shared) -> Result<usize, Fault> {
     let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
     let mut lost = 0;
-    for task in status.tasks.iter().filter(|task| task.round.is_none()) {
+    // A standing task's round is never over, and ends without a loss.
+    let waits = |task: &&TaskStatus| task.round.as_ref().is_none_or(|one| one.standing.is_some());
+    for task in status.tasks.iter().filter(waits) {
         for blob in [task.normaliser, task.transfer].into_iter().flatten() {
             // A disk that cannot be read now may be read later.
             let whole = from_store(shared, move |store| match store.blob(blob) {

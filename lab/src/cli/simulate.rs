@@ -28,6 +28,7 @@ use super::{Failure, interrupt, is_stdout, write_json, write_text};
   alambic-lab simulate --data mnist.npz --uplink-bytes-max 100000 --partition shards:2
   alambic-lab simulate --data har --report har.html
   alambic-lab simulate --data har --epsilon 3
+  alambic-lab simulate --data mnist.npz --agents 1000 --standing --awake 120s/day
   alambic-lab simulate --target number --data engines.npz --partition group
   alambic-lab simulate --target none --data pumps.npz
   alambic-lab simulate --data har --student-out har.onnx
@@ -142,6 +143,16 @@ pub(crate) struct SimulateArguments {
     cluster_size_min: Option<u32>,
     #[command(flatten)]
     protection: ProtectionArguments,
+    /// Have contributions count whenever they come, from devices that sleep, in place of
+    /// rounds
+    #[arg(long, conflicts_with_all = ["rounds", "epsilon", "report"])]
+    standing: bool,
+    /// How long a device is awake at a time, and how often, at a random time
+    #[arg(long, value_name = "SPAN/PERIOD", default_value = "120s/day", requires = "standing", value_parser = simulate::parse_awake)]
+    awake: (u64, u64),
+    /// For how many such periods
+    #[arg(long, default_value_t = 2, requires = "standing", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    periods: u32,
     /// Leave out the pooled and the alone baselines
     #[arg(long)]
     no_baselines: bool,
@@ -210,6 +221,11 @@ impl SimulateArguments {
                 server_teacher: self.server_teacher.clone(),
             },
             project: self.backbone().is_some(),
+            standing: self.standing.then_some(simulate::Standing {
+                awake_ms: self.awake.0,
+                period_ms: self.awake.1,
+                periods: self.periods,
+            }),
             detail: false,
         }
     }

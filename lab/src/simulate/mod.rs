@@ -5,6 +5,7 @@ mod choice;
 mod measured;
 mod projection;
 mod protection;
+mod standing;
 mod student;
 mod summary;
 
@@ -33,6 +34,7 @@ pub(crate) use choice::checked_task;
 use choice::choices;
 use measured::{measure, open_teacher, wire};
 pub use protection::Asked;
+pub use standing::{Standing, parse_awake};
 pub use student::parse_student;
 pub use summary::summarise;
 
@@ -95,6 +97,8 @@ pub struct SimulateOptions {
     /// Whether devices first make a projection of inputs of many values
     /// together: the outputs of a backbone.
     pub project: bool,
+    /// A standing task and devices that sleep, in place of rounds.
+    pub standing: Option<Standing>,
     /// Gather what a report shows beyond the figures.
     pub detail: bool,
 }
@@ -149,6 +153,7 @@ impl Default for SimulateOptions {
             federated_rounds: None,
             labels: labelling::Asked::default(),
             project: false,
+            standing: None,
             detail: false,
         }
     }
@@ -274,6 +279,10 @@ pub fn run(
             checked_task(data, &within, &parts, seed)?
         }
     };
+    let checked = match options.standing {
+        Some(standing) => standing.task(&checked, parts.iter().map(Vec::len).sum())?,
+        None => checked,
+    };
     let train = data.train.clone();
     let mut simulation = Simulation::new(checked.clone(), train, parts.clone(), privacy, seed)?;
     let protection = options.protection.map(|asked| asked.of(&checked, seed));
@@ -297,10 +306,31 @@ pub fn run(
         }
     }
     simulation.corrupt(options.liars, seed);
-    simulation.connect()?;
     let mut rounds = Vec::new();
     let mut last = None;
-    for round in 1..=options.rounds.max(1) {
+    let mut told = Value::Null;
+    if let Some(standing) = options.standing {
+        let mut stood = standing.begin(&mut simulation, parts.len(), seed);
+        let mut begun = Instant::now();
+        while let Some(result) = stood.next(&mut simulation, progress)? {
+            let teacher = open_teacher(&simulation, &result)?;
+            let wall_ms = begun.elapsed().as_millis() as u64;
+            let measured = measure((data, novel), &result, &teacher, wall_ms)?;
+            stood.note(&simulation, &measured)?;
+            rounds.push(measured);
+            last = Some((result, teacher));
+            begun = Instant::now();
+        }
+        told = stood.told(standing);
+    } else {
+        simulation.connect()?;
+    }
+    let asked = if options.standing.is_some() {
+        0
+    } else {
+        options.rounds.max(1)
+    };
+    for round in 1..=asked {
         progress.stage(&format!("  round {round} of {}", options.rounds.max(1)));
         let begun = Instant::now();
         let result = simulation.round()?;
@@ -355,6 +385,9 @@ pub fn run(
     }
     if let Some(protection) = protection {
         outcome["privacy"] = protection::told(&protection, parts.len());
+    }
+    if options.standing.is_some() {
+        outcome["standing"] = told;
     }
     outcome["wire"] = wire(&result.bytes);
     let newest = outcome["rounds"]

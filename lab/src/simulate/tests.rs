@@ -31,6 +31,7 @@ fn options() -> SimulateOptions {
         federated_rounds: None,
         labels: labelling::Asked::default(),
         project: false,
+        standing: None,
         detail: false,
     }
 }
@@ -156,6 +157,41 @@ fn a_student_is_refined_by_its_devices_and_they_pay_for_it() {
     let up = |of: &Value| number(&of["uplink_bytes_mean"]);
     // Two gradients of 10 classes and 17 numbers, with what frames them.
     assert!((340.0..4_000.0).contains(&(up(&refined) - up(&plain))));
+}
+
+/// All of them come within two days, for two minutes each, and are in the last student.
+#[test]
+fn devices_that_sleep_make_a_student_of_all() {
+    let data = Dataset::open("digits").unwrap();
+    let day = 86_400_000;
+    let options = SimulateOptions {
+        partition: Some(Partition::Iid),
+        agents: 12,
+        steps: 500,
+        contribute: Kinds::Points,
+        standing: Some(Standing {
+            awake_ms: 120_000,
+            period_ms: day,
+            periods: 3,
+        }),
+        ..options()
+    };
+    let mut progress = Progress::new(true);
+    let told = |progress: &mut Progress| {
+        let found = run(&data, &options, 3, progress).unwrap();
+        found.outcome["standing"].clone()
+    };
+    let standing = told(&mut progress);
+    let students = standing["students"].as_array().unwrap();
+    let last = students.last().unwrap();
+    assert!(students.len() > 1 && last["devices"] == 12, "{standing}");
+    assert!(
+        last["student_accuracy"].as_f64().unwrap() > 0.8,
+        "{standing}"
+    );
+    // Hello, task, normaliser, offer, bytes; the two that are fetched are kept.
+    assert_eq!(standing["round_trips_median"], 5, "{standing}");
+    assert_eq!(told(&mut progress), standing);
 }
 
 /// Nothing is told of the few, and the others go on.

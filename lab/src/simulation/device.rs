@@ -38,6 +38,9 @@ pub(super) struct Device {
     pub(super) bytes: DeviceBytes,
     /// The newest labels that went whole and were accepted.
     pub(super) label_base: Option<Vec<u8>>,
+    /// Round trips of this visit, and how many there were at its last
+    /// acknowledgement.
+    pub(super) trips: (u32, u32),
 }
 
 impl Simulation {
@@ -83,6 +86,7 @@ impl Simulation {
                 });
                 self.devices[index].bytes.sends(framed(&hello));
                 self.devices[index].bytes.receives(framed(&welcome));
+                self.trip(index, 1, None);
                 self.coordinate(Input::Connected {
                     device: id,
                     installed: None,
@@ -103,6 +107,9 @@ impl Simulation {
             session::Action::Fetch(blob) => {
                 let request = TransferRequest::Fetch { blob, offset: 0 };
                 let found = self.blobs.borrow().bytes(blob);
+                let release = self.engine.state().release.as_ref();
+                let is_student = release.is_some_and(|release| release.blob == blob);
+                self.trip(index, u32::from(!is_student), None);
                 let bytes = found.unwrap_or(0);
                 let device = &mut self.devices[index].bytes;
                 device.sends(framed(&request));
@@ -415,6 +422,7 @@ impl Simulation {
             .remove(&ticket)
             .unwrap_or(TransferAnswer::NotFound);
         self.devices[index].bytes.receives(framed(&answer));
+        self.trip(index, 1, Some(answer));
         if let TransferAnswer::Send { .. } = answer {
             self.devices[index].bytes.sends(bytes);
             let checked = {
@@ -436,6 +444,7 @@ impl Simulation {
                 .remove(&ticket)
                 .unwrap_or(TransferAnswer::NotFound);
             self.devices[index].bytes.receives(framed(&answer));
+            self.trip(index, 1, Some(answer));
         }
         Ok(answer)
     }

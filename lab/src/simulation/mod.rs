@@ -6,6 +6,7 @@ mod bytes;
 mod device;
 mod liar;
 mod protection;
+mod standing;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,6 +38,7 @@ pub use self::liar::{Heard, Lie};
 use self::liar::{Liars, TwistedLabels};
 use crate::data::{Labelling, Part};
 pub use protection::Protection;
+pub use standing::{Sleep, Visits};
 
 /// Why a simulation stopped.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +204,7 @@ impl Simulation {
                 outbox: BTreeMap::new(),
                 bytes: DeviceBytes::default(),
                 label_base: None,
+                trips: (0, 0),
             })
             .collect();
         log.clear();
@@ -296,6 +299,11 @@ impl Simulation {
         Ok(())
     }
 
+    /// The coordinator starts, with nobody there.
+    pub fn start(&mut self) {
+        self.coordinate(Input::Started);
+    }
+
     /// Runs one round to its end, and the rounds that refine its student.
     ///
     /// # Errors
@@ -384,8 +392,9 @@ impl Simulation {
     fn result(&mut self) -> Result<RoundResult, SimulationError> {
         let state = self.engine.state();
         let blob = state.release.as_ref().map(|release| release.blob);
-        let round = state.last_round.0;
-        let outcome = state.history.last().map(|ended| ended.outcome.clone());
+        let ended = state.history.last();
+        let round = ended.map_or(state.last_round.0, |ended| ended.id.0);
+        let outcome = ended.map(|ended| ended.outcome.clone());
         let (
             Some(Outcome::Completed { .. }),
             Some(blob),

@@ -196,6 +196,7 @@ fn policy(random: &mut Random, devices: usize) -> RoundPolicy {
         _ => vec![Kind::Labels, Kind::Moments],
     };
     RoundPolicy {
+        standing: None,
         releases: releases(random),
         devices_min: random.between(1, (devices as u64 / 2).max(2)) as u32,
         quorum: [0.3, 0.5, 0.8, 1.0][random.between(0, 4) as usize],

@@ -41,6 +41,10 @@ pub struct TaskDefinition {
     pub distillation: Distillation,
     /// When rounds begin and phases close.
     pub rounds: Rounds,
+    /// That contributions count whenever they come, and when they are enough
+    /// for a student; none of a task whose rounds wait for their devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingRounds>,
     /// Which of several methods it takes.
     pub method: Method,
     /// What one input is.
@@ -195,6 +199,15 @@ pub struct Rounds {
     pub new_data_devices_min: u32,
 }
 
+/// When what devices sent a standing task is made into a student.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct StandingRounds {
+    /// Rows of contributions that no student stands on yet, which are enough.
+    pub rows_new: u64,
+    /// Milliseconds after which fewer are enough.
+    pub interval_ms: u64,
+}
+
 /// A task whose parts fit one another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
@@ -297,6 +310,7 @@ impl Task {
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
+        check_standing(d.standing)?;
         check_method(d)?;
         let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
@@ -587,10 +601,13 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
     let landmarks = task.method.landmarks_max;
     let steps = task.refinement_steps;
     allowed(
-        steps == 0 || task.asks_for_labels() && steps <= REFINEMENT_STEPS_MAX,
+        steps == 0 || task.reports_on_labels() && steps <= REFINEMENT_STEPS_MAX,
         "distillation.refinement_steps",
         steps,
-        format!("0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task has several classes"),
+        format!(
+            "0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task has several classes and rounds that \
+             wait for reports"
+        ),
     )?;
     allowed(
         landmarks == 0 || solves && landmarks <= LANDMARKS_MAX,
@@ -608,9 +625,9 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
 }
 
 impl TaskDefinition {
-    /// Whether rows have labels of several classes.
-    fn asks_for_labels(&self) -> bool {
-        self.target.is_class() && self.classes.len() > 1
+    /// Whether rows have labels of several classes, and devices report on students.
+    fn reports_on_labels(&self) -> bool {
+        self.target.is_class() && self.classes.len() > 1 && self.standing.is_none()
     }
 }
 
@@ -647,6 +664,24 @@ fn check_rounds(rounds: &Rounds) -> Result<(), TaskError> {
         interval >= 100,
         "rounds.interval_s",
         interval as f64 / 1000.0,
+        "0.1 s or more",
+    )
+}
+
+fn check_standing(standing: Option<StandingRounds>) -> Result<(), TaskError> {
+    let Some(standing) = standing else {
+        return Ok(());
+    };
+    allowed(
+        standing.rows_new >= 1,
+        "rounds.rows_new",
+        standing.rows_new,
+        "1 or more",
+    )?;
+    allowed(
+        standing.interval_ms >= 100,
+        "rounds.interval_s",
+        standing.interval_ms as f64 / 1000.0,
         "0.1 s or more",
     )
 }

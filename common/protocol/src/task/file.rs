@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use super::definition::{
-    Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
-    TaskError, TeacherSpec,
+    Budget, Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
+    TaskDefinition, TaskError, TeacherSpec,
 };
 use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
@@ -113,6 +113,7 @@ impl RawTask {
                 learning_rate: distillation.learning_rate,
                 seed: distillation.seed,
             },
+            standing: self.rounds.standing()?,
             rounds: self.rounds.checked()?,
             method: Method {
                 consensus: Consensus {
@@ -337,6 +338,8 @@ impl Default for RawDistillation {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawRounds {
+    mode: Mode,
+    rows_new: Option<u64>,
     devices_min: u32,
     quorum: f32,
     deadline_s: RawDeadlines,
@@ -345,9 +348,22 @@ struct RawRounds {
     new_data_devices_min: u32,
 }
 
+/// Whether rounds wait for their devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    /// A round waits for the devices that are there.
+    #[default]
+    Synchronous,
+    /// Contributions count whenever they come.
+    Standing,
+}
+
 impl Default for RawRounds {
     fn default() -> Self {
         Self {
+            mode: Mode::default(),
+            rows_new: None,
             devices_min: 2,
             quorum: 0.8,
             deadline_s: RawDeadlines::default(),
@@ -378,7 +394,30 @@ impl Default for RawDeadlines {
     }
 }
 
+/// What is enough for a standing task's student: a thousand rows, and fewer
+/// after an hour.
+const ROWS_NEW: u64 = 1_000;
+const STANDING_INTERVAL_S: f64 = 3_600.0;
+
 impl RawRounds {
+    fn standing(&self) -> Result<Option<StandingRounds>, TaskError> {
+        match (self.mode, self.rows_new) {
+            (Mode::Synchronous, None) => Ok(None),
+            (Mode::Synchronous, Some(rows)) => Err(TaskError::Value {
+                key: "rounds.rows_new",
+                value: rows.to_string(),
+                allowed: "nothing, unless rounds.mode is \"standing\"".to_owned(),
+            }),
+            (Mode::Standing, rows) => Ok(Some(StandingRounds {
+                rows_new: rows.unwrap_or(ROWS_NEW),
+                interval_ms: milliseconds(
+                    "rounds.interval_s",
+                    self.interval_s.unwrap_or(STANDING_INTERVAL_S),
+                )?,
+            })),
+        }
+    }
+
     fn checked(self) -> Result<Rounds, TaskError> {
         let mut deadline_ms = [0; 7];
         for (phase, seconds) in [
@@ -396,6 +435,7 @@ impl RawRounds {
             grace_ms: milliseconds("rounds.grace_s", self.grace_s)?,
             interval_ms: self
                 .interval_s
+                .filter(|_| self.mode == Mode::Synchronous)
                 .map(|seconds| milliseconds("rounds.interval_s", seconds))
                 .transpose()?,
             new_data_devices_min: self.new_data_devices_min,

@@ -298,14 +298,26 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "distillation.refinement_steps",
         Value("0"),
-        "0 to 8, and 0 unless the task has several classes",
+        "0 to 8, and 0 unless the task has several classes, and in mode `standing`",
         "Rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels.",
+    ),
+    key(
+        "rounds.mode",
+        Value("\"synchronous\""),
+        "\"synchronous\", \"standing\"",
+        "Whether a round waits for the devices that are there, or contributions count whenever they come and stand until their device replaces them; then `quorum`, `deadline_s` and `new_data_devices_min` say nothing.",
+    ),
+    key(
+        "rounds.rows_new",
+        Words("1000, for mode `standing`"),
+        "1 or more; for \"standing\" only",
+        "Rows of contributions that no student stands on yet, which are enough for the next one.",
     ),
     key(
         "rounds.devices_min",
         Value("2"),
         "1 or more",
-        "Fewest devices of a round.",
+        "Fewest devices of a round; of a standing task's profile and student.",
     ),
     key(
         "rounds.quorum",
@@ -321,9 +333,9 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "rounds.interval_s",
-        Words("rounds are started by hand"),
+        Words("rounds are started by hand; 3600 for mode `standing`"),
         "0.1 or more",
-        "Seconds between rounds that start by themselves when there are new rows.",
+        "Seconds between rounds that start by themselves when there are new rows; in mode `standing`, seconds after which fewer than `rows_new` are enough for a student.",
     ),
     key(
         "rounds.new_data_devices_min",

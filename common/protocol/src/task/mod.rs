@@ -13,8 +13,8 @@ mod sections;
 mod target;
 
 pub use definition::{
-    Budget, Contribute, Distillation, Normalisation, Rounds, StudentSpec, Task, TaskDefinition,
-    TaskError, TeacherSpec,
+    Budget, Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
+    TaskDefinition, TaskError, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
 pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};

@@ -18,6 +18,8 @@ const INPUT: u8 = 1;
 const TARGET: u8 = 2;
 /// The tag of `student.novelty`, which has no value.
 const NOVELTY: u8 = 3;
+/// The tag of `rounds.mode` "standing".
+const STANDING: u8 = 4;
 /// The tag of `distillation.refinement_steps`.
 const REFINEMENT: u8 = 5;
 
@@ -48,6 +50,10 @@ impl TaskDefinition {
         }
         if self.novelty {
             bytes.push(NOVELTY);
+        }
+        if let Some(standing) = &self.standing {
+            bytes.push(STANDING);
+            bytes.extend(encode(standing));
         }
         if self.refinement_steps > 0 {
             bytes.push(REFINEMENT);
@@ -89,6 +95,7 @@ impl TaskDefinition {
             input: InputKind::Array(ArrayInput::default()),
             target: Target::Class,
             novelty: false,
+            standing: None,
             refinement_steps: 0,
         };
         if let [INPUT, section @ ..] = rest {
@@ -105,6 +112,11 @@ impl TaskDefinition {
         }
         if let [NOVELTY, after @ ..] = rest {
             (task.novelty, rest) = (true, after);
+        }
+        if let [STANDING, section @ ..] = rest {
+            let standing;
+            (standing, rest) = decode_blob_start(section)?;
+            task.standing = Some(standing);
         }
         if let [REFINEMENT, section @ ..] = rest {
             (task.refinement_steps, rest) = decode_blob_start(section)?;

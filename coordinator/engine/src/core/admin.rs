@@ -282,8 +282,8 @@ impl Core {
     /// Has the next round ask all devices for profiles and points again.
     fn relearn(&mut self, now: Time, name: Option<&str>) -> Result<(), Fault> {
         let at = self.find(name)?;
-        let state = self.tasks[at].engine.state();
-        if state.round.is_some() {
+        let engine = &self.tasks[at].engine;
+        if engine.state().round.is_some() && !engine.is_standing() {
             let message =
                 "a round is open; wait for its end, or end it with `round cancel`".to_owned();
             return Err(Fault::new(FaultKind::Busy, message));

@@ -149,7 +149,9 @@ impl Core {
     pub(super) fn forget(&mut self, now: Time, device: DeviceId) -> Result<(), Fault> {
         let open = |runner: &&Runner| {
             let state = runner.engine.state();
-            state.round.is_some() && state.has_of(device)
+            // A standing task's round ends without a loss.
+            let waits = state.round.is_some() && !runner.engine.is_standing();
+            waits && state.has_of(device)
         };
         if let Some(runner) = self.tasks.iter().find(open) {
             let name = &runner.task.definition().name;

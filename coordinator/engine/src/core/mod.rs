@@ -338,9 +338,13 @@ impl Core {
         self.rounds().saturating_sub(open as u64)
     }
 
-    /// Whether no round is open, so that no deadline is counted.
+    /// Whether no round is open, so that no deadline is counted. A standing
+    /// task's has none.
     pub fn is_idle(&self) -> bool {
-        let open = |runner: &Runner| runner.engine.state().round.is_some();
+        let open = |runner: &Runner| {
+            let engine = &runner.engine;
+            engine.state().round.is_some() && !engine.is_standing()
+        };
         !self.tasks.iter().any(open)
     }
 

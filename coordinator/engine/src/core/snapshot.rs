@@ -10,12 +10,12 @@ use crate::core::command::Evidence;
 use crate::core::progress::phase_ms;
 use crate::registry::Decision;
 use crate::rollout::Rollout;
-use crate::round::{Ended, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
+use crate::round::{Ended, Engine, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
     ABSENCES_MAX, Absence, DeviceName, DeviceStatus, DeviceStudent, EndedStatus, EvaluationStatus,
     ExclusionStatus, Forgetting, MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus,
-    Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, Status, TaskStatus,
-    WithheldStatus,
+    Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, StandingStatus, Status,
+    TaskStatus, WithheldStatus,
 };
 
 impl Core {
@@ -178,6 +178,7 @@ impl Core {
             absent: Vec::new(),
             bytes: runner.tracker.bytes(),
             training: None,
+            standing: standing(now, &runner.engine),
         };
         if let Some(open) = &round.phase {
             let wanted = runner.engine.policy().kinds(open.phase);
@@ -188,8 +189,10 @@ impl Core {
                 status.contributed = names(&mut open.contributed(wanted).into_iter());
                 status.missing = names(&mut open.missing(wanted).into_iter());
                 let policy = runner.engine.policy();
-                status.deadline = Some(open.counts_from.after_ms(policy.deadline_of(open.phase)));
-                status.quorum = Some(policy.quorum_of(open.expected()));
+                let waits = status.standing.is_none();
+                let deadline = open.counts_from.after_ms(policy.deadline_of(open.phase));
+                status.deadline = waits.then_some(deadline);
+                status.quorum = waits.then(|| policy.quorum_of(open.expected()));
                 status.absent = self.absences(runner, open, &status);
             }
         }
@@ -378,6 +381,24 @@ struct Mark {
     struck_for: Option<Reason>,
     /// Whether a task takes nothing of it any more.
     is_struck_out: bool,
+}
+
+/// What the next student of a standing task waits for.
+fn standing(now: Time, engine: &Engine) -> Option<StandingStatus> {
+    let (gathered, rules) = engine.gathered().zip(engine.policy().standing)?;
+    let open = engine.state().open();
+    let mut status = StandingStatus {
+        devices: gathered.devices,
+        devices_min: engine.policy().devices_min,
+        devices_new: gathered.devices_new,
+        rows_new: gathered.rows_new,
+        rows_new_min: rules.rows_new,
+        gathers: open.is_some_and(|open| open.phase.gathers() && !open.closed),
+        due: engine.due(),
+        text: String::new(),
+    };
+    status.text = status.words(now);
+    Some(status)
 }
 
 fn phases(round: &Round) -> Vec<PhaseStatus> {

@@ -1,6 +1,6 @@
 //! Who did not do their part in a round, and why.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bincode::{Decode, Encode};
 use protocol::ids::DeviceId;
@@ -186,7 +186,10 @@ impl Engine {
         };
         // To have nothing for a phase that can do without is an answer.
         let is_optional = self.is_optional(open.phase);
-        let devices = open.participants.union(&self.members).copied();
+        // A standing task waits for nobody.
+        let members = self.members.iter().filter(|_| !self.is_standing());
+        let devices: BTreeSet<_> = open.participants.iter().chain(members).copied().collect();
+        let devices = devices.into_iter();
         let absent = devices.filter_map(|device| Some((device, self.absence(device)?)));
         let absent = absent.filter(|(_, why)| !(is_optional && *why == AbsenceReason::Abstained));
         let missed = Missed::of(absent.collect());

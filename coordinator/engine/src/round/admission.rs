@@ -63,7 +63,9 @@ impl Engine {
         }) {
             return Ok(Admission::Held);
         }
-        if key.phase == Phase::Contribute {
+        if self.is_standing() {
+            self.admit_standing(device, key, blob)
+        } else if key.phase == Phase::Contribute {
             self.admit_on_support(device, key, blob)
         } else {
             self.admit_in_phase(device, key)
@@ -140,7 +142,10 @@ impl Engine {
         bytes: u64,
     ) -> TransferAnswer {
         match self.admit(device, key, blob, bytes) {
-            Ok(Admission::Held) => TransferAnswer::Accepted,
+            Ok(Admission::Held) => {
+                self.heard(device, key.phase);
+                TransferAnswer::Accepted
+            }
             Ok(Admission::Stands { rows }) => self.accept(now, device, key, blob, rows),
             Ok(Admission::Wanted) if self.is_over_budget(device, bytes) => {
                 // It was sent within the budget or not at all: nobody waits.
@@ -224,18 +229,21 @@ impl Engine {
         // A phase waits for all it took something from, and for nobody whose
         // contribution belongs elsewhere.
         let joins = |open: &OpenPhase| !open.participants.contains(&device);
-        if self.open_for(key).is_some_and(joins) {
+        let round = self.counts_in(key);
+        let counts = ContributionKey { round, ..*key };
+        if self.open_for(&counts).is_some_and(joins) {
             self.record(Event::Joined { device });
         }
         self.record(Event::Accepted {
             device,
             kind: key.kind,
-            round: key.round,
+            round,
             blob,
             transfer: key.transfer,
             rows,
             at: now,
         });
+        self.heard(device, key.phase);
         TransferAnswer::Accepted
     }
 
@@ -272,6 +280,7 @@ impl Engine {
         self.connected.remove(&device);
         self.returning.remove(&device);
         self.members.remove(&device);
+        self.unask(device);
         self.let_go(now, device);
     }
 
@@ -296,7 +305,11 @@ impl Engine {
             return false;
         };
         let called = running.id == round && open.phase == phase && open.phase.gathers();
-        let waits = called && !open.closed && !open.is_done(device, self.policy.kinds(phase));
+        let is_done = match self.is_standing() {
+            true => open.abstained.contains(&device) || self.has_all(device, phase),
+            false => open.is_done(device, self.policy.kinds(phase)),
+        };
+        let waits = called && !open.closed && !is_done;
         if waits {
             if !open.participants.contains(&device) {
                 self.record(Event::Joined { device });

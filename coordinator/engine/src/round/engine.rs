@@ -11,6 +11,7 @@ use super::event::{Event, Product};
 use super::exclusion::Exclusion;
 use super::policy::RoundPolicy;
 use super::rollouts::ReRelease;
+use super::standing::Memory;
 use super::state::State;
 use super::tally::{Standing, Tally};
 use crate::rollout::Order;
@@ -39,7 +40,7 @@ pub enum Input {
         /// Who.
         device: DeviceId,
     },
-    /// A device has new rows.
+    /// A device has new rows. A standing task asks for them at once.
     DataChanged {
         /// Who.
         device: DeviceId,
@@ -86,7 +87,8 @@ pub enum Input {
         /// What it made, or why it could not.
         result: Result<JobOutput, String>,
     },
-    /// An operator or the automatic policy wants a round.
+    /// An operator wants a round; of a standing task, a student of what is
+    /// there.
     StartRound {
         /// Answered by [`Action::RoundStarted`].
         ticket: Ticket,
@@ -113,13 +115,13 @@ pub enum Input {
         device: DeviceId,
     },
     /// A device's contributions are to be taken out of everything. Not while
-    /// a round is open.
+    /// a round is open, but for a standing task's, which it ends.
     Forgotten {
         /// Whose.
         device: DeviceId,
     },
     /// Normaliser and transfer set are to be learnt anew. Not while a round is
-    /// open.
+    /// open, but for a standing task's, which it ends.
     Relearn,
     /// A device's strikes are to be taken back.
     Pardoned {
@@ -316,6 +318,8 @@ pub struct Engine {
     /// The same for a rollout's stage that began in what is now the future:
     /// its time counts from the second of these.
     pub(super) stage_ahead: Option<(Time, Time)>,
+    /// What a standing task's engine remembers.
+    pub(super) memory: Memory,
     actions: VecDeque<Action>,
 }
 
@@ -324,7 +328,7 @@ impl Engine {
     /// store's fencing epoch, the first part of released versions.
     pub fn new(task: TaskHash, policy: RoundPolicy, epoch: u32, state: State) -> Self {
         let tally = tally(&state, &policy);
-        Self {
+        let mut engine = Self {
             task,
             policy,
             epoch,
@@ -341,8 +345,11 @@ impl Engine {
             received: Received::default(),
             ended_ahead: None,
             stage_ahead: None,
+            memory: Memory::default(),
             actions: VecDeque::new(),
-        }
+        };
+        engine.recount();
+        engine
     }
 
     /// The task.
@@ -397,10 +404,14 @@ impl Engine {
             Input::Connected { device, installed } => self.welcome(now, device, installed),
             Input::Disconnected { device } => {
                 self.connected.remove(&device);
+                self.unask(device);
             }
             Input::DataChanged { device } => {
                 if self.asks_for_rows() && !self.state.changed.contains(&device) {
                     self.record(Event::DataChanged { device });
+                }
+                if self.is_standing() && self.connected.contains(&device) {
+                    self.ask(device);
                 }
             }
             Input::Abstained {
@@ -408,6 +419,7 @@ impl Engine {
                 round,
                 phase,
             } => {
+                self.unask(device);
                 self.abstain(now, device, round, phase);
             }
             Input::Offered {
@@ -435,6 +447,7 @@ impl Engine {
             Input::Computed { result } => self.computed(now, result),
             Input::StartRound { ticket } => {
                 let result = match &self.state.round {
+                    Some(_) if self.is_standing() => self.solve_now(now),
                     Some(round) => Err(StartRefused::Running(round.id)),
                     None => Ok(self.open_round(now)),
                 };
@@ -448,11 +461,13 @@ impl Engine {
             } => self.tried(now, device, version, evaluation),
             Input::Dismissed { device } => self.dismiss(now, device),
             Input::Forgotten { device } => {
+                self.begin_standing_anew(now, self.state.has_of(device));
                 if self.state.round.is_none() && self.state.has_of(device) {
                     self.record(Event::Forgotten { device, at: now });
                 }
             }
             Input::Relearn => {
+                self.begin_standing_anew(now, true);
                 if self.state.round.is_none() && self.state.normaliser.is_some() {
                     self.record(Event::Relearnt { at: now });
                 }
@@ -479,11 +494,18 @@ impl Engine {
         match event {
             Event::Joined { device }
             | Event::Abstained { device, .. }
-            | Event::Refused { device, .. }
-            | Event::Accepted { device, .. } => self.apply_of(device, &event),
+            | Event::Refused { device, .. } => self.apply_of(device, &event),
+            Event::Accepted { device, .. } => {
+                self.follow_share(device, |engine| engine.apply_of(device, &event));
+            }
             Event::PhaseOpened { .. } | Event::RoundEnded { .. } => {
                 self.state.apply(&event);
                 self.tally = tally(&self.state, &self.policy);
+                self.recount();
+            }
+            Event::PhaseClosed { .. } | Event::Forgotten { .. } | Event::Relearnt { .. } => {
+                self.state.apply(&event);
+                self.recount();
             }
             _ => self.state.apply(&event),
         }
@@ -515,6 +537,10 @@ impl Engine {
         self.pass_unknown_release(installed);
         self.pilot(device);
         self.offer(device, installed);
+        if self.is_standing() {
+            self.unask(device);
+            return self.ask(device);
+        }
         let Some(open) = self.state.open() else {
             return;
         };
@@ -566,9 +592,12 @@ impl Engine {
         self.act(Action::Send { device, message });
     }
 
-    fn context(&self, phase: Phase) -> Context {
+    pub(super) fn context(&self, phase: Phase) -> Context {
         let state = &self.state;
-        let teacher = state.teacher.filter(|_| phase == Phase::Summarise);
+        // The points of a standing task stand beside those of earlier rounds,
+        // so they are made alike.
+        let learns = phase == Phase::Summarise && !self.is_standing();
+        let teacher = state.teacher.filter(|_| learns);
         // The transfer set is large: it only travels where an answer stands
         // on it, or on the teacher that does.
         let stood_on = phase == Phase::Contribute || teacher.is_some();

@@ -216,6 +216,21 @@ pub enum Event {
         /// The last place in the draw that does.
         last: u64,
     },
+    /// The open phase of a standing task is about to close: what stands of
+    /// earlier rounds counts in it too.
+    Carried {
+        /// The earliest round of which something stands.
+        since: RoundId,
+        /// Whether what is made of it stays. Otherwise the next round makes it
+        /// anew, and a device can be left out of that.
+        founds: bool,
+    },
+    /// What stands of a standing task's device holds its new rows: it is asked
+    /// no more.
+    Heard {
+        /// The device.
+        device: DeviceId,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

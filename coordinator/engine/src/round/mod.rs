@@ -17,6 +17,7 @@ mod phases;
 mod policy;
 mod refinement;
 mod rollouts;
+mod standing;
 mod state;
 mod tally;
 
@@ -26,8 +27,9 @@ pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, T
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use exclusion::{Exclusion, ExclusionReason};
 pub use open_phase::{OpenPhase, Span, Standing};
-pub use policy::RoundPolicy;
+pub use policy::{RoundPolicy, StandingPolicy};
 pub use rollouts::ReRelease;
+pub use standing::Gathered;
 pub use state::{Ended, Release, Round, State, TransferRef};
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl Engine {
 
     fn round_timeout(&self) -> Option<Time> {
         match self.state.open() {
+            Some(open) if open.phase.gathers() && !open.closed && self.is_standing() => self.due(),
             Some(open) if open.phase.gathers() && !open.closed => match self.judge(open, None) {
                 Verdict::Wait(until) => Some(until),
                 _ => Some(Time(0)),
@@ -54,7 +55,12 @@ impl Engine {
             self.open_first_phase(now);
             return;
         };
-        if open.phase.gathers() && !open.closed {
+        if open.phase.gathers() && !open.closed && self.is_standing() {
+            if self.due().is_some_and(|due| due <= now) {
+                self.close_standing(now);
+                self.advance(now);
+            }
+        } else if open.phase.gathers() && !open.closed {
             match self.judge(open, Some(now)) {
                 Verdict::Wait(_) => {}
                 Verdict::Close => self.close_gathering(now),
@@ -67,13 +73,18 @@ impl Engine {
             match self.next(open) {
                 Next::Compute => self.compute(now),
                 Next::Open(phase) => self.open_phase(now, phase),
-                Next::Complete(version) => self.end(now, Outcome::Completed { version }),
+                Next::Complete(version) => {
+                    self.end(now, Outcome::Completed { version });
+                    if self.is_standing() {
+                        self.advance(now);
+                    }
+                }
             }
         }
     }
 
     pub(super) fn open_round(&mut self, now: Time) -> RoundId {
-        let round = RoundId(self.state.last_round.0 + 1);
+        let round = self.next_round();
         self.record(Event::RoundOpened { round, at: now });
         round
     }
@@ -81,6 +92,15 @@ impl Engine {
     pub(super) fn cancel(&mut self, now: Time) {
         if self.state.round.is_some() {
             self.end(now, Outcome::Cancelled);
+        }
+    }
+
+    /// Before something that a standing task stands on goes, its round ends,
+    /// which loses nothing; the next one opens at once.
+    pub(super) fn begin_standing_anew(&mut self, now: Time, is_due: bool) {
+        if self.is_standing() && is_due {
+            self.cancel(now);
+            self.unask_all();
         }
     }
 
@@ -130,26 +150,34 @@ impl Engine {
         match open.phase {
             Phase::Summarise if open.taken.is_empty() => Next::Open(self.phase_after_points()),
             Phase::Contribute => Next::Open(Phase::Solve),
-            Phase::Report => {
-                let released = self.state.release.as_ref().map(|release| release.version);
-                Next::Complete(released.unwrap_or(Version {
-                    epoch: self.epoch,
-                    number: 0,
-                }))
-            }
+            Phase::Report => self.complete(),
             _ if !open.produced => Next::Compute,
             Phase::Profile => Next::Open(self.phase_after_profile()),
             Phase::Summarise => Next::Open(self.phase_after_points()),
             Phase::Solve => Next::Open(Phase::Distil),
             Phase::Distil => Next::Open(Phase::Release),
+            // Nobody is waited for: devices say how a student fares when they
+            // have tried it.
+            Phase::Release if self.is_standing() => self.complete(),
             Phase::Release => Next::Open(Phase::Report),
         }
     }
 
+    fn complete(&self) -> Next {
+        let released = self.state.release.as_ref().map(|release| release.version);
+        Next::Complete(released.unwrap_or(Version {
+            epoch: self.epoch,
+            number: 0,
+        }))
+    }
+
     /// The automatic policy: the first round as soon as enough devices are
     /// there, later ones at intervals while there is something new, or the
-    /// last one came to nothing.
+    /// last one came to nothing; those of a standing task without a gap.
     fn automatic_start(&self) -> Option<Time> {
+        if self.is_standing() {
+            return Some(Time(0));
+        }
         if self.refines_next() {
             // It belongs to the round before, however that was started.
             return Some(Time(0));
@@ -189,8 +217,18 @@ impl Engine {
         self.state.normaliser.is_none() || self.phase_after_profile() != Phase::Solve
     }
 
-    /// Points are asked for until the transfer set is full.
+    /// Points are asked for until the transfer set is full. A standing task
+    /// keeps the set that contributions stand on, and where there are none
+    /// makes it anew of all points.
     fn phase_after_profile(&self) -> Phase {
+        if self.is_standing() {
+            let keeps = !self.policy.contribute.is_empty() && self.state.transfer.is_some();
+            return if keeps {
+                Phase::Contribute
+            } else {
+                Phase::Summarise
+            };
+        }
         match self.state.transfer {
             Some(transfer) if transfer.points >= self.policy.points_max => {
                 self.phase_after_points()
@@ -210,6 +248,10 @@ impl Engine {
     }
 
     fn open_phase(&mut self, now: Time, phase: Phase) {
+        if self.is_standing() {
+            self.open_standing(now, phase);
+            return self.advance(now);
+        }
         let participants: Vec<_> = if phase.gathers() {
             let returning = std::mem::take(&mut self.returning);
             let all = self.connected.union(&returning).copied();
@@ -311,7 +353,10 @@ impl Engine {
             }),
             Phase::Summarise => state.normaliser.map(|normaliser| JobKind::Gather {
                 normaliser,
-                previous: state.transfer.map(|transfer| transfer.blob),
+                previous: state
+                    .transfer
+                    .map(|transfer| transfer.blob)
+                    .filter(|_| !self.is_standing()),
                 summaries: taken(Kind::Summary),
             }),
             Phase::Solve => state.transfer.map(|transfer| JobKind::Solve {
@@ -398,7 +443,7 @@ impl Engine {
     }
 
     /// Tells devices that are still at work that nobody waits any more.
-    fn call_off(&mut self, round: RoundId, phase: Phase, devices: Vec<DeviceId>) {
+    pub(super) fn call_off(&mut self, round: RoundId, phase: Phase, devices: Vec<DeviceId>) {
         for device in devices {
             if self.connected.contains(&device) {
                 let task = self.task;

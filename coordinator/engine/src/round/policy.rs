@@ -36,8 +36,21 @@ pub struct RoundPolicy {
     pub points_max: u32,
     /// Rounds after a round that refine its student.
     pub refinement_steps: u32,
+    /// How a standing task's students come about; none of a task whose rounds
+    /// wait for their devices.
+    pub standing: Option<StandingPolicy>,
     /// Who is offered what a round released.
     pub releases: Releases,
+}
+
+/// When what stands of a standing task's devices is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StandingPolicy {
+    /// Rows of contributions that no student stands on, which are enough for
+    /// the next one.
+    pub rows_new: u64,
+    /// Milliseconds after which fewer are enough.
+    pub interval_ms: u64,
 }
 
 impl RoundPolicy {
@@ -57,6 +70,10 @@ impl RoundPolicy {
             rows_max: protocol::limits::ROWS_MAX,
             points_max: budget.points_max,
             refinement_steps: task.refinement_steps,
+            standing: task.standing.map(|standing| StandingPolicy {
+                rows_new: standing.rows_new,
+                interval_ms: standing.interval_ms,
+            }),
             releases: Releases::default(),
         }
     }

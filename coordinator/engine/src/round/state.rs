@@ -88,7 +88,8 @@ pub struct Round {
     /// The student, once distilled.
     pub student: Option<BlobHash>,
     /// The labels and moments that the teacher is solved from, final once
-    /// the contribute phase has closed.
+    /// the contribute phase has closed; the points, where each round makes the
+    /// transfer set anew.
     pub inputs: Vec<(DeviceId, Kind, BlobHash)>,
     /// What was taken, by phase and kind, for reports.
     pub accepted: BTreeMap<Kind, u32>,
@@ -265,6 +266,10 @@ impl State {
                 self.excluded.insert(of, exclusion.why);
             }
             Event::Relearnt { .. } => self.begin_anew(),
+            Event::Carried { since, founds } => self.carry(*since, *founds),
+            Event::Heard { device } => {
+                self.changed.remove(device);
+            }
             Event::Missed(missed) => {
                 if let Some(open) = self.open_phase_mut() {
                     open.missed = missed.clone();
@@ -487,6 +492,25 @@ impl State {
         }
     }
 
+    /// What stands of earlier rounds counts in the open phase, beside what it
+    /// took.
+    fn carry(&mut self, since: RoundId, founds: bool) {
+        let Some(round) = &mut self.round else { return };
+        let Some(open) = &mut round.phase else { return };
+        let kinds = open.phase.kinds();
+        self.excluded.retain(|(_, kind), _| !kinds.contains(kind));
+        let stands = self.newest.iter();
+        let stands = stands.filter(|((_, kind), one)| kinds.contains(kind) && one.round >= since);
+        for (key, standing) in stands {
+            open.taken.entry(*key).or_insert(*standing);
+        }
+        if !founds {
+            let taken = open.taken.iter();
+            let inputs = taken.map(|((device, kind), one)| (*device, *kind, one.blob));
+            round.inputs = inputs.collect();
+        }
+    }
+
     /// Devices of which the round in progress has taken something.
     pub fn contributors(&self) -> BTreeSet<DeviceId> {
         let Some(round) = &self.round else {
@@ -569,7 +593,10 @@ impl State {
                     self.teacher = None;
                 }
                 self.transfer = Some(TransferRef { blob, points });
-                self.found();
+                // The points of a standing task are inputs of its round alone.
+                if self.round.iter().all(|round| round.inputs.is_empty()) {
+                    self.found();
+                }
             }
             Product::Teacher(blob) => self.teacher = Some(blob),
             Product::Student(blob) => {

@@ -9,3 +9,4 @@ mod refinement;
 mod rollouts;
 mod rounds;
 mod schedules;
+mod standing;

@@ -6,6 +6,7 @@ pub mod fixtures;
 pub mod format;
 mod progress;
 mod releases;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::fault::{Fault, FaultKind};
 pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
+pub use self::standing::StandingStatus;
 
 /// The whole state, for people and programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -306,6 +308,9 @@ pub struct RoundStatus {
     pub bytes: u64,
     /// How far its student is trained, while it is.
     pub training: Option<Steps>,
+    /// What the next student waits for, of a standing task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingStatus>,
 }
 
 /// How far something is that goes step by step.

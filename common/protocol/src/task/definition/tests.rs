@@ -131,6 +131,37 @@ fn values_outside_their_range_name_their_key() {
 }
 
 #[test]
+fn a_standing_task_survives_the_wire_and_another_keeps_its_bytes() {
+    let file = |rounds: &str| format!("{SMALL}\n[rounds]\n{rounds}");
+    let plain = RawTask::parse(SMALL).unwrap();
+    let named = RawTask::parse(&file("mode = \"synchronous\"")).unwrap();
+    assert_eq!(named.bytes(), plain.bytes());
+    let task = RawTask::parse(&file("mode = \"standing\"")).unwrap();
+    let standing = task.definition().standing.unwrap();
+    assert_eq!(
+        (standing.rows_new, standing.interval_ms),
+        (1_000, 3_600_000)
+    );
+    assert!(task.bytes().starts_with(plain.bytes()));
+    assert_eq!(Task::from_bytes(task.bytes()).unwrap(), task);
+    for (rounds, key) in [
+        ("rows_new = 5", "rounds.rows_new"),
+        ("mode = \"standing\"\nrows_new = 0", "rounds.rows_new"),
+        (
+            "mode = \"standing\"\ninterval_s = 0.01",
+            "rounds.interval_s",
+        ),
+    ] {
+        match RawTask::parse(&file(rounds)) {
+            Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {
+                assert_eq!(named, key);
+            }
+            other => panic!("{rounds}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_method_survives_the_wire() {
     let method = "[teacher]
 feature_weights = true
