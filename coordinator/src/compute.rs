@@ -2,6 +2,7 @@
 //! job gives the same bytes, so a job that a crash interrupted is simply run
 //! again.
 
+mod refine;
 mod solve;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
@@ -107,6 +108,12 @@ pub enum ComputeError {
     /// A teacher in the store is damaged.
     #[error(transparent)]
     Teacher(#[from] common::teacher::TeacherError),
+    /// The student's last layer could not be moved.
+    #[error("the student cannot be refined: {0}")]
+    Refine(#[from] common::math::last_layer::LastLayerError),
+    /// No gradient is of the student that is to be refined.
+    #[error("the student cannot be refined: nobody sent a gradient of it")]
+    NoGradient,
     /// The student could not be trained.
     #[error("no student: {0}")]
     Train(#[from] crate::student::TrainError),
@@ -167,6 +174,7 @@ pub fn run(
         } => setting.gather(*previous, summaries),
         JobKind::Solve { transfer, inputs } => setting.solve(*transfer, inputs),
         JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
+        JobKind::Refine { .. } => setting.refine(&job.kind),
         JobKind::Sign { .. } => setting.sign(job),
     }
 }
@@ -314,6 +322,7 @@ impl Setting<'_> {
             normaliser,
             version,
             lineage,
+            refined,
         } = &job.kind
         else {
             unreachable!("run() sends only signing jobs here");
@@ -323,6 +332,7 @@ impl Setting<'_> {
         let extras = Extras {
             targets: scales.targets,
             novelty: weights.novelty.0.clone(),
+            refined: Trailing((*refined > 0).then_some(*refined)),
         };
         let extras = (extras != Extras::default()).then_some(extras);
         let release = RawRelease {

@@ -4,6 +4,7 @@
 pub use common::contribution::ReadBlob;
 use common::contribution::{CheckContext, Contribution, Support, transfer_reason};
 use common::features::Normaliser;
+use common::gradient::Gradient;
 use common::labels::Labels;
 use common::moments::Moments;
 use common::profile::Profile;
@@ -95,6 +96,14 @@ pub fn moments(task: &Task, bytes: &[u8], support: usize) -> Result<Moments, Rea
 /// The reason to refuse it.
 pub fn report(task: &Task, bytes: &[u8]) -> Result<Report, Reason> {
     Report::read(bytes, &CheckContext::of(task))
+}
+
+/// What a student's last layer has wrong.
+///
+/// # Errors
+/// The reason to refuse it.
+pub fn gradient(task: &Task, bytes: &[u8]) -> Result<Gradient, Reason> {
+    Gradient::read(bytes, &CheckContext::of(task))
 }
 
 /// A transfer set of this task.

@@ -33,6 +33,7 @@ fn main() {
         novelty: false,
         landmarks: None,
         steps: 1,
+        refinement_steps: 0,
         seed: 0,
         deadline_s: 60,
         grace_s: 5.0,

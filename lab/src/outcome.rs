@@ -22,6 +22,10 @@ pub struct RoundOutcome {
     /// How right student and teacher are on the test set.
     #[serde(flatten)]
     pub reached: Reached,
+    /// Share of test rows that the student got right before it was refined, and after
+    /// each step, where it was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accuracy_by_refinement: Vec<f64>,
     /// How well rows of a class that was left out are told from the others by
     /// the student's score of novelty: the area under the ROC curve.
     #[serde(skip_serializing_if = "Option::is_none")]

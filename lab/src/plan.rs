@@ -41,6 +41,8 @@ pub struct TaskOptions {
     pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
+    /// Rounds that refine the student after a round.
+    pub refinement_steps: u32,
     /// Seed of every random choice.
     pub seed: u64,
     /// Seconds a gathering phase may take.
@@ -71,7 +73,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
          [student]\n{student}\n{novelty}\n\
          [budget]\n{budget}uplink_bytes_max = {bytes}\n\n\
          [distillation]\nsteps = {steps}\nseed = {seed}\n\
-         consensus = {consensus:?}\n\n\
+         consensus = {consensus:?}\n{refinement}\n\
          [rounds]\ndevices_min = 1\nquorum = 1.0\ngrace_s = {grace:?}\n\
          deadline_s = {{ profile = {deadline}.0, summarise = {deadline}.0, \
          contribute = {deadline}.0, report = {deadline}.0 }}\n",
@@ -106,6 +108,10 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
             _ => String::new(),
         },
         steps = task_options.steps,
+        refinement = match task_options.refinement_steps {
+            0 => String::new(),
+            steps => format!("refinement_steps = {steps}\n"),
+        },
         seed = task_options.seed,
         consensus = task_options.consensus.name(),
         grace = task_options.grace_s,
@@ -246,6 +252,7 @@ mod tests {
             novelty: false,
             landmarks: None,
             steps: 100,
+            refinement_steps: 0,
             seed: 0,
             deadline_s: 60,
             grace_s: 5.0,

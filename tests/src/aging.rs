@@ -187,6 +187,7 @@ impl Aging {
         }
         let wanted = match call.phase {
             Phase::Contribute => vec![Kind::Moments],
+            Phase::Report => vec![Kind::Report],
             other => other.kinds().to_vec(),
         };
         let answer = |kind| {
@@ -216,7 +217,7 @@ impl Aging {
             JobKind::Normalise { .. } => Product::Normaliser(blob),
             JobKind::Gather { .. } => Product::TransferSet { blob, points },
             JobKind::Solve { .. } => Product::Teacher(blob),
-            JobKind::Distil { .. } => Product::Student(blob),
+            JobKind::Distil { .. } | JobKind::Refine { .. } => Product::Student(blob),
             JobKind::Sign { .. } => {
                 let bytes = 4 * BLOB_BYTES as u64;
                 let result = Ok(JobOutput::Release { blob, bytes });
@@ -253,6 +254,7 @@ fn policy() -> RoundPolicy {
         round_bytes_max: 1 << 20,
         rows_max: common::limits::ROWS_MAX,
         points_max: POINTS_MAX,
+        refinement_steps: 0,
         releases: Releases::default(),
     }
 }

@@ -125,6 +125,10 @@ pub const TARGETS: &[Target] = &[
         run: |bytes| drop(validation::labels(&CHECKED, bytes, POINTS, &|_| None)),
     },
     Target {
+        name: "gradient",
+        run: |bytes| drop(validation::gradient(&CHECKED, bytes)),
+    },
+    Target {
         name: "moments",
         run: |bytes| drop(validation::moments(&CHECKED, bytes, POINTS)),
     },

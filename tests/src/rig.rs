@@ -131,6 +131,7 @@ pub fn start(terms: Terms) -> Running {
         novelty: false,
         landmarks: None,
         steps: 800,
+        refinement_steps: 0,
         seed: 1,
         deadline_s: terms.deadline_s,
         grace_s: terms.grace_s,

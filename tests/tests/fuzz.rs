@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use common::evaluation::Evaluation;
 use common::feature_weights::FeatureWeights;
+use common::gradient::RawGradient;
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use common::math::last_layer::Residuals;
 use common::math::random::rng;
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;
@@ -157,6 +159,7 @@ fn what_the_corpus_is_made_from_is_valid() {
     common::blocks::Blocks::check(blocks, 6, 40, 2).unwrap();
     coordinator::validation::summary(&task, one("summary")).unwrap();
     coordinator::validation::labels(&task, one("labels"), POINTS, &|_| None).unwrap();
+    coordinator::validation::gradient(&task, one("gradient")).unwrap();
     coordinator::validation::moments(&task, one("moments"), POINTS).unwrap();
     coordinator::validation::transfer_set(&task, one("transfer_set")).unwrap();
     coordinator::validation::transfer_set(&WEIGHED, one("weighed_set")).unwrap();
@@ -491,6 +494,12 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     });
     let spread = common::blocks::RawBlocks::of(features.view(), 2);
     blobs.push(("blocks", encode(&spread)));
+    // Nothing is refined here.
+    let (version, student) = (result.release.version(), result.release.student());
+    let classes = (0..40).map(|row| row % 3).collect::<Vec<u16>>();
+    let residuals = Residuals::of(student, features.view(), &classes).unwrap();
+    let gradient = RawGradient::of(version, vec![14, 13, 13], &residuals).unwrap();
+    blobs.push(("gradient", encode(&gradient)));
     let [teacher, transfer, normaliser] = result.teacher;
     blobs.push(("teacher", fleet.blob(teacher).unwrap()));
     let set = fleet.blob(transfer).unwrap();

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod density;
 pub mod exact;
 pub mod kernel;
+pub mod last_layer;
 pub mod linalg;
 pub mod liveness;
 pub mod network;

@@ -4,7 +4,7 @@
 //! Nothing here does I/O. The modules build on one another in one direction:
 //! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
-//! [`report`]; [`contribution`] has what is common to all) and what the coordinator publishes
+//! [`report`], [`gradient`]; [`contribution`] has what is common to all) and what the coordinator publishes
 //! ([`scales`], [`transfer`],
 //! [`landmarks`], [`feature_weights`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
@@ -17,6 +17,7 @@ pub mod delta;
 pub mod evaluation;
 pub mod feature_weights;
 pub mod features;
+pub mod gradient;
 pub mod human;
 pub mod ids;
 pub mod labels;

@@ -53,6 +53,9 @@ pub struct Extras {
     pub targets: Option<TargetScale>,
     /// What tells how unlike a row is, where the task wants that.
     pub novelty: Option<RawNovelty>,
+    /// By how many steps its last layer was moved towards the devices' own rows,
+    /// if by any.
+    pub refined: Trailing<u32>,
 }
 
 /// Most devices that a release names. Ten thousand names would be 160 KB for
@@ -169,7 +172,8 @@ impl Release {
         raw.targets().unwrap_or(&none).check(values)?;
         let student = raw.weights.clone().decode(task.student())?;
         let extras = raw.extras.0.as_ref();
-        if extras == Some(&Extras::default()) {
+        let is_empty = |extras: &Extras| *extras == Extras::default();
+        if extras.is_some_and(|extras| is_empty(extras) || extras.refined.0 == Some(0)) {
             // Nothing has one encoding: no bytes.
             return Err(DecodeError::Trailing(encode(&Extras::default()).len()).into());
         }
@@ -214,6 +218,12 @@ impl Release {
     /// Everything else it says.
     pub fn as_raw(&self) -> &RawRelease {
         &self.raw
+    }
+
+    /// By how many steps its last layer was moved towards the devices' own rows.
+    pub fn refined(&self) -> u32 {
+        let extras = self.raw.extras.0.as_ref();
+        extras.and_then(|extras| extras.refined.0).unwrap_or(0)
     }
 
     /// The network.

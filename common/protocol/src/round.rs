@@ -48,7 +48,7 @@ impl Phase {
             Self::Profile => &[Kind::Profile],
             Self::Summarise => &[Kind::Summary],
             Self::Contribute => &[Kind::Labels, Kind::Moments],
-            Self::Report => &[Kind::Report],
+            Self::Report => &[Kind::Report, Kind::Gradient],
             Self::Solve | Self::Distil | Self::Release => &[],
         }
     }
@@ -94,16 +94,19 @@ pub enum Kind {
     Moments,
     /// Counts of right answers on held-out rows.
     Report,
+    /// What a released student's last layer has wrong, in sums.
+    Gradient,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Profile,
         Self::Summary,
         Self::Labels,
         Self::Moments,
         Self::Report,
+        Self::Gradient,
     ];
 
     /// The lower-case name, as in configuration and JSON.
@@ -114,6 +117,7 @@ impl Kind {
             Self::Labels => "labels",
             Self::Moments => "moments",
             Self::Report => "report",
+            Self::Gradient => "gradient",
         }
     }
 
@@ -125,6 +129,7 @@ impl Kind {
             Self::Labels => ["set of labels", "sets of labels"],
             Self::Moments => ["set of moments", "sets of moments"],
             Self::Report => ["report", "reports"],
+            Self::Gradient => ["gradient", "gradients"],
         };
         if count == 1 { one } else { several }
     }
@@ -135,7 +140,7 @@ impl Kind {
             Self::Profile => Phase::Profile,
             Self::Summary => Phase::Summarise,
             Self::Labels | Self::Moments => Phase::Contribute,
-            Self::Report => Phase::Report,
+            Self::Report | Self::Gradient => Phase::Report,
         }
     }
 }

@@ -3,9 +3,11 @@
 
 mod centring;
 mod novelty;
+mod refine;
 mod stream;
 mod train;
 
 pub use novelty::novelty;
+pub use refine::refine_student;
 pub use stream::Stream;
 pub use train::{TrainError, Trained, train_student};

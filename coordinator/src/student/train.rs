@@ -3,6 +3,7 @@
 use ndarray::{Array2, Axis, s};
 use rand::Rng;
 
+use common::math::last_layer::LastLayerError;
 use common::math::linalg::LinalgError;
 use common::math::network::{Batch, Loss, Network, NetworkError, Student, Trainer};
 use common::math::optimiser::{AdamParams, Ema, OptimiserError, Schedule};
@@ -46,6 +47,9 @@ pub enum TrainError {
     /// Points that have no principal directions.
     #[error(transparent)]
     Directions(#[from] LinalgError),
+    /// The last layer could not be moved.
+    #[error(transparent)]
+    LastLayer(#[from] LastLayerError),
     /// What tells how unlike a row is does not hold together.
     #[error(transparent)]
     Novelty(#[from] NoveltyError),
@@ -227,7 +231,7 @@ fn variance_kept(
     Ok((1.0 - missed / whole.max(f64::MIN_POSITIVE)).clamp(0.0, 1.0))
 }
 
-fn agreement(
+pub(super) fn agreement(
     network: &Student,
     teacher: &Teacher,
     stream: &mut Stream<'_>,

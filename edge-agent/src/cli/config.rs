@@ -250,7 +250,7 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "policy.kinds",
         flag: None,
         variable: None,
-        allowed: "profile, summary, labels, moments, report",
+        allowed: "profile, summary, labels, moments, report, gradient",
         purpose: "Kinds of contributions that may leave the device.",
         value: |config| {
             let kinds = config.policy.kinds().iter();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::gradient::{RawGradient, directions};
 use common::labels::RawLabels;
 use common::moments::RawMoments;
 use common::profile::RawProfile;
@@ -39,6 +40,7 @@ struct Told {
 /// | labels | classes less one | classes |
 /// | moments | virtual rows | – |
 /// | report | – | – |
+/// | gradient | classes less one, for each step that a task asks for | classes |
 ///
 /// # Errors
 /// The rule that forbids it.
@@ -116,6 +118,10 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
             let moments: RawMoments = decode_blob(bytes)?;
             let directions = moments.carried.rows.saturating_add(moments.factor.rows);
             counts(moments.rows, directions as usize, &[])
+        }
+        Kind::Gradient => {
+            let gradient: RawGradient = decode_blob(bytes)?;
+            counts(gradient.rows(), directions(task), &gradient.class_counts)
         }
         Kind::Report => {
             let report: RawReport = decode_blob(bytes)?;

@@ -1,6 +1,7 @@
 //! What a device computes when it is called: profile, summary, labels,
 //! moments, report. Pure: data and policy in, bytes out.
 
+mod gradient;
 mod labels;
 mod moments;
 mod noisy;
@@ -12,7 +13,9 @@ use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
 use common::ids::BlobHash;
+use common::math::last_layer::LastLayerError;
 use common::math::quantise::QuantiseError;
+use common::model::Release;
 use common::round::{Kind, Phase};
 use common::scales::{Scales, ScalesError};
 use common::task::Task;
@@ -149,6 +152,9 @@ pub enum WorkError {
     /// Clustering refused its rows.
     #[error("the rows cannot be clustered: {0}")]
     Cluster(#[from] common::math::cluster::ClusterError),
+    /// The student's last layer does not fit the rows.
+    #[error("the gradient cannot be computed: {0}")]
+    LastLayer(#[from] LastLayerError),
     /// A linear system or decomposition failed.
     #[error("the moments cannot be computed: {0}")]
     Regression(#[from] common::math::regression::RegressionError),
@@ -208,6 +214,15 @@ impl Work<'_> {
         }
     }
 
+    /// What the last layer of the call's release has wrong on the rows; nothing where
+    /// the release needs no more of it, or the rows are too few.
+    ///
+    /// # Errors
+    /// If the call's context is incomplete or the data does not fit.
+    pub fn gradient(&self, call: &Call, release: &Release) -> Result<Option<Entry>, WorkError> {
+        gradient::build(self, &self.view(call)?, release)
+    }
+
     fn contribute(&self, view: &View, transfer: &TransferSet) -> Result<Built, WorkError> {
         let mut built = Built::default();
         if view.rows() < self.privacy.rows_min {
@@ -220,7 +235,7 @@ impl Work<'_> {
                 Kind::Labels => labels::build(self, view, transfer, learnt.as_deref())?,
                 Kind::Moments => moments::build(self, view, transfer, learnt.as_deref())?,
                 // No task wants these of a call to contribute.
-                Kind::Profile | Kind::Summary | Kind::Report => None,
+                Kind::Profile | Kind::Summary | Kind::Report | Kind::Gradient => None,
             };
             match entry {
                 Some(entry) => built.entries.push(entry),

@@ -105,6 +105,10 @@ pub(crate) struct SimulateArguments {
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 6_000)]
     steps: u32,
+    /// Rounds after each round that move the student's last layer towards the labels of
+    /// the devices' own rows, by gradients that they send
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8))]
+    refinement_steps: u32,
     /// Fewest rows, of a class or in all, that a device describes [default: 20, as an agent's
     /// policy; 5 where that keeps back more than a tenth of the rows]
     #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
@@ -196,6 +200,7 @@ impl SimulateArguments {
             rank_max: self.rank,
             landmarks: self.landmarks,
             steps: self.steps,
+            refinement_steps: self.refinement_steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,
             protection: self.protection.asked(),

@@ -144,6 +144,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         novelty: false,
         landmarks: None,
         steps: 3_000,
+        refinement_steps: 0,
         seed: options.seed,
         deadline_s: 120,
         grace_s: 20.0,
@@ -291,6 +292,7 @@ fn round_outcome(round: u64, wall_ms: u64, reached: Reached, status: &Status) ->
     RoundOutcome {
         round,
         reached,
+        accuracy_by_refinement: Vec::new(),
         novelty_auc: None,
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),
         uplink_bytes_max: status

@@ -24,6 +24,7 @@ fn digits() -> (Dataset, Task, Vec<Vec<usize>>) {
         novelty: false,
         landmarks: None,
         steps: 100,
+        refinement_steps: 0,
         seed: 0,
         deadline_s: 60,
         grace_s: 5.0,

@@ -71,6 +71,7 @@ pub(crate) fn checked_task(
             novelty: options.novelty || options.leave_out.is_some(),
             landmarks: Some(0),
             steps: options.steps,
+            refinement_steps: options.refinement_steps,
             seed,
             deadline_s: 600,
             grace_s: 1.0,

@@ -1,7 +1,10 @@
 //! A round's teacher and student, tried on the test set.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use common::model::Release;
 use common::scales::Scales;
 use common::teacher::Teacher;
 use common::transfer::TransferSet;
@@ -10,7 +13,7 @@ use coordinator::validation;
 
 use super::SimulateError;
 use crate::data::{Dataset, Part};
-use crate::metrics::auc;
+use crate::metrics::{accuracy, auc};
 use crate::outcome::RoundOutcome;
 use crate::reached::reached;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation};
@@ -66,6 +69,7 @@ pub(super) fn measure(
     Ok(RoundOutcome {
         round: result.round,
         reached,
+        accuracy_by_refinement: by_refinement(data, &result.releases)?,
         novelty_auc,
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
         uplink_bytes_max: sent.max().unwrap_or(0),
@@ -73,6 +77,21 @@ pub(super) fn measure(
         handshake_bytes_mean: 0.0,
         wall_ms,
     })
+}
+
+/// The accuracy of a student and of what it was refined to; nothing of one that was
+/// not.
+fn by_refinement(data: &Dataset, releases: &[Arc<Release>]) -> Result<Vec<f64>, SimulateError> {
+    if releases.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let of = |release: &Arc<Release>| {
+        let said = release
+            .predict(data.test.inputs.view())
+            .map_err(|e| unusable(&e))?;
+        Ok(accuracy(&said, &data.test.labels))
+    };
+    releases.iter().map(of).collect()
 }
 
 fn unusable(cause: &dyn std::fmt::Display) -> SimulateError {

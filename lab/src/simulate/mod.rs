@@ -71,6 +71,8 @@ pub struct SimulateOptions {
     pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
+    /// Rounds that refine the student after each round.
+    pub refinement_steps: u32,
     /// Below how many rows a device says nothing; none lets the data decide.
     pub rows_min: Option<u64>,
     /// Rows for each direction that a device tells of them; an agent's default
@@ -140,6 +142,7 @@ impl Default for SimulateOptions {
             rank_max: None,
             landmarks: None,
             steps: 6_000,
+            refinement_steps: 0,
             rows_min: None,
             rows_per_direction: None,
             protection: None,

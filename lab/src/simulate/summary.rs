@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 /// The outcomes of several seeds as one: means under the same keys, maxima
 /// under those that end in `_max`, and beside each its standard deviation
-/// (of the sample) under the key with `_std`. What is not a number is the
-/// first one's.
+/// (of the sample) under the key with `_std`. Lists of as many numbers are
+/// means of each. What is not a number is the first one's.
 pub fn summarise(outcomes: &[Value]) -> Value {
     let Some(first) = outcomes.first() else {
         return Value::Null;
@@ -49,8 +49,20 @@ pub fn summarise(outcomes: &[Value]) -> Value {
                 )
             })
             .collect(),
+        Value::Array(items) => match lists(outcomes, items.len()) {
+            Some(lists) if !items.is_empty() => (0..items.len())
+                .map(|at| json!(spread(&lists.iter().map(|one| one[at]).collect::<Vec<_>>()).0))
+                .collect(),
+            _ => first.clone(),
+        },
         other => other.clone(),
     }
+}
+
+/// Lists of so many numbers each.
+fn lists(outcomes: &[Value], length: usize) -> Option<Vec<Vec<f64>>> {
+    let of = |one: &Value| numbers(one.as_array().filter(|items| items.len() == length)?);
+    outcomes.iter().map(of).collect()
 }
 
 fn numbers(values: &[Value]) -> Option<Vec<f64>> {
@@ -76,7 +88,7 @@ mod tests {
     fn several_seeds_become_means_maxima_and_deviations() {
         let of = |seed: u64, mean: f64, max: u64| {
             json!({ "config": { "seed": seed }, "baselines": null,
-                "rounds": [{ "round": 1, "a_mean": mean, "b_max": max }] })
+                "rounds": [{ "round": 1, "a_mean": mean, "b_max": max, "by": [mean, 1.0] }] })
         };
         let all = summarise(&[of(0, 1.0, 5), of(1, 3.0, 4)]);
         let round = &all["rounds"][0];
@@ -85,6 +97,7 @@ mod tests {
             (&json!(1), &json!(2.0))
         );
         assert_eq!(round["b_max"], json!(5.0));
+        assert_eq!(round["by"], json!([2.0, 1.0]));
         assert!((round["a_mean_std"].as_f64().unwrap() - 2f64.sqrt()).abs() < 1e-12);
         assert_eq!(all["config"]["seeds"], json!([0, 1]));
     }

@@ -19,6 +19,7 @@ fn options() -> SimulateOptions {
         rank_max: Some(20),
         landmarks: None,
         steps: 200,
+        refinement_steps: 0,
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
@@ -125,6 +126,37 @@ fn devices_of_one_class_each_make_one_student_of_all() {
     let found = run(&data, &options, 3, &mut progress).unwrap();
     let right = &found.outcome["rounds"][0]["student_accuracy"];
     assert!(right.as_f64().unwrap() > 0.85, "{right}");
+}
+
+/// Sixteen units trained for few steps leave the labels of true rows much to say.
+#[test]
+fn a_student_is_refined_by_its_devices_and_they_pay_for_it() {
+    let data = Dataset::open("digits").unwrap();
+    let mut progress = Progress::new(true);
+    let mut outcome = |steps: u32| {
+        let options = SimulateOptions {
+            refinement_steps: steps,
+            partition: Some(Partition::Dirichlet(0.5)),
+            ..options()
+        };
+        let found = run(&data, &options, 0, &mut progress).unwrap();
+        assert_eq!(found.release.refined(), steps);
+        found.outcome["rounds"][0].clone()
+    };
+    let (plain, refined) = (outcome(0), outcome(2));
+    let number = |of: &Value| of.as_f64().unwrap();
+    let by_step: Vec<f64> = { refined["accuracy_by_refinement"].as_array().unwrap() }
+        .iter()
+        .map(number)
+        .collect();
+    assert!(plain.get("accuracy_by_refinement").is_none());
+    assert_eq!(by_step.len(), 3);
+    assert_eq!(by_step[0], number(&plain["student_accuracy"]));
+    assert_eq!(by_step[2], number(&refined["student_accuracy"]));
+    assert!(by_step[2] > by_step[0] + 0.01, "{by_step:?}");
+    let up = |of: &Value| number(&of["uplink_bytes_mean"]);
+    // Two gradients of 10 classes and 17 numbers, with what frames them.
+    assert!((340.0..4_000.0).contains(&(up(&refined) - up(&plain))));
 }
 
 /// All of them come within two days, for two minutes each, and are in the last student.

@@ -161,7 +161,8 @@ impl Simulation {
             });
         }
         let built = if call.phase == Phase::Report {
-            self.report(index, &call)?
+            let reported = self.report(index, &call)?;
+            self.with_gradient(index, &call, reported)?
         } else {
             self.compute(index, &call)?
         };
@@ -208,9 +209,53 @@ impl Simulation {
             return Ok(ABSTAIN);
         }
         let blobs = blobs_of(self, call);
-        let work = Work {
+        let work = self.work(index, &training, &blobs);
+        let built = work.answer(call).map_err(|error| failed(index, &error))?;
+        if let Some(history) = &mut history
+            && !built.entries.is_empty()
+        {
+            let recorded = history.record(self.task.hash(), &described);
+            recorded.map_err(|error| failed(index, &error))?;
+        }
+        Ok(built)
+    }
+
+    /// The same with what the release has wrong on the rows the device learns from,
+    /// where the task refines its students.
+    fn with_gradient(
+        &mut self,
+        index: usize,
+        call: &Call,
+        mut built: Built,
+    ) -> Result<Built, SimulationError> {
+        let asked = self.task.definition().refinement_steps > 0 && !self.is_protected(index);
+        let Some(release) = call.context.release.filter(|_| asked) else {
+            return Ok(built);
+        };
+        let release = self.open(release)?;
+        let mut training = self.split(index).training;
+        if let Some(history) = self.history(index)? {
+            (training, _) = admitted(&history, training, self.privacy.rows_min);
+        }
+        let blobs = blobs_of(self, call);
+        let work = self.work(index, &training, &blobs);
+        let entry = work
+            .gradient(call, &release)
+            .map_err(|error| failed(index, &error))?;
+        built.partial |= entry.is_none();
+        built.entries.extend(entry);
+        Ok(built)
+    }
+
+    fn work<'a>(
+        &'a self,
+        index: usize,
+        training: &'a Dataset,
+        blobs: &'a BTreeMap<BlobHash, Vec<u8>>,
+    ) -> Work<'a> {
+        Work {
             task: &self.task,
-            blobs: &blobs,
+            blobs,
             rows: RawRows {
                 inputs: training.inputs(),
                 labels: training.labels(),
@@ -220,15 +265,7 @@ impl Simulation {
             privacy: self.privacy,
             teacher: &TeacherChoice::Kernel,
             seed: seed(self.devices[index].id),
-        };
-        let built = work.answer(call).map_err(|error| failed(index, &error))?;
-        if let Some(history) = &mut history
-            && !built.entries.is_empty()
-        {
-            let recorded = history.record(self.task.hash(), &described);
-            recorded.map_err(|error| failed(index, &error))?;
         }
-        Ok(built)
     }
 
     fn heard<'a>(&'a self, index: usize, call: &Call) -> Heard<'a> {

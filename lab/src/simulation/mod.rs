@@ -119,6 +119,8 @@ pub struct RoundResult {
     pub round: u64,
     /// The released student.
     pub release: Arc<Release>,
+    /// It and the students that it was refined from, oldest first.
+    pub releases: Vec<Arc<Release>>,
     /// The global teacher's blob, the transfer set's and the normaliser's.
     pub teacher: [BlobHash; 3],
     /// Bytes of each device so far.
@@ -302,7 +304,7 @@ impl Simulation {
         self.coordinate(Input::Started);
     }
 
-    /// Runs one round to its end.
+    /// Runs one round to its end, and the rounds that refine its student.
     ///
     /// # Errors
     /// If it ends without a student, or a device's work fails.
@@ -310,7 +312,8 @@ impl Simulation {
         self.rounds_begun += 1;
         let ticket = self.ticket();
         self.coordinate(Input::StartRound { ticket });
-        while self.engine.state().round.is_some() {
+        // The rounds that refine its student belong to it.
+        while self.engine.state().round.is_some() || self.engine.refines_next() {
             if let Some((device, message)) = self.inbox.pop_front() {
                 self.devices[device].bytes.receives(framed(&message));
                 self.drive(device, session::Input::Received(message))?;
@@ -414,9 +417,17 @@ impl Simulation {
                 },
             });
         };
+        let refined = state.refined() as usize;
+        let of_round = state.releases.iter().rev().take(refined + 1).rev();
+        let blobs: Vec<BlobHash> = of_round.map(|release| release.blob).collect();
+        let mut releases = Vec::new();
+        for blob in blobs {
+            releases.push(self.open(blob)?);
+        }
         Ok(RoundResult {
             round,
             release: self.open(blob)?,
+            releases,
             teacher: [teacher, transfer.blob, normaliser],
             bytes: self.devices.iter().map(|device| device.bytes).collect(),
         })
@@ -454,7 +465,7 @@ impl Simulation {
                         JobKind::Normalise { .. } => Phase::Profile,
                         JobKind::Gather { .. } => Phase::Summarise,
                         JobKind::Solve { .. } => Phase::Solve,
-                        JobKind::Distil { .. } => Phase::Distil,
+                        JobKind::Distil { .. } | JobKind::Refine { .. } => Phase::Distil,
                         JobKind::Sign { .. } => Phase::Release,
                     };
                     let mut watch = self.watch.take();

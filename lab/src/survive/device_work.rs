@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use common::ids::BlobHash;
-use common::round::{ContributionKey, Phase};
+use common::round::ContributionKey;
 use common::wire::codec::encode;
 use common::wire::messages::Call;
 use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
@@ -62,10 +62,7 @@ impl Simulator {
         }
         let abstains = self.devices[device].full || self.random.chance(0.03);
         let partial = abstains || self.random.chance(0.05);
-        let mut kinds = call.phase.kinds().to_vec();
-        if call.phase == Phase::Contribute {
-            kinds.retain(|kind| self.scenario.policy.contribute.contains(kind));
-        }
+        let mut kinds = self.scenario.policy.kinds(call.phase).to_vec();
         if abstains {
             kinds.clear();
         } else if partial {

@@ -209,5 +209,6 @@ fn policy(random: &mut Random, devices: usize) -> RoundPolicy {
         round_bytes_max: 64 * 1024 * 1024,
         rows_max: common::limits::ROWS_MAX,
         points_max: random.between(3, 40) as u32,
+        refinement_steps: random.between(0, 4) as u32,
     }
 }

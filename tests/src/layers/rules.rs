@@ -23,6 +23,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["cluster", "density", "kernel"],
             &["optimiser", "regression"],
             &["network"],
+            &["last_layer"],
         ],
     },
     Crate {
@@ -36,6 +37,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["task"],
             &[
                 "blocks",
+                "gradient",
                 "labels",
                 "landmarks",
                 "moments",

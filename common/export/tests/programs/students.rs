@@ -109,6 +109,7 @@ fn case(&(name, sides, stage, student): &(&'static str, &[usize], &str, &str)) -
         normaliser,
         weights,
         extras: Trailing(targets.map(|scale| Extras {
+            refined: Trailing(None),
             targets: Some(scale),
             novelty: None,
         })),

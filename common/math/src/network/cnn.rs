@@ -1,6 +1,6 @@
 //! The convolutional network.
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
 use super::cnn_shape::CnnShape;
@@ -184,6 +184,21 @@ impl<T: Real> Network<T> for Cnn<T> {
         let features = buffers.features(&self.convolutions, rows).0;
         self.head.forward(&self.parameters, features, dense);
         Ok(self.head.logits(rows, dense))
+    }
+
+    fn before_last(
+        &self,
+        inputs: ArrayView2<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<Array2<T>, NetworkError> {
+        self.forward(inputs, workspace)?;
+        let Workspace {
+            dense,
+            convolutional,
+        } = workspace;
+        let buffers = convolutional.as_mut().expect(MADE_HERE);
+        let features = buffers.features(&self.convolutions, inputs.nrows()).0;
+        Ok(self.head.before_last(features, dense))
     }
 
     fn loss_gradient(

@@ -2,7 +2,7 @@
 //! head of a convolutional network.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -131,6 +131,23 @@ impl DenseStack {
     ) -> ArrayView2<'b, T> {
         let last = self.layers.len() - 1;
         matrix(&buffers.outputs[last], rows, self.layers[last].outputs)
+    }
+
+    /// What the last layer was given in the last [`forward`](Self::forward) of
+    /// `inputs`.
+    pub(super) fn before_last<T: Real>(
+        &self,
+        inputs: ArrayView2<'_, T>,
+        buffers: &DenseBuffers<T>,
+    ) -> Array2<T> {
+        let last = self.layers.len() - 1;
+        match last.checked_sub(1) {
+            None => inputs.to_owned(),
+            Some(before) => {
+                let width = self.layers[last].inputs;
+                matrix(&buffers.outputs[before], inputs.nrows(), width).to_owned()
+            }
+        }
     }
 
     /// The logits, and where their gradient goes before

@@ -1,7 +1,7 @@
 //! The multi-layer perceptron.
 
 use crate::shape::check_shape;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
 use super::dense::DenseStack;
@@ -153,6 +153,15 @@ impl<T: Real> Network<T> for Mlp<T> {
         Ok(self.stack.logits(inputs.nrows(), &workspace.dense))
     }
 
+    fn before_last(
+        &self,
+        inputs: ArrayView2<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<Array2<T>, NetworkError> {
+        self.forward(inputs, workspace)?;
+        Ok(self.stack.before_last(inputs, &workspace.dense))
+    }
+
     fn loss_gradient(
         &self,
         batch: Batch<'_, T>,
@@ -196,7 +205,7 @@ impl<T: Real> Batch<'_, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use ndarray::{Array2, array};
+    use ndarray::array;
     use rand_distr::{Distribution, StandardNormal};
 
     use super::super::check::assert_gradient_agrees;

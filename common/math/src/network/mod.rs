@@ -74,6 +74,17 @@ pub trait Network<T: Real>: Send + Sync {
         workspace: &'w mut Workspace<T>,
     ) -> Result<ArrayView2<'w, T>, NetworkError>;
 
+    /// What the last layer is given for `inputs` (rows, inputs), shape (rows,
+    /// units of the layer before it). Costs as much as [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// If the width of the inputs is not [`inputs`](Self::inputs).
+    fn before_last(
+        &self,
+        inputs: ArrayView2<'_, T>,
+        workspace: &mut Workspace<T>,
+    ) -> Result<Array2<T>, NetworkError>;
+
     /// The [`Loss`] of a batch, in the mean of its rows, and
     /// its gradient, which replaces what is in `gradient` (as long as
     /// [`parameters`](Self::parameters)). About three times the cost of

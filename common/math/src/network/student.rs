@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
+use super::convolution::Convolution;
 use super::{Batch, Cnn, CnnShape, Loss, Mlp, MlpShape, Network, NetworkError, Tensor, Workspace};
 
 /// What a [`Student`] is made of. Written `mlp:200` or `cnn:16,32/64`: the
@@ -43,6 +44,21 @@ impl StudentShape {
         match self {
             Self::Mlp(shape) => shape.parameters(),
             Self::Cnn(shape) => shape.parameters().unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Units before the last layer; 0 if it passes no check.
+    pub fn before_last(&self) -> usize {
+        match (self, self.hidden().last()) {
+            (_, Some(&units)) => units,
+            (Self::Mlp(shape), None) => shape.inputs,
+            (Self::Cnn(shape), None) => {
+                let layers = shape.layers().map(|(convolutions, _)| convolutions);
+                let last = layers
+                    .ok()
+                    .and_then(|all| all.last().map(Convolution::outputs));
+                last.unwrap_or(0)
+            }
         }
     }
 
@@ -145,6 +161,14 @@ impl Network<f32> for Student {
         workspace: &'w mut Workspace<f32>,
     ) -> Result<ArrayView2<'w, f32>, NetworkError> {
         self.network().forward(inputs, workspace)
+    }
+
+    fn before_last(
+        &self,
+        inputs: ArrayView2<'_, f32>,
+        workspace: &mut Workspace<f32>,
+    ) -> Result<Array2<f32>, NetworkError> {
+        self.network().before_last(inputs, workspace)
     }
 
     fn loss_gradient(

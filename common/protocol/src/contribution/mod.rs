@@ -4,6 +4,7 @@
 //! A kind is a file here, with the types that its bytes become; [`Kind`] names
 //! them all, and its methods, at the end of this file, send each to its own.
 
+mod gradient;
 mod labels;
 mod moments;
 mod profile;
@@ -14,6 +15,7 @@ use bincode::Decode;
 use math::quantise::QuantiseError;
 
 use crate::codec::decode_blob;
+use crate::gradient::Gradient;
 use crate::ids::BlobHash;
 use crate::labels::Labels;
 use crate::moments::Moments;
@@ -184,6 +186,7 @@ impl Kind {
             Self::Labels => Definition::of::<Labels>(),
             Self::Moments => Definition::of::<Moments>(),
             Self::Report => Definition::of::<Report>(),
+            Self::Gradient => Definition::of::<Gradient>(),
         }
     }
 
@@ -228,6 +231,7 @@ mod tests {
             kind_of::<Labels>(),
             kind_of::<Moments>(),
             kind_of::<Report>(),
+            kind_of::<Gradient>(),
         ];
         assert_eq!(kinds, Kind::ALL);
     }

@@ -56,11 +56,20 @@ pub struct TaskDefinition {
     /// Whether students also say how unlike their training a row is.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub novelty: bool,
+    /// By how many steps a released student's last layer is moved towards the
+    /// devices' own rows.
+    #[serde(skip_serializing_if = "is_none")]
+    pub refinement_steps: u32,
     /// Whether the coordinator plans what the bytes are spent on, once devices
     /// said how many rows they hold. Until then the budget holds the most that
     /// any plan may say.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_budget: bool,
+}
+
+/// Whether there are none of something.
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// How features are brought to one scale for all devices.
@@ -604,6 +613,16 @@ fn check_distillation(distillation: &Distillation) -> Result<(), TaskError> {
 fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
     let solves = task.contribute.kinds().contains(&Kind::Moments);
     let landmarks = task.method.landmarks_max;
+    let steps = task.refinement_steps;
+    allowed(
+        steps == 0 || task.reports_on_labels() && steps <= REFINEMENT_STEPS_MAX,
+        "distillation.refinement_steps",
+        steps,
+        format!(
+            "0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task has several classes and rounds that \
+             wait for reports"
+        ),
+    )?;
     allowed(
         landmarks == 0 || solves && landmarks <= LANDMARKS_MAX,
         "teacher.landmarks_max",
@@ -619,6 +638,16 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
     )
 }
 
+impl TaskDefinition {
+    /// Whether rows have labels of several classes, and devices report on students.
+    fn reports_on_labels(&self) -> bool {
+        self.target.is_class() && self.classes.len() > 1 && self.standing.is_none()
+    }
+}
+
+/// Most steps that refine a student: each takes a round, and as many directions of
+/// each device's rows as there are classes but one.
+const REFINEMENT_STEPS_MAX: u32 = 8;
 /// Most landmarks: with as many points a solve takes minutes.
 const LANDMARKS_MAX: u32 = 2_000;
 

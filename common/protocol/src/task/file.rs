@@ -127,6 +127,7 @@ impl RawTask {
             input,
             target,
             novelty,
+            refinement_steps: distillation.refinement_steps,
             auto_budget,
         })
     }
@@ -307,6 +308,7 @@ struct RawDistillation {
     seed: u64,
     consensus: ConsensusRule,
     sharpening: f32,
+    refinement_steps: u32,
 }
 
 impl Default for RawDistillation {
@@ -319,6 +321,7 @@ impl Default for RawDistillation {
             seed: 0,
             consensus: ConsensusRule::default(),
             sharpening: Consensus::default().sharpening,
+            refinement_steps: 0,
         }
     }
 }

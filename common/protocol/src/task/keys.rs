@@ -302,6 +302,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Power to which combined labels are raised; 1 leaves them as they are.",
     ),
     key(
+        "distillation.refinement_steps",
+        Value("0"),
+        "0 to 8, and 0 unless the task has several classes, and in mode `standing`",
+        "Rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels.",
+    ),
+    key(
         "rounds.mode",
         Value("\"synchronous\""),
         "\"synchronous\", \"standing\"",

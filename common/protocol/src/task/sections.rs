@@ -20,6 +20,8 @@ const TARGET: u8 = 2;
 const NOVELTY: u8 = 3;
 /// The tag of `rounds.mode` "standing".
 const STANDING: u8 = 4;
+/// The tag of `distillation.refinement_steps`.
+const REFINEMENT: u8 = 5;
 /// The tag of `budget.plan = "auto"`, which has no value.
 const AUTO_BUDGET: u8 = 6;
 
@@ -54,6 +56,10 @@ impl TaskDefinition {
         if let Some(standing) = &self.standing {
             bytes.push(STANDING);
             bytes.extend(encode(standing));
+        }
+        if self.refinement_steps > 0 {
+            bytes.push(REFINEMENT);
+            bytes.extend(encode(&self.refinement_steps));
         }
         if self.auto_budget {
             bytes.push(AUTO_BUDGET);
@@ -95,6 +101,7 @@ impl TaskDefinition {
             target: Target::Class,
             novelty: false,
             standing: None,
+            refinement_steps: 0,
             auto_budget: false,
         };
         if let [INPUT, section @ ..] = rest {
@@ -116,6 +123,12 @@ impl TaskDefinition {
             let standing;
             (standing, rest) = decode_blob_start(section)?;
             task.standing = Some(standing);
+        }
+        if let [REFINEMENT, section @ ..] = rest {
+            (task.refinement_steps, rest) = decode_blob_start(section)?;
+            if task.refinement_steps == 0 {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
         }
         if let [AUTO_BUDGET, after @ ..] = rest {
             (task.auto_budget, rest) = (true, after);

@@ -212,6 +212,17 @@ pub enum JobKind {
         /// The global teacher.
         teacher: BlobHash,
     },
+    /// Move the last layer of a released student towards the devices' own rows.
+    Refine {
+        /// The signed release.
+        release: BlobHash,
+        /// The transfer set that it was trained on.
+        transfer: BlobHash,
+        /// Its teacher.
+        teacher: BlobHash,
+        /// Gradients of it in device order.
+        gradients: Vec<(DeviceId, BlobHash)>,
+    },
     /// Sign the release.
     Sign {
         /// The student's weights.
@@ -222,6 +233,8 @@ pub enum JobKind {
         version: Version,
         /// Devices whose contributions are in it.
         lineage: Vec<DeviceId>,
+        /// By how many steps it was refined.
+        refined: u32,
     },
 }
 

@@ -16,6 +16,7 @@ mod exclusion;
 mod open_phase;
 mod phases;
 mod policy;
+mod refinement;
 mod rollouts;
 mod standing;
 mod state;

@@ -190,6 +190,10 @@ impl Engine {
         if self.is_standing() {
             return Some(Time(0));
         }
+        if self.refines_next() {
+            // It belongs to the round before, however that was started.
+            return Some(Time(0));
+        }
         let interval = self.policy.interval_ms?;
         if (self.connected.len() as u32) < self.policy.devices_min {
             return None;
@@ -214,6 +218,7 @@ impl Engine {
     fn open_first_phase(&mut self, now: Time) {
         let first = match self.state.normaliser {
             None => Phase::Profile,
+            Some(_) if self.refines_next() => Phase::Distil,
             Some(_) => self.phase_after_profile(),
         };
         self.open_phase(now, first);
@@ -370,6 +375,7 @@ impl Engine {
                 transfer: transfer.blob,
                 inputs: round.inputs.clone(),
             }),
+            Phase::Distil if state.is_refining() => self.refine(),
             Phase::Distil => state
                 .transfer
                 .zip(state.teacher)
@@ -385,6 +391,10 @@ impl Engine {
                     normaliser,
                     version: self.next_version(),
                     lineage: state.lineage(),
+                    refined: match state.is_refining() {
+                        true => state.refined() + 1,
+                        false => 0,
+                    },
                 }),
             Phase::Contribute | Phase::Report => None,
         };
@@ -400,6 +410,16 @@ impl Engine {
                 self.end(now, Outcome::Failed { phase, cause });
             }
         }
+    }
+
+    fn refine(&self) -> Option<JobKind> {
+        let state = &self.state;
+        Some(JobKind::Refine {
+            release: state.release.as_ref()?.blob,
+            transfer: state.transfer?.blob,
+            teacher: state.teacher?,
+            gradients: state.gradients(),
+        })
     }
 
     /// The version of what is released next. Versions never go down, not

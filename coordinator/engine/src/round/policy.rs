@@ -34,6 +34,8 @@ pub struct RoundPolicy {
     pub rows_max: u64,
     /// Most points of the transfer set.
     pub points_max: u32,
+    /// Rounds after a round that refine its student.
+    pub refinement_steps: u32,
     /// How a standing task's students come about; none of a task whose rounds
     /// wait for their devices.
     pub standing: Option<StandingPolicy>,
@@ -67,6 +69,7 @@ impl RoundPolicy {
             round_bytes_max: budget.uplink_bytes_max.max(CONTRIBUTION_BYTES_MIN),
             rows_max: protocol::limits::ROWS_MAX,
             points_max: budget.points_max,
+            refinement_steps: task.refinement_steps,
             standing: task.standing.map(|standing| StandingPolicy {
                 rows_new: standing.rows_new,
                 interval_ms: standing.interval_ms,
@@ -99,6 +102,7 @@ impl RoundPolicy {
     pub fn kinds(&self, phase: Phase) -> &[Kind] {
         match phase {
             Phase::Contribute => &self.contribute,
+            Phase::Report if self.refinement_steps == 0 => &[Kind::Report],
             other => other.kinds(),
         }
     }

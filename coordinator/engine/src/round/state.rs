@@ -532,12 +532,16 @@ impl State {
     /// Devices whose contributions the round's student stands on.
     pub fn lineage(&self) -> Vec<DeviceId> {
         let inputs = self.round.iter().flat_map(|round| round.inputs.iter());
-        let devices: BTreeSet<DeviceId> = self
+        let mut devices: BTreeSet<DeviceId> = self
             .founders
             .iter()
             .copied()
             .chain(inputs.map(|(device, ..)| *device))
             .collect();
+        if let Some(refined) = self.release.as_ref().filter(|_| self.is_refining()) {
+            devices.extend(&refined.lineage);
+            devices.extend(self.gradients().iter().map(|(device, _)| *device));
+        }
         devices.into_iter().collect()
     }
 

@@ -5,6 +5,7 @@ mod admission;
 mod bench;
 mod gathering;
 mod recovery;
+mod refinement;
 mod rollouts;
 mod rounds;
 mod schedules;

@@ -58,7 +58,9 @@ impl ComputeBackend for Fake {
             JobKind::Normalise { .. } => JobOutput::Product(Product::Normaliser(blob)),
             JobKind::Gather { .. } => JobOutput::Product(Product::TransferSet { blob, points: 9 }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(blob)),
-            JobKind::Distil { .. } => JobOutput::Product(Product::Student(blob)),
+            JobKind::Distil { .. } | JobKind::Refine { .. } => {
+                JobOutput::Product(Product::Student(blob))
+            }
             JobKind::Sign { .. } => JobOutput::Release {
                 blob,
                 bytes: bytes.len() as u64,
@@ -513,7 +515,9 @@ impl Session {
     pub(super) async fn take_part(mut self) -> Self {
         loop {
             let call = self.call().await;
-            for kind in call.phase.kinds() {
+            let kinds = call.phase.kinds().iter();
+            // Nothing is refined here.
+            for kind in kinds.filter(|kind| **kind != Kind::Gradient) {
                 let bytes = format!("{kind} of {:?}", self.connection.handshake_traffic());
                 self.give_until_taken(key(&call, *kind), bytes.as_bytes())
                     .await;

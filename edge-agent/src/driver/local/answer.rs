@@ -142,7 +142,15 @@ impl<S: Source> InProcess<S> {
         }
         let split = self.source.load(&task)?;
         if call.phase == Phase::Report {
-            return self.report(call, &blobs, split.held_out, spent, judged);
+            let reported = self.report(call, &blobs, split.held_out, spent, judged)?;
+            let refining = task.definition().refinement_steps > 0;
+            return match refining {
+                true => {
+                    let rows = (split.training, split.stands_for.as_ref());
+                    self.with_gradient(call, (&task, &blobs), rows, spent, reported)
+                }
+                false => Ok(reported),
+            };
         }
         let train = split.training;
         let hashes = hashes(&train);

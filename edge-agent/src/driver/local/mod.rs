@@ -9,6 +9,7 @@ mod answer;
 pub mod child;
 mod comparison;
 mod folder;
+mod gradient;
 mod holdings;
 mod in_process;
 mod private;

@@ -302,7 +302,7 @@ impl<S: Source> InProcess<S> {
             .ok()
     }
 
-    fn known_signers(&self) -> Result<Vec<VerifyingKey>, BackendError> {
+    pub(super) fn known_signers(&self) -> Result<Vec<VerifyingKey>, BackendError> {
         Trust::known_signers_in(&self.state).map_err(|error| explained(&error, error.advice()))
     }
 

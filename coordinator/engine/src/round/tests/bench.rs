@@ -36,6 +36,7 @@ pub(super) fn policy() -> RoundPolicy {
         contribution_bytes_max: 1_000,
         round_bytes_max: 100_000,
         points_max: 50,
+        refinement_steps: 0,
         rows_max: ROWS_MAX,
         releases: crate::rollout::Releases::default(),
     }
@@ -301,7 +302,9 @@ impl Bench {
                 points: POINTS,
             }),
             JobKind::Solve { .. } => JobOutput::Product(Product::Teacher(made)),
-            JobKind::Distil { .. } => JobOutput::Product(Product::Student(made)),
+            JobKind::Distil { .. } | JobKind::Refine { .. } => {
+                JobOutput::Product(Product::Student(made))
+            }
             JobKind::Sign { .. } => JobOutput::Release {
                 blob: made,
                 bytes: 999,
@@ -317,7 +320,8 @@ impl Bench {
             return false;
         }
         let (called, call) = self.calls.remove(0);
-        for &kind in call.phase.kinds() {
+        let wanted = self.engine.policy().kinds(call.phase).to_vec();
+        for kind in wanted {
             let transfer = call.context.transfer;
             let key = ContributionKey {
                 task: TASK,

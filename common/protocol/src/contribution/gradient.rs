@@ -1,0 +1,23 @@
+//! What a released student's last layer has wrong on a device's rows.
+
+use super::{CheckContext, Contribution, StandsOn, quantise_reason};
+use crate::gradient::{Gradient, GradientError, RawGradient};
+use crate::round::{Kind, Reason};
+
+impl Contribution for Gradient {
+    const KIND: Kind = Kind::Gradient;
+    const STANDS_ON: StandsOn = StandsOn::Release;
+    type Raw = RawGradient;
+
+    fn check(raw: RawGradient, context: &CheckContext<'_>) -> Result<Self, Reason> {
+        Self::check(raw, context.task).map_err(|error| match error {
+            GradientError::Quantise(inner) => quantise_reason(&inner),
+            GradientError::Shape(_) => Reason::WrongShape,
+            GradientError::Rows(_) | GradientError::Square { .. } => Reason::OutOfBounds,
+        })
+    }
+
+    fn rows(&self) -> u64 {
+        self.residuals.rows
+    }
+}

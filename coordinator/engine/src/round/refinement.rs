@@ -1,0 +1,84 @@
+//! Rounds that refine a released student: nobody is asked for anything new before
+//! the release. What devices said of the last student's errors, beside their
+//! reports, moves its last layer, and the result is released as any student is.
+
+use std::collections::BTreeSet;
+
+use protocol::ids::{BlobHash, DeviceId};
+use protocol::round::{Kind, Phase};
+
+use super::admission::STRIKES_MAX;
+use super::engine::Engine;
+use super::event::Outcome;
+use super::open_phase::Span;
+use super::state::State;
+
+impl Engine {
+    /// Whether the next round refines the newest student: the last round released it,
+    /// its devices sent gradients of it, steps are left, and those that tried it want
+    /// it.
+    pub fn refines_next(&self) -> bool {
+        let (state, policy) = (&self.state, &self.policy);
+        let (Some(release), Some(last)) = (&state.release, state.history.last()) else {
+            return false;
+        };
+        let is_of_last = last.id == release.round
+            && matches!(last.outcome, Outcome::Completed { version } if version == release.version);
+        let is_whole = state.transfer.is_some() && state.teacher.is_some();
+        let has_forgotten =
+            { release.lineage.iter() }.any(|device| state.forgotten.contains_key(device));
+        let senders = state.gradients().len();
+        state.refined() < policy.refinement_steps
+            && is_of_last
+            && is_whole
+            && !has_forgotten
+            && senders >= policy.devices_min.max(1) as usize
+            && !state.evaluations_of(release.version).is_unwanted()
+    }
+}
+
+impl State {
+    /// By how many rounds the newest student was refined.
+    pub fn refined(&self) -> u32 {
+        let newest_first = self.history.iter().rev();
+        let refining = newest_first.take_while(|ended| {
+            matches!(ended.outcome, Outcome::Completed { .. }) && !solved(&ended.spans)
+        });
+        u32::try_from(refining.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the round in progress refines the student before it.
+    pub fn is_refining(&self) -> bool {
+        let Some(round) = &self.round else {
+            return false;
+        };
+        let phase = round.phase.as_ref().map(|open| open.phase);
+        phase.is_some_and(|phase| phase > Phase::Solve) && !solved(&round.spans)
+    }
+
+    /// What devices said of the newest student's errors in the round that released
+    /// it, in device order; not that of devices of which something was left out,
+    /// or of whom nothing is taken any more.
+    pub(super) fn gradients(&self) -> Vec<(DeviceId, BlobHash)> {
+        let Some(release) = &self.release else {
+            return Vec::new();
+        };
+        let excluded: BTreeSet<_> = self.excluded.keys().map(|(device, _)| *device).collect();
+        let strikes = |device| self.strikes.get(device).copied().unwrap_or(0);
+        let newest = self.newest.iter();
+        newest
+            .filter(|((device, kind), one)| {
+                *kind == Kind::Gradient
+                    && one.round == release.round
+                    && !excluded.contains(device)
+                    && strikes(device) < STRIKES_MAX
+            })
+            .map(|((device, _), one)| (*device, one.blob))
+            .collect()
+    }
+}
+
+/// Whether a teacher was solved: a round without one refines.
+fn solved(spans: &[Span]) -> bool {
+    spans.iter().any(|span| span.phase == Phase::Solve)
+}
