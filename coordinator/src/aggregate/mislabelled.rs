@@ -4,7 +4,7 @@ use ndarray::{Array1, Array2, ArrayView1};
 
 use common::math::regression::RegressionError;
 
-use super::robust::usual_and_deviation;
+use super::robust::{median, usual_and_deviation};
 use super::trimmed::{Evidence, Sum};
 
 /// A device whose rows of a class are another class to all others.
@@ -140,8 +140,11 @@ fn confusion(
 /// Rows that f answers for surely are as many as Σf², which rows that it only
 /// leans to hardly enter, and the sum of f over the device's own rows of the
 /// class takes off those that it calls so too. One device that gives all its
-/// rows of one class to another has a share near one there, however many honest
-/// rows of the other class stand beside them.
+/// rows of one class to another has a share near one there, though honest rows of the
+/// other class stand beside them. A device without rows of the class has that share
+/// too, where the teacher takes some of its rows for it; so of the rows that it calls
+/// otherwise the teacher has to take more for the class than on the median of the
+/// other devices, by [`LEANS_MIN`] in the mean.
 fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Mislabelled)> {
     let own = &answers[place];
     let share = own.missed[class];
@@ -153,9 +156,26 @@ fn misses(answers: &[Answers], place: usize, class: usize) -> Option<(f64, Misla
     }
     let (usual, deviation) = usual_and_deviation(&peers);
     let excess = share - usual;
+    let called = own.called[class];
+    // Classes that are hard to tell apart are so on every device.
+    let leans = |one: &Answers| one.mean[[called, class]];
+    let others = answers.iter().enumerate().filter(|(at, _)| *at != place);
+    let others = others
+        .map(|(_, one)| leans(one))
+        .filter(|one| !one.is_nan());
+    let others: Vec<f64> = others.collect();
+    let beyond = leans(own)
+        - if others.is_empty() {
+            0.0
+        } else {
+            median(others)
+        };
+    if beyond.is_nan() || beyond < LEANS_MIN {
+        return None;
+    }
     let found = Mislabelled {
         device: place,
-        class: own.called[class],
+        class: called,
         taken_for: class,
         share: share.min(1.0),
         usual: usual.max(0.0),
@@ -221,6 +241,9 @@ const DEVIATIONS: f64 = 10.0;
 /// the others, half.
 const MISSED_MIN: f64 = 0.7;
 const MISSED_DEVIATIONS: f64 = 5.0;
+/// How much more, in the mean, the teacher takes the rows for that class than rows of
+/// that name on other devices.
+const LEANS_MIN: f64 = 0.2;
 /// The others know a class of which they have so many times a device's rows.
 const KNOWN_TIMES: f64 = 2.0;
 

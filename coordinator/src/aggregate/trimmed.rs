@@ -386,8 +386,10 @@ const CERTAINTY_MIN: f64 = 0.5;
 /// The error of a row of a class that nobody else has: they answer another
 /// class. (Sure answers would have 2/(1 − 1/C) of the row's square.)
 const UNKNOWN_ERROR: f64 = 2.0;
-/// The others know a class of which they have so many times a device's rows.
-const KNOWN_TIMES: f64 = 0.5;
+/// The others know a class of which they have so many times a device's rows: with 0.5
+/// devices with 120 of 217 and of 320 rows of a class (satellite, Dirichlet 0.1) had
+/// errors of 1.04 and 1.10.
+const KNOWN_TIMES: f64 = 2.0;
 /// A device is compared with the others where they have so many times as many rows of
 /// its classes, for this share of its rows: on what few others know an honest device
 /// has any error up to that of no answer. Of ten devices with tables (satellite,
