@@ -1,8 +1,10 @@
 //! Devices that claim noise which their samples do not show.
 
 use ndarray::{Array2, ArrayView1, ArrayView2, s};
+use rand::seq::index::sample;
 
 use common::math::linalg::{LinalgError, top_eigenpairs};
+use common::math::random::rng;
 use common::summary::Points;
 
 /// Takes claims of noise back that samples do not show: such a device's samples
@@ -58,28 +60,29 @@ struct Directions {
     outside_of_noise: f64,
 }
 
-/// Directions from every other sample, and what the samples between leave outside;
-/// none where that tells nothing.
+/// Directions from half of the samples, and what the other half leaves outside; none
+/// where that tells nothing.
 fn directions(sure: &[&Points]) -> Result<Option<Directions>, LinalgError> {
     let rows: usize = sure.iter().map(|points| points.len()).sum();
     let (Some(first), true) = (sure.first(), sure.len() >= DEVICES_MIN) else {
         return Ok(None);
     };
     let features = first.inputs.ncols();
-    let step = rows.div_ceil(2 * SAMPLES_MAX).max(1);
     let all = sure.iter().flat_map(|points| points.inputs.outer_iter());
-    let taken: Vec<ArrayView1<'_, f32>> = all.step_by(step).collect();
+    let all: Vec<ArrayView1<'_, f32>> = all.collect();
+    let mut random = rng(SEED, "claimed-noise");
+    let taken = sample(&mut random, rows, rows.min(2 * SAMPLES_MAX)).into_vec();
     let most = (features / 4).min(taken.len() / 4).min(DIRECTIONS_MAX);
     if most == 0 {
         return Ok(None);
     }
-    let half = |from: usize| {
-        let rows: Vec<_> = taken.iter().skip(from).step_by(2).collect();
-        Array2::from_shape_fn((rows.len(), features), |(row, column)| {
-            f64::from(rows[row][column])
+    let of = |places: &[usize]| {
+        Array2::from_shape_fn((places.len(), features), |(row, column)| {
+            f64::from(all[places[row]][column])
         })
     };
-    let (made_from, seen) = (half(0), half(1));
+    let (made_from, seen) = taken.split_at(taken.len() / 2);
+    let (made_from, seen) = (of(made_from), of(seen));
     let basis = principal(made_from.view(), most)?;
     let found = Directions {
         outside: outside(seen.view(), &basis),
@@ -132,6 +135,8 @@ fn square(row: ArrayView1<'_, f32>) -> f64 {
     row.iter().map(|&value| f64::from(value).powi(2)).sum()
 }
 
+/// Of the halves: a fleet is judged the same whenever it is.
+const SEED: u64 = 0;
 /// A device claims noise whose samples are less certain in the mean.
 const CLAIMED: f64 = 0.9;
 /// The share of the noise claimed that has to be seen.
@@ -149,7 +154,6 @@ const TELLING_MIN: f64 = 0.3;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use common::math::random::rng;
     use rand::Rng as _;
 
     const FEATURES: usize = 64;

@@ -70,6 +70,7 @@ fn holder(file: &mut File) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -67,7 +67,14 @@ impl Pointer {
         let read = match (pointer.as_deref().map(parse), copy.as_deref().map(parse)) {
             (None, None) => return Ok(Self::default()),
             (Some(Some(pointer)), Some(Some(copy))) if copy == pointer => return Ok(pointer),
-            (Some(Some(pointer)), _) => pointer,
+            (Some(Some(pointer)), _) => {
+                // The pointer itself is never written back: another program may
+                // have replaced it by now, and replaces the copy then too.
+                return match pointer.write_copy(folder) {
+                    Err(_) if is_settled(folder) => Self::open(folder),
+                    written => written.map(|()| pointer),
+                };
+            }
             (_, Some(Some(copy))) => {
                 warn!("{} is damaged; using its copy", path.display());
                 copy
@@ -80,12 +87,28 @@ impl Pointer {
 
     /// Takes effect with the first of the two files.
     pub(super) fn write(&self, folder: &Path) -> Result<(), SlotsError> {
-        let json = serde_json::to_vec_pretty(self).expect("a pointer has string keys only");
-        let sealed = disk::seal(&json);
-        disk::replace(folder, POINTER, &sealed)?;
-        disk::replace(folder, COPY, &sealed)?;
+        disk::replace(folder, POINTER, &self.sealed())?;
+        self.write_copy(folder)
+    }
+
+    fn write_copy(&self, folder: &Path) -> Result<(), SlotsError> {
+        disk::replace(folder, COPY, &self.sealed())?;
         Ok(())
     }
+
+    fn sealed(&self) -> Vec<u8> {
+        let json = serde_json::to_vec_pretty(self).expect("a pointer has string keys only");
+        disk::seal(&json)
+    }
+}
+
+/// Whether the pointer and its copy are whole and the same.
+fn is_settled(folder: &Path) -> bool {
+    let read = |name| disk::read(&folder.join(name)).ok().flatten();
+    let (pointer, copy) = (read(POINTER), read(COPY));
+    pointer.is_some()
+        && pointer == copy
+        && pointer.as_deref().is_some_and(|one| parse(one).is_some())
 }
 
 fn parse(bytes: &[u8]) -> Option<Pointer> {
