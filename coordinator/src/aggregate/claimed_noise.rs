@@ -15,11 +15,11 @@ use common::summary::Points;
 /// of all devices lie close to few. So of the square of a sample that noise moved, a
 /// share lies outside the directions of other devices' samples which theirs do not
 /// have there, and the more, the more noise is claimed ([`Points::certainty`]). A
-/// device is taken at its word where at least [`SHOWN_MIN`] of what it claims is seen.
-/// Nothing can be told, and every claim stands, where fewer than [`DEVICES_MIN`]
+/// device is taken at its word where at least half of what it claims is seen.
+/// Nothing can be told, and every claim stands, where fewer than four
 /// devices claim no noise, or where features are so few that samples fill them.
 ///
-/// Cost: the eigenvectors of a matrix of [`SAMPLES_MAX`]² at most.
+/// Cost: the eigenvectors of a matrix of 400² at most.
 ///
 /// # Errors
 /// If no eigenvectors are found.
