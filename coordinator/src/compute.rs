@@ -103,7 +103,9 @@ pub enum ComputeError {
     #[error("no teacher: {0}")]
     Solve(#[from] crate::aggregate::SolveError),
     /// Where samples lie could not be told.
-    #[error("no directions of samples: {0}")]
+    #[error(
+        "the directions of the devices' samples cannot be computed: {0}; the round can be started again"
+    )]
     Directions(#[from] common::math::linalg::LinalgError),
     /// A teacher in the store is damaged.
     #[error(transparent)]
@@ -112,7 +114,10 @@ pub enum ComputeError {
     #[error("the student cannot be refined: {0}")]
     Refine(#[from] common::math::last_layer::LastLayerError),
     /// No gradient is of the student that is to be refined.
-    #[error("the student cannot be refined: nobody sent a gradient of it")]
+    #[error(
+        "the student cannot be refined: nobody sent a gradient of it; the \
+             released one stays in use"
+    )]
     NoGradient,
     /// The student could not be trained.
     #[error("no student: {0}")]

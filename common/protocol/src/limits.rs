@@ -19,9 +19,10 @@ pub const POINTS_MAX: usize = 10_000;
 /// Rows for each direction that a device tells of them, by an agent's policy where
 /// its owner says nothing.
 pub const ROWS_PER_DIRECTION: u32 = 15;
-/// A class's samples stand for so many times the fewest rows in the mean, or it
-/// has one: samples of five rows each tell of a row whether it is among them (area
-/// under the ROC curve 0.72 on HAR), of ten 0.67.
+/// Mean number of rows of a class's samples, as a multiple of the fewest that one may
+/// stand for; a class with fewer rows has one sample. Whether a row is among them can
+/// be guessed with an area under the ROC curve of 0.72 from samples of five rows each,
+/// and of 0.67 from samples of ten (HAR).
 pub const SAMPLE_ROWS_MEAN: u32 = 2;
 /// Most rows one device may claim to hold.
 pub const ROWS_MAX: u64 = 1 << 40;

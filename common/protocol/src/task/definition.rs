@@ -67,7 +67,7 @@ pub struct TaskDefinition {
     pub auto_budget: bool,
 }
 
-/// Whether there are none of something.
+/// Whether a count is zero, so that it is left out of JSON.
 fn is_none(count: &u32) -> bool {
     *count == 0
 }

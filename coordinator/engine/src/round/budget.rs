@@ -4,7 +4,7 @@ use bincode::{Decode, Encode};
 use protocol::task::BudgetPlan;
 use serde::{Deserialize, Serialize};
 
-/// A plan, what it was made from, and why it says what it says.
+/// A plan, what it was made from, and the reasons for it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct PlannedBudget {
     /// What devices do.
@@ -17,17 +17,17 @@ pub struct PlannedBudget {
     pub reasons: BudgetReasons,
 }
 
-/// Why a plan says what it says, for people.
+/// The reasons for a plan, in words for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct BudgetReasons {
-    /// Why so many points.
+    /// Reason for the number of points.
     pub points: String,
-    /// Why so many bits.
+    /// Reason for the bits of a value.
     pub bits: String,
-    /// Why so many virtual rows of moments.
+    /// Reason for the rank of moments.
     pub rank: String,
-    /// Why so many landmarks.
+    /// Reason for the number of landmarks.
     pub landmarks: String,
-    /// Why these contributions.
+    /// Reason for the kinds of contributions.
     pub contribute: String,
 }
