@@ -141,7 +141,7 @@ class Simulate(unittest.TestCase):
 
     def test_options_that_mean_nothing_are_refused(self):
         for options, message in [
-            ({"partition": "at random"}, "none of natural"),
+            ({"partition": "at random"}, "not one of natural"),
             ({"student": "rnn:3"}, "no student"),
             ({"partition": "natural"}, "user"),
             ({"X_test": self.X}, "both"),
