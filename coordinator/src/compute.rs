@@ -8,6 +8,7 @@ mod solve;
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::math::network::Network;
 use common::model::{Extras, Lineage, RawRelease, RawStudent, Release, ReleaseError};
+use common::report::RawReport;
 use common::round::{Kind, Reason};
 use common::scales::Scales;
 use common::summary::Points;
@@ -20,12 +21,12 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 
 use crate::aggregate::{
-    contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
+    contradicting_samples, gather_transfer_set, learn_normaliser, pooled, solve_points,
     take_back_false_noise,
 };
 use crate::budget::planned_budget;
-use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
-use crate::student::{novelty, train_student};
+use crate::round::{Comparison, Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
+use crate::student::{Trained, novelty, train_student};
 use crate::validation::{self, ReadBlob};
 
 use self::solve::{DEVICES_MIN, Sent, Solve, exclusions};
@@ -36,7 +37,7 @@ pub const RELEASE_LIFETIME_MS: u64 = 182 * 24 * 3_600_000;
 /// What a computation made, to be stored before anyone hears of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Made {
-    /// The blob's bytes.
+    /// The blob's bytes; none where only `output` counts.
     pub bytes: Vec<u8>,
     /// What the engine is told once they are durable.
     pub output: JobOutput,
@@ -47,7 +48,20 @@ impl Made {
     fn judged(bytes: Vec<u8>, product: Product, excluded: Vec<Exclusion>) -> Self {
         let output = match excluded.is_empty() {
             true => JobOutput::Product(product),
-            false => JobOutput::Judged { product, excluded },
+            false => JobOutput::Judged {
+                product,
+                excluded,
+                planned: None,
+            },
+        };
+        Self { bytes, output }
+    }
+
+    /// A signed release.
+    fn release(bytes: Vec<u8>) -> Self {
+        let output = JobOutput::Release {
+            blob: BlobHash::of(&bytes),
+            bytes: bytes.len() as u64,
         };
         Self { bytes, output }
     }
@@ -181,6 +195,10 @@ pub fn run(
         JobKind::Distil { transfer, teacher } => setting.distil(*transfer, *teacher, progress),
         JobKind::Refine { .. } => setting.refine(&job.kind),
         JobKind::Sign { .. } => setting.sign(job),
+        JobKind::Compare { version, reports } => Ok(setting.compare(*version, reports)),
+        JobKind::SignAgain {
+            release, version, ..
+        } => setting.sign_again(*release, *version),
     }
 }
 
@@ -211,10 +229,10 @@ impl Setting<'_> {
         Ok(match planned {
             Some(budget) => Made {
                 bytes,
-                output: JobOutput::Planned {
+                output: JobOutput::Judged {
                     product,
                     excluded,
-                    budget,
+                    planned: Some(budget),
                 },
             },
             None => Made::judged(bytes, product, excluded),
@@ -305,11 +323,21 @@ impl Setting<'_> {
         let raw: RawTeacher = decode_blob(&self.bytes(teacher)?)?;
         let teacher = Teacher::on(raw, &set, self.task.outputs())?;
         let trained = train_student(self.task, &set.points, &teacher, progress)?;
+        self.student(&set.points, &teacher, &trained)
+    }
+
+    /// A trained student with its novelty score, where the task asks for one.
+    fn student(
+        &self,
+        points: &Points,
+        teacher: &Teacher,
+        trained: &Trained,
+    ) -> Result<Made, ComputeError> {
         let student = RawStudent {
             weights: trained.network.to_flat(),
             agreement: trained.agreement,
             novelty: Trailing(match self.task.definition().novelty {
-                true => novelty(self.task, &set.points, &teacher, &trained.network)?,
+                true => novelty(self.task, points, teacher, &trained.network)?,
                 false => None,
             }),
         };
@@ -353,14 +381,29 @@ impl Setting<'_> {
         };
         let payload = Release::check(release)?.to_bytes();
         let bytes = SignedRelease::sign(self.signer, payload)?.to_bytes();
-        let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
-        Ok(Made {
-            bytes,
-            output: JobOutput::Release {
-                blob,
-                bytes: length,
-            },
-        })
+        Ok(Made::release(bytes))
+    }
+
+    fn sign_again(&self, release: BlobHash, version: Version) -> Result<Made, ComputeError> {
+        let earlier = self.bytes(release)?;
+        let bytes = sign_again(&earlier, version, self.now, self.signer)?;
+        Ok(Made::release(bytes))
+    }
+
+    /// Reports that cannot be read, or are of another release, say nothing.
+    fn compare(&self, version: Version, reports: &[(DeviceId, BlobHash)]) -> Made {
+        let read = |(_, blob): &(DeviceId, BlobHash)| {
+            let report: RawReport = decode_blob(&(self.read)(*blob)?).ok()?;
+            (report.version == version).then_some(report)
+        };
+        let reports: Vec<RawReport> = reports.iter().filter_map(read).collect();
+        let compared = pooled(&reports).and_then(|found| found.compared);
+        Made {
+            bytes: Vec::new(),
+            output: JobOutput::Compared(
+                compared.map_or(Comparison::NoBetter, |one| one.comparison()),
+            ),
+        }
     }
 
     fn bytes(&self, blob: BlobHash) -> Result<Vec<u8>, ComputeError> {

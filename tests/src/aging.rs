@@ -13,8 +13,8 @@ use coordinator::journal::{Compaction, Done, Pin, Pins, Retention};
 use coordinator::journal::{LogEntry, replay};
 use coordinator::rollout::Releases;
 use coordinator::round::{
-    Action, Engine, Event, Input, Job, JobKind, JobOutput, Product, RoundPolicy, State, TaskEvent,
-    Ticket,
+    Action, Comparison, Engine, Event, Input, Job, JobKind, JobOutput, Product, RoundPolicy, State,
+    TaskEvent, Ticket,
 };
 use coordinator::store::{Epoch, Position, SledStore, Store};
 
@@ -218,7 +218,11 @@ impl Aging {
             JobKind::Gather { .. } => Product::TransferSet { blob, points },
             JobKind::Solve { .. } => Product::Teacher(blob),
             JobKind::Distil { .. } | JobKind::Refine { .. } => Product::Student(blob),
-            JobKind::Sign { .. } => {
+            JobKind::Compare { .. } => {
+                let result = Ok(JobOutput::Compared(Comparison::Better));
+                return Input::Computed { result };
+            }
+            JobKind::Sign { .. } | JobKind::SignAgain { .. } => {
                 let bytes = 4 * BLOB_BYTES as u64;
                 let result = Ok(JobOutput::Release { blob, bytes });
                 return Input::Computed { result };

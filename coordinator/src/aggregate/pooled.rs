@@ -3,6 +3,8 @@
 
 use common::report::RawReport;
 
+use crate::round::Comparison;
+
 use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 
 /// A release on the held-out rows of the fleet.
@@ -44,6 +46,22 @@ pub struct Compared {
     pub previous: f64,
     /// Whether the release is worse, beyond what devices differ by chance.
     pub is_worse: bool,
+    /// Whether it is better at all.
+    pub is_better: bool,
+    /// Whether more devices lose by it than gain: a few of them, with a word for
+    /// many rows, hold no release back.
+    pub most_lose: bool,
+}
+
+impl Compared {
+    /// What is to follow from it.
+    pub fn comparison(&self) -> Comparison {
+        match (self.is_better, self.is_worse && self.most_lose) {
+            (true, _) => Comparison::Better,
+            (false, true) => Comparison::Worse,
+            (false, false) => Comparison::NoBetter,
+        }
+    }
 }
 
 /// Pools reports; nothing of none.
@@ -88,6 +106,12 @@ pub fn pooled(reports: &[RawReport]) -> Option<Pooled> {
             now: root(now_mean),
             previous: root(previous),
             is_worse: gain < -least && is_below_chance(reports, &weight, &gains, gain),
+            is_better: gain > 0.0,
+            most_lose: {
+                let gains = || reports.iter().filter_map(gains);
+                let losers = gains().filter(|gain| *gain < 0.0).count();
+                losers > gains().filter(|gain| *gain > 0.0).count()
+            },
         }
     });
     let found = match numbers {

@@ -174,6 +174,9 @@ impl Screen {
                 "    student {version}, {bytes} bytes, from {}",
                 format::count(*lineage, "device")
             )),
+            Progress::ReleasedAgain { from, version, .. } => {
+                self.line(&format!("    student {from} again, as {version}"))
+            }
             Progress::Missed { events } => self.line(&format!("    ({events} steps not shown)")),
             Progress::Ended { .. } => {}
         }

@@ -1,17 +1,15 @@
 //! A released student whose last layer is moved towards the devices' own rows.
 
 use common::gradient::Gradient;
-use common::ids::BlobHash;
-use common::math::network::Network;
-use common::model::{RawStudent, Release};
+use common::model::Release;
 use common::teacher::{RawTeacher, Teacher};
 use common::trust::release::SignedRelease;
-use common::wire::codec::{Trailing, decode_blob, encode};
+use common::wire::codec::decode_blob;
 
 use super::{ComputeError, Made, Setting};
 use crate::aggregate::join_gradients;
-use crate::round::{JobKind, JobOutput, Product};
-use crate::student::{novelty, refine_student};
+use crate::round::JobKind;
+use crate::student::refine_student;
 use crate::validation;
 
 impl Setting<'_> {
@@ -49,19 +47,6 @@ impl Setting<'_> {
             joined.residuals,
             &joined.class_rows,
         )?;
-        let student = RawStudent {
-            weights: trained.network.to_flat(),
-            agreement: trained.agreement,
-            novelty: Trailing(match self.task.definition().novelty {
-                true => novelty(self.task, &set.points, &teacher, &trained.network)?,
-                false => None,
-            }),
-        };
-        let bytes = encode(&student);
-        let product = Product::Student(BlobHash::of(&bytes));
-        Ok(Made {
-            bytes,
-            output: JobOutput::Product(product),
-        })
+        self.student(&set.points, &teacher, &trained)
     }
 }

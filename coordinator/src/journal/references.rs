@@ -113,6 +113,7 @@ impl Named {
             | Event::Pardoned { .. }
             | Event::Missed(_)
             | Event::Planned { .. }
+            | Event::Compared { .. }
             | Event::Excluded { .. }
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }

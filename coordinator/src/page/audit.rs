@@ -12,7 +12,7 @@ use super::view::{AuditRecord, View, Viewer};
 use super::words;
 use crate::journal::LogEntry;
 use crate::registry::RegistryEvent;
-use crate::round::{Event, Product, TaskEvent};
+use crate::round::{Comparison, Event, Product, TaskEvent};
 use crate::status::{Fault, OutcomeStatus};
 
 /// Records on one page.
@@ -266,6 +266,18 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             Told::new(Quiet, "counted too", details, None)
         }
         Event::Heard { device } => Told::new(Quiet, "new rows came", who(device), None),
+        Event::Compared {
+            version,
+            comparison,
+            at,
+        } => {
+            let (tone, found) = match comparison {
+                Comparison::Better => (Good, "better than the one before on the devices' rows"),
+                Comparison::NoBetter => (Quiet, "no better than the one before on them"),
+                Comparison::Worse => (Bad, "worse than the one before, beyond chance"),
+            };
+            Told::new(tone, "compared", format!("student {version}: {found}"), *at)
+        }
         Event::Planned { budget, at } => {
             let plan = &budget.plan;
             let details = format!(

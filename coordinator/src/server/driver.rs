@@ -277,7 +277,9 @@ impl Driver {
                 Err(error) => Err(format!("the computation broke: {error}")),
             };
             let result = made.map(|(output, pin)| {
-                pins.pins().insert(run, pin);
+                if let Some(pin) = pin {
+                    pins.pins().insert(run, pin);
+                }
                 output
             });
             if let Err(cause) = &result {
@@ -292,14 +294,17 @@ impl Driver {
 
 /// The blob is durable before anyone hears its name. A full disk ends no
 /// round: what was computed waits for room.
-async fn keep(store: &Arc<StoreHandle>, made: Made) -> Result<(JobOutput, Pin), String> {
+async fn keep(store: &Arc<StoreHandle>, made: Made) -> Result<(JobOutput, Option<Pin>), String> {
     let Made { output, bytes } = made;
+    if bytes.is_empty() {
+        return Ok((output, None));
+    }
     let bytes = Arc::new(bytes);
     let mut wait_ms = RETRY_MS_MIN;
     loop {
         let (store, bytes) = (store.clone(), bytes.clone());
         match blocking(move || store.put_blob(&bytes)).await {
-            Ok((_, pin)) => return Ok((output, pin)),
+            Ok((_, pin)) => return Ok((output, Some(pin))),
             Err(error @ StoreError::DiskFull { .. }) => {
                 tracing::error!(%error, wait_ms, "what was computed waits for room");
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::contribution::StandsOn;
-use common::ids::{BlobHash, DeviceId, Time};
+use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::model::Release;
 use common::round::{Kind, Phase};
 use common::task::Task;
@@ -119,7 +119,8 @@ pub struct RoundResult {
     pub round: u64,
     /// The released student.
     pub release: Arc<Release>,
-    /// It and the students that it was refined from, oldest first.
+    /// It and the students of the round before it: those that it was refined from,
+    /// and one that it took the place of again. Oldest first.
     pub releases: Vec<Arc<Release>>,
     /// The global teacher's blob, the transfer set's and the normaliser's.
     pub teacher: [BlobHash; 3],
@@ -310,6 +311,8 @@ impl Simulation {
     /// If it ends without a student, or a device's work fails.
     pub fn round(&mut self) -> Result<RoundResult, SimulationError> {
         self.rounds_begun += 1;
+        let before = self.engine.state().release.as_ref();
+        let before = before.map(|release| release.version);
         let ticket = self.ticket();
         self.coordinate(Input::StartRound { ticket });
         // The rounds that refine its student belong to it.
@@ -324,7 +327,7 @@ impl Simulation {
                 break;
             }
         }
-        self.result()
+        self.result(before)
     }
 
     /// Takes a device and its contributions out, as `device forget` does.
@@ -389,7 +392,8 @@ impl Simulation {
         self.blobs.borrow().read(name)
     }
 
-    fn result(&mut self) -> Result<RoundResult, SimulationError> {
+    /// What came of a round, and after the release `before` it.
+    fn result(&mut self, before: Option<Version>) -> Result<RoundResult, SimulationError> {
         let state = self.engine.state();
         let blob = state.release.as_ref().map(|release| release.blob);
         let ended = state.history.last();
@@ -417,8 +421,8 @@ impl Simulation {
                 },
             });
         };
-        let refined = state.refined() as usize;
-        let of_round = state.releases.iter().rev().take(refined + 1).rev();
+        let of_round = state.releases.iter();
+        let of_round = of_round.filter(|release| Some(release.version) > before);
         let blobs: Vec<BlobHash> = of_round.map(|release| release.blob).collect();
         let mut releases = Vec::new();
         for blob in blobs {
@@ -467,6 +471,7 @@ impl Simulation {
                         JobKind::Solve { .. } => Phase::Solve,
                         JobKind::Distil { .. } | JobKind::Refine { .. } => Phase::Distil,
                         JobKind::Sign { .. } => Phase::Release,
+                        JobKind::Compare { .. } | JobKind::SignAgain { .. } => Phase::Report,
                     };
                     let mut watch = self.watch.take();
                     let mut tell = |seen: Seen| {

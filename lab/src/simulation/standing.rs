@@ -100,7 +100,9 @@ impl Simulation {
                 (_, None) => return Ok(None),
             }
         }
-        self.result().map(Some)
+        let releases = self.engine.state().releases.iter();
+        let before = releases.rev().nth(1).map(|release| release.version);
+        self.result(before).map(Some)
     }
 
     /// The time of the simulation.

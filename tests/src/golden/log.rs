@@ -9,7 +9,8 @@ use coordinator::journal::LogEntry;
 use coordinator::registry::{Certified, RegistryEvent};
 use coordinator::rollout::{Plan, Standing};
 use coordinator::round::{
-    AbsenceReason, BudgetReasons, Event, Missed, Outcome, PlannedBudget, Product, TaskEvent,
+    AbsenceReason, BudgetReasons, Comparison, Event, Missed, Outcome, PlannedBudget, Product,
+    TaskEvent,
 };
 
 use super::{
@@ -98,6 +99,7 @@ fn events() -> Vec<(String, Event)> {
         ("piloted".to_owned(), Event::Piloted { device }),
         ("stage_bounded".to_owned(), Event::StageBounded { last: 9 }),
         ("planned".to_owned(), planned(at)),
+        ("compared".to_owned(), compared(at)),
         (
             "re_released".to_owned(),
             Event::ReReleased {
@@ -268,6 +270,14 @@ fn registry_events() -> Vec<(String, RegistryEvent)> {
         events.push((format!("turned_away-{}", word(&refusal)), event));
     }
     events
+}
+
+fn compared(at: Time) -> Event {
+    Event::Compared {
+        version: VERSION,
+        comparison: Comparison::Worse,
+        at,
+    }
 }
 
 fn planned(at: Time) -> Event {

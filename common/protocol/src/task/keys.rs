@@ -305,7 +305,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "distillation.refinement_steps",
         Value("0"),
         "0 to 8, and 0 unless the task has several classes, and in mode `standing`",
-        "Rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels.",
+        "Most rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels; the first that makes it no better on held-out rows is the last.",
     ),
     key(
         "rounds.mode",

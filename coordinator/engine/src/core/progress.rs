@@ -167,6 +167,14 @@ impl ProgressTracker {
                 lineage: lineage.len(),
                 at: *at,
             },
+            Event::ReReleased {
+                from, version, at, ..
+            } => Progress::ReleasedAgain {
+                task,
+                from: *from,
+                version: *version,
+                at: *at,
+            },
             Event::RoundEnded { .. } => {
                 self.ended
                     .push_back((self.round, std::mem::take(&mut self.bytes)));
@@ -230,6 +238,9 @@ pub fn log(step: &Progress) {
             lineage,
             ..
         } => tracing::info!(%version, bytes, lineage, "released"),
+        Progress::ReleasedAgain { from, version, .. } => {
+            tracing::warn!(%from, %version, "an earlier student is released again");
+        }
         Progress::Ended {
             round,
             outcome,

@@ -8,6 +8,7 @@ use protocol::round::{ContributionKey, Kind, Phase, Reason};
 use protocol::wire::messages::{Call, Context, ToDevice, TransferAnswer};
 
 use super::budget::PlannedBudget;
+use super::comparison::Comparison;
 use super::event::{Event, Product};
 use super::exclusion::Exclusion;
 use super::policy::RoundPolicy;
@@ -236,6 +237,22 @@ pub enum JobKind {
         /// By how many steps it was refined.
         refined: u32,
     },
+    /// Compare the newest release with what devices had before it.
+    Compare {
+        /// Its version.
+        version: Version,
+        /// Reports in device order.
+        reports: Vec<(DeviceId, BlobHash)>,
+    },
+    /// Sign an earlier release again.
+    SignAgain {
+        /// Its signed bytes.
+        release: BlobHash,
+        /// Its version.
+        from: Version,
+        /// The version it gets.
+        version: Version,
+    },
 }
 
 /// What a job made; its blob is durable.
@@ -244,22 +261,18 @@ pub enum JobOutput {
     /// A normaliser, a transfer set, a teacher or a student, of everything
     /// that the job names.
     Product(Product),
-    /// The same without some of the contributions.
+    /// The same without some of the contributions, or of a normaliser whose task
+    /// leaves its budget to the coordinator.
     Judged {
         /// What was made.
         product: Product,
         /// What was left out, in device order.
         excluded: Vec<Exclusion>,
-    },
-    /// The same of a normaliser whose task leaves its budget to the coordinator.
-    Planned {
-        /// What was made.
-        product: Product,
-        /// What was left out, in device order.
-        excluded: Vec<Exclusion>,
         /// What bytes are spent on.
-        budget: PlannedBudget,
+        planned: Option<PlannedBudget>,
     },
+    /// How a release does; no blob goes with it.
+    Compared(Comparison),
     /// A signed release.
     Release {
         /// The signed bytes.

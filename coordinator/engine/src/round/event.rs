@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::absence::Missed;
 use super::budget::PlannedBudget;
+use super::comparison::Comparison;
 use super::exclusion::Exclusion;
 use crate::rollout::{Plan, Standing};
 
@@ -166,8 +167,8 @@ pub enum Event {
         /// When.
         at: Time,
     },
-    /// An earlier release was signed again under a higher version, by order
-    /// of an operator.
+    /// An earlier release was signed again under a higher version: by order of an
+    /// operator, or because devices found the one after it worse.
     ReReleased {
         /// The earlier version.
         from: Version,
@@ -237,6 +238,15 @@ pub enum Event {
     Planned {
         /// How, and why.
         budget: PlannedBudget,
+        /// When.
+        at: Time,
+    },
+    /// What devices reported of a release was compared with what they had before.
+    Compared {
+        /// The release.
+        version: Version,
+        /// How it does.
+        comparison: Comparison,
         /// When.
         at: Time,
     },

@@ -10,6 +10,7 @@
 mod absence;
 mod admission;
 mod budget;
+mod comparison;
 mod engine;
 mod event;
 mod exclusion;
@@ -25,6 +26,7 @@ mod tally;
 pub use absence::{ABSENCES_MAX, AbsenceReason, Absences, Absent, Missed};
 pub use admission::STRIKES_MAX;
 pub use budget::{BudgetReasons, PlannedBudget};
+pub use comparison::Comparison;
 pub use engine::{Action, Engine, Input, Job, JobKind, JobOutput, StartRefused, Ticket};
 pub use event::{Event, Outcome, Product, TaskEvent};
 pub use exclusion::{Exclusion, ExclusionReason};

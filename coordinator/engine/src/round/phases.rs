@@ -122,23 +122,43 @@ impl Engine {
             Ok(JobOutput::Product(product)) => {
                 self.record(Event::Produced { product, at: now });
             }
-            Ok(JobOutput::Judged { product, excluded }) => {
-                for exclusion in excluded {
-                    self.record(Event::Excluded { exclusion, at: now });
-                }
-                self.record(Event::Produced { product, at: now });
-            }
-            Ok(JobOutput::Planned {
+            Ok(JobOutput::Judged {
                 product,
                 excluded,
-                budget,
+                planned,
             }) => {
                 for exclusion in excluded {
                     self.record(Event::Excluded { exclusion, at: now });
                 }
-                self.policy.follow(&budget.plan);
-                self.record(Event::Planned { budget, at: now });
+                if let Some(budget) = planned {
+                    self.policy.follow(&budget.plan);
+                    self.record(Event::Planned { budget, at: now });
+                }
                 self.record(Event::Produced { product, at: now });
+            }
+            Ok(JobOutput::Compared(comparison)) => {
+                if let Some(release) = &self.state.release {
+                    let version = release.version;
+                    self.record(Event::Compared {
+                        version,
+                        comparison,
+                        at: now,
+                    });
+                }
+            }
+            Ok(JobOutput::Release { blob, bytes }) if phase == Phase::Report => {
+                // An operator may have ordered the same meanwhile.
+                if let Some(from) = self.goes_back_to().map(|before| before.version) {
+                    let version = self.next_version();
+                    self.record(Event::ReReleased {
+                        from,
+                        version,
+                        blob,
+                        bytes,
+                        at: now,
+                    });
+                    self.announce();
+                }
             }
             Ok(JobOutput::Release { blob, bytes }) => {
                 let version = self.next_version();
@@ -162,6 +182,8 @@ impl Engine {
         match open.phase {
             Phase::Summarise if open.taken.is_empty() => Next::Open(self.phase_after_points()),
             Phase::Contribute => Next::Open(Phase::Solve),
+            Phase::Report if !open.produced && self.compares() => Next::Compute,
+            Phase::Report if self.goes_back_to().is_some() => Next::Compute,
             Phase::Report => self.complete(),
             _ if !open.produced => Next::Compute,
             Phase::Profile => Next::Open(self.phase_after_profile()),
@@ -396,7 +418,8 @@ impl Engine {
                         false => 0,
                     },
                 }),
-            Phase::Contribute | Phase::Report => None,
+            Phase::Report => self.conclude(),
+            Phase::Contribute => None,
         };
         let (round, phase) = (round.id, open.phase);
         match kind {
@@ -472,10 +495,9 @@ const PARTICIPANTS_MAX: usize = 16_384;
 /// Whether a computation's output is what its phase waits for.
 fn fits(phase: Phase, output: &JobOutput) -> bool {
     let product = match output {
-        JobOutput::Release { .. } => return phase == Phase::Release,
-        JobOutput::Product(product)
-        | JobOutput::Judged { product, .. }
-        | JobOutput::Planned { product, .. } => product,
+        JobOutput::Release { .. } => return matches!(phase, Phase::Release | Phase::Report),
+        JobOutput::Compared(_) => return phase == Phase::Report,
+        JobOutput::Product(product) | JobOutput::Judged { product, .. } => product,
     };
     matches!(
         (phase, product),

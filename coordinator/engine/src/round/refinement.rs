@@ -8,6 +8,7 @@ use protocol::ids::{BlobHash, DeviceId};
 use protocol::round::{Kind, Phase};
 
 use super::admission::STRIKES_MAX;
+use super::comparison::Comparison;
 use super::engine::Engine;
 use super::event::Outcome;
 use super::open_phase::Span;
@@ -15,8 +16,8 @@ use super::state::State;
 
 impl Engine {
     /// Whether the next round refines the newest student: the last round released it,
-    /// its devices sent gradients of it, steps are left, and those that tried it want
-    /// it.
+    /// its devices sent gradients of it, steps are left, those that tried it want it,
+    /// and the step before, if there was one, made it better on their held-out rows.
     pub fn refines_next(&self) -> bool {
         let (state, policy) = (&self.state, &self.policy);
         let (Some(release), Some(last)) = (&state.release, state.history.last()) else {
@@ -34,6 +35,7 @@ impl Engine {
             && !has_forgotten
             && senders >= policy.devices_min.max(1) as usize
             && !state.evaluations_of(release.version).is_unwanted()
+            && (state.refined() == 0 || state.is_better())
     }
 }
 
@@ -45,6 +47,12 @@ impl State {
             matches!(ended.outcome, Outcome::Completed { .. }) && !solved(&ended.spans)
         });
         u32::try_from(refining.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether devices found the newest release better than what they had before.
+    fn is_better(&self) -> bool {
+        let newest = self.release.as_ref().map(|release| release.version);
+        matches!(self.compared, Some((version, Comparison::Better)) if Some(version) == newest)
     }
 
     /// Whether the round in progress refines the student before it.

@@ -212,9 +212,15 @@ impl Engine {
         });
         self.announce();
         // What is being signed meanwhile would have the same version.
-        let signing = self.state.open().map(|open| open.phase) == Some(Phase::Release);
-        if signing && self.computing {
-            self.compute(now);
+        let phase = self.state.open().map(|open| open.phase);
+        match phase.filter(|_| self.computing) {
+            Some(Phase::Release) => self.compute(now),
+            // What is compared, or signed again, is no longer the newest release.
+            Some(Phase::Report) => {
+                self.computing = false;
+                self.advance(now);
+            }
+            _ => {}
         }
     }
 

@@ -10,6 +10,7 @@ use protocol::round::{Kind, Phase};
 
 use super::absence::Absences;
 use super::budget::PlannedBudget;
+use super::comparison::Comparison;
 use super::event::{Event, Outcome, Product};
 use super::exclusion::ExclusionReason;
 use super::open_phase::{OpenPhase, Span, Standing};
@@ -67,6 +68,9 @@ pub struct State {
     /// What bytes are spent on, where the task leaves that to the coordinator
     /// and its normaliser is learnt.
     pub planned: Option<PlannedBudget>,
+    /// The newest release that devices' reports compared with what they had before,
+    /// and how it does.
+    pub compared: Option<(Version, Comparison)>,
 }
 
 /// A transfer set by name.
@@ -275,6 +279,14 @@ impl State {
                 self.changed.remove(device);
             }
             Event::Planned { budget, .. } => self.planned = Some(budget.clone()),
+            Event::Compared {
+                version,
+                comparison,
+                ..
+            } => {
+                self.compared = Some((*version, *comparison));
+                self.mark_produced();
+            }
             Event::Missed(missed) => {
                 if let Some(open) = self.open_phase_mut() {
                     open.missed = missed.clone();

@@ -3,6 +3,7 @@
 mod absences;
 mod admission;
 mod bench;
+mod comparison;
 mod gathering;
 mod recovery;
 mod refinement;

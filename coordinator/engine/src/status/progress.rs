@@ -118,6 +118,18 @@ pub enum Progress {
         /// When.
         at: Time,
     },
+    /// An earlier student was released again under a higher version: by order of an
+    /// operator, or because devices found the one after it worse.
+    ReleasedAgain {
+        /// The task.
+        task: TaskHash,
+        /// Its earlier version.
+        from: Version,
+        /// The version it has now.
+        version: Version,
+        /// When.
+        at: Time,
+    },
     /// A round ended.
     Ended {
         /// The task.
@@ -151,6 +163,7 @@ impl Progress {
             | Self::Abstained { task, .. }
             | Self::Withheld { task, .. }
             | Self::Released { task, .. }
+            | Self::ReleasedAgain { task, .. }
             | Self::Ended { task, .. } => Some(*task),
             Self::Missed { .. } => None,
         }

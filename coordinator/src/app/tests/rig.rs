@@ -27,7 +27,7 @@ use super::super::{Parts, ServeError, Server};
 use crate::admin::{AdminError, Client, Request, Response, TokenWish};
 use crate::compute::Made;
 use crate::identity::{CertificateTerms, Identity};
-use crate::round::{Job, JobKind, JobOutput, Product};
+use crate::round::{Comparison, Job, JobKind, JobOutput, Product};
 use crate::server::ComputeBackend;
 use crate::status::Status;
 use crate::store::{MemoryStore, Store};
@@ -61,7 +61,8 @@ impl ComputeBackend for Fake {
             JobKind::Distil { .. } | JobKind::Refine { .. } => {
                 JobOutput::Product(Product::Student(blob))
             }
-            JobKind::Sign { .. } => JobOutput::Release {
+            JobKind::Compare { .. } => JobOutput::Compared(Comparison::Better),
+            JobKind::Sign { .. } | JobKind::SignAgain { .. } => JobOutput::Release {
                 blob,
                 bytes: bytes.len() as u64,
             },

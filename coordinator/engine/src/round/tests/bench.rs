@@ -63,6 +63,8 @@ pub(super) struct Bench {
     pub(super) calls: Vec<(DeviceId, Call)>,
     pub(super) sent: Vec<(DeviceId, ToDevice)>,
     pub(super) job: Option<Job>,
+    /// What every comparison of reports finds.
+    pub(super) comparison: Comparison,
     pub(super) started: Option<Result<RoundId, StartRefused>>,
     durable: State,
     asked: BTreeMap<Ticket, (DeviceId, ContributionKey, BlobHash)>,
@@ -89,6 +91,7 @@ impl Bench {
             calls: Vec::new(),
             sent: Vec::new(),
             job: None,
+            comparison: Comparison::Better,
             started: None,
             durable: state,
             asked: BTreeMap::new(),
@@ -305,7 +308,8 @@ impl Bench {
             JobKind::Distil { .. } | JobKind::Refine { .. } => {
                 JobOutput::Product(Product::Student(made))
             }
-            JobKind::Sign { .. } => JobOutput::Release {
+            JobKind::Compare { .. } => JobOutput::Compared(self.comparison),
+            JobKind::Sign { .. } | JobKind::SignAgain { .. } => JobOutput::Release {
                 blob: made,
                 bytes: 999,
             },

@@ -385,6 +385,7 @@ fn a_liar_is_left_out_and_judged_anew_by_the_next_student() {
     bench.job = None;
     bench.input(Input::Computed {
         result: Ok(JobOutput::Judged {
+            planned: None,
             product,
             excluded: vec![exclusion],
         }),
