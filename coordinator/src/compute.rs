@@ -2,13 +2,13 @@
 //! job gives the same bytes, so a job that a crash interrupted is simply run
 //! again.
 
+mod compare;
 mod refine;
 mod solve;
 
 use common::ids::{BlobHash, DeviceId, Time, Version};
 use common::math::network::Network;
 use common::model::{Extras, Lineage, RawRelease, RawStudent, Release, ReleaseError};
-use common::report::RawReport;
 use common::round::{Kind, Reason};
 use common::scales::Scales;
 use common::summary::Points;
@@ -21,11 +21,11 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 
 use crate::aggregate::{
-    contradicting_samples, gather_transfer_set, learn_normaliser, pooled, solve_points,
+    contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
     take_back_false_noise,
 };
 use crate::budget::planned_budget;
-use crate::round::{Comparison, Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
+use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product};
 use crate::student::{Trained, novelty, train_student};
 use crate::validation::{self, ReadBlob};
 
@@ -388,22 +388,6 @@ impl Setting<'_> {
         let earlier = self.bytes(release)?;
         let bytes = sign_again(&earlier, version, self.now, self.signer)?;
         Ok(Made::release(bytes))
-    }
-
-    /// Reports that cannot be read, or are of another release, say nothing.
-    fn compare(&self, version: Version, reports: &[(DeviceId, BlobHash)]) -> Made {
-        let read = |(_, blob): &(DeviceId, BlobHash)| {
-            let report: RawReport = decode_blob(&(self.read)(*blob)?).ok()?;
-            (report.version == version).then_some(report)
-        };
-        let reports: Vec<RawReport> = reports.iter().filter_map(read).collect();
-        let compared = pooled(&reports).and_then(|found| found.compared);
-        Made {
-            bytes: Vec::new(),
-            output: JobOutput::Compared(
-                compared.map_or(Comparison::NoBetter, |one| one.comparison()),
-            ),
-        }
     }
 
     fn bytes(&self, blob: BlobHash) -> Result<Vec<u8>, ComputeError> {
