@@ -56,6 +56,10 @@ pub struct Terms {
     /// Points of the transfer set, points of each device, bits of a number and
     /// virtual rows of a device's moments: they make contributions large.
     pub budget: [u32; 4],
+    /// Whether the coordinator plans points, bits and rank instead.
+    pub auto_budget: bool,
+    /// Most rounds that refine the student of a round.
+    pub refinement_steps: u32,
     /// Units of the student's hidden layer: they make releases large.
     pub hidden: u32,
     /// The coordinator's configuration.
@@ -80,6 +84,8 @@ impl Default for Terms {
             grace_s: 30.0,
             deadline_s: 60,
             budget: [90, 15, 8, 40],
+            auto_budget: false,
+            refinement_steps: 0,
             hidden: 32,
             configuration: None,
             conditions: None,
@@ -122,7 +128,7 @@ pub fn start(terms: Terms) -> Running {
         },
         points,
         points_per_device,
-        auto_budget: false,
+        auto_budget: terms.auto_budget,
         bits: bits as u8,
         contribute: "both".to_owned(),
         consensus: common::task::ConsensusRule::Weighted,
@@ -131,7 +137,7 @@ pub fn start(terms: Terms) -> Running {
         novelty: false,
         landmarks: None,
         steps: 800,
-        refinement_steps: 0,
+        refinement_steps: terms.refinement_steps,
         seed: 1,
         deadline_s: terms.deadline_s,
         grace_s: terms.grace_s,

@@ -9,7 +9,7 @@ use coordinator::admin::Client;
 use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::metrics::accuracy;
 use serde_json::Value;
-use tests::rig::{agent, three_agents, wait_until_ended};
+use tests::rig::{Terms, agent, start, three_agents, wait_until_ended};
 
 fn completed(client: &mut Client, round: usize) -> bool {
     let status = client.status().unwrap();
@@ -84,6 +84,61 @@ fn find_classes(said: &Value) -> Vec<u16> {
             name.unwrap_or_else(|| class.to_string()).parse().unwrap()
         })
         .collect()
+}
+
+#[test]
+fn a_budget_is_planned_from_the_devices_that_came() {
+    let mut running = start(Terms {
+        auto_budget: true,
+        ..Terms::default()
+    });
+    let task = running.task.clone();
+    assert_eq!(running.client.status().unwrap().tasks[0].budget, None);
+    running.client.run_round(Some(&task), |_| {}).unwrap();
+    assert!(completed(&mut running.client, 1));
+    let status = running.client.status().unwrap();
+    let planned = status.tasks[0].budget.clone().unwrap();
+    let rows: u64 = { running.data.train.labels.len() as u64 };
+    assert_eq!(planned.devices, 3);
+    assert!(
+        planned.rows > rows / 2 && planned.rows <= rows,
+        "{planned:?}"
+    );
+    // The devices followed it: what they sent fits, and the next round's plan is the same.
+    let points = u64::from(planned.plan.points_max);
+    assert!(points >= 3 * u64::from(planned.plan.points_per_device));
+    assert_ne!(
+        planned.plan.points_per_device, 15,
+        "what the rig says elsewhere"
+    );
+    running.fleet.crash_coordinator().unwrap();
+    let mut client = running.fleet.client().unwrap();
+    assert_eq!(client.status().unwrap().tasks[0].budget, Some(planned));
+}
+
+#[test]
+fn devices_refine_a_student_and_say_when_to_stop() {
+    let mut running = start(Terms {
+        refinement_steps: 2,
+        ..Terms::default()
+    });
+    let task = running.task.clone();
+    running.client.run_round(Some(&task), |_| {}).unwrap();
+    wait_until_ended(&running.fleet, 2);
+    let status = running.client.status().unwrap();
+    let task = &status.tasks[0];
+    assert_eq!(task.history[0].accepted.get(&Kind::Gradient), Some(&3));
+    let refined = &task.history[1];
+    assert!(matches!(
+        refined.outcome,
+        OutcomeStatus::Completed { version } if version.number == 2
+    ));
+    // It was judged against the first, on the same rows.
+    let report = refined.report.unwrap();
+    assert!(
+        report.devices > 0 && report.previous.is_some(),
+        "{report:?}"
+    );
 }
 
 #[test]

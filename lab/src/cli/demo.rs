@@ -38,7 +38,8 @@ pub(crate) struct DemoArguments {
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     points: u32,
     /// Let the coordinator plan what 100 kB a device are spent on, from the
-    /// devices and rows of the first profiles
+    /// devices and rows of the first profiles; feature stage and student are
+    /// those that `simulate` chooses
     #[arg(long, conflicts_with_all = ["points", "rounds"])]
     auto_budget: bool,
     /// Seed of partition, task and baselines

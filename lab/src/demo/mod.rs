@@ -24,6 +24,7 @@ use crate::outcome::{Reached, RoundOutcome, RunOutcome};
 use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
 use crate::reached::reached;
+use crate::simulate::{SimulateError, SimulateOptions, checked_task};
 
 pub use baselines::measure as measure_baselines;
 pub use error::FleetError;
@@ -72,6 +73,9 @@ pub enum DemoError {
     /// The task does not hold together.
     #[error("the task is refused: {0}")]
     Task(#[from] common::task::TaskFileError),
+    /// No feature stage and student could be chosen.
+    #[error(transparent)]
+    Choice(#[from] SimulateError),
     /// A process could not be run.
     #[error(transparent)]
     Fleet(#[from] FleetError),
@@ -129,9 +133,23 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         options.agents,
         options.seed,
     )?;
+    let (features, student) = match options.auto_budget {
+        // Devices see their rows through the stage before the coordinator hears of
+        // them, so it is chosen here, as a simulation chooses it.
+        true => {
+            let asked = SimulateOptions {
+                agents: parts.len(),
+                ..SimulateOptions::default()
+            };
+            let (chosen, _) = checked_task(&data, &asked, &parts, options.seed)?;
+            let stage = chosen.definition().features.to_string();
+            (Some(stage), chosen.student().clone())
+        }
+        false => (None, StudentSpec::Mlp { hidden: vec![64] }),
+    };
     let task_options = TaskOptions {
-        features: None,
-        student: StudentSpec::Mlp { hidden: vec![64] },
+        features,
+        student,
         points: options.points,
         points_per_device: spread(options.points, parts.len(), options.rounds),
         auto_budget: options.auto_budget,

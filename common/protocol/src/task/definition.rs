@@ -315,7 +315,7 @@ impl Task {
         check_budget(&d.budget)?;
         check_distillation(&d.distillation)?;
         check_rounds(&d.rounds)?;
-        check_standing(d.standing)?;
+        check_standing(d.standing, d.auto_budget)?;
         check_method(d)?;
         let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
@@ -682,10 +682,17 @@ fn check_rounds(rounds: &Rounds) -> Result<(), TaskError> {
     )
 }
 
-fn check_standing(standing: Option<StandingRounds>) -> Result<(), TaskError> {
+fn check_standing(standing: Option<StandingRounds>, auto_budget: bool) -> Result<(), TaskError> {
     let Some(standing) = standing else {
         return Ok(());
     };
+    // Its first profiles are of the few devices that are awake.
+    allowed(
+        !auto_budget,
+        "budget.plan",
+        "auto",
+        "\"fixed\" where rounds.mode is \"standing\": say points_max and points_per_device",
+    )?;
     allowed(
         standing.rows_new >= 1,
         "rounds.rows_new",

@@ -214,7 +214,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "budget.plan",
         Value("\"fixed\""),
-        "\"fixed\", \"auto\"; `budget = \"auto\"` is the same in a word",
+        "\"fixed\", or \"auto\" unless in mode `standing`; `budget = \"auto\"` is the same in a word",
         "Who says what the bytes of `budget.uplink_bytes_max` are spent on: this file, or the coordinator once devices said how many rows they hold: points, bits, rank, landmarks and `contribute`, which are left out then.",
     ),
     key(

@@ -151,6 +151,10 @@ fn a_standing_task_round_trips() {
             "mode = \"standing\"\ninterval_s = 0.01",
             "rounds.interval_s",
         ),
+        (
+            "mode = \"standing\"\n[budget]\nplan = \"auto\"",
+            "budget.plan",
+        ),
     ] {
         match RawTask::parse(&file(rounds)) {
             Err(TaskFileError::Task(TaskError::Value { key: named, .. })) => {
