@@ -249,6 +249,7 @@ fn valid() -> Corpus {
     for request in [
         Request::Status,
         Request::CreateTask {
+            namesake: Default::default(),
             text: TASK.to_owned(),
         },
         Request::RevokeDevice {

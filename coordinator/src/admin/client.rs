@@ -12,7 +12,7 @@ use common::trust::token::Approval;
 use super::protocol::{Request, Response, TokenWish};
 use crate::backup::{Contents, PieceName};
 use crate::status::Status;
-use crate::status::{Fault, Progress, TaskSummary};
+use crate::status::{Fault, Namesake, Progress, TaskSummary};
 
 /// Why a request got no answer, or not the one hoped for.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +128,20 @@ impl Client {
     /// # Errors
     /// See [`Self::ask`]; a wrong file is a fault that names the key.
     pub fn create_task(&mut self, text: &str) -> Result<TaskSummary, AdminError> {
+        self.create_task_beside(text, Namesake::default())
+    }
+
+    /// The same where another task of this name may be at work.
+    ///
+    /// # Errors
+    /// As [`Self::create_task`].
+    pub fn create_task_beside(
+        &mut self,
+        text: &str,
+        namesake: Namesake,
+    ) -> Result<TaskSummary, AdminError> {
         let text = text.to_owned();
-        match self.ask(&Request::CreateTask { text })? {
+        match self.ask(&Request::CreateTask { text, namesake })? {
             Response::Task(task) => Ok(task),
             other => Err(unexpected(&other)),
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup::Contents;
 use crate::journal::audit::{AuditRecord, AuditSpan};
 use crate::rollout::Order;
-use crate::status::{DeviceName, Fault, Progress, Status, TaskSummary};
+use crate::status::{DeviceName, Fault, Namesake, Progress, Status, TaskSummary};
 
 /// Longest line a request may be.
 pub const LINE_BYTES_MAX: usize = 512 * 1024;
@@ -54,6 +54,21 @@ pub enum Request {
     CreateTask {
         /// TOML.
         text: String,
+        /// What becomes of another task with its name.
+        #[serde(default)]
+        namesake: Namesake,
+    },
+    /// Put a task away, or take it out again; answered by [`Response::Done`].
+    ArchiveTask {
+        /// Which task.
+        task: Option<String>,
+        /// Whether it is put away.
+        away: bool,
+    },
+    /// Let go of a task that is put away; answered by [`Response::Forgotten`].
+    DeleteTask {
+        /// Which task.
+        task: String,
     },
     /// One task; answered by [`Response::Task`].
     Task {

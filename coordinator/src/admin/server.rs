@@ -23,9 +23,9 @@ use crate::journal::ReplayError;
 use crate::journal::audit::{AuditRecord, AuditSpan, RECORDS_MAX};
 use crate::registry::clean_label;
 use crate::server::handle::{ask, from_store, from_store_handle, read_blob, status, with_reports};
-use crate::server::repair::{rerelease, sweep_forgotten};
+use crate::server::repair::{rerelease, sweep, sweep_forgotten};
 use crate::server::{Shared, StoreHandle};
-use crate::status::{Fault, FaultKind, Progress};
+use crate::status::{Fault, FaultKind, Namesake, Progress};
 use crate::store::Position;
 
 /// Why the admin socket could not be made.
@@ -225,7 +225,22 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             ask(shared, command).await??;
             Ok(Response::Done)
         }
-        Request::CreateTask { text } => create_task(shared, &text).await,
+        Request::CreateTask { text, namesake } => create_task(shared, &text, namesake).await,
+        Request::ArchiveTask { task, away } => {
+            let command = |reply| AdminCommand::ArchiveTask {
+                name: task,
+                away,
+                reply,
+            };
+            ask(shared, command).await??;
+            Ok(Response::Done)
+        }
+        Request::DeleteTask { task } => {
+            let command = |reply| AdminCommand::DeleteTask { name: task, reply };
+            ask(shared, command).await??;
+            let blobs = sweep(shared).await?;
+            Ok(Response::Forgotten { blobs })
+        }
         Request::Task { task } => {
             let found = ask(shared, |reply| AdminCommand::Task { name: task, reply }).await?;
             Ok(Response::Task(found?))
@@ -359,7 +374,7 @@ async fn create_token(shared: &Shared, wish: TokenWish) -> Result<Response, Faul
     })
 }
 
-async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
+async fn create_task(shared: &Shared, text: &str, namesake: Namesake) -> Result<Response, Fault> {
     let task = RawTask::parse(text)
         .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
     let task = Arc::new(task);
@@ -370,7 +385,12 @@ async fn create_task(shared: &Shared, text: &str) -> Result<Response, Fault> {
         Ok(Err(error)) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
         Err(error) => return Err(Fault::new(FaultKind::Storage, error.to_string())),
     };
-    let made = ask(shared, |reply| AdminCommand::AddTask { task, reply }).await??;
+    let command = |reply| AdminCommand::AddTask {
+        task,
+        namesake,
+        reply,
+    };
+    let made = ask(shared, command).await??;
     Ok(Response::Task(made))
 }
 

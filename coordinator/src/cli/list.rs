@@ -321,7 +321,10 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     if as_json {
         let all: Vec<_> = tasks
             .iter()
-            .map(|task| json!({ "task": task.task, "name": task.name }))
+            .map(|task| match task.archived {
+                None => json!({ "task": task.task, "name": task.name }),
+                Some(at) => json!({ "task": task.task, "name": task.name, "archived": at }),
+            })
             .collect();
         print_json(&all);
         return Ok(());
@@ -330,7 +333,10 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     for task in &tasks {
         let newest = task.releases.last();
         table.add_row([
-            task.name.clone(),
+            match task.archived {
+                None => task.name.clone(),
+                Some(_) => format!("{} (archived)", task.name),
+            },
             task.task.short(),
             task.points.to_string(),
             task.history

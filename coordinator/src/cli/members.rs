@@ -1,10 +1,9 @@
 //! Commands about devices of the fleet.
 
-use std::io::IsTerminal as _;
-
 use common::ids::DeviceId;
 use serde_json::json;
 
+use super::confirm::confirmed;
 use super::failure::Failure;
 use super::list::seconds;
 use super::operate::{expect_done, print_json, say, unexpected};
@@ -47,23 +46,13 @@ fn find_to(client: &mut Client, verb: &str, meant: &str, yes: bool) -> Result<De
     if yes {
         return Ok(device);
     }
-    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let name = match found.label.as_str() {
-            "" => "no name".to_owned(),
-            label => format!("called {label}"),
-        };
-        let session = if found.connected { "connected" } else { "away" };
-        eprint!("{verb} device {device} ({name}, {session})? [y/N] ");
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        let agreed = ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str());
-        if read.is_ok() && agreed {
-            return Ok(device);
-        }
-        return Err(refused(
-            FaultKind::Invalid,
-            "nothing was done; answer y, or add --yes".to_owned(),
-        ));
+    let name = match found.label.as_str() {
+        "" => "no name".to_owned(),
+        label => format!("called {label}"),
+    };
+    let session = if found.connected { "connected" } else { "away" };
+    if confirmed(&format!("{verb} device {device} ({name}, {session})?"))? {
+        return Ok(device);
     }
     if device.to_string().starts_with(&meant.to_ascii_lowercase()) {
         return Ok(device);

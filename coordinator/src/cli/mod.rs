@@ -5,6 +5,7 @@ mod audit;
 mod authority;
 mod backup;
 mod config;
+mod confirm;
 mod doctor;
 mod export;
 mod failure;
@@ -18,6 +19,7 @@ mod rollout;
 mod run;
 mod standby;
 mod store;
+mod tasks;
 mod tokens;
 mod watch;
 
@@ -40,6 +42,7 @@ use crate::admin::{Client, TokenWish};
 use crate::config::Config;
 use crate::rollout::Plan;
 use crate::state_dir::STATE_DEFAULT;
+use crate::status::Namesake;
 
 /// Runs one command.
 ///
@@ -122,15 +125,32 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
                 json,
             ),
         ),
-        Command::Task(TaskCommand::Create { file, json }) => {
-            operate::create_task(&mut connect()?, &config, &file, json)
+        Command::Task(TaskCommand::Create {
+            file,
+            replace,
+            alongside,
+            json,
+        }) => {
+            let namesake = match (replace, alongside) {
+                (true, _) => Namesake::Archive,
+                (false, true) => Namesake::Keep,
+                (false, false) => Namesake::Refuse,
+            };
+            tasks::create(&mut connect()?, &config, &file, namesake, json)
         }
-        Command::Task(TaskCommand::Show { task, json }) => {
-            operate::show_task(&mut connect()?, task, json)
+        Command::Task(TaskCommand::Archive { task, json }) => {
+            tasks::archive(&mut connect()?, task, true, json)
         }
+        Command::Task(TaskCommand::Unarchive { task, json }) => {
+            tasks::archive(&mut connect()?, task, false, json)
+        }
+        Command::Task(TaskCommand::Delete { task, yes, json }) => {
+            tasks::delete(&mut connect()?, task, yes, json)
+        }
+        Command::Task(TaskCommand::Show { task, json }) => tasks::show(&mut connect()?, task, json),
         Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
         Command::Task(TaskCommand::Relearn { task, json }) => {
-            operate::relearn(&mut connect()?, task, json)
+            tasks::relearn(&mut connect()?, task, json)
         }
         Command::Round(RoundCommand::Start { task, watch, json }) => {
             watch::start(connect, task.as_deref(), watch, json)

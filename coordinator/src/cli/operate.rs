@@ -1,60 +1,10 @@
 //! Commands that ask a running coordinator for one thing.
 
-use std::fs;
-use std::path::Path;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use crate::admin::{AdminError, Client, Request, Response};
-use crate::config::Config;
-use crate::status::TaskSummary;
-
-pub(super) fn create_task(
-    client: &mut Client,
-    config: &Config,
-    file: &Path,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let text = fs::read_to_string(file).map_err(|source| Failure::File {
-        action: "read",
-        path: file.to_owned(),
-        source,
-    })?;
-    let task = client.create_task(&text)?;
-    if as_json {
-        print_json(&task);
-    } else if task.created {
-        println!("created task {} {}", task.name, task.task);
-        eprintln!(
-            "next: alambic-coordinator round start{} --task {} --watch",
-            config.state_option(),
-            task.name
-        );
-    } else {
-        println!("task {} {} exists already", task.name, task.task);
-    }
-    Ok(())
-}
-
-pub(super) fn show_task(
-    client: &mut Client,
-    task: Option<String>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let task: TaskSummary = match client.ask(&Request::Task { task })? {
-        Response::Task(task) => task,
-        other => return Err(unexpected(&other)),
-    };
-    if as_json {
-        print_json(&task);
-    } else {
-        println!("task {} {}", task.name, task.task);
-        println!("{:#}", task.definition);
-    }
-    Ok(())
-}
 
 pub(super) fn cancel(
     client: &mut Client,
@@ -66,22 +16,6 @@ pub(super) fn cancel(
         as_json,
         json!({ "done": "cancelled" }),
         "the round has ended without a student",
-    );
-    Ok(())
-}
-
-pub(super) fn relearn(
-    client: &mut Client,
-    task: Option<String>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    expect_done(client, &Request::Relearn { task })?;
-    say(
-        as_json,
-        json!({ "done": "relearn" }),
-        "the next round learns normaliser and transfer set anew, from the devices that are \
-         connected then; `alambic-coordinator round start` begins it, a standing task's begins by \
-         itself and learns from the devices that come",
     );
     Ok(())
 }

@@ -164,6 +164,9 @@ impl Fold {
 
     fn task(&mut self, TaskEvent { task, event }: &TaskEvent) {
         match self.states.iter_mut().find(|(hash, _)| hash == task) {
+            Some(_) if matches!(event, Event::Deleted { .. }) => {
+                self.states.retain(|(hash, _)| hash != task);
+            }
             Some((_, state)) => state.apply(event),
             None if matches!(event, Event::TaskCreated { .. }) => {
                 let mut state = State::default();

@@ -15,7 +15,8 @@ use crate::store::{Position, Store};
 ///
 /// What forgotten devices contributed is needed by nothing, and neither is
 /// what was computed before a device was forgotten, unless the state still
-/// stands on it. Signed students stay: devices hold them.
+/// stands on it. Signed students stay: devices hold them. Nothing of a deleted
+/// task is needed.
 ///
 /// Cost: linear in the records from `since` or the fold on.
 ///
@@ -27,7 +28,7 @@ pub fn needed(
     since: Position,
 ) -> Result<BTreeSet<BlobHash>, ReplayError> {
     fold.finish(store)?;
-    let mut named = Named::default();
+    let mut named: BTreeMap<TaskHash, Named> = BTreeMap::new();
     let mut at = since.max(store.first()?);
     while at < fold.head.next {
         let records = store.read(at, RECORDS_PER_READ)?;
@@ -35,8 +36,13 @@ pub fn needed(
         at = last.position.next();
         for record in &records {
             // The fold has understood them all.
-            if let Ok(LogEntry::Task(event)) = LogEntry::from_bytes(&record.bytes) {
-                named.see(&event);
+            if let Ok(LogEntry::Task(TaskEvent { task, event })) =
+                LogEntry::from_bytes(&record.bytes)
+            {
+                match event {
+                    Event::Deleted { .. } => drop(named.remove(&task)),
+                    event => named.entry(task).or_default().see(&event),
+                }
             }
         }
     }
@@ -44,7 +50,10 @@ pub fn needed(
     let forgotten: BTreeSet<_> = states()
         .flat_map(|state| state.forgotten.keys().copied())
         .collect();
-    let mut needed = named.finish(&forgotten);
+    let mut needed = BTreeSet::new();
+    for named in named.into_values() {
+        needed.extend(named.finish(&forgotten));
+    }
     for state in states() {
         of_state(state, &forgotten, &mut needed);
         needed.extend(bases(state, store));
@@ -72,18 +81,18 @@ fn bases(state: &State, store: &dyn Store) -> Vec<BlobHash> {
     read.filter_map(|(kind, bytes)| kind.base(&bytes)).collect()
 }
 
-/// What records name.
+/// What a task's records name.
 #[derive(Default)]
 struct Named {
     /// Contributions, and whose they are.
     contributions: BTreeSet<(DeviceId, BlobHash)>,
     /// What was computed since a device was last forgotten.
-    products: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
+    products: BTreeSet<BlobHash>,
     others: BTreeSet<BlobHash>,
 }
 
 impl Named {
-    fn see(&mut self, TaskEvent { task, event }: &TaskEvent) {
+    fn see(&mut self, event: &Event) {
         match event {
             Event::TaskCreated { spec, .. } => {
                 self.others.insert(*spec);
@@ -96,10 +105,10 @@ impl Named {
                 | Product::TransferSet { blob, .. }
                 | Product::Teacher(blob)
                 | Product::Student(blob)) = product;
-                self.products.entry(*task).or_default().insert(*blob);
+                self.products.insert(*blob);
             }
             Event::Forgotten { .. } | Event::Relearnt { .. } => {
-                self.products.remove(task);
+                self.products.clear();
             }
             Event::Released { blob, .. } | Event::ReReleased { blob, .. } => {
                 self.others.insert(*blob);
@@ -114,6 +123,9 @@ impl Named {
             | Event::Missed(_)
             | Event::Planned { .. }
             | Event::Compared { .. }
+            | Event::Archived { .. }
+            | Event::Unarchived { .. }
+            | Event::Deleted { .. }
             | Event::Excluded { .. }
             | Event::RoundEnded { .. }
             | Event::Resumed { .. }
@@ -132,7 +144,7 @@ impl Named {
 
     fn finish(self, forgotten: &BTreeSet<DeviceId>) -> BTreeSet<BlobHash> {
         let mut blobs = self.others;
-        blobs.extend(self.products.into_values().flatten());
+        blobs.extend(self.products);
         let theirs = self.contributions.into_iter();
         blobs.extend(
             theirs

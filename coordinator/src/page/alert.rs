@@ -7,7 +7,7 @@ use super::expiry::Holder;
 use super::layout::Tone;
 use super::view::{Health, View};
 use super::words;
-use crate::status::Status;
+use crate::status::{Status, TaskStatus};
 
 pub(super) use self::devices::away;
 pub(super) use self::tasks::fall;
@@ -69,7 +69,8 @@ impl Alert {
 pub(super) fn alerts(view: &View) -> Vec<Alert> {
     let mut found = Vec::new();
     of_coordinator(&mut found, &view.status, &view.health);
-    for task in &view.status.tasks {
+    let at_work = |task: &&TaskStatus| task.archived.is_none();
+    for task in view.status.tasks.iter().filter(at_work) {
         tasks::of_round(&mut found, task, &view.status);
         tasks::of_task(&mut found, task, &view.status);
     }

@@ -278,6 +278,9 @@ fn of_task(view: &View, event: &Event, phase: Option<Phase>) -> Told {
             };
             Told::new(tone, "compared", format!("student {version}: {found}"), *at)
         }
+        Event::Archived { at } => Told::new(Quiet, "task archived", String::new(), *at),
+        Event::Unarchived { at } => Told::new(Quiet, "task at work again", String::new(), *at),
+        Event::Deleted { at } => Told::new(Warn, "task deleted", String::new(), *at),
         Event::Planned { budget, at } => {
             let plan = &budget.plan;
             let details = format!(

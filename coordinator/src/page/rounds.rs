@@ -40,6 +40,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
                 @match &task.round {
                     Some(round) => (running(task, round, view)),
                     None => p class="quiet" {
+                        @if let Some(at) = task.archived { "Archived " (words::ago(now, at)) ": no round begins. " }
                         "No round is running"
                         @if task.history.is_empty() { ", and none has run yet: " (command(&format!("alambic-coordinator round start{} --watch", layout::of_task(task, &view.status)))) }
                         "."

@@ -70,7 +70,7 @@ fn happening(status: &Status, all: usize, connected: usize) -> Markup {
         } @else {
             (words::part_are(connected, all, "device")) " connected. "
         }
-        @for task in &status.tasks {
+        @for task in status.tasks.iter().filter(|task| task.archived.is_none()) {
             @match &task.round {
                 Some(round) => {
                     @let delay = Delay::of(task, round, status);

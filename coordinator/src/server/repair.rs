@@ -79,6 +79,12 @@ pub(crate) async fn sweep_forgotten(shared: &Shared) -> Result<usize, Fault> {
     if status.devices.iter().find(is_forgotten).is_none() {
         return Ok(0);
     }
+    sweep(shared).await
+}
+
+/// Deletes the blobs that nothing needs any more, and returns how many.
+pub(crate) async fn sweep(shared: &Shared) -> Result<usize, Fault> {
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
     let sweep = Compaction::sweep(Epoch(status.epoch), shared.retention);
     let done = from_store_handle(shared, move |store| store.keep(sweep)).await?;
     Ok(done.blobs)

@@ -143,7 +143,7 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
             };
             let (chosen, _) = checked_task(&data, &asked, &parts, options.seed)?;
             let stage = chosen.definition().features.to_string();
-            (Some(stage), chosen.student().clone())
+            (Some(stage), chosen.definition().student.clone())
         }
         false => (None, StudentSpec::Mlp { hidden: vec![64] }),
     };

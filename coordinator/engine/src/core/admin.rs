@@ -12,7 +12,7 @@ use crate::entry::LogEntry;
 use crate::registry::RegistryEvent;
 use crate::rollout::{Order, OrderError};
 use crate::round::{Event, Input, ReRelease, Release, State, TaskEvent};
-use crate::status::{DeviceName, Fault, FaultKind, TaskSummary};
+use crate::status::{DeviceName, Fault, FaultKind, Namesake, TaskSummary};
 
 impl Core {
     pub(super) fn admin(&mut self, now: Time, command: AdminCommand) {
@@ -29,7 +29,11 @@ impl Core {
                 self.record(RegistryEvent::TokenCreated { record, at: now });
                 self.pending.push(Pending::done(reply, ()));
             }
-            AdminCommand::AddTask { task, reply } => match self.add_task(now, task) {
+            AdminCommand::AddTask {
+                task,
+                namesake,
+                reply,
+            } => match self.add_task(now, task, namesake) {
                 Ok(summary) => self.pending.push(Pending::done(reply, summary)),
                 Err(fault) => self.answer(reply, Err(fault)),
             },
@@ -37,6 +41,14 @@ impl Core {
                 let found = self.find(name.as_deref());
                 let found = found.map(|at| summary(&self.tasks[at].task, false));
                 self.answer(reply, found);
+            }
+            AdminCommand::ArchiveTask { name, away, reply } => {
+                let outcome = self.archive(now, name.as_deref(), away);
+                self.settle(reply, outcome);
+            }
+            AdminCommand::DeleteTask { name, reply } => {
+                let outcome = self.delete(now, &name);
+                self.settle(reply, outcome);
             }
             AdminCommand::StartRound { name, reply } => match self.find(name.as_deref()) {
                 Err(fault) => self.answer(reply, Err(fault)),
@@ -141,7 +153,12 @@ impl Core {
         }
     }
 
-    fn add_task(&mut self, now: Time, task: Arc<Task>) -> Result<TaskSummary, Fault> {
+    fn add_task(
+        &mut self,
+        now: Time,
+        task: Arc<Task>,
+        namesake: Namesake,
+    ) -> Result<TaskSummary, Fault> {
         if !self.in_service {
             return Err(not_stored());
         }
@@ -152,6 +169,7 @@ impl Core {
             let message = format!("{TASKS_MAX} tasks exist, which is the most allowed");
             return Err(Fault::new(FaultKind::Invalid, message));
         }
+        self.make_way(now, &task, namesake)?;
         let event = Event::TaskCreated {
             spec: BlobHash::of(task.bytes()),
             at: now,
@@ -301,21 +319,28 @@ impl Core {
     }
 
     /// The task with this name, hash or beginning of a hash; without one, the
-    /// only task there is. Of several with one name, the newest.
-    fn find(&self, name: Option<&str>) -> Result<usize, Fault> {
+    /// only task at work. Of several with one name, the newest that is at work.
+    pub(super) fn find(&self, name: Option<&str>) -> Result<usize, Fault> {
         if !self.in_service {
             return Err(not_stored());
         }
         let Some(name) = name else {
-            return match self.tasks.len() {
-                1 => Ok(0),
-                0 => Err(Fault::new(
+            let at_work = |at: &usize| !self.tasks[*at].engine.is_archived();
+            let at_work: Vec<usize> = (0..self.tasks.len()).filter(at_work).collect();
+            return match at_work[..] {
+                [only] => Ok(only),
+                [] if self.tasks.len() == 1 => Ok(0),
+                [] if !self.tasks.is_empty() => Err(Fault::new(
+                    FaultKind::Invalid,
+                    "all tasks are archived; name one with --task",
+                )),
+                [] => Err(Fault::new(
                     FaultKind::NotFound,
                     "there is no task yet; create one with `alambic-coordinator task create FILE`",
                 )),
-                several => Err(Fault::new(
+                ref several => Err(Fault::new(
                     FaultKind::Invalid,
-                    format!("there are {several} tasks; name one with --task"),
+                    format!("there are {} tasks; name one with --task", several.len()),
                 )),
             };
         };
@@ -324,7 +349,10 @@ impl Core {
                 || (name.len() >= HASH_DIGITS_MIN
                     && runner.task.hash().to_string().starts_with(name))
         };
-        self.tasks.iter().rposition(is_named).ok_or_else(|| {
+        let at_work = |runner: &Runner| is_named(runner) && !runner.engine.is_archived();
+        let found = self.tasks.iter().rposition(at_work);
+        let found = found.or_else(|| self.tasks.iter().rposition(is_named));
+        found.ok_or_else(|| {
             let message = format!("no task {name:?}; `task list` shows all");
             Fault::new(FaultKind::NotFound, message)
         })

@@ -14,7 +14,7 @@ pub use super::answer::Reply;
 use crate::registry::Certified;
 use crate::rollout::Order;
 use crate::round::{JobOutput, ReRelease};
-use crate::status::{DeviceName, Fault, Status, TaskSummary};
+use crate::status::{DeviceName, Fault, Namesake, Status, TaskSummary};
 
 /// Names one session of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -214,8 +214,26 @@ pub enum AdminCommand {
     AddTask {
         /// Which task.
         task: Arc<Task>,
+        /// What becomes of another task with its name.
+        namesake: Namesake,
         /// Where the answer goes.
         reply: Reply<Result<TaskSummary, Fault>>,
+    },
+    /// Put a task away, or take it out again.
+    ArchiveTask {
+        /// Name or hash of the task; without one, the only task.
+        name: Option<String>,
+        /// Whether it is put away.
+        away: bool,
+        /// Answered once that is durable.
+        reply: Reply<Result<(), Fault>>,
+    },
+    /// Let go of a task that is put away.
+    DeleteTask {
+        /// Name or hash of the task.
+        name: String,
+        /// Answered once that is durable.
+        reply: Reply<Result<(), Fault>>,
     },
     /// A task's summary.
     Task {

@@ -19,6 +19,7 @@ mod sessions;
 mod shared_keys;
 mod snapshot;
 mod steady_clock;
+mod tasks;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

@@ -385,8 +385,10 @@ impl Core {
     pub(super) fn newest(&self, device: DeviceId, task: Option<TaskHash>) -> TransferAnswer {
         let runner = match task {
             Some(task) => self.position(task).map(|at| &self.tasks[at]),
-            None if self.tasks.len() == 1 => self.tasks.first(),
-            None => None,
+            None => {
+                let mut at_work = self.tasks.iter().filter(|one| !one.engine.is_archived());
+                at_work.next().filter(|_| at_work.next().is_none())
+            }
         };
         let Some(runner) = runner else {
             return TransferAnswer::NotFound;

@@ -56,6 +56,7 @@ impl Core {
         TaskStatus {
             task: runner.task.hash(),
             name: runner.task.definition().name.clone(),
+            archived: state.archived,
             points: state.transfer.map_or(0, |transfer| transfer.points),
             normaliser: state.normaliser,
             transfer: state.transfer.map(|transfer| transfer.blob),

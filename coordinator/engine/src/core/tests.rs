@@ -6,7 +6,7 @@ use std::sync::Arc;
 use protocol::close::CloseCode;
 use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use protocol::round::{ContributionKey, Kind, Phase, Reason};
-use protocol::task::RawTask;
+use protocol::task::{RawTask, Task};
 use protocol::traffic::Traffic;
 use protocol::trust::certificate::Fingerprint;
 use protocol::trust::keys::SigningKey;
@@ -15,6 +15,8 @@ use protocol::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use protocol::withheld::{RawWithheld, WithheldCode};
 
+mod tasks;
+
 use super::answer::{Answer, Reply, ReplyId};
 use super::{About, Core, Effect};
 use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
@@ -22,7 +24,7 @@ use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
 use crate::registry::{Certified, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
-use crate::status::{Fault, FaultKind, Progress, Status};
+use crate::status::{Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
 
 const TASK: &str = r#"
 name = "one"
@@ -163,10 +165,18 @@ impl Driven {
         });
     }
 
+    fn create(&mut self, task: Arc<Task>, namesake: Namesake) -> ReplyId {
+        self.admin(|reply| AdminCommand::AddTask {
+            task,
+            namesake,
+            reply,
+        })
+    }
+
     fn add_task(&mut self) -> TaskHash {
         let task = Arc::new(RawTask::parse(TASK).unwrap());
         let hash = task.hash();
-        self.admin(|reply| AdminCommand::AddTask { task, reply });
+        self.create(task, Namesake::Refuse);
         hash
     }
 

@@ -125,6 +125,10 @@ pub enum Input {
     /// Normaliser and transfer set are to be learnt anew. Not while a round is
     /// open, but for a standing task's, which it ends.
     Relearn,
+    /// The task is to be put away.
+    Archive,
+    /// It is to be taken out again.
+    Unarchive,
     /// A device's strikes are to be taken back.
     Pardoned {
         /// Whose.
@@ -170,6 +174,9 @@ pub enum StartRefused {
     /// One is running.
     #[error("round {0} is still running")]
     Running(RoundId),
+    /// The task is put away.
+    #[error("the task is archived; take it out with `alambic-coordinator task unarchive`")]
+    Archived,
 }
 
 /// A computation, fully named by its inputs: the same job gives the same
@@ -470,6 +477,7 @@ impl Engine {
             Input::Computed { result } => self.computed(now, result),
             Input::StartRound { ticket } => {
                 let result = match &self.state.round {
+                    _ if self.is_archived() => Err(StartRefused::Archived),
                     Some(_) if self.is_standing() => self.solve_now(now),
                     Some(round) => Err(StartRefused::Running(round.id)),
                     None => Ok(self.open_round(now)),
@@ -495,6 +503,8 @@ impl Engine {
                     self.record(Event::Relearnt { at: now });
                 }
             }
+            Input::Archive => self.archive(now),
+            Input::Unarchive => self.unarchive(now),
             Input::Pardoned { device } => {
                 if self.state.strikes.contains_key(&device) {
                     self.record(Event::Pardoned { device, at: now });

@@ -250,6 +250,21 @@ pub enum Event {
         /// When.
         at: Time,
     },
+    /// The task was put away: it has no round until it is taken out again.
+    Archived {
+        /// When.
+        at: Time,
+    },
+    /// It was taken out again.
+    Unarchived {
+        /// When.
+        at: Time,
+    },
+    /// The task is gone, with all that is kept of it but its entries in the log.
+    Deleted {
+        /// When.
+        at: Time,
+    },
 }
 
 /// An event and the task it belongs to, as the log holds it.

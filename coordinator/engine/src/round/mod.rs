@@ -9,6 +9,7 @@
 
 mod absence;
 mod admission;
+mod archive;
 mod budget;
 mod comparison;
 mod engine;

@@ -31,6 +31,9 @@ impl Engine {
     }
 
     fn round_timeout(&self) -> Option<Time> {
+        if self.is_archived() {
+            return None;
+        }
         match self.state.open() {
             Some(open) if open.phase.gathers() && !open.closed && self.is_standing() => self.due(),
             Some(open) if open.phase.gathers() && !open.closed => match self.judge(open, None) {
@@ -45,6 +48,9 @@ impl Engine {
 
     /// Moves on as far as the state allows.
     pub(super) fn advance(&mut self, now: Time) {
+        if self.is_archived() {
+            return;
+        }
         if self.state.round.is_none() {
             if self.automatic_start().is_none_or(|at| at > now) {
                 return;

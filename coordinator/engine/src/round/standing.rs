@@ -168,7 +168,7 @@ impl Engine {
     /// Asks a device for what does not stand of it, or is of older rows than
     /// it has.
     pub(super) fn ask(&mut self, device: DeviceId) {
-        let Some(phase) = self.asked_phase() else {
+        let Some(phase) = self.asked_phase().filter(|_| !self.is_archived()) else {
             return;
         };
         let is_asked = self.memory.asked.get(&device) == Some(&phase);

@@ -71,6 +71,8 @@ pub struct State {
     /// The newest release that devices' reports compared with what they had before,
     /// and how it does.
     pub compared: Option<(Version, Comparison)>,
+    /// When the task was put away, if it is.
+    pub archived: Option<Time>,
 }
 
 /// A transfer set by name.
@@ -287,6 +289,10 @@ impl State {
                 self.compared = Some((*version, *comparison));
                 self.mark_produced();
             }
+            Event::Archived { at } => self.archived = Some(*at),
+            Event::Unarchived { .. } => self.archived = None,
+            // Who folds a log lets the whole state go.
+            Event::Deleted { .. } => {}
             Event::Missed(missed) => {
                 if let Some(open) = self.open_phase_mut() {
                     open.missed = missed.clone();

@@ -80,6 +80,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
     TaskStatus {
         task: TaskHash([1; 32]),
         name: "har".into(),
+        archived: None,
         points: 0,
         normaliser: None,
         transfer: None,

@@ -29,7 +29,7 @@ pub use self::device::{
 };
 pub use self::fault::{Fault, FaultKind};
 pub use self::odd::{OddKind, OddStatus};
-pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
+pub use self::progress::{Namesake, OutcomeStatus, Progress, TaskSummary};
 pub use self::round::{
     Absence, AbsentDevices, EndedStatus, ErrorSummary, MissedStatus, PhaseStatus, ReportSummary,
     RoundStatus, Steps,
@@ -113,6 +113,9 @@ pub struct TaskStatus {
     pub task: TaskHash,
     /// Its name.
     pub name: String,
+    /// When it was put away, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<Time>,
     /// Points of the transfer set; 0 before the first.
     pub points: u32,
     /// The normaliser's blob.

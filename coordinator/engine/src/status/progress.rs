@@ -24,6 +24,19 @@ pub struct TaskSummary {
     pub definition: serde_json::Value,
 }
 
+/// What becomes of a task whose name a new one has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namesake {
+    /// The new one is refused.
+    #[default]
+    Refuse,
+    /// It is put away.
+    Archive,
+    /// Both go on.
+    Keep,
+}
+
 /// What happens to a task's rounds, as it happens. Times are the
 /// coordinator's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

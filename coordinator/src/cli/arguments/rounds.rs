@@ -11,6 +11,12 @@ pub(in crate::cli) enum TaskCommand {
     Create {
         /// The task file (TOML)
         file: PathBuf,
+        /// Archive another task of this name
+        #[arg(long, conflicts_with = "alongside")]
+        replace: bool,
+        /// Have both, where another task of this name is at work
+        #[arg(long)]
+        alongside: bool,
         /// Print the task as JSON
         #[arg(long)]
         json: bool,
@@ -30,6 +36,38 @@ pub(in crate::cli) enum TaskCommand {
     Relearn {
         /// Name, hash or beginning of the hash; may be left out if there is one task
         task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a task away: its round ends, which loses nothing, and no other begins; its students
+    /// stay, and devices go on with theirs
+    #[command(after_help = "Example:\n  alambic-coordinator task archive har")]
+    Archive {
+        /// Name, hash or beginning of the hash; may be left out if there is one task
+        task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take an archived task out again: it goes on where it was
+    #[command(after_help = "Example:\n  alambic-coordinator task unarchive har")]
+    Unarchive {
+        /// Name, hash or beginning of the hash; may be left out if there is one task
+        task: Option<String>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete an archived task: its contributions, teachers and students. Devices keep the
+    /// student they have, and the log keeps what happened
+    #[command(after_help = "Example:\n  alambic-coordinator task delete har --yes")]
+    Delete {
+        /// Name, hash or beginning of the hash
+        task: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         /// Print what was done as JSON
         #[arg(long)]
         json: bool,
