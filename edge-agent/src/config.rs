@@ -13,6 +13,7 @@
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
 //! | `predictions.socket` | `ALAMBIC_PREDICTIONS` | | none: programs on the device are not answered |
+//! | `predictions.follow` | | | none: no stream is answered |
 //! | `metrics.listen` | `ALAMBIC_METRICS` | | none: nothing is told to Prometheus |
 //! | `mqtt.*` | | | none: no broker is listened to |
 //! | `policy.*` | | | see [`crate::policy`] |
@@ -22,6 +23,7 @@
 
 mod data;
 mod mqtt;
+mod predictions;
 mod teacher;
 #[cfg(test)]
 mod tests;
@@ -40,9 +42,11 @@ use crate::data::Mapping;
 use crate::driver::local::Reading;
 use crate::mqtt::MqttSettings;
 use crate::policy::{Policy, PolicyError, RawBudget, RawPolicy};
+use crate::predictions::FollowSettings;
 use crate::work::TeacherChoice;
 use data::RawData;
 use mqtt::RawMqtt;
+use predictions::RawPredictions;
 use teacher::RawTeacher;
 
 /// Fits the service's memory beside what is computed from the rows.
@@ -72,12 +76,6 @@ struct RawConfig {
 #[serde(deny_unknown_fields, default)]
 struct RawMetrics {
     listen: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawPredictions {
-    socket: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -130,6 +128,8 @@ pub struct Config {
     pub log: String,
     /// The socket on which programs on the device are answered, if they are.
     pub predictions: Option<PathBuf>,
+    /// The stream that is answered, if one is.
+    pub follow: Option<FollowSettings>,
     /// The loopback address on which metrics are told, if they are.
     pub metrics: Option<SocketAddr>,
     /// The broker whose readings are recorded, if there is one.
@@ -244,17 +244,11 @@ impl Pick<'_> {
         let policy = policy.with_budget(raw.privacy.check().map_err(refused)?);
         let teacher = self.teacher(raw.teacher)?;
         let state = state.unwrap_or_else(|| DEFAULT_STATE.into());
-        let socket = self.path(
-            "predictions.socket",
-            "",
-            &None,
-            "ALAMBIC_PREDICTIONS",
-            raw.predictions.socket,
-        )?;
+        let (socket, follow) = self.predictions(raw.predictions, &state, mqtt.is_some())?;
         Ok(Config {
             file: None,
-            // A relative path lies in the state directory.
-            predictions: socket.map(|socket| state.join(socket)),
+            predictions: socket,
+            follow,
             // Where there are recordings and no other data, they are the data.
             data: data.or_else(|| mqtt.as_ref().map(|_| state.join(RECORDINGS))),
             mqtt,

@@ -1,6 +1,7 @@
 //! The real binaries as processes over loopback QUIC.
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write as _;
 use std::sync::mpsc;
 use std::thread;
 
@@ -9,7 +10,7 @@ use coordinator::admin::Client;
 use coordinator::status::{OutcomeStatus, Progress as Step};
 use lab::metrics::accuracy;
 use serde_json::Value;
-use tests::rig::{Terms, agent, start, three_agents, wait_until_ended};
+use tests::rig::{Terms, agent, look_until, start, three_agents, wait_until_ended};
 
 fn completed(client: &mut Client, round: usize) -> bool {
     let status = client.status().unwrap();
@@ -139,6 +140,59 @@ fn devices_refine_a_student_and_say_when_to_stop() {
         report.devices > 0 && report.previous.is_some(),
         "{report:?}"
     );
+}
+
+#[test]
+fn an_agent_answers_the_stream_of_its_configuration() {
+    let mut running = three_agents();
+    let task = running.task.clone();
+    running.fleet.kill_agent(0).unwrap();
+    let state = running.fleet.agent_home(0).join("state");
+    let (live, answers) = (state.join("live.csv"), state.join("predictions.jsonl"));
+    let header: Vec<String> = (0..64).map(|value| format!("v{value}")).collect();
+    let row = |at: usize| {
+        let row = running.data.test.inputs.row(at);
+        let row: Vec<String> = row.iter().map(f32::to_string).collect();
+        format!("{}\n", row.join(","))
+    };
+    // What was there before the agent is not answered.
+    std::fs::write(&live, format!("{}\n{}", header.join(","), row(0))).unwrap();
+    let config = state.join("agent.toml");
+    std::fs::write(&config, "[predictions]\nfollow = \"live.csv\"\n").unwrap();
+    let mut child = std::process::Command::new(lab::demo::program("alambic-agent").unwrap())
+        .args(["run", "--config"])
+        .arg(&config)
+        .arg("--state")
+        .arg(&state)
+        .spawn()
+        .unwrap();
+    running.client.run_round(Some(&task), |_| {}).unwrap();
+    assert!(completed(&mut running.client, 1));
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&live)
+        .unwrap();
+    let read = || std::fs::read_to_string(&answers).unwrap_or_default();
+    let mut sent = 1;
+    // The agent looks for its student every few seconds, and goes on from there.
+    look_until(
+        || {
+            file.write_all(row(sent).as_bytes()).unwrap();
+            sent += 1;
+            read().lines().count() >= 3
+        },
+        || format!("{sent} rows were written, and answered: {}", read()),
+    );
+    let answered = read();
+    for line in answered.lines() {
+        let said: Value = serde_json::from_str(line).unwrap();
+        assert!(said["class"].is_string(), "{line}");
+        let probabilities = said["probabilities"].as_object().map(serde_json::Map::len);
+        let listed = said["probabilities"].as_array().map(Vec::len);
+        assert_eq!(probabilities.or(listed), Some(10), "{line}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

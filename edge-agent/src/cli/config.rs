@@ -369,6 +369,75 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "predictions.follow",
+        flag: None,
+        variable: None,
+        allowed: "a file that grows, mqtt://HOST/TOPIC, or `mqtt` for the broker and topics of `[mqtt]`",
+        purpose: "A stream whose rows or windows are each answered by the student in use, as by `predict --follow`; a relative path lies in the state directory.",
+        value: |config| {
+            let follow = config.follow.as_ref();
+            follow.map_or_else(|| NONE.into(), |one| one.source.to_string())
+        },
+    },
+    Key {
+        name: "predictions.task",
+        flag: None,
+        variable: None,
+        allowed: "a task's name or hash",
+        purpose: "Whose student answers the stream, where several tasks have one.",
+        value: |config| {
+            let task = config.follow.as_ref().and_then(|one| one.task.clone());
+            task.unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "predictions.hold",
+        flag: None,
+        variable: None,
+        allowed: "1 to 1000",
+        purpose: "Windows of the stream that a new class has to hold before it is said; 1 where nothing is set.",
+        value: |config| {
+            let follow = config.follow.as_ref();
+            follow.map_or_else(|| NONE.into(), |one| one.hold.to_string())
+        },
+    },
+    Key {
+        name: "predictions.publish",
+        flag: None,
+        variable: None,
+        allowed: "a topic",
+        purpose: "Topic of the stream's broker that answers are published on, instead of being written to a file.",
+        value: |config| {
+            let topic = config.follow.as_ref().and_then(|one| one.publish.clone());
+            topic.unwrap_or_else(|| NONE.into())
+        },
+    },
+    Key {
+        name: "predictions.output",
+        flag: None,
+        variable: None,
+        allowed: "path",
+        purpose: "File that answers are written to, a line of JSON each: `predictions.jsonl` in the state directory where nothing is set.",
+        value: |config| {
+            let follow = config.follow.as_ref().filter(|one| one.publish.is_none());
+            follow.map_or_else(|| NONE.into(), |one| shown(&one.output))
+        },
+    },
+    Key {
+        name: "predictions.output_mib_max",
+        flag: None,
+        variable: None,
+        allowed: "1 to 65536",
+        purpose: "MiB after which that file is renamed to end in `.1` and another is begun; 16 where nothing is set.",
+        value: |config| {
+            let follow = config.follow.as_ref().filter(|one| one.publish.is_none());
+            follow.map_or_else(
+                || NONE.into(),
+                |one| (one.output_bytes_max >> 20).to_string(),
+            )
+        },
+    },
+    Key {
         name: "metrics.listen",
         flag: None,
         variable: Some("ALAMBIC_METRICS"),

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -11,74 +12,65 @@ use super::{ExitCode, Failure};
 use crate::config::Config;
 use crate::data::{LiveEvent, Schema, follow_lines, follow_rows};
 use crate::mqtt::{Feed, MqttSettings};
-use crate::predictions::{Follower, Piped, Refusal, StudentCache, Tail};
+use crate::predictions::{
+    FollowSettings, Follower, Piped, Record, Refusal, Source, StudentCache, Tail,
+};
 use crate::state::StateDir;
 
 /// What is asked for.
-pub(super) struct Wanted<'a> {
+pub(super) struct Wanted {
     pub(super) source: Source,
-    pub(super) task: Option<&'a str>,
+    pub(super) task: Option<String>,
     pub(super) hold: u32,
-    pub(super) publish: Option<&'a str>,
+    pub(super) out: Out,
+    /// Whether a file that is there is followed from its end on.
+    pub(super) from_end: bool,
 }
 
-/// Where a stream comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Standard input.
-    Input,
-    /// A file that grows.
-    File(PathBuf),
-    /// The broker and topics of the configuration.
-    Configured,
-    /// Another broker or topic.
-    Broker {
-        host: String,
-        port: u16,
-        topic: String,
-    },
+/// Where predictions go.
+#[derive(Clone)]
+pub(super) enum Out {
+    /// To standard output.
+    Printed,
+    /// To this topic of the broker that the stream comes from.
+    Published(String),
+    /// To a file that is replaced when it is long.
+    Recorded(PathBuf, u64),
 }
 
-impl std::str::FromStr for Source {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some(rest) = text.strip_prefix("mqtt://") else {
-            return Ok(match text {
-                "-" => Self::Input,
-                "mqtt" => Self::Configured,
-                path => Self::File(path.into()),
-            });
+/// Answers the stream of the configuration for as long as the program runs. What
+/// ends it, such as a student that is not there yet, is said once and tried again.
+pub(super) fn serve(config: &Config, settings: &FollowSettings) {
+    let mut said = String::new();
+    loop {
+        let wanted = Wanted {
+            source: settings.source.clone(),
+            task: settings.task.clone(),
+            hold: settings.hold,
+            out: match &settings.publish {
+                Some(topic) => Out::Published(topic.clone()),
+                None => Out::Recorded(settings.output.clone(), settings.output_bytes_max),
+            },
+            from_end: true,
         };
-        let (broker, topic) = rest.split_once('/').unwrap_or((rest, ""));
-        if broker.is_empty() || topic.is_empty() {
-            return Err(
-                "expected mqtt://HOST[:PORT]/TOPIC, such as mqtt://localhost/pump/#".into(),
-            );
-        }
-        if broker.contains('@') {
-            return Err("a name and its password belong into [mqtt] of agent.toml".into());
-        }
-        // A port follows the last colon, unless that is inside an IPv6 address.
-        let (host, port) = match broker.rsplit_once(':') {
-            Some((host, port)) if !broker.ends_with(']') => (host, port),
-            _ => (broker, MQTT_PORT),
+        let ended = run(config, &wanted);
+        let text = match ended {
+            Ok(()) => "the stream ended".to_owned(),
+            Err(failure) => failure.to_string(),
         };
-        let port = port
-            .parse()
-            .map_err(|_| format!("{port:?} is not a port"))?;
-        Ok(Self::Broker {
-            host: host.trim_matches(['[', ']']).to_owned(),
-            port,
-            topic: topic.to_owned(),
-        })
+        if text != said {
+            warn!("predictions of {} wait: {text}", settings.source);
+            said = text;
+        }
+        std::thread::sleep(TRY_AGAIN);
     }
 }
 
-const MQTT_PORT: &str = "1883";
+/// Time between two attempts at a stream.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: &Config, wanted: &Wanted<'_>) -> Result<(), Failure> {
-    let release = choose(config, wanted.task)?;
+pub(super) fn run(config: &Config, wanted: &Wanted) -> Result<(), Failure> {
+    let release = choose(config, wanted.task.as_deref())?;
     let schema = config.reading().schema(release.task());
     let schema = schema.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let schema = schema.with_optional_labels();
@@ -87,7 +79,14 @@ pub(super) fn run(config: &Config, wanted: &Wanted<'_>) -> Result<(), Failure> {
     let mut session = Session {
         follower: Follower::new(students, Some(task), wanted.hold),
         feed: None,
-        topic: wanted.publish,
+        sink: match &wanted.out {
+            Out::Printed => Sink::Printed,
+            Out::Published(topic) => Sink::Published(topic.clone()),
+            Out::Recorded(path, bytes_max) => {
+                let record = Record::open(path, *bytes_max);
+                Sink::Recorded(record.map_err(|error| unwritten(&error))?)
+            }
+        },
         answered: 0,
         bad: 0,
         failed: None,
@@ -104,6 +103,10 @@ pub(super) fn run(config: &Config, wanted: &Wanted<'_>) -> Result<(), Failure> {
         Source::File(path) => {
             let mut tail =
                 Tail::open(path).map_err(|error| unread(&path.display().to_string(), &error))?;
+            if wanted.from_end {
+                tail.skip()
+                    .map_err(|error| unread(&path.display().to_string(), &error))?;
+            }
             info!("following {}", path.display());
             loop {
                 session.follower.begin();
@@ -125,6 +128,11 @@ pub(super) fn run(config: &Config, wanted: &Wanted<'_>) -> Result<(), Failure> {
         (Some(Ending::Failure(failure)), _) => Err(failure),
         (None, Err(error)) => Err(unread("the stream", &error)),
     }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    let what = format!("cannot write the predictions: {error}");
+    Failure::new(ExitCode::Failed, what)
 }
 
 fn unread(what: &str, error: &io::Error) -> Failure {
@@ -167,11 +175,17 @@ enum Ending {
     Failure(Failure),
 }
 
-struct Session<'a> {
+enum Sink {
+    Printed,
+    Published(String),
+    Recorded(Record),
+}
+
+struct Session {
     follower: Follower,
     /// The broker that predictions are published by.
     feed: Option<std::rc::Rc<std::cell::RefCell<Feed>>>,
-    topic: Option<&'a str>,
+    sink: Sink,
     /// Rows and windows that were answered.
     answered: u64,
     /// Rows that were left out.
@@ -179,7 +193,7 @@ struct Session<'a> {
     failed: Option<Ending>,
 }
 
-impl Session<'_> {
+impl Session {
     fn follow(
         &mut self,
         next: &mut dyn FnMut() -> io::Result<Option<Vec<u8>>>,
@@ -226,21 +240,24 @@ impl Session<'_> {
             Ok(text) => text,
             Err(error) => return self.end(Failure::new(ExitCode::Failed, error.to_string())),
         };
-        if let (Some(topic), Some(feed)) = (self.topic, &self.feed) {
-            feed.borrow().publish(topic, text);
-            return ControlFlow::Continue(());
-        }
-        let mut out = io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        let written = match (&mut self.sink, &self.feed) {
+            (Sink::Published(topic), Some(feed)) => {
+                feed.borrow().publish(topic, text);
+                Ok(())
+            }
+            (Sink::Recorded(record), _) => record.write(&text),
+            (Sink::Printed | Sink::Published(_), _) => {
+                let mut out = io::stdout().lock();
+                writeln!(out, "{text}").and_then(|()| out.flush())
+            }
+        };
+        match written {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.failed = Some(Ending::Closed);
                 ControlFlow::Break(())
             }
-            Err(error) => {
-                let what = format!("cannot write the predictions: {error}");
-                self.end(Failure::new(ExitCode::Failed, what))
-            }
+            Err(error) => self.end(unwritten(&error)),
         }
     }
 
@@ -253,37 +270,3 @@ impl Session<'_> {
 /// Rows that are told one by one as they are left out, and how often after them.
 const BAD_TOLD: u64 = 5;
 const BAD_TOLD_EVERY: u64 = 1_000;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_is_what_it_looks_like() {
-        let broker = |host: &str, port, topic: &str| Source::Broker {
-            host: host.to_owned(),
-            port,
-            topic: topic.to_owned(),
-        };
-        let good = [
-            ("-", Source::Input),
-            ("mqtt", Source::Configured),
-            ("a/b.csv", Source::File("a/b.csv".into())),
-            ("mqtt://pi/pump/#", broker("pi", 1883, "pump/#")),
-            ("mqtt://[::1]:99/x", broker("::1", 99, "x")),
-            ("mqtt://[::1]/x", broker("::1", 1883, "x")),
-        ];
-        for (text, expected) in good {
-            assert_eq!(text.parse(), Ok(expected), "{text}");
-        }
-        for bad in [
-            "mqtt://",
-            "mqtt://pi",
-            "mqtt:///x",
-            "mqtt://pi:x/y",
-            "mqtt://a:b@pi/x",
-        ] {
-            assert!(bad.parse::<Source>().is_err(), "{bad}");
-        }
-    }
-}

@@ -8,12 +8,12 @@ use common::novelty::NOVEL;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 use serde_json::json;
 
-use super::follow::{self, Source, Wanted};
+use super::follow::{self, Out, Wanted};
 use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::predictions::UNLIKE;
+use crate::predictions::{Source, UNLIKE};
 
 /// Predict the class of each row of a file, or the numbers that the task asks
 /// for, with the installed student. Needs no network and no running agent. If
@@ -67,9 +67,13 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         }
         let wanted = Wanted {
             source: source.clone(),
-            task: arguments.task.as_deref(),
+            task: arguments.task.clone(),
             hold: arguments.hold,
-            publish: arguments.publish.as_deref(),
+            out: match &arguments.publish {
+                Some(topic) => Out::Published(topic.clone()),
+                None => Out::Printed,
+            },
+            from_end: false,
         };
         return follow::run(config, &wanted);
     }

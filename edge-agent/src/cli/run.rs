@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use tracing::{error, info, warn};
 
 use super::join::join_if_new;
-use super::{ExitCode, Failure, block_on, own_state};
+use super::{ExitCode, Failure, block_on, follow, own_state};
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
 use crate::driver::local::child::{ChildSettings, ChildWorker};
@@ -90,6 +90,19 @@ pub(super) fn run(
             info!(socket = %path.display(), "programs on this device are answered");
             // Ends with the runtime.
             tokio::spawn(server.serve());
+        }
+        if let Some(settings) = config.follow.clone() {
+            info!(stream = %settings.source, "a stream is answered");
+            let config = config.clone();
+            // Ends with this process.
+            let thread = std::thread::Builder::new().name("stream".to_owned());
+            let started = thread.spawn(move || follow::serve(&config, &settings));
+            started.map_err(|error| {
+                Failure::new(
+                    ExitCode::Failed,
+                    format!("no thread for the stream: {error}"),
+                )
+            })?;
         }
         if let Some(address) = config.metrics {
             let server = MetricsServer::bind(address, state.clone())

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::predictions::Source;
 
 fn with(text: &str, flags: &Flags, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -174,5 +175,43 @@ fn addresses_have_a_host_and_a_port() {
         "a b:1",
     ] {
         assert!(!is_host_and_port(bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_stream_is_answered_only_where_it_is_named() {
+    let of = |text: &str| with(&format!("[predictions]\n{text}"), &Flags::default(), &[]);
+    assert_eq!(of("").unwrap().follow, None);
+    let file = of("follow = \"live.csv\"\nhold = 3\noutput_mib_max = 2").unwrap();
+    let file = file.follow.unwrap();
+    let state = PathBuf::from(DEFAULT_STATE);
+    assert_eq!(file.source, Source::File(state.join("live.csv")));
+    assert_eq!(file.output, state.join("predictions.jsonl"));
+    assert_eq!((file.hold, file.output_bytes_max), (3, 2 << 20));
+    let broker = of("follow = \"mqtt://pi/pump/#\"\npublish = \"pump/state\"").unwrap();
+    assert_eq!(
+        broker.follow.unwrap().publish.as_deref(),
+        Some("pump/state")
+    );
+    for (text, key) in [
+        ("hold = 2", "predictions.hold"),
+        ("output = \"x\"", "predictions.output"),
+        ("follow = \"-\"", "predictions.follow"),
+        ("follow = \"mqtt\"", "predictions.follow"),
+        ("follow = \"~/x.csv\"", "predictions.follow"),
+        ("follow = \"mqtt://pi\"", "predictions.follow"),
+        ("follow = \"x.csv\"\nhold = 0", "predictions.hold"),
+        ("follow = \"x.csv\"\npublish = \"y\"", "predictions.publish"),
+        (
+            "follow = \"mqtt://pi/x\"\npublish = \"y/#\"",
+            "predictions.publish",
+        ),
+        (
+            "follow = \"x.csv\"\noutput_mib_max = 0",
+            "predictions.output_mib_max",
+        ),
+    ] {
+        let error = of(text).unwrap_err().to_string();
+        assert!(error.contains(key), "{key} in {error}");
     }
 }

@@ -13,14 +13,18 @@
 mod answer;
 mod follow;
 mod inputs;
+mod record;
 mod server;
+mod source;
 mod steady;
 mod student_cache;
 mod tail;
 
 pub use answer::{Answered, Question, Refusal, UNLIKE};
 pub use follow::{Follower, Prediction};
+pub use record::Record;
 pub use server::{PredictionServer, SocketError};
+pub use source::{FollowSettings, Source};
 pub use student_cache::StudentCache;
 pub use tail::{Piped, Tail};
 

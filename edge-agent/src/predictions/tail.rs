@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -42,6 +42,42 @@ impl Tail {
             lines: Lines::default(),
             changes,
         })
+    }
+
+    /// Leaves what is there out, but for its first line, which may name columns.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn skip(&mut self) -> io::Result<()> {
+        let mut file = match File::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            file => file?,
+        };
+        let mut head = Vec::new();
+        io::BufRead::read_until(&mut io::BufReader::new(&file), b'\n', &mut head)?;
+        if !head.ends_with(b"\n") {
+            return Ok(());
+        }
+        // From the end of the last whole line on.
+        let (mut end, mut piece) = (file.metadata()?.len(), [0; 4096]);
+        let start = head.len() as u64;
+        'found: while end > start {
+            let from = end.saturating_sub(piece.len() as u64).max(start);
+            let piece = &mut piece[..(end - from) as usize];
+            file.read_exact_at(piece, from)?;
+            for (at, byte) in piece.iter().enumerate().rev() {
+                if *byte == b'\n' {
+                    end = from + at as u64 + 1;
+                    break 'found;
+                }
+            }
+            end = from;
+        }
+        io::Seek::seek(&mut file, io::SeekFrom::Start(end))?;
+        self.position = end;
+        self.lines.whole.push_back(head);
+        self.file = Some(file);
+        Ok(())
     }
 
     /// The next line with its end, once it has one; nothing when another file
@@ -214,6 +250,36 @@ mod tests {
             assert_eq!(text(tail.next_line().unwrap()).as_deref(), Some(expected));
         }
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn what_was_there_is_skipped_but_its_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("live.csv");
+        let mut absent = Tail::open(&path).unwrap();
+        absent.skip().unwrap();
+        let rows: String = (0..2_000).map(|row| format!("{row},1\n")).collect();
+        std::fs::write(&path, format!("time,x\n{rows}2000,")).unwrap();
+        assert_eq!(
+            text(absent.next_line().unwrap()).as_deref(),
+            Some("time,x\n")
+        );
+        assert_eq!(text(absent.next_line().unwrap()).as_deref(), Some("0,1\n"));
+        let mut tail = Tail::open(&path).unwrap();
+        tail.skip().unwrap();
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .open(&path)
+            .unwrap();
+        file.write_all(b"7\n2001,8\n").unwrap();
+        for expected in ["time,x\n", "2000,7\n", "2001,8\n"] {
+            assert_eq!(text(tail.next_line().unwrap()).as_deref(), Some(expected));
+        }
+        // One line alone is the head.
+        std::fs::write(&path, "time,x\n").unwrap();
+        let mut tail = Tail::open(&path).unwrap();
+        tail.skip().unwrap();
+        assert_eq!(text(tail.next_line().unwrap()).as_deref(), Some("time,x\n"));
     }
 
     #[test]
