@@ -30,7 +30,7 @@ first='store_crash|netem|trust|json|kill|fleet|commands|hostile|load|survive|bac
 
 # shellcheck disable=SC2317 # xargs calls it
 run_one() {
-    local folder=$1 program=$2 name out status=0
+    local folder=$1 program=$2 name out status=0 begun=$SECONDS
     shift 2
     name=$(basename "$program")
     name=${name%-*}
@@ -39,7 +39,7 @@ run_one() {
     # One at a time, so that outputs do not mix.
     (
         flock 9
-        printf '\n     Running %s\n' "$name"
+        printf '\n     Running %s (%d s)\n' "$name" $((SECONDS - begun))
         cat "$out"
         [ "$status" -eq 0 ] || echo "$name" >>"$work/failed"
     ) 9>"$work/lock"
