@@ -324,6 +324,7 @@ mod tests {
             group: None,
             standing: Standing::Member,
             connected: false,
+            gateway: None,
             revoked: false,
             forgotten: None,
             revoked_at: None,

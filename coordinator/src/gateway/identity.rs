@@ -1,0 +1,538 @@
+//! A gateway's key and certificate, and how it gets them: it joins with a
+//! token for gateways as a device does with one for devices, and asks for a
+//! gateway's certificate at once. The key is made here and stays here.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::ids::{DeviceId, Time};
+use common::ownership::create_private;
+use common::transport::{
+    ClientIdentity, CloseCode, Connection, Dialler, Protocol, Search, TransportError, Tuning,
+};
+use common::trust::bundle::{AnnouncedAuthority, believe};
+use common::trust::certificate::{
+    CertificateError, CertificateFacts, Credentials, Fingerprint, certificate_to_pem,
+    certificates_from_pem,
+};
+use common::trust::clock::Clock;
+use common::trust::device_key::{DeviceKey, DeviceKeyError};
+use common::trust::token::JoinToken;
+use common::wire::codec::{DecodeError, decode, encode};
+use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
+use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+/// Why a gateway has no identity, or no new one.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayIdentityError {
+    /// It has not joined.
+    #[error(
+        "{} is missing: this gateway has not joined; run `alambic-coordinator gateway enrol`",
+        path.display()
+    )]
+    NotEnrolled {
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// It has joined.
+    #[error(
+        "this gateway has joined already, as {gateway}; to join anew, stop it and remove {}",
+        path.display()
+    )]
+    Already {
+        /// Its id.
+        gateway: DeviceId,
+        /// The file that says so.
+        path: PathBuf,
+    },
+    /// The disk or its permissions.
+    #[error(
+        "cannot {action} {}: {source}; check its owner, its permissions and the mount",
+        path.display()
+    )]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file is not what was written.
+    #[error(
+        "{} is damaged: {reason}; remove it and join anew with `alambic-coordinator gateway enrol`",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The coordinator says no.
+    #[error("the coordinator refused: {0}")]
+    Refused(EnrolRefusal),
+    /// The token is one for devices.
+    #[error(
+        "the coordinator gave a device's certificate: the token is one for devices; make one with \
+         `alambic-coordinator gateway token`, revoke device {member} and remove {}",
+        path.display()
+    )]
+    NotAGateway {
+        /// What has joined.
+        member: DeviceId,
+        /// Its key, which is a device's now.
+        path: PathBuf,
+    },
+    /// The coordinator cannot be reached, or is not the one.
+    #[error("{error}{}", .error.advice().map_or_else(String::new, |advice| format!("; {advice}")))]
+    Transport {
+        /// What is in the way.
+        #[from]
+        error: TransportError,
+    },
+    /// The coordinator's answer does not decode.
+    #[error("the coordinator's answer was not understood: {0}; update the older of the two")]
+    Answer(#[from] DecodeError),
+    /// The coordinator ended the conversation.
+    #[error("the coordinator closed the stream without an answer; try again later")]
+    NoAnswer,
+    /// The answer does not name the authority that was met.
+    #[error("the answer does not name the authority {pinned}, which the token expects")]
+    OtherAuthority {
+        /// What the token pins.
+        pinned: Fingerprint,
+    },
+    /// The key or the certificate in the answer.
+    #[error("the certificate in the answer cannot be used: {0}")]
+    Key(#[from] DeviceKeyError),
+    /// A certificate does not parse.
+    #[error("the certificate in the answer cannot be used: {0}")]
+    Certificate(#[from] CertificateError),
+}
+
+/// What a gateway proves itself with, and whom it believes.
+#[derive(Debug)]
+pub struct GatewayIdentity {
+    key: DeviceKey,
+    membership: Membership,
+    certificate: CertificateDer<'static>,
+    facts: CertificateFacts,
+    announced: Vec<AnnouncedAuthority>,
+}
+
+/// What is on the disk beside the key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Membership {
+    /// Where it joined.
+    coordinator: String,
+    /// Its name for people.
+    label: String,
+    /// Its certificate, PEM.
+    certificate: String,
+    /// The authorities it believes.
+    authorities: Vec<Believed>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Believed {
+    certificate: String,
+    cross: Option<String>,
+}
+
+impl GatewayIdentity {
+    /// Reads it from a state directory.
+    ///
+    /// # Errors
+    /// [`GatewayIdentityError::NotEnrolled`], or what is wrong with a file.
+    pub fn load(state: &Path) -> Result<Self, GatewayIdentityError> {
+        let path = state.join(MEMBERSHIP);
+        let Some(text) = read(&path)? else {
+            return Err(GatewayIdentityError::NotEnrolled { path });
+        };
+        let damaged = |reason: String| GatewayIdentityError::Damaged {
+            path: path.clone(),
+            reason,
+        };
+        let membership: Membership =
+            serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
+        let key_path = state.join(KEY);
+        let Some(key) = read(&key_path)? else {
+            return Err(GatewayIdentityError::NotEnrolled { path: key_path });
+        };
+        let key = DeviceKey::from_pem(&key).map_err(|error| GatewayIdentityError::Damaged {
+            path: key_path,
+            reason: error.to_string(),
+        })?;
+        Self::assemble(key, membership).map_err(|error| damaged(error.to_string()))
+    }
+
+    fn assemble(key: DeviceKey, membership: Membership) -> Result<Self, GatewayIdentityError> {
+        let one = |pem: &str| -> Result<CertificateDer<'static>, GatewayIdentityError> {
+            Ok(certificates_from_pem(pem)?.swap_remove(0))
+        };
+        let certificate = one(&membership.certificate)?;
+        let facts = key.certified(certificate.clone())?.facts()?;
+        let mut announced = Vec::new();
+        for believed in &membership.authorities {
+            let cross = believed.cross.as_deref().map(one).transpose()?;
+            announced.push(AnnouncedAuthority {
+                certificate: one(&believed.certificate)?.to_vec(),
+                cross: cross.map(|cross| cross.to_vec()),
+            });
+        }
+        Ok(Self {
+            key,
+            membership,
+            certificate,
+            facts,
+            announced,
+        })
+    }
+
+    /// Its id, the hash of its key.
+    pub fn gateway(&self) -> DeviceId {
+        self.facts.device
+    }
+
+    /// Where it joined.
+    pub fn coordinator(&self) -> &str {
+        &self.membership.coordinator
+    }
+
+    /// The authorities it believes.
+    pub(super) fn authorities(&self) -> Vec<CertificateDer<'static>> {
+        let all = self.announced.iter();
+        all.map(|one| CertificateDer::from(one.certificate.clone()))
+            .collect()
+    }
+
+    /// What it is at the coordinator's.
+    pub(super) fn client(&self) -> Result<ClientIdentity, TransportError> {
+        let credentials = self.key.certified(self.certificate.clone());
+        Ok(ClientIdentity::Enrolled {
+            credentials: credentials.map_err(unusable)?,
+            authorities: self.authorities(),
+        })
+    }
+
+    /// What it shows to devices: its certificate, and what leads to it from
+    /// any authority that a device may believe.
+    pub(super) fn server(&self) -> Result<Credentials, TransportError> {
+        let own = self.key.certified(self.certificate.clone());
+        let own = own.map_err(unusable)?;
+        let mut chain = own.chain().to_vec();
+        for authority in &self.announced {
+            chain.push(CertificateDer::from(authority.certificate.clone()));
+            let cross = authority.cross.iter();
+            chain.extend(cross.map(|cross| CertificateDer::from(cross.clone())));
+        }
+        Ok(Credentials::new(chain, own.key().clone_key())?)
+    }
+
+    /// When it asks for its next certificate: at half of this one's life.
+    pub(super) fn renewal_due(&self) -> Time {
+        let life_ms = self.facts.not_after.since_ms(self.facts.not_before);
+        self.facts.not_before.after_ms(life_ms / 2)
+    }
+
+    /// The same gateway, believing what the coordinator announces as far as
+    /// the authorities that it believes vouch for that; `None` if that changes
+    /// nothing. Durable when this returns.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(super) fn hearing(
+        &self,
+        state: &Path,
+        announced: &[AnnouncedAuthority],
+    ) -> Result<Option<Self>, GatewayIdentityError> {
+        let believed = self.believed(announced);
+        if believed == self.announced {
+            return Ok(None);
+        }
+        let membership = Membership {
+            authorities: in_pem(&believed),
+            ..self.membership.clone()
+        };
+        self.replaced(state, membership).map(Some)
+    }
+
+    /// Asks for the next certificate. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`GatewayIdentityError`]; nothing has changed then.
+    pub(super) async fn renewed(
+        &self,
+        state: &Path,
+        coordinator: &str,
+        clock: Clock,
+    ) -> Result<Self, GatewayIdentityError> {
+        let search = search(self.client()?, clock);
+        let (certificate, announced) = renew(&self.key, &search, coordinator).await?;
+        let certified = self.key.certified(certificate.clone())?.facts()?;
+        if !certified.is_gateway {
+            return Err(GatewayIdentityError::NotAGateway {
+                member: certified.device,
+                path: state.join(KEY),
+            });
+        }
+        let membership = Membership {
+            certificate: certificate_to_pem(&certificate),
+            authorities: in_pem(&self.believed(&announced)),
+            ..self.membership.clone()
+        };
+        self.replaced(state, membership)
+    }
+
+    fn believed(&self, announced: &[AnnouncedAuthority]) -> Vec<AnnouncedAuthority> {
+        with_cross(&believe(&self.authorities(), announced), announced)
+    }
+
+    fn replaced(&self, state: &Path, membership: Membership) -> Result<Self, GatewayIdentityError> {
+        let key = DeviceKey::from_pem(&self.key.to_pem())?;
+        let next = Self::assemble(key, membership)?;
+        next.membership.store(state)?;
+        Ok(next)
+    }
+}
+
+impl Membership {
+    fn store(&self, state: &Path) -> Result<(), GatewayIdentityError> {
+        let text = serde_json::to_string_pretty(self);
+        let text = text.map_err(|error| GatewayIdentityError::Damaged {
+            path: state.join(MEMBERSHIP),
+            reason: error.to_string(),
+        })?;
+        write(&state.join(MEMBERSHIP), &text)
+    }
+}
+
+/// What a person gives for a gateway to join.
+#[derive(Clone, Debug)]
+pub struct Joining {
+    /// Where the coordinator is, `host:port`.
+    pub coordinator: String,
+    /// A token for gateways.
+    pub token: JoinToken,
+    /// A name for people; may be empty.
+    pub label: String,
+}
+
+/// Joins: makes a key, shows the token, and gets a gateway's certificate. If
+/// an operator has to approve it, `waiting` is told its id once. Cut off
+/// anywhere, it can be tried again.
+///
+/// # Errors
+/// [`GatewayIdentityError`].
+pub async fn enrol(
+    state: &Path,
+    joining: &Joining,
+    clock: Clock,
+    waiting: impl FnOnce(DeviceId),
+) -> Result<GatewayIdentity, GatewayIdentityError> {
+    if let Ok(identity) = GatewayIdentity::load(state) {
+        return Err(GatewayIdentityError::Already {
+            gateway: identity.gateway(),
+            path: state.join(MEMBERSHIP),
+        });
+    }
+    let key = load_or_make_key(state)?;
+    let request = EnrolRequest::Join {
+        token: joining.token.id.to_string(),
+        secret: joining.token.secret.reveal().to_vec(),
+        csr: key.signing_request()?,
+        label: joining.label.clone(),
+    };
+    let pinned = joining.token.ca_pin;
+    let enrolling = search(ClientIdentity::Enrolling { ca_pin: pinned }, clock.clone());
+    let mut waiting = Some(waiting);
+    let (certificate, announced) = loop {
+        match exchange(&enrolling, &joining.coordinator, &request).await? {
+            EnrolAnswer::Issued {
+                certificate,
+                authorities,
+                ..
+            } => break (certificate, authorities),
+            EnrolAnswer::Refused(reason) => return Err(GatewayIdentityError::Refused(reason)),
+            EnrolAnswer::Waiting { retry_ms, .. } => {
+                if let Some(waiting) = waiting.take() {
+                    waiting(key.device());
+                }
+                tokio::time::sleep(Duration::from_millis(retry_ms.min(RETRY_MS_MAX))).await;
+            }
+            EnrolAnswer::Renewed { .. } => return Err(GatewayIdentityError::NoAnswer),
+        }
+    };
+    let is_pinned = |one: &&AnnouncedAuthority| Fingerprint::of(&one.certificate) == pinned;
+    let Some(met) = announced.iter().find(is_pinned) else {
+        return Err(GatewayIdentityError::OtherAuthority { pinned });
+    };
+    let met = CertificateDer::from(met.certificate.clone());
+    let believed = believe(&[met], &announced);
+    // What was given is a device's; as a member, it may ask for what it is.
+    let joined = ClientIdentity::Enrolled {
+        credentials: key.certified(CertificateDer::from(certificate))?,
+        authorities: believed.clone(),
+    };
+    let renewing = search(joined, clock);
+    let (certificate, again) = renew(&key, &renewing, &joining.coordinator).await?;
+    let facts = key.certified(certificate.clone())?.facts()?;
+    if !facts.is_gateway {
+        return Err(GatewayIdentityError::NotAGateway {
+            member: facts.device,
+            path: state.join(KEY),
+        });
+    }
+    let authorities = with_cross(&believe(&believed, &again), &again);
+    let membership = Membership {
+        coordinator: joining.coordinator.clone(),
+        label: joining.label.clone(),
+        certificate: certificate_to_pem(&certificate),
+        authorities: in_pem(&authorities),
+    };
+    let identity = GatewayIdentity::assemble(key, membership)?;
+    identity.membership.store(state)?;
+    Ok(identity)
+}
+
+async fn renew(
+    key: &DeviceKey,
+    search: &Search,
+    coordinator: &str,
+) -> Result<(CertificateDer<'static>, Vec<AnnouncedAuthority>), GatewayIdentityError> {
+    let request = EnrolRequest::Renew {
+        csr: key.signing_request()?,
+    };
+    match exchange(search, coordinator, &request).await? {
+        EnrolAnswer::Renewed {
+            certificate,
+            authorities,
+        } => Ok((CertificateDer::from(certificate), authorities)),
+        EnrolAnswer::Refused(reason) => Err(GatewayIdentityError::Refused(reason)),
+        EnrolAnswer::Issued { .. } | EnrolAnswer::Waiting { .. } => {
+            Err(GatewayIdentityError::NoAnswer)
+        }
+    }
+}
+
+async fn exchange(
+    search: &Search,
+    coordinator: &str,
+    request: &EnrolRequest,
+) -> Result<EnrolAnswer, GatewayIdentityError> {
+    let (dialler, connection): (Dialler, Connection) = search.connect(coordinator).await?;
+    let asked = async {
+        let mut stream = connection.open_transfer().await?;
+        let answer = stream.ask(&encode(request)).await?;
+        let answer = answer.ok_or(GatewayIdentityError::NoAnswer)?;
+        Ok(decode(&answer)?)
+    };
+    let answer = asked.await;
+    dialler.close(CloseCode::Normal).await;
+    answer
+}
+
+fn search(identity: ClientIdentity, clock: Clock) -> Search {
+    Search {
+        identity,
+        protocol: Protocol::Enrolment,
+        tuning: Tuning::device(),
+        clock,
+    }
+}
+
+/// The believed authorities, each with what the one before it said of it.
+fn with_cross(
+    believed: &[CertificateDer<'static>],
+    announced: &[AnnouncedAuthority],
+) -> Vec<AnnouncedAuthority> {
+    let one = |certificate: &CertificateDer<'static>| {
+        let mut known = announced.iter();
+        let known = known.find(|one| one.certificate == certificate.as_ref());
+        AnnouncedAuthority {
+            certificate: certificate.to_vec(),
+            cross: known.and_then(|one| one.cross.clone()),
+        }
+    };
+    believed.iter().map(one).collect()
+}
+
+fn in_pem(authorities: &[AnnouncedAuthority]) -> Vec<Believed> {
+    let pem = |der: &[u8]| certificate_to_pem(&CertificateDer::from(der.to_vec()));
+    let one = |one: &AnnouncedAuthority| Believed {
+        certificate: pem(&one.certificate),
+        cross: one.cross.as_deref().map(pem),
+    };
+    authorities.iter().map(one).collect()
+}
+
+fn load_or_make_key(state: &Path) -> Result<DeviceKey, GatewayIdentityError> {
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state);
+    made.map_err(|source| GatewayIdentityError::Io {
+        action: "make",
+        path: state.to_owned(),
+        source,
+    })?;
+    let path = state.join(KEY);
+    if let Some(text) = read(&path)? {
+        return DeviceKey::from_pem(&text).map_err(|error| GatewayIdentityError::Damaged {
+            path,
+            reason: error.to_string(),
+        });
+    }
+    let key = DeviceKey::generate()?;
+    write(&path, &key.to_pem())?;
+    Ok(key)
+}
+
+fn read(path: &Path) -> Result<Option<String>, GatewayIdentityError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(GatewayIdentityError::Io {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// A whole file or none, for its owner only, durable when this returns.
+fn write(path: &Path, text: &str) -> Result<(), GatewayIdentityError> {
+    let half = path.with_extension("new");
+    let written = create_private(&half).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&half, path)?;
+        match path.parent() {
+            Some(folder) => fs::File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    });
+    written.map_err(|source| GatewayIdentityError::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn unusable(error: DeviceKeyError) -> TransportError {
+    TransportError::Credentials {
+        reason: error.to_string(),
+    }
+}
+
+/// The file of the private key.
+const KEY: &str = "gateway.key";
+/// The file of certificate and authorities.
+const MEMBERSHIP: &str = "membership.json";
+/// Longest wait between two questions, whatever the coordinator asks for.
+const RETRY_MS_MAX: u64 = 60_000;
