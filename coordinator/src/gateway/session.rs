@@ -57,7 +57,6 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: D
         }
         End::Told(code, reason) => connection.close(code, &reason),
         End::Orphaned => {
-            hold(&shared, &connection, device).await;
             let reason = "the coordinator was away: begin again";
             connection.close(CloseCode::Shutdown, reason);
         }
@@ -69,8 +68,10 @@ pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: D
 /// Keeps a device whose session the coordinator has lost until there is a
 /// coordinator again, and some moments longer so that not all of them come
 /// back at once.
-async fn hold(shared: &Arc<Shared>, connection: &Connection, device: DeviceId) {
+async fn hold(shared: &Arc<Shared>, connection: &Connection, device: DeviceId, lost: &Arc<Uplink>) {
     let back = async {
+        // A stream may end a moment before its connection is known to be lost.
+        let _ = tokio::time::timeout(NOTICED, shared.uplinks.gone(lost)).await;
         if shared.uplinks.within(HELD).await.is_some() {
             let span_ms = PER_DEVICE_MS * shared.devices.count().max(1);
             let mut first = [0u8; 8];
@@ -127,22 +128,29 @@ async fn run(shared: &Arc<Shared>, connection: &Connection, device: DeviceId) ->
         onward.send(&encode(&FromDevice::Said(hello))).await?;
         Ok::<_, TransportError>(onward)
     };
+    let mut control = control;
     let Ok(onward) = opened.await else {
+        hold(shared, connection, device, &uplink).await;
         return End::Orphaned;
     };
     let behind = Behind {
-        uplink,
+        uplink: uplink.clone(),
         session,
         device,
     };
-    relay(shared, connection, behind, control, onward).await
+    let end = relay(shared, connection, behind, &mut control, onward).await;
+    if matches!(end, End::Orphaned) {
+        // Its control stream stays open meanwhile.
+        hold(shared, connection, device, &uplink).await;
+    }
+    end
 }
 
 async fn relay(
     shared: &Arc<Shared>,
     connection: &Connection,
     behind: Behind,
-    control: Stream,
+    control: &mut Stream,
     onward: Stream,
 ) -> End {
     let (open, mut is_open) = watch::channel(false);
@@ -166,7 +174,7 @@ async fn relay(
 /// What the device says, and what its connection has moved.
 async fn up(
     shared: &Shared,
-    (mut from, mut to): (FrameReceiver, FrameSender),
+    (from, mut to): (&mut FrameReceiver, FrameSender),
     connection: &Connection,
     device: DeviceId,
     busy: &Notify,
@@ -208,7 +216,7 @@ async fn up(
 }
 
 /// What the device is told.
-async fn down(mut from: FrameReceiver, mut to: FrameSender, open: &watch::Sender<bool>) -> End {
+async fn down(mut from: FrameReceiver, to: &mut FrameSender, open: &watch::Sender<bool>) -> End {
     loop {
         let frame = match from.recv().await {
             Ok(Some(frame)) => frame,
@@ -285,6 +293,8 @@ fn moved(connection: &Connection) -> FromDevice {
     }
 }
 
+/// By when it is noticed that a connection was lost whose streams ended.
+const NOTICED: Duration = Duration::from_secs(1);
 const AWAY: &str = "the coordinator is not reached from here";
 /// How far apart devices come back to a coordinator that was away: each of
 /// them shakes hands anew.

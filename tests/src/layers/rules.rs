@@ -208,8 +208,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         layers: &[
             &[
-                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
-                "relay", "standby",
+                "aging", "disk", "fixtures", "fuzz", "gateway", "golden", "layers", "netns",
+                "redteam", "relay", "standby",
             ],
             &["rig"],
             &["database"],
