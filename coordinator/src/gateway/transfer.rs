@@ -39,9 +39,12 @@ pub(super) async fn serve(shared: Arc<Shared>, behind: Behind, mut stream: Strea
             given(&shared, &behind, stream, name, 0, &frame).await
         }
         // What this version does not know, the coordinator may.
-        Ok(TransferRequest::Offer { .. } | TransferRequest::Newest { .. }) | Err(_) => {
-            passed_on(&shared, &behind, stream, &frame).await
-        }
+        Ok(
+            TransferRequest::Offer { .. }
+            | TransferRequest::SignedOffer { .. }
+            | TransferRequest::Newest { .. },
+        )
+        | Err(_) => passed_on(&shared, &behind, stream, &frame).await,
     };
     if let Err(error) = outcome {
         gave_up(&shared, &behind, &error);

@@ -1,11 +1,11 @@
 //! Gateways, as their coordinator sees them: one connection each, on which
 //! they pass on the sessions of many devices.
 //!
-//! A gateway is believed about which device speaks: it has seen the device
-//! prove that it holds its key. What can be checked without it is checked
-//! here: that the fleet's authority made the device's certificate, that it is
-//! not over, that the device was not revoked, and everything that a device
-//! sends.
+//! A gateway is believed about which device speaks on a control stream: it has
+//! seen the device prove that it holds its key. What can be checked without it
+//! is checked here: that the fleet's authority made the device's certificate,
+//! that it is not over, that the device was not revoked, that the device signed
+//! what it contributes, and everything that a device sends.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -296,6 +296,7 @@ async fn serve_stream(
                 gateway,
                 address,
                 expires: facts.not_after,
+                public_key: facts.public_key,
             };
             let relayed = Arc::new(Relayed::new(behind, stream, transfers));
             let line = Line::Relayed(relayed.clone());

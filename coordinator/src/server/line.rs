@@ -9,6 +9,7 @@ use common::ids::{DeviceId, Time};
 use common::transport::{
     CloseCode, Connection, FrameReceiver, FrameSender, Stream, Traffic, TransportError,
 };
+use common::trust::offer::{OFFER_SIGNATURE_BYTES, SignedOffer};
 use common::wire::codec::{decode, encode};
 use common::wire::gateway::{ForDevice, FromDevice};
 use tokio::sync::{mpsc, watch};
@@ -29,6 +30,8 @@ pub(crate) struct Relayed {
     gateway: DeviceId,
     address: SocketAddr,
     expires: Time,
+    /// The device's key.
+    public_key: Vec<u8>,
     moved: Mutex<Moved>,
     /// Why the device's connection is to be closed, once it is.
     closing: watch::Sender<Option<(CloseCode, String)>>,
@@ -45,7 +48,7 @@ struct Moved {
 }
 
 /// Who is behind a relayed session.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Behind {
     /// The gateway.
     pub(crate) gateway: DeviceId,
@@ -53,6 +56,8 @@ pub(crate) struct Behind {
     pub(crate) address: SocketAddr,
     /// When the device's certificate ends.
     pub(crate) expires: Time,
+    /// The device's key, as its certificate says.
+    pub(crate) public_key: Vec<u8>,
 }
 
 impl Relayed {
@@ -63,6 +68,7 @@ impl Relayed {
             gateway: behind.gateway,
             address: behind.address,
             expires: behind.expires,
+            public_key: behind.public_key,
             moved: Mutex::default(),
             closing: watch::channel(None).0,
             control: Mutex::new(Some(control)),
@@ -185,6 +191,19 @@ impl Line {
         match self {
             Self::Direct(_) => None,
             Self::Relayed(relayed) => Some(relayed.gateway),
+        }
+    }
+
+    /// Whether the device has signed this offer. One that has a connection of
+    /// its own has proved there that it holds its key.
+    pub(super) fn is_signed(
+        &self,
+        offer: &SignedOffer,
+        signature: &[u8; OFFER_SIGNATURE_BYTES],
+    ) -> bool {
+        match self {
+            Self::Direct(_) => true,
+            Self::Relayed(relayed) => offer.is_signed(&relayed.public_key, signature),
         }
     }
 

@@ -39,7 +39,10 @@ pub(super) async fn serve(shared: Arc<Shared>, line: Line, device: DeviceId) {
         Err(error) => {
             let code = error.code();
             line.close(code, &error.to_string());
-            note(&shared, device, &error);
+            // What a gateway passes on it has looked at: what is wrong is its own.
+            if line.gateway().is_none() {
+                note(&shared, device, &error);
+            }
             // Most ends are in order: a program goes down, a newer session takes over.
             tracing::info!(why = %error, "session ended");
         }
@@ -168,7 +171,12 @@ async fn transfers(
         while running.try_join_next().is_some() {}
         // Its further streams wait meanwhile, and QUIC lets it open few.
         pause(shared.peer_limits.request(Instant::now(), device, 1)).await;
-        running.spawn(transfer::serve(shared.clone(), stream, device));
+        running.spawn(transfer::serve(
+            shared.clone(),
+            line.clone(),
+            stream,
+            device,
+        ));
     }
 }
 

@@ -9,10 +9,12 @@ use common::ids::{BlobHash, DeviceId};
 use common::limits::BLOB_BYTES_MAX;
 use common::round::Reason;
 use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
+use common::trust::offer::SignedOffer;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{TransferAnswer, TransferRequest};
 
 use super::Shared;
+use super::line::Line;
 use crate::core::answer::Answer;
 use crate::core::command::{Command, Offer, Reply};
 use crate::journal::Pin;
@@ -34,11 +36,16 @@ enum TransferError {
 }
 
 /// Serves one transfer stream to its end.
-pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: DeviceId) {
-    if let Err(error) = run(&shared, &mut stream, device).await {
+pub(super) async fn serve(shared: Arc<Shared>, line: Line, mut stream: Stream, device: DeviceId) {
+    if let Err(error) = run(&shared, &line, &mut stream, device).await {
         tracing::debug!(device = %device.short(), %error, "transfer given up");
-        if let TransferError::Transport(error) = &error {
-            note(&shared, device, error);
+        match (&error, line.gateway()) {
+            (TransferError::Transport(error), None) => note(&shared, device, error),
+            // The gateway has looked at what the device said, so this is its own.
+            (TransferError::Transport(error), Some(gateway)) if error.is_violation() => {
+                tracing::warn!(gateway = %gateway.short(), %error, "a gateway passes on what no device says");
+            }
+            _ => {}
         }
         stream.give_up(match &error {
             TransferError::Transport(error) => error.code(),
@@ -50,6 +57,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: Devic
 
 async fn run(
     shared: &Arc<Shared>,
+    line: &Line,
     stream: &mut Stream,
     device: DeviceId,
 ) -> Result<(), TransferError> {
@@ -68,6 +76,34 @@ async fn run(
                 blob,
                 bytes,
             };
+            if line.gateway().is_some() {
+                return Err(unsigned("an offer without the device's signature"));
+            }
+            take_offer(offer, shared, stream).await?
+        }
+        TransferRequest::SignedOffer {
+            key,
+            blob,
+            bytes,
+            signature,
+        } => {
+            let offer = Offer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            let signed = SignedOffer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            if !line.is_signed(&signed, &signature) {
+                return Err(unsigned(
+                    "an offer with a signature that is not the device's",
+                ));
+            }
             take_offer(offer, shared, stream).await?
         }
         TransferRequest::Fetch { blob, offset } => {
@@ -86,6 +122,12 @@ async fn run(
         }
     };
     finish(stream, answer).await
+}
+
+fn unsigned(reason: &str) -> TransferError {
+    TransferError::Transport(TransportError::Violation {
+        reason: reason.to_owned(),
+    })
 }
 
 /// Serves what a gateway asks for its cache, from a stream whose first frame
