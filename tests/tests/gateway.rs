@@ -5,11 +5,23 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use common::ids::Time;
-use common::round::Kind;
-use common::transport::{CloseCode, Protocol, Search, TransportError, Tuning};
+use common::ids::{BlobHash, RoundId, Time};
+use common::round::{ContributionKey, Kind, Phase};
+use common::transport::{
+    ClientIdentity, CloseCode, Connection, Protocol, Search, Stream, TransportError, Tuning,
+};
+use common::trust::authority::{Authority, SigningRequest};
+use common::trust::certificate::Credentials;
 use common::trust::clock::Clock;
+use common::trust::device_key::DeviceKey;
+use common::trust::offer::SignedOffer;
+use common::wire::codec::{decode, encode};
+use common::wire::gateway::{
+    ForDevice, FromDevice, FromGateway, GATEWAY_MINOR, Purpose, ToGateway,
+};
+use common::wire::messages::{Hello, ToCoordinator, TransferAnswer, TransferRequest};
 use coordinator::admin::{AdminError, Client, Request};
+use coordinator::gateway::identity::GatewayIdentity;
 use coordinator::status::{OutcomeStatus, Progress as Step, Status};
 use edge_agent::identity::Identity;
 use edge_agent::state::StateDir;
@@ -292,4 +304,181 @@ fn a_revoked_gateway_passes_nobody_on() {
         || "a revoked gateway came back".to_owned(),
     );
     assert_eq!(running.client.status().unwrap().members(), (AGENTS, 0));
+}
+
+/// A program that has a gateway's key and does not keep to what a gateway does.
+struct Hostile {
+    connection: Connection,
+    _control: Stream,
+    _dialler: common::transport::Dialler,
+    sessions: u64,
+}
+
+impl Hostile {
+    async fn connect(running: &Running, address: &str) -> Self {
+        let state = running.fleet.folder().join("gateway").join("state");
+        let search = Search {
+            identity: GatewayIdentity::load(&state).unwrap().client().unwrap(),
+            protocol: Protocol::Gateways,
+            tuning: Tuning::gateway(),
+            clock: Clock::system(),
+        };
+        let (dialler, connection) = search.connect(address).await.unwrap();
+        let mut control = connection.open_control().await.unwrap();
+        let hello = FromGateway::Hello {
+            minor: GATEWAY_MINOR,
+            program: "hostile".to_owned(),
+        };
+        control.send(&encode(&hello)).await.unwrap();
+        loop {
+            let frame = control.recv().await.unwrap().unwrap();
+            if decode::<ToGateway>(&frame).unwrap() == ToGateway::Ready {
+                break;
+            }
+        }
+        Self {
+            connection,
+            _control: control,
+            _dialler: dialler,
+            sessions: 0,
+        }
+    }
+
+    /// Says that the device with this certificate is here; what it is told first
+    /// but that the session is open, and the session.
+    async fn claims(&mut self, certificate: Vec<u8>) -> (ForDevice, u64, Stream) {
+        self.sessions += 1;
+        let session = self.sessions;
+        let purpose = Purpose::Session {
+            session,
+            certificate,
+            address: ([10, 0, 0, 1], 1).into(),
+        };
+        let hello = ToCoordinator::Hello(Hello {
+            minor: 0,
+            agent: "hostile".to_owned(),
+            installed: Vec::new(),
+            instance: 1,
+            clock: Time(0),
+        });
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        stream.send(&encode(&purpose)).await.unwrap();
+        // It may be refused already.
+        let _ = stream
+            .send(&encode(&FromDevice::Said(encode(&hello))))
+            .await;
+        loop {
+            let frame = stream.recv().await.unwrap().unwrap();
+            match decode::<ForDevice>(&frame).unwrap() {
+                ForDevice::Open => {}
+                told => return (told, session, stream),
+            }
+        }
+    }
+
+    /// Offers something in a session.
+    async fn offers(
+        &self,
+        session: u64,
+        offer: TransferRequest,
+    ) -> Result<TransferAnswer, TransportError> {
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        let purpose = Purpose::Transfer { session };
+        stream.send(&encode(&purpose)).await.unwrap();
+        let answer = stream.ask(&encode(&offer)).await?;
+        Ok(decode(&answer.unwrap()).unwrap())
+    }
+}
+
+#[test]
+fn a_gateway_cannot_contribute_for_a_device() {
+    let mut running = behind_a_gateway(None);
+    let status = running.client.status().unwrap();
+    let address = status.address.to_string();
+    let states = [0, 1].map(|index| {
+        let state = running.fleet.agent_home(index).join("state");
+        Identity::load(&StateDir::at(&state)).unwrap()
+    });
+    let credentials = |index: usize| match states[index].client() {
+        ClientIdentity::Enrolled { credentials, .. } => credentials.clone(),
+        ClientIdentity::Enrolling { .. } => panic!("it has joined"),
+    };
+    let (own, other) = (credentials(0), credentials(1));
+    let key = ContributionKey {
+        task: status.tasks[0].task,
+        transfer: None,
+        round: RoundId(1),
+        phase: Phase::Profile,
+        kind: Kind::Profile,
+    };
+    let (blob, bytes) = (BlobHash([7; 32]), 100);
+    let signed = |by: &Credentials, bytes: u64| {
+        let device = states[0].membership.device;
+        let offer = SignedOffer {
+            device,
+            key,
+            blob,
+            bytes,
+        };
+        offer.sign(by.key()).unwrap()
+    };
+    let with = |bytes, signature| TransferRequest::SignedOffer {
+        key,
+        blob,
+        bytes,
+        signature,
+    };
+    gateway(&mut running).kill();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut hostile = Hostile::connect(&running, &address).await;
+        let certificate = own.chain()[0].to_vec();
+        let (told, session, _held) = hostile.claims(certificate.clone()).await;
+        assert!(matches!(told, ForDevice::Told(_)), "{told:?}");
+        let forged = [
+            TransferRequest::Offer { key, blob, bytes },
+            with(bytes, [0; 64]),
+            with(bytes, signed(&other, bytes)),
+            with(bytes, signed(&own, bytes + 1)),
+        ];
+        for offer in forged {
+            let answer = hostile.offers(session, offer).await;
+            let code = CloseCode::Violation;
+            assert!(
+                matches!(answer, Err(TransportError::StreamGivenUp { code: c }) if c == code),
+                "{offer:?}: {answer:?}"
+            );
+        }
+        // What the device did sign is looked at: no round is open.
+        let answer = hostile
+            .offers(session, with(bytes, signed(&own, bytes)))
+            .await;
+        assert!(
+            matches!(answer, Ok(TransferAnswer::Refused(_))),
+            "{answer:?}"
+        );
+
+        // Nor does it speak for anybody whom the coordinator would not let in.
+        let stranger = Authority::create("other", Time(1_800_000_000_000)).unwrap();
+        let request = DeviceKey::generate().unwrap().signing_request().unwrap();
+        let request = SigningRequest::parse(&request).unwrap();
+        let made_up = stranger
+            .sign_device(&request, Time(1_800_000_000_000), 30)
+            .unwrap();
+        for certificate in [made_up.to_vec(), b"none".to_vec()] {
+            let (told, _, _) = hostile.claims(certificate).await;
+            let code = CloseCode::Unauthenticated.number();
+            assert!(
+                matches!(told, ForDevice::Close { code: c, .. } if c == code),
+                "{told:?}"
+            );
+        }
+    });
+    // The device is not blamed for what its gateway said.
+    let devices = running.client.status().unwrap().devices;
+    let device = devices
+        .iter()
+        .find(|one| one.device == states[0].membership.device);
+    let device = device.unwrap();
+    assert_eq!((device.peer_limits.violations, device.strikes), (0, 0));
 }

@@ -212,7 +212,10 @@ impl GatewayIdentity {
     }
 
     /// What it is at the coordinator's.
-    pub(super) fn client(&self) -> Result<ClientIdentity, TransportError> {
+    ///
+    /// # Errors
+    /// [`TransportError::Credentials`] if key and certificate do not fit.
+    pub fn client(&self) -> Result<ClientIdentity, TransportError> {
         let credentials = self.key.certified(self.certificate.clone());
         Ok(ClientIdentity::Enrolled {
             credentials: credentials.map_err(unusable)?,
