@@ -14,7 +14,6 @@ use common::wire::messages::{
 use tracing::{debug, warn};
 
 use crate::cache::{Cache, CacheError};
-use crate::identity::Identity;
 use crate::route::Route;
 use crate::session::Pending;
 
@@ -249,18 +248,19 @@ pub async fn fetch_against(
 }
 
 /// Offers a contribution and sends its bytes if they are wanted. Returns the
-/// coordinator's last word on it. To a gateway the offer goes signed.
+/// coordinator's last word on it. To a gateway the offer goes
+/// signed, for which `signer` is needed.
 ///
 /// # Errors
 /// The loss of stream or connection: then nothing is known, and it must be
 /// offered again.
 pub async fn offer(
     connection: &Connection,
-    identity: &Identity,
+    signer: Option<&ClientIdentity>,
     pending: &Pending,
     bytes: &[u8],
 ) -> Result<TransferAnswer, LinkError> {
-    let request = offered(connection, identity, pending)?;
+    let request = offered(connection, signer, pending)?;
     let mut stream = connection.open_transfer().await?;
     let first = answer(stream.ask(&encode(&request)).await?)?;
     let TransferAnswer::Send { offset } = first else {
@@ -274,25 +274,28 @@ pub async fn offer(
 /// The offer, signed if a gateway passes it on.
 fn offered(
     connection: &Connection,
-    identity: &Identity,
+    signer: Option<&ClientIdentity>,
     pending: &Pending,
 ) -> Result<TransferRequest, LinkError> {
     let (key, blob, bytes) = (pending.key, pending.blob, pending.bytes);
-    let is_gateway = connection.peer_certificate();
-    if !is_gateway.is_some_and(|facts| facts.is_gateway) {
+    let server = connection.peer_certificate();
+    if !server.is_some_and(|facts| facts.is_gateway) {
         return Ok(TransferRequest::Offer { key, blob, bytes });
     }
-    let offer = SignedOffer {
-        device: identity.membership.device,
-        key,
-        blob,
-        bytes,
+    let signed = match signer {
+        Some(ClientIdentity::Enrolled { credentials, .. }) => {
+            let device = credentials.facts().map_err(TransportError::from)?.device;
+            let offer = SignedOffer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            offer.sign(credentials.key())
+        }
+        Some(ClientIdentity::Enrolling { .. }) | None => None,
     };
-    let signature = match identity.client() {
-        ClientIdentity::Enrolled { credentials, .. } => offer.sign(credentials.key()),
-        ClientIdentity::Enrolling { .. } => None,
-    };
-    let signature = signature.ok_or_else(|| TransportError::Credentials {
+    let signature = signed.ok_or_else(|| TransportError::Credentials {
         reason: "this device's key cannot sign for a gateway; name the coordinator itself".into(),
     })?;
     Ok(TransferRequest::SignedOffer {

@@ -80,7 +80,13 @@ impl<W: Backend> Agent<W> {
         let span = info_span!("upload", kind = %pending.key.kind, round = %pending.key.round);
         let sending = async move {
             let answer = match bytes {
-                Ok(bytes) => link::offer(&connection, &identity, &pending, &bytes).await,
+                Ok(bytes) => {
+                    {
+                        let signer = Some(identity.client());
+                        link::offer(&connection, signer, &pending, &bytes)
+                    }
+                    .await
+                }
                 Err(problem) => {
                     error!("dropping a damaged contribution: {problem}");
                     Ok(TransferAnswer::Refused(Reason::HashMismatch))
