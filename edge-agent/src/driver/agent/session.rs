@@ -81,11 +81,8 @@ impl<W: Backend> Agent<W> {
         let sending = async move {
             let answer = match bytes {
                 Ok(bytes) => {
-                    {
-                        let signer = Some(identity.client());
-                        link::offer(&connection, signer, &pending, &bytes)
-                    }
-                    .await
+                    let signer = Some(identity.client());
+                    link::offer(&connection, signer, &pending, &bytes).await
                 }
                 Err(problem) => {
                     error!("dropping a damaged contribution: {problem}");
