@@ -245,6 +245,15 @@ impl Core {
             });
             return;
         }
+        if self.registry.is_gateway(device) {
+            // Before its first renewal it has a device's certificate.
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Unauthenticated,
+                reason: "a gateway is no device",
+            });
+            return;
+        }
         let is_second = self.sessions.keys.hear(now, device, speaker);
         if is_second && self.sessions.is_connected(device) {
             tracing::warn!(
