@@ -150,9 +150,11 @@ fn a_revoked_device_is_cut_off_at_the_gateway() {
 
     // The gateway knows by itself: with the coordinator away too.
     running.fleet.kill_coordinator().unwrap();
-    running.fleet.crash_agent(index).unwrap();
     let log = running.fleet.agent_home(index).join("agent.log");
     let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    running.fleet.kill_agent(index).unwrap();
+    std::fs::write(&log, "").unwrap();
+    running.fleet.start_agent(index).unwrap();
     look_until(|| said().contains("was revoked"), said);
     running.fleet.start_coordinator().unwrap();
     let mut client = running.fleet.client().unwrap();
