@@ -1,18 +1,10 @@
-//! A gateway's key and certificate, and how it gets them: it joins with a
-//! token for gateways as a device does with one for devices, and asks for a
-//! gateway's certificate at once. The key is made here and stays here.
+//! A gateway's key and certificate.
 
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use common::ids::{DeviceId, Time};
-use common::ownership::create_private;
-use common::transport::{
-    ClientIdentity, CloseCode, Connection, Dialler, Protocol, Search, TransportError, Tuning,
-};
+use common::transport::{ClientIdentity, TransportError};
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{
     CertificateError, CertificateFacts, Credentials, Fingerprint, certificate_to_pem,
@@ -20,11 +12,13 @@ use common::trust::certificate::{
 };
 use common::trust::clock::Clock;
 use common::trust::device_key::{DeviceKey, DeviceKeyError};
-use common::trust::token::JoinToken;
-use common::wire::codec::{DecodeError, decode, encode};
-use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
+use common::wire::codec::DecodeError;
+use common::wire::messages::EnrolRefusal;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
+
+use super::files::{read, write};
+use super::joining::{renew, search};
 
 /// Why a gateway has no identity, or no new one.
 #[derive(Debug, thiserror::Error)]
@@ -127,19 +121,20 @@ pub struct GatewayIdentity {
 
 /// What is on the disk beside the key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Membership {
+pub(super) struct Membership {
     /// Where it joined.
-    coordinator: String,
+    pub(super) coordinator: String,
     /// Its name for people.
-    label: String,
+    pub(super) label: String,
     /// Its certificate, PEM.
-    certificate: String,
+    pub(super) certificate: String,
     /// The authorities it believes.
-    authorities: Vec<Believed>,
+    pub(super) authorities: Vec<Believed>,
 }
 
+/// An authority, and what the one before it said of it, PEM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Believed {
+pub(super) struct Believed {
     certificate: String,
     cross: Option<String>,
 }
@@ -171,7 +166,10 @@ impl GatewayIdentity {
         Self::assemble(key, membership).map_err(|error| damaged(error.to_string()))
     }
 
-    fn assemble(key: DeviceKey, membership: Membership) -> Result<Self, GatewayIdentityError> {
+    pub(super) fn assemble(
+        key: DeviceKey,
+        membership: Membership,
+    ) -> Result<Self, GatewayIdentityError> {
         let one = |pem: &str| -> Result<CertificateDer<'static>, GatewayIdentityError> {
             Ok(certificates_from_pem(pem)?.swap_remove(0))
         };
@@ -305,7 +303,7 @@ impl GatewayIdentity {
 }
 
 impl Membership {
-    fn store(&self, state: &Path) -> Result<(), GatewayIdentityError> {
+    pub(super) fn store(&self, state: &Path) -> Result<(), GatewayIdentityError> {
         let text = serde_json::to_string_pretty(self);
         let text = text.map_err(|error| GatewayIdentityError::Damaged {
             path: state.join(MEMBERSHIP),
@@ -315,142 +313,8 @@ impl Membership {
     }
 }
 
-/// What a person gives for a gateway to join.
-#[derive(Clone, Debug)]
-pub struct Joining {
-    /// Where the coordinator is, `host:port`.
-    pub coordinator: String,
-    /// A token for gateways.
-    pub token: JoinToken,
-    /// A name for people; may be empty.
-    pub label: String,
-}
-
-/// Joins: makes a key, shows the token, and gets a gateway's certificate. If
-/// an operator has to approve it, `waiting` is told its id once. Cut off
-/// anywhere, it can be tried again.
-///
-/// # Errors
-/// [`GatewayIdentityError`].
-pub async fn enrol(
-    state: &Path,
-    joining: &Joining,
-    clock: Clock,
-    waiting: impl FnOnce(DeviceId),
-) -> Result<GatewayIdentity, GatewayIdentityError> {
-    if let Ok(identity) = GatewayIdentity::load(state) {
-        return Err(GatewayIdentityError::Already {
-            gateway: identity.gateway(),
-            path: state.join(MEMBERSHIP),
-        });
-    }
-    let key = load_or_make_key(state)?;
-    let request = EnrolRequest::Join {
-        token: joining.token.id.to_string(),
-        secret: joining.token.secret.reveal().to_vec(),
-        csr: key.signing_request()?,
-        label: joining.label.clone(),
-    };
-    let pinned = joining.token.ca_pin;
-    let enrolling = search(ClientIdentity::Enrolling { ca_pin: pinned }, clock.clone());
-    let mut waiting = Some(waiting);
-    let (certificate, announced) = loop {
-        match exchange(&enrolling, &joining.coordinator, &request).await? {
-            EnrolAnswer::Issued {
-                certificate,
-                authorities,
-                ..
-            } => break (certificate, authorities),
-            EnrolAnswer::Refused(reason) => return Err(GatewayIdentityError::Refused(reason)),
-            EnrolAnswer::Waiting { retry_ms, .. } => {
-                if let Some(waiting) = waiting.take() {
-                    waiting(key.device());
-                }
-                tokio::time::sleep(Duration::from_millis(retry_ms.min(RETRY_MS_MAX))).await;
-            }
-            EnrolAnswer::Renewed { .. } => return Err(GatewayIdentityError::NoAnswer),
-        }
-    };
-    let is_pinned = |one: &&AnnouncedAuthority| Fingerprint::of(&one.certificate) == pinned;
-    let Some(met) = announced.iter().find(is_pinned) else {
-        return Err(GatewayIdentityError::OtherAuthority { pinned });
-    };
-    let met = CertificateDer::from(met.certificate.clone());
-    let believed = believe(&[met], &announced);
-    // What was given is a device's; as a member, it may ask for what it is.
-    let joined = ClientIdentity::Enrolled {
-        credentials: key.certified(CertificateDer::from(certificate))?,
-        authorities: believed.clone(),
-    };
-    let renewing = search(joined, clock);
-    let (certificate, again) = renew(&key, &renewing, &joining.coordinator).await?;
-    let facts = key.certified(certificate.clone())?.facts()?;
-    if !facts.is_gateway {
-        return Err(GatewayIdentityError::NotAGateway {
-            member: facts.device,
-            path: state.join(KEY),
-        });
-    }
-    let authorities = with_cross(&believe(&believed, &again), &again);
-    let membership = Membership {
-        coordinator: joining.coordinator.clone(),
-        label: joining.label.clone(),
-        certificate: certificate_to_pem(&certificate),
-        authorities: in_pem(&authorities),
-    };
-    let identity = GatewayIdentity::assemble(key, membership)?;
-    identity.membership.store(state)?;
-    Ok(identity)
-}
-
-async fn renew(
-    key: &DeviceKey,
-    search: &Search,
-    coordinator: &str,
-) -> Result<(CertificateDer<'static>, Vec<AnnouncedAuthority>), GatewayIdentityError> {
-    let request = EnrolRequest::Renew {
-        csr: key.signing_request()?,
-    };
-    match exchange(search, coordinator, &request).await? {
-        EnrolAnswer::Renewed {
-            certificate,
-            authorities,
-        } => Ok((CertificateDer::from(certificate), authorities)),
-        EnrolAnswer::Refused(reason) => Err(GatewayIdentityError::Refused(reason)),
-        EnrolAnswer::Issued { .. } | EnrolAnswer::Waiting { .. } => {
-            Err(GatewayIdentityError::NoAnswer)
-        }
-    }
-}
-
-async fn exchange(
-    search: &Search,
-    coordinator: &str,
-    request: &EnrolRequest,
-) -> Result<EnrolAnswer, GatewayIdentityError> {
-    let (dialler, connection): (Dialler, Connection) = search.connect(coordinator).await?;
-    let asked = async {
-        let mut stream = connection.open_transfer().await?;
-        let answer = stream.ask(&encode(request)).await?;
-        let answer = answer.ok_or(GatewayIdentityError::NoAnswer)?;
-        Ok(decode(&answer)?)
-    };
-    let answer = asked.await;
-    dialler.close(CloseCode::Normal).await;
-    answer
-}
-
-fn search(identity: ClientIdentity, clock: Clock) -> Search {
-    Search {
-        identity,
-        protocol: Protocol::Enrolment,
-        tuning: Tuning::device(),
-        clock,
-    }
-}
-
 /// The believed authorities, each with what the one before it said of it.
-fn with_cross(
+pub(super) fn with_cross(
     believed: &[CertificateDer<'static>],
     announced: &[AnnouncedAuthority],
 ) -> Vec<AnnouncedAuthority> {
@@ -465,66 +329,13 @@ fn with_cross(
     believed.iter().map(one).collect()
 }
 
-fn in_pem(authorities: &[AnnouncedAuthority]) -> Vec<Believed> {
+pub(super) fn in_pem(authorities: &[AnnouncedAuthority]) -> Vec<Believed> {
     let pem = |der: &[u8]| certificate_to_pem(&CertificateDer::from(der.to_vec()));
     let one = |one: &AnnouncedAuthority| Believed {
         certificate: pem(&one.certificate),
         cross: one.cross.as_deref().map(pem),
     };
     authorities.iter().map(one).collect()
-}
-
-fn load_or_make_key(state: &Path) -> Result<DeviceKey, GatewayIdentityError> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state);
-    made.map_err(|source| GatewayIdentityError::Io {
-        action: "make",
-        path: state.to_owned(),
-        source,
-    })?;
-    let path = state.join(KEY);
-    if let Some(text) = read(&path)? {
-        return DeviceKey::from_pem(&text).map_err(|error| GatewayIdentityError::Damaged {
-            path,
-            reason: error.to_string(),
-        });
-    }
-    let key = DeviceKey::generate()?;
-    write(&path, &key.to_pem())?;
-    Ok(key)
-}
-
-fn read(path: &Path) -> Result<Option<String>, GatewayIdentityError> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(GatewayIdentityError::Io {
-            action: "read",
-            path: path.to_owned(),
-            source,
-        }),
-    }
-}
-
-/// A whole file or none, for its owner only, durable when this returns.
-fn write(path: &Path, text: &str) -> Result<(), GatewayIdentityError> {
-    let half = path.with_extension("new");
-    let written = create_private(&half).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&half, path)?;
-        match path.parent() {
-            Some(folder) => fs::File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    });
-    written.map_err(|source| GatewayIdentityError::Io {
-        action: "write",
-        path: path.to_owned(),
-        source,
-    })
 }
 
 fn unusable(error: DeviceKeyError) -> TransportError {
@@ -534,8 +345,6 @@ fn unusable(error: DeviceKeyError) -> TransportError {
 }
 
 /// The file of the private key.
-const KEY: &str = "gateway.key";
+pub(super) const KEY: &str = "gateway.key";
 /// The file of certificate and authorities.
-const MEMBERSHIP: &str = "membership.json";
-/// Longest wait between two questions, whatever the coordinator asks for.
-const RETRY_MS_MAX: u64 = 60_000;
+pub(super) const MEMBERSHIP: &str = "membership.json";
