@@ -169,7 +169,10 @@ fn a_device_certificate_makes_no_gateway() {
     let state = StateDir::at(&running.fleet.agent_home(0).join("state"));
     let identity = Identity::load(&state).unwrap();
     let address = running.client.status().unwrap().address.to_string();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let search = |protocol| Search {
         identity: identity.client().clone(),
         protocol,
@@ -431,7 +434,10 @@ fn a_gateway_cannot_contribute_for_a_device() {
         signature,
     };
     gateway(&mut running).kill();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut hostile = Hostile::connect(&running, &address).await;
         let certificate = own.chain()[0].to_vec();
