@@ -110,7 +110,8 @@ impl<R: Read> Read for Frames<R> {
 
 /// What the decoder says, in words for people.
 fn plain(error: io::Error) -> io::Error {
-    match error.to_string().contains("UnexpectedEof") {
+    let said = error.to_string();
+    match said.contains("UnexpectedEof") || said.contains("fill whole buffer") {
         true => io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut short"),
         false => io::Error::other(format!("it is damaged: {error}")),
     }
