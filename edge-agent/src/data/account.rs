@@ -157,7 +157,9 @@ impl fmt::Display for Unused {
             Self::Time => "rows with a time that cannot be read",
             Self::TimeAgain => "samples with the time of another, or an earlier one",
             Self::Text => "lines that are no text",
-            Self::Commented => "lines with the cells of a row that begin with # and so are comments",
+            Self::Commented => {
+                "lines with the cells of a row that begin with # and so are comments"
+            }
             Self::HeaderAgain => "lines that say the header again",
             Self::MixedLabels => "windows that no label covers as far as the task wants",
             Self::Rest => "samples of recordings shorter than a window, or left at their ends",

@@ -47,21 +47,13 @@ const STARTS: [(&[u8], &str, &str); 11] = [
         "let its name end in .sqlite",
     ),
     (b"PAR1", "a Parquet file", "let its name end in .parquet"),
-    (
-        b"\x93NUMPY",
-        "a NumPy array",
-        "let its name end in .npy",
-    ),
+    (b"\x93NUMPY", "a NumPy array", "let its name end in .npy"),
     (
         b"\x89HDF",
         "an HDF5 file",
         "write its arrays with numpy.savez_compressed",
     ),
-    (
-        b"\xff\xfe\0\0",
-        "UTF-32 text",
-        "save it as UTF-8",
-    ),
+    (b"\xff\xfe\0\0", "UTF-32 text", "save it as UTF-8"),
     (b"\0\0\xfe\xff", "UTF-32 text", "save it as UTF-8"),
     (
         b"version https://git-lfs",
@@ -78,7 +70,12 @@ mod tests {
     #[test]
     fn what_is_no_table_is_called_by_its_name() {
         assert!(foreign(b"PK\x03\x04\x14").unwrap().0.contains("Excel"));
-        assert!(foreign(b"\xff\xfe\0\0a\0\0\0").unwrap().0.contains("UTF-32"));
+        assert!(
+            foreign(b"\xff\xfe\0\0a\0\0\0")
+                .unwrap()
+                .0
+                .contains("UTF-32")
+        );
         for text in [&b"a,b\n1,2\n"[..], b"\xff\xfea\0,\0", b"", b"P,K\n"] {
             assert_eq!(foreign(text), None);
         }

@@ -438,7 +438,12 @@ mod tests {
         writer.finish().unwrap();
         let (values, _) = row("cat/a.png", &bytes, &[1, 2]);
         let expected = [4095.0 / 257.0, 2048.0 / 257.0];
-        assert!(values.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-3));
+        assert!(
+            values
+                .iter()
+                .zip(expected)
+                .all(|(one, other)| (one - other).abs() < 1e-3)
+        );
     }
 
     #[test]
@@ -461,7 +466,11 @@ mod tests {
             (8, [3, 2], [3, 6, 2, 5, 1, 4]),
         ] {
             let turned = held.clone().turned(way);
-            assert_eq!((turned.sides(), &turned.pixels[..]), (sides, &expected[..]), "{way}");
+            assert_eq!(
+                (turned.sides(), &turned.pixels[..]),
+                (sides, &expected[..]),
+                "{way}"
+            );
         }
         let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
         let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0";
@@ -475,7 +484,10 @@ mod tests {
     fn a_jpeg_that_is_cut_short_is_refused() {
         for cut in 2..GREY_JPEG.len() - 1 {
             let refused = parse(Path::new("cat/a.jpg"), &GREY_JPEG[..cut], &schema(&[8, 8]));
-            assert!(refused.unwrap_err().to_string().contains("cut short"), "{cut}");
+            assert!(
+                refused.unwrap_err().to_string().contains("cut short"),
+                "{cut}"
+            );
         }
         let gif = Picture::decode(b"GIF89a").unwrap_err();
         assert!(gif.contains("a GIF"), "{gif}");

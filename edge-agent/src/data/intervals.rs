@@ -205,7 +205,10 @@ mod tests {
             ("start,end,label\n1,2,cow\n", "line 2"),
             ("start,end,label\n1,2,cat\n5,4,cat\n", "line 3"),
             ("start,end,label\n1,x,cat\n", "line 2"),
-            ("start,end,label\n1,5,cat\n4,6,dog\n", "lines 2 and 3 overlap"),
+            (
+                "start,end,label\n1,5,cat\n4,6,dog\n",
+                "lines 2 and 3 overlap",
+            ),
             ("start,end,label\n1,5,cat\n5,,dog\n", "line 3: no end"),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -50,7 +50,18 @@ mod tests {
 
     #[test]
     fn every_program_s_way_to_write_nothing_is_known() {
-        for cell in ["", " ", "NaN", "NA", "<NA>", "\\N", "#N/A", "-nan(ind)", "1.#IND", "NaT"] {
+        for cell in [
+            "",
+            " ",
+            "NaN",
+            "NA",
+            "<NA>",
+            "\\N",
+            "#N/A",
+            "-nan(ind)",
+            "1.#IND",
+            "NaT",
+        ] {
             assert!(is_missing(cell) && is_nothing(cell), "{cell:?}");
         }
         for cell in ["-", "?", "None", "."] {

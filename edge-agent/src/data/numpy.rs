@@ -8,8 +8,8 @@ use super::account::{Account, Unused};
 use super::classes::{ClassNames, Meaning};
 use super::note::Note;
 use super::precision::Precision;
-use super::source::BadRows;
 use super::schema::{LabelSource, ParseError, Place, Problem, Schema};
+use super::source::BadRows;
 use super::{Dataset, LabelCounts};
 
 /// Reads an NPZ archive: inputs n × shape (or n × values), labels n if they

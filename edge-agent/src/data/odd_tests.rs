@@ -105,7 +105,10 @@ fn numbers_that_may_be_two_are_asked_for() {
 
 #[test]
 fn spreadsheets_say_their_separator() {
-    for text in ["sep=;\na;b;label\n1;2;cat\n", "\"sep=|\"\r\na|b|label\r\n1|2|cat\r\n"] {
+    for text in [
+        "sep=;\na;b;label\n1;2;cat\n",
+        "\"sep=|\"\r\na|b|label\r\n1|2|cat\r\n",
+    ] {
         let found = csv(text).unwrap();
         assert_eq!(values(&found), [1.0, 2.0], "{text:?}");
         assert_eq!(found.notes, [], "{text:?}");
@@ -122,7 +125,10 @@ fn old_line_ends_count_lines() {
 
 #[test]
 fn a_file_without_a_header_is_told_so() {
-    assert_eq!(csv("1.5,2.5,cat\n3,4,dog\n"), Err(ParseError::NumericHeader));
+    assert_eq!(
+        csv("1.5,2.5,cat\n3,4,dog\n"),
+        Err(ParseError::NumericHeader)
+    );
 }
 
 #[test]
@@ -130,7 +136,10 @@ fn what_is_no_table_is_named() {
     for (bytes, said) in [
         (&b"PK\x03\x04\x14\0\x06\0"[..], "Excel"),
         (b"\x1f\x8b\x08\0\0", "gzip"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "LFS"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "LFS",
+        ),
     ] {
         let refused = read("a.csv", bytes, &schema(&["cat"])).unwrap_err();
         assert!(refused.to_string().contains(said), "{refused}");

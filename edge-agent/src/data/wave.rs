@@ -237,7 +237,10 @@ mod tests {
         let mut notes = Vec::new();
         let cut = raw(&plain(1, 1, 2, 16), 500, &data);
         let (read, _) = parse(Path::new("one/a.wav"), &cut, &schema("\"a\""), &mut notes).unwrap();
-        assert_eq!((read.rows(), notes), (2, vec![Note::CutShort { declared: 500 }]));
+        assert_eq!(
+            (read.rows(), notes),
+            (2, vec![Note::CutShort { declared: 500 }])
+        );
     }
 
     #[test]

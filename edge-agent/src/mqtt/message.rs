@@ -66,7 +66,9 @@ fn without_nan(text: &str) -> String {
     let (mut rest, mut quoted) = (text, false);
     while let Some(first) = rest.chars().next() {
         let words = ["NaN", "-Infinity", "Infinity", "nan", "-inf", "inf"];
-        let word = words.iter().find(|word| !quoted && rest.starts_with(**word));
+        let word = words
+            .iter()
+            .find(|word| !quoted && rest.starts_with(**word));
         let length = match (word, quoted && first == '\\') {
             (Some(word), _) => {
                 plain.push_str("null");

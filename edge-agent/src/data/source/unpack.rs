@@ -36,7 +36,13 @@ pub(in super::super) fn unpacked<'a>(
         Some(Packing::Gzip) => within(flate2::read::MultiGzDecoder::new(bytes), bytes_max),
         Some(Packing::Zstd) => {
             let source = Some(BufReader::new(bytes));
-            within(Frames { source, frame: None }, bytes_max)
+            within(
+                Frames {
+                    source,
+                    frame: None,
+                },
+                bytes_max,
+            )
         }
     };
     let read = read.map_err(|reason| ParseError::Packed { reason })?;

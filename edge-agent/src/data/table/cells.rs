@@ -302,9 +302,13 @@ impl Start {
 /// What a first line `sep=;` says, and how long it is.
 fn said_separator(text: &[u8]) -> Option<(u8, usize)> {
     let length = line_end(text);
-    let line = text[..length].strip_suffix(b"\n").unwrap_or(&text[..length]);
+    let line = text[..length]
+        .strip_suffix(b"\n")
+        .unwrap_or(&text[..length]);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let quoted = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\""));
+    let quoted = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""));
     match quoted.unwrap_or(line).split_at_checked(4)? {
         (word, [separator]) if word.eq_ignore_ascii_case(b"sep=") => Some((*separator, length)),
         _ => None,

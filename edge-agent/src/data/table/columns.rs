@@ -144,9 +144,19 @@ impl Columns {
         if cell.is_empty() || cell.starts_with(is_number) {
             return None;
         }
-        let cells = || record.iter().map(|cell| cell.trim().trim_start_matches('\u{feff}'));
+        let cells = || {
+            record
+                .iter()
+                .map(|cell| cell.trim().trim_start_matches('\u{feff}'))
+        };
         let fits = record.len() >= self.names.len();
-        if fits && self.names.iter().zip(cells()).all(|(name, cell)| name == cell) {
+        if fits
+            && self
+                .names
+                .iter()
+                .zip(cells())
+                .all(|(name, cell)| name == cell)
+        {
             // A header of numbers may be a row of them.
             return first.name.parse::<f64>().is_err().then_some(true);
         }

@@ -137,7 +137,8 @@ pub(in super::super) fn number(cell: &str, decimal: u8) -> Option<f64> {
     // Fortran writes double precision as 1.5D+03.
     let at = digits.find(['e', 'E', 'd', 'D']).unwrap_or(digits.len());
     let (mantissa, exponent) = digits.split_at(at);
-    if mantissa.is_empty() || !mantissa.starts_with(|c: char| c.is_ascii_digit() || ".,".contains(c))
+    if mantissa.is_empty()
+        || !mantissa.starts_with(|c: char| c.is_ascii_digit() || ".,".contains(c))
     {
         return cell.parse().ok();
     }
@@ -195,7 +196,9 @@ pub(super) fn is_ambiguous(cell: &str) -> bool {
 /// the decimal one.
 pub(super) fn grouped(cell: &str, decimal: u8) -> Option<f64> {
     let is_group = is_ambiguous(cell) && !cell.contains(char::from(decimal));
-    is_group.then(|| cell.replace(['.', ','], "").parse().ok()).flatten()
+    is_group
+        .then(|| cell.replace(['.', ','], "").parse().ok())
+        .flatten()
 }
 
 /// What parts groups of digits: a blank only where it does not part words.

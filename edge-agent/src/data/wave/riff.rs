@@ -144,9 +144,15 @@ impl Format {
             (A_LAW, 1) => Kind::ALaw,
             (MU_LAW, 1) => Kind::MuLaw,
             (PCM | FLOAT, _) => {
-                return Err(format!("its samples have {bits} bits in {width} bytes; {ADVICE}"));
+                return Err(format!(
+                    "its samples have {bits} bits in {width} bytes; {ADVICE}"
+                ));
             }
-            _ => return Err(format!("its samples are packed by method {tag:#06x}; {ADVICE}")),
+            _ => {
+                return Err(format!(
+                    "its samples are packed by method {tag:#06x}; {ADVICE}"
+                ));
+            }
         };
         Ok(Self {
             channels,
