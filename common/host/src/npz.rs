@@ -1,9 +1,9 @@
 //! NumPy's NPZ archives (and the NPY arrays in them), bytes in and bytes out.
 //!
-//! The reader is strict: whatever is not exactly a little-endian array of a
-//! known element type is refused with a reason, and what a file declares is
-//! compared with limits and with its length before memory is taken. Both
-//! orders of axes are read, and become C order. The writer is deterministic:
+//! The reader is strict: whatever is not exactly an array of a known element
+//! type is refused with a reason, and what a file declares is compared with
+//! limits and with its length before memory is taken. Both orders of bytes and
+//! of axes are read, and become C order. The writer is deterministic:
 //! the same arrays give the same bytes.
 //!
 //! Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
@@ -141,7 +141,7 @@ pub enum NpzError {
     },
     /// An element type that is not read.
     #[error(
-        "element type {descr:?} is not read; convert to uint8, int8, uint16, int16, int32, int64, float16, float32 or float64 (little-endian)"
+        "element type {descr:?} is not read; convert it to integers or floats of at most 64 bits, X.astype(\"float32\")"
     )]
     ElementType {
         /// NumPy's name of the type.

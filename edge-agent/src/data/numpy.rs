@@ -9,6 +9,7 @@ use super::classes::{ClassNames, Meaning};
 use super::note::Note;
 use super::precision::Precision;
 use super::schema::{LabelSource, ParseError, Place, Problem, Schema};
+use super::source::BadRows;
 use super::{Dataset, LabelCounts};
 
 /// Reads an NPZ archive: inputs n × shape (or n × values), labels n if they
@@ -73,7 +74,7 @@ pub(super) fn parse_npz(
     let labels = match labels_name {
         Some(name) => {
             let own = match archive.contains("class_names") {
-                true => text(&read("class_names")?),
+                true => Some(names_of(&read("class_names")?, schema)?),
                 false => None,
             };
             let labels = Labels {
@@ -81,7 +82,17 @@ pub(super) fn parse_npz(
                 own,
                 schema,
             };
-            labels.read(&read(&name)?, rows, notes)?
+            let (labels, bad) = labels.read(&read(&name)?, rows, notes)?;
+            let known = read_inputs.incomplete.len();
+            for (row, place, problem) in bad {
+                if read_inputs.incomplete[..known].binary_search(&row).is_err() {
+                    read_inputs.incomplete.push(row);
+                    let why = Unused::of(&problem);
+                    read_inputs.account.leave_out(why, || place);
+                }
+            }
+            read_inputs.incomplete.sort_unstable();
+            labels
         }
         None => vec![None; rows],
     };
@@ -185,9 +196,15 @@ fn array_error(array: &str, error: NpzError, schema: &Schema) -> ParseError {
     }
 }
 
-fn text(array: &Array) -> Option<ClassNames> {
-    let names = array.to_text().ok()?;
-    Some(ClassNames::new(names.to_vec()))
+/// What a file calls its classes, also where they are numbers.
+fn names_of(array: &Array, schema: &Schema) -> Result<ClassNames, ParseError> {
+    if let Ok(names) = array.to_text() {
+        return Ok(ClassNames::new(names.to_vec()));
+    }
+    let numbers = array.to_f64();
+    let numbers = numbers.map_err(|error| array_error("class_names", error, schema))?;
+    let names = numbers.iter().map(f64::to_string);
+    Ok(ClassNames::new(names.collect()))
 }
 
 fn dataset(
@@ -297,8 +314,19 @@ impl Inputs<'_> {
                     row: at / values,
                     index: at % values,
                 };
-                return Err(ParseError::at(place, problem));
+                if self.schema.mapping().bad_rows == BadRows::Refuse {
+                    return Err(ParseError::at(place, problem));
+                }
+                if incomplete.last() != Some(&(at / values)) {
+                    incomplete.push(at / values);
+                    account.leave_out(Unused::of(&problem), || place);
+                }
             }
+        }
+        if rows > 0 && incomplete.len() == rows && missing == Missing::Refuse {
+            return Err(ParseError::NoGoodRow {
+                reason: account.explain(),
+            });
         }
         notes.extend(precision.notes(|value| format!("{value} of array {:?}", self.name)));
         Ok(ReadInputs {
@@ -337,6 +365,9 @@ impl Inputs<'_> {
     }
 }
 
+/// A row that its label costs, where the owner says that bad rows cost themselves.
+type BadRow = (usize, Place, Problem);
+
 /// How an array of labels is read.
 struct Labels<'a> {
     name: &'a str,
@@ -351,7 +382,7 @@ impl Labels<'_> {
         array: &Array,
         rows: usize,
         notes: &mut Vec<Note>,
-    ) -> Result<Vec<Option<u16>>, ParseError> {
+    ) -> Result<(Vec<Option<u16>>, Vec<BadRow>), ParseError> {
         let shape = array.shape();
         if shape != [rows] && shape != [rows, 1] {
             return Err(ParseError::LabelCount {
@@ -361,6 +392,7 @@ impl Labels<'_> {
             });
         }
         let mut counts = LabelCounts::default();
+        let (mut bad, skips) = (Vec::new(), self.schema.mapping().bad_rows == BadRows::Skip);
         let mut labels = Vec::with_capacity(rows);
         let mut take = |row: usize, found: Result<Meaning, Problem>| {
             let place = || Place::Element {
@@ -368,7 +400,13 @@ impl Labels<'_> {
                 row,
                 index: 0,
             };
-            let meaning = found.map_err(|problem| ParseError::at(place(), problem))?;
+            let meaning = match found {
+                Err(problem) if skips => {
+                    bad.push((row, place(), problem));
+                    Meaning::Unlabelled
+                }
+                found => found.map_err(|problem| ParseError::at(place(), problem))?,
+            };
             counts.add(meaning);
             labels.push(meaning.class());
             Ok::<_, ParseError>(())
@@ -377,7 +415,18 @@ impl Labels<'_> {
             for (row, text) in texts.iter().enumerate() {
                 take(row, self.schema.classes().of_text(text))?;
             }
+        } else if array.holds_truths() && self.own.is_none() {
+            let truths = array.to_f64();
+            let truths = truths.map_err(|error| array_error(self.name, error, self.schema))?;
+            for (row, truth) in truths.into_iter().enumerate() {
+                take(row, self.schema.classes().of_truth(truth != 0.0))?;
+            }
         } else {
+            if let Some(own) = self.own.as_ref().filter(|own| !own.is_counted_by_names()) {
+                return Err(ParseError::NumberedNames {
+                    names: own.names().join(", "),
+                });
+            }
             let numbers = array
                 .to_f64()
                 .map_err(|error| array_error(self.name, error, self.schema))?;
@@ -386,7 +435,13 @@ impl Labels<'_> {
             }
         }
         counts.note(self.schema.classes(), notes);
-        Ok(labels)
+        match bad.first() {
+            // Not one label is understood: a mapping is missing rather than rows.
+            Some((_, place, problem)) if bad.len() == rows => {
+                Err(ParseError::at(place.clone(), problem.clone()))
+            }
+            _ => Ok((labels, bad)),
+        }
     }
 
     /// A number finds its name by the file's own list, where there is one, and

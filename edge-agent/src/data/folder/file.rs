@@ -117,6 +117,10 @@ fn unreadable(error: io::Error) -> FileError {
 }
 
 fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
+    // A pipe would be waited for.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
     let file = fs::File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
     match bytes > bytes_max {
