@@ -22,7 +22,7 @@ fn gateway(authority: &Authority) -> ClientIdentity {
 /// A fleet whose listener is a gateway.
 fn behind_a_gateway() -> Fleet {
     let mut own = None;
-    let mut fleet = Fleet::with(|settings| settings.protocols = &SPOKEN);
+    let fleet = Fleet::with(|settings| settings.protocols = &SPOKEN);
     if let ClientIdentity::Enrolled { credentials, .. } = gateway(&fleet.authority) {
         let mut chain = credentials.chain().to_vec();
         chain.push(fleet.authority.certificate().clone());
@@ -78,7 +78,7 @@ async fn a_gateway_speaks_with_no_other_gateway() {
     // Nor does a gateway take another for the coordinator.
     let mut lying = settings(&fleet.authority);
     let fleet = {
-        let mut fleet = behind_a_gateway();
+        let fleet = behind_a_gateway();
         let ClientIdentity::Enrolled { credentials, .. } = gateway(&fleet.authority) else {
             unreachable!("a gateway was made");
         };
