@@ -178,6 +178,19 @@ impl Account {
         told.collect::<Vec<_>>().join(", ")
     }
 
+    /// What became of further rows.
+    pub(super) fn join(&mut self, other: Self) {
+        for (why, (count, places)) in other.unused {
+            let mut places = places.into_iter();
+            let first = places.next().unwrap_or_default();
+            self.leave_out_many(why, count, || first);
+            if let Some((_, known)) = self.unused.get_mut(&why) {
+                known.extend(places);
+                known.truncate(PLACES_MAX);
+            }
+        }
+    }
+
     /// One more row or window that is not used.
     pub(super) fn leave_out(&mut self, why: Unused, place: impl FnOnce() -> Place) {
         self.leave_out_many(why, 1, || place().to_string());

@@ -140,10 +140,16 @@ impl Array {
         if found != expected {
             return Err(NpzError::DataBytes { expected, found });
         }
-        let values = read_values(&header, &mut stream)?;
-        if stream.read(&mut [0]).map_err(NpzError::read)? != 0 {
-            return Err(NpzError::TrailingBytes);
+        let array = Self::of_elements(header, &mut stream)?;
+        match stream.read(&mut [0]).map_err(NpzError::read)? {
+            0 => Ok(array),
+            _ => Err(NpzError::TrailingBytes),
         }
+    }
+
+    /// The elements of a header's array, which are next in a stream.
+    pub(super) fn of_elements(header: Header, stream: &mut impl Read) -> Result<Self, NpzError> {
+        let values = read_values(&header, stream)?;
         let values = if header.columns_first {
             each_kind!(values, v => rows_first(&header.shape, v))
         } else {
