@@ -256,7 +256,8 @@ pub const TARGETS: &[Target] = &[
                 let (topic, payload) = message.split_at(at);
                 let topic = String::from_utf8_lossy(topic);
                 if let Some(message) = Message::of(&topic, payload) {
-                    let _ = rows.take(message, 1);
+                    let _ = rows.take(message.clone(), true, 1);
+                    let _ = rows.take(message, false, 1);
                 }
             }
         },

@@ -1,34 +1,46 @@
 //! NumPy's NPZ archives (and the NPY arrays in them), bytes in and bytes out.
 //!
-//! The reader is strict: whatever is not exactly a little-endian array of a
-//! known element type is refused with a reason, and what a file declares is
-//! compared with limits and with its length before memory is taken. Both
-//! orders of axes are read, and become C order. The writer is deterministic:
+//! The reader is strict: whatever is not exactly an array of a known element
+//! type is refused with a reason, and what a file declares is compared with
+//! limits and with its length before memory is taken. Both orders of bytes and
+//! of axes are read, and become C order. The writer is deterministic:
 //! the same arrays give the same bytes.
 //!
 //! Format: NumPy Enhancement Proposal 1 and `numpy.lib.format`.
 
+mod blocks;
 mod header;
 mod npy;
 
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Seek, Write};
 
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+pub use blocks::Blocks;
 pub use npy::{Array, Values};
 
-/// An NPZ archive, read from its bytes.
+/// An NPZ archive, read from its bytes, or from where it lies.
 #[derive(Clone, Debug)]
-pub struct Archive<'a> {
-    zip: ZipArchive<Cursor<&'a [u8]>>,
+pub struct Archive<R> {
+    zip: ZipArchive<R>,
 }
 
-impl<'a> Archive<'a> {
+/// Bytes in memory.
+pub type Bytes<'a> = Cursor<&'a [u8]>;
+
+impl<'a> Archive<Bytes<'a>> {
     /// Reads the directory of an archive. Errors: not a ZIP file, cut short,
     /// or more than [`ENTRIES_MAX`] arrays.
     pub fn open(bytes: &'a [u8]) -> Result<Self, NpzError> {
-        let zip = ZipArchive::new(Cursor::new(bytes)).map_err(NpzError::zip)?;
+        Self::over(Cursor::new(bytes))
+    }
+}
+
+impl<R: Read + Seek + Clone> Archive<R> {
+    /// The same of a reader, whose clones read apart from each other.
+    pub fn over(reader: R) -> Result<Self, NpzError> {
+        let zip = ZipArchive::new(reader).map_err(NpzError::zip)?;
         if zip.len() > ENTRIES_MAX {
             return Err(NpzError::Entries { found: zip.len() });
         }
@@ -61,15 +73,29 @@ impl<'a> Archive<'a> {
     /// Reads one array of at most this many values. Errors: those of
     /// [`Self::array`], and [`NpzError::Values`] before anything is unpacked.
     pub fn array_within(&self, name: &str, values_max: u64) -> Result<Array, NpzError> {
-        let index = self.zip.index_for_name(&format!("{name}.npy"));
-        let index = index.ok_or_else(|| NpzError::NoArray {
-            name: name.to_owned(),
-            names: self.names().join(", "),
-        })?;
+        let index = self.index(name)?;
         let mut zip = self.zip.clone();
         let entry = zip.by_index(index).map_err(NpzError::zip)?;
         let bytes = entry.size();
         Array::read(entry, bytes, values_max)
+    }
+
+    /// Has one array read some rows at a time. Errors: none of this name, or one
+    /// whose header [`Array::parse`] would refuse.
+    pub fn blocks<T>(&self, name: &str, read: impl FnOnce(Blocks<'_>) -> T) -> Result<T, NpzError> {
+        let index = self.index(name)?;
+        let mut zip = self.zip.clone();
+        let entry = zip.by_index(index).map_err(NpzError::zip)?;
+        let bytes = entry.size();
+        Ok(read(Blocks::begin(entry, bytes)?))
+    }
+
+    fn index(&self, name: &str) -> Result<usize, NpzError> {
+        let index = self.zip.index_for_name(&format!("{name}.npy"));
+        index.ok_or_else(|| NpzError::NoArray {
+            name: name.to_owned(),
+            names: self.names().join(", "),
+        })
     }
 }
 
@@ -141,7 +167,7 @@ pub enum NpzError {
     },
     /// An element type that is not read.
     #[error(
-        "element type {descr:?} is not read; convert to uint8, int8, uint16, int16, int32, int64, float16, float32 or float64 (little-endian)"
+        "element type {descr:?} is not read; convert it to integers or floats of at most 64 bits, X.astype(\"float32\")"
     )]
     ElementType {
         /// NumPy's name of the type.

@@ -95,10 +95,14 @@ pub enum Unused {
     Columns,
     /// A time that cannot be read.
     Time,
-    /// A time that stood before.
+    /// A time that stood before, or times that only fall.
     TimeAgain,
     /// A line that is no text.
     Text,
+    /// A line that begins with `#` and has the cells of a row.
+    Commented,
+    /// The header once more.
+    HeaderAgain,
     /// A window that no label covers as far as the task wants.
     MixedLabels,
     /// Samples of a recording that is shorter than a window, or left at its
@@ -119,6 +123,8 @@ impl Unused {
             Self::Time => "time",
             Self::TimeAgain => "time-again",
             Self::Text => "text",
+            Self::Commented => "commented",
+            Self::HeaderAgain => "header-again",
             Self::MixedLabels => "mixed-labels",
             Self::Rest => "rest",
         }
@@ -128,7 +134,7 @@ impl Unused {
     pub(super) fn of(problem: &Problem) -> Self {
         match problem {
             Problem::Missing => Self::Missing,
-            Problem::NotANumber { .. } => Self::NotANumber,
+            Problem::NotANumber { .. } | Problem::Ambiguous { .. } => Self::NotANumber,
             Problem::NotFinite { .. } | Problem::TooLarge { .. } => Self::OutOfRange,
             Problem::UnknownClass { .. } => Self::UnknownClass,
             Problem::UnknownValue { .. } => Self::UnknownValue,
@@ -149,8 +155,12 @@ impl fmt::Display for Unused {
             Self::UnknownValue => "rows with a word that is no value of its column",
             Self::Columns => "rows with too few or too many cells",
             Self::Time => "rows with a time that cannot be read",
-            Self::TimeAgain => "samples with the time of another",
+            Self::TimeAgain => "samples with the time of another, or an earlier one",
             Self::Text => "lines that are no text",
+            Self::Commented => {
+                "lines with the cells of a row that begin with # and so are comments"
+            }
+            Self::HeaderAgain => "lines that say the header again",
             Self::MixedLabels => "windows that no label covers as far as the task wants",
             Self::Rest => "samples of recordings shorter than a window, or left at their ends",
         })
@@ -166,6 +176,19 @@ impl Account {
             .into_iter()
             .map(|(why, (count, places))| format!("{count} {why} ({})", places.join("; ")));
         told.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What became of further rows.
+    pub(super) fn join(&mut self, other: Self) {
+        for (why, (count, places)) in other.unused {
+            let mut places = places.into_iter();
+            let first = places.next().unwrap_or_default();
+            self.leave_out_many(why, count, || first);
+            if let Some((_, known)) = self.unused.get_mut(&why) {
+                known.extend(places);
+                known.truncate(PLACES_MAX);
+            }
+        }
     }
 
     /// One more row or window that is not used.

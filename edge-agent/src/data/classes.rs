@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::task::folded;
 
+use super::missing::is_nothing;
 use super::schema::{Problem, shortened};
 
 /// The class names of a task, and the rule by which a label finds its class.
@@ -13,7 +14,8 @@ use super::schema::{Problem, shortened};
 ///
 /// 1. a text that is a class's name is that class; one that the device's owner
 ///    has given a meaning means that;
-/// 2. an empty text, `nan` and NaN are no label;
+/// 2. what says that there is nothing (an empty text, `nan`, `NA`, `null`) and NaN
+///    are no label;
 /// 3. a whole number, however it is written (`1`, `1.0`, `01`), is the class
 ///    whose name is that number;
 /// 4. −1 is no label;
@@ -21,7 +23,9 @@ use super::schema::{Problem, shortened};
 ///    from 0, in the order of the task;
 /// 6. a text that is a class's name or a given word but for case and for what
 ///    stands between words (blanks, `_`, `-`) is that class, if it is so of one
-///    class only.
+///    class only;
+/// 7. `True` and `False`, of texts and of arrays of truth values, are the classes
+///    named 1 and 0 where none is called so, and count nothing.
 ///
 /// Anything else is refused. So a label means the same in each format, and a
 /// number is an index only where it cannot be a name.
@@ -110,6 +114,14 @@ impl ClassNames {
         &self.names
     }
 
+    /// Whether a number is the same class as a name and as a place: no name is a
+    /// number, or each is that of its place.
+    pub(super) fn is_counted_by_names(&self) -> bool {
+        let names = self.names.iter().zip(0i64..);
+        let mut same = names.map(|(name, place)| whole(name.trim()) == Some(place));
+        self.indexed || same.all(|same| same)
+    }
+
     /// Whether numbers count the classes, since none is named by one.
     pub fn is_indexed(&self) -> bool {
         self.indexed
@@ -127,12 +139,26 @@ impl ClassNames {
         if let Some(&class) = self.by_word.get(text) {
             return Ok(class.map_or(Meaning::Unlabelled, Meaning::Name));
         }
-        if text.is_empty() || text.eq_ignore_ascii_case("nan") {
+        let found = whole(text).and_then(|number| self.of_whole(number));
+        if let Some(meaning) = found.or_else(|| self.of_folded(text)) {
+            return Ok(meaning);
+        }
+        if is_nothing(text) {
             return Ok(Meaning::Unlabelled);
         }
-        let found = whole(text).and_then(|number| self.of_whole(number));
-        let found = found.or_else(|| self.of_folded(text));
-        found.ok_or_else(|| self.unknown(text))
+        let truth = truth(text).and_then(|truth| self.by_number.get(&i64::from(truth)));
+        let class = truth.ok_or_else(|| self.unknown(text))?;
+        Ok(Meaning::Name(*class))
+    }
+
+    /// What a truth value means: the class of that name, else the one named 1 or 0.
+    /// It counts no classes: which of two a task names first is no answer to the
+    /// question that a device has asked.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownClass`].
+    pub fn of_truth(&self, truth: bool) -> Result<Meaning, Problem> {
+        self.of_text(if truth { "True" } else { "False" })
     }
 
     /// What a label in an array of numbers means.
@@ -205,6 +231,16 @@ fn whole(text: &str) -> Option<i64> {
     exact(text.parse().ok()?)
 }
 
+/// The truth value that a text writes.
+pub(super) fn truth(text: &str) -> Option<bool> {
+    let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
+    match (is("true"), is("false")) {
+        (true, _) => Some(true),
+        (_, true) => Some(false),
+        _ => None,
+    }
+}
+
 /// A whole number below 2⁵³, where f64 counts without gaps.
 fn exact(number: f64) -> Option<i64> {
     let fits = number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0;
@@ -259,6 +295,17 @@ mod tests {
         let words = names(&["off", "on"]);
         assert_eq!(words.of_text("1.0").unwrap(), Meaning::Index(1));
         assert!(words.of_text("2").is_err() && words.of_text("0.5").is_err());
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_label_unless_a_class_is_named_so() {
+        let words = names(&["off", "on"]);
+        for text in ["", "NA", "<NA>", "#N/A", "null", "-nan(ind)", "\\N"] {
+            assert_eq!(words.of_text(text).unwrap(), Meaning::Unlabelled, "{text}");
+        }
+        assert!(words.of_text("none").is_err() && words.of_text("?").is_err());
+        let salts = names(&["Na", "K"]);
+        assert_eq!(salts.of_text("NA").unwrap(), Meaning::Name(0));
     }
 
     #[test]

@@ -130,11 +130,11 @@ fn counts_nanoseconds(field: &Type) -> bool {
     matches!(logical, Some(LogicalType::Timestamp(kind)) if matches!(kind.unit, TimeUnit::NANOS))
 }
 
-/// A value as a cell: times as ISO 8601 in UTC, what is true as 1.
+/// A value as a cell: times as ISO 8601 in UTC.
 fn push(record: &mut StringRecord, field: &Field, nanoseconds: bool) {
     match field {
         Field::Null => record.push_field(""),
-        Field::Bool(value) => record.push_field(if *value { "1" } else { "0" }),
+        Field::Bool(value) => record.push_field(if *value { "true" } else { "false" }),
         Field::Float(value) => record.push_field(&value.to_string()),
         Field::Double(value) => record.push_field(&value.to_string()),
         Field::Float16(value) => record.push_field(&value.to_f32().to_string()),

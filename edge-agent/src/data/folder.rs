@@ -138,23 +138,29 @@ impl Folder {
             ..Scan::default()
         };
         self.files.retain(|name, _| found.contains_key(name));
-        let mut order = None;
+        // Both grow with the files, so that a hundred thousand are looked at once.
+        let mut order: Option<Arc<Vec<String>>> = None;
+        let mut rows = self.rows();
         for (name, stamp) in found {
-            order = order.or_else(|| self.columns_before(&name));
             let known = self.files.get(&name);
             let is_known = |known: &Known| known.stamp == stamp && stamp.settled;
-            if known.is_some_and(is_known) {
-                continue;
+            if !known.is_some_and(is_known) {
+                let within = schema.clone().with_order(order.clone());
+                let file = read(&self.path, Path::new(&name), stamp, &within, known);
+                if let Some(file) = file {
+                    scan.changed = true;
+                    rows += file.rows();
+                    let before = self.files.insert(name.clone(), file);
+                    rows -= before.map_or(0, |before| before.rows());
+                    if self.has_no_room(rows, ROOM_FOR_READING) {
+                        self.make_room(ROOM_FOR_READING);
+                        rows = self.rows();
+                    }
+                } else if let Some(known) = self.files.get_mut(&name) {
+                    known.stamp = stamp;
+                }
             }
-            let within = schema.clone().with_order(order.clone());
-            let file = read(&self.path, Path::new(&name), stamp, &within, known);
-            if let Some(file) = file {
-                scan.changed = true;
-                self.files.insert(name, file);
-                self.make_room(ROOM_FOR_READING);
-            } else if let Some(known) = self.files.get_mut(&name) {
-                known.stamp = stamp;
-            }
+            order = order.or_else(|| self.columns_of(&name));
         }
         self.make_room(1.0);
         self.report(&mut scan);
@@ -167,11 +173,10 @@ impl Folder {
     /// Holds a sample of all files' rows where they are more than `share` times
     /// those that are held at last.
     fn make_room(&mut self, share: f64) {
-        let rows_max = self.schema.rows_max();
-        let rows: usize = self.files.values().map(Known::rows).sum();
-        if rows as f64 <= rows_max as f64 * share {
+        if !self.has_no_room(self.rows(), share) {
             return;
         }
+        let rows_max = self.schema.rows_max();
         let used: Vec<OsString> = self.used().map(|(name, ..)| name.clone()).collect();
         let empty = Dataset::empty(self.schema.values());
         let mut taken = Vec::new();
@@ -193,15 +198,21 @@ impl Folder {
         }
     }
 
-    /// The columns of the first file that is a table, if it stands before this
-    /// one.
-    fn columns_before(&self, name: &OsString) -> Option<Arc<Vec<String>>> {
-        let mut before = self.files.range::<OsString, _>(..name);
-        before.find_map(|(_, known)| {
-            let columns = &known.content.as_ref().ok()?.account.columns;
-            let names = columns.iter().map(|column| column.from.clone());
-            (!columns.is_empty()).then(|| Arc::new(names.collect()))
-        })
+    /// Rows that are held.
+    fn rows(&self) -> usize {
+        self.files.values().map(Known::rows).sum()
+    }
+
+    fn has_no_room(&self, rows: usize, share: f64) -> bool {
+        rows as f64 > self.schema.rows_max() as f64 * share
+    }
+
+    /// The columns of a file, if it is a table.
+    fn columns_of(&self, name: &OsString) -> Option<Arc<Vec<String>>> {
+        let known = self.files.get(name)?;
+        let columns = &known.content.as_ref().ok()?.account.columns;
+        let names = columns.iter().map(|column| column.from.clone());
+        (!columns.is_empty()).then(|| Arc::new(names.collect()))
     }
 
     /// The labels of a file of their own, if there is one. Where they are

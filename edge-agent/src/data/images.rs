@@ -10,20 +10,24 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::Dataset;
 use super::account::Account;
+use super::content::picture;
 use super::schema::{ParseError, Place, Schema};
 
-/// A picture of 8 bits a channel, row by row.
+/// A picture of 8 or 16 bits a channel, row by row.
 #[derive(Clone, Debug)]
 pub struct Picture {
     width: usize,
     height: usize,
     channels: usize,
+    /// Bytes of a channel: of two the higher comes first.
+    depth: usize,
     pixels: Vec<u8>,
 }
 
 /// Reads a picture as one row: cut to the sides' ratio around its middle,
 /// scaled by the mean of the area under each pixel, in grey (the luma of ITU-R
-/// BT.601) or in colour as the task's shape says. Values are 0 to 255.
+/// BT.601) or in colour as the task's shape says. Values are 0 to 255, with what
+/// 16 bits tell behind the point. A JPEG is turned as its Exif data say.
 /// The class is what the folder it lies in is called; in the data folder
 /// itself it has none.
 ///
@@ -80,7 +84,9 @@ fn of_png(bytes: &[u8]) -> Result<Picture, String> {
         bytes: PIXELS_MAX * 8,
     };
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    // Palettes and fewer bits become 8; 16 bits stay, of which a camera of 12 may
+    // use the lower ones.
+    decoder.set_transformations(png::Transformations::EXPAND);
     let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
     let (width, height) = (reader.info().width as usize, reader.info().height as usize);
     fits(width, height)?;
@@ -90,15 +96,23 @@ fn of_png(bytes: &[u8]) -> Result<Picture, String> {
         .next_frame(&mut pixels)
         .map_err(|error| error.to_string())?;
     pixels.truncate(frame.buffer_size());
+    let depth = match frame.bit_depth {
+        png::BitDepth::Sixteen => 2,
+        _ => 1,
+    };
     Ok(Picture {
         width,
         height,
         channels: frame.color_type.samples(),
+        depth,
         pixels,
     })
 }
 
 fn of_jpeg(bytes: &[u8]) -> Result<Picture, String> {
+    if bytes.starts_with(&[0xff, 0xd8]) && !has_end(bytes) {
+        return Err("it is cut short; copy it again".to_owned());
+    }
     let options = DecoderOptions::default()
         .set_max_width(SIDE_MAX)
         .set_max_height(SIDE_MAX)
@@ -109,14 +123,63 @@ fn of_jpeg(bytes: &[u8]) -> Result<Picture, String> {
         .map_err(|error| error.to_string())?;
     let (width, height) = decoder.dimensions().ok_or("it has no size")?;
     fits(width, height)?;
-    let pixels = decoder.decode().map_err(|error| error.to_string())?;
+    let pixels = decoder.decode();
+    let pixels = pixels.map_err(|_| "its data are damaged; copy it again".to_owned())?;
     let channels = pixels.len() / (width * height).max(1);
-    Ok(Picture {
+    let picture = Picture {
         width,
         height,
         channels,
+        depth: 1,
         pixels,
-    })
+    };
+    let exif = decoder.exif().map(Vec::as_slice);
+    Ok(picture.turned(exif.and_then(orientation).unwrap_or(1)))
+}
+
+/// Whether a JPEG has its end: the decoder fills up with grey what is not there.
+/// Thumbnails have ends of their own, so segments are passed over by their lengths.
+fn has_end(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[mark, code]) = bytes.get(at..at + 2) {
+        match (mark, code) {
+            (0xff, 0xd9) => return true,
+            // Within a scan: data, a stuffed zero, a restart, or filling.
+            (0xff, 0x00 | 0x01 | 0xd0..=0xd8) => at += 2,
+            (0xff, 0xff) | (0..=0xfe, _) => at += 1,
+            (0xff, _) => match bytes.get(at + 2..at + 4) {
+                Some(&[high, low]) => {
+                    at += 2 + usize::from(u16::from_be_bytes([high, low])).max(2);
+                }
+                _ => return false,
+            },
+        }
+    }
+    false
+}
+
+/// How a picture was held, 1 to 8, as Exif data say it (JEITA CP-3451, tag 274).
+fn orientation(exif: &[u8]) -> Option<u16> {
+    let little = exif.starts_with(b"II");
+    let short = |at: usize| {
+        let pair = [*exif.get(at)?, *exif.get(at + 1)?];
+        Some(match little {
+            true => u16::from_le_bytes(pair),
+            false => u16::from_be_bytes(pair),
+        })
+    };
+    let long = |at: usize| {
+        let (one, other) = (usize::from(short(at)?), usize::from(short(at + 2)?));
+        Some(match little {
+            true => one | other << 16,
+            false => one << 16 | other,
+        })
+    };
+    let start = long(4)?;
+    let entries = usize::from(short(start)?).min(ENTRIES_MAX);
+    let entry = (0..entries).map(|entry| start + 2 + entry * 12);
+    let found = { entry }.find(|&at| short(at) == Some(274))?;
+    short(found + 8).filter(|way| (1..=8).contains(way))
 }
 
 fn fits(width: usize, height: usize) -> Result<(), String> {
@@ -137,7 +200,46 @@ impl Picture {
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
         match bytes.starts_with(b"\x89PNG") {
             true => of_png(bytes),
-            false => of_jpeg(bytes),
+            false => match picture(bytes) {
+                Some(kind) => Err(format!("it is {kind}; save it as PNG or JPEG")),
+                None => of_jpeg(bytes),
+            },
+        }
+    }
+
+    /// The same as it is to be seen, of one that was held so.
+    fn turned(self, way: u16) -> Self {
+        if way == 1 {
+            return self;
+        }
+        let (height, width) = match way {
+            5..=8 => (self.width, self.height),
+            _ => (self.height, self.width),
+        };
+        let (last_row, last_column) = (self.height - 1, self.width - 1);
+        let bytes = self.channels * self.depth;
+        let mut pixels = Vec::with_capacity(self.pixels.len());
+        for y in 0..height {
+            for x in 0..width {
+                let (row, column) = match way {
+                    2 => (y, last_column - x),
+                    3 => (last_row - y, last_column - x),
+                    4 => (last_row - y, x),
+                    5 => (x, y),
+                    6 => (last_row - x, y),
+                    7 => (last_row - x, last_column - y),
+                    _ => (x, last_column - y),
+                };
+                let start = (row * self.width + column) * bytes;
+                let pixel = self.pixels.get(start..start + bytes);
+                pixels.extend_from_slice(pixel.unwrap_or_default());
+            }
+        }
+        Self {
+            width,
+            height,
+            pixels,
+            ..self
         }
     }
 
@@ -149,7 +251,10 @@ impl Picture {
     /// Red, green and blue of each pixel, row by row.
     pub fn rgb(&self) -> Vec<u8> {
         let places = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (y, x)));
-        places.flat_map(|(y, x)| self.colour(y, x)).collect()
+        let byte = |value: f64| value.round() as u8;
+        places
+            .flat_map(|(y, x)| self.colour(y, x).map(byte))
+            .collect()
     }
 
     /// Its values at this size, row-major, channels last.
@@ -170,7 +275,7 @@ impl Picture {
                         let weight = high * wide;
                         area += weight;
                         for (sum, value) in sums.iter_mut().zip([red, green, blue]) {
-                            *sum += weight * f64::from(value);
+                            *sum += weight * value;
                         }
                     }
                 }
@@ -184,18 +289,23 @@ impl Picture {
         values
     }
 
-    /// Red, green and blue of a pixel; what would be seen through is black.
-    fn colour(&self, y: usize, x: usize) -> [u8; 3] {
-        let start = (y * self.width + x) * self.channels;
-        let seen = |value: u8, alpha: u8| (u16::from(value) * u16::from(alpha) / 255) as u8;
-        match self.pixels.get(start..start + self.channels) {
-            Some(&[grey]) => [grey; 3],
-            Some(&[grey, alpha]) => [seen(grey, alpha); 3],
-            Some(&[red, green, blue]) => [red, green, blue],
-            Some(&[red, green, blue, alpha]) => {
-                [seen(red, alpha), seen(green, alpha), seen(blue, alpha)]
+    /// Red, green and blue of a pixel, 0 to 255; what would be seen through is black.
+    fn colour(&self, y: usize, x: usize) -> [f64; 3] {
+        let first = (y * self.width + x) * self.channels;
+        let value = |channel: usize| {
+            let at = (first + channel) * self.depth;
+            match (self.depth, self.pixels.get(at..at + self.depth)) {
+                (1, Some(&[value])) => f64::from(value),
+                (_, Some(&[high, low])) => f64::from(u16::from_be_bytes([high, low])) / 257.0,
+                _ => 0.0,
             }
-            _ => [0; 3],
+        };
+        let seen = |channel: usize, alpha: usize| value(channel) * value(alpha) / 255.0;
+        match self.channels {
+            1 => [value(0); 3],
+            2 => [seen(0, 1); 3],
+            3 => [0, 1, 2].map(value),
+            _ => [0, 1, 2].map(|channel| seen(channel, 3)),
         }
     }
 }
@@ -219,6 +329,8 @@ fn spans(start: f64, scale: f64, count: usize, length: usize) -> Vec<Span> {
 
 /// Most pixels of a picture: 48 MB of three bytes each.
 const PIXELS_MAX: usize = 1 << 24;
+/// Most entries of Exif data that are looked at.
+const ENTRIES_MAX: usize = 1_000;
 /// Longest side of a JPEG picture.
 const SIDE_MAX: usize = 1 << 14;
 
@@ -312,6 +424,73 @@ mod tests {
                 "{cut}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn sixteen_bits_are_not_cut_to_eight() {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::Sixteen);
+        let mut writer = encoder.write_header().unwrap();
+        // A camera of 12 bits.
+        writer.write_image_data(&[0x0f, 0xff, 0x08, 0x00]).unwrap();
+        writer.finish().unwrap();
+        let (values, _) = row("cat/a.png", &bytes, &[1, 2]);
+        let expected = [4095.0 / 257.0, 2048.0 / 257.0];
+        assert!(
+            values
+                .iter()
+                .zip(expected)
+                .all(|(one, other)| (one - other).abs() < 1e-3)
+        );
+    }
+
+    #[test]
+    fn a_picture_is_turned_as_it_was_held() {
+        let held = Picture {
+            width: 3,
+            height: 2,
+            channels: 1,
+            depth: 1,
+            pixels: vec![1, 2, 3, 4, 5, 6],
+        };
+        for (way, sides, expected) in [
+            (1, [2, 3], [1, 2, 3, 4, 5, 6]),
+            (2, [2, 3], [3, 2, 1, 6, 5, 4]),
+            (3, [2, 3], [6, 5, 4, 3, 2, 1]),
+            (4, [2, 3], [4, 5, 6, 1, 2, 3]),
+            (5, [3, 2], [1, 4, 2, 5, 3, 6]),
+            (6, [3, 2], [4, 1, 5, 2, 6, 3]),
+            (7, [3, 2], [6, 3, 5, 2, 4, 1]),
+            (8, [3, 2], [3, 6, 2, 5, 1, 4]),
+        ] {
+            let turned = held.clone().turned(way);
+            assert_eq!(
+                (turned.sides(), &turned.pixels[..]),
+                (sides, &expected[..]),
+                "{way}"
+            );
+        }
+        let little = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
+        let big = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x08\0\0";
+        assert_eq!((orientation(little), orientation(big)), (Some(6), Some(8)));
+        for cut in 0..little.len() - 3 {
+            assert_eq!(orientation(&little[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_jpeg_that_is_cut_short_is_refused() {
+        for cut in 2..GREY_JPEG.len() - 1 {
+            let refused = parse(Path::new("cat/a.jpg"), &GREY_JPEG[..cut], &schema(&[8, 8]));
+            assert!(
+                refused.unwrap_err().to_string().contains("cut short"),
+                "{cut}"
+            );
+        }
+        let gif = Picture::decode(b"GIF89a").unwrap_err();
+        assert!(gif.contains("a GIF"), "{gif}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ struct Interval {
     start: i64,
     end: i64,
     class: u16,
+    line: u64,
 }
 
 impl Intervals {
@@ -81,9 +82,18 @@ impl Intervals {
                     .parse(cell(place))
                     .map_err(|problem| at(place, problem))
             };
+            if cell(end).is_empty() && !cell(start).is_empty() {
+                let reason = format!(
+                    "line {line}: no end; write when it ends: where the next begins, or where the \
+                     recording does"
+                );
+                return Err(ParseError::Intervals { reason });
+            }
             let (from, to) = (time(start)?, time(end)?);
             if to <= from {
-                let reason = format!("line {line}: ends where it starts, or before");
+                let reason = format!(
+                    "line {line}: ends where it starts, or before; correct it or remove the line"
+                );
                 return Err(ParseError::Intervals { reason });
             }
             let meaning = class(own.classes(), cell(label));
@@ -96,6 +106,7 @@ impl Intervals {
                 start: from,
                 end: to,
                 class,
+                line,
             });
         }
         intervals.sort()?;
@@ -108,9 +119,9 @@ impl Intervals {
             for pair in own.windows(2) {
                 if pair[1].start < pair[0].end && pair[0].class != pair[1].class {
                     let reason = format!(
-                        "two intervals overlap and have different labels: one until {} and one \
-                         from {} (in nanoseconds); correct one of them",
-                        pair[0].end, pair[1].start
+                        "the intervals of lines {} and {} overlap and have different labels; \
+                         correct one of them",
+                        pair[0].line, pair[1].line
                     );
                     return Err(ParseError::Intervals { reason });
                 }
@@ -133,6 +144,14 @@ impl Intervals {
                 .map(|interval| interval.class)
         };
         found(group).or_else(|| found(""))
+    }
+
+    /// From when to when there are intervals, in nanoseconds.
+    pub(super) fn span(&self) -> Option<[i64; 2]> {
+        let all = || self.groups.values().flatten();
+        let start = all().map(|interval| interval.start).min()?;
+        let end = all().map(|interval| interval.end).max()?;
+        Some([start, end])
     }
 
     /// How many there are.
@@ -186,7 +205,11 @@ mod tests {
             ("start,end,label\n1,2,cow\n", "line 2"),
             ("start,end,label\n1,2,cat\n5,4,cat\n", "line 3"),
             ("start,end,label\n1,x,cat\n", "line 2"),
-            ("start,end,label\n1,5,cat\n4,6,dog\n", "overlap"),
+            (
+                "start,end,label\n1,5,cat\n4,6,dog\n",
+                "lines 2 and 3 overlap",
+            ),
+            ("start,end,label\n1,5,cat\n5,,dog\n", "line 3: no end"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text:?}: {error}");

@@ -4,6 +4,7 @@
 mod account;
 mod classes;
 mod columnar;
+mod content;
 mod copies;
 mod database;
 mod folder;
@@ -12,6 +13,7 @@ mod images;
 mod intervals;
 mod label_counts;
 mod live;
+mod missing;
 mod note;
 mod numpy;
 mod parse_error;
@@ -421,5 +423,7 @@ pub struct FileRows {
     pub account: Account,
 }
 
+#[cfg(test)]
+mod odd_tests;
 #[cfg(test)]
 mod tests;

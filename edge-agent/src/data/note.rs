@@ -15,6 +15,11 @@ pub enum Note {
         /// How many.
         bytes: usize,
     },
+    /// A recording ends before its header says.
+    CutShort {
+        /// Bytes of samples that it declares.
+        declared: u64,
+    },
     /// The text is UTF-16.
     Utf16,
     /// Lines that begin with `#` are left out.
@@ -37,6 +42,13 @@ pub enum Note {
         rate_hz: f64,
         /// What the task wants.
         wanted_hz: f64,
+    },
+    /// No row lies within an interval of the file of labels.
+    OutsideIntervals {
+        /// From when to when there are rows, in nanoseconds.
+        rows: [i64; 2],
+        /// And intervals.
+        intervals: [i64; 2],
     },
     /// Labels of −1 were taken for no label.
     MinusOne {
@@ -70,6 +82,8 @@ impl Note {
         matches!(
             self,
             Self::NulTail { .. }
+                | Self::CutShort { .. }
+                | Self::OutsideIntervals { .. }
                 | Self::Reordered
                 | Self::MinusOne { .. }
                 | Self::Lost { .. }
@@ -91,6 +105,11 @@ impl fmt::Display for Note {
                 "ends in {bytes} NUL bytes, as after a power cut; the complete lines before them \
                  are used"
             ),
+            Self::CutShort { declared } => write!(
+                f,
+                "its header declares {declared} bytes of samples and the file ends before that; \
+                 those that are there are used"
+            ),
             Self::Utf16 => f.write_str("is UTF-16 text and is read as such"),
             Self::Comments => f.write_str("lines that begin with # are comments and left out"),
             Self::IndexColumn => {
@@ -111,6 +130,19 @@ impl fmt::Display for Note {
                 "recordings of {rate_hz:.3} samples a second are brought to {wanted_hz:.3}: what \
                  is faster than half of the former is not in them"
             ),
+            Self::OutsideIntervals { rows, intervals } => {
+                let seconds = |ns: i64| ns as f64 * 1e-9;
+                write!(
+                    f,
+                    "no row has a label: they lie from {:.3} to {:.3} s, and the intervals of \
+                     labels_file from {:.3} to {:.3} s; is one of them in another unit, zone or \
+                     clock (time_format under [data])?",
+                    seconds(rows[0]),
+                    seconds(rows[1]),
+                    seconds(intervals[0]),
+                    seconds(intervals[1])
+                )
+            }
             Self::MinusOne { rows } => write!(
                 f,
                 "{rows} rows with the label -1 count as unlabelled; if -1 is a class, name it in \

@@ -20,12 +20,20 @@ pub enum ParseError {
         "not a data file; files ending in .csv, .tsv, .npz and .npy are read, also with .gz or .zst after that"
     )]
     Format,
+    /// Something else than its name says.
+    #[error("it is {what}, whatever its name says; {advice}")]
+    Foreign {
+        /// What it is.
+        what: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
     /// Nothing in it.
     #[error("the file is empty; a header and rows are expected")]
     NoHeader,
-    /// A first line of numbers only.
+    /// A first line of numbers, most of them.
     #[error(
-        "the first line holds only numbers; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
+        "the first line holds numbers and is no header; put a header with column names before it, or name the columns (names = [\"COLUMN\", …] under [data] in agent.toml)"
     )]
     NumericHeader,
     /// No picture that can be read.
@@ -169,11 +177,19 @@ pub enum ParseError {
         "recordings are cut into windows only where they are labelled with classes; write windows with their numbers to an NPZ file, as X and y"
     )]
     NumbersOfRecording,
-    /// The label column twice.
+    /// A column that is read, twice.
     #[error("column {name:?} is there twice; rename or remove one")]
-    TwoLabelColumns {
+    ColumnTwice {
         /// Its name.
         name: String,
+    },
+    /// A second header that says something else than the first.
+    #[error(
+        "line {line} is another header, with other columns than the first line or in another order; split the file there"
+    )]
+    HeaderChanged {
+        /// The line.
+        line: u64,
     },
     /// Not one row of numbers for each input.
     #[error(
@@ -262,6 +278,12 @@ pub enum ParseError {
         /// Shape of one input.
         expected: Vec<usize>,
     },
+    /// An array of bad rows only.
+    #[error("none of its rows can be used: {reason}")]
+    NoGoodRow {
+        /// What is wrong with them.
+        reason: String,
+    },
     /// As many labels as rows are needed.
     #[error("array {array:?} has shape {found:?}, expected ({rows},): one label a row")]
     LabelCount {
@@ -271,6 +293,14 @@ pub enum ParseError {
         found: Vec<usize>,
         /// Rows of the inputs.
         rows: usize,
+    },
+    /// Labels that are numbers, and names of classes that are others.
+    #[error(
+        "array \"class_names\" holds numbers ({names}), so that a number in the labels may be a name or count the names; write the labels as text, y = class_names[y].astype(str), or leave class_names out"
+    )]
+    NumberedNames {
+        /// The names.
+        names: String,
     },
     /// A scale that fits nothing.
     #[error(

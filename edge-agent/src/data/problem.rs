@@ -49,6 +49,14 @@ pub enum Problem {
         /// What stands there.
         found: String,
     },
+    /// A number that may be a thousand times what it may be as well.
+    #[error(
+        "{found:?} may mean two numbers; under [data] in agent.toml, say which sign is the decimal one: decimal = \",\" or decimal = \".\""
+    )]
+    Ambiguous {
+        /// What stands there.
+        found: String,
+    },
     /// NaN or infinity.
     #[error("{found} is not a finite number; fill the gap or remove the row")]
     NotFinite {
@@ -142,6 +150,7 @@ impl Problem {
         match self {
             Self::Missing => "a value is missing",
             Self::NotANumber { .. } => "a text in place of a number",
+            Self::Ambiguous { .. } => "a number that may be read in two ways",
             Self::NotFinite { .. } => "a number that is not finite",
             Self::TooLarge { .. } => "a number that no measurement is",
             Self::UnknownClass { .. } => "a label that is no class of the task",
@@ -162,6 +171,7 @@ impl Problem {
             | Self::UnknownValue { .. }
             | Self::ColumnCount { .. } => "bad_rows = \"skip\"".to_owned(),
             Self::UnknownClass { found, .. } => format!("labels = {{ {found:?} = \"CLASS\" }}"),
+            Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
             Self::Time { .. } => "time_format = \"…\"".to_owned(),
             Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
             Self::Nul => return None,

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Read;
 use std::path::Path;
 
 use common::features::InputShape;
 use common::task::folded;
 use csv::StringRecord;
 
-use super::source::{Mapping, TimeFormat, inner_name, unpacked};
+use super::source::{Mapping, TimeFormat, inner_name, unpacking};
 use super::table::{Cells, DecimalSigns, TIME_NAMES, number, place_of, without_unit};
-use super::text::{Ending, Text};
+use super::text::{Ending, Lines, Text};
 use super::{Folder, FolderError, Format, LabelSource, ParseError, Place, Schema};
 
 /// Why no task can be suggested.
@@ -75,18 +76,22 @@ pub fn suggest(
     };
     let files: Vec<_> = names.iter().filter(is_table).take(FILES_MAX).collect();
     let mut first: Option<Table> = None;
-    let mut classes = BTreeSet::new();
+    let (mut classes, mut bad) = (BTreeSet::new(), None);
     for name in files {
         let path = folder.join(name);
         let file = name.to_string_lossy().into_owned();
-        let Ok(bytes) = std::fs::read(&path) else {
+        let Ok(mut bytes) = std::fs::File::open(&path) else {
             continue;
         };
-        let table = Table::read(&path, &bytes, mapping);
-        let table = table.map_err(|error| SuggestError::File {
-            file: file.clone(),
-            error: Box::new(error),
-        })?;
+        let table = match Table::read(&path, &mut bytes, mapping) {
+            Ok(table) => table,
+            // A bad file costs itself, unless there is no other.
+            Err(error) => {
+                let error = Box::new(error);
+                bad.get_or_insert(SuggestError::File { file, error });
+                continue;
+            }
+        };
         let label = match &first {
             Some(first) => place_of(&table.names, &first.names[first.label.unwrap_or(0)]),
             None => table.label(label_column),
@@ -106,7 +111,8 @@ pub fn suggest(
         });
     }
     let folder = || folder.display().to_string();
-    let table = first.ok_or_else(|| SuggestError::NoTable { folder: folder() })?;
+    let none = || bad.unwrap_or_else(|| SuggestError::NoTable { folder: folder() });
+    let table = first.ok_or_else(none)?;
     table.task(&classes)
 }
 
@@ -120,9 +126,15 @@ struct Table {
 }
 
 impl Table {
-    fn read(path: &Path, bytes: &[u8], mapping: &Mapping) -> Result<Self, ParseError> {
-        let bytes = unpacked(path, bytes, super::folder::FILE_BYTES_MAX)?;
-        let text = Text::of(&bytes, mapping.encoding, Ending::Open, &mut Vec::new())?;
+    /// Reads the start of a file, whatever its length.
+    fn read(path: &Path, file: &mut dyn Read, mapping: &Mapping) -> Result<Self, ParseError> {
+        let source = unpacking(path, file);
+        let lines = Lines::new(source, mapping.encoding, Ending::Open);
+        let mut lines = lines.with_block_bytes(START_BYTES);
+        let text = Text {
+            lines: lines.block(&mut Vec::new())?,
+            tail: Vec::new(),
+        };
         let shape = InputShape::new(vec![1]).map_err(|_| ParseError::NoHeader)?;
         let schema = Schema::new(shape, vec!["?".to_owned()]).map_err(|_| ParseError::NoHeader)?;
         let schema = schema
@@ -160,7 +172,7 @@ impl Table {
             .filter_map(move |record| record.get(place));
         cells
             .map(str::trim)
-            .filter(|cell| !super::table::is_missing(cell))
+            .filter(|cell| !super::missing::is_missing(cell))
     }
 
     fn words(&self, place: usize) -> BTreeSet<String> {
@@ -346,6 +358,8 @@ const ROW_NAMES: [&str; 12] = [
 ];
 const FILES_MAX: usize = 100;
 const RECORDS_MAX: usize = 20_000;
+/// What is read of a file, about.
+const START_BYTES: usize = 8 << 20;
 const WORDS_MAX: usize = 20;
 const SERIES_HZ_MIN: f64 = 2.0;
 const WINDOW_S: f64 = 2.56;

@@ -113,7 +113,7 @@ fn csv_headers_that_do_not_fit_are_refused() {
     ));
     assert!(matches!(
         parse_csv("label,b,label\n1,2,3\n"),
-        Err(ParseError::TwoLabelColumns { .. })
+        Err(ParseError::ColumnTwice { .. })
     ));
     assert!(matches!(
         parse_csv("a,label\n1,cat\n"),

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 
+use super::content::foreign;
 use super::note::Note;
 use super::schema::{ParseError, Place, Problem};
 use super::source::Encoding;
@@ -176,6 +177,9 @@ impl<R: Read> Lines<R> {
         }
         let is_end = read == 0;
         if self.form.is_none() && (is_end || self.raw.len() >= SAMPLE_BYTES) {
+            if let Some((what, advice)) = foreign(&self.raw) {
+                return Err(ParseError::Foreign { what, advice });
+            }
             let (form, mark) = form_of(&self.raw, self.encoding);
             if let Form::Utf16 { .. } = form {
                 notes.push(Note::Utf16);
@@ -201,6 +205,7 @@ impl<R: Read> Lines<R> {
             }
             Form::Utf16 { little } => self.decode_utf16(little, is_end)?,
         }
+        ended_by_newline(&mut self.text, start.saturating_sub(1));
         let new = &self.text[start..];
         if self.nuls == 0 && !new.contains(&0) {
             return Ok(());
@@ -253,6 +258,16 @@ impl<R: Read> Lines<R> {
 
     fn at(&self, line: u64, problem: Problem) -> ParseError {
         ParseError::at(Place::Line(line), problem)
+    }
+}
+
+/// Makes line ends of the old Macintosh, a carriage return alone, those of Unix, so
+/// that lines are counted as they are seen. One at the end waits for what follows.
+fn ended_by_newline(text: &mut [u8], from: usize) {
+    for at in from..text.len().saturating_sub(1) {
+        if text[at] == b'\r' && text[at + 1] != b'\n' {
+            text[at] = b'\n';
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Sound as recordings: WAV files.
 
-use std::io::Cursor;
+mod riff;
+
 use std::path::Path;
 
 use common::task::{InputKind, SeriesInput};
-use hound::{SampleFormat, WavReader};
 
 use super::Dataset;
 use super::account::Account;
@@ -12,8 +12,9 @@ use super::images::class_of_folder;
 use super::note::Note;
 use super::schema::{ParseError, Schema};
 use super::series::{Samples, windows};
+use riff::Riff;
 
-/// Reads a WAV file, integers of 8 to 32 bits or floats, as one recording of
+/// Reads a WAV file, integers of 8 to 32 bits, floats, A-law or µ-law, as one recording of
 /// values from −1 to 1, and cuts it into windows. As many channels as the task
 /// has are taken in their order; for a task of one they are mixed down. The
 /// class is what the folder it lies in is called; in the data folder itself it
@@ -38,7 +39,7 @@ pub(super) fn parse(
         Some(class) => Some(class),
         None => class_of_name(name, schema),
     };
-    let (values, rate_hz) = samples(bytes, series, schema)?;
+    let (values, rate_hz) = samples(bytes, series, schema, notes)?;
     let mut samples = Samples::default();
     for number in 0..values.len() / series.channels.len() {
         samples.push(None, number as i64, Some(rate_hz), 0, number as u64 + 1);
@@ -61,10 +62,15 @@ fn samples(
     bytes: &[u8],
     series: &SeriesInput,
     schema: &Schema,
+    notes: &mut Vec<Note>,
 ) -> Result<(Vec<f32>, f64), ParseError> {
     let wanted = series.channels.len();
-    let (values, rate) = decode(bytes, wanted, |many| schema.check_size(many))?;
-    Ok((values, f64::from(rate)))
+    let riff = Riff::parse(bytes).map_err(|reason| ParseError::Wave { reason })?;
+    if let Some(declared) = riff.cut_from {
+        notes.push(Note::CutShort { declared });
+    }
+    schema.check_size(riff.len() / riff.channels * wanted)?;
+    Ok((decode(&riff, wanted)?, f64::from(riff.rate_hz)))
 }
 
 /// The samples of a WAV file, its channels mixed to one, from −1 to 1, and how many
@@ -73,46 +79,20 @@ fn samples(
 /// # Errors
 /// [`ParseError::Wave`] for what is no such file.
 pub fn sound(bytes: &[u8]) -> Result<(Vec<f32>, u32), ParseError> {
-    decode(bytes, 1, |_| Ok(()))
+    let riff = Riff::parse(bytes).map_err(|reason| ParseError::Wave { reason })?;
+    Ok((decode(&riff, 1)?, riff.rate_hz))
 }
 
-/// Samples × `wanted` channels, and samples a second; `check` hears how many values
-/// these are before they are read.
-fn decode(
-    bytes: &[u8],
-    wanted: usize,
-    check: impl FnOnce(usize) -> Result<(), ParseError>,
-) -> Result<(Vec<f32>, u32), ParseError> {
+/// Samples × `wanted` channels.
+fn decode(riff: &Riff<'_>, wanted: usize) -> Result<Vec<f32>, ParseError> {
     let refuse = |reason: String| ParseError::Wave { reason };
-    let broken = |error: hound::Error| refuse(error.to_string());
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(broken)?;
-    let spec = reader.spec();
-    let own = usize::from(spec.channels);
-    if own == 0 || spec.sample_rate == 0 {
-        return Err(refuse(
-            "it says that it has no channel or no rate".to_owned(),
-        ));
-    }
+    let own = riff.channels;
     if own != wanted && wanted != 1 {
         return Err(refuse(format!(
             "it has {own} channels, and the task {wanted}"
         )));
     }
-    // What the header declares is believed as far as the file is long.
-    let declared = (reader.len() as usize).min(bytes.len());
-    check(declared / own * wanted)?;
-    let read: Result<Vec<f32>, hound::Error> = match spec.sample_format {
-        SampleFormat::Float => reader.samples::<f32>().collect(),
-        SampleFormat::Int => {
-            let full = 2f64.powi(i32::from(spec.bits_per_sample.clamp(1, 32)) - 1);
-            let scaled = |sample: i32| (f64::from(sample) / full) as f32;
-            reader
-                .samples::<i32>()
-                .map(|sample| sample.map(scaled))
-                .collect()
-        }
-    };
-    let mut values = read.map_err(broken)?;
+    let mut values = riff.samples();
     if let Some(at) = values.iter().position(|value| !value.is_finite()) {
         return Err(refuse(format!(
             "sample {} is not a finite number",
@@ -123,8 +103,7 @@ fn decode(
         let mix = |frame: &[f32]| frame.iter().sum::<f32>() / own as f32;
         values = values.chunks_exact(own).map(mix).collect();
     }
-    values.truncate(values.len() / wanted * wanted);
-    Ok((values, spec.sample_rate))
+    Ok(values)
 }
 
 fn class_of_name(name: &Path, schema: &Schema) -> Option<u16> {
@@ -138,7 +117,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use common::task::RawTask;
+    use hound::SampleFormat;
     use proptest::prelude::*;
+    use std::io::Cursor;
 
     fn schema(channels: &str) -> Schema {
         let task = RawTask::parse(&format!(
@@ -222,6 +203,78 @@ mod tests {
         assert_eq!(mixed.labels()[0], None);
         let three = read("a.wav", &stereo, "\"a\", \"b\", \"c\"");
         assert!(matches!(three, Err(ParseError::Wave { .. })));
+    }
+
+    /// A header of these fields and the chunks behind it, and samples.
+    fn raw(format: &[u16], declared: u32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = b"RIFF\0\0\0\0WAVE".to_vec();
+        // An odd chunk with its padding.
+        bytes.extend(b"note\x03\0\0\0abc\0fmt ");
+        bytes.extend((2 * format.len() as u32).to_le_bytes());
+        bytes.extend(format.iter().flat_map(|two| two.to_le_bytes()));
+        bytes.extend(b"data");
+        bytes.extend(declared.to_le_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn plain(tag: u16, channels: u16, width: u16, bits: u16) -> [u16; 8] {
+        [tag, channels, 1000, 0, 0, 0, channels * width, bits]
+    }
+
+    #[test]
+    fn a_length_that_nobody_filled_in_is_the_files() {
+        let data = [0x00, 0x40].repeat(200);
+        for declared in [0, 400, 0x7fff_f800, u32::MAX] {
+            let (values, rate) = sound(&raw(&plain(1, 1, 2, 16), declared, &data)).unwrap();
+            assert_eq!((values, rate), (vec![0.5; 200], 1000), "{declared}");
+        }
+        let behind = [&data[..], b"LIST\x02\0\0\0ab"].concat();
+        let (values, _) = sound(&raw(&plain(1, 1, 2, 16), 400, &behind)).unwrap();
+        assert_eq!(values.len(), 200);
+        let empty = sound(&raw(&plain(1, 1, 2, 16), 0, b"LIST\x02\0\0\0ab"));
+        assert!(empty.unwrap_err().to_string().contains("no samples"));
+        let mut notes = Vec::new();
+        let cut = raw(&plain(1, 1, 2, 16), 500, &data);
+        let (read, _) = parse(Path::new("one/a.wav"), &cut, &schema("\"a\""), &mut notes).unwrap();
+        assert_eq!(
+            (read.rows(), notes),
+            (2, vec![Note::CutShort { declared: 500 }])
+        );
+    }
+
+    #[test]
+    fn bits_in_wider_samples_are_found_where_they_are() {
+        let extensible = |valid: u16, bits: u16| {
+            let mut format = plain(0xfffe, 1, bits / 8, bits).to_vec();
+            format.extend([22, valid, 0, 0, 1, 0, 0, 0x10, 0x80, 0xaa00, 0x3800, 0x719b]);
+            format
+        };
+        let high = [0x00, 0x01, 0x00, 0x40].repeat(50);
+        let (values, _) = sound(&raw(&extensible(24, 32), 200, &high)).unwrap();
+        assert!((values[0] - 0.5).abs() < 1e-4, "{}", values[0]);
+        let low: Vec<u8> = { [0x40_0001i32, -0x40_0001] }
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
+        let (values, _) = sound(&raw(&plain(1, 1, 4, 24), 8, &low)).unwrap();
+        assert!((values[0] - 0.5).abs() < 1e-4 && (values[1] + 0.5).abs() < 1e-4);
+        let (values, _) = sound(&raw(&extensible(20, 24), 3, &[0x00, 0x00, 0xc0])).unwrap();
+        assert_eq!(values, [-0.5]);
+    }
+
+    #[test]
+    fn telephone_and_wide_floats_are_read() {
+        // G.711: the codes of nothing and of the largest sample.
+        let (values, _) = sound(&raw(&plain(7, 1, 1, 8), 3, &[0xff, 0x80, 0x00])).unwrap();
+        assert_eq!(values, [0.0, 32_124.0 / 32_768.0, -32_124.0 / 32_768.0]);
+        let (values, _) = sound(&raw(&plain(6, 1, 1, 8), 3, &[0xd5, 0xaa, 0x2a])).unwrap();
+        let full = 32_256.0 / 32_768.0;
+        assert_eq!(values, [8.0 / 32_768.0, full, -full]);
+        let (values, _) = sound(&raw(&plain(3, 1, 8, 64), 8, &0.25f64.to_le_bytes())).unwrap();
+        assert_eq!(values, [0.25]);
+        let packed = sound(&raw(&plain(0x11, 1, 1, 4), 4, &[0; 4])).unwrap_err();
+        assert!(packed.to_string().contains("pcm_s16le"), "{packed}");
     }
 
     proptest! {

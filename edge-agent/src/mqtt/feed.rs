@@ -68,8 +68,9 @@ impl Feed {
                     Ok(Event::Incoming(Incoming::Publish(message))) => {
                         let now = SystemTime::now().duration_since(UNIX_EPOCH);
                         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
+                        let is_kept = message.retain;
                         let message = Message::of(&message.topic, &message.payload);
-                        if let Some(row) = message.and_then(|one| rows.take(one, now_ms)) {
+                        if let Some(row) = message.and_then(|one| rows.take(one, is_kept, now_ms)) {
                             return row;
                         }
                     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::ids::DeviceId;
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, Publish, QoS};
 use tracing::{info, warn};
 
 pub use feed::Feed;
@@ -93,7 +93,7 @@ impl Subscriber {
                     }
                 }
                 Ok(Event::Incoming(Incoming::Publish(message))) => {
-                    self.hear(&message.topic, &message.payload);
+                    self.hear(&message);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -108,12 +108,13 @@ impl Subscriber {
         }
     }
 
-    fn hear(&mut self, topic: &str, payload: &[u8]) {
+    fn hear(&mut self, heard: &Publish) {
+        let topic = &heard.topic;
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
-        match Message::of(topic, payload) {
+        match Message::of(topic, &heard.payload) {
             Some(message) => {
-                if let Some(row) = self.rows.take(message, now_ms) {
+                if let Some(row) = self.rows.take(message, heard.retain, now_ms) {
                     self.kept(|ring| ring.write(&row));
                 }
             }

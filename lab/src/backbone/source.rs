@@ -2,13 +2,11 @@
 //! classes' names.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use hound::{SampleFormat, WavReader};
 use ndarray::Array2;
 
-use edge_agent::data::Picture as Decoded;
+use edge_agent::data::{Picture as Decoded, sound};
 use onnx::{Input, Picture};
 
 use super::BackboneError;
@@ -265,7 +263,7 @@ impl Inputs {
                 let bytes = read(file)?;
                 if bytes.starts_with(b"RIFF") {
                     let (samples, rate) =
-                        sound(&bytes).map_err(|problem| refused(file, problem))?;
+                        sound(&bytes).map_err(|problem| refused(file, problem.to_string()))?;
                     return Ok(use_it(Input::Sound(&samples, rate)));
                 }
                 let decoded = Decoded::decode(&bytes).map_err(|problem| refused(file, problem))?;
@@ -306,35 +304,6 @@ fn scale(data: &Dataset) -> f32 {
     match data.range {
         Some([_, top]) if top <= 1.0 => 255.0,
         _ => 1.0,
-    }
-}
-
-/// A WAV file, its channels mixed down to one of −1 to 1, and its rate.
-fn sound(bytes: &[u8]) -> Result<(Vec<f32>, u32), String> {
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
-    let spec = reader.spec();
-    if spec.channels == 0 || spec.sample_rate == 0 {
-        return Err("it says that it has no channel or no rate".to_owned());
-    }
-    let full = 2f64.powi(i32::from(spec.bits_per_sample.clamp(1, 32)) - 1);
-    let read: Result<Vec<f32>, hound::Error> = match spec.sample_format {
-        SampleFormat::Float => reader.samples::<f32>().collect(),
-        SampleFormat::Int => {
-            let samples = reader.samples::<i32>();
-            let scaled = |sample: i32| (f64::from(sample) / full) as f32;
-            samples.map(|sample| sample.map(scaled)).collect()
-        }
-    };
-    let values = read.map_err(|error| error.to_string())?;
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err("it holds what is no finite number".to_owned());
-    }
-    let channels = usize::from(spec.channels);
-    let mix = |frame: &[f32]| frame.iter().sum::<f32>() / channels as f32;
-    let mixed: Vec<f32> = values.chunks_exact(channels).map(mix).collect();
-    match mixed.is_empty() {
-        true => Err("it holds no samples".to_owned()),
-        false => Ok((mixed, spec.sample_rate)),
     }
 }
 

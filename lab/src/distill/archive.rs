@@ -3,7 +3,7 @@
 use ndarray::Array2;
 
 use common::features::Normaliser;
-use common::npz::{Archive, Array, Values, write};
+use common::npz::{Archive, Array, Bytes, Values, write};
 use common::wire::codec::{decode_blob, encode};
 
 use super::{DistilError, Distilled, Session};
@@ -167,7 +167,7 @@ impl DistilledSet {
     }
 }
 
-fn matrix(archive: &Archive<'_>, name: &'static str) -> Result<Array2<f32>, DistilError> {
+fn matrix(archive: &Archive<Bytes<'_>>, name: &'static str) -> Result<Array2<f32>, DistilError> {
     let array = archive.array(name)?;
     let values = array.to_f32()?;
     if let Some(value) = values.iter().find(|value| !value.is_finite()) {

@@ -84,29 +84,37 @@ impl Header {
         Ok(header)
     }
 
+    /// The element type without the order of its bytes, e.g. `f4`.
+    pub(super) fn kind(&self) -> &str {
+        let order = ['<', '>', '|'];
+        self.descr.strip_prefix(order).unwrap_or(&self.descr)
+    }
+
+    /// Whether the highest byte of an element comes first.
+    pub(super) fn big_endian(&self) -> bool {
+        self.descr.starts_with('>')
+    }
+
     /// Bytes of one element. Errors: an element type that is not read.
     pub(super) fn element_bytes(&self) -> Result<usize, NpzError> {
-        Ok(match self.descr.as_str() {
-            "|u1" | "|i1" | "|b1" => 1,
-            "<u2" | "<i2" | "<f2" => 2,
-            "<i4" | "<f4" => 4,
-            "<i8" | "<f8" => 8,
-            "|O" => return Err(NpzError::Objects),
-            other => {
-                let width = |prefix| {
-                    let digits = other.strip_prefix(prefix)?;
-                    let width = digits.parse::<usize>().ok()?;
-                    (1..=TEXT_CHARACTERS_MAX).contains(&width).then_some(width)
-                };
-                match (width("<U"), width("|S")) {
-                    (Some(characters), _) => 4 * characters,
-                    (_, Some(bytes)) => bytes,
-                    (None, None) => {
-                        return Err(NpzError::ElementType {
-                            descr: self.descr.clone(),
-                        });
-                    }
-                }
+        let width = |prefix| {
+            let digits = self.kind().strip_prefix(prefix)?;
+            let width = digits.parse::<usize>().ok()?;
+            (1..=TEXT_CHARACTERS_MAX).contains(&width).then_some(width)
+        };
+        Ok(match (self.descr.as_bytes().first(), self.kind()) {
+            (Some(b'|'), "O") => return Err(NpzError::Objects),
+            (Some(b'|'), "u1" | "i1" | "b1") => 1,
+            (Some(b'<' | b'>'), "u2" | "i2" | "f2") => 2,
+            (Some(b'<' | b'>'), "u4" | "i4" | "f4") => 4,
+            (Some(b'<' | b'>'), "u8" | "i8" | "f8") => 8,
+            (order, _) => {
+                let characters = width("U").filter(|_| order != Some(&b'|'));
+                let bytes = width("S").filter(|_| order == Some(&b'|'));
+                let found = characters.map(|characters| 4 * characters).or(bytes);
+                found.ok_or_else(|| NpzError::ElementType {
+                    descr: self.descr.clone(),
+                })?
             }
         })
     }
@@ -211,7 +219,8 @@ impl<'a> Cursor<'a> {
                 .find(|c: char| !c.is_ascii_digit())
                 .ok_or_else(bad)?;
             shape.push(trimmed[..end].parse().map_err(|_| bad())?);
-            self.0 = &trimmed[end..];
+            // Python 2 wrote long numbers as 10L.
+            self.0 = trimmed[end..].strip_prefix('L').unwrap_or(&trimmed[end..]);
             if shape.len() > AXES_MAX {
                 return Err(bad());
             }

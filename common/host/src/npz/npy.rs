@@ -11,7 +11,7 @@ use super::header::{self, Header};
 /// The elements of an [`Array`], in C order (the last axis runs fastest).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// `|u1`
+    /// `|u1`, and what `|b1` holds
     U8(Vec<u8>),
     /// `|i1`
     I8(Vec<i8>),
@@ -21,11 +21,11 @@ pub enum Values {
     I16(Vec<i16>),
     /// `<i4`
     I32(Vec<i32>),
-    /// `<i8`
+    /// `<i8`, and what `<u4` and `<u8` hold
     I64(Vec<i64>),
     /// `<f4`, and what `<f2` holds
     F32(Vec<f32>),
-    /// `<f8`
+    /// `<f8`, and `<u8` beyond what `<i8` holds
     F64(Vec<f64>),
     /// `<U…`, and what `|S…` holds in UTF-8; trailing NULs removed.
     Text(Vec<String>),
@@ -36,6 +36,8 @@ pub enum Values {
 pub struct Array {
     shape: Vec<usize>,
     values: Values,
+    /// Whether its numbers are truth values.
+    truths: bool,
 }
 
 /// Runs one expression for the vector inside, whatever its element type.
@@ -97,11 +99,15 @@ impl Array {
         if super::elements(&shape) != Some(found) {
             return Err(NpzError::ValueCount { shape, found });
         }
-        Ok(Self { shape, values })
+        Ok(Self {
+            shape,
+            values,
+            truths: false,
+        })
     }
 
     /// Reads a whole NPY file. Errors: everything that is not exactly one
-    /// little-endian array of a known element type.
+    /// array of a known element type.
     pub fn parse(bytes: &[u8]) -> Result<Self, NpzError> {
         Self::parse_within(bytes, u64::MAX)
     }
@@ -134,16 +140,29 @@ impl Array {
         if found != expected {
             return Err(NpzError::DataBytes { expected, found });
         }
-        let values = read_values(&header, &mut stream)?;
-        if stream.read(&mut [0]).map_err(NpzError::read)? != 0 {
-            return Err(NpzError::TrailingBytes);
+        let array = Self::of_elements(header, &mut stream)?;
+        match stream.read(&mut [0]).map_err(NpzError::read)? {
+            0 => Ok(array),
+            _ => Err(NpzError::TrailingBytes),
         }
+    }
+
+    /// The elements of a header's array, which are next in a stream.
+    pub(super) fn of_elements(header: Header, stream: &mut impl Read) -> Result<Self, NpzError> {
+        let values = read_values(&header, stream)?;
         let values = if header.columns_first {
             each_kind!(values, v => rows_first(&header.shape, v))
         } else {
             values
         };
-        Self::new(header.shape, values)
+        let truths = header.kind() == "b1";
+        let array = Self::new(header.shape, values)?;
+        Ok(Self { truths, ..array })
+    }
+
+    /// Whether its elements, which read as 0 and 1, were written as truth values.
+    pub fn holds_truths(&self) -> bool {
+        self.truths
     }
 
     /// The NPY file (version 1.0) of this array.
@@ -284,8 +303,9 @@ fn text_width(texts: &[String]) -> Result<usize, NpzError> {
 
 fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzError> {
     let bytes = header.data_bytes()?;
-    macro_rules! little_endian {
-        ($kind:ident, $number:ty) => {{
+    let big = header.big_endian();
+    macro_rules! of_type {
+        ($number:ty) => {{
             const BYTES: usize = size_of::<$number>();
             let mut values: Vec<$number> = Vec::new();
             read_elements(stream, bytes, BYTES, |chunk| {
@@ -293,34 +313,38 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
                 for element in chunk.chunks_exact(BYTES) {
                     let mut raw = [0; BYTES];
                     raw.copy_from_slice(element);
-                    values.push(<$number>::from_le_bytes(raw));
+                    values.push(match big {
+                        true => <$number>::from_be_bytes(raw),
+                        false => <$number>::from_le_bytes(raw),
+                    });
                 }
                 Ok(())
             })?;
-            Ok(Values::$kind(values))
+            values
         }};
     }
-    match header.descr.as_str() {
-        "|u1" | "|b1" => little_endian!(U8, u8),
-        "|i1" => little_endian!(I8, i8),
-        "<u2" => little_endian!(U16, u16),
-        "<i2" => little_endian!(I16, i16),
-        "<i4" => little_endian!(I32, i32),
-        "<i8" => little_endian!(I64, i64),
-        "<f2" => {
-            let mut values = Vec::new();
-            read_elements(stream, bytes, 2, |chunk| {
-                values.extend(
-                    chunk
-                        .chunks_exact(2)
-                        .map(|x| f16::from_le_bytes([x[0], x[1]]).to_f32()),
-                );
-                Ok(())
-            })?;
-            Ok(Values::F32(values))
+    Ok(match header.kind() {
+        "u1" | "b1" => Values::U8(of_type!(u8)),
+        "i1" => Values::I8(of_type!(i8)),
+        "u2" => Values::U16(of_type!(u16)),
+        "i2" => Values::I16(of_type!(i16)),
+        "i4" => Values::I32(of_type!(i32)),
+        "i8" => Values::I64(of_type!(i64)),
+        "u4" => Values::I64(of_type!(u32).into_iter().map(i64::from).collect()),
+        "u8" => {
+            let values = of_type!(u64);
+            let signed = values.iter().map(|&value| i64::try_from(value));
+            match signed.collect() {
+                Ok(signed) => Values::I64(signed),
+                Err(_) => Values::F64(values.iter().map(|&value| value as f64).collect()),
+            }
         }
-        "<f4" => little_endian!(F32, f32),
-        "<f8" => little_endian!(F64, f64),
+        "f2" => {
+            let narrow = of_type!(u16).into_iter().map(f16::from_bits);
+            Values::F32(narrow.map(f16::to_f32).collect())
+        }
+        "f4" => Values::F32(of_type!(f32)),
+        "f8" => Values::F64(of_type!(f64)),
         _ => {
             let width = header.element_bytes()?;
             let mut values = Vec::new();
@@ -328,14 +352,14 @@ fn read_values(header: &Header, stream: &mut impl Read) -> Result<Values, NpzErr
                 for element in chunk.chunks_exact(width) {
                     values.push(match header.descr.starts_with('|') {
                         true => bytes_text(element)?,
-                        false => text(element)?,
+                        false => text(element, big)?,
                     });
                 }
                 Ok(())
             })?;
-            Ok(Values::Text(values))
+            Values::Text(values)
         }
-    }
+    })
 }
 
 /// Values whose first axis runs fastest, with the last one running fastest.
@@ -369,10 +393,14 @@ fn read_elements(
 }
 
 /// A fixed-width UTF-32 string, NUL-padded at its end.
-fn text(element: &[u8]) -> Result<String, NpzError> {
+fn text(element: &[u8], big: bool) -> Result<String, NpzError> {
     let mut string = String::new();
     for raw in element.chunks_exact(4) {
-        let code = u32::from_le_bytes([raw[0], raw[1], raw[2], raw[3]]);
+        let raw = [raw[0], raw[1], raw[2], raw[3]];
+        let code = match big {
+            true => u32::from_be_bytes(raw),
+            false => u32::from_le_bytes(raw),
+        };
         string.push(char::from_u32(code).ok_or(NpzError::Character { code })?);
     }
     string.truncate(string.trim_end_matches('\0').len());

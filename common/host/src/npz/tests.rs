@@ -88,8 +88,17 @@ fn numbers_of_sixteen_bits_are_what_numpy_says_they_are() {
 }
 
 #[test]
-fn big_endian_and_unknown_types_are_refused() {
-    for descr in [">f4", "<f16", "<U0", "<U999", "<U99999999999999999999"] {
+fn unknown_types_are_refused() {
+    for descr in [
+        "<<f4",
+        "<c8",
+        "<M8[ns]",
+        "<f16",
+        "|f4",
+        "<U0",
+        "<U999",
+        "<U99999999999999999999",
+    ] {
         assert_eq!(
             Array::parse(&npy(&header_of(descr, "(1,)"), &[0; 4])),
             Err(NpzError::ElementType {
@@ -97,6 +106,43 @@ fn big_endian_and_unknown_types_are_refused() {
             })
         );
     }
+}
+
+#[test]
+fn either_order_of_bytes_is_the_same_number() {
+    let text: Vec<u8> = "on"
+        .chars()
+        .flat_map(|c| u32::from(c).to_be_bytes())
+        .collect();
+    for (descr, data, expected) in [
+        (">f4", &1.5f32.to_be_bytes()[..], Values::F32(vec![1.5])),
+        (">f8", &(-2.5f64).to_be_bytes(), Values::F64(vec![-2.5])),
+        (">f2", &[0xc0, 0x00], Values::F32(vec![-2.0])),
+        (">i8", &(-7i64).to_be_bytes(), Values::I64(vec![-7])),
+        (">i2", &[0x01, 0x02], Values::I16(vec![258])),
+        (
+            "<u4",
+            &u32::MAX.to_le_bytes(),
+            Values::I64(vec![4_294_967_295]),
+        ),
+        (">u8", &5u64.to_be_bytes(), Values::I64(vec![5])),
+        (
+            "<u8",
+            &u64::MAX.to_le_bytes(),
+            Values::F64(vec![u64::MAX as f64]),
+        ),
+        (">U2", &text, Values::Text(vec!["on".to_owned()])),
+    ] {
+        let read = Array::parse(&npy(&header_of(descr, "(1L,)"), data));
+        assert_eq!(read, Ok(array(&[1], expected)), "{descr}");
+    }
+}
+
+#[test]
+fn truth_values_are_known_as_such() {
+    let read = |descr| Array::parse(&npy(&header_of(descr, "(2,)"), &[0, 1])).unwrap();
+    assert!(read("|b1").holds_truths() && !read("|u1").holds_truths());
+    assert_eq!(read("|b1").values(), &Values::U8(vec![0, 1]));
 }
 
 #[test]

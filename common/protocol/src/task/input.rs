@@ -4,6 +4,7 @@
 use bincode::{Decode, Encode};
 use ndarray::{Array2, ArrayView2};
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization;
 
 mod file;
 
@@ -313,10 +314,13 @@ fn check_names<'a>(
 }
 
 /// A name as it is compared where it is not written exactly so: in lower case,
-/// with one `_` for each run of blanks, `_` and `-`.
+/// with one `_` for each run of blanks, `_` and `-`, letters and their accents
+/// composed (Unicode's NFC), and without characters that are not seen.
 pub fn folded(name: &str) -> String {
-    let mut folded = String::with_capacity(name.len());
-    for character in name.trim().chars() {
+    let unseen = |c: &char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}');
+    let seen: String = name.chars().filter(|c| !unseen(c)).collect();
+    let mut folded = String::with_capacity(seen.len());
+    for character in seen.trim().nfc() {
         if character.is_whitespace() || character == '_' || character == '-' {
             if !folded.ends_with('_') {
                 folded.push('_');

@@ -8,7 +8,7 @@ use common::ids::BlobHash;
 
 use super::super::source::is_packed;
 use super::super::text::TEXT_BYTES_MAX;
-use super::super::{Dataset, Ending, FileRows, Format, Note, Schema, columnar, database};
+use super::super::{Dataset, Ending, FileRows, Format, Note, Schema, columnar, database, numpy};
 use super::FileError;
 use super::listing::{Stamp, write_ahead};
 
@@ -67,6 +67,12 @@ pub(super) fn read(
                     Ok(file) => Some(columnar::read(file, schema)),
                     Err(_) => None,
                 },
+                Some(Format::Npz) => fs::File::open(path)
+                    .ok()
+                    .map(|file| numpy::read_npz(&file, schema)),
+                Some(Format::Npy) => fs::File::open(path)
+                    .ok()
+                    .map(|file| numpy::read_npy(&file, schema)),
                 _ => None,
             };
             let content = match whole {
@@ -106,6 +112,7 @@ pub(super) fn read(
 fn bytes_max_of(name: &Path, schema: &Schema) -> u64 {
     match Format::meant(name, schema.mapping()) {
         Some(Format::Csv | Format::Database | Format::Parquet) => TEXT_BYTES_MAX,
+        Some(Format::Npz | Format::Npy) if !is_packed(name) => TEXT_BYTES_MAX,
         _ => FILE_BYTES_MAX,
     }
 }
@@ -117,6 +124,10 @@ fn unreadable(error: io::Error) -> FileError {
 }
 
 fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
+    // A pipe would be waited for.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(unreadable(io::Error::other("it is no regular file")));
+    }
     let file = fs::File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
     match bytes > bytes_max {

@@ -127,7 +127,8 @@ fn is_data(name: &Path, mapping: &Mapping) -> bool {
             let format = Format::of(&inner_name(name));
             format.is_some_and(|format| format.is_read_unnamed(mapping))
         }
-        false => name.to_str().is_some_and(|name| mapping.wants(name)),
+        // A name in another encoding is matched as it would be shown.
+        false => mapping.wants(&name.to_string_lossy()),
     }
 }
 

@@ -191,8 +191,11 @@ impl Cut<'_> {
         let Some(step) = self.usual_step(group) else {
             let place = || Place::Line(samples.lines[group[0]]).to_string();
             if !group.is_empty() {
-                self.account
-                    .leave_out_many(Unused::Rest, group.len(), place);
+                let why = match group.len() {
+                    1 => Unused::Rest,
+                    _ => Unused::TimeAgain,
+                };
+                self.account.leave_out_many(why, group.len(), place);
             }
             return Vec::new();
         };

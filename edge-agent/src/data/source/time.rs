@@ -54,6 +54,10 @@ impl TimeFormat {
         let Ok(number) = first.trim().parse::<f64>() else {
             return Self::Iso8601;
         };
+        // 20261129201335 would be milliseconds of the year 2612.
+        if is_compact(first.trim()) {
+            return Self::Iso8601;
+        }
         match number.abs() {
             size if size < 1e11 => Self::Seconds,
             size if size < 1e14 => Self::Milliseconds,
@@ -81,6 +85,13 @@ impl TimeFormat {
     }
 }
 
+/// Whether digits are a date and a time of day, to the second, from 1970 to 2099.
+fn is_compact(text: &str) -> bool {
+    let whole = text.split(['.', ',']).next().unwrap_or_default();
+    let century = whole.starts_with("19") || whole.starts_with("20");
+    whole.len() == 14 && century && date_and_time(text).is_some_and(|time| time >= 0)
+}
+
 /// A decimal number times 10^`shift`, exactly where it has no exponent.
 fn decimal(text: &str, shift: usize) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
@@ -103,11 +114,14 @@ fn decimal(text: &str, shift: usize) -> Option<i64> {
     Some(sign * value)
 }
 
-/// ISO 8601's extended form, and `29.11.2026 20:13:35`, which can be read in
+/// ISO 8601's extended and basic forms (also without anything between date and
+/// time), and `29.11.2026 20:13:35`, which can be read in
 /// one way only.
 fn date_and_time(text: &str) -> Option<i64> {
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let (date, rest) = match text.split_once(['T', 't', ' ', '_']) {
         Some((date, rest)) => (date, rest.trim()),
+        None if text.len() >= 14 && text.get(..14).is_some_and(all_digits) => text.split_at(8),
         None => (text, ""),
     };
     let days = days(date)?;
@@ -123,8 +137,10 @@ fn date_and_time(text: &str) -> Option<i64> {
 
 fn days(date: &str) -> Option<i64> {
     let parts: Vec<&str> = date.split(['-', '.', '/']).collect();
-    let &[first, month, last] = parts.as_slice() else {
-        return None;
+    let (first, month, last) = match parts.as_slice() {
+        &[first, month, last] => (first, month, last),
+        &[basic] if basic.len() == 8 => (basic.get(..4)?, basic.get(4..6)?, basic.get(6..)?),
+        _ => return None,
     };
     let (year, day) = match (first.len(), last.len()) {
         (4, 1..=2) if !date.contains('.') => (first, last),
@@ -154,8 +170,10 @@ fn days(date: &str) -> Option<i64> {
 
 /// The time of day and how far its zone is ahead of UTC, in nanoseconds.
 fn zone(text: &str) -> Option<(&str, i64)> {
-    if let Some(clock) = text.strip_suffix(['Z', 'z']) {
-        return Some((clock.trim_end(), 0));
+    for utc in ["Z", "z", "UTC", "GMT"] {
+        if let Some(clock) = text.strip_suffix(utc) {
+            return Some((clock.trim_end(), 0));
+        }
     }
     let Some(at) = text.rfind(['+', '-']) else {
         return Some((text, 0));
@@ -176,6 +194,11 @@ fn zone(text: &str) -> Option<(&str, i64)> {
 }
 
 fn clock_ns(clock: &str) -> Option<i64> {
+    if !clock.contains(':') && clock.len() >= 6 && clock.is_char_boundary(4) {
+        let (hours, rest) = clock.split_at_checked(2)?;
+        let (minutes, seconds) = rest.split_at_checked(2)?;
+        return clock_ns(&format!("{hours}:{minutes}:{seconds}"));
+    }
     let mut parts = clock.split(':');
     let (hours, minutes) = (whole(parts.next()?)?, whole(parts.next()?)?);
     let seconds = match parts.next() {
@@ -216,6 +239,11 @@ mod tests {
             ("29.11.2026 20:13:35,5", 1_795_983_215 * S + S / 2),
             ("2024-02-29 00:00", 1_709_164_800 * S),
             ("1969-12-31T23:59:59.999999999", -1),
+            ("20261129T201335Z", 1_795_983_215 * S),
+            ("20261129T211335.5+0100", 1_795_983_215 * S + S / 2),
+            ("20261129201335", 1_795_983_215 * S),
+            ("20261129201335.25", 1_795_983_215 * S + S / 4),
+            ("2026-11-29 20:13:35 UTC", 1_795_983_215 * S),
         ] {
             assert_eq!(TimeFormat::Auto.parse(text), Ok(expected), "{text}");
         }
@@ -251,6 +279,10 @@ mod tests {
             "1e300",
             "99999999999999999999",
             "é.é.éé",
+            "2026-11-29 08:13:35 PM",
+            "2026-11-29 20:13:35 CET",
+            "20261129T2013é5",
+            "20261329T201335",
         ] {
             assert!(TimeFormat::Auto.parse(text).is_err(), "{text}");
         }

@@ -1,7 +1,7 @@
 //! Compressed files: gzip and zstd, unpacked within a bound.
 
 use std::borrow::Cow;
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Chain, Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
@@ -34,7 +34,16 @@ pub(in super::super) fn unpacked<'a>(
     let read = match Packing::of(name) {
         None => return Ok(Cow::Borrowed(bytes)),
         Some(Packing::Gzip) => within(flate2::read::MultiGzDecoder::new(bytes), bytes_max),
-        Some(Packing::Zstd) => zstd(bytes, bytes_max),
+        Some(Packing::Zstd) => {
+            let source = Some(BufReader::new(bytes));
+            within(
+                Frames {
+                    source,
+                    frame: None,
+                },
+                bytes_max,
+            )
+        }
     };
     let read = read.map_err(|reason| ParseError::Packed { reason })?;
     match read.len() as u64 {
@@ -55,12 +64,16 @@ pub(in super::super) fn unpacking<'a>(name: &Path, source: &'a mut dyn Read) -> 
     }
 }
 
-/// Frames of zstd, one after the other, as `zstd` itself reads them.
+/// Frames of zstd, one after the other, as `zstd` itself reads them; those to be
+/// skipped, as programs with several threads write them, are.
 struct Frames<R: Read> {
     /// Between two frames.
     source: Option<BufReader<R>>,
-    frame: Option<StreamingDecoder<BufReader<R>, FrameDecoder>>,
+    frame: Option<Frame<R>>,
 }
+
+/// A frame, whose first bytes were looked at.
+type Frame<R> = StreamingDecoder<Chain<Cursor<[u8; 4]>, BufReader<R>>, FrameDecoder>;
 
 impl<R: Read> Read for Frames<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
@@ -69,11 +82,12 @@ impl<R: Read> Read for Frames<R> {
         }
         loop {
             if let Some(frame) = &mut self.frame {
-                let read = frame.read(into)?;
+                let read = frame.read(into).map_err(plain)?;
                 if read > 0 {
                     return Ok(read);
                 }
-                self.source = self.frame.take().map(StreamingDecoder::into_inner);
+                let source = self.frame.take().map(StreamingDecoder::into_inner);
+                self.source = source.map(|source| source.into_inner().1);
             }
             let Some(mut source) = self.source.take() else {
                 return Ok(0);
@@ -81,25 +95,32 @@ impl<R: Read> Read for Frames<R> {
             if source.fill_buf()?.is_empty() {
                 return Ok(0);
             }
-            let frame = StreamingDecoder::new(source);
-            self.frame = Some(frame.map_err(io::Error::other)?);
+            let mut start = [0; 4];
+            source.read_exact(&mut start)?;
+            if u32::from_le_bytes(start) & !0xf == SKIPPED {
+                let mut length = [0; 4];
+                source.read_exact(&mut length)?;
+                let length = u64::from(u32::from_le_bytes(length));
+                let skipped = io::copy(&mut (&mut source).take(length), &mut io::sink())?;
+                if skipped < length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.source = Some(source);
+                continue;
+            }
+            let frame = StreamingDecoder::new(Cursor::new(start).chain(source));
+            self.frame = Some(frame.map_err(io::Error::other).map_err(plain)?);
         }
     }
 }
 
-/// All frames, one after the other, as `zstd` itself reads them.
-fn zstd(mut bytes: &[u8], bytes_max: u64) -> Result<Vec<u8>, String> {
-    let mut unpacked = Vec::new();
-    while !bytes.is_empty() && unpacked.len() as u64 <= bytes_max {
-        let left = (bytes_max + 1).saturating_sub(unpacked.len() as u64);
-        let frame = ruzstd::decoding::StreamingDecoder::new(&mut bytes);
-        let frame = frame.map_err(|error| error.to_string())?;
-        let mut frame = frame.take(left);
-        frame
-            .read_to_end(&mut unpacked)
-            .map_err(|error| error.to_string())?;
+/// What the decoder says, in words for people.
+fn plain(error: io::Error) -> io::Error {
+    let said = error.to_string();
+    match said.contains("UnexpectedEof") || said.contains("fill whole buffer") {
+        true => io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut short"),
+        false => io::Error::other(format!("it is damaged: {error}")),
     }
-    Ok(unpacked)
 }
 
 /// One byte more than allowed is read, so that more is noticed.
@@ -109,6 +130,10 @@ fn within(reader: impl Read, bytes_max: u64) -> Result<Vec<u8>, String> {
     read.map_err(|error| error.to_string())?;
     Ok(unpacked)
 }
+
+/// First four bytes of a frame to be skipped, but for the last four bits (RFC 8878,
+/// section 3.1.2).
+const SKIPPED: u32 = 0x184d_2a50;
 
 #[derive(Clone, Copy)]
 enum Packing {
@@ -165,6 +190,17 @@ mod tests {
             let cut = unpacked(name, &packed[..packed.len() - 9], 1 << 20);
             assert!(matches!(cut, Err(ParseError::Packed { .. })), "{name:?}");
         }
+    }
+
+    #[test]
+    fn frames_to_be_skipped_are_skipped() {
+        let skipped = b"\x5e\x2a\x4d\x18\x03\0\0\0abc";
+        let packed = [skipped, &zstd(b"a,b\n")[..], skipped, &zstd(b"1,2\n")].concat();
+        let name = Path::new("a.zst");
+        assert_eq!(unpacked(name, &packed, 100).unwrap(), &b"a,b\n1,2\n"[..]);
+        let cut = unpacked(name, &packed[..packed.len() - 3], 100).unwrap_err();
+        assert!(cut.to_string().contains("cut short"), "{cut}");
+        assert!(unpacked(name, &skipped[..9], 100).is_err());
     }
 
     proptest! {

@@ -40,7 +40,8 @@ impl Cells {
             Some(separator) => separator,
             None => {
                 let start = Start::of(&lines, b',', schema);
-                separator(&lines[start.offset..]).unwrap_or(b',')
+                let shown = || separator(&lines[start.offset..]).unwrap_or(b',');
+                start.separator.unwrap_or_else(shown)
             }
         };
         let start = Start::of(&lines, separator, schema);
@@ -130,18 +131,21 @@ impl Cells {
 
     /// The records below the header.
     pub(in super::super) fn records(&self) -> Records<'_> {
+        let line = self.lines_before + line_of(&self.text, self.records_at);
+        self.records_from(self.records_at, line)
+    }
+
+    /// Those from a place on, which is in this line.
+    pub(super) fn records_from(&self, place: usize, line: u64) -> Records<'_> {
         Records {
-            reader: reader(
-                &self.text[self.records_at..],
-                self.separator,
-                self.start.comments,
-            ),
-            base: self.records_at,
+            reader: reader(&self.text[place..], self.separator, self.start.comments),
+            base: place,
             lines: LineCount {
                 text: &self.text,
-                byte: 0,
-                line: 1 + self.lines_before,
+                byte: place,
+                line,
                 comments: self.start.comments,
+                passed: Vec::new(),
             },
         }
     }
@@ -163,6 +167,14 @@ impl Cells {
         reader
             .read_record(record)
             .map_err(|error| broken(&error, number))
+    }
+
+    /// Whether a comment has as many cells as a row.
+    pub(super) fn is_commented_row(&self, comment: &[u8], columns: usize) -> bool {
+        let line = comment.strip_prefix(b"#").unwrap_or(comment);
+        let mut record = StringRecord::new();
+        let read = self.one(line, 0, &mut record);
+        columns > 1 && matches!(read, Ok(true)) && record.len() == columns
     }
 
     /// The first of them.
@@ -200,6 +212,20 @@ impl Records<'_> {
         self.base + self.reader.position().byte() as usize
     }
 
+    /// Comments right before the last record, and their lines.
+    pub(super) fn comments(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let passed = self.lines.passed.iter();
+        passed.map(|(line, place)| (*line, &self.lines.text[place.clone()]))
+    }
+
+    /// Where the second line of the last record begins, if it has one.
+    pub(super) fn second_line(&self) -> Option<usize> {
+        let (start, end) = (self.lines.byte, self.position());
+        let record = self.lines.text.get(start..end)?.trim_ascii_end();
+        let first = record.iter().position(|&byte| byte == b'\n')?;
+        Some(start + first + 1)
+    }
+
     /// The next record and its line, if there is one.
     pub(in super::super) fn next(
         &mut self,
@@ -218,6 +244,8 @@ impl Records<'_> {
 pub(super) struct Start {
     /// Where the table begins.
     offset: usize,
+    /// The separator, if a line such as Excel's `sep=;` says it.
+    separator: Option<u8>,
     /// Lines before it.
     pub(super) lines: u64,
     /// The header, if it is written as a comment.
@@ -228,10 +256,19 @@ pub(super) struct Start {
 }
 
 impl Start {
+    /// Whether comments stand before the table.
+    pub(super) fn has_comments(&self) -> bool {
+        self.lines > u64::from(self.separator.is_some())
+    }
+
     fn of(text: &[u8], separator: u8, schema: &Schema) -> Self {
         let names = schema.classes().names();
         let comments = !names.iter().any(|name| name.starts_with('#'));
         let (mut offset, mut lines, mut last) = (0, 0, None);
+        let said = said_separator(text);
+        if let Some((_, length)) = said {
+            (offset, lines) = (length, 1);
+        }
         while comments && text[offset..].first() == Some(&b'#') {
             let rest = &text[offset..];
             let length = line_end(rest);
@@ -240,6 +277,7 @@ impl Start {
             lines += 1;
         }
         let mut start = Self {
+            separator: said.map(|(separator, _)| separator),
             offset,
             lines,
             header: None,
@@ -258,6 +296,22 @@ impl Start {
             start.header = names_label(last);
         }
         start
+    }
+}
+
+/// What a first line `sep=;` says, and how long it is.
+fn said_separator(text: &[u8]) -> Option<(u8, usize)> {
+    let length = line_end(text);
+    let line = text[..length]
+        .strip_suffix(b"\n")
+        .unwrap_or(&text[..length]);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let quoted = line
+        .strip_prefix(b"\"")
+        .and_then(|line| line.strip_suffix(b"\""));
+    match quoted.unwrap_or(line).split_at_checked(4)? {
+        (word, [separator]) if word.eq_ignore_ascii_case(b"sep=") => Some((*separator, length)),
+        _ => None,
     }
 }
 
@@ -284,6 +338,8 @@ struct LineCount<'a> {
     /// The line of that place.
     line: u64,
     comments: bool,
+    /// Comments that were passed over last: their lines and places.
+    passed: Vec<(u64, std::ops::Range<usize>)>,
 }
 
 impl LineCount<'_> {
@@ -291,20 +347,29 @@ impl LineCount<'_> {
     /// that were asked for before.
     fn of(&mut self, byte: usize) -> u64 {
         let mut start = byte.min(self.text.len());
+        self.passed.clear();
         loop {
             let rest = &self.text[start..];
             start += match rest.first() {
                 Some(b'\n' | b'\r') => 1,
                 Some(b'#') if self.comments => {
                     let end = rest.iter().position(|&byte| byte == b'\n');
-                    end.unwrap_or(rest.len())
+                    let end = end.unwrap_or(rest.len());
+                    let line = self.count_to(start);
+                    self.passed.push((line, start..start + end));
+                    end
                 }
                 _ => break,
             };
         }
-        let passed = &self.text[self.byte.min(start)..start];
+        self.count_to(start)
+    }
+
+    /// The line of a place behind those that were asked for before.
+    fn count_to(&mut self, place: usize) -> u64 {
+        let passed = &self.text[self.byte.min(place)..place];
         self.line += passed.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        self.byte = start;
+        self.byte = place;
         self.line
     }
 }

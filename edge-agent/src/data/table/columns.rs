@@ -84,7 +84,7 @@ impl Columns {
                 return Ok(None);
             };
             match place_of(&names, name) {
-                Some(place) => Ok(Some(place)),
+                Some(place) => once(&names, place).map(Some),
                 None => Err(ParseError::NoMappedColumn {
                     key,
                     name: name.clone(),
@@ -133,6 +133,38 @@ impl Columns {
     pub(super) fn values(&self) -> usize {
         let sources = self.sources.iter();
         sources.map(|source| source.words.len().max(1)).sum()
+    }
+
+    /// Whether a record is the header again, as where files were joined: the same
+    /// one (true), or one of other columns or in another order (false).
+    pub(super) fn header_again(&self, record: &StringRecord) -> Option<bool> {
+        let first = self.sources.first()?;
+        let cell = record.get(first.place).unwrap_or_default().trim();
+        let is_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.');
+        if cell.is_empty() || cell.starts_with(is_number) {
+            return None;
+        }
+        let cells = || {
+            record
+                .iter()
+                .map(|cell| cell.trim().trim_start_matches('\u{feff}'))
+        };
+        let fits = record.len() >= self.names.len();
+        if fits
+            && self
+                .names
+                .iter()
+                .zip(cells())
+                .all(|(name, cell)| name == cell)
+        {
+            // A header of numbers may be a row of them.
+            return first.name.parse::<f64>().is_err().then_some(true);
+        }
+        let label = self.label.map(|place| &self.names[place]);
+        let named = self.sources.iter().map(|source| &source.name).chain(label);
+        let mut others = named.filter(|name| name.parse::<f64>().is_err()).peekable();
+        let is_any = others.peek().is_some() && record.len() > 1;
+        (is_any && others.all(|name| cells().any(|cell| cell == name))).then_some(false)
     }
 
     /// Whether a line has its columns; a separator at its end adds none.
@@ -240,11 +272,13 @@ impl Search<'_> {
             let said = self.schema.mapping().column(&column.name);
             let place = match said.and_then(|said| said.from.as_ref()) {
                 Some(from) => {
-                    place_of(self.names, from).ok_or_else(|| ParseError::NoMappedColumn {
+                    let found = place_of(self.names, from);
+                    let found = found.ok_or_else(|| ParseError::NoMappedColumn {
                         key: "columns",
                         name: from.clone(),
                         columns: listed(self.names),
-                    })?
+                    });
+                    once(self.names, found?)?
                 }
                 None => self.place(column)?,
             };
@@ -271,7 +305,7 @@ impl Search<'_> {
     fn place(&self, column: &Column) -> Result<usize, ParseError> {
         let exact = self.names.iter().position(|name| *name == column.name);
         if let Some(place) = exact {
-            return Ok(place);
+            return once(self.names, place);
         }
         let wanted = folded(&column.name);
         for compared in [folded as fn(&str) -> String, |name| {
@@ -403,6 +437,17 @@ pub(in super::super) fn place_of(names: &[String], wanted: &str) -> Option<usize
     })
 }
 
+/// A place whose column no other has the name of: which of two is meant cannot be
+/// told.
+fn once(names: &[String], place: usize) -> Result<usize, ParseError> {
+    match names.iter().filter(|name| **name == names[place]).count() {
+        1 => Ok(place),
+        _ => Err(ParseError::ColumnTwice {
+            name: names[place].clone(),
+        }),
+    }
+}
+
 /// The place of the label column, if there is one.
 fn label_place(
     names: &[String],
@@ -412,15 +457,17 @@ fn label_place(
     let name = schema.label_column();
     let twice = |name: &str| names.iter().filter(|found| *found == name).count() > 1;
     if let Some(name) = name.filter(|name| twice(name)) {
-        return Err(ParseError::TwoLabelColumns {
+        return Err(ParseError::ColumnTwice {
             name: name.to_owned(),
         });
     }
     let place = name.and_then(|name| place_of(names, name));
     // Numbers may name columns, but then the label's name stands among them.
-    if place.is_none() && names.iter().all(|name| name.parse::<f32>().is_ok()) {
-        let counted = names.iter().enumerate();
-        if !counted.clone().all(|(at, name)| *name == at.to_string()) {
+    let is_number = |name: &&String| name.parse::<f64>().is_ok();
+    let numbers = names.iter().filter(is_number).count();
+    if place.is_none() && 2 * numbers >= names.len() {
+        let mut counted = names.iter().filter(is_number).enumerate();
+        if !counted.all(|(at, name)| *name == at.to_string()) {
             return Err(ParseError::NumericHeader);
         }
     }
@@ -457,7 +504,11 @@ fn number_places(
             name: wanted[missing].clone(),
             columns: listed(names),
         }),
-        None => Ok(places.into_iter().flatten().collect()),
+        None => places
+            .into_iter()
+            .flatten()
+            .map(|place| once(names, place))
+            .collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use ::csv::StringRecord;
 
 use super::super::Dataset;
-use super::super::account::Account;
+use super::super::account::{Account, Unused};
 use super::super::note::Note;
 use super::super::schema::{ParseError, Place, Schema};
 use super::super::text::{Lines, Text, line_of};
@@ -40,7 +40,7 @@ pub(in super::super) fn parse(
         });
         return Ok((Dataset::empty(schema.values()), Account::default()));
     }
-    if cells.start.lines > 0 && cells.start.header.is_none() {
+    if cells.start.has_comments() && cells.start.header.is_none() {
         notes.push(Note::Comments);
     }
     let header = cells.header(schema)?;
@@ -57,16 +57,28 @@ pub(in super::super) fn parse(
         let mut rest = cells.text.len();
         loop {
             let at = records.position();
-            let Some((line, read)) = records.next(&mut record) else {
+            let next = records.next(&mut record);
+            let is_whole = is_last || records.position() < cells.text.len();
+            for (line, comment) in records.comments().filter(|_| is_whole || next.is_none()) {
+                if cells.is_commented_row(comment, columns.names.len()) {
+                    rows.leave_out(Unused::Commented, line);
+                }
+            }
+            let Some((line, read)) = next else {
                 break;
             };
             // A record that reaches the end of a block may go on in the next.
-            if !is_last && records.position() >= cells.text.len() {
+            if !is_whole {
                 rest = at;
                 break;
             }
             let pushed = read.and_then(|()| rows.push(&record, line, notes));
+            let is_bad = pushed.is_err();
             rows.settle(pushed)?;
+            // A quote that nobody closes must not take the lines below along.
+            if let Some(place) = records.second_line().filter(|_| is_bad) {
+                records = cells.records_from(place, line + 1);
+            }
             common::liveness::heartbeat();
         }
         if is_last {

@@ -79,29 +79,27 @@ pub(super) fn tabbed(text: &[u8]) -> Vec<u8> {
 pub(in super::super) struct DecimalSigns {
     point: bool,
     comma: bool,
-    /// A cell that may be a thousand times what it may be as well.
+    /// A cell with a comma that may be a thousand times what it may be as well.
     either: Option<(Place, String)>,
+    /// One with a point.
+    grouped: Option<(Place, String)>,
 }
 
 impl DecimalSigns {
     /// Looks at one more cell.
     pub(in super::super) fn look(&mut self, cell: &str, place: impl FnOnce() -> Place) {
         let cell = cell.trim();
-        let number = cell.strip_prefix(['-', '+']).unwrap_or(cell);
-        let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        match (mantissa.split_once('.'), mantissa.split_once(',')) {
-            (Some((whole, rest)), None) if digits(whole) && digits(rest) => self.point = true,
-            (None, Some((whole, rest))) if digits(whole) && digits(rest) => {
-                let grouped = rest.len() == 3 && (1..=3).contains(&whole.len()) && whole != "0";
-                match grouped {
-                    true => {
-                        self.either
-                            .get_or_insert_with(|| (place(), shortened(cell)));
-                    }
-                    false => self.comma = true,
-                }
-            }
+        if is_ambiguous(cell) {
+            let kind = match cell.contains(',') {
+                true => &mut self.either,
+                false => &mut self.grouped,
+            };
+            kind.get_or_insert_with(|| (place(), shortened(cell)));
+            return;
+        }
+        match (number(cell, b'.'), number(cell, b',')) {
+            (Some(_), None) => self.point |= cell.contains(['.', ',']),
+            (None, Some(_)) => self.comma = true,
             _ => {}
         }
     }
@@ -111,40 +109,100 @@ impl DecimalSigns {
     /// # Errors
     /// [`ParseError::Decimal`] where numbers may be read in two ways.
     pub(in super::super) fn sign(self) -> Result<u8, ParseError> {
+        let refuse = |(place, found)| Err(ParseError::Decimal { place, found });
         match (self.point, self.comma, self.either) {
-            (false, true, _) => Ok(b','),
+            (false, true, _) => self.grouped.map_or(Ok(b','), refuse),
             (_, false, None) => Ok(b'.'),
             // A comma and a point, each as a decimal sign: cells of a kind
             // that reading names by their place.
             (true, true, None) => Ok(b'.'),
-            (_, _, Some((place, found))) => Err(ParseError::Decimal { place, found }),
+            (_, _, Some(cell)) => refuse(cell),
         }
     }
 }
 
 /// The number that a cell writes, with this decimal sign; none if it is no
-/// number. With a comma, points in groups of three digits are passed over.
+/// number, or one that may be two. Groups of three digits are passed over where
+/// they cannot be taken for a fraction: parted by what is neither sign, or
+/// together with one, or more than one of them.
 pub(in super::super) fn number(cell: &str, decimal: u8) -> Option<f64> {
-    if decimal == b'.' || !cell.contains(['.', ',']) {
+    let is_plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+    if cell.bytes().all(is_plain) && (decimal == b'.' || !cell.contains('.')) {
         return cell.parse().ok();
     }
-    let (whole, rest) = cell.split_once(',').unwrap_or((cell, ""));
-    let mut groups = whole.split('.');
-    let first = groups
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches(['-', '+']);
-    let grouped = whole.contains('.');
-    if grouped && !(1..=3).contains(&first.len()) || groups.any(|group| group.len() != 3) {
+    let (sign, digits) = match cell.strip_prefix(['-', '\u{2212}']) {
+        Some(rest) => ("-", rest),
+        None => ("", cell.strip_prefix('+').unwrap_or(cell)),
+    };
+    // Fortran writes double precision as 1.5D+03.
+    let at = digits.find(['e', 'E', 'd', 'D']).unwrap_or(digits.len());
+    let (mantissa, exponent) = digits.split_at(at);
+    if mantissa.is_empty()
+        || !mantissa.starts_with(|c: char| c.is_ascii_digit() || ".,".contains(c))
+    {
+        return cell.parse().ok();
+    }
+    let exponent = exponent.get(1..).unwrap_or_default();
+    if at < digits.len() && exponent.is_empty() {
         return None;
     }
-    if rest.contains(['.', ',']) {
+    let decimal = char::from(decimal);
+    let (whole, fraction) = match mantissa.split_once(decimal) {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (mantissa, None),
+    };
+    let whole = ungrouped(whole, decimal, fraction.is_some())?;
+    let fraction = fraction.unwrap_or_default();
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits(fraction) || whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let plain = format!("{}.{rest}", whole.replace('.', ""));
-    plain.parse().ok()
+    let exponent = match exponent {
+        "" => "0",
+        exponent => exponent,
+    };
+    let fits = all_digits(exponent.strip_prefix(['-', '+']).unwrap_or(exponent));
+    let plain = format!("{sign}{whole}.{fraction}e{exponent}");
+    fits.then(|| plain.parse().ok()).flatten()
 }
 
+/// Digits without what parts groups of three of them, all by the same sign. One
+/// group behind what may be a decimal sign as well is none.
+fn ungrouped(whole: &str, decimal: char, has_fraction: bool) -> Option<String> {
+    let Some(sign) = whole.chars().find(|c| !c.is_ascii_digit()) else {
+        return Some(whole.to_owned());
+    };
+    let groups: Vec<&str> = whole.split(sign).collect();
+    let is_group = |group: &&str| group.len() == 3;
+    let fits = (1..=3).contains(&groups[0].len()) && groups[1..].iter().all(is_group);
+    let all_digits = groups.concat().bytes().all(|byte| byte.is_ascii_digit());
+    let is_known = GROUP_SIGNS.contains(&sign) && sign != decimal;
+    let is_fraction = matches!(sign, '.' | ',') && groups.len() == 2 && !has_fraction;
+    (fits && all_digits && is_known && !is_fraction).then(|| groups.concat())
+}
+
+/// Whether a cell is a number by either decimal sign, and another one by each.
+pub(super) fn is_ambiguous(cell: &str) -> bool {
+    let digits = cell.strip_prefix(['-', '+']).unwrap_or(cell);
+    let Some((whole, rest)) = digits.split_once(['.', ',']) else {
+        return false;
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_group = (1..=3).contains(&whole.len()) && !whole.starts_with('0') && rest.len() == 3;
+    is_group && all_digits(whole) && all_digits(rest)
+}
+
+/// The number of a cell with one group, of which the owner has said which sign is
+/// the decimal one.
+pub(super) fn grouped(cell: &str, decimal: u8) -> Option<f64> {
+    let is_group = is_ambiguous(cell) && !cell.contains(char::from(decimal));
+    is_group
+        .then(|| cell.replace(['.', ','], "").parse().ok())
+        .flatten()
+}
+
+/// What parts groups of digits: a blank only where it does not part words.
+const GROUP_SIGNS: [char; 6] = ['.', ',', '\'', '\u{2019}', '\u{a0}', '\u{202f}'];
 /// In the order in which they are believed.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const LINES_LOOKED_AT: usize = 20;
@@ -205,10 +263,56 @@ mod tests {
             ("1.5", None),
             ("1.2345,0", None),
             ("1,2,3", None),
+            ("1.234", None),
+            ("1.234.567", Some(1_234_567.0)),
+            ("1\u{a0}234,5", Some(1234.5)),
+            ("\u{2212}2,5", Some(-2.5)),
+            ("1,5D+02", Some(150.0)),
         ] {
             assert_eq!(number(cell, b','), expected, "{cell}");
         }
         assert_eq!(number("1,5", b'.'), None);
+    }
+
+    #[test]
+    fn numbers_as_programs_and_people_write_them() {
+        for (cell, expected) in [
+            ("1.5D+03", Some(1500.0)),
+            ("-.5d-1", Some(-0.05)),
+            ("1,234.5", Some(1234.5)),
+            ("1,234,567", Some(1_234_567.0)),
+            ("1'234.5", Some(1234.5)),
+            ("1\u{202f}234.5", Some(1234.5)),
+            ("\u{2212}3", Some(-3.0)),
+            ("1e400", Some(f64::INFINITY)),
+            ("1,234", None),
+            ("1,23,456.0", None),
+            ("1 234", None),
+            ("0x1p3", None),
+            ("1_000", None),
+            ("1.5D", None),
+            ("1.2.3", None),
+            ("1,234,5.0", None),
+            ("--1", None),
+            ("\u{2212}", None),
+            (".", None),
+            ("e5", None),
+        ] {
+            assert_eq!(number(cell, b'.'), expected, "{cell}");
+        }
+        assert_eq!(grouped("1.234", b','), Some(1234.0));
+        assert_eq!(grouped("1,234", b','), None);
+    }
+
+    #[test]
+    fn groups_show_the_decimal_sign_as_well() {
+        assert_eq!(sign(&["1.234,5"]), Ok(b','));
+        assert_eq!(sign(&["1,234.5"]), Ok(b'.'));
+        assert_eq!(sign(&["1.234", "2.345"]), Ok(b'.'));
+        assert!(matches!(
+            sign(&["1.234", "2,5"]),
+            Err(ParseError::Decimal { .. })
+        ));
     }
 
     #[test]

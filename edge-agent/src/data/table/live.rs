@@ -59,7 +59,8 @@ pub(in super::super) fn follow_lines(
             start.extend_from_slice(&bytes);
         }
         let shown = bytes.trim_ascii();
-        found += usize::from(!shown.is_empty() && !shown.starts_with(b"#"));
+        let is_said = shown.len() >= 4 && shown[..4].eq_ignore_ascii_case(b"sep=");
+        found += usize::from(!shown.is_empty() && !shown.starts_with(b"#") && !is_said);
     }
     let text = Text {
         lines: start,

@@ -13,7 +13,6 @@ pub(super) use columns::{TIME_NAMES, place_of, without_unit};
 pub(super) use csv::{parse, parse_records};
 pub(super) use dialect::{DecimalSigns, number};
 pub(super) use live::{follow_lines, follow_rows};
-pub(super) use reader::is_missing;
 
 #[cfg(test)]
 mod tests;

@@ -6,22 +6,26 @@ use common::task::{InputKind, Missing, folded};
 use csv::StringRecord;
 
 use super::super::account::{Account, ColumnAccount, Unused};
-use super::super::classes::Meaning;
+use super::super::classes::{Meaning, truth};
+use super::super::missing::is_missing;
 use super::super::note::Note;
 use super::super::precision::Precision;
 use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
 use super::super::source::TimeFormat;
 use super::columns::{Columns, Source};
-use super::dialect::number;
+use super::dialect::{grouped, is_ambiguous, number};
 
 /// Reads the records of one table.
 pub(in super::super) struct RowReader<'a> {
     pub(super) columns: &'a Columns,
     pub(super) schema: &'a Schema,
-    decimal: u8,
+    cells: Numbers,
     time_format: TimeFormat,
     missing: OnMissing,
     groups: HashMap<String, Group>,
+    /// The first and the last time of a row, and whether one has a label, where
+    /// labels are intervals.
+    within: Option<([i64; 2], bool)>,
     /// Rows that were read whole.
     pub(super) taken: usize,
     pub(super) precision: Precision,
@@ -85,10 +89,14 @@ impl<'a> RowReader<'a> {
         Self {
             columns,
             schema,
-            decimal,
+            cells: Numbers {
+                decimal,
+                told: schema.mapping().decimal.is_some(),
+            },
             time_format: schema.mapping().time_format,
             missing,
             groups: HashMap::new(),
+            within: None,
             taken: 0,
             precision: Precision::new(width),
             account: Account {
@@ -107,6 +115,15 @@ impl<'a> RowReader<'a> {
         record: &StringRecord,
         line: u64,
     ) -> Result<Option<Beside>, ParseError> {
+        match self.columns.header_again(record) {
+            Some(true) => {
+                let place = || Place::Line(line);
+                self.account.leave_out(Unused::HeaderAgain, place);
+                return Ok(None);
+            }
+            Some(false) => return Err(ParseError::HeaderChanged { line }),
+            None => {}
+        }
         self.account.rows += 1;
         if !self.columns.fits(record) {
             let problem = Problem::ColumnCount {
@@ -149,6 +166,9 @@ impl<'a> RowReader<'a> {
         let mut meaning = Meaning::Unlabelled;
         if let (Some(intervals), Some(time)) = (self.schema.intervals(), time) {
             meaning = intervals.at(group, time).map_or(meaning, Meaning::Name);
+            let (span, any) = self.within.get_or_insert(([time; 2], false));
+            *span = [span[0].min(time), span[1].max(time)];
+            *any |= meaning.class().is_some();
         } else if let Some(place) = self.columns.label {
             let cell = record.get(place).unwrap_or_default();
             let found = self.schema.classes().of_text(cell);
@@ -190,6 +210,15 @@ impl<'a> RowReader<'a> {
         }))
     }
 
+    /// That no row lies within an interval, if so it is.
+    pub(super) fn outside(&self) -> Option<Note> {
+        let intervals = self.schema.intervals()?.span()?;
+        match self.within? {
+            (rows, false) => Some(Note::OutsideIntervals { rows, intervals }),
+            (_, true) => None,
+        }
+    }
+
     /// What was lost as values became f32, by column.
     pub(super) fn narrowed(&self) -> Vec<Note> {
         let sources = self.columns.sources.iter();
@@ -221,12 +250,10 @@ impl<'a> RowReader<'a> {
         let mut numbers = vec![f32::NAN; wanted];
         for (out, &place) in numbers.iter_mut().zip(&self.columns.numbers) {
             let cell = record.get(place).unwrap_or_default().trim();
-            if is_missing(cell) || cell.is_empty() {
+            if is_missing(cell) {
                 continue;
             }
-            let found = number(cell, self.decimal).ok_or_else(|| Problem::NotANumber {
-                found: shortened(cell),
-            });
+            let found = self.cells.number(cell);
             let found = found.and_then(|value| {
                 Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
             });
@@ -268,7 +295,7 @@ impl<'a> RowReader<'a> {
                 continue;
             }
             if source.words.is_empty() {
-                let value = converted(cell, self.decimal, source);
+                let value = self.cells.converted(cell, source);
                 let value = value.map_err(|problem| ParseError::at(place(), problem))?;
                 account.add(Some(value));
                 self.row.push(value);
@@ -285,26 +312,39 @@ impl<'a> RowReader<'a> {
     }
 }
 
-/// Whether a cell says that there is no value.
-pub(in super::super) fn is_missing(cell: &str) -> bool {
-    MISSING
-        .iter()
-        .any(|written| cell.eq_ignore_ascii_case(written))
+/// How the numbers of a table are written.
+#[derive(Clone, Copy)]
+struct Numbers {
+    decimal: u8,
+    /// Whether the owner has said so.
+    told: bool,
 }
 
-/// A cell's number in the task's unit.
-fn converted(cell: &str, decimal: u8, source: &Source) -> Result<f64, Problem> {
-    let found = number(cell, decimal).ok_or_else(|| Problem::NotANumber {
-        found: shortened(cell),
-    })?;
-    let value = found * source.conversion.scale + source.conversion.offset;
-    // Before and after: an offset must not make a fill value of no fill value.
-    let worse = if found.abs() > VALUE_MAX || !found.is_finite() {
-        found
-    } else {
-        value
-    };
-    Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
+impl Numbers {
+    /// The number of a cell; what is true is 1.
+    fn number(self, cell: &str) -> Result<f64, Problem> {
+        let told = || grouped(cell, self.decimal).filter(|_| self.told);
+        let found = number(cell, self.decimal).or_else(told);
+        let found = found.or_else(|| truth(cell).map(|truth| f64::from(u8::from(truth))));
+        let written = || shortened(cell);
+        found.ok_or_else(|| match is_ambiguous(cell) {
+            true => Problem::Ambiguous { found: written() },
+            false => Problem::NotANumber { found: written() },
+        })
+    }
+
+    /// The same in the task's unit.
+    fn converted(self, cell: &str, source: &Source) -> Result<f64, Problem> {
+        let found = self.number(cell)?;
+        let value = found * source.conversion.scale + source.conversion.offset;
+        // Before and after: an offset must not make a fill value of no fill value.
+        let worse = if found.abs() > VALUE_MAX || !found.is_finite() {
+            found
+        } else {
+            value
+        };
+        Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
+    }
 }
 
 /// The place of a word among a column's values.
@@ -319,15 +359,19 @@ fn word(cell: &str, source: &Source) -> Result<usize, Problem> {
             .iter()
             .position(|word| word.parse() == Ok(number))
     };
+    let same_truth = || {
+        let word = match written.as_str() {
+            "1" | "1.0" => "true",
+            "0" | "0.0" => "false",
+            _ => return None,
+        };
+        source.words.iter().position(|found| found == word)
+    };
     place
         .or_else(same_number)
+        .or_else(same_truth)
         .ok_or_else(|| Problem::UnknownValue {
             found: shortened(cell),
             known: source.words.join(", "),
         })
 }
-
-/// How tables write that there is no value.
-const MISSING: [&str; 10] = [
-    "", "nan", "na", "n/a", "#n/a", "null", "none", "-", "?", "nil",
-];

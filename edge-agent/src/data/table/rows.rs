@@ -6,7 +6,7 @@ use csv::StringRecord;
 use super::super::account::{Account, Unused};
 use super::super::note::Note;
 use super::super::sample::Kept;
-use super::super::schema::{ParseError, Schema};
+use super::super::schema::{ParseError, Place, Schema};
 use super::super::series::{PIECE_VALUES, Samples, windows_into};
 use super::super::source::BadRows;
 use super::super::{Dataset, LabelCounts};
@@ -76,6 +76,11 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Puts a line down that is no row.
+    pub(super) fn leave_out(&mut self, why: Unused, line: u64) {
+        self.reader.account.leave_out(why, || Place::Line(line));
+    }
+
     /// Takes a row in, or nothing of it.
     pub(super) fn push(
         &mut self,
@@ -134,6 +139,7 @@ impl<'a> Rows<'a> {
             return Err(error);
         }
         notes.extend(self.reader.narrowed());
+        notes.extend(self.reader.outside());
         self.counts.note(self.reader.schema.classes(), notes);
         let schema = self.reader.schema;
         let values = schema.values();

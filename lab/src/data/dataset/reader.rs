@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::limits::{CLASSES_MAX, NUMBERS_MAX};
-use common::npz::{Archive, Array, NpzError, Values};
+use common::npz::{Archive, Array, Bytes, NpzError, Values};
 use edge_agent::data::{ClassNames, Precision, VALUE_MAX};
 use ndarray::Array2;
 
@@ -19,7 +19,7 @@ pub(super) struct Answers {
 
 pub(super) struct Reader<'a> {
     pub(super) name: &'a str,
-    pub(super) archive: Archive<'a>,
+    pub(super) archive: Archive<Bytes<'a>>,
 }
 
 impl Reader<'_> {

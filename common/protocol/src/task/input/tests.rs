@@ -40,6 +40,20 @@ fn a_table_has_a_value_a_number_and_one_for_each_word() {
 }
 
 #[test]
+fn names_that_look_the_same_are_the_same() {
+    for name in [
+        "Lu\u{308}fter",
+        "l\u{fc}fter",
+        "\u{feff}LÜFTER",
+        "lüf\u{ad}ter\u{200b} ",
+    ] {
+        assert_eq!(folded(name), "l\u{fc}fter", "{name:?}");
+    }
+    assert_eq!(folded("a - b"), "a_b");
+    assert_ne!(folded("m²"), folded("m2"));
+}
+
+#[test]
 fn a_series_has_windows_of_channels() {
     let task = task(SERIES).unwrap();
     assert_eq!(task.input_shape().sides(), [128, 3]);
