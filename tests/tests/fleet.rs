@@ -173,15 +173,15 @@ fn an_agent_answers_the_stream_of_its_configuration() {
         .open(&live)
         .unwrap();
     let read = || std::fs::read_to_string(&answers).unwrap_or_default();
-    let mut sent = 1;
+    let sent = std::cell::Cell::new(1);
     // The agent looks for its student every few seconds, and goes on from there.
     look_until(
         || {
-            file.write_all(row(sent).as_bytes()).unwrap();
-            sent += 1;
+            file.write_all(row(sent.get()).as_bytes()).unwrap();
+            sent.set(sent.get() + 1);
             read().lines().count() >= 3
         },
-        || format!("{sent} rows were written, and answered: {}", read()),
+        || format!("{} rows were written, and answered: {}", sent.get(), read()),
     );
     let answered = read();
     for line in answered.lines() {

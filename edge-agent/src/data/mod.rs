@@ -102,19 +102,6 @@ impl Dataset {
         })
     }
 
-    /// The same with numbers, row-major, where rows are labelled with numbers;
-    /// those of rows without a label count for nothing.
-    fn labelled_with(self, schema: &Schema, numbers: Vec<f32>) -> Option<Self> {
-        let values = schema.numbers().len();
-        if values == 0 {
-            return Some(self);
-        }
-        let known = |value: f32| if value.is_finite() { value } else { 0.0 };
-        let numbers = numbers.into_iter().map(known).collect();
-        let numbers = Array2::from_shape_vec((self.rows(), values), numbers).ok()?;
-        self.with_numbers(numbers)
-    }
-
     /// The numbers of each row, n × numbers, where the task asks for numbers.
     pub fn numbers(&self) -> Option<ArrayView2<'_, f32>> {
         self.numbers.as_ref().map(|all| all.view())

@@ -389,25 +389,64 @@ fn byte_labels_are_read() {
 }
 
 #[test]
-fn more_than_may_be_held_is_refused_before_it_is_unpacked() {
+fn columns_that_lie_apart_have_to_be_held_whole() {
     let schema = schema().with_values_max(10);
     let parse = |name: &str, bytes: &[u8]| Dataset::parse(Path::new(name), bytes, &schema);
+    // NumPy's order of columns first.
+    let apart = |shape: &str, data: &[u8]| {
+        let mut bytes = npy("'|u1'", shape, data);
+        let at = bytes.windows(5).position(|part| part == b"False").unwrap();
+        bytes.splice(at..at + 5, *b"True ");
+        bytes
+    };
     let size = Err(ParseError::Size {
         rows_max: 5,
         values: 2,
     });
-    // The data is cut short: nobody has looked at it.
+    assert_eq!(parse("a.npy", &apart("(6, 2)", &[0; 12])), size);
+    let few = parse("a.npy", &apart("(2, 2)", &[1, 2, 3, 4])).unwrap();
+    assert_eq!(few.inputs(), ndarray::array![[1.0, 3.0], [2.0, 4.0]]);
+    // Rows one after the other are read in blocks; what is not there is missed.
+    let rows: Vec<u8> = (0..12).collect();
+    let read = parse("a.npy", &npy("'|u1'", "(6, 2)", &rows)).unwrap();
+    assert_eq!(read.rows_read(), 6);
     let huge = npy("'|u1'", "(500000000, 2)", &[]);
-    assert_eq!(
-        parse(
-            "a.npz",
-            &archive(&[("X", npy("'|u1'", "(6, 2)", &[0; 12]))])
-        ),
-        size
-    );
     assert!(parse("a.npy", &huge).is_err());
-    let zeros = npy("'|u1'", "(50000, 2)", &[0; 100_000]);
-    assert_eq!(parse("a.npy", &zeros), size);
+}
+
+#[test]
+fn arrays_of_many_rows_are_sampled_as_a_table_of_them_is() {
+    let rows = 5_000;
+    let value = |row: usize| (row * 37 % 1_009) as i32;
+    let x: Vec<i32> = (0..rows).flat_map(|row| [value(row), row as i32]).collect();
+    let y: Vec<u8> = (0..rows).map(|row| u8::from(value(row) > 900)).collect();
+    let mut table = "a,b,label\n".to_owned();
+    for row in 0..rows {
+        let label = ["cat", "dog"][usize::from(y[row])];
+        table.push_str(&format!("{},{row},{label}\n", value(row)));
+    }
+    let x = array(&[rows, 2], Values::I32(x));
+    let y = array(&[rows], Values::U8(y));
+    let bytes = npz::write(&[("X", &x), ("y", &y)]).unwrap();
+    let schema = schema().with_held_max(2 * 400, 400);
+    let parse = |name: &str, bytes: &[u8], schema: &Schema| {
+        Dataset::parse(Path::new(name), bytes, schema).unwrap()
+    };
+    let of_table = parse("a.csv", table.as_bytes(), &schema);
+    // However the blocks fall.
+    for values_max in [1 << 20, 2 * 999, 2] {
+        let of_arrays = parse("a.npz", &bytes, &schema.clone().with_values_max(values_max));
+        assert_eq!(of_arrays.rows_read(), rows as u64);
+        assert!(of_arrays.rows() <= 400);
+        assert_eq!(of_arrays, of_table);
+    }
+    // A fault late in the file is named by its row.
+    let mut wild = x.to_f64().unwrap();
+    wild[2 * 4_321 + 1] = f64::INFINITY;
+    let wild = array(&[rows, 2], Values::F64(wild));
+    let bytes = npz::write(&[("X", &wild)]).unwrap();
+    let error = Dataset::parse(Path::new("a.npz"), &bytes, &schema).unwrap_err();
+    assert!(error.to_string().contains("4321"), "{error}");
 }
 
 #[test]

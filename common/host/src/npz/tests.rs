@@ -325,6 +325,24 @@ proptest! {
     }
 
     #[test]
+    fn blocks_make_up_the_array(x in any_array(), rows in 1usize..5) {
+        let bytes = x.encode().unwrap();
+        let mut blocks = Blocks::begin(&bytes[..], bytes.len() as u64).unwrap();
+        prop_assert_eq!(blocks.shape(), x.shape());
+        let mut first = 0;
+        while let Some(block) = blocks.next(rows, u64::MAX).unwrap() {
+            if x.shape().is_empty() {
+                prop_assert_eq!(&block, &x);
+                return Ok(());
+            }
+            let own: Vec<usize> = (first..first + block.rows()).collect();
+            prop_assert_eq!(&block, &x.select(&own).unwrap());
+            first += block.rows();
+        }
+        prop_assert_eq!(first, x.rows());
+    }
+
+    #[test]
     fn written_data_starts_at_a_multiple_of_64(x in any_array()) {
         let bytes = x.encode().unwrap();
         let length = u16::from_le_bytes([bytes[8], bytes[9]]);
