@@ -10,7 +10,7 @@ use common::task::folded;
 use csv::StringRecord;
 
 use super::source::{Mapping, TimeFormat, inner_name, unpacking};
-use super::table::{Cells, DecimalSigns, TIME_NAMES, number, place_of, without_unit};
+use super::table::{Cells, DecimalSigns, TIME_NAMES, is_row, number, once, place_of, without_unit};
 use super::text::{Ending, Lines, Text};
 use super::{Folder, FolderError, Format, LabelSource, ParseError, Place, Schema};
 
@@ -143,13 +143,28 @@ impl Table {
         let mut cells = Cells::of(text, &schema);
         let header = cells.header(&schema)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        if is_row(&names) {
+            return Err(ParseError::NumericHeader);
+        }
+        for place in (0..names.len()).filter(|&place| !names[place].is_empty()) {
+            once(&names, place)?;
+        }
+        let again = |record: &StringRecord| {
+            let cells = record
+                .iter()
+                .map(|cell| cell.trim().trim_start_matches('\u{feff}'));
+            cells.eq(names.iter().map(String::as_str))
+        };
         let (mut records, mut record) = (cells.records(), StringRecord::new());
         let mut kept = Vec::new();
         while kept.len() < RECORDS_MAX
             && let Some((_, read)) = records.next(&mut record)
         {
             read?;
-            kept.push(record.clone());
+            // Files that were joined have a header in their middle.
+            if !again(&record) {
+                kept.push(record.clone());
+            }
         }
         let mut signs = DecimalSigns::default();
         for cell in kept.iter().flat_map(StringRecord::iter) {
@@ -374,6 +389,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.csv"), text).unwrap();
         suggest(folder.path(), &Mapping::default(), "label")
+    }
+
+    #[test]
+    fn what_is_no_good_table_suggests_no_task() {
+        let rows = "1.5,2,ok\n3.5,4,blocked\n".repeat(30);
+        let told = |text: &str| suggested(text).unwrap_err().to_string();
+        assert!(told(&rows).contains("no header"));
+        assert!(told(&format!("a,a,label\n{rows}")).contains("twice"));
+        let twice = format!("a,b,label\n{rows}a,b,label\n{rows}");
+        let once = suggested(&format!("a,b,label\n{rows}")).unwrap();
+        assert_eq!(suggested(&twice).unwrap(), once);
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("0.csv"), "PK\x03\x04").unwrap();
+        std::fs::write(folder.path().join("1.csv"), format!("a,b,label\n{rows}")).unwrap();
+        let beside = suggest(folder.path(), &Mapping::default(), "label").unwrap();
+        assert!(RawTask::parse(&beside).is_ok(), "{beside}");
     }
 
     #[test]

@@ -439,13 +439,22 @@ pub(in super::super) fn place_of(names: &[String], wanted: &str) -> Option<usize
 
 /// A place whose column no other has the name of: which of two is meant cannot be
 /// told.
-fn once(names: &[String], place: usize) -> Result<usize, ParseError> {
+pub(in super::super) fn once(names: &[String], place: usize) -> Result<usize, ParseError> {
     match names.iter().filter(|name| **name == names[place]).count() {
         1 => Ok(place),
         _ => Err(ParseError::ColumnTwice {
             name: names[place].clone(),
         }),
     }
+}
+
+/// Whether a first line is a row and no header: half of it and more are numbers, and
+/// these do not count its columns.
+pub(in super::super) fn is_row(names: &[String]) -> bool {
+    let is_number = |name: &&String| name.parse::<f64>().is_ok();
+    let numbers = names.iter().filter(is_number).count();
+    let mut counted = names.iter().filter(is_number).enumerate();
+    2 * numbers >= names.len() && !counted.all(|(at, name)| *name == at.to_string())
 }
 
 /// The place of the label column, if there is one.
@@ -463,13 +472,8 @@ fn label_place(
     }
     let place = name.and_then(|name| place_of(names, name));
     // Numbers may name columns, but then the label's name stands among them.
-    let is_number = |name: &&String| name.parse::<f64>().is_ok();
-    let numbers = names.iter().filter(is_number).count();
-    if place.is_none() && 2 * numbers >= names.len() {
-        let mut counted = names.iter().filter(is_number).enumerate();
-        if !counted.all(|(at, name)| *name == at.to_string()) {
-            return Err(ParseError::NumericHeader);
-        }
+    if place.is_none() && is_row(names) {
+        return Err(ParseError::NumericHeader);
     }
     let needed = schema.intervals().is_none();
     if let (None, true, LabelSource::Column(name)) = (place, needed, schema.labels()) {
