@@ -143,9 +143,6 @@ impl Table {
         let mut cells = Cells::of(text, &schema);
         let header = cells.header(&schema)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        if is_row(&names) {
-            return Err(ParseError::NumericHeader);
-        }
         for place in (0..names.len()).filter(|&place| !names[place].is_empty()) {
             once(&names, place)?;
         }
@@ -165,6 +162,9 @@ impl Table {
             if !again(&record) {
                 kept.push(record.clone());
             }
+        }
+        if is_row(&names, &kept) {
+            return Err(ParseError::NumericHeader);
         }
         let mut signs = DecimalSigns::default();
         for cell in kept.iter().flat_map(StringRecord::iter) {
@@ -399,7 +399,10 @@ mod tests {
         assert!(told(&format!("a,a,label\n{rows}")).contains("twice"));
         let twice = format!("a,b,label\n{rows}a,b,label\n{rows}");
         let once = suggested(&format!("a,b,label\n{rows}")).unwrap();
-        assert_eq!(suggested(&twice).unwrap().replace("120 rows", "60 rows"), once);
+        assert_eq!(
+            suggested(&twice).unwrap().replace("120 rows", "60 rows"),
+            once
+        );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("0.csv"), "PK\x03\x04").unwrap();
         std::fs::write(folder.path().join("1.csv"), format!("a,b,label\n{rows}")).unwrap();

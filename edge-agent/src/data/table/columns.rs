@@ -448,13 +448,20 @@ pub(in super::super) fn once(names: &[String], place: usize) -> Result<usize, Pa
     }
 }
 
-/// Whether a first line is a row and no header: half of it and more are numbers, and
-/// these do not count its columns.
-pub(in super::super) fn is_row(names: &[String]) -> bool {
-    let is_number = |name: &&String| name.parse::<f64>().is_ok();
-    let numbers = names.iter().filter(is_number).count();
-    let mut counted = names.iter().filter(is_number).enumerate();
-    2 * numbers >= names.len() && !counted.all(|(at, name)| *name == at.to_string())
+/// Whether a first line is a row and no header: half of it and more are numbers that
+/// do not count its columns, and a word in it is one of its column's, if there is a
+/// word. Wavelengths name columns as well.
+pub(in super::super) fn is_row(names: &[String], sample: &[StringRecord]) -> bool {
+    let is_number = |name: &String| name.parse::<f64>().is_ok();
+    let numbers = || names.iter().filter(|name| is_number(name));
+    let is_counted = { numbers().enumerate() }.all(|(at, name)| *name == at.to_string());
+    let comes_again = |(place, name): (usize, &String)| {
+        let mut cells = sample.iter().filter_map(|record| record.get(place));
+        !is_number(name) && cells.any(|cell| cell.trim() == name)
+    };
+    let count = numbers().count();
+    let has_word = count == names.len() || names.iter().enumerate().any(comes_again);
+    2 * count >= names.len() && !is_counted && has_word
 }
 
 /// The place of the label column, if there is one.
@@ -472,7 +479,7 @@ fn label_place(
     }
     let place = name.and_then(|name| place_of(names, name));
     // Numbers may name columns, but then the label's name stands among them.
-    if place.is_none() && is_row(names) {
+    if place.is_none() && is_row(names, sample) {
         return Err(ParseError::NumericHeader);
     }
     let needed = schema.intervals().is_none();
