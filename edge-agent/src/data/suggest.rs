@@ -158,14 +158,13 @@ impl Table {
             && let Some((_, read)) = records.next(&mut record)
         {
             read?;
-            // Files that were joined have a header in their middle.
-            if !again(&record) {
-                kept.push(record.clone());
-            }
+            kept.push(record.clone());
         }
         if is_row(&names, &kept) {
             return Err(ParseError::NumericHeader);
         }
+        // Files that were joined have a header in their middle.
+        kept.retain(|record| !again(record));
         let mut signs = DecimalSigns::default();
         for cell in kept.iter().flat_map(StringRecord::iter) {
             signs.look(cell, || Place::Line(2));
