@@ -47,5 +47,5 @@ archive() {
 
 dist_build "$arch" static
 archive alambic-coordinator coordinator.toml alambic-coordinator.service \
-    alambic-coordinator-backup.service alambic-coordinator-backup.timer
+    alambic-coordinator-backup.service alambic-coordinator-backup.timer alambic-gateway.service
 archive alambic-agent agent.toml alambic-agent.service alambic-agent-pull.service alambic-agent-pull.timer

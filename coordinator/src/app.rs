@@ -14,12 +14,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::ids::{DeviceId, Time};
 use common::service::Service;
-use common::transport::{CloseCode, Listener, ListenerSettings, TransportError, Tuning};
+use common::transport::{
+    CloseCode, Listener, ListenerSettings, RelayedPeers, TransportError, Tuning,
+};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 
@@ -36,6 +38,7 @@ use crate::rollout::Releases;
 use crate::server::clock_guard::{ClockGuard, Uptime};
 use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
+use crate::server::gateways::Gateways;
 use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
 use crate::server::odd::OddData;
@@ -142,6 +145,7 @@ impl Server {
         let epoch = store.with(|store| store.open_epoch())?;
         let replayed = with_replay(&store)?;
         guard.begin(newest_time(&replayed, parts.certificates));
+        let relayed = RelayedPeers::new(settings.clone())?;
         let listener = Listener::bind(parts.listen, settings)?;
         let address = listener.local_address()?;
         let socket = AdminSocket::bind(&parts.admin_socket)?;
@@ -188,7 +192,7 @@ impl Server {
             replies: replies.clone(),
             links: links.clone(),
             progress: progress.clone(),
-            revoked,
+            revoked: revoked.clone(),
             peer_limits: peer_limits.clone(),
             unnamed: Unnamed::default(),
             told: Vec::new(),
@@ -215,6 +219,9 @@ impl Server {
             peer_limits,
             replies,
             links,
+            gateways: Gateways::default(),
+            relayed,
+            revoked,
             unheard: Unheard::default(),
             odd: OddData::default(),
         });
@@ -337,9 +344,6 @@ fn settings(parts: &Parts, revoked: &Revoked) -> ListenerSettings {
     settings.limits = parts.limits.connections;
     settings.grace_ms = parts.certificates.renewal_grace_ms;
     let revoked = revoked.clone();
-    settings.revoked = Arc::new(move |device| {
-        let revoked = revoked.read().unwrap_or_else(PoisonError::into_inner);
-        revoked.contains(&device)
-    });
+    settings.revoked = Arc::new(move |device| revoked.contains(device));
     settings
 }

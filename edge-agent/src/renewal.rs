@@ -134,6 +134,7 @@ mod tests {
             not_before: Time(1_000_000),
             not_after: Time(1_000_000 + life_ms),
             is_authority: false,
+            is_gateway: false,
             public_key: Vec::new(),
         }
     }

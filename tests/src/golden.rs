@@ -11,9 +11,11 @@ use bincode::{Decode, Encode};
 use common::evaluation::Evaluation;
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
+use common::transport::Traffic;
 use common::trust::bundle::AnnouncedAuthority;
 use common::trust::token::TokenId;
 use common::wire::codec::{decode, encode};
+use common::wire::gateway::*;
 use common::wire::messages::*;
 use common::withheld::{RawWithheld, WithheldCode};
 
@@ -81,6 +83,7 @@ pub fn messages() -> Vec<Case> {
     cases.extend(to_device());
     cases.extend(transfers());
     cases.extend(enrolment());
+    cases.extend(gateways());
     cases
 }
 
@@ -202,6 +205,15 @@ fn transfers() -> Vec<Case> {
         ("newest", TransferRequest::Newest { task: Some(TASK) }),
         ("newest-only", TransferRequest::Newest { task: None }),
         ("against", TransferRequest::FetchAgainst { blob, base }),
+        (
+            "signed_offer",
+            TransferRequest::SignedOffer {
+                key: KEY,
+                blob,
+                bytes: 300,
+                signature: [9; 64],
+            },
+        ),
     ];
     cases.extend(rest.map(|(name, value)| case(kind, name, value)));
 
@@ -222,6 +234,93 @@ fn transfers() -> Vec<Case> {
         cases.push(case(kind, &name, TransferAnswer::Refused(reason)));
     }
     cases
+}
+
+fn gateways() -> Vec<Case> {
+    let moved = Traffic {
+        udp_tx_bytes: 300,
+        udp_rx_bytes: 70_000,
+    };
+    vec![
+        case(
+            "from_gateway",
+            "hello",
+            FromGateway::Hello {
+                minor: 0,
+                program: "0.1.0".to_owned(),
+            },
+        ),
+        case(
+            "from_gateway",
+            "figures",
+            FromGateway::Figures(GatewayFigures {
+                devices: 300,
+                fetched_bytes: 70_000,
+                served_bytes: 1 << 40,
+            }),
+        ),
+        case(
+            "to_gateway",
+            "welcome",
+            ToGateway::Welcome {
+                minor: 0,
+                time: AT,
+                grace_ms: 70_000,
+                authorities: vec![AnnouncedAuthority {
+                    certificate: vec![1; 400],
+                    cross: Some(vec![2; 300]),
+                }],
+            },
+        ),
+        case("to_gateway", "revoked", ToGateway::Revoked(vec![DEVICE; 2])),
+        case("to_gateway", "ready", ToGateway::Ready),
+        case("to_gateway", "renew", ToGateway::Renew),
+        case(
+            "purpose",
+            "session",
+            Purpose::Session {
+                session: 300,
+                certificate: vec![1; 400],
+                address: ([10, 0, 0, 7], 40_000).into(),
+            },
+        ),
+        case("purpose", "transfer", Purpose::Transfer { session: 300 }),
+        case("purpose", "fetch", Purpose::Fetch { blob: BLOB }),
+        case(
+            "purpose",
+            "against",
+            Purpose::FetchAgainst {
+                blob: BLOB,
+                base: BlobHash([5; 32]),
+            },
+        ),
+        case(
+            "purpose",
+            "renew",
+            Purpose::Renew {
+                certificate: vec![1; 400],
+            },
+        ),
+        case("from_device", "said", FromDevice::Said(vec![7; 300])),
+        case(
+            "from_device",
+            "traffic",
+            FromDevice::Traffic {
+                handshake: moved,
+                work: moved,
+            },
+        ),
+        case("for_device", "open", ForDevice::Open),
+        case("for_device", "told", ForDevice::Told(vec![7; 300])),
+        case(
+            "for_device",
+            "close",
+            ForDevice::Close {
+                code: 3,
+                reason: "revoked".to_owned(),
+            },
+        ),
+    ]
 }
 
 fn enrolment() -> Vec<Case> {

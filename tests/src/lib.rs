@@ -5,6 +5,7 @@ pub mod database;
 pub mod disk;
 pub mod fixtures;
 pub mod fuzz;
+pub mod gateway;
 pub mod golden;
 pub mod layers;
 pub mod netns;

@@ -16,6 +16,7 @@ use lab::progress::Progress;
 use serde_json::Value;
 
 use crate::disk::Disk;
+use crate::gateway::Gateway;
 use crate::relay::{Conditions, Relay};
 
 /// A fleet of real processes that lives as long as this.
@@ -32,6 +33,8 @@ pub struct Running {
     pub token: String,
     /// The bad network between devices and coordinator, where one was asked for.
     pub relay: Option<Relay>,
+    /// The gateway between devices and coordinator, where one was asked for.
+    pub gateway: Option<Gateway>,
     /// The small disks that were asked for, in their order.
     pub disks: Vec<Disk>,
     _folder: tempfile::TempDir,
@@ -64,6 +67,8 @@ pub struct Terms {
     pub conditions: Option<Conditions>,
     /// Where devices may find another coordinator, beside the one that runs.
     pub standby: Option<String>,
+    /// Whether devices are led through a gateway once they have joined.
+    pub gateway: bool,
     /// Where the programs run.
     pub environment: Environment,
     /// Small disks of this many MiB, by the folder of the fleet that is on them.
@@ -84,6 +89,7 @@ impl Default for Terms {
             configuration: None,
             conditions: None,
             standby: None,
+            gateway: false,
             environment: Environment::default(),
             disks: Vec::new(),
         }
@@ -107,7 +113,13 @@ pub fn agents(count: usize, grace_s: f64, configuration: Option<&str>) -> Runnin
 }
 
 /// A fleet of agents on these terms, all connected.
-pub fn start(terms: Terms) -> Running {
+pub fn start(mut terms: Terms) -> Running {
+    let gateway_at = terms.gateway.then(Gateway::free_address);
+    if let Some(address) = gateway_at {
+        // They join at the coordinator itself.
+        let led = format!("ALAMBIC_COORDINATOR={address}");
+        terms.environment.agents.extend(["env".to_owned(), led]);
+    }
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let data = Dataset::open(terms.dataset).unwrap();
@@ -156,6 +168,10 @@ pub fn start(terms: Terms) -> Running {
         let coordinator = client.status().unwrap().address;
         fleet.reach_at(format!("{coordinator},{standby}"));
     }
+    let gateway = gateway_at.map(|address| {
+        let folder = fleet.folder().join("gateway");
+        Gateway::start(&mut client, folder, address)
+    });
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
     let quorum = format!("quorum = {:?}", terms.quorum);
     let file = task_file(&data, &task_options).replace("quorum = 1.0", &quorum);
@@ -173,6 +189,7 @@ pub fn start(terms: Terms) -> Running {
         data,
         task,
         relay,
+        gateway,
         disks,
         _folder: folder,
     }

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use common::task::RawTask;
 use coordinator::config::{Config as CoordinatorConfig, Flags as CoordinatorFlags};
+use coordinator::gateway::config::{GatewayConfig, GatewayFlags};
 use edge_agent::config::{Config as AgentConfig, Flags as AgentFlags};
 
 #[test]
@@ -56,6 +57,19 @@ fn example_coordinator_configs_load() {
 }
 
 #[test]
+fn example_gateway_configs_load() {
+    for_each_form("gateway", |file| {
+        let flags = GatewayFlags {
+            config: Some(file),
+            ..GatewayFlags::default()
+        };
+        GatewayConfig::resolve(&flags, |_| None)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
+}
+
+#[test]
 fn the_alert_rules_are_ones_that_prometheus_takes() {
     let rules = ["prometheus-alerts.yml", "prometheus-device-alerts.yml"];
     let rules = rules.map(|name| root().join("configs").join(name));
@@ -84,6 +98,7 @@ fn every_example_is_of_a_kind_that_is_checked_here() {
             "sweep-",
             "agent",
             "coordinator",
+            "gateway",
             "prometheus",
             "grafana",
         ]

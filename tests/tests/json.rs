@@ -14,8 +14,9 @@ use tests::rig::{Running, agent, agents, operator};
 const PAGE: &str = include_str!("../../docs/json.md");
 
 /// Commands whose output is not for scripts.
-const SILENT: [&str; 7] = [
+const SILENT: [&str; 8] = [
     "alambic-coordinator serve",
+    "alambic-coordinator gateway run",
     "alambic-coordinator completions",
     "alambic-coordinator manual",
     "alambic-agent run",
@@ -158,6 +159,8 @@ fn what_commands_print_is_what_the_page_says() {
     ask("token create", &[]);
     let tokens = ask("token list", &[]);
     ask("token revoke", &[tokens[0]["token"].as_str().unwrap()]);
+    ask("gateway token", &[]);
+    ask("gateway list", &[]);
     ask("round watch", &["--once"]);
 
     ask(

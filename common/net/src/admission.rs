@@ -13,9 +13,12 @@ pub enum PeerIdentity {
     /// A device whose certificate is over, within the time of grace. It may
     /// renew, and nothing else.
     LapsedDevice(DeviceId),
+    /// A gateway with a certificate that is good today, which passes devices'
+    /// sessions on.
+    Gateway(DeviceId),
     /// Nobody in particular: no certificate was shown.
     Anonymous,
-    /// The coordinator, as a device sees it.
+    /// The coordinator, or a gateway to it, as a device sees it.
     Coordinator,
 }
 
@@ -49,14 +52,24 @@ pub(crate) fn decide(question: Question<'_>) -> Result<PeerIdentity, CloseCode> 
     let Some(facts) = question.certificate else {
         return match question.protocol {
             Protocol::Devices => Err(CloseCode::Unauthenticated),
+            Protocol::Gateways => Err(CloseCode::NotAGateway),
             Protocol::Enrolment => Ok(PeerIdentity::Anonymous),
         };
     };
     if question.revoked {
         return Err(CloseCode::Revoked);
     }
+    match question.protocol {
+        Protocol::Gateways if !facts.is_gateway => return Err(CloseCode::NotAGateway),
+        // A gateway has no rows and no session of its own.
+        Protocol::Devices if facts.is_gateway => return Err(CloseCode::Unauthenticated),
+        Protocol::Gateways | Protocol::Devices | Protocol::Enrolment => {}
+    }
     if question.now <= facts.not_after {
-        return Ok(PeerIdentity::Device(facts.device));
+        return Ok(match question.protocol {
+            Protocol::Gateways => PeerIdentity::Gateway(facts.device),
+            Protocol::Devices | Protocol::Enrolment => PeerIdentity::Device(facts.device),
+        });
     }
     let in_grace = question.now <= facts.not_after.after_ms(question.grace_ms);
     match question.protocol {
@@ -78,6 +91,7 @@ mod tests {
             not_before: Time(1_000),
             not_after: Time(2_000),
             is_authority: false,
+            is_gateway: false,
             public_key: Vec::new(),
         }
     }
@@ -113,6 +127,30 @@ mod tests {
     }
 
     #[test]
+    fn only_a_gateway_passes_devices_on_and_it_is_none() {
+        let ask = |protocol, is_gateway, now| {
+            decide(Question {
+                protocol,
+                certificate: Some(&CertificateFacts {
+                    is_gateway,
+                    ..facts()
+                }),
+                revoked: false,
+                now: Time(now),
+                grace_ms: 500,
+            })
+        };
+        let gateways = Protocol::Gateways;
+        assert_eq!(ask(gateways, true, 0), Ok(PeerIdentity::Gateway(DEVICE)));
+        assert_eq!(ask(gateways, false, 0), Err(CloseCode::NotAGateway));
+        assert_eq!(ask(gateways, true, 2_001), Err(CloseCode::Expired));
+        let devices = Protocol::Devices;
+        assert_eq!(ask(devices, true, 0), Err(CloseCode::Unauthenticated));
+        let renewing = ask(Protocol::Enrolment, true, 2_100);
+        assert_eq!(renewing, Ok(PeerIdentity::LapsedDevice(DEVICE)));
+    }
+
+    #[test]
     fn a_revoked_device_finds_every_door_closed() {
         for protocol in Protocol::ALL {
             for now in [0, 1_500, 2_200, 9_000] {
@@ -142,5 +180,6 @@ mod tests {
         };
         assert_eq!(nobody(Protocol::Enrolment), Ok(PeerIdentity::Anonymous));
         assert_eq!(nobody(Protocol::Devices), Err(CloseCode::Unauthenticated));
+        assert_eq!(nobody(Protocol::Gateways), Err(CloseCode::NotAGateway));
     }
 }

@@ -7,17 +7,20 @@ pub enum Protocol {
     Devices,
     /// Joining, and renewing a certificate.
     Enrolment,
+    /// A gateway's one connection to its coordinator.
+    Gateways,
 }
 
 impl Protocol {
     /// Every protocol a coordinator answers to.
-    pub const ALL: [Self; 2] = [Self::Devices, Self::Enrolment];
+    pub const ALL: [Self; 3] = [Self::Devices, Self::Enrolment, Self::Gateways];
 
     /// The protocol's name on the wire (ALPN).
     pub fn alpn(self) -> &'static [u8] {
         match self {
             Self::Devices => b"alambic/1",
             Self::Enrolment => b"alambic-enrol/1",
+            Self::Gateways => b"alambic-gateway/1",
         }
     }
 

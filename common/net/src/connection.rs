@@ -165,6 +165,19 @@ impl Connection {
         self.inner.close(close::wire(code), reason.as_bytes());
     }
 
+    /// Lets the peer, who is a gateway, open this many streams at a time and
+    /// send this many bytes that have not been read.
+    pub fn widen(&self, streams: u32, window_bytes: u32) {
+        self.inner.set_max_concurrent_bi_streams(streams.into());
+        self.inner.set_receive_window(window_bytes.into());
+        self.inner.set_send_window(window_bytes.into());
+    }
+
+    /// The no-progress timeout.
+    pub fn no_progress(&self) -> Duration {
+        self.facts.no_progress
+    }
+
     /// Waits for the connection's end and says how it came.
     pub async fn closed(&self) -> TransportError {
         self.inner.closed().await.into()

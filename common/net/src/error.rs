@@ -40,6 +40,9 @@ pub enum TransportError {
     /// The server's certificate is over.
     #[error("the server's certificate has expired (by this device's clock)")]
     ExpiredServer,
+    /// The server is a gateway, and this is not for gateways to hear.
+    #[error("the server is a gateway; nobody joins there, and no other gateway connects to it")]
+    GatewayServer,
     /// The server's certificate is unfit in another way.
     #[error("the server's certificate is not fit: {reason}")]
     UnfitServer {
@@ -195,6 +198,7 @@ impl TransportError {
                 | CloseCode::Expired
                 | CloseCode::Revoked
                 | CloseCode::ProtocolVersion
+                | CloseCode::NotAGateway
                 | CloseCode::Violation => Blame::Us,
             },
             Self::PinMismatch { .. }
@@ -217,7 +221,10 @@ impl TransportError {
             | Self::AddressInUse { .. }
             | Self::Address { .. }
             | Self::Keep(_) => Blame::World,
-            Self::RefusedUs { .. } | Self::Credentials { .. } | Self::ClosedHere => Blame::Us,
+            Self::RefusedUs { .. }
+            | Self::Credentials { .. }
+            | Self::GatewayServer
+            | Self::ClosedHere => Blame::Us,
         }
     }
 
@@ -230,6 +237,15 @@ impl TransportError {
                 .to_owned(),
             Self::ForeignServer => "this is not the coordinator this device joined; check the \
                  address; if it was set up anew, join it with a new token (`alambic-agent enrol --again`)"
+                .to_owned(),
+            Self::GatewayServer => "name the coordinator itself; a device that has joined may be \
+                 led through the gateway afterwards (`[coordinator] address` in agent.toml)"
+                .to_owned(),
+            Self::Closed {
+                code: CloseCode::NotAGateway,
+                ..
+            } => "let this gateway join with a token for gateways (`alambic-coordinator gateway \
+                 token`)"
                 .to_owned(),
             Self::ExpiredServer => "check this device's clock; if it is right, the coordinator \
                  needs a new server certificate"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use quinn::crypto::rustls::HandshakeData;
@@ -42,6 +42,8 @@ pub struct ListenerSettings {
     /// What may be open at a time and come in a time. Taken when the address
     /// is.
     pub limits: ConnectionLimits,
+    /// What is spoken here: a gateway speaks with no other gateway.
+    pub protocols: &'static [Protocol],
 }
 
 impl ListenerSettings {
@@ -60,6 +62,7 @@ impl ListenerSettings {
             revoked: Arc::new(|_| false),
             grace_ms: GRACE_MS,
             limits: ConnectionLimits::default(),
+            protocols: &Protocol::ALL,
         }
     }
 }
@@ -78,7 +81,7 @@ impl fmt::Debug for ListenerSettings {
 #[derive(Debug)]
 pub struct Listener {
     endpoint: quinn::Endpoint,
-    settings: Arc<ListenerSettings>,
+    settings: RwLock<Arc<ListenerSettings>>,
     /// The endpoint's socket once more.
     socket: UdpSocket,
     resets: Resets,
@@ -98,6 +101,7 @@ impl Listener {
             &settings.authorities,
             settings.clock.clone(),
             &settings.tuning,
+            settings.protocols,
         )?;
         let resets = Resets::of(&settings.credentials);
         let bound = UdpSocket::bind(address).and_then(|socket| {
@@ -116,7 +120,7 @@ impl Listener {
         Ok(Self {
             endpoint,
             limiter: Arc::new(ConnectionLimiter::new(settings.limits)),
-            settings: Arc::new(settings),
+            settings: RwLock::new(Arc::new(settings)),
             socket,
             resets,
         })
@@ -152,15 +156,20 @@ impl Listener {
     ///
     /// # Errors
     /// [`TransportError::Credentials`]; then nothing has changed.
-    pub fn replace(&mut self, settings: ListenerSettings) -> Result<(), TransportError> {
+    pub fn replace(&self, settings: ListenerSettings) -> Result<(), TransportError> {
         let config = tls::server(
             &settings.credentials,
             &settings.authorities,
             settings.clock.clone(),
             &settings.tuning,
+            settings.protocols,
         )?;
         self.endpoint.set_server_config(Some(config));
-        self.settings = Arc::new(settings);
+        let mut current = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(settings);
         Ok(())
     }
 
@@ -181,7 +190,7 @@ impl Listener {
                 Verdict::Accept(permit) => {
                     return Some(Arrival {
                         incoming,
-                        settings: self.settings.clone(),
+                        settings: self.settings(),
                         permit,
                     });
                 }
@@ -193,6 +202,11 @@ impl Listener {
                 }
             }
         }
+    }
+
+    fn settings(&self) -> Arc<ListenerSettings> {
+        let current = self.settings.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What counts connections, for those who want to see its figures.

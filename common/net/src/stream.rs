@@ -1,5 +1,7 @@
 //! A two-way stream that carries frames, and raw blobs between them.
 
+mod splice;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use super::error::TransportError;
 use protocol::close::CloseCode;
 use protocol::limits::{BLOB_BYTES_MAX, CHUNK_BYTES};
 use protocol::wire::frame::{self, FrameReader};
+
+pub use splice::splice;
 
 /// Both directions of one stream. They can be taken apart, so that one task
 /// sends while another receives.

@@ -24,6 +24,7 @@ pub(crate) fn server(
     authorities: &[CertificateDer<'static>],
     clock: Clock,
     tuning: &Tuning,
+    protocols: &[Protocol],
 ) -> Result<quinn::ServerConfig, TransportError> {
     let provider = provider();
     let verifier = DeviceVerifier::new(authorities, clock, provider.clone())?;
@@ -31,7 +32,8 @@ pub(crate) fn server(
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(Chains::new(credentials, authorities, &provider)?));
-    config.alpn_protocols = Protocol::ALL.map(|one| one.alpn().to_vec()).to_vec();
+    let names = protocols.iter().map(|one| one.alpn().to_vec());
+    config.alpn_protocols = names.collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
@@ -55,7 +57,12 @@ pub(crate) fn client(
     tuning: &Tuning,
 ) -> Result<(quinn::ClientConfig, Arc<CoordinatorVerifier>), TransportError> {
     let provider = provider();
-    let verifier = Arc::new(CoordinatorVerifier::new(trust, clock, provider.clone()));
+    let verifier = Arc::new(CoordinatorVerifier::new(
+        trust,
+        protocol,
+        clock,
+        provider.clone(),
+    ));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
@@ -78,7 +85,7 @@ pub(crate) fn client(
 
 /// The cryptography in use, chosen here so that nothing depends on which
 /// provider the process was started with.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 

@@ -86,6 +86,18 @@ impl Tuning {
         }
     }
 
+    /// A gateway's end of its one connection to the coordinator: room for many
+    /// devices, and a coordinator that is gone is noticed soon.
+    pub fn gateway() -> Self {
+        Self {
+            idle_ms: IDLE_MS_OF_SEVERAL,
+            keep_alive_ms: Some(KEEP_ALIVE_MS_OF_SEVERAL),
+            connection_window_bytes: GATEWAY_WINDOW_BYTES,
+            send_window_bytes: GATEWAY_WINDOW_BYTES,
+            ..Self::device()
+        }
+    }
+
     pub(crate) fn no_progress(&self) -> Duration {
         Duration::from_millis(self.no_progress_ms)
     }
@@ -114,6 +126,9 @@ impl Tuning {
         Arc::new(config)
     }
 }
+
+/// What may be under way between a gateway and its coordinator, each way.
+pub const GATEWAY_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 const IDLE_MS: u32 = 60_000;
 const KEEP_ALIVE_MS: u32 = 20_000;

@@ -17,9 +17,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::alpn::Protocol;
 use super::error::TransportError;
 use protocol::ids::Time;
-use protocol::trust::certificate::{CertificateFacts, Fingerprint};
+use protocol::trust::certificate::{CertificateFacts, Fingerprint, GATEWAY_NAME};
 use protocol::trust::clock::Clock;
 
 /// Verifies devices, for the coordinator.
@@ -111,14 +112,25 @@ pub(crate) enum Trust {
 #[derive(Debug)]
 pub(crate) struct CoordinatorVerifier {
     trust: Trust,
+    /// Whether a gateway will do.
+    gateways: bool,
     clock: Clock,
     provider: Arc<CryptoProvider>,
     refusal: Mutex<Option<TransportError>>,
 }
 
 impl CoordinatorVerifier {
-    pub(crate) fn new(trust: Trust, clock: Clock, provider: Arc<CryptoProvider>) -> Self {
+    /// A gateway will do for a device that works or renews. One that joins
+    /// says the secret of its token, and a gateway is not to hear that.
+    pub(crate) fn new(
+        trust: Trust,
+        protocol: Protocol,
+        clock: Clock,
+        provider: Arc<CryptoProvider>,
+    ) -> Self {
+        let is_known = matches!(trust, Trust::Authorities(_));
         Self {
+            gateways: is_known && protocol != Protocol::Gateways,
             trust,
             clock,
             provider,
@@ -150,12 +162,18 @@ impl CoordinatorVerifier {
             .map_err(|error| TransportError::Credentials {
                 reason: error.to_string(),
             })?;
+        let facts = facts(end_entity)?;
+        let gateway = ServerName::try_from(GATEWAY_NAME).ok();
+        let server_name = match gateway {
+            Some(gateway) if facts.is_gateway && self.gateways => gateway,
+            _ if facts.is_gateway => return Err(TransportError::GatewayServer),
+            _ => server_name.to_owned(),
+        };
         // The trusted authority signed the certificate's first day, so it is
         // that day at least, whatever a clock says that was reset to 1970.
-        let begin = facts(end_entity)?.not_before;
-        let day = self.clock.now().max(begin);
+        let day = self.clock.now().max(facts.not_before);
         webpki
-            .verify_server_cert(end_entity, intermediates, server_name, &[], unix(day))
+            .verify_server_cert(end_entity, intermediates, &server_name, &[], unix(day))
             .map_err(unfit)
     }
 }

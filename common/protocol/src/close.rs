@@ -30,6 +30,8 @@ pub enum CloseCode {
     Internal,
     /// 11: the peer broke the protocol too often; try again much later.
     Quarantined,
+    /// 12: the certificate is no gateway's, where one is needed.
+    NotAGateway,
     /// Any other number, from a newer version.
     Other(u32),
 }
@@ -50,6 +52,7 @@ impl CloseCode {
             Self::Stalled => 9,
             Self::Internal => 10,
             Self::Quarantined => 11,
+            Self::NotAGateway => 12,
             Self::Other(number) => number,
         }
     }
@@ -69,6 +72,7 @@ impl CloseCode {
             9 => Self::Stalled,
             10 => Self::Internal,
             11 => Self::Quarantined,
+            12 => Self::NotAGateway,
             other => Self::Other(other),
         }
     }
@@ -89,6 +93,7 @@ impl fmt::Display for CloseCode {
             Self::Stalled => "no progress for too long",
             Self::Internal => "a fault on the other side",
             Self::Quarantined => "in quarantine for breaking the protocol",
+            Self::NotAGateway => "a gateway's certificate is needed",
             Self::Other(number) => return write!(f, "reason {number}, unknown to this version"),
         })
     }
@@ -106,6 +111,6 @@ mod tests {
         assert_eq!(CloseCode::Unauthenticated.number(), 1);
         assert_eq!(CloseCode::Revoked.number(), 3);
         assert_eq!(CloseCode::Internal.number(), 10);
-        assert_eq!(CloseCode::of_number(12), CloseCode::Other(12));
+        assert_eq!(CloseCode::of_number(13), CloseCode::Other(13));
     }
 }

@@ -52,6 +52,12 @@ pub const ADDRESSES_MAX: usize = 16_384;
 pub const VIOLATIONS_MAX: u32 = 8;
 /// For how long they are refused then.
 pub const QUARANTINE_MS: u64 = 600_000;
+/// Most devices whose sessions one gateway passes on.
+pub const GATEWAY_SESSIONS_MAX: usize = 20_000;
+/// Most transfers of one device that wait to be looked at.
+pub const SESSION_TRANSFERS_MAX: usize = 8;
+/// Most streams that a gateway has open at a time.
+pub const GATEWAY_STREAMS_MAX: u32 = 32_768;
 /// Longest that joining or renewing may take.
 pub const ENROL_MS_MAX: u64 = 60_000;
 
@@ -60,4 +66,5 @@ const _: () = assert!(CHUNK_BYTES < FRAME_BYTES_MAX);
 const _: () = assert!(VALIDATE_HANDSHAKES_ABOVE * 4 <= HANDSHAKES_MAX);
 const _: () = assert!(VALIDATE_HANDSHAKES_ABOVE < CONNECTIONS_PER_ADDRESS_MAX);
 const _: () = assert!(HANDSHAKES_MAX < CONNECTIONS_MAX && ANONYMOUS_MAX < CONNECTIONS_MAX);
+const _: () = assert!(GATEWAY_SESSIONS_MAX < GATEWAY_STREAMS_MAX as usize);
 const _: () = assert!((FRAME_BYTES_MAX as u64) < BLOB_BYTES_MAX);

@@ -2,10 +2,12 @@
 
 use std::ops::Add;
 
+use bincode::{Decode, Encode};
+
 /// UDP payload bytes of one connection, as seen from this side: everything
 /// QUIC sends and receives, retransmissions and acknowledgements included,
 /// IP and UDP headers not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Traffic {
     /// Bytes sent.
     pub udp_tx_bytes: u64,

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use common::exit::{self, CommandError, ExitCode};
 use common::model::ReleaseError;
+use common::transport::TransportError;
 
 use crate::admin::AdminError;
 use crate::app::ServeError;
 use crate::backup::BackupError;
 use crate::config::ConfigError;
+use crate::gateway::GatewayError;
+use crate::gateway::identity::GatewayIdentityError;
 use crate::identity::{IdentityError, TrustRootFileError};
 use crate::status::format;
 use crate::status::{FaultKind, OutcomeStatus};
@@ -89,6 +92,9 @@ pub enum Failure {
     /// A backup, or what was to be restored from one.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// A gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// The process could not be set up.
     #[error("cannot start: {0}")]
     Start(io::Error),
@@ -125,6 +131,7 @@ impl CommandError for Failure {
             } => ExitCode::QuorumNotMet,
             Self::Verification(_) | Self::Audit(_) => ExitCode::Unverified,
             Self::Backup(error) => of_backup(error),
+            Self::Gateway(error) => of_gateway(error),
             Self::Program(failure) => failure.exit_code(),
             _ => ExitCode::Failed,
         }
@@ -137,6 +144,37 @@ fn of_identity(error: &IdentityError) -> ExitCode {
         // What is to be made is there already.
         IdentityError::Exists { .. } => ExitCode::Usage,
         IdentityError::Io { source, .. } => ExitCode::of_file(source),
+        _ => ExitCode::Failed,
+    }
+}
+
+fn of_gateway(error: &GatewayError) -> ExitCode {
+    match error {
+        GatewayError::Identity(error) => match error {
+            GatewayIdentityError::NotEnrolled { .. } => ExitCode::NotFound,
+            GatewayIdentityError::Already { .. } => ExitCode::Usage,
+            GatewayIdentityError::Refused(_) | GatewayIdentityError::NotAGateway { .. } => {
+                ExitCode::Denied
+            }
+            GatewayIdentityError::OtherAuthority { .. } => ExitCode::Unverified,
+            GatewayIdentityError::Transport { error } => of_transport(error),
+            GatewayIdentityError::Io { source, .. } => ExitCode::of_file(source),
+            _ => ExitCode::Failed,
+        },
+        GatewayError::Transport { error } => of_transport(error),
+        GatewayError::Metrics(_) => ExitCode::Failed,
+    }
+}
+
+fn of_transport(error: &TransportError) -> ExitCode {
+    match error {
+        TransportError::NoAnswer { .. }
+        | TransportError::UnknownHost { .. }
+        | TransportError::Lost { .. } => ExitCode::Unreachable,
+        TransportError::PinMismatch { .. }
+        | TransportError::ForeignServer
+        | TransportError::UnfitServer { .. } => ExitCode::Unverified,
+        TransportError::Closed { .. } | TransportError::RefusedUs { .. } => ExitCode::Denied,
         _ => ExitCode::Failed,
     }
 }

@@ -259,6 +259,7 @@ mod tests {
                 ..fixtures::task(Vec::new(), None)
             }],
             devices: Vec::new(),
+            gateways: Vec::new(),
         }
     }
 

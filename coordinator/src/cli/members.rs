@@ -123,6 +123,9 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
     }
     println!("device       {}", found.device);
     println!("label        {}", found.label);
+    if let Some(gateway) = &found.gateway {
+        println!("gateway      {}", format::name(gateway));
+    }
     println!("group        {}", found.group.as_deref().unwrap_or("-"));
     println!("state        {}", state(found));
     if let Some(at) = found.admitted {
@@ -324,6 +327,7 @@ mod tests {
             group: None,
             standing: Standing::Member,
             connected: false,
+            gateway: None,
             revoked: false,
             forgotten: None,
             revoked_at: None,

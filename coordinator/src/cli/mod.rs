@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod failure;
 mod follow;
+mod gateway;
 mod init;
 mod key;
 mod list;
@@ -28,16 +29,20 @@ pub use failure::Failure;
 use std::path::Path;
 
 use arguments::{
-    ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand, ModelCommand,
-    RolloutCommand, RoundCommand, StoreCommand, TaskCommand, TokenCommand,
+    ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand,
+    GatewayCommand, ModelCommand, RolloutCommand, RoundCommand, StoreCommand, TaskCommand,
+    TokenCommand,
 };
 use clap::CommandFactory as _;
+use common::exit;
 use common::reference;
 use common::settings::Layers;
 use common::trust::token::Approval;
 
 use crate::admin::{Client, TokenWish};
 use crate::config::Config;
+use crate::gateway::config::{GatewayConfig, STATE_DEFAULT as STATE_OF_GATEWAYS};
+use crate::registry::GATEWAY_GROUP;
 use crate::rollout::Plan;
 use crate::state_dir::STATE_DEFAULT;
 
@@ -46,6 +51,7 @@ use crate::state_dir::STATE_DEFAULT;
 /// # Errors
 /// Why it failed, with the exit code for it.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let (flags, gateway_flags) = (arguments.flags(), arguments.gateway_flags());
     match arguments.command {
         // These need no configuration, not even one that is right.
         Command::Completions { shell } => {
@@ -57,15 +63,40 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Store(StoreCommand::Copy { from, to, json }) => {
             return store::copy(&from, &to, json);
         }
+        // A gateway has a configuration of its own.
+        Command::Gateway(GatewayCommand::Enrol {
+            coordinator,
+            token,
+            name,
+            json,
+        }) => {
+            let state = gateway_flags
+                .state
+                .unwrap_or_else(|| STATE_OF_GATEWAYS.into());
+            return gateway::join(&state, coordinator, &token, name, json);
+        }
+        Command::Gateway(GatewayCommand::Run { .. }) => {
+            let environment = |name: &str| std::env::var(name).ok();
+            return gateway::run(GatewayConfig::resolve(&gateway_flags, environment)?);
+        }
         _ => {}
     }
-    let flags = arguments.flags();
     let environment = |name: &str| std::env::var(name).ok();
     let resolve = || Config::resolve(&flags, environment);
     let config = resolve()?;
     let connect = || Client::connect(&config.admin_socket);
     match arguments.command {
         Command::Completions { .. } | Command::Manual { .. } | Command::Store(_) => Ok(()),
+        Command::Gateway(GatewayCommand::Enrol { .. } | GatewayCommand::Run { .. }) => Ok(()),
+        Command::Gateway(GatewayCommand::Token { ttl, uses, json }) => {
+            gateway::token(&mut connect()?, &config, (ttl, uses), json)
+        }
+        Command::Gateway(GatewayCommand::List { json }) => gateway::list(&mut connect()?, json),
+        Command::Gateway(GatewayCommand::Revoke {
+            gateway,
+            reason,
+            json,
+        }) => gateway::revoke(&mut connect()?, &gateway, reason, json),
         Command::Config(ConfigCommand::Check { explain, json }) => {
             let layers = Layers {
                 flags: &flags,
@@ -87,6 +118,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             approve,
             json,
         }) => {
+            if group.as_deref() == Some(GATEWAY_GROUP) {
+                let message = format!("the group {GATEWAY_GROUP} is that of gateways");
+                let advice = "make a token for one with `gateway token`, or name another group";
+                let failure = exit::Failure::new(exit::ExitCode::Usage, message);
+                return Err(failure.advise(advice).into());
+            }
             let approval = match approve {
                 ApproveBy::Auto => Approval::Auto,
                 ApproveBy::Manual => Approval::Manual,

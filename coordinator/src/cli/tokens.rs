@@ -62,7 +62,7 @@ pub(super) fn create_token(
 /// Where devices reach the coordinator, as far as its configuration says;
 /// this machine's name otherwise, which devices may have to be told another
 /// way.
-fn reached_at(config: &Config) -> String {
+pub(super) fn reached_at(config: &Config) -> String {
     let port = config.listen.port();
     let told = config.addresses.first().copied();
     let listens = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());

@@ -37,6 +37,7 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
         (advice(device, view))
         dl class="facts" {
             (fact("Id", html! { code { (device.device) } }))
+            @if let Some(gateway) = &device.gateway { (fact("Gateway", html! { (crate::status::format::name(gateway)) })) }
             @if let Some(group) = &device.group { (fact("Group", html! { (group) })) }
             @if let Some(at) = device.admitted { (fact("Joined", html! { (words::ago(now, at)) ", " time { (words::instant(at)) } " UTC" })) }
             (fact("Session", html! {

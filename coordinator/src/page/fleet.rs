@@ -474,6 +474,7 @@ pub(super) mod tests {
                 group: None,
                 standing: crate::status::Standing::Member,
                 connected: !at.is_multiple_of(10),
+                gateway: None,
                 revoked: false,
                 revoked_at: None,
                 revoked_why: None,
@@ -503,6 +504,7 @@ pub(super) mod tests {
                 authority: None,
                 tasks: Vec::new(),
                 devices: (0..devices).map(device).collect(),
+                gateways: Vec::new(),
             },
             health: Health::default(),
         }

@@ -2,7 +2,7 @@
 //! lets its effects happen, and keeps serving when the store does not.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::ids::{DeviceId, Time};
@@ -69,8 +69,32 @@ pub(crate) struct Driver {
     pub(crate) told: Vec<Pin>,
 }
 
-/// Devices whose connections the listener refuses.
-pub(crate) type Revoked = Arc<RwLock<BTreeSet<DeviceId>>>;
+/// Devices whose connections the listener refuses, and gateways are told to.
+#[derive(Clone, Debug)]
+pub(crate) struct Revoked(Arc<watch::Sender<BTreeSet<DeviceId>>>);
+
+impl Default for Revoked {
+    fn default() -> Self {
+        Self(Arc::new(watch::channel(BTreeSet::new()).0))
+    }
+}
+
+impl Revoked {
+    /// Whether a device is among them.
+    pub(crate) fn contains(&self, device: DeviceId) -> bool {
+        self.0.borrow().contains(&device)
+    }
+
+    /// These and no others from now on.
+    fn replace(&self, devices: BTreeSet<DeviceId>) {
+        self.0.send_replace(devices);
+    }
+
+    /// All of them, and each change.
+    pub(crate) fn watch(&self) -> watch::Receiver<BTreeSet<DeviceId>> {
+        self.0.subscribe()
+    }
+}
 
 /// Blobs that computations made and no event names yet, by run.
 #[derive(Clone, Debug, Default)]
@@ -171,9 +195,7 @@ impl Driver {
                     // Fails only if nobody watches.
                     let _ = self.progress.send(step);
                 }
-                Effect::Revoked(devices) => {
-                    *self.revoked.write().unwrap_or_else(PoisonError::into_inner) = devices;
-                }
+                Effect::Revoked(devices) => self.revoked.replace(devices),
                 Effect::Pardoned(device) => self.peer_limits.pardon(device),
             }
         }

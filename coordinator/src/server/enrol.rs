@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::ids::{DeviceId, Time};
 use common::limits::ENROL_MS_MAX;
-use common::transport::{CloseCode, Connection, PeerIdentity, TransportError};
+use common::transport::{CloseCode, Connection, PeerIdentity, Stream, TransportError};
 use common::trust::authority::SigningRequest;
 use common::trust::certificate::{CertificateFacts, Fingerprint};
 use common::trust::token::TokenSecret;
@@ -105,7 +105,7 @@ impl Join {
             TokenSecret::from_slice(&self.secret).map_err(|_| EnrolRefusal::UnknownToken)?;
         let request = parse(&self.csr)?;
         let device = request.device();
-        let (certificate, certified) = certify(shared, &request)?;
+        let (certificate, certified) = certify(shared, &request, Holder::Device)?;
         let admission = Admission {
             device,
             certificate: certified,
@@ -131,7 +131,35 @@ impl Join {
     }
 }
 
-/// A device's next certificate. Its certificate may be over (the listener has
+/// Who is to hold a certificate.
+#[derive(Clone, Copy)]
+enum Holder {
+    Device,
+    Gateway,
+}
+
+/// Serves the renewal of a device that a gateway speaks for. It has proved to
+/// the gateway that it holds the key, and the request is signed by that key.
+pub(super) async fn serve_relayed(
+    shared: &Shared,
+    stream: &mut Stream,
+    peer: PeerIdentity,
+) -> Result<(), TransportError> {
+    let Some(frame) = stream.receiver.recv_answer().await? else {
+        return Ok(());
+    };
+    let answer = match decode::<EnrolRequest>(&frame) {
+        Ok(EnrolRequest::Renew { csr }) => renew(shared, peer, &csr).await,
+        // Nobody joins at a gateway.
+        Ok(EnrolRequest::Join { .. }) | Err(_) => Err(EnrolRefusal::BadRequest),
+    };
+    let answer = answer.unwrap_or_else(EnrolAnswer::Refused);
+    stream.send(&encode(&answer)).await?;
+    stream.sender.finish();
+    stream.sender.delivered().await
+}
+
+/// A member's next certificate, of the kind that it is. Its certificate may be over (the listener has
 /// judged by how much), and the key stays the same: a device is its key.
 async fn renew(
     shared: &Shared,
@@ -143,7 +171,13 @@ async fn renew(
         tracing::warn!(?peer, "asks to renew for another key");
         return Err(EnrolRefusal::BadRequest);
     }
-    let (certificate, certified) = certify(shared, &request)?;
+    let member = request.device();
+    let is_gateway = ask_core(shared, |reply| Command::IsGateway { member, reply }).await;
+    let holder = match is_gateway.ok_or(EnrolRefusal::Storage)? {
+        true => Holder::Gateway,
+        false => Holder::Device,
+    };
+    let (certificate, certified) = certify(shared, &request, holder)?;
     let renew = |reply| Command::Renew {
         device: request.device(),
         certificate: certified,
@@ -168,6 +202,7 @@ fn parse(csr: &[u8]) -> Result<SigningRequest, EnrolRefusal> {
 fn certify(
     shared: &Shared,
     request: &SigningRequest,
+    holder: Holder,
 ) -> Result<(CertificateDer<'static>, Certified), EnrolRefusal> {
     let failed = |error: &dyn std::fmt::Display| {
         tracing::error!(%error, "cannot certify a device");
@@ -178,9 +213,11 @@ fn certify(
     let end = now.after_ms(shared.certificates.device_lifetime_ms);
     // Certificates end with whole seconds; a short one must not end at once.
     let end = Time(end.0.next_multiple_of(1_000));
-    let certificate = authority
-        .sign_device_until(request, now, end)
-        .map_err(|error| failed(&error))?;
+    let signed = match holder {
+        Holder::Device => authority.sign_device_until(request, now, end),
+        Holder::Gateway => authority.sign_gateway_until(request, now, end),
+    };
+    let certificate = signed.map_err(|error| failed(&error))?;
     let facts = CertificateFacts::parse(&certificate).map_err(|error| failed(&error))?;
     let certified = Certified {
         fingerprint: Fingerprint::of(&certificate),
@@ -193,7 +230,7 @@ fn certify(
 fn device_of(peer: PeerIdentity) -> Option<DeviceId> {
     match peer {
         PeerIdentity::Device(device) | PeerIdentity::LapsedDevice(device) => Some(device),
-        PeerIdentity::Anonymous | PeerIdentity::Coordinator => None,
+        PeerIdentity::Anonymous | PeerIdentity::Coordinator | PeerIdentity::Gateway(_) => None,
     }
 }
 

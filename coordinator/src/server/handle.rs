@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::{BlobHash, DeviceId};
-use common::transport::{ConnectionLimiter, TransportError};
+use common::transport::{ConnectionLimiter, RelayedPeers, TransportError};
 use common::trust::clock::Clock;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 
 use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
+use super::driver::Revoked;
+use super::gateways::Gateways;
 use super::links::Links;
 use super::odd::OddData;
 use super::peer_limits::PeerLimits;
@@ -54,6 +56,12 @@ pub(crate) struct Shared {
     pub(crate) replies: Replies,
     /// The open sessions.
     pub(crate) links: Links,
+    /// The connected gateways.
+    pub(crate) gateways: Gateways,
+    /// Judges the devices that they pass on.
+    pub(crate) relayed: RelayedPeers,
+    /// Who is let in no more.
+    pub(crate) revoked: Revoked,
     /// What devices did.
     pub(crate) peer_limits: Arc<PeerLimits>,
     /// Classes of which no device speaks.
@@ -173,6 +181,9 @@ pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
         shared
             .peer_limits
             .fill(now, device.device, &mut device.peer_limits);
+    }
+    for gateway in &mut status.gateways {
+        gateway.link = shared.gateways.link(gateway.gateway);
     }
     for task in &mut status.tasks {
         task.unheard = shared.unheard.of(shared, task).await;

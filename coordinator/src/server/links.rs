@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::DeviceId;
-use common::transport::{CloseCode, Connection, Traffic};
+use common::transport::CloseCode;
 use common::wire::messages::ToDevice;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::core::command::{SessionId, TrafficMeter};
+use super::line::Line;
+use crate::core::command::SessionId;
 
 /// Messages that wait for a device to read.
 const OUTBOX_MESSAGES_MAX: usize = 64;
@@ -27,7 +28,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Link {
-    connection: Connection,
+    line: Line,
     outbox: mpsc::Sender<ToDevice>,
 }
 
@@ -41,11 +42,11 @@ pub(crate) struct OpenLink {
 
 impl Links {
     /// Enters a session, and returns what it is sent.
-    pub(crate) fn open(&self, connection: &Connection) -> (OpenLink, mpsc::Receiver<ToDevice>) {
+    pub(crate) fn open(&self, line: &Line) -> (OpenLink, mpsc::Receiver<ToDevice>) {
         let session = SessionId(self.0.last.fetch_add(1, Ordering::Relaxed) + 1);
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES_MAX);
         let link = Link {
-            connection: connection.clone(),
+            line: line.clone(),
             outbox,
         };
         self.table().insert(session, link);
@@ -65,8 +66,7 @@ impl Links {
         };
         if let Err(TrySendError::Full(_)) = link.outbox.try_send(message) {
             tracing::warn!(device = %device.short(), "does not read its messages; hung up");
-            link.connection
-                .close(CloseCode::Stalled, "messages are not read");
+            link.line.close(CloseCode::Stalled, "messages are not read");
             table.remove(&session);
         }
     }
@@ -74,7 +74,7 @@ impl Links {
     /// Closes a session's connection, for a reason.
     pub(crate) fn close(&self, session: SessionId, code: CloseCode, reason: &str) {
         if let Some(link) = self.table().remove(&session) {
-            link.connection.close(code, reason);
+            link.line.close(code, reason);
         }
     }
 
@@ -86,18 +86,5 @@ impl Links {
 impl Drop for OpenLink {
     fn drop(&mut self) {
         self.links.table().remove(&self.session);
-    }
-}
-
-/// The byte counters of a connection.
-pub(crate) struct ConnectionMeter(pub(crate) Connection);
-
-impl TrafficMeter for ConnectionMeter {
-    fn handshake(&self) -> Traffic {
-        self.0.handshake_traffic()
-    }
-
-    fn work(&self) -> Traffic {
-        self.0.work_traffic()
     }
 }

@@ -7,7 +7,9 @@ pub(crate) mod compute_backend;
 pub(crate) mod compute_thread;
 pub(crate) mod driver;
 mod enrol;
+pub(crate) mod gateways;
 pub(crate) mod handle;
+pub(crate) mod line;
 pub(crate) mod links;
 pub(crate) mod maintenance;
 pub(crate) mod odd;
@@ -27,6 +29,7 @@ use tracing::Instrument;
 
 pub use self::compute_backend::{ComputeBackend, LocalCompute, Training};
 pub(crate) use self::handle::Shared;
+use self::line::Line;
 pub use self::store_handle::{OpenStore, StoreHandle};
 
 /// Lets peers in, each in a task of its own.
@@ -46,13 +49,22 @@ pub(crate) async fn accept(listener: &Listener, shared: &Arc<Shared>) {
             match (connection.protocol(), connection.peer()) {
                 (Protocol::Devices, PeerIdentity::Device(device)) => {
                     let span = tracing::info_span!("session", device = %device.short());
-                    session::serve(shared, connection, device)
+                    session::serve(shared, Line::Direct(connection), device)
                         .instrument(span)
                         .await;
                 }
                 (Protocol::Enrolment, _) => {
                     let span = tracing::info_span!("enrolment", %from);
                     enrol::serve(shared, connection).instrument(span).await;
+                }
+                (Protocol::Gateways, PeerIdentity::Gateway(gateway)) => {
+                    let span = tracing::info_span!("gateway", gateway = %gateway.short());
+                    gateways::serve(shared, connection, gateway)
+                        .instrument(span)
+                        .await;
+                }
+                (Protocol::Gateways, _) => {
+                    connection.close(CloseCode::NotAGateway, "a gateway's certificate is needed");
                 }
                 (Protocol::Devices, _) => {
                     connection.close(CloseCode::Unauthenticated, "a device certificate is needed");

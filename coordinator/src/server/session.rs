@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::ids::{DeviceId, Time};
-use common::transport::{CloseCode, Connection, FrameReceiver, FrameSender, TransportError};
+use common::transport::{CloseCode, TransportError};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::handle::{Shared, note, pause};
-use super::links::ConnectionMeter;
+use super::line::{Line, LineReceiver, LineSender};
 use super::transfer;
 use crate::core::command::{Command, SessionId, Speaker};
 
@@ -23,44 +23,44 @@ const HOUR_MS: u64 = 3_600_000;
 
 /// Serves a device until its connection ends, however it ends. Nothing that
 /// goes wrong here leaves this session.
-pub(super) async fn serve(shared: Arc<Shared>, connection: Connection, device: DeviceId) {
+pub(super) async fn serve(shared: Arc<Shared>, line: Line, device: DeviceId) {
     if let Err((code, reason)) = shared.peer_limits.session(Instant::now(), device) {
         tracing::warn!(reason, "session refused");
-        connection.close(code, reason);
+        line.close(code, reason);
         return;
     }
-    tracing::info!(address = %connection.remote_address(), "session began");
-    match run(&shared, &connection, device).await {
+    tracing::info!(address = %line.remote_address(), gateway = line.gateway().map(|one| one.short()),
+        "session began");
+    match run(&shared, &line, device).await {
         Ok(()) => {
-            connection.close(CloseCode::Normal, "");
+            line.close(CloseCode::Normal, "");
             tracing::info!("session ended");
         }
         Err(error) => {
             let code = error.code();
-            connection.close(code, &error.to_string());
-            note(&shared, device, &error);
+            line.close(code, &error.to_string());
+            // What a gateway passes on it has looked at: what is wrong is its own.
+            if line.gateway().is_none() {
+                note(&shared, device, &error);
+            }
             // Most ends are in order: a program goes down, a newer session takes over.
             tracing::info!(why = %error, "session ended");
         }
     }
 }
 
-async fn run(
-    shared: &Arc<Shared>,
-    connection: &Connection,
-    device: DeviceId,
-) -> Result<(), TransportError> {
-    let mut control = connection.accept_control().await?;
-    let Some(frame) = control.receiver.recv_answer().await? else {
+async fn run(shared: &Arc<Shared>, line: &Line, device: DeviceId) -> Result<(), TransportError> {
+    let (mut sender, mut receiver) = line.accept_control().await?;
+    let Some(frame) = receiver.recv_answer().await? else {
         return Ok(());
     };
-    let Some(hello) = greeting(connection, &frame)? else {
+    let Some(hello) = greeting(line, &frame)? else {
         return Ok(());
     };
     if hello.clock != Time(0) {
         shared.guard.hear(device, hello.clock);
     }
-    let (open, messages) = shared.links.open(connection);
+    let (open, messages) = shared.links.open(line);
     let session = open.session;
     let connect = Command::Connect {
         device,
@@ -68,24 +68,30 @@ async fn run(
         installed: hello.installed,
         speaker: Speaker {
             instance: hello.instance,
-            address: Some(connection.remote_address()),
+            address: Some(line.remote_address()),
+            gateway: line.gateway(),
         },
-        meter: Box::new(ConnectionMeter(connection.clone())),
+        meter: line.meter(),
     };
     if shared.commands.send(connect).await.is_err() {
         return Ok(());
     }
-    shared.connections.began(device, connection);
+    if let Line::Direct(connection) = line {
+        shared.connections.began(device, connection);
+    }
     let outcome = tokio::select! {
-        () = expired(shared, connection) => {
-            connection.close(CloseCode::Expired, "the certificate has expired");
+        () = expired(shared, line) => {
+            line.close(CloseCode::Expired, "the certificate has expired");
             Ok(())
         }
-        outcome = listen(shared, &mut control.receiver, device, session) => outcome,
-        outcome = speak(&mut control.sender, messages) => outcome,
-        outcome = transfers(shared, connection, device) => outcome,
+        outcome = listen(shared, &mut receiver, device, session) => outcome,
+        outcome = speak(&mut sender, messages) => outcome,
+        outcome = transfers(shared, line, device) => outcome,
+        () = line.closing() => Ok(()),
     };
-    shared.connections.ended(device, connection);
+    if let Line::Direct(connection) = line {
+        shared.connections.ended(device, connection);
+    }
     let _ = shared
         .commands
         .send(Command::Disconnect { device, session })
@@ -94,7 +100,7 @@ async fn run(
 }
 
 /// The hello, unless the connection was closed over its version.
-fn greeting(connection: &Connection, frame: &[u8]) -> Result<Option<Hello>, TransportError> {
+fn greeting(line: &Line, frame: &[u8]) -> Result<Option<Hello>, TransportError> {
     match decode::<ToCoordinator>(frame) {
         Ok(ToCoordinator::Hello(hello)) if hello.minor > PROTOCOL_MINOR => {
             let reason = format!(
@@ -103,7 +109,7 @@ fn greeting(connection: &Connection, frame: &[u8]) -> Result<Option<Hello>, Tran
                 hello.minor
             );
             tracing::warn!(reason, "hello refused");
-            connection.close(CloseCode::ProtocolVersion, &reason);
+            line.close(CloseCode::ProtocolVersion, &reason);
             Ok(None)
         }
         Ok(ToCoordinator::Hello(hello)) if hello.installed.len() > INSTALLED_MAX => {
@@ -118,7 +124,7 @@ fn greeting(connection: &Connection, frame: &[u8]) -> Result<Option<Hello>, Tran
 /// What the device says, until it hangs up.
 async fn listen(
     shared: &Shared,
-    receiver: &mut FrameReceiver,
+    receiver: &mut LineReceiver,
     device: DeviceId,
     session: SessionId,
 ) -> Result<(), TransportError> {
@@ -143,11 +149,11 @@ async fn listen(
 
 /// What the core has to tell it, in order.
 async fn speak(
-    sender: &mut FrameSender,
+    sender: &mut LineSender,
     mut messages: mpsc::Receiver<ToDevice>,
 ) -> Result<(), TransportError> {
     while let Some(message) = messages.recv().await {
-        sender.send(&encode(&message)).await?;
+        sender.send(encode(&message)).await?;
     }
     // The core forgot the session and closes the connection with the reason.
     std::future::pending().await
@@ -156,23 +162,33 @@ async fn speak(
 /// Its transfers, each in a task of its own; QUIC bounds how many there are.
 async fn transfers(
     shared: &Arc<Shared>,
-    connection: &Connection,
+    line: &Line,
     device: DeviceId,
 ) -> Result<(), TransportError> {
     let mut running = JoinSet::new();
     loop {
-        let stream = connection.accept_transfer().await?;
+        let stream = line.accept_transfer().await?;
         while running.try_join_next().is_some() {}
         // Its further streams wait meanwhile, and QUIC lets it open few.
         pause(shared.peer_limits.request(Instant::now(), device, 1)).await;
-        running.spawn(transfer::serve(shared.clone(), stream, device));
+        running.spawn(transfer::serve(
+            shared.clone(),
+            line.clone(),
+            stream,
+            device,
+        ));
     }
 }
 
 /// Ready once the certificate that opened the session is over: no session
 /// outlives it.
-async fn expired(shared: &Shared, connection: &Connection) {
-    let Some(end) = connection.peer_certificate().map(|facts| facts.not_after) else {
+async fn expired(shared: &Shared, line: &Line) {
+    expired_at(shared, line.expires()).await;
+}
+
+/// Ready once this moment is over, which never is if there is none.
+pub(super) async fn expired_at(shared: &Shared, end: Option<Time>) {
+    let Some(end) = end else {
         return std::future::pending().await;
     };
     loop {

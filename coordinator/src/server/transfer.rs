@@ -9,10 +9,12 @@ use common::ids::{BlobHash, DeviceId};
 use common::limits::BLOB_BYTES_MAX;
 use common::round::Reason;
 use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
+use common::trust::offer::SignedOffer;
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{TransferAnswer, TransferRequest};
 
 use super::Shared;
+use super::line::Line;
 use crate::core::answer::Answer;
 use crate::core::command::{Command, Offer, Reply};
 use crate::journal::Pin;
@@ -34,11 +36,16 @@ enum TransferError {
 }
 
 /// Serves one transfer stream to its end.
-pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: DeviceId) {
-    if let Err(error) = run(&shared, &mut stream, device).await {
+pub(super) async fn serve(shared: Arc<Shared>, line: Line, mut stream: Stream, device: DeviceId) {
+    if let Err(error) = run(&shared, &line, &mut stream, device).await {
         tracing::debug!(device = %device.short(), %error, "transfer given up");
-        if let TransferError::Transport(error) = &error {
-            note(&shared, device, error);
+        match (&error, line.gateway()) {
+            (TransferError::Transport(error), None) => note(&shared, device, error),
+            // The gateway has looked at what the device said, so this is its own.
+            (TransferError::Transport(error), Some(gateway)) if error.is_violation() => {
+                tracing::warn!(gateway = %gateway.short(), %error, "a gateway passes on what no device says");
+            }
+            _ => {}
         }
         stream.give_up(match &error {
             TransferError::Transport(error) => error.code(),
@@ -50,6 +57,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, device: Devic
 
 async fn run(
     shared: &Arc<Shared>,
+    line: &Line,
     stream: &mut Stream,
     device: DeviceId,
 ) -> Result<(), TransferError> {
@@ -68,13 +76,41 @@ async fn run(
                 blob,
                 bytes,
             };
+            if line.gateway().is_some() {
+                return Err(unsigned("an offer without the device's signature"));
+            }
+            take_offer(offer, shared, stream).await?
+        }
+        TransferRequest::SignedOffer {
+            key,
+            blob,
+            bytes,
+            signature,
+        } => {
+            let offer = Offer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            let signed = SignedOffer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            if !line.is_signed(&signed, &signature) {
+                return Err(unsigned(
+                    "an offer with a signature that is not the device's",
+                ));
+            }
             take_offer(offer, shared, stream).await?
         }
         TransferRequest::Fetch { blob, offset } => {
-            return send_blob(shared, stream, device, (blob, offset)).await;
+            return send_blob(shared, stream, Some(device), (blob, offset)).await;
         }
         TransferRequest::FetchAgainst { blob, base } => {
-            return send_delta(shared, stream, device, (blob, base)).await;
+            return send_delta(shared, stream, Some(device), (blob, base)).await;
         }
         TransferRequest::Newest { task } => {
             let newest = |reply| Command::Newest {
@@ -86,6 +122,39 @@ async fn run(
         }
     };
     finish(stream, answer).await
+}
+
+fn unsigned(reason: &str) -> TransferError {
+    TransferError::Transport(TransportError::Violation {
+        reason: reason.to_owned(),
+    })
+}
+
+/// Serves what a gateway asks for its cache, from a stream whose first frame
+/// has been read. Nothing is charged to a device.
+pub(super) async fn serve_cache(shared: Arc<Shared>, mut stream: Stream, wanted: Wanted) {
+    let served = match wanted {
+        Wanted::Blob(blob) => send_blob(&shared, &mut stream, None, (blob, 0)).await,
+        Wanted::Delta { blob, base } => send_delta(&shared, &mut stream, None, (blob, base)).await,
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a transfer to a gateway's cache was given up");
+        stream.give_up(CloseCode::Internal);
+    }
+}
+
+/// What a gateway wants for its cache.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// A whole blob.
+    Blob(BlobHash),
+    /// What leads from one release to another.
+    Delta {
+        /// The release.
+        blob: BlobHash,
+        /// The earlier one.
+        base: BlobHash,
+    },
 }
 
 /// Takes what a device offers, if it is wanted.
@@ -231,7 +300,7 @@ fn blamed(error: &PartialError) -> Reason {
 async fn send_blob(
     shared: &Arc<Shared>,
     stream: &mut Stream,
-    device: DeviceId,
+    device: Option<DeviceId>,
     (blob, offset): (BlobHash, u64),
 ) -> Result<(), TransferError> {
     if !ask(shared, |reply| Command::IsPublic { blob, reply }).await? {
@@ -248,7 +317,9 @@ async fn send_blob(
         return finish(stream, TransferAnswer::NotFound).await;
     };
     let length = bytes.len() as u64;
-    charge(shared, device, length.saturating_sub(offset))?;
+    if let Some(device) = device {
+        charge(shared, device, length.saturating_sub(offset))?;
+    }
     stream
         .send(&encode(&TransferAnswer::Blob { bytes: length }))
         .await?;
@@ -261,7 +332,7 @@ async fn send_blob(
 async fn send_delta(
     shared: &Arc<Shared>,
     stream: &mut Stream,
-    device: DeviceId,
+    device: Option<DeviceId>,
     (blob, base): (BlobHash, BlobHash),
 ) -> Result<(), TransferError> {
     for blob in [blob, base] {
@@ -269,12 +340,10 @@ async fn send_delta(
             return finish(stream, TransferAnswer::NotFound).await;
         }
     }
-    pause(
-        shared
-            .peer_limits
-            .request(Instant::now(), device, DELTA_WORTH),
-    )
-    .await;
+    if let Some(device) = device {
+        let limits = &shared.peer_limits;
+        pause(limits.request(Instant::now(), device, DELTA_WORTH)).await;
+    }
     // One at a time: those who wait must not take the store's threads.
     let turn = shared.deltas.acquire().await;
     let turn = turn.map_err(|_| TransferError::NoAnswer)?;
@@ -290,7 +359,9 @@ async fn send_delta(
         Ok(None) => return finish(stream, TransferAnswer::NoDelta).await,
     };
     let bytes = delta.len() as u64;
-    charge(shared, device, bytes)?;
+    if let Some(device) = device {
+        charge(shared, device, bytes)?;
+    }
     stream
         .send(&encode(&TransferAnswer::Delta { bytes }))
         .await?;

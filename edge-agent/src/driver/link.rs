@@ -3,9 +3,10 @@
 use common::ids::{BlobHash, TaskHash};
 use common::limits::BLOB_BYTES_MAX;
 use common::transport::{
-    BlobSpan, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol, Traffic,
-    TransportError,
+    BlobSpan, ClientIdentity, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol,
+    Traffic, TransportError,
 };
+use common::trust::offer::SignedOffer;
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
     Announcement, Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
@@ -247,22 +248,20 @@ pub async fn fetch_against(
 }
 
 /// Offers a contribution and sends its bytes if they are wanted. Returns the
-/// coordinator's last word on it.
+/// coordinator's last word on it. To a gateway the offer goes
+/// signed, for which `signer` is needed.
 ///
 /// # Errors
 /// The loss of stream or connection: then nothing is known, and it must be
 /// offered again.
 pub async fn offer(
     connection: &Connection,
+    signer: Option<&ClientIdentity>,
     pending: &Pending,
     bytes: &[u8],
 ) -> Result<TransferAnswer, LinkError> {
+    let request = offered(connection, signer, pending)?;
     let mut stream = connection.open_transfer().await?;
-    let request = TransferRequest::Offer {
-        key: pending.key,
-        blob: pending.blob,
-        bytes: pending.bytes,
-    };
     let first = answer(stream.ask(&encode(&request)).await?)?;
     let TransferAnswer::Send { offset } = first else {
         return Ok(first);
@@ -270,6 +269,41 @@ pub async fn offer(
     stream.sender.send_blob(offset, bytes).await?;
     stream.sender.finish();
     answer(stream.receiver.recv_answer().await?)
+}
+
+/// The offer, signed if a gateway passes it on.
+fn offered(
+    connection: &Connection,
+    signer: Option<&ClientIdentity>,
+    pending: &Pending,
+) -> Result<TransferRequest, LinkError> {
+    let (key, blob, bytes) = (pending.key, pending.blob, pending.bytes);
+    let server = connection.peer_certificate();
+    if !server.is_some_and(|facts| facts.is_gateway) {
+        return Ok(TransferRequest::Offer { key, blob, bytes });
+    }
+    let signed = match signer {
+        Some(ClientIdentity::Enrolled { credentials, .. }) => {
+            let device = credentials.facts().map_err(TransportError::from)?.device;
+            let offer = SignedOffer {
+                device,
+                key,
+                blob,
+                bytes,
+            };
+            offer.sign(credentials.key())
+        }
+        Some(ClientIdentity::Enrolling { .. }) | None => None,
+    };
+    let signature = signed.ok_or_else(|| TransportError::Credentials {
+        reason: "this device's key cannot sign for a gateway; name the coordinator itself".into(),
+    })?;
+    Ok(TransferRequest::SignedOffer {
+        key,
+        blob,
+        bytes,
+        signature,
+    })
 }
 
 /// The newest release of a task, or of the coordinator's only one.

@@ -217,7 +217,7 @@ async fn offer(
         blob,
         bytes: payload.bytes.len() as u64,
     };
-    let answer = link::offer(&connection, &pending, &payload.bytes).await;
+    let answer = link::offer(&connection, None, &pending, &payload.bytes).await;
     let outcome = match answer {
         Ok(TransferAnswer::Accepted) => Outcome::Accepted,
         Ok(TransferAnswer::Refused(reason)) => Outcome::Refused(reason),

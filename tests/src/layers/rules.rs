@@ -63,7 +63,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["stream", "verifier"],
             &["connection", "tls"],
             &["listener"],
-            &["dialler"],
+            &["dialler", "relayed"],
             &["search"],
         ],
     },
@@ -159,7 +159,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["compute"],
             &["backup", "metrics"],
             &["server"],
-            &["admin", "page"],
+            &["admin", "gateway", "page"],
             &["app", "config"],
             &["cli"],
         ],
@@ -208,8 +208,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         layers: &[
             &[
-                "aging", "disk", "fixtures", "fuzz", "golden", "layers", "netns", "redteam",
-                "relay", "standby",
+                "aging", "disk", "fixtures", "fuzz", "gateway", "golden", "layers", "netns",
+                "redteam", "relay", "standby",
             ],
             &["rig"],
             &["database"],

@@ -224,7 +224,7 @@ async fn a_revoked_device_finds_every_door_closed() {
 
 #[tokio::test]
 async fn certificates_can_be_exchanged_while_the_port_stays_open() {
-    let mut fleet = Fleet::new();
+    let fleet = Fleet::new();
     let old = fleet.device();
     let (_server, before) = fleet.connected().await;
     let next = Authority::create("next", NOW).unwrap();
@@ -297,7 +297,12 @@ impl ClientSessionStore for Tickets {
 fn greedy_client(fleet: &Fleet, alpn: Vec<Vec<u8>>) -> (quinn::ClientConfig, Arc<Tickets>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let trust = Trust::Authorities(vec![fleet.authority.certificate().clone()]);
-    let verifier = CoordinatorVerifier::new(trust, Clock::fixed(NOW), provider.clone());
+    let verifier = CoordinatorVerifier::new(
+        trust,
+        Protocol::Devices,
+        Clock::fixed(NOW),
+        provider.clone(),
+    );
     let ClientIdentity::Enrolled { credentials, .. } = fleet.device() else {
         unreachable!("an enrolled device was made");
     };

@@ -1,6 +1,7 @@
 //! Real endpoints on loopback, with real certificates.
 #![allow(clippy::unwrap_used)]
 
+mod gateways;
 mod identity;
 mod search;
 mod streams;

@@ -16,7 +16,7 @@ use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::certificate::{
-    CertificateError, CertificateFacts, Credentials, Fingerprint, certificate_to_pem,
+    CertificateError, CertificateFacts, Credentials, Fingerprint, GATEWAY_NAME, certificate_to_pem,
     certificates_from_pem,
 };
 use crate::ids::{DeviceId, Time};
@@ -254,6 +254,30 @@ impl Authority {
         Ok(signed.map_err(library)?.der().clone())
     }
 
+    /// A certificate for the gateway behind `request`, good until `end`. Its
+    /// subject is the id of its key, as a device's is. It can prove a server
+    /// that is called [`GATEWAY_NAME`], which is enough for devices that work
+    /// and too little for those that join, and a client.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ended`] or [`AuthorityError::Library`].
+    pub fn sign_gateway_until(
+        &self,
+        request: &SigningRequest,
+        now: Time,
+        end: Time,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        let mut params = self.leaf_parameters(&request.device.to_string(), now, end)?;
+        let name = GATEWAY_NAME.try_into().map_err(library)?;
+        params.subject_alt_names = vec![SanType::DnsName(name)];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let signed = params.signed_by(&request.key, &self.issuer);
+        Ok(signed.map_err(library)?.der().clone())
+    }
+
     /// A certificate by this authority for another one: anyone who believes
     /// this one can be shown the other through it.
     ///
@@ -407,7 +431,21 @@ mod tests {
         assert_eq!(facts.common_name, device.device().to_string());
         assert_eq!(facts.not_before, NOW);
         assert_eq!(facts.not_after, NOW.after_ms(30 * DAY_MS));
-        assert!(!facts.is_authority);
+        assert!(!facts.is_authority && !facts.is_gateway);
+    }
+
+    #[test]
+    fn only_a_gateways_certificate_names_a_gateway() {
+        let authority = Authority::create("test", NOW).unwrap();
+        let key = DeviceKey::generate().unwrap();
+        let request = SigningRequest::parse(&key.signing_request().unwrap()).unwrap();
+        let end = NOW.after_ms(DAY_MS);
+        let certificate = authority.sign_gateway_until(&request, NOW, end).unwrap();
+        let facts = CertificateFacts::parse(&certificate).unwrap();
+        assert!(facts.is_gateway && !facts.is_authority);
+        assert_eq!(facts.device, key.device());
+        let server = authority.server_certificate(&[], NOW, 1).unwrap();
+        assert!(!server.facts().unwrap().is_gateway);
     }
 
     #[test]

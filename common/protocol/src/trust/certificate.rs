@@ -8,10 +8,14 @@ use bincode::{Decode, Encode};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::pem;
 use crate::ids::{DeviceId, ParseIdError, Time};
+
+/// The name that every gateway's certificate carries, and no coordinator's nor
+/// device's.
+pub const GATEWAY_NAME: &str = "gateway.alambic";
 
 /// Why a certificate or a key was not understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +105,8 @@ pub struct CertificateFacts {
     pub not_after: Time,
     /// Whether it may sign other certificates.
     pub is_authority: bool,
+    /// Whether its holder may pass devices' sessions on: it names a gateway.
+    pub is_gateway: bool,
     /// The certified key: SubjectPublicKeyInfo, DER.
     pub public_key: Vec<u8>,
 }
@@ -129,6 +135,7 @@ impl CertificateFacts {
             not_before: time_of(subject.validity.not_before.timestamp()),
             not_after: time_of(subject.validity.not_after.timestamp()),
             is_authority: subject.is_ca(),
+            is_gateway: names_gateway(&certificate),
             public_key,
         })
     }
@@ -234,6 +241,15 @@ pub fn certificates_from_pem(text: &str) -> Result<Vec<CertificateDer<'static>>,
         CertificateFacts::parse(der)?;
     }
     Ok(chain)
+}
+
+/// Whether a certificate is for the name of gateways.
+fn names_gateway(certificate: &X509Certificate<'_>) -> bool {
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return false;
+    };
+    let mut names = names.value.general_names.iter();
+    names.any(|name| matches!(name, GeneralName::DNSName(GATEWAY_NAME)))
 }
 
 fn time_of(seconds: i64) -> Time {

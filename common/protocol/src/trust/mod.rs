@@ -21,6 +21,7 @@ pub mod certificate;
 pub mod clock;
 pub mod device_key;
 pub mod keys;
+pub mod offer;
 mod pem;
 pub mod release;
 pub mod token;

@@ -11,6 +11,7 @@ use crate::evaluation::Evaluation;
 use crate::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use crate::round::{ContributionKey, Phase, Reason};
 use crate::trust::bundle::AnnouncedAuthority;
+use crate::trust::offer::OFFER_SIGNATURE_BYTES;
 use crate::withheld::RawWithheld;
 
 /// Minor version of the protocol this build speaks.
@@ -209,6 +210,19 @@ pub enum TransferRequest {
         blob: BlobHash,
         /// The earlier one's.
         base: BlobHash,
+    },
+    /// The same as an offer, signed by the device. Said where a gateway passes
+    /// the session on, and taken from nowhere else: every coordinator that has
+    /// gateways knows it.
+    SignedOffer {
+        /// What it is.
+        key: ContributionKey,
+        /// Name of its bytes.
+        blob: BlobHash,
+        /// Their length.
+        bytes: u64,
+        /// Of a [`crate::trust::offer::SignedOffer`], by the device's key.
+        signature: [u8; OFFER_SIGNATURE_BYTES],
     },
 }
 

@@ -42,6 +42,8 @@ pub struct Speaker {
     pub instance: u64,
     /// Where it is; none where that means nothing.
     pub address: Option<SocketAddr>,
+    /// The gateway that passes its session on, if one does.
+    pub gateway: Option<DeviceId>,
 }
 
 /// What happens to the core.
@@ -95,6 +97,13 @@ pub enum Command {
     IsPublic {
         /// Which blob.
         blob: BlobHash,
+        /// Where the answer goes.
+        reply: Reply<bool>,
+    },
+    /// Is this member a gateway?
+    IsGateway {
+        /// Which member.
+        member: DeviceId,
         /// Where the answer goes.
         reply: Reply<bool>,
     },

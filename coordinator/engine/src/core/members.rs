@@ -83,7 +83,7 @@ impl Core {
             }
         };
         self.record(event);
-        if answer == Ok(Admitted::Member) {
+        if answer == Ok(Admitted::Member) && !self.registry.is_gateway(device) {
             for at in 0..self.tasks.len() {
                 self.feed(now, at, Input::Members(vec![device]));
             }

@@ -201,6 +201,10 @@ impl Core {
                 let answer = self.in_service.then(|| self.is_public(blob));
                 self.answer_or_not(reply, answer);
             }
+            Command::IsGateway { member, reply } => {
+                let answer = self.in_service.then(|| self.registry.is_gateway(member));
+                self.answer_or_not(reply, answer);
+            }
             Command::Newest {
                 device,
                 task,
@@ -370,9 +374,11 @@ impl Core {
             run: None,
         });
         let at = self.tasks.len() - 1;
-        let members = self.registry.members().keys();
-        let members = members.filter(|device| !self.registry.revoked().contains_key(device));
-        let members = members.copied().collect();
+        let members = self.registry.members().iter();
+        let members = members.filter(|(device, member)| {
+            !member.is_gateway() && !self.registry.revoked().contains_key(device)
+        });
+        let members = members.map(|(device, _)| *device).collect();
         self.feed(now, at, Input::Members(members));
         self.feed(now, at, Input::Started);
         for (device, installed) in self.sessions.connected(hash) {

@@ -39,6 +39,8 @@ pub(super) struct Arrival {
 struct Session {
     id: SessionId,
     installed: Vec<(TaskHash, Version)>,
+    /// The gateway that passes it on, if one does.
+    gateway: Option<DeviceId>,
     /// What it said of releases, newest last. It says so once a session, and
     /// the state may be rebuilt meanwhile.
     tried: Vec<Tried>,
@@ -157,6 +159,19 @@ impl Sessions {
         self.open.contains_key(&device)
     }
 
+    /// The gateway that passes a device's session on, if it has a session and
+    /// one does.
+    pub(super) fn gateway(&self, device: DeviceId) -> Option<DeviceId> {
+        self.open.get(&device)?.gateway
+    }
+
+    /// Devices whose sessions this gateway passes on.
+    pub(super) fn behind(&self, gateway: DeviceId) -> u64 {
+        let open = self.open.values();
+        open.filter(|session| session.gateway == Some(gateway))
+            .count() as u64
+    }
+
     pub(super) fn devices(&self) -> impl Iterator<Item = DeviceId> {
         self.counters.keys().copied()
     }
@@ -230,6 +245,15 @@ impl Core {
             });
             return;
         }
+        if self.registry.is_gateway(device) {
+            // Before its first renewal it has a device's certificate.
+            self.ready.push_back(Effect::Close {
+                session,
+                code: CloseCode::Unauthenticated,
+                reason: "a gateway is no device",
+            });
+            return;
+        }
         let is_second = self.sessions.keys.hear(now, device, speaker);
         if is_second && self.sessions.is_connected(device) {
             tracing::warn!(
@@ -254,6 +278,7 @@ impl Core {
             Session {
                 id: session,
                 installed: installed.clone(),
+                gateway: speaker.gateway,
                 tried: Vec::new(),
                 changed: BTreeSet::new(),
                 meter,

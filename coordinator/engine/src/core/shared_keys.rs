@@ -27,7 +27,9 @@ impl SharedKeys {
     /// Notes who speaks for a device; whether it is another machine than the
     /// one that last did, both with the same key.
     pub(super) fn hear(&mut self, now: Time, device: DeviceId, speaker: Speaker) -> bool {
-        let Speaker { instance, address } = speaker;
+        let Speaker {
+            instance, address, ..
+        } = speaker;
         if instance == 0 {
             return false;
         }
@@ -52,7 +54,9 @@ impl SharedKeys {
 
     /// The process speaks for the device from now on.
     pub(super) fn takes_over(&mut self, device: DeviceId, speaker: Speaker) {
-        let Speaker { instance, address } = speaker;
+        let Speaker {
+            instance, address, ..
+        } = speaker;
         if instance == 0 {
             return;
         }
@@ -93,6 +97,7 @@ mod tests {
         Speaker {
             instance,
             address: Some(SocketAddr::from(([10, 0, 0, instance as u8], 9))),
+            gateway: None,
         }
     }
 

@@ -13,9 +13,9 @@ use crate::rollout::Rollout;
 use crate::round::{Ended, Engine, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
     ABSENCES_MAX, Absence, DeviceName, DeviceStatus, DeviceStudent, EndedStatus, EvaluationStatus,
-    ExclusionStatus, Forgetting, MissedStatus, OutcomeStatus, PeerLimitsStatus, PhaseStatus,
-    Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, StandingStatus, Status,
-    TaskStatus, WithheldStatus,
+    ExclusionStatus, Forgetting, GatewayStatus, MissedStatus, OutcomeStatus, PeerLimitsStatus,
+    PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, StandingStatus,
+    Status, TaskStatus, WithheldStatus,
 };
 
 impl Core {
@@ -26,7 +26,8 @@ impl Core {
             .keys()
             .chain(registry.applicants().keys());
         let known = known.chain(registry.revoked().keys()).copied();
-        let devices: BTreeSet<DeviceId> = known.chain(self.sessions.devices()).collect();
+        let known = known.chain(self.sessions.devices());
+        let devices: BTreeSet<DeviceId> = known.filter(|one| !registry.is_gateway(*one)).collect();
         let marks = self.marks();
         Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,7 +49,26 @@ impl Core {
                 .into_iter()
                 .map(|device| self.device_status(now, device, &marks))
                 .collect(),
+            gateways: self.gateways(),
         }
+    }
+
+    /// The members that are gateways; the server adds how they do.
+    fn gateways(&self) -> Vec<GatewayStatus> {
+        let registry = &self.registry;
+        let members = registry.members().iter();
+        let gateways = members.filter(|(_, member)| member.is_gateway());
+        gateways
+            .map(|(gateway, member)| GatewayStatus {
+                gateway: *gateway,
+                label: member.label.clone(),
+                admitted: member.admitted,
+                expires: member.certificate.expires,
+                revoked: registry.revoked().contains_key(gateway),
+                devices: self.sessions.behind(*gateway),
+                link: None,
+            })
+            .collect()
     }
 
     fn task_status(&self, now: Time, runner: &Runner) -> TaskStatus {
@@ -279,6 +299,7 @@ impl Core {
             revoked_at: revocation.map(|revocation| revocation.at),
             revoked_why: revocation.map(|revocation| revocation.reason.clone()),
             connected: self.sessions.is_connected(device),
+            gateway: self.sessions.gateway(device).map(|one| self.name(one)),
             uplink_bytes: counters.work.udp_rx_bytes,
             downlink_bytes: counters.work.udp_tx_bytes,
             handshake_bytes: counters.handshake.udp_rx_bytes + counters.handshake.udp_tx_bytes,

@@ -496,6 +496,7 @@ fn of_two_machines_with_one_key_the_connected_one_stays() {
             speaker: Speaker {
                 instance,
                 address: None,
+                gateway: None,
             },
             meter: Box::new(NoMeter),
         });

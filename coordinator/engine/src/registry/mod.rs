@@ -83,6 +83,10 @@ pub struct Registry {
     turned_away: BTreeMap<TokenId, u32>,
 }
 
+/// The group of members that are no devices but gateways. Tokens that let
+/// gateways join put them into it, and no other token may.
+pub const GATEWAY_GROUP: &str = "alambic-gateway";
+
 /// Longest name of a device that is kept, in bytes.
 pub const LABEL_BYTES_MAX: usize = 64;
 
@@ -90,7 +94,19 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// not fill the log.
 pub const TURNED_AWAY_MAX: u32 = 32;
 
+impl Member {
+    /// Whether it is a gateway, which has no rows.
+    pub fn is_gateway(&self) -> bool {
+        self.group.as_deref() == Some(GATEWAY_GROUP)
+    }
+}
+
 impl Registry {
+    /// Whether this is a member that is a gateway.
+    pub fn is_gateway(&self, member: DeviceId) -> bool {
+        self.members.get(&member).is_some_and(Member::is_gateway)
+    }
+
     /// The registry after one more event.
     pub fn apply(&mut self, event: &RegistryEvent) {
         match event {

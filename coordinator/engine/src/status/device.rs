@@ -6,6 +6,8 @@ use protocol::round::Reason;
 use protocol::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+use super::DeviceName;
+
 /// What a device is to the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -56,6 +58,9 @@ pub struct DeviceStatus {
     pub standing: Standing,
     /// Whether it has a session now.
     pub connected: bool,
+    /// The gateway that passes its session on, if one does.
+    #[serde(default)]
+    pub gateway: Option<DeviceName>,
     /// Whether its key was revoked.
     pub revoked: bool,
     /// Whether its contributions were taken out: `partial` until each task

@@ -5,6 +5,7 @@ mod fault;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
 pub mod format;
+mod gateway;
 mod odd;
 mod progress;
 mod releases;
@@ -28,6 +29,7 @@ pub use self::device::{
     DeviceStatus, DeviceStudent, Forgetting, PeerLimitsStatus, Quarantine, SharedKey, Standing,
 };
 pub use self::fault::{Fault, FaultKind};
+pub use self::gateway::{GatewayLink, GatewayStatus};
 pub use self::odd::{OddKind, OddStatus};
 pub use self::progress::{OutcomeStatus, Progress, TaskSummary};
 pub use self::round::{
@@ -63,6 +65,9 @@ pub struct Status {
     pub tasks: Vec<TaskStatus>,
     /// Devices that joined, or are connected.
     pub devices: Vec<DeviceStatus>,
+    /// Gateways that joined.
+    #[serde(default)]
+    pub gateways: Vec<GatewayStatus>,
 }
 
 /// The log, and how much room a coordinator's state takes.

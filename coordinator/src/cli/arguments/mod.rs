@@ -2,6 +2,7 @@
 
 mod audit;
 mod config;
+mod gateways;
 mod keys;
 mod members;
 mod rounds;
@@ -15,9 +16,11 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Flags;
+use crate::gateway::config::GatewayFlags;
 
 pub(super) use audit::AuditCommand;
 pub(super) use config::ConfigCommand;
+pub(super) use gateways::GatewayCommand;
 pub(super) use keys::{AuthorityCommand, KeyCommand};
 pub(super) use members::{ApproveBy, DeviceCommand, TokenCommand};
 pub(super) use rounds::{RoundCommand, TaskCommand};
@@ -150,6 +153,18 @@ pub(super) enum Command {
   alambic-coordinator device revoke 01234567 --reason 'left on a train'"
     )]
     Device(DeviceCommand),
+    /// Run a gateway near many devices, and manage a fleet's gateways
+    ///
+    /// A gateway ends the sessions of the devices near it and passes them on over one
+    /// connection to the coordinator; blobs that all devices fetch cross it once.
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator gateway token                       # on the coordinator
+  alambic-coordinator gateway enrol --coordinator fleet.example:4433 --token alambic1...
+  alambic-coordinator gateway run                         # on the gateway's host"
+    )]
+    Gateway(GatewayCommand),
     /// Verify and export the log, the record of everything that happened
     #[command(
         subcommand,
@@ -282,6 +297,30 @@ impl Arguments {
             log: common.log.clone(),
             log_json: common.log_json,
             addresses,
+        }
+    }
+}
+
+impl Arguments {
+    /// What the flags say of a gateway's configuration.
+    pub(super) fn gateway_flags(&self) -> GatewayFlags {
+        let common = &self.common;
+        let (coordinator, listen, metrics) = match &self.command {
+            Command::Gateway(GatewayCommand::Run {
+                coordinator,
+                listen,
+                metrics,
+            }) => (coordinator.clone(), listen.clone(), metrics.clone()),
+            _ => (None, None, None),
+        };
+        GatewayFlags {
+            config: common.config.clone(),
+            state: common.state.clone(),
+            coordinator,
+            listen,
+            metrics,
+            log: common.log.clone(),
+            log_json: common.log_json,
         }
     }
 }

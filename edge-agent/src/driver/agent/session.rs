@@ -76,10 +76,14 @@ impl<W: Backend> Agent<W> {
         let bytes = self.backend.bytes(&pending);
         let Some(live) = &mut self.live else { return };
         let connection = live.connection.clone();
+        let identity = self.settings.route.identity.clone();
         let span = info_span!("upload", kind = %pending.key.kind, round = %pending.key.round);
         let sending = async move {
             let answer = match bytes {
-                Ok(bytes) => link::offer(&connection, &pending, &bytes).await,
+                Ok(bytes) => {
+                    let signer = Some(identity.client());
+                    link::offer(&connection, signer, &pending, &bytes).await
+                }
                 Err(problem) => {
                     error!("dropping a damaged contribution: {problem}");
                     Ok(TransferAnswer::Refused(Reason::HashMismatch))
