@@ -27,7 +27,6 @@ use edge_agent::identity::Identity;
 use edge_agent::state::StateDir;
 use serde_json::Value;
 use tests::gateway::Gateway;
-use tests::relay::Conditions;
 use tests::rig::{
     Running, Terms, acknowledged_is_held, agent, look_until, operator, start, wait_until_ended,
 };
@@ -219,41 +218,6 @@ fn a_round_outlives_its_gateway() {
     println!(
         "the round ended {:?} after its gateway was killed",
         begun.elapsed()
-    );
-    acknowledged_is_held(&mut running, AGENTS);
-}
-
-#[test]
-fn a_round_outlives_a_cut_between_gateway_and_coordinator() {
-    let mut running = start(Terms {
-        agents: AGENTS,
-        gateway: true,
-        conditions: Some(Conditions::default()),
-        deadline_s: 150,
-        ..Terms::default()
-    });
-    let watching = begin_round(&running);
-    // Longer than either end waits for the other.
-    running
-        .relay
-        .as_ref()
-        .unwrap()
-        .cut_for(Duration::from_secs(20));
-    let log = |running: &mut Running| gateway(running).log();
-    look_until(
-        || log(&mut running).contains("no coordinator"),
-        || "the gateway does not notice".to_owned(),
-    );
-    assert_eq!(
-        gateway(&mut running).metric("alambic_gateway_devices"),
-        AGENTS as u64
-    );
-    watching.join().unwrap().unwrap();
-    let status = running.client.status().unwrap();
-    assert!(completed(&status, 1), "{:?}", status.tasks[0].history);
-    assert_eq!(
-        status.tasks[0].history[0].accepted.get(&Kind::Moments),
-        Some(&(AGENTS as u32))
     );
     acknowledged_is_held(&mut running, AGENTS);
 }
