@@ -309,7 +309,7 @@ impl Check {
             self.copies,
         );
         if let Some(way) = &self.stands_in_the_way {
-            let _ = writeln!(text, "nothing leaves this device: {way}");
+            let _ = writeln!(text, "nothing leaves this device: {}", visible(way));
         }
         if !self.mend.is_empty() {
             let _ = writeln!(text, "to mend it, write into agent.toml:\n\n[data]");
@@ -329,10 +329,21 @@ fn mend(error: &FileError) -> Option<String> {
 }
 
 fn shown(path: &Path, folder: &Path) -> String {
-    path.strip_prefix(folder)
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    let path = path.strip_prefix(folder).unwrap_or(path);
+    visible(&path.display().to_string())
+}
+
+/// A text whose control characters are written out: names of files are anybody's,
+/// and a terminal does what they say.
+fn visible(text: &str) -> String {
+    let mut visible = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => visible.extend(character.escape_default()),
+            false => visible.push(character),
+        }
+    }
+    visible
 }
 
 impl FileCheck {

@@ -12,7 +12,7 @@ use super::follow::{self, Source, Wanted};
 use super::student::choose;
 use super::{ExitCode, Failure};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{Account, Dataset, Ending, FileRows, Schema, Unused};
 use crate::predictions::UNLIKE;
 
 /// Predict the class of each row of a file, or the numbers that the task asks
@@ -75,7 +75,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     }
     let path = arguments.input.as_deref().unwrap_or(Path::new("-"));
     let release = choose(config, arguments.task.as_deref())?;
-    let rows = read(config, path, &release)?;
+    let (rows, left_out) = read(config, path, &release)?;
     let answers = release
         .answers(rows.inputs())
         .map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
@@ -83,8 +83,12 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let novelty = novelty.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let novelty = novelty.unwrap_or_default();
     let written = match answers {
-        Answers::Classes(all) => of_classes(arguments, &release, &rows, (&all, &novelty)),
-        Answers::Numbers(all) => of_numbers(arguments, &release, &rows, (&all, &novelty)),
+        Answers::Classes(all) => {
+            of_classes(arguments, &release, (&rows, left_out), (&all, &novelty))
+        }
+        Answers::Numbers(all) => {
+            of_numbers(arguments, &release, (&rows, left_out), (&all, &novelty))
+        }
     };
     match written {
         // Anyone who reads has seen enough, as in `… | head`.
@@ -101,7 +105,7 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
 fn of_classes(
     arguments: &Arguments,
     release: &Release,
-    rows: &Dataset,
+    (rows, left_out): (&Dataset, usize),
     (probabilities, novelty): (&Array2<f32>, &[f32]),
 ) -> std::io::Result<()> {
     let answers: Vec<Answer> = probabilities
@@ -117,7 +121,7 @@ fn of_classes(
     );
     let classes = &release.task().definition().classes;
     match arguments.json {
-        true => write_json(release, (&answers, novelty), score),
+        true => write_json(release, (&answers, novelty), (score, left_out)),
         false => write_lines(classes, (&answers, novelty), score),
     }
 }
@@ -125,7 +129,7 @@ fn of_classes(
 fn of_numbers(
     arguments: &Arguments,
     release: &Release,
-    rows: &Dataset,
+    (rows, left_out): (&Dataset, usize),
     (said, novelty): (&Array2<f32>, &[f32]),
 ) -> std::io::Result<()> {
     let specs = release.task().target().numbers();
@@ -142,6 +146,7 @@ fn of_numbers(
             "task": release.task().hash(),
             "version": release.version(),
             "rows": named.collect::<Vec<_>>(),
+            "left_out": left_out,
             "labelled": off.as_ref().map_or(0, |off| off.rows),
             "rmse": off.as_ref().map(|off| off.rmse),
             "mae": off.as_ref().map(|off| off.mae),
@@ -212,7 +217,9 @@ impl Answer {
     }
 }
 
-fn read(config: &Config, path: &Path, release: &Release) -> Result<Dataset, Failure> {
+/// All rows of a file, whatever may be held to learn from, and how many there are
+/// that no answer can be given to: they are told.
+fn read(config: &Config, path: &Path, release: &Release) -> Result<(Dataset, usize), Failure> {
     let bad = |code, error: &dyn std::fmt::Display| {
         Failure::new(code, format!("{}: {error}", path.display()))
     };
@@ -223,9 +230,42 @@ fn read(config: &Config, path: &Path, release: &Release) -> Result<Dataset, Fail
     let task = release.task();
     let schema = config.reading().schema(task);
     let schema = schema.map_err(|error| bad(ExitCode::Failed, &error))?;
-    Dataset::parse(path, &bytes, &schema.with_optional_labels())
-        .map_err(|error| bad(ExitCode::Usage, &error))
+    let rows = every_row(path, &bytes, schema);
+    let (data, unanswered) = rows.map_err(|error| bad(ExitCode::Usage, &error))?;
+    let left_out = unanswered.unused.values().map(|(count, _)| count).sum();
+    if left_out > 0 {
+        eprintln!("no answer to {}", unanswered.explain());
+    }
+    Ok((data, left_out))
 }
+
+/// The rows of a file in its order, and an account of those that are not among them.
+fn every_row(path: &Path, bytes: &[u8], schema: Schema) -> Result<(Dataset, Account), String> {
+    let schema = schema.with_optional_labels();
+    let schema = schema.with_held_max(ANSWERED_VALUES_MAX, ANSWERED_VALUES_MAX);
+    let read = Dataset::read(path, bytes, &schema, Ending::Closed);
+    let FileRows { data, account, .. } = read.map_err(|error| error.to_string())?;
+    if data.rows_read() > data.rows() as u64 {
+        return Err(format!(
+            "holds {} rows, and at most {} are answered at once; split it, or stream it (--follow)",
+            data.rows_read(),
+            schema.rows_max()
+        ));
+    }
+    let mut unanswered = account;
+    // What is left at the end of a recording is no row, and neither is a header.
+    let is_row = |why: &Unused| {
+        !matches!(
+            why,
+            Unused::Rest | Unused::MixedLabels | Unused::HeaderAgain
+        )
+    };
+    unanswered.unused.retain(|why, _| is_row(why));
+    Ok((data, unanswered))
+}
+
+/// Most values that are answered at once: 256 MiB.
+const ANSWERED_VALUES_MAX: usize = 1 << 26;
 
 /// What stands behind a row that is unlike anything the student was trained on.
 fn unlike(novelty: Option<&f32>) -> String {
@@ -264,7 +304,7 @@ fn write_lines(
 fn write_json(
     release: &Release,
     (answers, novelty): (&[Answer], &[f32]),
-    (right, labelled): (usize, usize),
+    ((right, labelled), left_out): ((usize, usize), usize),
 ) -> std::io::Result<()> {
     let classes = &release.task().definition().classes;
     let row = |(at, answer): (usize, &Answer)| {
@@ -277,8 +317,35 @@ fn write_json(
         "task": release.task().hash(),
         "version": release.version(),
         "rows": rows,
+        "left_out": left_out,
         "labelled": labelled,
         "accuracy": accuracy,
     });
     writeln!(std::io::stdout().lock(), "{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::data::{BadRows, Mapping, SAMPLE_ROWS_MAX};
+    use common::features::InputShape;
+
+    #[test]
+    fn more_rows_than_are_learnt_from_are_all_answered() {
+        let shape = InputShape::new(vec![1]).unwrap();
+        let schema = Schema::new(shape, vec!["ok".to_owned()]).unwrap();
+        let skip = Mapping {
+            bad_rows: BadRows::Skip,
+            ..Mapping::default()
+        };
+        let rows = SAMPLE_ROWS_MAX + 1_000;
+        let mut text = "a\nx\n".to_owned();
+        (0..rows).for_each(|row| text.push_str(&format!("{row}\n")));
+        let schema = schema.with_held_max(1_000, 100).with_mapping(skip);
+        let (data, left_out) = every_row(Path::new("a.csv"), text.as_bytes(), schema).unwrap();
+        let expected: Vec<f32> = (0..rows).map(|row| row as f32).collect();
+        assert_eq!(data.inputs().iter().copied().collect::<Vec<_>>(), expected);
+        assert_eq!(left_out.unused[&Unused::NotANumber].0, 1);
+    }
 }

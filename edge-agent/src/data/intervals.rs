@@ -172,7 +172,10 @@ const OVERLAPS_MAX: usize = 64;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::tests::schema;
+    use super::super::{Dataset, Mapping, Note};
     use super::*;
+    use std::path::Path;
+    use std::sync::Arc;
 
     const S: i64 = 1_000_000_000;
 
@@ -196,6 +199,28 @@ mod tests {
         ] {
             assert_eq!(intervals.at("", second * S), expected, "{second}");
         }
+    }
+
+    #[test]
+    fn intervals_of_another_clock_are_told() {
+        let mapping = Mapping {
+            time_column: Some("t".to_owned()),
+            ..Mapping::default()
+        };
+        let text = b"t,a,b\n1790000000,1,2\n1790000001,3,4\n";
+        let read = |intervals: &str| {
+            let schema = schema().with_mapping(mapping.clone());
+            let schema = schema.with_intervals(Some(Arc::new(parse(intervals).unwrap())));
+            let found = Dataset::read(Path::new("a.csv"), text, &schema, Ending::Closed).unwrap();
+            (found.data.labels().to_vec(), found.notes)
+        };
+        let (labels, notes) = read("start,end,label\n0,10,cat\n");
+        assert_eq!(labels, [None, None]);
+        let rows = [1_790_000_000 * S, 1_790_000_001 * S];
+        let intervals = [0, 10 * S];
+        assert_eq!(notes, [Note::OutsideIntervals { rows, intervals }]);
+        let (labels, notes) = read("start,end,label\n1790000001,1790000002,dog\n");
+        assert_eq!((labels, notes), (vec![None, Some(1)], vec![]));
     }
 
     #[test]

@@ -125,10 +125,10 @@ fn old_line_ends_count_lines() {
 
 #[test]
 fn a_file_without_a_header_is_told_so() {
-    assert_eq!(
-        csv("1.5,2.5,cat\n3,4,dog\n"),
-        Err(ParseError::NumericHeader)
-    );
+    let rows = "1.5,2.5,cat\n3,4,dog\n5,6,cat\n";
+    assert_eq!(csv(rows), Err(ParseError::NumericHeader));
+    let wavelengths = csv("400.5,401.5,class\n3,4,dog\n5,6,cat\n");
+    assert!(matches!(wavelengths, Err(ParseError::NoLabelColumn { .. })));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use common::task::folded;
 use csv::StringRecord;
 
 use super::source::{Mapping, TimeFormat, inner_name, unpacking};
-use super::table::{Cells, DecimalSigns, TIME_NAMES, number, place_of, without_unit};
+use super::table::{Cells, DecimalSigns, TIME_NAMES, is_row, number, once, place_of, without_unit};
 use super::text::{Ending, Lines, Text};
 use super::{Folder, FolderError, Format, LabelSource, ParseError, Place, Schema};
 
@@ -143,6 +143,15 @@ impl Table {
         let mut cells = Cells::of(text, &schema);
         let header = cells.header(&schema)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        for place in (0..names.len()).filter(|&place| !names[place].is_empty()) {
+            once(&names, place)?;
+        }
+        let again = |record: &StringRecord| {
+            let cells = record
+                .iter()
+                .map(|cell| cell.trim().trim_start_matches('\u{feff}'));
+            cells.eq(names.iter().map(String::as_str))
+        };
         let (mut records, mut record) = (cells.records(), StringRecord::new());
         let mut kept = Vec::new();
         while kept.len() < RECORDS_MAX
@@ -151,6 +160,11 @@ impl Table {
             read?;
             kept.push(record.clone());
         }
+        if is_row(&names, &kept) {
+            return Err(ParseError::NumericHeader);
+        }
+        // Files that were joined have a header in their middle.
+        kept.retain(|record| !again(record));
         let mut signs = DecimalSigns::default();
         for cell in kept.iter().flat_map(StringRecord::iter) {
             signs.look(cell, || Place::Line(2));
@@ -374,6 +388,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.csv"), text).unwrap();
         suggest(folder.path(), &Mapping::default(), "label")
+    }
+
+    #[test]
+    fn what_is_no_good_table_suggests_no_task() {
+        let rows = "1.5,2,ok\n3.5,4,blocked\n".repeat(30);
+        let told = |text: &str| suggested(text).unwrap_err().to_string();
+        assert!(told(&rows).contains("no header"));
+        assert!(told(&format!("a,a,label\n{rows}")).contains("twice"));
+        let twice = format!("a,b,label\n{rows}a,b,label\n{rows}");
+        let once = suggested(&format!("a,b,label\n{rows}")).unwrap();
+        assert_eq!(
+            suggested(&twice).unwrap().replace("120 rows", "60 rows"),
+            once
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("0.csv"), "PK\x03\x04").unwrap();
+        std::fs::write(folder.path().join("1.csv"), format!("a,b,label\n{rows}")).unwrap();
+        let beside = suggest(folder.path(), &Mapping::default(), "label").unwrap();
+        assert!(RawTask::parse(&beside).is_ok(), "{beside}");
     }
 
     #[test]

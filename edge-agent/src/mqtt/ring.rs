@@ -157,7 +157,10 @@ fn named(path: &Path, error: io::Error) -> io::Error {
 }
 
 fn line<'a>(cells: impl Iterator<Item = &'a str>) -> io::Result<Vec<u8>> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
+    // A first cell that begins as a comment is no comment.
+    let mut writer = { csv::WriterBuilder::new() }
+        .comment(Some(b'#'))
+        .from_writer(Vec::new());
     // Lines in a cell would be lines of the file to who reads it by lines.
     let cells = cells.map(|cell| cell.replace(['\n', '\r'], " "));
     writer.write_record(cells).map_err(io::Error::other)?;
@@ -203,6 +206,16 @@ mod tests {
         ring.write(&row(&[("a", "4")])).unwrap();
         ring.flush().unwrap();
         assert_eq!(read("mqtt-000000000002.csv"), "a,label\n4,\n");
+    }
+
+    #[test]
+    fn a_cell_that_begins_as_a_comment_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ring = Ring::open(folder.path(), 1 << 20, "label").unwrap();
+        ring.write(&row(&[("#", "#1"), ("a", "2")])).unwrap();
+        ring.flush().unwrap();
+        let text = fs::read_to_string(folder.path().join("mqtt-000000000000.csv")).unwrap();
+        assert_eq!(text, "\"#\",a,label\n\"#1\",2,\n");
     }
 
     #[test]

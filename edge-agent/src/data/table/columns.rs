@@ -439,13 +439,29 @@ pub(in super::super) fn place_of(names: &[String], wanted: &str) -> Option<usize
 
 /// A place whose column no other has the name of: which of two is meant cannot be
 /// told.
-fn once(names: &[String], place: usize) -> Result<usize, ParseError> {
+pub(in super::super) fn once(names: &[String], place: usize) -> Result<usize, ParseError> {
     match names.iter().filter(|name| **name == names[place]).count() {
         1 => Ok(place),
         _ => Err(ParseError::ColumnTwice {
             name: names[place].clone(),
         }),
     }
+}
+
+/// Whether a first line is a row and no header: half of it and more are numbers that
+/// do not count its columns, and a word in it is one of its column's, if there is a
+/// word. Wavelengths name columns as well.
+pub(in super::super) fn is_row(names: &[String], sample: &[StringRecord]) -> bool {
+    let is_number = |name: &String| name.parse::<f64>().is_ok();
+    let numbers = || names.iter().filter(|name| is_number(name));
+    let is_counted = { numbers().enumerate() }.all(|(at, name)| *name == at.to_string());
+    let comes_again = |(place, name): (usize, &String)| {
+        let mut cells = sample.iter().filter_map(|record| record.get(place));
+        !is_number(name) && cells.any(|cell| cell.trim() == name)
+    };
+    let count = numbers().count();
+    let has_word = count == names.len() || names.iter().enumerate().any(comes_again);
+    2 * count >= names.len() && !is_counted && has_word
 }
 
 /// The place of the label column, if there is one.
@@ -463,13 +479,8 @@ fn label_place(
     }
     let place = name.and_then(|name| place_of(names, name));
     // Numbers may name columns, but then the label's name stands among them.
-    let is_number = |name: &&String| name.parse::<f64>().is_ok();
-    let numbers = names.iter().filter(is_number).count();
-    if place.is_none() && 2 * numbers >= names.len() {
-        let mut counted = names.iter().filter(is_number).enumerate();
-        if !counted.all(|(at, name)| *name == at.to_string()) {
-            return Err(ParseError::NumericHeader);
-        }
+    if place.is_none() && is_row(names, sample) {
+        return Err(ParseError::NumericHeader);
     }
     let needed = schema.intervals().is_none();
     if let (None, true, LabelSource::Column(name)) = (place, needed, schema.labels()) {

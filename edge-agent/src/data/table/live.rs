@@ -193,8 +193,16 @@ impl<'a> LiveRows<'a> {
         line: u64,
         tell: &mut dyn FnMut(LiveEvent) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
+        if self.reader.columns.header_again(record) == Some(true) {
+            return ControlFlow::Continue(());
+        }
         let beside = match self.reader.read(record, line) {
             Ok(Some(beside)) => beside,
+            // What follows would be read in the order of the first header.
+            Err(error @ ParseError::HeaderChanged { .. }) => {
+                tell(LiveEvent::Unreadable(error))?;
+                return ControlFlow::Break(());
+            }
             Ok(None) => {
                 let place = Place::Line(line);
                 return tell(LiveEvent::Bad(ParseError::at(place, Problem::Missing)));

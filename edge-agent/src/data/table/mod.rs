@@ -9,7 +9,7 @@ mod reader;
 mod rows;
 
 pub(super) use cells::Cells;
-pub(super) use columns::{TIME_NAMES, place_of, without_unit};
+pub(super) use columns::{TIME_NAMES, is_row, once, place_of, without_unit};
 pub(super) use csv::{parse, parse_records};
 pub(super) use dialect::{DecimalSigns, number};
 pub(super) use live::{follow_lines, follow_rows};
