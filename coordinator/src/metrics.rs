@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     phase_seconds: Histograms,
     flush_seconds: Histogram,
     pub(crate) devices: Gauges,
+    pub(crate) gateways: Gauges,
     pub(crate) sessions: Counter,
     pub(crate) bytes: Counters,
     pub(crate) struck: Plain,
@@ -105,6 +106,7 @@ impl Metrics {
             phase_seconds,
             flush_seconds,
             devices: gauges(r, "devices", "Devices by state"),
+            gateways: gauges(r, "gateways", "Gateways by state"),
             sessions: counter(r, "sessions", "Sessions of devices since the start"),
             bytes: counters(r, "link_bytes", "UDP payload of all devices, by direction"),
             struck: plain(

@@ -27,6 +27,7 @@ use common::trust::token::JoinToken;
 use common::trust::trust_root::{Freshness, SignedTrustRoot};
 use common::wire::codec::{decode, decode_blob};
 use common::wire::frame::FrameReader;
+use common::wire::gateway::{ForDevice, FromDevice, FromGateway, Purpose, ToGateway};
 use common::wire::messages::{
     EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
 };
@@ -103,6 +104,16 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "enrol_answer",
         run: |bytes| drop(decode::<EnrolAnswer>(bytes)),
+    },
+    Target {
+        name: "gateway",
+        run: |bytes| {
+            let _ = decode::<FromGateway>(bytes);
+            let _ = decode::<ToGateway>(bytes);
+            let _ = decode::<Purpose>(bytes);
+            let _ = decode::<FromDevice>(bytes);
+            let _ = decode::<ForDevice>(bytes);
+        },
     },
     Target {
         name: "profile",

@@ -29,10 +29,15 @@ impl Gateway {
         free.local_addr().unwrap()
     }
 
-    /// A gateway that joins the fleet of this coordinator, and runs.
-    pub fn start(client: &mut Client, folder: PathBuf, address: SocketAddr) -> Self {
+    /// A gateway that joins the fleet of this coordinator, which it finds at
+    /// `coordinator`, and runs.
+    pub fn start(
+        client: &mut Client,
+        folder: PathBuf,
+        address: SocketAddr,
+        coordinator: String,
+    ) -> Self {
         fs::create_dir_all(&folder).unwrap();
-        let coordinator = client.status().unwrap().address.to_string();
         let wish = coordinator::admin::TokenWish {
             ttl_ms: 60_000,
             uses: 1,

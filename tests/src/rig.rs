@@ -67,7 +67,7 @@ pub struct Terms {
     pub hidden: u32,
     /// The coordinator's configuration.
     pub configuration: Option<String>,
-    /// A relay between devices and coordinator.
+    /// A relay before the coordinator: between devices and it, or gateway and it.
     pub conditions: Option<Conditions>,
     /// Where devices may find another coordinator, beside the one that runs.
     pub standby: Option<String>,
@@ -176,7 +176,11 @@ pub fn start(mut terms: Terms) -> Running {
     }
     let gateway = gateway_at.map(|address| {
         let folder = fleet.folder().join("gateway");
-        Gateway::start(&mut client, folder, address)
+        let coordinator = match &relay {
+            Some(relay) => relay.address(),
+            None => client.status().unwrap().address,
+        };
+        Gateway::start(&mut client, folder, address, coordinator.to_string())
     });
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
     let quorum = format!("quorum = {:?}", terms.quorum);

@@ -20,6 +20,7 @@ use common::trust::device_key::DeviceKey;
 use common::trust::token::{TokenRecord, TokenTerms};
 use common::wire::codec::{decode_blob, encode};
 use common::wire::frame;
+use common::wire::gateway::{Purpose, ToGateway};
 use common::wire::messages::*;
 use coordinator::admin::Request;
 use coordinator::backup::{Archive, StoreCopy, state_files};
@@ -430,6 +431,18 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         (
             "transfer_request",
             encode(&TransferRequest::FetchAgainst { blob, base: blob }),
+        ),
+        (
+            "gateway",
+            encode(&ToGateway::Revoked(vec![common::ids::DeviceId([3; 16]); 2])),
+        ),
+        (
+            "gateway",
+            encode(&Purpose::Session {
+                session: 300,
+                certificate: vec![1; 400],
+                address: ([10, 0, 0, 7], 40_000).into(),
+            }),
         ),
         (
             "transfer_answer",

@@ -32,6 +32,14 @@ pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Res
         connected,
         format::count(all, "device"),
     );
+    let gateways: Vec<_> = status.gateways.iter().filter(|one| !one.revoked).collect();
+    if !gateways.is_empty() {
+        let linked = gateways.iter().filter(|one| one.link.is_some()).count();
+        println!(
+            "{linked} of {} connected",
+            format::count(gateways.len(), "gateway")
+        );
+    }
     if !status.storage_ok {
         println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
     }

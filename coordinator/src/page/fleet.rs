@@ -28,6 +28,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
         @if !status.devices.is_empty() || !status.tasks.is_empty() {
             dl class="tiles" {
                 (connected_tile(status))
+                (gateways_tile(status))
                 @for task in &status.tasks { (task_tiles(task, status)) }
                 (last_contribution(status))
             }
@@ -57,6 +58,29 @@ fn connected_tile(status: &Status) -> Markup {
         words::number(all as u64)
     );
     tile("Devices connected", &figure, details.join(", "), tone)
+}
+
+/// How many gateways pass devices on, where the fleet has any.
+fn gateways_tile(status: &Status) -> Markup {
+    let (mut all, mut connected, mut saved) = (0, 0, 0);
+    for gateway in status.gateways.iter().filter(|one| !one.revoked) {
+        all += 1;
+        if let Some(link) = gateway.link {
+            connected += 1;
+            saved += link.served_bytes.saturating_sub(link.fetched_bytes);
+        }
+    }
+    let tone = if connected < all {
+        Tone::Warn
+    } else {
+        Tone::Good
+    };
+    let figure = format!("{connected} of {all}");
+    html! {
+        @if all > 0 {
+            (tile("Gateways connected", &figure, format!("{} saved", words::bytes(saved)), tone))
+        }
+    }
 }
 
 fn task_tiles(task: &TaskStatus, status: &Status) -> Markup {

@@ -10,7 +10,9 @@ use super::view::{View, Viewer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
 use crate::server::Shared;
-use crate::status::{Fault, OddKind, RolloutStatus, Standing, StoreStatus, TaskStatus};
+use crate::status::{
+    Fault, GatewayStatus, OddKind, RolloutStatus, Standing, StoreStatus, TaskStatus,
+};
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
@@ -51,6 +53,15 @@ fn set(metrics: &Metrics, view: &View) {
     }
     for (state, count) in STATES.iter().zip(counts) {
         put(&metrics.devices, &[("state", state)], count as f64);
+    }
+    let linked = |one: &&GatewayStatus| !one.revoked && one.link.is_some();
+    let away = |one: &&GatewayStatus| !one.revoked && one.link.is_none();
+    let gateways = status.gateways.iter();
+    for (state, count) in [
+        ("connected", gateways.clone().filter(linked).count()),
+        ("away", gateways.filter(away).count()),
+    ] {
+        put(&metrics.gateways, &[("state", state)], count as f64);
     }
     for (direction, bytes) in [("up", up), ("down", down), ("handshake", handshake)] {
         let labels = vec![("direction", direction.to_owned())];

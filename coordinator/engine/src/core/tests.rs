@@ -10,7 +10,7 @@ use protocol::task::{RawTask, Task};
 use protocol::traffic::Traffic;
 use protocol::trust::certificate::Fingerprint;
 use protocol::trust::keys::SigningKey;
-use protocol::trust::token::TokenId;
+use protocol::trust::token::{Approval, TokenId, TokenRecord, TokenTerms};
 use protocol::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use protocol::withheld::{RawWithheld, WithheldCode};
@@ -22,7 +22,7 @@ use super::{About, Core, Effect};
 use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
 use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
-use crate::registry::{Certified, Registry, RegistryEvent};
+use crate::registry::{Certified, GATEWAY_GROUP, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
 use crate::status::{Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
 
@@ -566,4 +566,54 @@ fn devices_with_older_certificates_are_told_to_renew() {
     };
     assert!(member(4_999));
     assert!(!member(5_000), "one that was given since");
+}
+
+#[test]
+fn a_gateway_is_no_device_and_no_participant() {
+    let (token, record) = TokenRecord::create(
+        Fingerprint([0; 32]),
+        TokenTerms {
+            expires: Time(u64::MAX),
+            uses_max: 1,
+            group: Some(GATEWAY_GROUP.to_owned()),
+            approval: Approval::Auto,
+        },
+    )
+    .unwrap();
+    let mut registry = Registry::default();
+    registry.apply(&RegistryEvent::TokenCreated { record, at: NOW });
+    registry.apply(&RegistryEvent::Admitted {
+        device: DEVICE,
+        certificate: Certified {
+            fingerprint: Fingerprint([1; 32]),
+            authority: Fingerprint([0; 32]),
+            expires: Time(u64::MAX),
+        },
+        label: "hall".to_owned(),
+        token: token.id,
+        at: NOW,
+    });
+    let mut driven = Driven::new();
+    driven.core.restore(NOW, 1, registry, Vec::new());
+    driven.perform();
+    driven.connect(7);
+    let refused = |one: &Effect| {
+        matches!(
+            one,
+            Effect::Close {
+                session: SessionId(7),
+                code: CloseCode::Unauthenticated,
+                ..
+            }
+        )
+    };
+    assert!(driven.done.iter().any(refused));
+    assert_eq!(driven.messages(), []);
+    let member = DEVICE;
+    let id = driven.ask(|reply| Command::IsGateway { member, reply });
+    assert_eq!(driven.answer::<bool>(id), Some(true));
+    let id = driven.admin(|reply| AdminCommand::Status { reply });
+    let status = driven.answer::<Box<Status>>(id).unwrap();
+    assert_eq!((status.devices.len(), status.members()), (0, (0, 0)));
+    assert_eq!(status.gateways[0].label, "hall");
 }
