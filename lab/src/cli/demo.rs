@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use lab::data::{Asked, Partition};
-use lab::demo::{self, DemoOptions};
+use lab::demo::{self, Choose, DemoOptions};
 use lab::progress::Progress;
+use lab::simulate::suited;
 
 use super::{Failure, is_stdout, write_json};
 
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
         agents: arguments.agents,
         rounds: arguments.rounds,
         points: arguments.points,
-        auto_budget: arguments.auto_budget,
+        auto_budget: arguments.auto_budget.then_some(suited as Choose),
         seed: arguments.seed,
         keep: arguments.keep,
         folder: arguments.folder,

@@ -24,13 +24,17 @@ use crate::outcome::{Reached, RoundOutcome, RunOutcome};
 use crate::plan::{TaskOptions, spread, task, task_file};
 use crate::progress::Progress;
 use crate::reached::reached;
-use crate::simulate::{SimulateError, SimulateOptions, checked_task};
 
 pub use baselines::measure as measure_baselines;
 pub use error::FleetError;
 pub use fleet::{Fleet, Memory, watch_signals};
 pub use process::{Environment, program};
 pub use table::render;
+
+/// Chooses what devices need before the coordinator has heard of their rows: a
+/// feature stage and a student, for rows in these parts and a seed.
+pub type Choose =
+    fn(&Dataset, &[Vec<usize>], u64) -> Result<(String, StudentSpec), Box<dyn std::error::Error>>;
 
 /// What a demo is asked for.
 #[derive(Clone, Debug)]
@@ -48,8 +52,9 @@ pub struct DemoOptions {
     pub rounds: u32,
     /// Points of the transfer set in all.
     pub points: u32,
-    /// Whether the coordinator plans what bytes are spent on instead.
-    pub auto_budget: bool,
+    /// Where the coordinator plans what bytes are spent on instead: what chooses
+    /// the feature stage and the student.
+    pub auto_budget: Option<Choose>,
     /// Seed of every random choice.
     pub seed: u64,
     /// Leave everything running, and say how to stop it.
@@ -74,8 +79,8 @@ pub enum DemoError {
     #[error("the task is refused: {0}")]
     Task(#[from] common::task::TaskFileError),
     /// No feature stage and student could be chosen.
-    #[error(transparent)]
-    Choice(#[from] SimulateError),
+    #[error("{0}")]
+    Choice(String),
     /// A process could not be run.
     #[error(transparent)]
     Fleet(#[from] FleetError),
@@ -134,25 +139,19 @@ pub fn run(options: &DemoOptions, progress: &mut Progress) -> Result<DemoResult,
         options.seed,
     )?;
     let (features, student) = match options.auto_budget {
-        // Devices see their rows through the stage before the coordinator hears of
-        // them, so it is chosen here, as a simulation chooses it.
-        true => {
-            let asked = SimulateOptions {
-                agents: parts.len(),
-                ..SimulateOptions::default()
-            };
-            let (chosen, _) = checked_task(&data, &asked, &parts, options.seed)?;
-            let stage = chosen.definition().features.to_string();
-            (Some(stage), chosen.definition().student.clone())
+        Some(choose) => {
+            let chosen = choose(&data, &parts, options.seed);
+            let (stage, student) = chosen.map_err(|error| DemoError::Choice(error.to_string()))?;
+            (Some(stage), student)
         }
-        false => (None, StudentSpec::Mlp { hidden: vec![64] }),
+        None => (None, StudentSpec::Mlp { hidden: vec![64] }),
     };
     let task_options = TaskOptions {
         features,
         student,
         points: options.points,
         points_per_device: spread(options.points, parts.len(), options.rounds),
-        auto_budget: options.auto_budget,
+        auto_budget: options.auto_budget.is_some(),
         bits: 8,
         // As the planner chooses where rows allow few directions of moments.
         contribute: "points".to_owned(),

@@ -129,6 +129,25 @@ pub(crate) fn checked_task(
     ))
 }
 
+/// The feature stage and the student that suit the data, as a simulation would
+/// choose them.
+///
+/// # Errors
+/// If none does.
+pub fn suited(
+    data: &Dataset,
+    parts: &[Vec<usize>],
+    seed: u64,
+) -> Result<(String, StudentSpec), Box<dyn std::error::Error>> {
+    let options = SimulateOptions {
+        agents: parts.len(),
+        ..SimulateOptions::default()
+    };
+    let (task, _) = checked_task(data, &options, parts, seed)?;
+    let definition = task.definition();
+    Ok((definition.features.to_string(), definition.student.clone()))
+}
+
 /// Points in all below which an image is better seen by fewer cells.
 const POINTS_WANTED: usize = 2_000;
 

@@ -32,6 +32,7 @@ use coordinator::budget::Kinds;
 
 pub(crate) use choice::checked_task;
 use choice::choices;
+pub use choice::suited;
 use measured::{measure, open_teacher, wire};
 pub use protection::Asked;
 pub use standing::{Standing, parse_awake};

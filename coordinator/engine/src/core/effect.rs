@@ -142,8 +142,13 @@ impl Answers {
     ) -> Option<Pending> {
         let reply = self.rounds.remove(&ticket)?;
         let answer = result.map(|round| (task, round)).map_err(|refused| {
-            let advice = "wait for its end, or end it with `round cancel`";
-            Fault::new(FaultKind::Busy, format!("{refused}; {advice}"))
+            let text = match &refused {
+                StartRefused::Running(_) => {
+                    format!("{refused}; wait for its end, or end it with `round cancel`")
+                }
+                StartRefused::Archived => refused.to_string(),
+            };
+            Fault::new(FaultKind::Busy, text)
         });
         Some(Pending::answer(reply, answer, Err(not_stored())))
     }

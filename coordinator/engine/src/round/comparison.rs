@@ -27,8 +27,12 @@ impl Engine {
     /// Whether what devices reported in the open phase is to be compared: there is a
     /// release that they can have had before.
     pub(super) fn compares(&self) -> bool {
-        let reported = self.state.reports().next().is_some();
-        reported && !self.is_standing() && self.state.releases.len() >= 2
+        let state = &self.state;
+        let reported = state.reports().next().is_some();
+        // An operator may have released an earlier one again meanwhile.
+        let newest = state.release.as_ref().map(|release| release.round);
+        let of_round = newest == state.round.as_ref().map(|round| round.id);
+        reported && of_round && !self.is_standing() && state.releases.len() >= 2
     }
 
     /// The release that the newest one gives way to, if the devices found it worse.
