@@ -127,7 +127,7 @@ async fn run(
         return Ok(());
     };
     match decode::<FromGateway>(&hello) {
-        Ok(FromGateway::Hello { minor, program }) if minor <= GATEWAY_MINOR => {
+        Ok(FromGateway::Hello { minor, program }) if (0..=GATEWAY_MINOR).contains(&minor) => {
             tracing::info!(program, "a gateway said hello");
         }
         Ok(FromGateway::Hello { .. }) => {

@@ -13,8 +13,7 @@ pub(super) fn is_nothing(cell: &str) -> bool {
 }
 
 fn is_one_of(cell: &str, written: &[&str]) -> bool {
-    let same = |one: &&str| cell.eq_ignore_ascii_case(one);
-    written.iter().any(|one| same(&one))
+    written.iter().any(|one| cell.eq_ignore_ascii_case(one))
 }
 
 /// What programs write for a value that is not there: pandas, R, Excel, SQL's

@@ -137,9 +137,9 @@ fn date_and_time(text: &str) -> Option<i64> {
 
 fn days(date: &str) -> Option<i64> {
     let parts: Vec<&str> = date.split(['-', '.', '/']).collect();
-    let (first, month, last) = match parts.as_slice() {
-        &[first, month, last] => (first, month, last),
-        &[basic] if basic.len() == 8 => (basic.get(..4)?, basic.get(4..6)?, basic.get(6..)?),
+    let (first, month, last) = match parts[..] {
+        [first, month, last] => (first, month, last),
+        [basic] if basic.len() == 8 => (basic.get(..4)?, basic.get(4..6)?, basic.get(6..)?),
         _ => return None,
     };
     let (year, day) = match (first.len(), last.len()) {
