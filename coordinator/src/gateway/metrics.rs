@@ -1,5 +1,5 @@
 //! The HTTP around the figures: `/metrics` for Prometheus, `/healthz` for
-//! whoever starts and stops gateways.
+//! the supervisor that starts and stops gateways.
 
 use std::convert::Infallible;
 use std::io;

@@ -35,7 +35,7 @@ pub(crate) struct Relayed {
     moved: Mutex<Moved>,
     /// Why the device's connection is to be closed, once it is.
     closing: watch::Sender<Option<(CloseCode, String)>>,
-    /// Taken by whoever serves the session.
+    /// The session's server takes it.
     control: Mutex<Option<Stream>>,
     transfers: tokio::sync::Mutex<mpsc::Receiver<Stream>>,
 }

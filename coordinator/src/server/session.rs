@@ -186,7 +186,7 @@ async fn expired(shared: &Shared, line: &Line) {
     expired_at(shared, line.expires()).await;
 }
 
-/// Ready once this moment is over, which never is if there is none.
+/// Resolves at this time; never if there is none.
 pub(super) async fn expired_at(shared: &Shared, end: Option<Time>) {
     let Some(end) = end else {
         return std::future::pending().await;

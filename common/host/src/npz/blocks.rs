@@ -16,8 +16,8 @@ pub struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// Begins to read an NPY file that claims to be of so many bytes, which is
-    /// compared with its header. Errors: those of [`Array::parse`].
+    /// Reads the header of an NPY file of `bytes` bytes, and compares the two.
+    /// Errors: those of [`Array::parse`].
     pub fn begin(stream: impl Read + 'a, bytes: u64) -> Result<Self, NpzError> {
         let mut stream: Box<dyn Read + 'a> = Box::new(stream);
         let (header, header_bytes) = Header::read(&mut stream)?;
@@ -41,8 +41,8 @@ impl<'a> Blocks<'a> {
     /// The next rows of the first axis, as many as asked for unless fewer are left,
     /// all that are left of an array whose first axis runs fastest; none at the end.
     ///
-    /// Errors: [`NpzError::Values`], before anything is taken, if these are more
-    /// than so many values; those of [`Array::parse`].
+    /// Errors: [`NpzError::Values`], before memory is taken, if these are more than
+    /// `values_max` values; those of [`Array::parse`].
     pub fn next(&mut self, rows: usize, values_max: u64) -> Result<Option<Array>, NpzError> {
         if self.left == 0 {
             let more = self.stream.read(&mut [0]).map_err(NpzError::read)?;

@@ -27,7 +27,7 @@ impl Core {
             return Err(Fault::new(FaultKind::Invalid, message));
         }
         let input = if away {
-            // Nobody waits for what is computed any more.
+            // The result of a computation that still runs is dropped.
             runner.run = None;
             Input::Archive
         } else {

@@ -10,7 +10,7 @@ impl Engine {
     /// taken out again. Devices are asked for nothing; they keep the task's student,
     /// and those that have none are still offered it.
     pub(super) fn archive(&mut self, now: Time) {
-        if self.state.archived.is_none() {
+        if !self.is_archived() {
             self.cancel(now);
             self.unask_all();
             self.record(Event::Archived { at: now });
@@ -21,8 +21,8 @@ impl Engine {
     pub(super) fn unarchive(&mut self, now: Time) {
         if self.is_archived() {
             self.record(Event::Unarchived { at: now });
-            for device in self.connected.clone() {
-                if self.is_standing() {
+            if self.is_standing() {
+                for device in self.connected.clone() {
                     self.ask(device);
                 }
             }
