@@ -23,8 +23,8 @@ build: deps ## Build the three programs into target/release
 demo: build ## Run a fleet on this machine; pass options as ARGS="--rounds 2 --keep"
 	@target/release/alambic-lab demo $(ARGS)
 
-# The end-to-end tests run the real programs, so these are built first.
-test: build ## Run every test
+# The script builds the programs along with the tests that start them.
+test: deps ## Run every test
 	@if [ -d ../shared/data ]; then \
 		echo "test: the larger data sets of ../shared/data are there and take part"; \
 	else \
