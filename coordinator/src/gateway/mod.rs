@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::http::{MetricsError, MetricsServer};
 use common::ids::DeviceId;
 use common::service::Service;
 use common::transport::{
@@ -44,7 +45,6 @@ use self::cache::Cache;
 use self::devices::Devices;
 use self::figures::Figures;
 use self::identity::{GatewayIdentity, GatewayIdentityError};
-use self::metrics::{MetricsError, MetricsServer};
 use self::uplink::Uplinks;
 use crate::limits::Limits;
 use crate::server::peer_limits::PeerLimits;
@@ -171,7 +171,7 @@ impl Gateway {
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(self.keeper.run(shared.clone()));
         if let Some(metrics) = self.metrics {
-            tasks.spawn(metrics.serve(shared.clone()));
+            tasks.spawn(metrics::serve(metrics, shared.clone()));
         }
         let serving = async {
             let connections = &shared.connections;

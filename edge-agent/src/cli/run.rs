@@ -5,6 +5,7 @@ use std::path::{Path, absolute};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::http::MetricsServer;
 use common::service::Service;
 use common::signals::{Asked, Signals};
 use common::transport::Tuning;
@@ -20,7 +21,7 @@ use crate::driver::local::child::{ChildSettings, ChildWorker};
 use crate::driver::local::{CACHE, CACHE_BYTES_MAX, LocalBackend, Worker};
 use crate::driver::{Agent, AgentSettings, BackendError};
 use crate::identity::{Identity, TimeFloor};
-use crate::metrics::MetricsServer;
+use crate::metrics;
 use crate::mqtt::Subscriber;
 use crate::predictions::{PredictionServer, StudentCache};
 use crate::route::Route;
@@ -105,11 +106,11 @@ pub(super) fn run(
             })?;
         }
         if let Some(address) = config.metrics {
-            let server = MetricsServer::bind(address, state.clone())
+            let server = MetricsServer::bind(address)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
             info!(address = %server.address(), "metrics are told at /metrics");
             // Ends with the runtime.
-            tokio::spawn(server.serve());
+            tokio::spawn(metrics::serve(server, state.clone()));
         }
         let agent = Agent::new(settings, state, device.cache, Arc::new(device.backend));
         service.ready();

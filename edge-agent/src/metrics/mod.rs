@@ -14,7 +14,7 @@ mod server;
 mod text;
 
 pub use readings::{Readings, Usage};
-pub use server::{MetricsError, MetricsServer};
+pub use server::serve;
 pub use text::render;
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 //! What a scrape of a device is told.
 #![allow(clippy::unwrap_used)]
 
+use common::http::MetricsServer;
 use common::ids::{TaskHash, Time, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{MetricsServer, Readings, Usage, render};
+use super::{Readings, Usage, render, serve};
 use crate::driver::local::{OUTBOX, STUDENTS};
 use crate::driver::status::{Bytes, RunStatus};
 use crate::slots::Slots;
@@ -107,9 +108,9 @@ async fn ask(address: std::net::SocketAddr, request: &str) -> String {
 async fn a_scrape_reads_the_state_as_it_is_then() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::create(folder.path()).unwrap();
-    let server = MetricsServer::bind(([127, 0, 0, 1], 0).into(), state.clone()).unwrap();
+    let server = MetricsServer::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = server.address();
-    tokio::spawn(server.serve());
+    tokio::spawn(serve(server, state.clone()));
     let scrape = "GET /metrics HTTP/1.1\r\nHost: localhost";
     let answer = ask(address, scrape).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -149,10 +150,10 @@ async fn a_scrape_reads_the_state_as_it_is_then() {
 async fn nothing_else_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::create(folder.path()).unwrap();
-    let server = MetricsServer::bind(([127, 0, 0, 1], 0).into(), state.clone()).unwrap();
+    let server = MetricsServer::bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = server.address();
-    assert!(MetricsServer::bind(address, state).is_err(), "it is taken");
-    tokio::spawn(server.serve());
+    assert!(MetricsServer::bind(address).is_err(), "it is taken");
+    tokio::spawn(serve(server, state));
     for (request, status) in [
         ("GET / HTTP/1.1\r\nHost: localhost", 404),
         ("POST /metrics HTTP/1.1\r\nHost: localhost", 405),
@@ -168,10 +169,10 @@ async fn nothing_else_is_answered() {
 async fn a_scraper_that_reads_no_answers_is_hung_up_on() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::create(folder.path()).unwrap();
-    let mut server = MetricsServer::bind(([127, 0, 0, 1], 0).into(), state).unwrap();
+    let mut server = MetricsServer::bind(([127, 0, 0, 1], 0).into()).unwrap();
     server.bounds.answer_wait = std::time::Duration::from_millis(40);
     let address = server.address();
-    tokio::spawn(server.serve());
+    tokio::spawn(serve(server, state));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let scrape = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // Without the limit this would stand still for ever.

@@ -1,6 +1,8 @@
 //! HTTP/1 for people and programs on this machine: one loop that accepts
 //! connections and holds each of them to its bounds.
 
+mod host_name;
+mod metrics;
 mod usage;
 mod write_timeout;
 
@@ -8,6 +10,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+pub use host_name::{host_name, is_local};
+pub use metrics::{Answer, MetricsError, MetricsServer};
 use usage::{Counted, Open, Usage};
 use write_timeout::WriteTimeout;
 
@@ -34,6 +39,18 @@ pub struct Bounds {
     pub request_wait: Duration,
     /// How long a peer may leave an answer unread.
     pub answer_wait: Duration,
+}
+
+/// Takes an address, and says which, since port 0 asks for any. Must be called inside a
+/// Tokio runtime.
+///
+/// # Errors
+/// What the system says.
+pub fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((TcpListener::from_std(listener)?, address))
 }
 
 /// Where connections come from.
