@@ -100,6 +100,9 @@ fn events() -> Vec<(String, Event)> {
         ("stage_bounded".to_owned(), Event::StageBounded { last: 9 }),
         ("planned".to_owned(), planned(at)),
         ("compared".to_owned(), compared(at)),
+        ("archived".to_owned(), Event::Archived { at }),
+        ("unarchived".to_owned(), Event::Unarchived { at }),
+        ("deleted".to_owned(), Event::Deleted { at }),
         (
             "re_released".to_owned(),
             Event::ReReleased {
