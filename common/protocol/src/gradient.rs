@@ -4,7 +4,7 @@
 //!
 //! A gradient of C classes has C − 1 numbers for each unit before the last layer,
 //! since the errors of a row's probabilities sum to nought: as many directions
-//! of the device's rows.
+//! of the device's rows, and as many again with each further step ([`directions`]).
 
 use bincode::{Decode, Encode};
 use math::last_layer::Residuals;
@@ -20,6 +20,8 @@ use crate::task::Task;
 pub struct RawGradient {
     /// The student it is of.
     pub version: Version,
+    /// By how many steps that student had been refined.
+    pub refined: u32,
     /// Rows summed over, by class.
     pub class_counts: Vec<u64>,
     /// Σ‖p − y‖² over them.
@@ -48,6 +50,14 @@ pub enum GradientError {
     /// It is of another layer.
     #[error(transparent)]
     Shape(#[from] ShapeError),
+    /// Of a student that was refined more often than the task asks for.
+    #[error("a gradient of a student refined {refined} times, in a task of {steps} steps")]
+    Step {
+        /// Steps before it.
+        refined: u32,
+        /// Steps that the task asks for at most.
+        steps: u32,
+    },
     /// No rows or too many.
     #[error("{0} rows are not possible")]
     Rows(u64),
@@ -62,11 +72,12 @@ pub enum GradientError {
     },
 }
 
-/// The directions of a device's rows that the gradients of all of a task's steps
-/// tell together: one less than there are classes, for each step.
-pub fn directions(task: &Task) -> usize {
-    let steps = task.definition().refinement_steps as usize;
-    steps * task.outputs().saturating_sub(1)
+/// The directions of a device's rows that its gradients tell together, up to that of
+/// a student which was refined by so many steps: one less than there are classes, for
+/// each step that was taken and the one that it is for.
+pub fn directions(task: &Task, refined: u32) -> usize {
+    let steps = (refined as usize).saturating_add(1);
+    steps.saturating_mul(task.outputs().saturating_sub(1))
 }
 
 /// Bits a number; rows of a class share a scale.
@@ -74,12 +85,14 @@ const BITS: u8 = 8;
 
 impl RawGradient {
     /// What `residuals` on this many rows of each class, at least one in all, of the
-    /// student of this version, are sent as: a byte a number.
+    /// student of this version, which was refined by `refined` steps, are sent as: a
+    /// byte a number.
     ///
     /// # Errors
     /// If they are not finite.
     pub fn of(
         version: Version,
+        refined: u32,
         class_counts: Vec<u64>,
         residuals: &Residuals,
     ) -> Result<Self, QuantiseError> {
@@ -88,6 +101,7 @@ impl RawGradient {
         let mean = QuantisedMatrix::encode(mean.view(), BITS, Layout::Row, Scheme::Symmetric)?;
         Ok(Self {
             version,
+            refined,
             class_counts,
             square: residuals.square as f32,
             mean: mean.into_raw(),
@@ -108,6 +122,10 @@ impl Gradient {
     /// The first thing that does not fit.
     pub fn check(raw: RawGradient, task: &Task) -> Result<Self, GradientError> {
         check_count("classes", task.outputs(), raw.class_counts.len())?;
+        let (refined, steps) = (raw.refined, task.definition().refinement_steps);
+        if refined >= steps {
+            return Err(GradientError::Step { refined, steps });
+        }
         let (rows, square) = (raw.rows(), raw.square);
         if rows == 0 || rows > ROWS_MAX {
             return Err(GradientError::Rows(rows));
@@ -169,7 +187,7 @@ mod tests {
             values in prop::collection::vec(-30.0..30.0f64, 15),
         ) {
             let sent = residuals(Array2::from_shape_vec((3, 5), values).unwrap());
-            let bytes = encode(&RawGradient::of(VERSION, vec![10, 0, 30], &sent).unwrap());
+            let bytes = encode(&RawGradient::of(VERSION, 0, vec![10, 0, 30], &sent).unwrap());
             let raw: RawGradient = decode_blob(&bytes).unwrap();
             let read = Gradient::check(raw, &task(1)).unwrap();
             prop_assert_eq!(read.version, VERSION);
@@ -186,7 +204,7 @@ mod tests {
     #[test]
     fn what_no_rows_can_produce_is_refused() {
         let raw =
-            RawGradient::of(VERSION, vec![40, 0, 0], &residuals(Array2::ones((3, 5)))).unwrap();
+            RawGradient::of(VERSION, 0, vec![40, 0, 0], &residuals(Array2::ones((3, 5)))).unwrap();
         let task = task(1);
         assert!(Gradient::check(raw.clone(), &task).is_ok());
         for rows in [0, ROWS_MAX + 1] {
@@ -208,17 +226,29 @@ mod tests {
             ));
         }
         let odd = RawGradient {
+            refined: 1,
+            ..raw.clone()
+        };
+        let refused = Gradient::check(odd, &task);
+        assert!(matches!(
+            refused,
+            Err(GradientError::Step {
+                refined: 1,
+                steps: 1
+            })
+        ));
+        let odd = RawGradient {
             class_counts: vec![40],
             ..raw.clone()
         };
         let refused = Gradient::check(odd, &task);
         assert!(matches!(refused, Err(GradientError::Shape(_))));
         let other =
-            RawGradient::of(VERSION, vec![40, 0, 0], &residuals(Array2::ones((3, 6)))).unwrap();
+            RawGradient::of(VERSION, 0, vec![40, 0, 0], &residuals(Array2::ones((3, 6)))).unwrap();
         let refused = Gradient::check(other, &task);
         assert!(matches!(refused, Err(GradientError::Shape(_))));
         let infinite = residuals(Array2::from_elem((3, 5), f64::INFINITY));
-        assert!(RawGradient::of(VERSION, vec![40, 0, 0], &infinite).is_err());
+        assert!(RawGradient::of(VERSION, 0, vec![40, 0, 0], &infinite).is_err());
     }
 
     #[test]
@@ -227,7 +257,7 @@ mod tests {
         assert_eq!(Task::from_bytes(refining.bytes()).unwrap(), refining);
         assert_ne!(plain.hash(), refining.hash());
         assert!(refining.bytes().starts_with(plain.bytes()));
-        assert_eq!((directions(&plain), directions(&refining)), (0, 6));
+        assert_eq!((directions(&refining, 0), directions(&refining, 2)), (2, 6));
         let mut twice = plain.bytes().to_vec();
         twice.extend([5, 0]);
         assert!(Task::from_bytes(&twice).is_err(), "none has one encoding");

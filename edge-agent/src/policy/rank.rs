@@ -40,7 +40,7 @@ struct Told {
 /// | labels | classes less one | classes |
 /// | moments | virtual rows | – |
 /// | report | – | – |
-/// | gradient | classes less one, for each step that a task asks for | classes |
+/// | gradient | classes less one, for each step up to its own | classes |
 ///
 /// # Errors
 /// The rule that forbids it.
@@ -121,7 +121,8 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
         }
         Kind::Gradient => {
             let gradient: RawGradient = decode_blob(bytes)?;
-            counts(gradient.rows(), directions(task), &gradient.class_counts)
+            let told = directions(task, gradient.refined);
+            counts(gradient.rows(), told, &gradient.class_counts)
         }
         Kind::Report => {
             let report: RawReport = decode_blob(bytes)?;

@@ -11,8 +11,8 @@ use super::{Entry, View, Work, WorkError};
 use common::limits::SAMPLE_ROWS_MEAN;
 
 /// The gradient of all labelled rows that may be spoken of; none where the release
-/// was refined as often as its task asks for, or the rows are too few for what all
-/// of its steps tell.
+/// was refined as often as its task asks for, or the rows are too few for what this
+/// step and those before it tell: a device with fewer rows takes part in fewer steps.
 ///
 /// A gradient is a sum in which a row counts by its error. Where a student is right
 /// about all rows but one, it would be that row. So the sum of a class leaves only
@@ -24,13 +24,14 @@ pub(super) fn build(
     release: &Release,
 ) -> Result<Option<Entry>, WorkError> {
     let task = work.task;
-    if release.refined() >= task.definition().refinement_steps {
+    let refined = release.refined();
+    if refined >= task.definition().refinement_steps {
         return Ok(None);
     }
     // As many as can be told apart: copies are one row.
     let (inputs, labels, _) = view.distinct();
     let rows = labels.len() as u64;
-    if rows < work.privacy.rows_min || work.privacy.directions(rows) < directions(task) {
+    if rows < work.privacy.rows_min || work.privacy.directions(rows) < directions(task, refined) {
         return Ok(None);
     }
     let student = release.student();
@@ -56,7 +57,7 @@ pub(super) fn build(
     for &label in &labels {
         class_counts[usize::from(label)] += 1;
     }
-    let raw = RawGradient::of(release.version(), class_counts, &residuals)?;
+    let raw = RawGradient::of(release.version(), refined, class_counts, &residuals)?;
     Ok(Some(Entry::of(Kind::Gradient, &raw, rows)))
 }
 

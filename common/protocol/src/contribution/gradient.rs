@@ -13,7 +13,9 @@ impl Contribution for Gradient {
         Self::check(raw, context.task).map_err(|error| match error {
             GradientError::Quantise(inner) => quantise_reason(&inner),
             GradientError::Shape(_) => Reason::WrongShape,
-            GradientError::Rows(_) | GradientError::Square { .. } => Reason::OutOfBounds,
+            GradientError::Step { .. } | GradientError::Rows(_) | GradientError::Square { .. } => {
+                Reason::OutOfBounds
+            }
         })
     }
 
