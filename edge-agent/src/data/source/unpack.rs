@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufRead as _, BufReader, Chain, Cursor, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::super::schema::ParseError;
@@ -33,7 +34,7 @@ pub(in super::super) fn unpacked<'a>(
 ) -> Result<Cow<'a, [u8]>, ParseError> {
     let read = match Packing::of(name) {
         None => return Ok(Cow::Borrowed(bytes)),
-        Some(Packing::Gzip) => within(flate2::read::MultiGzDecoder::new(bytes), bytes_max),
+        Some(Packing::Gzip) => within(Members::new(bytes), bytes_max),
         Some(Packing::Zstd) => {
             let source = Some(BufReader::new(bytes));
             within(
@@ -56,11 +57,55 @@ pub(in super::super) fn unpacked<'a>(
 pub(in super::super) fn unpacking<'a>(name: &Path, source: &'a mut dyn Read) -> Box<dyn Read + 'a> {
     match Packing::of(name) {
         None => Box::new(source),
-        Some(Packing::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(source)),
+        Some(Packing::Gzip) => Box::new(Members::new(source)),
         Some(Packing::Zstd) => Box::new(Frames {
             source: Some(BufReader::new(source)),
             frame: None,
         }),
+    }
+}
+
+/// Members of gzip, one after the other, as `gzip` itself reads them: noughts behind
+/// the last, as tapes, block devices and power cuts leave them, are nothing.
+struct Members<R: Read> {
+    /// Between two members.
+    source: Option<BufReader<R>>,
+    member: Option<GzDecoder<BufReader<R>>>,
+}
+
+impl<R: Read> Members<R> {
+    fn new(source: R) -> Self {
+        Self {
+            source: None,
+            member: Some(GzDecoder::new(BufReader::new(source))),
+        }
+    }
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if into.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if let Some(member) = &mut self.member {
+                let read = member.read(into)?;
+                if read > 0 {
+                    return Ok(read);
+                }
+                self.source = self.member.take().map(GzDecoder::into_inner);
+            }
+            let Some(source) = &mut self.source else {
+                return Ok(0);
+            };
+            let filled = source.fill_buf()?;
+            let noughts = filled.iter().take_while(|byte| **byte == 0).count();
+            match (filled.len(), noughts) {
+                (0, _) => return Ok(0),
+                (_, 0) => self.member = self.source.take().map(GzDecoder::new),
+                _ => source.consume(noughts),
+            }
+        }
     }
 }
 
@@ -167,6 +212,21 @@ mod tests {
     fn zstd(bytes: &[u8]) -> Vec<u8> {
         let level = ruzstd::encoding::CompressionLevel::Fastest;
         ruzstd::encoding::compress_to_vec(bytes, level)
+    }
+
+    #[test]
+    fn noughts_behind_the_last_member_are_nothing() {
+        let two = [gzip(b"a,b\n"), vec![0; 3], gzip(b"1,2\n"), vec![0; 70_000]].concat();
+        let name = Path::new("a.csv.gz");
+        assert_eq!(&unpacked(name, &two, 100).unwrap()[..], b"a,b\n1,2\n");
+        let mut source = &two[..];
+        let mut read = String::new();
+        unpacking(name, &mut source)
+            .read_to_string(&mut read)
+            .unwrap();
+        assert_eq!(read, "a,b\n1,2\n");
+        let other = [gzip(b"a,b\n"), b"\0more".to_vec()].concat();
+        assert!(unpacked(name, &other, 100).is_err(), "lost without a word");
     }
 
     #[test]
