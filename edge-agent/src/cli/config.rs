@@ -152,9 +152,9 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "data.time_format",
         flag: None,
         variable: None,
-        allowed: "auto, iso8601, s, ms, us or ns",
-        purpose: "How times are written: a date and time, or a number since 1970 or any other moment.",
-        value: |config| config.mapping.time_format.name().into(),
+        allowed: "auto, iso8601, s, ms, us, ns, spreadsheet or a pattern",
+        purpose: "How times are written: a date and time, a number since 1970 or any other moment, a spreadsheet's days, or a pattern as of strptime: %m/%d/%Y %I:%M:%S %p.",
+        value: |config| config.mapping.time_format.to_string(),
     },
     Key {
         name: "data.rate_hz",

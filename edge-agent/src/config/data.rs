@@ -78,7 +78,7 @@ impl RawData {
             encoding: self.encoding,
             names: self.names.clone(),
             time_column: self.time_column.clone(),
-            time_format: self.time_format,
+            time_format: self.time_format.clone(),
             rate_hz: self.rate_hz,
             group_column: self.group_column.clone(),
             labels: self.labels.clone().into_iter().collect(),

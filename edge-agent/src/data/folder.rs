@@ -132,6 +132,7 @@ impl Folder {
     pub fn scan(&mut self) -> Result<Scan, FolderError> {
         let found = list(&self.path, self.schema.mapping())?;
         let intervals = self.read_labels()?;
+        let left_out = { intervals.as_ref() }.and_then(|intervals| intervals.left_out());
         let schema = self.schema.clone().with_intervals(intervals);
         let mut scan = Scan {
             changed: self.files.keys().any(|name| !found.contains_key(name)),
@@ -164,6 +165,10 @@ impl Folder {
         }
         self.make_room(1.0);
         self.report(&mut scan);
+        // They hold for all files: said once.
+        if let (Some(left_out), Some(file)) = (left_out, scan.files.first_mut()) {
+            file.notes.push(left_out);
+        }
         if scan.files.iter().all(|file| file.rows == 0) {
             return Err(self.no_rows(scan));
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::classes::ClassNames;
+use super::note::Note;
 use super::schema::{ParseError, Place, Problem, Schema};
+use super::source::{BadRows, TimeFormat};
 use super::table::{Cells, place_of};
 use super::text::{Ending, Text};
 
@@ -12,6 +14,8 @@ use super::text::{Ending, Text};
 pub(super) struct Intervals {
     /// By group, and each sorted by start; those without a group hold for all.
     groups: BTreeMap<String, Vec<Interval>>,
+    /// How many lines were left out, and why the first of them was.
+    left_out: Option<(usize, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,14 +29,12 @@ struct Interval {
 impl Intervals {
     /// Reads a table with the columns `start`, `end` and the label's, and the
     /// group's where it has one. An interval holds its start and not its end;
-    /// one without a label says nothing.
+    /// one without a label says nothing. Where bad rows cost themselves alone, so do
+    /// lines that cannot be read.
     ///
     /// # Errors
     /// [`ParseError::Intervals`], with the line.
     pub(super) fn parse(bytes: &[u8], schema: &Schema) -> Result<Self, ParseError> {
-        let told = |error: ParseError| ParseError::Intervals {
-            reason: error.to_string(),
-        };
         let text = Text::of(
             bytes,
             schema.mapping().encoding,
@@ -48,69 +50,37 @@ impl Intervals {
         let mut cells = Cells::of(text, &own);
         let header = cells.header(&own).map_err(told)?;
         let names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
-        let column = |wanted: &[&str]| -> Result<usize, ParseError> {
-            let found = wanted.iter().find_map(|name| place_of(&names, name));
-            found.ok_or_else(|| ParseError::Intervals {
-                reason: format!(
-                    "no column {:?} among {}; a file of intervals has the columns start, end and {}",
-                    wanted[0],
-                    names.join(", "),
-                    own.label_column().unwrap_or("label"),
-                ),
-            })
-        };
-        let (start, end) = (
-            column(&["start", "begin", "from"])?,
-            column(&["end", "stop", "to"])?,
-        );
-        let label = column(&[own.label_column().unwrap_or("label"), "label", "class"])?;
-        let group = own.mapping().group_column.as_ref();
-        let group = group.and_then(|name| place_of(&names, name));
+        let columns = Columns::of(&names, &own)?;
+        let skips = own.mapping().bad_rows == BadRows::Skip;
         let mut intervals = Self::default();
         let (mut records, mut record) = (cells.records(), ::csv::StringRecord::new());
-        let mut format = own.mapping().time_format;
+        let mut format = own.mapping().time_format.clone();
         while let Some((line, read)) = records.next(&mut record) {
-            read.map_err(told)?;
-            let cell = |place: usize| record.get(place).unwrap_or_default().trim();
-            let at = |place: usize, problem: Problem| {
-                let column = names[place].clone();
-                told(ParseError::at(Place::Cell { line, column }, problem))
-            };
-            format = format.settled(cell(start));
-            let time = |place| {
-                format
-                    .parse(cell(place))
-                    .map_err(|problem| at(place, problem))
-            };
-            if cell(end).is_empty() && !cell(start).is_empty() {
-                let reason = format!(
-                    "line {line}: no end; write when it ends: where the next begins, or where the \
-                     recording does"
-                );
-                return Err(ParseError::Intervals { reason });
+            format.settle(columns.cell(&record, columns.start));
+            let found = read.map_err(told);
+            let found = found.and_then(|_| columns.interval(&record, line, &format, &own));
+            match found {
+                Ok(Some(interval)) => {
+                    let group = columns.group.map_or("", |at| columns.cell(&record, at));
+                    let own = intervals.groups.entry(group.to_owned()).or_default();
+                    own.push(interval);
+                }
+                Ok(None) => {}
+                Err(error) if skips => {
+                    let left_out = &mut intervals.left_out;
+                    left_out.get_or_insert((0, error.to_string())).0 += 1;
+                }
+                Err(error) => return Err(error),
             }
-            let (from, to) = (time(start)?, time(end)?);
-            if to <= from {
-                let reason = format!(
-                    "line {line}: ends where it starts, or before; correct it or remove the line"
-                );
-                return Err(ParseError::Intervals { reason });
-            }
-            let meaning = class(own.classes(), cell(label));
-            let Some(class) = meaning.map_err(|problem| at(label, problem))? else {
-                continue;
-            };
-            let group = group.map_or("", cell).to_owned();
-            let own = intervals.groups.entry(group).or_default();
-            own.push(Interval {
-                start: from,
-                end: to,
-                class,
-                line,
-            });
         }
         intervals.sort()?;
         Ok(intervals)
+    }
+
+    /// That lines were left out, if so it is.
+    pub(super) fn left_out(&self) -> Option<Note> {
+        let (lines, first) = self.left_out.clone()?;
+        Some(Note::IntervalsLeftOut { lines, first })
     }
 
     fn sort(&mut self) -> Result<(), ParseError> {
@@ -158,6 +128,90 @@ impl Intervals {
     #[cfg(test)]
     fn len(&self) -> usize {
         self.groups.values().map(Vec::len).sum()
+    }
+}
+
+/// Where the columns are.
+struct Columns<'a> {
+    names: &'a [String],
+    start: usize,
+    end: usize,
+    label: usize,
+    group: Option<usize>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(names: &'a [String], schema: &Schema) -> Result<Self, ParseError> {
+        let column = |wanted: &[&str]| -> Result<usize, ParseError> {
+            let found = wanted.iter().find_map(|name| place_of(names, name));
+            found.ok_or_else(|| ParseError::Intervals {
+                reason: format!(
+                    "no column {:?} among {}; a file of intervals has the columns start, end and {}",
+                    wanted[0],
+                    names.join(", "),
+                    schema.label_column().unwrap_or("label"),
+                ),
+            })
+        };
+        let group = schema.mapping().group_column.as_ref();
+        Ok(Self {
+            start: column(&["start", "begin", "from"])?,
+            end: column(&["end", "stop", "to"])?,
+            label: column(&[schema.label_column().unwrap_or("label"), "label", "class"])?,
+            group: group.and_then(|name| place_of(names, name)),
+            names,
+        })
+    }
+
+    fn cell<'r>(&self, record: &'r ::csv::StringRecord, column: usize) -> &'r str {
+        record.get(column).unwrap_or_default().trim()
+    }
+
+    /// The interval of a line, if it has a label.
+    fn interval(
+        &self,
+        record: &::csv::StringRecord,
+        line: u64,
+        format: &TimeFormat,
+        schema: &Schema,
+    ) -> Result<Option<Interval>, ParseError> {
+        let cell = |column| self.cell(record, column);
+        let at = |column: usize, problem: Problem| {
+            let column = self.names[column].clone();
+            told(ParseError::at(Place::Cell { line, column }, problem))
+        };
+        let time = |column| {
+            let time = format.parse(cell(column));
+            time.map_err(|problem| at(column, problem))
+        };
+        if cell(self.end).is_empty() && !cell(self.start).is_empty() {
+            let reason = format!(
+                "line {line}: no end; write when it ends: where the next begins, or where the \
+                 recording does"
+            );
+            return Err(ParseError::Intervals { reason });
+        }
+        let (start, end) = (time(self.start)?, time(self.end)?);
+        if end <= start {
+            let reason = format!(
+                "line {line}: ends where it starts, or before; correct it or remove the line"
+            );
+            return Err(ParseError::Intervals { reason });
+        }
+        let class = class(schema.classes(), cell(self.label));
+        let class = class.map_err(|problem| at(self.label, problem))?;
+        Ok(class.map(|class| Interval {
+            start,
+            end,
+            class,
+            line,
+        }))
+    }
+}
+
+fn told(error: ParseError) -> ParseError {
+    ParseError::Intervals {
+        reason: error.to_string(),
     }
 }
 
@@ -221,6 +275,31 @@ mod tests {
         assert_eq!(notes, [Note::OutsideIntervals { rows, intervals }]);
         let (labels, notes) = read("start,end,label\n1790000001,1790000002,dog\n");
         assert_eq!((labels, notes), (vec![None, Some(1)], vec![]));
+    }
+
+    #[test]
+    fn a_bad_line_costs_itself_where_bad_rows_do() {
+        let text =
+            "start,end,label\nabc,10,cat\n0,10,cat\n20,10,cat\n20,,cat\n20,30,bird\n40,50,dog\n";
+        assert!(
+            parse(text).is_err(),
+            "without a word from the owner it costs all"
+        );
+        let schema = schema().with_mapping(Mapping {
+            bad_rows: BadRows::Skip,
+            ..Mapping::default()
+        });
+        let intervals = Intervals::parse(text.as_bytes(), &schema).unwrap();
+        let found = [5, 25, 45].map(|second| intervals.at("", second * S));
+        assert_eq!(found, [Some(0), None, Some(1)]);
+        let Some(Note::IntervalsLeftOut { lines: 4, first }) = intervals.left_out() else {
+            panic!("{:?}", intervals.left_out());
+        };
+        assert!(first.contains("line 2"), "{first}");
+        assert_eq!(
+            parse("start,end,label\n0,10,cat\n").unwrap().left_out(),
+            None
+        );
     }
 
     #[test]

@@ -50,6 +50,13 @@ pub enum Note {
         /// And intervals.
         intervals: [i64; 2],
     },
+    /// Lines of the file of labels were left out.
+    IntervalsLeftOut {
+        /// How many.
+        lines: usize,
+        /// Why the first of them was.
+        first: String,
+    },
     /// Labels of −1 were taken for no label.
     MinusOne {
         /// Rows.
@@ -84,6 +91,7 @@ impl Note {
             Self::NulTail { .. }
                 | Self::CutShort { .. }
                 | Self::OutsideIntervals { .. }
+                | Self::IntervalsLeftOut { .. }
                 | Self::Reordered
                 | Self::MinusOne { .. }
                 | Self::Lost { .. }
@@ -143,6 +151,11 @@ impl fmt::Display for Note {
                     seconds(intervals[1])
                 )
             }
+            Self::IntervalsLeftOut { lines, first } => write!(
+                f,
+                "{lines} lines of labels_file are left out, and what they label stays without; the \
+                 first: {first}"
+            ),
             Self::MinusOne { rows } => write!(
                 f,
                 "{rows} rows with the label -1 count as unlabelled; if -1 is a class, name it in \

@@ -91,7 +91,7 @@ pub enum Problem {
     Missing,
     /// Something that is no time.
     #[error(
-        "{found:?} is no time that can be read; say how times are written (time_format = \"iso8601\", \"s\", \"ms\", \"us\" or \"ns\" under [data] in agent.toml)"
+        "{found:?} is no time that can be read; say how times are written (time_format = \"iso8601\", \"s\", \"ms\", \"us\", \"ns\", \"spreadsheet\" or a pattern as \"%m/%d/%Y %I:%M:%S %p\" under [data] in agent.toml)"
     )]
     Time {
         /// What stands there.

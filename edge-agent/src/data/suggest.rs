@@ -226,7 +226,7 @@ impl Table {
     /// Rows a second, where times rise evenly enough to say.
     fn rate_hz(&self, time: usize) -> Option<f64> {
         let mut cells = self.cells(time).peekable();
-        let format = TimeFormat::Auto.settled(cells.peek()?);
+        let format = TimeFormat::shown_by(cells.peek()?);
         let times: Vec<i64> = cells.map_while(|cell| format.parse(cell).ok()).collect();
         let steps = times.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
         let mut steps: Vec<i64> = steps.filter(|&step| step > 0).collect();

@@ -3,6 +3,7 @@
 
 mod globs;
 mod mapping;
+mod pattern;
 mod time;
 mod units;
 mod unpack;

@@ -1,56 +1,97 @@
 //! Times as files write them, as nanoseconds.
 
+use std::fmt;
+
 use super::super::schema::{Problem, shortened};
+use super::pattern::Pattern;
 
 /// How times are written.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, bincode::Encode, bincode::Decode, serde::Deserialize,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, bincode::Encode, bincode::Decode)]
 pub enum TimeFormat {
     /// What the first time of a file looks like: a number is seconds,
     /// milliseconds, microseconds or nanoseconds by its size, anything else a
     /// date and time.
     #[default]
-    #[serde(rename = "auto")]
     Auto,
     /// `2026-11-29T20:13:35.5+01:00`, with `T` or a blank; without a zone UTC.
-    #[serde(rename = "iso8601")]
     Iso8601,
     /// Seconds, with a fraction or without.
-    #[serde(rename = "s")]
     Seconds,
     /// Milliseconds.
-    #[serde(rename = "ms")]
     Milliseconds,
     /// Microseconds.
-    #[serde(rename = "us")]
     Microseconds,
     /// Nanoseconds.
-    #[serde(rename = "ns")]
     Nanoseconds,
+    /// Days since the end of 1899, as spreadsheets count them.
+    Spreadsheet,
+    /// As the owner says.
+    Own(Pattern),
+}
+
+/// The words of a configuration.
+const WORDS: [(&str, TimeFormat); 7] = [
+    ("auto", TimeFormat::Auto),
+    ("iso8601", TimeFormat::Iso8601),
+    ("s", TimeFormat::Seconds),
+    ("ms", TimeFormat::Milliseconds),
+    ("us", TimeFormat::Microseconds),
+    ("ns", TimeFormat::Nanoseconds),
+    ("spreadsheet", TimeFormat::Spreadsheet),
+];
+
+impl fmt::Display for TimeFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(pattern) => pattern.fmt(f),
+            known => {
+                let found = WORDS.iter().find(|(_, format)| format == known);
+                f.write_str(found.map_or("auto", |(word, _)| word))
+            }
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for TimeFormat {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+
+        let text = String::deserialize(deserializer)?;
+        if let Some((_, format)) = WORDS.iter().find(|(word, _)| *word == text) {
+            return Ok(format.clone());
+        }
+        let words: Vec<&str> = WORDS.iter().map(|(word, _)| *word).collect();
+        if !text.contains('%') {
+            return Err(D::Error::custom(format!(
+                "{text:?} is not known: write one of {}, or a pattern such as \"%d.%m.%Y %H:%M:%S\"",
+                words.join(", ")
+            )));
+        }
+        let pattern = text.parse();
+        pattern
+            .map(Self::Own)
+            .map_err(|error| D::Error::custom(format!("{text:?}: {error}")))
+    }
 }
 
 impl TimeFormat {
-    /// Its word in a configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Iso8601 => "iso8601",
-            Self::Seconds => "s",
-            Self::Milliseconds => "ms",
-            Self::Microseconds => "us",
-            Self::Nanoseconds => "ns",
-        }
-    }
-
-    /// The format that one written time shows, for [`Self::Auto`]; the others
+    /// Takes the format that one written time shows for [`Self::Auto`]; the others
     /// stay what they are. Numbers below 10¹¹ are seconds, which lasts as
     /// seconds since 1970 until the year 5138; each unit below takes the
     /// numbers a thousand times as large.
-    pub fn settled(self, first: &str) -> Self {
-        if self != Self::Auto {
-            return self;
+    pub fn settle(&mut self, first: &str) {
+        if *self != Self::Auto {
+            return;
         }
+        // Words that are no time show nothing.
+        let shown = Self::shown_by(first);
+        if shown.parse(first).is_ok() {
+            *self = shown;
+        }
+    }
+
+    /// The format that a written time shows.
+    pub fn shown_by(first: &str) -> Self {
         let Ok(number) = first.trim().parse::<f64>() else {
             return Self::Iso8601;
         };
@@ -70,10 +111,13 @@ impl TimeFormat {
     ///
     /// # Errors
     /// [`Problem::Time`].
-    pub fn parse(self, text: &str) -> Result<i64, Problem> {
+    pub fn parse(&self, text: &str) -> Result<i64, Problem> {
         let text = text.trim();
-        let read = match self.settled(text) {
-            Self::Auto | Self::Iso8601 => date_and_time(text),
+        let read = match self {
+            Self::Auto => return Self::shown_by(text).parse(text),
+            Self::Iso8601 => date_and_time(text),
+            Self::Spreadsheet => spreadsheet(text),
+            Self::Own(pattern) => pattern.parse(text),
             Self::Seconds => decimal(text, 9),
             Self::Milliseconds => decimal(text, 6),
             Self::Microseconds => decimal(text, 3),
@@ -90,6 +134,14 @@ fn is_compact(text: &str) -> bool {
     let whole = text.split(['.', ',']).next().unwrap_or_default();
     let century = whole.starts_with("19") || whole.starts_with("20");
     whole.len() == 14 && century && date_and_time(text).is_some_and(|time| time >= 0)
+}
+
+/// Days since 30 December 1899, to the microsecond: a day in double precision knows no
+/// more of this century. Spreadsheets that count from 1904 are 1,462 days behind.
+fn spreadsheet(text: &str) -> Option<i64> {
+    let days = text.replace(',', ".").parse::<f64>().ok()?;
+    let micros = ((days - 25_569.0) * 86_400e6).round();
+    (micros.abs() < 9e15).then(|| micros as i64 * 1_000)
 }
 
 /// A decimal number times 10^`shift`, exactly where it has no exponent.
@@ -125,7 +177,7 @@ fn date_and_time(text: &str) -> Option<i64> {
         None => (text, ""),
     };
     let days = days(date)?;
-    let (clock, zone) = zone(rest)?;
+    let (clock, zone) = clock_zone(rest)?;
     let nanoseconds = match clock {
         "" => 0,
         clock => clock_ns(clock)?,
@@ -147,7 +199,11 @@ fn days(date: &str) -> Option<i64> {
         (1..=2, 4) if date.contains('.') => (last, first),
         _ => return None,
     };
-    let (year, month, day) = (whole(year)?, whole(month)?, whole(day)?);
+    days_since_1970(whole(year)?, whole(month)?, whole(day)?)
+}
+
+/// Days from 1 January 1970 to a day of the Gregorian calendar, if there is one such.
+pub(super) fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
         2 if leap => 29,
@@ -169,7 +225,7 @@ fn days(date: &str) -> Option<i64> {
 }
 
 /// The time of day and how far its zone is ahead of UTC, in nanoseconds.
-fn zone(text: &str) -> Option<(&str, i64)> {
+pub(super) fn clock_zone(text: &str) -> Option<(&str, i64)> {
     for utc in ["Z", "z", "UTC", "GMT"] {
         if let Some(clock) = text.strip_suffix(utc) {
             return Some((clock.trim_end(), 0));
@@ -218,7 +274,8 @@ fn whole(text: &str) -> Option<i64> {
     fits.then(|| text.parse().ok()).flatten()
 }
 
-const DAY_NS: i64 = 86_400_000_000_000;
+/// A day.
+pub(super) const DAY_NS: i64 = 86_400_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -227,6 +284,35 @@ mod tests {
     use proptest::prelude::*;
 
     const S: i64 = 1_000_000_000;
+
+    #[test]
+    fn the_configuration_says_which() {
+        #[derive(serde::Deserialize)]
+        struct Table {
+            format: TimeFormat,
+        }
+        let read = |word: &str| {
+            let table = toml::from_str::<Table>(&format!("format = {word:?}"));
+            table
+                .map(|table| table.format)
+                .map_err(|error| error.to_string())
+        };
+        for (word, format) in WORDS {
+            assert_eq!(
+                (read(word).unwrap(), format.to_string()),
+                (format, word.to_owned())
+            );
+        }
+        let own = read("%d.%m.%Y %H:%M").unwrap();
+        assert_eq!(own.to_string(), "%d.%m.%Y %H:%M");
+        assert_eq!(own.parse("29.11.2026 20:13"), Ok(1_795_983_180 * S));
+        assert!(read("minutes").unwrap_err().contains("spreadsheet"));
+        assert!(read("%d.%m.%Y %k").unwrap_err().contains("%k is not known"));
+        let days = TimeFormat::Spreadsheet;
+        assert_eq!(days.parse("25569"), Ok(0));
+        assert_eq!(days.parse("46355.84276620370"), Ok(1_795_983_215 * S));
+        assert!(days.parse("29.11.2026").is_err());
+    }
 
     #[test]
     fn dates_are_read_with_zones_and_fractions() {

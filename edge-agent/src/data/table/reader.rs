@@ -93,7 +93,7 @@ impl<'a> RowReader<'a> {
                 decimal,
                 told: schema.mapping().decimal.is_some(),
             },
-            time_format: schema.mapping().time_format,
+            time_format: schema.mapping().time_format.clone(),
             missing,
             groups: HashMap::new(),
             within: None,
@@ -156,7 +156,7 @@ impl<'a> RowReader<'a> {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
                 if self.taken == 0 {
-                    self.time_format = self.time_format.settled(cell);
+                    self.time_format.settle(cell);
                 }
                 let time = self.time_format.parse(cell);
                 Some(time.map_err(|problem| ParseError::at(at(place), problem))?)
