@@ -181,11 +181,15 @@ impl Session {
     /// Takes one offered contribution and accepts it.
     pub(crate) async fn accept(&self) -> (TransferRequest, Vec<u8>) {
         let (request, mut stream) = self.transfer().await;
-        let TransferRequest::Offer { bytes, .. } = request else {
-            panic!("{request:?} is no offer");
+        let bytes = match request {
+            TransferRequest::Whole { bytes, .. } => bytes,
+            TransferRequest::Offer { bytes, .. } => {
+                let send = TransferAnswer::Send { offset: 0 };
+                stream.send(&encode(&send)).await.unwrap();
+                bytes
+            }
+            other => panic!("{other:?} is no offer"),
         };
-        let send = TransferAnswer::Send { offset: 0 };
-        stream.send(&encode(&send)).await.unwrap();
         let mut got = Vec::new();
         let span = common::transport::BlobSpan::new(0, bytes).unwrap();
         let keep = |chunk: &[u8]| {

@@ -200,6 +200,12 @@ fn transfers() -> Vec<Case> {
         cases.push(case(kind, &format!("offer-{}", of.name()), value));
     }
     let (blob, base) = (BLOB, BlobHash([5; 32]));
+    let whole = |signature| TransferRequest::Whole {
+        key: KEY,
+        blob,
+        bytes: 300,
+        signature,
+    };
     let rest = [
         ("fetch", TransferRequest::Fetch { blob, offset: 7 }),
         ("newest", TransferRequest::Newest { task: Some(TASK) }),
@@ -214,6 +220,8 @@ fn transfers() -> Vec<Case> {
                 signature: [9; 64],
             },
         ),
+        ("whole", whole(None)),
+        ("whole-signed", whole(Some([9; 64]))),
     ];
     cases.extend(rest.map(|(name, value)| case(kind, name, value)));
 

@@ -433,6 +433,12 @@ fn a_gateway_cannot_contribute_for_a_device() {
         bytes,
         signature,
     };
+    let whole = |signature| TransferRequest::Whole {
+        key,
+        blob,
+        bytes,
+        signature,
+    };
     gateway(&mut running).kill();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -448,6 +454,8 @@ fn a_gateway_cannot_contribute_for_a_device() {
             with(bytes, [0; 64]),
             with(bytes, signed(&other, bytes)),
             with(bytes, signed(&own, bytes + 1)),
+            whole(None),
+            whole(Some(signed(&other, bytes))),
         ];
         for offer in forged {
             let answer = hostile.offers(session, offer).await;

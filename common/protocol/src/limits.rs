@@ -54,6 +54,8 @@ pub const VIOLATIONS_MAX: u32 = 8;
 pub const QUARANTINE_MS: u64 = 600_000;
 /// Most devices whose sessions one gateway passes on.
 pub const GATEWAY_SESSIONS_MAX: usize = 20_000;
+/// Most bytes of a contribution that follow their offer unasked.
+pub const WHOLE_BYTES_MAX: u64 = 32 << 10;
 /// Most transfers of one device that wait to be looked at.
 pub const SESSION_TRANSFERS_MAX: usize = 8;
 /// Most streams that a gateway has open at a time.

@@ -42,6 +42,7 @@ pub(super) async fn serve(shared: Arc<Shared>, behind: Behind, mut stream: Strea
         Ok(
             TransferRequest::Offer { .. }
             | TransferRequest::SignedOffer { .. }
+            | TransferRequest::Whole { .. }
             | TransferRequest::Newest { .. },
         )
         | Err(_) => passed_on(&shared, &behind, stream, &frame).await,

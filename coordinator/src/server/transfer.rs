@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use common::ids::{BlobHash, DeviceId};
-use common::limits::BLOB_BYTES_MAX;
-use common::round::Reason;
+use common::limits::{BLOB_BYTES_MAX, WHOLE_BYTES_MAX};
+use common::round::{ContributionKey, Reason};
 use common::transport::{BlobSpan, CloseCode, Stream, TransportError};
-use common::trust::offer::SignedOffer;
+use common::trust::offer::{OFFER_SIGNATURE_BYTES, SignedOffer};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{TransferAnswer, TransferRequest};
 
@@ -70,16 +70,8 @@ async fn run(
     })?;
     let answer = match request {
         TransferRequest::Offer { key, blob, bytes } => {
-            let offer = Offer {
-                device,
-                key,
-                blob,
-                bytes,
-            };
-            if line.gateway().is_some() {
-                return Err(unsigned("an offer without the device's signature"));
-            }
-            take_offer(offer, shared, stream).await?
+            let offer = admitted(line, (device, key, blob, bytes), None)?;
+            take_offer(offer, false, shared, stream).await?
         }
         TransferRequest::SignedOffer {
             key,
@@ -87,24 +79,20 @@ async fn run(
             bytes,
             signature,
         } => {
-            let offer = Offer {
-                device,
-                key,
-                blob,
-                bytes,
-            };
-            let signed = SignedOffer {
-                device,
-                key,
-                blob,
-                bytes,
-            };
-            if !line.is_signed(&signed, &signature) {
-                return Err(unsigned(
-                    "an offer with a signature that is not the device's",
-                ));
+            let offer = admitted(line, (device, key, blob, bytes), Some(&signature))?;
+            take_offer(offer, false, shared, stream).await?
+        }
+        TransferRequest::Whole {
+            key,
+            blob,
+            bytes,
+            signature,
+        } => {
+            if bytes > WHOLE_BYTES_MAX {
+                return Err(violation("more bytes than may follow unasked"));
             }
-            take_offer(offer, shared, stream).await?
+            let offer = admitted(line, (device, key, blob, bytes), signature.as_ref())?;
+            take_offer(offer, true, shared, stream).await?
         }
         TransferRequest::Fetch { blob, offset } => {
             return send_blob(shared, stream, Some(device), (blob, offset)).await;
@@ -124,7 +112,38 @@ async fn run(
     finish(stream, answer).await
 }
 
-fn unsigned(reason: &str) -> TransferError {
+/// What is offered, if it may be in this way: behind a gateway only what the device
+/// has signed.
+fn admitted(
+    line: &Line,
+    (device, key, blob, bytes): (DeviceId, ContributionKey, BlobHash, u64),
+    signature: Option<&[u8; OFFER_SIGNATURE_BYTES]>,
+) -> Result<Offer, TransferError> {
+    let signed = SignedOffer {
+        device,
+        key,
+        blob,
+        bytes,
+    };
+    match signature {
+        None if line.gateway().is_some() => {
+            return Err(violation("an offer without the device's signature"));
+        }
+        Some(signature) if !line.is_signed(&signed, signature) => {
+            let reason = "an offer with a signature that is not the device's";
+            return Err(violation(reason));
+        }
+        None | Some(_) => {}
+    }
+    Ok(Offer {
+        device,
+        key,
+        blob,
+        bytes,
+    })
+}
+
+fn violation(reason: &str) -> TransferError {
     TransferError::Transport(TransportError::Violation {
         reason: reason.to_owned(),
     })
@@ -157,9 +176,11 @@ pub(super) enum Wanted {
     },
 }
 
-/// Takes what a device offers, if it is wanted.
+/// Takes what a device offers, if it is wanted; its bytes follow `unasked`, or once
+/// they are asked for.
 async fn take_offer(
     offer: Offer,
+    unasked: bool,
     shared: &Arc<Shared>,
     stream: &mut Stream,
 ) -> Result<TransferAnswer, TransferError> {
@@ -172,7 +193,7 @@ async fn take_offer(
     }
     // Held until the answer, by when the log names the blob or never will.
     let mut pin = None;
-    let checked = match receive_offered(offer, shared, stream).await {
+    let checked = match receive_offered(offer, unasked, shared, stream).await {
         Ok(held) => {
             pin = Some(held);
             check_offered(offer, shared).await?
@@ -203,6 +224,7 @@ async fn take_offer(
 /// it was offered by.
 async fn receive_offered(
     offer: Offer,
+    unasked: bool,
     shared: &Arc<Shared>,
     stream: &mut Stream,
 ) -> Result<Pin, TransferError> {
@@ -212,13 +234,16 @@ async fn receive_offered(
     };
     let store = &shared.store;
     let mut at = store.with(|store| store.partial_bytes(partial))?;
-    if at > offer.bytes {
+    // What follows unasked begins with the first byte.
+    if at > offer.bytes || (unasked && at > 0) {
         store.with(|store| store.drop_partial(partial))?;
         at = 0;
     }
     charge(shared, offer.device, offer.bytes - at)?;
-    let answer = TransferAnswer::Send { offset: at };
-    stream.send(&encode(&answer)).await?;
+    if !unasked {
+        let answer = TransferAnswer::Send { offset: at };
+        stream.send(&encode(&answer)).await?;
+    }
     let span = BlobSpan::new(at, offer.bytes)?;
     let mut failure = None;
     // A chunk is written through the page cache and not flushed, which

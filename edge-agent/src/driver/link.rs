@@ -1,12 +1,12 @@
 //! One session with the coordinator.
 
 use common::ids::{BlobHash, TaskHash};
-use common::limits::BLOB_BYTES_MAX;
+use common::limits::{BLOB_BYTES_MAX, WHOLE_BYTES_MAX};
 use common::transport::{
     BlobSpan, ClientIdentity, CloseCode, Connection, Dialler, FrameReceiver, FrameSender, Protocol,
     Traffic, TransportError,
 };
-use common::trust::offer::SignedOffer;
+use common::trust::offer::{OFFER_SIGNATURE_BYTES, SignedOffer};
 use common::wire::codec::{DecodeError, decode, encode};
 use common::wire::messages::{
     Announcement, Hello, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
@@ -260,8 +260,46 @@ pub async fn offer(
     pending: &Pending,
     bytes: &[u8],
 ) -> Result<TransferAnswer, LinkError> {
-    let request = offered(connection, signer, pending)?;
+    let signature = signature(connection, signer, pending)?;
+    let Pending {
+        key,
+        blob,
+        bytes: length,
+    } = *pending;
     let mut stream = connection.open_transfer().await?;
+    if length <= WHOLE_BYTES_MAX {
+        let request = TransferRequest::Whole {
+            key,
+            blob,
+            bytes: length,
+            signature,
+        };
+        stream.send(&encode(&request)).await?;
+        // Where they are not wanted, the stream is closed upon them: what counts is the
+        // answer.
+        let sent = stream.sender.send_blob(0, bytes).await;
+        stream.sender.finish();
+        return match stream.receiver.recv_answer().await {
+            Ok(Some(said)) => answer(Some(said)),
+            other => {
+                sent?;
+                answer(other?)
+            }
+        };
+    }
+    let request = match signature {
+        None => TransferRequest::Offer {
+            key,
+            blob,
+            bytes: length,
+        },
+        Some(signature) => TransferRequest::SignedOffer {
+            key,
+            blob,
+            bytes: length,
+            signature,
+        },
+    };
     let first = answer(stream.ask(&encode(&request)).await?)?;
     let TransferAnswer::Send { offset } = first else {
         return Ok(first);
@@ -271,25 +309,24 @@ pub async fn offer(
     answer(stream.receiver.recv_answer().await?)
 }
 
-/// The offer, signed if a gateway passes it on.
-fn offered(
+/// The signature under an offer, if a gateway passes it on.
+fn signature(
     connection: &Connection,
     signer: Option<&ClientIdentity>,
     pending: &Pending,
-) -> Result<TransferRequest, LinkError> {
-    let (key, blob, bytes) = (pending.key, pending.blob, pending.bytes);
+) -> Result<Option<[u8; OFFER_SIGNATURE_BYTES]>, LinkError> {
     let server = connection.peer_certificate();
     if !server.is_some_and(|facts| facts.is_gateway) {
-        return Ok(TransferRequest::Offer { key, blob, bytes });
+        return Ok(None);
     }
     let signed = match signer {
         Some(ClientIdentity::Enrolled { credentials, .. }) => {
             let device = credentials.facts().map_err(TransportError::from)?.device;
             let offer = SignedOffer {
                 device,
-                key,
-                blob,
-                bytes,
+                key: pending.key,
+                blob: pending.blob,
+                bytes: pending.bytes,
             };
             offer.sign(credentials.key())
         }
@@ -298,12 +335,7 @@ fn offered(
     let signature = signed.ok_or_else(|| TransportError::Credentials {
         reason: "this device's key cannot sign for a gateway; name the coordinator itself".into(),
     })?;
-    Ok(TransferRequest::SignedOffer {
-        key,
-        blob,
-        bytes,
-        signature,
-    })
+    Ok(Some(signature))
 }
 
 /// The newest release of a task, or of the coordinator's only one.

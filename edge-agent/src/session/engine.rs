@@ -136,8 +136,8 @@ pub enum Action {
     Connect,
     /// Send a message on the control stream.
     Send(ToCoordinator),
-    /// Bring a shared blob into the cache.
-    Fetch(BlobHash),
+    /// Bring shared blobs into the cache, all at once.
+    Fetch(Vec<BlobHash>),
     /// Compute what a call asks for and put it into the outbox.
     Build(Call),
     /// Offer a contribution and send its bytes if they are wanted.
@@ -163,7 +163,8 @@ enum Link {
 /// The one piece of work in progress that needs the processor or the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Work {
-    Fetch(BlobHash),
+    /// What is still on its way of the blobs that one piece of work needs.
+    Fetch(BTreeSet<BlobHash>),
     Build(Call),
     Install(Announcement),
 }
@@ -406,7 +407,12 @@ impl Engine {
     }
 
     fn fetched(&mut self, blob: BlobHash, found: bool) {
-        self.finish(|work| *work == Work::Fetch(blob));
+        if let Some(Work::Fetch(awaited)) = &mut self.work {
+            awaited.remove(&blob);
+            if awaited.is_empty() {
+                self.work = None;
+            }
+        }
         if found {
             self.cached.insert(blob);
             return;
@@ -537,7 +543,7 @@ impl Engine {
             && let Some(work) = self.next_work()
         {
             self.actions.push_back(match &work {
-                Work::Fetch(blob) => Action::Fetch(*blob),
+                Work::Fetch(blobs) => Action::Fetch(blobs.iter().copied().collect()),
                 Work::Build(call) => Action::Build(call.clone()),
                 Work::Install(release) => Action::Install(*release),
             });
@@ -601,18 +607,16 @@ impl Engine {
             if self.cached.contains(&release.blob) {
                 return Some(Work::Install(*release));
             } else if online {
-                return Some(Work::Fetch(release.blob));
+                return Some(Work::Fetch([release.blob].into()));
             }
         }
         for call in self.calls.values() {
-            match call
-                .context
-                .blobs()
-                .find(|blob| !self.cached.contains(blob))
-            {
-                None => return Some(Work::Build(call.clone())),
-                Some(missing) if online => return Some(Work::Fetch(missing)),
-                Some(_) => {}
+            let blobs = call.context.blobs();
+            let missing: BTreeSet<_> = blobs.filter(|blob| !self.cached.contains(blob)).collect();
+            match missing.is_empty() {
+                true => return Some(Work::Build(call.clone())),
+                false if online => return Some(Work::Fetch(missing)),
+                false => {}
             }
         }
         None

@@ -139,9 +139,10 @@ fn a_call_is_fetched_built_uploaded_and_settled() {
     let entry = pending(&call, Kind::Summary);
     assert_eq!(
         bench.receive(ToDevice::Call(call.clone())),
-        [Action::Fetch(DEFINITION)]
+        [Action::Fetch(vec![DEFINITION, NORMALISER])],
+        "both at once"
     );
-    assert_eq!(bench.input(found(DEFINITION)), [Action::Fetch(NORMALISER)]);
+    assert_eq!(bench.input(found(DEFINITION)), []);
     assert_eq!(
         bench.input(found(NORMALISER)),
         [Action::Build(call.clone())]
@@ -329,7 +330,7 @@ fn a_break_during_a_fetch_drops_the_call() {
     assert_eq!(bench.reconnect(), []);
     assert_eq!(
         bench.receive(ToDevice::Call(call)),
-        [Action::Fetch(DEFINITION)]
+        [Action::Fetch(vec![DEFINITION])]
     );
 }
 
@@ -356,7 +357,7 @@ fn a_release_goes_before_a_call() {
     assert_eq!(bench.receive(ToDevice::Released(release(1))), []);
     assert_eq!(
         bench.input(built(&earlier, vec![], false)),
-        [Action::Fetch(STUDENT)]
+        [Action::Fetch(vec![STUDENT])]
     );
     assert_eq!(bench.input(found(STUDENT)), [Action::Install(release(1))]);
 }
@@ -473,7 +474,7 @@ fn an_evicted_blob_is_fetched_before_work_resumes() {
     );
     assert_eq!(
         bench.input(Input::Evicted(NORMALISER)),
-        [Action::Fetch(NORMALISER)]
+        [Action::Fetch(vec![NORMALISER])]
     );
     assert_eq!(bench.input(found(NORMALISER)), [Action::Build(call)]);
 }

@@ -190,7 +190,7 @@ fn devices_that_sleep_make_a_student_of_all() {
         "{standing}"
     );
     // Hello, task, normaliser, offer, bytes; the two that are fetched are kept.
-    assert_eq!(standing["round_trips_median"], 5, "{standing}");
+    assert_eq!(standing["round_trips_median"], 3, "{standing}");
     assert_eq!(told(&mut progress), standing);
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use common::ids::{BlobHash, DeviceId, Time};
 use common::labels;
+use common::limits::WHOLE_BYTES_MAX;
 use common::model::Release;
 use common::report::{RawErrors, RawReport};
 use common::round::{ContributionKey, Kind, Phase};
@@ -54,19 +55,40 @@ impl Simulation {
         while let Some(input) = inputs.pop_front() {
             self.devices[index].engine.handle(self.now, input);
             while let Some(action) = self.devices[index].engine.poll_action() {
-                if let Some(next) = self.act(index, action)? {
-                    inputs.push_back(next);
-                }
+                inputs.extend(self.act(index, action)?);
             }
         }
         Ok(())
+    }
+
+    /// Blobs that a device asks for at once: one round trip, but for a student, which
+    /// is no part of answering.
+    fn fetch(&mut self, index: usize, blobs: &[BlobHash]) -> Vec<session::Input> {
+        let release = self.engine.state().release.as_ref();
+        let student = release.map(|release| release.blob);
+        let counts = blobs.iter().any(|blob| Some(*blob) != student);
+        self.trip(index, u32::from(counts), None);
+        let mut inputs = Vec::new();
+        for &blob in blobs {
+            let request = TransferRequest::Fetch { blob, offset: 0 };
+            let found = self.blobs.borrow().bytes(blob);
+            let bytes = found.unwrap_or(0);
+            let device = &mut self.devices[index].bytes;
+            device.sends(framed(&request));
+            device.receives(framed(&TransferAnswer::Blob { bytes }) + bytes);
+            inputs.push(session::Input::Fetched {
+                blob,
+                found: found.is_some(),
+            });
+        }
+        inputs
     }
 
     fn act(
         &mut self,
         index: usize,
         action: session::Action,
-    ) -> Result<Option<session::Input>, SimulationError> {
+    ) -> Result<Vec<session::Input>, SimulationError> {
         let id = self.devices[index].id;
         Ok(match action {
             session::Action::Connect => {
@@ -91,7 +113,7 @@ impl Simulation {
                     device: id,
                     installed: None,
                 });
-                Some(session::Input::Connected)
+                vec![session::Input::Connected]
             }
             session::Action::Send(message) => {
                 self.devices[index].bytes.sends(framed(&message));
@@ -102,24 +124,9 @@ impl Simulation {
                         phase,
                     });
                 }
-                None
+                Vec::new()
             }
-            session::Action::Fetch(blob) => {
-                let request = TransferRequest::Fetch { blob, offset: 0 };
-                let found = self.blobs.borrow().bytes(blob);
-                let release = self.engine.state().release.as_ref();
-                let is_student = release.is_some_and(|release| release.blob == blob);
-                self.trip(index, u32::from(!is_student), None);
-                let bytes = found.unwrap_or(0);
-                let device = &mut self.devices[index].bytes;
-                device.sends(framed(&request));
-                device.receives(framed(&TransferAnswer::Blob { bytes }) + bytes);
-                Some(session::Input::Fetched {
-                    blob,
-                    found: found.is_some(),
-                })
-            }
-            session::Action::Build(call) => Some(self.build(index, call)?),
+            session::Action::Build(call) => vec![self.build(index, call)?],
             session::Action::Upload(pending) => {
                 let payload = self.devices[index]
                     .outbox
@@ -132,19 +139,20 @@ impl Simulation {
                 if let (TransferAnswer::Accepted, Some(whole)) = (answer, whole) {
                     self.devices[index].label_base = Some(whole);
                 }
-                Some(session::Input::Answered {
+                vec![session::Input::Answered {
                     key: pending.key,
                     answer: Some(answer),
-                })
+                }]
             }
             session::Action::Settle { pending, .. } => {
                 self.devices[index].outbox.remove(&pending.key);
-                None
+                Vec::new()
             }
             session::Action::Install(release) => {
                 self.install(index, &release)?;
-                Some(session::Input::Installed { release })
+                vec![session::Input::Installed { release }]
             }
+            session::Action::Fetch(blobs) => self.fetch(index, &blobs),
         })
     }
 
@@ -406,9 +414,18 @@ impl Simulation {
         payload: Vec<u8>,
     ) -> Result<TransferAnswer, SimulationError> {
         let session::Pending { key, blob, bytes } = pending;
-        self.devices[index]
-            .bytes
-            .sends(framed(&TransferRequest::Offer { key, blob, bytes }));
+        // As the driver does: small ones follow their offer unasked.
+        let unasked = bytes <= WHOLE_BYTES_MAX;
+        let request = match unasked {
+            true => TransferRequest::Whole {
+                key,
+                blob,
+                bytes,
+                signature: None,
+            },
+            false => TransferRequest::Offer { key, blob, bytes },
+        };
+        self.devices[index].bytes.sends(framed(&request));
         let ticket = self.ticket();
         self.coordinate(Input::Offered {
             device: id,
@@ -421,10 +438,15 @@ impl Simulation {
             .tickets
             .remove(&ticket)
             .unwrap_or(TransferAnswer::NotFound);
-        self.devices[index].bytes.receives(framed(&answer));
-        self.trip(index, 1, Some(answer));
-        if let TransferAnswer::Send { .. } = answer {
+        let wanted = matches!(answer, TransferAnswer::Send { .. });
+        if !(unasked && wanted) {
+            self.devices[index].bytes.receives(framed(&answer));
+            self.trip(index, 1, Some(answer));
+        }
+        if unasked || wanted {
             self.devices[index].bytes.sends(bytes);
+        }
+        if wanted {
             let checked = {
                 let read = |name: BlobHash| self.blobs.borrow().read(name);
                 validation::check(&self.task, &key, &payload, &read)

@@ -218,9 +218,11 @@ impl Simulator {
                     self.send_up(device, session, Up::Said(message));
                 }
             }
-            Action::Fetch(blob) => {
-                if let Some((session, stream)) = self.begin(device, Transfer::Fetch(blob)) {
-                    self.send_up(device, session, Up::Fetch { stream, blob });
+            Action::Fetch(blobs) => {
+                for blob in blobs {
+                    if let Some((session, stream)) = self.begin(device, Transfer::Fetch(blob)) {
+                        self.send_up(device, session, Up::Fetch { stream, blob });
+                    }
                 }
             }
             Action::Upload(pending) => {

@@ -224,6 +224,19 @@ pub enum TransferRequest {
         /// Of a [`crate::trust::offer::SignedOffer`], by the device's key.
         signature: [u8; OFFER_SIGNATURE_BYTES],
     },
+    /// An offer whose bytes follow at once, from the first on, of at most
+    /// [`crate::limits::WHOLE_BYTES_MAX`]: it saves the round trip in which the
+    /// coordinator says that it wants them, and wastes them where it does not.
+    Whole {
+        /// What it is.
+        key: ContributionKey,
+        /// Name of its bytes.
+        blob: BlobHash,
+        /// Their length.
+        bytes: u64,
+        /// As of a signed offer, where a gateway passes the session on.
+        signature: Option<[u8; OFFER_SIGNATURE_BYTES]>,
+    },
 }
 
 /// Frames from the coordinator on a transfer stream.
@@ -377,6 +390,7 @@ mod tests {
             for request in [
                 TransferRequest::Offer { key, blob: BlobHash(blob), bytes },
                 TransferRequest::Fetch { blob: BlobHash(blob), offset },
+                TransferRequest::Whole { key, blob: BlobHash(blob), bytes, signature: None },
             ] {
                 prop_assert_eq!(decode::<TransferRequest>(&encode(&request)).unwrap(), request);
             }

@@ -479,6 +479,27 @@ impl Session {
         decode(&stream.receiver.recv_answer().await.unwrap().unwrap()).unwrap()
     }
 
+    /// The same with the bytes behind the offer, which says this length. None if the
+    /// stream is given up.
+    pub(super) async fn give_whole(
+        &self,
+        key: ContributionKey,
+        bytes: &[u8],
+        length: u64,
+    ) -> Option<TransferAnswer> {
+        let mut stream = self.connection.open_transfer().await.unwrap();
+        let offer = TransferRequest::Whole {
+            key,
+            blob: BlobHash::of(bytes),
+            bytes: length,
+            signature: None,
+        };
+        stream.send(&encode(&offer)).await.unwrap();
+        let _ = stream.sender.send_blob(0, bytes).await;
+        let answer = stream.receiver.recv_answer().await.ok()??;
+        Some(decode(&answer).unwrap())
+    }
+
     /// Gives until it is taken, as a device does after a transient refusal.
     pub(super) async fn give_until_taken(&self, key: ContributionKey, bytes: &[u8]) {
         for _ in 0..10_000 {

@@ -1,5 +1,7 @@
 use common::ids::BlobHash;
+use common::limits::WHOLE_BYTES_MAX;
 use common::round::{Kind, Phase, Reason};
+use common::wire::codec::encode;
 use common::wire::messages::{TransferAnswer, TransferRequest};
 
 use super::rig::{PAIR, Rig, key};
@@ -196,6 +198,48 @@ async fn an_upload_goes_on_where_it_stopped() {
     assert!(stream.receiver.recv_answer().await.is_err());
     let answer = a.ask(offer).await;
     assert_eq!(answer, TransferAnswer::Send { offset: 40_000 });
+}
+
+#[tokio::test]
+async fn what_follows_its_offer_unasked_is_answered_once() {
+    let rig = Rig::start();
+    rig.task(PAIR).await;
+    let (one, two) = (rig.device().await, rig.device().await);
+    let (mut a, b) = (one.session(&rig).await, two.session(&rig).await);
+    rig.operate(|client| client.start_round(None, false))
+        .await
+        .unwrap();
+    let profile = key(&a.call().await, Kind::Profile);
+    let bytes: Vec<u8> = (0..30_000u32).map(|i| i as u8).collect();
+    let (blob, length) = (BlobHash::of(&bytes), bytes.len() as u64);
+    // A part of it came before: what follows unasked begins with its first byte.
+    let mut stream = a.connection.open_transfer().await.unwrap();
+    let offer = TransferRequest::Offer {
+        key: profile,
+        blob,
+        bytes: length,
+    };
+    stream.ask(&encode(&offer)).await.unwrap();
+    stream.sender.send_blob(0, &bytes[..10_000]).await.unwrap();
+    stream.sender.finish();
+    assert!(stream.receiver.recv_answer().await.is_err());
+    assert_eq!(
+        a.give_whole(profile, &bytes, length).await,
+        Some(TransferAnswer::Accepted)
+    );
+    // Held already, and refused: neither is read to its end.
+    assert_eq!(
+        a.give_whole(profile, &bytes, length).await,
+        Some(TransferAnswer::Accepted)
+    );
+    let mut wrong = profile;
+    wrong.kind = Kind::Moments;
+    let refused = TransferAnswer::Refused(Reason::WrongKind);
+    assert_eq!(b.give_whole(wrong, &bytes, length).await, Some(refused));
+    assert_eq!(
+        b.give_whole(profile, &bytes, WHOLE_BYTES_MAX + 1).await,
+        None
+    );
 }
 
 #[tokio::test]

@@ -247,7 +247,7 @@ impl<W: Backend> Agent<W> {
         match action {
             Action::Connect => self.connect(),
             Action::Send(message) => self.send(message),
-            Action::Fetch(blob) => self.fetch(blob),
+            Action::Fetch(blobs) => blobs.into_iter().for_each(|blob| self.fetch(blob)),
             Action::Upload(pending) => self.upload(pending),
             Action::Settle { pending, settled } => {
                 info!(kind = %pending.key.kind, round = %pending.key.round, ?settled, "answered");
