@@ -53,7 +53,11 @@ pub(super) async fn join_if_new(
     let joining = Joining {
         coordinator,
         token,
-        label: String::new(),
+        // Nobody is there to give it a name: the machine has one.
+        label: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
     };
     let waiting = |device| info!(%device, "waits for an operator to approve it");
     let membership = match has_joined {
