@@ -457,8 +457,15 @@ mod tests {
         assert_eq!(leads.lease_at(1_500).map(|now| now.left_ms), Some(1_900));
         let text = leads.text();
         assert!(text.contains("alambic_leader 1.0"), "{text}");
-        for told in ["{kind=\"age\"} 0.5", "{kind=\"left\"} 1.9", "{kind=\"length\"} 3.0"] {
-            assert!(text.contains(&format!("alambic_lease_seconds{told}")), "{text}");
+        for told in [
+            "{kind=\"age\"} 0.5",
+            "{kind=\"left\"} 1.9",
+            "{kind=\"length\"} 3.0",
+        ] {
+            assert!(
+                text.contains(&format!("alambic_lease_seconds{told}")),
+                "{text}"
+            );
         }
     }
 

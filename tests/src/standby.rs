@@ -77,7 +77,8 @@ impl Coordinator {
         let mut answer = String::new();
         if let Ok(mut stream) = TcpStream::connect(&self.page) {
             let host = &self.page;
-            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
             // A process that ends meanwhile has answered nothing.
             let _ = stream.write_all(request.as_bytes());
             let _ = stream.read_to_string(&mut answer);
@@ -126,12 +127,7 @@ impl Coordinator {
     }
 }
 
-fn serve(
-    state: &Path,
-    log: &Path,
-    (listen, page): (&str, &str),
-    environment: &[String],
-) -> Child {
+fn serve(state: &Path, log: &Path, (listen, page): (&str, &str), environment: &[String]) -> Child {
     let mut command = Command::new("env");
     command
         .args(environment)

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use coordinator::store::{
-    DatabaseMetrics, Lease, LeaseTerms, PostgresOptions, PostgresStore, Store as _, StoreError, Turn,
+    DatabaseMetrics, Lease, LeaseTerms, PostgresOptions, PostgresStore, Store as _, StoreError,
+    Turn,
 };
 use rustix::process::Signal;
 use tests::database::{Cluster, settings};
@@ -147,7 +148,11 @@ fn metrics_and_doctor_say_who_leads_on_each() {
     let leads = leader(&mut all);
     let waits = 1 - leads;
     let tells = |one: &Coordinator, what: &str| {
-        let found = || one.get("/metrics").lines().any(|line| line.starts_with(what));
+        let found = || {
+            one.get("/metrics")
+                .lines()
+                .any(|line| line.starts_with(what))
+        };
         look_until(found, || format!("{what}: {}", one.get("/metrics")));
     };
     for told in [
@@ -167,7 +172,10 @@ fn metrics_and_doctor_say_who_leads_on_each() {
         tells(&all[waits], told);
     }
     let said = all[waits].get("/");
-    assert!(said.starts_with("HTTP/1.1 503") && said.contains(" leads"), "{said}");
+    assert!(
+        said.starts_with("HTTP/1.1 503") && said.contains(" leads"),
+        "{said}"
+    );
     let health = all[leads].get("/health");
     assert!(health.contains("other coordinators stand by"), "{health}");
     for one in &all {

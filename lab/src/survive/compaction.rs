@@ -78,7 +78,9 @@ impl Simulator {
             let _ = head.and_then(|next| store.trim(process.epoch, next));
         }
         for task in self.tasks.clone() {
-            if let Some(engine) = self.server.engine(task.hash()) {
+            if self.leads()
+                && let Some(engine) = self.server.engine(task.hash())
+            {
                 let held = self.checker.kept(engine.state(), &self.server.store);
                 self.hold(held);
             }
@@ -95,18 +97,21 @@ impl Simulator {
         let power_lost = self.random.chance(0.5);
         self.crash_server(power_lost);
         let ends = self.now + self.random.duration(1, 20_000);
-        self.at(ends, SimulatorEvent::ServerStart);
+        let node = self.server.seat.number;
+        self.at(ends, SimulatorEvent::ServerStart { node });
     }
 
     /// Whether a fault that happens in this seed explains it.
     fn excuses(&self, error: &CompactionError) -> bool {
         match error {
-            CompactionError::Replay(ReplayError::Store(error)) => matches!(
-                error,
-                StoreError::Stopped { .. }
-                    | StoreError::DiskFull { .. }
-                    | StoreError::Engine { .. }
-            ),
+            CompactionError::Replay(ReplayError::Store(error)) => {
+                matches!(
+                    error,
+                    StoreError::Stopped { .. }
+                        | StoreError::DiskFull { .. }
+                        | StoreError::Engine { .. }
+                ) || matches!(error, StoreError::Fenced { .. }) && self.turns.is_some()
+            }
             CompactionError::Replay(_) => false,
             CompactionError::Unproven { .. } => self.survived.damaged > 0,
         }
