@@ -2,11 +2,13 @@
 //! fleet.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use coordinator::admin::Client;
 use lab::demo::program;
@@ -24,10 +26,18 @@ pub fn init(state: &Path) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// An address that nobody listened at a moment ago.
+/// An address that nobody listened at a moment ago, and that was not given
+/// before: the system may well choose one twice.
 pub fn free_address() -> String {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().to_string()
+    static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    loop {
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.clone()) {
+            return address;
+        }
+    }
 }
 
 /// A coordinator's process.
