@@ -258,6 +258,7 @@ impl Simulator {
 
     pub(super) fn begin_process(&mut self) {
         self.server.life = self.next_life();
+        self.opened();
         let wall = self.wall();
         self.server.process = Some(Process {
             time: SteadyTime::begin(wall, self.now),

@@ -1,6 +1,6 @@
 //! Everything that happens, in the order of the simulated clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use common::ids::{RoundId, TaskHash, Version};
@@ -120,6 +120,8 @@ pub(super) struct Simulator {
     pub(super) survived: Survived,
     pub(super) broken: Option<Violation>,
     pub(super) is_calm: bool,
+    /// Tasks and devices that came to rest since then, by number.
+    rested: BTreeSet<usize>,
     /// Where each task's round is, and since when without a break.
     pub(super) phases: BTreeMap<TaskHash, At>,
     pub(super) phase_since: BTreeMap<TaskHash, u64>,
@@ -154,6 +156,7 @@ impl Simulator {
             },
             broken: None,
             is_calm: false,
+            rested: BTreeSet::new(),
             phases: BTreeMap::new(),
             phase_since: BTreeMap::new(),
             trace: traced.then(VecDeque::new),
@@ -293,10 +296,22 @@ impl Simulator {
         }
     }
 
-    /// Whether nothing that was begun is left to be ended.
-    fn is_settled(&self) -> bool {
-        self.server.is_idle(&self.tasks)
-            && self.devices.iter().all(|device| self.has_settled(device))
+    /// Whether nothing that was begun is left to be ended. Where coordinators
+    /// take turns, it is enough that each task and each device came to rest:
+    /// rounds of several tasks may never do so all at once.
+    fn is_settled(&mut self) -> bool {
+        if self.turns.is_none() {
+            return self.server.is_idle(&self.tasks)
+                && self.devices.iter().all(|device| self.has_settled(device));
+        }
+        let mut rested = std::mem::take(&mut self.rested);
+        let tasks = self.tasks.chunks(1).enumerate();
+        rested.extend(tasks.filter_map(|(at, task)| self.server.is_idle(task).then_some(at)));
+        let devices = self.devices.iter().enumerate();
+        let settled = devices.filter(|(_, device)| self.has_settled(device));
+        rested.extend(settled.map(|(at, _)| self.tasks.len() + at));
+        self.rested = rested;
+        self.rested.len() == self.tasks.len() + self.devices.len()
     }
 
     /// Whether a device waits for nothing, and what it has new is known; or

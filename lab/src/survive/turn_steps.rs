@@ -117,7 +117,7 @@ impl Simulator {
         self.at(at, SimulatorEvent::ServerStart { node });
     }
 
-    fn next_turn_fault(&mut self) {
+    pub(super) fn next_turn_fault(&mut self) {
         let Some(mean) = self.scenario.faults_ms else {
             return;
         };

@@ -271,7 +271,7 @@ impl Simulator {
         })
     }
 
-    /// The store was opened: whoever did it before writes no more.
+    /// The next epoch was opened: whoever led before writes no more.
     pub(super) fn opened(&mut self) {
         if let Some(turns) = &mut self.turns {
             turns.leads = self.server.life;
