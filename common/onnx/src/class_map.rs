@@ -62,7 +62,9 @@ impl ClassMap {
         let class = |name: &String| place(renamed.get(name).unwrap_or(name)).map(|at| at as u16);
         let to: Vec<Option<u16>> = named.iter().map(class).collect();
         if to.iter().all(Option::is_none) {
-            return Err(refused("none of its classes is one of the task's".to_owned()));
+            return Err(refused(
+                "none of its classes is one of the task's".to_owned(),
+            ));
         }
         Ok(Self {
             to,
@@ -139,8 +141,14 @@ mod tests {
         for (found, told) in [
             (map(2, &[], &[]), "2 values; name"),
             (map(3, &["cat", "dog"], &[]), "3 values, and 2 classes"),
-            (map(3, &[], &[("cat", "wolf")]), "\"wolf\", which the task has not"),
-            (map(3, &[], &[("cow", "cat")]), "\"cow\", which is not among"),
+            (
+                map(3, &[], &[("cat", "wolf")]),
+                "\"wolf\", which the task has not",
+            ),
+            (
+                map(3, &[], &[("cow", "cat")]),
+                "\"cow\", which is not among",
+            ),
             (map(2, &["car", "bus"], &[]), "none of its classes"),
         ] {
             let text = found.unwrap_err().to_string();

@@ -407,10 +407,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "names of the model's classes, each with the name of a class of the task",
         purpose: "For `onnx` only. Which class of the task a class of the model stands for where their names differ; a class of neither is one that the task has not.",
-        value: |config| of_model(config, |model| match model.map.is_empty() {
-            true => NONE.into(),
-            false => format!("{:?}", model.map),
-        }),
+        value: |config| {
+            of_model(config, |model| match model.map.is_empty() {
+                true => NONE.into(),
+                false => format!("{:?}", model.map),
+            })
+        },
     },
     Key {
         name: "teacher.answers",
@@ -434,7 +436,13 @@ const KEYS: &[Key<Config, Flags>] = &[
         variable: None,
         allowed: "a number above 0",
         purpose: "For `onnx` only. What inputs are multiplied with first; without it what brings pictures of a task with `normaliser.range` up to 1 to 255, else 1.",
-        value: |config| of_model(config, |model| model.scale.map_or_else(|| NONE.into(), |scale| scale.to_string())),
+        value: |config| {
+            of_model(config, |model| {
+                model
+                    .scale
+                    .map_or_else(|| NONE.into(), |scale| scale.to_string())
+            })
+        },
     },
     Key {
         name: "teacher.mean",

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::health::{self, Finding};
+use common::task::Task;
 use common::transport::resolve;
 use common::transport::{CloseCode, Connection, Dialler, Protocol, Tuning};
 use common::trust::certificate::{CertificateFacts, certificates_from_pem};
-use common::task::Task;
 use common::trust::clock::Clock;
 use tokio::time::{Instant, sleep};
 

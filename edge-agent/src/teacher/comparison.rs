@@ -132,7 +132,11 @@ pub fn standardised(mut features: Array2<f32>) -> Array2<f32> {
         let known: Vec<f32> = column.iter().copied().filter(|one| !one.is_nan()).collect();
         let known = ndarray::Array1::from(known);
         let mean = known.mean().unwrap_or(0.0);
-        let deviation = if known.is_empty() { 0.0 } else { known.std(0.0) };
+        let deviation = if known.is_empty() {
+            0.0
+        } else {
+            known.std(0.0)
+        };
         let scale = if deviation > 1e-6 { deviation } else { 1.0 };
         column.mapv_inplace(|value| match value.is_nan() {
             true => 0.0,

@@ -28,7 +28,9 @@ pub(super) fn learn(
     let depth = work.task.definition().teacher.depth;
     Ok(Some(match work.teacher {
         // The model has labelled rows before; what they teach is learnt here.
-        TeacherChoice::Kernel | TeacherChoice::Model(_) => Box::new(KernelTeacher::fit(view.labelled(), depth, work.seed)?),
+        TeacherChoice::Kernel | TeacherChoice::Model(_) => {
+            Box::new(KernelTeacher::fit(view.labelled(), depth, work.seed)?)
+        }
         TeacherChoice::Network(hidden) => {
             Box::new(NetworkTeacher::fit(view.labelled(), hidden, work.seed)?)
         }

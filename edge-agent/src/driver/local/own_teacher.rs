@@ -281,9 +281,7 @@ impl<S: Source> InProcess<S> {
 ///
 /// # Errors
 /// If the file cannot be read. A file that does not parse counts as none.
-pub fn teacher_accounts(
-    state: &StateDir,
-) -> Result<BTreeMap<String, TeacherAccount>, StateError> {
+pub fn teacher_accounts(state: &StateDir) -> Result<BTreeMap<String, TeacherAccount>, StateError> {
     let bytes = state.read(ACCOUNTS)?;
     let accounts = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(accounts.unwrap_or_default())
