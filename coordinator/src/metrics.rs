@@ -16,7 +16,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::status::{OutcomeStatus, Progress};
-use crate::store::DatabaseMetrics;
+use crate::store::{DatabaseMetrics, LeaseNow};
 
 /// Names and values of labels. Values come from fixed sets or task names.
 pub(crate) type Labels = Vec<(&'static str, String)>;
@@ -68,14 +68,21 @@ pub(crate) struct Metrics {
     compaction_failures: Counter,
     pub(crate) open: Gauges,
     pub(crate) limited: Counters,
+    pub(crate) epoch: Plain,
+    /// The database, and what is told of its lease, where coordinators take
+    /// turns.
+    lease: Option<(DatabaseMetrics, LeaseGauges)>,
 }
 
 impl Metrics {
     /// All at zero, and how the database answers, where there is one.
     pub(crate) fn new(database: Option<&DatabaseMetrics>) -> Self {
         let mut registry = Registry::with_prefix("alambic");
+        let mut lease = None;
         if let Some(database) = database {
             tell_of_database(&mut registry, database);
+            let is_held = database.lease.at(0).is_some();
+            lease = is_held.then(|| (database.clone(), LeaseGauges::new(&mut registry)));
         }
         let r = &mut registry;
         let phase_seconds = Histograms::new_with_constructor(phase_histogram);
@@ -199,8 +206,22 @@ impl Metrics {
                 "limited",
                 "Times that a peer was refused, slowed down or asked for its address, by limit",
             ),
+            epoch: plain(
+                r,
+                "epoch",
+                "Times that a coordinator opened the store; a lead that changes hands opens it twice",
+            ),
+            lease,
             registry,
         }
+    }
+
+    /// How the lease of this process stands at this uptime, if it has one.
+    pub(crate) fn lease_at(&self, uptime: u64) -> Option<LeaseNow> {
+        let (database, gauges) = self.lease.as_ref()?;
+        let now = database.lease.at(uptime)?;
+        gauges.leads(now);
+        Some(now)
     }
 
     /// A connection was turned away.
@@ -276,6 +297,57 @@ impl Metrics {
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// All that a coordinator tells that waits for its turn: how the database
+/// answers, and how long the lease of another lasts still, if that is known.
+pub(crate) fn text_of_standby(database: &DatabaseMetrics, left_ms: Option<u64>) -> String {
+    let mut registry = Registry::with_prefix("alambic");
+    tell_of_database(&mut registry, database);
+    let lease = LeaseGauges::new(&mut registry);
+    if let Some(left_ms) = left_ms {
+        lease.put("left", left_ms);
+    }
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+/// Who leads, and for how long.
+#[derive(Debug)]
+struct LeaseGauges {
+    leader: Plain,
+    seconds: Gauges,
+}
+
+impl LeaseGauges {
+    fn new(r: &mut Registry) -> Self {
+        Self {
+            leader: plain(
+                r,
+                "leader",
+                "Whether this coordinator leads: 1, or 0 while it stands by",
+            ),
+            seconds: gauges(
+                r,
+                "lease_seconds",
+                "The lease: its length, its age since it was renewed, what is left of it",
+            ),
+        }
+    }
+
+    fn leads(&self, now: LeaseNow) {
+        self.leader.set(1.0);
+        self.put("length", now.length_ms);
+        self.put("age", now.age_ms);
+        self.put("left", now.left_ms);
+    }
+
+    fn put(&self, kind: &str, ms: u64) {
+        let labels = vec![("kind", kind.to_owned())];
+        self.seconds.get_or_create(&labels).set(ms as f64 / 1e3);
     }
 }
 
@@ -366,6 +438,35 @@ mod tests {
         assert!(text.contains("alambic_handshake_failures_total{reason=\"protocol\"} 1"));
         assert!(text.contains("alambic_store_flush_seconds_count 1"));
         assert!(!text.contains("pump") && !text.contains("0909"));
+    }
+
+    #[test]
+    fn metrics_tell_who_leads_and_for_how_long() {
+        let database = DatabaseMetrics::default();
+        let standby = text_of_standby(&database, Some(1_500));
+        assert!(standby.contains("alambic_leader 0.0"), "{standby}");
+        assert!(standby.contains("alambic_lease_seconds{kind=\"left\"} 1.5"));
+        assert!(!standby.contains("kind=\"age\""), "its age is another's");
+        // One who takes no turns has no lease.
+        let alone = Metrics::new(Some(&database));
+        assert_eq!(alone.lease_at(1_000), None);
+        assert!(!alone.text().contains("alambic_leader"));
+
+        database.lease.extended(1_000, 3_000, 3_400);
+        let leads = Metrics::new(Some(&database));
+        assert_eq!(leads.lease_at(1_500).map(|now| now.left_ms), Some(1_900));
+        let text = leads.text();
+        assert!(text.contains("alambic_leader 1.0"), "{text}");
+        for told in [
+            "{kind=\"age\"} 0.5",
+            "{kind=\"left\"} 1.9",
+            "{kind=\"length\"} 3.0",
+        ] {
+            assert!(
+                text.contains(&format!("alambic_lease_seconds{told}")),
+                "{text}"
+            );
+        }
     }
 
     #[test]

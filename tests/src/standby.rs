@@ -2,10 +2,13 @@
 //! fleet.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use coordinator::admin::Client;
 use lab::demo::program;
@@ -23,10 +26,18 @@ pub fn init(state: &Path) {
     assert!(made.status.success(), "{made:?}");
 }
 
-/// An address that nobody listened at a moment ago.
+/// An address that nobody listened at a moment ago, and that was not given
+/// before: the system may well choose one twice.
 pub fn free_address() -> String {
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap();
-    free.local_addr().unwrap().to_string()
+    static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    loop {
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.insert(address.clone()) {
+            return address;
+        }
+    }
 }
 
 /// A coordinator's process.
@@ -35,6 +46,7 @@ pub struct Coordinator {
     state: PathBuf,
     log: PathBuf,
     listen: String,
+    page: String,
     environment: Vec<String>,
 }
 
@@ -49,11 +61,15 @@ impl Coordinator {
             }
         }
         let log = state.with_extension("log");
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let page = free.local_addr().unwrap().to_string();
+        drop(free);
         Self {
-            process: serve(state, &log, listen, environment),
+            process: serve(state, &log, (listen, &page), environment),
             state: state.to_owned(),
             log,
             listen: listen.to_owned(),
+            page,
             environment: environment.to_vec(),
         }
     }
@@ -61,7 +77,35 @@ impl Coordinator {
     /// Starts it again, as a service manager would, with a new log.
     pub fn again(&mut self) {
         self.end();
-        self.process = serve(&self.state, &self.log, &self.listen, &self.environment);
+        let addresses = (self.listen.as_str(), self.page.as_str());
+        self.process = serve(&self.state, &self.log, addresses, &self.environment);
+    }
+
+    /// What its page's address answers, status and headers included; nothing
+    /// if nobody answers.
+    pub fn get(&self, path: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect(&self.page) {
+            let host = &self.page;
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            // A process that ends meanwhile has answered nothing.
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+
+    /// What its program says of this state directory.
+    pub fn doctor(&self) -> String {
+        let asked = Command::new("env")
+            .args(&self.environment)
+            .arg(program("alambic-coordinator").unwrap())
+            .args(["doctor", "--state"])
+            .arg(&self.state)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&asked.stdout).into_owned()
     }
 
     /// Its operator's connection, if it serves.
@@ -93,13 +137,13 @@ impl Coordinator {
     }
 }
 
-fn serve(state: &Path, log: &Path, listen: &str, environment: &[String]) -> Child {
+fn serve(state: &Path, log: &Path, (listen, page): (&str, &str), environment: &[String]) -> Child {
     let mut command = Command::new("env");
     command
         .args(environment)
         .arg(program("alambic-coordinator").unwrap());
     command.arg("--state").arg(state);
-    command.args(["serve", "--listen", listen, "--page", "off"]);
+    command.args(["serve", "--listen", listen, "--page", page]);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -27,6 +27,7 @@ use edge_agent::identity::Identity;
 use edge_agent::state::StateDir;
 use serde_json::Value;
 use tests::gateway::Gateway;
+use tests::relay::Conditions;
 use tests::rig::{
     Running, Terms, acknowledged_is_held, agent, look_until, operator, start, wait_until_ended,
 };
@@ -217,6 +218,55 @@ fn a_round_outlives_its_gateway() {
     assert_eq!(accepted.get(&Kind::Moments), Some(&(AGENTS as u32)));
     println!(
         "the round ended {:?} after its gateway was killed",
+        begun.elapsed()
+    );
+    acknowledged_is_held(&mut running, AGENTS);
+}
+
+#[test]
+fn a_round_outlives_a_cut_between_gateway_and_coordinator() {
+    let mut running = start(Terms {
+        agents: AGENTS,
+        gateway: true,
+        conditions: Some(Conditions::default()),
+        deadline_s: 150,
+        ..Terms::default()
+    });
+    let watching = begin_round(&running);
+    let begun = Instant::now();
+    let cut = |running: &Running, is_cut| {
+        let relay = running.relay.as_ref().unwrap();
+        relay.change(|conditions| conditions.is_cut = is_cut);
+    };
+    cut(&running, true);
+    // Until each end has given the other up.
+    look_until(
+        || gateway(&mut running).log().contains("no coordinator"),
+        || "the gateway does not notice".to_owned(),
+    );
+    look_until(
+        || running.client.status().unwrap().gateways[0].link.is_none(),
+        || "the coordinator does not notice".to_owned(),
+    );
+    let gave_up = begun.elapsed();
+    let devices = gateway(&mut running).metric("alambic_gateway_devices");
+    assert_eq!(devices, AGENTS as u64, "it keeps its devices meanwhile");
+    cut(&running, false);
+    watching.join().unwrap().unwrap();
+    let status = running.client.status().unwrap();
+    assert!(completed(&status, 1), "{:?}", status.tasks[0].history);
+    let accepted = &status.tasks[0].history[0].accepted;
+    for kind in [
+        Kind::Profile,
+        Kind::Summary,
+        Kind::Labels,
+        Kind::Moments,
+        Kind::Report,
+    ] {
+        assert_eq!(accepted.get(&kind), Some(&(AGENTS as u32)), "{kind}");
+    }
+    println!(
+        "both ends gave up {gave_up:?} after the cut; the round ended {:?} after it",
         begun.elapsed()
     );
     acknowledged_is_held(&mut running, AGENTS);

@@ -52,6 +52,27 @@ fn a_tiny_load_measures_everything_and_loses_nothing() {
 }
 
 #[test]
+fn a_load_through_gateways_asks_the_coordinator_once_each() {
+    let (code, found, said) = load(&[&TINY[..], &["--gateways", "2"]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (&found["connected"], &found["gateways"]),
+        (&12.into(), &2.into())
+    );
+    assert_eq!(found["contributions"]["accepted"], 12);
+    assert_eq!(found["contributions"]["held"]["lost"], 0);
+    let push = &found["push"];
+    let (bytes, asked) = (push["bytes"].as_u64(), push["coordinator_bytes"].as_u64());
+    assert_eq!(
+        asked,
+        bytes.map(|bytes| 2 * bytes),
+        "once a gateway: {push}"
+    );
+    assert!(found["gateways_memory"]["idle"].as_u64() > Some(1 << 20));
+    assert!(found["contributions"]["sent"]["gateways_seconds"].is_number());
+}
+
+#[test]
 fn load_reuses_enrolled_devices() {
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use coordinator::store::{
-    Lease, LeaseTerms, PostgresOptions, PostgresStore, Store as _, StoreError, Turn,
+    DatabaseMetrics, Lease, LeaseTerms, PostgresOptions, PostgresStore, Store as _, StoreError,
+    Turn,
 };
 use rustix::process::Signal;
 use tests::database::{Cluster, settings};
@@ -21,7 +22,10 @@ fn a_lease_has_one_holder_until_it_ends() {
     let url = cluster.url();
     let terms = |name: &str| LeaseTerms::new(name.to_owned(), 60_000).unwrap();
     let (a, b) = (terms("a"), terms("b"));
-    let lease = |terms: &LeaseTerms| Lease::open(settings(&url), terms.clone()).unwrap();
+    let lease = |terms: &LeaseTerms| {
+        let metrics = DatabaseMetrics::default();
+        Lease::open(settings(&url), terms.clone(), metrics).unwrap()
+    };
     let store = |folder: &Path, holder: &str| {
         let options = PostgresOptions::new(settings(&url), folder.join("postgres"));
         PostgresStore::open(PostgresOptions {
@@ -133,6 +137,56 @@ fn a_standby_takes_over_from_a_killed_leader() {
 }
 
 const TURNS: usize = 6;
+
+#[test]
+fn metrics_and_doctor_say_who_leads_on_each() {
+    let Some(cluster) = Cluster::start("") else {
+        return;
+    };
+    let home = tempfile::tempdir().unwrap();
+    let mut all = coordinators(&cluster, home.path(), 2);
+    let leads = leader(&mut all);
+    let waits = 1 - leads;
+    let tells = |one: &Coordinator, what: &str| {
+        let found = || {
+            one.get("/metrics")
+                .lines()
+                .any(|line| line.starts_with(what))
+        };
+        look_until(found, || format!("{what}: {}", one.get("/metrics")));
+    };
+    for told in [
+        "alambic_leader 1.0",
+        "alambic_lease_seconds{kind=\"length\"} 3.0",
+        "alambic_lease_seconds{kind=\"age\"} ",
+        "alambic_database_seconds_count{call=\"lease\"} ",
+        "alambic_epoch ",
+    ] {
+        tells(&all[leads], told);
+    }
+    for told in [
+        "alambic_leader 0.0",
+        "alambic_lease_seconds{kind=\"left\"} ",
+        "alambic_database_seconds_count{call=\"lease\"} ",
+    ] {
+        tells(&all[waits], told);
+    }
+    let said = all[waits].get("/");
+    assert!(
+        said.starts_with("HTTP/1.1 503") && said.contains(" leads"),
+        "{said}"
+    );
+    let health = all[leads].get("/health");
+    assert!(health.contains("other coordinators stand by"), "{health}");
+    for one in &all {
+        let said = one.doctor();
+        assert!(said.contains("leads for another"), "{said}");
+        assert!(said.contains("the database's is"), "{said}");
+    }
+    all[leads].signal(Signal::KILL);
+    all[leads].end();
+    tells(&all[waits], "alambic_leader 1.0");
+}
 
 #[test]
 fn a_leader_paused_past_its_lease_writes_nothing() {

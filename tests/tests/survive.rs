@@ -3,7 +3,7 @@
 //! them: `ALAMBIC_SEEDS=100000`.
 #![allow(clippy::unwrap_used)]
 
-use lab::survive::{Planted, Survived, run};
+use lab::survive::{Planted, Run, Survived, run};
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -49,6 +49,52 @@ fn every_seed_keeps_the_promises() {
     }
 }
 
+/// One seed of coordinators that take turns.
+fn shared(seed: u64, planted: Option<Planted>) -> Run {
+    Run {
+        seed,
+        shared: true,
+        planted,
+    }
+}
+
+#[test]
+fn coordinators_that_take_turns_keep_the_promises() {
+    let seeds = number("ALAMBIC_SEEDS").unwrap_or(500);
+    let begun = std::time::Instant::now();
+    let mut total = Survived::default();
+    for seed in 0..seeds {
+        let survived = shared(seed, None).survive();
+        total = total.plus(survived.unwrap_or_else(|broken| panic!("{broken}")));
+    }
+    println!("{seeds} seeds in {:?}: {total:#?}", begun.elapsed());
+    for happened in [
+        total.completed / seeds,
+        total.turns / seeds,
+        total.pauses,
+        total.fenced,
+        total.clock_jumps,
+        total.coordinator_crashes,
+        total.outages,
+        total.snapshots,
+        total.rolled_out,
+    ] {
+        assert!(happened > 0, "{total:?}");
+    }
+}
+
+#[test]
+fn a_lease_without_a_fence_is_found() {
+    let planted = Some(Planted::UnfencedLease);
+    let broken = (0..200).filter_map(|seed| shared(seed, planted).survive().err());
+    let found: Vec<_> = broken.collect();
+    let two = "landed after another had begun to lead";
+    let first = found.iter().find(|one| one.violation.contains(two));
+    let said = first.unwrap_or_else(|| panic!("{found:?}")).to_string();
+    assert!(said.contains("--shared"), "{said}");
+    println!("{} of 200 seeds find it", found.len());
+}
+
 /// Seeds that showed a fault of the programs once.
 #[test]
 fn what_once_broke_a_promise_does_so_no_more() {
@@ -64,6 +110,8 @@ fn what_once_broke_a_promise_does_so_no_more() {
 fn a_seed_gives_the_same_run_again() {
     for seed in 0..20 {
         assert_eq!(run(seed, None), run(seed, None));
+        let together = || shared(seed, None).survive();
+        assert_eq!(together(), together());
     }
 }
 

@@ -51,17 +51,21 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
              network between is your own"
         );
     }
+    let database_metrics = DatabaseMetrics::default();
     let leading = match &config.store {
         StoreSettings::Postgres(database) => match database.lease_ms {
-            Some(lease_ms) => Some(standby::wait(config, database, lease_ms, &mut service)?),
+            Some(lease_ms) => {
+                let metrics = &database_metrics;
+                let waited = standby::wait(config, database, lease_ms, metrics, &mut service);
+                Some(waited?)
+            }
             None => None,
         },
         StoreSettings::Sled => None,
     };
     let holder = leading.as_ref().map_or("", |leading| &leading.holder);
     let (place, holder) = (config.store_place(), holder.to_owned());
-    let database = DatabaseMetrics::default();
-    let counted = database.clone();
+    let counted = database_metrics.clone();
     let parts = Parts {
         listen: config.listen,
         admin_socket: config.admin_socket.clone(),
@@ -69,7 +73,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         compute: Arc::new(LocalCompute::new(identity.release_key.clone())),
         identity,
         open_store: Box::new(move || place.open_as(&holder, &counted)),
-        database: matches!(config.store, StoreSettings::Postgres(_)).then_some(database),
+        database: matches!(config.store, StoreSettings::Postgres(_)).then_some(database_metrics),
         clock,
         renew_before: crate::identity::renewals_ordered(&config.state),
         uptime: Some(crate::server::clock_guard::uptime),

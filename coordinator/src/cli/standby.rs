@@ -5,7 +5,7 @@
 //! service manager has started it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,11 @@ use tracing::{error, info, warn};
 use super::failure::Failure;
 use crate::app::ServeError;
 use crate::config::Config;
+use crate::page::StandbyPage;
 use crate::server::clock_guard::uptime;
-use crate::store::{DatabaseSettings, Lease, LeaseTerms, StoreError, Turn};
+use crate::store::{
+    DatabaseMetrics, DatabaseSettings, Lease, LeaseTerms, LeaseTimes, StoreError, Turn,
+};
 
 /// The turn of this process. Its lease is given up when this is dropped.
 pub(super) struct Leading {
@@ -27,7 +30,8 @@ pub(super) struct Leading {
     stop: Arc<AtomicBool>,
 }
 
-/// Waits until it is this coordinator's turn, and keeps it from then on.
+/// Waits until it is this coordinator's turn, and keeps it from then on. Who
+/// asks at the page's address meanwhile is told who leads.
 ///
 /// # Errors
 /// What stands in the way of the database. That nobody answers does not: it
@@ -36,76 +40,98 @@ pub(super) fn wait(
     config: &Config,
     database: &DatabaseSettings,
     lease_ms: u64,
+    metrics: &DatabaseMetrics,
     service: &mut Service,
 ) -> Result<Leading, Failure> {
     let host = rustix::system::uname();
     let name = format!("{}, {}", host.nodename().to_string_lossy(), config.listen);
     let terms = LeaseTerms::new(name, lease_ms).map_err(ServeError::from)?;
     let holder = terms.holder.clone();
-    let mut told = String::new();
+    let page = config.page.as_ref();
+    let mut waiting = Waiting {
+        service,
+        page: page.and_then(|page| StandbyPage::start(page, metrics.clone())),
+        told: String::new(),
+    };
     let lease = loop {
-        match Lease::open(database.clone(), terms.clone()) {
+        match Lease::open(database.clone(), terms.clone(), metrics.clone()) {
             Ok(lease) => break lease,
-            Err(error) => waited_for(error, service, &mut told)?,
+            Err(error) => waiting.out(error)?,
         }
     };
-    let until = loop {
+    loop {
         let asked = uptime();
         match lease.try_take() {
-            Ok(Turn::Ours) => break asked + trusted_ms(lease_ms),
+            Ok(Turn::Ours) => {
+                let until = asked + trusted_ms(lease_ms);
+                metrics.lease.extended(asked, lease_ms, until);
+                break;
+            }
             Ok(Turn::Theirs { name, left_ms }) => {
                 let line = format!("standby: {name} leads");
-                tell(&line, service, &mut told);
-                pause(service, LOOK_MS.min(left_ms + 1));
+                waiting.tell(&line, Some(left_ms));
+                waiting.pause(LOOK_MS.min(left_ms + 1));
             }
-            Err(error) => waited_for(error, service, &mut told)?,
+            Err(error) => waiting.out(error)?,
         }
-    };
+    }
+    // Its address is free again for the page of one who leads.
+    drop(waiting);
     info!("this coordinator leads from now on");
-    Ok(Leading::keep(Arc::new(lease), holder, until, lease_ms))
+    let times = metrics.lease.clone();
+    Ok(Leading::keep(Arc::new(lease), holder, times, lease_ms))
 }
 
-/// Says once that it waits, and waits a little; an error that waiting does not
-/// mend is returned.
-fn waited_for(error: StoreError, service: &mut Service, told: &mut String) -> Result<(), Failure> {
-    let is_passing = match &error {
-        StoreError::Database(error) => error.is_away(),
-        _ => false,
-    };
-    if !is_passing {
-        return Err(ServeError::from(error).into());
+/// Someone who waits for its turn, and who is told of it.
+struct Waiting<'a> {
+    service: &'a mut Service,
+    page: Option<StandbyPage>,
+    told: String,
+}
+
+impl Waiting<'_> {
+    /// Says once that it waits, and waits a little; an error that waiting does
+    /// not mend is returned.
+    fn out(&mut self, error: StoreError) -> Result<(), Failure> {
+        let is_passing = match &error {
+            StoreError::Database(error) => error.is_away(),
+            _ => false,
+        };
+        if !is_passing {
+            return Err(ServeError::from(error).into());
+        }
+        self.tell(&format!("waiting for the database: {error}"), None);
+        self.pause(LOOK_MS);
+        Ok(())
     }
-    tell(&format!("waiting for the database: {error}"), service, told);
-    pause(service, LOOK_MS);
-    Ok(())
-}
 
-fn tell(line: &str, service: &mut Service, told: &mut String) {
-    if line != told {
-        line.clone_into(told);
-        eprintln!("{line}");
-        service.status(line);
-        // It does what it was started for.
-        service.ready();
+    fn tell(&mut self, line: &str, left_ms: Option<u64>) {
+        if let Some(page) = &self.page {
+            page.tell(line, left_ms);
+        }
+        if line != self.told {
+            line.clone_into(&mut self.told);
+            eprintln!("{line}");
+            self.service.status(line);
+            // It does what it was started for.
+            self.service.ready();
+        }
     }
-}
 
-fn pause(service: &mut Service, ms: u64) {
-    service.feed(Instant::now());
-    thread::sleep(Duration::from_millis(ms));
+    fn pause(&mut self, ms: u64) {
+        self.service.feed(Instant::now());
+        thread::sleep(Duration::from_millis(ms));
+    }
 }
 
 impl Leading {
-    fn keep(lease: Arc<Lease>, holder: String, until: u64, lease_ms: u64) -> Self {
-        let (until, stop) = (
-            Arc::new(AtomicU64::new(until)),
-            Arc::new(AtomicBool::new(false)),
-        );
+    fn keep(lease: Arc<Lease>, holder: String, times: LeaseTimes, lease_ms: u64) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let (renewing, stopping) = (lease.clone(), stop.clone());
-        let extended = until.clone();
+        let extended = times.clone();
         thread::spawn(move || renew(&renewing, &extended, &stopping, lease_ms));
         let stopping = stop.clone();
-        thread::spawn(move || watch(&until, &stopping));
+        thread::spawn(move || watch(&times, &stopping));
         Self {
             holder,
             lease,
@@ -125,12 +151,12 @@ impl Drop for Leading {
 }
 
 /// Renews the lease until it is told to stop.
-fn renew(lease: &Lease, until: &AtomicU64, stop: &AtomicBool, lease_ms: u64) {
+fn renew(lease: &Lease, times: &LeaseTimes, stop: &AtomicBool, lease_ms: u64) {
     while !stop.load(Ordering::Relaxed) {
         let asked = uptime();
         match lease.renew() {
             // It lasts from a moment after the question on.
-            Ok(true) => until.store(asked + trusted_ms(lease_ms), Ordering::Relaxed),
+            Ok(true) => times.extended(asked, lease_ms, asked + trusted_ms(lease_ms)),
             Ok(false) => end("another coordinator has taken the lead"),
             Err(error) => warn!(%error, "the lease could not be renewed"),
         }
@@ -139,9 +165,9 @@ fn renew(lease: &Lease, until: &AtomicU64, stop: &AtomicBool, lease_ms: u64) {
 }
 
 /// Ends the process before the lease could end, whatever else it does.
-fn watch(until: &AtomicU64, stop: &AtomicBool) {
+fn watch(times: &LeaseTimes, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        let left = until.load(Ordering::Relaxed).saturating_sub(uptime());
+        let left = times.until().saturating_sub(uptime());
         if left == 0 {
             end("the lease was not renewed in time, another coordinator may lead soon");
         }

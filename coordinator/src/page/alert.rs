@@ -4,6 +4,7 @@ mod devices;
 mod tasks;
 
 use super::expiry::Holder;
+use super::health::lease_is_late;
 use super::layout::Tone;
 use super::view::{Health, View};
 use super::words;
@@ -97,6 +98,14 @@ fn of_coordinator(found: &mut Vec<Alert>, status: &Status, health: &Health) {
             let text = format!("{} are free.", words::bytes(free));
             found.push(Alert::new(tone, "The disk is nearly full", text, "/health"));
         }
+    }
+    if let Some(lease) = health.lease.filter(|lease| lease_is_late(*lease)) {
+        let seconds = lease.left_ms / 1_000;
+        let text = format!(
+            "This coordinator ends in {seconds}\u{a0}s unless the database answers; another takes over."
+        );
+        let alert = Alert::new(Tone::Warn, "The lease is not renewed", text, "/health");
+        found.push(alert.with("alambic-coordinator doctor"));
     }
     let authority = health.authority.and_then(|one| one.ends);
     let trust_root = health.trust_root.as_ref().map(|one| one.expires);

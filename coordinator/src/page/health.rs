@@ -8,6 +8,7 @@ use super::route::Query;
 use super::view::{LIVE_MAX, View};
 use super::words;
 use crate::status::StoreStatus;
+use crate::store::LeaseNow;
 
 pub(super) fn render(view: &View, _: &Query) -> Markup {
     let (health, status) = (&view.health, &view.status);
@@ -36,6 +37,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
                     (tile("State on disk", &words::bytes(bytes), format!("the log, and {}: points, teachers, students", words::count(blobs as usize, "blob")), Tone::Quiet))
                 }
             }
+            @if let Some(lease) = health.lease { (lease_tile(lease)) }
             (tile("Up for", &words::span(status.now.since_ms(status.started)), format!("version {}", status.program), Tone::Quiet))
             (tile("Times opened", &words::number(u64::from(status.epoch)), "its state: one more with each start (the epoch)", Tone::Quiet))
             (tile("Browsers on this page", &words::number(health.readers as u64),
@@ -54,6 +56,26 @@ fn records(store: &StoreStatus) -> String {
         None if store.first == 0 => "records, all that there were".to_owned(),
         None => format!("records, from no. {since} on"),
     }
+}
+
+/// This page is served by whoever leads.
+fn lease_tile(lease: LeaseNow) -> Markup {
+    let seconds = |ms: u64| format!("{:.1}\u{a0}s", ms as f64 / 1e3);
+    let text = format!(
+        "renewed {} ago, of {}; other coordinators stand by",
+        seconds(lease.age_ms),
+        seconds(lease.length_ms)
+    );
+    let tone = match lease_is_late(lease) {
+        true => Tone::Warn,
+        false => Tone::Good,
+    };
+    tile("Lease", "leads", text, tone)
+}
+
+/// Three renewals in a row did not come through.
+pub(super) fn lease_is_late(lease: LeaseNow) -> bool {
+    lease.age_ms > lease.length_ms / 2
 }
 
 fn disk(free: u64, total: u64) -> Tone {

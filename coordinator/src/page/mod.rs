@@ -26,6 +26,7 @@ mod rounds;
 mod route;
 mod scrape;
 mod server;
+mod standby;
 mod students;
 mod summary;
 mod view;
@@ -36,6 +37,7 @@ use std::path::PathBuf;
 
 pub use route::parse as query;
 pub(crate) use server::PageServer;
+pub(crate) use standby::StandbyPage;
 
 /// Where the page is served, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,19 +10,21 @@ use super::view::{View, Viewer};
 use crate::metrics::{Gauges, Metrics};
 use crate::rollout;
 use crate::server::Shared;
+use crate::server::clock_guard::uptime;
 use crate::status::{
     Fault, GatewayStatus, OddKind, RolloutStatus, Standing, StoreStatus, TaskStatus,
 };
 
 /// What a device can be, as `set` counts them.
 const STATES: [&str; 5] = ["connected", "away", "revoked", "waiting", "denied"];
-const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(super) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// All metrics as text. While the core cannot answer, what was counted is
 /// told all the same.
 pub(super) async fn show(viewer: &Arc<Viewer>) -> Response<Content> {
     let metrics = &viewer.shared.metrics;
     set_limits(metrics, &viewer.shared);
+    metrics.lease_at(uptime());
     match viewer.view().await {
         Ok(view) => set(metrics, &view),
         Err(Fault { message, .. }) => tracing::warn!(message, "metrics without gauges"),
@@ -80,6 +82,7 @@ fn set(metrics: &Metrics, view: &View) {
         .storage_ok
         .set(f64::from(u8::from(status.storage_ok)));
     metrics.queue.set(health.queue as f64);
+    metrics.epoch.set(f64::from(status.epoch));
     let ends = [
         ("server", health.certificate_ends),
         ("authority", health.authority.and_then(|one| one.ends)),

@@ -13,7 +13,7 @@ use common::transport::{Bucket, Rate};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::{self, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -87,50 +87,67 @@ impl PageServer {
 
     /// Answers until it is dropped.
     pub(crate) async fn serve(self, shared: Arc<Shared>) {
+        let viewer = Arc::new(Viewer::new(shared, self.settings.state.clone()));
+        let respond = move |uri: Uri| {
+            let viewer = viewer.clone();
+            async move { route::answer(&viewer, &uri).await }
+        };
+        self.answer_with(respond).await;
+    }
+
+    /// Answers with this, until it is dropped.
+    pub(super) async fn answer_with<F>(self, respond: impl Fn(Uri) -> F + Clone + Send + 'static)
+    where
+        F: Future<Output = Response<Content>> + Send + 'static,
+    {
         let hosts = Arc::new(Hosts(self.settings.hosts));
         let pace = Arc::new(Pace::new(Instant::now()));
-        let viewer = Arc::new(Viewer::new(shared, self.settings.state));
-        let service = service_fn(move |request| {
-            let (hosts, viewer) = (hosts.clone(), viewer.clone());
-            let pace = pace.clone();
-            async move { answer(&hosts, &pace, &viewer, request).await }
+        let service = service_fn(move |request: Request<Incoming>| {
+            let refused = refuse(&hosts, &pace, &request);
+            let respond = respond.clone();
+            async move {
+                let answer = match refused {
+                    Some(refused) => refused,
+                    None => respond(request.into_parts().0.uri).await,
+                };
+                Ok::<_, Infallible>(with_headers(answer))
+            }
         });
         http::serve("page", &self.listener, BOUNDS, service).await;
     }
 }
 
-async fn answer(
-    hosts: &Hosts,
-    pace: &Pace,
-    viewer: &Arc<Viewer>,
-    request: Request<Incoming>,
-) -> Result<Response<Content>, Infallible> {
+/// Why a request is not answered; none if it is.
+fn refuse(hosts: &Hosts, pace: &Pace, request: &Request<Incoming>) -> Option<Response<Content>> {
     let host = request.headers().get(header::HOST);
     let host = host.and_then(|host| host.to_str().ok());
-    let mut response = if !hosts.allow(host) {
+    if !hosts.allow(host) {
         let text = "This name is not allowed here: ask by IP address or as localhost, or add the \
                     name to page.hosts in the coordinator's configuration.\n";
-        Content::text(StatusCode::MISDIRECTED_REQUEST, text)
+        Some(Content::text(StatusCode::MISDIRECTED_REQUEST, text))
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refused =
             Content::text(StatusCode::METHOD_NOT_ALLOWED, "This page is read-only.\n");
         let allowed = HeaderValue::from_static("GET, HEAD");
         refused.headers_mut().insert(header::ALLOW, allowed);
-        refused
+        Some(refused)
     } else if !pace.allows(Instant::now(), request.uri().path()) {
         let text = "Too many requests; try again in some seconds.\n";
         let mut refused = Content::text(StatusCode::TOO_MANY_REQUESTS, text);
         let wait = HeaderValue::from_static("5");
         refused.headers_mut().insert(header::RETRY_AFTER, wait);
-        refused
+        Some(refused)
     } else {
-        route::answer(viewer, request.uri()).await
-    };
+        None
+    }
+}
+
+fn with_headers(mut response: Response<Content>) -> Response<Content> {
     for (name, value) in HEADERS {
         let value = HeaderValue::from_static(value);
         response.headers_mut().entry(name).or_insert(value);
     }
-    Ok(response)
+    response
 }
 
 /// Sent with everything. Nothing is loaded from elsewhere, no script or style

@@ -19,11 +19,12 @@ use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
 use crate::journal::LogEntry;
 use crate::round::{Event, TaskEvent};
+use crate::server::clock_guard::uptime;
 use crate::server::handle::{ask, ask_core, status, summarise};
 use crate::server::{Shared, StoreHandle};
 use crate::state_dir::state_option;
 use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
-use crate::store::Position;
+use crate::store::{LeaseNow, Position};
 use crate::validation;
 
 /// A snapshot younger than this serves the next reader too.
@@ -89,6 +90,8 @@ pub(super) struct Health {
     pub(super) queue: usize,
     pub(super) queue_max: usize,
     pub(super) readers: usize,
+    /// The lease, where coordinators take turns.
+    pub(super) lease: Option<LeaseNow>,
     /// What commands on this page want behind them, where the state directory
     /// is not the usual one.
     pub(super) state_option: String,
@@ -316,6 +319,7 @@ impl Viewer {
         let identity = &self.shared.identity;
         let commands = &self.shared.commands;
         Health {
+            lease: self.shared.metrics.lease_at(uptime()),
             disk_free: disk.as_ref().map(|disk| disk.f_bavail * disk.f_frsize),
             disk_total: disk.as_ref().map(|disk| disk.f_blocks * disk.f_frsize),
             memory: process_memory("VmRSS:"),

@@ -12,6 +12,7 @@ use super::{Failure, is_stdout, write_json};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   alambic-lab load --agents 1000
+  alambic-lab load --agents 1000 --gateways 2
   alambic-lab load --agents 10000 --contributions 10000 --rate 1000 --json load.json
   alambic-lab load --coordinator fleet:4433 --token alambic1.… --state ./devices --agents 500
   alambic-lab load --coordinator 127.0.0.1:4433 --state ./devices --admin-socket ./state/admin.sock
@@ -39,6 +40,14 @@ pub(crate) struct LoadArguments {
     /// The coordinator's admin socket, to run a round on it
     #[arg(long, value_name = "PATH", requires = "coordinator")]
     admin_socket: Option<PathBuf>,
+    /// Gateways between the devices and a coordinator of its own, each a process
+    #[arg(
+        long,
+        default_value_t = 0,
+        conflicts_with = "coordinator",
+        value_parser = clap::value_parser!(u32).range(0..=64)
+    )]
+    gateways: u32,
     /// Devices, each with a session of its own
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     agents: u32,
@@ -73,6 +82,7 @@ pub(crate) fn run(arguments: LoadArguments) -> Result<(), Failure> {
         token: arguments.token,
         state: arguments.state,
         admin_socket: arguments.admin_socket,
+        gateways: arguments.gateways as usize,
         agents,
         contributions: arguments.contributions.map_or(agents, |many| many as usize),
         rate: arguments.rate,

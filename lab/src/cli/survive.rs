@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use lab::survive::{self, Planted, Survived};
+use lab::survive::{Planted, Run, Survived};
 
 use super::Failure;
 
@@ -10,6 +10,7 @@ use super::Failure;
 #[command(after_help = "Examples:
   alambic-lab survive --seeds 500
   alambic-lab survive --seed 123
+  alambic-lab survive --seeds 500 --shared
   alambic-lab survive --seed 500 --seeds 1000 --json")]
 pub(crate) struct SurviveArguments {
     /// The first seed
@@ -18,10 +19,13 @@ pub(crate) struct SurviveArguments {
     /// How many seeds to run
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
+    /// Let two or three coordinators take turns on one store, by a lease
+    #[arg(long)]
+    shared: bool,
     /// Plant a fault in the harness or in the core, to see that it is found:
     /// acknowledge-before-flush, count-resend-twice, forget-timeout,
-    /// sweep-in-flight, trim-too-far, core-answers-at-once or
-    /// core-keeps-state-ahead
+    /// sweep-in-flight, trim-too-far, unfenced-lease (with --shared),
+    /// core-answers-at-once or core-keeps-state-ahead
     #[arg(long, value_parser = planted, value_name = "FAULT")]
     plant: Option<Planted>,
     /// Print the results as JSON
@@ -34,8 +38,12 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
     let begun = std::time::Instant::now();
     let mut told = begun;
     for done in 0..arguments.seeds {
-        let survived = survive::run(arguments.seed.wrapping_add(done), arguments.plant)?;
-        total = total.plus(survived);
+        let of = Run {
+            seed: arguments.seed.wrapping_add(done),
+            shared: arguments.shared,
+            planted: arguments.plant,
+        };
+        total = total.plus(of.survive()?);
         if told.elapsed().as_secs() >= PROGRESS_S {
             told = std::time::Instant::now();
             eprintln!("{} of {} seeds", done + 1, arguments.seeds);
@@ -44,6 +52,13 @@ pub(crate) fn run(arguments: SurviveArguments) -> Result<(), Failure> {
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&total)?);
         return Ok(());
+    }
+    if arguments.shared {
+        println!(
+            "{} times a coordinator took the lead, {} pauses of the one that led,\n\
+             {} appends refused that came after another had taken it",
+            total.turns, total.pauses, total.fenced
+        );
     }
     println!(
         "{} seeds in {:.1} s, none broke a promise\n\
@@ -88,11 +103,13 @@ fn planted(name: &str) -> Result<Planted, String> {
         "forget-timeout" => Ok(Planted::ForgetTimeout),
         "sweep-in-flight" => Ok(Planted::SweepInFlight),
         "trim-too-far" => Ok(Planted::TrimTooFar),
+        "unfenced-lease" => Ok(Planted::UnfencedLease),
         "core-answers-at-once" => Ok(Planted::CoreAnswersAtOnce),
         "core-keeps-state-ahead" => Ok(Planted::CoreKeepsStateAhead),
         _ => Err(
             "expected acknowledge-before-flush, count-resend-twice, forget-timeout, \
-             sweep-in-flight, trim-too-far, core-answers-at-once or core-keeps-state-ahead"
+             sweep-in-flight, trim-too-far, unfenced-lease, core-answers-at-once or \
+             core-keeps-state-ahead"
                 .to_owned(),
         ),
     }

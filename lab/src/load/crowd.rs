@@ -74,11 +74,12 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Devices that begin to connect, this many at a time.
-    pub(super) fn gather(coordinator: SocketAddr, members: &[Member], parallel: usize) -> Self {
+    /// Devices that begin to connect, this many at a time, to these addresses
+    /// by turns.
+    pub(super) fn gather(reached: Vec<SocketAddr>, members: &[Member], parallel: usize) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let around = Arc::new(Context {
-            coordinator,
+            reached,
             handshakes: Semaphore::new(parallel.max(1)),
             told: tell,
         });

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use common::ids::{BlobHash, TaskHash, Time, Version};
 use common::round::{ContributionKey, Reason};
-use common::transport::{BlobSpan, CloseCode, Connection, Dialler, Protocol, Stream};
+use common::transport::{
+    BlobSpan, ClientIdentity, CloseCode, Connection, Dialler, Protocol, Stream,
+};
 use common::wire::codec::{decode, encode};
 use common::wire::messages::{
     Announcement, Call, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer,
@@ -71,7 +73,8 @@ pub(super) enum Outcome {
 /// What all devices share.
 #[derive(Debug)]
 pub(super) struct Context {
-    pub(super) coordinator: SocketAddr,
+    /// Where they connect, by turns: the coordinator, or its gateways.
+    pub(super) reached: Vec<SocketAddr>,
     /// How many shake hands at a time.
     pub(super) handshakes: Semaphore,
     pub(super) told: mpsc::UnboundedSender<Told>,
@@ -85,6 +88,7 @@ pub(super) async fn serve(
     member: Member,
     mut orders: mpsc::UnboundedReceiver<Order>,
 ) {
+    let identity = Arc::new(member.client.clone());
     let mut failures = 0;
     loop {
         let opened = open(&around, number, &member).await;
@@ -103,7 +107,7 @@ pub(super) async fn serve(
         failures = 0;
         let (dialler, seconds) = (session.dialler.clone(), session.seconds);
         let _ = around.told.send(Told::Connected { seconds });
-        match hold(&around, number, session, &mut orders).await {
+        match hold(&around, (number, &identity), session, &mut orders).await {
             Ok(()) => return dialler.close(CloseCode::Normal).await,
             Err(cause) => {
                 let cause = cause.to_string();
@@ -134,10 +138,11 @@ async fn open(around: &Context, number: usize, member: &Member) -> Result<Sessio
     let Ok(_permit) = around.handshakes.acquire().await else {
         return Err(LinkError::Ended);
     };
-    let dialler = member::dialler(around.coordinator, number)?;
+    let reached = around.reached[number % around.reached.len()];
+    let dialler = member::dialler(reached, number)?;
     let begun = Instant::now();
     let connection = dialler
-        .connect(around.coordinator, &member.client, Protocol::Devices)
+        .connect(reached, &member.client, Protocol::Devices)
         .await?;
     let mut control = connection.open_control().await?;
     let hello = ToCoordinator::Hello(Hello {
@@ -161,7 +166,7 @@ async fn open(around: &Context, number: usize, member: &Member) -> Result<Sessio
 
 async fn hold(
     around: &Arc<Context>,
-    number: usize,
+    (number, identity): (usize, &Arc<ClientIdentity>),
     session: Session,
     orders: &mut mpsc::UnboundedReceiver<Order>,
 ) -> Result<(), LinkError> {
@@ -187,7 +192,8 @@ async fn hold(
                     control.sender.send(&encode(&abstain)).await?;
                 }
                 Some(Order::Offer { key, payload, due }) => {
-                    let offer = offer(around.clone(), number, connection.clone(), key, payload, due);
+                    let device = (number, identity.clone());
+                    let offer = offer(around.clone(), device, connection.clone(), key, payload, due);
                     tokio::spawn(offer);
                 }
                 Some(Order::Fetch { blob, bytes }) => {
@@ -205,7 +211,7 @@ async fn hold(
 
 async fn offer(
     around: Arc<Context>,
-    device: usize,
+    (device, identity): (usize, Arc<ClientIdentity>),
     connection: Connection,
     key: ContributionKey,
     payload: Arc<Payload>,
@@ -217,7 +223,7 @@ async fn offer(
         blob,
         bytes: payload.bytes.len() as u64,
     };
-    let answer = link::offer(&connection, None, &pending, &payload.bytes).await;
+    let answer = link::offer(&connection, Some(&identity), &pending, &payload.bytes).await;
     let outcome = match answer {
         Ok(TransferAnswer::Accepted) => Outcome::Accepted,
         Ok(TransferAnswer::Refused(reason)) => Outcome::Refused(reason),

@@ -10,6 +10,7 @@
 mod bare;
 mod crowd;
 mod device;
+mod gateways;
 mod held;
 mod machine;
 mod member;
@@ -28,12 +29,14 @@ use coordinator::admin::{AdminError, Client};
 use tokio::sync::watch;
 
 pub use self::bare::{BareError, send as send_bare};
+pub use self::gateways::GatewayError;
 pub use self::held::HeldError;
 pub use self::machine::MachineError;
 pub use self::member::MemberError;
 pub use self::report::{Contributions, Held, LoadReport, Memory, Paced, Push, Spread};
 
 use self::crowd::Crowd;
+use self::gateways::Gateways;
 use self::member::{Kept, Member};
 use crate::demo::{DemoError, Fleet};
 use crate::progress::Progress;
@@ -49,6 +52,8 @@ pub struct LoadOptions {
     pub state: Option<PathBuf>,
     /// The coordinator's admin socket, if it may be asked for a round.
     pub admin_socket: Option<PathBuf>,
+    /// Gateways between the devices and a coordinator that is started.
+    pub gateways: usize,
     /// Devices with a session each.
     pub agents: usize,
     /// Contributions at `rate`, besides a profile of each device.
@@ -86,6 +91,9 @@ pub enum LoadError {
     /// The token.
     #[error("--token: {0}")]
     Token(#[from] TokenError),
+    /// The gateways that were to be started.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
     /// The bare sender.
     #[error(transparent)]
     Bare(#[from] BareError),
@@ -202,6 +210,7 @@ struct Target {
     process: Option<u32>,
     /// If it was started for this.
     own: Option<Fleet>,
+    gateways: Gateways,
 }
 
 impl Target {
@@ -216,6 +225,7 @@ impl Target {
             client: Some(client),
             process: Some(fleet.coordinator_process()),
             own: Some(fleet),
+            gateways: Gateways::default(),
         })
     }
 
@@ -237,6 +247,7 @@ impl Target {
             client: client.transpose()?,
             process: machine::process_at(address),
             own: None,
+            gateways: Gateways::default(),
         })
     }
 
@@ -246,7 +257,10 @@ impl Target {
 
     /// Begins to measure.
     fn watch(&self) -> Stopwatch {
+        let gateways = self.gateways.processes();
         Stopwatch {
+            gateways_used: processor_seconds(&gateways),
+            gateways,
             process: self.process,
             begun: Instant::now(),
             used: self.process.and_then(machine::processor_seconds),
@@ -254,9 +268,11 @@ impl Target {
     }
 }
 
-/// Time that passes, and the coordinator's processor time in it.
+/// Time that passes, and the processor time of coordinator and gateways in it.
 struct Stopwatch {
     process: Option<u32>,
+    gateways: Vec<u32>,
+    gateways_used: Option<f64>,
     begun: Instant,
     used: Option<f64>,
 }
@@ -265,8 +281,21 @@ impl Stopwatch {
     fn read(&self, count: usize) -> Paced {
         let now = self.process.and_then(machine::processor_seconds);
         let used = now.zip(self.used).map(|(now, before)| now - before);
-        Paced::of(count, self.begun.elapsed().as_secs_f64(), used)
+        let gateways = processor_seconds(&self.gateways).zip(self.gateways_used);
+        let paced = Paced::of(count, self.begun.elapsed().as_secs_f64(), used);
+        Paced {
+            gateways_seconds: gateways.map(|(now, before)| now - before),
+            ..paced
+        }
     }
+}
+
+/// Processor time of these processes together; none of none.
+fn processor_seconds(processes: &[u32]) -> Option<f64> {
+    let used = processes
+        .iter()
+        .filter_map(|one| machine::processor_seconds(*one));
+    (!processes.is_empty()).then(|| used.sum())
 }
 
 async fn load(
@@ -283,27 +312,39 @@ async fn load(
     if let Some(fleet) = &mut target.own {
         // What joining took is not what sessions take.
         fleet.crash_coordinator()?;
-        target.client = Some(fleet.client()?);
+        let mut client = fleet.client()?;
         target.process = Some(fleet.coordinator_process());
+        if options.gateways > 0 {
+            progress.stage(&format!("starting {} gateways", options.gateways));
+            let (folder, address) = (fleet.folder(), target.address);
+            target.gateways = Gateways::start(folder, address, &mut client, options.gateways)?;
+        }
+        target.client = Some(client);
     }
+    let reached = match target.gateways.addresses() {
+        none if none.is_empty() => vec![target.address],
+        gateways => gateways,
+    };
     let before = target.resident("VmRSS:");
+    let gateways_before = target.gateways.resident("VmRSS:");
     progress.stage(&format!("{} handshakes", members.len()));
     progress.bar(members.len() as u64);
     let watch = target.watch();
-    let mut crowd = Crowd::gather(target.address, &members, options.parallel);
+    let mut crowd = Crowd::gather(reached, &members, options.parallel);
     report.handshake_ms = crowd.connect(progress).await?;
     report.handshakes = watch.read(members.len());
     report.connected = crowd.connected();
     progress.stage(&format!("{} s of idling", options.idle_s));
     crowd.idle(Duration::from_secs(options.idle_s)).await?;
     let idle = target.resident("VmRSS:");
+    let gateways_idle = target.gateways.resident("VmRSS:");
     let mut acknowledged = Vec::new();
     if let Some(mut client) = target.client.take() {
         let mut round = round::Round::begin(options, &mut client, &mut crowd)?;
         let found = round.contribute(target, progress).await?;
         report.contributions = Some(found);
         let released = round.release(&mut client, progress).await?;
-        report.push = Some(round.push(released, progress).await?);
+        report.push = Some(round.push(released, target, progress).await?);
         acknowledged = round.acknowledged();
     }
     report.memory = before.zip(idle).map(|(before, idle)| Memory {
@@ -312,6 +353,11 @@ async fn load(
         per_session: idle.saturating_sub(before) / members.len().max(1) as u64,
         peak: target.resident("VmHWM:").unwrap_or(idle),
     });
+    report.gateways = options.gateways;
+    let sessions = members.len();
+    report.gateways_memory = target
+        .gateways
+        .memory(gateways_before, gateways_idle, sessions);
     report.sessions_lost = crowd.lost();
     crowd.leave().await;
     Ok((report, acknowledged))

@@ -16,6 +16,10 @@ pub struct LoadReport {
     pub handshakes: Paced,
     /// From a device's first packet to the coordinator's welcome.
     pub handshake_ms: Spread,
+    /// Gateways between devices and coordinator.
+    pub gateways: usize,
+    /// Memory of all gateways together.
+    pub gateways_memory: Option<Memory>,
     /// Sessions that broke, and were opened again.
     pub sessions_lost: u64,
     /// The coordinator's memory, where it runs on this machine.
@@ -37,6 +41,8 @@ pub struct Paced {
     pub per_second: f64,
     /// Processor seconds of the coordinator meanwhile, where it is local.
     pub coordinator_seconds: Option<f64>,
+    /// Those of all gateways together, where there are any.
+    pub gateways_seconds: Option<f64>,
 }
 
 impl Paced {
@@ -46,6 +52,7 @@ impl Paced {
             seconds,
             per_second: count as f64 / seconds.max(1e-9),
             coordinator_seconds,
+            gateways_seconds: None,
         }
     }
 }
@@ -77,7 +84,7 @@ impl Spread {
     }
 }
 
-/// The coordinator's resident memory in bytes.
+/// Resident memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// Before the first session.
@@ -127,6 +134,9 @@ pub struct Held {
 pub struct Push {
     /// Bytes of the signed release.
     pub bytes: u64,
+    /// Bytes of it that the coordinator was asked for, once each of these devices
+    /// had it.
+    pub coordinator_bytes: u64,
     /// Devices that fetched it at the same time.
     pub devices: usize,
     /// Seconds until the last had it; the median of all turns.
@@ -171,16 +181,15 @@ impl LoadReport {
                     "coordinator's memory per idle session",
                     format!("{kib:.1} KiB"),
                 );
-                row(
-                    "  before, idle, at most",
-                    format!(
-                        "{}, {}, {}",
-                        mib(memory.before),
-                        mib(memory.idle),
-                        mib(memory.peak)
-                    ),
-                );
+                row("  before, idle, at most", three(memory));
             }
+        }
+        if let Some(memory) = &self.gateways_memory {
+            row(
+                &format!("{} gateways' memory per idle session", self.gateways),
+                format!("{:.1} KiB", memory.per_session as f64 / 1024.0),
+            );
+            row("  before, idle, at most, together", three(memory));
         }
         match &self.contributions {
             None => row(
@@ -198,6 +207,10 @@ impl LoadReport {
                     push.seconds,
                     megabytes(push.bytes_per_second)
                 ),
+            );
+            row(
+                "  of these from the coordinator",
+                format!("{} bytes", push.coordinator_bytes),
             );
             row(
                 "  of a bare quinn sender",
@@ -243,11 +256,14 @@ fn paced(paced: &Paced) -> String {
         seconds,
         per_second,
         coordinator_seconds,
+        gateways_seconds,
     } = paced;
     let processor = coordinator_seconds.map_or_else(String::new, |used| {
-        format!(", coordinator {used:.1} s of a core")
+        format!(", coordinator {used:.2} s of a core")
     });
-    format!("{count} in {seconds:.1} s, {per_second:.0}/s{processor}")
+    let gateways =
+        gateways_seconds.map_or_else(String::new, |used| format!(", gateways {used:.2} s"));
+    format!("{count} in {seconds:.1} s, {per_second:.0}/s{processor}{gateways}")
 }
 
 fn spread(spread: &Spread) -> String {
@@ -255,6 +271,13 @@ fn spread(spread: &Spread) -> String {
         "p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
         spread.p50, spread.p99, spread.longest
     )
+}
+
+fn three(memory: &Memory) -> String {
+    let Memory {
+        before, idle, peak, ..
+    } = memory;
+    format!("{}, {}, {}", mib(*before), mib(*idle), mib(*peak))
 }
 
 fn mib(bytes: u64) -> String {

@@ -327,16 +327,22 @@ impl<'a> Round<'a> {
     pub(super) async fn push(
         &mut self,
         release: Announcement,
+        target: &Target,
         progress: &mut Progress,
     ) -> Result<Push, LoadError> {
         let devices = self.options.push_agents.min(self.crowd.len());
         progress.stage(&format!("{} bytes to {devices} devices", release.bytes));
         let bare = Bare::start(release.bytes, devices).await?;
         let (mut ours, mut bares) = (Vec::new(), Vec::new());
+        let fetched = target.gateways.fetched_bytes();
         for _ in 0..PUSHES {
             ours.push(self.fetch(devices, release).await?);
             bares.push(bare.run().await?);
         }
+        let coordinator_bytes = match self.options.gateways {
+            0 => release.bytes * devices as u64,
+            _ => target.gateways.fetched_bytes() - fetched,
+        };
         let median = |mut seconds: Vec<f64>| {
             seconds.sort_by(f64::total_cmp);
             seconds[seconds.len() / 2]
@@ -348,6 +354,7 @@ impl<'a> Round<'a> {
         let announced = heard.max().zip(first).map(|(last, first)| last - first);
         Ok(Push {
             bytes: release.bytes,
+            coordinator_bytes,
             devices,
             seconds,
             bytes_per_second: bytes / seconds,

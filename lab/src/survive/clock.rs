@@ -94,6 +94,10 @@ impl Simulator {
 
     /// Every phase ends in its time, while the coordinator is there.
     pub(super) fn check_progress(&mut self) {
+        if self.is_paused() {
+            let now = self.now;
+            return self.phase_since.values_mut().for_each(|since| *since = now);
+        }
         for task in self.tasks.clone() {
             self.check_progress_of(task.hash());
         }

@@ -11,7 +11,7 @@ use coordinator::core::answer::{Answer, Reply, ReplyId};
 use coordinator::core::command::{Admitted, Command, RunId};
 use coordinator::core::{Effect, Work};
 use coordinator::round::{Job, JobKind, JobOutput};
-use coordinator::store::{PartialKey, Store};
+use coordinator::store::{PartialKey, Store, StoreError};
 
 use super::Planted;
 use super::fake_compute;
@@ -134,20 +134,23 @@ impl Simulator {
         let Some(entries) = process.appending.take() else {
             return;
         };
-        let (epoch, next) = (process.epoch, process.next);
-        let appended = entries
-            .chunks(coordinator::store::BATCH_EVENTS_MAX)
-            .try_fold(next, |at, batch| {
-                self.server.store.append(epoch, Some(at), batch)
-            });
+        let at = (process.epoch, process.next);
+        let landed = process.landed.take();
+        let appended = landed.unwrap_or_else(|| self.append(at, &entries));
         match appended {
             Ok(next) => {
-                process.next = next;
+                if let Some(process) = self.process() {
+                    process.next = next;
+                }
                 let read = self.checker.read_on(&self.server.store);
                 self.hold(read);
                 let held = self.check_memory();
                 self.hold(held);
                 self.committed();
+            }
+            Err(StoreError::Fenced { .. }) if self.turns.is_some() => {
+                self.survived.fenced += 1;
+                self.end_process();
             }
             Err(_) => self.fail_store(),
         }
@@ -156,7 +159,8 @@ impl Simulator {
 
     /// Memory says what the log says, when all it did is durable.
     fn check_memory(&self) -> Result<(), String> {
-        let Some(core) = self.server.core() else {
+        // One who has lost the lead without knowing lags behind the log.
+        let Some(core) = self.server.core().filter(|_| self.leads()) else {
             return Ok(());
         };
         for task in &self.tasks {
@@ -198,8 +202,10 @@ impl Simulator {
         let Some(device) = open.copied() else { return };
         if let ToDevice::Released(release) = &message {
             let id = self.devices[device].id;
-            let held = self.checker.announced(id, release.task, release.version);
-            self.hold(held);
+            if self.leads() {
+                let held = self.checker.announced(id, release.task, release.version);
+                self.hold(held);
+            }
         }
         self.send_down(device, session, Down::Said(message));
     }
@@ -283,8 +289,10 @@ impl Simulator {
 
     fn compute(&mut self, work: Work) {
         let Work { run, task, mut job } = work;
-        let held = self.checker.job(task.hash(), &job.kind);
-        self.hold(held);
+        if self.leads() {
+            let held = self.checker.job(task.hash(), &job.kind);
+            self.hold(held);
+        }
         self.count_twice(&task, &mut job);
         let (store, pins) = (&self.server.store, self.pins());
         let mut pin = None;

@@ -65,7 +65,8 @@ impl Simulator {
             Fault::CoordinatorCrash => {
                 let power_lost = self.random.chance(0.5);
                 self.crash_server(power_lost);
-                self.at(ends, SimulatorEvent::ServerStart);
+                let node = self.server.seat.number;
+                self.at(ends, SimulatorEvent::ServerStart { node });
             }
             Fault::DeviceCrash => {
                 let device = self.any_device();

@@ -23,6 +23,8 @@ mod reception;
 mod scenario;
 mod server;
 mod simulator;
+mod turn_steps;
+mod turns;
 
 use std::fmt;
 
@@ -44,6 +46,8 @@ pub enum Planted {
     SweepInFlight,
     /// Records go that no snapshot stands for.
     TrimTooFar,
+    /// Whoever leads writes, whoever has taken the lead since.
+    UnfencedLease,
     /// In the core itself: answers do not wait for the log.
     CoreAnswersAtOnce,
     /// In the core itself: what could not be stored stays in memory.
@@ -108,6 +112,12 @@ pub struct Survived {
     pub revoked: u64,
     /// Tasks beyond the first.
     pub further_tasks: u64,
+    /// Times that a coordinator took the lead, where several take turns.
+    pub turns: u64,
+    /// Times that the one that led was paused.
+    pub pauses: u64,
+    /// Appends that came too late, after another had taken the lead.
+    pub fenced: u64,
 }
 
 /// An invariant that a seed broke.
@@ -115,6 +125,8 @@ pub struct Survived {
 pub struct Broken {
     /// The seed that does it again.
     pub seed: u64,
+    /// Whether several coordinators took turns.
+    pub shared: bool,
     /// When, in simulated milliseconds.
     pub at_ms: u64,
     /// What does not hold.
@@ -135,20 +147,47 @@ impl fmt::Display for Broken {
         for line in &self.trace {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "again: alambic-lab survive --seed {}", self.seed)
+        let shared = if self.shared { " --shared" } else { "" };
+        write!(f, "again: alambic-lab survive --seed {}{shared}", self.seed)
     }
 }
 
-/// Runs one seed. Milliseconds for a small fleet.
+/// What is run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Run {
+    /// What goes wrong, and when.
+    pub seed: u64,
+    /// Whether two or three coordinators take turns on one store, by a lease.
+    pub shared: bool,
+    /// A fault that is to be found.
+    pub planted: Option<Planted>,
+}
+
+impl Run {
+    /// Runs it. Milliseconds for a small fleet.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold, with a trace. Finding the trace
+    /// runs the seed a second time.
+    pub fn survive(&self) -> Result<Survived, Box<Broken>> {
+        match Simulator::new(self, false).run() {
+            Ok(survived) => Ok(survived),
+            Err(_) => Simulator::new(self, true).run(),
+        }
+    }
+}
+
+/// Runs one seed with one coordinator.
 ///
 /// # Errors
-/// The first invariant that does not hold, with a trace. Finding the trace
-/// runs the seed a second time.
+/// Those of [`Run::survive`].
 pub fn run(seed: u64, planted: Option<Planted>) -> Result<Survived, Box<Broken>> {
-    match Simulator::new(seed, planted, false).run() {
-        Ok(survived) => Ok(survived),
-        Err(_) => Simulator::new(seed, planted, true).run(),
-    }
+    let of = Run {
+        seed,
+        shared: false,
+        planted,
+    };
+    of.survive()
 }
 
 impl Survived {
@@ -178,6 +217,9 @@ impl Survived {
             resent: self.resent + other.resent,
             revoked: self.revoked + other.revoked,
             further_tasks: self.further_tasks + other.further_tasks,
+            turns: self.turns + other.turns,
+            pauses: self.pauses + other.pauses,
+            fenced: self.fenced + other.fenced,
         }
     }
 }

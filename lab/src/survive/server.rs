@@ -16,14 +16,17 @@ use coordinator::journal::{LogEntry, Replayed, replay};
 use coordinator::registry::{Registry, RegistryEvent};
 use coordinator::rollout::{Rollout, Standing};
 use coordinator::round::{Engine, Event, RoundPolicy, TaskEvent};
-use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store};
+use coordinator::store::{AppendFault, Epoch, MemoryStore, Position, Store, StoreError};
 use edge_agent::session::Pending;
 
 use super::scenario::Join;
 use super::simulator::{Simulator, SimulatorEvent};
+use super::turns::Seat;
 
 pub(super) struct Server {
     pub(super) store: MemoryStore,
+    /// Which coordinator this is, where there are several.
+    pub(super) seat: Seat,
     pub(super) life: u64,
     pub(super) process: Option<Process>,
     /// How far its wall clock is from the true time, forward or back.
@@ -46,6 +49,8 @@ pub(super) struct Process {
     pub(super) commands: VecDeque<Command>,
     pub(super) appending: Option<Vec<Vec<u8>>>,
     pub(super) appends: u64,
+    /// What became of the append, if it was done before the process was paused.
+    pub(super) landed: Option<Result<Position, StoreError>>,
     /// Questions to the core so far, and those without an answer.
     pub(super) questions: u64,
     pub(super) asked: BTreeMap<ReplyId, Asked>,
@@ -129,6 +134,7 @@ impl Server {
             .and_then(|epoch| store.append(epoch, None, &entries));
         Self {
             store,
+            seat: Seat::default(),
             life: 0,
             process: None,
             skew_ms: 0,
@@ -242,10 +248,17 @@ impl Simulator {
     }
 
     pub(super) fn start_server(&mut self) {
-        if self.server.is_up() {
-            return;
+        if self.turns.is_some() {
+            return self.wait_for_turn();
         }
-        self.server.life += 1;
+        if !self.server.is_up() {
+            self.begin_process();
+        }
+    }
+
+    pub(super) fn begin_process(&mut self) {
+        self.server.life = self.next_life();
+        self.opened();
         let wall = self.wall();
         self.server.process = Some(Process {
             time: SteadyTime::begin(wall, self.now),
@@ -257,6 +270,7 @@ impl Simulator {
             commands: VecDeque::new(),
             appending: None,
             appends: 0,
+            landed: None,
             questions: 0,
             asked: BTreeMap::new(),
             unnamed: BTreeMap::new(),
@@ -275,11 +289,15 @@ impl Simulator {
         if life != self.server.life || !self.server.is_up() || self.server.core().is_some() {
             return;
         }
+        if self.is_led_by_another() {
+            return self.end_process();
+        }
         self.server.store.restart();
         let Ok(epoch) = self.server.store.open_epoch() else {
             let at = self.now + 1_000;
             return self.at(at, SimulatorEvent::StoreMended { life });
         };
+        self.opened();
         let blob_rounds = self.scenario.retention.blob_rounds;
         let read = self.checker.read_again(&self.server.store, blob_rounds);
         self.hold(read);
@@ -328,12 +346,10 @@ impl Simulator {
         self.survived.coordinator_crashes += 1;
         if let Some(entries) = &process.appending
             && self.random.chance(0.5)
+            && process.landed.is_none()
         {
             // It was on the disk, and nobody was told so.
-            let _ = self
-                .server
-                .store
-                .append(process.epoch, Some(process.next), entries);
+            let _ = self.append((process.epoch, process.next), entries);
         }
         if power_lost {
             self.server.store.lose_unflushed();

@@ -1,6 +1,6 @@
 //! Everything that happens, in the order of the simulated clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use common::ids::{RoundId, TaskHash, Version};
@@ -16,7 +16,9 @@ use super::faults::Fault;
 use super::network::{Down, Paths, Up};
 use super::scenario::{Random, Scenario};
 use super::server::Server;
-use super::{Broken, Planted, Survived};
+use super::turn_steps::Step;
+use super::turns::Turns;
+use super::{Broken, Planted, Run, Survived};
 
 /// Something that happens at a time.
 #[derive(Clone, Debug)]
@@ -81,7 +83,14 @@ pub(super) enum SimulatorEvent {
         task: TaskHash,
         version: Version,
     },
-    ServerStart,
+    ServerStart {
+        node: usize,
+    },
+    /// A coordinator's turn, where several take turns.
+    Turn {
+        node: usize,
+        step: Step,
+    },
     StoreMended {
         life: u64,
     },
@@ -105,10 +114,14 @@ pub(super) struct Simulator {
     pub(super) paths: Vec<Paths>,
     pub(super) devices: Vec<Device>,
     pub(super) server: Server,
+    /// None if there is one coordinator.
+    pub(super) turns: Option<Turns>,
     pub(super) checker: Checker,
     pub(super) survived: Survived,
     pub(super) broken: Option<Violation>,
     pub(super) is_calm: bool,
+    /// Tasks and devices that came to rest since then, by number.
+    rested: BTreeSet<usize>,
     /// Where each task's round is, and since when without a break.
     pub(super) phases: BTreeMap<TaskHash, At>,
     pub(super) phase_since: BTreeMap<TaskHash, u64>,
@@ -116,7 +129,8 @@ pub(super) struct Simulator {
 }
 
 impl Simulator {
-    pub(super) fn new(seed: u64, planted: Option<Planted>, traced: bool) -> Self {
+    pub(super) fn new(of: &Run, traced: bool) -> Self {
+        let (seed, planted) = (of.seed, of.planted);
         let scenario = Scenario::of(seed);
         let tasks: Vec<_> = (0..scenario.tasks).map(task).collect();
         let mut simulator = Self {
@@ -132,6 +146,7 @@ impl Simulator {
                 .map(|index| Device::new(seed, index))
                 .collect(),
             server: Server::new(&tasks, &scenario.join),
+            turns: of.shared.then(|| Turns::new(seed)),
             tasks,
             checker: Checker::default(),
             survived: Survived {
@@ -141,6 +156,7 @@ impl Simulator {
             },
             broken: None,
             is_calm: false,
+            rested: BTreeSet::new(),
             phases: BTreeMap::new(),
             phase_since: BTreeMap::new(),
             trace: traced.then(VecDeque::new),
@@ -151,7 +167,8 @@ impl Simulator {
     }
 
     fn first_steps(&mut self) {
-        self.at(0, SimulatorEvent::ServerStart);
+        self.at(0, SimulatorEvent::ServerStart { node: 0 });
+        self.first_turns();
         for device in 0..self.devices.len() {
             let late = self.random.chance(0.2);
             let at = if late {
@@ -176,7 +193,11 @@ impl Simulator {
             self.now = at;
             self.survived.steps += 1;
             self.note(&next);
-            self.step(next);
+            match self.go_to(&next) {
+                Some(until) => self.at(until, next),
+                None => self.step(next),
+            }
+            self.go_to_leader();
             self.check_progress();
             if self.is_calm && self.is_settled() {
                 self.survived.simulated_ms = self.now;
@@ -193,6 +214,7 @@ impl Simulator {
         }
         Err(Box::new(Broken {
             seed: self.seed,
+            shared: self.turns.is_some(),
             at_ms: self.now,
             violation: self.broken.unwrap_or_default(),
             trace: self.trace.unwrap_or_default().into(),
@@ -244,7 +266,8 @@ impl Simulator {
                 task,
                 version,
             } => self.soaked(device, task, version),
-            SimulatorEvent::ServerStart => self.start_server(),
+            SimulatorEvent::ServerStart { .. } => self.start_server(),
+            SimulatorEvent::Turn { step, .. } => self.take_step(step),
             SimulatorEvent::StoreMended { life } => self.mend_store(life),
             SimulatorEvent::Fault => self.fault(),
             SimulatorEvent::Freed(fault) => self.freed(fault),
@@ -268,14 +291,27 @@ impl Simulator {
             }
         }
         if !self.server.is_up() {
-            self.at(self.now, SimulatorEvent::ServerStart);
+            let node = self.server.seat.number;
+            self.at(self.now, SimulatorEvent::ServerStart { node });
         }
     }
 
-    /// Whether nothing that was begun is left to be ended.
-    fn is_settled(&self) -> bool {
-        self.server.is_idle(&self.tasks)
-            && self.devices.iter().all(|device| self.has_settled(device))
+    /// Whether nothing that was begun is left to be ended. Where coordinators
+    /// take turns, it is enough that each task and each device came to rest:
+    /// rounds of several tasks may never do so all at once.
+    fn is_settled(&mut self) -> bool {
+        if self.turns.is_none() {
+            return self.server.is_idle(&self.tasks)
+                && self.devices.iter().all(|device| self.has_settled(device));
+        }
+        let mut rested = std::mem::take(&mut self.rested);
+        let tasks = self.tasks.chunks(1).enumerate();
+        rested.extend(tasks.filter_map(|(at, task)| self.server.is_idle(task).then_some(at)));
+        let devices = self.devices.iter().enumerate();
+        let settled = devices.filter(|(_, device)| self.has_settled(device));
+        rested.extend(settled.map(|(at, _)| self.tasks.len() + at));
+        self.rested = rested;
+        self.rested.len() == self.tasks.len() + self.devices.len()
     }
 
     /// Whether a device waits for nothing, and what it has new is known; or

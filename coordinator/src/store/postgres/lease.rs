@@ -61,12 +61,17 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Reaches the database and makes its tables, if there are none.
+    /// Reaches the database and makes its tables, if there are none; counts
+    /// how it answers.
     ///
     /// # Errors
     /// Those of the database.
-    pub fn open(settings: DatabaseSettings, terms: LeaseTerms) -> Result<Self> {
-        let database = Database::open(settings, DatabaseMetrics::default())?;
+    pub fn open(
+        settings: DatabaseSettings,
+        terms: LeaseTerms,
+        metrics: DatabaseMetrics,
+    ) -> Result<Self> {
+        let database = Database::open(settings, metrics)?;
         database.again("migrate", |pool| async move { schema::migrate(pool).await })?;
         Ok(Self {
             database,

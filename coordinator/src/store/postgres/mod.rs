@@ -46,7 +46,7 @@ pub use error::DatabaseError;
 pub use examine::{Examination, examine};
 pub(super) use fill::PostgresFill;
 pub use lease::{Lease, LeaseTerms, Turn};
-pub use measure::DatabaseMetrics;
+pub use measure::{DatabaseMetrics, LeaseNow, LeaseTimes};
 pub use settings::{DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, UrlError};
 
 use self::log::{Batch, FILLING, LogRow, MOVED, WHOLE};
