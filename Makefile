@@ -64,7 +64,7 @@ msrv: deps ## Check that the oldest supported compilers build everything, if rus
 			echo "msrv: SKIPPED, rustup has no Rust $$version here (rustup toolchain install $$version)"; \
 		fi; \
 	}; \
-	check $(MSRV) -p coordinator -p edge-agent && check $(MSRV_LAB) --workspace
+	check $(MSRV) -p coordinator -p edge-agent --no-default-features && check $(MSRV_LAB) --workspace
 
 docs: ## The documents as a book, into target/book/html, if mdbook is installed
 	@bash scripts/book.sh

@@ -35,8 +35,19 @@ dist_build() {
     dist_places "$arch"
     [ -z "$DIST_RUN" ] || options+=(--target "$CROSS_TARGET")
     [ "$linkage" != static ] || static_openblas "$arch"
+    if ! runs_models; then
+        say "this compiler is older than Rust 1.91: alambic-agent is built without the feature onnx"
+        options+=(--no-default-features)
+    fi
     say "building for $arch (the first time takes some minutes)"
     "${CARGO:-cargo}" build "${options[@]}"
+}
+
+# Whether the compiler builds what runs models of the owner's (teacher.kind = "onnx").
+runs_models() {
+    local version
+    version=$("${RUSTC:-rustc}" --version | sed 's/^rustc \([0-9.]*\).*/\1/')
+    [ "$(printf '%s\n' 1.91 "$version" | sort -V | head -1)" = 1.91 ]
 }
 
 # The linker finds only archives where pkg-config sends it, so it takes them.

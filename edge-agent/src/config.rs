@@ -11,6 +11,9 @@
 //! | `data.memory_mib_max` | | | 8: MiB of rows that are held; of more, a sample |
 //! | `teacher.kind` | | | `kernel` |
 //! | `teacher.hidden` | | | `[32]`, for `mlp` only |
+//! | `teacher.file` | | | none: required for `onnx` |
+//! | `teacher.mib_max` | | | 32: MiB of that file |
+//! | other keys of `teacher` | | | what the model says itself: see [`crate::teacher::ModelChoice`] |
 //! | `log.level` | `ALAMBIC_LOG` | | `info` |
 //! | `predictions.socket` | `ALAMBIC_PREDICTIONS` | | none: programs on the device are not answered |
 //! | `predictions.follow` | | | none: no stream is answered |

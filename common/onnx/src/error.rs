@@ -66,6 +66,16 @@ pub enum OnnxError {
         /// The graph's outputs.
         known: String,
     },
+    /// The model's classes are not those that are asked for.
+    #[error("{path}: {problem}; the task has the classes {classes}")]
+    Classes {
+        /// The file.
+        path: String,
+        /// What does not fit, and what to do about it.
+        problem: String,
+        /// The task's classes.
+        classes: String,
+    },
     /// The graph cannot be run on inputs of this shape.
     #[error("{path} does not take inputs of shape {shape:?}: {cause}")]
     Shape {

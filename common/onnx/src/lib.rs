@@ -8,6 +8,8 @@
 //! order.
 
 mod answers;
+mod class_map;
+mod classifier;
 mod error;
 mod graph;
 mod model;
@@ -21,6 +23,8 @@ mod takes;
 pub mod tiny;
 
 pub use answers::{Answers, probabilities};
+pub use class_map::ClassMap;
+pub use classifier::{Classifier, Data, Said};
 pub use error::OnnxError;
 pub use graph::{Graph, MODEL_BYTES_MAX, Plan};
 pub use model::{Input, Model};

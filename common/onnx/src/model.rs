@@ -81,6 +81,11 @@ impl Model {
         }
     }
 
+    /// Its file.
+    pub fn path(&self) -> &str {
+        self.graph.path()
+    }
+
     /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings

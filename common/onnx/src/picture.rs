@@ -23,6 +23,30 @@ impl Picture {
         })
     }
 
+    /// Values of height × width, height × width × channels or channels × height ×
+    /// width, times `scale`, as a picture; none for other sides.
+    pub fn of_array(values: &[f32], sides: &[usize], scale: f32) -> Option<Self> {
+        let values = values.iter().map(|value| value * scale);
+        match *sides {
+            [height, width] => Self::new([height, width, 1], values.collect()),
+            [height, width, channels @ (1 | 3)] => {
+                Self::new([height, width, channels], values.collect())
+            }
+            [channels @ (1 | 3), height, width] => {
+                let planes: Vec<f32> = values.collect();
+                let pixels = height * width;
+                if planes.len() != channels * pixels {
+                    return None;
+                }
+                let turned = (0..pixels)
+                    .flat_map(|pixel| (0..channels).map(move |channel| (channel, pixel)))
+                    .map(|(channel, pixel)| planes[channel * pixels + pixel]);
+                Self::new([height, width, channels], turned.collect())
+            }
+            _ => None,
+        }
+    }
+
     /// Height, width and channels.
     pub fn sides(&self) -> [usize; 3] {
         [self.height, self.width, self.channels]

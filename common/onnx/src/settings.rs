@@ -178,6 +178,16 @@ impl Settings {
         Self::default().over(raw, place)
     }
 
+    /// These settings, with those written in `text`, as TOML, before them.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn with(self, text: &str, place: &str) -> Result<Self, OnnxError> {
+        let raw = toml::from_str(text)
+            .map_err(|error: toml::de::Error| refused(place, error.message().to_owned()))?;
+        self.over(raw, place)
+    }
+
     fn over(mut self, raw: Raw, place: &str) -> Result<Self, OnnxError> {
         let one_of = |key: &str, value: &str, allowed: &str| {
             refused(place, format!("{key} is {value:?}, expected {allowed}"))

@@ -6,6 +6,7 @@ use common::settings::{self, Key, Layers, NONE};
 
 use crate::config::{Config, Flags, MQTT_MIB_MAX};
 use crate::policy::Budget;
+use crate::teacher::ModelChoice;
 use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
@@ -35,6 +36,24 @@ enum Command {
 pub(super) fn run(config: &Config, layers: &Layers<'_, Flags>, arguments: &Arguments) {
     let Command::Check { explain, json } = arguments.command;
     settings::check(KEYS, config, layers, explain, json);
+}
+
+/// What is said of the device's own model, if there is one.
+fn of_model(config: &Config, value: impl Fn(&ModelChoice) -> String) -> String {
+    match &config.teacher {
+        TeacherChoice::Model(model) => value(model),
+        TeacherChoice::Kernel | TeacherChoice::Network(_) => NONE.into(),
+    }
+}
+
+/// A setting of that model as it is written.
+fn setting(config: &Config, name: &str) -> String {
+    let line = format!("{name} = ");
+    of_model(config, |model| {
+        let written = model.settings.lines();
+        let value = written.filter_map(|one| one.strip_prefix(&line)).next();
+        value.unwrap_or(NONE).to_owned()
+    })
 }
 
 /// Every key with its default, as Markdown.
@@ -336,11 +355,12 @@ const KEYS: &[Key<Config, Flags>] = &[
         name: "teacher.kind",
         flag: None,
         variable: None,
-        allowed: "\"kernel\", \"mlp\"",
-        purpose: "The local teacher: kernel ridge regression, or a small network for many rows.",
+        allowed: "\"kernel\", \"mlp\", \"onnx\"",
+        purpose: "The local teacher: kernel ridge regression, a small network for many rows, or a model in ONNX that labels rows without a label, from which kernel ridge regression learns then.",
         value: |config| match config.teacher {
             TeacherChoice::Kernel => "kernel".into(),
             TeacherChoice::Network(_) => "mlp".into(),
+            TeacherChoice::Model(_) => "onnx".into(),
         },
     },
     Key {
@@ -350,12 +370,135 @@ const KEYS: &[Key<Config, Flags>] = &[
         allowed: "at most 8 widths of 1 to 1024",
         purpose: "Widths of its hidden layers, for `mlp` only, where it is [32] by default.",
         value: |config| match &config.teacher {
-            TeacherChoice::Kernel => NONE.into(),
+            TeacherChoice::Kernel | TeacherChoice::Model(_) => NONE.into(),
             TeacherChoice::Network(widths) => {
                 let widths = widths.iter().map(ToString::to_string);
                 widths.collect::<Vec<_>>().join(" ")
             }
         },
+    },
+    Key {
+        name: "teacher.file",
+        flag: None,
+        variable: None,
+        allowed: "path; required for `onnx`, relative paths from the folder of this file on",
+        purpose: "For `onnx` only. The model, with its weights inside.",
+        value: |config| of_model(config, |model| model.file.clone()),
+    },
+    Key {
+        name: "teacher.mib_max",
+        flag: None,
+        variable: None,
+        allowed: "1 to 256",
+        purpose: "For `onnx` only. Most MiB of the model's file, 32 unless said; work takes some three times it.",
+        value: |config| of_model(config, |model| model.mib_max.to_string()),
+    },
+    Key {
+        name: "teacher.classes",
+        flag: None,
+        variable: None,
+        allowed: "one name for each output",
+        purpose: "For `onnx` only. The model's classes, in the order of its outputs; without names they are the task's.",
+        value: |config| setting(config, "classes"),
+    },
+    Key {
+        name: "teacher.map",
+        flag: None,
+        variable: None,
+        allowed: "names of the model's classes, each with the name of a class of the task",
+        purpose: "For `onnx` only. Which class of the task a class of the model stands for where their names differ; a class of neither is one that the task has not.",
+        value: |config| {
+            of_model(config, |model| match model.map.is_empty() {
+                true => NONE.into(),
+                false => format!("{:?}", model.map),
+            })
+        },
+    },
+    Key {
+        name: "teacher.answers",
+        flag: None,
+        variable: None,
+        allowed: "\"logits\", \"probabilities\"",
+        purpose: "For `onnx` only. What the model answers with; without it what its answers show.",
+        value: |config| setting(config, "answers"),
+    },
+    Key {
+        name: "teacher.input",
+        flag: None,
+        variable: None,
+        allowed: "\"image\", \"sound\", \"values\"",
+        purpose: "For `onnx` only. What the model looks at; without it what the shape of its input says.",
+        value: |config| setting(config, "kind"),
+    },
+    Key {
+        name: "teacher.scale",
+        flag: None,
+        variable: None,
+        allowed: "a number above 0",
+        purpose: "For `onnx` only. What inputs are multiplied with first; without it what brings pictures of a task with `normaliser.range` up to 1 to 255, else 1.",
+        value: |config| {
+            of_model(config, |model| {
+                model
+                    .scale
+                    .map_or_else(|| NONE.into(), |scale| scale.to_string())
+            })
+        },
+    },
+    Key {
+        name: "teacher.mean",
+        flag: None,
+        variable: None,
+        allowed: "a number, or one for each channel",
+        purpose: "For `onnx` only. Subtracted then: from pictures of 0 to 255, sound of -1 to 1, values as they are.",
+        value: |config| setting(config, "mean"),
+    },
+    Key {
+        name: "teacher.std",
+        flag: None,
+        variable: None,
+        allowed: "a number other than 0, or one for each channel",
+        purpose: "For `onnx` only. Divides what is left.",
+        value: |config| setting(config, "std"),
+    },
+    Key {
+        name: "teacher.layout",
+        flag: None,
+        variable: None,
+        allowed: "\"nchw\", \"nhwc\"",
+        purpose: "For `onnx` only. Where the channels of pictures are; without it what the model's shape says.",
+        value: |config| setting(config, "layout"),
+    },
+    Key {
+        name: "teacher.size",
+        flag: None,
+        variable: None,
+        allowed: "one or two sides of 1 to 4096",
+        purpose: "For `onnx` only. Height and width that pictures are brought to; without it the model's.",
+        value: |config| setting(config, "size"),
+    },
+    Key {
+        name: "teacher.colour",
+        flag: None,
+        variable: None,
+        allowed: "\"rgb\", \"bgr\", \"grey\"",
+        purpose: "For `onnx` only. The channels of pictures.",
+        value: |config| setting(config, "colour"),
+    },
+    Key {
+        name: "teacher.rate",
+        flag: None,
+        variable: None,
+        allowed: "1000 to 384000",
+        purpose: "For `onnx` only. Samples a second of a model of sound.",
+        value: |config| setting(config, "rate"),
+    },
+    Key {
+        name: "teacher.output",
+        flag: None,
+        variable: None,
+        allowed: "a name, or several",
+        purpose: "For `onnx` only. The outputs or nodes to take; without it the first output.",
+        value: |config| setting(config, "output"),
     },
     Key {
         name: "predictions.socket",

@@ -7,11 +7,15 @@ use common::task::{RawTask, Task};
 use serde::Serialize;
 
 use super::offered::offered_tasks;
+use super::run::seed;
+use super::teacher::{PRIVACY_ADVICE, UNDER_PRIVACY, WORSE_ADVICE};
 use super::{ExitCode, Failure, to_json};
 use crate::config::Config;
 use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule, StandsFor};
-use crate::driver::local::known_tasks;
+use crate::driver::local::{KnownAnswers, TeacherAccount, known_tasks, teach};
+use crate::identity::Identity;
 use crate::state::StateDir;
+use crate::work::TeacherChoice;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,6 +27,7 @@ pub(super) struct Arguments {
 enum Command {
     /// Read all files as a round would, and say how each is used
     ///
+    /// A model that labels rows (teacher.kind = "onnx") is tried on them.
     /// Changes nothing; the agent may run meanwhile. Exit code 0 if every file
     /// is used and something may leave this device, 2 if not, with what to
     /// write into agent.toml.
@@ -116,6 +121,8 @@ struct Check {
     duplicates: Vec<PathBuf>,
     classes: Vec<ClassCheck>,
     unlabelled: usize,
+    /// What the owner's model makes of rows without a label, where there is one.
+    teacher: Option<TeacherAccount>,
     /// Rows or windows to learn from, and those held out.
     training: usize,
     held_out: usize,
@@ -209,7 +216,8 @@ impl Check {
         let split = folder.into_split(SplitRule::default().for_input(task.input()));
         let rows = |split: &Split| split.training.rows() + split.held_out.rows();
         let apart = rows(&split);
-        let split = split.without_copies();
+        let mut split = split.without_copies();
+        let teacher = taught(config, task, &mut split);
         let rows_min = config.policy.rows_min();
         let counts = split.training.class_counts(task.classes());
         let names = task.definition().classes.iter();
@@ -255,6 +263,7 @@ impl Check {
             duplicates: scan.duplicates,
             classes,
             unlabelled,
+            teacher,
             training: split.training.rows(),
             held_out: split.held_out.rows(),
             sampled_from: split.stands_for.as_ref().map(StandsFor::rows),
@@ -265,7 +274,10 @@ impl Check {
     }
 
     fn is_fine(&self) -> bool {
-        self.refused.is_empty() && self.stands_in_the_way.is_none()
+        let teaches = |teacher: &TeacherAccount| teacher.problem.is_none();
+        self.refused.is_empty()
+            && self.stands_in_the_way.is_none()
+            && self.teacher.as_ref().is_none_or(teaches)
     }
 
     fn text(&self) -> String {
@@ -308,6 +320,12 @@ impl Check {
             self.held_out,
             self.copies,
         );
+        if let Some(teacher) = &self.teacher {
+            let _ = writeln!(text, "teacher: {}", visible(&teacher.to_string()));
+            if let Some(advice) = &teacher.advice {
+                let _ = writeln!(text, "  {advice}");
+            }
+        }
         if let Some(way) = &self.stands_in_the_way {
             let _ = writeln!(text, "nothing leaves this device: {}", visible(way));
         }
@@ -319,6 +337,30 @@ impl Check {
         }
         text
     }
+}
+
+/// Labels rows by the owner's model, as a round would.
+fn taught(config: &Config, task: &Task, split: &mut Split) -> Option<TeacherAccount> {
+    let TeacherChoice::Model(choice) = &config.teacher else {
+        return None;
+    };
+    if config.policy.budget().is_some() {
+        return Some(TeacherAccount {
+            task: task.definition().name.clone(),
+            file: choice.file.clone(),
+            problem: Some(UNDER_PRIVACY.to_owned()),
+            advice: Some(PRIVACY_ADVICE.to_owned()),
+            ..TeacherAccount::default()
+        });
+    }
+    let state = StateDir::at(&config.state);
+    // The same rows are compared as in a round, if the device has joined.
+    let seed = Identity::load(&state).map_or(0, |identity| seed(&identity));
+    let mut account = teach(choice, task, split, seed, &mut KnownAnswers::load(&state));
+    if account.problem.is_none() && !account.used && account.unlabelled > 0 {
+        account.advice = Some(WORSE_ADVICE.to_owned());
+    }
+    Some(account)
 }
 
 fn mend(error: &FileError) -> Option<String> {

@@ -4,17 +4,22 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::health::{self, Finding};
+use common::task::Task;
 use common::transport::resolve;
 use common::transport::{CloseCode, Connection, Dialler, Protocol, Tuning};
 use common::trust::certificate::{CertificateFacts, certificates_from_pem};
 use common::trust::clock::Clock;
 use tokio::time::{Instant, sleep};
 
+use super::teacher::{PRIVACY_ADVICE, UNDER_PRIVACY, WORSE_ADVICE};
 use super::{ExitCode, Failure, block_on};
 use crate::config::Config;
+use crate::driver::local::{known_tasks, teacher_accounts};
 use crate::driver::status::RunStatus;
 use crate::identity::{Identity, TimeFloor};
 use crate::state::StateDir;
+use crate::teacher::ModelTeacher;
+use crate::work::TeacherChoice;
 
 /// Look at clock, name resolution, the way to the coordinator and its path
 /// MTU, certificate, disk, permissions and the BLAS kernels, and say what to
@@ -89,8 +94,49 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
         config,
         folder.as_deref().map(Path::new),
     ));
+    findings.extend(own_teacher(config, &state));
     findings.push(health::blas());
     Ok(findings)
+}
+
+/// The owner's model, tried on each task that the device was called for, and
+/// what came of it when rows were labelled last.
+fn own_teacher(config: &Config, state: &StateDir) -> Vec<Finding> {
+    let TeacherChoice::Model(choice) = &config.teacher else {
+        return Vec::new();
+    };
+    if config.policy.budget().is_some() {
+        return vec![Finding::warning(TEACHER, UNDER_PRIVACY, PRIVACY_ADVICE)];
+    }
+    let tasks = known_tasks(state).unwrap_or_default();
+    if tasks.is_empty() {
+        let found = match std::fs::metadata(&choice.file) {
+            Ok(_) => format!(
+                "{} is tried once the coordinator has called for a task",
+                choice.file
+            ),
+            Err(error) => {
+                let found = format!("cannot read {}: {error}", choice.file);
+                return vec![Finding::failed(TEACHER, found, "correct teacher.file")];
+            }
+        };
+        return vec![Finding::skipped(TEACHER, found)];
+    }
+    let accounts = teacher_accounts(state).unwrap_or_default();
+    let of = |task: &Task| match ModelTeacher::open(choice, task) {
+        Err(error) => {
+            let name = &task.definition().name;
+            Finding::failed(TEACHER, format!("task {name}: {error}"), error.advice())
+        }
+        Ok(model) => match accounts.get(&task.hash().to_string()) {
+            Some(account) if !account.used && account.unlabelled > 0 => {
+                Finding::warning(TEACHER, account.to_string(), WORSE_ADVICE)
+            }
+            Some(account) => Finding::ok(TEACHER, account.to_string()),
+            None => Finding::ok(TEACHER, model.conventions()),
+        },
+    };
+    tasks.iter().map(of).collect()
 }
 
 /// The coordinator's name, and the way to it.
@@ -164,6 +210,7 @@ async fn path_mtu(connection: &Connection) -> Finding {
     )
 }
 
+const TEACHER: &str = "teacher";
 /// Room for outbox, cache and two students.
 const FREE_BYTES_MIN: u64 = 128 << 20;
 /// QUIC's own largest probe; what is larger is not looked for.

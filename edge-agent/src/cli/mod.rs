@@ -16,6 +16,7 @@ mod sent;
 mod status;
 mod student;
 mod task;
+mod teacher;
 mod work_child;
 
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use tracing::{error, info, warn};
 
 use super::join::join_if_new;
+use super::teacher::{PRIVACY_ADVICE, UNDER_PRIVACY};
 use super::{ExitCode, Failure, block_on, follow, own_state};
 use crate::cache::Cache;
 use crate::config::{Config, ConfigError};
@@ -26,6 +27,7 @@ use crate::mqtt::Subscriber;
 use crate::predictions::{PredictionServer, StudentCache};
 use crate::route::Route;
 use crate::state::StateDir;
+use crate::work::TeacherChoice;
 
 /// Run until SIGTERM or Ctrl-C: answer the coordinator's calls as far as the
 /// policy allows, and install the students it releases. SIGHUP reads the
@@ -69,6 +71,9 @@ pub(super) fn run(
         })?;
         info!(device = %device.route.identity.membership.device, "running");
         say_what_is_missing(config.data.as_deref());
+        if matches!(config.teacher, TeacherChoice::Model(_)) && config.policy.budget().is_some() {
+            warn!("{UNDER_PRIVACY}; {PRIVACY_ADVICE}");
+        }
         if let Some(mqtt) = &config.mqtt {
             let folder = config.data.clone().unwrap_or_default();
             let own = device.route.identity.membership.device;

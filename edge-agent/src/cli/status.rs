@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::student::{Installed, installed};
 use super::{Failure, holdings};
 use crate::config::Config;
-use crate::driver::local::{OUTBOX, SPENT};
+use crate::driver::local::{OUTBOX, SPENT, TeacherAccount, teacher_accounts};
 use crate::driver::status::RunStatus;
 use crate::identity::Membership;
 use crate::policy::Spent;
-use crate::state::StateDir;
+use crate::state::{StateDir, StateError};
+use crate::work::TeacherChoice;
 
 /// Show this device's identity and state. Reads the state directory; the agent need not run.
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,7 @@ struct Status {
     data: Option<String>,
     unused_files: Vec<String>,
     students: Vec<Installed>,
+    teachers: Vec<TeacherAccount>,
     outbox: usize,
     privacy: Option<Privacy>,
     running: bool,
@@ -94,11 +96,22 @@ fn gather(config: &Config) -> Result<Status, Failure> {
             .collect(),
         data,
         students: installed(config)?,
+        teachers: teachers(config, &state)?,
         outbox: waiting(&state),
         privacy: Privacy::of(config, &state),
         running,
         run,
     })
+}
+
+/// What came of the owner's model, where there is one.
+fn teachers(config: &Config, state: &StateDir) -> Result<Vec<TeacherAccount>, StateError> {
+    let TeacherChoice::Model(choice) = &config.teacher else {
+        return Ok(Vec::new());
+    };
+    let accounts = teacher_accounts(state)?.into_values();
+    // Of another model nothing is told.
+    Ok(accounts.filter(|one| one.file == choice.file).collect())
 }
 
 /// Contributions that wait for an answer. The agent may be writing: names
@@ -137,6 +150,9 @@ fn print(status: &Status) {
     }
     if status.students.is_empty() {
         println!("student      none yet");
+    }
+    for teacher in &status.teachers {
+        println!("teacher      {teacher}");
     }
     println!("outbox       {} waiting", status.outbox);
     if let Some(privacy) = &status.privacy {

@@ -117,8 +117,19 @@ fn the_local_teacher_is_chosen_and_checked() {
     assert_eq!(teacher("kind = \"mlp\"").unwrap(), small);
     let deep = teacher("kind = \"mlp\"\nhidden = [64, 16]").unwrap();
     assert_eq!(deep, TeacherChoice::Network(vec![64, 16]));
+    let model = teacher("kind = \"onnx\"\nfile = \"m.onnx\"\nsize = [32, 48]\ninput = \"image\"");
+    let Ok(TeacherChoice::Model(model)) = model else {
+        panic!("{model:?}");
+    };
+    assert!(Path::new(&model.file).ends_with("m.onnx"));
+    assert_eq!(model.settings, "kind = \"image\"\nsize = [32, 48]\n");
+    assert_eq!((model.mib_max, model.scale), (32, None));
     for (text, part) in [
-        ("kind = \"forest\"", "kernel or mlp"),
+        ("kind = \"forest\"", "kernel, mlp or onnx"),
+        ("kind = \"onnx\"", "path of a model"),
+        ("kind = \"onnx\"\nfile = \"m\"\nmib_max = 999", "1 to 256"),
+        ("kind = \"onnx\"\nfile = \"m\"\nscale = 0.0", "above 0"),
+        ("kind = \"mlp\"\nmean = 1.0", "absent unless"),
         ("hidden = [8]", "absent unless"),
         ("kind = \"mlp\"\nhidden = [0]", "1 to 1024"),
         ("width = 3", "hidden"),

@@ -67,6 +67,9 @@ pub struct Dataset {
     /// The numbers of each row, n × numbers, where the task asks for numbers;
     /// of rows without a label they mean nothing.
     numbers: Option<Array2<f32>>,
+    /// The probability of each class of each row, n × classes, where a model
+    /// labelled some of them.
+    soft: Option<Array2<f32>>,
     /// If these are not all rows that were read.
     sample: Option<sample::Sample>,
 }
@@ -78,6 +81,7 @@ impl Dataset {
             inputs: Array2::zeros((0, values)),
             labels: Vec::new(),
             numbers: None,
+            soft: None,
             sample: None,
         }
     }
@@ -89,6 +93,7 @@ impl Dataset {
             inputs,
             labels,
             numbers: None,
+            soft: None,
             sample: None,
         })
     }
@@ -105,6 +110,27 @@ impl Dataset {
     /// The numbers of each row, n × numbers, where the task asks for numbers.
     pub fn numbers(&self) -> Option<ArrayView2<'_, f32>> {
         self.numbers.as_ref().map(|all| all.view())
+    }
+
+    /// The same rows with a model's labels and the probability of each class of
+    /// each row, as many as there are rows.
+    ///
+    /// # Panics
+    /// If they are not as many.
+    #[must_use]
+    pub fn with_answers(self, labels: Vec<Option<u16>>, soft: Array2<f32>) -> Self {
+        assert_eq!((labels.len(), soft.nrows()), (self.rows(), self.rows()));
+        Self {
+            labels,
+            soft: Some(soft),
+            ..self
+        }
+    }
+
+    /// The probability of each class of each row, n × classes, where a model
+    /// labelled some of them.
+    pub fn soft(&self) -> Option<ArrayView2<'_, f32>> {
+        self.soft.as_ref().map(|all| all.view())
     }
 
     /// The two parts that `rule` makes of these rows, as of one file.
@@ -283,6 +309,7 @@ impl Dataset {
             inputs: self.inputs.select(Axis(0), rows),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             numbers: self.numbers.as_ref().map(|all| all.select(Axis(0), rows)),
+            soft: self.soft.as_ref().map(|all| all.select(Axis(0), rows)),
             sample: None,
         }
     }
@@ -375,6 +402,7 @@ impl Dataset {
             inputs,
             labels,
             numbers: None,
+            soft: None,
             sample: None,
         }
     }

@@ -38,7 +38,9 @@ impl StandsFor {
     /// Rows of a label that so many distinct rows of the sample stand for: all
     /// that were read, less copies in the proportion that the sample shows.
     pub fn told(&self, label: Option<u16>, rows: u64) -> u64 {
-        let (seen, sampled) = self.labels.get(&label).copied().unwrap_or((1, 1));
+        // Only a model's word makes a label that no row came with.
+        let known = self.labels.get(&label).or_else(|| self.labels.get(&None));
+        let (seen, sampled) = known.copied().unwrap_or((1, 1));
         let told = u128::from(rows) * u128::from(seen) / u128::from(sampled.max(1));
         u64::try_from(told).unwrap_or(u64::MAX).max(rows)
     }
@@ -481,6 +483,17 @@ mod tests {
         block_rows: 10,
         guard_rows: 1,
     };
+
+    #[test]
+    fn rows_that_a_model_labels_stand_for_unlabelled_ones() {
+        let sample = StandsFor {
+            labels: BTreeMap::from([(None, (900, 300)), (Some(1), (40, 20))]),
+            uniform_below: 0,
+        };
+        assert_eq!(sample.told(Some(0), 50), 150);
+        assert_eq!(sample.told(Some(1), 10), 20);
+        assert_eq!(sample.told(None, 10), 30);
+    }
 
     /// Row `at` of a stream of two classes, of which the second has one row in
     /// fifty.

@@ -233,6 +233,7 @@ mod tests {
                 inputs: inputs.view(),
                 labels,
                 numbers: None,
+                soft: None,
             },
             stands_for: None,
             privacy: policy.privacy(case.task.definition().budget.cluster_size_min),

@@ -1,12 +1,24 @@
 //! The local teacher: what a device learns from its own rows alone.
 
+mod comparison;
 mod kernel;
+mod model;
 mod network;
+#[cfg(not(feature = "onnx"))]
+mod no_runtime;
+#[cfg(feature = "onnx")]
+mod runtime;
 
 use ndarray::{Array2, ArrayView2};
 
+pub use comparison::{ComparisonError, TeacherComparison, standardised, tried};
 pub use kernel::KernelTeacher;
+pub use model::{ModelChoice, ModelError, Said};
 pub use network::NetworkTeacher;
+#[cfg(not(feature = "onnx"))]
+pub use no_runtime::ModelTeacher;
+#[cfg(feature = "onnx")]
+pub use runtime::ModelTeacher;
 
 use common::math::network::NetworkError;
 use common::math::regression::RegressionError;
@@ -23,14 +35,19 @@ pub struct LabelledRows<'a> {
     /// The standardised numbers of each row, shape (rows, numbers), where the
     /// task asks for numbers.
     pub numbers: Option<ArrayView2<'a, f32>>,
+    /// The probability of each class of each row, shape (rows, classes), where
+    /// another teacher labelled some of them.
+    pub soft: Option<ArrayView2<'a, f32>>,
 }
 
 impl LabelledRows<'_> {
-    /// What is learnt: the numbers, or the classes one-hot and centred by 1/C.
+    /// What is learnt: the numbers, or the classes' probabilities centred by
+    /// 1/C, which are one-hot unless another teacher gave them.
     pub fn targets(&self) -> Array2<f32> {
-        match self.numbers {
-            Some(numbers) => numbers.to_owned(),
-            None => centred_one_hot(self.labels, self.classes),
+        match (self.numbers, self.soft) {
+            (Some(numbers), _) => numbers.to_owned(),
+            (None, Some(soft)) => soft.mapv(|share| share - 1.0 / self.classes as f32),
+            (None, None) => centred_one_hot(self.labels, self.classes),
         }
     }
 }
@@ -126,6 +143,7 @@ mod tests {
             labels: &labels[..400],
             classes: 2,
             numbers: None,
+            soft: None,
         };
         let kernel = KernelTeacher::fit(rows, 2, 7).unwrap();
         assert!(accuracy(&kernel, test, &labels[400..]) > 0.95);
@@ -142,6 +160,7 @@ mod tests {
             labels: &labels,
             classes: 3,
             numbers: None,
+            soft: None,
         };
         let teacher = KernelTeacher::fit(rows, 2, 7).unwrap();
         let probabilities = teacher.probabilities(inputs.view()).unwrap();
@@ -156,6 +175,7 @@ mod tests {
             labels: &[],
             classes: 2,
             numbers: None,
+            soft: None,
         };
         assert!(matches!(
             KernelTeacher::fit(rows, 2, 7),

@@ -27,7 +27,10 @@ pub(super) fn learn(
     }
     let depth = work.task.definition().teacher.depth;
     Ok(Some(match work.teacher {
-        TeacherChoice::Kernel => Box::new(KernelTeacher::fit(view.labelled(), depth, work.seed)?),
+        // The model has labelled rows before; what they teach is learnt here.
+        TeacherChoice::Kernel | TeacherChoice::Model(_) => {
+            Box::new(KernelTeacher::fit(view.labelled(), depth, work.seed)?)
+        }
         TeacherChoice::Network(hidden) => {
             Box::new(NetworkTeacher::fit(view.labelled(), hidden, work.seed)?)
         }

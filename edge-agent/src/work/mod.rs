@@ -30,7 +30,7 @@ pub use noisy::private_cost;
 pub use rows::{RawRows, View};
 
 use crate::data::StandsFor;
-use crate::teacher::TeacherError;
+use crate::teacher::{ModelChoice, TeacherError};
 
 /// The part of the device's policy that the computations obey.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +67,16 @@ impl Privacy {
 }
 
 /// Which local teacher the device trains.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Default, Encode, Decode)]
 pub enum TeacherChoice {
     /// Kernel ridge regression; exact and quick for small data.
     #[default]
     Kernel,
     /// A small network with these hidden layers.
     Network(Vec<usize>),
+    /// A model of the owner's labels rows without a label; kernel ridge regression
+    /// learns from those and the others.
+    Model(Box<ModelChoice>),
 }
 
 /// What a call is answered from.

@@ -21,6 +21,9 @@ pub struct RawRows<'a> {
     /// The numbers of each row, shape (rows, numbers), where the task asks for
     /// numbers.
     pub numbers: Option<ArrayView2<'a, f32>>,
+    /// The probability of each class of each row, shape (rows, classes), where a
+    /// model labelled some of them.
+    pub soft: Option<ArrayView2<'a, f32>>,
 }
 
 /// Rows that may be spoken of: labelled rows of classes with at least
@@ -34,6 +37,9 @@ pub struct View {
     /// Numbers of the first rows in standard deviations from the fleet's mean,
     /// shape (labelled rows, numbers), where the task asks for numbers.
     pub numbers: Option<Array2<f32>>,
+    /// The probability of each class of the first rows, shape (labelled rows,
+    /// classes), where a model labelled some of them.
+    pub soft: Option<Array2<f32>>,
     /// Labelled rows of each class; zero for classes that are left out.
     pub class_counts: Vec<u64>,
     /// The labelled rows that differ from all before them by more than the
@@ -50,8 +56,11 @@ impl View {
         let inputs = described.features(work.task, work.rows, Some(&scales.normaliser))?;
         let numbers = described.numbers(work);
         let numbers = numbers.zip(scales.targets.as_ref());
+        let labelled = &described.chosen[..described.labels.len()];
+        let soft = work.rows.soft.map(|all| all.select(Axis(0), labelled));
         let view = Self {
             inputs,
+            soft,
             labels: described.labels,
             numbers: numbers.map(|(numbers, scale)| scale.standardise(numbers.view())),
             class_counts: described.class_counts,
@@ -97,6 +106,8 @@ impl View {
             let kept_labelled = kept.partition_point(|&row| row < labelled);
             let numbers = self.numbers.as_ref();
             self.numbers = numbers.map(|all| all.select(Axis(0), &kept[..kept_labelled]));
+            let soft = self.soft.as_ref();
+            self.soft = soft.map(|all| all.select(Axis(0), &kept[..kept_labelled]));
             let labels = kept.iter().filter_map(|&row| self.labels.get(row).copied());
             self.labels = labels.collect();
             for (count, distinct) in self.class_counts.iter_mut().zip(counts) {
@@ -125,6 +136,7 @@ impl View {
             labels: &self.labels,
             classes: self.class_counts.len(),
             numbers: self.numbers.as_ref().map(|all| all.view()),
+            soft: self.soft.as_ref().map(|all| all.view()),
         }
     }
 
@@ -138,6 +150,13 @@ impl View {
             labels.collect(),
             numbers.map(|all| all.select(Axis(0), &self.distinct)),
         )
+    }
+
+    /// The probability of each class of the same rows, where a model labelled
+    /// some.
+    pub(super) fn distinct_soft(&self) -> Option<Array2<f32>> {
+        let soft = self.soft.as_ref();
+        soft.map(|all| all.select(Axis(0), &self.distinct))
     }
 
     /// The unlabelled ones.
@@ -299,6 +318,7 @@ mod tests {
             inputs: Array2::from_shape_vec((labels.len(), 6), rows).unwrap(),
             labels,
             numbers: None,
+            soft: None,
             class_counts,
             distinct: Vec::new(),
             distinct_unlabelled: 0,
@@ -340,6 +360,7 @@ mod tests {
             inputs: inputs.view(),
             labels: &labels,
             numbers: None,
+            soft: None,
         };
         let blocked = described.features(&task, raw, None).unwrap();
         let stage = &task.definition().features;

@@ -46,11 +46,13 @@ pub(super) fn build(
 fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<Points, WorkError> {
     // Each row once, however often it was written down.
     let (inputs, labels, numbers) = view.distinct();
+    let soft = view.distinct_soft();
     let rows = LabelledRows {
         inputs: inputs.view(),
         labels: &labels,
         classes: view.class_counts.len(),
         numbers: numbers.as_ref().map(|all| all.view()),
+        soft: soft.as_ref().map(|all| all.view()),
     };
     let mut class_counts = vec![0; rows.classes];
     for &label in &labels {
@@ -249,6 +251,7 @@ mod tests {
                 inputs: rows.view(),
                 labels: &labels,
                 numbers: None,
+                soft: None,
             },
             stands_for: None,
             privacy: Privacy {

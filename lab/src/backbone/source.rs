@@ -250,7 +250,7 @@ impl Inputs {
                 rate,
             } => {
                 let values: Vec<f32> = rows.row(at).iter().copied().collect();
-                if let Some(picture) = picture(&values, shape, *scale) {
+                if let Some(picture) = Picture::of_array(&values, shape, *scale) {
                     return Ok(use_it(Input::Picture(&picture)));
                 }
                 Ok(match rate {
@@ -275,27 +275,6 @@ impl Inputs {
                 Ok(use_it(Input::Picture(&picture)))
             }
         }
-    }
-}
-
-/// Values of height × width, height × width × channels or channels × height ×
-/// width as a picture.
-pub(super) fn picture(values: &[f32], shape: &[usize], scale: f32) -> Option<Picture> {
-    let values = values.iter().map(|value| value * scale);
-    match *shape {
-        [height, width] => Picture::new([height, width, 1], values.collect()),
-        [height, width, channels @ (1 | 3)] => {
-            Picture::new([height, width, channels], values.collect())
-        }
-        [channels @ (1 | 3), height, width] => {
-            let planes: Vec<f32> = values.collect();
-            let pixels = height * width;
-            let turned = (0..pixels)
-                .flat_map(|pixel| (0..channels).map(move |channel| (channel, pixel)))
-                .map(|(channel, pixel)| planes[channel * pixels + pixel]);
-            Picture::new([height, width, channels], turned.collect())
-        }
-        _ => None,
     }
 }
 

@@ -3,16 +3,18 @@
 
 mod server;
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use std::collections::BTreeMap;
+
+use ndarray::{Axis, concatenate};
 use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 
 use common::math::random::rng;
 use common::task::Task;
 use common::wire::codec::encode;
-use edge_agent::teacher::{KernelTeacher, LabelledRows, LocalTeacher as _, TeacherError};
+use edge_agent::teacher::{ComparisonError, TeacherComparison, tried};
 use edge_agent::work::Privacy;
-use onnx::{MODEL_BYTES_MAX, Model, Settings, probabilities};
+use onnx::{ClassMap, MODEL_BYTES_MAX, Model, Settings, probabilities};
 
 use self::server::Question;
 use crate::backbone::{BackboneError, Inputs, outputs};
@@ -25,22 +27,9 @@ pub enum LabellingError {
     /// The model, or an input in it.
     #[error(transparent)]
     Model(#[from] BackboneError),
-    /// The model's classes are not the task's.
-    #[error(
-        "{model} answers with {found} values, and the task has the classes {classes}; \
-         {model}@classes=NAME/NAME/… names the model's, in its order"
-    )]
-    Classes {
-        /// The model.
-        model: String,
-        /// Values that it answers with.
-        found: usize,
-        /// Classes of the task.
-        classes: String,
-    },
     /// A local teacher failed.
     #[error(transparent)]
-    Local(#[from] TeacherError),
+    Local(#[from] ComparisonError),
     /// Rows that do not fit the task.
     #[error("the data does not fit the task: {0}")]
     Features(#[from] common::features::FeatureError),
@@ -262,30 +251,16 @@ fn said(
     let rows: Vec<Vec<f32>> = rows.rows().into_iter().map(|row| row.to_vec()).collect();
     let rows = probabilities(&rows, answers);
     let found = rows.first().map_or(0, Vec::len);
-    let names = &settings.classes;
-    let place = |name: &String| data.classes.iter().position(|known| known == name);
-    let map: Option<Vec<Option<u16>>> = match names.is_empty() {
-        true if found == data.classes.len() => {
-            Some((0..found).map(|class| Some(class as u16)).collect())
-        }
-        false if found == names.len() => {
-            let map: Vec<Option<u16>> = { names.iter() }
-                .map(|name| place(name).map(|class| class as u16))
-                .collect();
-            map.iter().any(Option::is_some).then_some(map)
-        }
-        _ => None,
-    };
-    let map = map.ok_or_else(|| LabellingError::Classes {
-        model: path.display().to_string(),
+    let map = ClassMap::of(
+        &path.display().to_string(),
         found,
-        classes: data.classes.join(", "),
-    })?;
-    let largest = |row: &Vec<f32>| {
-        let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
-        map[(0..row.len()).fold(0, better)]
-    };
-    Ok(rows.iter().map(largest).collect())
+        &settings.classes,
+        &BTreeMap::new(),
+        &data.classes,
+    )
+    .map_err(BackboneError::from)?;
+    let class = |row: &Vec<f32>| map.answer(row).map(|(class, _)| class);
+    Ok(rows.iter().map(class).collect())
 }
 
 /// Whether a model is right on as many labelled rows as a local teacher.
@@ -296,71 +271,18 @@ fn is_as_good(
     said: &[Option<u16>],
     seed: u64,
 ) -> Result<bool, LabellingError> {
-    let mut own = own.to_vec();
-    own.shuffle(&mut rng(seed, "rows that teachers are tried on"));
-    own.truncate(TRIED_MAX);
-    let truth: Vec<u16> = own.iter().map(|&row| data.train.labels[row]).collect();
-    if own.len() < TRIED_MIN {
-        return Ok(true);
-    }
-    let right = own
-        .iter()
-        .zip(&truth)
-        .filter(|(row, label)| said[**row] == Some(**label));
-    let right = right.count();
-    let raw = data.train.inputs.select(Axis(0), &own);
-    let features = standardised(task.features_of(raw.view())?);
-    let local = folds_right(features.view(), &truth, task, seed)?;
-    Ok(right >= local)
-}
-
-/// How many rows a local teacher gets right that learnt from the other folds.
-fn folds_right(
-    features: ArrayView2<'_, f32>,
-    truth: &[u16],
-    task: &Task,
-    seed: u64,
-) -> Result<usize, LabellingError> {
-    let mut right = 0;
-    for fold in 0..FOLDS {
-        let (held, learnt): (Vec<usize>, Vec<usize>) =
-            (0..truth.len()).partition(|row| row % FOLDS == fold);
-        let labels: Vec<u16> = learnt.iter().map(|&row| truth[row]).collect();
-        let inputs = features.select(Axis(0), &learnt);
-        let rows = LabelledRows {
-            inputs: inputs.view(),
-            labels: &labels,
-            classes: task.classes(),
-            numbers: None,
-        };
-        let teacher = KernelTeacher::fit(rows, task.definition().teacher.depth, seed)?;
-        let answers = teacher.probabilities(features.select(Axis(0), &held).view())?;
-        for (answer, &row) in answers.rows().into_iter().zip(&held) {
-            let better = |best: usize, at: usize| if answer[at] > answer[best] { at } else { best };
-            let class = (0..answer.len()).fold(0, better);
-            right += usize::from(class == usize::from(truth[row]));
-        }
-    }
-    Ok(right)
-}
-
-fn standardised(mut features: Array2<f32>) -> Array2<f32> {
-    for mut column in features.columns_mut() {
-        let mean = column.mean().unwrap_or(0.0);
-        let deviation = column.std(0.0);
-        let scale = if deviation > 1e-6 { deviation } else { 1.0 };
-        column.mapv_inplace(|value| (value - mean) / scale);
-    }
-    features
+    let chosen: Vec<usize> = tried(own.len(), seed)
+        .into_iter()
+        .map(|at| own[at])
+        .collect();
+    let truth: Vec<u16> = chosen.iter().map(|&row| data.train.labels[row]).collect();
+    let said: Vec<Option<u16>> = chosen.iter().map(|&row| said[row]).collect();
+    let raw = data.train.inputs.select(Axis(0), &chosen);
+    Ok(TeacherComparison::of(task, raw.view(), &truth, &said, seed)?.is_as_good())
 }
 
 /// Packets and acknowledgements of what was sent.
 const FRAMING: f64 = 1.05;
-/// Fewest and most labelled rows that teachers are compared on.
-const TRIED_MIN: usize = 10;
-const TRIED_MAX: usize = 500;
-/// Parts of them, of each of which the local teacher has seen the others.
-const FOLDS: usize = 5;
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,10 @@ use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::random::rng;
 use common::task::Task;
 use common::wire::codec::encode;
+use edge_agent::teacher::standardised;
 use edge_agent::work::{Privacy, SAMPLE_ROWS_MEAN};
 
-use super::{LabellingError, standardised};
+use super::LabellingError;
 use crate::data::Dataset;
 
 /// What a device asks the coordinator to label.

@@ -151,10 +151,7 @@ fn other_classes_need_names() {
         server_teacher: None,
     };
     let error = told(&asked(path.display().to_string())).unwrap_err();
-    assert!(
-        matches!(error, LabellingError::Classes { found: 2, .. }),
-        "{error}"
-    );
+    assert!(error.to_string().contains("2 values"), "{error}");
     let names = format!("{}@classes={}/else", path.display(), data.classes[3]);
     let (labelling, _) = told(&asked(names)).unwrap();
     assert!(labelling.learnt.iter().flatten().all(|&label| label == 3));

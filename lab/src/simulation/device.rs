@@ -268,6 +268,7 @@ impl Simulation {
                 inputs: training.inputs(),
                 labels: training.labels(),
                 numbers: training.numbers(),
+                soft: None,
             },
             stands_for: None,
             privacy: self.privacy,

@@ -63,6 +63,7 @@ impl Simulation {
                 inputs: rows.inputs(),
                 labels: rows.labels(),
                 numbers: rows.numbers(),
+                soft: None,
             },
             stands_for: None,
             privacy: self.privacy,

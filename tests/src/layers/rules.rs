@@ -113,9 +113,10 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         layers: &[
             &["answers", "error", "picture", "pool", "sound", "tiny"],
-            &["graph", "settings"],
+            &["class_map", "graph", "settings"],
             &["plans", "takes"],
             &["model"],
+            &["classifier"],
         ],
     },
     Crate {
@@ -166,7 +167,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "edge-agent",
-        builds_on: &["common"],
+        builds_on: &["alambic-onnx", "common"],
         does_io: true,
         layers: &[
             &["cache", "data", "mqtt", "session", "state", "teacher"],
@@ -205,7 +206,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "tests",
-        builds_on: &["common", "coordinator", "edge-agent", "lab"],
+        builds_on: &["alambic-onnx", "common", "coordinator", "edge-agent", "lab"],
         does_io: true,
         layers: &[
             &[

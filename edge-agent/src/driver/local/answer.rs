@@ -140,7 +140,7 @@ impl<S: Source> InProcess<S> {
         if let Some(budget) = self.settings.policy.budget() {
             return self.answer_privately(call, &task, &blobs, spent, budget);
         }
-        let split = self.source.load(&task)?;
+        let split = self.rows(&task)?;
         if call.phase == Phase::Report {
             let reported = self.report(call, &blobs, split.held_out, spent, judged)?;
             let refining = task.definition().refinement_steps > 0;

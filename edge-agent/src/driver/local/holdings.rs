@@ -40,6 +40,7 @@ pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
         inputs: rows.inputs(),
         labels: rows.labels(),
         numbers: rows.numbers(),
+        soft: rows.soft(),
     }
 }
 

@@ -82,7 +82,7 @@ impl<S: Source> InProcess<S> {
     /// The rows of a task that the next contribution would describe, and
     /// those the last one did.
     fn growth(&self, task: &Task) -> Result<(RowSet, Option<RowSetDigest>), BackendError> {
-        let train = self.source.load(task)?.training;
+        let train = self.rows(task)?.training;
         let history = self.history(ROWS)?;
         let current = described(&hashes(&train), train.labels());
         let admitted = history.admit(&current, self.settings.policy.rows_min());

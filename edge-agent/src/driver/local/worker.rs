@@ -70,8 +70,9 @@ pub type Judged = (Version, Comparison);
 /// Digests of the rows that the coordinator was told of, by task.
 pub type Told = BTreeMap<TaskHash, RowSetDigest>;
 
-/// Does the heavy work. Writes the histories of described rows and
-/// the list of known tasks, and nothing else of the state directory.
+/// Does the heavy work. Writes the histories of described rows, the list of
+/// known tasks and what the owner's model said, and nothing else of the state
+/// directory.
 pub trait Worker: Send + Sync + 'static {
     /// Does one piece of work. Blocks while it computes.
     ///

@@ -1,0 +1,135 @@
+//! A model that gives inputs of a task the task's classes.
+
+use std::collections::BTreeMap;
+
+use crate::{ClassMap, Input, Kind, Model, OnnxError, Picture, probabilities};
+
+/// How a task's inputs are laid out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Data {
+    /// Sides of one input.
+    pub sides: Vec<usize>,
+    /// What inputs are multiplied with first: brings pictures to 0 to 255.
+    pub scale: f32,
+    /// Samples a second, where inputs are recordings.
+    pub rate: Option<u32>,
+}
+
+/// What a classifier says of an input: the likeliest class of the task and the
+/// probability of each; none if its class is not one of the task's.
+pub type Said = Option<(u16, Vec<f32>)>;
+
+/// A model with the classes it knows, in the terms of a task.
+#[derive(Debug)]
+pub struct Classifier {
+    model: Model,
+    data: Data,
+    map: ClassMap,
+    outputs: usize,
+}
+
+impl Classifier {
+    /// Takes a model for inputs of a task, once it has answered on one.
+    /// `renamed` is as for [`ClassMap::of`], the model's own names are in its
+    /// settings.
+    ///
+    /// # Errors
+    /// If the model does not take the task's inputs, or as [`ClassMap::of`].
+    pub fn of(
+        model: Model,
+        data: Data,
+        renamed: &BTreeMap<String, String>,
+        task: &[String],
+    ) -> Result<Self, OnnxError> {
+        let mut model = model;
+        let values: usize = data.sides.iter().product();
+        // Values that differ, so that no deviation is zero.
+        let probe: Vec<f32> = (0..values).map(|at| (at % 7) as f32 / 7.0).collect();
+        let outputs = raw(&mut model, &data, &probe)?.len();
+        // One value is the second of two classes.
+        let classes = outputs.max(2);
+        let names = model.settings().classes.clone();
+        let map = ClassMap::of(model.path(), classes, &names, renamed, task)?;
+        Ok(Self {
+            model,
+            data,
+            map,
+            outputs,
+        })
+    }
+
+    /// A name for what it computes of an input: of the model, its settings and
+    /// the layout of inputs.
+    pub fn key(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("alambic classifier 1");
+        hasher.update(&self.model.key());
+        hasher.update(format!("{:?}", self.data).as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// How inputs are made, in a sentence.
+    pub fn conventions(&self) -> String {
+        self.model.conventions()
+    }
+
+    /// The model's own answer to an input: its outputs, as many for each.
+    ///
+    /// # Errors
+    /// If the input is not one of the task, or the graph fails on it.
+    pub fn outputs(&mut self, values: &[f32]) -> Result<Vec<f32>, OnnxError> {
+        let row = raw(&mut self.model, &self.data, values)?;
+        if row.len() != self.outputs {
+            return Err(OnnxError::Run {
+                path: self.model.path().to_owned(),
+                cause: format!("expected {} outputs, got {}", self.outputs, row.len()),
+            });
+        }
+        Ok(row)
+    }
+
+    /// What outputs say of the task's classes. Whether they are logits or
+    /// probabilities is seen of all of them, where the settings do not say.
+    pub fn said(&self, outputs: &[Vec<f32>]) -> Vec<Said> {
+        let rows = probabilities(outputs, self.model.settings().answers);
+        rows.iter().map(|row| self.map.answer(row)).collect()
+    }
+}
+
+fn raw(model: &mut Model, data: &Data, values: &[f32]) -> Result<Vec<f32>, OnnxError> {
+    let scaled = || values.iter().map(|value| value * data.scale).collect();
+    match model.kind() {
+        Kind::Values => {
+            let scaled: Vec<f32> = scaled();
+            model.row(Input::Values(&scaled))
+        }
+        Kind::Image => match Picture::of_array(values, &data.sides, data.scale) {
+            Some(picture) => model.row(Input::Picture(&picture)),
+            None => Err(other(model, data, "pictures")),
+        },
+        Kind::Sound => {
+            let sides: Vec<usize> = { data.sides.iter() }
+                .copied()
+                .filter(|side| *side > 1)
+                .collect();
+            if sides.len() > 1 {
+                return Err(other(model, data, "one channel of sound"));
+            }
+            let scaled: Vec<f32> = scaled();
+            let rate = data.rate.or(model.settings().rate);
+            model.row(Input::Sound(&scaled, rate.unwrap_or(SOUND_RATE)))
+        }
+    }
+}
+
+fn other(model: &Model, data: &Data, takes: &str) -> OnnxError {
+    OnnxError::Input {
+        path: model.path().to_owned(),
+        problem: format!(
+            "it takes {takes}, and the task's inputs have the shape {:?}",
+            data.sides
+        ),
+    }
+}
+
+/// Samples a second where neither task nor settings say.
+const SOUND_RATE: u32 = 16_000;
