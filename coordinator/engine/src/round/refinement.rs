@@ -68,21 +68,25 @@ impl State {
     /// it, in device order; not that of devices of which something was left out,
     /// or of whom nothing is taken any more.
     pub(super) fn gradients(&self) -> Vec<(DeviceId, BlobHash)> {
-        let Some(release) = &self.release else {
-            return Vec::new();
-        };
         let excluded: BTreeSet<_> = self.excluded.keys().map(|(device, _)| *device).collect();
         let strikes = |device| self.strikes.get(device).copied().unwrap_or(0);
+        self.all_gradients()
+            .filter(|(device, _)| !excluded.contains(device) && strikes(device) < STRIKES_MAX)
+            .collect()
+    }
+
+    /// Whose gradients may be in the student that this round makes: those of devices
+    /// that were left out, or struck, since its step was computed are in it still.
+    pub(super) fn may_have_refined(&self) -> impl Iterator<Item = DeviceId> {
+        self.all_gradients().map(|(device, _)| device)
+    }
+
+    fn all_gradients(&self) -> impl Iterator<Item = (DeviceId, BlobHash)> {
+        let round = self.release.as_ref().map(|release| release.round);
         let newest = self.newest.iter();
         newest
-            .filter(|((device, kind), one)| {
-                *kind == Kind::Gradient
-                    && one.round == release.round
-                    && !excluded.contains(device)
-                    && strikes(device) < STRIKES_MAX
-            })
+            .filter(move |((_, kind), one)| *kind == Kind::Gradient && Some(one.round) == round)
             .map(|((device, _), one)| (*device, one.blob))
-            .collect()
     }
 }
 

@@ -558,7 +558,7 @@ impl State {
             .collect();
         if let Some(refined) = self.release.as_ref().filter(|_| self.is_refining()) {
             devices.extend(&refined.lineage);
-            devices.extend(self.gradients().iter().map(|(device, _)| *device));
+            devices.extend(self.may_have_refined());
         }
         devices.into_iter().collect()
     }

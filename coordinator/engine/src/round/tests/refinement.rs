@@ -132,6 +132,41 @@ fn nothing_of_a_forgotten_device_is_refined() {
 }
 
 #[test]
+fn who_is_struck_after_a_step_is_still_named() {
+    let mut bench = Bench::in_phase(refining(2), &[1, 2, 3], Phase::Report);
+    bench.run();
+    bench.tick(0);
+    assert!(matches!(
+        bench.job,
+        Some(Job {
+            kind: JobKind::Refine { .. },
+            ..
+        })
+    ));
+    let before = bench.state().lineage();
+    assert!(before.contains(&device(2)));
+    let mut state = bench.state().clone();
+    for _ in 0..STRIKES_MAX {
+        state.apply(&Event::Refused {
+            device: device(2),
+            kind: Kind::Labels,
+            reason: Reason::NotFinite,
+            at: bench.now,
+        });
+    }
+    assert_eq!(
+        state.gradients().len(),
+        2,
+        "nothing is taken of it any more"
+    );
+    assert_eq!(
+        state.lineage(),
+        before,
+        "but its gradient may be in the step"
+    );
+}
+
+#[test]
 fn a_restart_goes_on_with_the_same_job() {
     let mut bench = Bench::in_phase(refining(2), &[1, 2, 3], Phase::Report);
     bench.run();
