@@ -69,7 +69,7 @@ impl State {
     /// or of whom nothing is taken any more.
     pub(super) fn gradients(&self) -> Vec<(DeviceId, BlobHash)> {
         let excluded: BTreeSet<_> = self.excluded.keys().map(|(device, _)| *device).collect();
-        let strikes = |device| self.strikes.get(device).copied().unwrap_or(0);
+        let strikes = |device: &DeviceId| self.strikes.get(device).copied().unwrap_or(0);
         self.all_gradients()
             .filter(|(device, _)| !excluded.contains(device) && strikes(device) < STRIKES_MAX)
             .collect()
