@@ -123,7 +123,8 @@ impl Gradient {
     pub fn check(raw: RawGradient, task: &Task) -> Result<Self, GradientError> {
         check_count("classes", task.outputs(), raw.class_counts.len())?;
         let (refined, steps) = (raw.refined, task.definition().refinement_steps);
-        if refined >= steps {
+        // Whether a task refines at all is asked where contributions are called for.
+        if refined >= steps.max(1) {
             return Err(GradientError::Step { refined, steps });
         }
         let (rows, square) = (raw.rows(), raw.square);
