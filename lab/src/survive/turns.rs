@@ -216,14 +216,14 @@ impl Simulator {
     /// Goes to a coordinator.
     fn sit(&mut self, node: usize) {
         let server = &mut self.server;
-        let others = self.turns.iter_mut().flat_map(|one| one.others.iter_mut());
-        for other in others.filter(|other| other.seat.number == node) {
-            std::mem::swap(&mut other.seat, &mut server.seat);
-            std::mem::swap(&mut other.life, &mut server.life);
-            std::mem::swap(&mut other.process, &mut server.process);
-            std::mem::swap(&mut other.skew_ms, &mut server.skew_ms);
+        let mut others = self.turns.iter_mut().flat_map(|one| one.others.iter_mut());
+        let Some(other) = others.find(|other| other.seat.number == node) else {
             return;
-        }
+        };
+        std::mem::swap(&mut other.seat, &mut server.seat);
+        std::mem::swap(&mut other.life, &mut server.life);
+        std::mem::swap(&mut other.process, &mut server.process);
+        std::mem::swap(&mut other.skew_ms, &mut server.skew_ms);
     }
 
     /// Goes to the one who took the lead last: operators and checks mean that.
