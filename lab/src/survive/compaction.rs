@@ -98,7 +98,7 @@ impl Simulator {
         let power_lost = self.random.chance(0.5);
         self.crash_server(power_lost);
         let ends = self.now + self.random.duration(1, 20_000);
-        let node = self.server.seat.number;
+        let node = self.server.host.number;
         self.at(ends, SimulatorEvent::ServerStart { node });
     }
 

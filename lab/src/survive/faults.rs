@@ -65,7 +65,7 @@ impl Simulator {
             Fault::CoordinatorCrash => {
                 let power_lost = self.random.chance(0.5);
                 self.crash_server(power_lost);
-                let node = self.server.seat.number;
+                let node = self.server.host.number;
                 self.at(ends, SimulatorEvent::ServerStart { node });
             }
             Fault::DeviceCrash => {

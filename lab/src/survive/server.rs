@@ -21,12 +21,12 @@ use edge_agent::session::Pending;
 
 use super::scenario::Join;
 use super::simulator::{Simulator, SimulatorEvent};
-use super::turns::Seat;
+use super::turns::Host;
 
 pub(super) struct Server {
     pub(super) store: MemoryStore,
     /// Which coordinator this is, where there are several.
-    pub(super) seat: Seat,
+    pub(super) host: Host,
     pub(super) life: u64,
     pub(super) process: Option<Process>,
     /// How far its wall clock is from the true time, forward or back.
@@ -134,7 +134,7 @@ impl Server {
             .and_then(|epoch| store.append(epoch, None, &entries));
         Self {
             store,
-            seat: Seat::default(),
+            host: Host::default(),
             life: 0,
             process: None,
             skew_ms: 0,

@@ -291,7 +291,7 @@ impl Simulator {
             }
         }
         if !self.server.is_up() {
-            let node = self.server.seat.number;
+            let node = self.server.host.number;
             self.at(self.now, SimulatorEvent::ServerStart { node });
         }
     }

@@ -21,17 +21,17 @@ pub(super) enum Step {
 }
 
 impl Simulator {
-    /// The process at this seat is started, and waits for its turn.
+    /// The process at this host is started, and waits for its turn.
     pub(super) fn wait_for_turn(&mut self) {
-        if self.server.is_up() || self.server.seat.waits {
+        if self.server.is_up() || self.server.host.waits {
             return;
         }
-        self.server.seat.waits = true;
+        self.server.host.waits = true;
         self.turn(0, Step::Look);
     }
 
     fn turn(&mut self, after_ms: u64, step: Step) {
-        let node = self.server.seat.number;
+        let node = self.server.host.number;
         let at = self.now + after_ms;
         self.at(at, SimulatorEvent::Turn { node, step });
     }
@@ -39,7 +39,7 @@ impl Simulator {
     pub(super) fn take_step(&mut self, step: Step) {
         let is_of = |life| life == self.server.life && self.server.is_up();
         match step {
-            Step::Look if self.server.seat.waits => self.look(),
+            Step::Look if self.server.host.waits => self.look(),
             Step::Renew { life } if is_of(life) => self.renew(),
             Step::Renewed { life, asked } if is_of(life) => self.renewed(asked),
             Step::Watch { life } if is_of(life) => self.watch(),
@@ -50,7 +50,7 @@ impl Simulator {
 
     /// Takes the lease if nobody has it, and opens the next epoch with it.
     fn look(&mut self) {
-        let (now, node) = (self.now, self.server.seat.number);
+        let (now, node) = (self.now, self.server.host.number);
         if self.is_led_by_another() {
             return self.turn(LOOK_MS, Step::Look);
         }
@@ -60,7 +60,7 @@ impl Simulator {
         }
         let Some(turns) = &mut self.turns else { return };
         let lead_on = turns.others.iter().filter(|one| {
-            one.process.is_some() && one.seat.paused_until <= now && now < one.seat.trusted_until
+            one.process.is_some() && one.host.paused_until <= now && now < one.host.trusted_until
         });
         let two = lead_on.count() > 0 && !turns.has_jumped;
         turns.holder = Some(node);
@@ -70,8 +70,8 @@ impl Simulator {
             self.hold(Err("a coordinator begins while another serves".to_owned()));
         }
         self.survived.turns += 1;
-        self.server.seat.waits = false;
-        self.server.seat.trusted_until = now + trusted_ms;
+        self.server.host.waits = false;
+        self.server.host.trusted_until = now + trusted_ms;
         self.begin_process();
         let life = self.server.life;
         self.turn(lease_ms / RENEWALS, Step::Renew { life });
@@ -79,7 +79,7 @@ impl Simulator {
     }
 
     fn renew(&mut self) {
-        let (now, node) = (self.now, self.server.seat.number);
+        let (now, node) = (self.now, self.server.host.number);
         let Some(turns) = &mut self.turns else { return };
         if turns.holder != Some(node) {
             return self.end_process();
@@ -93,14 +93,14 @@ impl Simulator {
     fn renewed(&mut self, asked: u64) {
         let Some(turns) = &self.turns else { return };
         let (trusted_ms, every_ms) = (turns.trusted_ms(), turns.lease_ms / RENEWALS);
-        let seat = &mut self.server.seat;
-        seat.trusted_until = seat.trusted_until.max(asked + trusted_ms);
+        let host = &mut self.server.host;
+        host.trusted_until = host.trusted_until.max(asked + trusted_ms);
         let life = self.server.life;
         self.turn(every_ms, Step::Renew { life });
     }
 
     fn watch(&mut self) {
-        let left = self.server.seat.trusted_until.saturating_sub(self.now);
+        let left = self.server.host.trusted_until.saturating_sub(self.now);
         if left == 0 {
             return self.end_process();
         }
@@ -112,7 +112,7 @@ impl Simulator {
     pub(super) fn end_process(&mut self) {
         self.remark(|| "a coordinator ends itself".to_owned());
         self.crash_server(false);
-        let node = self.server.seat.number;
+        let node = self.server.host.number;
         let at = self.now + self.random.duration(100, 5_000);
         self.at(at, SimulatorEvent::ServerStart { node });
     }
@@ -137,7 +137,7 @@ impl Simulator {
         let until = now + turns.random.duration(50, 60_000);
         match turns.random.between(0, 5) {
             0..3 => self.pause(until),
-            3 => self.server.seat.cut_until = until,
+            3 => self.server.host.cut_until = until,
             _ => {
                 let far = turns.random.duration(1, 60_000) as i64;
                 let sign = if turns.random.chance(0.5) { 1 } else { -1 };
@@ -157,7 +157,7 @@ impl Simulator {
         }
         self.remark(|| format!("the leader is paused until {until}"));
         let (now, is_sent) = (self.now, self.random.chance(0.5));
-        self.server.seat.paused_until = until;
+        self.server.host.paused_until = until;
         self.survived.pauses += 1;
         let Some(process) = self.process() else {
             return;

@@ -12,7 +12,7 @@ use super::server::Process;
 use super::simulator::{Simulator, SimulatorEvent};
 use super::turn_steps::Step;
 
-/// All coordinators but the one that the simulator is at, and what they share.
+/// All coordinators but the one that the simulator runs now, and what they share.
 pub(super) struct Turns {
     pub(super) random: Random,
     pub(super) lease_ms: u64,
@@ -28,9 +28,9 @@ pub(super) struct Turns {
     pub(super) others: Vec<Node>,
 }
 
-/// A coordinator that the simulator is not at.
+/// A coordinator that the simulator does not run now.
 pub(super) struct Node {
-    pub(super) seat: Seat,
+    pub(super) host: Host,
     life: u64,
     pub(super) process: Option<Process>,
     skew_ms: i64,
@@ -38,7 +38,7 @@ pub(super) struct Node {
 
 /// A coordinator's machine.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct Host {
     pub(super) number: usize,
     /// Whether a process waits there for its turn.
     pub(super) waits: bool,
@@ -79,9 +79,9 @@ impl Turns {
 impl Node {
     fn new(number: usize) -> Self {
         Self {
-            seat: Seat {
+            host: Host {
                 number,
-                ..Seat::default()
+                ..Host::default()
             },
             life: 0,
             process: None,
@@ -91,7 +91,7 @@ impl Node {
 }
 
 impl Simulator {
-    /// Whether the coordinator that the simulator is at took the lead last.
+    /// Whether the coordinator that the simulator runs now took the lead last.
     pub(super) fn leads(&self) -> bool {
         let turns = self.turns.as_ref();
         turns.is_none_or(|turns| turns.leads == self.server.life)
@@ -99,7 +99,7 @@ impl Simulator {
 
     /// Whether it is paused.
     pub(super) fn is_paused(&self) -> bool {
-        self.server.seat.paused_until > self.now
+        self.server.host.paused_until > self.now
     }
 
     /// The life of a new process: each has a number of its own.
@@ -121,7 +121,7 @@ impl Simulator {
         let starts: Vec<_> = turns
             .others
             .iter()
-            .map(|other| (other.seat.number, turns.random.between(0, 3_000)))
+            .map(|other| (other.host.number, turns.random.between(0, 3_000)))
             .collect();
         for (node, at) in starts {
             self.at(at, SimulatorEvent::ServerStart { node });
@@ -129,13 +129,13 @@ impl Simulator {
         self.next_turn_fault();
     }
 
-    /// Goes to the coordinator that an event concerns; until when that has to
+    /// Switches to the coordinator that an event concerns; until when that has to
     /// wait, if it is held up.
     pub(super) fn go_to(&mut self, event: &SimulatorEvent) -> Option<u64> {
         self.turns.as_ref()?;
         let node = self.concerned(event)?;
-        self.sit(node);
-        let seat = &self.server.seat;
+        self.switch_to(node);
+        let host = &self.server.host;
         let asks_database = matches!(
             event,
             SimulatorEvent::Flushed { .. }
@@ -146,8 +146,8 @@ impl Simulator {
                     ..
                 }
         );
-        let cut_until = if asks_database { seat.cut_until } else { 0 };
-        let until = seat.paused_until.max(cut_until);
+        let cut_until = if asks_database { host.cut_until } else { 0 };
+        let until = host.paused_until.max(cut_until);
         (until > self.now).then_some(until)
     }
 
@@ -168,7 +168,7 @@ impl Simulator {
             SimulatorEvent::Up { session, .. } | SimulatorEvent::SessionLost { session, .. } => {
                 self.owner(*session)
             }
-            SimulatorEvent::Operator => Some(self.server.seat.number),
+            SimulatorEvent::Operator => Some(self.server.host.number),
             SimulatorEvent::Turn {
                 step: Step::Fault, ..
             } => None,
@@ -186,53 +186,53 @@ impl Simulator {
         let here = (
             self.server.life,
             self.server.process.as_ref(),
-            &self.server.seat,
+            &self.server.host,
         );
         let others = self.turns.iter().flat_map(|turns| turns.others.iter());
-        let others = others.map(|one| (one.life, one.process.as_ref(), &one.seat));
+        let others = others.map(|one| (one.life, one.process.as_ref(), &one.host));
         let mut all = std::iter::once(here).chain(others);
         all.find(|(life, process, _)| is(*life, *process))
-            .map(|(_, _, seat)| seat.number)
+            .map(|(_, _, host)| host.number)
     }
 
     /// A device tries all addresses: one that serves and runs.
     fn who_answers(&mut self) -> Option<usize> {
         let now = self.now;
-        let serves = |process: Option<&Process>, seat: &Seat| {
-            seat.paused_until <= now && process.is_some_and(|one| one.core.in_service())
+        let serves = |process: Option<&Process>, host: &Host| {
+            host.paused_until <= now && process.is_some_and(|one| one.core.in_service())
         };
         let turns = self.turns.as_mut()?;
-        let here = (&self.server.process, &self.server.seat);
-        let others = turns.others.iter().map(|one| (&one.process, &one.seat));
+        let here = (&self.server.process, &self.server.host);
+        let others = turns.others.iter().map(|one| (&one.process, &one.host));
         let all = std::iter::once(here).chain(others);
         let serving: Vec<_> = all
-            .filter(|(process, seat)| serves(process.as_ref(), seat))
-            .map(|(_, seat)| seat.number)
+            .filter(|(process, host)| serves(process.as_ref(), host))
+            .map(|(_, host)| host.number)
             .collect();
         let chosen = turns.random.between(0, serving.len() as u64) as usize;
         serving.get(chosen).copied()
     }
 
-    /// Goes to a coordinator.
-    fn sit(&mut self, node: usize) {
+    /// Makes this the coordinator that the simulator runs now.
+    fn switch_to(&mut self, node: usize) {
         let server = &mut self.server;
         let mut others = self.turns.iter_mut().flat_map(|one| one.others.iter_mut());
-        let Some(other) = others.find(|other| other.seat.number == node) else {
+        let Some(other) = others.find(|other| other.host.number == node) else {
             return;
         };
-        std::mem::swap(&mut other.seat, &mut server.seat);
+        std::mem::swap(&mut other.host, &mut server.host);
         std::mem::swap(&mut other.life, &mut server.life);
         std::mem::swap(&mut other.process, &mut server.process);
         std::mem::swap(&mut other.skew_ms, &mut server.skew_ms);
     }
 
-    /// Goes to the one who took the lead last: operators and checks mean that.
+    /// Switches to the coordinator that took the lead last: operators and checks mean that one.
     pub(super) fn go_to_leader(&mut self) {
         let Some(leads) = self.turns.as_ref().map(|turns| turns.leads) else {
             return;
         };
         if let Some(node) = self.find(|life, _| life == leads) {
-            self.sit(node);
+            self.switch_to(node);
         }
     }
 
@@ -254,7 +254,7 @@ impl Simulator {
                 && turns.leads != self.server.life
                 && self.broken.is_none()
             {
-                let number = self.server.seat.number;
+                let number = self.server.host.number;
                 self.broken = Some(format!(
                     "an append of coordinator {number} landed after another had begun to lead"
                 ));
@@ -266,7 +266,7 @@ impl Simulator {
     /// Whether another has the lease now, who refuses whoever opens the store.
     pub(super) fn is_led_by_another(&self) -> bool {
         self.turns.as_ref().is_some_and(|turns| {
-            let is_other = turns.holder != Some(self.server.seat.number);
+            let is_other = turns.holder != Some(self.server.host.number);
             is_other && turns.until > turns.clock(self.now)
         })
     }
