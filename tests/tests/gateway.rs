@@ -149,7 +149,12 @@ fn a_revoked_device_is_cut_off_at_the_gateway() {
     assert!(cut < Duration::from_secs(5), "{cut:?}");
     println!("a revoked device's connection is gone {cut:?} after the order");
 
-    // The gateway knows by itself: with the coordinator away too.
+    // The gateway knows by itself: with the coordinator away too, which may have ended
+    // the session before it said for good who is out.
+    look_until(
+        || gateway(&mut running).metric("alambic_gateway_revoked_devices") == 1,
+        || "the gateway is not told who is revoked".to_owned(),
+    );
     running.fleet.kill_coordinator().unwrap();
     let log = running.fleet.agent_home(index).join("agent.log");
     let said = || std::fs::read_to_string(&log).unwrap_or_default();

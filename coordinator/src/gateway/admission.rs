@@ -86,6 +86,12 @@ impl Rules {
         revoked.extend(devices);
     }
 
+    /// How many devices are revoked, as far as the coordinator has said.
+    pub(super) fn count_revoked(&self) -> u64 {
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        revoked.len() as u64
+    }
+
     /// Whether a device is revoked, as far as the coordinator has said.
     pub(super) fn is_revoked(&self, device: DeviceId) -> bool {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);

@@ -23,6 +23,8 @@ pub(super) struct Figures {
 pub(super) struct Now {
     /// Connected devices.
     pub(super) devices: u64,
+    /// Revoked devices that the coordinator has told of.
+    pub(super) revoked: u64,
     /// Whether the coordinator is connected.
     pub(super) connected: bool,
     /// Bytes of blobs in memory.
@@ -83,6 +85,11 @@ impl Figures {
                 "devices",
                 "Devices with a connection to this gateway",
                 now.devices,
+            ),
+            (
+                "revoked_devices",
+                "Revoked devices that this gateway knows of and lets in no more",
+                now.revoked,
             ),
             (
                 "coordinator_connected",
@@ -178,6 +185,7 @@ mod tests {
         }
         let text = figures.render(Now {
             devices: 3,
+            revoked: 0,
             connected: true,
             cached_bytes: 100,
         });

@@ -21,6 +21,7 @@ pub(super) async fn serve(server: MetricsServer, shared: Arc<Shared>) {
 fn respond(shared: &Shared, path: &str) -> Option<Answer> {
     let now = Now {
         devices: shared.devices.count(),
+        revoked: shared.rules.count_revoked(),
         connected: shared.uplinks.now().is_some(),
         cached_bytes: shared.cache.bytes(),
     };
