@@ -296,11 +296,11 @@ impl Simulator {
         }
     }
 
-    /// Whether nothing that was begun is left to be ended. Where coordinators
-    /// take turns, it is enough that each task and each device came to rest:
-    /// rounds of several tasks may never do so all at once.
+    /// Whether nothing that was begun is left to be ended. Of several tasks, and
+    /// where coordinators take turns, it is enough that each task and each device
+    /// came to rest: with rounds at short intervals they may never do so all at once.
     fn is_settled(&mut self) -> bool {
-        if self.turns.is_none() {
+        if self.turns.is_none() && self.tasks.len() < 2 {
             return self.server.is_idle(&self.tasks)
                 && self.devices.iter().all(|device| self.has_settled(device));
         }
