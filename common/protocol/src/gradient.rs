@@ -72,9 +72,9 @@ pub enum GradientError {
     },
 }
 
-/// The directions of a device's rows that its gradients tell together, up to that of
-/// a student which was refined by so many steps: one less than there are classes, for
-/// each step that was taken and the one that it is for.
+/// The number of directions of a device's rows that its gradients reveal in total, for
+/// a student already refined `refined` times: classes − 1 for each of those steps and
+/// for the one that is computed now.
 pub fn directions(task: &Task, refined: u32) -> usize {
     let steps = (refined as usize).saturating_add(1);
     steps.saturating_mul(task.outputs().saturating_sub(1))

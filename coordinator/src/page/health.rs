@@ -58,7 +58,7 @@ fn records(store: &StoreStatus) -> String {
     }
 }
 
-/// This page is served by whoever leads.
+/// The lease of this coordinator: only the leader serves the page.
 fn lease_tile(lease: LeaseNow) -> Markup {
     let seconds = |ms: u64| format!("{:.1}\u{a0}s", ms as f64 / 1e3);
     let text = format!(

@@ -73,8 +73,8 @@ impl Told {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Metrics, or who leads for everything else: 503, for whoever looks for
-    /// one that serves.
+    /// Answers `/metrics`; every other path gets 503 and the name of the leader, so
+    /// that load balancers and people look for the one that serves.
     pub(super) fn answer(&self, path: &str) -> Response<Content> {
         let (line, left_ms) = self.waits().clone();
         if path == "/metrics" {

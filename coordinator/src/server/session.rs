@@ -186,7 +186,7 @@ async fn expired(shared: &Shared, line: &Line) {
     expired_at(shared, line.expires()).await;
 }
 
-/// Resolves at this time; never if there is none.
+/// Resolves when the certificate ends at `end`; never if `end` is none.
 pub(super) async fn expired_at(shared: &Shared, end: Option<Time>) {
     let Some(end) = end else {
         return std::future::pending().await;

@@ -32,8 +32,8 @@ pub enum ComparisonError {
     Features(#[from] common::features::FeatureError),
 }
 
-/// Which of so many labelled rows teachers are compared on: 500 at most, chosen
-/// by the seed.
+/// The indices of the labelled rows on which teachers are compared: at most 500 of
+/// `rows`, drawn by `seed`.
 pub fn tried(rows: usize, seed: u64) -> Vec<usize> {
     let mut chosen: Vec<usize> = (0..rows).collect();
     chosen.shuffle(&mut rng(seed, "rows that teachers are tried on"));

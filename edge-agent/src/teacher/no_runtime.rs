@@ -4,7 +4,7 @@ use common::task::Task;
 
 use super::model::{ModelChoice, ModelError, Said};
 
-/// A model, of which there is none in this program.
+/// Stands for a model in a build without the feature `onnx`: it has no values.
 #[derive(Debug)]
 pub enum ModelTeacher {}
 

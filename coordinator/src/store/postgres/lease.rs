@@ -61,8 +61,8 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Reaches the database and makes its tables, if there are none; counts
-    /// how it answers.
+    /// Connects to the database, creates its tables if they are missing, and records
+    /// the latency of its answers.
     ///
     /// # Errors
     /// Those of the database.

@@ -28,7 +28,7 @@ pub enum PatternError {
     #[error("%I counts to twelve, and %p says of which half of the day")]
     Half,
     /// A sign is missing after the last `%`.
-    #[error("it ends with %")]
+    #[error("it ends with %; write %% for a percent sign, or complete the last sign")]
     Ends,
 }
 

@@ -157,7 +157,7 @@ fn who_is_struck_after_a_step_is_still_named() {
     assert_eq!(
         state.gradients().len(),
         2,
-        "nothing is taken of it any more"
+        "its gradient is not used any more"
     );
     assert_eq!(
         state.lineage(),
