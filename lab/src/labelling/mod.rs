@@ -30,6 +30,9 @@ pub enum LabellingError {
     /// A local teacher failed.
     #[error(transparent)]
     Local(#[from] ComparisonError),
+    /// What spreads the labels failed.
+    #[error(transparent)]
+    Spread(#[from] edge_agent::teacher::TeacherError),
     /// Rows that do not fit the task.
     #[error("the data does not fit the task: {0}")]
     Features(#[from] common::features::FeatureError),
@@ -228,8 +231,10 @@ impl Labelled {
             let here = &said[first..first + question.means.nrows()];
             first += here.len();
             self.received[device].push(encode(&here.to_vec()).len() as u64);
-            for (&row, &group) in fleet.parts[device].iter().zip(&question.group) {
-                answers[row] = here[group];
+            let rows = fleet.parts[device].as_slice();
+            let answered = question.answers((data, fleet.task, rows), here, seed)?;
+            for (&row, answer) in rows.iter().zip(answered) {
+                answers[row] = answer;
             }
         }
         Ok(answers)

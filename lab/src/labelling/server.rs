@@ -7,7 +7,7 @@ use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::random::rng;
 use common::task::Task;
 use common::wire::codec::encode;
-use edge_agent::teacher::standardised;
+use edge_agent::teacher::{KernelTeacher, LabelledRows, LocalTeacher as _, standardised};
 use edge_agent::work::{Privacy, SAMPLE_ROWS_MEAN};
 
 use super::LabellingError;
@@ -20,6 +20,9 @@ pub(super) struct Question {
     pub(super) means: Array2<f32>,
     /// The group of each of the device's rows.
     pub(super) group: Vec<usize>,
+    /// The groups' means in the task's features as they are grouped by, shape (groups,
+    /// features).
+    centres: Array2<f32>,
     /// Bytes of the means.
     pub(super) bytes: u64,
 }
@@ -36,7 +39,8 @@ impl Question {
     ) -> Result<Option<Self>, LabellingError> {
         let raw = data.train.inputs.select(Axis(0), rows);
         let size_min = privacy.cluster_size_min as usize;
-        let afforded = bytes as usize / (raw.ncols() + SCALE_BYTES);
+        let afforded =
+            bytes as usize / ((raw.ncols() * usize::from(BITS)).div_ceil(8) + SCALE_BYTES);
         let filled = rows.len() / (SAMPLE_ROWS_MEAN as usize * size_min.max(1));
         let clusters = afforded.min(filled);
         if clusters == 0 || (rows.len() as u64) < privacy.rows_min {
@@ -68,11 +72,59 @@ impl Question {
             bytes: encode(sent.as_raw()).len() as u64,
             means: sent.decode(),
             group,
+            centres: found.centres,
         }))
+    }
+
+    /// A class of each row of the device: of a kernel ridge regression on the groups'
+    /// means, which the model gave `classes`. Rows between two groups are told apart by
+    /// all of them, not by the one that they fell into.
+    pub(super) fn answers(
+        &self,
+        (data, task, rows): (&Dataset, &Task, &[usize]),
+        classes: &[Option<u16>],
+        seed: u64,
+    ) -> Result<Vec<Option<u16>>, LabellingError> {
+        let known: Vec<usize> = (0..classes.len())
+            .filter(|&at| classes[at].is_some())
+            .collect();
+        if known.len() < GROUPS_MIN {
+            return Ok(self.group.iter().map(|&group| classes[group]).collect());
+        }
+        let labels: Vec<u16> = known.iter().filter_map(|&at| classes[at]).collect();
+        let centres = of_one_length(self.centres.select(Axis(0), &known));
+        let learnt = LabelledRows {
+            inputs: centres.view(),
+            labels: &labels,
+            classes: task.classes(),
+            numbers: None,
+            soft: None,
+        };
+        let teacher = KernelTeacher::fit(learnt, task.definition().teacher.depth, seed)?;
+        let raw = data.train.inputs.select(Axis(0), rows);
+        let features = of_one_length(standardised(task.features_of(raw.view())?));
+        let answers = teacher.probabilities(features.view())?;
+        let class = |row: ndarray::ArrayView1<'_, f32>| {
+            let better = |best: usize, at: usize| if row[at] > row[best] { at } else { best };
+            Some((0..row.len()).fold(0, better) as u16)
+        };
+        Ok(answers.rows().into_iter().map(class).collect())
     }
 }
 
+/// Rows, shape (rows, features), each of length √features.
+fn of_one_length(mut rows: Array2<f32>) -> Array2<f32> {
+    let length = (rows.ncols() as f32).sqrt();
+    for mut row in rows.rows_mut() {
+        let own = row.dot(&row).sqrt().max(f32::MIN_POSITIVE);
+        row *= length / own;
+    }
+    rows
+}
+
 /// Bits of a mean's values.
-const BITS: u8 = 8;
+const BITS: u8 = 4;
+/// Groups with a class from which on a kernel is fitted to them.
+const GROUPS_MIN: usize = 20;
 /// Scale and offset of a mean.
 const SCALE_BYTES: usize = 8;

@@ -2,10 +2,8 @@
 //! and counts alone, which add up over devices.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
-use rand::seq::SliceRandom as _;
 
 use common::math::quantise::{Layout, QuantiseError, QuantisedMatrix, Scheme};
-use common::math::random::rng;
 use common::wire::codec::encode;
 use edge_agent::work::Privacy;
 
@@ -141,8 +139,8 @@ fn classes(labels: &[Option<u16>], privacy: Privacy, rows: u64) -> Vec<(u16, u64
 
 impl Products {
     /// Of standardised rows (rows, features) along `block` (features, columns); none if
-    /// no direction may be told. Where not all columns may be told, the device's seed
-    /// chooses.
+    /// no direction may be told. Where not all columns may be told, it is the first, which
+    /// matter most.
     ///
     /// # Errors
     /// If a value is not finite.
@@ -151,14 +149,9 @@ impl Products {
         block: ArrayView2<'_, f64>,
         directions: usize,
         bits: u8,
-        seed: u64,
     ) -> Result<Option<Self>, QuantiseError> {
         let mut columns: Vec<u32> = (0..block.ncols() as u32).collect();
-        if directions < columns.len() {
-            columns.shuffle(&mut rng(seed, "columns of a block"));
-            columns.truncate(directions);
-            columns.sort_unstable();
-        }
+        columns.truncate(directions);
         if columns.is_empty() {
             return Ok(None);
         }

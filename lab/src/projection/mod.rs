@@ -5,7 +5,7 @@
 //! zero, as rectified and averaged ones are: their square root is taken, which keeps a
 //! few strong ones from hiding the rest (Perronnin, Sánchez and Mensink, ECCV 2010).
 //! Then mean and deviation of each feature and the mean of each class. Then, of rows z
-//! standardised by the fleet's, Σ z(zᵀV) for up to three blocks of directions V, each
+//! standardised by the fleet's, Σ z(zᵀV) for up to five blocks of directions V, each
 //! chosen from what came of those before (`subspace`). All add up over devices, so
 //! that any partition gives the same but for the rounding of what is sent. The
 //! projection is the discriminant directions (C + λ)⁻¹(μ_c − μ) (Fisher 1936; Friedman
@@ -117,7 +117,9 @@ impl Projection {
         for (at, &columns) in blocks.iter().enumerate() {
             let drawn = drawn((fleet.features, columns), setting.seed, at);
             let block = fleet.publish_block(&subspace.next(drawn.view())?)?;
-            if let Some((told, products)) = fleet.products(&block, &scales, (bits, at))? {
+            if let Some((told, products)) =
+                fleet.products(&block, &scales, (bits, at, blocks.len()))?
+            {
                 subspace.add(&block.select(Axis(1), &told), &products);
             } else if at == 0 {
                 return Err(fleet.nobody());
@@ -263,8 +265,9 @@ impl<'a> Fleet<'a> {
         Ok(heard)
     }
 
-    /// Columns of each block to ask for, and bits of a value. The last ones hold as
-    /// many as there are discriminants, the first what else the bytes allow.
+    /// Columns of each block to ask for, and bits of a value. All hold as many, and where
+    /// there are enough of them as many as there are discriminants, so that each block
+    /// takes one more step towards all of them.
     fn blocks(&self, classes: usize) -> (Vec<usize>, u8) {
         let spent = { self.sent.iter() }.map(|sent| sent.iter().sum::<u64>());
         let spent = spent.max().unwrap_or(0) as f64;
@@ -273,22 +276,20 @@ impl<'a> Fleet<'a> {
             let bytes = share * self.setting.uplink_bytes as f64 / FRAMING - spent;
             (bytes / column).max(0.0) as usize
         };
-        let discriminants = classes.clamp(2, COLUMNS_MAX / BLOCKS);
+        let discriminants = classes.saturating_sub(1).clamp(1, COLUMNS_MAX / 2);
         let values = (classes + COMPONENTS_MIN) as f64 + POINT_OVERHEAD;
         let needed = self.points() * values / self.setting.uplink_bytes.max(1) as f64;
         let share = (1.0 - needed).clamp(SHARE_MIN, SHARE_MAX);
         let (columns, bits) = match room(share, BITS_FINE) {
-            columns if columns >= BLOCKS * discriminants => (columns, BITS_FINE),
+            columns if columns >= BLOCKS_MAX * discriminants => (columns, BITS_FINE),
             _ => (room(share, BITS_COARSE), BITS_COARSE),
         };
         let columns = columns.min(self.told_by_most()).min(self.features);
         let columns = columns.clamp(COLUMNS_MIN, COLUMNS_MAX);
-        let last = discriminants.min(columns.div_ceil(BLOCKS));
-        let middle = last.max(columns / 4);
-        let first = columns.saturating_sub(last + middle);
-        let blocks = [first, middle, last];
+        let blocks = (columns / discriminants).clamp(BLOCKS_MIN.min(columns), BLOCKS_MAX);
+        let more = |at: usize| usize::from(at < columns % blocks);
         (
-            blocks.into_iter().filter(|&columns| columns > 0).collect(),
+            (0..blocks).map(|at| columns / blocks + more(at)).collect(),
             bits,
         )
     }
@@ -315,19 +316,18 @@ impl<'a> Fleet<'a> {
         &mut self,
         block: &Array2<f64>,
         scales: &Scales,
-        (bits, at): (u8, usize),
+        (bits, at, blocks): (u8, usize, usize),
     ) -> Result<Option<ToldColumns>, ProjectionError> {
         let mut sum = Array2::<f64>::zeros(block.dim());
         let mut rows = vec![0u64; block.ncols()];
         for device in self.speaking() {
             // What later blocks are to tell is kept for them.
-            let directions = self.left[device] / (BLOCKS - at.min(BLOCKS - 1));
+            let directions = self.left[device] / (blocks - at);
             if directions == 0 {
                 continue;
             }
             let standard = scales.standard(self.learnt[device].inputs());
-            let seed = self.setting.seed ^ (device as u64) ^ ((at as u64) << 32);
-            let said = Products::of(standard.view(), block.view(), directions, bits, seed)?;
+            let said = Products::of(standard.view(), block.view(), directions, bits)?;
             let Some(said) = said else { continue };
             self.left[device] -= said.columns.len();
             self.sent[device].push(said.bytes);
@@ -468,8 +468,9 @@ const BITS_FINE: u8 = 6;
 const BITS_COARSE: u8 = 5;
 /// Bits of a direction's values.
 const DIRECTION_BITS: u8 = 8;
-/// Blocks of directions, one after the other.
-const BLOCKS: usize = 3;
+/// Fewest and most blocks of directions, one after the other.
+const BLOCKS_MIN: usize = 3;
+const BLOCKS_MAX: usize = 5;
 /// Columns of all blocks, whatever the bytes.
 const COLUMNS_MIN: usize = 4;
 const COLUMNS_MAX: usize = 72;

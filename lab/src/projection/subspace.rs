@@ -209,7 +209,7 @@ pub(super) fn orthonormal(columns: &Array2<f64>, basis: &Array2<f64>, count: usi
 }
 
 /// Ridge of the regression on the classes, beside a variance of 1 of each feature.
-const RIDGE: f64 = 0.03;
+const RIDGE: f64 = 0.1;
 /// Deviation of a principal component, where discriminants have 1 within the classes.
 const COMPONENT: f64 = 0.7;
 /// A component varies by at least this share of the one that varies most.
