@@ -56,7 +56,7 @@ pub fn task_file(data: &Dataset, task_options: &TaskOptions) -> String {
     let stage = task_options
         .features
         .clone()
-        .unwrap_or_else(|| auto_stage(data).to_string());
+        .unwrap_or_else(|| auto_stage(data, task_options.novelty).to_string());
     let range = match declared_range(data, &stage) {
         Some([low, high]) => format!("range = [{low:?}, {high:?}]\n"),
         None => String::new(),

@@ -6,10 +6,14 @@ use draw::Look;
 use crate::data::Dataset;
 
 /// The stage that a data set is seen through where nobody says: what a task
-/// without one takes.
-pub fn auto_stage(data: &Dataset) -> FeatureStage {
+/// without one takes, whose student scores `novelty` or not.
+pub fn auto_stage(data: &Dataset, novelty: bool) -> FeatureStage {
     // An invalid shape is refused with the task.
-    input_shape(data).map_or(FeatureStage::Raw, |shape| usual(data, &shape))
+    let stage = input_shape(data).map_or(FeatureStage::Raw, |shape| usual(data, &shape));
+    match novelty {
+        true => stage.lifted_for_novelty(),
+        false => stage,
+    }
 }
 
 /// Whether the data reads as a series of channels.
@@ -36,8 +40,9 @@ pub struct Stages {
     pub image: bool,
 }
 
-/// Feature stages to try, and why.
-pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages {
+/// Feature stages to try for a student that is a convolution or not and scores novelty
+/// or not, and why.
+pub fn stages(data: &Dataset, asked: Option<String>, [convolves, novelty]: [bool; 2]) -> Stages {
     let Some(shape) = input_shape(data) else {
         let first = asked.unwrap_or_else(|| FeatureStage::Raw.to_string());
         return Stages {
@@ -57,6 +62,10 @@ pub fn stages(data: &Dataset, asked: Option<String>, convolves: bool) -> Stages 
         (Some(stage), _) => (stage, ASKED),
         (None, convolved) => {
             let first = convolved.unwrap_or_else(|| usual(data, &shape));
+            let first = match novelty {
+                true => first.lifted_for_novelty(),
+                false => first,
+            };
             let narrower = first.narrower(&shape);
             let stages = std::iter::once(first).chain(narrower);
             return Stages {
@@ -110,11 +119,11 @@ mod tests {
 
     #[test]
     fn images_are_tried_with_fewer_cells_too() {
-        let tried = stages(&of_shape(&[28, 28]), None, false);
+        let tried = stages(&of_shape(&[28, 28]), None, [false; 2]);
         let names = ["patches/1", "patches/1:5x8x5", "patches/1:5x5x4"];
         assert_eq!(tried.stages, names);
         assert!(tried.image);
-        let tried = stages(&of_shape(&[12]), None, false);
+        let tried = stages(&of_shape(&[12]), None, [false; 2]);
         assert_eq!(tried.stages, ["lifted/1"]);
         assert!(!tried.image);
     }
@@ -123,9 +132,15 @@ mod tests {
     fn a_convolution_replaces_raw_values_by_fixed_filters() {
         let raw = || Some("raw".to_owned());
         for (shape, first) in [(&[128, 6][..], "series/1:16x6x8"), (&[28, 28], "patches/1")] {
-            assert_eq!(stages(&of_shape(shape), raw(), true).stages, [first]);
-            assert_eq!(stages(&of_shape(shape), raw(), false).stages, ["raw"]);
-            assert_eq!(stages(&of_shape(shape), None, true).stages[0], first);
+            assert_eq!(
+                stages(&of_shape(shape), raw(), [true, false]).stages,
+                [first]
+            );
+            assert_eq!(stages(&of_shape(shape), raw(), [false; 2]).stages, ["raw"]);
+            assert_eq!(
+                stages(&of_shape(shape), None, [true, false]).stages[0],
+                first
+            );
         }
     }
 }

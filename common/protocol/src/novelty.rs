@@ -6,7 +6,7 @@ use math::quantise::{
     Layout, QuantiseError, QuantisedMatrix, RawQuantisedMatrix, RawScaledF16, ScaledF16, Scheme,
 };
 use math::shape::{ShapeError, check_count};
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, CowArray, Ix2};
 
 /// The points of a transfer set as a student carries them. Nothing is known about
 /// it.
@@ -18,12 +18,24 @@ pub struct RawSurroundings {
     pub points: RawQuantisedMatrix,
     /// What each point has outside of them, as a length.
     pub outside: RawScaledF16,
-    /// Whether the last feature is a constant, by which rows have their own length
-    /// again: see [`lengthened`].
-    pub lifted: bool,
+    /// How long rows were before they were brought to one length.
+    pub lengths: Lengths,
     /// What the logits of the student are multiplied with to be the teacher's
     /// answers again.
     pub temperature: f32,
+}
+
+/// What becomes of how long rows were before they were brought to one length. The last
+/// feature tells it, where that is a constant.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Lengths {
+    /// It is not known.
+    Unknown,
+    /// Rows are compared as long as they were: see [`lengthened`].
+    Own,
+    /// Rows are compared at one length, without the constant, and how long a row was is
+    /// held against what is usual in each class: median and deviation of its logarithm.
+    Usual(Vec<[f32; 2]>),
 }
 
 /// What tells how unlike a row is, as it travels. Nothing is known about it.
@@ -62,6 +74,9 @@ pub struct Look {
     pub sparse: f64,
     /// Log of the distance of its answer from a pure class.
     pub torn: f64,
+    /// Log of how long it was before all were brought to one length; 0 where that is
+    /// not judged.
+    pub length: f64,
 }
 
 /// What tells how unlike a row is.
@@ -111,8 +126,8 @@ pub enum NoveltyError {
 pub const NOVEL: f32 = 0.75;
 
 impl Surroundings {
-    /// Points (m × features; [`lengthened`] ones, if `lifted`) along `basis` (directions × features, orthonormal), as
-    /// they travel: 8 bits a value.
+    /// Points (m × features, [as they are compared](Lengths::compared)) along `basis`
+    /// (directions × features, orthonormal), as they travel: 8 bits a value.
     ///
     /// # Errors
     /// If a value is not finite, or a shape does not fit.
@@ -120,7 +135,7 @@ impl Surroundings {
         points: ArrayView2<'_, f32>,
         basis: ArrayView2<'_, f32>,
         temperature: f32,
-        lifted: bool,
+        lengths: Lengths,
     ) -> Result<Self, NoveltyError> {
         let matrix = |values: ArrayView2<'_, f32>, layout, scheme| {
             QuantisedMatrix::encode(values, BITS, layout, scheme)
@@ -128,12 +143,12 @@ impl Surroundings {
         check_count("features", basis.ncols(), points.ncols())?;
         let basis = matrix(basis, Layout::Row, Scheme::Symmetric)?;
         let (along, outside) = project(basis.decode().view(), points);
-        let lengths: Vec<f32> = outside.iter().map(|square| square.sqrt()).collect();
+        let outside: Vec<f32> = outside.iter().map(|square| square.sqrt()).collect();
         let raw = RawSurroundings {
             basis: basis.into_raw(),
             points: matrix(along.view(), Layout::Column, Scheme::Affine)?.into_raw(),
-            outside: ScaledF16::encode(&lengths)?.into_raw(),
-            lifted,
+            outside: ScaledF16::encode(&outside)?.into_raw(),
+            lengths,
             temperature,
         };
         Self::check(raw, points.ncols())
@@ -183,31 +198,33 @@ impl Surroundings {
         logits: Option<ArrayView2<'_, f32>>,
     ) -> Result<Vec<Look>, ShapeError> {
         check_count("features", self.basis.ncols(), view.ncols())?;
-        let long = self.raw.lifted.then(|| lengthened(view));
-        let view = long.as_ref().map_or(view, |long| long.view());
-        let (along, outside) = project(self.basis.view(), view);
+        let compared = self.raw.lengths.compared(view);
+        let (along, outside) = project(self.basis.view(), compared.view());
         let places = self.density.places(along.view(), &outside)?;
-        self.join(&places, logits)
+        self.join(&places, logits, &self.raw.lengths.judged(view))
     }
 
-    /// How the points themselves look, each without itself and as far from the
-    /// others as rows are that lie at the distance `spreads` from it.
+    /// How the points themselves (m × features, normalised) look, each without itself
+    /// and as far from the others as rows are that lie at the distance `spreads` from it.
     ///
     /// # Errors
     /// If a shape does not fit.
     pub fn own_looks(
         &self,
+        points: ArrayView2<'_, f32>,
         spreads: &[f32],
         logits: Option<ArrayView2<'_, f32>>,
     ) -> Result<Vec<Look>, ShapeError> {
         let squares: Vec<f32> = spreads.iter().map(|spread| spread * spread).collect();
-        self.join(&self.density.own_places(&squares)?, logits)
+        let places = self.density.own_places(&squares)?;
+        self.join(&places, logits, &self.raw.lengths.judged(points))
     }
 
     fn join(
         &self,
         places: &[math::density::Place],
         logits: Option<ArrayView2<'_, f32>>,
+        lengths: &[f64],
     ) -> Result<Vec<Look>, ShapeError> {
         if let Some(logits) = logits {
             check_count("answers", places.len(), logits.nrows())?;
@@ -222,6 +239,7 @@ impl Surroundings {
                 away: place.away,
                 sparse: place.sparse,
                 torn,
+                length: lengths.get(row).copied().unwrap_or_default(),
             }
         };
         Ok(places.iter().enumerate().map(look).collect())
@@ -268,7 +286,15 @@ impl Novelty {
             return Err(NoveltyError::Levels { usual, far });
         }
         check_count("levels of classes", classes.max(1), levels.len())?;
+        let lengths = match &surroundings.lengths {
+            Lengths::Usual(lengths) => {
+                check_count("lengths of classes", classes.max(1), lengths.len())?;
+                lengths.as_slice()
+            }
+            Lengths::Unknown | Lengths::Own => &[],
+        };
         let pairs = levels.iter().flat_map(|level| level.chunks(2));
+        let pairs = pairs.chain(lengths.iter().map(|pair| &pair[..]));
         for pair in pairs.chain([&sparse[..]]) {
             let sound = pair[0].is_finite() && pair[1].is_finite() && pair[1] > 0.0;
             if !sound {
@@ -302,29 +328,108 @@ impl Novelty {
     ) -> Result<Vec<f32>, ShapeError> {
         let looks = self.surroundings.looks(view, logits)?;
         let odds = |sum: f64| (sum - f64::from(self.far)) / f64::from(self.far - self.usual);
+        let usual = Usual {
+            levels: &self.levels,
+            sparse: self.sparse,
+            lengths: &self.surroundings.raw.lengths,
+        };
         let score = |look: &Look| {
-            let sum = sum(look, &self.levels, self.sparse);
+            let sum = usual.sum(look);
             (1.0 / (1.0 + (-STEEP * odds(sum)).exp())) as f32
         };
         Ok(looks.iter().map(score).collect())
     }
 }
 
-/// How far out a look is in all, in deviations from what is usual: how far away the
-/// row is and how torn the answer, each for its class, and how sparse it is there.
-pub fn sum(look: &Look, levels: &[[f32; 4]], sparse: [f32; 2]) -> f64 {
-    let out = |value: f64, median: f32, deviation: f32| {
-        let out = (value - f64::from(median)) / f64::from(deviation);
-        match out > OUT_MAX {
-            // Further out still counts for more, or few points would rank nothing.
-            true => OUT_MAX + (1.0 + out - OUT_MAX).ln(),
-            false => out.max(OUT_MIN),
+/// What is usual in the training.
+#[derive(Clone, Copy, Debug)]
+pub struct Usual<'a> {
+    /// As of [`RawNovelty`].
+    pub levels: &'a [[f32; 4]],
+    /// As of [`RawNovelty`].
+    pub sparse: [f32; 2],
+    /// How long rows are.
+    pub lengths: &'a Lengths,
+}
+
+impl Usual<'_> {
+    /// How far out a look is in all: how far away the row is, how torn the answer and how
+    /// long the row, each in deviations from what is usual in its class, and how sparse it
+    /// is there. What is out in one way is hardly excused by being usual in another, so
+    /// that only what is out counts.
+    pub fn sum(&self, look: &Look) -> f64 {
+        let [away, aside, torn, apart] = self.levels[look.class.min(self.levels.len() - 1)];
+        let length = match self.lengths {
+            Lengths::Usual(lengths) => {
+                let [median, deviation] = lengths[look.class.min(lengths.len() - 1)];
+                counted(deviations(look.length, median, deviation).abs())
+            }
+            Lengths::Unknown | Lengths::Own => 0.0,
+        };
+        counted(deviations(look.away, away, aside))
+            + counted(deviations(look.torn, torn, apart))
+            + counted(deviations(look.sparse, self.sparse[0], self.sparse[1]))
+            + length
+    }
+}
+
+fn deviations(value: f64, median: f32, deviation: f32) -> f64 {
+    (value - f64::from(median)) / f64::from(deviation)
+}
+
+/// What being so many deviations out counts for: hardly anything below the median, and
+/// its size well above.
+fn counted(out: f64) -> f64 {
+    match out > OUT_MAX {
+        // Further out still counts for more, or few points would rank nothing.
+        true => OUT_MAX + (1.0 + out - OUT_MAX).ln(),
+        false => out.exp().ln_1p(),
+    }
+}
+
+impl Lengths {
+    /// Normalised rows (rows × features) as they are compared.
+    pub fn compared<'a>(&self, rows: ArrayView2<'a, f32>) -> CowArray<'a, f32, Ix2> {
+        match self {
+            Self::Unknown => rows.into(),
+            Self::Own => lengthened(rows).into(),
+            Self::Usual(_) => without_constant(rows).into(),
         }
+    }
+
+    /// Log of how long rows (rows × features) were, where that is judged.
+    fn judged(&self, rows: ArrayView2<'_, f32>) -> Vec<f64> {
+        match self {
+            Self::Unknown | Self::Own => Vec::new(),
+            Self::Usual(_) => logs_of_lengths(rows),
+        }
+    }
+}
+
+/// Log of how long each row (rows × features) was whose last feature was a constant before
+/// all were brought to one length, in units of that constant.
+pub fn logs_of_lengths(rows: ArrayView2<'_, f32>) -> Vec<f64> {
+    let length = |row: ArrayView1<'_, f32>| {
+        let constant = row.last().copied().unwrap_or(1.0).max(CONSTANT_MIN);
+        f64::from(row.dot(&row).sqrt() / constant).ln()
     };
-    let [away, aside, torn, apart] = levels[look.class.min(levels.len() - 1)];
-    out(look.away, away, aside)
-        + out(look.torn, torn, apart)
-        + out(look.sparse, sparse[0], sparse[1])
+    rows.rows().into_iter().map(length).collect()
+}
+
+/// Rows (rows × features) without the constant that they end in, as long as before.
+fn without_constant(rows: ArrayView2<'_, f32>) -> Array2<f32> {
+    let mut rows = rows.to_owned();
+    for mut row in rows.rows_mut() {
+        let long = row.dot(&row).sqrt();
+        if let Some(last) = row.last_mut() {
+            *last = 0.0;
+        }
+        let short = row.dot(&row).sqrt();
+        if short > 0.0 {
+            row *= long / short;
+        }
+    }
+    rows
 }
 
 /// Rows (rows × features) whose last feature was a constant before all were brought to
@@ -354,7 +459,6 @@ fn project(basis: ArrayView2<'_, f32>, rows: ArrayView2<'_, f32>) -> (Array2<f32
 /// Bits of a value of basis and points.
 const BITS: u8 = 8;
 /// How far out one look counts in full, in deviations; beyond, its logarithm.
-const OUT_MIN: f64 = -3.0;
 const OUT_MAX: f64 = 8.0;
 /// What a row's constant is at least.
 const CONSTANT_MIN: f32 = 1e-3;

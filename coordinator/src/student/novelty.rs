@@ -8,7 +8,7 @@ use rand_distr::{Distribution, StandardNormal};
 use common::math::linalg::{LinalgError, top_eigenpairs};
 use common::math::network::{Network, Student};
 use common::math::random::rng;
-use common::novelty::{Look, Novelty, RawNovelty, Surroundings, lengthened, sum};
+use common::novelty::{Lengths, Look, Novelty, RawNovelty, Surroundings, Usual, logs_of_lengths};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::Teacher;
@@ -19,12 +19,13 @@ use super::train::TrainError;
 /// What tells how unlike the points of a transfer set, and the rows they stand for,
 /// an input is; none of fewer than three points.
 ///
-/// Three things make a row unlike: it lies further from its nearest points than rows
+/// Four things make a row unlike: it lies further from its nearest points than rows
 /// of its class do; it lies where points are sparser than around those points (the
-/// local outlier factor of Breunig et al., SIGMOD 2000); or the student's answer is
-/// further from that of a pure class. Each is held, robustly, against the same of the
-/// points, every one without itself, of that class; the factor against that of all,
-/// since it is a ratio. Their sum counts.
+/// local outlier factor of Breunig et al., SIGMOD 2000); the student's answer is
+/// further from that of a pure class; or it is longer or shorter, where a constant
+/// beside the features tells how long it was. Each is held, robustly, against the same
+/// of the points, every one without itself, of that class; the factor against that of
+/// all, since it is a ratio. What is out of the usual adds up.
 ///
 /// Points are compared along their own principal directions and by the length of
 /// what lies outside these, so that a student carries some 20 KB for 500 of them.
@@ -55,21 +56,14 @@ pub fn novelty(
         return Ok(None);
     }
     let rows = around(points, &mut random);
-    let features = task.features();
-    let lifted = task.definition().features.varying(features) < features;
-    let longer;
-    let points = match lifted {
-        true => {
-            longer = longer_points(points);
-            &longer
-        }
-        false => points,
-    };
-    let basis = principal(points)?;
-    let temperature = teacher.temperature();
-    let inputs = points.inputs.view();
-    let surroundings = Surroundings::of(inputs, basis.view(), temperature, lifted)?;
     let is_class = task.target().is_class();
+    let classes = if is_class { task.outputs() } else { 1 };
+    let lengths = lengths(task, points, classes);
+    let compared = compared(points, &lengths);
+    let basis = principal(&compared)?;
+    let temperature = teacher.temperature();
+    let (seen, basis) = (compared.inputs.view(), basis.view());
+    let surroundings = Surroundings::of(seen, basis, temperature, lengths.clone())?;
     let logits = match is_class {
         true => Some(student.logits(rows.view())?),
         false => None,
@@ -77,22 +71,24 @@ pub fn novelty(
     let logits = logits.as_ref().map(|logits| logits.view());
 
     let still = vec![0.0; points.len()];
-    let mut looks = surroundings.own_looks(&still, logits)?;
+    let own = points.inputs.view();
+    let mut looks = surroundings.own_looks(own, &still, logits)?;
     if is_class {
         for (look, &class) in looks.iter_mut().zip(&points.classes) {
             look.class = usize::from(class);
         }
     }
-    let classes = if is_class { task.outputs() } else { 1 };
     let levels: Vec<[f32; 4]> = (0..classes).map(|class| usual(&looks, class)).collect();
     let all: Vec<f64> = looks.iter().map(|look| look.sparse).collect();
     let sparse = level(all);
 
-    let looks = surroundings.own_looks(&points.spreads, logits)?;
-    let mut sums: Vec<f64> = looks
-        .iter()
-        .map(|look| sum(look, &levels, sparse))
-        .collect();
+    let looks = surroundings.own_looks(own, &compared.spreads, logits)?;
+    let held_against = Usual {
+        levels: &levels,
+        sparse,
+        lengths: &lengths,
+    };
+    let mut sums: Vec<f64> = looks.iter().map(|look| held_against.sum(look)).collect();
     sums.sort_by(f64::total_cmp);
     let share = |share: f64| sums[((sums.len() - 1) as f64 * share) as usize] as f32;
     let (usual, far) = (share(0.5), share(0.95));
@@ -108,13 +104,37 @@ pub fn novelty(
     Ok(Some(raw))
 }
 
-/// Points that end in a constant, as long as they were, with their spreads.
-fn longer_points(points: &Points) -> Points {
-    let inputs = lengthened(points.inputs.view());
+/// What becomes of how long rows were: measurements are compared as long as they were;
+/// of other features, where a constant tells it, it is judged by itself.
+fn lengths(task: &Task, points: &Points, classes: usize) -> Lengths {
+    let (stage, features) = (task.definition().features, task.features());
+    if stage.varying(features) == features {
+        return Lengths::Unknown;
+    }
+    if stage.is_measured() {
+        return Lengths::Own;
+    }
+    let logs = logs_of_lengths(points.inputs.view());
+    let of_class = |class: usize| {
+        let own = { logs.iter().zip(&points.classes) };
+        let own = own.filter(|(_, at)| usize::from(**at) == class);
+        let own: Vec<f64> = own.map(|(log, _)| *log).collect();
+        level(if own.len() < LOOKS_MIN {
+            logs.clone()
+        } else {
+            own
+        })
+    };
+    Lengths::Usual((0..classes).map(of_class).collect())
+}
+
+/// Points as they are compared, with their spreads.
+fn compared(points: &Points, lengths: &Lengths) -> Points {
+    let inputs = lengths.compared(points.inputs.view()).into_owned();
     let factor = |point: usize| {
         let square = |row: ndarray::ArrayView1<'_, f32>| row.dot(&row);
-        let (long, short) = (square(inputs.row(point)), square(points.inputs.row(point)));
-        (long / short.max(f32::MIN_POSITIVE)).sqrt()
+        let (after, before) = (square(inputs.row(point)), square(points.inputs.row(point)));
+        (after / before.max(f32::MIN_POSITIVE)).sqrt()
     };
     let spreads = { points.spreads.iter().enumerate() }
         .map(|(point, spread)| spread * factor(point))

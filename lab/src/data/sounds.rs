@@ -212,7 +212,10 @@ mod tests {
         assert_eq!(data.train.users.as_ref().unwrap()[..4], [0, 0, 0, 1]);
         assert_eq!(data.train.inputs[[0, 349]], 1_000.0 / 32_768.0);
         assert_eq!(data.train.inputs[[0, 350]], 0.0);
-        assert_eq!(crate::stage::auto_stage(&data).to_string(), "mel/1:8000");
+        assert_eq!(
+            crate::stage::auto_stage(&data, false).to_string(),
+            "mel/1:8000"
+        );
 
         // A folder for testing decides alone.
         fs::create_dir(root.path().join("test")).unwrap();

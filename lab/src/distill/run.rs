@@ -259,7 +259,7 @@ fn stages(data: &Dataset, options: &DistilOptions) -> Vec<String> {
     if let Some(stage) = &options.features {
         return vec![stage.clone()];
     }
-    vec![auto_stage(data).to_string()]
+    vec![auto_stage(data, false).to_string()]
 }
 
 fn depths(options: &DistilOptions) -> Vec<u8> {

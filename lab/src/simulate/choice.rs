@@ -47,7 +47,7 @@ pub(crate) fn checked_task(
         stages,
         reason,
         image,
-    } = stages(data, asked, convolves);
+    } = stages(data, asked, [convolves, scores_novelty(options)]);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
         let mut task_options = TaskOptions {
@@ -68,7 +68,7 @@ pub(crate) fn checked_task(
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
-            novelty: options.novelty || options.leave_out.is_some(),
+            novelty: scores_novelty(options),
             landmarks: Some(0),
             steps: options.steps,
             refinement_steps: options.refinement_steps,
@@ -193,4 +193,9 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         "stream": choice(json!("mixtures of points"),
             "half mixtures of any two points, half around one towards its neighbours"),
     })
+}
+
+/// Whether the student is to score novelty.
+fn scores_novelty(options: &SimulateOptions) -> bool {
+    options.novelty || options.leave_out.is_some()
 }

@@ -89,6 +89,9 @@ fn window(writer: &mut Writer, tables: &WindowTables) -> usize {
     ] {
         writer.define_float(name, value as f32);
     }
+    if tables.lifted {
+        writer.raw("#define LIFTED\n");
+    }
     if steps.is_power_of_two() {
         writer.raw("#define POWER_OF_TWO\n");
     }

@@ -191,4 +191,7 @@ static void features_of(const float *input, float *features, float *scratch)
             *features++ = product / (float)STEPS;
         }
     }
+#ifdef LIFTED
+    *features = 0.0f;
+#endif
 }

@@ -101,11 +101,16 @@ impl Graph {
             StageTables::Raw => builder.reshape(INPUT, &[-1, shape.values() as i64]),
             StageTables::Lifted => {
                 let flat = builder.reshape(INPUT, &[-1, shape.values() as i64]);
-                let pads = builder.integers(&[0, 0, 0, 1]);
-                builder.add("Pad", &[&flat, &pads])
+                zero_behind(&mut builder, &flat)
             }
             StageTables::Filters(tables) => filters::lower(&mut builder, tables),
-            StageTables::Window(tables) => window::lower(&mut builder, tables)?,
+            StageTables::Window(tables) => {
+                let features = window::lower(&mut builder, tables)?;
+                match tables.lifted {
+                    true => zero_behind(&mut builder, &features),
+                    false => features,
+                }
+            }
         };
         let parts = release.as_raw().normaliser.parts();
         let scaled = match release.task().input().fills_gaps() {
@@ -175,6 +180,12 @@ fn numbers(builder: &mut Builder, target: &Target, scale: &TargetScale, scaled: 
     let moved = builder.add("Add", &[&wide, &mean]);
     let above = builder.add("Max", &[&moved, &low]);
     builder.named("Min", &[&above, &high], &[], NUMBERS);
+}
+
+/// Rows (rows, features) with one more feature, which is zero.
+fn zero_behind(builder: &mut Builder, rows: &str) -> String {
+    let pads = builder.integers(&[0, 0, 0, 1]);
+    builder.add("Pad", &[rows, &pads])
 }
 
 /// Collects nodes and constants under fresh names.

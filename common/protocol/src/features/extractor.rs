@@ -59,6 +59,12 @@ pub(super) trait Definition: Sync {
         false
     }
 
+    /// The stage with the same features and a constant beside them, where there is
+    /// one: how long a row is then stays known.
+    fn lifted(&self) -> Option<FeatureStage> {
+        None
+    }
+
     /// What the normaliser makes of the last feature, 0 for every row, beside
     /// this many features that tell something; none where the last feature is
     /// one as the others.

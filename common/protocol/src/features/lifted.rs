@@ -60,8 +60,13 @@ impl Definition for LiftedStage {
     /// A quarter of the square of `informative` features of variance 1. From
     /// 0.1 to 1 of it nine data sets differed by less than half a point.
     fn constant(&self, informative: usize) -> Option<f32> {
-        Some((SHARE * informative.max(1) as f32).sqrt())
+        Some(constant_beside(informative))
     }
+}
+
+/// The constant beside this many features that tell something.
+pub(super) fn constant_beside(informative: usize) -> f32 {
+    (SHARE * informative.max(1) as f32).sqrt()
 }
 
 /// For inputs of one shape.

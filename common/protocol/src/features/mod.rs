@@ -8,6 +8,7 @@
 mod error;
 mod extractor;
 mod lifted;
+mod lifted_window;
 mod mel;
 mod normaliser;
 mod patches;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::extractor::{Definition, Drawing, Extractor};
 use super::lifted::{self, Lifted, LiftedStage};
+use super::lifted_window::{self, LiftedWindow, LiftedWindowStage};
 use super::mel::{self, Mel, MelStage, SampleRate};
 use super::patches::{self, PatchPlan, PatchStage, Patches};
 use super::quantile_transform::QuantileTransform;
@@ -70,11 +71,18 @@ pub enum FeatureStage {
         /// Samples a second; 16,000 without it.
         rate: Option<SampleRate>,
     },
+    /// What the window stage makes of it, and a constant; shape is time ×
+    /// channels.
+    LiftedWindow {
+        /// Version of the definition.
+        version: u16,
+    },
 }
 
 /// Every stage. Of those that suit a shape the first is its default.
-const DEFINITIONS: [&dyn Definition; 7] = [
+const DEFINITIONS: [&dyn Definition; 8] = [
     &WindowStage,
+    &LiftedWindowStage,
     &PatchStage,
     &SeriesStage,
     &TrendStage,
@@ -102,6 +110,13 @@ impl FeatureStage {
     pub const fn lifted() -> Self {
         Self::Lifted {
             version: lifted::VERSION,
+        }
+    }
+
+    /// The lifted window stage of the newest version.
+    pub const fn lifted_window() -> Self {
+        Self::LiftedWindow {
+            version: lifted_window::VERSION,
         }
     }
 
@@ -165,6 +180,13 @@ impl FeatureStage {
             Self::Lifted { .. } if trend::suits_numbers(shape, modality) => Self::trend(),
             usual => usual,
         }
+    }
+
+    /// The same stage with a constant beside its features, where there is one: what is
+    /// taken by default where students score novelty, since a row that is unlike all
+    /// training may be so by its length alone.
+    pub fn lifted_for_novelty(self) -> Self {
+        self.parts().definition.lifted().unwrap_or(self)
     }
 
     /// The stage for inputs of this shape and modality where nobody names one
@@ -327,6 +349,7 @@ impl FeatureStage {
             Self::Trend { .. } => Box::new(Trend::new(shape)?),
             Self::Mel { rate, .. } => Box::new(Mel::new(shape, rate)?),
             Self::Window { .. } => Box::new(Window::new(shape)?),
+            Self::LiftedWindow { .. } => Box::new(LiftedWindow::new(shape)?),
             Self::Patches { plan, .. } => Box::new(Patches::new(shape, plan)?),
             Self::Series { plan, .. } => Box::new(Series::new(shape, plan)?),
         })
@@ -342,6 +365,7 @@ impl FeatureStage {
                 (&MelStage, Some(version), rate)
             }
             Self::Window { version } => (&WindowStage, Some(version), None),
+            Self::LiftedWindow { version } => (&LiftedWindowStage, Some(version), None),
             Self::Patches { version, plan } => {
                 let plan = plan.map(|plan| plan.to_string());
                 (&PatchStage, Some(version), plan)

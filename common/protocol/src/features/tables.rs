@@ -75,4 +75,6 @@ pub struct WindowTables {
     pub total_floor: f64,
     /// Added to a share of the power before its logarithm.
     pub share_floor: f64,
+    /// Whether a zero stands behind the features.
+    pub lifted: bool,
 }

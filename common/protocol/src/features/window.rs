@@ -42,6 +42,10 @@ impl Definition for WindowStage {
     fn reason(&self, _: Modality) -> &'static str {
         "a long series of channels is a window"
     }
+
+    fn lifted(&self) -> Option<FeatureStage> {
+        Some(FeatureStage::lifted_window())
+    }
 }
 
 /// What computes the features of windows of one shape.
@@ -266,6 +270,7 @@ impl Extractor for Window {
             power_floor: POWER_FLOOR,
             total_floor: TOTAL_FLOOR,
             share_floor: SHARE_FLOOR,
+            lifted: false,
         }))
     }
 

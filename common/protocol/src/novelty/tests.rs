@@ -11,7 +11,8 @@ fn raw() -> RawNovelty {
         _ => 0.1,
     });
     let basis = array![[1.0f32, 0.0, 0.0], [0.0, 1.0, 0.0]];
-    let surroundings = Surroundings::of(points.view(), basis.view(), 0.5, false).unwrap();
+    let surroundings =
+        Surroundings::of(points.view(), basis.view(), 0.5, Lengths::Unknown).unwrap();
     RawNovelty {
         surroundings: surroundings.into_raw(),
         levels: vec![[1.0, 0.2, -3.0, 1.0]; 2],
@@ -78,7 +79,7 @@ fn what_does_not_fit_is_refused() {
     ));
     let two = array![[1.0f32, 0.0], [0.0, 1.0]];
     assert!(matches!(
-        Surroundings::of(two.view(), two.view(), 1.0, false),
+        Surroundings::of(two.view(), two.view(), 1.0, Lengths::Unknown),
         Err(NoveltyError::Few(2))
     ));
 }
@@ -86,15 +87,16 @@ fn what_does_not_fit_is_refused() {
 #[test]
 fn points_without_themselves_look_like_rows_of_their_kind() {
     let surroundings = Surroundings::check(raw().surroundings, 3).unwrap();
-    let own = surroundings.own_looks(&[0.0; 25], None).unwrap();
-    let wider = surroundings.own_looks(&[1.0; 25], None).unwrap();
+    let points = Array2::zeros((25, 3));
+    let looks = |spreads: &[f32]| surroundings.own_looks(points.view(), spreads, None);
+    let (own, wider) = (looks(&[0.0; 25]).unwrap(), looks(&[1.0; 25]).unwrap());
     assert!(
         own.iter()
             .zip(&wider)
             .all(|(one, other)| other.away > one.away)
     );
     assert!(own.iter().all(|look| look.class == 0 && look.torn == 0.0));
-    assert!(surroundings.own_looks(&[0.0; 3], None).is_err());
+    assert!(looks(&[0.0; 3]).is_err());
 }
 
 #[test]
@@ -118,10 +120,35 @@ fn rows_further_out_always_score_more() {
             away,
             sparse: 0.0,
             torn: 0.0,
+            length: 0.0,
         };
-        sum(&look, &levels, [0.0, 1.0])
+        let usual = Usual {
+            levels: &levels,
+            sparse: [0.0, 1.0],
+            lengths: &Lengths::Unknown,
+        };
+        usual.sum(&look)
     };
-    assert!((at(0.8) - 8.0).abs() < 1e-5);
     assert!(at(0.5) < at(0.8) && at(0.8) < at(0.81) && at(2.0) < at(3.0));
-    assert_eq!(at(-1.0), -3.0);
+    // Being nearer than usual takes hardly anything off.
+    assert!(at(-1.0) < at(0.0) && at(0.0) - at(-1.0) < 1.0);
+}
+
+#[test]
+fn a_row_of_another_length_scores_more() {
+    let mut with_lengths = raw();
+    with_lengths.surroundings.lengths = Lengths::Usual(vec![[0.5, 0.1]; 2]);
+    let novelty = Novelty::check(with_lengths.clone(), 3, 2).unwrap();
+    // The same direction, once as long as usual beside the constant, once longer.
+    let usual = 0.5f32.exp().powi(2) - 1.0;
+    let row = |square: f32| [0.0, square.sqrt(), 1.0];
+    let rows = Array2::from(vec![row(usual), row(9.0 * usual)]);
+    let sure = array![[1.0f32, -1.0], [1.0, -1.0]];
+    let scores = novelty.scores(rows.view(), Some(sure.view())).unwrap();
+    assert!(scores[1] > scores[0], "{scores:?}");
+    with_lengths.surroundings.lengths = Lengths::Usual(vec![[0.5, 0.1]; 3]);
+    assert!(matches!(
+        Novelty::check(with_lengths, 3, 2),
+        Err(NoveltyError::Shape(_))
+    ));
 }

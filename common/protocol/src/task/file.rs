@@ -71,7 +71,13 @@ impl RawTask {
         let convolves = matches!(student, StudentSpec::Cnn { .. });
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
-        let by_default = || default_stage(&input, &input_shape, &target, convolves, range);
+        let by_default = || {
+            let stage = default_stage(&input, &input_shape, &target, convolves, range);
+            match novelty {
+                true => stage.lifted_for_novelty(),
+                false => stage,
+            }
+        };
         let stage = self.features.stage.unwrap_or_else(by_default);
         let normalisation = self.normaliser.checked(stage, unlabelled)?;
         let distillation = self.distillation;

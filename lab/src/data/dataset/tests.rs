@@ -56,7 +56,7 @@ fn how_numbers_are_stored_says_nothing() {
         assert_eq!(narrow.range, wide.range, "{shape:?}");
         assert_eq!(narrow.train.inputs, wide.train.inputs);
         for data in [narrow, wide] {
-            assert_eq!(crate::stage::auto_stage(&data).to_string(), stage);
+            assert_eq!(crate::stage::auto_stage(&data, false).to_string(), stage);
         }
     }
 }
