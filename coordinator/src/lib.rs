@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aggregate;
 pub mod app;
+pub mod backbone;
 pub mod backup;
 pub mod budget;
 pub mod cli;

@@ -4,6 +4,7 @@ use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::trust::token::{Approval, TokenId, TokenRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::BackboneFile;
 use crate::backup::Contents;
 use crate::journal::audit::{AuditRecord, AuditSpan};
 use crate::rollout::Order;
@@ -74,6 +75,22 @@ pub enum Request {
     Task {
         /// Which.
         task: Option<String>,
+    },
+    /// Add a model whose bytes follow the line; answered by
+    /// [`Response::Backbone`].
+    AddBackbone {
+        /// What its file is called.
+        name: String,
+        /// Length of what follows.
+        bytes: u64,
+    },
+    /// The models that tasks may name; answered by [`Response::Backbones`].
+    ListBackbones,
+    /// Let go of a model that no task needs; answered by
+    /// [`Response::Forgotten`].
+    RemoveBackbone {
+        /// Hash, its first digits, or the name of its file.
+        model: String,
     },
     /// Begin a round; answered by [`Response::RoundStarted`].
     StartRound {
@@ -242,6 +259,10 @@ pub enum Response {
     Tokens(Vec<TokenStatus>),
     /// A task.
     Task(TaskSummary),
+    /// A model that tasks may name.
+    Backbone(BackboneFile),
+    /// All of them, oldest first.
+    Backbones(Vec<BackboneFile>),
     /// A round began.
     RoundStarted {
         /// Of which task.

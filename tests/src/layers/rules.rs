@@ -116,7 +116,8 @@ pub(super) const CRATES: &[Crate] = &[
             &["class_map", "graph", "settings"],
             &["plans", "takes"],
             &["model"],
-            &["classifier"],
+            &["data"],
+            &["classifier", "extractor"],
         ],
     },
     Crate {
@@ -144,7 +145,7 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "coordinator",
-        builds_on: &["alambic-draw", "alambic-engine", "common"],
+        builds_on: &["alambic-draw", "alambic-engine", "alambic-onnx", "common"],
         does_io: true,
         layers: &[
             &[
@@ -156,6 +157,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "student",
                 "validation",
             ],
+            &["backbone"],
             &["budget", "journal"],
             &["compute"],
             &["backup", "metrics"],
@@ -173,6 +175,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
+            &["backbone"],
             &["enrol"],
             &["anew", "renewal"],
             &["driver"],

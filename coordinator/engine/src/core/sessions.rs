@@ -403,6 +403,8 @@ impl Core {
             let shared = [state.spec, state.normaliser, transfer, state.teacher];
             shared.contains(&Some(blob))
                 || state.releases.iter().any(|release| release.blob == blob)
+                || { runner.task.definition().backbone.iter() }
+                    .any(|backbone| backbone.blobs().any(|model| model == blob))
         })
     }
 
