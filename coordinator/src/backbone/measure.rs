@@ -2,7 +2,7 @@
 
 use common::ids::BlobHash;
 use common::task::{ModelFiles, ModelMeasured, TaskFileError};
-use onnx::{Data, Extractor, Graph, ModelBytes, OnnxError};
+use onnx::{Data, Extractor, Graph, ModelBytes};
 
 use crate::store::Store;
 
@@ -10,8 +10,9 @@ use crate::store::Store;
 ///
 /// # Errors
 /// What is wrong with it, and which operator is missing.
-pub fn checked(name: &str, bytes: &[u8]) -> Result<(), OnnxError> {
-    Graph::parse(name, bytes).map(drop)
+pub fn checked(name: &str, bytes: &[u8]) -> Result<(), String> {
+    let parsed = Graph::parse(name, bytes).map(drop);
+    parsed.map_err(|error| error.to_string())
 }
 
 /// Tries the model of a task on an input of the task. Memory: some three times its

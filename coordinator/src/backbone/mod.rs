@@ -4,7 +4,10 @@
 //! The file is a blob; a document beside it says that it stays although no task
 //! may name it yet.
 
+#[cfg(feature = "onnx")]
 mod measure;
+#[cfg(not(feature = "onnx"))]
+mod no_runtime;
 
 use common::ids::{BlobHash, Time};
 use common::wire::codec::{decode_blob, encode};
@@ -12,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Epoch, Store, StoreError};
 
+#[cfg(feature = "onnx")]
 pub use measure::{checked, measured};
+#[cfg(not(feature = "onnx"))]
+pub use no_runtime::{checked, measured};
 
 /// A model that the store holds.
 #[derive(Clone, Debug, PartialEq, Eq, bincode::Encode, bincode::Decode, Serialize, Deserialize)]
