@@ -94,7 +94,11 @@ fn kept_model(running: &Running, index: usize, model: &str) -> PathBuf {
 fn round(running: &mut Running) {
     running.client.run_round(Some("seen"), |_| {}).unwrap();
     let status = running.client.status().unwrap();
-    let task = status.tasks.iter().find(|task| task.name == "seen").unwrap();
+    let task = status
+        .tasks
+        .iter()
+        .find(|task| task.name == "seen")
+        .unwrap();
     let ended = task.history.last().unwrap();
     let completed = matches!(ended.outcome, OutcomeStatus::Completed { .. });
     assert!(completed, "{:?}", ended.outcome);
@@ -170,20 +174,31 @@ fn a_fleet_learns_behind_a_model_and_predicts_through_it() {
     assert_eq!(streamed(&running, 1, 20), found[..20]);
     assert_eq!(over_socket(&running, 0, 20), found[..20]);
 
-    let told = asked(&running, 1, &["model", "export", "--task", "seen", "--out", "s.onnx"]);
+    let told = asked(
+        &running,
+        1,
+        &["model", "export", "--task", "seen", "--out", "s.onnx"],
+    );
     assert!(told.contains("begins behind the model"), "{told}");
     let told = asked(&running, 1, &["backbone", "remove", &model[..8]]);
     assert!(told.contains("a task needs model"), "{told}");
     asked(&running, 0, &["task", "archive", "seen"]);
     asked(&running, 0, &["task", "delete", "seen", "--yes"]);
     asked(&running, 0, &["backbone", "remove", "tiny.onnx"]);
-    assert_eq!(asked(&running, 0, &["backbone", "list", "--json"]).trim(), "[]");
+    assert_eq!(
+        asked(&running, 0, &["backbone", "list", "--json"]).trim(),
+        "[]"
+    );
 }
 
 /// The classes of the first test rows as a stream.
 fn streamed(running: &Running, index: usize, rows: usize) -> Vec<u16> {
     look_until(
-        || agent(running, index, &["student", "list"]).1.contains("seen"),
+        || {
+            agent(running, index, &["student", "list"])
+                .1
+                .contains("seen")
+        },
         || "no student came".to_owned(),
     );
     let state = running.fleet.agent_home(index).join("state");
@@ -202,7 +217,12 @@ fn streamed(running: &Running, index: usize, rows: usize) -> Vec<u16> {
         text.extend(row.iter().map(|value| format!("{value},")));
     }
     let text = text.trim_end_matches(',').to_owned() + "\n";
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let rows = said.lines().map(|line| serde_json::from_str(line).unwrap());
@@ -227,7 +247,12 @@ fn over_socket(running: &Running, index: usize, rows: usize) -> Vec<u16> {
     stream.read_to_string(&mut said).unwrap();
     let (_, json) = said.split_once("\r\n\r\n").unwrap();
     let said: Value = serde_json::from_str(json).unwrap_or_else(|_| panic!("{said}"));
-    said["rows"].as_array().unwrap_or_else(|| panic!("{said}")).iter().map(class).collect()
+    said["rows"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{said}"))
+        .iter()
+        .map(class)
+        .collect()
 }
 
 #[test]
@@ -251,7 +276,10 @@ fn a_damaged_model_on_a_device_is_fetched_again() {
     let arguments = ["predict", "--task", "seen", "--input", &path];
     let (code, _, err) = agent(&running, 0, &arguments);
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains("is not at hand") && err.contains("alambic-agent run"), "{err}");
+    assert!(
+        err.contains("is not at hand") && err.contains("alambic-agent run"),
+        "{err}"
+    );
     round(&mut running);
     look_until(
         || fs::read(&kept).is_ok_and(|found| found == bytes),
@@ -266,14 +294,25 @@ fn a_task_is_created_only_with_a_model_that_runs() {
     let whole = backbone(64);
     let strange = Tiny::of(&[None, Some(64)]).node("Frobnicate", &["x"], "y");
     for (name, bytes, told) in [
-        ("half.onnx", whole[..whole.len() / 2].to_vec(), "is no ONNX model"),
-        ("strange.onnx", strange.bytes(&["y"]), "no implementation of Frobnicate"),
+        (
+            "half.onnx",
+            whole[..whole.len() / 2].to_vec(),
+            "is no ONNX model",
+        ),
+        (
+            "strange.onnx",
+            strange.bytes(&["y"]),
+            "no implementation of Frobnicate",
+        ),
     ] {
         let path = file(&running, name, &bytes);
         let said = asked(&running, 2, &["backbone", "add", &path]);
         assert!(said.contains(told), "{told} in {said}");
     }
-    assert_eq!(asked(&running, 0, &["backbone", "list", "--json"]).trim(), "[]");
+    assert_eq!(
+        asked(&running, 0, &["backbone", "list", "--json"]).trim(),
+        "[]"
+    );
     let add = |name: &str, bytes: &[u8]| {
         let path = file(&running, name, bytes);
         let said = asked(&running, 0, &["backbone", "add", &path, "--json"]);
@@ -294,7 +333,11 @@ fn a_task_is_created_only_with_a_model_that_runs() {
         let said = asked(&running, 2, &["task", "create", &text]);
         assert!(said.contains(told), "{told} in {said}");
     }
-    let text = file(&running, "task.toml", task(&good, "directions = 8").as_bytes());
+    let text = file(
+        &running,
+        "task.toml",
+        task(&good, "directions = 8").as_bytes(),
+    );
     asked(&running, 0, &["task", "create", &text]);
     let shown = asked(&running, 0, &["task", "show", "seen", "--json"]);
     let shown: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();

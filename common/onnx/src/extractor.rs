@@ -12,31 +12,35 @@ pub struct Extractor {
 }
 
 /// The bytes of a model and what errors call them.
-#[derive(Clone, Copy, Debug)]
-pub struct ModelBytes<'a> {
+#[derive(Clone, Debug)]
+pub struct ModelBytes {
     /// For people.
-    pub name: &'a str,
+    pub name: String,
     /// The file.
-    pub bytes: &'a [u8],
+    pub bytes: Vec<u8>,
 }
 
 impl Extractor {
     /// Reads a model, and the one that makes its input if there is one, and tries
-    /// it on an input of the task. `settings` is TOML.
+    /// it on an input of the task. `settings` is TOML. Memory: some four times the
+    /// files at first, without their bytes, and twice from then on.
     ///
     /// # Errors
     /// If a file is no model, needs an operator that is missing, or does not take
     /// the task's inputs.
     pub fn read(
-        model: ModelBytes<'_>,
-        front: Option<ModelBytes<'_>>,
+        model: ModelBytes,
+        front: Option<ModelBytes>,
         settings: &str,
         data: Data,
     ) -> Result<Self, OnnxError> {
-        let graph = |file: ModelBytes<'_>| Graph::parse(file.name, file.bytes);
+        // The bytes go before the graph is made ready, which takes as much again.
+        let graph = |file: ModelBytes| Graph::parse(&file.name, &file.bytes);
         let settings = Settings::parse(settings, PLACE)?;
         let mut model = Model::of(graph(model)?, front.map(graph).transpose()?, settings)?;
         let width = raw(&mut model, &data, &probe(&data))?.len();
+        // All inputs have the shape of this one.
+        model.settle();
         Ok(Self { model, data, width })
     }
 

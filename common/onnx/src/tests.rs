@@ -217,9 +217,9 @@ fn an_extractor_makes_rows_of_a_tasks_inputs() {
         scale: 10.0,
         rate: None,
     };
-    let file = |bytes| ModelBytes {
-        name: "tiny.onnx",
-        bytes,
+    let file = |bytes: &[u8]| ModelBytes {
+        name: "tiny.onnx".to_owned(),
+        bytes: bytes.to_vec(),
     };
     let mut extractor =
         Extractor::read(file(&doubled), None, "mean = 1.0\n", data(&[2, 3])).unwrap();

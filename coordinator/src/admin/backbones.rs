@@ -55,7 +55,8 @@ async fn hold(shared: &Shared, name: String, bytes: Vec<u8>) -> Result<Response,
     let held = tokio::task::spawn_blocking(move || {
         let failed =
             |error: &dyn std::fmt::Display| Fault::new(FaultKind::Storage, error.to_string());
-        backbone::checked(&file.name, &bytes).map_err(|error| Fault::new(FaultKind::Invalid, error))?;
+        backbone::checked(&file.name, &bytes)
+            .map_err(|error| Fault::new(FaultKind::Invalid, error))?;
         let (_, _pin) = store.put_blob(&bytes).map_err(|error| failed(&error))?;
         let held = store.with(|store| backbone::hold(store, epoch, &file));
         held.map_err(|error| failed(&error))?;

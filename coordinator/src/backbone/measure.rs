@@ -15,7 +15,7 @@ pub fn checked(name: &str, bytes: &[u8]) -> Result<(), String> {
     parsed.map_err(|error| error.to_string())
 }
 
-/// Tries the model of a task on an input of the task. Memory: some three times its
+/// Tries the model of a task on an input of the task. Memory: some four times its
 /// file.
 ///
 /// # Errors
@@ -23,7 +23,7 @@ pub fn checked(name: &str, bytes: &[u8]) -> Result<(), String> {
 pub fn measured(store: &dyn Store, files: &ModelFiles<'_>) -> Result<ModelMeasured, TaskFileError> {
     let refused = |text: String| TaskFileError::Model(text);
     let known = super::list(store).map_err(|error| refused(error.to_string()))?;
-    let read = |blob: BlobHash| -> Result<(String, Vec<u8>), TaskFileError> {
+    let read = |blob: BlobHash| -> Result<ModelBytes, TaskFileError> {
         let file = known.iter().find(|file| file.model == blob);
         let file = file.ok_or_else(|| {
             refused(format!(
@@ -42,26 +42,22 @@ pub fn measured(store: &dyn Store, files: &ModelFiles<'_>) -> Result<ModelMeasur
                 blob.short()
             ))
         })?;
-        Ok((file.name.clone(), bytes))
+        let name = file.name.clone();
+        Ok(ModelBytes { name, bytes })
     };
-    let (name, bytes) = read(files.model)?;
+    let model = read(files.model)?;
     let front = files.front.map(read).transpose()?;
-    let front = front.as_ref();
+    let bytes = [Some(&model), front.as_ref()].into_iter().flatten();
+    let bytes = bytes.map(|file| file.bytes.len() as u64).sum();
     let data = Data {
         sides: files.sides.iter().map(|&side| side as usize).collect(),
         scale: files.scale,
         rate: files.rate,
     };
-    let model = ModelBytes {
-        name: &name,
-        bytes: &bytes,
-    };
-    let before = front.map(|(name, bytes)| ModelBytes { name, bytes });
-    let extractor = Extractor::read(model, before, files.settings, data);
+    let extractor = Extractor::read(model, front, files.settings, data);
     let extractor = extractor.map_err(|error| refused(error.to_string()))?;
-    let length = |bytes: &Vec<u8>| bytes.len() as u64;
     Ok(ModelMeasured {
-        bytes: length(&bytes) + front.map_or(0, |(_, bytes)| length(bytes)),
+        bytes,
         width: u32::try_from(extractor.width()).unwrap_or(u32::MAX),
     })
 }

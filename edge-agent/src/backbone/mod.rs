@@ -72,8 +72,8 @@ impl BackboneError {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => {
-                "raise policy.model_bytes_max in agent.toml, and MemoryMax of the service to four \
-                 times as much, or leave it: the device has no part in this task then"
+                "raise policy.model_bytes_max in agent.toml, and MemoryHigh and MemoryMax of the \
+                 service by five times as much, or leave it: the device has no part in this task then"
             }
             Self::NotAtHand(_) => {
                 "let the agent run (`alambic-agent run`), or `alambic-agent pull`"
@@ -119,8 +119,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens the model of a task; none if it has none. Memory: some three times its
-    /// files.
+    /// Opens the model of a task; none if it has none. Memory: some four times its
+    /// files at first, twice from then on.
     ///
     /// # Errors
     /// [`BackboneError::NotAtHand`] if a file has to be fetched, and why the model
@@ -131,7 +131,7 @@ impl Opened {
             return Ok(None);
         };
         permitted(task, u64::MAX)?;
-        let model = FrozenModel::open(task, backbone, &files(state, backbone)?)?;
+        let model = FrozenModel::open(task, backbone, files(state, backbone)?)?;
         if model.width() != backbone.width as usize {
             return Err(BackboneError::Width {
                 expected: backbone.width,

@@ -13,7 +13,7 @@ impl FrozenModel {
     ///
     /// # Errors
     /// [`BackboneError::Absent`].
-    pub fn open(task: &Task, _: &Backbone, _: &[Vec<u8>]) -> Result<Self, BackboneError> {
+    pub fn open(task: &Task, _: &Backbone, _: Vec<Vec<u8>>) -> Result<Self, BackboneError> {
         Err(BackboneError::Absent(task.definition().name.clone()))
     }
 

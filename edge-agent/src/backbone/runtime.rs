@@ -18,7 +18,7 @@ impl FrozenModel {
     pub fn open(
         task: &Task,
         backbone: &Backbone,
-        files: &[Vec<u8>],
+        files: Vec<Vec<u8>>,
     ) -> Result<Self, BackboneError> {
         let data = Data {
             sides: task.input_shape().sides().to_vec(),
@@ -28,13 +28,14 @@ impl FrozenModel {
                 InputKind::Array(_) | InputKind::Table(_) => None,
             },
         };
-        let named = |name, at: usize| files.get(at).map(|bytes| ModelBytes { name, bytes });
-        let empty = ModelBytes {
-            name: MODEL,
-            bytes: &[],
+        let named = |name: &str, bytes| ModelBytes {
+            name: name.to_owned(),
+            bytes,
         };
-        let model = named(MODEL, 0).unwrap_or(empty);
-        let extractor = Extractor::read(model, named(FRONT, 1), &backbone.settings, data)?;
+        let mut files = files.into_iter();
+        let model = named(MODEL, files.next().unwrap_or_default());
+        let front = files.next().map(|bytes| named(FRONT, bytes));
+        let extractor = Extractor::read(model, front, &backbone.settings, data)?;
         Ok(Self(extractor))
     }
 

@@ -42,15 +42,31 @@ fn rows_go_through_the_model_once() {
     let task = task(blob, bytes.len(), 3);
     let rows = array![[1.0f32, 2.0], [0.5, 0.0]];
     let expected = array![[2.0f32, 4.0, 6.0], [1.0, 0.0, 1.0]];
-    let made = seen(&state, &task, &[rows.view(), rows.slice(ndarray::s![1.., ..])]);
+    let made = seen(
+        &state,
+        &task,
+        &[rows.view(), rows.slice(ndarray::s![1.., ..])],
+    );
     let made = made.unwrap().unwrap();
-    assert_eq!(made, [expected.clone(), expected.slice(ndarray::s![1.., ..]).to_owned()]);
+    assert_eq!(
+        made,
+        [
+            expected.clone(),
+            expected.slice(ndarray::s![1.., ..]).to_owned()
+        ]
+    );
     // Rows that are known need no model any more.
     cache.keep_only(&Default::default()).unwrap();
-    assert_eq!(seen(&state, &task, &[rows.view()]).unwrap().unwrap(), [expected]);
+    assert_eq!(
+        seen(&state, &task, &[rows.view()]).unwrap().unwrap(),
+        [expected]
+    );
     let new = array![[7.0f32, 7.0]];
     let error = seen(&state, &task, &[new.view()]).unwrap_err();
-    assert!(matches!(error, BackboneError::NotAtHand(lost) if lost == blob), "{error}");
+    assert!(
+        matches!(error, BackboneError::NotAtHand(lost) if lost == blob),
+        "{error}"
+    );
 }
 
 #[test]
@@ -60,7 +76,13 @@ fn a_model_that_is_not_as_the_task_says_is_refused() {
     let rows = array![[1.0f32, 2.0]];
     let error = seen(&state, &task(blob, bytes.len(), 4), &[rows.view()]).unwrap_err();
     assert!(
-        matches!(error, BackboneError::Width { expected: 4, found: 3 }),
+        matches!(
+            error,
+            BackboneError::Width {
+                expected: 4,
+                found: 3
+            }
+        ),
         "{error}"
     );
     let text = b"this is no model".as_slice();
@@ -82,7 +104,10 @@ fn an_owner_bounds_the_size_of_models() {
             ..
         }
     );
-    assert!(large && error.advice().contains("policy.model_bytes_max"), "{error}");
+    assert!(
+        large && error.advice().contains("policy.model_bytes_max"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn checked<T>(
 }
 
 /// Most bytes of a model that a task brings along, where the owner says nothing: 32
-/// MiB, with which a piece of work takes some 100 MiB of memory.
+/// MiB, with which a piece of work takes some 200 MiB of memory.
 const MODEL_BYTES_MAX: u64 = 32 << 20;
 
 #[cfg(test)]

@@ -501,7 +501,11 @@ fn what_work_asks_for_is_fetched_before_it_resumes() {
         round: profile.round,
         phase: profile.phase,
     });
-    assert_eq!(bench.input(missing), [told], "the coordinator has it no more");
+    assert_eq!(
+        bench.input(missing),
+        [told],
+        "the coordinator has it no more"
+    );
 }
 
 #[test]

@@ -198,10 +198,11 @@ impl<W: Backend> Agent<W> {
 
     /// What came of a fetch. Models stay.
     pub(super) fn fetched(&mut self, blob: BlobHash, found: bool) {
-        if found && self.models.contains(&blob) {
-            if let Err(problem) = self.cache.keep(blob) {
-                return self.cannot_keep(blob, &LinkError::Cache(problem));
-            }
+        if found
+            && self.models.contains(&blob)
+            && let Err(problem) = self.cache.keep(blob)
+        {
+            return self.cannot_keep(blob, &LinkError::Cache(problem));
         }
         self.make_room();
         self.input(Input::Fetched { blob, found });
