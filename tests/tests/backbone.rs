@@ -145,7 +145,7 @@ fn a_fleet_learns_behind_a_model_and_predicts_through_it() {
     let model = shared(&mut running, &bytes);
     let small = format!("[policy]\nmodel_bytes_max = {}\n", bytes.len() - 1);
     let socket = "[predictions]\nsocket = \"predict.sock\"\n";
-    let _refusing = configured(&mut running, 2, &small);
+    let refusing = configured(&mut running, 2, &small);
     let _answering = configured(&mut running, 0, socket);
     wait_connected(&mut running.client, 3);
     round(&mut running);
@@ -173,6 +173,15 @@ fn a_fleet_learns_behind_a_model_and_predicts_through_it() {
     assert!(right > 0.8, "{right}");
     assert_eq!(streamed(&running, 1, 20), found[..20]);
     assert_eq!(over_socket(&running, 0, 20), found[..20]);
+
+    // Without that rule, as the command has none, the model comes with the student.
+    drop(refusing);
+    let tasks = running.client.status().unwrap().tasks;
+    let seen = tasks.iter().find(|task| task.name == "seen").unwrap();
+    let (code, _, err) = agent(&running, 2, &["pull", "--task", &seen.task.to_string()]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(kept_model(&running, 2, &model).exists());
+    assert_eq!(predicted(&running, 2, &path).unwrap(), found);
 
     let told = asked(
         &running,
