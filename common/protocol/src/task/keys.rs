@@ -171,7 +171,7 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "features.scale",
-        Words("1"),
+        Words("1 (nothing)"),
         "a number other than 0",
         "What inputs are multiplied with first: 255 for pictures of 0 to 1.",
     ),
@@ -225,25 +225,25 @@ pub const TASK_KEYS: &[TaskKey] = &[
     ),
     key(
         "features.rate",
-        Words("16000"),
+        Words("16,000 Hz"),
         "1000 to 384000",
         "Samples a second of a model of sound.",
     ),
     key(
         "features.front",
-        Words("none"),
+        Words("no such model"),
         "64 hexadecimal digits",
         "A model that makes frames × bins of samples, such as a mel spectrum, by its hash.",
     ),
     key(
         "features.front_mean",
-        Words("0"),
+        Words("0 (nothing)"),
         "a number",
         "Subtracted from the front's output.",
     ),
     key(
         "features.front_std",
-        Words("1"),
+        Words("1 (nothing)"),
         "a number other than 0",
         "Divides what is left.",
     ),

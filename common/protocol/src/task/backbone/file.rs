@@ -208,25 +208,25 @@ impl RawFeatures {
     /// How inputs become tensors, in one order, whatever that of the file.
     fn settings(&self) -> String {
         let said = self.of_a_model().into_iter();
-        let said = said.filter_map(|(key, value)| Some((key, value?)));
+        let said = said.filter_map(|(key, value)| Some((key.strip_prefix(TABLE)?, value?)));
         said.map(|(key, value)| format!("{key} = {value}\n"))
             .collect()
     }
 
     fn of_a_model(&self) -> [(&'static str, Option<&toml::Value>); 12] {
         [
-            ("kind", self.kind.as_ref()),
-            ("layout", self.layout.as_ref()),
-            ("size", self.size.as_ref()),
-            ("colour", self.colour.as_ref()),
-            ("mean", self.mean.as_ref()),
-            ("std", self.std.as_ref()),
-            ("rate", self.rate.as_ref()),
-            ("front_mean", self.front_mean.as_ref()),
-            ("front_std", self.front_std.as_ref()),
-            ("step", self.step.as_ref()),
-            ("output", self.output.as_ref()),
-            ("pool", self.pool.as_ref()),
+            ("features.kind", self.kind.as_ref()),
+            ("features.layout", self.layout.as_ref()),
+            ("features.size", self.size.as_ref()),
+            ("features.colour", self.colour.as_ref()),
+            ("features.mean", self.mean.as_ref()),
+            ("features.std", self.std.as_ref()),
+            ("features.rate", self.rate.as_ref()),
+            ("features.front_mean", self.front_mean.as_ref()),
+            ("features.front_std", self.front_std.as_ref()),
+            ("features.step", self.step.as_ref()),
+            ("features.output", self.output.as_ref()),
+            ("features.pool", self.pool.as_ref()),
         ]
     }
 
@@ -241,14 +241,11 @@ impl RawFeatures {
             ("features.square_root", self.square_root.is_some()),
             ("features.directions", self.directions.is_some()),
         ];
-        let found = other.into_iter().find(|(_, said)| *said);
-        let settings = || {
-            let said = self
-                .of_a_model()
-                .into_iter()
-                .any(|(_, value)| value.is_some());
-            said.then_some("features.output and its like")
-        };
-        found.map(|(key, _)| key).or_else(settings)
+        let settings = { self.of_a_model().into_iter() }.map(|(key, value)| (key, value.is_some()));
+        let mut all = other.into_iter().chain(settings);
+        all.find(|(_, said)| *said).map(|(key, _)| key)
     }
 }
+
+/// How the names of these keys begin.
+const TABLE: &str = "features.";
