@@ -132,28 +132,7 @@ pub fn start(mut terms: Terms) -> Running {
     let (classes, parts) = (data.classes.len(), terms.parts.max(terms.agents));
     let parts = partition(&data.train, classes, Partition::Iid, parts, 1).unwrap();
     let parts = &parts[..terms.agents];
-    let [points, points_per_device, bits, rank_max] = terms.budget;
-    let task_options = TaskOptions {
-        features: None,
-        student: StudentSpec::Mlp {
-            hidden: vec![terms.hidden],
-        },
-        points,
-        points_per_device,
-        auto_budget: terms.auto_budget,
-        bits: bits as u8,
-        contribute: "both".to_owned(),
-        consensus: common::task::ConsensusRule::Weighted,
-        uplink_bytes_max: 10_000_000,
-        rank_max,
-        novelty: false,
-        landmarks: None,
-        steps: 800,
-        refinement_steps: terms.refinement_steps,
-        seed: 1,
-        deadline_s: terms.deadline_s,
-        grace_s: terms.grace_s,
-    };
+    let file = task_text(&data, &terms);
     let home = folder.path().join("fleet");
     let mount = |(place, mib): &(&str, u32)| Disk::mount(&home.join(place), *mib);
     let disks = terms.disks.iter().map(mount).collect();
@@ -183,8 +162,6 @@ pub fn start(mut terms: Terms) -> Running {
         Gateway::start(&mut client, folder, address, coordinator.to_string())
     });
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
-    let quorum = format!("quorum = {:?}", terms.quorum);
-    let file = task_file(&data, &task_options).replace("quorum = 1.0", &quorum);
     let task = client.create_task(&file).unwrap().name;
     fleet
         .add_agents(&data, parts, &token, &mut progress)
@@ -203,6 +180,34 @@ pub fn start(mut terms: Terms) -> Running {
         disks,
         _folder: folder,
     }
+}
+
+/// The file of the task that a fleet on these terms is given.
+pub fn task_text(data: &Dataset, terms: &Terms) -> String {
+    let [points, points_per_device, bits, rank_max] = terms.budget;
+    let task_options = TaskOptions {
+        features: None,
+        student: StudentSpec::Mlp {
+            hidden: vec![terms.hidden],
+        },
+        points,
+        points_per_device,
+        auto_budget: terms.auto_budget,
+        bits: bits as u8,
+        contribute: "both".to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        uplink_bytes_max: 10_000_000,
+        rank_max,
+        novelty: false,
+        landmarks: None,
+        steps: 800,
+        refinement_steps: terms.refinement_steps,
+        seed: 1,
+        deadline_s: terms.deadline_s,
+        grace_s: terms.grace_s,
+    };
+    let quorum = format!("quorum = {:?}", terms.quorum);
+    task_file(data, &task_options).replace("quorum = 1.0", &quorum)
 }
 
 /// Waits until this many rounds of the coordinator's only task have ended, as

@@ -325,20 +325,26 @@ fn show_round(round: &RoundStatus) {
 }
 
 pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let Status { tasks, .. } = client.status()?;
+    let status = client.status()?;
     if as_json {
-        let all: Vec<_> = tasks
+        let all: Vec<_> = status
+            .tasks
             .iter()
-            .map(|task| match task.archived {
-                None => json!({ "task": task.task, "name": task.name }),
-                Some(at) => json!({ "task": task.task, "name": task.name, "archived": at }),
-            })
+            .map(|task| of_list(task, &status))
             .collect();
         print_json(&all);
         return Ok(());
     }
-    let mut table = table(&["task", "hash", "points", "rounds", "newest student"]);
-    for task in &tasks {
+    let mut table = table(&[
+        "task",
+        "hash",
+        "groups",
+        "devices",
+        "points",
+        "rounds",
+        "newest student",
+    ]);
+    for task in &status.tasks {
         let newest = task.releases.last();
         table.add_row([
             match task.archived {
@@ -346,6 +352,11 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
                 Some(_) => format!("{} (archived)", task.name),
             },
             task.task.short(),
+            match task.groups.as_slice() {
+                [] => "all".to_owned(),
+                groups => groups.join(", "),
+            },
+            status.members_of(task).0.to_string(),
             task.points.to_string(),
             task.history
                 .last()
@@ -356,6 +367,19 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     }
     println!("{table}");
     Ok(())
+}
+
+/// A task as `task list --json` shows it.
+fn of_list(task: &TaskStatus, status: &Status) -> serde_json::Value {
+    let devices = status.members_of(task).0;
+    let mut shown = json!({ "task": task.task, "name": task.name, "devices": devices });
+    if !task.groups.is_empty() {
+        shown["groups"] = json!(task.groups);
+    }
+    if let Some(at) = task.archived {
+        shown["archived"] = json!(at);
+    }
+    shown
 }
 
 pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure> {

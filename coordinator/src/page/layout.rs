@@ -130,7 +130,13 @@ pub(super) fn of_task(task: &TaskStatus, status: &Status) -> String {
 /// The head of what is told of one task.
 pub(super) fn task(task: &TaskStatus) -> Markup {
     html! {
-        h2 { (task.name) @if task.archived.is_some() { " (archived)" } " " small class="quiet" { "task " code { (task.task.short()) } } }
+        h2 {
+            (task.name) @if task.archived.is_some() { " (archived)" }
+            " " small class="quiet" {
+                "task " code { (task.task.short()) }
+                @if !task.groups.is_empty() { ", for " (task.groups.join(", ")) }
+            }
+        }
     }
 }
 

@@ -223,8 +223,10 @@ impl Fleet {
         };
         progress.stage(&format!("enrolling {} agents", parts.len()));
         progress.bar(parts.len() as u64);
-        for (index, rows) in parts.iter().enumerate() {
+        let first = self.agents.len();
+        for (at, rows) in parts.iter().enumerate() {
             self.check_interrupted()?;
+            let index = first + at;
             let home = self.agent_home(index);
             let folder = home.join("data");
             make_folder(&folder)?;

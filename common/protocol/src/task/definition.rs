@@ -8,6 +8,7 @@ use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
+use crate::task::groups;
 use crate::task::input::InputKind;
 use crate::task::method::Method;
 use crate::task::target::{self, Target, USUAL};
@@ -65,6 +66,9 @@ pub struct TaskDefinition {
     /// any plan may say.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_budget: bool,
+    /// Groups of devices that it is for, ascending; none of a task for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
 }
 
 /// Whether a count is zero, so that it is left out of JSON.
@@ -317,6 +321,7 @@ impl Task {
         check_rounds(&d.rounds)?;
         check_standing(d.standing, d.auto_budget)?;
         check_method(d)?;
+        groups::check(&d.groups)?;
         let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {

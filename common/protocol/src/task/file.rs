@@ -7,6 +7,7 @@ use super::definition::{
     Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
     TaskDefinition, TaskError, TeacherSpec,
 };
+use super::groups;
 use super::input::{InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
 use super::target::{RawTarget, Target};
@@ -19,6 +20,8 @@ use crate::round::{Kind, Phase};
 #[serde(deny_unknown_fields)]
 pub struct RawTask {
     name: String,
+    #[serde(default)]
+    groups: Option<Vec<String>>,
     input: RawInput,
     #[serde(default)]
     classes: Option<RawClasses>,
@@ -129,6 +132,7 @@ impl RawTask {
             novelty,
             refinement_steps: distillation.refinement_steps,
             auto_budget,
+            groups: groups::checked(self.groups)?,
         })
     }
 }

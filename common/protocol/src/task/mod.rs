@@ -7,6 +7,7 @@
 mod budget;
 mod definition;
 mod file;
+mod groups;
 mod input;
 mod keys;
 mod method;

@@ -24,6 +24,8 @@ const STANDING: u8 = 4;
 const REFINEMENT: u8 = 5;
 /// The tag of `budget.plan = "auto"`, which has no value.
 const AUTO_BUDGET: u8 = 6;
+/// The tag of `groups`.
+const GROUPS: u8 = 7;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -64,6 +66,10 @@ impl TaskDefinition {
         if self.auto_budget {
             bytes.push(AUTO_BUDGET);
         }
+        if !self.groups.is_empty() {
+            bytes.push(GROUPS);
+            bytes.extend(encode(&self.groups));
+        }
         bytes
     }
 
@@ -103,6 +109,7 @@ impl TaskDefinition {
             standing: None,
             refinement_steps: 0,
             auto_budget: false,
+            groups: Vec::new(),
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -132,6 +139,12 @@ impl TaskDefinition {
         }
         if let [AUTO_BUDGET, after @ ..] = rest {
             (task.auto_budget, rest) = (true, after);
+        }
+        if let [GROUPS, section @ ..] = rest {
+            (task.groups, rest) = decode_blob_start(section)?;
+            if task.groups.is_empty() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
         }
         match rest.len() {
             0 => Ok(task),

@@ -77,6 +77,7 @@ impl Core {
             task: runner.task.hash(),
             name: runner.task.definition().name.clone(),
             archived: state.archived,
+            groups: runner.task.definition().groups.clone(),
             points: state.transfer.map_or(0, |transfer| transfer.points),
             normaliser: state.normaliser,
             transfer: state.transfer.map(|transfer| transfer.blob),
@@ -136,7 +137,9 @@ impl Core {
     fn withheld(&self, runner: &Runner) -> Vec<WithheldStatus> {
         let told = self.sessions.withheld(runner.task.hash());
         let revoked = self.registry.revoked();
-        let members = told.filter(|(device, ..)| !revoked.contains_key(device));
+        let members = told.filter(|(device, ..)| {
+            !revoked.contains_key(device) && self.is_for(&runner.task, *device)
+        });
         let status = members.map(|(device, why, since)| WithheldStatus {
             device: self.name(device),
             reason: why.code(),
