@@ -45,6 +45,7 @@ use crate::server::odd::OddData;
 use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
+use crate::server::reports::Reports;
 use crate::server::unheard::Unheard;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::{DatabaseMetrics, StoreError};

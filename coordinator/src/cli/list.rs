@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, Fault, FaultKind, ReportSummary,
-    RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
+    AbsenceReason, DeviceStatus, DeviceStudent, EndedStatus, ExclusionStatus, Fault, FaultKind,
+    ReportSummary, RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -400,6 +400,7 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
         "last seen",
         "contributed",
         "student",
+        "held-out",
         "up bytes",
         "down bytes",
     ]);
@@ -417,6 +418,7 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
             seen,
             ago(device.contributed),
             students(device),
+            reached(device),
             device.uplink_bytes.to_string(),
             device.downlink_bytes.to_string(),
         ]);
@@ -434,6 +436,22 @@ fn students(device: &DeviceStatus) -> String {
             let all = all
                 .iter()
                 .map(|one| format!("{} {}", one.task, one.version));
+            all.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// What they reach on its held-out rows, with their tasks where it runs several.
+fn reached(device: &DeviceStatus) -> String {
+    let short = |one: &DeviceStudent| {
+        one.reached
+            .map_or_else(|| "-".to_owned(), |reached| reached.short())
+    };
+    match device.students.as_slice() {
+        [] => "-".to_owned(),
+        [only] => short(only),
+        all => {
+            let all = all.iter().map(|one| format!("{} {}", one.task, short(one)));
             all.collect::<Vec<_>>().join(", ")
         }
     }

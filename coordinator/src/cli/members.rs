@@ -141,6 +141,19 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
             "student      {}: version {}{evaluation}",
             student.task, student.version
         );
+        match (student.reached, &student.not_reported) {
+            (Some(reached), _) => println!(
+                "held-out     {}: {} on {}",
+                student.task,
+                reached.short(),
+                format::count(reached.rows as usize, "row")
+            ),
+            (None, Some(why)) => println!("held-out     {}: -, {why}", student.task),
+            (None, None) => {}
+        }
+    }
+    for task in &found.gives_nothing_to {
+        println!("gives none   {task}: its newest student has nothing of this device");
     }
     if let Some(certificate) = found.certificate {
         println!("certificate  {certificate}");
@@ -331,6 +344,7 @@ mod tests {
             peer_limits: PeerLimitsStatus::default(),
             shared_key: None,
             students: Vec::new(),
+            gives_nothing_to: Vec::new(),
         }
     }
 

@@ -19,6 +19,7 @@ use super::odd::OddData;
 use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
+use super::reports::Reports;
 use super::store_handle::StoreHandle;
 use super::unheard::Unheard;
 use crate::aggregate::{Found, pooled};
@@ -182,6 +183,7 @@ pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
             .peer_limits
             .fill(now, device.device, &mut device.peer_limits);
     }
+    shared.reports.fill(shared, &mut status.devices).await;
     for gateway in &mut status.gateways {
         gateway.link = shared.gateways.link(gateway.gateway);
     }

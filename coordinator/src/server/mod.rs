@@ -17,6 +17,7 @@ pub(crate) mod peer_limits;
 pub(crate) mod reconnect;
 pub(crate) mod repair;
 pub(crate) mod replies;
+pub(crate) mod reports;
 mod session;
 pub(crate) mod store_handle;
 mod transfer;

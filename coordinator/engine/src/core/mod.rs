@@ -20,6 +20,7 @@ mod sessions;
 mod shared_keys;
 mod snapshot;
 mod steady_clock;
+mod students;
 mod tasks;
 
 use std::collections::VecDeque;

@@ -125,6 +125,12 @@ impl Sessions {
         })
     }
 
+    /// Why this device gives nothing to this task, or less.
+    pub(super) fn withheld_by(&self, device: DeviceId, task: TaskHash) -> Option<&Withheld> {
+        let (why, _) = self.withheld.get(&device)?.get(&task)?;
+        Some(why)
+    }
+
     /// Remembers why a device gives nothing to a task, or that it gives again;
     /// whether that is another reason than before.
     fn remember_withheld(

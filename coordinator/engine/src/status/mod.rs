@@ -26,7 +26,8 @@ use crate::round::PlannedBudget;
 pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::device::{
-    DeviceStatus, DeviceStudent, Forgetting, PeerLimitsStatus, Quarantine, SharedKey, Standing,
+    DeviceStatus, DeviceStudent, Forgetting, PeerLimitsStatus, Quarantine, Reached, SharedKey,
+    Standing,
 };
 pub use self::fault::{Fault, FaultKind};
 pub use self::gateway::{GatewayLink, GatewayStatus};
