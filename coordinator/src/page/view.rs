@@ -219,7 +219,8 @@ impl Viewer {
     }
 
     /// The influence of the devices that the newest teacher of a task stands
-    /// on: the [`INFLUENCES_MAX`] with most rows, the strongest first. None
+    /// on: of the [`INFLUENCES_MAX`] with most rows, those first that are worth
+    /// most to others. None
     /// where fewer than two sent moments. Solved once for each teacher.
     pub(super) async fn influences(
         &self,
@@ -385,8 +386,8 @@ fn influences(store: &StoreHandle, evidence: &Evidence) -> Option<Vec<DeviceInfl
         Ok(())
     })
     .ok()?;
-    let growth = |one: &DeviceInfluence| one.influence.growth;
-    found.sort_by(|one, other| growth(other).total_cmp(&growth(one)));
+    let worth = |one: &DeviceInfluence| one.influence.worth();
+    found.sort_by(|one, other| worth(other).total_cmp(&worth(one)));
     (!found.is_empty()).then_some(found)
 }
 
