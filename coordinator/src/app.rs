@@ -39,6 +39,7 @@ use crate::server::clock_guard::{ClockGuard, Uptime};
 use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
 use crate::server::gateways::Gateways;
+use crate::server::history::{self, Histories};
 use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
 use crate::server::odd::OddData;
@@ -224,6 +225,8 @@ impl Server {
             relayed,
             revoked,
             unheard: Unheard::default(),
+            reports: Reports::default(),
+            histories: Histories::default(),
             odd: OddData::default(),
         });
         Ok(Self {
@@ -281,6 +284,7 @@ impl Server {
             self.shared.progress.subscribe(),
         );
         let counting = tokio::spawn(async move { metrics.follow(steps).await });
+        let remembering = tokio::spawn(history::follow(self.shared.clone()));
         let page = self
             .page
             .map(|page| tokio::spawn(page.serve(self.shared.clone())));
@@ -302,6 +306,7 @@ impl Server {
         self.shared.connections.clear();
         admin.abort();
         counting.abort();
+        remembering.abort();
         renewing.abort();
         if let Some(page) = page {
             page.abort();

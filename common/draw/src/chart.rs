@@ -2,6 +2,7 @@
 //! the reader's light or dark page.
 
 mod scale;
+mod time;
 
 use plotters::coord::Shift;
 use plotters::prelude::{
@@ -12,6 +13,7 @@ use plotters::prelude::{
 
 use crate::text::escape;
 pub use scale::Scale;
+pub use time::TimeUnit;
 
 /// A chart.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub enum Form {
     Line,
     /// Dots alone.
     Dots,
+    /// A bar from zero to each.
+    Bars,
     /// A dashed line from side to side, as high as the first point: what others
     /// are held against.
     Bound,
@@ -102,6 +106,12 @@ const RIGHT: u32 = 40;
 /// Room for the title of the vertical axis.
 const ABOVE: u32 = 30;
 
+/// A line through more points than these has no dots, which would hide it.
+const DOTS_MAX: usize = 40;
+/// Widths of a bar, in pixels.
+const BAR_MIN: u32 = 2;
+const BAR_MAX: u32 = 14;
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// The colour of a chart's series; the first six differ.
@@ -147,6 +157,12 @@ impl Size {
             Self::Wide => 13,
             Self::Narrow => 16,
         }
+    }
+
+    /// As wide a bar as so many have room for side by side.
+    fn bar(self, many: usize) -> u32 {
+        let room = self.pixels().0 / (many.max(1) as u32).saturating_mul(2);
+        room.clamp(BAR_MIN, BAR_MAX)
     }
 
     /// So many names have room side by side.
@@ -295,8 +311,17 @@ impl Chart<'_> {
                 }
             }
             let places = || finite().map(|point| (point.x, point.y));
+            if one.form == Form::Bars {
+                let style = ShapeStyle::from(rgb(at)).stroke_width(self.size.bar(one.points.len()));
+                let bars = places().map(|(x, y)| PathElement::new([(x, 0.0), (x, y)], style));
+                chart.draw_series(bars)?;
+                continue;
+            }
             if one.form == Form::Line {
                 chart.draw_series(LineSeries::new(places(), style))?;
+            }
+            if one.form == Form::Line && one.points.len() > DOTS_MAX {
+                continue;
             }
             chart.draw_series(places().map(|place| Circle::new(place, 4, style.filled())))?;
         }
@@ -317,6 +342,9 @@ impl Chart<'_> {
             let [low, high] = point.interval.unwrap_or([point.y, point.y]);
             [low, point.y, high]
         });
+        // A bar stands on zero.
+        let has_bars = self.series.iter().any(|one| one.form == Form::Bars);
+        let up = up.chain(has_bars.then_some(0.0));
         Some(Bounds {
             x: self.x.scale.room(across),
             y: self.y.scale.room(range(up)?),

@@ -594,6 +594,7 @@ pub(super) mod tests {
                 gateways: Vec::new(),
             },
             health: Health::default(),
+            histories: Default::default(),
         }
     }
 
@@ -623,6 +624,64 @@ pub(super) mod tests {
         assert!(page.contains("pump-190") && !page.contains("pump-191&gt;"));
         assert!(!page.contains("pump-180"));
         assert!(shown(&view, &[("find", "valve")]).contains("No device fits"));
+    }
+
+    #[test]
+    fn devices_that_give_nothing_are_filtered() {
+        let mut view = fleet(30);
+        let devices = &mut view.status.devices;
+        devices[3].gives_nothing_to = vec!["har".to_owned()];
+        devices[4].contributed = None;
+        devices[5].contributed = None;
+        devices[5].standing = Standing::Revoked;
+        let device = crate::status::DeviceName {
+            device: devices[6].device,
+            label: String::new(),
+        };
+        let mut task = crate::status::fixtures::task(Vec::new(), None);
+        task.withheld = vec![crate::status::WithheldStatus {
+            device,
+            reason: common::withheld::WithheldCode::DataRefused,
+            text: String::new(),
+            since: Time(1),
+        }];
+        view.status.tasks = vec![task];
+        let page = shown(&view, &[("state", NOTHING)]);
+        let named = |at: u32| page.contains(&format!("pump-{at}&gt;"));
+        assert_eq!([3, 4, 5, 6, 7].map(named), [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn what_a_student_reaches_stands_in_its_row() {
+        let mut view = fleet(3);
+        let student = |reached: Option<Reached>| DeviceStudent {
+            task: "har".to_owned(),
+            version: Version {
+                epoch: 1,
+                number: 1,
+            },
+            evaluation: None,
+            reached,
+            not_reported: reached
+                .is_none()
+                .then(|| "its owner keeps it back".to_owned()),
+            report: None,
+        };
+        let of = |accuracy| Reached {
+            rows: 40,
+            accuracy: Some(accuracy),
+            error: None,
+        };
+        view.status.devices[0].students = vec![student(Some(of(0.9)))];
+        view.status.devices[1].students = vec![student(Some(of(0.5)))];
+        view.status.devices[2].students = vec![student(None)];
+        let page = shown(&view, &[("sort", "reached")]);
+        let at = |text: &str| page.find(text).unwrap_or(usize::MAX);
+        assert!(at("50.0") < at("90.0"), "the worst first");
+        assert!(
+            at("90.0") < at("its owner keeps it back"),
+            "then the unknown"
+        );
     }
 
     #[test]

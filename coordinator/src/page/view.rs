@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Semaphore};
 use crate::aggregate::{Influence, InfluenceError, leave_one_out};
 use crate::core::{AdminCommand, Command, Evidence};
 use crate::identity::{CertificateTerms, ROOT_KEY};
-use crate::journal::LogEntry;
+use crate::journal::{History, LogEntry};
 use crate::round::{Event, TaskEvent};
 use crate::server::clock_guard::uptime;
 use crate::server::handle::{ask, ask_core, status, summarise};
@@ -68,6 +68,8 @@ pub(super) struct DeviceInfluence {
 pub(super) struct View {
     pub(super) status: Status,
     pub(super) health: Health,
+    /// What the tasks' rounds came to over weeks.
+    pub(super) histories: BTreeMap<TaskHash, History>,
 }
 
 /// The coordinator as a process. Sizes in bytes.
@@ -163,7 +165,11 @@ impl Viewer {
             viewer.report(&mut status);
             status.store = viewer.shared.store.status();
             let health = viewer.health();
-            Arc::new(View { status, health })
+            Arc::new(View {
+                status,
+                health,
+                histories: viewer.shared.histories.all(),
+            })
         });
         let view = made.await.map_err(broken)?;
         *newest = Some((Instant::now(), view.clone()));

@@ -14,6 +14,7 @@ use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
 use super::driver::Revoked;
 use super::gateways::Gateways;
+use super::history::Histories;
 use super::links::Links;
 use super::odd::OddData;
 use super::peer_limits::PeerLimits;
@@ -69,6 +70,10 @@ pub(crate) struct Shared {
     pub(crate) unheard: Unheard,
     /// Devices whose data is unlike the fleet's.
     pub(crate) odd: OddData,
+    /// What devices reported of the students that they run.
+    pub(crate) reports: Reports,
+    /// What rounds came to over weeks.
+    pub(crate) histories: Histories,
 }
 
 /// Asks the store, on a blocking thread.

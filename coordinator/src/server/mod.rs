@@ -9,6 +9,7 @@ pub(crate) mod driver;
 mod enrol;
 pub(crate) mod gateways;
 pub(crate) mod handle;
+pub(crate) mod history;
 pub(crate) mod line;
 pub(crate) mod links;
 pub(crate) mod maintenance;

@@ -1,5 +1,7 @@
 //! How values are written along an axis.
 
+use super::time::TimeUnit;
+
 /// How values are written along an axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -9,6 +11,8 @@ pub enum Scale {
     Percent,
     /// The name of each place 0, 1, 2 ….
     Names(Vec<String>),
+    /// Times since the beginning of 1970, UTC, in this unit.
+    Time(TimeUnit),
 }
 
 impl Scale {
@@ -22,6 +26,7 @@ impl Scale {
                 let digits = if span > 0.05 { 0 } else { 1 };
                 format!("{:.digits$}\u{a0}%", 100.0 * value)
             }
+            Self::Time(unit) => unit.label(value),
             Self::Names(names) => {
                 let place = value.round();
                 let is_whole = (value - place).abs() < 1e-6 && value > -0.25;
@@ -36,6 +41,8 @@ impl Scale {
         match self {
             // One at each name, and those between that stay empty.
             Self::Names(names) => names.len().clamp(1, names_max) * 2 + 1,
+            // They are long: `Tue 04:00`.
+            Self::Time(_) => (names_max / 2).max(1) + 1,
             _ => 6,
         }
     }
@@ -54,6 +61,10 @@ impl Scale {
             Self::Percent => {
                 let [from, to] = wide(0.01);
                 [from.max(0.0), to.min(1.0)]
+            }
+            Self::Time(_) => {
+                let room = (0.03 * (high - low)).max(0.5);
+                [low - room, high + room]
             }
             Self::Names(names) => [-0.5, names.len().max(1) as f64 - 0.5],
         }

@@ -23,10 +23,11 @@ async fn ask(rig: &Rig, head: &str) -> String {
     answer
 }
 
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 9] = [
     "/",
     "/rounds",
     "/students",
+    "/history",
     "/rollouts",
     "/distilled",
     "/certificates",
