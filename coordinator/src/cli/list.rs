@@ -124,7 +124,11 @@ fn stored(store: &StoreStatus) -> String {
 }
 
 fn show_task(task: &TaskStatus, now: Time, more: &str) {
-    println!("\ntask {} ({})", task.name, task.task.short());
+    let groups = match task.groups.as_slice() {
+        [] => String::new(),
+        groups => format!(", for {}", groups.join(", ")),
+    };
+    println!("\ntask {} ({}){groups}", task.name, task.task.short());
     match &task.round {
         Some(round) => show_round(round),
         None => println!("  no round is running"),

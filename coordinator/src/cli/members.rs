@@ -117,6 +117,12 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
     }
     println!("group        {}", found.group.as_deref().unwrap_or("-"));
     println!("state        {}", state(found));
+    let at_work = status.tasks.iter().filter(|task| task.archived.is_none());
+    let its = at_work.filter(|task| found.is_member() && task.is_for(found));
+    let its: Vec<_> = its.map(|task| task.name.as_str()).collect();
+    if !its.is_empty() {
+        println!("tasks        {}", its.join(", "));
+    }
     if let Some(at) = found.admitted {
         println!("joined       {} ago", seconds(now.since_ms(at)));
     }
