@@ -40,6 +40,7 @@ use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
 use crate::server::gateways::Gateways;
 use crate::server::history::{self, Histories};
+use crate::server::influence::Influences;
 use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
 use crate::server::odd::OddData;
@@ -227,6 +228,7 @@ impl Server {
             unheard: Unheard::default(),
             reports: Reports::default(),
             histories: Histories::default(),
+            influences: Influences::default(),
             odd: OddData::default(),
         });
         Ok(Self {

@@ -536,6 +536,43 @@ pub(super) fn lineage(
     Ok(())
 }
 
+pub(super) fn influence(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let devices = match client.ask(&Request::Influence { task })? {
+        Response::Influence(devices) => devices,
+        other => return Err(unexpected(&other)),
+    };
+    if as_json {
+        print_json(&devices);
+        return Ok(());
+    }
+    let mut table = table(&[
+        "device",
+        "rows",
+        "worth to others",
+        "error on others' rows",
+        "without it",
+        "on its own",
+        "without it",
+    ]);
+    for one in devices {
+        table.add_row([
+            format::name(&one.device),
+            one.rows.to_string(),
+            format!("{:+.2} %", 100.0 * one.worth),
+            format!("{:.4}", one.others_with),
+            format!("{:.4}", one.others_without),
+            format!("{:.4}", one.own_with),
+            format!("{:.4}", one.own_without),
+        ]);
+    }
+    println!("{table}");
+    Ok(())
+}
+
 pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(header);

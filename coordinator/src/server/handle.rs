@@ -15,6 +15,7 @@ use super::compute_backend::ComputeBackend;
 use super::driver::Revoked;
 use super::gateways::Gateways;
 use super::history::Histories;
+use super::influence::Influences;
 use super::links::Links;
 use super::odd::OddData;
 use super::peer_limits::PeerLimits;
@@ -74,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) reports: Reports,
     /// What rounds came to over weeks.
     pub(crate) histories: Histories,
+    /// What each device is worth.
+    pub(crate) influences: Influences,
 }
 
 /// Asks the store, on a blocking thread.

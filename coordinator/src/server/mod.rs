@@ -10,6 +10,7 @@ mod enrol;
 pub(crate) mod gateways;
 pub(crate) mod handle;
 pub(crate) mod history;
+pub(crate) mod influence;
 pub(crate) mod line;
 pub(crate) mod links;
 pub(crate) mod maintenance;

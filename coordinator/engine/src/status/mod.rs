@@ -6,6 +6,7 @@ mod fault;
 pub mod fixtures;
 pub mod format;
 mod gateway;
+mod influence;
 mod odd;
 mod progress;
 mod releases;
@@ -31,6 +32,7 @@ pub use self::device::{
 };
 pub use self::fault::{Fault, FaultKind};
 pub use self::gateway::{GatewayLink, GatewayStatus};
+pub use self::influence::InfluenceStatus;
 pub use self::odd::{OddKind, OddStatus};
 pub use self::progress::{Namesake, OutcomeStatus, Progress, TaskSummary};
 pub use self::round::{
