@@ -7,8 +7,8 @@ mod time;
 use plotters::coord::Shift;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, DashedLineSeries, DrawingArea, IntoDrawingArea, IntoFont,
-    LabelAreaPosition, LineSeries, PathElement, RGBColor, SVGBackend, ShapeStyle, TRANSPARENT,
-    Text, TextStyle,
+    LabelAreaPosition, LineSeries, PathElement, RGBColor, Rectangle, SVGBackend, ShapeStyle,
+    TRANSPARENT, Text, TextStyle,
 };
 
 use crate::text::escape;
@@ -109,8 +109,8 @@ const ABOVE: u32 = 30;
 /// A line through more points than these has no dots, which would hide it.
 const DOTS_MAX: usize = 40;
 /// Widths of a bar, in pixels.
-const BAR_MIN: u32 = 2;
-const BAR_MAX: u32 = 14;
+const BAR_MIN: f64 = 2.0;
+const BAR_MAX: f64 = 14.0;
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
@@ -159,10 +159,11 @@ impl Size {
         }
     }
 
-    /// As wide a bar as so many have room for side by side.
-    fn bar(self, many: usize) -> u32 {
-        let room = self.pixels().0 / (many.max(1) as u32).saturating_mul(2);
-        room.clamp(BAR_MIN, BAR_MAX)
+    /// The width of a bar among so many, as a share of the chart's.
+    fn bar(self, many: usize) -> f64 {
+        let width = f64::from(self.pixels().0);
+        let room = width / (2.0 * many.max(1) as f64);
+        room.clamp(BAR_MIN, BAR_MAX) / width
     }
 
     /// So many names have room side by side.
@@ -312,8 +313,11 @@ impl Chart<'_> {
             }
             let places = || finite().map(|point| (point.x, point.y));
             if one.form == Form::Bars {
-                let style = ShapeStyle::from(rgb(at)).stroke_width(self.size.bar(one.points.len()));
-                let bars = places().map(|(x, y)| PathElement::new([(x, 0.0), (x, y)], style));
+                let half = 0.5 * self.size.bar(one.points.len()) * (x[1] - x[0]);
+                let bars = places().map(|(x, y)| {
+                    let corners = [(x - half, 0.0), (x + half, y)];
+                    Rectangle::new(corners, rgb(at).filled())
+                });
                 chart.draw_series(bars)?;
                 continue;
             }

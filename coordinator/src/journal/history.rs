@@ -33,7 +33,7 @@ pub struct RoundsSpan {
     pub rounds: u32,
     /// Those of them that led to a student.
     pub completed: u32,
-    /// Devices that contributed to the round with most of them.
+    /// Devices in the round with most of them.
     pub devices: u32,
     /// Bytes of contributions, of those rounds of which they are known.
     pub bytes: u64,
@@ -59,7 +59,8 @@ pub struct EndedRound {
     pub ended: Time,
     /// Whether it led to a student.
     pub completed: bool,
-    /// Devices that contributed to it.
+    /// Devices whose contributions its student is made of; without one, those
+    /// that it took something of.
     pub devices: u32,
     /// Bytes of its contributions, if they are known.
     pub bytes: Option<u64>,

@@ -110,14 +110,14 @@ fn courses(spans: &[RoundsSpan], unit: TimeUnit) -> Vec<Course> {
         },
         Course {
             title: "Devices contributing",
-            caption: "Devices in the round of each span to which most contributed.",
-            scale: Scale::Number,
+            caption: "Devices whose contributions a student of each span is made of; without a student, those that a round took something of.",
+            scale: Scale::Count,
             form: Form::Bars,
             points: points(&|span| Some(f64::from(span.devices))),
         },
         Course {
             title: "Kilobytes up",
-            caption: "Contributions taken, without those of rounds that ended unseen by this history.",
+            caption: "Contributions taken in each span, without those of rounds that nobody counted: before this version, or while a coordinator was killed.",
             scale: Scale::Number,
             form: Form::Bars,
             points: points(&|span| Some(span.bytes as f64 / 1e3)),
@@ -125,7 +125,7 @@ fn courses(spans: &[RoundsSpan], unit: TimeUnit) -> Vec<Course> {
         Course {
             title: "Rounds",
             caption: "Rounds that ended in each span, with a student or without.",
-            scale: Scale::Number,
+            scale: Scale::Count,
             form: Form::Bars,
             points: points(&|span| Some(f64::from(span.rounds))),
         },

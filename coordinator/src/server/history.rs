@@ -13,7 +13,7 @@ use crate::journal::{
     EndedRound, History, ReachedThen, load_history, retain_histories, save_history,
 };
 use crate::server::handle::{Shared, ask, summarise};
-use crate::status::{EndedStatus, OutcomeStatus, Progress, ReportSummary, Status};
+use crate::status::{EndedStatus, OutcomeStatus, Progress, ReportSummary, Status, TaskStatus};
 use crate::store::Epoch;
 
 /// What the rounds of the tasks came to.
@@ -58,7 +58,7 @@ impl Histories {
             let new = { task.history.iter() }.filter(|ended| ended.round > history.last());
             let new: Vec<&EndedStatus> = new.collect();
             for ended in &new {
-                history.add(&of_round(ended, summarise(shared, &ended.reports)));
+                history.add(&of_round(task, ended, summarise(shared, &ended.reports)));
             }
             self.keep(shared, epoch, task.task, history, !new.is_empty());
         }
@@ -127,9 +127,14 @@ pub(crate) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-fn of_round(ended: &EndedStatus, report: Option<ReportSummary>) -> EndedRound {
+fn of_round(task: &TaskStatus, ended: &EndedStatus, report: Option<ReportSummary>) -> EndedRound {
     let given = { ended.accepted.iter() }
         .filter(|(kind, _)| !matches!(kind, Kind::Report | Kind::Gradient));
+    let given = given.map(|(_, devices)| *devices).max().unwrap_or(0);
+    let made = { task.releases.iter() }.find(|release| release.round == ended.round);
+    let made = made.map_or(0, |release| {
+        u32::try_from(release.lineage).unwrap_or(u32::MAX)
+    });
     let reached = report.and_then(|report| match (report.accuracy, report.error) {
         (Some(accuracy), _) => Some(ReachedThen::Accuracy(accuracy)),
         (None, Some(error)) => Some(ReachedThen::Rmse(error.rmse)),
@@ -139,7 +144,7 @@ fn of_round(ended: &EndedStatus, report: Option<ReportSummary>) -> EndedRound {
         round: ended.round,
         ended: ended.ended,
         completed: matches!(ended.outcome, OutcomeStatus::Completed { .. }),
-        devices: given.map(|(_, devices)| *devices).max().unwrap_or(0),
+        devices: given.max(made),
         bytes: ended.bytes,
         reached,
     }

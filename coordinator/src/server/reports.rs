@@ -131,7 +131,10 @@ mod tests {
             previous_squared: None,
         };
         let reached = told(&report(Some(errors))).reached;
-        assert_eq!(reached.map(|one| one.short()), Some("RMSE 2".to_owned()));
+        assert_eq!(
+            reached.map(|one| one.short()),
+            Some("RMSE 2.000".to_owned())
+        );
     }
 
     #[test]

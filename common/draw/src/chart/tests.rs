@@ -126,6 +126,7 @@ fn bars_stand_on_zero_and_times_have_dates() {
         "{html}"
     );
     assert_eq!(html.matches("<circle").count(), 0);
+    assert_eq!(html.matches("<rect").count(), 21, "{html}");
     chart.size = Size::Narrow;
     let narrow = chart.html().unwrap();
     let dates = |html: &str| html.matches("\u{a0}Nov").count() + html.matches("\u{a0}Dec").count();
