@@ -18,6 +18,7 @@ pub(crate) mod reconnect;
 pub(crate) mod repair;
 pub(crate) mod replies;
 mod session;
+pub(crate) mod standby;
 pub(crate) mod store_handle;
 mod transfer;
 pub(crate) mod unheard;
