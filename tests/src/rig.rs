@@ -47,6 +47,8 @@ pub struct Terms {
     pub dataset: &'static str,
     /// Devices.
     pub agents: usize,
+    /// How the rows are spread.
+    pub partition: Partition,
     /// Parts the rows are cut into, of which each device gets one; as many as
     /// devices if there would be fewer.
     pub parts: usize,
@@ -87,6 +89,7 @@ impl Default for Terms {
         Self {
             dataset: "digits",
             agents: 3,
+            partition: Partition::Iid,
             parts: 0,
             quorum: 1.0,
             grace_s: 30.0,
@@ -135,7 +138,7 @@ pub fn start(mut terms: Terms) -> Running {
     let mut progress = Progress::new(true);
     let data = Dataset::open(terms.dataset).unwrap();
     let (classes, parts) = (data.classes.len(), terms.parts.max(terms.agents));
-    let parts = partition(&data.train, classes, Partition::Iid, parts, 1).unwrap();
+    let parts = partition(&data.train, classes, terms.partition, parts, 1).unwrap();
     let parts = &parts[..terms.agents];
     let home = folder.path().join("fleet");
     let mount = |(place, mib): &(&str, u32)| Disk::mount(&home.join(place), *mib);
