@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use common::ids::RoundId;
 use coordinator::admin::Client;
 use coordinator::status::{OutcomeStatus, Progress as Step, Status};
+use lab::data::Partition;
 use lab::demo::Environment;
 use rand::Rng as _;
 use rustix::process::Signal;
@@ -118,6 +120,8 @@ impl Day {
         ];
         let mut running = rig::start(Terms {
             agents: AGENTS,
+            // A device describes only classes of which it has some twenty rows.
+            partition: Partition::Shards(2),
             budget: [80, 10, 8, 40],
             gateway: true,
             standby: Some(others.join(",")),
@@ -232,14 +236,18 @@ impl Day {
             return;
         };
         let task = self.running.task.clone();
-        let is_new = watcher.start_round(Some(&task), true).is_ok();
-        if is_new {
-            self.rounds += 1;
-            self.steps(&mut watcher);
+        match watcher.start_round(Some(&task), true) {
+            Ok(_) => self.rounds += 1,
+            // One is open, or this coordinator has just been killed.
+            Err(_) if watcher.watch().is_err() => return,
+            Err(_) => {}
         }
+        self.steps(&mut watcher);
     }
 
+    /// Until as many things have happened as are drawn, or nothing does.
     fn steps(&mut self, watcher: &mut Client) {
+        watcher.set_patience(PATIENCE).unwrap();
         for _ in 0..=(self.draw)(3 * AGENTS) {
             if matches!(watcher.next_progress(), Ok(Step::Ended { .. }) | Err(_)) {
                 return;
@@ -337,3 +345,6 @@ impl Day {
         );
     }
 }
+
+/// How long something is waited for in a round that is to be disturbed.
+const PATIENCE: Duration = Duration::from_secs(10);
