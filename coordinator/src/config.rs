@@ -54,6 +54,7 @@ use crate::store::{StorePlace, StoreSettings};
 /// | `store.password_file` | none | path, for `postgres` |
 /// | `store.ca_file` | the system's authorities | path, for `postgres` |
 /// | `store.lease` | `off` | `off`, `2s` to `60s`, for `postgres` |
+/// | `store.advertised` | `listen` | host and port, for `postgres` |
 /// | `retention.rounds` | `100` | 1 to 10000, `all` |
 /// | `retention.blob_rounds` | `4` | 1 to `retention.rounds` |
 /// | `rollout.releases` | `all` | `all`, `held`, `staged` |
@@ -232,6 +233,11 @@ impl Config {
             limits: { raw.limits.check() }
                 .map_err(|unfit| layers.refuse(unfit.key, unfit.value, unfit.allowed))?,
         })
+    }
+
+    /// The file of the sessions that are open.
+    pub(crate) fn sessions(&self) -> PathBuf {
+        self.state.join("sessions")
     }
 
     /// Where the store is.

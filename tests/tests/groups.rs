@@ -43,7 +43,7 @@ fn a_groups_task_reaches_its_devices_alone() {
     };
     let mut running = start(terms.clone());
     two_more(&mut running, "pumps");
-    let file = task_text(&running.data, &terms);
+    let file = task_text(&terms, &running.data);
     let head = format!("name = {:?}", running.task);
     assert!(file.contains(&head), "{file}");
     let of = |name: &str, group: &str| {

@@ -21,6 +21,7 @@ pub(crate) mod repair;
 pub(crate) mod replies;
 pub(crate) mod reports;
 mod session;
+pub(crate) mod standby;
 pub(crate) mod store_handle;
 mod transfer;
 pub(crate) mod unheard;

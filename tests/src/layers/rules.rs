@@ -31,7 +31,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         layers: &[
-            &["close", "ids", "limits", "traffic"],
+            &["close", "host_port", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "evaluation", "features", "round", "withheld"],
             &["task"],
