@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Found, Layers, duration_ms};
+use common::config::Found;
+
+use super::{ConfigError, Layers, duration_ms};
 use crate::store::{
     DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
 };
