@@ -1,7 +1,6 @@
 //! The coordinator's configuration: defaults, file, environment, flags, each
 //! overruling the one before.
 
-mod layers;
 mod page;
 mod retention;
 mod rollout;
@@ -14,12 +13,12 @@ use std::path::PathBuf;
 
 pub use common::config::ConfigError;
 
-pub(crate) use self::layers::{Layers, Places, duration_ms};
 pub(crate) use self::rollout::permille;
 
 pub use self::page::PAGE_DEFAULT;
 pub use self::rollout::{ReleaseMode, RolloutSettings};
 
+use crate::config_layers::{Layers, Places};
 use crate::journal::Retention;
 use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::close::CloseCode;
 use protocol::ids::DeviceId;
+use protocol::limits::ENROL_MS_MAX;
 use protocol::trust::bundle::{AnnouncedAuthority, believe};
 use protocol::trust::certificate::Fingerprint;
 use protocol::trust::clock::Clock;
@@ -171,6 +172,23 @@ impl Joining {
                 EnrolAnswer::Renewed { .. } => return Err(EnrolmentError::NoAnswer),
             }
         }
+    }
+}
+
+/// Serves one connection on the enrolment protocol, which is closed if `run` fails or
+/// takes longer than anybody may.
+pub async fn serve(
+    connection: &Connection,
+    run: impl Future<Output = Result<(), TransportError>>,
+) {
+    let limit = Duration::from_millis(ENROL_MS_MAX);
+    let outcome = tokio::time::timeout(limit, run).await;
+    let outcome = outcome.unwrap_or(Err(TransportError::Stalled {
+        waited_ms: ENROL_MS_MAX,
+    }));
+    if let Err(error) = outcome {
+        tracing::info!(%error, "enrolment broke off");
+        connection.close(error.code(), &error.to_string());
     }
 }
 

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use common::config::Found;
 
-use super::{ConfigError, Layers, duration_ms};
+use super::ConfigError;
+use crate::config_layers::{Layers, duration_ms};
 use crate::store::{
     DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
 };

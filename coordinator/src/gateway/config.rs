@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 pub use common::config::ConfigError;
 
-use crate::config::{Layers, Places};
+use crate::config_layers::{Layers, Places};
 use crate::limits::{Limits, RawLimits};
 
 /// A checked configuration.
