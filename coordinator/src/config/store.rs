@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use common::config::Found;
 use common::host_port::HostPort;
 use serde::Deserialize;
 
-use super::{Config, ConfigError, Found, Layers, duration_ms};
+use super::{Config, ConfigError};
+use crate::config_layers::{Layers, duration_ms};
 use crate::store::{
     DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
 };

@@ -149,6 +149,7 @@ pub(super) const CRATES: &[Crate] = &[
         layers: &[
             &[
                 "aggregate",
+                "config_layers",
                 "identity",
                 "limits",
                 "state_dir",
