@@ -10,6 +10,7 @@ pub mod budget;
 pub mod cli;
 pub mod compute;
 pub mod config;
+mod config_layers;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

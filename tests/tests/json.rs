@@ -154,6 +154,7 @@ fn what_commands_print_is_what_the_page_says() {
     ask("device label", &[device, "the third"]);
     ask("model list", &[]);
     ask("model lineage", &[]);
+    ask("model influence", &[]);
     let student = path("student.npz");
     ask("model export", &["--out", &student]);
     ask("token create", &[]);

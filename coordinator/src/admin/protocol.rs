@@ -8,7 +8,7 @@ use crate::backbone::BackboneFile;
 use crate::backup::Contents;
 use crate::journal::audit::{AuditRecord, AuditSpan};
 use crate::rollout::Order;
-use crate::status::{DeviceName, Fault, Namesake, Progress, Status, TaskSummary};
+use crate::status::{DeviceName, Fault, InfluenceStatus, Namesake, Progress, Status, TaskSummary};
 
 /// Longest line a request may be.
 pub const LINE_BYTES_MAX: usize = 512 * 1024;
@@ -179,6 +179,12 @@ pub enum Request {
     /// [`Response::StoreCopy`], then [`Response::Piece`] for each piece and
     /// [`Response::Done`] once all were sent.
     CopyStore,
+    /// What each device is worth to the others that the newest teacher is made
+    /// of; answered by [`Response::Influence`].
+    Influence {
+        /// Of which task.
+        task: Option<String>,
+    },
 }
 
 /// A token to be made.
@@ -311,4 +317,6 @@ pub enum Response {
         /// Length of what follows.
         bytes: u64,
     },
+    /// What each device is worth, those first that are worth most.
+    Influence(Vec<InfluenceStatus>),
 }

@@ -291,6 +291,7 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let (from, version) = rerelease(shared, task, version).await?;
             Ok(Response::ReReleased { from, version })
         }
+        Request::Influence { task } => influence(shared, task).await,
         Request::Watch
         | Request::StartRound { .. }
         | Request::Release { .. }
@@ -301,6 +302,26 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             "this request is answered elsewhere",
         )),
     }
+}
+
+/// What each device is worth, from the moments behind the newest teacher.
+async fn influence(shared: &Shared, name: Option<String>) -> Result<Response, Fault> {
+    let found = ask(shared, |reply| AdminCommand::Task { name, reply }).await??;
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let of = status.tasks.iter().find(|one| one.task == found.task);
+    let solved = match of.and_then(|of| of.teacher) {
+        Some(teacher) => shared.influences.of(shared, found.task, teacher).await?,
+        None => None,
+    };
+    let solved = solved.ok_or_else(|| {
+        let message = format!(
+            "task {} has no teacher of moments of two devices, from which this is measured: \
+             start a round, with `contribute = \"moments\"` or \"both\"",
+            found.name
+        );
+        Fault::new(FaultKind::NotFound, message)
+    })?;
+    Ok(Response::Influence(solved.to_vec()))
 }
 
 async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {

@@ -248,6 +248,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             task,
             json,
         }) => list::lineage(&mut connect()?, task, version, json),
+        Command::Model(ModelCommand::Influence { task, json }) => {
+            list::influence(&mut connect()?, task, json)
+        }
         Command::Key(command) => handed_over(&config, key::run(&config.state, command)),
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {

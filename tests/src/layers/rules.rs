@@ -31,7 +31,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         layers: &[
-            &["close", "ids", "limits", "traffic"],
+            &["close", "host_port", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "evaluation", "features", "round", "withheld"],
             &["task"],
@@ -150,6 +150,7 @@ pub(super) const CRATES: &[Crate] = &[
         layers: &[
             &[
                 "aggregate",
+                "config_layers",
                 "identity",
                 "limits",
                 "state_dir",

@@ -9,6 +9,7 @@ use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
 use crate::task::backbone::Backbone;
+use crate::task::groups;
 use crate::task::input::InputKind;
 use crate::task::method::Method;
 use crate::task::target::{self, Target, USUAL};
@@ -66,6 +67,9 @@ pub struct TaskDefinition {
     /// any plan may say.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_budget: bool,
+    /// Groups of devices that it is for, ascending; none of a task for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// A frozen model that inputs go through before the feature stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<Backbone>,
@@ -329,6 +333,7 @@ impl Task {
         check_rounds(&d.rounds)?;
         check_standing(d.standing, d.auto_budget)?;
         check_method(d)?;
+        groups::check(&d.groups)?;
         let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {

@@ -8,6 +8,7 @@ use super::definition::{
     Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
     TaskDefinition, TaskError, TeacherSpec,
 };
+use super::groups;
 use super::input::{ArrayInput, InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
 use super::target::{RawTarget, Target};
@@ -20,6 +21,8 @@ use crate::round::{Kind, Phase};
 #[serde(deny_unknown_fields)]
 pub struct RawTask {
     name: String,
+    #[serde(default)]
+    groups: Option<Vec<String>>,
     input: RawInput,
     #[serde(default)]
     classes: Option<RawClasses>,
@@ -161,6 +164,7 @@ impl RawTask {
             refinement_steps: distillation.refinement_steps,
             auto_budget,
             backbone,
+            groups: groups::checked(self.groups)?,
         })
     }
 }

@@ -38,6 +38,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "What people call the task.",
     ),
     key(
+        "groups",
+        Words("all devices"),
+        "1 to 64 distinct names of groups",
+        "Groups of devices that the task is for, as `token create --group` puts devices into them: no other device hears of it, counts for its quorum, or gets its students.",
+    ),
+    key(
         "contribute",
         Words("`\"points\"`, and `\"moments\"` without classes"),
         "\"labels\", \"moments\", \"both\", \"points\"; without classes \"moments\" or \"points\"",

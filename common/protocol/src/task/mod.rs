@@ -8,6 +8,7 @@ mod backbone;
 mod budget;
 mod definition;
 mod file;
+mod groups;
 mod input;
 mod keys;
 mod method;

@@ -25,8 +25,10 @@ const STANDING: u8 = 4;
 const REFINEMENT: u8 = 5;
 /// The tag of `budget.plan = "auto"`, which has no value.
 const AUTO_BUDGET: u8 = 6;
+/// The tag of `groups`.
+const GROUPS: u8 = 7;
 /// The tag of `features.stage = "onnx"`.
-const BACKBONE: u8 = 7;
+const BACKBONE: u8 = 8;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -66,6 +68,10 @@ impl TaskDefinition {
         }
         if self.auto_budget {
             bytes.push(AUTO_BUDGET);
+        }
+        if !self.groups.is_empty() {
+            bytes.push(GROUPS);
+            bytes.extend(encode(&self.groups));
         }
         if let Some(backbone) = &self.backbone {
             bytes.push(BACKBONE);
@@ -111,6 +117,7 @@ impl TaskDefinition {
             refinement_steps: 0,
             auto_budget: false,
             backbone: None,
+            groups: Vec::new(),
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -140,6 +147,12 @@ impl TaskDefinition {
         }
         if let [AUTO_BUDGET, after @ ..] = rest {
             (task.auto_budget, rest) = (true, after);
+        }
+        if let [GROUPS, section @ ..] = rest {
+            (task.groups, rest) = decode_blob_start(section)?;
+            if task.groups.is_empty() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
         }
         if let [BACKBONE, section @ ..] = rest {
             let backbone: Backbone;
