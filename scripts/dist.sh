@@ -36,14 +36,14 @@ dist_build() {
     [ -z "$DIST_RUN" ] || options+=(--target "$CROSS_TARGET")
     [ "$linkage" != static ] || static_openblas "$arch"
     if ! runs_models; then
-        say "this compiler is older than Rust 1.91: alambic-agent is built without the feature onnx"
+        say "this compiler is older than Rust 1.91: the programs are built without the feature onnx"
         options+=(--no-default-features)
     fi
     say "building for $arch (the first time takes some minutes)"
     "${CARGO:-cargo}" build "${options[@]}"
 }
 
-# Whether the compiler builds what runs models of the owner's (teacher.kind = "onnx").
+# Whether the compiler builds what runs models in ONNX.
 runs_models() {
     local version
     version=$("${RUSTC:-rustc}" --version | sed 's/^rustc \([0-9.]*\).*/\1/')

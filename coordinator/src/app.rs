@@ -39,12 +39,15 @@ use crate::server::clock_guard::{ClockGuard, Uptime};
 use crate::server::compute_thread::ComputeThread;
 use crate::server::driver::{COMMANDS_MAX, Driver, Outage, Revoked, Unnamed, with_replay};
 use crate::server::gateways::Gateways;
+use crate::server::history::{self, Histories};
+use crate::server::influence::Influences;
 use crate::server::links::Links;
 use crate::server::maintenance::Maintenance;
 use crate::server::odd::OddData;
 use crate::server::peer_limits::PeerLimits;
 use crate::server::reconnect::{self, ConnectionJournal, OpenConnection};
 use crate::server::replies::Replies;
+use crate::server::reports::Reports;
 use crate::server::unheard::Unheard;
 use crate::server::{ComputeBackend, OpenStore, Shared, StoreHandle, accept, repair};
 use crate::store::{DatabaseMetrics, StoreError};
@@ -223,6 +226,9 @@ impl Server {
             relayed,
             revoked,
             unheard: Unheard::default(),
+            reports: Reports::default(),
+            histories: Histories::default(),
+            influences: Influences::default(),
             odd: OddData::default(),
         });
         Ok(Self {
@@ -280,6 +286,7 @@ impl Server {
             self.shared.progress.subscribe(),
         );
         let counting = tokio::spawn(async move { metrics.follow(steps).await });
+        let remembering = tokio::spawn(history::follow(self.shared.clone()));
         let page = self
             .page
             .map(|page| tokio::spawn(page.serve(self.shared.clone())));
@@ -301,6 +308,7 @@ impl Server {
         self.shared.connections.clear();
         admin.abort();
         counting.abort();
+        remembering.abort();
         renewing.abort();
         if let Some(page) = page {
             page.abort();

@@ -8,11 +8,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
-
-use common::config::{Found, parse};
+use std::path::PathBuf;
 
 pub use common::config::ConfigError;
 
@@ -21,6 +18,7 @@ pub(crate) use self::rollout::permille;
 pub use self::page::PAGE_DEFAULT;
 pub use self::rollout::{ReleaseMode, RolloutSettings};
 
+use crate::config_layers::{Layers, Places};
 use crate::journal::Retention;
 use crate::limits::{Limits, RawLimits};
 use crate::page::PageSettings;
@@ -54,6 +52,7 @@ use crate::store::{StorePlace, StoreSettings};
 /// | `store.password_file` | none | path, for `postgres` |
 /// | `store.ca_file` | the system's authorities | path, for `postgres` |
 /// | `store.lease` | `off` | `off`, `2s` to `60s`, for `postgres` |
+/// | `store.advertised` | `listen` | host and port, for `postgres` |
 /// | `retention.rounds` | `100` | 1 to 10000, `all` |
 /// | `retention.blob_rounds` | `4` | 1 to `retention.rounds` |
 /// | `rollout.releases` | `all` | `all`, `held`, `staged` |
@@ -163,21 +162,16 @@ impl Config {
             .state
             .clone()
             .or_else(|| variable("ALAMBIC_STATE").map(PathBuf::from));
-        let (path, raw) = read(flags, &variable, told_state.as_deref())?;
+        let (path, raw): (_, RawConfig) =
+            PLACES.read(flags.config.clone(), &variable, told_state.as_deref())?;
         let layers = Layers {
             path: path.clone(),
             variable: &variable,
         };
         let listen = layers.text("listen", flags.listen.clone(), raw.listen);
         let log = layers.text("log", flags.log.clone(), raw.log);
-        let own_file = path
-            .as_deref()
-            .filter(|path| *path != Path::new(SYSTEM_FILE));
-        let beside_file = own_file.and_then(Path::parent).map(Path::to_owned);
-        let state = told_state
-            .or(raw.state)
-            .or(beside_file.filter(|_| flags.config.is_none()))
-            .unwrap_or_else(|| PathBuf::from(STATE_DEFAULT));
+        let found = path.as_deref().filter(|_| flags.config.is_none());
+        let state = PLACES.state(told_state, raw.state, found);
         let admin_socket = flags
             .admin_socket
             .clone()
@@ -234,6 +228,11 @@ impl Config {
         })
     }
 
+    /// The file of the sessions that are open.
+    pub(crate) fn sessions(&self) -> PathBuf {
+        self.state.join("sessions")
+    }
+
     /// Where the store is.
     pub fn store_place(&self) -> StorePlace {
         StorePlace {
@@ -248,133 +247,9 @@ impl Config {
     }
 }
 
-/// The configuration file, if one was named, or is in the state directory or
-/// where packages put it.
-fn read(
-    flags: &Flags,
-    variable: &dyn Fn(&str) -> Option<String>,
-    state: Option<&Path>,
-) -> Result<(Option<PathBuf>, RawConfig), ConfigError> {
-    let named = flags
-        .config
-        .clone()
-        .or_else(|| variable("ALAMBIC_CONFIG").map(PathBuf::from));
-    let is_named = named.is_some();
-    let path = named.unwrap_or_else(|| match state {
-        Some(state) => state.join(FILE_NAME),
-        None if Path::new(SYSTEM_FILE).exists() => SYSTEM_FILE.into(),
-        None => Path::new(STATE_DEFAULT).join(FILE_NAME),
-    });
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        // A state directory of another user is that user's to configure.
-        Err(_) if !is_named => return Ok((None, RawConfig::default())),
-        Err(source) => {
-            let file = format!("the configuration {}", path.display());
-            return Err(ConfigError::Read { file, source });
-        }
-    };
-    let raw = parse(&path, &text)?;
-    Ok((Some(path), raw))
-}
-
-/// `90s`, `15m`, `1h`, `7d`, in milliseconds.
-pub(crate) fn duration_ms(text: &str) -> Option<u64> {
-    let unit = text.chars().last()?;
-    let seconds: u64 = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    let number: u64 = text[..text.len() - 1].parse().ok()?;
-    number.checked_mul(seconds * 1_000)
-}
-
+const PLACES: Places = Places {
+    file_name: FILE_NAME,
+    system_file: SYSTEM_FILE,
+    state: STATE_DEFAULT,
+};
 const DAY_MS: u64 = 24 * 3_600_000;
-
-struct Layers<'a> {
-    path: Option<PathBuf>,
-    variable: &'a dyn Fn(&str) -> Option<String>,
-}
-
-impl Layers<'_> {
-    /// What the flag named as the key is says, else its variable, else the file.
-    fn text(&self, key: &'static str, flag: Option<String>, file: Option<String>) -> Option<Found> {
-        let variable = format!("ALAMBIC_{}", key.to_uppercase().replace('.', "_"));
-        self.find(key, (&format!("--{key}"), flag), &variable, file)
-    }
-
-    fn find(
-        &self,
-        key: &'static str,
-        (flag, given): (&str, Option<String>),
-        variable: &str,
-        file: Option<String>,
-    ) -> Option<Found> {
-        let found = |origin, value| Found { origin, key, value };
-        given
-            .map(|value| found(format!("flag {flag}"), value))
-            .or_else(|| {
-                let value = (self.variable)(variable)?;
-                Some(found(format!("environment {variable}"), value))
-            })
-            .or_else(|| Some(found(self.file(), file?)))
-    }
-
-    /// A span of time, from the environment or the file.
-    fn duration(
-        &self,
-        key: &'static str,
-        file: Option<String>,
-        range: std::ops::RangeInclusive<u64>,
-        allowed: &'static str,
-    ) -> Result<Option<u64>, ConfigError> {
-        let Some(found) = self.text(key, None, file) else {
-            return Ok(None);
-        };
-        match duration_ms(&found.value).filter(|ms| range.contains(ms)) {
-            Some(ms) => Ok(Some(ms)),
-            None => Err(found.refuse(allowed)),
-        }
-    }
-
-    /// A value of the file that does not fit.
-    fn refuse(
-        &self,
-        key: &'static str,
-        value: impl ToString,
-        allowed: &'static str,
-    ) -> ConfigError {
-        let (origin, value) = (self.file(), value.to_string());
-        Found { origin, key, value }.refuse(allowed)
-    }
-
-    fn addresses(&self, flags: &[String], file: Vec<String>) -> Result<Vec<IpAddr>, ConfigError> {
-        let name = "ALAMBIC_CERTIFICATE_ADDRESSES";
-        let (origin, values) = match (self.variable)(name) {
-            _ if !flags.is_empty() => ("flag --address".to_owned(), flags.to_vec()),
-            Some(value) => {
-                let values = value.split(',').map(|one| one.trim().to_owned());
-                (format!("environment {name}"), values.collect())
-            }
-            None => (self.file(), file),
-        };
-        let one = |value| Found {
-            origin: origin.clone(),
-            key: "certificate.addresses",
-            value,
-        };
-        let parsed = values
-            .into_iter()
-            .map(|value| one(value).parse("IP addresses, without ports"));
-        parsed.collect()
-    }
-
-    fn file(&self) -> String {
-        self.path
-            .as_ref()
-            .map_or_else(String::new, |path| path.display().to_string())
-    }
-}

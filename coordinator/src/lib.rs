@@ -4,11 +4,13 @@
 pub mod admin;
 pub mod aggregate;
 pub mod app;
+pub mod backbone;
 pub mod backup;
 pub mod budget;
 pub mod cli;
 pub mod compute;
 pub mod config;
+mod config_layers;
 pub mod gateway;
 pub mod identity;
 pub mod journal;

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use common::ids::DeviceId;
+use common::transport::enrolment::EnrolmentError;
 
 use crate::enrol::{EnrolError, Joining, enrol};
 use crate::identity::Membership;
@@ -27,7 +28,7 @@ pub async fn enrol_again(
     let next = StateDir::create(&state.file(NEXT))?;
     enrol(&next, joining, waiting).await?;
     change(state, &next)?;
-    Membership::load(state)?.ok_or(EnrolError::NoAnswer)
+    Membership::load(state)?.ok_or(EnrolmentError::NoAnswer.into())
 }
 
 /// Finishes what a power cut interrupted after the device had joined again.

@@ -39,6 +39,8 @@ pub enum CacheError {
 #[derive(Clone, Debug)]
 pub struct Cache {
     folder: PathBuf,
+    /// Models of tasks, which make room for nothing.
+    models: PathBuf,
     bytes_max: u64,
 }
 
@@ -61,6 +63,7 @@ impl Cache {
         fs::create_dir_all(folder).map_err(|source| failed(folder, source))?;
         Ok(Self {
             folder: folder.to_owned(),
+            models: folder.with_file_name(MODELS),
             bytes_max,
         })
     }
@@ -70,7 +73,7 @@ impl Cache {
     /// # Errors
     /// [`CacheError::Io`].
     pub fn blobs(&self) -> Result<BTreeSet<BlobHash>, CacheError> {
-        let files = self.files()?.into_iter();
+        let files = self.files()?.into_iter().chain(self.models()?);
         Ok(files.filter_map(|file| file.blob).collect())
     }
 
@@ -80,16 +83,44 @@ impl Cache {
     /// [`CacheError::Missing`]; [`CacheError::Damaged`], and then the file is
     /// gone.
     pub fn read(&self, blob: BlobHash) -> Result<Vec<u8>, CacheError> {
-        let path = self.path(blob);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(CacheError::Missing(blob));
+        for path in [self.path(blob), self.model(blob)] {
+            let bytes = match fs::read(&path) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(failed(&path, source)),
+            };
+            check(blob, BlobHash::of(&bytes), &path)?;
+            return Ok(bytes);
+        }
+        Err(CacheError::Missing(blob))
+    }
+
+    /// Keeps a complete blob until [`Self::keep_only`] does not name it: a model, which
+    /// a task needs for as long as there is the task. One copy, whatever the tasks.
+    ///
+    /// # Errors
+    /// [`CacheError::Io`].
+    pub fn keep(&self, blob: BlobHash) -> Result<(), CacheError> {
+        let made = fs::create_dir_all(&self.models);
+        let kept = made.and_then(|()| fs::rename(self.path(blob), self.model(blob)));
+        match kept {
+            // It is kept already, or was never there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|source| failed(&self.model(blob), source)),
+        }
+    }
+
+    /// Removes the kept blobs that are not among these.
+    ///
+    /// # Errors
+    /// [`CacheError::Io`].
+    pub fn keep_only(&self, needed: &BTreeSet<BlobHash>) -> Result<(), CacheError> {
+        for file in self.models()? {
+            if file.blob.is_none_or(|blob| !needed.contains(&blob)) {
+                fs::remove_file(&file.path).map_err(|source| failed(&file.path, source))?;
             }
-            Err(source) => return Err(failed(&path, source)),
-        };
-        check(blob, BlobHash::of(&bytes), &path)?;
-        Ok(bytes)
+        }
+        Ok(())
     }
 
     /// Begins or continues to fetch a blob.
@@ -162,22 +193,37 @@ impl Cache {
         self.folder.join(blob.to_string())
     }
 
-    fn files(&self) -> Result<Vec<CachedFile>, CacheError> {
-        let entries = fs::read_dir(&self.folder).map_err(|source| failed(&self.folder, source))?;
-        let mut files = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(|source| failed(&self.folder, source))?;
-            let path = entry.path();
-            let metadata = entry.metadata().map_err(|source| failed(&path, source))?;
-            files.push(CachedFile {
-                blob: entry.file_name().to_str().and_then(|n| n.parse().ok()),
-                bytes: metadata.len(),
-                modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                path,
-            });
-        }
-        Ok(files)
+    fn model(&self, blob: BlobHash) -> PathBuf {
+        self.models.join(blob.to_string())
     }
+
+    fn models(&self) -> Result<Vec<CachedFile>, CacheError> {
+        match self.models.exists() {
+            true => files_of(&self.models),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    fn files(&self) -> Result<Vec<CachedFile>, CacheError> {
+        files_of(&self.folder)
+    }
+}
+
+fn files_of(folder: &Path) -> Result<Vec<CachedFile>, CacheError> {
+    let entries = fs::read_dir(folder).map_err(|source| failed(folder, source))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|source| failed(folder, source))?;
+        let path = entry.path();
+        let metadata = entry.metadata().map_err(|source| failed(&path, source))?;
+        files.push(CachedFile {
+            blob: entry.file_name().to_str().and_then(|n| n.parse().ok()),
+            bytes: metadata.len(),
+            modified: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            path,
+        });
+    }
+    Ok(files)
 }
 
 impl Partial {
@@ -228,6 +274,11 @@ fn failed(path: &Path, source: io::Error) -> CacheError {
         source,
     }
 }
+
+/// The cache's folder in the state directory.
+pub const FOLDER: &str = "cache";
+/// The folder beside it that keeps models of tasks.
+pub const MODELS: &str = "models";
 
 #[cfg(test)]
 mod tests {
@@ -281,6 +332,26 @@ mod tests {
         fs::write(cache.path(blob), b"rotten").unwrap();
         assert!(matches!(cache.read(blob), Err(CacheError::Damaged { .. })));
         assert_eq!(cache.blobs().unwrap(), BTreeSet::new());
+    }
+
+    #[test]
+    fn a_kept_blob_makes_no_room_and_goes_when_it_is_not_named() {
+        let (_folder, cache) = cache(10);
+        let (model, other) = (keep(&cache, &[7; 30]), keep(&cache, b"aaaa"));
+        cache.keep(model).unwrap();
+        cache.keep(model).unwrap();
+        assert_eq!(cache.evict(&BTreeSet::new()).unwrap(), []);
+        assert_eq!(cache.blobs().unwrap(), BTreeSet::from([model, other]));
+        assert_eq!(cache.read(model).unwrap(), [7; 30]);
+        cache.keep_only(&BTreeSet::from([model])).unwrap();
+        assert_eq!(cache.read(model).unwrap(), [7; 30]);
+        fs::write(cache.model(model), b"short").unwrap();
+        assert!(matches!(cache.read(model), Err(CacheError::Damaged { .. })));
+        assert!(matches!(cache.read(model), Err(CacheError::Missing(_))));
+        let again = keep(&cache, &[7; 30]);
+        cache.keep(again).unwrap();
+        cache.keep_only(&BTreeSet::new()).unwrap();
+        assert_eq!(cache.blobs().unwrap(), BTreeSet::from([other]));
     }
 
     #[test]

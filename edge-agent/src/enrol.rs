@@ -2,21 +2,14 @@
 //! operator has approved the device.
 
 use std::path::Path;
-use std::time::Duration;
 
 use common::ids::DeviceId;
-use common::transport::{
-    ClientIdentity, CloseCode, Connection, Dialler, Protocol, Search, TransportError, Tuning,
-};
-use common::trust::bundle::{AnnouncedAuthority, believe};
-use common::trust::certificate::{CertificateError, Fingerprint, certificate_to_pem};
+use common::transport::enrolment::{Commands, EnrolmentError};
+use common::trust::certificate::{CertificateError, certificate_to_pem};
 use common::trust::device_key::DeviceKeyError;
-use common::trust::token::JoinToken;
 use common::trust::trust_root::TrustRootError;
-use common::wire::codec::{DecodeError, decode, encode};
-use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 
-use rustls_pki_types::CertificateDer;
+pub use common::transport::enrolment::Joining;
 
 use crate::identity::{IdentityError, Membership, TimeFloor, load_or_make_key};
 use crate::machine::{self, MACHINE_ID};
@@ -36,24 +29,9 @@ pub enum EnrolError {
         /// The state directory.
         state: String,
     },
-    /// The coordinator says no.
-    #[error("the coordinator refused: {0}")]
-    Refused(EnrolRefusal),
-    /// The coordinator cannot be reached, or is not the one.
+    /// It got no certificate.
     #[error(transparent)]
-    Transport(#[from] TransportError),
-    /// The coordinator's answer does not decode.
-    #[error("the coordinator's answer was not understood: {0}")]
-    Answer(#[from] DecodeError),
-    /// The coordinator ended the conversation.
-    #[error("the coordinator closed the stream without an answer")]
-    NoAnswer,
-    /// The answer does not name the authority that was met.
-    #[error("the answer does not name the authority {pinned}, which the token expects")]
-    OtherAuthority {
-        /// What the token pins.
-        pinned: Fingerprint,
-    },
+    Enrolment(#[from] EnrolmentError),
     /// The certificate is not for this device's key.
     #[error("the certificate in the answer cannot be used: {0}")]
     Certificate(#[from] DeviceKeyError),
@@ -81,44 +59,26 @@ impl EnrolError {
                  or this device was revoked), add --again to this command; what belongs to the \
                  present one is kept in {state}/before-1"
             ),
-            Self::Refused(EnrolRefusal::UnknownToken) => {
-                "copy the token whole; it is for one coordinator only".to_owned()
-            }
-            Self::Refused(
-                EnrolRefusal::ExpiredToken | EnrolRefusal::UsedToken | EnrolRefusal::RevokedToken,
-            ) => "ask the operator for a new one (`alambic-coordinator token create`)".to_owned(),
-            Self::Refused(EnrolRefusal::RevokedKey) => {
-                "ask the operator; a device that was revoked joins again only with a new key: \
-                 `alambic-agent enrol --again`"
-                    .to_owned()
-            }
-            Self::Refused(EnrolRefusal::Denied) => {
-                "ask the operator; with another token the device may ask again".to_owned()
-            }
-            Self::Refused(EnrolRefusal::Storage) | Self::NoAnswer => "try again later".to_owned(),
-            Self::Transport(error) => return error.advice(),
+            Self::Enrolment(error) => return error.advice(COMMANDS),
             Self::Identity(error) => error.advice(),
             Self::State(error) => error.advice(),
             _ => "update the older of the two programs".to_owned(),
         })
     }
+
+    /// Whether the coordinator answered, and the answer was no.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Enrolment(error) if error.is_refusal())
+    }
 }
 
-/// What a person gives to join.
-#[derive(Clone, Debug)]
-pub struct Joining {
-    /// Where the coordinator is, `host:port`.
-    pub coordinator: String,
-    /// The token.
-    pub token: JoinToken,
-    /// A name for people; may be empty.
-    pub label: String,
-}
+const COMMANDS: Commands = Commands {
+    token: "alambic-coordinator token create",
+    anew: "`alambic-agent enrol --again`",
+};
 
-/// Joins a fleet. The key is made here and stays here; the coordinator is
-/// held against the token's pin before it is told anything; and the device
-/// has joined once the membership is on the disk. A device whose answer was
-/// lost may simply try again.
+/// Joins a fleet. The key is made here and stays here, and the device has joined once
+/// the membership is on the disk. A device whose answer was lost may simply try again.
 ///
 /// If an operator has to approve the device, `waiting` is told its name once,
 /// and the device asks again until there is an answer. Dropping the future
@@ -141,87 +101,24 @@ pub async fn enrol(
         });
     }
     let key = load_or_make_key(state)?;
-    let request = EnrolRequest::Join {
-        token: joining.token.id.to_string(),
-        secret: joining.token.secret.reveal().to_vec(),
-        csr: key.signing_request()?,
-        label: joining.label.clone(),
-    };
-    let mut waiting = Some(waiting);
-    let (certificate, authorities, trust_root) = loop {
-        let (dialler, connection) = connect(state, joining).await?;
-        let answer = ask(&connection, &request).await;
-        dialler.close(CloseCode::Normal).await;
-        match answer? {
-            EnrolAnswer::Issued {
-                certificate,
-                authorities,
-                trust_root,
-                ..
-            } => break (certificate, authorities, trust_root),
-            EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
-            EnrolAnswer::Waiting { retry_ms, .. } => {
-                if let Some(waiting) = waiting.take() {
-                    waiting(key.device());
-                }
-                let retry = Duration::from_millis(retry_ms.min(RETRY_MS_MAX));
-                tokio::time::sleep(retry).await;
-            }
-            EnrolAnswer::Renewed { .. } => return Err(EnrolError::NoAnswer),
-        }
-    };
-    let pinned = joining.token.ca_pin;
-    let is_pinned = |one: &AnnouncedAuthority| Fingerprint::of(&one.certificate) == pinned;
-    let Some(met) = authorities.iter().find(|one| is_pinned(one)) else {
-        return Err(EnrolError::OtherAuthority { pinned });
-    };
-    let met = CertificateDer::from(met.certificate.clone());
-    let authorities = believe(&[met], &authorities);
-    let certificate = CertificateDer::from(certificate);
-    let credentials = key.certified(certificate.clone())?;
+    let clock = TimeFloor::load(state).clock();
+    let issued = joining.join(&key, clock, waiting).await?;
+    let credentials = key.certified(issued.certificate.clone())?;
     let facts = credentials.facts()?;
     let membership = Membership {
         coordinator: joining.coordinator.clone(),
         device: facts.device,
         label: joining.label.clone(),
-        certificate: certificate_to_pem(&certificate),
-        authority: authorities.iter().map(certificate_to_pem).collect(),
+        certificate: certificate_to_pem(&issued.certificate),
+        authority: issued.authorities.iter().map(certificate_to_pem).collect(),
     };
-    let trust = Trust::first(&trust_root)?;
+    let trust = Trust::first(&issued.trust_root)?;
     TimeFloor::raise(state, facts.not_before.max(trust.trust_root().issued))?;
     trust.store(state)?;
     machine::note(state, Path::new(MACHINE_ID))?;
     membership.store(state)?;
     Ok(membership)
 }
-
-async fn connect(
-    state: &StateDir,
-    joining: &Joining,
-) -> Result<(Dialler, Connection), TransportError> {
-    let identity = ClientIdentity::Enrolling {
-        ca_pin: joining.token.ca_pin,
-    };
-    let search = Search {
-        identity,
-        protocol: Protocol::Enrolment,
-        tuning: Tuning::device(),
-        clock: TimeFloor::load(state).clock(),
-    };
-    search.connect(&joining.coordinator).await
-}
-
-pub(crate) async fn ask(
-    connection: &Connection,
-    request: &EnrolRequest,
-) -> Result<EnrolAnswer, EnrolError> {
-    let mut stream = connection.open_transfer().await?;
-    let answer = stream.ask(&encode(request)).await?;
-    Ok(decode(&answer.ok_or(EnrolError::NoAnswer)?)?)
-}
-
-/// Longest wait between two questions, whatever the coordinator asks for.
-const RETRY_MS_MAX: u64 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -230,7 +127,12 @@ mod tests {
     use crate::fleet::Fleet;
     use crate::identity::Identity;
     use common::ids::Time;
-    use common::trust::token::{TokenRecord, TokenTerms};
+    use common::transport::TransportError;
+    use common::trust::bundle::AnnouncedAuthority;
+    use common::trust::certificate::Fingerprint;
+    use common::trust::token::{JoinToken, TokenRecord, TokenTerms};
+    use common::wire::codec::{decode, encode};
+    use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 
     fn token(pin: Fingerprint) -> JoinToken {
         let terms = TokenTerms {
@@ -248,6 +150,10 @@ mod tests {
             token: token(fleet.authority.fingerprint()),
             label: "kitchen".to_owned(),
         }
+    }
+
+    fn is_refused(error: &EnrolError, why: EnrolRefusal) -> bool {
+        matches!(error, EnrolError::Enrolment(EnrolmentError::Refused(told)) if *told == why)
     }
 
     async fn answer_join(fleet: &Fleet, answer: impl Fn(Vec<u8>) -> EnrolAnswer) {
@@ -303,7 +209,9 @@ mod tests {
         let (refused, ()) = tokio::join!(again(), refuse);
         assert!(matches!(
             refused,
-            Err(EnrolError::Refused(EnrolRefusal::UsedToken))
+            Err(EnrolError::Enrolment(EnrolmentError::Refused(
+                EnrolRefusal::UsedToken
+            )))
         ));
         assert_eq!(Membership::load(&state).unwrap().unwrap(), before);
         assert_eq!(Identity::load(&state).unwrap().membership, before);
@@ -330,7 +238,7 @@ mod tests {
             let coordinator = answer_join(&fleet, |_| EnrolAnswer::Refused(refusal));
             let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
             let error = joined.unwrap_err();
-            assert!(matches!(error, EnrolError::Refused(r) if r == refusal));
+            assert!(is_refused(&error, refusal), "{error}");
             assert!(error.advice().is_some());
         }
         assert_eq!(Membership::load(&state).unwrap(), None);
@@ -351,7 +259,9 @@ mod tests {
         assert!(
             matches!(
                 error,
-                EnrolError::Transport(TransportError::PinMismatch { .. })
+                EnrolError::Enrolment(EnrolmentError::Transport(
+                    TransportError::PinMismatch { .. }
+                ))
             ),
             "{error}"
         );
@@ -373,7 +283,10 @@ mod tests {
         let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
         assert!(
-            matches!(error, EnrolError::OtherAuthority { .. }),
+            matches!(
+                error,
+                EnrolError::Enrolment(EnrolmentError::OtherAuthority { .. })
+            ),
             "{error}"
         );
         assert_eq!(Membership::load(&state).unwrap(), None);
@@ -407,7 +320,7 @@ mod tests {
         let coordinator = answer_join(&fleet, |_| EnrolAnswer::Refused(refusal));
         let (joined, ()) = tokio::join!(enrol(&state, &joining, |_| {}), coordinator);
         let error = joined.unwrap_err();
-        assert!(matches!(error, EnrolError::Refused(r) if r == refusal));
+        assert!(is_refused(&error, refusal), "{error}");
         assert!(error.advice().unwrap().contains("operator"));
     }
 }

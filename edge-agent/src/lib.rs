@@ -1,6 +1,7 @@
 //! The Alambic agent.
 
 pub mod anew;
+pub mod backbone;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use common::ids::{DeviceId, Time};
-use common::transport::{ClientIdentity, CloseCode, Protocol, TransportError};
+use common::transport::enrolment::{self, Renewed};
+use common::transport::{ClientIdentity, Protocol};
 use common::trust::bundle::believe;
 use common::trust::certificate::{CertificateFacts, certificate_to_pem};
-use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
-use rustls_pki_types::CertificateDer;
 
-use crate::enrol::{EnrolError, ask};
+use crate::enrol::EnrolError;
 use crate::identity::{Identity, IdentityError, Membership, TimeFloor, load_key};
 use crate::route::Route;
 use crate::state::StateDir;
@@ -45,17 +44,6 @@ pub fn retry_ms(certificate: &CertificateFacts, refusals: u32) -> u64 {
     }
 }
 
-/// Whether the coordinator answered, and the answer was no.
-pub fn is_refusal(error: &EnrolError) -> bool {
-    match error {
-        EnrolError::Refused(refusal) => !matches!(refusal, EnrolRefusal::Storage),
-        EnrolError::Transport(TransportError::Closed { code, .. }) => {
-            matches!(code, CloseCode::Revoked | CloseCode::Expired)
-        }
-        _ => false,
-    }
-}
-
 /// Asks for the next certificate of the same key, showing the present one,
 /// which may be over. Authorities that the ones believed vouch for are
 /// believed from then on. Durable when this returns.
@@ -66,20 +54,11 @@ pub async fn renew(state: &StateDir, route: &Route) -> Result<Arc<Identity>, Enr
     let key = load_key(state)?.ok_or_else(|| IdentityError::NotEnrolled {
         state: state.path().display().to_string(),
     })?;
-    let request = EnrolRequest::Renew {
-        csr: key.signing_request()?,
-    };
-    let (certificate, announced) = match exchange(route, &request).await? {
-        EnrolAnswer::Renewed {
-            certificate,
-            authorities,
-        } => (certificate, authorities),
-        EnrolAnswer::Refused(reason) => return Err(EnrolError::Refused(reason)),
-        EnrolAnswer::Issued { .. } | EnrolAnswer::Waiting { .. } => {
-            return Err(EnrolError::NoAnswer);
-        }
-    };
-    let certificate = CertificateDer::from(certificate);
+    let search = route.search(Protocol::Enrolment);
+    let Renewed {
+        certificate,
+        announced,
+    } = enrolment::renew(&search, &route.coordinator, &key).await?;
     let facts = key.certified(certificate.clone())?.facts()?;
     let trusted = match route.identity.client() {
         ClientIdentity::Enrolled { authorities, .. } => authorities.as_slice(),
@@ -94,14 +73,6 @@ pub async fn renew(state: &StateDir, route: &Route) -> Result<Arc<Identity>, Enr
     membership.store(state)?;
     TimeFloor::raise(state, facts.not_before)?;
     Ok(Arc::new(Identity::load(state)?))
-}
-
-async fn exchange(route: &Route, request: &EnrolRequest) -> Result<EnrolAnswer, EnrolError> {
-    let search = route.search(Protocol::Enrolment);
-    let (dialler, connection) = search.connect(&route.coordinator).await?;
-    let answer = ask(&connection, request).await;
-    dialler.close(CloseCode::Normal).await;
-    answer
 }
 
 /// A device's number among others, the same each time.
@@ -126,6 +97,7 @@ mod tests {
     use common::trust::bundle::AnnouncedAuthority;
     use common::trust::certificate::certificates_from_pem;
     use common::wire::codec::{decode, encode};
+    use common::wire::messages::{EnrolAnswer, EnrolRefusal, EnrolRequest};
 
     fn facts(device: u8, life_ms: u64) -> CertificateFacts {
         CertificateFacts {
@@ -236,7 +208,7 @@ mod tests {
         ] {
             let refuse = |_| EnrolAnswer::Refused(refusal);
             let (after, _) = tokio::join!(renew(&state, &route), answer(&fleet, refuse));
-            assert_eq!(is_refusal(&after.unwrap_err()), refused);
+            assert_eq!(after.unwrap_err().is_refusal(), refused);
         }
         let other = common::trust::device_key::DeviceKey::generate().unwrap();
         let foreign = fleet.certify(&other.signing_request().unwrap());

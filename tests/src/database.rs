@@ -119,6 +119,38 @@ impl Cluster {
         );
     }
 
+    /// Takes a base backup of the running server.
+    pub fn back_up(&self) {
+        let backup = self.backup();
+        fs::create_dir(&backup).unwrap();
+        if is_root() {
+            chown(&backup, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let taken = self
+            .program("pg_basebackup")
+            .args(["--username=alambic", "--checkpoint=fast", "--no-sync"])
+            .arg("--host")
+            .arg(self.socket())
+            .args(["--port", &self.port, "--pgdata"])
+            .arg(&backup)
+            .output()
+            .unwrap();
+        assert!(
+            taken.status.success(),
+            "{}",
+            String::from_utf8_lossy(&taken.stderr)
+        );
+    }
+
+    /// Puts the base backup in the place of the data, and starts a server on it.
+    pub fn restore(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data()).unwrap();
+        fs::rename(self.backup(), self.data()).unwrap();
+        fs::set_permissions(self.data(), fs::Permissions::from_mode(0o700)).unwrap();
+        self.resume();
+    }
+
     /// Runs SQL as the cluster's owner and gives what it prints.
     ///
     /// # Errors
@@ -170,6 +202,10 @@ impl Cluster {
         self.folder.path().join("data")
     }
 
+    fn backup(&self) -> PathBuf {
+        self.folder.path().join("backup")
+    }
+
     fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -202,6 +238,7 @@ pub fn settings(url: &str) -> DatabaseSettings {
         password: Password::None,
         authorities: SYSTEM_AUTHORITIES.into(),
         lease_ms: None,
+        advertised: None,
     }
 }
 

@@ -364,7 +364,7 @@ pub const TARGETS: &[Target] = &[
             if let Ok(question) = Question::parse(bytes)
                 && question.values() < QUESTION_VALUES_MAX
             {
-                let _ = question.answer(&STUDENT);
+                let _ = question.answer(&STUDENT, None);
             }
         },
     },

@@ -47,6 +47,8 @@ pub struct Terms {
     pub dataset: &'static str,
     /// Devices.
     pub agents: usize,
+    /// How the rows are spread.
+    pub partition: Partition,
     /// Parts the rows are cut into, of which each device gets one; as many as
     /// devices if there would be fewer.
     pub parts: usize,
@@ -59,6 +61,8 @@ pub struct Terms {
     /// Points of the transfer set, points of each device, bits of a number and
     /// virtual rows of a device's moments: they make contributions large.
     pub budget: [u32; 4],
+    /// What devices send beside their points.
+    pub contribute: &'static str,
     /// Whether the coordinator plans points, bits and rank instead.
     pub auto_budget: bool,
     /// Most rounds that refine the student of a round.
@@ -69,7 +73,8 @@ pub struct Terms {
     pub configuration: Option<String>,
     /// A relay before the coordinator: between devices and it, or gateway and it.
     pub conditions: Option<Conditions>,
-    /// Where devices may find another coordinator, beside the one that runs.
+    /// Where devices may find other coordinators, beside the one that runs; several
+    /// with commas.
     pub standby: Option<String>,
     /// Whether devices are led through a gateway once they have joined.
     pub gateway: bool,
@@ -84,11 +89,13 @@ impl Default for Terms {
         Self {
             dataset: "digits",
             agents: 3,
+            partition: Partition::Iid,
             parts: 0,
             quorum: 1.0,
             grace_s: 30.0,
             deadline_s: 60,
             budget: [90, 15, 8, 40],
+            contribute: "both",
             auto_budget: false,
             refinement_steps: 0,
             hidden: 32,
@@ -126,34 +133,13 @@ pub fn start(mut terms: Terms) -> Running {
         let led = format!("ALAMBIC_COORDINATOR={address}");
         terms.environment.agents.extend(["env".to_owned(), led]);
     }
+    let asked = terms.clone();
     let folder = tempfile::tempdir().unwrap();
     let mut progress = Progress::new(true);
     let data = Dataset::open(terms.dataset).unwrap();
     let (classes, parts) = (data.classes.len(), terms.parts.max(terms.agents));
-    let parts = partition(&data.train, classes, Partition::Iid, parts, 1).unwrap();
+    let parts = partition(&data.train, classes, terms.partition, parts, 1).unwrap();
     let parts = &parts[..terms.agents];
-    let [points, points_per_device, bits, rank_max] = terms.budget;
-    let task_options = TaskOptions {
-        features: None,
-        student: StudentSpec::Mlp {
-            hidden: vec![terms.hidden],
-        },
-        points,
-        points_per_device,
-        auto_budget: terms.auto_budget,
-        bits: bits as u8,
-        contribute: "both".to_owned(),
-        consensus: common::task::ConsensusRule::Weighted,
-        uplink_bytes_max: 10_000_000,
-        rank_max,
-        novelty: false,
-        landmarks: None,
-        steps: 800,
-        refinement_steps: terms.refinement_steps,
-        seed: 1,
-        deadline_s: terms.deadline_s,
-        grace_s: terms.grace_s,
-    };
     let home = folder.path().join("fleet");
     let mount = |(place, mib): &(&str, u32)| Disk::mount(&home.join(place), *mib);
     let disks = terms.disks.iter().map(mount).collect();
@@ -170,21 +156,21 @@ pub fn start(mut terms: Terms) -> Running {
         fleet.reach_at(relay.address().to_string());
         relay
     });
+    let mut coordinator = match &relay {
+        Some(relay) => relay.address(),
+        None => client.status().unwrap().address,
+    }
+    .to_string();
     if let Some(standby) = terms.standby {
-        let coordinator = client.status().unwrap().address;
-        fleet.reach_at(format!("{coordinator},{standby}"));
+        coordinator = format!("{coordinator},{standby}");
+        fleet.reach_at(coordinator.clone());
     }
     let gateway = gateway_at.map(|address| {
         let folder = fleet.folder().join("gateway");
-        let coordinator = match &relay {
-            Some(relay) => relay.address(),
-            None => client.status().unwrap().address,
-        };
-        Gateway::start(&mut client, folder, address, coordinator.to_string())
+        Gateway::start(&mut client, folder, address, coordinator)
     });
     let token = client.create_token(60_000, terms.agents as u32).unwrap();
-    let quorum = format!("quorum = {:?}", terms.quorum);
-    let file = task_file(&data, &task_options).replace("quorum = 1.0", &quorum);
+    let file = task_text(&asked, &data);
     let task = client.create_task(&file).unwrap().name;
     fleet
         .add_agents(&data, parts, &token, &mut progress)
@@ -203,6 +189,34 @@ pub fn start(mut terms: Terms) -> Running {
         disks,
         _folder: folder,
     }
+}
+
+/// The file of the fleet's task.
+pub fn task_text(terms: &Terms, data: &Dataset) -> String {
+    let [points, points_per_device, bits, rank_max] = terms.budget;
+    let task_options = TaskOptions {
+        features: None,
+        student: StudentSpec::Mlp {
+            hidden: vec![terms.hidden],
+        },
+        points,
+        points_per_device,
+        auto_budget: terms.auto_budget,
+        bits: bits as u8,
+        contribute: terms.contribute.to_owned(),
+        consensus: common::task::ConsensusRule::Weighted,
+        uplink_bytes_max: 10_000_000,
+        rank_max,
+        novelty: false,
+        landmarks: None,
+        steps: 800,
+        refinement_steps: terms.refinement_steps,
+        seed: 1,
+        deadline_s: terms.deadline_s,
+        grace_s: terms.grace_s,
+    };
+    let quorum = format!("quorum = {:?}", terms.quorum);
+    task_file(data, &task_options).replace("quorum = 1.0", &quorum)
 }
 
 /// Waits until this many rounds of the coordinator's only task have ended, as

@@ -60,6 +60,11 @@ impl Coordinator {
                 fs::copy(entry.path(), state.join(name)).unwrap();
             }
         }
+        Self::on(state, listen, environment)
+    }
+
+    /// On a state directory that is there.
+    pub fn on(state: &Path, listen: &str, environment: &[String]) -> Self {
         let log = state.with_extension("log");
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let page = free.local_addr().unwrap().to_string();
@@ -98,14 +103,26 @@ impl Coordinator {
 
     /// What its program says of this state directory.
     pub fn doctor(&self) -> String {
+        self.operator(&["doctor"]).1
+    }
+
+    /// Runs a command of its program on its state: exit code, standard output.
+    pub fn operator(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let asked = Command::new("env")
             .args(&self.environment)
             .arg(program("alambic-coordinator").unwrap())
-            .args(["doctor", "--state"])
+            .arg("--state")
             .arg(&self.state)
+            .args(arguments)
             .output()
             .unwrap();
-        String::from_utf8_lossy(&asked.stdout).into_owned()
+        let said = String::from_utf8_lossy(&asked.stdout).into_owned();
+        (asked.status.code(), said)
+    }
+
+    /// Whether its process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(Some(_)))
     }
 
     /// Its operator's connection, if it serves.

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use tests::rig::agents;
 
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 9] = [
     "/",
     "/rounds",
     "/students",
+    "/history",
     "/rollouts",
     "/distilled",
     "/certificates",

@@ -154,11 +154,18 @@ fn what_commands_print_is_what_the_page_says() {
     ask("device label", &[device, "the third"]);
     ask("model list", &[]);
     ask("model lineage", &[]);
+    ask("model influence", &[]);
     let student = path("student.npz");
     ask("model export", &["--out", &student]);
     ask("token create", &[]);
     let tokens = ask("token list", &[]);
     ask("token revoke", &[tokens[0]["token"].as_str().unwrap()]);
+    let model = path("tiny.onnx");
+    let relu = onnx::tiny::Tiny::of(&[None, Some(64)]).node("Relu", &["x"], "y");
+    std::fs::write(&model, relu.bytes(&["y"])).unwrap();
+    ask("backbone add", &[&model]);
+    ask("backbone list", &[]);
+    ask("backbone remove", &["tiny.onnx"]);
     ask("gateway token", &[]);
     ask("gateway list", &[]);
     ask("round watch", &["--once"]);

@@ -41,6 +41,16 @@ const OLD_KEYS: [(&str, &str); 2] = [
     ("normaliser.curves", "normaliser.quantiles"),
     ("teacher.relevance", "teacher.feature_weights"),
 ];
+/// Keys that only a task with a model may have, and such a model.
+const OF_MODELS: [&str; 4] = [
+    "features.kind",
+    "features.layout",
+    "features.colour",
+    "features.pool",
+];
+const MODEL: &str = "features.stage = \"onnx\"\nfeatures.width = 3\nfeatures.bytes = 9\n\
+                     features.model = \
+                     \"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"\n";
 const MADE: &str = "\nMade from the code by `tests/tests/reference.rs`; do not edit by hand.\n";
 
 #[test]
@@ -126,6 +136,7 @@ fn task_of(shape: &str, key: &str, value: &str) -> Result<String, String> {
     let required = format!("name = \"t\"\ninput.shape = {shape}\nclasses.names = [\"a\", \"b\"]\n");
     let more = match key {
         "" => String::new(),
+        key if OF_MODELS.contains(&key) => format!("{MODEL}{key} = {value}\n"),
         key => format!("{key} = {value}\n"),
     };
     let text = format!("{more}{required}");

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Instant;
 
+use common::host_port::HostPort;
 use coordinator::store::{
     DatabaseMetrics, Lease, LeaseTerms, PostgresOptions, PostgresStore, Store as _, StoreError,
     Turn,
@@ -21,7 +22,11 @@ fn a_lease_has_one_holder_until_it_ends() {
     };
     let url = cluster.url();
     let terms = |name: &str| LeaseTerms::new(name.to_owned(), 60_000).unwrap();
-    let (a, b) = (terms("a"), terms("b"));
+    let at_a = LeaseTerms {
+        address: HostPort::parse("a.example:4433"),
+        ..terms("a")
+    };
+    let (a, b) = (at_a, terms("b"));
     let lease = |terms: &LeaseTerms| {
         let metrics = DatabaseMetrics::default();
         Lease::open(settings(&url), terms.clone(), metrics).unwrap()
@@ -37,8 +42,9 @@ fn a_lease_has_one_holder_until_it_ends() {
     let (first, second) = (lease(&a), lease(&b));
     assert_eq!(first.try_take().unwrap(), Turn::Ours);
     match second.try_take().unwrap() {
-        Turn::Theirs { name, left_ms } => {
-            assert!(name == "a" && left_ms > 0 && left_ms <= 60_000);
+        Turn::Theirs(leader) => {
+            assert!(leader.name == "a" && leader.left_ms > 0 && leader.left_ms <= 60_000);
+            assert_eq!(leader.address, a.address);
         }
         Turn::Ours => panic!("two lead"),
     }
@@ -69,6 +75,23 @@ fn a_lease_has_one_holder_until_it_ends() {
     waiting.append(next, None, &[b"b".to_vec()]).unwrap();
     assert!(matches!(leader.open_epoch(), Err(StoreError::Led { .. })));
     assert_eq!(waiting.verify().unwrap().next.0, 2);
+
+    // A version that knows of no addresses leaves the one of the holder before.
+    cluster
+        .ask("UPDATE store0.alambic_lease SET address = 'b.example:1', address_holder = holder")
+        .unwrap();
+    let told = |lease: &Lease| match lease.try_take().unwrap() {
+        Turn::Theirs(leader) => leader.address,
+        Turn::Ours => panic!("two lead"),
+    };
+    assert_eq!(told(&first), HostPort::parse("b.example:1"));
+    cluster
+        .ask("UPDATE store0.alambic_lease SET holder = 'old'")
+        .unwrap();
+    assert_eq!(told(&first), None);
+    cluster
+        .ask("UPDATE store0.alambic_lease SET holder = address_holder")
+        .unwrap();
 
     // Given up, it is free at once.
     second.give_up().unwrap();

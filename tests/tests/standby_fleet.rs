@@ -2,6 +2,7 @@
 //! the same database: the round goes on with all that was acknowledged.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
 use std::time::Instant;
 
 use coordinator::admin::Client;
@@ -106,4 +107,75 @@ fn a_standby_takes_over_in_mid_round() {
     assert!(acknowledged_is_held(&mut running, AGENTS) > held);
     let (code, out, err) = rig::operator(&running, &["audit", "verify"]);
     assert_eq!(code, Some(0), "{out}{err}");
+}
+
+#[test]
+fn a_device_that_knows_a_standby_reaches_the_leader() {
+    let Some(cluster) = Cluster::start("fsync = off") else {
+        return;
+    };
+    let environment = vec![
+        "ALAMBIC_STORE_KIND=postgres".to_owned(),
+        format!("ALAMBIC_STORE_URL={}", cluster.url()),
+        "ALAMBIC_STORE_LEASE=3s".to_owned(),
+    ];
+    let mut running = rig::start(Terms {
+        agents: 1,
+        environment: Environment {
+            coordinator: [vec!["env".to_owned()], environment.clone()].concat(),
+            ..Environment::default()
+        },
+        ..Terms::default()
+    });
+    let home = running.fleet.folder().to_owned();
+    let (listen, keys) = (free_address(), home.join("coordinator"));
+    let mut standby = Coordinator::start(&home.join("standby"), &keys, &listen, &environment);
+    look_until(|| standby.told().contains("standby: "), || standby.told());
+    let leader = running.client.status().unwrap().address.to_string();
+    let told = standby.doctor();
+    assert!(
+        told.contains(&format!("devices reach it at {leader}")),
+        "{told}"
+    );
+
+    // A device that has joined knows no other address any more.
+    running.fleet.stop_agent(0).unwrap();
+    let configuration = format!("[coordinator]\naddress = {listen:?}\n");
+    let state = running.fleet.agent_home(0).join("state");
+    std::fs::write(state.join("agent.toml"), configuration).unwrap();
+    let is_here = |client: &mut Client| {
+        let devices = client.status().unwrap().devices;
+        devices.iter().any(|device| device.connected)
+    };
+    look_until(
+        || !is_here(&mut running.client),
+        || "it has not gone".to_owned(),
+    );
+    running.fleet.start_agent(0).unwrap();
+    look_until(
+        || is_here(&mut running.client),
+        || "the standby does not send it to the leader".to_owned(),
+    );
+    // And one that joins knew none before.
+    let token = running.client.create_token(60_000, 1).unwrap();
+    let joined = Command::new(lab::demo::program("alambic-agent").unwrap())
+        .args(["enrol", "--coordinator", &listen, "--state"])
+        .arg(home.join("late"))
+        .env("ALAMBIC_TOKEN", token)
+        .output()
+        .unwrap();
+    assert!(joined.status.success(), "{joined:?}");
+    assert_eq!(running.client.status().unwrap().devices.len(), 2);
+
+    // The address that it was given is not forgotten: that one leads now. The first
+    // stands by, and reminds the device, which was with it, that it is gone.
+    running.fleet.kill_coordinator().unwrap();
+    look_until(|| standby.client().is_some(), || standby.told());
+    let _first = Coordinator::on(&keys, &leader, &environment);
+    let mut client = standby.client().unwrap();
+    look_until(
+        || is_here(&mut client),
+        || "it does not come back".to_owned(),
+    );
+    standby.end();
 }

@@ -2,16 +2,18 @@
 //! the reader's light or dark page.
 
 mod scale;
+mod time;
 
 use plotters::coord::Shift;
 use plotters::prelude::{
     ChartBuilder, Circle, Color, DashedLineSeries, DrawingArea, IntoDrawingArea, IntoFont,
-    LabelAreaPosition, LineSeries, PathElement, RGBColor, SVGBackend, ShapeStyle, TRANSPARENT,
-    Text, TextStyle,
+    LabelAreaPosition, LineSeries, PathElement, RGBColor, Rectangle, SVGBackend, ShapeStyle,
+    TRANSPARENT, Text, TextStyle,
 };
 
 use crate::text::escape;
 pub use scale::Scale;
+pub use time::TimeUnit;
 
 /// A chart.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub enum Form {
     Line,
     /// Dots alone.
     Dots,
+    /// A bar from zero to each.
+    Bars,
     /// A dashed line from side to side, as high as the first point: what others
     /// are held against.
     Bound,
@@ -102,6 +106,12 @@ const RIGHT: u32 = 40;
 /// Room for the title of the vertical axis.
 const ABOVE: u32 = 30;
 
+/// A line through more points than these has no dots, which would hide it.
+const DOTS_MAX: usize = 40;
+/// Widths of a bar, in pixels.
+const BAR_MIN: f64 = 2.0;
+const BAR_MAX: f64 = 14.0;
+
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// The colour of a chart's series; the first six differ.
@@ -147,6 +157,13 @@ impl Size {
             Self::Wide => 13,
             Self::Narrow => 16,
         }
+    }
+
+    /// The width of a bar among so many, as a share of the chart's.
+    fn bar(self, many: usize) -> f64 {
+        let width = f64::from(self.pixels().0);
+        let room = width / (2.0 * many.max(1) as f64);
+        room.clamp(BAR_MIN, BAR_MAX) / width
     }
 
     /// So many names have room side by side.
@@ -295,8 +312,20 @@ impl Chart<'_> {
                 }
             }
             let places = || finite().map(|point| (point.x, point.y));
+            if one.form == Form::Bars {
+                let half = 0.5 * self.size.bar(one.points.len()) * (x[1] - x[0]);
+                let bars = places().map(|(x, y)| {
+                    let corners = [(x - half, 0.0), (x + half, y)];
+                    Rectangle::new(corners, rgb(at).filled())
+                });
+                chart.draw_series(bars)?;
+                continue;
+            }
             if one.form == Form::Line {
                 chart.draw_series(LineSeries::new(places(), style))?;
+            }
+            if one.form == Form::Line && one.points.len() > DOTS_MAX {
+                continue;
             }
             chart.draw_series(places().map(|place| Circle::new(place, 4, style.filled())))?;
         }
@@ -317,6 +346,9 @@ impl Chart<'_> {
             let [low, high] = point.interval.unwrap_or([point.y, point.y]);
             [low, point.y, high]
         });
+        // A bar stands on zero.
+        let has_bars = self.series.iter().any(|one| one.form == Form::Bars);
+        let up = up.chain(has_bars.then_some(0.0));
         Some(Bounds {
             x: self.x.scale.room(across),
             y: self.y.scale.room(range(up)?),

@@ -11,7 +11,7 @@ mod look;
 mod picture;
 mod text;
 
-pub use chart::{Axis, Chart, ChartError, Form, Point, Scale, Series, Size, colour};
+pub use chart::{Axis, Chart, ChartError, Form, Point, Scale, Series, Size, TimeUnit, colour};
 pub use heat::HeatMaps;
 pub use look::Look;
 pub use text::escape;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use host::exit::{ExitCode, Failure};
 use host::npz::NpzError;
 use protocol::features::FeatureError;
+use protocol::ids::BlobHash;
+use protocol::model::Release;
 
 /// Why a student is not exported. The messages say what to do.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,17 @@ pub enum ExportError {
     /// The stage is not known here.
     #[error(transparent)]
     Features(#[from] FeatureError),
+    /// A student whose rows go through a model first.
+    #[error(
+        "the student of task {task} begins behind the model {model}, so that it is no whole \
+         student: devices answer with both (`alambic-agent predict`, or the predictions' socket)"
+    )]
+    Backbone {
+        /// The task's name.
+        task: String,
+        /// The model.
+        model: BlobHash,
+    },
     /// A spectrum whose matrices would be out of all proportion.
     #[error(
         "windows of {steps} steps have no factor near their square root, so that their spectrum takes a matrix of more than {max} values; choose a length with small factors"
@@ -55,6 +68,18 @@ pub enum ExportError {
         /// The file's stem.
         name: String,
     },
+}
+
+/// That a student takes raw inputs, as one for other programs has to.
+pub(crate) fn whole(release: &Release) -> Result<(), ExportError> {
+    let definition = release.task().definition();
+    match &definition.backbone {
+        None => Ok(()),
+        Some(backbone) => Err(ExportError::Backbone {
+            task: definition.name.clone(),
+            model: backbone.model,
+        }),
+    }
 }
 
 impl From<ExportError> for Failure {

@@ -18,6 +18,7 @@ use super::tls;
 use super::tuning::Tuning;
 use super::verifier::{CoordinatorVerifier, Trust};
 use protocol::close::CloseCode;
+use protocol::host_port::HostPort;
 use protocol::trust::authority::SERVER_NAME;
 use protocol::trust::certificate::{CertificateFacts, Credentials, Fingerprint};
 use protocol::trust::clock::Clock;
@@ -96,7 +97,8 @@ impl Dialler {
     /// About the coordinator: [`TransportError::PinMismatch`],
     /// [`TransportError::ForeignServer`], [`TransportError::ExpiredServer`],
     /// [`TransportError::UnfitServer`]. From the coordinator:
-    /// [`TransportError::Closed`] with its code, [`TransportError::RefusedUs`],
+    /// [`TransportError::Closed`] with its code, [`TransportError::NotLeading`]
+    /// where another coordinator leads, [`TransportError::RefusedUs`],
     /// [`TransportError::NoCommonProtocol`]. Otherwise
     /// [`TransportError::NoAnswer`], [`TransportError::Stalled`] or
     /// [`TransportError::Credentials`].
@@ -125,7 +127,8 @@ impl Dialler {
             .await
             .map_err(|_| TransportError::Stalled {
                 waited_ms: self.tuning.handshake_ms,
-            })??;
+            })?
+            .map_err(not_leading)?;
         let certificate = match peer_chain(&connection).first() {
             None => None,
             Some(der) => Some(CertificateFacts::parse(der)?),
@@ -192,6 +195,20 @@ async fn complaint(address: SocketAddr) -> Silence {
     let silence = Silence::told(address).await;
     sleep(BELIEVED).await;
     silence
+}
+
+/// Believes who leads instead. Only here, behind the handshake: the same words in
+/// one of its packets could be anybody's.
+fn not_leading(error: TransportError) -> TransportError {
+    match error {
+        TransportError::Closed {
+            code: CloseCode::NotLeading,
+            reason,
+        } => TransportError::NotLeading {
+            leader: HostPort::parse(&reason),
+        },
+        other => other,
+    }
 }
 
 /// Waits for the admission mark.

@@ -8,6 +8,7 @@ use quinn::{ConnectionError, ReadError, WriteError};
 use super::close;
 use super::silence::Silence;
 use protocol::close::CloseCode;
+use protocol::host_port::HostPort;
 use protocol::human;
 use protocol::trust::certificate::{CertificateError, Fingerprint};
 use protocol::wire::frame::FrameError;
@@ -77,6 +78,12 @@ pub enum TransportError {
         code: CloseCode,
         /// Its words, possibly none.
         reason: String,
+    },
+    /// The coordinator stands by for another.
+    #[error("this coordinator stands by for another{}", leading(.leader.as_ref()))]
+    NotLeading {
+        /// Where it says that the other is, if it knows.
+        leader: Option<HostPort>,
     },
     /// The peer gave up one stream.
     #[error("the peer gave up the stream: {code}")]
@@ -193,6 +200,7 @@ impl TransportError {
                 | CloseCode::Stalled
                 | CloseCode::Internal
                 | CloseCode::Quarantined
+                | CloseCode::NotLeading
                 | CloseCode::Other(_) => Blame::World,
                 CloseCode::Unauthenticated
                 | CloseCode::Expired
@@ -214,6 +222,7 @@ impl TransportError {
             | Self::OffsetBehindEnd { .. }
             | Self::BlobTruncated { .. } => Blame::Peer,
             Self::ExpiredServer
+            | Self::NotLeading { .. }
             | Self::Stalled { .. }
             | Self::NoAnswer { .. }
             | Self::Lost { .. }
@@ -434,6 +443,10 @@ fn with_reason(reason: &str) -> String {
     } else {
         format!(" ({reason})")
     }
+}
+
+fn leading(leader: Option<&HostPort>) -> String {
+    leader.map_or_else(String::new, |leader| format!(", which is at {leader}"))
 }
 
 const ALERT_NO_PROTOCOL: u8 = 120;

@@ -23,6 +23,7 @@ mod close;
 pub mod connection;
 pub mod connection_limiter;
 pub mod dialler;
+pub mod enrolment;
 pub mod error;
 pub mod listener;
 pub mod rate;

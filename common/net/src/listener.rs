@@ -250,19 +250,7 @@ impl Arrival {
     /// [`TransportError::NoCommonProtocol`]; [`TransportError::Stalled`] if
     /// the handshake takes too long; the loss of the connection.
     pub async fn admit(self) -> Result<Connection, TransportError> {
-        let Self {
-            incoming,
-            settings,
-            mut permit,
-        } = self;
-        let (connecting, name) = naming(|| incoming.accept());
-        let connecting = connecting?;
-        let connection = timeout(settings.tuning.handshake(), connecting)
-            .await
-            .map_err(|_| TransportError::Stalled {
-                waited_ms: settings.tuning.handshake_ms,
-            })??;
-        permit.shook_hands(Instant::now());
+        let (connection, name, settings, mut permit) = self.shake_hands().await?;
         let chain = peer_chain(&connection);
         let certificate = match chain.first() {
             None => None,
@@ -297,7 +285,44 @@ impl Arrival {
             }
         }
     }
+
+    /// Completes the handshake and turns the peer away, whoever it is, with this
+    /// code and these words. Nothing it sent is read.
+    ///
+    /// # Errors
+    /// As of [`Self::admit`], where the peer cannot be told.
+    pub async fn turn_away(self, code: CloseCode, words: &str) -> Result<(), TransportError> {
+        let (connection, _, _, permit) = self.shake_hands().await?;
+        connection.close(close::wire(code), words.as_bytes());
+        drop(permit);
+        Ok(())
+    }
+
+    async fn shake_hands(self) -> Result<Greeted, TransportError> {
+        let Self {
+            incoming,
+            settings,
+            mut permit,
+        } = self;
+        let (connecting, name) = naming(|| incoming.accept());
+        let connecting = connecting?;
+        let connection = timeout(settings.tuning.handshake(), connecting)
+            .await
+            .map_err(|_| TransportError::Stalled {
+                waited_ms: settings.tuning.handshake_ms,
+            })??;
+        permit.shook_hands(Instant::now());
+        Ok((connection, name, settings, permit))
+    }
 }
+
+/// A connection after its handshake, and what it came with.
+type Greeted = (
+    quinn::Connection,
+    Option<ConnectionName>,
+    Arc<ListenerSettings>,
+    Permit,
+);
 
 fn decide(
     connection: &quinn::Connection,

@@ -1,17 +1,15 @@
 //! From a name to a connection: the addresses behind it, and which of them
 //! answers.
 
+mod race;
+
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-
+use self::race::Race;
 use super::alpn::Protocol;
 use super::connection::Connection;
 use super::dialler::{ClientIdentity, Dialler};
 use super::error::TransportError;
-use super::silence::Silence;
 use super::tuning::Tuning;
 use protocol::trust::clock::Clock;
 
@@ -33,7 +31,9 @@ impl Search {
     /// commas between them, of which only one serves. A name may have several
     /// addresses, and some of them dead (often the one of IPv6): where one
     /// has not answered after a quarter of a second, the next is tried beside
-    /// it, and the first to answer wins (RFC 8305).
+    /// it, and the first to answer wins (RFC 8305). One that stands by for another
+    /// says where that one is, and is believed for this search: its address is
+    /// tried as well.
     ///
     /// # Errors
     /// [`TransportError::UnknownHost`]; where all addresses fail, the error
@@ -47,33 +47,7 @@ impl Search {
         &self,
         addresses: Vec<SocketAddr>,
     ) -> Result<(Dialler, Connection), TransportError> {
-        let mut waiting = alternated(addresses).into_iter();
-        let mut attempts = JoinSet::new();
-        let mut failure: Option<TransportError> = None;
-        loop {
-            if let Some(address) = waiting.next() {
-                let search = self.clone();
-                attempts.spawn(async move { search.attempt(address).await });
-            }
-            let ended = tokio::select! {
-                ended = attempts.join_next() => ended,
-                () = sleep(HEAD_START), if waiting.len() > 0 => continue,
-            };
-            match ended {
-                // The other attempts end with the set.
-                Some(Ok(Ok(found))) => return Ok(found),
-                Some(Ok(Err(error))) => {
-                    let says_more = |known: &TransportError| tells(&error) > tells(known);
-                    if failure.as_ref().is_none_or(says_more) {
-                        failure = Some(error);
-                    }
-                }
-                // It panicked, or the runtime ends.
-                Some(Err(_)) => {}
-                None if waiting.len() > 0 => {}
-                None => return Err(failure.unwrap_or(NO_ADDRESS)),
-            }
-        }
+        Race::new(self.clone(), alternated(addresses)).run().await
     }
 
     async fn attempt(&self, address: SocketAddr) -> Result<(Dialler, Connection), TransportError> {
@@ -162,26 +136,6 @@ fn alternated(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// How much an error says about the coordinator.
-fn tells(error: &TransportError) -> u8 {
-    match error {
-        TransportError::Address { .. } => 0,
-        TransportError::NoAnswer { silence, .. } => match silence {
-            Silence::Complete => 1,
-            Silence::NoWay => 0,
-            Silence::PortClosed => 2,
-            Silence::Forbidden | Silence::SmallPackets { .. } => 3,
-        },
-        _ => 4,
-    }
-}
-
-const NO_ADDRESS: TransportError = TransportError::Lost {
-    reason: "its name has no address",
-};
-/// How long an address has before the next is tried beside it (RFC 8305,
-/// section 5).
-const HEAD_START: Duration = Duration::from_millis(250);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 

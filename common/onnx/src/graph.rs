@@ -170,6 +170,12 @@ impl Graph {
         })
     }
 
+    /// Lets go of the file's weights, of which plans have their own: no other plan can
+    /// be made from here on.
+    pub(crate) fn settle(&mut self) {
+        self.proto = pb::ModelProto::default();
+    }
+
     fn model(&self, shape: &[usize]) -> TractResult<InferenceModel> {
         let onnx = tract_onnx::onnx()
             .with_ignore_output_shapes(true)

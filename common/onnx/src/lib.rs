@@ -10,7 +10,9 @@
 mod answers;
 mod class_map;
 mod classifier;
+mod data;
 mod error;
+mod extractor;
 mod graph;
 mod model;
 mod picture;
@@ -24,8 +26,10 @@ pub mod tiny;
 
 pub use answers::{Answers, probabilities};
 pub use class_map::ClassMap;
-pub use classifier::{Classifier, Data, Said};
+pub use classifier::{Classifier, Said};
+pub use data::Data;
 pub use error::OnnxError;
+pub use extractor::{Extractor, ModelBytes};
 pub use graph::{Graph, MODEL_BYTES_MAX, Plan};
 pub use model::{Input, Model};
 pub use picture::Picture;

@@ -72,6 +72,15 @@ impl Model {
         })
     }
 
+    /// Lets go of what is needed for inputs of other shapes than those that went
+    /// through it: some of these fail from here on. Halves its memory.
+    pub(crate) fn settle(&mut self) {
+        self.graph.settle();
+        if let Some(front) = &mut self.front {
+            front.settle();
+        }
+    }
+
     /// What it looks at.
     pub fn kind(&self) -> Kind {
         match self.takes {

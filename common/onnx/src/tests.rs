@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::tiny::Tiny;
-use crate::{Graph, Input, Kind, MODEL_BYTES_MAX, Model, OnnxError, Picture, Settings};
+use crate::{
+    Data, Extractor, Graph, Input, Kind, MODEL_BYTES_MAX, Model, ModelBytes, OnnxError, Picture,
+    Settings,
+};
 
 fn model(bytes: &[u8], settings: &str) -> Result<Model, OnnxError> {
     let settings = Settings::parse(settings, "test").unwrap();
@@ -201,4 +204,35 @@ fn a_speech_embedding_hears_through_its_mel_front() {
         let row = model.row(Input::Sound(&tone, 8_000)).unwrap();
         assert_eq!(row.len(), 192, "{samples}");
     }
+}
+
+#[test]
+fn an_extractor_makes_rows_of_a_tasks_inputs() {
+    let doubled = Tiny::of(&[None, Some(6)])
+        .constant("two", &[1], &[2.0])
+        .node("Mul", &["x", "two"], "y")
+        .bytes(&["y"]);
+    let data = |sides: &[usize]| Data {
+        sides: sides.to_vec(),
+        scale: 10.0,
+        rate: None,
+    };
+    let file = |bytes: &[u8]| ModelBytes {
+        name: "tiny.onnx".to_owned(),
+        bytes: bytes.to_vec(),
+    };
+    let mut extractor =
+        Extractor::read(file(&doubled), None, "mean = 1.0\n", data(&[2, 3])).unwrap();
+    assert_eq!(extractor.width(), 6);
+    let row = extractor.row(&[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]).unwrap();
+    for (at, value) in row.iter().enumerate() {
+        assert!((value - 2.0 * at as f32).abs() < 1e-5, "{row:?}");
+    }
+    let error = Extractor::read(file(&doubled), None, "", data(&[7])).unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("takes 6 values, and a row has 7"), "{told}");
+    let cut = Extractor::read(file(&doubled[..20]), None, "", data(&[6])).unwrap_err();
+    assert!(matches!(cut, OnnxError::NotOnnx { .. }), "{cut}");
+    let key = Extractor::read(file(&doubled), None, "colour = 3", data(&[6])).unwrap_err();
+    assert!(key.to_string().contains("[features]"), "{key}");
 }

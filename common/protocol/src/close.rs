@@ -32,6 +32,9 @@ pub enum CloseCode {
     Quarantined,
     /// 12: the certificate is no gateway's, where one is needed.
     NotAGateway,
+    /// 13: this coordinator stands by for another. The words beside the code are
+    /// where devices reach that one, as `host:port`, or nothing.
+    NotLeading,
     /// Any other number, from a newer version.
     Other(u32),
 }
@@ -53,6 +56,7 @@ impl CloseCode {
             Self::Internal => 10,
             Self::Quarantined => 11,
             Self::NotAGateway => 12,
+            Self::NotLeading => 13,
             Self::Other(number) => number,
         }
     }
@@ -73,6 +77,7 @@ impl CloseCode {
             10 => Self::Internal,
             11 => Self::Quarantined,
             12 => Self::NotAGateway,
+            13 => Self::NotLeading,
             other => Self::Other(other),
         }
     }
@@ -94,6 +99,7 @@ impl fmt::Display for CloseCode {
             Self::Internal => "a fault on the other side",
             Self::Quarantined => "in quarantine for breaking the protocol",
             Self::NotAGateway => "a gateway's certificate is needed",
+            Self::NotLeading => "another coordinator leads",
             Self::Other(number) => return write!(f, "reason {number}, unknown to this version"),
         })
     }
@@ -111,6 +117,7 @@ mod tests {
         assert_eq!(CloseCode::Unauthenticated.number(), 1);
         assert_eq!(CloseCode::Revoked.number(), 3);
         assert_eq!(CloseCode::Internal.number(), 10);
-        assert_eq!(CloseCode::of_number(13), CloseCode::Other(13));
+        assert_eq!(CloseCode::NotLeading.number(), 13);
+        assert_eq!(CloseCode::of_number(14), CloseCode::Other(14));
     }
 }

@@ -18,6 +18,7 @@ pub mod evaluation;
 pub mod feature_weights;
 pub mod features;
 pub mod gradient;
+pub mod host_port;
 pub mod human;
 pub mod ids;
 pub mod labels;

@@ -10,6 +10,7 @@ use common::limits::BLOB_BYTES_MAX;
 use common::trust::token::Approval;
 
 use super::protocol::{Request, Response, TokenWish};
+use crate::backbone::BackboneFile;
 use crate::backup::{Contents, PieceName};
 use crate::status::Status;
 use crate::status::{Fault, Namesake, Progress, TaskSummary};
@@ -87,11 +88,15 @@ impl Client {
     /// # Errors
     /// [`AdminError::Fault`] if the coordinator says no.
     pub fn ask(&mut self, request: &Request) -> Result<Response, AdminError> {
+        self.send(request)?;
+        self.next_line()
+    }
+
+    fn send(&mut self, request: &Request) -> Result<(), AdminError> {
         let mut line =
             serde_json::to_vec(request).map_err(|error| AdminError::Answer(error.to_string()))?;
         line.push(b'\n');
-        self.reader.get_mut().write_all(&line)?;
-        self.next_line()
+        Ok(self.reader.get_mut().write_all(&line)?)
     }
 
     /// Everything there is to know.
@@ -232,6 +237,24 @@ impl Client {
     pub fn blob(&mut self, blob: BlobHash) -> Result<Vec<u8>, AdminError> {
         match self.ask(&Request::Blob { blob })? {
             Response::Blob { bytes } => self.bytes(bytes),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Adds a model that tasks may name by its hash.
+    ///
+    /// # Errors
+    /// See [`Self::ask`]; a file that is no model, or has an operator that is
+    /// missing, is a fault.
+    pub fn add_backbone(&mut self, name: &str, bytes: &[u8]) -> Result<BackboneFile, AdminError> {
+        let request = Request::AddBackbone {
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+        };
+        self.send(&request)?;
+        self.reader.get_mut().write_all(bytes)?;
+        match self.next_line()? {
+            Response::Backbone(file) => Ok(file),
             other => Err(unexpected(&other)),
         }
     }

@@ -5,8 +5,10 @@
 //! that drives a coordinator. Each [`Request`] has one [`Response`], except
 //! that [`Request::Watch`] and a watched [`Request::StartRound`] are followed
 //! by [`Response::Progress`] lines, [`Response::Release`] by as many raw
-//! bytes as it says, and [`Response::StoreCopy`] by the pieces of the store.
+//! bytes as it says, and [`Response::StoreCopy`] by the pieces of the store. A
+//! [`Request::AddBackbone`] is itself followed by bytes.
 
+mod backbones;
 mod client;
 mod copy;
 mod line;

@@ -4,10 +4,11 @@ use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
 use common::trust::token::{Approval, TokenId, TokenRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::backbone::BackboneFile;
 use crate::backup::Contents;
 use crate::journal::audit::{AuditRecord, AuditSpan};
 use crate::rollout::Order;
-use crate::status::{DeviceName, Fault, Namesake, Progress, Status, TaskSummary};
+use crate::status::{DeviceName, Fault, InfluenceStatus, Namesake, Progress, Status, TaskSummary};
 
 /// Longest line a request may be.
 pub const LINE_BYTES_MAX: usize = 512 * 1024;
@@ -74,6 +75,22 @@ pub enum Request {
     Task {
         /// Which.
         task: Option<String>,
+    },
+    /// Add a model whose bytes follow the line; answered by
+    /// [`Response::Backbone`].
+    AddBackbone {
+        /// What its file is called.
+        name: String,
+        /// Length of what follows.
+        bytes: u64,
+    },
+    /// The models that tasks may name; answered by [`Response::Backbones`].
+    ListBackbones,
+    /// Let go of a model that no task needs; answered by
+    /// [`Response::Forgotten`].
+    RemoveBackbone {
+        /// Hash, its first digits, or the name of its file.
+        model: String,
     },
     /// Begin a round; answered by [`Response::RoundStarted`].
     StartRound {
@@ -162,6 +179,12 @@ pub enum Request {
     /// [`Response::StoreCopy`], then [`Response::Piece`] for each piece and
     /// [`Response::Done`] once all were sent.
     CopyStore,
+    /// What each device is worth to the others that the newest teacher is made
+    /// of; answered by [`Response::Influence`].
+    Influence {
+        /// Of which task.
+        task: Option<String>,
+    },
 }
 
 /// A token to be made.
@@ -242,6 +265,10 @@ pub enum Response {
     Tokens(Vec<TokenStatus>),
     /// A task.
     Task(TaskSummary),
+    /// A model that tasks may name.
+    Backbone(BackboneFile),
+    /// All of them, oldest first.
+    Backbones(Vec<BackboneFile>),
     /// A round began.
     RoundStarted {
         /// Of which task.
@@ -290,4 +317,6 @@ pub enum Response {
         /// Length of what follows.
         bytes: u64,
     },
+    /// What each device is worth, those first that are worth most.
+    Influence(Vec<InfluenceStatus>),
 }

@@ -7,16 +7,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use common::ids::{DeviceId, TaskHash};
-use common::task::RawTask;
 use common::trust::token::{TokenRecord, TokenTerms};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 
-use super::copy;
 use super::line::{next_line, write};
 use super::protocol::{Request, Response, TokenWish};
+use super::{backbones, copy};
 use crate::core::AdminCommand;
 use crate::journal;
 use crate::journal::ReplayError;
@@ -171,6 +170,10 @@ async fn converse(shared: &Arc<Shared>, stream: UnixStream) -> io::Result<()> {
                 }
             },
             Request::CopyStore => copy::send(shared, &mut writer).await?,
+            Request::AddBackbone { name, bytes } => {
+                let added = backbones::add(shared, &mut reader, name, bytes).await?;
+                write(&mut writer, &added.unwrap_or_else(Response::Fault)).await?;
+            }
             other => {
                 let response = answer(shared, other).await;
                 write(&mut writer, &response.unwrap_or_else(Response::Fault)).await?;
@@ -241,6 +244,8 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let blobs = sweep(shared).await?;
             Ok(Response::Forgotten { blobs })
         }
+        Request::ListBackbones => backbones::list(shared).await,
+        Request::RemoveBackbone { model } => backbones::remove(shared, &model).await,
         Request::Task { task } => {
             let found = ask(shared, |reply| AdminCommand::Task { name: task, reply }).await?;
             Ok(Response::Task(found?))
@@ -286,15 +291,37 @@ async fn answer(shared: &Arc<Shared>, request: Request) -> Result<Response, Faul
             let (from, version) = rerelease(shared, task, version).await?;
             Ok(Response::ReReleased { from, version })
         }
+        Request::Influence { task } => influence(shared, task).await,
         Request::Watch
         | Request::StartRound { .. }
         | Request::Release { .. }
         | Request::Blob { .. }
+        | Request::AddBackbone { .. }
         | Request::CopyStore => Err(Fault::new(
             FaultKind::Invalid,
             "this request is answered elsewhere",
         )),
     }
+}
+
+/// What each device is worth, from the moments behind the newest teacher.
+async fn influence(shared: &Shared, name: Option<String>) -> Result<Response, Fault> {
+    let found = ask(shared, |reply| AdminCommand::Task { name, reply }).await??;
+    let status = ask(shared, |reply| AdminCommand::Status { reply }).await?;
+    let of = status.tasks.iter().find(|one| one.task == found.task);
+    let solved = match of.and_then(|of| of.teacher) {
+        Some(teacher) => shared.influences.of(shared, found.task, teacher).await?,
+        None => None,
+    };
+    let solved = solved.ok_or_else(|| {
+        let message = format!(
+            "task {} has no teacher of moments of two devices, from which this is measured: \
+             start a round, with `contribute = \"moments\"` or \"both\"",
+            found.name
+        );
+        Fault::new(FaultKind::NotFound, message)
+    })?;
+    Ok(Response::Influence(solved.to_vec()))
 }
 
 async fn verify_audit(shared: &Shared) -> Result<AuditSpan, Fault> {
@@ -375,9 +402,7 @@ async fn create_token(shared: &Shared, wish: TokenWish) -> Result<Response, Faul
 }
 
 async fn create_task(shared: &Shared, text: &str, namesake: Namesake) -> Result<Response, Fault> {
-    let task = RawTask::parse(text)
-        .map_err(|error| Fault::new(FaultKind::Invalid, format!("the task file: {error}")))?;
-    let task = Arc::new(task);
+    let task = Arc::new(backbones::task(shared, text).await?);
     let (store, kept) = (shared.store.clone(), task.clone());
     let stored = tokio::task::spawn_blocking(move || store.put_blob(kept.bytes()));
     let _pin = match stored.await {

@@ -60,8 +60,11 @@ fn of_features(task: &Task, profiles: &[(DeviceId, Profile)], found: &mut Vec<Od
 /// What the features are called, in the task's own names of its columns or
 /// channels where it has any.
 fn feature_names(task: &Task) -> Vec<String> {
-    let names = task.definition().features.names(task.input_shape());
+    let names = task.definition().features.names(task.stage_shape());
     let mut names = names.unwrap_or_default();
+    if task.definition().backbone.is_some() {
+        return names;
+    }
     let values = task.input_shape().values();
     for (at, own) in task
         .input()

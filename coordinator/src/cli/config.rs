@@ -177,6 +177,19 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "store.advertised",
+        flag: None,
+        variable: Some("ALAMBIC_STORE_ADVERTISED"),
+        allowed: "host:port",
+        purpose: "Where devices reach this coordinator while it leads: those that wait tell devices so. Left out, `listen`, or the first of `certificate.addresses` where that is all addresses.",
+        value: |config| {
+            database(config, |database| match &database.advertised {
+                None => "–".into(),
+                Some(address) => address.to_string(),
+            })
+        },
+    },
+    Key {
         name: "retention.rounds",
         flag: None,
         variable: None,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use common::exit::{self, CommandError, ExitCode};
 use common::model::ReleaseError;
 use common::transport::TransportError;
+use common::transport::enrolment::EnrolmentError;
 
 use crate::admin::AdminError;
 use crate::app::ServeError;
@@ -153,10 +154,13 @@ fn of_gateway(error: &GatewayError) -> ExitCode {
         GatewayError::Identity(error) => match error {
             GatewayIdentityError::NotEnrolled { .. } => ExitCode::NotFound,
             GatewayIdentityError::Already { .. } => ExitCode::Usage,
-            GatewayIdentityError::Refused(_) | GatewayIdentityError::NotAGateway { .. } => {
-                ExitCode::Denied
-            }
-            GatewayIdentityError::OtherAuthority { .. } => ExitCode::Unverified,
+            GatewayIdentityError::NotAGateway { .. } => ExitCode::Denied,
+            GatewayIdentityError::Enrolment { error } => match error {
+                EnrolmentError::Refused(_) => ExitCode::Denied,
+                EnrolmentError::OtherAuthority { .. } => ExitCode::Unverified,
+                EnrolmentError::Transport(error) => of_transport(error),
+                _ => ExitCode::Failed,
+            },
             GatewayIdentityError::Transport { error } => of_transport(error),
             GatewayIdentityError::Io { source, .. } => ExitCode::of_file(source),
             _ => ExitCode::Failed,

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, Fault, FaultKind, ReportSummary,
-    RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
+    AbsenceReason, DeviceStatus, DeviceStudent, EndedStatus, ExclusionStatus, Fault, FaultKind,
+    ReportSummary, RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
 pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -124,7 +124,11 @@ fn stored(store: &StoreStatus) -> String {
 }
 
 fn show_task(task: &TaskStatus, now: Time, more: &str) {
-    println!("\ntask {} ({})", task.name, task.task.short());
+    let groups = match task.groups.as_slice() {
+        [] => String::new(),
+        groups => format!(", for {}", groups.join(", ")),
+    };
+    println!("\ntask {} ({}){groups}", task.name, task.task.short());
     match &task.round {
         Some(round) => show_round(round),
         None => println!("  no round is running"),
@@ -325,20 +329,26 @@ fn show_round(round: &RoundStatus) {
 }
 
 pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let Status { tasks, .. } = client.status()?;
+    let status = client.status()?;
     if as_json {
-        let all: Vec<_> = tasks
+        let all: Vec<_> = status
+            .tasks
             .iter()
-            .map(|task| match task.archived {
-                None => json!({ "task": task.task, "name": task.name }),
-                Some(at) => json!({ "task": task.task, "name": task.name, "archived": at }),
-            })
+            .map(|task| of_list(task, &status))
             .collect();
         print_json(&all);
         return Ok(());
     }
-    let mut table = table(&["task", "hash", "points", "rounds", "newest student"]);
-    for task in &tasks {
+    let mut table = table(&[
+        "task",
+        "hash",
+        "groups",
+        "devices",
+        "points",
+        "rounds",
+        "newest student",
+    ]);
+    for task in &status.tasks {
         let newest = task.releases.last();
         table.add_row([
             match task.archived {
@@ -346,6 +356,11 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
                 Some(_) => format!("{} (archived)", task.name),
             },
             task.task.short(),
+            match task.groups.as_slice() {
+                [] => "all".to_owned(),
+                groups => groups.join(", "),
+            },
+            status.members_of(task).0.to_string(),
             task.points.to_string(),
             task.history
                 .last()
@@ -356,6 +371,19 @@ pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     }
     println!("{table}");
     Ok(())
+}
+
+/// A task as `task list --json` shows it.
+fn of_list(task: &TaskStatus, status: &Status) -> serde_json::Value {
+    let devices = status.members_of(task).0;
+    let mut shown = json!({ "task": task.task, "name": task.name, "devices": devices });
+    if !task.groups.is_empty() {
+        shown["groups"] = json!(task.groups);
+    }
+    if let Some(at) = task.archived {
+        shown["archived"] = json!(at);
+    }
+    shown
 }
 
 pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure> {
@@ -376,6 +404,7 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
         "last seen",
         "contributed",
         "student",
+        "held-out",
         "up bytes",
         "down bytes",
     ]);
@@ -393,6 +422,7 @@ pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure>
             seen,
             ago(device.contributed),
             students(device),
+            reached(device),
             device.uplink_bytes.to_string(),
             device.downlink_bytes.to_string(),
         ]);
@@ -410,6 +440,22 @@ fn students(device: &DeviceStatus) -> String {
             let all = all
                 .iter()
                 .map(|one| format!("{} {}", one.task, one.version));
+            all.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// What they reach on its held-out rows, with their tasks where it runs several.
+fn reached(device: &DeviceStatus) -> String {
+    let short = |one: &DeviceStudent| {
+        one.reached
+            .map_or_else(|| "-".to_owned(), |reached| reached.short())
+    };
+    match device.students.as_slice() {
+        [] => "-".to_owned(),
+        [only] => short(only),
+        all => {
+            let all = all.iter().map(|one| format!("{} {}", one.task, short(one)));
             all.collect::<Vec<_>>().join(", ")
         }
     }
@@ -487,6 +533,43 @@ pub(super) fn lineage(
     for device in devices {
         println!("  {} {}", device.device, device.label);
     }
+    Ok(())
+}
+
+pub(super) fn influence(
+    client: &mut Client,
+    task: Option<String>,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let devices = match client.ask(&Request::Influence { task })? {
+        Response::Influence(devices) => devices,
+        other => return Err(unexpected(&other)),
+    };
+    if as_json {
+        print_json(&devices);
+        return Ok(());
+    }
+    let mut table = table(&[
+        "device",
+        "rows",
+        "worth to others",
+        "error on others' rows",
+        "without it",
+        "on its own",
+        "without it",
+    ]);
+    for one in devices {
+        table.add_row([
+            format::name(&one.device),
+            one.rows.to_string(),
+            format!("{:+.2} %", 100.0 * one.worth),
+            format!("{:.4}", one.others_with),
+            format!("{:.4}", one.others_without),
+            format!("{:.4}", one.own_with),
+            format!("{:.4}", one.own_without),
+        ]);
+    }
+    println!("{table}");
     Ok(())
 }
 

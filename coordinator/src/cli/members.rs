@@ -117,6 +117,12 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
     }
     println!("group        {}", found.group.as_deref().unwrap_or("-"));
     println!("state        {}", state(found));
+    let at_work = status.tasks.iter().filter(|task| task.archived.is_none());
+    let its = at_work.filter(|task| found.is_member() && task.is_for(found));
+    let its: Vec<_> = its.map(|task| task.name.as_str()).collect();
+    if !its.is_empty() {
+        println!("tasks        {}", its.join(", "));
+    }
     if let Some(at) = found.admitted {
         println!("joined       {} ago", seconds(now.since_ms(at)));
     }
@@ -141,6 +147,19 @@ pub(super) fn show(client: &mut Client, meant: &str, as_json: bool) -> Result<()
             "student      {}: version {}{evaluation}",
             student.task, student.version
         );
+        match (student.reached, &student.not_reported) {
+            (Some(reached), _) => println!(
+                "held-out     {}: {} on {}",
+                student.task,
+                reached.short(),
+                format::count(reached.rows as usize, "row")
+            ),
+            (None, Some(why)) => println!("held-out     {}: -, {why}", student.task),
+            (None, None) => {}
+        }
+    }
+    for task in &found.gives_nothing_to {
+        println!("gives none   {task}: its newest student has nothing of this device");
     }
     if let Some(certificate) = found.certificate {
         println!("certificate  {certificate}");
@@ -331,6 +350,7 @@ mod tests {
             peer_limits: PeerLimitsStatus::default(),
             shared_key: None,
             students: Vec::new(),
+            gives_nothing_to: Vec::new(),
         }
     }
 

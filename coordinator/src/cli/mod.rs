@@ -3,6 +3,7 @@
 mod arguments;
 mod audit;
 mod authority;
+mod backbones;
 mod backup;
 mod config;
 mod confirm;
@@ -31,9 +32,9 @@ pub use failure::Failure;
 use std::path::Path;
 
 use arguments::{
-    ApproveBy, AuditCommand, AuthorityCommand, Command, ConfigCommand, DeviceCommand,
-    GatewayCommand, ModelCommand, RolloutCommand, RoundCommand, StoreCommand, TaskCommand,
-    TokenCommand,
+    ApproveBy, AuditCommand, AuthorityCommand, BackboneCommand, Command, ConfigCommand,
+    DeviceCommand, GatewayCommand, ModelCommand, RolloutCommand, RoundCommand, StoreCommand,
+    TaskCommand, TokenCommand,
 };
 use clap::CommandFactory as _;
 use common::exit;
@@ -189,6 +190,13 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Task(TaskCommand::Relearn { task, json }) => {
             tasks::relearn(&mut connect()?, task, json)
         }
+        Command::Backbone(BackboneCommand::Add { file, json }) => {
+            backbones::add(&mut connect()?, &file, json)
+        }
+        Command::Backbone(BackboneCommand::List { json }) => backbones::list(&mut connect()?, json),
+        Command::Backbone(BackboneCommand::Remove { model, json }) => {
+            backbones::remove(&mut connect()?, model, json)
+        }
         Command::Round(RoundCommand::Start { task, watch, json }) => {
             watch::start(connect, task.as_deref(), watch, json)
         }
@@ -240,6 +248,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             task,
             json,
         }) => list::lineage(&mut connect()?, task, version, json),
+        Command::Model(ModelCommand::Influence { task, json }) => {
+            list::influence(&mut connect()?, task, json)
+        }
         Command::Key(command) => handed_over(&config, key::run(&config.state, command)),
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),
         Command::Model(ModelCommand::Export(what)) => {

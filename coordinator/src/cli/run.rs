@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::log::{self, LogFilter};
 use common::service::Service;
 use common::signals::{Asked, Signals};
-use common::transport::Tuning;
+use common::transport::{ListenerSettings, Tuning};
 use common::trust::clock::Clock;
 use tracing::{error, info, warn};
 
@@ -55,8 +55,9 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     let leading = match &config.store {
         StoreSettings::Postgres(database) => match database.lease_ms {
             Some(lease_ms) => {
-                let metrics = &database_metrics;
-                let waited = standby::wait(config, database, lease_ms, metrics, &mut service);
+                let (metrics, devices) = (&database_metrics, meanwhile(config, &identity));
+                let waited =
+                    standby::wait(config, database, lease_ms, metrics, devices, &mut service);
                 Some(waited?)
             }
             None => None,
@@ -69,7 +70,7 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     let parts = Parts {
         listen: config.listen,
         admin_socket: config.admin_socket.clone(),
-        connections: Some(config.state.join("sessions")),
+        connections: Some(config.sessions()),
         compute: Arc::new(LocalCompute::new(identity.release_key.clone())),
         identity,
         open_store: Box::new(move || place.open_as(&holder, &counted)),
@@ -118,6 +119,14 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
     // Serving has ended.
     drop(leading);
     outcome
+}
+
+/// How devices are answered while another coordinator leads.
+fn meanwhile(config: &Config, identity: &Identity) -> ListenerSettings {
+    let (server, clock) = (identity.server.clone(), Clock::system());
+    let mut settings = ListenerSettings::new(server, identity.authorities(), clock);
+    settings.limits = config.limits.connections;
+    settings
 }
 
 /// Takes over what can change while the coordinator runs, and says what

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::exit::ExitCode;
 use common::service::Service;
+use common::transport::ListenerSettings;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
@@ -18,6 +19,7 @@ use crate::app::ServeError;
 use crate::config::Config;
 use crate::page::StandbyPage;
 use crate::server::clock_guard::uptime;
+use crate::server::standby::StandbyListener;
 use crate::store::{
     DatabaseMetrics, DatabaseSettings, Lease, LeaseTerms, LeaseTimes, StoreError, Turn,
 };
@@ -31,7 +33,7 @@ pub(super) struct Leading {
 }
 
 /// Waits until it is this coordinator's turn, and keeps it from then on. Who
-/// asks at the page's address meanwhile is told who leads.
+/// asks at the page's address meanwhile is told who leads, and so is each device.
 ///
 /// # Errors
 /// What stands in the way of the database. That nobody answers does not: it
@@ -41,16 +43,22 @@ pub(super) fn wait(
     database: &DatabaseSettings,
     lease_ms: u64,
     metrics: &DatabaseMetrics,
+    devices: ListenerSettings,
     service: &mut Service,
 ) -> Result<Leading, Failure> {
     let host = rustix::system::uname();
     let name = format!("{}, {}", host.nodename().to_string_lossy(), config.listen);
-    let terms = LeaseTerms::new(name, lease_ms).map_err(ServeError::from)?;
+    let mut terms = LeaseTerms::new(name, lease_ms).map_err(ServeError::from)?;
+    terms.address = config.advertised();
+    if terms.address.is_none() {
+        warn!("devices that ask a standby are not told of this coordinator: set store.advertised");
+    }
     let holder = terms.holder.clone();
     let page = config.page.as_ref();
     let mut waiting = Waiting {
         service,
         page: page.and_then(|page| StandbyPage::start(page, metrics.clone())),
+        devices: None,
         told: String::new(),
     };
     let lease = loop {
@@ -67,15 +75,19 @@ pub(super) fn wait(
                 metrics.lease.extended(asked, lease_ms, until);
                 break;
             }
-            Ok(Turn::Theirs { name, left_ms }) => {
-                let line = format!("standby: {name} leads");
-                waiting.tell(&line, Some(left_ms));
-                waiting.pause(LOOK_MS.min(left_ms + 1));
+            Ok(Turn::Theirs(leader)) => {
+                let line = format!("standby: {} leads", leader.name);
+                let listener = waiting.devices.get_or_insert_with(|| {
+                    StandbyListener::start(config.listen, devices.clone(), config.sessions())
+                });
+                listener.tell(leader.address.filter(|_| leader.left_ms > 0));
+                waiting.tell(&line, Some(leader.left_ms));
+                waiting.pause(LOOK_MS.min(leader.left_ms + 1));
             }
             Err(error) => waiting.out(error)?,
         }
     }
-    // Its address is free again for the page of one who leads.
+    // Its addresses are free again for one who leads.
     drop(waiting);
     info!("this coordinator leads from now on");
     let times = metrics.lease.clone();
@@ -86,6 +98,8 @@ pub(super) fn wait(
 struct Waiting<'a> {
     service: &'a mut Service,
     page: Option<StandbyPage>,
+    /// Tells devices who leads, once that is known.
+    devices: Option<StandbyListener>,
     told: String,
 }
 
@@ -99,6 +113,9 @@ impl Waiting<'_> {
         };
         if !is_passing {
             return Err(ServeError::from(error).into());
+        }
+        if let Some(devices) = &self.devices {
+            devices.tell(None);
         }
         self.tell(&format!("waiting for the database: {error}"), None);
         self.pause(LOOK_MS);

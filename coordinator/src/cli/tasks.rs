@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::operate::{expect_done, print_json, say, unexpected};
 use crate::admin::{AdminError, Client, Request, Response};
 use crate::config::Config;
-use crate::status::{Fault, FaultKind, Namesake, TaskSummary, format};
+use crate::status::{Fault, FaultKind, Namesake, Status, TaskSummary, format};
 
 pub(super) fn create(
     client: &mut Client,
@@ -37,6 +37,9 @@ pub(super) fn create(
     } else {
         println!("task {} {} exists already", task.name, task.task);
     }
+    if let Some(warning) = &task.warning {
+        eprintln!("warning: {warning}");
+    }
     Ok(())
 }
 
@@ -53,9 +56,23 @@ pub(super) fn show(
         print_json(&task);
     } else {
         println!("task {} {}", task.name, task.task);
+        println!("{}", members(&client.status()?, &task));
         println!("{:#}", task.definition);
     }
     Ok(())
+}
+
+/// Which devices it is for, and how many there are.
+fn members(status: &Status, task: &TaskSummary) -> String {
+    let Some(of_it) = status.tasks.iter().find(|one| one.task == task.task) else {
+        return String::new();
+    };
+    let (all, connected) = status.members_of(of_it);
+    let devices = format!("{}, {connected} connected", format::count(all, "device"));
+    match of_it.groups.as_slice() {
+        [] => format!("for all devices: {devices}"),
+        groups => format!("for {}: {devices}", groups.join(", ")),
+    }
 }
 
 pub(super) fn relearn(

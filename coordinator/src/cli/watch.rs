@@ -11,7 +11,7 @@ use super::list::{TOO_FEW, is_hopeless, seconds};
 use super::operate::print_json;
 use crate::admin::{AdminError, Client};
 use crate::status::format::{self, name};
-use crate::status::{OutcomeStatus, Progress, Status};
+use crate::status::{OutcomeStatus, Progress, Status, TaskStatus};
 
 pub(super) fn start(
     connect: impl Fn() -> Result<Client, AdminError>,
@@ -20,7 +20,7 @@ pub(super) fn start(
     as_json: bool,
 ) -> Result<(), Failure> {
     let mut client = connect()?;
-    if client.status()?.members().1 == 0 {
+    if connected(&client.status()?, task) == 0 {
         eprintln!(
             "no device is connected: the round waits for them, and \
              `alambic-coordinator round cancel` gives it up"
@@ -83,6 +83,19 @@ fn opened_for(step: &Progress) -> Option<TaskHash> {
     match step {
         Progress::PhaseOpened { task, phase, .. } if phase.gathers() => Some(*task),
         _ => None,
+    }
+}
+
+/// Devices with a session that the task is for, where one is named or there is
+/// only one.
+fn connected(status: &Status, task: Option<&str>) -> usize {
+    let is_meant = |one: &&TaskStatus| {
+        task.is_none_or(|name| one.name == name || one.task.to_string().starts_with(name))
+    };
+    let mut meant = status.tasks.iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(only), None) => status.members_of(only).1,
+        _ => status.members().1,
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Layers};
+use super::ConfigError;
+use crate::config_layers::Layers;
 use crate::page::PageSettings;
 
 /// Where the page is served unless something says otherwise.

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{ConfigError, Layers};
+use super::ConfigError;
+use crate::config_layers::Layers;
 use crate::journal::{ROUNDS_MAX, Retention};
 
 #[derive(Debug, Default, Deserialize)]

@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{ConfigError, DAY_MS, Layers};
+use super::{ConfigError, DAY_MS};
+use crate::config_layers::Layers;
 use crate::rollout::{Plan, Releases};
 
 /// How releases reach the fleet.

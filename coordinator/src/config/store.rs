@@ -1,10 +1,14 @@
 //! The section `[store]`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use common::config::Found;
+use common::host_port::HostPort;
 use serde::Deserialize;
 
-use super::{ConfigError, Found, Layers, duration_ms};
+use super::{Config, ConfigError};
+use crate::config_layers::{Layers, duration_ms};
 use crate::store::{
     DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, StoreSettings,
 };
@@ -17,6 +21,26 @@ pub(super) struct RawStore {
     password_file: Option<PathBuf>,
     ca_file: Option<PathBuf>,
     lease: Option<String>,
+    advertised: Option<String>,
+}
+
+impl Config {
+    /// Where devices reach this coordinator, if that can be told: what is
+    /// configured, or where it listens.
+    pub fn advertised(&self) -> Option<HostPort> {
+        let configured = match &self.store {
+            StoreSettings::Postgres(database) => database.advertised.clone(),
+            StoreSettings::Sled => None,
+        };
+        configured.or_else(|| {
+            let told = self.addresses.first().copied();
+            let host = match self.listen.ip() {
+                own if !own.is_unspecified() => Some(own),
+                _ => told,
+            };
+            HostPort::parse(&SocketAddr::new(host?, self.listen.port()).to_string())
+        })
+    }
 }
 
 impl Layers<'_> {
@@ -29,8 +53,9 @@ impl Layers<'_> {
         let password_file = self.text("store.password_file", None, path(raw.password_file));
         let ca_file = self.text("store.ca_file", None, path(raw.ca_file));
         let lease = self.text("store.lease", None, raw.lease);
+        let advertised = self.text("store.advertised", None, raw.advertised);
         match kind.as_ref().map(|found| found.value.as_str()) {
-            None | Some("sled") => match [url, password_file, ca_file, lease]
+            None | Some("sled") => match [url, password_file, ca_file, lease, advertised]
                 .into_iter()
                 .flatten()
                 .next()
@@ -51,6 +76,7 @@ impl Layers<'_> {
                 authorities: ca_file
                     .map_or_else(|| SYSTEM_AUTHORITIES.into(), |found| found.value.into()),
                 lease_ms: lease.map(lease_ms).transpose()?.flatten(),
+                advertised: advertised.map(host_port).transpose()?,
             })),
             Some(_) => Err(kind
                 .unwrap_or_else(|| self.missing("store.kind"))
@@ -86,5 +112,10 @@ fn lease_ms(found: Found) -> Result<Option<u64>, ConfigError> {
     }
 }
 
+fn host_port(found: Found) -> Result<HostPort, ConfigError> {
+    HostPort::parse(&found.value).ok_or_else(|| found.refuse(HOST_PORT))
+}
+
+const HOST_PORT: &str = "host:port, such as one.example:4433: a name or one IP address";
 /// Instead of a value that may hold a secret.
 const HIDDEN: &str = "(not shown)";

@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used)]
+use std::fs;
+
 use super::*;
 
 fn none(_: &str) -> Option<String> {
@@ -156,4 +158,37 @@ fn the_state_directory_holds_file_and_socket() {
     assert_eq!(config.listen.port(), 9);
     assert_eq!(config.state, folder.path());
     assert_eq!(config.admin_socket, folder.path().join("admin.sock"));
+}
+
+#[test]
+fn a_coordinator_says_where_devices_reach_it() {
+    let told = |text: &str| {
+        let (_folder, flags) = with_file(text);
+        let advertised = Config::resolve(&flags, none).unwrap().advertised();
+        advertised.map(|address| address.to_string())
+    };
+    let store = "[store]\nkind = \"postgres\"\nurl = \"postgresql://one@db/fleet\"\n";
+    let own = "[certificate]\naddresses = [\"2001:db8::1\", \"10.0.0.2\"]\n";
+    assert_eq!(told(store), None, "all addresses are none");
+    let one = "listen = \"10.0.0.1:7\"\n";
+    assert_eq!(told(&format!("{one}{own}{store}")).unwrap(), "10.0.0.1:7");
+    assert_eq!(
+        told(&format!("{own}{store}")).unwrap(),
+        "[2001:db8::1]:4433"
+    );
+    let said = format!("{one}{store}advertised = \"one.example:4433\"");
+    assert_eq!(told(&said).unwrap(), "one.example:4433");
+    for wrong in ["one.example", "0.0.0.0:1", "one:1,two:1"] {
+        let (_folder, flags) = with_file(&format!("{store}advertised = {wrong:?}"));
+        let error = Config::resolve(&flags, none).unwrap_err().to_string();
+        assert!(
+            error.contains("store.advertised") && error.contains(wrong),
+            "{error}"
+        );
+    }
+    let (_folder, flags) = with_file("[store]\nadvertised = \"one:1\"");
+    assert!(
+        Config::resolve(&flags, none).is_err(),
+        "sled has no standby"
+    );
 }

@@ -1,15 +1,14 @@
 //! A gateway's configuration: defaults, file, environment, flags, each
 //! overruling the one before.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use common::config::{Found, parse};
 use serde::Deserialize;
 
 pub use common::config::ConfigError;
 
+use crate::config_layers::{Layers, Places};
 use crate::limits::{Limits, RawLimits};
 
 /// A checked configuration.
@@ -111,25 +110,15 @@ impl GatewayConfig {
             .state
             .clone()
             .or_else(|| variable("ALAMBIC_STATE").map(PathBuf::from));
-        let (path, raw) = read(flags, &variable, told_state.as_deref())?;
-        let origin = path.as_ref();
-        let origin = origin.map_or_else(String::new, |path| path.display().to_string());
-        let find = |key: &'static str, flag: &Option<String>, name: &str, file: Option<String>| {
-            let found = |origin: String, value| Found { origin, key, value };
-            let flag = flag
-                .clone()
-                .map(|value| found(format!("flag --{key}"), value));
-            flag.or_else(|| Some(found(format!("environment {name}"), variable(name)?)))
-                .or_else(|| Some(found(origin.clone(), file?)))
+        let (path, raw): (_, Raw) =
+            PLACES.read(flags.config.clone(), &variable, told_state.as_deref())?;
+        let layers = Layers {
+            path: path.clone(),
+            variable: &variable,
         };
-        let listen = find("listen", &flags.listen, "ALAMBIC_LISTEN", raw.listen);
-        let log = find("log", &flags.log, "ALAMBIC_LOG", raw.log);
-        let told = find(
-            "coordinator",
-            &flags.coordinator,
-            "ALAMBIC_COORDINATOR",
-            raw.coordinator,
-        );
+        let listen = layers.text("listen", flags.listen.clone(), raw.listen);
+        let log = layers.text("log", flags.log.clone(), raw.log);
+        let told = layers.text("coordinator", flags.coordinator.clone(), raw.coordinator);
         let has_port = |text: &str| {
             let mut hosts = text.split(',');
             hosts.all(|host| {
@@ -139,35 +128,25 @@ impl GatewayConfig {
         };
         let coordinator = told
             .map(|found| found.check(has_port, "host:port, or several with commas between them"));
-        let metrics = find(
+        let metrics = layers.find(
             "metrics.listen",
-            &flags.metrics,
+            ("--metrics", flags.metrics.clone()),
             "ALAMBIC_METRICS_LISTEN",
             raw.metrics.listen,
         );
         let public = raw.metrics.public.unwrap_or(false);
-        let beside = path
-            .as_deref()
-            .filter(|path| *path != Path::new(SYSTEM_FILE));
-        let beside = beside.and_then(Path::parent).map(Path::to_owned);
-        let refused = |key, value: u64, allowed| {
-            let (origin, value) = (origin.clone(), value.to_string());
-            Found { origin, key, value }.refuse(allowed)
-        };
         let mib = raw.cache.mib.unwrap_or(CACHE_MIB);
         if !(1..=65_536).contains(&mib) {
-            return Err(refused("cache.mib", mib, "1 to 65536"));
+            return Err(layers.refuse("cache.mib", mib, "1 to 65536"));
         }
+        let found = path.as_deref().filter(|_| flags.config.is_none());
         Ok(Self {
             coordinator: coordinator.transpose()?,
             listen: match listen {
                 None => SocketAddr::from(([0, 0, 0, 0], 4433)),
                 Some(found) => found.parse("an IP address and a port, such as 0.0.0.0:4433")?,
             },
-            state: told_state
-                .or(raw.state)
-                .or(beside.filter(|_| flags.config.is_none()))
-                .unwrap_or_else(|| PathBuf::from(STATE_DEFAULT)),
+            state: PLACES.state(told_state, raw.state, found),
             log: match log {
                 None => "info".to_owned(),
                 Some(found) => found.check(
@@ -194,44 +173,19 @@ impl GatewayConfig {
             },
             cache_bytes: mib << 20,
             limits: { raw.limits.check() }
-                .map_err(|unfit| refused(unfit.key, unfit.value, unfit.allowed))?,
+                .map_err(|unfit| layers.refuse(unfit.key, unfit.value, unfit.allowed))?,
             file: path,
         })
     }
 }
 
-/// The configuration file, if one was named, or is in the state directory or
-/// where packages put it.
-fn read(
-    flags: &GatewayFlags,
-    variable: &dyn Fn(&str) -> Option<String>,
-    state: Option<&Path>,
-) -> Result<(Option<PathBuf>, Raw), ConfigError> {
-    let named = flags.config.clone();
-    let named = named.or_else(|| variable("ALAMBIC_CONFIG").map(PathBuf::from));
-    let is_named = named.is_some();
-    let path = named.unwrap_or_else(|| match state {
-        Some(state) => state.join(FILE_NAME),
-        None if Path::new(SYSTEM_FILE).exists() => SYSTEM_FILE.into(),
-        None => Path::new(STATE_DEFAULT).join(FILE_NAME),
-    });
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let raw = parse(&path, &text)?;
-            Ok((Some(path), raw))
-        }
-        Err(_) if !is_named => Ok((None, Raw::default())),
-        Err(source) => {
-            let file = format!("the configuration {}", path.display());
-            Err(ConfigError::Read { file, source })
-        }
-    }
-}
-
 /// The state directory where none is named.
 pub const STATE_DEFAULT: &str = "/var/lib/alambic-gateway";
-const FILE_NAME: &str = "gateway.toml";
-const SYSTEM_FILE: &str = "/etc/alambic/gateway.toml";
+const PLACES: Places = Places {
+    file_name: "gateway.toml",
+    system_file: "/etc/alambic/gateway.toml",
+    state: STATE_DEFAULT,
+};
 const METRICS_DEFAULT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4482);
 const CACHE_MIB: u64 = 128;
@@ -240,6 +194,7 @@ const CACHE_MIB: u64 = 128;
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::fs;
 
     fn with(text: &str) -> Result<GatewayConfig, ConfigError> {
         let folder = tempfile::tempdir().unwrap();

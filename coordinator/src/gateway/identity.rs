@@ -4,21 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use common::ids::{DeviceId, Time};
+use common::transport::enrolment::{self, Commands, EnrolmentError, Renewed};
 use common::transport::{ClientIdentity, TransportError};
 use common::trust::bundle::{AnnouncedAuthority, believe};
 use common::trust::certificate::{
-    CertificateError, CertificateFacts, Credentials, Fingerprint, certificate_to_pem,
-    certificates_from_pem,
+    CertificateError, CertificateFacts, Credentials, certificate_to_pem, certificates_from_pem,
 };
 use common::trust::clock::Clock;
 use common::trust::device_key::{DeviceKey, DeviceKeyError};
-use common::wire::codec::DecodeError;
-use common::wire::messages::EnrolRefusal;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::files::{read, write};
-use super::joining::{renew, search};
 
 /// Why a gateway has no identity, or no new one.
 #[derive(Debug, thiserror::Error)]
@@ -67,9 +64,13 @@ pub enum GatewayIdentityError {
         /// What is wrong.
         reason: String,
     },
-    /// The coordinator says no.
-    #[error("the coordinator refused: {0}")]
-    Refused(EnrolRefusal),
+    /// It got no certificate.
+    #[error("{error}{}", .error.advice(COMMANDS).map_or_else(String::new, |advice| format!("; {advice}")))]
+    Enrolment {
+        /// What is in the way.
+        #[from]
+        error: EnrolmentError,
+    },
     /// The token is one for devices.
     #[error(
         "the coordinator gave a device's certificate: the token is one for devices; make one with \
@@ -88,18 +89,6 @@ pub enum GatewayIdentityError {
         /// What is in the way.
         #[from]
         error: TransportError,
-    },
-    /// The coordinator's answer does not decode.
-    #[error("the coordinator's answer was not understood: {0}; update the older of the two")]
-    Answer(#[from] DecodeError),
-    /// The coordinator ended the conversation.
-    #[error("the coordinator closed the stream without an answer; try again later")]
-    NoAnswer,
-    /// The answer does not name the authority that was met.
-    #[error("the answer does not name the authority {pinned}, which the token expects")]
-    OtherAuthority {
-        /// What the token pins.
-        pinned: Fingerprint,
     },
     /// The key or the certificate in the answer.
     #[error("the certificate in the answer cannot be used: {0}")]
@@ -273,8 +262,11 @@ impl GatewayIdentity {
         coordinator: &str,
         clock: Clock,
     ) -> Result<Self, GatewayIdentityError> {
-        let search = search(self.client()?, clock);
-        let (certificate, announced) = renew(&self.key, &search, coordinator).await?;
+        let search = enrolment::search(self.client()?, clock);
+        let Renewed {
+            certificate,
+            announced,
+        } = enrolment::renew(&search, coordinator, &self.key).await?;
         let certified = self.key.certified(certificate.clone())?.facts()?;
         if !certified.is_gateway {
             return Err(GatewayIdentityError::NotAGateway {
@@ -343,6 +335,11 @@ fn unusable(error: DeviceKeyError) -> TransportError {
         reason: error.to_string(),
     }
 }
+
+const COMMANDS: Commands = Commands {
+    token: "alambic-coordinator gateway token",
+    anew: "remove its state directory and join anew with `alambic-coordinator gateway enrol`",
+};
 
 /// The file of the private key.
 pub(super) const KEY: &str = "gateway.key";

@@ -2,9 +2,9 @@
 //! token, which a gateway is not to hear.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use common::limits::{ENROL_MS_MAX, FRAME_BYTES_MAX};
+use common::limits::FRAME_BYTES_MAX;
+use common::transport::enrolment;
 use common::transport::{CloseCode, Connection, TransportError, splice};
 use common::wire::codec::{decode, encode};
 use common::wire::gateway::Purpose;
@@ -14,15 +14,7 @@ use super::Shared;
 
 /// Serves one connection on the enrolment protocol.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
-    let limit = Duration::from_millis(ENROL_MS_MAX);
-    let outcome = tokio::time::timeout(limit, run(&shared, &connection)).await;
-    let outcome = outcome.unwrap_or(Err(TransportError::Stalled {
-        waited_ms: ENROL_MS_MAX,
-    }));
-    if let Err(error) = outcome {
-        tracing::info!(%error, "a renewal broke off");
-        connection.close(error.code(), &error.to_string());
-    }
+    enrolment::serve(&connection, run(&shared, &connection)).await;
 }
 
 async fn run(shared: &Shared, connection: &Connection) -> Result<(), TransportError> {

@@ -9,10 +9,14 @@
 //!
 //! Two snapshots are kept and the log never begins after the older one, so
 //! one that is damaged costs a longer replay and nothing else.
+//!
+//! What rounds came to ([`History`]) is kept beside them, for people: nothing
+//! stands on it.
 
 pub mod audit;
 mod compaction;
 mod fold;
+mod history;
 mod pins;
 mod references;
 mod replay;
@@ -24,6 +28,10 @@ mod tests;
 pub use compaction::{Compaction, CompactionError, Done, Step};
 pub use engine::entry::LogEntry;
 pub use fold::{Fold, ReplayError};
+pub use history::{
+    EndedRound, History, ReachedThen, RoundsSpan, load as load_history, retain as retain_histories,
+    save as save_history,
+};
 pub use pins::{Pin, Pins};
 pub use references::needed;
 pub use replay::{Replayed, replay};

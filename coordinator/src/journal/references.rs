@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::ids::{BlobHash, DeviceId, TaskHash};
 use common::round::Kind;
+use common::task::Task;
 
 use super::fold::{Fold, RECORDS_PER_READ, ReplayError};
+use crate::backbone;
 use crate::journal::LogEntry;
 use crate::round::{Event, Product, State, TaskEvent};
 use crate::store::{Position, Store};
@@ -57,8 +59,19 @@ pub fn needed(
     for state in states() {
         of_state(state, &forgotten, &mut needed);
         needed.extend(bases(state, store));
+        needed.extend(models(state, store));
     }
+    needed.extend(backbone::list(store)?.into_iter().map(|file| file.model));
     Ok(needed)
+}
+
+/// The models that a task sends its inputs through. A task that cannot be read is
+/// not this one's to report.
+fn models(state: &State, store: &dyn Store) -> Vec<BlobHash> {
+    let spec = state.spec.and_then(|spec| store.blob(spec).ok().flatten());
+    let task = spec.and_then(|bytes| Task::from_bytes(&bytes).ok());
+    let backbone = task.and_then(|task| task.definition().backbone.clone());
+    backbone.map_or_else(Vec::new, |backbone| backbone.blobs().collect())
 }
 
 /// The blobs that contributions which still count are differences to, such as

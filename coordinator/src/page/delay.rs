@@ -59,7 +59,7 @@ impl Delay {
             true => 0,
             false => round.quorum.unwrap_or(0) as usize,
         };
-        match status.members() {
+        match status.members_of(task) {
             (_, 0) if able == 0 || able < needed => Some(Self::Nobody),
             _ if able < needed => Some(Self::TooFew { able, needed }),
             _ => Self::slow(task, round, phase, status),

@@ -51,6 +51,11 @@ fn one(device: &DeviceStatus, view: &View) -> Markup {
                 }
             }))
             (fact("Student", super::fleet::students(device)))
+            (fact("On held-out rows", super::fleet::reached_here(device)))
+            @for student in &device.students {
+                @if let Some(why) = &student.not_reported { (fact("Not known", html! { (student.task) ": " (why) })) }
+            }
+            @if !device.gives_nothing_to.is_empty() { (fact("Gives nothing to", html! { (device.gives_nothing_to.join(", ")) ": nothing of it is in the newest student" })) }
             (fact("Refused", html! {
                 @if device.strikes == 0 { "nothing" }
                 @else { (pill(Tone::Bad, &words::count(device.strikes as usize, "contribution"))) " for a fault no honest device makes" }

@@ -77,7 +77,7 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
         .filter(|&at| class.is_none_or(|class| usize::from(points.classes[at]) == class))
         .collect();
     let (at, of, range) = slice(query.get("page"), chosen.len(), POINTS_EACH);
-    let (stage, shape) = (&definition.features, distilled.task.input_shape());
+    let (stage, shape) = (&definition.features, distilled.task.stage_shape());
     let look = Look::of(stage, shape);
     // A declared range has its zero at its end, where nothing answers.
     let signed = !matches!(definition.normalisation, Normalisation::Range { .. });

@@ -1,8 +1,9 @@
 //! The fleet: one sentence that says how it is, and every device.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
-use common::ids::{Time, Version};
+use common::ids::{DeviceId, Time, Version};
 use maud::{Markup, html};
 
 use super::alert;
@@ -170,9 +171,26 @@ struct Asked<'a> {
     state: &'a str,
     find: &'a str,
     sort: Column,
+    /// Devices that said why they give nothing, or less, to a task at work,
+    /// where those are asked for.
+    faulty: BTreeSet<DeviceId>,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    fn of(query: &'a Query, status: &Status) -> Self {
+        let text = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
+        let state = text("state");
+        let at_work = status.tasks.iter().filter(|task| task.archived.is_none());
+        let faults = at_work.flat_map(|task| &task.withheld);
+        let faults = faults.filter(|one| state == NOTHING && one.reason.is_a_fault());
+        Self {
+            state,
+            find: text("find"),
+            sort: Column::of(text("sort")),
+            faulty: faults.map(|one| one.device.device).collect(),
+        }
+    }
+
     fn link(&self, sort: Column, page: usize) -> String {
         format!(
             "/?state={}&find={}&sort={}&page={page}#devices",
@@ -186,6 +204,7 @@ impl Asked<'_> {
         let (is_member, connected) = (device.is_member(), device.connected);
         let by_state = match self.state {
             "refused" => device.strikes > 0,
+            NOTHING => is_member && self.gives_nothing(device),
             // Those in quarantine have a session or none as well.
             "connected" => is_member && connected,
             "away" => is_member && !connected,
@@ -204,6 +223,15 @@ impl Asked<'_> {
     }
 }
 
+impl Asked<'_> {
+    /// Whether a task at work has nothing of a device, or less than it asked
+    /// for by a fault.
+    fn gives_nothing(&self, device: &DeviceStatus) -> bool {
+        let is_in_none = !device.gives_nothing_to.is_empty() || device.contributed.is_none();
+        is_in_none || self.faulty.contains(&device.device)
+    }
+}
+
 /// What the list is sorted by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Column {
@@ -212,6 +240,7 @@ enum Column {
     Name,
     Contributed,
     Student,
+    Reached,
     Session,
     Up,
     Down,
@@ -219,11 +248,12 @@ enum Column {
 }
 
 impl Column {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Name,
         Self::State,
         Self::Contributed,
         Self::Student,
+        Self::Reached,
         Self::Session,
         Self::Up,
         Self::Down,
@@ -236,6 +266,7 @@ impl Column {
             Self::Name => "name",
             Self::Contributed => "contributed",
             Self::Student => "student",
+            Self::Reached => "reached",
             Self::Session => "session",
             Self::Up => "up",
             Self::Down => "down",
@@ -254,6 +285,7 @@ impl Column {
             Self::Name => "Device",
             Self::Contributed => "Last contribution",
             Self::Student => "Student",
+            Self::Reached => "Held-out",
             Self::Session => "Session",
             Self::Up => "Sent up",
             Self::Down => "Sent down",
@@ -266,7 +298,7 @@ impl Column {
         match self {
             Self::State | Self::Name | Self::Contributed => "",
             Self::Student | Self::Session => "extra",
-            Self::Up | Self::Down | Self::Refused => "figure extra",
+            Self::Reached | Self::Up | Self::Down | Self::Refused => "figure extra",
         }
     }
 
@@ -278,6 +310,8 @@ impl Column {
             Self::Contributed => devices.sort_by_key(|one| one.contributed),
             // Old students are looked for.
             Self::Student => devices.sort_by_key(|one| oldest(one)),
+            // The worst are looked for; of numbers the largest error.
+            Self::Reached => devices.sort_by(|one, other| worst(one).total_cmp(&worst(other))),
             Self::Session => devices.sort_by_key(|one| one.seen),
             Self::Up => devices.sort_by_key(|one| Reverse(one.uplink_bytes)),
             Self::Down => devices.sort_by_key(|one| Reverse(one.downlink_bytes)),
@@ -288,6 +322,34 @@ impl Column {
 
 fn oldest(device: &DeviceStatus) -> Option<Version> {
     device.students.iter().map(|student| student.version).min()
+}
+
+/// The lowest accuracy of a device's students; errors are negative, and what is
+/// not known comes last.
+fn worst(device: &DeviceStatus) -> f64 {
+    let reached = device.students.iter().filter_map(|one| one.reached);
+    let worth = reached.filter_map(|one| {
+        let error = one.error.map(|error| -error.rmse);
+        one.accuracy.or(error)
+    });
+    worth.fold(f64::INFINITY, f64::min)
+}
+
+/// What a device's students reach on its held-out rows, or why that is not
+/// known, with their tasks where it runs several.
+pub(super) fn reached_here(device: &DeviceStatus) -> Markup {
+    html! {
+        @if device.students.is_empty() { span class="quiet" { "–" } }
+        @for (at, student) in device.students.iter().enumerate() {
+            @if at > 0 { ", " }
+            @if device.students.len() > 1 { (student.task) " " }
+            @match (student.reached, &student.not_reported) {
+                (Some(reached), _) => span title={ "of " (words::count(reached.rows as usize, "held-out row")) } { (reached.short().replace(' ', "\u{a0}")) },
+                (None, Some(why)) => span class="quiet" title=(why) { "–" },
+                (None, None) => span class="quiet" { "–" },
+            }
+        }
+    }
 }
 
 /// The versions that a device runs, with their tasks where it runs several.
@@ -306,12 +368,7 @@ pub(super) fn students(device: &DeviceStatus) -> Markup {
 }
 
 fn devices(status: &Status, query: &Query) -> Markup {
-    let text = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
-    let asked = Asked {
-        state: text("state"),
-        find: text("find"),
-        sort: Column::of(text("sort")),
-    };
+    let asked = Asked::of(query, status);
     let mut found: Vec<_> = status
         .devices
         .iter()
@@ -378,6 +435,7 @@ fn row(device: &DeviceStatus, now: Time) -> Markup {
                 None => span class="quiet" { "never" },
             } }
             td class="extra" { (students(device)) }
+            td class="figure extra" { (reached_here(device)) }
             td class="extra" { (session(device, now)) }
             td class="figure extra" { (words::bytes(device.uplink_bytes)) }
             td class="figure extra" { (words::bytes(device.downlink_bytes)) }
@@ -444,7 +502,10 @@ pub(super) fn natural(name: &str) -> Vec<(u64, String)> {
     parts
 }
 
-const STATES: [(&str, &str); 9] = [
+/// The filter for devices that a task at work has nothing of.
+pub(super) const NOTHING: &str = "nothing";
+
+const STATES: [(&str, &str); 10] = [
     ("", "all"),
     ("connected", "connected"),
     ("away", "away"),
@@ -454,6 +515,7 @@ const STATES: [(&str, &str); 9] = [
     ("revoked", "revoked"),
     ("quarantined", "quarantined"),
     ("refused", "with refused contributions"),
+    (NOTHING, "contributing nothing, or less than asked"),
 ];
 
 /// What a student reaches: a figure, and what it is.
@@ -478,9 +540,9 @@ fn reached(report: ReportSummary) -> (String, String) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use common::ids::{DeviceId, Time};
 
     use super::super::view::Health;
+    use crate::status::{DeviceStudent, Reached};
 
     /// This many devices, every tenth of them away.
     pub(in crate::page) fn fleet(devices: u32) -> View {
@@ -512,6 +574,7 @@ pub(super) mod tests {
                 peer_limits: Default::default(),
                 shared_key: None,
                 students: Vec::new(),
+                gives_nothing_to: Vec::new(),
             }
         };
         View {
@@ -531,6 +594,7 @@ pub(super) mod tests {
                 gateways: Vec::new(),
             },
             health: Health::default(),
+            histories: Default::default(),
         }
     }
 
@@ -560,6 +624,64 @@ pub(super) mod tests {
         assert!(page.contains("pump-190") && !page.contains("pump-191&gt;"));
         assert!(!page.contains("pump-180"));
         assert!(shown(&view, &[("find", "valve")]).contains("No device fits"));
+    }
+
+    #[test]
+    fn devices_that_give_nothing_are_filtered() {
+        let mut view = fleet(30);
+        let devices = &mut view.status.devices;
+        devices[3].gives_nothing_to = vec!["har".to_owned()];
+        devices[4].contributed = None;
+        devices[5].contributed = None;
+        devices[5].standing = Standing::Revoked;
+        let device = crate::status::DeviceName {
+            device: devices[6].device,
+            label: String::new(),
+        };
+        let mut task = crate::status::fixtures::task(Vec::new(), None);
+        task.withheld = vec![crate::status::WithheldStatus {
+            device,
+            reason: common::withheld::WithheldCode::DataRefused,
+            text: String::new(),
+            since: Time(1),
+        }];
+        view.status.tasks = vec![task];
+        let page = shown(&view, &[("state", NOTHING)]);
+        let named = |at: u32| page.contains(&format!("pump-{at}&gt;"));
+        assert_eq!([3, 4, 5, 6, 7].map(named), [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn what_a_student_reaches_stands_in_its_row() {
+        let mut view = fleet(3);
+        let student = |reached: Option<Reached>| DeviceStudent {
+            task: "har".to_owned(),
+            version: Version {
+                epoch: 1,
+                number: 1,
+            },
+            evaluation: None,
+            reached,
+            not_reported: reached
+                .is_none()
+                .then(|| "its owner keeps it back".to_owned()),
+            report: None,
+        };
+        let of = |accuracy| Reached {
+            rows: 40,
+            accuracy: Some(accuracy),
+            error: None,
+        };
+        view.status.devices[0].students = vec![student(Some(of(0.9)))];
+        view.status.devices[1].students = vec![student(Some(of(0.5)))];
+        view.status.devices[2].students = vec![student(None)];
+        let page = shown(&view, &[("sort", "reached")]);
+        let at = |text: &str| page.find(text).unwrap_or(usize::MAX);
+        assert!(at("50.0") < at("90.0"), "the worst first");
+        assert!(
+            at("90.0") < at("its owner keeps it back"),
+            "then the unknown"
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(super) enum Room {
     Fleet,
     Rounds,
     Students,
+    History,
     Rollouts,
     Distilled,
     Certificates,
@@ -21,10 +22,11 @@ pub(super) enum Room {
 }
 
 impl Room {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Fleet,
         Self::Rounds,
         Self::Students,
+        Self::History,
         Self::Rollouts,
         Self::Distilled,
         Self::Certificates,
@@ -37,6 +39,7 @@ impl Room {
             Self::Fleet => "Fleet",
             Self::Rounds => "Rounds",
             Self::Students => "Students",
+            Self::History => "History",
             Self::Rollouts => "Rollouts",
             Self::Distilled => "Distilled data",
             Self::Certificates => "Certificates",
@@ -50,6 +53,7 @@ impl Room {
             Self::Fleet => "/",
             Self::Rounds => "/rounds",
             Self::Students => "/students",
+            Self::History => "/history",
             Self::Rollouts => "/rollouts",
             Self::Distilled => "/distilled",
             Self::Certificates => "/certificates",
@@ -130,7 +134,13 @@ pub(super) fn of_task(task: &TaskStatus, status: &Status) -> String {
 /// The head of what is told of one task.
 pub(super) fn task(task: &TaskStatus) -> Markup {
     html! {
-        h2 { (task.name) @if task.archived.is_some() { " (archived)" } " " small class="quiet" { "task " code { (task.task.short()) } } }
+        h2 {
+            (task.name) @if task.archived.is_some() { " (archived)" }
+            " " small class="quiet" {
+                "task " code { (task.task.short()) }
+                @if !task.groups.is_empty() { ", for " (task.groups.join(", ")) }
+            }
+        }
     }
 }
 

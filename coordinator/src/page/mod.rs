@@ -17,6 +17,7 @@ mod distilled;
 mod expiry;
 mod fleet;
 mod health;
+mod history;
 mod layout;
 mod live;
 mod look;

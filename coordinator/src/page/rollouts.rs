@@ -99,7 +99,7 @@ fn told(rollout: &RolloutStatus, task: &TaskStatus, status: &Status) -> Markup {
 
 /// To how many devices it is offered, and what the others have.
 pub(super) fn reach(rollout: &RolloutStatus, task: &TaskStatus, status: &Status) -> String {
-    let (all, _) = status.members();
+    let (all, _) = status.members_of(task);
     let (some, all) = (rollout.tally.devices as usize, all);
     if rollout.percent >= 100 || some >= all {
         return "Every device is offered it.".to_owned();

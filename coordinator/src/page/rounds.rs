@@ -132,16 +132,17 @@ fn running(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
                 }
                 (absences(&round.absent.iter().collect::<Vec<_>>(), round.missing.len() + round.abstained.len()))
             }
-            @if round.standing.is_none() { (not_asked(round, view)) }
+            @if round.standing.is_none() { (not_asked(task, round, view)) }
         }
     }
 }
 
 /// Members that were away when the phase asked its devices, and are still.
-fn not_asked(round: &RoundStatus, view: &View) -> Markup {
+fn not_asked(task: &TaskStatus, round: &RoundStatus, view: &View) -> Markup {
     let asked: BTreeSet<_> = round.participants.iter().map(|one| one.device).collect();
     let away = view.status.devices.iter().filter(|one| {
-        one.standing == Standing::Member && !one.connected && !asked.contains(&one.device)
+        let is_away = one.standing == Standing::Member && !one.connected;
+        is_away && task.is_for(one) && !asked.contains(&one.device)
     });
     let away = away.count();
     html! {

@@ -10,7 +10,8 @@ use super::layout::{self, Room};
 use super::server::Content;
 use super::view::Viewer;
 use super::{
-    audit, certificates, device, distilled, fleet, health, live, rollouts, rounds, scrape, students,
+    audit, certificates, device, distilled, fleet, health, history, live, rollouts, rounds, scrape,
+    students,
 };
 use crate::status::Fault;
 
@@ -35,6 +36,7 @@ pub(super) async fn answer(viewer: &Arc<Viewer>, uri: &Uri) -> Response<Content>
         "/certificates" => simple(viewer, Room::Certificates, query, certificates::render).await,
         "/rounds" => simple(viewer, Room::Rounds, query, rounds::render).await,
         "/students" => students::show(viewer, query).await,
+        "/history" => simple(viewer, Room::History, query, history::render).await,
         "/rollouts" => simple(viewer, Room::Rollouts, query, rollouts::render).await,
         "/distilled" => distilled::show(viewer, query).await,
         "/audit" => audit::show(viewer, query).await,

@@ -9,9 +9,10 @@ use maud::{Markup, PreEscaped, html};
 use super::fleet::natural;
 use super::layout::{self, Room, Tone, command, page, pages, pill, slice};
 use super::route::{Query, on_the_side};
-use super::view::{DeviceInfluence, INFLUENCES_MAX, View, Viewer};
+use super::view::{View, Viewer};
 use super::words;
-use crate::status::{DeviceName, Fault, ReleaseStatus, TaskStatus};
+use crate::server::influence::INFLUENCES_MAX;
+use crate::status::{DeviceName, Fault, InfluenceStatus, ReleaseStatus, TaskStatus};
 
 /// Devices named on one page of a lineage.
 const DEVICES_EACH: usize = 200;
@@ -182,7 +183,7 @@ fn row(task: &TaskStatus, release: &ReleaseStatus, view: &View) -> Markup {
 fn one(
     version: Version,
     lineage: &[DeviceName],
-    influences: Option<&[DeviceInfluence]>,
+    influences: Option<&[InfluenceStatus]>,
     query: &Query,
 ) -> Markup {
     let (at, of, range) = slice(query.get("page"), lineage.len(), DEVICES_EACH);
@@ -197,7 +198,7 @@ fn one(
             Some(influences) => (influence_table(influences, lineage.len())),
             None => p class="quiet" { "The influence of each is shown for the newest student, once two devices sent moments for it." },
         }
-        @if lineage.len() > influences.map_or(0, <[DeviceInfluence]>::len) {
+        @if lineage.len() > influences.map_or(0, <[InfluenceStatus]>::len) {
             h2 { "All of them" }
             ul class="names" {
                 @for device in &in_order[range] { li { (layout::device(device.device, &device.label)) } }
@@ -208,14 +209,14 @@ fn one(
 }
 
 /// What leaving each device out does to the teacher.
-fn influence_table(influences: &[DeviceInfluence], devices: usize) -> Markup {
-    let largest = influences.iter().map(|one| one.influence.growth);
+fn influence_table(influences: &[InfluenceStatus], devices: usize) -> Markup {
+    let largest = influences.iter().map(|one| one.worth.abs());
     let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
     html! {
         h2 { "Influence of each device" }
         p {
             "The teacher of this student is solved again without each device in turn, exactly, from the sums that devices sent: no test data is asked. "
-            "Error is the mean squared error of its answers, 0 is perfect. Where a device's own error rises most without it, others know its kind of data least."
+            "Error is the mean squared error of its answers, 0 is perfect. What a device is worth is measured on the others' rows only: on each half of them, by teachers of the other half with the device and without it. Below 0 it does harm, as a sensor in a wrong unit does. Where the error on a device's own rows rises without it, others know its kind of data little, or it knows a wrong one."
             @if devices > influences.len() && influences.len() == INFLUENCES_MAX {
                 " Shown are the " (INFLUENCES_MAX) " with most rows."
             }
@@ -225,21 +226,25 @@ fn influence_table(influences: &[DeviceInfluence], devices: usize) -> Markup {
                 thead { tr {
                     th scope="col" { "Device" }
                     th scope="col" class="figure" { "Rows" }
-                    th scope="col" colspan="2" { "Fleet's error without it" }
-                    th scope="col" class="figure extra" { "Error on its rows" }
-                    th scope="col" class="figure extra" { "The same without it" }
+                    th scope="col" colspan="2" { "Worth to others" }
+                    th scope="col" class="figure extra" { "Error on others' rows" }
+                    th scope="col" class="figure extra" { "Without it" }
+                    th scope="col" class="figure extra" { "Error on its own rows" }
+                    th scope="col" class="figure extra" { "Without it" }
                 } }
                 tbody {
-                    @for DeviceInfluence { device, influence } in influences {
+                    @for influence in influences {
                         tr {
-                            th scope="row" { (layout::device(device.device, &device.label)) }
+                            th scope="row" { (layout::device(influence.device.device, &influence.device.label)) }
                             td class="figure" { (words::number(influence.rows)) }
-                            td class="figure" { (format!("{:+.2} %", 100.0 * influence.growth)) }
+                            td class="figure" { (format!("{:+.2} %", 100.0 * influence.worth)) }
                             td class="bar" {
                                 svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true" {
-                                    rect class="above" width=(format!("{:.1}", BAR * (influence.growth / largest).clamp(0.0, 1.0))) height="10" rx="2" {}
+                                    rect class=(if influence.worth < 0.0 { "below" } else { "above" }) width=(format!("{:.1}", BAR * (influence.worth.abs() / largest).clamp(0.0, 1.0))) height="10" rx="2" {}
                                 }
                             }
+                            td class="figure extra" { (format!("{:.4}", influence.others_with)) }
+                            td class="figure extra" { (format!("{:.4}", influence.others_without)) }
                             td class="figure extra" { (format!("{:.4}", influence.own_with)) }
                             td class="figure extra" { (format!("{:.4}", influence.own_without)) }
                         }

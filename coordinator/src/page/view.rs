@@ -14,16 +14,15 @@ use common::trust::keys::VerifyingKey;
 use common::trust::trust_root::TrustRoot;
 use tokio::sync::{Mutex, Semaphore};
 
-use crate::aggregate::{Influence, InfluenceError, leave_one_out};
-use crate::core::{AdminCommand, Command, Evidence};
+use crate::core::{AdminCommand, Command};
 use crate::identity::{CertificateTerms, ROOT_KEY};
-use crate::journal::LogEntry;
+use crate::journal::{History, LogEntry};
 use crate::round::{Event, TaskEvent};
+use crate::server::Shared;
 use crate::server::clock_guard::uptime;
 use crate::server::handle::{ask, ask_core, status, summarise};
-use crate::server::{Shared, StoreHandle};
 use crate::state_dir::state_option;
-use crate::status::{DeviceName, Fault, FaultKind, ReportSummary, Status};
+use crate::status::{DeviceName, Fault, FaultKind, InfluenceStatus, ReportSummary, Status};
 use crate::store::{LeaseNow, Position};
 use crate::validation;
 
@@ -40,8 +39,6 @@ const ROUNDS_PER_SNAPSHOT: usize = 16;
 /// Records before those of a page of the log that are read too, to know in
 /// which phase it begins.
 const LOOK_BACK: u64 = 1_000;
-/// Devices that are left out in turn.
-pub(super) const INFLUENCES_MAX: usize = 100;
 
 /// Gathers what pages show.
 pub(super) struct Viewer {
@@ -52,15 +49,6 @@ pub(super) struct Viewer {
     /// What devices reported of ended rounds, which does not change.
     reports: StdMutex<BTreeMap<(TaskHash, RoundId), Option<ReportSummary>>>,
     points: Mutex<Option<(BlobHash, Arc<Distilled>)>>,
-    /// Influences on the newest teacher that was asked for.
-    influences: Mutex<Option<(BlobHash, Arc<Vec<DeviceInfluence>>)>>,
-}
-
-/// A device and its influence.
-#[derive(Debug)]
-pub(super) struct DeviceInfluence {
-    pub(super) device: DeviceName,
-    pub(super) influence: Influence,
 }
 
 /// One snapshot.
@@ -68,6 +56,8 @@ pub(super) struct DeviceInfluence {
 pub(super) struct View {
     pub(super) status: Status,
     pub(super) health: Health,
+    /// What the tasks' rounds came to over weeks.
+    pub(super) histories: BTreeMap<TaskHash, History>,
 }
 
 /// The coordinator as a process. Sizes in bytes.
@@ -139,7 +129,6 @@ impl Viewer {
             newest: Mutex::default(),
             reports: StdMutex::default(),
             points: Mutex::default(),
-            influences: Mutex::default(),
         }
     }
 
@@ -163,7 +152,11 @@ impl Viewer {
             viewer.report(&mut status);
             status.store = viewer.shared.store.status();
             let health = viewer.health();
-            Arc::new(View { status, health })
+            Arc::new(View {
+                status,
+                health,
+                histories: viewer.shared.histories.all(),
+            })
         });
         let view = made.await.map_err(broken)?;
         *newest = Some((Instant::now(), view.clone()));
@@ -218,33 +211,13 @@ impl Viewer {
         Ok(Some(distilled))
     }
 
-    /// The influence of the devices that the newest teacher of a task stands
-    /// on: the [`INFLUENCES_MAX`] with most rows, the strongest first. None
-    /// where fewer than two sent moments. Solved once for each teacher.
+    /// What each device is worth that the newest teacher of a task stands on.
     pub(super) async fn influences(
         &self,
         task: TaskHash,
         teacher: BlobHash,
-    ) -> Result<Option<Arc<Vec<DeviceInfluence>>>, Fault> {
-        // Held while solving: readers who come meanwhile get the same.
-        let mut solved = self.influences.lock().await;
-        if let Some((known, found)) = &*solved
-            && *known == teacher
-        {
-            return Ok(Some(found.clone()));
-        }
-        let asked = ask_core(&self.shared, |reply| Command::EvidenceOf { task, reply });
-        let Some(Some(evidence)) = asked.await else {
-            return Ok(None);
-        };
-        let store = self.shared.store.clone();
-        let found = tokio::task::spawn_blocking(move || influences(&store, &evidence));
-        let Some(found) = found.await.map_err(broken)? else {
-            return Ok(None);
-        };
-        let found = Arc::new(found);
-        *solved = Some((teacher, found.clone()));
-        Ok(Some(found))
+    ) -> Result<Option<Arc<Vec<InfluenceStatus>>>, Fault> {
+        self.shared.influences.of(&self.shared, task, teacher).await
     }
 
     /// Up to `records_max` records before a position (or the end), newest
@@ -362,41 +335,6 @@ fn follow(phases: &mut BTreeMap<TaskHash, Phase>, entry: &LogEntry) -> Option<Ph
 fn ends(der: &[u8]) -> Option<Time> {
     let facts = CertificateFacts::parse(der).ok()?;
     Some(facts.not_after)
-}
-
-/// Leaves the devices with most rows out in turn.
-fn influences(store: &StoreHandle, evidence: &Evidence) -> Option<Vec<DeviceInfluence>> {
-    let transfer = store.read(evidence.transfer)?;
-    let set = validation::transfer_set(&evidence.task, &transfer).ok()?;
-    let read = |at: usize| {
-        let (_, blob) = &evidence.moments[at];
-        let bytes = store.read(*blob).ok_or(Untold)?;
-        let moments = validation::moments(&evidence.task, &bytes, set.support());
-        moments.map_err(|_| Untold)
-    };
-    let mut found = Vec::new();
-    let bounds = [evidence.moments.len(), INFLUENCES_MAX];
-    leave_one_out(&evidence.task, &set, bounds, read, |left| {
-        let (device, _) = &evidence.moments[left.device];
-        found.push(DeviceInfluence {
-            device: device.clone(),
-            influence: left.influence,
-        });
-        Ok(())
-    })
-    .ok()?;
-    let growth = |one: &DeviceInfluence| one.influence.growth;
-    found.sort_by(|one, other| growth(other).total_cmp(&growth(one)));
-    (!found.is_empty()).then_some(found)
-}
-
-/// A contribution is gone or cannot be solved with: nothing is shown then.
-struct Untold;
-
-impl From<InfluenceError> for Untold {
-    fn from(_: InfluenceError) -> Self {
-        Self
-    }
 }
 
 /// A line of the kernel's account of this process, in bytes (proc(5)).

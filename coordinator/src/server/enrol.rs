@@ -1,10 +1,9 @@
 //! Joining and renewing: one request, one answer.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use common::ids::{DeviceId, Time};
-use common::limits::ENROL_MS_MAX;
+use common::transport::enrolment;
 use common::transport::{CloseCode, Connection, PeerIdentity, Stream, TransportError};
 use common::trust::authority::SigningRequest;
 use common::trust::certificate::{CertificateFacts, Fingerprint};
@@ -19,15 +18,7 @@ use crate::registry::{Certified, clean_label};
 
 /// Serves one connection on the enrolment protocol.
 pub(super) async fn serve(shared: Arc<Shared>, connection: Connection) {
-    let limit = Duration::from_millis(ENROL_MS_MAX);
-    let outcome = tokio::time::timeout(limit, run(&shared, &connection)).await;
-    let outcome = outcome.unwrap_or(Err(TransportError::Stalled {
-        waited_ms: ENROL_MS_MAX,
-    }));
-    if let Err(error) = outcome {
-        tracing::info!(%error, "enrolment broke off");
-        connection.close(error.code(), &error.to_string());
-    }
+    enrolment::serve(&connection, run(&shared, &connection)).await;
 }
 
 async fn run(shared: &Shared, connection: &Connection) -> Result<(), TransportError> {

@@ -14,11 +14,14 @@ use super::clock_guard::ClockGuard;
 use super::compute_backend::ComputeBackend;
 use super::driver::Revoked;
 use super::gateways::Gateways;
+use super::history::Histories;
+use super::influence::Influences;
 use super::links::Links;
 use super::odd::OddData;
 use super::peer_limits::PeerLimits;
 use super::reconnect::ConnectionJournal;
 use super::replies::Replies;
+use super::reports::Reports;
 use super::store_handle::StoreHandle;
 use super::unheard::Unheard;
 use crate::aggregate::{Found, pooled};
@@ -68,6 +71,12 @@ pub(crate) struct Shared {
     pub(crate) unheard: Unheard,
     /// Devices whose data is unlike the fleet's.
     pub(crate) odd: OddData,
+    /// What devices reported of the students that they run.
+    pub(crate) reports: Reports,
+    /// What rounds came to over weeks.
+    pub(crate) histories: Histories,
+    /// What each device is worth.
+    pub(crate) influences: Influences,
 }
 
 /// Asks the store, on a blocking thread.
@@ -182,6 +191,7 @@ pub(crate) async fn status(shared: &Shared) -> Result<Status, Fault> {
             .peer_limits
             .fill(now, device.device, &mut device.peer_limits);
     }
+    shared.reports.fill(shared, &mut status.devices).await;
     for gateway in &mut status.gateways {
         gateway.link = shared.gateways.link(gateway.gateway);
     }

@@ -41,9 +41,9 @@ pub use memory::{AppendFault, MemoryStore};
 pub use partial::{Chunk, PartialError, PartialKey, PartialLimits};
 pub use place::{OpenedStore, StorePlace, StoreSettings};
 pub use postgres::{
-    DatabaseError, DatabaseMetrics, DatabaseSettings, DatabaseUrl, Examination, Lease, LeaseNow,
-    LeaseTerms, LeaseTimes, Password, PostgresOptions, PostgresStore, SYSTEM_AUTHORITIES, Secret,
-    Turn, UrlError, examine,
+    DatabaseError, DatabaseMetrics, DatabaseSettings, DatabaseUrl, Examination, Leader, Lease,
+    LeaseNow, LeaseTerms, LeaseTimes, Password, PostgresOptions, PostgresStore, SYSTEM_AUTHORITIES,
+    Secret, Turn, UrlError, examine,
 };
 pub use record::{ChainHash, Epoch, Head, Position, Record};
 pub use refill::Refill;

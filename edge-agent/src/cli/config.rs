@@ -320,6 +320,14 @@ const KEYS: &[Key<Config, Flags>] = &[
         },
     },
     Key {
+        name: "policy.model_bytes_max",
+        flag: None,
+        variable: None,
+        allowed: "0 or more",
+        purpose: "Most bytes of a model that a task sends its inputs through (features.stage = \"onnx\"); with a larger one the device has no part in the task, and is told.",
+        value: |config| config.policy.model_bytes_max().to_string(),
+    },
+    Key {
         name: "privacy.epsilon",
         flag: None,
         variable: None,

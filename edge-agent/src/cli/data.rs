@@ -10,9 +10,12 @@ use super::offered::offered_tasks;
 use super::run::seed;
 use super::teacher::{PRIVACY_ADVICE, UNDER_PRIVACY, WORSE_ADVICE};
 use super::{ExitCode, Failure, to_json};
+use crate::backbone::{BackboneError, Opened};
 use crate::config::Config;
-use crate::data::{Account, FileError, Folder, FolderError, Scan, Split, SplitRule, StandsFor};
-use crate::driver::local::{KnownAnswers, TeacherAccount, known_tasks, teach};
+use crate::data::{
+    Account, Dataset, FileError, Folder, FolderError, Scan, Split, SplitRule, StandsFor,
+};
+use crate::driver::local::{TeacherAccount, known_answers, known_tasks, teach};
 use crate::identity::Identity;
 use crate::state::StateDir;
 use crate::work::TeacherChoice;
@@ -356,11 +359,31 @@ fn taught(config: &Config, task: &Task, split: &mut Split) -> Option<TeacherAcco
     let state = StateDir::at(&config.state);
     // The same rows are compared as in a round, if the device has joined.
     let seed = Identity::load(&state).map_or(0, |identity| seed(&identity));
-    let mut account = teach(choice, task, split, seed, &mut KnownAnswers::load(&state));
+    if let Err(error) = through_model(&state, task, split) {
+        return Some(TeacherAccount {
+            task: task.definition().name.clone(),
+            file: choice.file.clone(),
+            problem: Some(error.to_string()),
+            advice: Some(error.advice().to_owned()),
+            ..TeacherAccount::default()
+        });
+    }
+    let mut account = teach(choice, task, split, seed, &mut known_answers(&state));
     if account.problem.is_none() && !account.used && account.unlabelled > 0 {
         account.advice = Some(WORSE_ADVICE.to_owned());
     }
     Some(account)
+}
+
+/// Has the rows to learn from seen through the task's model, if it has one.
+fn through_model(state: &StateDir, task: &Task, split: &mut Split) -> Result<(), BackboneError> {
+    if let Some(mut model) = Opened::of(state, task)? {
+        let seen = model.rows(split.training.inputs())?;
+        let empty = Dataset::empty(split.training.inputs().ncols());
+        let rows = std::mem::replace(&mut split.training, empty);
+        split.training = rows.with_seen(seen);
+    }
+    Ok(())
 }
 
 fn mend(error: &FileError) -> Option<String> {

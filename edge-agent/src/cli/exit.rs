@@ -1,6 +1,7 @@
 //! What a command ends with where something of the agent's fails.
 
 use common::exit::{ExitCode, Failure};
+use common::transport::enrolment::EnrolmentError;
 use common::transport::{Blame, CloseCode, TransportError};
 
 use crate::driver::{AgentError, BackendError, LinkError};
@@ -58,9 +59,9 @@ impl From<AgentError> for Failure {
 impl From<EnrolError> for Failure {
     fn from(error: EnrolError) -> Self {
         let code = match &error {
-            EnrolError::Transport(error) => of_transport(error),
-            EnrolError::Refused(_) => ExitCode::Denied,
-            EnrolError::OtherAuthority { .. }
+            EnrolError::Enrolment(EnrolmentError::Transport(error)) => of_transport(error),
+            EnrolError::Enrolment(EnrolmentError::Refused(_)) => ExitCode::Denied,
+            EnrolError::Enrolment(EnrolmentError::OtherAuthority { .. })
             | EnrolError::Certificate(_)
             | EnrolError::Malformed(_)
             | EnrolError::TrustRoot(_) => ExitCode::Unverified,

@@ -8,6 +8,7 @@ mod exit;
 mod follow;
 mod holdings;
 mod join;
+mod model_child;
 mod offered;
 mod predict;
 mod pull;
@@ -83,6 +84,8 @@ enum Command {
     Status(status::Arguments),
     #[command(hide = true)]
     WorkChild(work_child::Arguments),
+    #[command(hide = true)]
+    ModelChild(model_child::Arguments),
     /// Check the configuration
     Config(config::Arguments),
     /// Check this device's data files
@@ -116,6 +119,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::WorkChild(_) => return work_child::run(self.common),
+            Command::ModelChild(_) => return model_child::run(self.common),
             // These need no configuration, not even one that is right.
             Command::Completions { shell } => {
                 reference::completions(Self::command(), shell);
@@ -155,7 +159,9 @@ impl Cli {
             Command::Data(arguments) => data::run(&config, &arguments),
             Command::Doctor(arguments) => doctor::run(&config, &arguments),
             Command::Status(arguments) => status::run(&config, &arguments),
-            Command::WorkChild(_) => unreachable!("carried out above"),
+            Command::WorkChild(_) | Command::ModelChild(_) => {
+                unreachable!("carried out above")
+            }
         }
     }
 }

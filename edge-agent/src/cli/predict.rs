@@ -11,9 +11,11 @@ use serde_json::json;
 use super::follow::{self, Out, Wanted};
 use super::student::choose;
 use super::{ExitCode, Failure};
+use crate::backbone::{BackboneError, Opened};
 use crate::config::Config;
 use crate::data::{Account, Dataset, Ending, FileRows, Schema, Unused};
 use crate::predictions::{Source, UNLIKE};
+use crate::state::StateDir;
 
 /// Predict the class of each row of a file, or the numbers that the task asks
 /// for, with the installed student. Needs no network and no running agent. If
@@ -80,10 +82,11 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     let path = arguments.input.as_deref().unwrap_or(Path::new("-"));
     let release = choose(config, arguments.task.as_deref())?;
     let (rows, left_out) = read(config, path, &release)?;
+    let rows = through_model(config, &release, rows)?;
     let answers = release
-        .answers(rows.inputs())
+        .answers(rows.stage_inputs())
         .map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))?;
-    let novelty = release.novelty(rows.inputs());
+    let novelty = release.novelty(rows.stage_inputs());
     let novelty = novelty.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
     let novelty = novelty.unwrap_or_default();
     let written = match answers {
@@ -103,6 +106,22 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
                 format!("cannot write the answers: {error}"),
             )
         }),
+    }
+}
+
+/// The rows as the student sees them: this process ends with its answers, so the model
+/// of the task may be opened here.
+fn through_model(config: &Config, release: &Release, rows: Dataset) -> Result<Dataset, Failure> {
+    let opened = Opened::of(&StateDir::at(&config.state), release.task());
+    let failed = |error: BackboneError| {
+        Failure::new(ExitCode::Failed, error.to_string()).advise(error.advice())
+    };
+    match opened.map_err(failed)? {
+        None => Ok(rows),
+        Some(mut model) => {
+            let seen = model.rows(rows.inputs()).map_err(failed)?;
+            Ok(rows.with_seen(seen))
+        }
     }
 }
 

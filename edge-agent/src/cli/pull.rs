@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use common::ids::BlobHash;
 use common::wire::messages::{
     Announcement, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, Welcome,
 };
@@ -12,7 +13,7 @@ use serde_json::json;
 
 use super::{ExitCode, Failure, block_on, own_state, to_json};
 use crate::config::Config;
-use crate::driver::backend::{Backend as _, Verdict};
+use crate::driver::backend::{Backend as _, BackendError, Verdict};
 use crate::driver::link::{Link, fetch, fetch_against, newest};
 use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
 use crate::state::StateError;
@@ -68,7 +69,16 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     }
     let release = block_on(async { bring(&device, config, arguments).await })?;
     let blobs = |blob| device.cache.read(blob);
-    match device.backend.install(&release, &blobs)? {
+    let mut tried = device.backend.install(&release, &blobs);
+    // The models of its task, of which there are two at most.
+    for _ in 0..MODELS_MAX {
+        let Err(BackendError::Blob(model)) = tried else {
+            break;
+        };
+        block_on(async { bring_model(&device, model).await })?;
+        tried = device.backend.install(&release, &blobs);
+    }
+    match tried? {
         Verdict::Refused { reason } => {
             let message = format!("version {} refused: {reason}", release.version);
             let advice = "the student at hand stays; tell the operator";
@@ -90,6 +100,33 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
     }
 }
 
+/// A model that the release's task sends its inputs through.
+async fn bring_model<W: Worker>(device: &Device<W>, model: BlobHash) -> Result<(), Failure> {
+    let (connection, _sender, _receiver, closer) =
+        Link::open(&device.route, hello(device)).await?.split();
+    let fetched = fetch(&connection, &device.cache, model).await;
+    closer.close().await;
+    if !fetched? {
+        let message = "the coordinator does not have the model of the student's task";
+        return Err(Failure::new(ExitCode::NotFound, message).advise("tell the operator"));
+    }
+    let kept = device.cache.keep(model);
+    kept.map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))
+}
+
+fn hello<W: Worker>(device: &Device<W>) -> Hello {
+    Hello {
+        minor: PROTOCOL_MINOR,
+        agent: env!("CARGO_PKG_VERSION").to_owned(),
+        installed: device.backend.installed(),
+        instance: 0,
+        clock: device.route.floor.shown(),
+    }
+}
+
+/// A model, and one that makes its input.
+const MODELS_MAX: usize = 2;
+
 /// Keeps what the coordinator says of the keys that sign releases.
 fn hear<W: Worker>(device: &Device<W>, welcome: &Welcome) -> Result<(), Failure> {
     let now = device.route.floor.clock().now();
@@ -105,15 +142,8 @@ async fn bring<W: Worker>(
     config: &Config,
     arguments: &Arguments,
 ) -> Result<Announcement, Failure> {
-    let hello = Hello {
-        minor: PROTOCOL_MINOR,
-        agent: env!("CARGO_PKG_VERSION").to_owned(),
-        installed: device.backend.installed(),
-        instance: 0,
-        clock: device.route.floor.shown(),
-    };
     let (connection, mut sender, mut receiver, closer) =
-        Link::open(&device.route, hello).await?.split();
+        Link::open(&device.route, hello(device)).await?.split();
     let found = async {
         let mut offered = Vec::new();
         if let ToDevice::Welcome(welcome) = receiver.receive().await? {

@@ -70,6 +70,9 @@ pub struct Dataset {
     /// The probability of each class of each row, n × classes, where a model
     /// labelled some of them.
     soft: Option<Array2<f32>>,
+    /// What the task's frozen model made of each row, n × its values, where rows went
+    /// through one.
+    seen: Option<Array2<f32>>,
     /// If these are not all rows that were read.
     sample: Option<sample::Sample>,
 }
@@ -82,6 +85,7 @@ impl Dataset {
             labels: Vec::new(),
             numbers: None,
             soft: None,
+            seen: None,
             sample: None,
         }
     }
@@ -94,6 +98,7 @@ impl Dataset {
             labels,
             numbers: None,
             soft: None,
+            seen: None,
             sample: None,
         })
     }
@@ -131,6 +136,29 @@ impl Dataset {
     /// labelled some of them.
     pub fn soft(&self) -> Option<ArrayView2<'_, f32>> {
         self.soft.as_ref().map(|all| all.view())
+    }
+
+    /// The same rows with what the task's frozen model made of them, a row each.
+    ///
+    /// # Panics
+    /// If they are not as many.
+    #[must_use]
+    pub fn with_seen(self, seen: Array2<f32>) -> Self {
+        assert_eq!(seen.nrows(), self.rows());
+        Self {
+            seen: Some(seen),
+            ..self
+        }
+    }
+
+    /// What the task's frozen model made of each row, where rows went through one.
+    pub fn seen(&self) -> Option<ArrayView2<'_, f32>> {
+        self.seen.as_ref().map(|all| all.view())
+    }
+
+    /// What the task's feature stage sees of each row.
+    pub fn stage_inputs(&self) -> ArrayView2<'_, f32> {
+        self.seen.as_ref().unwrap_or(&self.inputs).view()
     }
 
     /// The two parts that `rule` makes of these rows, as of one file.
@@ -310,6 +338,7 @@ impl Dataset {
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             numbers: self.numbers.as_ref().map(|all| all.select(Axis(0), rows)),
             soft: self.soft.as_ref().map(|all| all.select(Axis(0), rows)),
+            seen: self.seen.as_ref().map(|all| all.select(Axis(0), rows)),
             sample: None,
         }
     }
@@ -403,6 +432,7 @@ impl Dataset {
             labels,
             numbers: None,
             soft: None,
+            seen: None,
             sample: None,
         }
     }

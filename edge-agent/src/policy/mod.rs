@@ -34,6 +34,7 @@ pub use spent::{Charge, Spent, SpentError};
 /// | `cluster_size_min` | 5 | 2 or more |
 /// | `rows_per_direction` | 15 | 2 or more |
 /// | `bytes_per_day_max` | none | 0 or more |
+/// | `model_bytes_max` | 33554432 | 0 or more |
 /// | `disclose` | `reasons` | `reasons`, `codes` or `nothing` |
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -43,6 +44,7 @@ pub struct RawPolicy {
     cluster_size_min: Option<i64>,
     rows_per_direction: Option<i64>,
     bytes_per_day_max: Option<i64>,
+    model_bytes_max: Option<i64>,
     disclose: Disclose,
 }
 
@@ -103,6 +105,7 @@ pub struct Policy {
     cluster_size_min: u32,
     rows_per_direction: u32,
     bytes_per_day_max: Option<u64>,
+    model_bytes_max: u64,
     disclose: Disclose,
     budget: Option<Budget>,
 }
@@ -115,6 +118,7 @@ impl Default for Policy {
             cluster_size_min: 5,
             rows_per_direction: ROWS_PER_DIRECTION,
             bytes_per_day_max: None,
+            model_bytes_max: MODEL_BYTES_MAX,
             disclose: Disclose::default(),
             budget: None,
         }
@@ -171,6 +175,13 @@ impl RawPolicy {
                 self.bytes_per_day_max,
                 bytes,
             )?,
+            model_bytes_max: checked(
+                "policy.model_bytes_max",
+                "a number of bytes, 0 or more",
+                self.model_bytes_max,
+                bytes,
+            )?
+            .unwrap_or(default.model_bytes_max),
             disclose: self.disclose,
             budget: None,
         })
@@ -202,6 +213,11 @@ impl Policy {
     /// Most bytes that leave in one day (UTC), if there is a limit.
     pub fn bytes_per_day_max(&self) -> Option<u64> {
         self.bytes_per_day_max
+    }
+
+    /// Most bytes of a model that a task brings along.
+    pub fn model_bytes_max(&self) -> u64 {
+        self.model_bytes_max
     }
 
     /// What the operator is told of what is kept back; under differential
@@ -301,6 +317,10 @@ fn checked<T>(
         allowed,
     })
 }
+
+/// Most bytes of a model that a task brings along, where the owner says nothing: 32
+/// MiB, with which a piece of work takes some 200 MiB of memory.
+const MODEL_BYTES_MAX: u64 = 32 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -231,6 +231,7 @@ mod tests {
             blobs: &case.blobs,
             rows: RawRows {
                 inputs: inputs.view(),
+                seen: None,
                 labels,
                 numbers: None,
                 soft: None,

@@ -9,6 +9,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Nested;
+use crate::backbone::process::ModelProcess;
 
 /// What a program asks.
 #[derive(Debug, Deserialize)]
@@ -110,11 +111,16 @@ impl Question {
         nested.map(|nested| nested.values.len()).sum()
     }
 
-    /// What a student says. Cost: its features and its network, for each row.
+    /// What a student says; where its task has a model that rows go through, that of
+    /// `models`. Cost: its features and its network, for each row.
     ///
     /// # Errors
     /// [`Refusal`], for rows that do not fit its task.
-    pub fn answer(&self, release: &Release) -> Result<Answered, Refusal> {
+    pub fn answer(
+        &self,
+        release: &Release,
+        models: Option<&ModelProcess>,
+    ) -> Result<Answered, Refusal> {
         let definition = release.task().definition();
         let (nested, sides) = match (&self.inputs, &self.input) {
             (Some(nested), None) => (nested, nested.sides.get(1..).unwrap_or_default()),
@@ -139,21 +145,30 @@ impl Question {
         }
         let inputs = ArrayView2::from_shape((rows, values), &nested.values)
             .map_err(|error| Refusal::Student(error.to_string()))?;
-        answer_rows(release, inputs, self.all)
+        answer_rows((release, models), inputs, self.all)
     }
 }
 
-/// What a student says of rows, n × values; of classes all probabilities if
+/// What a student says of rows, n × values, seen through its task's model if it has one; of classes all probabilities if
 /// `all` is set.
 ///
 /// # Errors
 /// [`Refusal::Student`], for rows that do not fit its task as well.
 pub(super) fn answer_rows(
-    release: &Release,
+    (release, models): (&Release, Option<&ModelProcess>),
     inputs: ArrayView2<'_, f32>,
     all: bool,
 ) -> Result<Answered, Refusal> {
     let student = |error: &dyn std::fmt::Display| Refusal::Student(error.to_string());
+    let seen = match (&release.task().definition().backbone, models) {
+        (None, _) => None,
+        (Some(_), Some(models)) => {
+            let seen = models.rows(release.task(), inputs);
+            Some(seen.map_err(|error| student(&error))?)
+        }
+        (Some(_), None) => return Err(student(&"its rows go through a model, and none is here")),
+    };
+    let inputs = seen.as_ref().map_or(inputs, |seen| seen.view());
     let answers = release.answers(inputs).map_err(|error| student(&error))?;
     let novelty = release.novelty(inputs).map_err(|error| student(&error))?;
     let rows = match &answers {

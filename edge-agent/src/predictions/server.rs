@@ -149,12 +149,18 @@ async fn predict(student_cache: &Arc<StudentCache>, request: Request<Incoming>) 
         Ok((question, student))
     });
     let answered = match answered {
-        Ok((question, student)) if question.values() > VALUES_AT_ONCE => {
-            let work = tokio::task::spawn_blocking(move || question.answer(&student));
+        Ok((question, student))
+            if question.values() > VALUES_AT_ONCE
+                || student.task().definition().backbone.is_some() =>
+        {
+            let students = student_cache.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                question.answer(&student, Some(students.models()))
+            });
             work.await
                 .unwrap_or_else(|error| Err(Refusal::Student(error.to_string())))
         }
-        Ok((question, student)) => question.answer(&student),
+        Ok((question, student)) => question.answer(&student, None),
         Err(refusal) => Err(refusal),
     };
     match answered {

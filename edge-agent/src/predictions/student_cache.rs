@@ -10,6 +10,7 @@ use common::ids::TaskHash;
 use common::model::Release;
 
 use super::answer::Refusal;
+use crate::backbone::process::ModelProcess;
 use crate::driver::local::{STUDENTS, open_all, verified};
 use crate::slots::POINTER_FILE;
 use crate::state::StateDir;
@@ -21,6 +22,7 @@ use crate::trust::Trust;
 pub struct StudentCache {
     state: StateDir,
     held: Mutex<Held>,
+    models: ModelProcess,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +46,15 @@ impl StudentCache {
     /// Reads nothing before the first question.
     pub fn new(state: StateDir) -> Self {
         Self {
+            models: ModelProcess::new(state.clone()),
             state,
             held: Mutex::default(),
         }
+    }
+
+    /// What runs the models that rows of their tasks go through.
+    pub fn models(&self) -> &ModelProcess {
+        &self.models
     }
 
     /// The student of a task: by name, hash or first digits of it; none

@@ -106,6 +106,14 @@ pub enum Input {
     /// A shared blob is not in the cache any more: it made room for another,
     /// or its file was damaged. Work that stands on it begins again.
     Evicted(BlobHash),
+    /// Work for a task stands on a shared blob that no message names, as on the task's
+    /// model, and that is not cached. Work begins again once it is.
+    Wanted {
+        /// The task.
+        task: TaskHash,
+        /// What its work needs.
+        blob: BlobHash,
+    },
     /// A release was judged, installed or not.
     Installed {
         /// The release.
@@ -203,6 +211,8 @@ pub struct Engine {
     abstained: Vec<CallName>,
     /// The newest call of each task that was answered.
     built: BTreeMap<TaskHash, Call>,
+    /// What work for a task needs beside what messages name.
+    beside: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
     /// The call whose answer is built once more.
     rebuilt: Option<CallName>,
     /// Tasks with new rows that no call has asked for, and whether this
@@ -231,6 +241,7 @@ impl Engine {
             abstain_after: Vec::new(),
             abstained: Vec::new(),
             built: BTreeMap::new(),
+            beside: BTreeMap::new(),
             rebuilt: None,
             changed: BTreeMap::new(),
             tried: BTreeMap::new(),
@@ -309,6 +320,7 @@ impl Engine {
             } => self.built(call, entries, partial),
             Input::Answered { key, answer } => self.answered(now, key, answer),
             Input::Evicted(blob) => self.evicted(blob),
+            Input::Wanted { task, blob } => self.wanted(task, blob),
             Input::Installed { release } => self.installed(release),
             Input::Tried {
                 task,
@@ -418,8 +430,12 @@ impl Engine {
             return;
         }
         // Anyone who needed it cannot go on, and is not to be waited for.
-        self.releases.retain(|_, release| release.blob != blob);
-        let needs = |call: &Call| call.context.blobs().any(|needed| needed == blob);
+        let beside = std::mem::take(&mut self.beside);
+        let besides = |task: &TaskHash| beside.get(task).is_some_and(|all| all.contains(&blob));
+        self.releases
+            .retain(|task, release| release.blob != blob && !besides(task));
+        let needs =
+            |call: &Call| besides(&call.task) || call.context.blobs().any(|needed| needed == blob);
         let (hopeless, others) = std::mem::take(&mut self.calls)
             .into_iter()
             .partition(|(_, call)| needs(call));
@@ -428,6 +444,17 @@ impl Engine {
         for call in hopeless.into_values() {
             self.abstain_once_answered(CallName::of(&call), BTreeSet::new());
         }
+        self.beside = beside;
+    }
+
+    fn wanted(&mut self, task: TaskHash, blob: BlobHash) {
+        self.beside.entry(task).or_default().insert(blob);
+        self.cached.remove(&blob);
+        self.finish(|work| match work {
+            Work::Fetch(_) => false,
+            Work::Build(call) => call.task == task,
+            Work::Install(release) => release.task == task,
+        });
     }
 
     fn evicted(&mut self, blob: BlobHash) {
@@ -604,15 +631,15 @@ impl Engine {
     fn next_work(&self) -> Option<Work> {
         let online = self.is_connected();
         for release in self.releases.values() {
-            if self.cached.contains(&release.blob) {
-                return Some(Work::Install(*release));
-            } else if online {
-                return Some(Work::Fetch([release.blob].into()));
+            let missing = self.missing(release.task, [release.blob].into_iter());
+            match missing.is_empty() {
+                true => return Some(Work::Install(*release)),
+                false if online => return Some(Work::Fetch(missing)),
+                false => {}
             }
         }
         for call in self.calls.values() {
-            let blobs = call.context.blobs();
-            let missing: BTreeSet<_> = blobs.filter(|blob| !self.cached.contains(blob)).collect();
+            let missing = self.missing(call.task, call.context.blobs());
             match missing.is_empty() {
                 true => return Some(Work::Build(call.clone())),
                 false if online => return Some(Work::Fetch(missing)),
@@ -620,6 +647,17 @@ impl Engine {
             }
         }
         None
+    }
+}
+
+impl Engine {
+    /// What work for a task needs and is not cached, beside these what it asked for.
+    fn missing(&self, task: TaskHash, named: impl Iterator<Item = BlobHash>) -> BTreeSet<BlobHash> {
+        let beside = self.beside.get(&task).into_iter().flatten().copied();
+        named
+            .chain(beside)
+            .filter(|blob| !self.cached.contains(blob))
+            .collect()
     }
 }
 

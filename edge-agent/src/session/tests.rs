@@ -480,6 +480,35 @@ fn an_evicted_blob_is_fetched_before_work_resumes() {
 }
 
 #[test]
+fn what_work_asks_for_is_fetched_before_it_resumes() {
+    let (mut bench, _) = Bench::online(vec![], CACHED);
+    let (model, front) = (BlobHash([8; 32]), BlobHash([9; 32]));
+    let wanted = |blob| Input::Wanted { task: TASK, blob };
+    let profile = call(1, Phase::Summarise);
+    bench.receive(ToDevice::Call(profile.clone()));
+    assert_eq!(bench.input(wanted(model)), [Action::Fetch(vec![model])]);
+    assert_eq!(bench.input(found(model)), [Action::Build(profile.clone())]);
+    assert_eq!(bench.input(wanted(front)), [Action::Fetch(vec![front])]);
+    assert_eq!(bench.input(found(front)), [Action::Build(profile.clone())]);
+    // It may be damaged later: what is at hand then is fetched again.
+    assert_eq!(bench.input(wanted(model)), [Action::Fetch(vec![model])]);
+    let missing = Input::Fetched {
+        blob: model,
+        found: false,
+    };
+    let told = Action::Send(ToCoordinator::Abstain {
+        task: TASK,
+        round: profile.round,
+        phase: profile.phase,
+    });
+    assert_eq!(
+        bench.input(missing),
+        [told],
+        "the coordinator has it no more"
+    );
+}
+
+#[test]
 fn new_data_found_offline_is_told_when_the_link_is_back() {
     let (mut bench, _) = Bench::online(vec![], CACHED);
     bench.input(Input::Disconnected);

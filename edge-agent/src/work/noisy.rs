@@ -155,7 +155,7 @@ impl Work<'_> {
         let mut inputs = Array2::zeros((chosen.len(), width));
         let blocks = inputs.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
         for (mut block, chosen) in blocks.zip(chosen.chunks(BLOCK_ROWS)) {
-            let raw = self.rows.inputs.select(Axis(0), chosen);
+            let raw = self.rows.stage_inputs().select(Axis(0), chosen);
             let mut computed = self.task.features_of(raw.view())?;
             scales.normaliser.apply_in_place(&mut computed)?;
             block.assign(&computed);

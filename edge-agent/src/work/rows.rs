@@ -15,6 +15,9 @@ use crate::teacher::LabelledRows;
 pub struct RawRows<'a> {
     /// Inputs, shape (rows, values of one input).
     pub inputs: ArrayView2<'a, f32>,
+    /// What the task's frozen model made of each row, shape (rows, its values), where
+    /// rows go through one.
+    pub seen: Option<ArrayView2<'a, f32>>,
     /// The class of each row, where there is one; of a task without classes 0
     /// where its answer is known.
     pub labels: &'a [Option<u16>],
@@ -24,6 +27,13 @@ pub struct RawRows<'a> {
     /// The probability of each class of each row, shape (rows, classes), where a
     /// model labelled some of them.
     pub soft: Option<ArrayView2<'a, f32>>,
+}
+
+impl<'a> RawRows<'a> {
+    /// What the task's feature stage sees of each row.
+    pub fn stage_inputs(&self) -> ArrayView2<'a, f32> {
+        self.seen.unwrap_or(self.inputs)
+    }
 }
 
 /// Rows that may be spoken of: labelled rows of classes with at least
@@ -255,7 +265,7 @@ impl Described {
         let mut features = Array2::zeros((self.chosen.len(), width));
         let blocks = features.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
         for (mut block, chosen) in blocks.zip(self.chosen.chunks(BLOCK_ROWS)) {
-            let raw = rows.inputs.select(Axis(0), chosen);
+            let raw = rows.stage_inputs().select(Axis(0), chosen);
             let mut computed = task.features_of(raw.view())?;
             if let Some(normaliser) = normaliser {
                 normaliser.apply_in_place(&mut computed)?;
@@ -358,6 +368,7 @@ mod tests {
         let labels = vec![None; rows];
         let raw = RawRows {
             inputs: inputs.view(),
+            seen: None,
             labels: &labels,
             numbers: None,
             soft: None,

@@ -249,6 +249,7 @@ mod tests {
             blobs: &BTreeMap::new(),
             rows: RawRows {
                 inputs: rows.view(),
+                seen: None,
                 labels: &labels,
                 numbers: None,
                 soft: None,

@@ -170,7 +170,21 @@ impl Fleet {
         kill(&mut self.agents[index], &home)
     }
 
-    /// Starts an agent that was killed.
+    /// Stops an agent in order, and waits until it has ended.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop_agent(&mut self, index: usize) -> Result<(), DemoError> {
+        let begun = Instant::now();
+        terminate(&self.agents[index]);
+        while matches!(self.agents[index].try_wait(), Ok(None)) {
+            self.within(begun, CONNECT_S, "an agent did not end")?;
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Starts an agent that was stopped or killed.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -223,8 +237,10 @@ impl Fleet {
         };
         progress.stage(&format!("enrolling {} agents", parts.len()));
         progress.bar(parts.len() as u64);
-        for (index, rows) in parts.iter().enumerate() {
+        let first = self.agents.len();
+        for (at, rows) in parts.iter().enumerate() {
             self.check_interrupted()?;
+            let index = first + at;
             let home = self.agent_home(index);
             let folder = home.join("data");
             make_folder(&folder)?;
@@ -429,9 +445,7 @@ impl Fleet {
 impl Drop for Fleet {
     fn drop(&mut self) {
         for child in self.agents.iter().chain([&self.coordinator]) {
-            if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
+            terminate(child);
         }
         let begun = Instant::now();
         for child in self.agents.iter_mut().chain([&mut self.coordinator]) {
@@ -444,6 +458,13 @@ impl Drop for Fleet {
         if self.temporary && !thread::panicking() {
             let _ = fs::remove_dir_all(&self.folder);
         }
+    }
+}
+
+/// Asks a process to end. It may have ended already.
+fn terminate(child: &Child) {
+    if let Some(pid) = rustix::process::Pid::from_raw(child.id() as i32) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 

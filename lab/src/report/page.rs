@@ -290,11 +290,13 @@ fn devices(detail: &Detail) -> String {
         .filter(|device| device.influence.is_some())
         .count();
     page.push_str(if left_out > 0 {
-        "<p>A bar shows the classes of a device's rows. The last three columns leave the device \
-         out: the teacher is solved again from the exact sum without it. “Error on its rows” is \
-         the teacher's squared error on that device's own evidence, with and without it: far \
-         apart where the device knows what no other does. The test column is for reading only; \
-         nothing was chosen by it."
+        "<p>A bar shows the classes of a device's rows. The last six columns leave the device \
+         out: the teacher is solved again from the exact sum without it. “Worth to others” is how \
+         much the squared error on the others' rows grows without it, on each half of them by \
+         teachers of the other half; below 0 the device does harm. “Error on its rows” is the \
+         teacher's squared error on that device's own evidence, with and without it: far apart \
+         where the device knows what no other does, or knows it wrongly. The test column is for \
+         reading only; nothing was chosen by it."
     } else {
         "<p>A bar shows the classes of a device's rows. No device was left out in turn: that \
          takes the moments of two devices or more."
@@ -314,7 +316,8 @@ fn devices(detail: &Detail) -> String {
     }
     page.push_str(
         "</p><div class=\"wide\"><table class=\"devices\"><thead><tr><th>device<th>rows<th>classes<th>points\
-         <th>bytes up<th>down<th>error on its rows<th>without it<th>test accuracy lost</thead><tbody>",
+         <th>bytes up<th>down<th>worth to others<th>error on others' rows<th>without it\
+         <th>error on its rows<th>without it<th>test accuracy lost</thead><tbody>",
     );
     for device in order {
         let total: u32 = device.rows.iter().sum();
@@ -331,13 +334,16 @@ fn devices(detail: &Detail) -> String {
             Some(influence) => {
                 let _ = write!(
                     page,
-                    "<td>{:.4}<td>{:.4}<td>{:+.2} %",
+                    "<td>{:+.2} %<td>{:.4}<td>{:.4}<td>{:.4}<td>{:.4}<td>{:+.2} %",
+                    100.0 * influence.of_moments.worth(),
+                    influence.of_moments.others_with,
+                    influence.of_moments.others_without,
                     influence.of_moments.own_with,
                     influence.of_moments.own_without,
                     100.0 * influence.accuracy_lost
                 );
             }
-            None => page.push_str("<td>–<td>–<td>–"),
+            None => page.push_str("<td>–<td>–<td>–<td>–<td>–<td>–"),
         }
     }
     page.push_str("</table></div></section>");
@@ -536,7 +542,8 @@ mod tests {
                         rows: 10,
                         own_with: 0.1,
                         own_without: 0.4,
-                        growth: 0.5,
+                        others_with: 0.1,
+                        others_without: 0.2,
                     },
                     accuracy_lost: 0.02,
                 }),

@@ -266,6 +266,7 @@ impl Simulation {
             blobs,
             rows: RawRows {
                 inputs: training.inputs(),
+                seen: None,
                 labels: training.labels(),
                 numbers: training.numbers(),
                 soft: None,

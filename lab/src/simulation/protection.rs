@@ -61,6 +61,7 @@ impl Simulation {
             blobs: &blobs,
             rows: RawRows {
                 inputs: rows.inputs(),
+                seen: None,
                 labels: rows.labels(),
                 numbers: rows.numbers(),
                 soft: None,

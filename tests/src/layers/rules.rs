@@ -31,7 +31,7 @@ pub(super) const CRATES: &[Crate] = &[
         builds_on: &["alambic-math"],
         does_io: false,
         layers: &[
-            &["close", "ids", "limits", "traffic"],
+            &["close", "host_port", "ids", "limits", "traffic"],
             &["codec", "human"],
             &["delta", "evaluation", "features", "round", "withheld"],
             &["task"],
@@ -116,7 +116,8 @@ pub(super) const CRATES: &[Crate] = &[
             &["class_map", "graph", "settings"],
             &["plans", "takes"],
             &["model"],
-            &["classifier"],
+            &["data"],
+            &["classifier", "extractor"],
         ],
     },
     Crate {
@@ -144,11 +145,12 @@ pub(super) const CRATES: &[Crate] = &[
     },
     Crate {
         folder: "coordinator",
-        builds_on: &["alambic-draw", "alambic-engine", "common"],
+        builds_on: &["alambic-draw", "alambic-engine", "alambic-onnx", "common"],
         does_io: true,
         layers: &[
             &[
                 "aggregate",
+                "config_layers",
                 "identity",
                 "limits",
                 "state_dir",
@@ -156,6 +158,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "student",
                 "validation",
             ],
+            &["backbone"],
             &["budget", "journal"],
             &["compute"],
             &["backup", "metrics"],
@@ -173,6 +176,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["cache", "data", "mqtt", "session", "state", "teacher"],
             &["identity", "machine", "outbox", "work"],
             &["ledger", "policy", "route", "slots", "trust"],
+            &["backbone"],
             &["enrol"],
             &["anew", "renewal"],
             &["driver"],

@@ -1,14 +1,20 @@
 //! How values are written along an axis.
 
+use super::time::TimeUnit;
+
 /// How values are written along an axis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// Numbers, thousands and millions short.
     Number,
+    /// Whole numbers; nothing stands between them.
+    Count,
     /// Shares of 1 as per cent; nothing below 0 or above 1.
     Percent,
     /// The name of each place 0, 1, 2 ….
     Names(Vec<String>),
+    /// Times since the beginning of 1970, UTC, in this unit.
+    Time(TimeUnit),
 }
 
 impl Scale {
@@ -18,10 +24,13 @@ impl Scale {
         let span = bounds[1] - bounds[0];
         match self {
             Self::Number => number(value, span),
+            Self::Count if (value - value.round()).abs() > 1e-6 => String::new(),
+            Self::Count => number(value.round(), span.max(10.0)),
             Self::Percent => {
                 let digits = if span > 0.05 { 0 } else { 1 };
                 format!("{:.digits$}\u{a0}%", 100.0 * value)
             }
+            Self::Time(unit) => unit.label(value),
             Self::Names(names) => {
                 let place = value.round();
                 let is_whole = (value - place).abs() < 1e-6 && value > -0.25;
@@ -36,6 +45,8 @@ impl Scale {
         match self {
             // One at each name, and those between that stay empty.
             Self::Names(names) => names.len().clamp(1, names_max) * 2 + 1,
+            // They are long: `Tue 04:00`.
+            Self::Time(_) => (names_max / 2).max(1) + 1,
             _ => 6,
         }
     }
@@ -47,13 +58,17 @@ impl Scale {
             [low - room, high + room]
         };
         match self {
-            Self::Number => {
+            Self::Number | Self::Count => {
                 let [from, to] = wide(0.05 * high.abs().max(1e-9));
                 [if low >= 0.0 { from.max(0.0) } else { from }, to]
             }
             Self::Percent => {
                 let [from, to] = wide(0.01);
                 [from.max(0.0), to.min(1.0)]
+            }
+            Self::Time(_) => {
+                let room = (0.03 * (high - low)).max(0.5);
+                [low - room, high + room]
             }
             Self::Names(names) => [-0.5, names.len().max(1) as f64 - 0.5],
         }
@@ -88,6 +103,13 @@ mod tests {
         assert_eq!(number(100.0, 400.0), "100");
         assert_eq!(number(14_000.0, 10_000.0), "14 k");
         assert_eq!(number(1_500_000.0, 1e6), "1.5 M");
+    }
+
+    #[test]
+    fn counts_are_whole() {
+        let label = |value: f64| Scale::Count.label(value, [0.0, 1.1]);
+        assert_eq!([label(0.0), label(0.5), label(1.0)], ["0", "", "1"]);
+        assert_eq!(Scale::Count.label(12_000.0, [0.0, 13_000.0]), "12 k");
     }
 
     #[test]

@@ -102,3 +102,47 @@ fn nothing_to_show_draws_nothing() {
     let lost = vec![Point::new(f64::NAN, 0.5), Point::new(1.0, f64::NAN)];
     assert_eq!(chart(lost).html().unwrap(), "");
 }
+
+#[test]
+fn bars_stand_on_zero_and_times_have_dates() {
+    let day = 20_780.0;
+    let points = (0..21).map(|at| Point::new(day + f64::from(at), 5.0 + f64::from(at % 3)));
+    let mut chart = Chart {
+        x: Axis {
+            title: "UTC",
+            scale: Scale::Time(TimeUnit::Days),
+        },
+        y: Axis {
+            title: "Devices",
+            scale: Scale::Number,
+        },
+        series: vec![series("", points.collect(), Form::Bars)],
+        size: Size::Wide,
+    };
+    let html = chart.html().unwrap();
+    assert!(place(&html, "0")[1] > place(&html, "4")[1], "{html}");
+    assert!(
+        html.contains("\u{a0}Nov") && html.contains("\u{a0}Dec"),
+        "{html}"
+    );
+    assert_eq!(html.matches("<circle").count(), 0);
+    assert_eq!(html.matches("<rect").count(), 21, "{html}");
+    chart.size = Size::Narrow;
+    let narrow = chart.html().unwrap();
+    let dates = |html: &str| html.matches("\u{a0}Nov").count() + html.matches("\u{a0}Dec").count();
+    assert!(dates(&narrow) >= 2, "{narrow}");
+    assert!(dates(&narrow) < dates(&html), "they would overlap");
+}
+
+#[test]
+fn a_long_line_has_no_dots() {
+    let points = |many: u32| (0..many).map(|at| Point::new(f64::from(at), 0.9)).collect();
+    let dots = |many| {
+        chart(points(many))
+            .html()
+            .unwrap()
+            .matches("<circle")
+            .count()
+    };
+    assert_eq!((dots(40), dots(41)), (40, 0));
+}

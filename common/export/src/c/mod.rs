@@ -14,7 +14,7 @@ use protocol::features::{NormaliserParts, TargetScale};
 use protocol::model::Release;
 use protocol::task::{NumberSpec, Target};
 
-use crate::error::ExportError;
+use crate::error::{ExportError, whole};
 use crate::exported::Exported;
 use crate::graph::names;
 use writer::Writer;
@@ -25,6 +25,7 @@ use writer::Writer;
 /// # Errors
 /// A stem that is no name in C, or a stage that is not known here.
 pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
+    whole(release)?;
     let stem = path
         .file_stem()
         .and_then(|stem| stem.to_str())

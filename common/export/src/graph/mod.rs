@@ -11,7 +11,7 @@ use protocol::features::{StageTables, TargetScale};
 use protocol::model::Release;
 use protocol::task::{NumberSpec, Target, Task};
 
-use crate::error::ExportError;
+use crate::error::{ExportError, whole};
 
 /// Operators in an order in which each finds its inputs, and the constants
 /// they need. Operators, attributes and their meaning are those of ONNX,
@@ -93,6 +93,7 @@ impl Graph {
     /// # Errors
     /// A stage that is not known here, or a spectrum that cannot be expressed.
     pub fn of(release: &Release) -> Result<Self, ExportError> {
+        whole(release)?;
         let definition = release.task().definition();
         let shape = release.task().input_shape();
         let mut builder = Builder::default();

@@ -8,6 +8,8 @@ use crate::features::{FeatureStage, InputShape};
 use crate::ids::{BlobHash, TaskHash};
 use crate::limits::{BLOB_BYTES_MAX, CLASSES_MAX, FEATURES_MAX, POINTS_MAX};
 use crate::round::{Kind, Phase};
+use crate::task::backbone::Backbone;
+use crate::task::groups;
 use crate::task::input::InputKind;
 use crate::task::method::Method;
 use crate::task::target::{self, Target, USUAL};
@@ -65,6 +67,12 @@ pub struct TaskDefinition {
     /// any plan may say.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auto_budget: bool,
+    /// Groups of devices that it is for, ascending; none of a task for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
+    /// A frozen model that inputs go through before the feature stage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
 }
 
 /// Whether a count is zero, so that it is left out of JSON.
@@ -218,6 +226,7 @@ pub struct StandingRounds {
 pub struct Task {
     definition: TaskDefinition,
     shape: InputShape,
+    stage_shape: InputShape,
     features: usize,
     student: StudentShape,
     bytes: Vec<u8>,
@@ -284,9 +293,16 @@ impl Task {
             allowed: error.to_string(),
         })?;
         d.input.check(&d.input_shape, shape.values())?;
+        let stage_shape = match &d.backbone {
+            None => shape.clone(),
+            Some(backbone) => {
+                backbone.check(d)?;
+                list_of(backbone.values())?
+            }
+        };
         let features = d
             .features
-            .features(&shape)
+            .features(&stage_shape)
             .map_err(|error| TaskError::Value {
                 key: "features.stage",
                 value: format!("{:?}", d.features),
@@ -305,7 +321,7 @@ impl Task {
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
-        let layout = d.features.layout(&shape).ok().flatten();
+        let layout = d.features.layout(&stage_shape).ok().flatten();
         let student = check_student(
             &d.student,
             features,
@@ -317,11 +333,13 @@ impl Task {
         check_rounds(&d.rounds)?;
         check_standing(d.standing, d.auto_budget)?;
         check_method(d)?;
+        groups::check(&d.groups)?;
         let bytes = definition.to_bytes();
         let hash = TaskHash(BlobHash::of(&bytes).0);
         Ok(Self {
             definition,
             shape,
+            stage_shape,
             features,
             student,
             bytes,
@@ -364,6 +382,12 @@ impl Task {
     /// Shape of one raw input.
     pub fn input_shape(&self) -> &InputShape {
         &self.shape
+    }
+
+    /// Shape of what the feature stage sees of an input: the input itself, or what
+    /// the task's backbone makes of it.
+    pub fn stage_shape(&self) -> &InputShape {
+        &self.stage_shape
     }
 
     /// What one input is.
@@ -412,6 +436,15 @@ impl Task {
             Normalisation::Quantiles { .. }
         )
     }
+}
+
+/// The shape of a list of values that a model makes.
+fn list_of(values: u32) -> Result<InputShape, TaskError> {
+    InputShape::new(vec![values as usize]).map_err(|error| TaskError::Value {
+        key: "features.width",
+        value: values.to_string(),
+        allowed: error.to_string(),
+    })
 }
 
 /// `novelty` says whether students have a score, without which one class would leave

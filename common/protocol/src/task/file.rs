@@ -2,12 +2,14 @@
 
 use serde::Deserialize;
 
+use super::backbone::{ModelFiles, ModelMeasured, RawFeatures};
 use super::budget::{self, RawBudget};
 use super::definition::{
     Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
     TaskDefinition, TaskError, TeacherSpec,
 };
-use super::input::{InputKind, RawInput};
+use super::groups;
+use super::input::{ArrayInput, InputKind, RawInput};
 use super::method::{Consensus, ConsensusRule, Method};
 use super::target::{RawTarget, Target};
 use crate::features::{FeatureStage, InputShape, Modality};
@@ -19,6 +21,8 @@ use crate::round::{Kind, Phase};
 #[serde(deny_unknown_fields)]
 pub struct RawTask {
     name: String,
+    #[serde(default)]
+    groups: Option<Vec<String>>,
     input: RawInput,
     #[serde(default)]
     classes: Option<RawClasses>,
@@ -52,6 +56,9 @@ pub enum TaskFileError {
     /// A value that does not fit.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// The model that inputs go through cannot be used.
+    #[error("features.model: {0}")]
+    Model(String),
 }
 
 impl RawTask {
@@ -60,10 +67,26 @@ impl RawTask {
     /// # Errors
     /// The first thing that is wrong, with its key and what is allowed.
     pub fn parse(text: &str) -> Result<Task, TaskFileError> {
-        Ok(Task::check(toml::from_str::<Self>(text)?.definition()?)?)
+        Self::parse_measuring(text, &|files| files.as_written())
     }
 
-    fn definition(self) -> Result<TaskDefinition, TaskError> {
+    /// The same where `measure` looks at the model that inputs go through, if the
+    /// task has one.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and what `measure` finds.
+    pub fn parse_measuring(
+        text: &str,
+        measure: &dyn Fn(&ModelFiles<'_>) -> Result<ModelMeasured, TaskFileError>,
+    ) -> Result<Task, TaskFileError> {
+        let definition = toml::from_str::<Self>(text)?.definition(measure)?;
+        Ok(Task::check(definition)?)
+    }
+
+    fn definition(
+        self,
+        measure: &dyn Fn(&ModelFiles<'_>) -> Result<ModelMeasured, TaskFileError>,
+    ) -> Result<TaskDefinition, TaskFileError> {
         let (input, input_shape) = self.input.checked()?;
         let unlabelled = self.target.is_none();
         let novelty = self.student.novelty || unlabelled;
@@ -71,14 +94,22 @@ impl RawTask {
         let convolves = matches!(student, StudentSpec::Cnn { .. });
         let names = self.classes.map(|classes| classes.names);
         let (classes, target) = self.target.checked(names)?;
-        let by_default = || {
-            let stage = default_stage(&input, &input_shape, &target, convolves, range);
-            match novelty {
-                true => stage.lifted_for_novelty(),
-                false => stage,
+        let rate = match &input {
+            InputKind::Series(series) => Some(series.rate_hz.round() as u32),
+            InputKind::Array(_) | InputKind::Table(_) => None,
+        };
+        let (named, backbone) = self.features.checked((&input_shape, rate), measure)?;
+        let by_default = || match &backbone {
+            None => default_stage(&input, &input_shape, &target, convolves, range),
+            Some(backbone) => {
+                let list = InputKind::Array(ArrayInput::default());
+                default_stage(&list, &[backbone.values()], &target, false, range)
             }
         };
-        let stage = self.features.stage.unwrap_or_else(by_default);
+        let stage = named.unwrap_or_else(|| match novelty {
+            true => by_default().lifted_for_novelty(),
+            false => by_default(),
+        });
         let normalisation = self.normaliser.checked(stage, unlabelled)?;
         let distillation = self.distillation;
         let auto_budget = self.budget.is_planned();
@@ -135,6 +166,8 @@ impl RawTask {
             novelty,
             refinement_steps: distillation.refinement_steps,
             auto_budget,
+            backbone,
+            groups: groups::checked(self.groups)?,
         })
     }
 }
@@ -158,12 +191,6 @@ pub(super) fn nothing_beside<T: ToString>(
 #[serde(deny_unknown_fields)]
 struct RawClasses {
     names: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawFeatures {
-    stage: Option<FeatureStage>,
 }
 
 /// The stage of a task file that names none, which the kind of input and its

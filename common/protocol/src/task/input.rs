@@ -201,14 +201,15 @@ impl InputKind {
 }
 
 impl Task {
-    /// Features of rows, n × values to n × features. Where the task has the
+    /// Features of rows, n × values of [`Self::stage_shape`] to n × features: of
+    /// raw inputs, or of what the task's backbone made of them. Where the task has the
     /// fleet's mean take the place of what is missing, NaN stands for that and
     /// stays, until a normaliser makes it the mean.
     ///
     /// # Errors
     /// As [`FeatureStage::compute`](crate::features::FeatureStage::compute).
     pub fn features_of(&self, rows: ArrayView2<'_, f32>) -> Result<Array2<f32>, FeatureError> {
-        let (stage, shape) = (&self.definition().features, self.input_shape());
+        let (stage, shape) = (&self.definition().features, self.stage_shape());
         match self.input().fills_gaps() {
             true => stage.compute_with_gaps(shape, rows),
             false => stage.compute(shape, rows),

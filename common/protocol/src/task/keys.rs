@@ -38,6 +38,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "What people call the task.",
     ),
     key(
+        "groups",
+        Words("all devices"),
+        "1 to 64 distinct names of groups",
+        "Groups of devices that the task is for, as `token create --group` puts devices into them: no other device hears of it, counts for its quorum, or gets its students.",
+    ),
+    key(
         "contribute",
         Words("`\"points\"`, and `\"moments\"` without classes"),
         "\"labels\", \"moments\", \"both\", \"points\"; without classes \"moments\" or \"points\"",
@@ -148,8 +154,122 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         STAGE,
         Words("as `input.kind` and `input.shape` suggest"),
-        "a stage of the table below, with or without its version and parameters",
-        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted` (where numbers are asked, series of 256 values or more `trend`), where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`.",
+        "a stage of the table below, with or without its version and parameters, or \"onnx\"",
+        "What an input is turned into. By default series of 32 samples or more get `window` (`series` under a convolution), images of 8 × 8 or more `patches`, everything else `lifted` (where numbers are asked, series of 256 values or more `trend`), where an array of two sides is a series if the first is at least half as long again; beside `normaliser.range` only stages that a range can scale, else `raw`. `onnx` sends inputs through a frozen model first, and what it gives is a list of measurements ([A frozen model before the features](onnx.md#a-frozen-model-before-the-features)).",
+    ),
+    key(
+        "features.model",
+        Words("required for \"onnx\""),
+        "64 hexadecimal digits; for \"onnx\" only",
+        "The model, by the hash that `alambic-coordinator backbone add` prints. Its other keys are for \"onnx\" only too.",
+    ),
+    key(
+        "features.width",
+        Words("found by `task create`"),
+        "1 to 65536",
+        "Values that the model makes of an input; held against the model where it is said.",
+    ),
+    key(
+        "features.bytes",
+        Words("found by `task create`"),
+        "1 to 67108864 for each file",
+        "Bytes of the model, and of `front` if there is one; a device whose owner allows fewer has no part in the task.",
+    ),
+    key(
+        "features.scale",
+        Words("1 (nothing)"),
+        "a number other than 0",
+        "What inputs are multiplied with first: 255 for pictures of 0 to 1.",
+    ),
+    key(
+        "features.square_root",
+        Words("`false`"),
+        "true, false",
+        "Whether each value of the model is replaced by the square root of its size, with its sign.",
+    ),
+    key(
+        "features.directions",
+        Words("0, which keeps all"),
+        "0 to `features.width`",
+        "Orthonormal directions, drawn by `distillation.seed` alike on every device, that the model's values are projected onto: as many values are sent for a point instead.",
+    ),
+    key(
+        "features.kind",
+        Words("as the model's input suggests"),
+        "\"image\", \"sound\", \"values\"",
+        "What the model looks at; this and what follows is said in [How inputs are made](onnx.md#how-inputs-are-made).",
+    ),
+    key(
+        "features.layout",
+        Words("as the model's input suggests"),
+        "\"nchw\", \"nhwc\"",
+        "Where the channels of pictures are.",
+    ),
+    key(
+        "features.size",
+        Words("the model's, else 224"),
+        "one or two sides of 1 to 4096",
+        "Height and width that pictures are brought to.",
+    ),
+    key(
+        "features.colour",
+        Words("RGB, or grey for one channel"),
+        "\"rgb\", \"bgr\", \"grey\"",
+        "The channels of pictures.",
+    ),
+    key(
+        "features.mean",
+        Words("127 for pictures in colour, else 0"),
+        "a number, or one for each channel",
+        "Subtracted from pictures of 0 to 255, sound of -1 to 1, values as they are.",
+    ),
+    key(
+        "features.std",
+        Words("128 for pictures in colour, 255 for grey ones, else 1"),
+        "a number other than 0, or one for each channel",
+        "Divides what is left.",
+    ),
+    key(
+        "features.rate",
+        Words("16,000 Hz"),
+        "1000 to 384000",
+        "Samples a second of a model of sound.",
+    ),
+    key(
+        "features.front",
+        Words("no such model"),
+        "64 hexadecimal digits",
+        "A model that makes frames × bins of samples, such as a mel spectrum, by its hash.",
+    ),
+    key(
+        "features.front_mean",
+        Words("0 (nothing)"),
+        "a number",
+        "Subtracted from the front's output.",
+    ),
+    key(
+        "features.front_std",
+        Words("1 (nothing)"),
+        "a number other than 0",
+        "Divides what is left.",
+    ),
+    key(
+        "features.step",
+        Words("8 frames, or half a window"),
+        "1 or more",
+        "Frames, or samples without a front, from one window to the next.",
+    ),
+    key(
+        "features.output",
+        Words("the first output"),
+        "a name, or several",
+        "The outputs or nodes to take.",
+    ),
+    key(
+        "features.pool",
+        Words("`\"mean\"`"),
+        "\"mean\", \"max\", \"both\", \"first\", \"flatten\"",
+        "What becomes of places in space or time.",
     ),
     key(
         "normaliser.range",
@@ -396,10 +516,14 @@ const fn key(
 pub fn task_reference() -> String {
     let mut text = String::new();
     let mut section = None;
+    let mut stages = false;
     for key in TASK_KEYS {
         let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
         if section != Some(table) {
             section = Some(table);
+            if std::mem::take(&mut stages) {
+                text += &format!("\n{}", FeatureStage::reference());
+            }
             let heading = match table {
                 "" => "Top level".to_owned(),
                 table => format!("`[{table}]`"),
@@ -417,9 +541,7 @@ pub fn task_reference() -> String {
             allowed, purpose, ..
         } = key;
         text += &format!("| `{name}` | {default} | {allowed} | {purpose} |\n");
-        if key.name == STAGE {
-            text += &format!("\n{}", FeatureStage::reference());
-        }
+        stages |= key.name == STAGE;
     }
     text
 }

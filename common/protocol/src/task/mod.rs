@@ -4,9 +4,11 @@
 //! [`Task`] whose parts fit one another; its bytes travel to the devices,
 //! and its hash names it everywhere.
 
+mod backbone;
 mod budget;
 mod definition;
 mod file;
+mod groups;
 mod input;
 mod keys;
 mod method;
@@ -14,6 +16,7 @@ mod planned;
 mod sections;
 mod target;
 
+pub use backbone::{Backbone, Condenser, ModelFiles, ModelMeasured};
 pub use definition::{
     Budget, Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
     TaskDefinition, TaskError, TeacherSpec,

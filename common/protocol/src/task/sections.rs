@@ -7,6 +7,7 @@
 //! program that does not know a section refuses the task instead of leaving
 //! something out.
 
+use super::backbone::Backbone;
 use super::definition::TaskDefinition;
 use super::input::{ArrayInput, InputKind};
 use super::target::Target;
@@ -24,6 +25,10 @@ const STANDING: u8 = 4;
 const REFINEMENT: u8 = 5;
 /// The tag of `budget.plan = "auto"`, which has no value.
 const AUTO_BUDGET: u8 = 6;
+/// The tag of `groups`.
+const GROUPS: u8 = 7;
+/// The tag of `features.stage = "onnx"`.
+const BACKBONE: u8 = 8;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -64,6 +69,14 @@ impl TaskDefinition {
         if self.auto_budget {
             bytes.push(AUTO_BUDGET);
         }
+        if !self.groups.is_empty() {
+            bytes.push(GROUPS);
+            bytes.extend(encode(&self.groups));
+        }
+        if let Some(backbone) = &self.backbone {
+            bytes.push(BACKBONE);
+            bytes.extend(encode(backbone));
+        }
         bytes
     }
 
@@ -103,6 +116,8 @@ impl TaskDefinition {
             standing: None,
             refinement_steps: 0,
             auto_budget: false,
+            backbone: None,
+            groups: Vec::new(),
         };
         if let [INPUT, section @ ..] = rest {
             (task.input, rest) = decode_blob_start(section)?;
@@ -132,6 +147,17 @@ impl TaskDefinition {
         }
         if let [AUTO_BUDGET, after @ ..] = rest {
             (task.auto_budget, rest) = (true, after);
+        }
+        if let [GROUPS, section @ ..] = rest {
+            (task.groups, rest) = decode_blob_start(section)?;
+            if task.groups.is_empty() {
+                return Err(DecodeError::Trailing(section.len() + 1));
+            }
+        }
+        if let [BACKBONE, section @ ..] = rest {
+            let backbone: Backbone;
+            (backbone, rest) = decode_blob_start(section)?;
+            task.backbone = Some(backbone);
         }
         match rest.len() {
             0 => Ok(task),

@@ -162,8 +162,12 @@ impl Core {
         if !self.in_service {
             return Err(not_stored());
         }
+        let warning = self.doubt(&task.definition().groups);
         if self.position(task.hash()).is_some() {
-            return Ok(summary(&task, false));
+            return Ok(TaskSummary {
+                warning,
+                ..summary(&task, false)
+            });
         }
         if self.tasks.len() >= TASKS_MAX {
             let message = format!("{TASKS_MAX} tasks exist, which is the most allowed");
@@ -181,7 +185,10 @@ impl Core {
             event,
         });
         self.entries.push(entry.to_bytes());
-        let made = summary(&task, true);
+        let made = TaskSummary {
+            warning,
+            ..summary(&task, true)
+        };
         self.add_runner(now, task, state);
         Ok(made)
     }
@@ -365,6 +372,7 @@ fn summary(task: &Task, created: bool) -> TaskSummary {
         name: task.definition().name.clone(),
         created,
         definition: serde_json::to_value(task.definition()).unwrap_or_default(),
+        warning: None,
     }
 }
 

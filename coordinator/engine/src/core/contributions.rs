@@ -60,7 +60,8 @@ impl Core {
         if self.registry.revoked().contains_key(&offer.device) {
             return Err(Reason::NotAdmitted);
         }
-        self.position(offer.key.task).ok_or(if self.in_service {
+        let found = self.position_for(offer.key.task, offer.device);
+        found.ok_or(if self.in_service {
             Reason::UnknownTask
         } else {
             Reason::Storage

@@ -82,11 +82,10 @@ impl Core {
                 )
             }
         };
+        let before = self.tasks_for(device);
         self.record(event);
         if answer == Ok(Admitted::Member) && !self.registry.is_gateway(device) {
-            for at in 0..self.tasks.len() {
-                self.feed(now, at, Input::Members(vec![device]));
-            }
+            self.joined(now, device, &before);
         }
         let lost = Err(EnrolRefusal::Storage);
         self.pending.push(Pending::answer(reply, answer, lost));

@@ -13,12 +13,14 @@ pub mod command;
 mod contributions;
 mod effect;
 pub mod freshness;
+mod groups;
 mod members;
 pub mod progress;
 mod sessions;
 mod shared_keys;
 mod snapshot;
 mod steady_clock;
+mod students;
 mod tasks;
 
 use std::collections::VecDeque;
@@ -377,15 +379,22 @@ impl Core {
         let at = self.tasks.len() - 1;
         let members = self.registry.members().iter();
         let members = members.filter(|(device, member)| {
-            !member.is_gateway() && !self.registry.revoked().contains_key(device)
+            let is_in = !member.is_gateway() && !self.registry.revoked().contains_key(device);
+            is_in && self.is_for(&self.tasks[at].task, **device)
         });
         let members = members.map(|(device, _)| *device).collect();
         self.feed(now, at, Input::Members(members));
         self.feed(now, at, Input::Started);
+        let is_its = |core: &Self, device| core.position_for(hash, device) == Some(at);
         for (device, installed) in self.sessions.connected(hash) {
-            self.feed(now, at, Input::Connected { device, installed });
+            if is_its(self, device) {
+                self.feed(now, at, Input::Connected { device, installed });
+            }
         }
         for (device, version, evaluation) in self.sessions.tried(hash) {
+            if !is_its(self, device) {
+                continue;
+            }
             let tried = Input::Tried {
                 device,
                 version,
@@ -394,7 +403,9 @@ impl Core {
             self.feed(now, at, tried);
         }
         for device in self.sessions.changed(hash) {
-            self.feed(now, at, Input::DataChanged { device });
+            if is_its(self, device) {
+                self.feed(now, at, Input::DataChanged { device });
+            }
         }
     }
 

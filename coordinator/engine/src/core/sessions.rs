@@ -125,6 +125,12 @@ impl Sessions {
         })
     }
 
+    /// Why this device gives nothing to this task, or less.
+    pub(super) fn withheld_by(&self, device: DeviceId, task: TaskHash) -> Option<&Withheld> {
+        let (why, _) = self.withheld.get(&device)?.get(&task)?;
+        Some(why)
+    }
+
     /// Remembers why a device gives nothing to a task, or that it gives again;
     /// whether that is another reason than before.
     fn remember_withheld(
@@ -289,7 +295,7 @@ impl Core {
         let welcome = ToDevice::Welcome(Welcome {
             minor: PROTOCOL_MINOR,
             time: now,
-            tasks: self.known_tasks(),
+            tasks: self.known_tasks(device),
             trust_root: self.about.freshness.trust_root(),
             freshness: self.about.freshness.freshness(now),
         });
@@ -299,7 +305,7 @@ impl Core {
         if ends < self.about.renew_ending_before {
             self.send(device, ToDevice::Renew);
         }
-        for at in 0..self.tasks.len() {
+        for at in self.tasks_for(device) {
             let installed = self::installed(&installed, self.tasks[at].task.hash());
             self.feed(now, at, Input::Connected { device, installed });
         }
@@ -368,7 +374,7 @@ impl Core {
                 },
             ),
         };
-        if let Some(at) = self.position(task) {
+        if let Some(at) = self.position_for(task, device) {
             self.feed(now, at, input);
         }
     }
@@ -376,7 +382,7 @@ impl Core {
     /// A device says why it gives nothing. What a stranger to the task says of
     /// it is not kept.
     fn withholds(&mut self, now: Time, device: DeviceId, task: TaskHash, why: Option<Withheld>) {
-        if self.position(task).is_none() {
+        if self.position_for(task, device).is_none() {
             return;
         }
         let is_news = self
@@ -403,29 +409,34 @@ impl Core {
             let shared = [state.spec, state.normaliser, transfer, state.teacher];
             shared.contains(&Some(blob))
                 || state.releases.iter().any(|release| release.blob == blob)
+                || { runner.task.definition().backbone.iter() }
+                    .any(|backbone| backbone.blobs().any(|model| model == blob))
         })
     }
 
     /// The newest release of a task that this device is offered.
     pub(super) fn newest(&self, device: DeviceId, task: Option<TaskHash>) -> TransferAnswer {
-        let runner = match task {
-            Some(task) => self.position(task).map(|at| &self.tasks[at]),
+        let found = match task {
+            Some(task) => self.position_for(task, device),
             None => {
-                let mut at_work = self.tasks.iter().filter(|one| !one.engine.is_archived());
+                let at_work = |at: &usize| !self.tasks[*at].engine.is_archived();
+                let mut at_work = self.tasks_for(device).into_iter().filter(at_work);
                 at_work.next().filter(|_| at_work.next().is_none())
             }
         };
-        let Some(runner) = runner else {
+        let Some(at) = found else {
             return TransferAnswer::NotFound;
         };
-        match runner.engine.announcement(device) {
+        match self.tasks[at].engine.announcement(device) {
             None => TransferAnswer::NoRelease,
             Some(announcement) => TransferAnswer::Newest(announcement),
         }
     }
 
-    fn known_tasks(&self) -> Vec<(TaskHash, BlobHash)> {
-        let tasks = self.tasks.iter();
+    /// The tasks that are for this device.
+    fn known_tasks(&self, device: DeviceId) -> Vec<(TaskHash, BlobHash)> {
+        let tasks = self.tasks_for(device).into_iter();
+        let tasks = tasks.map(|at| &self.tasks[at]);
         tasks
             .filter_map(|runner| Some((runner.task.hash(), runner.engine.state().spec?)))
             .collect()

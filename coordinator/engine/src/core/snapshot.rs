@@ -8,11 +8,12 @@ use protocol::round::{Kind, Reason};
 use super::{Core, Runner};
 use crate::core::command::Evidence;
 use crate::core::progress::phase_ms;
+use crate::core::students::Sources;
 use crate::registry::Decision;
 use crate::rollout::Rollout;
 use crate::round::{Ended, Engine, OpenPhase, Round, STRIKES_MAX, Standing as Stands};
 use crate::status::{
-    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, DeviceStudent, EndedStatus, EvaluationStatus,
+    ABSENCES_MAX, Absence, DeviceName, DeviceStatus, EndedStatus, EvaluationStatus,
     ExclusionStatus, Forgetting, GatewayStatus, MissedStatus, OutcomeStatus, PeerLimitsStatus,
     PhaseStatus, Quarantine, ReleaseStatus, RolloutStatus, RoundStatus, Standing, StandingStatus,
     Status, TaskStatus, WithheldStatus,
@@ -29,6 +30,7 @@ impl Core {
         let known = known.chain(self.sessions.devices());
         let devices: BTreeSet<DeviceId> = known.filter(|one| !registry.is_gateway(*one)).collect();
         let marks = self.marks();
+        let sources = self.sources();
         Status {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.about.address,
@@ -47,7 +49,7 @@ impl Core {
                 .collect(),
             devices: devices
                 .into_iter()
-                .map(|device| self.device_status(now, device, &marks))
+                .map(|device| self.device_status(now, device, &marks, &sources))
                 .collect(),
             gateways: self.gateways(),
         }
@@ -77,6 +79,7 @@ impl Core {
             task: runner.task.hash(),
             name: runner.task.definition().name.clone(),
             archived: state.archived,
+            groups: runner.task.definition().groups.clone(),
             points: state.transfer.map_or(0, |transfer| transfer.points),
             normaliser: state.normaliser,
             transfer: state.transfer.map(|transfer| transfer.blob),
@@ -136,7 +139,9 @@ impl Core {
     fn withheld(&self, runner: &Runner) -> Vec<WithheldStatus> {
         let told = self.sessions.withheld(runner.task.hash());
         let revoked = self.registry.revoked();
-        let members = told.filter(|(device, ..)| !revoked.contains_key(device));
+        let members = told.filter(|(device, ..)| {
+            !revoked.contains_key(device) && self.is_for(&runner.task, *device)
+        });
         let status = members.map(|(device, why, since)| WithheldStatus {
             device: self.name(device),
             reason: why.code(),
@@ -281,7 +286,13 @@ impl Core {
         marks
     }
 
-    fn device_status(&self, now: Time, device: DeviceId, marks: &Marks) -> DeviceStatus {
+    fn device_status(
+        &self,
+        now: Time,
+        device: DeviceId,
+        marks: &Marks,
+        sources: &Sources,
+    ) -> DeviceStatus {
         let mark = marks.get(&device).copied().unwrap_or_default();
         let member = self.registry.members().get(&device);
         let revocation = self.registry.revoked().get(&device);
@@ -311,27 +322,8 @@ impl Core {
             peer_limits: Self::peer_limits_status(mark),
             shared_key: self.sessions.shared_key(now, device),
             students: self.students(device),
+            gives_nothing_to: self.gives_nothing_to(device, sources),
         }
-    }
-
-    /// The student that a device runs of each task, as far as it has said so:
-    /// what it found out about the newest one, or what it came with.
-    fn students(&self, device: DeviceId) -> Vec<DeviceStudent> {
-        let of_task = |runner: &Runner| {
-            let task = runner.task.hash();
-            let found = runner.engine.state().evaluations.get(&device).copied();
-            let came_with = self.sessions.installed(device, task);
-            let in_use = found.filter(|(_, evaluation)| !evaluation.is_bad());
-            let version = came_with.max(in_use.map(|(version, _)| version))?;
-            Some(DeviceStudent {
-                task: runner.task.definition().name.clone(),
-                version,
-                evaluation: in_use
-                    .filter(|(of, _)| *of == version)
-                    .map(|(_, evaluation)| evaluation),
-            })
-        };
-        self.tasks.iter().filter_map(of_task).collect()
     }
 
     /// What the tasks know; the server adds what sessions did.
@@ -352,7 +344,7 @@ impl Core {
         })
     }
 
-    fn standing(&self, device: DeviceId) -> Standing {
+    pub(super) fn standing(&self, device: DeviceId) -> Standing {
         let registry = &self.registry;
         if registry.revoked().contains_key(&device) {
             return Standing::Revoked;

@@ -15,6 +15,7 @@ use protocol::trust::trust_root::{SignedTrustRoot, TrustRoot};
 use protocol::wire::messages::{ToCoordinator, ToDevice, TransferAnswer};
 use protocol::withheld::{RawWithheld, WithheldCode};
 
+mod groups;
 mod tasks;
 
 use super::answer::{Answer, Reply, ReplyId};

@@ -107,6 +107,11 @@ impl Registry {
         self.members.get(&member).is_some_and(Member::is_gateway)
     }
 
+    /// The group that a member is in, if it is in one.
+    pub fn group(&self, member: DeviceId) -> Option<&str> {
+        self.members.get(&member)?.group.as_deref()
+    }
+
     /// The registry after one more event.
     pub fn apply(&mut self, event: &RegistryEvent) {
         match event {

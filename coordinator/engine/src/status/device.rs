@@ -1,12 +1,12 @@
 //! Devices: what they are to the fleet, their traffic and how they behave.
 
 use protocol::evaluation::Evaluation;
-use protocol::ids::{DeviceId, Time, Version};
+use protocol::ids::{BlobHash, DeviceId, Time, Version};
 use protocol::round::Reason;
 use protocol::trust::certificate::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use super::DeviceName;
+use super::{DeviceName, ErrorSummary, format};
 
 /// What a device is to the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,10 +93,14 @@ pub struct DeviceStatus {
     /// The student that it runs of each task, as far as it has said so.
     #[serde(default)]
     pub students: Vec<DeviceStudent>,
+    /// Tasks at work that are for it, and whose newest student nothing of it is
+    /// in.
+    #[serde(default)]
+    pub gives_nothing_to: Vec<String>,
 }
 
 /// A student that a device runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeviceStudent {
     /// The task's name.
     pub task: String,
@@ -105,6 +109,39 @@ pub struct DeviceStudent {
     /// What the device found when it tried it; none if it has not said so since
     /// the coordinator's start.
     pub evaluation: Option<Evaluation>,
+    /// What it reaches on rows that the device held out, by its last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reached: Option<Reached>,
+    /// Why that is not known, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_reported: Option<String>,
+    /// That report, for who reads it.
+    #[serde(skip)]
+    pub report: Option<BlobHash>,
+}
+
+/// How a student does on one device's held-out rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Rows that the device held out.
+    pub rows: u64,
+    /// Share of them answered right, 0..=1; none where the task asks for numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+    /// How far off the numbers are, where the task asks for numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorSummary>,
+}
+
+impl Reached {
+    /// In a column: `97.1 %`, `RMSE 12.34`.
+    pub fn short(&self) -> String {
+        match (self.accuracy, self.error) {
+            (Some(accuracy), _) => format!("{:.1} %", 100.0 * accuracy),
+            (None, Some(error)) => format!("RMSE {}", format::error(error.rmse)),
+            (None, None) => "-".to_owned(),
+        }
+    }
 }
 
 /// A device's key that two machines have: an image copied after it had joined.

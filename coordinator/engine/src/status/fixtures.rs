@@ -81,6 +81,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         task: TaskHash([1; 32]),
         name: "har".into(),
         archived: None,
+        groups: Vec::new(),
         points: 0,
         normaliser: None,
         transfer: None,

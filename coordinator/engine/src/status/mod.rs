@@ -6,6 +6,7 @@ mod fault;
 pub mod fixtures;
 pub mod format;
 mod gateway;
+mod influence;
 mod odd;
 mod progress;
 mod releases;
@@ -26,10 +27,12 @@ use crate::round::PlannedBudget;
 pub use crate::round::{ABSENCES_MAX, AbsenceReason, ExclusionReason};
 
 pub use self::device::{
-    DeviceStatus, DeviceStudent, Forgetting, PeerLimitsStatus, Quarantine, SharedKey, Standing,
+    DeviceStatus, DeviceStudent, Forgetting, PeerLimitsStatus, Quarantine, Reached, SharedKey,
+    Standing,
 };
 pub use self::fault::{Fault, FaultKind};
 pub use self::gateway::{GatewayLink, GatewayStatus};
+pub use self::influence::InfluenceStatus;
 pub use self::odd::{OddKind, OddStatus};
 pub use self::progress::{Namesake, OutcomeStatus, Progress, TaskSummary};
 pub use self::round::{
@@ -100,6 +103,16 @@ impl Status {
                 (all + 1, connected + usize::from(one.connected))
             })
     }
+
+    /// The same of those that a task is for.
+    pub fn members_of(&self, task: &TaskStatus) -> (usize, usize) {
+        let devices = self.devices.iter();
+        devices
+            .filter(|one| one.is_member() && task.is_for(one))
+            .fold((0, 0), |(all, connected), one| {
+                (all + 1, connected + usize::from(one.connected))
+            })
+    }
 }
 
 /// A device, and what people call it.
@@ -121,6 +134,9 @@ pub struct TaskStatus {
     /// When it was put away, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archived: Option<Time>,
+    /// Groups of devices that it is for; none of a task for all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Points of the transfer set; 0 before the first.
     pub points: u32,
     /// The normaliser's blob.
@@ -162,6 +178,14 @@ pub struct TaskStatus {
     /// for, since the coordinator's start.
     #[serde(default)]
     pub withheld: Vec<WithheldStatus>,
+}
+
+impl TaskStatus {
+    /// Whether it is for this device: for all, or for its group.
+    pub fn is_for(&self, device: &DeviceStatus) -> bool {
+        let group = device.group.as_ref();
+        self.groups.is_empty() || group.is_some_and(|group| self.groups.contains(group))
+    }
 }
 
 /// A device that gives nothing to a task, or less than it was asked for.

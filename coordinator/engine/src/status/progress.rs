@@ -22,6 +22,9 @@ pub struct TaskSummary {
     pub created: bool,
     /// All it fixes.
     pub definition: serde_json::Value,
+    /// What is to be looked at before its first round, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// What becomes of a task whose name a new one has.

@@ -8,7 +8,7 @@ use common::trust::certificate::Fingerprint;
 use common::trust::token::TokenId;
 
 use super::rig::{PAIR, Rig};
-use crate::journal::LogEntry;
+use crate::journal::{LogEntry, load_history};
 use crate::registry::{Certified, RegistryEvent};
 use crate::store::{MemoryStore, Store};
 
@@ -23,10 +23,11 @@ async fn ask(rig: &Rig, head: &str) -> String {
     answer
 }
 
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 9] = [
     "/",
     "/rounds",
     "/students",
+    "/history",
     "/rollouts",
     "/distilled",
     "/certificates",
@@ -195,6 +196,36 @@ async fn an_open_page_hears_of_a_round() {
         assert_ne!(line, "event: tick", "the round was not told at once");
     }
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_ended_round_is_in_the_stored_history() {
+    let rig = Rig::start_with_page();
+    let task = rig.task(PAIR).await;
+    let (one, two) = (rig.device().await, rig.device().await);
+    let (a, b) = (one.session(&rig).await, two.session(&rig).await);
+    let parts = tokio::spawn(async { tokio::join!(a.take_part(), b.take_part()) });
+    rig.operate(|client| client.run_round(Some("pair"), |_| {}))
+        .await
+        .unwrap();
+    parts.await.unwrap();
+    // It is followed beside the round, and a snapshot may be half a second old.
+    let told = loop {
+        let told = page(&rig, "/history").await;
+        if told.contains("1\u{a0}round so far") {
+            break told;
+        }
+    };
+    assert!(told.contains("2\u{a0}devices contributed"), "{told}");
+    assert!(told.contains("of held-out rows right"), "{told}");
+    assert!(!told.contains("<figure"), "one mark is no course");
+    let (store, _) = rig.stop().await;
+    let history = load_history(store.as_ref(), task).unwrap();
+    let [only] = history.spans() else {
+        panic!("{history:?}")
+    };
+    assert_eq!((only.rounds, only.completed, only.devices), (1, 1, 2));
+    assert!(only.bytes > 0, "{only:?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What may be typed: a file a noun.
 
 mod audit;
+mod backbones;
 mod config;
 mod gateways;
 mod keys;
@@ -19,6 +20,7 @@ use crate::config::Flags;
 use crate::gateway::config::GatewayFlags;
 
 pub(super) use audit::AuditCommand;
+pub(super) use backbones::BackboneCommand;
 pub(super) use config::ConfigCommand;
 pub(super) use gateways::GatewayCommand;
 pub(super) use keys::{AuthorityCommand, KeyCommand};
@@ -126,6 +128,14 @@ pub(super) enum Command {
   alambic-coordinator task list"
     )]
     Task(TaskCommand),
+    /// Add, list and remove frozen models that tasks send their inputs through
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  alambic-coordinator backbone add efficientnet-lite0.onnx
+  alambic-coordinator backbone list"
+    )]
+    Backbone(BackboneCommand),
     /// Start, watch and cancel rounds
     #[command(
         subcommand,

@@ -35,6 +35,17 @@ pub(in crate::cli) enum ModelCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show what each device is worth to the others, measured on the others' rows
+    #[command(after_help = "Example:
+  alambic-coordinator model influence --json")]
+    Influence {
+        /// Name or hash of the task; may be left out if there is one
+        #[arg(long)]
+        task: Option<String>,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Write a student for other programs: whole, from a raw input to probabilities
     #[command(after_help = "Examples:
   alambic-coordinator model export --out student.onnx

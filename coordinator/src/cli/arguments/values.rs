@@ -5,7 +5,7 @@ use common::trust::keys::{KeyError, KeyId};
 
 /// `90s`, `15m`, `1h`, `7d`, in milliseconds.
 pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
-    crate::config::duration_ms(text)
+    crate::config_layers::duration_ms(text)
         .filter(|ms| *ms > 0)
         .ok_or_else(|| {
             format!("expected a number and s, m, h or d, such as 90s or 1h, got {text:?}")
@@ -14,7 +14,7 @@ pub(super) fn duration_ms(text: &str) -> Result<u64, String> {
 
 /// The same, or none at all.
 pub(super) fn soak_ms(text: &str) -> Result<u64, String> {
-    crate::config::duration_ms(text)
+    crate::config_layers::duration_ms(text)
         .ok_or_else(|| format!("expected a number and s, m, h or d, such as 30m, got {text:?}"))
 }
 

@@ -2,7 +2,7 @@
 
 use common::health::Finding;
 
-use crate::store::{DatabaseSettings, Examination, examine as look};
+use crate::store::{DatabaseSettings, Examination, Leader, examine as look};
 
 /// Looks at the database and changes nothing in it.
 pub(super) fn examine(settings: &DatabaseSettings) -> Vec<Finding> {
@@ -72,12 +72,23 @@ fn tables(seen: &Examination) -> Finding {
 
 fn leader(seen: &Examination, lease_ms: Option<u64>) -> Finding {
     match (&seen.leader, lease_ms) {
-        (Some((name, left_ms)), Some(_)) => {
-            Finding::ok("lease", format!("{name} leads for another {left_ms} ms"))
+        (Some(leader), Some(_)) => {
+            let Leader { name, left_ms, .. } = leader;
+            let at = match &leader.address {
+                Some(address) => format!("devices reach it at {address}"),
+                None => "devices that ask a standby are not told where it is".to_owned(),
+            };
+            Finding::ok(
+                "lease",
+                format!("{name} leads for another {left_ms} ms; {at}"),
+            )
         }
-        (Some((name, _)), None) => Finding::warning(
+        (Some(leader), None) => Finding::warning(
             "lease",
-            format!("{name} leads, and this configuration takes no turns"),
+            format!(
+                "{} leads, and this configuration takes no turns",
+                leader.name
+            ),
             "set store.lease to the same value on every coordinator of the database",
         ),
         (None, Some(_)) => Finding::ok("lease", "nobody leads; `serve` takes it"),

@@ -2,6 +2,7 @@
 
 use super::{Alert, ONE_DEVICE};
 use crate::page::delay::Delay;
+use crate::page::fleet::NOTHING;
 use crate::page::layout::{self, Tone};
 use crate::page::words;
 use crate::rollout;
@@ -161,6 +162,7 @@ fn of_withheld(found: &mut Vec<Alert>, task: &TaskStatus) {
     };
     let room = match (faults.as_slice(), silent.as_slice()) {
         ([only], []) => format!("{ONE_DEVICE}{}", only.device.device),
+        (_, []) => format!("/?state={NOTHING}#devices"),
         _ => "/rounds".to_owned(),
     };
     found.push(Alert::new(Tone::Warn, head, text, room));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::DatabaseMetrics;
 use super::error::DatabaseError;
-use super::lease;
+use super::lease::{self, Leader};
 use super::log::{self, WHOLE};
 use super::pool::{Pool, SHORT};
 use super::schema;
@@ -37,7 +37,7 @@ pub struct Examination {
     pub log: Option<(bool, u32, u64)>,
     /// Who leads, and for how many milliseconds still; none if nobody does, or
     /// coordinators take no turns.
-    pub leader: Option<(String, u64)>,
+    pub leader: Option<Leader>,
     /// Whether new tables may be made.
     pub may_create: bool,
 }
@@ -91,7 +91,7 @@ async fn look(pool: &Pool, server: Server, address: String) -> Result<Examinatio
         version,
         version_known: schema::VERSION,
         log: row.map(|row| (row.state == WHOLE, row.epoch.0, row.head.next.0)),
-        leader: leader.filter(|(_, left_ms)| *left_ms > 0),
+        leader: leader.filter(|leader| leader.left_ms > 0),
         may_create: cell::<Option<bool>>(&answer, 2)?.unwrap_or(false),
     })
 }

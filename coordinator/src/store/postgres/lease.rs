@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use common::host_port::HostPort;
 use tokio_postgres::types::Type;
 
 use super::error::DatabaseError;
@@ -24,6 +25,8 @@ pub struct LeaseTerms {
     pub name: String,
     /// How long it lasts from each taking and renewal.
     pub lease_ms: u64,
+    /// Where devices reach it while it leads, if that is known.
+    pub address: Option<HostPort>,
 }
 
 impl LeaseTerms {
@@ -33,6 +36,7 @@ impl LeaseTerms {
     /// If the system has no randomness.
     pub fn new(name: String, lease_ms: u64) -> Result<Self> {
         Ok(Self {
+            address: None,
             holder: hex::encode(unique()?),
             name,
             lease_ms,
@@ -46,12 +50,18 @@ pub enum Turn {
     /// The one who asked, from now on.
     Ours,
     /// Another.
-    Theirs {
-        /// What people call it.
-        name: String,
-        /// How long its lease lasts still.
-        left_ms: u64,
-    },
+    Theirs(Leader),
+}
+
+/// Whoever has the lease, or had it last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// What people call it.
+    pub name: String,
+    /// How long its lease lasts still; 0 if it has ended.
+    pub left_ms: u64,
+    /// Where devices reach it, if it said so.
+    pub address: Option<HostPort>,
 }
 
 /// The lease of one database, on a connection of its own.
@@ -123,6 +133,7 @@ async fn take(pool: &Pool, terms: &LeaseTerms) -> std::result::Result<Turn, Data
     let statement = format!(
         "WITH taken AS ( \
             UPDATE alambic_lease SET holder = $1, name = $2, \
+                address = $4, address_holder = $1, \
                 until = clock_timestamp() + $3 * interval '1 millisecond' \
             WHERE id = 1 AND (holder = $1 OR until <= clock_timestamp()) RETURNING id \
         ), opened AS ( \
@@ -131,17 +142,18 @@ async fn take(pool: &Pool, terms: &LeaseTerms) -> std::result::Result<Turn, Data
         ) SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM opened)"
     );
     let lease_ms = f64_of(terms.lease_ms);
+    let address = terms.address.as_ref().map_or("", HostPort::as_str);
     let values = [
         (&terms.holder as _, Type::TEXT),
         (&terms.name as _, Type::TEXT),
         (&lease_ms as _, Type::FLOAT8),
+        (&address as _, Type::TEXT),
     ];
     let row = lent.row(SHORT, &statement, &values).await?;
     match (cell::<i64>(&row, 0)?, cell::<i64>(&row, 1)?) {
         (0, _) => {
             drop(lent);
-            let (name, left_ms) = leader(pool).await?;
-            Ok(Turn::Theirs { name, left_ms })
+            Ok(Turn::Theirs(leader(pool).await?))
         }
         (_, 0) => Err(strange("its store is not whole, see `doctor`")),
         _ => Ok(Turn::Ours),
@@ -166,15 +178,20 @@ async fn end(
     Ok(lent.execute(SHORT, statement, &values).await? == 1)
 }
 
-/// Who has the lease, and for how long still; 0 if it has ended.
-pub(super) async fn leader(pool: &Pool) -> std::result::Result<(String, u64), DatabaseError> {
+/// Who has the lease, or had it last.
+pub(super) async fn leader(pool: &Pool) -> std::result::Result<Leader, DatabaseError> {
     let lent = pool.lend().await?;
+    // A version that does not know of addresses leaves the one of the holder before.
     let statement = "SELECT name, \
-        cast(greatest(extract(epoch FROM until - clock_timestamp()) * 1000, 0) AS int8) \
+        cast(greatest(extract(epoch FROM until - clock_timestamp()) * 1000, 0) AS int8), \
+        CASE WHEN address_holder = holder THEN address ELSE '' END \
         FROM alambic_lease WHERE id = 1";
     let row = lent.row(SHORT, statement, &[]).await?;
-    let left = u64::try_from(cell::<i64>(&row, 1)?).unwrap_or(0);
-    Ok((cell(&row, 0)?, left))
+    Ok(Leader {
+        name: cell(&row, 0)?,
+        left_ms: u64::try_from(cell::<i64>(&row, 1)?).unwrap_or(0),
+        address: HostPort::parse(&cell::<String>(&row, 2)?),
+    })
 }
 
 /// Leases are far below what a float holds exactly.

@@ -45,7 +45,7 @@ use rand::TryRngCore as _;
 pub use error::DatabaseError;
 pub use examine::{Examination, examine};
 pub(super) use fill::PostgresFill;
-pub use lease::{Lease, LeaseTerms, Turn};
+pub use lease::{Leader, Lease, LeaseTerms, Turn};
 pub use measure::{DatabaseMetrics, LeaseNow, LeaseTimes};
 pub use settings::{DatabaseSettings, DatabaseUrl, Password, SYSTEM_AUTHORITIES, Secret, UrlError};
 

@@ -25,7 +25,7 @@ impl Store for PostgresStore {
         })?;
         let Some(row) = opened else {
             usable(&self.database.row()?)?;
-            let (name, left_ms) = self
+            let lease::Leader { name, left_ms, .. } = self
                 .database
                 .again("lease", |pool| async move { lease::leader(&pool).await })?;
             return Err(StoreError::Led { name, left_ms });

@@ -62,6 +62,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
         until timestamptz NOT NULL
     );
     INSERT INTO alambic_lease VALUES (1, '', '', '1970-01-01 00:00:00+00');",
+    // 3: where devices reach the one whose turn it is, and whose address that is.
+    "ALTER TABLE alambic_lease ADD COLUMN address text NOT NULL DEFAULT '';
+    ALTER TABLE alambic_lease ADD COLUMN address_holder text NOT NULL DEFAULT '';",
 ];
 
 /// The version that this program knows.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use common::host_port::HostPort;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
@@ -25,6 +26,8 @@ pub struct DatabaseSettings {
     pub authorities: PathBuf,
     /// How long a coordinator leads from each renewal, if several take turns.
     pub lease_ms: Option<u64>,
+    /// Where devices reach this coordinator while it leads, if it is said.
+    pub advertised: Option<HostPort>,
 }
 
 /// A secret that is looked up when it is needed and shown nowhere.

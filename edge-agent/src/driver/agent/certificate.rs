@@ -71,7 +71,7 @@ impl<W: Backend> Agent<W> {
                 self.raise_floor();
             }
             Err(problem) => {
-                self.refusals = match renewal::is_refusal(&problem) {
+                self.refusals = match problem.is_refusal() {
                     true => self.refusals.saturating_add(1),
                     false => 0,
                 };

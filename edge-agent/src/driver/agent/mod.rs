@@ -21,10 +21,11 @@ use rand::TryRngCore as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::backend::{Backend, BackendError, Built, Verdict};
 use super::link::{self, Closer, Link, LinkError};
+use super::local::keep_models;
 use super::status::RunStatus;
 use crate::cache::{Cache, CacheError};
 use crate::enrol::EnrolError;
@@ -80,6 +81,8 @@ pub struct Agent<W> {
     needed: BTreeMap<TaskHash, BTreeSet<BlobHash>>,
     /// The newest release of each task, which may come as a delta.
     released: BTreeMap<BlobHash, TaskHash>,
+    /// Models of tasks that were fetched, or are.
+    models: BTreeSet<BlobHash>,
     counting: bool,
     soaking: bool,
     /// After a failure.
@@ -155,6 +158,7 @@ impl<W: Backend> Agent<W> {
             work: JoinSet::new(),
             needed: BTreeMap::new(),
             released: BTreeMap::new(),
+            models: BTreeSet::new(),
             counting: false,
             soaking: false,
             soak_after: Instant::now(),
@@ -174,6 +178,9 @@ impl<W: Backend> Agent<W> {
     /// # Errors
     /// Before the first action only: [`AgentError`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+        if let Err(problem) = keep_models(&self.state, &self.cache) {
+            warn!("models that no task needs stay: {problem}");
+        }
         let started = Input::Started {
             outbox: self.backend.unanswered().map_err(AgentError::Outbox)?,
             partial: self.backend.partial().map_err(AgentError::Outbox)?,

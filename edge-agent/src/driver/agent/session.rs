@@ -99,10 +99,7 @@ impl<W: Backend> Agent<W> {
             SessionEvent::Opened(Ok(link)) => self.opened(*link),
             SessionEvent::Opened(Err(problem)) | SessionEvent::Lost(problem) => self.lost(&problem),
             SessionEvent::Message(message) => self.message(message),
-            SessionEvent::Fetched(blob, Ok(found)) => {
-                self.make_room();
-                self.input(Input::Fetched { blob, found });
-            }
+            SessionEvent::Fetched(blob, Ok(found)) => self.fetched(blob, found),
             SessionEvent::Fetched(blob, Err(problem)) => match problem {
                 // The next try starts from the first byte.
                 LinkError::Cache(CacheError::Damaged { .. }) => {

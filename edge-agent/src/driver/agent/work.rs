@@ -112,7 +112,10 @@ impl<W: Backend> Agent<W> {
             Ok(built) => built.why.clone(),
         };
         let built = match result {
-            Err(BackendError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Err(BackendError::Blob(blob)) => {
+                let named = call.context.blobs().any(|needed| needed == blob);
+                return self.lacks(call.task, blob, named);
+            }
             Ok(built) => {
                 let bytes: u64 = built.entries.iter().map(|entry| entry.bytes).sum();
                 info!(
@@ -171,13 +174,38 @@ impl<W: Backend> Agent<W> {
 
     pub(super) fn judged(&mut self, release: Announcement, result: Result<Verdict, BackendError>) {
         match result {
-            Err(BackendError::Blob(blob)) => return self.input(Input::Evicted(blob)),
+            Err(BackendError::Blob(blob)) => {
+                return self.lacks(release.task, blob, blob == release.blob);
+            }
             Ok(verdict) => info!(version = %release.version, "{verdict}"),
             Err(problem) => self.complain("the student at hand stays", &problem),
         }
         self.publish();
         self.input(Input::Installed { release });
         self.tell_evaluations();
+    }
+
+    /// Work for a task stands on a blob that is not at hand: one that messages name, or
+    /// the task's model.
+    fn lacks(&mut self, task: TaskHash, blob: BlobHash, named: bool) {
+        if named {
+            return self.input(Input::Evicted(blob));
+        }
+        info!(task = %task.short(), blob = %blob.short(), "the model of the task is fetched");
+        self.models.insert(blob);
+        self.input(Input::Wanted { task, blob });
+    }
+
+    /// What came of a fetch. Models stay.
+    pub(super) fn fetched(&mut self, blob: BlobHash, found: bool) {
+        if found
+            && self.models.contains(&blob)
+            && let Err(problem) = self.cache.keep(blob)
+        {
+            return self.cannot_keep(blob, &LinkError::Cache(problem));
+        }
+        self.make_room();
+        self.input(Input::Fetched { blob, found });
     }
 
     /// The disk, not the link, is in the way: another session would find it

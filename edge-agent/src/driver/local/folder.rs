@@ -32,7 +32,8 @@ pub struct Reading {
     pub label_column: String,
     /// How files become what a task wants.
     pub mapping: Mapping,
-    /// Most MiB of rows that are held, four bytes a value; of more, a sample.
+    /// Most MiB of rows that are held, four bytes a value of the input or, where they are
+    /// more, of what the task's model makes of it; of more, a sample.
     pub memory_mib_max: u32,
 }
 
@@ -44,8 +45,12 @@ impl Reading {
     pub fn schema(&self, task: &Task) -> Result<Schema, SchemaError> {
         let schema = Schema::of_task(task)?;
         let held_max = (self.memory_mib_max as usize) << 18;
+        // What a model makes of rows is held beside them, and may be more.
+        let values = task.input_shape().values();
+        let wider = values.max(task.stage_shape().values());
+        let inputs_max = (held_max / wider).max(1) * values;
         Ok(schema
-            .with_held_max(held_max, SAMPLE_ROWS_MAX)
+            .with_held_max(inputs_max, SAMPLE_ROWS_MAX)
             .with_values_max(held_max.max(WHOLE_FILE_VALUES_MAX))
             .with_labels(LabelSource::Column(self.label_column.clone()))
             .with_mapping(self.mapping.clone()))

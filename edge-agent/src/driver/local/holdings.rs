@@ -38,6 +38,7 @@ pub trait Source: Send + Sync + 'static {
 pub(super) fn view(rows: &Dataset) -> RawRows<'_> {
     RawRows {
         inputs: rows.inputs(),
+        seen: rows.seen(),
         labels: rows.labels(),
         numbers: rows.numbers(),
         soft: rows.soft(),

@@ -69,7 +69,11 @@ impl<S: Source> InProcess<S> {
             self.source.probe()?;
         }
         for task in tasks {
-            let (next, last) = self.growth(&task)?;
+            let (next, last) = match self.growth(&task) {
+                // Its model comes with the next call.
+                Err(BackendError::Blob(_)) => continue,
+                grown => grown?,
+            };
             let digest = next.digest();
             let known = told.get(&task.hash()).copied();
             if !next.is_empty() && Some(digest) != known.or(last) {
@@ -82,7 +86,7 @@ impl<S: Source> InProcess<S> {
     /// The rows of a task that the next contribution would describe, and
     /// those the last one did.
     fn growth(&self, task: &Task) -> Result<(RowSet, Option<RowSetDigest>), BackendError> {
-        let train = self.rows(task)?.training;
+        let train = self.described_rows(task)?;
         let history = self.history(ROWS)?;
         let current = described(&hashes(&train), train.labels());
         let admitted = history.admit(&current, self.settings.policy.rows_min());

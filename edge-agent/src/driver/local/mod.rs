@@ -6,6 +6,7 @@
 //! [`ChildWorker`] in a process of its own.
 
 mod answer;
+mod backbone;
 pub mod child;
 mod comparison;
 mod folder;
@@ -35,11 +36,11 @@ pub use comparison::{Comparison, HeldOut, Numbers};
 pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
-pub use own_teacher::{KnownAnswers, TeacherAccount, teach, teacher_accounts};
+pub use own_teacher::{TeacherAccount, known_answers, teach, teacher_accounts};
 pub use private::SPENT;
 pub use release::{Conditions, ReleaseRefusal, open as open_release};
 pub use students::{STUDENTS, open_all, verified};
-pub use tasks::known_tasks;
+pub use tasks::{keep_models, known_tasks};
 pub use worker::{Done, Job, Judged, Judgement, Told, Worker};
 
 use super::backend::{Backend, BackendError, Blobs, Built, Verdict};
@@ -270,8 +271,7 @@ fn explained(what: &dyn Display, advice: impl Into<String>) -> BackendError {
 pub const OUTBOX: &str = "outbox";
 /// See [`OUTBOX`].
 pub const LEDGER: &str = "ledger";
-/// See [`OUTBOX`].
-pub const CACHE: &str = "cache";
+pub use crate::cache::FOLDER as CACHE;
 
 /// Most bytes of shared blobs that are kept besides those in use.
 pub const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;

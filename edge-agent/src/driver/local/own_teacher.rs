@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use bincode::{Decode, Encode};
 use common::task::Task;
-use common::wire::codec::{decode_blob, encode};
 use ndarray::{Array2, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -13,9 +11,9 @@ use tracing::{info, warn};
 use super::holdings::Source;
 use super::in_process::InProcess;
 use super::of_state;
+use crate::backbone::KnownOutputs;
 use crate::data::{Dataset, Split};
 use crate::driver::backend::BackendError;
-use crate::outbox::disk::{seal, unseal};
 use crate::policy::RowHash;
 use crate::state::{StateDir, StateError};
 use crate::teacher::{ModelChoice, ModelError, ModelTeacher, Said, TeacherComparison, tried};
@@ -72,61 +70,31 @@ impl fmt::Display for TeacherAccount {
 }
 
 /// What the model said of rows before, so that each goes through it once.
-#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
-pub struct KnownAnswers {
-    /// Which model, on which inputs.
-    key: [u8; 32],
-    outputs: BTreeMap<[u8; 16], Vec<f32>>,
+pub fn known_answers(state: &StateDir) -> KnownOutputs {
+    KnownOutputs::load(state, ANSWERS)
 }
 
-impl KnownAnswers {
-    /// Those that are kept in a state directory; none where they cannot be read.
-    pub fn load(state: &StateDir) -> Self {
-        let bytes = state.read(ANSWERS).ok().flatten().unwrap_or_default();
-        let known = unseal(&bytes).and_then(|body| decode_blob(body).ok());
-        known.unwrap_or_default()
-    }
-
-    fn keep(&self, state: &StateDir) -> Result<(), StateError> {
-        let values: usize = self.outputs.values().map(Vec::len).sum();
-        if values + 8 * self.outputs.len() > VALUES_KEPT_MAX {
-            return state.remove(ANSWERS);
+/// The outputs for these rows, from before or anew. A row with a value that is
+/// missing has none.
+fn outputs_of(
+    known: &mut KnownOutputs,
+    model: &mut ModelTeacher,
+    rows: &Dataset,
+    asked: &[usize],
+) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
+    *known = std::mem::take(known).keyed(model.key());
+    let names = RowHash::of_inputs(rows.inputs());
+    let mut found = Vec::with_capacity(asked.len());
+    for &row in asked {
+        let values = rows.inputs().row(row).to_vec();
+        if values.iter().any(|value| !value.is_finite()) {
+            found.push(None);
+            continue;
         }
-        state.write_lightly(ANSWERS, &seal(&encode(self)))
+        let outputs = known.of_row(names[row], || model.outputs(&values))?;
+        found.push(Some(outputs.to_vec()));
     }
-
-    /// The outputs for these rows, from before or anew. A row with a value that
-    /// is missing has none. Only what is asked for is kept.
-    fn of_rows(
-        &mut self,
-        model: &mut ModelTeacher,
-        rows: &Dataset,
-        asked: &[usize],
-    ) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
-        let mut before = std::mem::take(&mut self.outputs);
-        if self.key != model.key() {
-            before.clear();
-            self.key = model.key();
-        }
-        let names = RowHash::of_inputs(rows.inputs());
-        let mut found = Vec::with_capacity(asked.len());
-        for &row in asked {
-            let RowHash(name) = names[row];
-            let values = rows.inputs().row(row).to_vec();
-            if values.iter().any(|value| !value.is_finite()) {
-                found.push(None);
-                continue;
-            }
-            let known = before.get(&name).or_else(|| self.outputs.get(&name));
-            let outputs = match known {
-                Some(outputs) => outputs.clone(),
-                None => model.outputs(&values)?,
-            };
-            self.outputs.insert(name, outputs.clone());
-            found.push(Some(outputs));
-        }
-        Ok(found)
-    }
+    Ok(found)
 }
 
 /// Labels the rows to learn from that have no label by the owner's model, if it
@@ -138,7 +106,7 @@ pub fn teach(
     task: &Task,
     split: &mut Split,
     seed: u64,
-    known: &mut KnownAnswers,
+    known: &mut KnownOutputs,
 ) -> TeacherAccount {
     let labels = split.training.labels();
     let count = labels.iter().filter(|label| label.is_none()).count() as u64;
@@ -169,7 +137,7 @@ pub fn teach(
         let truth: Vec<u16> = { said.compared.iter() }
             .filter_map(|&row| labels[row])
             .collect();
-        let inputs = rows.inputs().select(Axis(0), &said.compared);
+        let inputs = rows.stage_inputs().select(Axis(0), &said.compared);
         let classes = said.of_compared.as_slice();
         TeacherComparison::of(task, inputs.view(), &truth, classes, seed)
     };
@@ -202,7 +170,7 @@ fn said(
     model: &mut ModelTeacher,
     rows: &Dataset,
     seed: u64,
-    known: &mut KnownAnswers,
+    known: &mut KnownOutputs,
 ) -> Result<Asked, ModelError> {
     let labels = rows.labels();
     let (own, unlabelled): (Vec<usize>, Vec<usize>) =
@@ -210,7 +178,7 @@ fn said(
     let chosen = tried(own.len(), seed);
     let compared: Vec<usize> = chosen.into_iter().map(|at| own[at]).collect();
     let all: Vec<usize> = unlabelled.iter().chain(&compared).copied().collect();
-    let outputs = known.of_rows(model, rows, &all)?;
+    let outputs = outputs_of(known, model, rows, &all)?;
     let answered: Vec<Vec<f32>> = outputs.iter().flatten().cloned().collect();
     let mut answers = model.said(&answered).into_iter();
     let mut said: Vec<Said> = { outputs.iter() }
@@ -253,27 +221,37 @@ impl Asked {
 }
 
 impl<S: Source> InProcess<S> {
-    /// The rows of a task, those to learn from labelled by the owner's model
-    /// where they have no label and there is a model that is good enough.
+    /// The rows of a task as its feature stage sees them, those to learn from labelled
+    /// by the owner's model where they have no label and there is a model that is good
+    /// enough.
     pub(super) fn rows(&self, task: &Task) -> Result<Split, BackendError> {
         let mut split = self.source.load(task)?;
+        self.see(task, &mut split)?;
         let TeacherChoice::Model(choice) = &self.settings.teacher else {
             return Ok(split);
         };
-        let before = KnownAnswers::load(&self.state);
-        let mut known = before.clone();
+        let mut known = known_answers(&self.state);
         let account = teach(choice, task, &mut split, self.settings.seed, &mut known);
         match account.problem.is_some() || (!account.used && account.unlabelled > 0) {
             true => warn!("the device's own teacher is {account}"),
             false => info!("the device's own teacher: {account}"),
         }
-        let kept = match known == before {
-            true => Ok(()),
-            false => known.keep(&self.state),
-        };
+        let kept = known.keep(&self.state, ANSWERS, VALUES_KEPT_MAX);
         kept.and_then(|()| remember(&self.state, task, account))
             .map_err(of_state)?;
         Ok(split)
+    }
+}
+
+impl<S: Source> InProcess<S> {
+    /// The rows of a task to learn from, as they are described: no model is asked that
+    /// says nothing of their labels.
+    pub(super) fn described_rows(&self, task: &Task) -> Result<Dataset, BackendError> {
+        let split = match &self.settings.teacher {
+            TeacherChoice::Model(_) => self.rows(task)?,
+            TeacherChoice::Kernel | TeacherChoice::Network(_) => self.source.load(task)?,
+        };
+        Ok(split.training)
     }
 }
 

@@ -66,7 +66,8 @@ impl<S: Source> InProcess<S> {
             );
             return Ok(kept_back());
         }
-        let rows = self.source.all(task)?;
+        let mut rows = self.source.all(task)?;
+        self.see_all(task, &mut rows)?;
         let mut random = StdRng::from_os_rng();
         let built = work(view(&rows)).private_answer(call, cost, &mut random);
         let built = built.map_err(|error| {

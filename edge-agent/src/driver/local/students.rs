@@ -149,7 +149,7 @@ impl<S: Source> InProcess<S> {
         let previous = verified(&previous, &self.known_signers()?);
         let previous = previous.inspect_err(|error| warn!("{error}")).ok();
         Ok(match previous {
-            Some(previous) => self.compare(&current, Some(&previous)),
+            Some(previous) => self.compare(&current, Some(&previous))?,
             None => None,
         })
     }
@@ -208,7 +208,7 @@ impl<S: Source> InProcess<S> {
                 reason: reason.to_string(),
             });
         }
-        let comparison = self.compare(&release, installed.as_ref());
+        let comparison = self.compare(&release, installed.as_ref())?;
         Ok(Judgement::Genuine(comparison))
     }
 
@@ -239,7 +239,7 @@ impl<S: Source> InProcess<S> {
             return Ok(abstention(None));
         }
         let held_out = HeldOut {
-            inputs: rows.inputs(),
+            inputs: rows.stage_inputs(),
             labels: &labels,
             numbers: rows.numbers(),
         };
@@ -278,28 +278,36 @@ impl<S: Source> InProcess<S> {
     }
 
     /// None if there is nothing to try it on. Data that cannot be read is no
-    /// reason to stay without a student.
-    fn compare(&self, release: &Release, installed: Option<&Release>) -> Option<Comparison> {
+    /// reason to stay without a student; a model that its inputs go through is.
+    fn compare(
+        &self,
+        release: &Release,
+        installed: Option<&Release>,
+    ) -> Result<Option<Comparison>, BackendError> {
+        self.has_model(release.task())?;
         let held_out = match self.source.load(release.task()) {
-            Ok(split) => split.held_out,
+            Ok(mut split) => {
+                self.see(release.task(), &mut split)?;
+                split.held_out
+            }
             Err(error) => {
                 warn!("not evaluated: {error}");
-                return None;
+                return Ok(None);
             }
         };
         let (rows, labels) = labelled(held_out);
         if labels.is_empty() {
-            return None;
+            return Ok(None);
         }
         let held_out = HeldOut {
-            inputs: rows.inputs(),
+            inputs: rows.stage_inputs(),
             labels: &labels,
             numbers: rows.numbers(),
         };
         let compared = Comparison::of(release, installed, held_out);
-        compared
+        Ok(compared
             .inspect_err(|error| warn!("not evaluated: {error}"))
-            .ok()
+            .ok())
     }
 
     pub(super) fn known_signers(&self) -> Result<Vec<VerifyingKey>, BackendError> {

@@ -7,7 +7,13 @@ use common::ids::TaskHash;
 use common::task::Task;
 use tracing::warn;
 
+use super::students::{open_all, verified};
+use super::{explained, of_state};
+use crate::backbone::keep_only;
+use crate::cache::Cache;
+use crate::driver::backend::BackendError;
 use crate::state::{StateDir, StateError};
+use crate::trust::Trust;
 
 /// Most tasks that are remembered.
 const TASKS_MAX: usize = 16;
@@ -33,6 +39,26 @@ pub fn known_tasks(state: &StateDir) -> Result<Vec<Task>, StateError> {
         return Ok(Vec::new());
     }
     Ok(Tasks::read(StateDir::at(&folder))?.all())
+}
+
+/// Removes the models, and what they made of rows, that no task needs any more: none
+/// that this device was called for, nor that of an installed student. If these cannot
+/// be read, all stay.
+///
+/// # Errors
+/// What is in the way.
+pub fn keep_models(state: &StateDir, cache: &Cache) -> Result<(), BackendError> {
+    let mut tasks = known_tasks(state).map_err(of_state)?;
+    let signers = Trust::known_signers_in(state);
+    let signers = signers.map_err(|error| explained(&error, error.advice()))?;
+    for slots in open_all(state)?.into_values() {
+        for bytes in [slots.current().ok().flatten(), slots.previous()] {
+            let student = bytes.and_then(|(_, bytes)| verified(&bytes, &signers).ok());
+            tasks.extend(student.map(|student| student.task().clone()));
+        }
+    }
+    let kept = keep_only(state, cache, &tasks);
+    kept.map_err(|error| explained(&error, error.advice()))
 }
 
 impl Tasks {
