@@ -65,6 +65,7 @@ pub(super) const CRATES: &[Crate] = &[
             &["listener"],
             &["dialler", "relayed"],
             &["search"],
+            &["enrolment"],
         ],
     },
     Crate {

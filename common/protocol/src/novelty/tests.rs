@@ -17,8 +17,8 @@ fn raw() -> RawNovelty {
         surroundings: surroundings.into_raw(),
         levels: vec![[1.0, 0.2, -3.0, 1.0]; 2],
         sparse: [0.0, 0.2],
-        usual: -4.0,
-        far: -2.0,
+        usual: 0.8,
+        far: 2.5,
     }
 }
 
