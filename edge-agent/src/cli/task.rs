@@ -14,10 +14,11 @@ pub(super) struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print a task file that fits the tables of a folder
+    /// Print a task file that fits the tables, pictures or sounds of a folder
     ///
-    /// Columns, units, classes and rates are those of the files; the comments
-    /// in it say by which rules they were chosen. Read it before you use it.
+    /// Columns, units, classes and rates are those of the files; pictures and
+    /// sounds lie in folders named as their classes. The comments in it say by
+    /// which rules they were chosen. Read it before you use it.
     #[command(after_help = "Example:
   alambic-agent task suggest /srv/pump > pump.toml")]
     Suggest {

@@ -1,5 +1,7 @@
 //! From files to a task: what columns, classes and rates there are.
 
+mod media;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Read;
@@ -29,7 +31,10 @@ pub enum SuggestError {
         error: Box<ParseError>,
     },
     /// No table among the files.
-    #[error("{folder} holds no CSV file; a task can be suggested from tables with a header only")]
+    #[error(
+        "{folder} holds no CSV file, and no folders named as classes with pictures or WAV files; a \
+         task can be suggested from these only"
+    )]
     NoTable {
         /// The folder.
         folder: String,
@@ -52,7 +57,8 @@ pub enum SuggestError {
     },
 }
 
-/// An annotated task file for the tables of a folder, by these rules:
+/// An annotated task file for the tables of a folder or, without any, for the pictures or
+/// sounds in its folders, by these rules:
 ///
 /// - the first file says which columns there are, all say which classes;
 /// - the label is the column that the owner names, else one of a usual name,
@@ -60,7 +66,9 @@ pub enum SuggestError {
 /// - a column of numbers is an input, one of 2 to 20 words a categorical one;
 ///   times, numbers of rows and names of groups are left out;
 /// - rows with times that come twice a second or faster are a series; its
-///   window is the power of two of samples next to 2.56 s, 32 to 256.
+///   window is the power of two of samples next to 2.56 s, 32 to 256;
+/// - pictures keep their size where all have the same, of at most 64, and are 32 × 32
+///   otherwise; a window of sound is as long as nine of ten recordings, 1 s at most.
 ///
 /// # Errors
 /// If there is no table, or nothing in it that could be learnt.
@@ -110,9 +118,14 @@ pub fn suggest(
             ..table
         });
     }
-    let folder = || folder.display().to_string();
+    let (path, folder) = (folder, || folder.display().to_string());
     let none = || bad.unwrap_or_else(|| SuggestError::NoTable { folder: folder() });
-    let table = first.ok_or_else(none)?;
+    let Some(table) = first else {
+        let none = none();
+        let found = matches!(none, SuggestError::NoTable { .. });
+        let found = found.then(|| media::suggest(path, mapping)).transpose()?;
+        return found.flatten().ok_or(none);
+    };
     table.task(&classes)
 }
 

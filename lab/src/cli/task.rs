@@ -1,4 +1,4 @@
-//! `task suggest`: a task file from tables.
+//! `task suggest`: a task file from the files of a device.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,11 @@ pub(crate) struct TaskArguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Print a task file that fits the tables of a folder
+    /// Print a task file that fits the tables, pictures or sounds of a folder
     ///
-    /// Columns, units, classes and rates are those of the files; the comments
-    /// in it say by which rules they were chosen. Read it before you use it.
+    /// Columns, units, classes and rates are those of the files; pictures and
+    /// sounds lie in folders named as their classes. The comments in it say by
+    /// which rules they were chosen. Read it before you use it.
     #[command(after_help = "Example:
   alambic-lab task suggest devices/pump-1 > devices/task.toml")]
     Suggest {
