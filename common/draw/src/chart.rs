@@ -159,7 +159,7 @@ impl Size {
         }
     }
 
-    /// The width of a bar among so many, as a share of the chart's.
+    /// The width of one of `many` bars, as a share of the chart's width.
     fn bar(self, many: usize) -> f64 {
         let width = f64::from(self.pixels().0);
         let room = width / (2.0 * many.max(1) as f64);

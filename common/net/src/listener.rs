@@ -286,8 +286,8 @@ impl Arrival {
         }
     }
 
-    /// Completes the handshake and turns the peer away, whoever it is, with this
-    /// code and these words. Nothing it sent is read.
+    /// Completes the handshake with any peer and closes the connection with this
+    /// code and reason. Nothing it sent is read.
     ///
     /// # Errors
     /// As of [`Self::admit`], where the peer cannot be told.

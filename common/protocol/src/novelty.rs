@@ -377,8 +377,8 @@ fn deviations(value: f64, median: f32, deviation: f32) -> f64 {
     (value - f64::from(median)) / f64::from(deviation)
 }
 
-/// What being so many deviations out counts for: hardly anything below the median, and
-/// its size well above.
+/// The weight of a value this many deviations above the median (softplus): close to
+/// zero below it, close to the value itself well above.
 fn counted(out: f64) -> f64 {
     match out > OUT_MAX {
         // Further out still counts for more, or few points would rank nothing.

@@ -36,7 +36,7 @@ pub struct BackboneFile {
 /// The models that the store holds, oldest first.
 ///
 /// # Errors
-/// Those of the store, also for a document that is none of these.
+/// As the store's, and if a document does not decode.
 pub fn list(store: &dyn Store) -> Result<Vec<BackboneFile>, StoreError> {
     let mut found = Vec::new();
     for name in store.documents()? {

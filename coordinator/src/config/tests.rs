@@ -169,7 +169,11 @@ fn a_coordinator_says_where_devices_reach_it() {
     };
     let store = "[store]\nkind = \"postgres\"\nurl = \"postgresql://one@db/fleet\"\n";
     let own = "[certificate]\naddresses = [\"2001:db8::1\", \"10.0.0.2\"]\n";
-    assert_eq!(told(store), None, "all addresses are none");
+    assert_eq!(
+        told(store),
+        None,
+        "an unspecified address is not advertised"
+    );
     let one = "listen = \"10.0.0.1:7\"\n";
     assert_eq!(told(&format!("{one}{own}{store}")).unwrap(), "10.0.0.1:7");
     assert_eq!(

@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(load(&store, one).unwrap(), History::default());
         assert_eq!(load(&store, other).unwrap(), history);
         assert!(store.document("another").unwrap().is_some());
-        // Bytes that are none are no reason to stand still.
+        // A document that does not decode does not stop the coordinator.
         store
             .put_document(epoch, &name(other), b"of a later version")
             .unwrap();

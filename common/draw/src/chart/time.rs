@@ -12,8 +12,8 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    /// The largest unit of which so many milliseconds are six or more, so that
-    /// ticks stand at whole ones.
+    /// The largest unit that fits at least six times into `ms` milliseconds, so that
+    /// ticks stand at whole units.
     pub fn of_span(ms: u64) -> Self {
         let six = |unit: Self| ms as f64 >= 6.0 * unit.ms();
         match (six(Self::Days), six(Self::Hours)) {
@@ -53,8 +53,8 @@ impl TimeUnit {
     }
 }
 
-/// The day of the month from 1, and the month from 0, so many days after the
-/// first of January 1970.
+/// The day of the month, from 1, and the month, from 0, of a number of days since
+/// 1 January 1970.
 fn date(mut days: u64) -> (u64, usize) {
     let is_leap = |year: u64| {
         year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))

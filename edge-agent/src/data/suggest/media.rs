@@ -51,7 +51,8 @@ type Classes = BTreeMap<String, Vec<PathBuf>>;
 fn looked_at<T>(classes: &Classes, read: impl Fn(&[u8]) -> Option<T>) -> Vec<T> {
     let each = (FILES_MAX / classes.len().max(1)).max(1);
     let files = classes.values().flat_map(|files| files.iter().take(each));
-    let bytes = files.filter_map(|file| fs::read(file).ok());
+    let is_read = |file: &&PathBuf| fs::metadata(file).is_ok_and(|data| data.len() <= BYTES_MAX);
+    let bytes = files.filter(is_read).filter_map(|file| fs::read(file).ok());
     bytes.filter_map(|bytes| read(&bytes)).collect()
 }
 
@@ -132,6 +133,8 @@ fn text(
     )
 }
 
+/// Largest file that is read whole, as when rows are read.
+const BYTES_MAX: u64 = 64 << 20;
 /// Longest side of pictures that are taken as they are, and the side of others.
 const SIDE_MAX: usize = 64;
 const SIDE: usize = 32;
