@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use common::npz::{Array, Values, write};
 use common::round::Kind;
@@ -15,6 +15,7 @@ use lab::demo::program;
 use lab::metrics::accuracy;
 use onnx::tiny::Tiny;
 use serde_json::{Value, json};
+use tests::agent::AgentProcess;
 use tests::fixtures::wait_connected;
 use tests::rig::{Running, agent, look_until, operator, three_agents};
 
@@ -60,29 +61,15 @@ fn file(running: &Running, name: &str, bytes: &[u8]) -> String {
     path.display().to_string()
 }
 
-/// An agent that the test started itself.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// Starts a device of a fleet again with this configuration.
-fn configured(running: &mut Running, index: usize, text: &str) -> Agent {
+fn configured(running: &mut Running, index: usize, text: &str) -> AgentProcess {
     running.fleet.kill_agent(index).unwrap();
     let home = running.fleet.agent_home(index);
     fs::write(home.join("agent.toml"), text).unwrap();
     let log = fs::File::create(home.join("own.log")).unwrap();
-    let mut command = Command::new(program("alambic-agent").unwrap());
-    command.arg("--config").arg(home.join("agent.toml"));
-    command.arg("--state").arg(home.join("state"));
-    command.arg("--data").arg(home.join("data")).arg("run");
-    command.env("OPENBLAS_NUM_THREADS", "1").stderr(log);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    Agent(command.spawn().unwrap())
+    AgentProcess::start(&home, |command| {
+        command.stderr(log);
+    })
 }
 
 fn kept_model(running: &Running, index: usize, model: &str) -> PathBuf {

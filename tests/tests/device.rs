@@ -6,44 +6,24 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use common::ids::Version;
-use lab::demo::program;
 use serde_json::{Value, json};
+use tests::agent::AgentProcess;
 use tests::rig::{operator, three_agents};
-
-/// An agent that the test started itself.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Starts the agent of a fleet's device with its metrics on a free port, and
 /// returns where they are told.
-fn start_with_metrics(home: &Path) -> (Agent, String) {
-    let child = Command::new(program("alambic-agent").unwrap())
-        .arg("--state")
-        .arg(home.join("state"))
-        .arg("--data")
-        .arg(home.join("data"))
-        .arg("run")
-        .env("OPENBLAS_NUM_THREADS", "1")
-        .env("ALAMBIC_PREDICTIONS", "predict.sock")
-        .env("ALAMBIC_METRICS", "127.0.0.1:0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut agent = Agent(child);
-    let mut lines = BufReader::new(agent.0.stderr.take().unwrap()).lines();
+fn start_with_metrics(home: &Path) -> (AgentProcess, String) {
+    let mut agent = AgentProcess::start(home, |command| {
+        command.env("ALAMBIC_PREDICTIONS", "predict.sock");
+        command.env("ALAMBIC_METRICS", "127.0.0.1:0");
+        command.stderr(Stdio::piped());
+    });
+    let mut lines = BufReader::new(agent.log()).lines();
     let told = lines.find_map(|line| {
         let line = line.unwrap();
         let at = line

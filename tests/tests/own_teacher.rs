@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use common::npz::{Array, Values, write};
 use common::round::Kind;
@@ -15,18 +15,9 @@ use lab::metrics::accuracy;
 use ndarray::Axis;
 use onnx::tiny::Tiny;
 use serde_json::Value;
+use tests::agent::AgentProcess;
 use tests::fixtures::wait_connected;
 use tests::rig::{Running, agent, look_until, three_agents};
-
-/// An agent that the test started itself.
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A linear classifier of digits, whose output `at` is the nearness to the mean of
 /// the class that stands there.
@@ -71,7 +62,7 @@ fn rows_file(path: &Path, data: &Dataset, rows: &[usize], labelled: bool) {
 
 /// Starts a device of a fleet again, with `labelled` of its rows labelled and a
 /// model of these bytes.
-fn with_model(running: &mut Running, index: usize, labelled: usize, model: &[u8]) -> Agent {
+fn with_model(running: &mut Running, index: usize, labelled: usize, model: &[u8]) -> AgentProcess {
     running.fleet.kill_agent(index).unwrap();
     let home = running.fleet.agent_home(index);
     let data = &running.data;
@@ -86,21 +77,9 @@ fn with_model(running: &mut Running, index: usize, labelled: usize, model: &[u8]
     let text = "[teacher]\nkind = \"onnx\"\nfile = \"model.onnx\"\nanswers = \"logits\"\n";
     fs::write(home.join("agent.toml"), text).unwrap();
     let log = fs::File::create(home.join("model.log")).unwrap();
-    let child = Command::new(program("alambic-agent").unwrap())
-        .arg("--config")
-        .arg(home.join("agent.toml"))
-        .arg("--state")
-        .arg(home.join("state"))
-        .arg("--data")
-        .arg(home.join("data"))
-        .arg("run")
-        .env("OPENBLAS_NUM_THREADS", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    Agent(child)
+    AgentProcess::start(&home, |command| {
+        command.stderr(log);
+    })
 }
 
 /// A command of a device with a model, with its configuration.

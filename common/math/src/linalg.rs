@@ -1,7 +1,7 @@
 //! Dense symmetric linear algebra in f64: Cholesky with jitter, and
 //! eigenpairs. The one file that names the LAPACK binding.
 
-use ndarray::{Array1, Array2, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Data, Ix2, s};
 use ndarray_linalg::{
     Cholesky as _, CholeskyInplace as _, Diag, Eigh as _, SolveTriangularInto as _, UPLO,
 };
@@ -154,20 +154,7 @@ impl Cholesky {
     /// # Errors
     /// If b has another number of rows.
     pub fn solve_lower(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
-        let expected = self.lower.nrows();
-        if b.nrows() != expected {
-            return Err(LinalgError::RightSide {
-                expected,
-                got: b.nrows(),
-            });
-        }
-        if b.is_empty() {
-            return Ok(b.to_owned());
-        }
-        let b = b.as_standard_layout().into_owned();
-        self.lower
-            .solve_triangular_into(UPLO::Lower, Diag::NonUnit, b)
-            .map_err(library)
+        solve(&self.lower, UPLO::Lower, b)
     }
 
     /// L⁻ᵀ·b for b of m×C. Cost m²C.
@@ -175,21 +162,7 @@ impl Cholesky {
     /// # Errors
     /// If b has another number of rows.
     pub fn solve_upper(&self, b: ArrayView2<'_, f64>) -> Result<Array2<f64>, LinalgError> {
-        let expected = self.lower.nrows();
-        if b.nrows() != expected {
-            return Err(LinalgError::RightSide {
-                expected,
-                got: b.nrows(),
-            });
-        }
-        if b.is_empty() {
-            return Ok(b.to_owned());
-        }
-        let b = b.as_standard_layout().into_owned();
-        self.lower
-            .t()
-            .solve_triangular_into(UPLO::Upper, Diag::NonUnit, b)
-            .map_err(library)
+        solve(&self.lower.t(), UPLO::Upper, b)
     }
 
     /// A⁻¹·b for b of m×C. Cost 2m²C.
@@ -251,6 +224,28 @@ pub fn check_symmetric(a: ArrayView2<'_, f64>) -> Result<(), LinalgError> {
         }
     }
     Ok(())
+}
+
+/// T⁻¹·b for a triangular T.
+fn solve<S: Data<Elem = f64>>(
+    triangle: &ArrayBase<S, Ix2>,
+    half: UPLO,
+    b: ArrayView2<'_, f64>,
+) -> Result<Array2<f64>, LinalgError> {
+    let expected = triangle.nrows();
+    if b.nrows() != expected {
+        return Err(LinalgError::RightSide {
+            expected,
+            got: b.nrows(),
+        });
+    }
+    if b.is_empty() {
+        return Ok(b.to_owned());
+    }
+    let b = b.as_standard_layout().into_owned();
+    triangle
+        .solve_triangular_into(half, Diag::NonUnit, b)
+        .map_err(library)
 }
 
 fn library(error: ndarray_linalg::error::LinalgError) -> LinalgError {

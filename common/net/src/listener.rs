@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
+use quinn::ServerConfig;
 use quinn::crypto::rustls::HandshakeData;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -65,6 +66,16 @@ impl ListenerSettings {
             protocols: &Protocol::ALL,
         }
     }
+
+    fn server(&self) -> Result<ServerConfig, TransportError> {
+        tls::server(
+            &self.credentials,
+            &self.authorities,
+            self.clock.clone(),
+            &self.tuning,
+            self.protocols,
+        )
+    }
 }
 
 impl fmt::Debug for ListenerSettings {
@@ -96,13 +107,7 @@ impl Listener {
     /// [`TransportError::Credentials`] if certificate, key and authorities
     /// cannot be used.
     pub fn bind(address: SocketAddr, settings: ListenerSettings) -> Result<Self, TransportError> {
-        let config = tls::server(
-            &settings.credentials,
-            &settings.authorities,
-            settings.clock.clone(),
-            &settings.tuning,
-            settings.protocols,
-        )?;
+        let config = settings.server()?;
         let resets = Resets::of(&settings.credentials);
         let bound = UdpSocket::bind(address).and_then(|socket| {
             // What the system gives is what there is.
@@ -157,13 +162,7 @@ impl Listener {
     /// # Errors
     /// [`TransportError::Credentials`]; then nothing has changed.
     pub fn replace(&self, settings: ListenerSettings) -> Result<(), TransportError> {
-        let config = tls::server(
-            &settings.credentials,
-            &settings.authorities,
-            settings.clock.clone(),
-            &settings.tuning,
-            settings.protocols,
-        )?;
+        let config = settings.server()?;
         self.endpoint.set_server_config(Some(config));
         let mut current = self
             .settings

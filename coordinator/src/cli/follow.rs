@@ -244,22 +244,11 @@ mod tests {
             training: None,
         };
         Status {
-            program: "0".into(),
-            address: ([127, 0, 0, 1], 1).into(),
-            now: Time(20_000),
-            started: Time(0),
-            epoch: 1,
-            storage_failures: 0,
-            storage_ok: true,
-            page: None,
-            store: None,
-            authority: None,
             tasks: vec![TaskStatus {
                 round: Some(round),
                 ..fixtures::task(Vec::new(), None)
             }],
-            devices: Vec::new(),
-            gateways: Vec::new(),
+            ..fixtures::status()
         }
     }
 

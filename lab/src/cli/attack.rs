@@ -8,13 +8,11 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use comfy_table::{Table, presets};
 
-use coordinator::budget::Kinds;
 use lab::attack::{self, ATTACKS, Attack, AttackOptions, Claim, Finding, LIARS, Outcome};
-use lab::data::{Dataset, Partition};
+use lab::data::Dataset;
 use lab::progress::Progress;
-use lab::simulate::SimulateOptions;
 
-use super::protection::ProtectionArguments;
+use super::fleet::FleetArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -64,79 +62,11 @@ pub(crate) struct AttackArguments {
     report: Option<PathBuf>,
 }
 
-/// The fleet, as `simulate` has it.
-#[derive(Debug, Args)]
-struct FleetArguments {
-    /// natural, iid, dirichlet:ALPHA or shards:CLASSES [default: natural
-    /// where the data says whose rows they are, else dirichlet:0.1]
-    #[arg(long)]
-    partition: Option<Partition>,
-    /// Devices; ignored for natural
-    #[arg(long, default_value_t = 10, value_parser = super::at_least_one)]
-    agents: usize,
-    /// Rounds; the points are spread over them
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Points of the shared transfer set in all [default: planned from the
-    /// bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: Option<u32>,
-    /// Bits per value of points and moments [default: planned from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=16))]
-    bits: Option<u8>,
-    /// labels, moments, both, or points
-    #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
-    contribute: String,
-    /// Bytes a device may send in all, everything counted
-    #[arg(long, default_value_t = 100_000)]
-    uplink_bytes_max: u64,
-    /// Virtual rows of a device's moments [default: planned from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rank: Option<u32>,
-    /// Synthetic inputs, besides the points, at which moments evaluate the kernel [default: planned
-    /// from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
-    landmarks: Option<u32>,
-    /// Optimiser steps of the student
-    #[arg(long, default_value_t = 6_000)]
-    steps: u32,
-    /// Fewest rows, of a class or in all, that a device describes [default: as for simulate]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    rows_min: Option<u64>,
-    /// Rows per direction of the moments that a device sends [default: 15]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
-    rows_per_direction: Option<u32>,
-    /// Fewest rows behind a distilled sample, as in an agent's policy;
-    /// samples stand for twice as many in
-    /// the mean [default: 5]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
-    cluster_size_min: Option<u32>,
-    #[command(flatten)]
-    protection: ProtectionArguments,
-}
-
 impl AttackArguments {
     fn options(&self, attack: &'static Attack) -> AttackOptions {
-        let fleet = &self.fleet;
         AttackOptions {
             attack,
-            simulate: SimulateOptions {
-                partition: fleet.partition,
-                agents: fleet.agents,
-                rounds: fleet.rounds,
-                points: fleet.points,
-                bits: fleet.bits,
-                contribute: Kinds::named(&fleet.contribute).unwrap_or_default(),
-                uplink_bytes_max: fleet.uplink_bytes_max,
-                rank_max: fleet.rank,
-                landmarks: fleet.landmarks,
-                steps: fleet.steps,
-                rows_min: fleet.rows_min,
-                rows_per_direction: fleet.rows_per_direction,
-                cluster_size_min: fleet.cluster_size_min,
-                protection: fleet.protection.asked(),
-                ..SimulateOptions::default()
-            },
+            simulate: self.fleet.options(),
             rows: self.rows,
             liars: self.liars,
             claim: self.claim,

@@ -4,6 +4,7 @@ pub(crate) mod attack;
 pub(crate) mod demo;
 pub(crate) mod distill;
 mod failure;
+mod fleet;
 mod interrupt;
 pub(crate) mod load;
 mod protection;

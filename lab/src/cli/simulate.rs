@@ -10,15 +10,14 @@ use serde_json::Value;
 use common::exit;
 use common::export::{ExportError, Format};
 use common::task::{ConsensusRule, StudentSpec};
-use coordinator::budget::Kinds;
 use lab::backbone;
-use lab::data::{ANOMALOUS, Asked, Dataset, Partition};
+use lab::data::{ANOMALOUS, Asked, Dataset};
 use lab::labelling;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
 
-use super::protection::ProtectionArguments;
+use super::fleet::FleetArguments;
 use super::{Failure, interrupt, is_stdout, write_json, write_text};
 
 #[derive(Debug, Args)]
@@ -44,25 +43,8 @@ pub(crate) struct SimulateArguments {
     /// and 1 for anomalous rows and judges the student's score: `novelty_auc`)
     #[arg(long, default_value = "class")]
     target: Asked,
-    /// natural, iid, group (rows of one group_train on one device), dirichlet:ALPHA
-    /// or shards:CLASSES, where tenths of the rows in order stand for the classes of
-    /// numbers [default: natural where the data says whose rows they are, group where
-    /// it says which belong together, else dirichlet:0.1]
-    #[arg(long)]
-    partition: Option<Partition>,
-    /// Devices; ignored for natural
-    #[arg(long, default_value_t = 10, value_parser = super::at_least_one)]
-    agents: usize,
-    /// Rounds; the points are spread over them
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Points of the shared transfer set in all [default: planned from the
-    /// bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    points: Option<u32>,
-    /// Bits per value of points and moments [default: planned from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=16))]
-    bits: Option<u8>,
+    #[command(flatten)]
+    fleet: FleetArguments,
     /// Seed of partition, task and baselines
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -80,10 +62,6 @@ pub(crate) struct SimulateArguments {
     /// FILE.toml beside it says (docs/onnx.md), and makes a projection of its outputs
     #[arg(long, default_value = "auto")]
     features: String,
-    /// labels, moments, both, or points (nothing but the distilled points);
-    /// with both, what is worth its bytes: moments, or points alone
-    #[arg(long, default_value = "both", value_parser = ["labels", "moments", "both", "points"])]
-    contribute: String,
     /// How soft labels are combined: weighted (by classes and nearness), mean, median (geometric)
     /// or trimmed
     #[arg(long, default_value = "weighted", value_parser = consensus)]
@@ -91,31 +69,10 @@ pub(crate) struct SimulateArguments {
     /// Share of the devices that send adversarial labels, to test a consensus rule
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     liars: f64,
-    /// Bytes a device may send in all, everything counted; what is not fixed
-    /// is planned to fit
-    #[arg(long, default_value_t = 100_000)]
-    uplink_bytes_max: u64,
-    /// Virtual rows of a device's moments [default: planned from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rank: Option<u32>,
-    /// Synthetic inputs, besides the points, at which moments evaluate the kernel; at most three
-    /// per point [default: planned from the bytes]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
-    landmarks: Option<u32>,
-    /// Optimiser steps of the student
-    #[arg(long, default_value_t = 6_000)]
-    steps: u32,
     /// Rounds after each round that move the student's last layer towards the labels of
     /// the devices' own rows, by gradients that they send
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8))]
     refinement_steps: u32,
-    /// Fewest rows, of a class or in all, that a device describes [default: 20, as an agent's
-    /// policy; 5 where that keeps back more than a tenth of the rows]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
-    rows_min: Option<u64>,
-    /// Rows per direction of the moments that a device sends, as in an agent's policy [default: 15]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
-    rows_per_direction: Option<u32>,
     /// Have the student also score novelty: how unlike its training rows an input is
     #[arg(long)]
     novelty: bool,
@@ -134,13 +91,6 @@ pub(crate) struct SimulateArguments {
     /// theirs, in the inputs' own space
     #[arg(long, value_name = "FILE")]
     server_teacher: Option<String>,
-    /// Fewest rows behind a distilled sample, as in an agent's policy;
-    /// samples stand for twice as many in
-    /// the mean [default: 5]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(2..))]
-    cluster_size_min: Option<u32>,
-    #[command(flatten)]
-    protection: ProtectionArguments,
     /// Have contributions count whenever they come, from devices that sleep, in place of
     /// rounds
     #[arg(long, conflicts_with_all = ["rounds", "epsilon", "report"])]
@@ -182,34 +132,20 @@ impl SimulateArguments {
     /// What they ask of one seed's run.
     pub(crate) fn options(&self) -> SimulateOptions {
         SimulateOptions {
-            partition: self.partition,
-            agents: self.agents,
-            rounds: self.rounds,
-            points: self.points,
-            bits: self.bits,
             student: self.student.clone().map(|student| student.0),
             features: Some(match self.backbone() {
                 // Discriminants and components are not to be weighed or bent.
                 Some(_) => "raw".to_owned(),
                 None => self.features.clone(),
             }),
-            contribute: Kinds::named(&self.contribute).unwrap_or_default(),
             consensus: self.consensus,
             liars: self.liars,
-            uplink_bytes_max: self.uplink_bytes_max,
-            rank_max: self.rank,
-            landmarks: self.landmarks,
-            steps: self.steps,
             refinement_steps: self.refinement_steps,
-            rows_min: self.rows_min,
-            rows_per_direction: self.rows_per_direction,
-            protection: self.protection.asked(),
             novelty: self.novelty,
             leave_out: match self.target {
                 Asked::None => Some(ANOMALOUS.to_owned()),
                 Asked::Class | Asked::Number => self.leave_out.clone(),
             },
-            cluster_size_min: self.cluster_size_min,
             // Nothing else is trained on rows without labels.
             no_baselines: self.no_baselines || self.target == Asked::None,
             federated_rounds: self.baselines.then_some(self.baseline_rounds),
@@ -224,7 +160,7 @@ impl SimulateArguments {
                 period_ms: self.awake.1,
                 periods: self.periods,
             }),
-            detail: false,
+            ..self.fleet.options()
         }
     }
 

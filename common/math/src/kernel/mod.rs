@@ -228,14 +228,18 @@ impl Ntk {
     /// (w/d)·a·bᵀ.
     fn dots<T: Real>(&self, a: ArrayView2<'_, T>, b: ArrayView2<'_, T>) -> Array2<T> {
         let mut out = Array2::zeros((a.nrows(), b.nrows()));
-        general_mat_mul(
-            T::of(self.dot_scale(a.ncols())),
-            &a,
-            &b.t(),
-            T::zero(),
-            &mut out,
-        );
+        self.dots_into(a, b, &mut out.view_mut());
         out
+    }
+
+    fn dots_into<T: Real>(
+        &self,
+        a: ArrayView2<'_, T>,
+        b: ArrayView2<'_, T>,
+        out: &mut ArrayViewMut2<'_, T>,
+    ) {
+        let scale = T::of(self.dot_scale(a.ncols()));
+        general_mat_mul(scale, &a, &b.t(), T::zero(), out);
     }
 
     /// K(a, b) into `out`, which is row-major without gaps.
@@ -247,13 +251,7 @@ impl Ntk {
         z: &Norms<T>,
         mut out: ArrayViewMut2<'_, T>,
     ) {
-        general_mat_mul(
-            T::of(self.dot_scale(a.ncols())),
-            &a,
-            &b.t(),
-            T::zero(),
-            &mut out,
-        );
+        self.dots_into(a, b, &mut out);
         let columns = b.nrows();
         // A matrix without columns has no slice worth visiting.
         if let (Some(values), 1..) = (out.as_slice_mut(), columns) {

@@ -5,9 +5,28 @@ use protocol::round::Phase;
 
 use super::{
     Absence, AbsenceReason, DeviceName, EndedStatus, MissedStatus, OutcomeStatus, ReleaseStatus,
-    RolloutStatus, TaskStatus,
+    RolloutStatus, Status, TaskStatus,
 };
 use crate::rollout::{Plan, Standing, Tally};
+
+/// A coordinator that has run for 20 s without devices or tasks.
+pub fn status() -> Status {
+    Status {
+        program: "0".into(),
+        address: ([127, 0, 0, 1], 1).into(),
+        now: Time(20_000),
+        started: Time(0),
+        epoch: 1,
+        storage_failures: 0,
+        storage_ok: true,
+        page: None,
+        store: None,
+        authority: None,
+        tasks: Vec::new(),
+        devices: Vec::new(),
+        gateways: Vec::new(),
+    }
+}
 
 /// A round that was cancelled, with these devices named and counted.
 pub fn ended(absent: Vec<Absence>, missed: Vec<MissedStatus>) -> EndedStatus {
