@@ -1,0 +1,49 @@
+use super::*;
+use common::round::Phase;
+
+use crate::status::fixtures::{absence, ended, missed, release, rolling, task};
+
+#[test]
+fn an_ended_round_names_who_was_missing() {
+    let (silent, asleep) = (AbsenceReason::Silent, AbsenceReason::NotAsked);
+    let ended = ended(
+        vec![
+            absence(1, "pump-1", &[Phase::Contribute, Phase::Report], silent),
+            absence(2, "pump-2", &[Phase::Report], silent),
+            absence(3, "pump-3", &[Phase::Contribute], asleep),
+        ],
+        vec![
+            missed(Phase::Contribute, silent, 1),
+            missed(Phase::Contribute, asleep, 500),
+            missed(Phase::Report, silent, 2),
+        ],
+    );
+    let lines = missing(&ended, 1);
+    assert_eq!(
+        lines,
+        [
+            "missing  pump-1: connected, no answer; contribute, report",
+            "missing  2 devices in all",
+            "without  at least 500 devices away, and not waited for: pump-3 …",
+        ]
+    );
+}
+
+#[test]
+fn open_rollouts_are_listed_with_commands() {
+    let held = vec![release(1, 1, false), release(2, 2, true)];
+    let told = |releases, rollout| super::rolling(&task(releases, rollout), " --state ./s");
+    let begin = told(held.clone(), None).unwrap_or_default();
+    assert!(
+        begin.ends_with("alambic-coordinator rollout start 1.2 --state ./s"),
+        "{begin}"
+    );
+    let halted = || rollout::Standing::Halted { worse: 1, of: 1 };
+    let running = rolling(2, rollout::Standing::Running);
+    let running = told(held.clone(), Some(running)).unwrap_or_default();
+    assert!(running.contains("rolling out, stage 1 of 4"), "{running}");
+    let over = told(held.clone(), Some(rolling(2, halted()))).unwrap_or_default();
+    assert!(over.contains("HALTED"), "{over}");
+    let back = [held, vec![release(3, 1, false)]].concat();
+    assert_eq!(told(back, Some(rolling(2, halted()))), None);
+}
