@@ -8,8 +8,8 @@ use common::limits::BLOB_BYTES_MAX;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::table;
 use super::operate::{print_json, say, unexpected};
+use super::table::table;
 use crate::admin::{AdminError, Client, Request, Response};
 use crate::status::{Fault, FaultKind, format};
 

@@ -132,7 +132,7 @@ fn idle(lines: &mut Vec<String>, status: &Status, task: &TaskStatus) {
             count(report.devices as usize, "device")
         ));
     }
-    let missing = super::list::missing(last, MISSING_MAX);
+    let missing = super::status::missing(last, MISSING_MAX);
     lines.extend(missing.iter().map(|line| format!("  {line}")));
 }
 

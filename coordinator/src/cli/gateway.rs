@@ -14,8 +14,8 @@ use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::failure::Failure;
-use super::list::table;
 use super::operate::{expect_done, print_json, unexpected};
+use super::table::table;
 use crate::admin::{Client, Request, Response, TokenWish};
 use crate::config::Config;
 use crate::gateway::config::GatewayConfig;

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::confirm::confirmed;
 use super::failure::Failure;
-use super::list::seconds;
 use super::operate::{expect_done, print_json, say, unexpected};
+use super::table::seconds;
 use crate::admin::{Client, Request, Response};
 use crate::round::STRIKES_MAX;
 use crate::status::format;

@@ -7,6 +7,7 @@ mod backbones;
 mod backup;
 mod config;
 mod confirm;
+mod devices;
 mod doctor;
 mod export;
 mod failure;
@@ -14,13 +15,15 @@ mod follow;
 mod gateway;
 mod init;
 mod key;
-mod list;
 mod members;
+mod models;
 mod operate;
 mod rollout;
 mod run;
 mod standby;
+mod status;
 mod store;
+mod table;
 mod tasks;
 mod tokens;
 mod watch;
@@ -186,7 +189,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             tasks::delete(&mut connect()?, task, yes, json)
         }
         Command::Task(TaskCommand::Show { task, json }) => tasks::show(&mut connect()?, task, json),
-        Command::Task(TaskCommand::List { json }) => list::tasks(&mut connect()?, json),
+        Command::Task(TaskCommand::List { json }) => status::tasks(&mut connect()?, json),
         Command::Task(TaskCommand::Relearn { task, json }) => {
             tasks::relearn(&mut connect()?, task, json)
         }
@@ -206,8 +209,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Round(RoundCommand::Cancel { task, json }) => {
             operate::cancel(&mut connect()?, task, json)
         }
-        Command::Status { json } => list::status(&mut connect()?, &config, json),
-        Command::Device(DeviceCommand::List { json }) => list::devices(&mut connect()?, json),
+        Command::Status { json } => status::show(&mut connect()?, &config, json),
+        Command::Device(DeviceCommand::List { json }) => devices::list(&mut connect()?, json),
         Command::Device(DeviceCommand::Show { device, json }) => {
             members::show(&mut connect()?, &device, json)
         }
@@ -235,7 +238,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             json,
         }) => members::revoke(&mut connect()?, &device, yes, reason, json),
         Command::Model(ModelCommand::List { task, json }) => {
-            list::models(&mut connect()?, task.as_deref(), json)
+            models::list(&mut connect()?, task.as_deref(), json)
         }
         Command::Audit(AuditCommand::Verify { file, json }) => {
             audit::verify(connect, file.as_deref(), json)
@@ -247,9 +250,9 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             version,
             task,
             json,
-        }) => list::lineage(&mut connect()?, task, version, json),
+        }) => models::lineage(&mut connect()?, task, version, json),
         Command::Model(ModelCommand::Influence { task, json }) => {
-            list::influence(&mut connect()?, task, json)
+            models::influence(&mut connect()?, task, json)
         }
         Command::Key(command) => handed_over(&config, key::run(&config.state, command)),
         Command::Rollout(command) => rollout(command, &config, &mut connect()?),

@@ -4,8 +4,9 @@ use common::ids::{Time, Version};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::{of_task, seconds};
 use super::operate::{expect_done, print_json, say, unexpected};
+use super::status::of_task;
+use super::table::seconds;
 use crate::admin::{Client, Request, Response};
 use crate::config::Config;
 use crate::rollout::{Order, Plan, Standing};

@@ -8,8 +8,8 @@ use common::trust::token::{Approval, TokenId};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::{seconds, table};
 use super::operate::{expect_done, print_json, say, unexpected};
+use super::table::{seconds, table};
 use crate::admin::{Client, Request, Response, TokenStatus, TokenWish};
 use crate::config::Config;
 use crate::status::format;

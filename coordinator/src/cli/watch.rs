@@ -7,8 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::failure::Failure;
-use super::list::{TOO_FEW, is_hopeless, seconds};
 use super::operate::print_json;
+use super::status::{TOO_FEW, is_hopeless};
+use super::table::seconds;
 use crate::admin::{AdminError, Client};
 use crate::status::format::{self, name};
 use crate::status::{OutcomeStatus, Progress, Status, TaskStatus};

@@ -1,3 +1,5 @@
+use common::ids::{DeviceId, Version};
+
 use super::*;
 
 use super::super::view::Health;

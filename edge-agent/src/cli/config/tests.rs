@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
+use super::keys::shown;
 use super::*;
 use common::settings::explained;
 

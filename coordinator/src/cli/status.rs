@@ -1,23 +1,21 @@
-//! Commands that show what a running coordinator knows.
+//! `status` and `task list`: what a running coordinator knows.
 
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
-use common::ids::{Time, Version};
-use common::model::Lineage;
+use common::ids::Time;
 use serde_json::json;
 
 use super::failure::Failure;
-use super::operate::{print_json, unexpected};
-use crate::admin::{Client, Request, Response};
+use super::operate::print_json;
+use super::table::{seconds, table};
+use crate::admin::Client;
 use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, DeviceStudent, EndedStatus, ExclusionStatus, Fault, FaultKind,
-    ReportSummary, RoundStatus, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
+    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, ReportSummary, RoundStatus,
+    Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
-pub(super) fn status(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
+pub(super) fn show(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
     let (status, more) = (client.status()?, config.state_option());
     if as_json {
         print_json(&status);
@@ -328,6 +326,9 @@ fn show_round(round: &RoundStatus) {
     }
 }
 
+/// Devices that are named one by one.
+const NAMES_MAX: usize = 8;
+
 pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
     if as_json {
@@ -386,200 +387,8 @@ fn of_list(task: &TaskStatus, status: &Status) -> serde_json::Value {
     shown
 }
 
-pub(super) fn devices(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let Status { devices, now, .. } = client.status()?;
-    if as_json {
-        print_json(&devices);
-        return Ok(());
-    }
-    if devices.is_empty() {
-        println!("no device has joined; let one in with `alambic-coordinator token create`");
-        return Ok(());
-    }
-    let mut table = table(&[
-        "device",
-        "label",
-        "group",
-        "state",
-        "last seen",
-        "contributed",
-        "student",
-        "held-out",
-        "up bytes",
-        "down bytes",
-    ]);
-    let ago = |then: Option<Time>| then.map_or_else(|| "-".to_owned(), |at| format::ago(now, at));
-    for device in &devices {
-        let seen = match device.connected {
-            true => "now".to_owned(),
-            false => ago(device.seen),
-        };
-        table.add_row([
-            device.device.to_string(),
-            device.label.clone(),
-            device.group.clone().unwrap_or_else(|| "-".to_owned()),
-            super::members::state(device).to_owned(),
-            seen,
-            ago(device.contributed),
-            students(device),
-            reached(device),
-            device.uplink_bytes.to_string(),
-            device.downlink_bytes.to_string(),
-        ]);
-    }
-    println!("{table}");
-    Ok(())
-}
-
-/// The versions that a device runs, with their tasks where it runs several.
-fn students(device: &DeviceStatus) -> String {
-    match device.students.as_slice() {
-        [] => "-".to_owned(),
-        [only] => only.version.to_string(),
-        all => {
-            let all = all
-                .iter()
-                .map(|one| format!("{} {}", one.task, one.version));
-            all.collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
-/// What they reach on its held-out rows, with their tasks where it runs several.
-fn reached(device: &DeviceStatus) -> String {
-    let short = |one: &DeviceStudent| {
-        one.reached
-            .map_or_else(|| "-".to_owned(), |reached| reached.short())
-    };
-    match device.students.as_slice() {
-        [] => "-".to_owned(),
-        [only] => short(only),
-        all => {
-            let all = all.iter().map(|one| format!("{} {}", one.task, short(one)));
-            all.collect::<Vec<_>>().join(", ")
-        }
-    }
-}
-
-pub(super) fn models(
-    client: &mut Client,
-    task: Option<&str>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let Status { tasks, .. } = client.status()?;
-    let is_wanted = |of: &&TaskStatus| {
-        task.is_none_or(|name| of.name == name || of.task.to_string().starts_with(name))
-    };
-    let tasks: Vec<_> = tasks.iter().filter(is_wanted).collect();
-    if let (Some(name), true) = (task, tasks.is_empty()) {
-        let message = format!("no task {name:?}; `task list` shows all");
-        let kind = FaultKind::NotFound;
-        return Err(crate::admin::AdminError::from(Fault { kind, message }).into());
-    }
-    if as_json {
-        let all: Vec<_> = tasks
-            .iter()
-            .map(|task| json!({ "task": task.task, "name": task.name, "releases": task.releases }))
-            .collect();
-        print_json(&all);
-        return Ok(());
-    }
-    let mut table = table(&[
-        "task",
-        "version",
-        "round",
-        "bytes",
-        "devices in it",
-        "reported",
-    ]);
-    for task in tasks {
-        for release in &task.releases {
-            table.add_row([
-                task.name.clone(),
-                release.version.to_string(),
-                release.round.to_string(),
-                release.bytes.to_string(),
-                release.lineage.to_string(),
-                release.report.map_or_else(|| "-".to_owned(), reported),
-            ]);
-        }
-    }
-    println!("{table}");
-    Ok(())
-}
-
-pub(super) fn lineage(
-    client: &mut Client,
-    task: Option<String>,
-    version: Option<Version>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let (version, devices) = match client.ask(&Request::Lineage { task, version })? {
-        Response::Lineage { version, devices } => (version, devices),
-        other => return Err(unexpected(&other)),
-    };
-    // What a release of many devices carries in place of their names.
-    let mut names: Vec<_> = devices.iter().map(|one| one.device).collect();
-    names.sort_unstable();
-    let digest = Lineage::digest(&names);
-    if as_json {
-        print_json(&json!({ "version": version, "devices": devices, "digest": digest }));
-        return Ok(());
-    }
-    println!(
-        "student {version} is of {}, digest {digest}:",
-        format::count(devices.len(), "device")
-    );
-    for device in devices {
-        println!("  {} {}", device.device, device.label);
-    }
-    Ok(())
-}
-
-pub(super) fn influence(
-    client: &mut Client,
-    task: Option<String>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let devices = match client.ask(&Request::Influence { task })? {
-        Response::Influence(devices) => devices,
-        other => return Err(unexpected(&other)),
-    };
-    if as_json {
-        print_json(&devices);
-        return Ok(());
-    }
-    let mut table = table(&[
-        "device",
-        "rows",
-        "worth to others",
-        "error on others' rows",
-        "without it",
-        "on its own",
-        "without it",
-    ]);
-    for one in devices {
-        table.add_row([
-            format::name(&one.device),
-            one.rows.to_string(),
-            format!("{:+.2} %", 100.0 * one.worth),
-            format!("{:.4}", one.others_with),
-            format!("{:.4}", one.others_without),
-            format!("{:.4}", one.own_with),
-            format!("{:.4}", one.own_without),
-        ]);
-    }
-    println!("{table}");
-    Ok(())
-}
-
-pub(super) fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(header);
-    table
-}
-
-fn reported(report: ReportSummary) -> String {
+/// What a student reaches on the held-out rows of those that reported.
+pub(super) fn reported(report: ReportSummary) -> String {
     format!(
         "{} on {} held-out rows of {}",
         report.reached(),
@@ -587,16 +396,6 @@ fn reported(report: ReportSummary) -> String {
         format::count(report.devices as usize, "device")
     )
 }
-
-pub(super) fn seconds(ms: u64) -> String {
-    match ms {
-        0..60_000 => format!("{:.1} s", ms as f64 / 1000.0),
-        _ => format::span(ms),
-    }
-}
-
-/// Devices that are named one by one.
-const NAMES_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests;
