@@ -52,6 +52,14 @@ impl Disk {
         mount(&["-o", how], &self.path)
     }
 
+    /// Gives it another size.
+    ///
+    /// # Panics
+    /// If what is there does not fit.
+    pub fn resize(&self, mib: u32) {
+        assert!(mount(&["-o", &format!("remount,size={mib}m")], &self.path));
+    }
+
     fn filler(&self) -> PathBuf {
         self.path.join("filler")
     }
