@@ -22,7 +22,7 @@ use crate::distill::{Distilled, Session};
 ///
 /// | array | shape | what |
 /// |---|---|---|
-/// | `X` | m × sides of an input, or m × features | the samples, `f4` |
+/// | `X` | m × sides of an input, or m × features | the samples, `f4`; `f8` where single precision would lose how inputs vary |
 /// | `y` | m × C | soft labels, `f4`; of a task of numbers the numbers, in their units |
 /// | `label` | m | the most likely class's number, `u2`; not of numbers |
 /// | `weight` | m | rows that the sample stands for, `f4` |
@@ -53,6 +53,9 @@ pub struct PointTable {
     pub space: String,
     /// Sides of one sample.
     pub sides: Vec<usize>,
+    /// What is added to the values of each channel, the last side, when it is written:
+    /// what was subtracted in double precision; empty for nothing.
+    pub offset: Vec<f64>,
 }
 
 /// Why a table cannot be written.
@@ -115,8 +118,7 @@ impl PointTable {
         Some(table)
     }
 
-    /// What a session distilled, each sample with weight 1. Where inputs were
-    /// moved by an offset, so are the samples.
+    /// What a session distilled, each sample with weight 1.
     pub fn of_distilled(session: &Session, distilled: &Distilled) -> Self {
         let (task, normaliser) = (
             session.feature_view.task(),
@@ -125,6 +127,35 @@ impl PointTable {
         let even = 1.0 / task.classes() as f64;
         let labels = distilled.labels.mapv(|value| (value + even) as f32);
         Seen { task, normaliser }.table(distilled.points.view(), labels)
+    }
+
+    /// The same for inputs from whose channels this offset was subtracted: samples in
+    /// the inputs' space get it back.
+    pub fn moved_by(mut self, offset: Option<&[f64]>) -> Self {
+        if self.space == INPUT_SPACE {
+            self.offset = offset.unwrap_or_default().to_vec();
+        }
+        self
+    }
+
+    /// Value `at` of a sample, in the inputs' own place.
+    fn placed(&self, at: usize, value: f32) -> f64 {
+        let channels = self.offset.len().max(1);
+        f64::from(value) + self.offset.get(at % channels).copied().unwrap_or(0.0)
+    }
+
+    fn inputs(&self) -> Values {
+        match self.offset.as_slice() {
+            [] => Values::F32(self.inputs.iter().copied().collect()),
+            _ => {
+                let placed = self.inputs.indexed_iter();
+                Values::F64(
+                    placed
+                        .map(|((_, at), &value)| self.placed(at, value))
+                        .collect(),
+                )
+            }
+        }
     }
 
     /// Writes it as what the file's name ends in.
@@ -160,7 +191,7 @@ impl PointTable {
         let list = |values| Array::new(vec![rows], values);
         let texts = |texts: &[String]| Array::new(vec![texts.len()], Values::Text(texts.to_vec()));
         let mut arrays = vec![
-            ("X", Array::new(shape, values(&self.inputs))?),
+            ("X", Array::new(shape, self.inputs())?),
             (
                 "y",
                 Array::new(self.labels.shape().to_vec(), values(&self.labels))?,
@@ -189,7 +220,11 @@ impl PointTable {
         writer.write_record(&head)?;
         for (row, class) in self.most_likely().into_iter().enumerate() {
             let inputs = self.inputs.row(row);
-            let mut fields: Vec<String> = inputs.iter().map(ToString::to_string).collect();
+            let text = |(at, value): (usize, &f32)| match self.offset.as_slice() {
+                [] => value.to_string(),
+                _ => self.placed(at, *value).to_string(),
+            };
+            let mut fields: Vec<String> = inputs.iter().enumerate().map(text).collect();
             fields.extend(
                 self.is_class
                     .then(|| self.classes[usize::from(class)].clone()),
@@ -204,6 +239,9 @@ impl PointTable {
             .map_err(|error| error.into_error().into())
     }
 }
+
+/// The space of samples that are inputs.
+const INPUT_SPACE: &str = "input";
 
 /// How a task sees inputs.
 struct Seen<'a> {
@@ -242,10 +280,11 @@ impl Seen<'_> {
             },
             is_class: self.task.target().is_class(),
             space: match is_input {
-                true => "input".to_owned(),
+                true => INPUT_SPACE.to_owned(),
                 false => stage.to_string(),
             },
             sides,
+            offset: Vec::new(),
         }
     }
 

@@ -89,7 +89,7 @@ impl Fleet {
                     ran.last = Some(result);
                     ran.ended = None;
                 }
-                Err(SimulationError::NoStudent { round, outcome }) => {
+                Err(SimulationError::NoStudent { round, outcome, .. }) => {
                     ran.ended = Some(format!("round {round} {outcome}"));
                 }
                 Err(other) => return Err(other.into()),

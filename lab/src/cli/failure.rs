@@ -33,6 +33,12 @@ pub(crate) enum Failure {
          after the backbone and the projection; leave one of them out"
     )]
     StudentOfBackbone,
+    /// A student of inputs that are not the file's.
+    #[error(
+        "--student-out writes a student for the inputs as they are in the file, in single \
+         precision; {0}, and here too"
+    )]
+    StudentOfMovedInputs(String),
     /// The data set could not be put through a model.
     #[error(transparent)]
     Backbone(#[from] BackboneError),
@@ -143,6 +149,7 @@ impl CommandError for Failure {
             }
             Self::Backbone(_)
             | Self::StudentOfBackbone
+            | Self::StudentOfMovedInputs(_)
             | Self::Simulate(SimulateError::Labelling(_) | SimulateError::Projection(_)) => {
                 ExitCode::Usage
             }

@@ -209,6 +209,11 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     }
     let mut progress = Progress::new(false);
     let data = arguments.open(&mut progress)?;
+    if arguments.student_out.is_some()
+        && let Some(moved) = data.moved()
+    {
+        return Err(Failure::StudentOfMovedInputs(moved));
+    }
     let seeds = match arguments.seeds.as_slice() {
         [] => vec![arguments.seed],
         several => several.to_vec(),
@@ -254,6 +259,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     if !arguments.json.as_deref().is_some_and(is_stdout) {
         show(&outcome);
     }
+    let points = points.map(|points| points.moved_by(data.offset.as_deref()));
     if let (Some(path), Some(points)) = (&arguments.points_out, &points) {
         points.write(path).map_err(exit::Failure::from)?;
     }

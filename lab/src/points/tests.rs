@@ -23,6 +23,36 @@ fn rows() -> Array2<f32> {
 }
 
 #[test]
+fn what_was_subtracted_from_inputs_is_added_to_points() {
+    let table = PointTable {
+        inputs: ndarray::array![[0.25, 1.5], [-0.25, 2.5]],
+        labels: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
+        weights: vec![1.0; 2],
+        spreads: vec![0.0; 2],
+        names: vec!["x0".into(), "x1".into()],
+        classes: vec!["a".into(), "b".into()],
+        is_class: true,
+        space: INPUT_SPACE.to_owned(),
+        sides: vec![2],
+        offset: Vec::new(),
+    };
+    let moved = table.clone().moved_by(Some(&[1e9, 0.0]));
+    assert_eq!(
+        moved.inputs(),
+        Values::F64(vec![1e9 + 0.25, 1.5, 1e9 - 0.25, 2.5])
+    );
+    let text = String::from_utf8(moved.csv().unwrap()).unwrap();
+    assert!(text.contains("\n1000000000.25,1.5,a,"), "{text}");
+    assert_eq!(table.inputs(), Values::F32(vec![0.25, 1.5, -0.25, 2.5]));
+    // Features of a stage were never in the file.
+    let features = PointTable {
+        space: "window/1".to_owned(),
+        ..table.clone()
+    };
+    assert_eq!(features.clone().moved_by(Some(&[1e9, 0.0])), features);
+}
+
+#[test]
 fn points_of_measurements_are_inputs_again() {
     let (task, rows) = (task("lifted"), rows());
     let stage = &task.definition().features;

@@ -378,6 +378,9 @@ pub fn run(
     }
     outcome["choices"] = choices(&checked, &chosen, &teacher.teacher);
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
+    if let (Some(offset), Some(moved)) = (&data.offset, data.moved()) {
+        outcome["choices"]["offset"] = json!({ "value": offset, "reason": moved });
+    }
     if let Some((projection, _)) = &projected {
         outcome["choices"]["projection"] = projection::choice(projection);
     }

@@ -44,15 +44,14 @@ pub use standing::{Sleep, Visits};
 #[derive(Debug, thiserror::Error)]
 pub enum SimulationError {
     /// A round ended without a student.
-    #[error(
-        "round {round} {outcome}; where too many devices have too few rows to speak, fewer \
-         devices (--agents) or a lower --rows-min help"
-    )]
+    #[error("round {round} {outcome}; {limits}")]
     NoStudent {
         /// The round.
         round: u64,
         /// How it ended.
         outcome: String,
+        /// What devices have, and of how many rows they speak.
+        limits: String,
     },
     /// The file that contributions are put away in failed.
     #[error("cannot put contributions away in a temporary file: {0}; is the disk of TMPDIR full?")]
@@ -392,6 +391,47 @@ impl Simulation {
         self.blobs.borrow().read(name)
     }
 
+    /// What devices have to learn from, and from how many rows on they speak: why a
+    /// round may have nothing to learn from.
+    fn limits(&self) -> String {
+        let labelled = self.labelling.as_ref();
+        if labelled.is_some_and(|labelling| labelling.learnt.iter().all(Option::is_none)) {
+            return "no row of any device has a label: let some keep theirs (--labelled), or \
+                    give a model that labels them (--device-teacher, --server-teacher)"
+                .to_owned();
+        }
+        let split = (0..self.devices.len()).map(|index| self.split(index).training.rows());
+        let rows: Vec<usize> = split.collect();
+        let (least, most) = (rows.iter().min(), rows.iter().max());
+        let each = u64::from(self.privacy.rows_per_direction);
+        let mut told = vec![format!(
+            "of {} rows, in all and of a class (--rows-min)",
+            self.privacy.rows_min
+        )];
+        if self.task.learns_normaliser() {
+            told.push(format!(
+                "the mean of each feature of {} (twice --rows-per-direction)",
+                2 * each
+            ));
+        }
+        if self
+            .task
+            .definition()
+            .contribute
+            .kinds()
+            .contains(&Kind::Moments)
+        {
+            told.push(format!("moments of {} (three times)", 3 * each));
+        }
+        format!(
+            "its devices have {} to {} rows to learn from, and one tells {} at least; fewer \
+             devices (--agents) have more rows each, and lower limits protect rows less",
+            least.copied().unwrap_or(0),
+            most.copied().unwrap_or(0),
+            told.join(", ")
+        )
+    }
+
     /// What came of a round, and after the release `before` it.
     fn result(&mut self, before: Option<Version>) -> Result<RoundResult, SimulationError> {
         let state = self.engine.state();
@@ -419,6 +459,7 @@ impl Simulation {
                     Some(outcome) => OutcomeStatus::from(outcome).to_string(),
                     None => "ended without a student".to_owned(),
                 },
+                limits: self.limits(),
             });
         };
         let of_round = state.releases.iter();

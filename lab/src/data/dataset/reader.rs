@@ -228,7 +228,17 @@ impl Reader<'_> {
             );
             return Err(self.bad(name, problem));
         }
-        let narrow = wide.into_iter().map(|value| value as f32).collect();
+        let mut precision = Precision::new(values);
+        let narrow = wide.into_iter().enumerate();
+        let narrow = narrow.map(|(at, value)| precision.narrow(at % values, value));
+        let narrow: Vec<f32> = narrow.collect();
+        if let Some((value, mean)) = precision.lost().first() {
+            let problem = format!(
+                "varies so little around {mean} (number {value} of {values}) that single precision \
+                 loses it; subtract {mean} from it, in training and test"
+            );
+            return Err(self.bad(name, problem));
+        }
         Array2::from_shape_vec((rows, values), narrow)
             .map_err(|error| self.bad(name, error.to_string()))
     }

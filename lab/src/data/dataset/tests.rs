@@ -186,6 +186,34 @@ fn an_offset_beyond_single_precision_is_subtracted() {
 }
 
 #[test]
+fn numbers_that_single_precision_loses_are_refused() {
+    let numbers = |offset: f64| {
+        let x = Array::new(vec![40, 1], Values::F32((0..40u8).map(f32::from).collect())).unwrap();
+        let y: Vec<f64> = (0..40)
+            .map(|row| offset + 1e-3 * f64::from(row % 7))
+            .collect();
+        let y = Array::new(vec![40], Values::F64(y)).unwrap();
+        let arrays = [
+            ("X_train", &x),
+            ("y_train", &y),
+            ("X_test", &x),
+            ("y_test", &y),
+        ];
+        Dataset::parse(
+            "meter",
+            &common::npz::write(&arrays).unwrap(),
+            Asked::Number,
+        )
+    };
+    let refused = numbers(1e6).unwrap_err().to_string();
+    assert!(
+        refused.contains("y_train") && refused.contains("subtract"),
+        "{refused}"
+    );
+    assert!(numbers(10.0).is_ok());
+}
+
+#[test]
 fn a_fill_value_is_named() {
     let x = Array::new(vec![2, 2], Values::F32(vec![0.0, 0.0, 0.0, 9.969_21e36])).unwrap();
     let y = Array::new(vec![2], Values::U8(vec![0, 1])).unwrap();
