@@ -160,7 +160,10 @@ impl Judge {
     /// # Errors
     /// If their sums cannot be solved.
     pub fn verdict(&self, devices: &[Evidence]) -> Result<Verdict, RegressionError> {
-        let trimmed = Trimmed::new(devices)?;
+        let mut trimmed = Trimmed::new(devices)?;
+        if self.classes {
+            trimmed = trimmed.of_classes(self.constant.view());
+        }
         let Some(agreement) = trimmed.agreement()? else {
             return Ok(Verdict::default());
         };

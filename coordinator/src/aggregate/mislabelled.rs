@@ -1,11 +1,11 @@
 //! Devices that agree with the others but for one class.
 
-use ndarray::{Array1, Array2, ArrayView1};
+use ndarray::{Array2, ArrayView1};
 
 use common::math::regression::RegressionError;
 
 use super::robust::{median, usual_and_deviation};
-use super::trimmed::{Evidence, Sum};
+use super::trimmed::{Evidence, Sum, answers};
 
 /// A device whose rows of a class are another class to all others.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,16 +93,11 @@ fn confusion(
 ) -> Answers {
     let classes = device.cross.ncols();
     let centre = 1.0 / classes as f64;
-    let all: Array1<f64> = device.gram.dot(&constant) * centre;
+    let sums = answers(device, alpha.view(), constant);
     let mut mean = Array2::from_elem((classes, classes), f64::NAN);
-    // Σ over the rows of a class of what the teacher answers for each class.
-    let mut sums = Array2::zeros((classes, classes));
     for (class, &rows) in device.class_rows.iter().enumerate() {
-        let inputs = &device.cross.column(class) + &all;
-        let answered = inputs.dot(alpha) + centre * rows;
-        sums.row_mut(class).assign(&answered);
         if rows >= ROWS_MIN {
-            mean.row_mut(class).assign(&(answered / rows));
+            mean.row_mut(class).assign(&(&sums.row(class) / rows));
         }
     }
     let mut missed = vec![f64::NAN; classes];

@@ -1,6 +1,6 @@
 //! The global teacher, from moments, labels, or both.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use rand_distr::{Distribution, StandardNormal};
 
 use common::math::kernel::{KernelError, Ntk};
@@ -172,7 +172,8 @@ fn solved(
     Ok((alpha, ridge))
 }
 
-/// The ridge that is best for points that are left out. Of many points some choose it:
+/// The ridge that is best for points that are left out, if any is better for them than
+/// the mean of all targets, else [`POINT_RIDGE`]. Of many points some choose it:
 /// what is added for a point does not depend on how many there are.
 fn left_out(
     ntk: &Ntk,
@@ -187,7 +188,25 @@ fn left_out(
         seen.select(Axis(0), &chosen),
         targets.select(Axis(0), &chosen),
     );
-    leave_one_point_out(ntk, some.view(), &weights, targets.view(), &POINT_RIDGES)
+    let best = leave_one_point_out(ntk, some.view(), &weights, targets.view(), &POINT_RIDGES)?;
+    // Where points say less of one another than the mean of all does, the largest
+    // ridge is the least wrong, and knows nothing.
+    Ok(match best.error < spread(&weights, targets.view()) {
+        true => best,
+        false => RidgeScore {
+            lambda: POINT_RIDGE,
+            ..best
+        },
+    })
+}
+
+/// The squared error of the weighted mean of all targets, a value in the mean.
+fn spread(weights: &[f64], targets: ArrayView2<'_, f64>) -> f64 {
+    let all: f64 = weights.iter().sum();
+    let weights = Array1::from(weights.to_vec());
+    let mean = weights.dot(&targets) / all;
+    let squares = (&targets - &mean).mapv(|one| one * one);
+    weights.dot(&squares).sum() / (all * targets.ncols().max(1) as f64)
 }
 
 /// The same for numbers, with the ridge of generalised cross-validation: unlike a
@@ -330,4 +349,34 @@ fn negative_log_likelihood(probabilities: ArrayView2<'_, f32>, points: &Points) 
             -f64::from(right).ln() * f64::from(points.counts[point])
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rand::Rng as _;
+
+    /// The ridge of 80 points in a plane with these classes.
+    fn ridge(class: impl Fn(usize, f32) -> bool) -> f64 {
+        let mut random = rng(3, "points");
+        let points = Array2::from_shape_fn((80, 2), |_| random.random_range(-1.0f32..1.0));
+        let targets = Array2::from_shape_fn((80, 2), |(at, column)| {
+            let is_first = class(at, points[[at, 0]]);
+            if is_first == (column == 0) { 0.5 } else { -0.5 }
+        });
+        let ntk = Ntk::new(2);
+        left_out(&ntk, points.view(), &[10.0; 80], &targets)
+            .unwrap()
+            .lambda
+    }
+
+    #[test]
+    fn points_that_tell_nothing_of_each_other_keep_the_usual_ridge() {
+        // Neighbours are of either class by turns.
+        assert_eq!(ridge(|at, _| at % 2 == 0), POINT_RIDGE);
+        assert!(POINT_RIDGES.contains(&ridge(|_, x| x > 0.0)));
+        let spread = spread(&[1.0, 3.0], ndarray::array![[1.0], [-1.0]].view());
+        assert!((spread - 0.75).abs() < 1e-12, "{spread}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand::seq::index::sample;
 
 use common::math::linalg::Cholesky;
@@ -66,8 +66,8 @@ pub(super) struct Agreement {
 /// For a device with the sums G, B, T² and a solution α of other devices, the
 /// squared error of α on its rows is T² − 2·tr(αᵀB) + tr(αᵀGα), without asking
 /// it. Relative to T² that is 0 for a perfect answer and 1 for none at all. A
-/// class that the others do not know explains an error of two for each of its
-/// rows (they answer another class), and is taken off.
+/// class that the others do not know explains the error of a sure wrong answer for
+/// each of its rows, and is taken off.
 ///
 /// *Least trimmed squares* (Rousseeuw & Van Driessen 1999, FAST-LTS): from
 /// many small random subsets, concentration steps (solve on the subset, keep
@@ -87,6 +87,8 @@ pub(super) struct Trimmed<'a> {
     devices: &'a [Evidence],
     lambda: f64,
     directions: usize,
+    /// u with uᵀφ = 1 for every row, where targets are classes.
+    constant: Option<Array1<f64>>,
 }
 
 impl<'a> Trimmed<'a> {
@@ -101,12 +103,25 @@ impl<'a> Trimmed<'a> {
             devices,
             lambda: 1.0,
             directions,
+            constant: None,
         };
         if !devices.is_empty() {
             let system = trimmed.sum(&all).system(directions);
             trimmed.lambda = choose_ridge_gcv(&system, &ridges())?.lambda;
         }
         Ok(trimmed)
+    }
+
+    /// Judges a device by those classes alone that the others can tell, with
+    /// uᵀφ = 1 for every row.
+    ///
+    /// Rows of a class are rows of the others' teacher only as far as it can tell
+    /// them ([`Self::told_apart`]): where each class lies all over the inputs and
+    /// most devices hold one class alone, it answers the class of most of them to
+    /// everything, and its error says nothing of the rest.
+    pub(super) fn of_classes(mut self, constant: ArrayView1<'_, f64>) -> Self {
+        self.constant = Some(constant.to_owned());
+        self
     }
 
     /// The ridge of every solution.
@@ -131,7 +146,8 @@ impl<'a> Trimmed<'a> {
         let mut trusted = core.clone();
         let mut errors = Vec::new();
         for _ in 0..REWEIGHTS {
-            errors = self.errors(&trusted)?;
+            let told = self.told_apart(&trusted)?;
+            errors = self.errors(&trusted, &told)?;
             let compared = self.compared(&trusted);
             let outlying = outlying(&errors, &trusted, &compared);
             let agrees = |(&error, &compared): (&f64, &bool)| {
@@ -178,7 +194,7 @@ impl<'a> Trimmed<'a> {
                 (rows - own).max(0.0)
             });
             let others: Vec<f64> = others.collect();
-            let share = share_known(device, &others, KNOWN_WELL_TIMES);
+            let share = share_known(device, (&others, &[]), KNOWN_WELL_TIMES);
             device.is_comparable() && share >= KNOWN_WELL_MIN
         };
         self.devices.iter().zip(trusted).map(compared).collect()
@@ -201,7 +217,7 @@ impl<'a> Trimmed<'a> {
             }
             let mut sum = f64::INFINITY;
             for _ in 0..STEPS {
-                let errors = self.errors(&chosen)?;
+                let errors = self.errors(&chosen, &[])?;
                 let next = smallest(&errors, half);
                 sum = chosen_sum(&errors, &next);
                 let settled = next == chosen;
@@ -220,24 +236,63 @@ impl<'a> Trimmed<'a> {
     /// Each device's error under the solution of the others that are chosen.
     /// Beyond [`LEFT_OUT_MAX`] devices one more or less is no difference, and
     /// a device is judged by a solution that it is in.
-    fn errors(&self, chosen: &[bool]) -> Result<Vec<f64>, RegressionError> {
+    fn errors(&self, chosen: &[bool], told: &[f64]) -> Result<Vec<f64>, RegressionError> {
         let sum = self.sum(chosen);
         let whole = sum.alpha(self.lambda)?;
         let few = chosen.iter().filter(|one| **one).count() <= LEFT_OUT_MAX;
         let mut errors = Vec::with_capacity(self.devices.len());
         for (device, &inside) in self.devices.iter().zip(chosen) {
-            let error = if inside {
-                let others = sum.without(device);
-                match few {
-                    true => error(device, others.alpha(self.lambda)?.view(), &others),
-                    false => error(device, whole.view(), &others),
+            let error = match (inside, few) {
+                (true, true) => {
+                    let others = sum.without(device);
+                    error(device, others.alpha(self.lambda)?.view(), &others, told)
                 }
-            } else {
-                error(device, whole.view(), &sum)
+                (true, false) => error(device, whole.view(), &sum.without(device), told),
+                (false, _) => error(device, whole.view(), &sum, told),
             };
             errors.push(error);
         }
         Ok(errors)
+    }
+
+    /// How well the trusted devices tell each class from the rest, 0 for not at all
+    /// and 1 for well enough; nothing where targets are no classes.
+    ///
+    /// That is Youden's J, the mean answer for the class on its own rows less the
+    /// same on all others, as a share of [`TOLD_APART`]. Rows are asked about
+    /// without the device that has them where the others have enough of the class,
+    /// else with it.
+    fn told_apart(&self, trusted: &[bool]) -> Result<Vec<f64>, RegressionError> {
+        let Some(constant) = &self.constant else {
+            return Ok(Vec::new());
+        };
+        let sum = self.sum(trusted);
+        let whole = sum.alpha(self.lambda)?;
+        let few = trusted.iter().filter(|one| **one).count() <= LEFT_OUT_MAX;
+        let classes = sum.cross.ncols();
+        // Rows and answers of classes that others know, and of those that they do not.
+        let mut asked = [Answered::none(classes), Answered::none(classes)];
+        for (device, _) in self.devices.iter().zip(trusted).filter(|(_, one)| **one) {
+            let others = sum.without(device);
+            let alpha = match few {
+                true => others.alpha(self.lambda)?,
+                false => whole.clone(),
+            };
+            let of_others = answers(device, alpha.view(), constant.view());
+            let of_all = answers(device, whole.view(), constant.view());
+            for class in 0..classes {
+                let own = device.class_rows.get(class).copied().unwrap_or(0.0);
+                let rest = others.class_rows.get(class).copied().unwrap_or(0.0);
+                asked[0].add(class, own, of_others.row(class), rest >= KNOWN_TIMES * own);
+                asked[1].add(class, own, of_all.row(class), true);
+            }
+        }
+        let [by_others, by_all] = &asked;
+        let told = |class: usize| {
+            let index = by_others.index(class).or_else(|| by_all.index(class));
+            (index.unwrap_or(1.0) / TOLD_APART).clamp(0.0, 1.0)
+        };
+        Ok((0..classes).map(told).collect())
     }
 
     fn sum(&self, chosen: &[bool]) -> Sum {
@@ -321,15 +376,72 @@ impl Sum {
     }
 }
 
-/// The error of α on a device's rows of classes that `others` know, relative
-/// to no answer; what cannot be told counts as 0.
+/// What a teacher answers for each class (columns) on a device's rows of each class
+/// (rows), summed, C×C: αᵀΣφ over the rows of a class, where Σφ is what B holds of
+/// the class and 1/C of G·u.
+pub(super) fn answers(
+    device: &Evidence,
+    alpha: ArrayView2<'_, f64>,
+    constant: ArrayView1<'_, f64>,
+) -> Array2<f64> {
+    let classes = device.cross.ncols();
+    let centre = 1.0 / classes as f64;
+    let all: Array1<f64> = device.gram.dot(&constant) * centre;
+    let mut sums = Array2::zeros((classes, classes));
+    for (class, &rows) in device.class_rows.iter().enumerate() {
+        let inputs = &device.cross.column(class) + &all;
+        sums.row_mut(class)
+            .assign(&(inputs.dot(&alpha) + centre * rows));
+    }
+    sums
+}
+
+/// Answers on rows of each class, of several devices.
+struct Answered {
+    /// Sums, C×C: rows of a class, answers for each.
+    sums: Array2<f64>,
+    rows: Vec<f64>,
+}
+
+impl Answered {
+    fn none(classes: usize) -> Self {
+        Self {
+            sums: Array2::zeros((classes, classes)),
+            rows: vec![0.0; classes],
+        }
+    }
+
+    fn add(&mut self, class: usize, rows: f64, answered: ArrayView1<'_, f64>, counts: bool) {
+        if counts {
+            self.rows[class] += rows;
+            let mut sums = self.sums.row_mut(class);
+            sums += &answered;
+        }
+    }
+
+    /// Youden's J of a class; none without rows of it and of others.
+    fn index(&self, class: usize) -> Option<f64> {
+        let all: f64 = self.rows.iter().sum();
+        let (own, rest) = (self.rows[class], all - self.rows[class]);
+        if own < ROWS_TELLING || rest < ROWS_TELLING {
+            return None;
+        }
+        let right = self.sums[[class, class]];
+        let given = self.sums.sum_axis(Axis(0))[class];
+        Some(right / own - (given - right) / rest)
+    }
+}
+
+/// The error of α on a device's rows of classes that `others` know, and tell apart so
+/// well (`told`, of each class; empty for all), relative to no answer; what cannot be
+/// told counts as 0.
 ///
 /// Where noise has moved what a device sends, answers are the less sure the less
 /// certain it is where its rows lie: they count as far as serves the device best,
 /// between its certainty and whole. What points away from its labels is an error
 /// at any scale, so noise excuses no wrong label.
-fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
-    let known = share_known(device, &others.class_rows, KNOWN_TIMES);
+fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum, told: &[f64]) -> f64 {
+    let known = share_known(device, (&others.class_rows, told), KNOWN_TIMES);
     if known < KNOWN_MIN || device.unanswered <= 0.0 {
         return 0.0;
     }
@@ -339,19 +451,31 @@ fn error(device: &Evidence, alpha: ArrayView2<'_, f64>, others: &Sum) -> f64 {
     let scale = best.max(device.certainty).min(1.0);
     let answered = scale * scale * quadratic - 2.0 * scale * linear;
     let error = (device.target_square + answered) / device.unanswered;
-    ((error - UNKNOWN_ERROR * (1.0 - known)) / known).max(0.0)
+    ((error - unknown_error(device) * (1.0 - known)) / known).max(0.0)
+}
+
+/// The error of a row of a class that nobody else has, relative to its square 1 − 1/C:
+/// they answer another of C classes, and a teacher that knows no third one is sure.
+fn unknown_error(device: &Evidence) -> f64 {
+    match device.class_rows.len() {
+        0 | 1 => UNKNOWN_ERROR_OF_NUMBERS,
+        classes => 2.0 / (1.0 - 1.0 / classes as f64),
+    }
 }
 
 /// The share of a device's rows of classes of which the others have so many times
-/// as many rows at least; in between in proportion.
-fn share_known(device: &Evidence, others: &[f64], times: f64) -> f64 {
+/// as many rows at least, each as far as they tell it from the rest; in between in
+/// proportion.
+fn share_known(device: &Evidence, (others, told): (&[f64], &[f64]), times: f64) -> f64 {
     let all: f64 = device.class_rows.iter().sum();
     if all <= 0.0 {
         return 0.0;
     }
-    let known = device.class_rows.iter().zip(others).map(|(own, others)| {
+    let known = device.class_rows.iter().zip(others).enumerate();
+    let known = known.map(|(class, (own, others))| {
         let enough = times * own.max(1.0);
-        own * (others / enough).clamp(0.0, 1.0)
+        let told = told.get(class).copied().unwrap_or(1.0);
+        own * told * (others / enough).clamp(0.0, 1.0)
     });
     known.sum::<f64>() / all
 }
@@ -383,9 +507,6 @@ const DEVIATIONS: f64 = 5.0;
 const PEERS_MIN: usize = 6;
 /// Below this certainty noise explains what a device has of its own.
 const CERTAINTY_MIN: f64 = 0.5;
-/// The error of a row of a class that nobody else has: they answer another
-/// class. (Sure answers would have 2/(1 − 1/C) of the row's square.)
-const UNKNOWN_ERROR: f64 = 2.0;
 /// The others know a class of which they have so many times a device's rows: with 0.5
 /// an honest device with 120 of 217 rows of a class (satellite, Dirichlet 0.1) had an
 /// error of 1.04; with 2 liars pass where a class is two or three devices'.
@@ -397,6 +518,13 @@ const KNOWN_TIMES: f64 = 1.0;
 /// left out without this.
 const KNOWN_WELL_TIMES: f64 = 4.0;
 const KNOWN_WELL_MIN: f64 = 0.9;
+/// Youden's J from which on a class is told from the rest well enough to hold a
+/// device to it.
+const TOLD_APART: f64 = 0.3;
+/// Rows of a class, and of all others, from which that can be told.
+const ROWS_TELLING: f64 = 15.0;
+/// The same where targets are numbers.
+const UNKNOWN_ERROR_OF_NUMBERS: f64 = 2.0;
 /// Below this share of known rows a device cannot be judged.
 const KNOWN_MIN: f64 = 0.3;
 /// Fewest devices of which some can be told from the others.

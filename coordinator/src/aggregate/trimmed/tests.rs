@@ -46,7 +46,9 @@ fn device(seed: u64, classes: &[usize], rows: usize, label: impl Fn(usize) -> us
 }
 
 fn found(devices: &[Evidence]) -> Vec<usize> {
-    let trimmed = Trimmed::new(devices).unwrap();
+    // The parts of φ add up to 2 for every row, nearly.
+    let constant = Array1::from_elem(DIRECTIONS, 0.5);
+    let trimmed = Trimmed::new(devices).unwrap().of_classes(constant.view());
     let found = trimmed.agreement().unwrap();
     let found = found.into_iter().flat_map(|one| one.contradictions);
     found.map(|one| one.device).collect()
@@ -100,6 +102,26 @@ fn a_class_of_its_own_is_no_contradiction() {
     all.push(device(77, &[3], 200, |class| class));
     all.push(device(78, &[0, 3], 200, |class| class));
     assert_eq!(found(&all), Vec::<usize>::new());
+}
+
+#[test]
+fn who_has_the_rarer_of_two_mixed_classes_is_no_liar() {
+    // Both classes lie everywhere; most devices have much of the first.
+    let mixed = |every: u32, class: usize| {
+        let rows = std::cell::Cell::new(0u32);
+        move |_: usize| {
+            rows.set(rows.get() + 1);
+            class ^ usize::from(rows.get() % every == 0)
+        }
+    };
+    for seed in 0..8 {
+        let mut all: Vec<Evidence> = (0..6)
+            .map(|at| device(100 * seed + at, &[0, 1, 2, 3], 100, mixed(9, 0)))
+            .collect();
+        all.push(device(100 * seed + 7, &[0, 1, 2, 3], 80, mixed(3, 1)));
+        all.push(device(100 * seed + 8, &[0, 1, 2, 3], 90, mixed(9, 1)));
+        assert_eq!(found(&all), Vec::<usize>::new(), "seed {seed}");
+    }
 }
 
 #[test]
