@@ -45,6 +45,36 @@ fn a_command_whose_reader_is_gone_ends_without_a_word() {
 }
 
 #[test]
+fn a_command_whose_output_has_no_room_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["alambic-agent", "alambic-coordinator", "alambic-lab"] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let arguments = match name {
+            "alambic-agent" => vec!["status", "--state", "missing"],
+            "alambic-coordinator" => vec!["config", "check", "--explain"],
+            _ => vec![
+                "simulate",
+                "--data",
+                "digits",
+                "--steps",
+                "10",
+                "--no-baselines",
+            ],
+        };
+        let output = Command::new(program(name).unwrap())
+            .args(arguments)
+            .current_dir(folder.path())
+            .stdout(full)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("cannot write to standard output"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+        assert_eq!(output.status.code(), Some(1), "{name}");
+    }
+}
+
+#[test]
 fn each_failure_has_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let state = path(folder.path(), "state");

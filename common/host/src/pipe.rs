@@ -1,25 +1,30 @@
-//! Standard output whose reader has gone, as `| head` does.
+//! Standard output that takes nothing more: its reader has gone, as with `| head`,
+//! or its disk is full.
 
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::process::exit;
 
+use crate::exit::ExitCode;
+
 /// From now on, printing to a reader that is gone ends the program as the
-/// system's signal for it would, without a word, and is no panic.
+/// system's signal for it would, without a word; printing that fails otherwise
+/// ends it with an error. Neither is a panic.
 pub fn end_with_its_reader() {
     let usual = take_hook();
-    set_hook(Box::new(move |panic| {
-        if is_of_a_gone_reader(panic) {
-            exit(SIGPIPE_CODE);
+    set_hook(Box::new(move |panic| match unprintable(panic) {
+        Some(cause) if cause.contains("Broken pipe") => exit(SIGPIPE_CODE),
+        Some(cause) => {
+            eprintln!("error: cannot write to standard output: {cause}");
+            exit(ExitCode::Failed as i32)
         }
-        usual(panic);
+        None => usual(panic),
     }));
 }
 
-fn is_of_a_gone_reader(panic: &PanicHookInfo<'_>) -> bool {
-    let text = panic.payload().downcast_ref::<String>();
-    text.is_some_and(|text| {
-        text.starts_with("failed printing to stdout") && text.contains("Broken pipe")
-    })
+/// Why a line could not be printed, if that is what it is about.
+fn unprintable<'a>(panic: &'a PanicHookInfo<'_>) -> Option<&'a str> {
+    let text = panic.payload().downcast_ref::<String>()?;
+    text.strip_prefix("failed printing to stdout: ")
 }
 
 /// What a shell reports of a program that this signal ended.
