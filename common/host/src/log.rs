@@ -4,7 +4,7 @@
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
@@ -12,12 +12,28 @@ use tracing_subscriber::{Registry, fmt, reload};
 /// What is logged, to be changed while the program runs.
 pub struct LogFilter(reload::Handle<Targets, Registry>);
 
+/// A log filter that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A word alone that is no level: it would be a module, and all others silent.
+    #[error("{0:?} is none of error, warn, info, debug, trace and off")]
+    Level(String),
+    /// No list of modules and levels.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+}
+
 /// A filter, such as `info` or `warn,quinn=debug`.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn parse(filter: &str) -> Result<Targets, ParseError> {
-    filter.parse()
+pub fn parse(filter: &str) -> Result<Targets, FilterError> {
+    let words = filter.split(',').map(str::trim);
+    let mut alone = words.filter(|word| !word.contains('='));
+    if let Some(word) = alone.find(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(FilterError::Level(word.to_owned()));
+    }
+    Ok(filter.parse()?)
 }
 
 /// Logs what `filter` lets through from now on, under the program's name. Only
@@ -67,4 +83,26 @@ fn is_journal() -> bool {
     };
     let file = std::fs::metadata("/proc/self/fd/2");
     file.is_ok_and(|file| told == *format!("{}:{}", file.dev(), file.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_word_alone_is_a_level() {
+        for filter in [
+            "info",
+            "WARN",
+            "off",
+            "warn,quinn=debug",
+            "coordinator::round=trace, info",
+        ] {
+            assert!(parse(filter).is_ok(), "{filter}");
+        }
+        for filter in ["warning", "verbose", "", "info,quinn", "quinn=loud"] {
+            assert!(parse(filter).is_err(), "{filter}");
+        }
+    }
 }
