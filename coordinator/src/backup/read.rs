@@ -1,11 +1,11 @@
 //! Reading a backup, and believing none of it before it is checked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use common::ids::{BlobHash, Time};
+use common::ids::{BlobHash, TaskHash, Time};
 use serde::Serialize;
 use serde_json::Value;
 use tar::{Entries, Entry, EntryType};
@@ -18,7 +18,7 @@ use super::{FORMAT, HEAD, MANIFEST, STATE_FILE_BYTES_MAX, STATE_FILES_MAX};
 use crate::journal::LogEntry;
 use crate::journal::{is_snapshot, tasks_of};
 use crate::round::{Event, TaskEvent};
-use crate::store::{Head, Record, unpack};
+use crate::store::{Head, Position, Record, unpack};
 
 /// A backup that holds together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -109,7 +109,7 @@ pub(super) fn read(
         files: Vec::new(),
         blobs: BTreeSet::new(),
         documents: BTreeSet::new(),
-        definitions: BTreeSet::new(),
+        definitions: Definitions::default(),
         begins: first,
         stands: first == Head::START,
     };
@@ -300,8 +300,7 @@ struct Found {
     files: Vec<StateFile>,
     blobs: BTreeSet<BlobHash>,
     documents: BTreeSet<String>,
-    /// Blobs that define tasks.
-    definitions: BTreeSet<BlobHash>,
+    definitions: Definitions,
     /// Where the log begins.
     begins: Head,
     /// Whether nothing came before, or a snapshot stands for it.
@@ -355,8 +354,9 @@ impl Found {
                 {
                     let reaches = self.begins.next <= head.next && head.next <= self.at.next;
                     self.stands |= reaches;
-                    self.definitions
-                        .extend(specs.into_iter().filter(|_| reaches));
+                    if reaches {
+                        self.definitions.of_snapshot(head.next, specs);
+                    }
                 }
                 sink.document(&name, &taken.bytes)?;
                 if !self.documents.insert(name) {
@@ -378,10 +378,8 @@ impl Found {
 
     fn note(&mut self, record: &Record) {
         // One of a later version is for the server to refuse.
-        if let Ok(LogEntry::Task(TaskEvent { event, .. })) = LogEntry::from_bytes(&record.bytes)
-            && let Event::TaskCreated { spec, .. } = event
-        {
-            self.definitions.insert(spec);
+        if let Ok(LogEntry::Task(TaskEvent { task, event })) = LogEntry::from_bytes(&record.bytes) {
+            self.definitions.of_event(record.position, task, &event);
         }
     }
 
@@ -404,13 +402,58 @@ impl Found {
                 "says that the log begins late, and no snapshot stands for what was before";
             return Err(reading.changed(HEAD, reason));
         }
-        match self.definitions.difference(&self.blobs).next() {
+        match self.definitions.missing(&self.blobs) {
             Some(missing) => {
-                let name = PieceName::Blob(*missing).to_string();
+                let name = PieceName::Blob(missing).to_string();
                 Err(reading.changed(&name, "defines a task and is missing"))
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The tasks that a store has at the end of its log, and the blobs that define them.
+/// Snapshots and records are seen in any order.
+#[derive(Debug, Default)]
+struct Definitions {
+    /// Of each task that is not deleted since, where that was said last.
+    tasks: BTreeMap<TaskHash, (Position, BlobHash)>,
+    /// Where a task was deleted last: its blobs are gone.
+    deleted: BTreeMap<TaskHash, Position>,
+}
+
+impl Definitions {
+    fn of_snapshot(&mut self, until: Position, tasks: Vec<(TaskHash, BlobHash)>) {
+        for (task, spec) in tasks {
+            self.see(until, task, spec);
+        }
+    }
+
+    fn of_event(&mut self, at: Position, task: TaskHash, event: &Event) {
+        match event {
+            Event::TaskCreated { spec, .. } => self.see(at, task, *spec),
+            Event::Deleted { .. } => {
+                let last = self.deleted.entry(task).or_insert(at);
+                *last = at.max(*last);
+            }
+            _ => {}
+        }
+    }
+
+    fn see(&mut self, at: Position, task: TaskHash, spec: BlobHash) {
+        let last = self.tasks.entry(task).or_insert((at, spec));
+        *last = (at, spec).max(*last);
+    }
+
+    /// A blob that a task needs and that is not among `blobs`.
+    fn missing(&self, blobs: &BTreeSet<BlobHash>) -> Option<BlobHash> {
+        let deleted = |(task, (at, _)): &(&TaskHash, &(Position, BlobHash))| {
+            // A snapshot up to a record does not hold what that record says.
+            self.deleted.get(*task).is_some_and(|gone| gone >= at)
+        };
+        let kept = self.tasks.iter().filter(|one| !deleted(one));
+        let mut specs = kept.map(|(_, (_, spec))| *spec);
+        specs.find(|spec| !blobs.contains(spec))
     }
 }
 

@@ -476,6 +476,38 @@ fn the_configuration_in_use_is_part_of_the_backup() {
     assert_eq!(left, ["audit.jsonl"]);
 }
 
+#[test]
+fn a_deleted_task_needs_no_blob() {
+    let task = RawTask::parse(TASK).unwrap();
+    let spec = BlobHash::of(task.bytes());
+    let without = |events: &[Event]| {
+        let events = events.iter().cloned().map(|event| {
+            let task = task.hash();
+            LogEntry::Task(TaskEvent { task, event }).to_bytes()
+        });
+        let events: Vec<_> = events.collect();
+        Case::with(|state| {
+            let store = SledStore::open(state.join("store")).unwrap();
+            let epoch = store.open_epoch().unwrap();
+            store.append(epoch, None, &events).unwrap();
+            store.remove_blobs(epoch, &[spec]).unwrap();
+        })
+    };
+    let deleted = Event::Deleted { at: NOW };
+    let restored = without(std::slice::from_ref(&deleted)).restore();
+    assert!(restored.is_ok(), "{restored:?}");
+    // It was made again, or never deleted.
+    let again = [deleted, Event::TaskCreated { spec, at: NOW }];
+    for events in [&again[..], &[]] {
+        let restored = without(events).restore();
+        let name = PieceName::Blob(spec).to_string();
+        assert!(
+            matches!(&restored, Err(BackupError::Changed { entry, .. }) if *entry == name),
+            "{restored:?}"
+        );
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]

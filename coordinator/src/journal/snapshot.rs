@@ -1,6 +1,6 @@
 //! A fold as a document of the store.
 
-use common::ids::BlobHash;
+use common::ids::{BlobHash, TaskHash};
 use common::wire::codec;
 
 use super::fold::{Fold, ReplayError};
@@ -93,12 +93,12 @@ pub fn newest(store: &dyn Store) -> Result<Loaded, ReplayError> {
     Err(ReplayError::SnapshotLost { first, refused })
 }
 
-/// The definitions of the tasks that a snapshot holds, if these bytes are
-/// one.
-pub fn tasks_of(bytes: &[u8]) -> Option<(Head, Vec<BlobHash>)> {
+/// The tasks that a snapshot holds with the blobs that define them, if these bytes
+/// are one.
+pub fn tasks_of(bytes: &[u8]) -> Option<(Head, Vec<(TaskHash, BlobHash)>)> {
     let fold = decode(bytes).ok()?;
     let states = fold.states.iter();
-    let specs = states.filter_map(|(_, state)| state.spec);
+    let specs = states.filter_map(|(task, state)| Some((*task, state.spec?)));
     Some((fold.head, specs.collect()))
 }
 
