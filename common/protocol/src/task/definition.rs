@@ -305,8 +305,8 @@ impl Task {
             .features(&stage_shape)
             .map_err(|error| TaskError::Value {
                 key: "features.stage",
-                value: format!("{:?}", d.features),
-                allowed: error.to_string(),
+                value: d.features.to_string(),
+                allowed: format!("one that takes these inputs: {error}"),
             })?;
         allowed(
             features <= FEATURES_MAX,
