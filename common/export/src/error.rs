@@ -12,9 +12,7 @@ use protocol::model::Release;
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// A file name whose ending names no format.
-    #[error(
-        "{name:?} names no format; end it in .onnx, .npz, .safetensors or .c, or say which with --format"
-    )]
+    #[error("{name:?} names no format; end it in .onnx, .npz, .safetensors or .c")]
     Ending {
         /// The file's name.
         name: String,

@@ -1,5 +1,6 @@
 //! The formats that a student can be written in.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -39,6 +40,28 @@ impl Format {
             .ok_or_else(|| ExportError::Ending {
                 name: path.display().to_string(),
             })
+    }
+
+    /// The format of a file that is to be written later, which could be now.
+    ///
+    /// # Errors
+    /// A name that the format cannot have, or a folder that is not there.
+    pub fn of_new_file(path: &Path) -> Result<Self, ExportError> {
+        let format = Self::of_path(path)?;
+        if format == Self::C {
+            c::name(path)?;
+        }
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        match folder.is_dir() {
+            true => Ok(format),
+            false => Err(ExportError::File {
+                path: folder.to_owned(),
+                source: ErrorKind::NotFound.into(),
+            }),
+        }
     }
 
     /// Its name, which is the ending of its files' names.
@@ -82,4 +105,27 @@ pub fn export(release: &Release, format: Format, path: &Path) -> Result<Exported
         Format::Safetensors => one(archive::safetensors(release)?),
         Format::C => c::source(release, path)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_is_refused_before_it_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| Format::of_new_file(&folder.path().join(name));
+        assert_eq!(at("student.onnx").unwrap(), Format::Onnx);
+        assert_eq!(at("student_2.c").unwrap(), Format::C);
+        assert!(matches!(
+            at("2-student.c"),
+            Err(ExportError::Identifier { .. })
+        ));
+        assert!(matches!(at("student.pt"), Err(ExportError::Ending { .. })));
+        assert!(matches!(
+            at("missing/student.onnx"),
+            Err(ExportError::File { source, .. }) if source.kind() == ErrorKind::NotFound
+        ));
+    }
 }

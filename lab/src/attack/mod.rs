@@ -243,13 +243,10 @@ impl Scene<'_> {
         let Some(asked) = asked else {
             return Ok(otherwise);
         };
-        let classes = &self.data.classes;
-        let named = classes.iter().position(|class| class == asked);
-        let numbered = || asked.parse().ok().filter(|&at: &usize| at < classes.len());
-        match named.or_else(numbered) {
-            Some(class) => Ok(class as u16),
+        match self.data.class(asked) {
+            Some(class) => Ok(class),
             None => {
-                let known = classes.join(", ");
+                let known = self.data.classes.join(", ");
                 let problem = format!("{asked:?} is no class of the data; there are {known}");
                 Err(self.option(option, problem))
             }

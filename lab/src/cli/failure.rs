@@ -150,9 +150,11 @@ impl CommandError for Failure {
             Self::Backbone(_)
             | Self::StudentOfBackbone
             | Self::StudentOfMovedInputs(_)
-            | Self::Simulate(SimulateError::Labelling(_) | SimulateError::Projection(_)) => {
-                ExitCode::Usage
-            }
+            | Self::Simulate(
+                SimulateError::Labelling(_)
+                | SimulateError::Projection(_)
+                | SimulateError::LeaveOut { .. },
+            ) => ExitCode::Usage,
             Self::Grid(GridError::Read { cause, .. }) => ExitCode::of_file(cause),
             Self::Partition(_)
             | Self::Simulate(SimulateError::Partition(_) | SimulateError::Task(_))

@@ -76,7 +76,7 @@ pub(crate) struct SimulateArguments {
     /// Have the student also score novelty: how unlike its training rows an input is
     #[arg(long)]
     novelty: bool,
-    /// A class to leave out of training; `novelty_auc` says how well its test rows are recognised
+    /// A class, by name or number, to leave out of training; `novelty_auc` says how well its test rows are recognised
     /// as new
     #[arg(long, value_name = "CLASS", conflicts_with = "report")]
     leave_out: Option<String>,
@@ -202,7 +202,7 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
         return Err(Failure::ReportOfNumbers);
     }
     let mut options = arguments.options();
-    let format = arguments.student_out.as_deref().map(Format::of_path);
+    let format = arguments.student_out.as_deref().map(Format::of_new_file);
     let format = format.transpose().map_err(exit::Failure::from)?;
     if arguments.student_out.is_some() && arguments.backbone().is_some() {
         return Err(Failure::StudentOfBackbone);

@@ -202,10 +202,22 @@ impl Dataset {
         ))
     }
 
-    /// The same without a class, and the test rows of that class; none if there
-    /// is no such class, or but two.
+    /// The class of this name, else of this number, if there is one.
+    pub fn class(&self, asked: &str) -> Option<u16> {
+        let named = self.classes.iter().position(|class| class == asked);
+        let numbered = || {
+            asked
+                .parse()
+                .ok()
+                .filter(|&at: &usize| at < self.classes.len())
+        };
+        named.or_else(numbered).map(|class| class as u16)
+    }
+
+    /// The same without a class, of this name or number, and the test rows of that
+    /// class; none if there is no such class, or but two.
     pub fn without_class(&self, name: &str) -> Option<(Self, Part)> {
-        let left_out = self.classes.iter().position(|class| class == name)? as u16;
+        let left_out = self.class(name)?;
         if self.classes.len() <= 2 && self.classes != unlabelled::CLASSES {
             return None;
         }

@@ -26,11 +26,7 @@ use writer::Writer;
 /// A stem that is no name in C, or a stage that is not known here.
 pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
     whole(release)?;
-    let stem = path
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or_default();
-    let name = identifier(stem)?;
+    let name = name(path)?;
     let task = release.task();
     let definition = task.definition();
     let tables = definition.features.tables(task.input_shape())?;
@@ -186,6 +182,15 @@ fn normaliser(writer: &mut Writer, parts: &NormaliserParts<'_>) {
         writer.floats("transform_levels", &levels);
     }
     writer.raw(include_str!("normaliser.c"));
+}
+
+/// What the names in a file of this path begin with.
+///
+/// # Errors
+/// A stem that is no name in C.
+pub(crate) fn name(path: &Path) -> Result<String, ExportError> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    identifier(stem.unwrap_or_default())
 }
 
 /// A stem as a name in C.

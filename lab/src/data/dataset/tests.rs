@@ -17,6 +17,9 @@ fn a_class_left_out_leaves_no_row() {
         assert_eq!(of(&data, name), of(&har, name), "{name}");
     }
     assert!(har.without_class("flying").is_none());
+    let number = har.class("sitting").unwrap();
+    assert_eq!(har.class(&number.to_string()), Some(number));
+    assert_eq!(har.class("6"), None);
 }
 
 #[test]
