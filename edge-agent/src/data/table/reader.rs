@@ -14,12 +14,15 @@ use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shorte
 use super::super::source::TimeFormat;
 use super::columns::{Columns, Source};
 use super::dialect::{grouped, is_ambiguous, number};
+use super::typed::CellType;
 
 /// Reads the records of one table.
 pub(in super::super) struct RowReader<'a> {
     pub(super) columns: &'a Columns,
     pub(super) schema: &'a Schema,
     cells: Numbers,
+    /// Of each cell of the newest record; none where all are text.
+    pub(super) types: Vec<CellType>,
     time_format: TimeFormat,
     missing: OnMissing,
     groups: HashMap<String, Group>,
@@ -93,6 +96,7 @@ impl<'a> RowReader<'a> {
                 decimal,
                 told: schema.mapping().decimal.is_some(),
             },
+            types: Vec::new(),
             time_format: schema.mapping().time_format.clone(),
             missing,
             groups: HashMap::new(),
@@ -155,10 +159,15 @@ impl<'a> RowReader<'a> {
         let time = match self.columns.time.filter(|_| timed) {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
-                if self.taken == 0 {
-                    self.time_format.settle(cell);
-                }
-                let time = self.time_format.parse(cell);
+                let time = match type_of(&self.types, place) {
+                    CellType::Time => TimeFormat::Iso8601.parse(cell),
+                    CellType::Text | CellType::Number => {
+                        if self.taken == 0 {
+                            self.time_format.settle(cell);
+                        }
+                        self.time_format.parse(cell)
+                    }
+                };
                 Some(time.map_err(|problem| ParseError::at(at(place), problem))?)
             }
             None => None,
@@ -253,7 +262,7 @@ impl<'a> RowReader<'a> {
             if is_missing(cell) {
                 continue;
             }
-            let found = self.cells.number(cell);
+            let found = self.cells.of_type(type_of(&self.types, place)).number(cell);
             let found = found.and_then(|value| {
                 Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
             });
@@ -295,7 +304,8 @@ impl<'a> RowReader<'a> {
                 continue;
             }
             if source.words.is_empty() {
-                let value = self.cells.converted(cell, source);
+                let cells = self.cells.of_type(type_of(&self.types, source.place));
+                let value = cells.converted(cell, source);
                 let value = value.map_err(|problem| ParseError::at(place(), problem))?;
                 account.add(Some(value));
                 self.row.push(value);
@@ -321,6 +331,17 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// The same for a cell of this type.
+    fn of_type(self, cell_type: CellType) -> Self {
+        match cell_type {
+            CellType::Number => Self {
+                decimal: b'.',
+                told: true,
+            },
+            CellType::Text | CellType::Time => self,
+        }
+    }
+
     /// The number of a cell; what is true is 1.
     fn number(self, cell: &str) -> Result<f64, Problem> {
         let told = || grouped(cell, self.decimal).filter(|_| self.told);
@@ -345,6 +366,11 @@ impl Numbers {
         };
         Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
     }
+}
+
+/// The type of the cell at a place.
+fn type_of(types: &[CellType], place: usize) -> CellType {
+    types.get(place).copied().unwrap_or_default()
 }
 
 /// The place of a word among a column's values.
