@@ -96,7 +96,7 @@ type Stretch = Vec<usize>;
 /// The windows of a file's samples, row-major, and the label of each.
 ///
 /// # Errors
-/// [`ParseError::Rate`] for recordings too slow, [`ParseError::Size`] for
+/// [`ParseError::Rate`] where all recordings are too slow, [`ParseError::Size`] for
 /// more than may be held.
 pub(super) fn windows(
     samples: &Samples,
@@ -127,7 +127,7 @@ pub(super) fn windows(
 /// account: samples may be a piece of a file.
 ///
 /// # Errors
-/// [`ParseError::Rate`] for recordings too slow.
+/// [`ParseError::Rate`] where all recordings are too slow.
 pub(super) fn windows_into(
     samples: &Samples,
     series: &SeriesInput,
@@ -144,12 +144,24 @@ pub(super) fn windows_into(
         account,
         keep,
         slowest_hz: f64::INFINITY,
+        too_slow_hz: None,
+        is_any_fast: false,
     };
     for group in groups(&samples.groups) {
         for stretch in cut.stretches(&group) {
-            cut.stretch(&stretch)?;
+            cut.stretch(&stretch);
             common::liveness::heartbeat();
         }
+    }
+    // A stretch that strays costs itself, a recording that is all slow its file.
+    if let Some(found) = cut.too_slow_hz
+        && !cut.is_any_fast
+        && cut.account.used == 0
+    {
+        return Err(ParseError::Rate {
+            found,
+            wanted: series.rate_hz,
+        });
     }
     let told = notes.iter().any(|note| matches!(note, Note::Slower { .. }));
     if cut.slowest_hz < series.rate_hz * SLOWER && !told {
@@ -179,7 +191,12 @@ struct Cut<'a> {
     recordings: Recordings,
     account: &'a mut Account,
     keep: &'a mut dyn FnMut(&[f32], Option<u16>),
+    /// The slowest that was cut into windows.
     slowest_hz: f64,
+    /// The rate of the first stretch that was too slow to be.
+    too_slow_hz: Option<f64>,
+    /// Whether one was not.
+    is_any_fast: bool,
 }
 
 impl Cut<'_> {
@@ -246,27 +263,17 @@ impl Cut<'_> {
     }
 
     /// Brings a stretch to the task's rate and cuts it.
-    fn stretch(&mut self, stretch: &[usize]) -> Result<(), ParseError> {
+    fn stretch(&mut self, stretch: &[usize]) {
         let (channels, samples) = (self.series.channels.len(), self.samples);
         let line = || Place::Line(samples.lines[stretch[0]]).to_string();
         let Some(step) = self.usual_step(stretch) else {
             self.account
                 .leave_out_many(Unused::Rest, stretch.len(), line);
-            return Ok(());
+            return;
         };
         let seconds = |&place: &usize| samples.seconds(stretch[0], place, self.rate_hz);
         let times: Vec<f64> = stretch.iter().map(seconds).collect();
         let grid = Grid::of(&times, step);
-        if self.recordings.rate_hz == 0.0 {
-            self.recordings.rate_hz = grid.rate_hz;
-        }
-        self.slowest_hz = self.slowest_hz.min(grid.rate_hz);
-        if grid.rate_hz < self.series.rate_hz * RATE_MIN {
-            return Err(ParseError::Rate {
-                found: grid.rate_hz,
-                wanted: self.series.rate_hz,
-            });
-        }
         // What a slow clock or a coarse one makes of the length must not cost
         // the last window.
         let length = (grid.duration() * self.series.rate_hz + 0.5).floor() as usize + 1;
@@ -274,8 +281,19 @@ impl Cut<'_> {
         if length < window {
             self.account
                 .leave_out_many(Unused::Rest, stretch.len(), line);
-            return Ok(());
+            return;
         }
+        if grid.rate_hz < self.series.rate_hz * RATE_MIN {
+            self.too_slow_hz.get_or_insert(grid.rate_hz);
+            self.account
+                .leave_out_many(Unused::Slow, stretch.len(), line);
+            return;
+        }
+        self.is_any_fast = true;
+        if self.recordings.rate_hz == 0.0 {
+            self.recordings.rate_hz = grid.rate_hz;
+        }
+        self.slowest_hz = self.slowest_hz.min(grid.rate_hz);
         let raw = |sample: usize| {
             let start = stretch[sample] * channels;
             &samples.values[start..start + channels]
@@ -300,7 +318,6 @@ impl Cut<'_> {
             let rest = length - covered;
             self.account.leave_out_many(Unused::Rest, rest, line);
         }
-        Ok(())
     }
 
     /// The label of each sample of the task's rate: that of the nearest
@@ -337,7 +354,7 @@ const GAP_STEPS: f64 = 3.5;
 /// Values of samples, with what goes beside them, that are held before they
 /// are cut into windows: 4 MiB. A longer recording is cut in pieces.
 pub(super) const PIECE_VALUES: usize = 1 << 20;
-/// Below this share of the task's rate a recording is refused.
+/// Below this share of the task's rate a stretch is left out.
 const RATE_MIN: f64 = 0.5;
 /// Below this share it is told.
 const SLOWER: f64 = 0.95;

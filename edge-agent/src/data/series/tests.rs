@@ -163,6 +163,22 @@ fn another_rate_is_resampled_and_half_of_it_is_refused() {
 }
 
 #[test]
+fn a_stray_stretch_costs_itself() {
+    // Two samples at a third of the rate, a gap, and 105 good ones.
+    let stray = [(0.0, "on", "a"), (0.3, "on", "a")];
+    let good = || (0..105).map(|at| (60.0 + f64::from(at) / 10.0, "on", "a"));
+    let found = read(&text(stray.into_iter().chain(good())), &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    assert_eq!(found.account.unused[&Unused::Rest].0, 2 + 5);
+    assert!((found.account.recordings.unwrap().rate_hz - 10.0).abs() < 1e-6);
+    // Thirty seconds of it are told as what they are.
+    let slow = (0..90).map(|at| (f64::from(at) / 3.0, "on", "a"));
+    let found = read(&text(slow.chain(good())), &schema("gap_s = 20")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    assert_eq!(found.account.unused[&Unused::Slow].0, 90);
+}
+
+#[test]
 fn without_times_rows_follow_one_another_at_a_rate() {
     let mut text = "x,y,label\n".to_owned();
     for at in 0..200 {
