@@ -36,6 +36,8 @@ pub enum Note {
     DecimalComma,
     /// Columns have the names of another file's in another order.
     Reordered,
+    /// Recordings whose times only fall were read from their end on.
+    NewestFirst,
     /// Recordings have fewer samples a second than the task's windows.
     Slower {
         /// Samples a second.
@@ -133,6 +135,9 @@ impl fmt::Display for Note {
                  Have the task name them ([input] names), so that all devices' files are",
             ),
             Self::DecimalComma => f.write_str("numbers are read with a decimal comma"),
+            Self::NewestFirst => {
+                f.write_str("its times are newest first: it is read from its end on")
+            }
             Self::Slower { rate_hz, wanted_hz } => write!(
                 f,
                 "recordings of {rate_hz:.3} samples a second are brought to {wanted_hz:.3}: what \

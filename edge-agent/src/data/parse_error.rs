@@ -133,6 +133,11 @@ pub enum ParseError {
         /// What the task wants.
         wanted: f64,
     },
+    /// Times of recordings that mostly fall.
+    #[error(
+        "most of its times lie before the one above them: newest first, but not throughout; sort it by time, oldest first"
+    )]
+    TimesFall,
     /// No labels, where intervals are wanted of times.
     #[error("labels: {reason}")]
     Intervals {

@@ -79,6 +79,20 @@ impl Samples {
         self.lines.clear();
     }
 
+    fn order(&self, group: &[usize]) -> Order {
+        let (mut rising, mut falling) = (0, 0);
+        for pair in group.windows(2) {
+            let (one, next) = (self.times[pair[0]], self.times[pair[1]]);
+            rising += usize::from(next > one);
+            falling += usize::from(next < one);
+        }
+        match falling > rising {
+            true if rising == 0 => Order::NewestFirst,
+            true => Order::MostlyFalling,
+            false => Order::Rising,
+        }
+    }
+
     /// Seconds from one sample to another.
     fn seconds(&self, from: usize, to: usize, rate_hz: f64) -> f64 {
         // Times may lie as far apart as an i64 holds.
@@ -88,6 +102,17 @@ impl Samples {
             false => apart as f64 / rate_hz,
         }
     }
+}
+
+/// How times of a group follow one another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// As they were measured, or nearly so.
+    Rising,
+    /// Each before the one above it.
+    NewestFirst,
+    /// Most of them before the one above.
+    MostlyFalling,
 }
 
 /// A stretch of samples, by their places.
@@ -127,7 +152,8 @@ pub(super) fn windows(
 /// account: samples may be a piece of a file.
 ///
 /// # Errors
-/// [`ParseError::Rate`] where all recordings are too slow.
+/// [`ParseError::Rate`] where all recordings are too slow, [`ParseError::TimesFall`]
+/// where most times lie before the one above.
 pub(super) fn windows_into(
     samples: &Samples,
     series: &SeriesInput,
@@ -147,11 +173,23 @@ pub(super) fn windows_into(
         too_slow_hz: None,
         is_any_fast: false,
     };
-    for group in groups(&samples.groups) {
+    let (mut reversed, mut falling) = (false, 0);
+    for mut group in groups(&samples.groups) {
+        match samples.order(&group) {
+            Order::NewestFirst => {
+                group.reverse();
+                reversed = true;
+            }
+            Order::MostlyFalling => falling += group.len(),
+            Order::Rising => {}
+        }
         for stretch in cut.stretches(&group) {
             cut.stretch(&stretch);
             common::liveness::heartbeat();
         }
+    }
+    if 2 * falling > samples.len() && !cut.is_any_fast && cut.account.used == 0 {
+        return Err(ParseError::TimesFall);
     }
     // A stretch that strays costs itself, a recording that is all slow its file.
     if let Some(found) = cut.too_slow_hz
@@ -162,6 +200,9 @@ pub(super) fn windows_into(
             found,
             wanted: series.rate_hz,
         });
+    }
+    if reversed && !notes.contains(&Note::NewestFirst) {
+        notes.push(Note::NewestFirst);
     }
     let told = notes.iter().any(|note| matches!(note, Note::Slower { .. }));
     if cut.slowest_hz < series.rate_hz * SLOWER && !told {

@@ -179,6 +179,26 @@ fn a_stray_stretch_costs_itself() {
 }
 
 #[test]
+fn newest_first_is_read_from_its_end_on() {
+    let at = |at: i32| {
+        (
+            f64::from(at) / 10.0,
+            if at < 65 { "off" } else { "on" },
+            "a",
+        )
+    };
+    let rising = read(&text((0..130).map(at)), &schema("")).unwrap();
+    let falling = read(&text((0..130).rev().map(at)), &schema("")).unwrap();
+    assert_eq!(falling.data, rising.data);
+    assert!(falling.notes.contains(&Note::NewestFirst));
+    assert!(!rising.notes.contains(&Note::NewestFirst));
+    // Two files that were joined: not strictly so.
+    let twice = (0..65).rev().chain((65..130).rev()).map(at);
+    let twice = read(&text(twice), &schema(""));
+    assert_eq!(twice.unwrap_err(), ParseError::TimesFall);
+}
+
+#[test]
 fn without_times_rows_follow_one_another_at_a_rate() {
     let mut text = "x,y,label\n".to_owned();
     for at in 0..200 {
@@ -270,7 +290,7 @@ proptest! {
                     prop_assert!(flat);
                     prop_assert_eq!(found.data.rows(), found.account.used);
                 }
-                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. }), "{error}"),
+                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. } | ParseError::TimesFall), "{error}"),
             }
         }
     }
