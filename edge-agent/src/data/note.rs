@@ -45,6 +45,17 @@ pub enum Note {
         /// What the task wants.
         wanted_hz: f64,
     },
+    /// A recording has so many samples a second that its times may be of another unit.
+    TooFast {
+        /// The line of the first of them.
+        line: u64,
+        /// Samples a second.
+        rate_hz: f64,
+        /// What the task wants.
+        wanted_hz: f64,
+        /// What the first time was taken for.
+        seconds: f64,
+    },
     /// No row lies within an interval of the file of labels.
     OutsideIntervals {
         /// From when to when there are rows, in nanoseconds.
@@ -98,6 +109,7 @@ impl Note {
                 | Self::MinusOne { .. }
                 | Self::Lost { .. }
                 | Self::Slower { .. }
+                | Self::TooFast { .. }
         )
     }
 }
@@ -143,6 +155,25 @@ impl fmt::Display for Note {
                 "recordings of {rate_hz:.3} samples a second are brought to {wanted_hz:.3}: what \
                  is faster than half of the former is not in them"
             ),
+            Self::TooFast {
+                line,
+                rate_hz,
+                wanted_hz,
+                seconds,
+            } => {
+                write!(
+                    f,
+                    "from line {line} on there seem to be {rate_hz:.0} samples a second, and the \
+                     task wants {wanted_hz:.3}: "
+                )?;
+                match JULIAN_DAYS.contains(seconds) {
+                    true => f.write_str(
+                        "times look like Julian days and are read as seconds; write seconds, in \
+                         SQLite as unixepoch(at, 'subsec') in data.query",
+                    ),
+                    false => f.write_str("are times in another unit than time_format says?"),
+                }
+            }
             Self::OutsideIntervals { rows, intervals } => {
                 let seconds = |ns: i64| ns as f64 * 1e-9;
                 write!(
@@ -184,3 +215,6 @@ impl fmt::Display for Note {
         }
     }
 }
+
+/// The days from 1900 to 2100, as astronomers count them.
+const JULIAN_DAYS: std::ops::Range<f64> = 2_415_020.0..2_488_070.0;

@@ -97,6 +97,14 @@ pub enum Problem {
         /// What stands there.
         found: String,
     },
+    /// A number that is a time of another unit than those before.
+    #[error(
+        "{found:?} is a time in another unit than those above it, which are a thousand or a million times as large; split the file there, or correct the times"
+    )]
+    TimeUnit {
+        /// What stands there.
+        found: String,
+    },
     /// A word that is no value of a categorical column.
     #[error("{found:?} is not one of the column's values ({known}); correct it or remove the row")]
     UnknownValue {
@@ -156,6 +164,7 @@ impl Problem {
             Self::UnknownClass { .. } => "a label that is no class of the task",
             Self::UnknownValue { .. } => "a word that is no value of its column",
             Self::ColumnCount { .. } => "too few or too many cells",
+            Self::TimeUnit { .. } => "a time in another unit than those before",
             Self::Time { .. } => "a time that cannot be read",
             Self::Nul => "NUL bytes",
             Self::Text { .. } => "not readable as text",
@@ -174,7 +183,7 @@ impl Problem {
             Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
             Self::Time { .. } => "time_format = \"…\"".to_owned(),
             Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
-            Self::Nul => return None,
+            Self::Nul | Self::TimeUnit { .. } => return None,
         })
     }
 }

@@ -128,7 +128,7 @@ pub(super) const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "rows a second",
-        purpose: "The rate of recordings without times; without it that of the task.",
+        purpose: "The rate of recordings without times, or with many rows of one time (whole seconds), which are spread evenly; without it that of the task.",
         value: |config| {
             config
                 .mapping

@@ -199,6 +199,80 @@ fn newest_first_is_read_from_its_end_on() {
 }
 
 #[test]
+fn whole_seconds_are_spread_where_the_rate_is_told() {
+    let mut written = "time,x,y,label\n".to_owned();
+    for at in 0..105 {
+        writeln!(written, "2026-11-29T10:00:{:02}Z,{at},0,on", at / 10).unwrap();
+    }
+    let refused = read(&written, &schema("")).unwrap_err();
+    assert!(
+        refused.to_string().contains("have no fraction"),
+        "{refused}"
+    );
+    assert_eq!(refused.mend().unwrap(), "rate_hz = 10");
+    let mapping = Mapping {
+        time_column: Some("time".to_owned()),
+        rate_hz: Some(10.0),
+        ..Mapping::default()
+    };
+    let found = read(&written, &schema("").with_mapping(mapping)).unwrap();
+    let inputs = found.data.inputs();
+    let starts: Vec<f32> = inputs
+        .rows()
+        .into_iter()
+        .map(|row| row[0].round())
+        .collect();
+    assert_eq!(starts, [0.0, 20.0, 40.0, 60.0]);
+    assert_eq!(found.account.unused[&Unused::Rest].0, 5);
+}
+
+#[test]
+fn times_that_change_their_unit_are_named() {
+    let mut written = "time,x,y,label\n".to_owned();
+    for at in 0..100u64 {
+        writeln!(written, "{},1,2,on", 1_795_983_215_000 + 100 * at).unwrap();
+    }
+    writeln!(written, "1795983225.0,1,2,on\n1795983225.1,1,2,on").unwrap();
+    let refused = read(&written, &schema("")).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("line 102, column \"time\""),
+        "{refused}"
+    );
+    assert!(refused.contains("another unit"), "{refused}");
+    let mut days = "time,x,y,label\n".to_owned();
+    for at in 0..100 {
+        writeln!(
+            days,
+            "{:.9},1,2,on",
+            2_461_373.5 + f64::from(at) / 864_000.0
+        )
+        .unwrap();
+    }
+    let found = read(&days, &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 0);
+    let told: Vec<String> = found.notes.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|note| note.contains("Julian days")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_empty_time_costs_its_row_where_bad_rows_do() {
+    let whole = text((0..45).map(|at| (f64::from(at) / 10.0, "on", "a")));
+    let torn = whole.replace("\n1.5000,", "\n,");
+    let refused = read(&torn, &schema("")).unwrap_err();
+    assert_eq!(refused.mend().unwrap(), "bad_rows = \"skip\"");
+    let mapping = Mapping {
+        bad_rows: super::super::BadRows::Skip,
+        ..Mapping::default()
+    };
+    let found = read(&torn, &schema("").with_mapping(mapping)).unwrap();
+    assert_eq!(found.account.unused[&Unused::Missing].0, 1);
+    assert_eq!(found.data.rows(), 1);
+}
+
+#[test]
 fn without_times_rows_follow_one_another_at_a_rate() {
     let mut text = "x,y,label\n".to_owned();
     for at in 0..200 {
@@ -290,7 +364,7 @@ proptest! {
                     prop_assert!(flat);
                     prop_assert_eq!(found.data.rows(), found.account.used);
                 }
-                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. } | ParseError::TimesFall), "{error}"),
+                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. } | ParseError::TimesFall | ParseError::CoarseTimes { .. } | ParseError::At { .. }), "{error}"),
             }
         }
     }

@@ -90,6 +90,14 @@ impl TimeFormat {
         }
     }
 
+    /// Whether it counts a unit since some moment.
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Seconds | Self::Milliseconds | Self::Microseconds | Self::Nanoseconds
+        )
+    }
+
     /// The format that a written time shows.
     pub fn shown_by(first: &str) -> Self {
         let Ok(number) = first.trim().parse::<f64>() else {

@@ -24,6 +24,8 @@ pub(in super::super) struct RowReader<'a> {
     /// Of each cell of the newest record; none where all are text.
     pub(super) types: Vec<CellType>,
     time_format: TimeFormat,
+    /// The newest time that was read.
+    newest: Option<i64>,
     missing: OnMissing,
     groups: HashMap<String, Group>,
     /// The first and the last time of a row, and whether one has a label, where
@@ -98,6 +100,7 @@ impl<'a> RowReader<'a> {
             },
             types: Vec::new(),
             time_format: schema.mapping().time_format.clone(),
+            newest: None,
             missing,
             groups: HashMap::new(),
             within: None,
@@ -159,15 +162,7 @@ impl<'a> RowReader<'a> {
         let time = match self.columns.time.filter(|_| timed) {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
-                let time = match type_of(&self.types, place) {
-                    CellType::Time => TimeFormat::Iso8601.parse(cell),
-                    CellType::Text | CellType::Number => {
-                        if self.taken == 0 {
-                            self.time_format.settle(cell);
-                        }
-                        self.time_format.parse(cell)
-                    }
-                };
+                let time = self.read_time(cell, type_of(&self.types, place));
                 Some(time.map_err(|problem| ParseError::at(at(place), problem))?)
             }
             None => None,
@@ -217,6 +212,27 @@ impl<'a> RowReader<'a> {
             group: own.number,
             number: own.rows,
         }))
+    }
+
+    /// When a row was measured.
+    fn read_time(&mut self, cell: &str, cell_type: CellType) -> Result<i64, Problem> {
+        if is_missing(cell.trim()) {
+            return Err(Problem::Missing);
+        }
+        if cell_type == CellType::Time {
+            return TimeFormat::Iso8601.parse(cell);
+        }
+        if self.taken == 0 {
+            self.time_format.settle(cell);
+        }
+        let time = self.time_format.parse(cell)?;
+        let other_unit = |before: i64| self.time_format.is_number() && is_of_unit(time, before);
+        if self.newest.is_some_and(other_unit) {
+            let found = shortened(cell);
+            return Err(Problem::TimeUnit { found });
+        }
+        self.newest = Some(time);
+        Ok(time)
     }
 
     /// That no row lies within an interval, if so it is.
@@ -367,6 +383,18 @@ impl Numbers {
         Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
     }
 }
+
+/// Whether a time is one of our days only if it is of a larger unit than the time
+/// before it was read in.
+fn is_of_unit(time: i64, before: i64) -> bool {
+    let share = |factor: f64| (time as f64 * factor / before as f64 - 1.0).abs() < SAME_DAYS;
+    before > YEAR_2000_NS && [1e3, 1e6, 1e9].into_iter().any(share)
+}
+
+/// 1 January 2000, in nanoseconds since 1970.
+const YEAR_2000_NS: i64 = 946_684_800_000_000_000;
+/// Half a year of the years since 1970.
+const SAME_DAYS: f64 = 0.01;
 
 /// The type of the cell at a place.
 fn type_of(types: &[CellType], place: usize) -> CellType {
