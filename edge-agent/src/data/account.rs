@@ -143,7 +143,7 @@ impl Unused {
             Problem::UnknownValue { .. } => Self::UnknownValue,
             Problem::ColumnCount { .. } => Self::Columns,
             Problem::Time { .. } | Problem::TimeUnit { .. } => Self::Time,
-            Problem::Nul | Problem::Text { .. } => Self::Text,
+            Problem::Nul | Problem::Text { .. } | Problem::Long { .. } => Self::Text,
         }
     }
 }

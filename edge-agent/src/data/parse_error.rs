@@ -21,7 +21,7 @@ pub enum ParseError {
     )]
     Format,
     /// Something else than its name says.
-    #[error("it is {what}, whatever its name says; {advice}")]
+    #[error("it is {what}; {advice}")]
     Foreign {
         /// What it is.
         what: &'static str,

@@ -128,6 +128,16 @@ pub enum Problem {
         "NUL bytes, as a power cut leaves them in a file that was being written; remove the line, and the NUL bytes with it"
     )]
     Nul,
+    /// A line or a cell that does not end.
+    #[error(
+        "{what} of more than {mib_max} MiB, the most that is read; is a line end or a quote missing, or is the file no table? correct or remove it"
+    )]
+    Long {
+        /// What does not end.
+        what: &'static str,
+        /// The bound.
+        mib_max: usize,
+    },
     /// Bytes that are not UTF-8, or a quote that never ends.
     #[error(
         "not readable as text ({reason}); save the file as UTF-8, or say how it is written (encoding = \"latin-1\" under [data] in agent.toml)"
@@ -167,6 +177,7 @@ impl Problem {
             Self::TimeUnit { .. } => "a time in another unit than those before",
             Self::Time { .. } => "a time that cannot be read",
             Self::Nul => "NUL bytes",
+            Self::Long { .. } => "a line or a cell that does not end",
             Self::Text { .. } => "not readable as text",
         }
     }
@@ -183,7 +194,7 @@ impl Problem {
             Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
             Self::Time { .. } => "time_format = \"…\"".to_owned(),
             Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
-            Self::Nul | Self::TimeUnit { .. } => return None,
+            Self::Nul | Self::Long { .. } | Self::TimeUnit { .. } => return None,
         })
     }
 }

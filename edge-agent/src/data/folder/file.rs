@@ -152,6 +152,17 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
     }
 }
 
+/// What a file begins with, if it can be read.
+pub(super) fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let file = open(path, u64::MAX).ok()?;
+    let mut bytes = Vec::new();
+    file.take(FIRST_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// More than any kind of file is known by.
+const FIRST_BYTES: u64 = 512;
+
 /// What is read, and the hash of it.
 struct Hashed<R> {
     source: R,

@@ -72,12 +72,11 @@ impl Cells {
         self.text.drain(..rest);
         self.records_at = 0;
         if self.text.len() > LINE_BYTES_MAX {
-            let reason = format!(
-                "a quoted cell that does not end within {} MiB",
-                LINE_BYTES_MAX >> 20
-            );
-            let place = Place::Line(self.lines_before + 1);
-            return Err(ParseError::at(place, Problem::Text { reason }));
+            let problem = Problem::Long {
+                what: "a quoted cell",
+                mib_max: LINE_BYTES_MAX >> 20,
+            };
+            return Err(ParseError::at(Place::Line(self.lines_before + 1), problem));
         }
         let block = source.block(notes)?;
         self.tail = std::mem::take(&mut source.tail);
