@@ -24,6 +24,11 @@ pub enum Note {
     Utf16,
     /// Lines that begin with `#` are left out.
     Comments,
+    /// Lines before the header are left out.
+    Preamble {
+        /// How many.
+        lines: u64,
+    },
     /// The first column has no name and is left out: the index that pandas
     /// writes.
     IndexColumn,
@@ -134,6 +139,12 @@ impl fmt::Display for Note {
             ),
             Self::Utf16 => f.write_str("is UTF-16 text and is read as such"),
             Self::Comments => f.write_str("lines that begin with # are comments and left out"),
+            Self::Preamble { lines } => write!(
+                f,
+                "{lines} lines before the header are left out: line {} has the names that the task \
+                 asks for",
+                lines + 1
+            ),
             Self::IndexColumn => {
                 f.write_str("the first column has no name and is left out as the row's number")
             }

@@ -7,6 +7,7 @@ use super::super::classes::{ClassNames, Meaning};
 use super::super::note::Note;
 use super::super::schema::{LabelSource, ParseError, Schema, shortened};
 use super::super::source::{Conversion, conversion, same_unit};
+use super::dialect::bare;
 
 /// Which columns are read.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Columns {
         sample: &[StringRecord],
         schema: &Schema,
     ) -> Result<Self, ParseError> {
-        let mut names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let mut names: Vec<String> = header.iter().map(|name| bare(name).to_owned()).collect();
         if names.iter().all(String::is_empty) {
             return Err(ParseError::NoHeader);
         }
@@ -147,7 +148,7 @@ impl Columns {
         let cells = || {
             record
                 .iter()
-                .map(|cell| cell.trim().trim_start_matches('\u{feff}'))
+                .map(|cell| bare(cell).trim_start_matches('\u{feff}'))
         };
         let fits = record.len() >= self.names.len();
         if fits
@@ -177,7 +178,7 @@ impl Columns {
 }
 
 /// The columns that a task names, if it names any.
-fn wanted(input: &InputKind) -> Option<Vec<Column>> {
+pub(super) fn wanted(input: &InputKind) -> Option<Vec<Column>> {
     match input {
         InputKind::Array(array) if array.names.is_empty() => None,
         InputKind::Array(array) => {

@@ -40,6 +40,11 @@ pub(in super::super) fn parse(
         });
         return Ok((Dataset::empty(schema.values()), Account::default()));
     }
+    if cells.start.preamble > 0 {
+        notes.push(Note::Preamble {
+            lines: cells.start.preamble,
+        });
+    }
     if cells.start.has_comments() && cells.start.header.is_none() {
         notes.push(Note::Comments);
     }

@@ -5,6 +5,7 @@ mod columns;
 mod csv;
 mod dialect;
 mod live;
+mod preamble;
 mod reader;
 mod rows;
 mod typed;

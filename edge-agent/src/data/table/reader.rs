@@ -13,7 +13,7 @@ use super::super::precision::Precision;
 use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
 use super::super::source::TimeFormat;
 use super::columns::{Columns, Source};
-use super::dialect::{grouped, is_ambiguous, number};
+use super::dialect::{bare, grouped, is_ambiguous, number};
 use super::typed::CellType;
 
 /// Reads the records of one table.
@@ -175,7 +175,7 @@ impl<'a> RowReader<'a> {
             *any |= meaning.class().is_some();
         } else if let Some(place) = self.columns.label {
             let cell = record.get(place).unwrap_or_default();
-            let found = self.schema.classes().of_text(cell);
+            let found = self.schema.classes().of_text(bare(cell));
             meaning = found.map_err(|problem| ParseError::at(at(place), problem))?;
         }
         let numbers = self.read_numbers(record, line)?;
@@ -216,7 +216,8 @@ impl<'a> RowReader<'a> {
 
     /// When a row was measured.
     fn read_time(&mut self, cell: &str, cell_type: CellType) -> Result<i64, Problem> {
-        if is_missing(cell.trim()) {
+        let cell = bare(cell);
+        if is_missing(cell) {
             return Err(Problem::Missing);
         }
         if cell_type == CellType::Time {
@@ -274,7 +275,7 @@ impl<'a> RowReader<'a> {
         }
         let mut numbers = vec![f32::NAN; wanted];
         for (out, &place) in numbers.iter_mut().zip(&self.columns.numbers) {
-            let cell = record.get(place).unwrap_or_default().trim();
+            let cell = bare(record.get(place).unwrap_or_default());
             if is_missing(cell) {
                 continue;
             }
@@ -296,7 +297,7 @@ impl<'a> RowReader<'a> {
         self.row.clear();
         let mut lacking = None;
         for (source, account) in self.columns.sources.iter().zip(&mut self.account.columns) {
-            let cell = record.get(source.place).unwrap_or_default().trim();
+            let cell = bare(record.get(source.place).unwrap_or_default());
             let place = || Place::Cell {
                 line,
                 column: source.name.clone(),
