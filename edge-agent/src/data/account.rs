@@ -142,7 +142,7 @@ impl Unused {
             Problem::UnknownClass { .. } => Self::UnknownClass,
             Problem::UnknownValue { .. } => Self::UnknownValue,
             Problem::ColumnCount { .. } => Self::Columns,
-            Problem::Time { .. } | Problem::TimeUnit { .. } => Self::Time,
+            Problem::Time { .. } | Problem::Clock { .. } | Problem::TimeUnit { .. } => Self::Time,
             Problem::Nul | Problem::Text { .. } | Problem::Long { .. } => Self::Text,
         }
     }

@@ -36,6 +36,8 @@ pub enum Note {
     TimeColumn {
         /// Its name.
         column: String,
+        /// That of the time of day, where it holds dates.
+        clock: Option<String>,
     },
     /// Numbers are written with a decimal comma.
     DecimalComma,
@@ -148,7 +150,15 @@ impl fmt::Display for Note {
             Self::IndexColumn => {
                 f.write_str("the first column has no name and is left out as the row's number")
             }
-            Self::TimeColumn { column } => write!(
+            Self::TimeColumn {
+                column,
+                clock: Some(clock),
+            } => write!(
+                f,
+                "columns {column:?} and {clock:?} are taken for the time of each row; say otherwise \
+                 with time_column or rate_hz under [data]"
+            ),
+            Self::TimeColumn { column, .. } => write!(
                 f,
                 "column {column:?} is taken for the time of each row; say otherwise with \
                  time_column or rate_hz under [data]"

@@ -97,6 +97,16 @@ pub enum Problem {
         /// What stands there.
         found: String,
     },
+    /// A time of day without a date.
+    #[error(
+        "{found:?} is a time of day without a date; name the column of the date before it (time_column = [\"date\", {column:?}] under [data] in agent.toml), which time_format then describes together, joined by a blank"
+    )]
+    Clock {
+        /// What stands there.
+        found: String,
+        /// The column's name.
+        column: String,
+    },
     /// A number that is a time of another unit than those before.
     #[error(
         "{found:?} is a time in another unit than those above it, which are a thousand or a million times as large; split the file there, or correct the times"
@@ -174,6 +184,7 @@ impl Problem {
             Self::UnknownClass { .. } => "a label that is no class of the task",
             Self::UnknownValue { .. } => "a word that is no value of its column",
             Self::ColumnCount { .. } => "too few or too many cells",
+            Self::Clock { .. } => "a time of day without a date",
             Self::TimeUnit { .. } => "a time in another unit than those before",
             Self::Time { .. } => "a time that cannot be read",
             Self::Nul => "NUL bytes",
@@ -192,6 +203,7 @@ impl Problem {
             | Self::ColumnCount { .. } => "bad_rows = \"skip\"".to_owned(),
             Self::UnknownClass { found, .. } => format!("labels = {{ {found:?} = \"CLASS\" }}"),
             Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
+            Self::Clock { column, .. } => format!("time_column = [\"…\", {column:?}]"),
             Self::Time { .. } => "time_format = \"…\"".to_owned(),
             Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
             Self::Nul | Self::Long { .. } | Self::TimeUnit { .. } => return None,

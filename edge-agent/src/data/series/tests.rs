@@ -227,6 +227,39 @@ fn whole_seconds_are_spread_where_the_rate_is_told() {
 }
 
 #[test]
+fn a_date_and_a_time_of_day_are_one_time() {
+    let table = |header: &str| {
+        let mut written = format!("{header},x,y,label\n");
+        for at in 0..105 {
+            let seconds = 55.0 + f64::from(at) / 10.0;
+            let written_at = match seconds < 60.0 {
+                true => format!("29.11.2026,23:59:{seconds:04.1}"),
+                false => format!("30.11.2026,00:00:{:04.1}", seconds - 60.0),
+            };
+            writeln!(written, "{written_at},{at},0,on").unwrap();
+        }
+        written
+    };
+    let found = read(&table("date,time"), &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    let told: Vec<String> = found.notes.iter().map(ToString::to_string).collect();
+    assert!(
+        told[0].contains("columns \"date\" and \"time\""),
+        "{told:?}"
+    );
+    let refused = read(&table("on,time"), &schema("")).unwrap_err();
+    assert!(refused.to_string().contains("without a date"), "{refused}");
+    assert_eq!(refused.mend().unwrap(), "time_column = [\"…\", \"time\"]");
+    let mapping = Mapping {
+        time_column: Some("on".to_owned()),
+        clock_column: Some("time".to_owned()),
+        ..Mapping::default()
+    };
+    let named = read(&table("on,time"), &schema("").with_mapping(mapping)).unwrap();
+    assert_eq!(named.data, found.data);
+}
+
+#[test]
 fn times_that_change_their_unit_are_named() {
     let mut written = "time,x,y,label\n".to_owned();
     for at in 0..100u64 {

@@ -115,6 +115,12 @@ impl TimeFormat {
         }
     }
 
+    /// Whether a text is a time of day alone.
+    pub fn is_clock(text: &str) -> bool {
+        let text = text.trim();
+        text.contains(':') && clock_ns(text).is_some()
+    }
+
     /// A written time in nanoseconds, since 1970 where it is a date.
     ///
     /// # Errors

@@ -162,7 +162,15 @@ impl<'a> RowReader<'a> {
         let time = match self.columns.time.filter(|_| timed) {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
-                let time = self.read_time(cell, type_of(&self.types, place));
+                let clock = self.columns.clock.and_then(|clock| record.get(clock));
+                let time = self.read_time(cell, clock, type_of(&self.types, place));
+                let time = time.map_err(|problem| match problem {
+                    Problem::Time { found } if clock.is_none() && TimeFormat::is_clock(cell) => {
+                        let column = self.columns.names[place].clone();
+                        Problem::Clock { found, column }
+                    }
+                    problem => problem,
+                });
                 Some(time.map_err(|problem| ParseError::at(at(place), problem))?)
             }
             None => None,
@@ -214,12 +222,20 @@ impl<'a> RowReader<'a> {
         }))
     }
 
-    /// When a row was measured.
-    fn read_time(&mut self, cell: &str, cell_type: CellType) -> Result<i64, Problem> {
-        let cell = bare(cell);
-        if is_missing(cell) {
+    /// When a row was measured: what a cell says, or a date and the cell of its time of
+    /// day.
+    fn read_time(
+        &mut self,
+        cell: &str,
+        clock: Option<&str>,
+        cell_type: CellType,
+    ) -> Result<i64, Problem> {
+        let (mut cell, clock) = (bare(cell), clock.map(bare));
+        if is_missing(cell) || clock.is_some_and(is_missing) {
             return Err(Problem::Missing);
         }
+        let joined = clock.map(|clock| format!("{cell} {clock}"));
+        cell = joined.as_deref().unwrap_or(cell);
         if cell_type == CellType::Time {
             return TimeFormat::Iso8601.parse(cell);
         }
