@@ -100,6 +100,10 @@ fn rows<R: ChunkReader + 'static>(
     if fields.is_empty() {
         return Err(refuse(&"none of its columns holds single values"));
     }
+    let nested: Vec<String> = { root.get_fields().iter() }
+        .filter(|field| !flat(field))
+        .map(|field| field.name().to_owned())
+        .collect();
     let names = fields.iter().map(|field| field.name().to_owned()).collect();
     let units: Vec<bool> = fields
         .iter()
@@ -121,7 +125,18 @@ fn rows<R: ChunkReader + 'static>(
         }
         Ok(true)
     };
-    parse_records(names, &mut next, schema, notes)
+    let read = parse_records(names, &mut next, schema, notes);
+    read.map_err(|error| match error {
+        ParseError::NoColumn { name, .. } | ParseError::NoLabelColumn { name, .. }
+            if nested.contains(&name) =>
+        {
+            refuse(&format!(
+                "column {name:?} is a list or a structure; columns of single values are read, so \
+                 write its values into columns of their own"
+            ))
+        }
+        error => error,
+    })
 }
 
 fn counts_nanoseconds(field: &Type) -> bool {

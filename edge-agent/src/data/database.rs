@@ -154,6 +154,11 @@ fn only_table(connection: &Connection) -> Result<String, Refusal> {
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
     let names: Vec<String> = names.collect::<Result<_, _>>()?;
     match names.as_slice() {
+        [] => Err(Refusal::Parse(ParseError::Database {
+            reason: "it has no table yet; wait until the program that writes it has made one, or \
+                     name another file (data.files)"
+                .to_owned(),
+        })),
         [only] => Ok(format!("SELECT * FROM \"{}\"", only.replace('"', "\"\""))),
         _ => Err(Refusal::Parse(ParseError::NoQuery { tables: names })),
     }
@@ -282,6 +287,11 @@ mod tests {
             let text = refusal(Some(query)).to_string();
             assert!(text.contains(said), "{text}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.db");
+        std::fs::write(&empty, b"").unwrap();
+        let refused = read(&empty, &schema(None)).unwrap_err().to_string();
+        assert!(refused.contains("has no table yet"), "{refused}");
         let damaged = parse(&PUMP[..5_000], &schema(Some(QUERY)), &mut Vec::new());
         assert!(matches!(damaged, Err(ParseError::Database { .. })));
         let other = parse(b"a,b,label\n", &schema(None), &mut Vec::new());

@@ -104,7 +104,9 @@ impl Folder {
     /// # Errors
     /// If the folder is missing or unreadable.
     pub fn names(path: &Path, mapping: &Mapping) -> Result<Vec<OsString>, FolderError> {
-        Ok(list(path, mapping)?.into_keys().collect())
+        let files = list(path, mapping)?.into_iter();
+        let files = files.filter(|(_, stamp)| stamp.is_file);
+        Ok(files.map(|(name, _)| name).collect())
     }
 
     /// Length and time of change of each of them, and of the file of labels.
@@ -327,7 +329,8 @@ impl Folder {
             files: vec!["**".to_owned()],
             ..Mapping::default()
         };
-        let found = list(&self.path, &all).unwrap_or_default();
+        let mut found = list(&self.path, &all).unwrap_or_default();
+        found.retain(|_, stamp| stamp.is_file);
         let data = found
             .keys()
             .find(|name| Format::of(&inner_name(Path::new(name))).is_some());

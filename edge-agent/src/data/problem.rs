@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::missing::is_missing;
+
 /// A place in a file, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -201,6 +203,10 @@ impl Problem {
             | Self::TooLarge { .. }
             | Self::UnknownValue { .. }
             | Self::ColumnCount { .. } => "bad_rows = \"skip\"".to_owned(),
+            // A sign that nothing is known, such as "-".
+            Self::UnknownClass { found, .. } if is_missing(found) => {
+                format!("labels = {{ {found:?} = \"\" }}")
+            }
             Self::UnknownClass { found, .. } => format!("labels = {{ {found:?} = \"CLASS\" }}"),
             Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
             Self::Clock { column, .. } => format!("time_column = [\"…\", {column:?}]"),

@@ -301,7 +301,10 @@ fn through_model(state: &StateDir, task: &Task, split: &mut Split) -> Result<(),
 fn mend(error: &FileError) -> Option<String> {
     match error {
         FileError::Parse(error) => error.mend(),
-        FileError::Bytes { .. } | FileError::Unreadable { .. } => None,
+        FileError::Bytes { .. }
+        | FileError::Unreadable { .. }
+        | FileError::NoFile { .. }
+        | FileError::DanglingLink => None,
     }
 }
 

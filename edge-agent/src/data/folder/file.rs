@@ -125,8 +125,17 @@ fn unreadable(error: io::Error) -> FileError {
 
 fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
     // A pipe would be waited for.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is no regular file")));
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(metadata) => {
+            return Err(FileError::NoFile {
+                is_folder: metadata.is_dir(),
+            });
+        }
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
+            return Err(FileError::DanglingLink);
+        }
+        Err(error) => return Err(unreadable(error)),
     }
     let file = fs::File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
