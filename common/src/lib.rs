@@ -17,6 +17,6 @@ pub use protocol::{
 };
 
 pub use host::{
-    blas_threads, config, exit, health, http, log, npz, ownership, pipe, program_pages, reference,
-    service, settings, signals,
+    blas_threads, config, exit, health, http, log, npz, ownership, path_text, pipe, program_pages,
+    reference, service, settings, signals,
 };

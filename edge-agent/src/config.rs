@@ -216,6 +216,11 @@ impl Pick<'_> {
             "ALAMBIC_DATA",
             raw.data.folder,
         )?;
+        // One that is missing may come with a disk; a file stays one.
+        if let Some(file) = data.as_ref().filter(|path| path.is_file()) {
+            let allowed = "the folder that holds the data files; this is a file";
+            return Err(self.refuse("data.folder", file.display(), allowed));
+        }
         let mqtt = self.mqtt(raw.mqtt)?;
         let coordinator = self
             .text(
@@ -322,9 +327,12 @@ impl Pick<'_> {
         };
         let allowed = match found.value.as_str() {
             "" => "a path",
-            _ => "a path without ~, which only a shell understands: write it out",
+            _ => "a path without ~ and $NAME, which only a shell understands: write it out",
         };
-        let fits = |path: &str| !path.is_empty() && path != "~" && !path.starts_with("~/");
+        let fits = |path: &str| {
+            let has_variable = path.starts_with('$') || path.contains("/$") || path.contains("${");
+            !path.is_empty() && path != "~" && !path.starts_with("~/") && !has_variable
+        };
         Ok(Some(found.check(fits, allowed)?.into()))
     }
 

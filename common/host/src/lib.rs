@@ -9,6 +9,7 @@ pub mod http;
 pub mod log;
 pub mod npz;
 pub mod ownership;
+pub mod path_text;
 pub mod pipe;
 pub mod program_pages;
 pub mod reference;

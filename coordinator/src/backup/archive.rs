@@ -28,6 +28,7 @@ pub(super) struct ArchiveHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Written {
     /// The file.
+    #[serde(serialize_with = "common::path_text::path")]
     pub out: PathBuf,
     /// Its length.
     pub bytes: u64,

@@ -24,6 +24,7 @@ use crate::store::{Head, Position, Record, unpack};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// The file.
+    #[serde(serialize_with = "common::path_text::path")]
     pub from: PathBuf,
     /// When it was made.
     pub made: Time,

@@ -20,6 +20,7 @@ use crate::store::{Epoch, Head, Record, Refill, SledStore, Store};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Restored {
     /// The directory.
+    #[serde(serialize_with = "common::path_text::path")]
     pub state: PathBuf,
     /// When the backup was made.
     pub made: Time,

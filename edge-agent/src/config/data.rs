@@ -19,7 +19,7 @@ pub(super) struct RawData {
     decimal: Option<Decimal>,
     encoding: Option<Encoding>,
     names: Option<Vec<String>>,
-    time_column: Option<String>,
+    time_column: Option<TimeColumn>,
     time_format: TimeFormat,
     rate_hz: Option<f64>,
     group_column: Option<String>,
@@ -28,6 +28,17 @@ pub(super) struct RawData {
     query: Option<String>,
     columns: BTreeMap<String, ColumnSource>,
     bad_rows: BadRows,
+}
+
+/// Where the time of a row stands.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a column's name, or those of the date and of the time of day: [\"date\", \"time\"]"
+)]
+enum TimeColumn {
+    Moment(String),
+    DateAndClock([String; 2]),
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -77,7 +88,13 @@ impl RawData {
             }),
             encoding: self.encoding,
             names: self.names.clone(),
-            time_column: self.time_column.clone(),
+            time_column: self.time_column.as_ref().map(|column| match column {
+                TimeColumn::Moment(name) | TimeColumn::DateAndClock([name, _]) => name.clone(),
+            }),
+            clock_column: match &self.time_column {
+                Some(TimeColumn::DateAndClock([_, clock])) => Some(clock.clone()),
+                Some(TimeColumn::Moment(_)) | None => None,
+            },
             time_format: self.time_format.clone(),
             rate_hz: self.rate_hz,
             group_column: self.group_column.clone(),

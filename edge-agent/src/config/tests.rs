@@ -44,6 +44,46 @@ fn flags_override_environment_and_file() {
 }
 
 #[test]
+fn the_time_may_stand_in_two_columns() {
+    let of = |value: &str| {
+        with(
+            &format!("[data]\ntime_column = {value}"),
+            &Flags::default(),
+            &[],
+        )
+    };
+    let mapping = of("[\"day\", \"at\"]").unwrap().mapping;
+    assert_eq!(mapping.time_column.as_deref(), Some("day"));
+    assert_eq!(mapping.clock_column.as_deref(), Some("at"));
+    assert_eq!(of("\"at\"").unwrap().mapping.clock_column, None);
+    let refused = of("[\"a\", \"b\", \"c\"]").unwrap_err().to_string();
+    assert!(
+        refused.contains("of the date and of the time of day"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_folder_that_can_be_none_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    for (line, said) in [
+        ("folder = \"$HOME/data\"".to_owned(), "which only a shell"),
+        ("folder = \"/srv/${NAME}\"".to_owned(), "which only a shell"),
+        (format!("folder = {path:?}"), "this is a file"),
+        ("query = \"\"".to_owned(), "a query such as"),
+        (
+            "labels_file = \"l.csv\"".to_owned(),
+            "beside data.time_column",
+        ),
+    ] {
+        let refused = with(&format!("[data]\n{line}"), &Flags::default(), &[]);
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[test]
 fn an_unknown_key_is_named() {
     let error = with("[data]\nfoldr = \"/x\"\n", &Flags::default(), &[]).unwrap_err();
     assert!(matches!(error, ConfigError::Syntax { .. }));

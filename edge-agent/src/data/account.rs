@@ -70,7 +70,7 @@ pub struct Recordings {
     /// Stretches without a gap, of one group and, where windows begin anew
     /// with a label, one label.
     pub stretches: usize,
-    /// Samples a second in the first of them.
+    /// Samples a second in the first of them that was cut into windows.
     pub rate_hz: f64,
     /// Gaps that end a recording.
     pub gaps: usize,
@@ -105,6 +105,8 @@ pub enum Unused {
     HeaderAgain,
     /// A window that no label covers as far as the task wants.
     MixedLabels,
+    /// Samples of a stretch with fewer a second than windows can be made of.
+    Slow,
     /// Samples of a recording that is shorter than a window, or left at its
     /// end.
     Rest,
@@ -126,6 +128,7 @@ impl Unused {
             Self::Commented => "commented",
             Self::HeaderAgain => "header-again",
             Self::MixedLabels => "mixed-labels",
+            Self::Slow => "slow",
             Self::Rest => "rest",
         }
     }
@@ -139,8 +142,8 @@ impl Unused {
             Problem::UnknownClass { .. } => Self::UnknownClass,
             Problem::UnknownValue { .. } => Self::UnknownValue,
             Problem::ColumnCount { .. } => Self::Columns,
-            Problem::Time { .. } => Self::Time,
-            Problem::Nul | Problem::Text { .. } => Self::Text,
+            Problem::Time { .. } | Problem::Clock { .. } | Problem::TimeUnit { .. } => Self::Time,
+            Problem::Nul | Problem::Text { .. } | Problem::Long { .. } => Self::Text,
         }
     }
 }
@@ -162,6 +165,7 @@ impl fmt::Display for Unused {
             }
             Self::HeaderAgain => "lines that say the header again",
             Self::MixedLabels => "windows that no label covers as far as the task wants",
+            Self::Slow => "samples of stretches with less than half the task's samples a second",
             Self::Rest => "samples of recordings shorter than a window, or left at their ends",
         })
     }

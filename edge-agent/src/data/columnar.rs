@@ -9,12 +9,11 @@ use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 use ::parquet::schema::types::Type;
-use csv::StringRecord;
 
 use super::account::Account;
 use super::note::Note;
 use super::schema::{ParseError, Schema};
-use super::table::parse_records;
+use super::table::{CellType, TypedRecord, parse_records};
 use super::{Dataset, FileRows};
 
 /// Reads the columns of a Parquet file that are no lists and no structures, row
@@ -101,6 +100,10 @@ fn rows<R: ChunkReader + 'static>(
     if fields.is_empty() {
         return Err(refuse(&"none of its columns holds single values"));
     }
+    let nested: Vec<String> = { root.get_fields().iter() }
+        .filter(|field| !flat(field))
+        .map(|field| field.name().to_owned())
+        .collect();
     let names = fields.iter().map(|field| field.name().to_owned()).collect();
     let units: Vec<bool> = fields
         .iter()
@@ -111,7 +114,7 @@ fn rows<R: ChunkReader + 'static>(
         .build()
         .map_err(broken)?;
     let mut found = reader.get_row_iter(Some(projection)).map_err(broken)?;
-    let mut next = |record: &mut StringRecord| {
+    let mut next = |record: &mut TypedRecord| {
         record.clear();
         let Some(row) = found.next() else {
             return Ok(false);
@@ -122,7 +125,18 @@ fn rows<R: ChunkReader + 'static>(
         }
         Ok(true)
     };
-    parse_records(names, &mut next, schema, notes)
+    let read = parse_records(names, &mut next, schema, notes);
+    read.map_err(|error| match error {
+        ParseError::NoColumn { name, .. } | ParseError::NoLabelColumn { name, .. }
+            if nested.contains(&name) =>
+        {
+            refuse(&format!(
+                "column {name:?} is a list or a structure; columns of single values are read, so \
+                 write its values into columns of their own"
+            ))
+        }
+        error => error,
+    })
 }
 
 fn counts_nanoseconds(field: &Type) -> bool {
@@ -131,23 +145,28 @@ fn counts_nanoseconds(field: &Type) -> bool {
 }
 
 /// A value as a cell: times as ISO 8601 in UTC.
-fn push(record: &mut StringRecord, field: &Field, nanoseconds: bool) {
-    match field {
-        Field::Null => record.push_field(""),
-        Field::Bool(value) => record.push_field(if *value { "true" } else { "false" }),
-        Field::Float(value) => record.push_field(&value.to_string()),
-        Field::Double(value) => record.push_field(&value.to_string()),
-        Field::Float16(value) => record.push_field(&value.to_f32().to_string()),
-        Field::Str(text) => record.push_field(text),
-        Field::Bytes(bytes) => record.push_field(&String::from_utf8_lossy(bytes.data())),
-        Field::Date(days) => record.push_field(&date(i64::from(*days))),
-        Field::TimestampMillis(value) => {
-            record.push_field(&moment(i128::from(*value) * 1_000_000));
+fn push(record: &mut TypedRecord, field: &Field, nanoseconds: bool) {
+    let (text, cell_type) = match field {
+        Field::Null => (String::new(), CellType::Text),
+        Field::Bool(value) => (value.to_string(), CellType::Text),
+        Field::Float(value) => (value.to_string(), CellType::Number),
+        Field::Double(value) => (value.to_string(), CellType::Number),
+        Field::Float16(value) => (value.to_f32().to_string(), CellType::Number),
+        Field::Str(text) => return record.push(text, CellType::Text),
+        Field::Bytes(bytes) => {
+            return record.push(&String::from_utf8_lossy(bytes.data()), CellType::Text);
         }
-        Field::TimestampMicros(value) => record.push_field(&moment(i128::from(*value) * 1_000)),
-        Field::Long(value) if nanoseconds => record.push_field(&moment(i128::from(*value))),
-        other => record.push_field(&other.to_string()),
-    }
+        Field::Date(days) => (date(i64::from(*days)), CellType::Time),
+        Field::TimestampMillis(value) => (moment(i128::from(*value) * 1_000_000), CellType::Time),
+        Field::TimestampMicros(value) => (moment(i128::from(*value) * 1_000), CellType::Time),
+        Field::Long(value) if nanoseconds => (moment(i128::from(*value)), CellType::Time),
+        // A time of day has no date.
+        other @ (Field::TimeMillis(_) | Field::TimeMicros(_)) => {
+            (other.to_string(), CellType::Text)
+        }
+        other => (other.to_string(), CellType::Number),
+    };
+    record.push(&text, cell_type);
 }
 
 /// Nanoseconds since 1970 as date and time.
@@ -245,6 +264,15 @@ mod tests {
             assert_eq!(account.recordings.unwrap().rate_hz, 2.0, "{column}");
             assert!(data.rows() > 5, "{column}");
         }
+        // A format that the owner gives for texts of other files changes nothing.
+        let schema = schema(series).with_mapping(crate::data::Mapping {
+            time_column: Some("at_us".to_owned()),
+            time_format: crate::data::TimeFormat::Own("%m/%d/%Y %H:%M:%S".parse().unwrap()),
+            decimal: Some(b','),
+            ..Default::default()
+        });
+        let (data, _) = parse(SNAPPY, &schema, &mut Vec::new()).unwrap();
+        assert!(data.rows() > 5);
         assert_eq!(moment(-1), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(
             moment(1_709_210_096_000_000_000),

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use csv::StringRecord;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::account::Account;
 use super::note::Note;
 use super::schema::{ParseError, Schema};
-use super::table::parse_records;
+use super::table::{CellType, TypedRecord, parse_records};
 use super::{Dataset, FileRows};
 
 /// Reads the rows of `[data] query`, or of the one table that there is, out of
@@ -124,19 +123,21 @@ fn rows(
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let columns = names.len();
     let mut found = statement.query([])?;
-    let mut next = |record: &mut StringRecord| {
+    let mut next = |record: &mut TypedRecord| {
         record.clear();
         let Some(row) = found.next().map_err(refused)? else {
             return Ok(false);
         };
         for column in 0..columns {
             match row.get_ref(column).map_err(refused)? {
-                ValueRef::Null => record.push_field(""),
-                ValueRef::Integer(value) => record.push_field(&value.to_string()),
-                ValueRef::Real(value) => record.push_field(&value.to_string()),
-                ValueRef::Text(text) => record.push_field(&String::from_utf8_lossy(text)),
+                ValueRef::Null => record.push("", CellType::Text),
+                ValueRef::Integer(value) => record.push(&value.to_string(), CellType::Number),
+                ValueRef::Real(value) => record.push(&value.to_string(), CellType::Number),
+                ValueRef::Text(text) => {
+                    record.push(&String::from_utf8_lossy(text), CellType::Text);
+                }
                 ValueRef::Blob(bytes) => {
-                    record.push_field(&format!("{} bytes of a blob", bytes.len()));
+                    record.push(&format!("{} bytes of a blob", bytes.len()), CellType::Text);
                 }
             }
         }
@@ -153,6 +154,11 @@ fn only_table(connection: &Connection) -> Result<String, Refusal> {
     let names = statement.query_map([], |row| row.get::<_, String>(0))?;
     let names: Vec<String> = names.collect::<Result<_, _>>()?;
     match names.as_slice() {
+        [] => Err(Refusal::Parse(ParseError::Database {
+            reason: "it has no table yet; wait until the program that writes it has made one, or \
+                     name another file (data.files)"
+                .to_owned(),
+        })),
         [only] => Ok(format!("SELECT * FROM \"{}\"", only.replace('"', "\"\""))),
         _ => Err(Refusal::Parse(ParseError::NoQuery { tables: names })),
     }
@@ -219,6 +225,38 @@ mod tests {
     }
 
     #[test]
+    fn the_decimal_sign_holds_for_texts_and_not_for_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sqlite");
+        let made = "CREATE TABLE t (a TEXT, b REAL, label TEXT);
+                    INSERT INTO t VALUES ('2,345', 4.125, 'ok'), ('3,100', 5, 'ok');";
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(made)
+            .unwrap();
+        let decimal = |decimal| {
+            let mapping = Mapping {
+                decimal,
+                ..Mapping::default()
+            };
+            read(&path, &schema(None).with_mapping(mapping))
+        };
+        let rows = |found: FileRows| found.data.inputs().iter().copied().collect::<Vec<_>>();
+        assert_eq!(rows(decimal(Some(b',')).unwrap()), [2.345, 4.125, 3.1, 5.0]);
+        assert_eq!(
+            rows(decimal(Some(b'.')).unwrap()),
+            [2345.0, 4.125, 3100.0, 5.0]
+        );
+        assert!(matches!(decimal(None), Err(ParseError::Decimal { .. })));
+        let more = "INSERT INTO t VALUES ('1,5', 1.5, 'ok');";
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(more)
+            .unwrap();
+        assert_eq!(rows(decimal(None).unwrap())[..2], [2.345, 4.125]);
+    }
+
+    #[test]
     fn what_another_program_has_not_checkpointed_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sqlite");
@@ -249,6 +287,11 @@ mod tests {
             let text = refusal(Some(query)).to_string();
             assert!(text.contains(said), "{text}");
         }
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.db");
+        std::fs::write(&empty, b"").unwrap();
+        let refused = read(&empty, &schema(None)).unwrap_err().to_string();
+        assert!(refused.contains("has no table yet"), "{refused}");
         let damaged = parse(&PUMP[..5_000], &schema(Some(QUERY)), &mut Vec::new());
         assert!(matches!(damaged, Err(ParseError::Database { .. })));
         let other = parse(b"a,b,label\n", &schema(None), &mut Vec::new());

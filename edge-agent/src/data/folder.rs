@@ -14,6 +14,7 @@ use std::time::SystemTime;
 use common::ids::BlobHash;
 
 use super::account::Account;
+use super::content::foreign;
 use super::intervals::Intervals;
 use super::sample::{sampled_together, stands_for};
 use super::source::{Mapping, inner_name};
@@ -21,7 +22,7 @@ use super::split::{Side, Split, SplitRule};
 use super::{Dataset, FileRows, Format, Note, Schema};
 pub use error::{FileError, FolderError};
 pub(super) use file::FILE_BYTES_MAX;
-use file::{Known, read, read_bytes};
+use file::{Known, first_bytes, read, read_bytes};
 pub use listing::FileStamp;
 use listing::list;
 
@@ -103,7 +104,9 @@ impl Folder {
     /// # Errors
     /// If the folder is missing or unreadable.
     pub fn names(path: &Path, mapping: &Mapping) -> Result<Vec<OsString>, FolderError> {
-        Ok(list(path, mapping)?.into_keys().collect())
+        let files = list(path, mapping)?.into_iter();
+        let files = files.filter(|(_, stamp)| stamp.is_file);
+        Ok(files.map(|(name, _)| name).collect())
     }
 
     /// Length and time of change of each of them, and of the file of labels.
@@ -326,7 +329,8 @@ impl Folder {
             files: vec!["**".to_owned()],
             ..Mapping::default()
         };
-        let found = list(&self.path, &all).unwrap_or_default();
+        let mut found = list(&self.path, &all).unwrap_or_default();
+        found.retain(|_, stamp| stamp.is_file);
         let data = found
             .keys()
             .find(|name| Format::of(&inner_name(Path::new(name))).is_some());
@@ -350,7 +354,25 @@ impl Folder {
                     name.display()
                 )
             }
-            None => "put files ending in .csv, .npz or .npy there".to_owned(),
+            None => self.others(found.keys()),
+        }
+    }
+
+    /// What to do about files of which none is read by its ending.
+    fn others<'a>(&self, mut names: impl ExactSizeIterator<Item = &'a OsString>) -> String {
+        let put = "put files ending in .csv, .npz or .npy there";
+        let more = names.len().saturating_sub(1);
+        let Some(first) = names.next() else {
+            return put.to_owned();
+        };
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let name = Path::new(first).display();
+        match first_bytes(&self.path.join(first)).and_then(|bytes| foreign(&bytes)) {
+            Some((what, advice)) => format!("{name}{more}: it is {what}; {advice}"),
+            None => format!("{name}{more}: files of such names are not read; {put}"),
         }
     }
 

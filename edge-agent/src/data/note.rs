@@ -24,6 +24,11 @@ pub enum Note {
     Utf16,
     /// Lines that begin with `#` are left out.
     Comments,
+    /// Lines before the header are left out.
+    Preamble {
+        /// How many.
+        lines: u64,
+    },
     /// The first column has no name and is left out: the index that pandas
     /// writes.
     IndexColumn,
@@ -31,17 +36,32 @@ pub enum Note {
     TimeColumn {
         /// Its name.
         column: String,
+        /// That of the time of day, where it holds dates.
+        clock: Option<String>,
     },
     /// Numbers are written with a decimal comma.
     DecimalComma,
     /// Columns have the names of another file's in another order.
     Reordered,
+    /// Recordings whose times only fall were read from their end on.
+    NewestFirst,
     /// Recordings have fewer samples a second than the task's windows.
     Slower {
         /// Samples a second.
         rate_hz: f64,
         /// What the task wants.
         wanted_hz: f64,
+    },
+    /// A recording has so many samples a second that its times may be of another unit.
+    TooFast {
+        /// The line of the first of them.
+        line: u64,
+        /// Samples a second.
+        rate_hz: f64,
+        /// What the task wants.
+        wanted_hz: f64,
+        /// What the first time was taken for.
+        seconds: f64,
     },
     /// No row lies within an interval of the file of labels.
     OutsideIntervals {
@@ -96,6 +116,7 @@ impl Note {
                 | Self::MinusOne { .. }
                 | Self::Lost { .. }
                 | Self::Slower { .. }
+                | Self::TooFast { .. }
         )
     }
 }
@@ -120,10 +141,24 @@ impl fmt::Display for Note {
             ),
             Self::Utf16 => f.write_str("is UTF-16 text and is read as such"),
             Self::Comments => f.write_str("lines that begin with # are comments and left out"),
+            Self::Preamble { lines } => write!(
+                f,
+                "{lines} lines before the header are left out: line {} has the names that the task \
+                 asks for",
+                lines + 1
+            ),
             Self::IndexColumn => {
                 f.write_str("the first column has no name and is left out as the row's number")
             }
-            Self::TimeColumn { column } => write!(
+            Self::TimeColumn {
+                column,
+                clock: Some(clock),
+            } => write!(
+                f,
+                "columns {column:?} and {clock:?} are taken for the time of each row; say otherwise \
+                 with time_column or rate_hz under [data]"
+            ),
+            Self::TimeColumn { column, .. } => write!(
                 f,
                 "column {column:?} is taken for the time of each row; say otherwise with \
                  time_column or rate_hz under [data]"
@@ -133,11 +168,33 @@ impl fmt::Display for Note {
                  Have the task name them ([input] names), so that all devices' files are",
             ),
             Self::DecimalComma => f.write_str("numbers are read with a decimal comma"),
+            Self::NewestFirst => {
+                f.write_str("its times are newest first: it is read from its end on")
+            }
             Self::Slower { rate_hz, wanted_hz } => write!(
                 f,
                 "recordings of {rate_hz:.3} samples a second are brought to {wanted_hz:.3}: what \
                  is faster than half of the former is not in them"
             ),
+            Self::TooFast {
+                line,
+                rate_hz,
+                wanted_hz,
+                seconds,
+            } => {
+                write!(
+                    f,
+                    "from line {line} on there seem to be {rate_hz:.0} samples a second, and the \
+                     task wants {wanted_hz:.3}: "
+                )?;
+                match JULIAN_DAYS.contains(seconds) {
+                    true => f.write_str(
+                        "times look like Julian days and are read as seconds; write seconds, in \
+                         SQLite as unixepoch(at, 'subsec') in data.query",
+                    ),
+                    false => f.write_str("are times in another unit than time_format says?"),
+                }
+            }
             Self::OutsideIntervals { rows, intervals } => {
                 let seconds = |ns: i64| ns as f64 * 1e-9;
                 write!(
@@ -179,3 +236,6 @@ impl fmt::Display for Note {
         }
     }
 }
+
+/// The days from 1900 to 2100, as astronomers count them.
+const JULIAN_DAYS: std::ops::Range<f64> = 2_415_020.0..2_488_070.0;

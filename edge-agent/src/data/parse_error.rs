@@ -21,7 +21,7 @@ pub enum ParseError {
     )]
     Format,
     /// Something else than its name says.
-    #[error("it is {what}, whatever its name says; {advice}")]
+    #[error("it is {what}; {advice}")]
     Foreign {
         /// What it is.
         what: &'static str,
@@ -133,6 +133,22 @@ pub enum ParseError {
         /// What the task wants.
         wanted: f64,
     },
+    /// Recordings whose clock is coarser than their samples.
+    #[error(
+        "{samples} samples have the same time, and the next is {step_s} s later: times have no fraction. Say how many samples a second there are (rate_hz = {}, beside time_column, under [data] in agent.toml): samples of one time are then spread evenly over it",
+        rate(*samples, *step_s)
+    )]
+    CoarseTimes {
+        /// Samples of one time, usually.
+        samples: usize,
+        /// Seconds from one time to the next, usually.
+        step_s: f64,
+    },
+    /// Times of recordings that mostly fall.
+    #[error(
+        "most of its times lie before the one above them: newest first, but not throughout; sort it by time, oldest first"
+    )]
+    TimesFall,
     /// No labels, where intervals are wanted of times.
     #[error("labels: {reason}")]
     Intervals {
@@ -346,6 +362,9 @@ impl ParseError {
             } => column(name, found, &format!(", {advice}")),
             Self::NoLabelColumn { guess, .. } => format!("label_column = {guess:?}"),
             Self::Decimal { .. } => "decimal = \",\"".to_owned(),
+            Self::CoarseTimes { samples, step_s } => {
+                format!("rate_hz = {}", rate(*samples, *step_s))
+            }
             Self::Separator { .. } => "separator = \" \"".to_owned(),
             Self::NoQuery { tables } => {
                 let table = tables.first().map_or("TABLE", String::as_str);
@@ -359,6 +378,11 @@ impl ParseError {
     pub(super) fn at(place: Place, problem: Problem) -> Self {
         Self::At { place, problem }
     }
+}
+
+/// Samples a second, to a thousandth.
+fn rate(samples: usize, step_s: f64) -> f64 {
+    (samples as f64 / step_s * 1e3).round() / 1e3
 }
 
 /// The line that says where a column of the task comes from.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::missing::is_missing;
+
 /// A place in a file, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -97,6 +99,24 @@ pub enum Problem {
         /// What stands there.
         found: String,
     },
+    /// A time of day without a date.
+    #[error(
+        "{found:?} is a time of day without a date; name the column of the date before it (time_column = [\"date\", {column:?}] under [data] in agent.toml), which time_format then describes together, joined by a blank"
+    )]
+    Clock {
+        /// What stands there.
+        found: String,
+        /// The column's name.
+        column: String,
+    },
+    /// A number that is a time of another unit than those before.
+    #[error(
+        "{found:?} is a time in another unit than those above it, which are a thousand or a million times as large; split the file there, or correct the times"
+    )]
+    TimeUnit {
+        /// What stands there.
+        found: String,
+    },
     /// A word that is no value of a categorical column.
     #[error("{found:?} is not one of the column's values ({known}); correct it or remove the row")]
     UnknownValue {
@@ -120,6 +140,16 @@ pub enum Problem {
         "NUL bytes, as a power cut leaves them in a file that was being written; remove the line, and the NUL bytes with it"
     )]
     Nul,
+    /// A line or a cell that does not end.
+    #[error(
+        "{what} of more than {mib_max} MiB, the most that is read; is a line end or a quote missing, or is the file no table? correct or remove it"
+    )]
+    Long {
+        /// What does not end.
+        what: &'static str,
+        /// The bound.
+        mib_max: usize,
+    },
     /// Bytes that are not UTF-8, or a quote that never ends.
     #[error(
         "not readable as text ({reason}); save the file as UTF-8, or say how it is written (encoding = \"latin-1\" under [data] in agent.toml)"
@@ -156,8 +186,11 @@ impl Problem {
             Self::UnknownClass { .. } => "a label that is no class of the task",
             Self::UnknownValue { .. } => "a word that is no value of its column",
             Self::ColumnCount { .. } => "too few or too many cells",
+            Self::Clock { .. } => "a time of day without a date",
+            Self::TimeUnit { .. } => "a time in another unit than those before",
             Self::Time { .. } => "a time that cannot be read",
             Self::Nul => "NUL bytes",
+            Self::Long { .. } => "a line or a cell that does not end",
             Self::Text { .. } => "not readable as text",
         }
     }
@@ -170,11 +203,16 @@ impl Problem {
             | Self::TooLarge { .. }
             | Self::UnknownValue { .. }
             | Self::ColumnCount { .. } => "bad_rows = \"skip\"".to_owned(),
+            // A sign that nothing is known, such as "-".
+            Self::UnknownClass { found, .. } if is_missing(found) => {
+                format!("labels = {{ {found:?} = \"\" }}")
+            }
             Self::UnknownClass { found, .. } => format!("labels = {{ {found:?} = \"CLASS\" }}"),
             Self::Ambiguous { .. } => "decimal = \",\"".to_owned(),
+            Self::Clock { column, .. } => format!("time_column = [\"…\", {column:?}]"),
             Self::Time { .. } => "time_format = \"…\"".to_owned(),
             Self::Text { .. } => "encoding = \"latin-1\"".to_owned(),
-            Self::Nul => return None,
+            Self::Nul | Self::Long { .. } | Self::TimeUnit { .. } => return None,
         })
     }
 }

@@ -115,7 +115,7 @@ impl<R: Read> Lines<R> {
     ///
     /// # Errors
     /// [`Problem::Nul`] for NUL bytes before other text, [`Problem::Text`] for
-    /// broken UTF-16 and for a line of more than [`LINE_BYTES_MAX`],
+    /// broken UTF-16, [`Problem::Long`] for a line of more than [`LINE_BYTES_MAX`],
     /// [`ParseError::Read`] if the source fails, [`ParseError::Unpacked`] if it
     /// is too long.
     pub(super) fn block(&mut self, notes: &mut Vec<Note>) -> Result<Vec<u8>, ParseError> {
@@ -126,8 +126,11 @@ impl<R: Read> Lines<R> {
                 return Ok(self.hand_out(end));
             }
             if self.text.len() > LINE_BYTES_MAX.max(self.block_bytes) {
-                let reason = format!("a line of more than {} MiB", LINE_BYTES_MAX >> 20);
-                return Err(self.at(self.ends + 1, Problem::Text { reason }));
+                let problem = Problem::Long {
+                    what: "a line",
+                    mib_max: LINE_BYTES_MAX >> 20,
+                };
+                return Err(self.at(self.ends + 1, problem));
             }
             if !self.fill(notes)? {
                 return self.last(notes);

@@ -62,11 +62,20 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
         Some(teacher) => Some(residual_weights(teacher, rows)?),
         None => None,
     };
+    points_of(work, rows, &class_counts, weights.as_ref())
+}
+
+fn points_of(
+    work: &Work<'_>,
+    rows: LabelledRows<'_>,
+    class_counts: &[u64],
+    weights: Option<&Array1<f32>>,
+) -> Result<Points, WorkError> {
     let budget = &work.task.definition().budget;
     let cluster_size_min = budget.cluster_size_min.max(work.privacy.cluster_size_min) as usize;
     let mut random = rng(work.seed, "summary");
     let wanted = budget.points_per_device as usize;
-    let shares = share(wanted, &class_counts, cluster_size_min, &mut random);
+    let shares = share(wanted, class_counts, cluster_size_min, &mut random);
     let numbers_asked = work.task.target().numbers().len();
     let mut points = Points::none_with(work.task.features(), numbers_asked);
     for (class, &clusters) in shares.iter().enumerate() {
@@ -83,9 +92,10 @@ fn summarise(work: &Work<'_>, view: &View, teacher: Option<&Teacher>) -> Result<
             Some(numbers) => Points::joint(inputs.view(), numbers.view()),
             None => inputs,
         };
-        let weights: Option<Vec<f32>> = weights
-            .as_ref()
-            .map(|all| members.iter().map(|&row| all[row]).collect());
+        let weights: Option<Vec<f32>> = weights.map(|all| {
+            let own = members.iter().map(|&row| all[row]).collect();
+            levelled(own, clusters * cluster_size_min)
+        });
         let kmeans = KMeansParams {
             clusters,
             cluster_size_min,
@@ -163,7 +173,8 @@ fn share(points: usize, counts: &[u64], size_min: usize, random: &mut impl Rng) 
 }
 
 /// Each row weighs its squared residual to the power 2, relative to the
-/// mean, with a floor so that no region is forgotten.
+/// mean, with a floor so that no region is forgotten; [`levelled`] holds each class
+/// to what `cluster_size_min` allows.
 fn residual_weights(teacher: &Teacher, rows: LabelledRows<'_>) -> Result<Array1<f32>, WorkError> {
     let answers = teacher.answers(rows.inputs).map_err(TeacherError::from)?;
     let targets = rows.targets();
@@ -178,6 +189,31 @@ fn residual_weights(teacher: &Teacher, rows: LabelledRows<'_>) -> Result<Array1<
     Ok(weights)
 }
 
+/// The weights of one class, brought so near to their mean that they tell as much
+/// as `rows_min` rows of equal weight, (Σw)²/Σw²: where the teacher is right but
+/// for a few rows, those outweigh all others, and no cluster would stand for enough
+/// rows to be sent. n(1 + t)² / (v + 2t + t²) equals `rows_min` at the least t, in
+/// means of the weights, that every weight has to gain; v is the mean of the squared
+/// weights.
+fn levelled(mut weights: Vec<f32>, rows_min: usize) -> Vec<f32> {
+    let (rows, rows_min) = (weights.len() as f64, rows_min as f64);
+    let mean = weights.iter().map(|&weight| f64::from(weight)).sum::<f64>() / rows;
+    if rows <= rows_min || mean <= 0.0 {
+        weights.fill(1.0);
+        return weights;
+    }
+    let ratio = |weight: f32| f64::from(weight) / mean;
+    let squares = weights.iter().map(|&weight| ratio(weight).powi(2));
+    let excess = (squares.sum::<f64>() / rows - 1.0).max(0.0);
+    let gain = (rows_min * excess / (rows - rows_min)).sqrt() * (1.0 + 1e-6) - 1.0;
+    if gain > 0.0 {
+        for weight in &mut weights {
+            *weight = ((f64::from(*weight) / mean + gain) / (1.0 + gain)) as f32;
+        }
+    }
+    weights
+}
+
 fn squared_rows(values: ArrayView2<'_, f32>) -> Array1<f32> {
     values.rows().into_iter().map(|row| row.dot(&row)).collect()
 }
@@ -186,6 +222,7 @@ fn squared_rows(values: ArrayView2<'_, f32>) -> Array1<f32> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use ndarray::Array2;
 
     fn shared(points: usize, counts: &[u64], size_min: usize) -> Vec<usize> {
         share(points, counts, size_min, &mut rng(3, "test"))
@@ -223,34 +260,28 @@ mod tests {
         assert!(told[0] > 2 * told[1] && told[9] == 0, "{told:?}");
     }
 
-    #[test]
-    fn forty_copies_of_a_row_make_no_point_that_is_the_row() {
+    /// What a task with twelve points of six features makes of labelled rows.
+    fn with_work<T>(
+        rows: ArrayView2<'_, f32>,
+        labels: &[Option<u16>],
+        told: impl FnOnce(&Work<'_>, &View) -> T,
+    ) -> T {
         use crate::work::{Privacy, RawRows, TeacherChoice};
         use common::features::Normaliser;
         use common::scales::Scales;
         use common::task::RawTask;
-        use ndarray::Array2;
         use std::collections::BTreeMap;
 
         let text = "name = \"t\"\n[input]\nshape = [6]\n[classes]\nnames = [\"a\", \"b\"]\n\
                     [normaliser]\nrange = [-8.0, 8.0]\n[budget]\npoints_per_device = 12";
         let task = RawTask::parse(text).unwrap();
-        let mut random = rng(1, "copies");
-        let mut rows = Array2::from_shape_fn((70, 6), |_| random.random_range(-4.0f32..4.0));
-        let polled = rows.row(0).to_owned();
-        for mut row in rows.rows_mut().into_iter().take(40) {
-            // Another reading of the same, within what eight bits can tell.
-            let noise = random.random_range(-1e-3f32..1e-3);
-            row.assign(&(&polled + noise));
-        }
-        let labels = vec![Some(0); 70];
         let work = Work {
             task: &task,
             blobs: &BTreeMap::new(),
             rows: RawRows {
-                inputs: rows.view(),
+                inputs: rows,
                 seen: None,
-                labels: &labels,
+                labels,
                 numbers: None,
                 soft: None,
             },
@@ -269,14 +300,78 @@ mod tests {
             targets: None,
         };
         let view = View::of(&work, &scales).unwrap();
-        let points = summarise(&work, &view, None).unwrap();
-        assert!(!points.is_empty());
-        assert_eq!(points.counts.iter().sum::<u32>(), 31);
-        assert!(points.counts.iter().all(|&count| count >= 5));
-        let row = view.inputs.row(0);
-        for point in points.inputs.rows() {
-            let apart = (&point - &row).mapv(f32::abs);
-            assert!(apart.iter().any(|&apart| apart > 0.1), "{point} is {row}");
+        told(&work, &view)
+    }
+
+    fn drawn_rows(rows: usize) -> Array2<f32> {
+        let mut random = rng(1, "copies");
+        Array2::from_shape_fn((rows, 6), |_| random.random_range(-4.0f32..4.0))
+    }
+
+    #[test]
+    fn forty_copies_of_a_row_make_no_point_that_is_the_row() {
+        let mut random = rng(2, "copies");
+        let mut rows = drawn_rows(70);
+        let polled = rows.row(0).to_owned();
+        for mut row in rows.rows_mut().into_iter().take(40) {
+            // Another reading of the same, within what eight bits can tell.
+            let noise = random.random_range(-1e-3f32..1e-3);
+            row.assign(&(&polled + noise));
         }
+        with_work(rows.view(), &[Some(0); 70], |work, view| {
+            let points = summarise(work, view, None).unwrap();
+            assert!(!points.is_empty());
+            assert_eq!(points.counts.iter().sum::<u32>(), 31);
+            assert!(points.counts.iter().all(|&count| count >= 5));
+            let row = view.inputs.row(0);
+            for point in points.inputs.rows() {
+                let apart = (&point - &row).mapv(f32::abs);
+                assert!(apart.iter().any(|&apart| apart > 0.1), "{point} is {row}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_few_wrong_rows_leave_no_device_without_points() {
+        let rows = drawn_rows(120);
+        with_work(rows.view(), &[Some(0); 120], |work, view| {
+            let (inputs, labels, _) = view.distinct();
+            let rows = LabelledRows {
+                inputs: inputs.view(),
+                labels: &labels,
+                classes: 2,
+                numbers: None,
+                soft: None,
+            };
+            let mut weights = Array1::from_elem(120, 1e-3);
+            (weights[7], weights[50]) = (70.0, 50.0);
+            let points = points_of(work, rows, &[120, 0], Some(&weights)).unwrap();
+            assert_eq!(points.counts.iter().sum::<u32>(), 120);
+            assert!(points.counts.iter().all(|&count| count >= 5));
+            // They still draw the points towards them.
+            let mean = |points: &Points| points.inputs.mean_axis(Axis(0)).unwrap();
+            let even = points_of(work, rows, &[120, 0], None).unwrap();
+            assert_ne!(mean(&points), mean(&even));
+        });
+    }
+
+    #[test]
+    fn weights_are_levelled_no_further_than_needed() {
+        let effective = |weights: &[f32]| {
+            let sum = |power: i32| -> f64 {
+                weights
+                    .iter()
+                    .map(|&weight| f64::from(weight).powi(power))
+                    .sum()
+            };
+            sum(1).powi(2) / sum(2)
+        };
+        let mut heavy = vec![1e-3; 100];
+        heavy[3] = 90.0;
+        let level = effective(&levelled(heavy.clone(), 40));
+        assert!((level - 40.0).abs() < 0.01, "{level}");
+        let kept: Vec<f32> = (0..100u8).map(f32::from).collect();
+        assert_eq!(levelled(kept.clone(), 40), kept);
+        assert_eq!(levelled(heavy, 100), [1.0; 100]);
     }
 }

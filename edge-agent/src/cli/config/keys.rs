@@ -105,14 +105,12 @@ pub(super) const KEYS: &[Key<Config, Flags>] = &[
         name: "data.time_column",
         flag: None,
         variable: None,
-        allowed: "a column's name",
-        purpose: "The column that says when a row was measured, for recordings and for labels as intervals.",
-        value: |config| {
-            config
-                .mapping
-                .time_column
-                .clone()
-                .unwrap_or_else(|| NONE.into())
+        allowed: "a column's name, or those of the date and of the time of day: [\"date\", \"time\"]",
+        purpose: "The column that says when a row was measured, for recordings and for labels as intervals; two are joined by a blank.",
+        value: |config| match (&config.mapping.time_column, &config.mapping.clock_column) {
+            (Some(date), Some(clock)) => format!("[{date:?}, {clock:?}]"),
+            (Some(time), None) => time.clone(),
+            (None, _) => NONE.into(),
         },
     },
     Key {
@@ -128,7 +126,7 @@ pub(super) const KEYS: &[Key<Config, Flags>] = &[
         flag: None,
         variable: None,
         allowed: "rows a second",
-        purpose: "The rate of recordings without times; without it that of the task.",
+        purpose: "The rate of recordings without times, or with many rows of one time (whole seconds), which are spread evenly; without it that of the task.",
         value: |config| {
             config
                 .mapping

@@ -23,10 +23,12 @@ use crate::work::TeacherChoice;
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
     task: String,
+    #[serde(serialize_with = "common::path_text::path")]
     folder: PathBuf,
     files: Vec<FileCheck>,
     refused: Vec<RefusedFile>,
     /// Files with the content of another.
+    #[serde(serialize_with = "common::path_text::paths")]
     duplicates: Vec<PathBuf>,
     classes: Vec<ClassCheck>,
     unlabelled: usize,
@@ -47,6 +49,7 @@ pub(super) struct Check {
 
 #[derive(Debug, Serialize)]
 struct FileCheck {
+    #[serde(serialize_with = "common::path_text::path")]
     path: PathBuf,
     rows: usize,
     used: usize,
@@ -87,6 +90,7 @@ struct RecordingCheck {
 
 #[derive(Debug, Serialize)]
 struct RefusedFile {
+    #[serde(serialize_with = "common::path_text::path")]
     path: PathBuf,
     reason: String,
 }
@@ -119,6 +123,8 @@ impl Check {
                 };
                 (scan, Some(format!("no rows: {reason}")))
             }
+            // Said where a bad file of rows is said as well.
+            Err(error @ FolderError::Labels { .. }) => (Scan::default(), Some(error.to_string())),
             Err(error) => return Err(Failure::new(ExitCode::Usage, error.to_string())),
         };
         let read: usize = scan.files.iter().map(|file| file.rows).sum();
@@ -295,7 +301,10 @@ fn through_model(state: &StateDir, task: &Task, split: &mut Split) -> Result<(),
 fn mend(error: &FileError) -> Option<String> {
     match error {
         FileError::Parse(error) => error.mend(),
-        FileError::Bytes { .. } | FileError::Unreadable { .. } => None,
+        FileError::Bytes { .. }
+        | FileError::Unreadable { .. }
+        | FileError::NoFile { .. }
+        | FileError::DanglingLink => None,
     }
 }
 

@@ -21,6 +21,18 @@ pub enum FileError {
         /// Most that are read of such a file.
         bytes_max: u64,
     },
+    /// It is something else.
+    #[error(
+        "is {} and not a file; move it away, or name the files that are meant (files under [data] in agent.toml)",
+        if *is_folder { "a folder" } else { "a pipe, a socket or a device" }
+    )]
+    NoFile {
+        /// Whether it is a folder.
+        is_folder: bool,
+    },
+    /// It links to a file that is not there.
+    #[error("is a link to a file that is not there; correct or remove the link")]
+    DanglingLink,
     /// It cannot be read.
     #[error("cannot be read ({reason}); check its owner and permissions")]
     Unreadable {

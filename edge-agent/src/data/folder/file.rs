@@ -125,8 +125,17 @@ fn unreadable(error: io::Error) -> FileError {
 
 fn open(path: &Path, bytes_max: u64) -> Result<fs::File, FileError> {
     // A pipe would be waited for.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(unreadable(io::Error::other("it is no regular file")));
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(metadata) => {
+            return Err(FileError::NoFile {
+                is_folder: metadata.is_dir(),
+            });
+        }
+        Err(_) if fs::symlink_metadata(path).is_ok_and(|link| link.is_symlink()) => {
+            return Err(FileError::DanglingLink);
+        }
+        Err(error) => return Err(unreadable(error)),
     }
     let file = fs::File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
@@ -151,6 +160,17 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, FileError> {
         _ => Ok(bytes),
     }
 }
+
+/// What a file begins with, if it can be read.
+pub(super) fn first_bytes(path: &Path) -> Option<Vec<u8>> {
+    let file = open(path, u64::MAX).ok()?;
+    let mut bytes = Vec::new();
+    file.take(FIRST_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// More than any kind of file is known by.
+const FIRST_BYTES: u64 = 512;
 
 /// What is read, and the hash of it.
 struct Hashed<R> {

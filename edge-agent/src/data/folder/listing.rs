@@ -20,6 +20,8 @@ pub(super) struct Stamp {
     pub(super) bytes: u64,
     pub(super) modified: SystemTime,
     pub(super) settled: bool,
+    /// It is a file, and not a folder, a pipe or a link to nothing of such a name.
+    pub(super) is_file: bool,
     /// Nobody has written to it for [`REST`].
     pub(super) rests: bool,
 }
@@ -31,6 +33,7 @@ impl Stamp {
         Self {
             bytes: metadata.len(),
             modified,
+            is_file: metadata.is_file(),
             settled: age.as_ref().is_ok_and(|age| *age > CLOCK_TICK),
             rests: age.is_ok_and(|age| age > REST),
         }
@@ -41,6 +44,7 @@ impl Stamp {
         Self {
             bytes: self.bytes.saturating_add(other.bytes),
             modified: self.modified.max(other.modified),
+            is_file: self.is_file,
             settled: self.settled && other.settled,
             rests: self.rests && other.rests,
         }
@@ -88,16 +92,21 @@ pub(super) fn list(
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 if inside && depth < DEPTH_MAX {
                     folders.push((name, depth + 1));
+                    continue;
                 }
-                continue;
             }
             if !is_data(&name, mapping) {
                 continue;
             }
-            // A file that vanishes in between was never there.
-            let Ok(metadata) = fs::metadata(folder.join(&name)) else {
+            // A file that vanishes in between was never there; a link to nothing is.
+            let path = folder.join(&name);
+            let Ok(metadata) = fs::metadata(&path).or_else(|_| fs::symlink_metadata(&path)) else {
                 continue;
             };
+            // The name says that it is data, and what it is says otherwise: told.
+            if !metadata.is_file() && Format::of(&inner_name(&name)).is_some() {
+                found.insert(name.clone().into_os_string(), Stamp::of(&metadata));
+            }
             if metadata.is_file() {
                 let mut stamp = Stamp::of(&metadata);
                 if Format::of(&name) == Some(Format::Database)

@@ -106,6 +106,48 @@ fn empty_folder_and_header_only_files_hold_no_rows() {
 }
 
 #[test]
+fn files_that_are_no_data_are_named_for_what_they_are() {
+    let mut bench = Bench::new();
+    let put = |name: &str, bytes: &[u8]| fs::write(bench.root.path().join(name), bytes).unwrap();
+    put("a.csv.bz2", b"BZh91AY&SY");
+    let error = bench.folder.scan().unwrap_err().to_string();
+    assert!(
+        error.ends_with("a.csv.bz2: it is packed by bzip2; unpack it, or pack it by gzip or zstd"),
+        "{error}"
+    );
+    fs::remove_file(bench.root.path().join("a.csv.bz2")).unwrap();
+    put("a.pq", b"PAR1\x15");
+    put("b.pq", b"PAR1\x15");
+    let error = bench.folder.scan().unwrap_err().to_string();
+    let told = "a.pq and 1 more: it is a Parquet file; let its name end in .parquet";
+    assert!(error.ends_with(told), "{error}");
+}
+
+#[test]
+fn what_has_the_name_of_data_and_is_no_file_is_named() {
+    let mut bench = Bench::new();
+    let path = |name: &str| bench.root.path().join(name);
+    fs::write(path("a.csv"), "a,b,label\n1,2,0\n").unwrap();
+    fs::create_dir(path("b.csv")).unwrap();
+    std::os::unix::fs::symlink(path("nothing"), path("c.csv")).unwrap();
+    let socket = std::os::unix::net::UnixListener::bind(path("d.csv")).unwrap();
+    let scan = bench.folder.scan().unwrap();
+    drop(socket);
+    let told: Vec<String> = { scan.quarantined.iter() }
+        .map(|one| one.error.to_string())
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (told, said) in told
+        .iter()
+        .zip(["is a folder", "link to a file", "is a pipe, a socket"])
+    {
+        assert!(told.contains(said), "{told}");
+    }
+    let names = Folder::names(bench.root.path(), &Mapping::default()).unwrap();
+    assert_eq!(names, ["a.csv"]);
+}
+
+#[test]
 fn bad_file_is_named_and_the_others_are_used() {
     let mut bench = Bench::new();
     bench.write("good.csv", &["1,2,cat"]);

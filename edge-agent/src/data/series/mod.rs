@@ -6,6 +6,7 @@
 //! file; where a label must cover the whole of a window, none reaches across a
 //! change of it either, and windows begin anew with the next.
 
+mod coarse;
 mod live;
 mod resample;
 
@@ -79,15 +80,30 @@ impl Samples {
         self.lines.clear();
     }
 
-    /// Seconds from one sample to another.
-    fn seconds(&self, from: usize, to: usize, rate_hz: f64) -> f64 {
-        // Times may lie as far apart as an i64 holds.
-        let apart = i128::from(self.times[to]) - i128::from(self.times[from]);
-        match self.timed {
-            true => apart as f64 * 1e-9,
-            false => apart as f64 / rate_hz,
+    fn order(&self, group: &[usize]) -> Order {
+        let (mut rising, mut falling) = (0, 0);
+        for pair in group.windows(2) {
+            let (one, next) = (self.times[pair[0]], self.times[pair[1]]);
+            rising += usize::from(next > one);
+            falling += usize::from(next < one);
+        }
+        match falling > rising {
+            true if rising == 0 => Order::NewestFirst,
+            true => Order::MostlyFalling,
+            false => Order::Rising,
         }
     }
+}
+
+/// How times of a group follow one another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// As they were measured, or nearly so.
+    Rising,
+    /// Each before the one above it.
+    NewestFirst,
+    /// Most of them before the one above.
+    MostlyFalling,
 }
 
 /// A stretch of samples, by their places.
@@ -96,7 +112,7 @@ type Stretch = Vec<usize>;
 /// The windows of a file's samples, row-major, and the label of each.
 ///
 /// # Errors
-/// [`ParseError::Rate`] for recordings too slow, [`ParseError::Size`] for
+/// [`ParseError::Rate`] where all recordings are too slow, [`ParseError::Size`] for
 /// more than may be held.
 pub(super) fn windows(
     samples: &Samples,
@@ -127,7 +143,8 @@ pub(super) fn windows(
 /// account: samples may be a piece of a file.
 ///
 /// # Errors
-/// [`ParseError::Rate`] for recordings too slow.
+/// [`ParseError::Rate`] where all recordings are too slow, [`ParseError::TimesFall`]
+/// where most times lie before the one above.
 pub(super) fn windows_into(
     samples: &Samples,
     series: &SeriesInput,
@@ -136,20 +153,67 @@ pub(super) fn windows_into(
     keep: &mut dyn FnMut(&[f32], Option<u16>),
 ) -> Result<(), ParseError> {
     let rate_hz = samples.rate_hz.unwrap_or(series.rate_hz);
+    let mut groups = groups(&samples.groups);
+    let (mut reversed, mut falling) = (false, 0);
+    for group in &mut groups {
+        match samples.order(group) {
+            Order::NewestFirst => {
+                group.reverse();
+                reversed = true;
+            }
+            Order::MostlyFalling => falling += group.len(),
+            Order::Rising => {}
+        }
+    }
+    let told_hz = samples.rate_hz.filter(|_| samples.timed);
+    let spread = told_hz.map(|rate_hz| coarse::spread(&samples.times, &groups, rate_hz));
     let mut cut = Cut {
         samples,
+        times: spread.as_deref().unwrap_or(&samples.times),
         series,
         rate_hz,
         recordings: account.recordings.unwrap_or_default(),
         account,
         keep,
         slowest_hz: f64::INFINITY,
+        too_slow_hz: None,
+        is_any_fast: false,
+        too_fast: None,
     };
-    for group in groups(&samples.groups) {
-        for stretch in cut.stretches(&group) {
-            cut.stretch(&stretch)?;
+    for group in &groups {
+        for stretch in cut.stretches(group) {
+            cut.stretch(&stretch);
             common::liveness::heartbeat();
         }
+    }
+    if 2 * falling > samples.len() && !cut.is_any_fast && cut.account.used == 0 {
+        return Err(ParseError::TimesFall);
+    }
+    // A stretch that strays costs itself, a recording that is all slow its file.
+    if let Some(found) = cut.too_slow_hz
+        && !cut.is_any_fast
+        && cut.account.used == 0
+    {
+        let wanted = series.rate_hz;
+        return Err(match coarse::clock(&samples.times, &groups) {
+            Some(clock) if samples.timed => ParseError::CoarseTimes {
+                samples: clock.samples,
+                step_s: clock.step_ns as f64 * 1e-9,
+            },
+            _ => ParseError::Rate { found, wanted },
+        });
+    }
+    let is_told = |note: &Note| matches!(note, Note::TooFast { .. });
+    if let Some((sample, rate_hz)) = cut.too_fast.filter(|_| !notes.iter().any(is_told)) {
+        notes.push(Note::TooFast {
+            line: samples.lines[sample],
+            rate_hz,
+            wanted_hz: series.rate_hz,
+            seconds: samples.times[sample] as f64 * 1e-9,
+        });
+    }
+    if reversed && !notes.contains(&Note::NewestFirst) {
+        notes.push(Note::NewestFirst);
     }
     let told = notes.iter().any(|note| matches!(note, Note::Slower { .. }));
     if cut.slowest_hz < series.rate_hz * SLOWER && !told {
@@ -174,15 +238,35 @@ fn groups(numbers: &[u32]) -> Vec<Vec<usize>> {
 
 struct Cut<'a> {
     samples: &'a Samples,
+    /// Of each sample, spread where several have one.
+    times: &'a [i64],
     series: &'a SeriesInput,
     rate_hz: f64,
     recordings: Recordings,
     account: &'a mut Account,
     keep: &'a mut dyn FnMut(&[f32], Option<u16>),
+    /// The slowest that was cut into windows.
     slowest_hz: f64,
+    /// The rate of the first stretch that was too slow to be.
+    too_slow_hz: Option<f64>,
+    /// Whether one was not.
+    is_any_fast: bool,
+    /// The first stretch that is as fast as times in another unit seem: a sample of it
+    /// and its rate.
+    too_fast: Option<(usize, f64)>,
 }
 
 impl Cut<'_> {
+    /// Seconds from one sample to another.
+    fn seconds(&self, from: usize, to: usize) -> f64 {
+        // Times may lie as far apart as an i64 holds.
+        let apart = i128::from(self.times[to]) - i128::from(self.times[from]);
+        match self.samples.timed {
+            true => apart as f64 * 1e-9,
+            false => apart as f64 / self.rate_hz,
+        }
+    }
+
     /// Cuts the samples of a group where time has a gap or goes back, and at
     /// changes of the label where windows must not reach across. Of samples of
     /// one time the first counts.
@@ -208,7 +292,7 @@ impl Cut<'_> {
                 stretch.push(place);
                 continue;
             };
-            let apart = samples.seconds(last, place, self.rate_hz);
+            let apart = self.seconds(last, place);
             if apart == 0.0 {
                 let line = samples.lines[place];
                 self.account
@@ -236,7 +320,7 @@ impl Cut<'_> {
     /// The median time between samples, if there are two that differ.
     fn usual_step(&self, group: &[usize]) -> Option<f64> {
         let pairs = group.windows(2);
-        let steps = pairs.map(|pair| self.samples.seconds(pair[0], pair[1], self.rate_hz));
+        let steps = pairs.map(|pair| self.seconds(pair[0], pair[1]));
         let mut steps: Vec<f64> = steps.filter(|&step| step > 0.0).collect();
         let middle = steps.len() / 2;
         if steps.is_empty() {
@@ -246,26 +330,20 @@ impl Cut<'_> {
     }
 
     /// Brings a stretch to the task's rate and cuts it.
-    fn stretch(&mut self, stretch: &[usize]) -> Result<(), ParseError> {
+    fn stretch(&mut self, stretch: &[usize]) {
         let (channels, samples) = (self.series.channels.len(), self.samples);
         let line = || Place::Line(samples.lines[stretch[0]]).to_string();
         let Some(step) = self.usual_step(stretch) else {
             self.account
                 .leave_out_many(Unused::Rest, stretch.len(), line);
-            return Ok(());
+            return;
         };
-        let seconds = |&place: &usize| samples.seconds(stretch[0], place, self.rate_hz);
+        let seconds = |&place: &usize| self.seconds(stretch[0], place);
         let times: Vec<f64> = stretch.iter().map(seconds).collect();
         let grid = Grid::of(&times, step);
-        if self.recordings.rate_hz == 0.0 {
-            self.recordings.rate_hz = grid.rate_hz;
-        }
-        self.slowest_hz = self.slowest_hz.min(grid.rate_hz);
-        if grid.rate_hz < self.series.rate_hz * RATE_MIN {
-            return Err(ParseError::Rate {
-                found: grid.rate_hz,
-                wanted: self.series.rate_hz,
-            });
+        let is_too_fast = grid.rate_hz > self.series.rate_hz * RATE_MAX;
+        if samples.timed && is_too_fast && stretch.len() >= FAST_SAMPLES_MIN {
+            self.too_fast.get_or_insert((stretch[0], grid.rate_hz));
         }
         // What a slow clock or a coarse one makes of the length must not cost
         // the last window.
@@ -274,8 +352,19 @@ impl Cut<'_> {
         if length < window {
             self.account
                 .leave_out_many(Unused::Rest, stretch.len(), line);
-            return Ok(());
+            return;
         }
+        if grid.rate_hz < self.series.rate_hz * RATE_MIN {
+            self.too_slow_hz.get_or_insert(grid.rate_hz);
+            self.account
+                .leave_out_many(Unused::Slow, stretch.len(), line);
+            return;
+        }
+        self.is_any_fast = true;
+        if self.recordings.rate_hz == 0.0 {
+            self.recordings.rate_hz = grid.rate_hz;
+        }
+        self.slowest_hz = self.slowest_hz.min(grid.rate_hz);
         let raw = |sample: usize| {
             let start = stretch[sample] * channels;
             &samples.values[start..start + channels]
@@ -300,7 +389,6 @@ impl Cut<'_> {
             let rest = length - covered;
             self.account.leave_out_many(Unused::Rest, rest, line);
         }
-        Ok(())
     }
 
     /// The label of each sample of the task's rate: that of the nearest
@@ -337,8 +425,13 @@ const GAP_STEPS: f64 = 3.5;
 /// Values of samples, with what goes beside them, that are held before they
 /// are cut into windows: 4 MiB. A longer recording is cut in pieces.
 pub(super) const PIECE_VALUES: usize = 1 << 20;
-/// Below this share of the task's rate a recording is refused.
+/// Below this share of the task's rate a stretch is left out.
 const RATE_MIN: f64 = 0.5;
+/// Above so many times the task's rate it is told: times of milliseconds taken for
+/// seconds make a thousand times of it, days 86,400.
+const RATE_MAX: f64 = 500.0;
+/// Samples of a stretch that shows so much.
+const FAST_SAMPLES_MIN: usize = 10;
 /// Below this share it is told.
 const SLOWER: f64 = 0.95;
 

@@ -163,6 +163,149 @@ fn another_rate_is_resampled_and_half_of_it_is_refused() {
 }
 
 #[test]
+fn a_stray_stretch_costs_itself() {
+    // Two samples at a third of the rate, a gap, and 105 good ones.
+    let stray = [(0.0, "on", "a"), (0.3, "on", "a")];
+    let good = || (0..105).map(|at| (60.0 + f64::from(at) / 10.0, "on", "a"));
+    let found = read(&text(stray.into_iter().chain(good())), &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    assert_eq!(found.account.unused[&Unused::Rest].0, 2 + 5);
+    assert!((found.account.recordings.unwrap().rate_hz - 10.0).abs() < 1e-6);
+    // Thirty seconds of it are told as what they are.
+    let slow = (0..90).map(|at| (f64::from(at) / 3.0, "on", "a"));
+    let found = read(&text(slow.chain(good())), &schema("gap_s = 20")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    assert_eq!(found.account.unused[&Unused::Slow].0, 90);
+}
+
+#[test]
+fn newest_first_is_read_from_its_end_on() {
+    let at = |at: i32| {
+        (
+            f64::from(at) / 10.0,
+            if at < 65 { "off" } else { "on" },
+            "a",
+        )
+    };
+    let rising = read(&text((0..130).map(at)), &schema("")).unwrap();
+    let falling = read(&text((0..130).rev().map(at)), &schema("")).unwrap();
+    assert_eq!(falling.data, rising.data);
+    assert!(falling.notes.contains(&Note::NewestFirst));
+    assert!(!rising.notes.contains(&Note::NewestFirst));
+    // Two files that were joined: not strictly so.
+    let twice = (0..65).rev().chain((65..130).rev()).map(at);
+    let twice = read(&text(twice), &schema(""));
+    assert_eq!(twice.unwrap_err(), ParseError::TimesFall);
+}
+
+#[test]
+fn whole_seconds_are_spread_where_the_rate_is_told() {
+    let mut written = "time,x,y,label\n".to_owned();
+    for at in 0..105 {
+        writeln!(written, "2026-11-29T10:00:{:02}Z,{at},0,on", at / 10).unwrap();
+    }
+    let refused = read(&written, &schema("")).unwrap_err();
+    assert!(
+        refused.to_string().contains("have no fraction"),
+        "{refused}"
+    );
+    assert_eq!(refused.mend().unwrap(), "rate_hz = 10");
+    let mapping = Mapping {
+        time_column: Some("time".to_owned()),
+        rate_hz: Some(10.0),
+        ..Mapping::default()
+    };
+    let found = read(&written, &schema("").with_mapping(mapping)).unwrap();
+    let inputs = found.data.inputs();
+    let starts: Vec<f32> = inputs
+        .rows()
+        .into_iter()
+        .map(|row| row[0].round())
+        .collect();
+    assert_eq!(starts, [0.0, 20.0, 40.0, 60.0]);
+    assert_eq!(found.account.unused[&Unused::Rest].0, 5);
+}
+
+#[test]
+fn a_date_and_a_time_of_day_are_one_time() {
+    let table = |header: &str| {
+        let mut written = format!("{header},x,y,label\n");
+        for at in 0..105 {
+            let seconds = 55.0 + f64::from(at) / 10.0;
+            let written_at = match seconds < 60.0 {
+                true => format!("29.11.2026,23:59:{seconds:04.1}"),
+                false => format!("30.11.2026,00:00:{:04.1}", seconds - 60.0),
+            };
+            writeln!(written, "{written_at},{at},0,on").unwrap();
+        }
+        written
+    };
+    let found = read(&table("date,time"), &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 4);
+    let told: Vec<String> = found.notes.iter().map(ToString::to_string).collect();
+    assert!(
+        told[0].contains("columns \"date\" and \"time\""),
+        "{told:?}"
+    );
+    let refused = read(&table("on,time"), &schema("")).unwrap_err();
+    assert!(refused.to_string().contains("without a date"), "{refused}");
+    assert_eq!(refused.mend().unwrap(), "time_column = [\"…\", \"time\"]");
+    let mapping = Mapping {
+        time_column: Some("on".to_owned()),
+        clock_column: Some("time".to_owned()),
+        ..Mapping::default()
+    };
+    let named = read(&table("on,time"), &schema("").with_mapping(mapping)).unwrap();
+    assert_eq!(named.data, found.data);
+}
+
+#[test]
+fn times_that_change_their_unit_are_named() {
+    let mut written = "time,x,y,label\n".to_owned();
+    for at in 0..100u64 {
+        writeln!(written, "{},1,2,on", 1_795_983_215_000 + 100 * at).unwrap();
+    }
+    writeln!(written, "1795983225.0,1,2,on\n1795983225.1,1,2,on").unwrap();
+    let refused = read(&written, &schema("")).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("line 102, column \"time\""),
+        "{refused}"
+    );
+    assert!(refused.contains("another unit"), "{refused}");
+    let mut days = "time,x,y,label\n".to_owned();
+    for at in 0..100 {
+        writeln!(
+            days,
+            "{:.9},1,2,on",
+            2_461_373.5 + f64::from(at) / 864_000.0
+        )
+        .unwrap();
+    }
+    let found = read(&days, &schema("")).unwrap();
+    assert_eq!(found.data.rows(), 0);
+    let told: Vec<String> = found.notes.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|note| note.contains("Julian days")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_empty_time_costs_its_row_where_bad_rows_do() {
+    let whole = text((0..45).map(|at| (f64::from(at) / 10.0, "on", "a")));
+    let torn = whole.replace("\n1.5000,", "\n,");
+    let refused = read(&torn, &schema("")).unwrap_err();
+    assert_eq!(refused.mend().unwrap(), "bad_rows = \"skip\"");
+    let mapping = Mapping {
+        bad_rows: super::super::BadRows::Skip,
+        ..Mapping::default()
+    };
+    let found = read(&torn, &schema("").with_mapping(mapping)).unwrap();
+    assert_eq!(found.account.unused[&Unused::Missing].0, 1);
+    assert_eq!(found.data.rows(), 1);
+}
+
+#[test]
 fn without_times_rows_follow_one_another_at_a_rate() {
     let mut text = "x,y,label\n".to_owned();
     for at in 0..200 {
@@ -254,7 +397,7 @@ proptest! {
                     prop_assert!(flat);
                     prop_assert_eq!(found.data.rows(), found.account.used);
                 }
-                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. }), "{error}"),
+                Err(error) => prop_assert!(matches!(error, ParseError::Rate { .. } | ParseError::Size { .. } | ParseError::TimesFall | ParseError::CoarseTimes { .. } | ParseError::At { .. }), "{error}"),
             }
         }
     }

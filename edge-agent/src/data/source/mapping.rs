@@ -20,8 +20,10 @@ pub struct Mapping {
     pub encoding: Option<Encoding>,
     /// Names of the columns of files without a header.
     pub names: Option<Vec<String>>,
-    /// The column that says when a row was measured.
+    /// The column that says when a row was measured, or on which day.
     pub time_column: Option<String>,
+    /// The column of the time of day, where it is another.
+    pub clock_column: Option<String>,
     /// How times are written.
     pub time_format: TimeFormat,
     /// Rows a second of recordings without times.
@@ -161,9 +163,15 @@ impl Mapping {
         if let Some(rate) = self.rate_hz.filter(|rate| !positive(rate)) {
             return refuse("data.rate_hz", &rate, "rows a second, above 0");
         }
-        if self.labels_file.is_some() && self.time_column.is_none() {
-            let allowed = "nothing, unless data.time_column says when rows were measured";
-            return refuse("data.labels_file", &"set", allowed);
+        if let (Some(file), None) = (&self.labels_file, &self.time_column) {
+            let allowed =
+                "a file beside data.time_column, which says when rows were measured: add it";
+            return refuse("data.labels_file", file, allowed);
+        }
+        if let Some(query) = self.query.as_ref().filter(|query| query.trim().is_empty()) {
+            let allowed =
+                "a query such as SELECT * FROM readings, or no key where there is one table";
+            return refuse("data.query", query, allowed);
         }
         for column in &self.columns {
             let scale = column.scale.unwrap_or(1.0);

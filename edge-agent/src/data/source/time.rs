@@ -90,6 +90,14 @@ impl TimeFormat {
         }
     }
 
+    /// Whether it counts a unit since some moment.
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Seconds | Self::Milliseconds | Self::Microseconds | Self::Nanoseconds
+        )
+    }
+
     /// The format that a written time shows.
     pub fn shown_by(first: &str) -> Self {
         let Ok(number) = first.trim().parse::<f64>() else {
@@ -105,6 +113,12 @@ impl TimeFormat {
             size if size < 1e17 => Self::Microseconds,
             _ => Self::Nanoseconds,
         }
+    }
+
+    /// Whether a text is a time of day alone.
+    pub fn is_clock(text: &str) -> bool {
+        let text = text.trim();
+        text.contains(':') && clock_ns(text).is_some()
     }
 
     /// A written time in nanoseconds, since 1970 where it is a date.

@@ -10,6 +10,7 @@ use super::super::schema::{ParseError, Place, Problem, Schema, shortened};
 use super::super::text::{LINE_BYTES_MAX, Lines, Text, line_of};
 use super::columns::{Columns, place_of};
 use super::dialect::{reader, separator, tabbed};
+use super::preamble::Preamble;
 
 /// The cells of a text, record by record.
 pub(in super::super) struct Cells {
@@ -39,12 +40,12 @@ impl Cells {
             Some(b' ') => b'\t',
             Some(separator) => separator,
             None => {
-                let start = Start::of(&lines, b',', schema);
+                let start = Start::behind(&lines, b',', told, schema);
                 let shown = || separator(&lines[start.offset..]).unwrap_or(b',');
                 start.separator.unwrap_or_else(shown)
             }
         };
-        let start = Start::of(&lines, separator, schema);
+        let start = Start::behind(&lines, separator, told.map(|_| separator), schema);
         Self {
             separator,
             records_at: start.offset,
@@ -72,12 +73,11 @@ impl Cells {
         self.text.drain(..rest);
         self.records_at = 0;
         if self.text.len() > LINE_BYTES_MAX {
-            let reason = format!(
-                "a quoted cell that does not end within {} MiB",
-                LINE_BYTES_MAX >> 20
-            );
-            let place = Place::Line(self.lines_before + 1);
-            return Err(ParseError::at(place, Problem::Text { reason }));
+            let problem = Problem::Long {
+                what: "a quoted cell",
+                mib_max: LINE_BYTES_MAX >> 20,
+            };
+            return Err(ParseError::at(Place::Line(self.lines_before + 1), problem));
         }
         let block = source.block(notes)?;
         self.tail = std::mem::take(&mut source.tail);
@@ -248,6 +248,8 @@ pub(super) struct Start {
     separator: Option<u8>,
     /// Lines before it.
     pub(super) lines: u64,
+    /// Those of them that are no comments and no table.
+    pub(super) preamble: u64,
     /// The header, if it is written as a comment.
     pub(super) header: Option<StringRecord>,
     /// Whether lines that begin with `#` are comments: not where a class's
@@ -258,7 +260,20 @@ pub(super) struct Start {
 impl Start {
     /// Whether comments stand before the table.
     pub(super) fn has_comments(&self) -> bool {
-        self.lines > u64::from(self.separator.is_some())
+        self.lines - self.preamble > u64::from(self.separator.is_some())
+    }
+
+    /// The same, and what a logger writes before its header.
+    fn behind(text: &[u8], separator: u8, told: Option<u8>, schema: &Schema) -> Self {
+        let mut start = Self::of(text, separator, schema);
+        if start.header.is_none() {
+            let told = told.or(start.separator);
+            let preamble = Preamble::of(&text[start.offset..], told, schema);
+            start.offset += preamble.bytes;
+            start.lines += preamble.lines;
+            start.preamble = preamble.lines;
+        }
+        start
     }
 
     fn of(text: &[u8], separator: u8, schema: &Schema) -> Self {
@@ -280,6 +295,7 @@ impl Start {
             separator: said.map(|(separator, _)| separator),
             offset,
             lines,
+            preamble: 0,
             header: None,
             comments,
         };
@@ -315,17 +331,23 @@ fn said_separator(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-fn line_end(text: &[u8]) -> usize {
+pub(super) fn line_end(text: &[u8]) -> usize {
     let end = text.iter().position(|&byte| byte == b'\n');
     end.map_or(text.len(), |at| at + 1)
 }
 
 fn first_record(line: &[u8], separator: u8) -> Option<StringRecord> {
+    let mut record = untrimmed_record(line, separator)?;
+    record.trim();
+    Some(record)
+}
+
+/// The cells of one line.
+pub(super) fn untrimmed_record(line: &[u8], separator: u8) -> Option<StringRecord> {
     let mut record = StringRecord::new();
     let read = reader(line, separator, false)
         .read_record(&mut record)
         .ok()?;
-    record.trim();
     read.then_some(record)
 }
 

@@ -6,7 +6,8 @@ use csv::StringRecord;
 use super::super::classes::{ClassNames, Meaning};
 use super::super::note::Note;
 use super::super::schema::{LabelSource, ParseError, Schema, shortened};
-use super::super::source::{Conversion, conversion, same_unit};
+use super::super::source::{Conversion, TimeFormat, conversion, same_unit};
+use super::dialect::bare;
 
 /// Which columns are read.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Columns {
     /// order; none where the file has none.
     pub(super) numbers: Vec<usize>,
     pub(super) time: Option<usize>,
+    /// The column of the time of day, where that of times holds dates.
+    pub(super) clock: Option<usize>,
     pub(super) group: Option<usize>,
     /// Whether the column of times was found by its name, without being told.
     pub(super) time_found: bool,
@@ -57,6 +60,7 @@ impl Columns {
         if self.time_found {
             notes.push(Note::TimeColumn {
                 column: self.names[self.time.unwrap_or(0)].clone(),
+                clock: self.clock.map(|place| self.names[place].clone()),
             });
         }
         if decimal == b',' {
@@ -70,7 +74,7 @@ impl Columns {
         sample: &[StringRecord],
         schema: &Schema,
     ) -> Result<Self, ParseError> {
-        let mut names: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let mut names: Vec<String> = header.iter().map(|name| bare(name).to_owned()).collect();
         if names.iter().all(String::is_empty) {
             return Err(ParseError::NoHeader);
         }
@@ -98,8 +102,16 @@ impl Columns {
         if time_found {
             time = TIME_NAMES.iter().find_map(|name| place_of(&names, name));
         }
+        let mut clock = mapped("time_column", &mapping.clock_column)?;
+        // A date and a time of day are one time.
+        if time_found && time.is_some_and(|place| holds_clocks(sample, place)) {
+            let date = DATE_NAMES.iter().find_map(|name| place_of(&names, name));
+            if let Some(date) = date {
+                (time, clock) = (Some(date), time);
+            }
+        }
         let group = mapped("group_column", &mapping.group_column)?;
-        let mut taken = vec![label, time, group];
+        let mut taken = vec![label, time, clock, group];
         taken.extend(numbers.iter().copied().map(Some));
         let (mut sources, index) = match wanted(schema.input()) {
             Some(wanted) => {
@@ -122,6 +134,7 @@ impl Columns {
             label,
             numbers,
             time,
+            clock,
             group,
             time_found: time_found && time.is_some(),
             index,
@@ -147,7 +160,7 @@ impl Columns {
         let cells = || {
             record
                 .iter()
-                .map(|cell| cell.trim().trim_start_matches('\u{feff}'))
+                .map(|cell| bare(cell).trim_start_matches('\u{feff}'))
         };
         let fits = record.len() >= self.names.len();
         if fits
@@ -176,8 +189,19 @@ impl Columns {
     }
 }
 
+/// Whether a column holds times of day without a date.
+fn holds_clocks(sample: &[StringRecord], place: usize) -> bool {
+    let mut cells = sample
+        .iter()
+        .filter_map(|record| record.get(place))
+        .map(bare);
+    cells
+        .find(|cell| !cell.is_empty())
+        .is_some_and(TimeFormat::is_clock)
+}
+
 /// The columns that a task names, if it names any.
-fn wanted(input: &InputKind) -> Option<Vec<Column>> {
+pub(super) fn wanted(input: &InputKind) -> Option<Vec<Column>> {
     match input {
         InputKind::Array(array) if array.names.is_empty() => None,
         InputKind::Array(array) => {
@@ -560,4 +584,6 @@ pub(in super::super) const TIME_NAMES: [&str; 6] = [
     "zeitstempel",
     "time_s",
 ];
+/// Names of a column of dates, beside one of times of day.
+const DATE_NAMES: [&str; 3] = ["date", "day", "datum"];
 const ALIKE_MIN: f64 = 0.3;

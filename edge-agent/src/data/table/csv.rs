@@ -9,7 +9,7 @@ use super::super::account::{Account, Unused};
 use super::super::note::Note;
 use super::super::schema::{ParseError, Place, Schema};
 use super::super::text::{Lines, Text, line_of};
-use super::cells::{Cells, SAMPLE_RECORDS};
+use super::cells::Cells;
 use super::columns::Columns;
 use super::dialect::DecimalSigns;
 use super::rows::Rows;
@@ -39,6 +39,11 @@ pub(in super::super) fn parse(
             line: cells.start.lines + 1,
         });
         return Ok((Dataset::empty(schema.values()), Account::default()));
+    }
+    if cells.start.preamble > 0 {
+        notes.push(Note::Preamble {
+            lines: cells.start.preamble,
+        });
     }
     if cells.start.has_comments() && cells.start.header.is_none() {
         notes.push(Note::Comments);
@@ -95,40 +100,6 @@ pub(in super::super) fn parse(
             }
             None => notes.push(Note::Unfinished { line }),
         }
-    }
-    rows.finish(notes)
-}
-
-/// Makes rows of records that another program has cut into cells already:
-/// `next` puts one record after the other into its argument and says whether
-/// there was one. Rows are counted from 1.
-///
-/// # Errors
-/// As [`parse`], and what `next` says.
-pub(in super::super) fn parse_records(
-    names: Vec<String>,
-    next: &mut dyn FnMut(&mut StringRecord) -> Result<bool, ParseError>,
-    schema: &Schema,
-    notes: &mut Vec<Note>,
-) -> Result<(Dataset, Account), ParseError> {
-    let (mut sample, mut record) = (Vec::new(), StringRecord::new());
-    while sample.len() < SAMPLE_RECORDS && next(&mut record)? {
-        sample.push(record.clone());
-    }
-    let columns = Columns::of(&StringRecord::from(names), &sample, schema)?;
-    columns.note(b'.', notes);
-    let mut rows = Rows::new(&columns, schema, b'.');
-    let mut line = 0;
-    for record in sample {
-        line += 1;
-        let pushed = rows.push(&record, line, notes);
-        rows.settle(pushed)?;
-    }
-    while next(&mut record)? {
-        line += 1;
-        let pushed = rows.push(&record, line, notes);
-        rows.settle(pushed)?;
-        common::liveness::heartbeat();
     }
     rows.finish(notes)
 }

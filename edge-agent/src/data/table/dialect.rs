@@ -74,6 +74,17 @@ pub(super) fn tabbed(text: &[u8]) -> Vec<u8> {
     tabbed
 }
 
+/// A cell without the blanks around it, and without quotes that a blank kept from
+/// being taken for such: `"flow", "pressure"`.
+pub(super) fn bare(cell: &str) -> &str {
+    let trimmed = cell.trim();
+    let inner = trimmed
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let is_behind_blank = cell.starts_with([' ', '\t']);
+    inner.filter(|_| is_behind_blank).map_or(trimmed, str::trim)
+}
+
 /// What cells show of the decimal sign.
 #[derive(Debug, Default)]
 pub(in super::super) struct DecimalSigns {
@@ -204,7 +215,7 @@ pub(super) fn grouped(cell: &str, decimal: u8) -> Option<f64> {
 /// What parts groups of digits: a blank only where it does not part words.
 const GROUP_SIGNS: [char; 6] = ['.', ',', '\'', '\u{2019}', '\u{a0}', '\u{202f}'];
 /// In the order in which they are believed.
-const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+pub(super) const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
 const LINES_LOOKED_AT: usize = 20;
 
 #[cfg(test)]

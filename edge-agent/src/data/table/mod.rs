@@ -5,14 +5,17 @@ mod columns;
 mod csv;
 mod dialect;
 mod live;
+mod preamble;
 mod reader;
 mod rows;
+mod typed;
 
 pub(super) use cells::Cells;
 pub(super) use columns::{TIME_NAMES, is_row, once, place_of, without_unit};
-pub(super) use csv::{parse, parse_records};
+pub(super) use csv::parse;
 pub(super) use dialect::{DecimalSigns, number};
 pub(super) use live::{follow_lines, follow_rows};
+pub(super) use typed::{CellType, TypedRecord, parse_records};
 
 #[cfg(test)]
 mod tests;

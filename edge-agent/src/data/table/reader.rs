@@ -13,14 +13,19 @@ use super::super::precision::Precision;
 use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
 use super::super::source::TimeFormat;
 use super::columns::{Columns, Source};
-use super::dialect::{grouped, is_ambiguous, number};
+use super::dialect::{bare, grouped, is_ambiguous, number};
+use super::typed::CellType;
 
 /// Reads the records of one table.
 pub(in super::super) struct RowReader<'a> {
     pub(super) columns: &'a Columns,
     pub(super) schema: &'a Schema,
     cells: Numbers,
+    /// Of each cell of the newest record; none where all are text.
+    pub(super) types: Vec<CellType>,
     time_format: TimeFormat,
+    /// The newest time that was read.
+    newest: Option<i64>,
     missing: OnMissing,
     groups: HashMap<String, Group>,
     /// The first and the last time of a row, and whether one has a label, where
@@ -93,7 +98,9 @@ impl<'a> RowReader<'a> {
                 decimal,
                 told: schema.mapping().decimal.is_some(),
             },
+            types: Vec::new(),
             time_format: schema.mapping().time_format.clone(),
+            newest: None,
             missing,
             groups: HashMap::new(),
             within: None,
@@ -155,10 +162,15 @@ impl<'a> RowReader<'a> {
         let time = match self.columns.time.filter(|_| timed) {
             Some(place) => {
                 let cell = record.get(place).unwrap_or_default();
-                if self.taken == 0 {
-                    self.time_format.settle(cell);
-                }
-                let time = self.time_format.parse(cell);
+                let clock = self.columns.clock.and_then(|clock| record.get(clock));
+                let time = self.read_time(cell, clock, type_of(&self.types, place));
+                let time = time.map_err(|problem| match problem {
+                    Problem::Time { found } if clock.is_none() && TimeFormat::is_clock(cell) => {
+                        let column = self.columns.names[place].clone();
+                        Problem::Clock { found, column }
+                    }
+                    problem => problem,
+                });
                 Some(time.map_err(|problem| ParseError::at(at(place), problem))?)
             }
             None => None,
@@ -171,7 +183,7 @@ impl<'a> RowReader<'a> {
             *any |= meaning.class().is_some();
         } else if let Some(place) = self.columns.label {
             let cell = record.get(place).unwrap_or_default();
-            let found = self.schema.classes().of_text(cell);
+            let found = self.schema.classes().of_text(bare(cell));
             meaning = found.map_err(|problem| ParseError::at(at(place), problem))?;
         }
         let numbers = self.read_numbers(record, line)?;
@@ -208,6 +220,36 @@ impl<'a> RowReader<'a> {
             group: own.number,
             number: own.rows,
         }))
+    }
+
+    /// When a row was measured: what a cell says, or a date and the cell of its time of
+    /// day.
+    fn read_time(
+        &mut self,
+        cell: &str,
+        clock: Option<&str>,
+        cell_type: CellType,
+    ) -> Result<i64, Problem> {
+        let (mut cell, clock) = (bare(cell), clock.map(bare));
+        if is_missing(cell) || clock.is_some_and(is_missing) {
+            return Err(Problem::Missing);
+        }
+        let joined = clock.map(|clock| format!("{cell} {clock}"));
+        cell = joined.as_deref().unwrap_or(cell);
+        if cell_type == CellType::Time {
+            return TimeFormat::Iso8601.parse(cell);
+        }
+        if self.taken == 0 {
+            self.time_format.settle(cell);
+        }
+        let time = self.time_format.parse(cell)?;
+        let other_unit = |before: i64| self.time_format.is_number() && is_of_unit(time, before);
+        if self.newest.is_some_and(other_unit) {
+            let found = shortened(cell);
+            return Err(Problem::TimeUnit { found });
+        }
+        self.newest = Some(time);
+        Ok(time)
     }
 
     /// That no row lies within an interval, if so it is.
@@ -249,11 +291,11 @@ impl<'a> RowReader<'a> {
         }
         let mut numbers = vec![f32::NAN; wanted];
         for (out, &place) in numbers.iter_mut().zip(&self.columns.numbers) {
-            let cell = record.get(place).unwrap_or_default().trim();
+            let cell = bare(record.get(place).unwrap_or_default());
             if is_missing(cell) {
                 continue;
             }
-            let found = self.cells.number(cell);
+            let found = self.cells.of_type(type_of(&self.types, place)).number(cell);
             let found = found.and_then(|value| {
                 Problem::of_value(value, || shortened(cell)).map_or(Ok(value), Err)
             });
@@ -271,7 +313,7 @@ impl<'a> RowReader<'a> {
         self.row.clear();
         let mut lacking = None;
         for (source, account) in self.columns.sources.iter().zip(&mut self.account.columns) {
-            let cell = record.get(source.place).unwrap_or_default().trim();
+            let cell = bare(record.get(source.place).unwrap_or_default());
             let place = || Place::Cell {
                 line,
                 column: source.name.clone(),
@@ -295,7 +337,8 @@ impl<'a> RowReader<'a> {
                 continue;
             }
             if source.words.is_empty() {
-                let value = self.cells.converted(cell, source);
+                let cells = self.cells.of_type(type_of(&self.types, source.place));
+                let value = cells.converted(cell, source);
                 let value = value.map_err(|problem| ParseError::at(place(), problem))?;
                 account.add(Some(value));
                 self.row.push(value);
@@ -321,6 +364,17 @@ struct Numbers {
 }
 
 impl Numbers {
+    /// The same for a cell of this type.
+    fn of_type(self, cell_type: CellType) -> Self {
+        match cell_type {
+            CellType::Number => Self {
+                decimal: b'.',
+                told: true,
+            },
+            CellType::Text | CellType::Time => self,
+        }
+    }
+
     /// The number of a cell; what is true is 1.
     fn number(self, cell: &str) -> Result<f64, Problem> {
         let told = || grouped(cell, self.decimal).filter(|_| self.told);
@@ -345,6 +399,23 @@ impl Numbers {
         };
         Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
     }
+}
+
+/// Whether a time is one of our days only if it is of a larger unit than the time
+/// before it was read in.
+fn is_of_unit(time: i64, before: i64) -> bool {
+    let share = |factor: f64| (time as f64 * factor / before as f64 - 1.0).abs() < SAME_DAYS;
+    before > YEAR_2000_NS && [1e3, 1e6, 1e9].into_iter().any(share)
+}
+
+/// 1 January 2000, in nanoseconds since 1970.
+const YEAR_2000_NS: i64 = 946_684_800_000_000_000;
+/// Half a year of the years since 1970.
+const SAME_DAYS: f64 = 0.01;
+
+/// The type of the cell at a place.
+fn type_of(types: &[CellType], place: usize) -> CellType {
+    types.get(place).copied().unwrap_or_default()
 }
 
 /// The place of a word among a column's values.

@@ -12,6 +12,7 @@ use super::super::source::BadRows;
 use super::super::{Dataset, LabelCounts};
 use super::columns::Columns;
 use super::reader::RowReader;
+use super::typed::CellType;
 
 /// Rows as they are read.
 pub(super) struct Rows<'a> {
@@ -79,6 +80,19 @@ impl<'a> Rows<'a> {
     /// Puts a line down that is no row.
     pub(super) fn leave_out(&mut self, why: Unused, line: u64) {
         self.reader.account.leave_out(why, || Place::Line(line));
+    }
+
+    /// The same as [`Self::push`] of cells that have types.
+    pub(super) fn push_typed(
+        &mut self,
+        record: &StringRecord,
+        types: &[CellType],
+        line: u64,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), ParseError> {
+        self.reader.types.clear();
+        self.reader.types.extend_from_slice(types);
+        self.push(record, line, notes)
     }
 
     /// Takes a row in, or nothing of it.

@@ -264,6 +264,41 @@ fn labels_of_arrays_stand_in_the_column_that_is_named() {
     assert_eq!(usual.labels(), [Some(1), Some(0)]);
 }
 
+#[test]
+fn lines_before_the_header_are_left_out() {
+    let table = "flow;pressure;mode;label\n1,5;2;auto;ok\n2,5;3;manual;blocked\n";
+    let whole = read(table.as_bytes(), &schema("")).unwrap();
+    let logged = format!("Logger XYZ;v1\nSerial: 123, made in 2026\n\n{table}");
+    let found = read(logged.as_bytes(), &schema("")).unwrap();
+    assert_eq!(found.data, whole.data);
+    assert!(found.notes.contains(&Note::Preamble { lines: 3 }));
+    let torn = logged.replace("2,5;", "x;");
+    let refused = read(torn.as_bytes(), &schema("")).unwrap_err().to_string();
+    assert!(refused.starts_with("line 6,"), "{refused}");
+    // A header that lacks the label is still the header.
+    let other = table.replace("label", "state");
+    let refused = read(other.as_bytes(), &schema("")).unwrap_err();
+    assert!(
+        matches!(refused, ParseError::NoLabelColumn { .. }),
+        "{refused}"
+    );
+    assert!(
+        !whole
+            .notes
+            .iter()
+            .any(|note| matches!(note, Note::Preamble { .. }))
+    );
+}
+
+#[test]
+fn a_blank_before_a_quote_is_no_part_of_a_name() {
+    let plain = "flow,pressure,mode,label\n1.5,2,auto,ok\n2.5,3,manual,blocked\n";
+    let quoted = "\"flow\", \"pressure\", \"mode\", \"label\"\n\"1.5\", \"2\", \"auto\", \"ok\"\n\
+                  2.5, 3, \"manual\", \"blocked\"\n";
+    let read = |text: &str| read(text.as_bytes(), &schema("")).unwrap().data;
+    assert_eq!(read(quoted), read(plain));
+}
+
 proptest! {
     #[test]
     fn any_text_and_mapping_are_answered_without_panic(

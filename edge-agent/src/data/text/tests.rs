@@ -105,5 +105,9 @@ fn an_endless_line_is_refused() {
     let long = std::io::Read::take(std::io::repeat(b'1'), 1 << 40);
     let mut source = Lines::new(long, None, Ending::Open);
     let refused = source.block(&mut Vec::new()).unwrap_err();
-    assert!(refused.to_string().contains("more than 8 MiB"), "{refused}");
+    assert!(
+        refused.to_string().contains("a line of more than 8 MiB"),
+        "{refused}"
+    );
+    assert_eq!(refused.mend(), None);
 }

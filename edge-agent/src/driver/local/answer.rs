@@ -21,7 +21,7 @@ use crate::cache::CacheError;
 use crate::driver::backend::{BackendError, Blobs, Built};
 use crate::policy::{Described, Refusal, RowHistory};
 use crate::session::{CallName, Pending};
-use crate::work::{self, Work};
+use crate::work::{self, Privacy, Work};
 
 impl<W: Worker> LocalBackend<W> {
     /// Has the answer computed and writes it into the outbox.
@@ -196,20 +196,8 @@ impl<S: Source> InProcess<S> {
             explained(&error, advice)
         })?;
         if built.entries.is_empty() {
-            let rows_per_direction = self.settings.policy.rows_per_direction();
-            warn!(
-                rows = train.rows(),
-                rows_per_direction,
-                "{}: too few rows, nothing leaves. A learnt normaliser takes twice as many rows as \
-                 policy.rows_per_direction, soft labels and moments three times, a task with \
-                 contribute = \"points\" neither",
-                call.phase
-            );
-            let detail = format!(
-                "{} rows, too few for policy.rows_min or for twice or three times \
-                 policy.rows_per_direction ({rows_per_direction})",
-                train.rows()
-            );
+            let detail = too_little(call.phase, train.rows(), &work.privacy);
+            warn!("{}: nothing leaves: {detail}", call.phase);
             built.why = Some(RawWithheld {
                 code: WithheldCode::FewRows,
                 detail,
@@ -272,6 +260,31 @@ pub(super) fn abstention(why: Option<RawWithheld>) -> work::Built {
         partial: true,
         why,
     }
+}
+
+/// Why rows that are more than none make nothing of what a phase asks for.
+fn too_little(phase: Phase, rows: usize, privacy: &Privacy) -> String {
+    let Privacy {
+        rows_min,
+        cluster_size_min,
+        rows_per_direction,
+    } = privacy;
+    let least = (*rows_min).max(u64::from(*cluster_size_min));
+    let rule = match phase {
+        Phase::Summarise => format!(
+            "no class has {least} labelled rows that can be told apart, and a sample describes no \
+             fewer (policy.rows_min, cluster_size_min)"
+        ),
+        Phase::Profile => format!(
+            "policy.rows_min asks for {rows_min} of one class, and a learnt normaliser for twice \
+             policy.rows_per_direction ({rows_per_direction})"
+        ),
+        _ => format!(
+            "policy.rows_min asks for {rows_min} of one class, and soft labels and moments for three \
+             times policy.rows_per_direction ({rows_per_direction})"
+        ),
+    };
+    format!("{rows} rows: {rule}")
 }
 
 /// What the operator is told of a rule that keeps something back.
@@ -340,5 +353,30 @@ fn task_of(call: &Call, blobs: &BTreeMap<BlobHash, Vec<u8>>) -> Result<Task, Bac
             Ok(planned.unwrap_or(task))
         }
         _ => Ok(task),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_names_the_rule_that_keeps_it_back() {
+        let privacy = Privacy {
+            rows_min: 20,
+            cluster_size_min: 25,
+            rows_per_direction: 15,
+        };
+        for (phase, said) in [
+            (Phase::Summarise, "350 rows: no class has 25 labelled rows"),
+            (Phase::Profile, "for twice policy.rows_per_direction (15)"),
+            (
+                Phase::Contribute,
+                "three times policy.rows_per_direction (15)",
+            ),
+        ] {
+            let told = too_little(phase, 350, &privacy);
+            assert!(told.contains(said), "{told}");
+        }
     }
 }
