@@ -44,6 +44,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "feature_weights",
                 "report",
                 "scales",
+                "sketch",
                 "summary",
                 "weights",
             ],
