@@ -141,7 +141,7 @@ pub fn pooled_normaliser(
         moments: RawFeatureMoments::of(features).filter(|_| task.learns_normaliser()),
     };
     let learnt = task.learns_normaliser();
-    let mut profile = Profile::check(raw, task.features(), task.classes(), learnt)
+    let mut profile = Profile::check(raw, task.stage_features(), task.classes(), learnt)
         .map_err(|_| FeatureError::Immense)?;
     if task.learns_quantiles() {
         let rows_min = task.definition().budget.cluster_size_min;

@@ -65,6 +65,19 @@ pub static WEIGHED: LazyLock<Task> = LazyLock::new(|| {
     RawTask::parse(&format!("{TASK}[teacher]\nfeature_weights = true\n")).unwrap()
 });
 
+/// A task whose devices learn the projection behind a frozen model.
+pub static PROJECTED: LazyLock<Task> = LazyLock::new(|| {
+    let model = "ab".repeat(32);
+    let text = TASK.replace(
+        "stage = \"raw\"",
+        &format!(
+            "stage = \"onnx\"\nmodel = \"{model}\"\nwidth = 6\nbytes = 9\ndirections = 4\n\
+             learn_directions = true"
+        ),
+    );
+    RawTask::parse(&text).unwrap()
+});
+
 /// Every decoder of outside bytes.
 pub const TARGETS: &[Target] = &[
     Target {
@@ -118,6 +131,19 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "profile",
         run: |bytes| drop(validation::profile(&CHECKED, bytes)),
+    },
+    Target {
+        name: "sketch",
+        run: |bytes| drop(validation::profile(&PROJECTED, bytes)),
+    },
+    Target {
+        name: "projected_scales",
+        run: |bytes| {
+            if let Ok(scales) = validation::scales(&PROJECTED, bytes) {
+                let row = ndarray::Array2::from_elem((1, 6), 0.5);
+                let _ = scales.normaliser.apply(row.view());
+            }
+        },
     },
     Target {
         name: "blocks",

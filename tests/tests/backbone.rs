@@ -36,6 +36,7 @@ fn backbone(input: usize) -> Vec<u8> {
         .bytes(&["features"])
 }
 
+/// A task of the name "seen".
 fn task(model: &str, more: &str) -> String {
     let names: Vec<String> = (0..10).map(|class| format!("\"class-{class}\"")).collect();
     format!(
@@ -185,6 +186,64 @@ fn a_fleet_learns_behind_a_model_and_predicts_through_it() {
         asked(&running, 0, &["backbone", "list", "--json"]).trim(),
         "[]"
     );
+}
+
+/// Adds a task of the name with these keys and runs a round of it: how many of the test
+/// rows its student gets right, and the bytes of all contributions of the first device.
+fn reached(running: &mut Running, model: &str, name: &str, more: &str) -> (f64, u64) {
+    let text = task(model, more).replace("name = \"seen\"", &format!("name = \"{name}\""));
+    let path = file(running, "more.toml", text.as_bytes());
+    asked(running, 0, &["task", "create", &path]);
+    running.client.run_round(Some(name), |_| {}).unwrap();
+    let path = test_rows(running);
+    let arguments = ["predict", "--task", name, "--input", &path, "--json"];
+    let mut found = Vec::new();
+    look_until(
+        || {
+            let (code, out, _) = agent(running, 0, &arguments);
+            let said: Value = serde_json::from_str(&out).unwrap_or_default();
+            if code == Some(0) {
+                found = said["rows"].as_array().unwrap().iter().map(class).collect();
+            }
+            !found.is_empty()
+        },
+        || format!("no student of {name} came"),
+    );
+    let shown = asked(running, 0, &["task", "show", name, "--json"]);
+    let shown: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    let hash = shown["task"].as_str().unwrap();
+    let (_, sent, _) = agent(running, 0, &["sent", "list", "--json"]);
+    let sent: Vec<Value> = serde_json::from_str(&sent).unwrap();
+    let own = sent.iter().filter(|one| one["task"] == hash);
+    let bytes = own.map(|one| one["bytes"].as_u64().unwrap()).sum();
+    (accuracy(&found, &running.data.test.labels), bytes)
+}
+
+#[test]
+fn learnt_directions_beat_drawn_ones_of_as_many_bytes() {
+    let mut running = three_agents();
+    let path = file(&running, "tiny.onnx", &backbone(64));
+    let added = asked(&running, 0, &["backbone", "add", &path, "--json"]);
+    let added: Value = serde_json::from_str(added.lines().next().unwrap()).unwrap();
+    let model = added["model"].as_str().unwrap().to_owned();
+    let learning = "directions = 8\nlearn_directions = true";
+    let (learnt, bytes) = reached(&mut running, &model, "learnt", learning);
+    let drawing = "directions = 12\n[normaliser]\nquantiles = false";
+    let (drawn, drawn_bytes) = reached(&mut running, &model, "drawn", drawing);
+    println!("{learnt} {bytes} {drawn} {drawn_bytes}");
+    assert!(
+        bytes <= drawn_bytes,
+        "{bytes} of learnt, {drawn_bytes} of drawn"
+    );
+    assert!(
+        learnt > drawn + 0.05,
+        "{learnt} of learnt, {drawn} of drawn"
+    );
+
+    // Releases carry the directions, so a stream is answered as a table is.
+    let shown = asked(&running, 0, &["task", "show", "learnt", "--json"]);
+    let shown: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    assert_eq!(shown["definition"]["learns_directions"], true);
 }
 
 /// The classes of the first test rows as a stream.

@@ -32,7 +32,9 @@ use coordinator::store::{Position, SledStore, Store as _, pack};
 use lab::data::Part;
 use lab::simulation::Simulation;
 use ndarray::Array2;
-use tests::fuzz::{Corpus, POINTS, TARGETS, TASK, Target, WEIGHED, corpus, corpus_folder, mutated};
+use tests::fuzz::{
+    Corpus, POINTS, PROJECTED, TARGETS, TASK, Target, WEIGHED, corpus, corpus_folder, mutated,
+};
 
 /// What `gzip -n` and `zstd -19` make of the rows of `csv`.
 const GZIP: &[u8] =
@@ -156,6 +158,9 @@ fn what_the_corpus_is_made_from_is_valid() {
     let valid = valid();
     let one = |name: &str| valid[name][0].as_slice();
     coordinator::validation::profile(&task, one("profile")).unwrap();
+    let sketched = coordinator::validation::profile(&PROJECTED, one("sketch")).unwrap();
+    assert!(sketched.sketch().unwrap().columns() > 0);
+    coordinator::validation::scales(&PROJECTED, one("projected_scales")).unwrap();
     let blocks = decode_blob(one("blocks")).unwrap();
     common::blocks::Blocks::check(blocks, 6, 40, 2).unwrap();
     coordinator::validation::summary(&task, one("summary")).unwrap();
@@ -487,13 +492,16 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
         users: None,
         groups: None,
     };
+    let train = std::sync::Arc::new(train);
     let parts: Vec<Vec<usize>> = (0..3).map(|of| (of * 60..of * 60 + 60).collect()).collect();
     let privacy = edge_agent::work::Privacy {
         rows_min: 2,
         cluster_size_min: 2,
         rows_per_direction: 2,
     };
-    let mut fleet = Simulation::new(task, train.into(), parts, privacy, 1).unwrap();
+    let (projected, same) = (PROJECTED.clone(), parts.clone());
+    let mut sketching = Simulation::new(projected, train.clone(), same, privacy, 1).unwrap();
+    let mut fleet = Simulation::new(task, train, parts, privacy, 1).unwrap();
     fleet.connect().unwrap();
     let result = fleet.round().unwrap();
     let mut blobs = Vec::new();
@@ -503,6 +511,12 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
             blobs.push((name, fleet.blob(contribution.blob).unwrap()));
         }
     }
+    sketching.connect().unwrap();
+    let [_, _, scales] = sketching.round().unwrap().teacher;
+    for profile in sketching.contributions(Kind::Profile) {
+        blobs.push(("sketch", sketching.blob(profile.blob).unwrap()));
+    }
+    blobs.push(("projected_scales", sketching.blob(scales).unwrap()));
     let features = Array2::from_shape_fn((40, 6), |(row, column)| {
         ((row * 7 + column) as f32 * 0.3).sin().exp()
     });

@@ -17,3 +17,4 @@ pub mod quantise;
 pub mod random;
 pub mod regression;
 pub mod shape;
+pub mod subspace;

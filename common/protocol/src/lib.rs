@@ -31,6 +31,7 @@ pub mod profile;
 pub mod report;
 pub mod round;
 pub mod scales;
+pub mod sketch;
 pub mod summary;
 pub mod task;
 pub mod teacher;

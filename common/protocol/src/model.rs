@@ -165,7 +165,7 @@ impl Release {
     pub fn check(raw: RawRelease) -> Result<Self, ReleaseError> {
         let task = Task::from_bytes(&raw.task)?;
         raw.normaliser
-            .check(task.features())
+            .check_widths(task.stage_features(), task.features())
             .map_err(FeatureError::from)?;
         let values = task.target().numbers().len();
         let none = TargetScale::of(&[], &[]);

@@ -7,8 +7,9 @@ use math::shape::{ShapeError, check_count};
 use ndarray::ArrayView2;
 
 use crate::blocks::{Blocks, BlocksError, RawBlocks};
-use crate::codec::{DecodeError, decode_blob};
+use crate::codec::{DecodeError, decode_blob_start, encode};
 use crate::limits::ROWS_MAX;
+use crate::sketch::{RawSketch, Sketch, SketchError};
 use crate::task::Task;
 
 /// A profile as a peer may send it. Nothing is known about it.
@@ -22,34 +23,55 @@ pub struct RawProfile {
     pub moments: Option<RawFeatureMoments>,
 }
 
-impl RawProfile {
-    /// A task's profile and what comes behind it: block means where the task
-    /// learns transforms, mean and variance of its numbers where it asks for any.
+/// A profile with what may come behind it, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProfileParts {
+    /// The profile.
+    pub profile: RawProfile,
+    /// Block means, where the task learns transforms.
+    pub blocks: Option<RawBlocks>,
+    /// Mean and variance of its numbers, where the task asks for any.
+    pub targets: Option<RawFeatureMoments>,
+    /// A sketch, where the task learns a projection.
+    pub sketch: Option<RawSketch>,
+}
+
+impl ProfileParts {
+    /// Reads what a task's devices send.
     ///
     /// # Errors
     /// If the bytes are no such profile.
-    pub fn parts(task: &Task, bytes: &[u8]) -> Result<ProfileParts, DecodeError> {
-        let numbers = !task.target().numbers().is_empty();
-        Ok(match (task.learns_quantiles(), numbers) {
-            (false, false) => (decode_blob(bytes)?, None, None),
-            (true, false) => {
-                let (profile, blocks) = decode_blob(bytes)?;
-                (profile, Some(blocks), None)
+    pub fn read(task: &Task, bytes: &[u8]) -> Result<Self, DecodeError> {
+        fn next<T: Decode<()>>(asked: bool, rest: &mut &[u8]) -> Result<Option<T>, DecodeError> {
+            if !asked {
+                return Ok(None);
             }
-            (false, true) => {
-                let (profile, targets) = decode_blob(bytes)?;
-                (profile, None, Some(targets))
-            }
-            (true, true) => {
-                let (profile, blocks, targets) = decode_blob(bytes)?;
-                (profile, Some(blocks), Some(targets))
-            }
-        })
+            let (part, after) = decode_blob_start(rest)?;
+            *rest = after;
+            Ok(Some(part))
+        }
+        let (profile, mut rest) = decode_blob_start(bytes)?;
+        let parts = Self {
+            profile,
+            blocks: next(task.learns_quantiles(), &mut rest)?,
+            targets: next(!task.target().numbers().is_empty(), &mut rest)?,
+            sketch: next(task.learnt_projection().is_some(), &mut rest)?,
+        };
+        match rest.len() {
+            0 => Ok(parts),
+            left => Err(DecodeError::Trailing(left)),
+        }
+    }
+
+    /// The bytes that travel.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = encode(&self.profile);
+        bytes.extend(self.blocks.iter().flat_map(encode));
+        bytes.extend(self.targets.iter().flat_map(encode));
+        bytes.extend(self.sketch.iter().flat_map(encode));
+        bytes
     }
 }
-
-/// A profile with the block means and the numbers that may come behind it.
-pub type ProfileParts = (RawProfile, Option<RawBlocks>, Option<RawFeatureMoments>);
 
 /// Mean and variance of each feature. Central moments keep their precision
 /// in `f32` where raw sums of squares would cancel.
@@ -99,6 +121,7 @@ pub struct Profile {
     raw: RawProfile,
     blocks: Option<Blocks>,
     targets: Option<RawFeatureMoments>,
+    sketch: Option<Sketch>,
 }
 
 /// Why a profile was refused.
@@ -175,6 +198,7 @@ impl Profile {
             raw,
             blocks: None,
             targets: None,
+            sketch: None,
         })
     }
 
@@ -207,6 +231,28 @@ impl Profile {
             blocks: Some(blocks),
             ..self
         })
+    }
+
+    /// The same profile with the sketch that came with it.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn with_sketch(self, task: &Task, raw: RawSketch) -> Result<Self, SketchError> {
+        let Some(projection) = task.learnt_projection() else {
+            return Ok(self);
+        };
+        let variance = self.moments().map_or(&[][..], |moments| &moments.variance);
+        let of = (self.rows(), variance);
+        let sketch = Sketch::check(raw, &projection, task.classes(), of)?;
+        Ok(Self {
+            sketch: Some(sketch),
+            ..self
+        })
+    }
+
+    /// What a projection is learnt from, if the task learns one.
+    pub fn sketch(&self) -> Option<&Sketch> {
+        self.sketch.as_ref()
     }
 
     /// How its features are spread, if the task asks for it.

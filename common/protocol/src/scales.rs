@@ -78,7 +78,8 @@ impl Scales {
             targets,
             plan,
         };
-        scales.normaliser.check(task.features())?;
+        let (features, width) = (task.stage_features(), task.features());
+        scales.normaliser.check_widths(features, width)?;
         Ok(scales)
     }
 }

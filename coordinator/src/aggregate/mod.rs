@@ -16,6 +16,7 @@ mod normaliser;
 mod odd;
 mod pooled;
 mod profile_outliers;
+mod projection;
 mod robust;
 mod samples;
 mod teacher;

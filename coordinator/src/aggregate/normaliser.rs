@@ -6,6 +6,7 @@ use common::task::{Normalisation, Task};
 
 use super::cap::{ROWS_OVER_MEDIAN_MAX, RowsCap};
 use super::profile_outliers::ProfileOutliers;
+use super::projection::{DeviceSketch, learn_projection};
 
 /// A normaliser, and the profiles that are not in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,10 +44,10 @@ pub fn learn_normaliser(
         Normalisation::Learnt { clip } | Normalisation::Quantiles { clip } => clip,
     };
     let fleet = Fleet::of(profiles);
-    let mut mean = Vec::with_capacity(task.features());
-    let mut variance = Vec::with_capacity(task.features());
+    let mut mean = Vec::with_capacity(task.stage_features());
+    let mut variance = Vec::with_capacity(task.stage_features());
     let mut transforms = Vec::new();
-    for feature in 0..task.features() {
+    for feature in 0..task.stage_features() {
         let (mut centre, mut spread) = fleet.pooled(feature);
         let mut atoms = fleet.atoms(feature);
         if let Some(transform) = QuantileTransform::of(feature as u32, &mut atoms, spread.sqrt()) {
@@ -58,8 +59,13 @@ pub fn learn_normaliser(
     }
     // Rows of one norm are easier on every kernel tried.
     let stage = &task.definition().features;
+    let mut normaliser = stage.normaliser(&mean, &variance, clip, transforms)?;
+    if let Some(projection) = task.learnt_projection() {
+        let learnt = learn_projection(task, &projection, &normaliser, &fleet.sketches())?;
+        normaliser = normaliser.with_projection(learnt);
+    }
     Ok(LearntNormaliser {
-        normaliser: stage.normaliser(&mean, &variance, clip, transforms)?,
+        normaliser,
         targets: learn_targets(task, profiles, &fleet.refused()),
         refused: fleet.refused(),
     })
@@ -170,6 +176,27 @@ impl<'a> Fleet<'a> {
             })
         });
         atoms.collect()
+    }
+
+    /// What devices say for a projection, but for those that count for nothing.
+    fn sketches(&self) -> Vec<DeviceSketch<'a>> {
+        let devices = self.devices.iter().enumerate();
+        let devices = devices.filter(|(device, _)| self.outliers.refused(*device).is_none());
+        let told = devices.filter_map(|(device, &(_, profile, moments, rows))| {
+            let share = rows / profile.rows() as f64;
+            let class_rows = profile.class_counts().iter();
+            let features = 0..moments.mean.len();
+            Some(DeviceSketch {
+                moments,
+                sketch: profile.sketch()?,
+                rows,
+                class_rows: class_rows.map(|&rows| rows as f64 * share).collect(),
+                counts: { features }
+                    .map(|feature| self.outliers.counts(device, feature))
+                    .collect(),
+            })
+        });
+        told.collect()
     }
 
     fn refused(&self) -> Vec<(usize, u32, u32)> {

@@ -34,7 +34,7 @@ fn of_features(task: &Task, profiles: &[(DeviceId, Profile)], found: &mut Vec<Od
         return;
     }
     let names = feature_names(task);
-    for feature in 0..task.features() {
+    for feature in 0..task.stage_features() {
         let column = || {
             names
                 .get(feature)

@@ -24,6 +24,8 @@ pub fn planned_budget(task: &Task, profiles: &[Profile]) -> Option<PlannedBudget
     let rows: u64 = claimed.iter().map(|&rows| cap.rows(rows)).sum();
     let (devices, all) = (profiles.len(), rows as usize);
     let each = all / devices.max(1);
+    let projection = task.learnt_projection();
+    let profile_bytes = projection.map_or(0, |projection| projection.profile_bytes());
     let setting = Setting {
         features: task.features(),
         classes: task.outputs(),
@@ -33,10 +35,11 @@ pub fn planned_budget(task: &Task, profiles: &[Profile]) -> Option<PlannedBudget
         directions: (each / ROWS_PER_DIRECTION as usize).saturating_sub(2),
         rows_a_point_min: (SAMPLE_ROWS_MEAN * definition.budget.cluster_size_min) as usize,
         lists: definition.features.is_measured(),
-        learns_normaliser: task.learns_normaliser(),
+        // A profile that projections are learnt from is of the features before them.
+        learns_normaliser: task.learns_normaliser() && projection.is_none(),
         learns_quantiles: task.learns_quantiles(),
         parameters: task.student().parameters(),
-        uplink_bytes: definition.budget.uplink_bytes_max,
+        uplink_bytes: definition.budget.uplink_bytes_max - profile_bytes,
     };
     let fixed = Fixed {
         contribute: asked(task),

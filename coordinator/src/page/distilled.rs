@@ -82,7 +82,10 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
     // A declared range has its zero at its end, where nothing answers.
     let signed = !matches!(definition.normalisation, Normalisation::Range { .. });
     let names = match look {
-        Look::Input(draw::Look::Bars) => stage.names(shape).unwrap_or_default(),
+        // Learnt directions are none of the stage's features.
+        Look::Input(draw::Look::Bars) if !definition.learns_directions => {
+            stage.names(shape).unwrap_or_default()
+        }
         _ => Vec::new(),
     };
     let rows: u64 = points.counts.iter().map(|&count| u64::from(count)).sum();

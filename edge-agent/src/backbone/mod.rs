@@ -258,6 +258,7 @@ fn key_of(task: &Task) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key("alambic backbone rows 1");
     hasher.update(&common::wire::codec::encode(&definition.backbone));
     hasher.update(&common::wire::codec::encode(&definition.input));
+    hasher.update(&[u8::from(definition.learns_directions)]);
     hasher.update(&definition.distillation.seed.to_le_bytes());
     hasher.update(env!("CARGO_PKG_VERSION").as_bytes());
     *hasher.finalize().as_bytes()

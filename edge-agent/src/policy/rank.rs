@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::gradient::{RawGradient, directions};
 use common::labels::RawLabels;
 use common::moments::RawMoments;
-use common::profile::RawProfile;
+use common::profile::ProfileParts;
 use common::report::RawReport;
 use common::round::Kind;
 use common::summary::RawPoints;
@@ -35,7 +35,7 @@ struct Told {
 ///
 /// | kind | directions | parts |
 /// |---|---|---|
-/// | profile | block means of a feature beyond its mean, which with the variance takes rows for two | classes |
+/// | profile | block means of a feature beyond its mean, which with the variance takes rows for two; class means and products of a sketch | classes |
 /// | summary | – | points |
 /// | labels | classes less one | classes |
 /// | moments | virtual rows | – |
@@ -89,12 +89,26 @@ fn told(privacy: Privacy, task: &Task, entry: &Entry) -> Result<Told, DecodeErro
     };
     Ok(match entry.kind {
         Kind::Profile => {
-            let (profile, blocks, targets) = RawProfile::parts(task, bytes)?;
-            let blocks = blocks.map_or(0, |blocks| usize::from(blocks.count));
+            let parts = ProfileParts::read(task, bytes)?;
+            let profile = parts.profile;
+            let blocks = parts.blocks.map_or(0, |blocks| usize::from(blocks.count));
             let directions = if blocks > 1 { blocks } else { 0 };
-            Told {
-                means: profile.moments.is_some() || targets.is_some(),
+            let told = Told {
+                means: profile.moments.is_some() || parts.targets.is_some(),
                 ..counts(profile.rows, directions, &profile.class_counts)
+            };
+            match parts.sketch {
+                None => told,
+                Some(sketch) => {
+                    let classes = sketch.classes.iter().map(|(_, rows)| *rows);
+                    let vectors = sketch.classes.len() + sketch.products.rows as usize;
+                    Told {
+                        rows: told.rows.min(sketch.rows),
+                        directions: told.directions + vectors,
+                        part_rows: told.part_rows.into_iter().chain(classes).min(),
+                        ..told
+                    }
+                }
             }
         }
         Kind::Summary => {

@@ -8,7 +8,7 @@ use common::math::quantise::{Layout, QuantisedMatrix, Scheme};
 use common::math::regression::{MomentSystem, Preconditioner, RegressionError, Whitener};
 use common::moments::{RawMoments, factor_bits};
 use common::round::Kind;
-use common::task::{Target, TaskDefinition};
+use common::task::{Target, Task};
 use common::transfer::TransferSet;
 
 use super::{Entry, View, Work, WorkError};
@@ -48,7 +48,7 @@ pub(super) fn build(
     let basis = Preconditioner::of(&whitener, &transfer.support_counts())?;
     let white = basis.apply(&whitener.whiten(&system)?)?;
     let covariance = targets.t().dot(&targets).mapv(f64::from);
-    let rank = rank_within(definition, transfer, work.task.outputs()).min(directions);
+    let rank = rank_within(work.task, transfer).min(directions);
     let raw = compress(&white, &covariance, rank, definition.budget.bits)?;
     Ok(Some(Entry::of(Kind::Moments, &raw, view.distinct_rows())))
 }
@@ -116,7 +116,8 @@ fn grouped(mut targets: Array2<f32>, rows_min: usize) -> Array2<f32> {
 }
 
 /// Virtual rows that fit what the budget leaves for moments.
-fn rank_within(definition: &TaskDefinition, transfer: &TransferSet, classes: usize) -> usize {
+fn rank_within(task: &Task, transfer: &TransferSet) -> usize {
+    let (definition, classes) = (task.definition(), task.outputs());
     let (points, features) = transfer.points.inputs.dim();
     let support = transfer.support();
     let budget = &definition.budget;
@@ -128,10 +129,13 @@ fn rank_within(definition: &TaskDefinition, transfer: &TransferSet, classes: usi
     let labels = labels * usize::from(definition.contribute.kinds().contains(&Kind::Labels));
     // The same round's points went before and count towards the same budget.
     let summary = budget.points_per_device as usize * (features * usize::from(budget.bits) / 8 + 8);
-    // Framing and acknowledgements take a few per cent; the profile is small.
+    // A profile is small but for its sketch.
+    let projection = task.learnt_projection();
+    let profile = projection.map_or(0, |projection| projection.profile_bytes() as usize);
+    // Framing and acknowledgements take a few per cent.
     let left = (budget.uplink_bytes_max as f64 * 0.85) as usize;
     let carried = classes * support * usize::from(budget.bits - factor_bits(budget.bits)) / 8;
-    (left.saturating_sub(summary + labels + carried + 4_096) / row_bytes)
+    (left.saturating_sub(profile + summary + labels + carried + 4_096) / row_bytes)
         .clamp(8, support.max(8))
         .min(support)
 }
@@ -305,5 +309,38 @@ mod tests {
         case.covariance = ones.t().dot(&ones);
         let raw = compress(&case.white, &case.covariance, 10, 8).unwrap();
         assert_eq!(raw.targets.rows, 1);
+    }
+
+    #[test]
+    fn a_sketch_leaves_moments_fewer_bytes() {
+        let task = |more: &str| {
+            let text = format!(
+                "name = \"t\"\ncontribute = \"moments\"\n[input]\nshape = [8, 8]\n[classes]\n\
+                 names = [\"a\", \"b\"]\n[features]\nstage = \"onnx\"\nmodel = \"{}\"\n\
+                 width = 1280\nbytes = 9\ndirections = 60\n{more}",
+                "ab".repeat(32)
+            );
+            common::task::RawTask::parse(&text).unwrap()
+        };
+        let transfer = TransferSet {
+            points: common::summary::Points {
+                inputs: Array2::from_shape_fn((500, 60), |(row, at)| ((row * 7 + at) % 11) as f32),
+                classes: vec![0; 500],
+                counts: vec![10; 500],
+                spreads: vec![0.1; 500],
+                targets: None,
+            },
+            feature_weights: common::feature_weights::FeatureWeights::alike(),
+            landmarks: Array2::zeros((0, 60)),
+        };
+        let learning = task("learn_directions = true\n");
+        let (with, without) = (
+            rank_within(&learning, &transfer),
+            rank_within(&task("[normaliser]\nquantiles = false\n"), &transfer),
+        );
+        let profile = learning.learnt_projection().unwrap().profile_bytes() as usize;
+        let row_bytes = 500 * usize::from(factor_bits(8)) / 8 + 8;
+        assert!((without - with).abs_diff(profile / row_bytes) <= 1);
+        assert!(with > 8, "{with}");
     }
 }

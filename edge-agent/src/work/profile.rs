@@ -1,11 +1,12 @@
-//! Counts and feature statistics, for the shared normaliser. Where the rows are
+//! Counts and feature statistics, for the shared normaliser, and a sketch of the rows
+//! where a task learns a projection. Where the rows are
 //! a sample, counts are those of all rows, and statistics those of the part of
 //! the sample in which every class has its share.
 
 use common::blocks::RawBlocks;
-use common::profile::{RawFeatureMoments, RawProfile};
+use common::profile::{ProfileParts, RawFeatureMoments, RawProfile};
 use common::round::Kind;
-use common::wire::codec::encode;
+use common::sketch::RawSketch;
 
 use super::rows::Described;
 use super::{Built, Entry, Work, WorkError};
@@ -19,7 +20,7 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
             ..Built::default()
         });
     }
-    let (mut moments, mut blocks) = (None, None);
+    let (mut moments, mut blocks, mut sketch) = (None, None, None);
     if work.task.learns_normaliser() {
         if !work.privacy.tells_means(rows) {
             return Ok(Built {
@@ -45,6 +46,12 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         let rows_min = rows_min.max(share);
         let told = work.task.learns_quantiles();
         blocks = told.then(|| RawBlocks::of(features.view(), rows_min));
+        if let (Some(projection), Some(moments)) = (work.task.learnt_projection(), &moments) {
+            let may_tell = (work.privacy.directions(rows), work.privacy.rows_min);
+            let described = (features.view(), even.labels.as_slice());
+            let told = RawSketch::of(described, &moments.variance, &projection, may_tell);
+            sketch = Some(told?);
+        }
     }
     let targets = match described.uniform(work).numbers(work) {
         Some(numbers) => {
@@ -72,16 +79,15 @@ pub(super) fn build(work: &Work<'_>) -> Result<Built, WorkError> {
         class_counts,
         moments,
     };
-    let mut bytes = encode(&profile);
-    if let Some(blocks) = blocks {
-        bytes.extend(encode(&blocks));
-    }
-    if let Some(targets) = targets {
-        bytes.extend(encode(&targets));
-    }
+    let parts = ProfileParts {
+        profile,
+        blocks,
+        targets,
+        sketch,
+    };
     let entry = Entry {
         kind: Kind::Profile,
-        bytes,
+        bytes: parts.to_bytes(),
         rows,
     };
     Ok(Built {

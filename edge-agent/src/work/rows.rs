@@ -253,15 +253,18 @@ impl Described {
         Some(work.task.target().within(all.select(Axis(0), labelled)))
     }
 
-    /// Features of the chosen rows, brought to one scale where there is a
-    /// normaliser. Beside the rows and the result, memory for one block.
+    /// Features of the chosen rows: as the stage makes them, or brought to one scale
+    /// where there is a normaliser. Beside the rows and the result, memory for one block.
     pub(super) fn features(
         &self,
         task: &Task,
         rows: RawRows<'_>,
         normaliser: Option<&Normaliser>,
     ) -> Result<Array2<f32>, WorkError> {
-        let width = task.features();
+        let width = match normaliser {
+            Some(_) => task.features(),
+            None => task.stage_features(),
+        };
         let mut features = Array2::zeros((self.chosen.len(), width));
         let blocks = features.axis_chunks_iter_mut(Axis(0), BLOCK_ROWS);
         for (mut block, chosen) in blocks.zip(self.chosen.chunks(BLOCK_ROWS)) {

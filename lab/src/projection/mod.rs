@@ -6,26 +6,25 @@
 //! few strong ones from hiding the rest (Perronnin, Sánchez and Mensink, ECCV 2010).
 //! Then mean and deviation of each feature and the mean of each class. Then, of rows z
 //! standardised by the fleet's, Σ z(zᵀV) for up to five blocks of directions V, each
-//! chosen from what came of those before (`subspace`). All add up over devices, so
+//! chosen from what came of those before (`common::math::subspace`). All add up over devices, so
 //! that any partition gives the same but for the rounding of what is sent. The
 //! projection is the discriminant directions (C + λ)⁻¹(μ_c − μ) (Fisher 1936; Friedman
 //! 1989), and beside them principal components.
 
 mod exchange;
-mod subspace;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 use rand_distr::{Distribution as _, StandardNormal};
 
 use common::math::linalg::LinalgError;
 use common::math::quantise::{Layout, QuantiseError, QuantisedMatrix, Scheme};
 use common::math::random::rng;
+use common::math::subspace::{Subspace, class_means};
 use common::wire::codec::encode;
 use edge_agent::data::{Dataset as Rows, SplitRule};
 use edge_agent::work::Privacy;
 
 use self::exchange::{DEVIATION_BITS, MEAN_BITS, Products, Signs, Statistics};
-use self::subspace::Subspace;
 use crate::data::{Dataset, Part};
 
 /// Why no projection could be made.
@@ -112,7 +111,12 @@ impl Projection {
             deviation,
         };
         fleet.publish_scales(&scales)?;
-        let mut subspace = Subspace::of(class_means(&heard, &scales, classes));
+        let mut subspace = Subspace::of(class_means(
+            told_classes(&heard),
+            classes,
+            scales.mean.view(),
+            scales.deviation.view(),
+        ));
         let (blocks, bits) = fleet.blocks(classes);
         for (at, &columns) in blocks.iter().enumerate() {
             let drawn = drawn((fleet.features, columns), setting.seed, at);
@@ -420,33 +424,12 @@ fn pooled(heard: &[Statistics]) -> Option<(Array1<f64>, Array1<f64>)> {
     Some((mean, deviation))
 }
 
-/// Standardised means of the classes that somebody spoke of, apart from the mean of all,
-/// each times the root of its share of the rows; shape (features, classes).
-fn class_means(heard: &[Statistics], scales: &Scales, classes: usize) -> Array2<f64> {
-    let mut sums = Array2::<f64>::zeros((scales.mean.len(), classes));
-    let mut rows = vec![0.0; classes];
-    for one in heard {
-        for ((class, count), mean) in one.classes.iter().zip(one.class_means.rows()) {
-            let (class, count) = (usize::from(*class), *count as f64);
-            sums.column_mut(class).scaled_add(count, &mean);
-            rows[class] += count;
-        }
-    }
-    let known: Vec<usize> = (0..classes).filter(|&class| rows[class] > 0.0).collect();
-    let mut means = sums.select(Axis(1), &known);
-    let all: f64 = rows.iter().sum();
-    let mut middle = Array1::<f64>::zeros(scales.mean.len());
-    for (mut mean, &class) in means.columns_mut().into_iter().zip(&known) {
-        mean /= rows[class];
-        mean -= &scales.mean;
-        mean /= &scales.deviation;
-        middle.scaled_add(rows[class] / all, &mean);
-    }
-    for (mut mean, &class) in means.columns_mut().into_iter().zip(&known) {
-        mean -= &middle;
-        mean *= (rows[class] / all).sqrt();
-    }
-    means
+/// What was told of the classes, for [`class_means`].
+fn told_classes(heard: &[Statistics]) -> impl Iterator<Item = (usize, f64, ArrayView1<'_, f64>)> {
+    heard.iter().flat_map(|one| {
+        let classes = one.classes.iter().zip(one.class_means.rows());
+        classes.map(|((class, rows), mean)| (usize::from(*class), *rows as f64, mean))
+    })
 }
 
 /// Independent normal columns, the same for everybody who knows the seed.

@@ -72,7 +72,8 @@ fn held(projection: &Projection, data: &Dataset) -> f64 {
     }
     let middle = means.mean_axis(Axis(0)).unwrap();
     let means = &means - &middle;
-    let basis = subspace::orthonormal(&projection.directions, &Array2::zeros((120, 0)), 120);
+    let basis =
+        common::math::subspace::orthonormal(&projection.directions, &Array2::zeros((120, 0)), 120);
     let seen = means.dot(&basis);
     seen.iter().map(|v| v * v).sum::<f64>() / means.iter().map(|v| v * v).sum::<f64>()
 }

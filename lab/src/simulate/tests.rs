@@ -2,6 +2,7 @@
 use super::*;
 use crate::simulation::RoundResult;
 use common::model::Lineage;
+use common::task::{RawTask, Task};
 
 fn options() -> SimulateOptions {
     SimulateOptions {
@@ -251,8 +252,6 @@ fn eight_bits_lose_next_to_nothing_against_sixteen() {
     assert!(sixteen > 0.95, "{sixteen}");
 }
 
-/// After two rounds with everyone, the last device is forgotten; another
-/// fleet never had it.
 #[test]
 fn forgetting_a_device_is_exact() {
     let data = Dataset::open("digits").unwrap();
@@ -265,6 +264,38 @@ fn forgetting_a_device_is_exact() {
     };
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
     let (task, _) = checked_task(&data, &options, &parts, 2).unwrap();
+    forgets_exactly(&data, &task, &parts, &options);
+}
+
+#[test]
+fn forgetting_takes_a_device_out_of_a_projection() {
+    let data = Dataset::open("digits").unwrap();
+    let names: Vec<String> = data
+        .classes
+        .iter()
+        .map(|name| format!("{name:?}"))
+        .collect();
+    // What devices hold stands for what a model made of it.
+    let text = format!(
+        "name = \"t\"\ncontribute = \"both\"\n[input]\nshape = [8, 8]\n[classes]\nnames = [{}]\n\
+         [features]\nstage = \"onnx\"\nmodel = \"{}\"\nwidth = 64\nbytes = 9\ndirections = 12\n\
+         learn_directions = true\n[student]\nhidden = [16]\n[budget]\npoints_per_device = 12\n\
+         points_max = 60\n[distillation]\nsteps = 200\n",
+        names.join(", "),
+        "ab".repeat(32),
+    );
+    let task = RawTask::parse(&text).unwrap();
+    let options = SimulateOptions {
+        rows_min: Some(2),
+        ..options()
+    };
+    let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
+    forgets_exactly(&data, &task, &parts, &options);
+}
+
+/// After two rounds with everyone, the last device is forgotten; another
+/// fleet never had it.
+fn forgets_exactly(data: &Dataset, task: &Task, parts: &[Vec<usize>], options: &SimulateOptions) {
     let fleet = |parts: &[Vec<usize>]| {
         let (privacy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
         let train = data.train.clone();
@@ -272,7 +303,7 @@ fn forgetting_a_device_is_exact() {
         fleet.connect().unwrap();
         fleet
     };
-    let mut whole = fleet(&parts);
+    let mut whole = fleet(parts);
     let with = whole.round().unwrap();
     whole.round().unwrap();
     whole.forget(4);

@@ -20,7 +20,7 @@ pub(super) const CRATES: &[Crate] = &[
         layers: &[
             &["blas", "linalg", "liveness", "privacy", "random", "shape"],
             &["exact", "quantise"],
-            &["cluster", "density", "kernel"],
+            &["cluster", "density", "kernel", "subspace"],
             &["optimiser", "regression"],
             &["network"],
             &["last_layer"],
@@ -44,6 +44,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "feature_weights",
                 "report",
                 "scales",
+                "sketch",
                 "summary",
                 "weights",
             ],

@@ -30,7 +30,7 @@ const TOO_MANY_ROWS: u64 = 1_000_000_000;
 
 /// A profile that fits the task and says little.
 pub fn profile(task: &Task) -> RawProfile {
-    let features = task.features();
+    let features = task.stage_features();
     let moments = RawFeatureMoments {
         mean: vec![0.5; features],
         variance: vec![1.0; features],

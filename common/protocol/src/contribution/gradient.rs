@@ -1,6 +1,6 @@
 //! What a released student's last layer has wrong on a device's rows.
 
-use super::{CheckContext, Contribution, StandsOn, quantise_reason};
+use super::{CheckContext, Contribution, StandsOn, decoded, quantise_reason};
 use crate::gradient::{Gradient, GradientError, RawGradient};
 use crate::round::{Kind, Reason};
 
@@ -8,6 +8,10 @@ impl Contribution for Gradient {
     const KIND: Kind = Kind::Gradient;
     const STANDS_ON: StandsOn = StandsOn::Release;
     type Raw = RawGradient;
+
+    fn decode(bytes: &[u8], _: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
+        decoded(bytes)
+    }
 
     fn check(raw: RawGradient, context: &CheckContext<'_>) -> Result<Self, Reason> {
         Self::check(raw, context.task).map_err(|error| match error {

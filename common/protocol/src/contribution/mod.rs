@@ -40,16 +40,13 @@ pub trait Contribution: Sized {
     /// What it says something about.
     const STANDS_ON: StandsOn;
     /// What the bytes say, of which nothing is known.
-    type Raw: Decode<()>;
+    type Raw;
 
     /// Decodes bytes.
     ///
     /// # Errors
     /// The reason to refuse them.
-    fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
-        let _ = context;
-        decode_blob(bytes).map_err(|_| Reason::Malformed)
-    }
+    fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<Self::Raw, Reason>;
 
     /// Checks what was decoded.
     ///
@@ -151,6 +148,11 @@ pub fn transfer_reason(error: &TransferError) -> Reason {
         TransferError::Decode(_) => Reason::Malformed,
         _ => Reason::WrongShape,
     }
+}
+
+/// The one value that bytes are.
+fn decoded<T: Decode<()>>(bytes: &[u8]) -> Result<T, Reason> {
+    decode_blob(bytes).map_err(|_| Reason::Malformed)
 }
 
 fn quantise_reason(error: &QuantiseError) -> Reason {

@@ -1,6 +1,6 @@
 //! Additive kernel statistics of a device's rows on the transfer set.
 
-use super::{CheckContext, Contribution, StandsOn, quantise_reason};
+use super::{CheckContext, Contribution, StandsOn, decoded, quantise_reason};
 use crate::moments::{Moments, MomentsError, MomentsFrame, RawMoments};
 use crate::round::{Kind, Reason};
 
@@ -8,6 +8,10 @@ impl Contribution for Moments {
     const KIND: Kind = Kind::Moments;
     const STANDS_ON: StandsOn = StandsOn::TransferSet;
     type Raw = RawMoments;
+
+    fn decode(bytes: &[u8], _: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
+        decoded(bytes)
+    }
 
     fn check(raw: RawMoments, context: &CheckContext<'_>) -> Result<Self, Reason> {
         let frame = MomentsFrame::for_task(context.task, context.support()?.all);

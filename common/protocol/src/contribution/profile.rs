@@ -1,26 +1,33 @@
 //! Counts, means and variances of a device's rows.
 
-use super::{CheckContext, Contribution, StandsOn};
+use super::{CheckContext, Contribution, StandsOn, quantise_reason};
 use crate::blocks::BlocksError;
-use crate::profile::{Profile, ProfileError, ProfileParts, RawProfile};
+use crate::profile::{Profile, ProfileError, ProfileParts};
 use crate::round::{Kind, Reason};
+use crate::sketch::SketchError;
 
 impl Contribution for Profile {
     const KIND: Kind = Kind::Profile;
     const STANDS_ON: StandsOn = StandsOn::Rows;
-    /// Blocks of rows travel behind a profile where a task learns quantile transforms, and
-    /// the spread of its numbers where it asks for any.
+    /// Blocks of rows travel behind a profile where a task learns quantile transforms, the
+    /// spread of its numbers where it asks for any, and a sketch where it learns a
+    /// projection.
     type Raw = ProfileParts;
 
     fn decode(bytes: &[u8], context: &CheckContext<'_>) -> Result<Self::Raw, Reason> {
-        RawProfile::parts(context.task, bytes).map_err(|_| Reason::Malformed)
+        ProfileParts::read(context.task, bytes).map_err(|_| Reason::Malformed)
     }
 
     fn check(parts: Self::Raw, context: &CheckContext<'_>) -> Result<Self, Reason> {
-        let (raw, blocks, targets) = parts;
+        let ProfileParts {
+            profile: raw,
+            blocks,
+            targets,
+            sketch,
+        } = parts;
         let task = context.task;
         let learns = task.learns_normaliser();
-        let checked = Self::check(raw, task.features(), task.classes(), learns);
+        let checked = Self::check(raw, task.stage_features(), task.classes(), learns);
         let checked = checked.and_then(|profile| match targets {
             Some(targets) => profile.with_targets(targets, task.outputs()),
             None => Ok(profile),
@@ -36,6 +43,14 @@ impl Contribution for Profile {
             ProfileError::TooLarge { .. } => Reason::BeyondScale,
             ProfileError::Rows { .. } => Reason::OutOfBounds,
         })?;
+        let profile = match sketch {
+            None => profile,
+            Some(sketch) => { profile.with_sketch(task, sketch) }.map_err(|error| match error {
+                SketchError::Shape(_) | SketchError::Count { .. } => Reason::WrongShape,
+                SketchError::Quantise(error) => quantise_reason(&error),
+                SketchError::Class { .. } | SketchError::Bound { .. } => Reason::OutOfBounds,
+            })?,
+        };
         let Some(blocks) = blocks else {
             return Ok(profile);
         };

@@ -1,5 +1,7 @@
 //! Why features cannot be computed.
 
+use math::linalg::LinalgError;
+
 use super::{FeatureStage, InputShape, NormaliserError};
 use crate::limits::INPUT_VALUES_MAX;
 
@@ -50,6 +52,9 @@ pub enum FeatureError {
     /// A normaliser that does not fit.
     #[error(transparent)]
     Normaliser(#[from] NormaliserError),
+    /// Directions of a projection that cannot be found.
+    #[error("the directions of a projection cannot be computed: {0}")]
+    Directions(#[from] LinalgError),
     /// No rows, or values that no common scale holds.
     #[error(
         "no device could send these features' statistics: there are no rows, or values beyond 1e18"

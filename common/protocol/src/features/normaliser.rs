@@ -1,16 +1,18 @@
 //! One scale for the features of all devices.
 
 use bincode::{Decode, Encode};
-use ndarray::{Array2, ArrayView2, Axis};
+use math::quantise::QuantiseError;
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis};
 
-use super::FeatureError;
 use super::quantile_transform::QuantileTransform;
+use super::{FeatureError, Projection};
 
 /// Brings features to a common scale: (x − mean) / scale, cut at ±clip, of what
 /// a transform makes of x where a feature has one; then
 /// either one factor for all rows, √(features / informative features), so
 /// that an average row has ‖x‖² ≈ features, or each row by its own norm to
-/// ‖x‖² = features. Kernels want ‖x‖²/features near 1.
+/// ‖x‖² = features. Kernels want ‖x‖²/features near 1. Where a task has its devices learn a
+/// projection, scaled rows go through that before they are brought to one length.
 ///
 /// All devices use one, published with its hash: per-device normalisation
 /// would give the same input two different features.
@@ -35,6 +37,8 @@ enum Length {
     Unit,
     /// The same, after these transforms have bent their features, in order.
     UnitOfTransformed(Vec<QuantileTransform>),
+    /// √directions for each, after this projection.
+    UnitOfProjected(Projection),
 }
 
 /// What a normaliser does with a row x, for programs that do it elsewhere: transforms bend their
@@ -96,6 +100,27 @@ pub enum NormaliserError {
     Transform {
         /// Its feature.
         feature: u32,
+    },
+    /// Directions that are none, too many, or of another length.
+    #[error("{directions} directions of {length} values do not project {features} features")]
+    Directions {
+        /// Features of the task.
+        features: usize,
+        /// Directions given.
+        directions: usize,
+        /// Values of each.
+        length: usize,
+    },
+    /// Directions that do not decode.
+    #[error("the directions of a projection: {0}")]
+    Quantise(#[from] QuantiseError),
+    /// As many values a row as the task does not have.
+    #[error("the normaliser makes {got} values of a row, the task has {expected}")]
+    Width {
+        /// Values that kernels of the task see.
+        expected: usize,
+        /// What it makes.
+        got: usize,
     },
     /// A clip that is not a positive number.
     #[error("clip is {clip}, it must be a positive number")]
@@ -174,6 +199,16 @@ impl Normaliser {
         Self { length, ..self }
     }
 
+    /// The same normaliser for rows that go through this projection before they are
+    /// brought to one norm.
+    #[must_use]
+    pub fn with_projection(self, projection: Projection) -> Self {
+        Self {
+            length: Length::UnitOfProjected(projection),
+            ..self
+        }
+    }
+
     /// The same normaliser with the last feature, which is 0 for every row,
     /// made this constant, or `clip` if that is less.
     #[must_use]
@@ -228,10 +263,29 @@ impl Normaliser {
             }
             next = feature + 1;
         }
+        if let Length::UnitOfProjected(projection) = &self.length {
+            projection.check(features)?;
+        }
         Ok(())
     }
 
-    /// Normalised copies of rows, n × features.
+    /// The same for a task whose kernels see this many values of a row.
+    ///
+    /// # Errors
+    /// As [`Self::check`], and another number of values.
+    pub fn check_widths(&self, features: usize, width: usize) -> Result<(), NormaliserError> {
+        self.check(features)?;
+        let got = self.width();
+        match got == width {
+            true => Ok(()),
+            false => Err(NormaliserError::Width {
+                expected: width,
+                got,
+            }),
+        }
+    }
+
+    /// Normalised copies of rows, n × features, or n × directions behind a projection.
     ///
     /// # Errors
     /// As [`Self::check`], for the number of columns.
@@ -241,7 +295,8 @@ impl Normaliser {
         Ok(rows)
     }
 
-    /// Normalises rows, n × features, where they are. NaN stands for a value
+    /// Normalises rows, n × features, where they are; behind a projection they become
+    /// n × directions. NaN stands for a value
     /// that is missing and becomes its mean; so the result is finite if no
     /// value is infinite.
     ///
@@ -252,7 +307,6 @@ impl Normaliser {
         let clip = self.clip;
         let factor = self.factor();
         for mut row in rows.axis_iter_mut(Axis(0)) {
-            let mut square = 0f64;
             for transform in self.transforms() {
                 let value = &mut row[transform.feature as usize];
                 if !value.is_nan() {
@@ -265,12 +319,13 @@ impl Normaliser {
                 let tells = scale > 0.0 && !apart.is_nan();
                 let scaled = if tells { apart / scale } else { 0.0 };
                 *value = scaled.clamp(-clip, clip) * factor;
-                square += f64::from(*value).powi(2);
             }
-            if self.length != Length::Common && square > 0.0 {
-                let factor = (row.len() as f64 / square).sqrt();
-                row.mapv_inplace(|value| (f64::from(value) * factor) as f32);
-            }
+        }
+        if let Length::UnitOfProjected(projection) = &self.length {
+            *rows = rows.dot(&projection.check(rows.ncols())?.t());
+        }
+        if self.length != Length::Common {
+            rows.axis_iter_mut(Axis(0)).for_each(to_one_length);
         }
         Ok(())
     }
@@ -292,10 +347,18 @@ impl Normaliser {
         self.mean.len()
     }
 
+    /// How many values it makes of a row.
+    pub fn width(&self) -> usize {
+        match &self.length {
+            Length::UnitOfProjected(projection) => projection.directions(),
+            Length::Common | Length::Unit | Length::UnitOfTransformed(_) => self.features(),
+        }
+    }
+
     fn transforms(&self) -> &[QuantileTransform] {
         match &self.length {
             Length::UnitOfTransformed(transforms) => transforms,
-            _ => &[],
+            Length::Common | Length::Unit | Length::UnitOfProjected(_) => &[],
         }
     }
 
@@ -307,6 +370,15 @@ impl Normaliser {
         } else {
             (self.features() as f64 / informative as f64).sqrt() as f32
         }
+    }
+}
+
+/// Brings a row to norm √values; 0 stays 0.
+fn to_one_length(mut row: ArrayViewMut1<'_, f32>) {
+    let square: f64 = row.iter().map(|&value| f64::from(value).powi(2)).sum();
+    if square > 0.0 {
+        let factor = (row.len() as f64 / square).sqrt();
+        row.mapv_inplace(|value| (f64::from(value) * factor) as f32);
     }
 }
 

@@ -34,13 +34,13 @@ pub struct Backbone {
     /// Whether each of them is replaced by the square root of its size, its sign
     /// kept.
     pub square_root: bool,
-    /// Orthonormal directions, drawn by the task's seed, that they are projected
-    /// onto; 0 keeps them as they are.
+    /// Directions that they are projected onto, drawn by the task's seed or learnt; 0
+    /// keeps them as they are.
     pub directions: u32,
 }
 
 impl Backbone {
-    /// Values that the feature stage sees.
+    /// Values that the feature stage sees where directions are drawn.
     pub fn values(&self) -> u32 {
         match self.directions {
             0 => self.width,
@@ -121,7 +121,12 @@ impl Condenser {
     /// Cost: width · directions².
     pub fn of(task: &Task) -> Option<Self> {
         let backbone = task.definition().backbone.as_ref()?;
-        let (count, width) = (backbone.directions as usize, backbone.width as usize);
+        let width = backbone.width as usize;
+        // Learnt ones come after the scales.
+        let count = match task.definition().learns_directions {
+            true => 0,
+            false => backbone.directions as usize,
+        };
         let seed = task.definition().distillation.seed;
         Some(Self {
             square_root: backbone.square_root,
@@ -234,6 +239,47 @@ mod tests {
         let none = text("").replace("model = ", "front = ");
         let error = RawTask::parse(&none).unwrap_err().to_string();
         assert!(error.contains("features.model"), "{error}");
+    }
+
+    #[test]
+    fn learnt_directions_come_after_the_models_values() {
+        let learnt = |more: &str| {
+            RawTask::parse(&text(&format!(
+                "directions = 6\nlearn_directions = true\n{more}"
+            )))
+        };
+        let task = learnt("").unwrap();
+        assert_eq!((task.stage_features(), task.features()), (40, 6));
+        assert_eq!(task.definition().features.to_string(), "raw");
+        assert!(task.learns_normaliser() && !task.learns_quantiles());
+        let row: Vec<f32> = (0..40).map(|at| at as f32).collect();
+        assert_eq!(Condenser::of(&task).unwrap().row(row.clone()), row);
+        let again = Task::from_bytes(task.bytes()).unwrap();
+        assert_eq!((again.hash(), &again), (task.hash(), &task));
+        let projection = task.learnt_projection().unwrap();
+        assert_eq!((projection.features, projection.directions), (40, 6));
+        assert_eq!((projection.classes_max, projection.columns_max), (2, 6));
+        assert_eq!(projection.drawn().dim(), (40, 6));
+
+        // Of 1,000 bytes half are the profile's: 384 of moments, 46 for each vector.
+        let narrow = learnt("[budget]\nuplink_bytes_max = 1000").unwrap();
+        let narrow = narrow.learnt_projection().unwrap();
+        assert_eq!((narrow.classes_max, narrow.columns_max), (1, 1));
+        assert!(narrow.profile_bytes() <= 500);
+        for (more, told) in [
+            ("[normaliser]\nquantiles = true", "normaliser.quantiles"),
+            ("[student]\nkind = \"cnn\"", "student.kind"),
+        ] {
+            let error = learnt(more).unwrap_err().to_string();
+            assert!(error.contains(told), "{more}: {error}");
+        }
+        let none = refused("learn_directions = true");
+        assert!(none.contains("features.directions"), "{none}");
+        let wide =
+            text("learn_directions = true\ndirections = 4\n[budget]\nuplink_bytes_max = 1000")
+                .replace("width = 40", "width = 70");
+        let error = RawTask::parse(&wide).unwrap_err().to_string();
+        assert!(error.contains("budget.uplink_bytes_max"), "{error}");
     }
 
     #[test]

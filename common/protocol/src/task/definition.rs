@@ -12,6 +12,7 @@ use crate::task::backbone::Backbone;
 use crate::task::groups;
 use crate::task::input::InputKind;
 use crate::task::method::Method;
+use crate::task::projection;
 use crate::task::target::{self, Target, USUAL};
 use math::network::{CnnShape, ConvolutionShape, MlpShape, NetworkError, Padding, StudentShape};
 
@@ -73,6 +74,10 @@ pub struct TaskDefinition {
     /// A frozen model that inputs go through before the feature stage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<Backbone>,
+    /// Whether the directions that the model's values are projected onto are learnt from
+    /// what devices say of their rows, not drawn.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub learns_directions: bool,
 }
 
 /// Whether a count is zero, so that it is left out of JSON.
@@ -227,6 +232,7 @@ pub struct Task {
     definition: TaskDefinition,
     shape: InputShape,
     stage_shape: InputShape,
+    stage_features: usize,
     features: usize,
     student: StudentShape,
     bytes: Vec<u8>,
@@ -297,21 +303,22 @@ impl Task {
             None => shape.clone(),
             Some(backbone) => {
                 backbone.check(d)?;
-                list_of(backbone.values())?
+                list_of(d.stage_values(backbone))?
             }
         };
-        let features = d
-            .features
-            .features(&stage_shape)
-            .map_err(|error| TaskError::Value {
-                key: "features.stage",
-                value: d.features.to_string(),
-                allowed: format!("one that takes these inputs: {error}"),
-            })?;
+        projection::check(d)?;
+        let stage_features =
+            d.features
+                .features(&stage_shape)
+                .map_err(|error| TaskError::Value {
+                    key: "features.stage",
+                    value: d.features.to_string(),
+                    allowed: format!("one that takes these inputs: {error}"),
+                })?;
         allowed(
-            features <= FEATURES_MAX,
+            stage_features <= FEATURES_MAX,
             "features.stage",
-            features,
+            stage_features,
             format!("at most {FEATURES_MAX} features"),
         )?;
         match d.target {
@@ -321,7 +328,13 @@ impl Task {
         check_normalisation(d.normalisation)?;
         let depth = d.teacher.depth;
         allowed((1..=8).contains(&depth), "teacher.depth", depth, "1 to 8")?;
-        let layout = d.features.layout(&stage_shape).ok().flatten();
+        let (features, layout) = match &d.backbone {
+            Some(backbone) if d.learns_directions => (backbone.directions as usize, None),
+            _ => (
+                stage_features,
+                d.features.layout(&stage_shape).ok().flatten(),
+            ),
+        };
         let student = check_student(
             &d.student,
             features,
@@ -340,6 +353,7 @@ impl Task {
             definition,
             shape,
             stage_shape,
+            stage_features,
             features,
             student,
             bytes,
@@ -393,6 +407,12 @@ impl Task {
     /// What one input is.
     pub fn input(&self) -> &InputKind {
         &self.definition.input
+    }
+
+    /// Features that the stage makes of an input and profiles describe: those of
+    /// [`Self::features`], unless a projection is learnt behind them.
+    pub fn stage_features(&self) -> usize {
+        self.stage_features
     }
 
     /// Features the kernel and the student see.
@@ -672,6 +692,14 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
 }
 
 impl TaskDefinition {
+    /// Values of a model's output that the feature stage sees.
+    pub(super) fn stage_values(&self, backbone: &Backbone) -> u32 {
+        match self.learns_directions {
+            true => backbone.width,
+            false => backbone.values(),
+        }
+    }
+
     /// Whether rows have labels of several classes, and devices report on students.
     fn reports_on_labels(&self) -> bool {
         self.target.is_class() && self.classes.len() > 1 && self.standing.is_none()

@@ -98,15 +98,18 @@ impl RawTask {
             InputKind::Series(series) => Some(series.rate_hz.round() as u32),
             InputKind::Array(_) | InputKind::Table(_) => None,
         };
+        let learns_directions = self.features.learns_directions();
         let (named, backbone) = self.features.checked((&input_shape, rate), measure)?;
         let by_default = || match &backbone {
             None => default_stage(&input, &input_shape, &target, convolves, range),
+            // Directions are learnt of the values as they are.
+            Some(_) if learns_directions => FeatureStage::Raw,
             Some(backbone) => {
                 let list = InputKind::Array(ArrayInput::default());
                 default_stage(&list, &[backbone.values()], &target, false, range)
             }
         };
-        let stage = named.unwrap_or_else(|| match novelty {
+        let stage = named.unwrap_or_else(|| match novelty && !learns_directions {
             true => by_default().lifted_for_novelty(),
             false => by_default(),
         });
@@ -167,6 +170,7 @@ impl RawTask {
             refinement_steps: distillation.refinement_steps,
             auto_budget,
             backbone,
+            learns_directions,
             groups: groups::checked(self.groups)?,
         })
     }

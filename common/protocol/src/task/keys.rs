@@ -194,6 +194,12 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "Orthonormal directions, drawn by `distillation.seed` alike on every device, that the model's values are projected onto: as many values are sent for a point instead.",
     ),
     key(
+        "features.learn_directions",
+        Words("`false`"),
+        "true, false",
+        "Whether these directions are learnt instead, from what devices say in their profiles: means of classes, and products of their covariance with directions that are drawn. Profiles are larger for it, by up to half of `budget.uplink_bytes_max` ([Directions that are learnt](onnx.md#directions-that-are-learnt)).",
+    ),
+    key(
         "features.kind",
         Words("as the model's input suggests"),
         "\"image\", \"sound\", \"values\"",

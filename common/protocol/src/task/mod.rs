@@ -13,6 +13,7 @@ mod input;
 mod keys;
 mod method;
 mod planned;
+mod projection;
 mod sections;
 mod target;
 
@@ -26,4 +27,5 @@ pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput,
 pub use keys::{TASK_KEYS, TaskDefault, TaskKey, task_reference};
 pub use method::{Consensus, ConsensusRule, Method};
 pub use planned::BudgetPlan;
+pub use projection::{LearntProjection, SKETCH_BITS};
 pub use target::{NumberSpec, Target, USUAL};

@@ -29,6 +29,8 @@ const AUTO_BUDGET: u8 = 6;
 const GROUPS: u8 = 7;
 /// The tag of `features.stage = "onnx"`.
 const BACKBONE: u8 = 8;
+/// The tag of `features.learn_directions`, which has no value.
+const LEARNT_DIRECTIONS: u8 = 9;
 
 impl TaskDefinition {
     /// The bytes that name the task.
@@ -77,6 +79,9 @@ impl TaskDefinition {
             bytes.push(BACKBONE);
             bytes.extend(encode(backbone));
         }
+        if self.learns_directions {
+            bytes.push(LEARNT_DIRECTIONS);
+        }
         bytes
     }
 
@@ -117,6 +122,7 @@ impl TaskDefinition {
             refinement_steps: 0,
             auto_budget: false,
             backbone: None,
+            learns_directions: false,
             groups: Vec::new(),
         };
         if let [INPUT, section @ ..] = rest {
@@ -158,6 +164,9 @@ impl TaskDefinition {
             let backbone: Backbone;
             (backbone, rest) = decode_blob_start(section)?;
             task.backbone = Some(backbone);
+        }
+        if let [LEARNT_DIRECTIONS, after @ ..] = rest {
+            (task.learns_directions, rest) = (true, after);
         }
         match rest.len() {
             0 => Ok(task),

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-use common::features::Normaliser;
+use common::features::{Normaliser, Projection};
 use common::ids::{BlobHash, RoundId};
 use common::math::random::rng;
 use common::round::Phase;
@@ -17,6 +17,7 @@ use super::*;
 use crate::work::{RawRows, TeacherChoice, Work};
 
 const FEATURES: usize = 4;
+const DIRECTIONS: usize = 3;
 const POINTS: usize = 12;
 
 struct Case {
@@ -25,12 +26,24 @@ struct Case {
     context: Context,
 }
 
-fn case(classes: usize, learns: bool) -> Case {
+/// What a case's task learns from profiles.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Learns {
+    Nothing,
+    Normaliser,
+    Projection,
+}
+
+fn case(classes: usize, learns: Learns) -> Case {
     let names: Vec<String> = (0..classes).map(|class| format!("\"{class}\"")).collect();
-    let range = if learns {
-        "[features]\nstage = \"raw\"\n"
-    } else {
-        "[normaliser]\nrange = [-2.0, 2.0]\n"
+    let model = "ab".repeat(32);
+    let range = match learns {
+        Learns::Nothing => "[normaliser]\nrange = [-2.0, 2.0]\n".to_owned(),
+        Learns::Normaliser => "[features]\nstage = \"raw\"\n".to_owned(),
+        Learns::Projection => format!(
+            "[features]\nstage = \"onnx\"\nmodel = \"{model}\"\nwidth = {FEATURES}\n\
+             bytes = 9\ndirections = {DIRECTIONS}\nlearn_directions = true\n"
+        ),
     };
     let text = format!(
         "name = \"t\"\ncontribute = \"both\"\n[input]\nshape = [{FEATURES}]\n[classes]\nnames = [{}]\n{range}\
@@ -40,7 +53,9 @@ fn case(classes: usize, learns: bool) -> Case {
     let task = RawTask::parse(&text).unwrap();
     let mut random = rng(3, "points");
     let points = Points {
-        inputs: Array2::from_shape_fn((POINTS, FEATURES), |_| random.random_range(-1.0..1.0)),
+        inputs: Array2::from_shape_fn((POINTS, task.features()), |_| {
+            random.random_range(-1.0..1.0)
+        }),
         classes: (0..POINTS).map(|at| (at % classes) as u16).collect(),
         counts: vec![9; POINTS],
         spreads: vec![0.3; POINTS],
@@ -51,7 +66,13 @@ fn case(classes: usize, learns: bool) -> Case {
         feature_weights: None,
         targets: None,
     };
-    let normaliser = encode(&Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap());
+    let mut normaliser = Normaliser::of_range(FEATURES, -2.0, 2.0).unwrap();
+    if learns == Learns::Projection {
+        let directions = Array2::eye(FEATURES);
+        let directions = directions.slice(ndarray::s![.., ..DIRECTIONS]);
+        normaliser = normaliser.with_projection(Projection::of(directions).unwrap());
+    }
+    let normaliser = encode(&normaliser);
     let mut blobs = BTreeMap::new();
     let mut keep = |bytes: Vec<u8>| {
         let name = BlobHash::of(&bytes);
@@ -122,7 +143,10 @@ proptest! {
     #[test]
     fn whatever_is_built_tells_few_directions_of_its_rows(
         counts in prop::collection::vec(0usize..70, 2..7), unlabelled in 0usize..60,
-        rows_min in 2i64..30, rows_per_direction in 2i64..30, learns: bool,
+        rows_min in 2i64..30, rows_per_direction in 2i64..30,
+        learns in prop::sample::select(vec![
+            Learns::Nothing, Learns::Normaliser, Learns::Projection,
+        ]),
     ) {
         let case = case(counts.len(), learns);
         let policy = policy(rows_min, rows_per_direction);
@@ -142,7 +166,7 @@ proptest! {
 
 #[test]
 fn a_device_of_few_rows_sends_no_moments_and_no_means() {
-    let case = case(2, true);
+    let case = case(2, Learns::Normaliser);
     let fewest = labels(&[29], 0);
     assert!(answers(&case, &Policy::default(), &fewest, Phase::Profile).is_empty());
     let few = labels(&[20, 24], 0);
@@ -160,7 +184,7 @@ fn a_device_of_few_rows_sends_no_moments_and_no_means() {
 
 #[test]
 fn samples_of_too_few_rows_in_the_mean_stay() {
-    let case = case(2, false);
+    let case = case(2, Learns::Nothing);
     let permitted = |counts: [u32; 3]| {
         let points = Points {
             inputs: Array2::zeros((3, FEATURES)),
@@ -194,7 +218,7 @@ fn samples_of_too_few_rows_in_the_mean_stay() {
 
 #[test]
 fn bytes_that_tell_too_much_stay_whatever_built_them() {
-    let case = case(4, false);
+    let case = case(4, Learns::Nothing);
     let loose = policy(2, 2);
     let strict = Policy::default();
     let rows = labels(&[30, 30, 30, 30], 0);
@@ -218,8 +242,51 @@ fn bytes_that_tell_too_much_stay_whatever_built_them() {
 }
 
 #[test]
+fn a_sketch_of_too_many_vectors_or_few_rows_stays() {
+    let case = case(4, Learns::Projection);
+    let strict = Policy::default();
+    let profile = |policy: &Policy, counts: &[usize]| {
+        let entries = answers(&case, policy, &labels(counts, 0), Phase::Profile);
+        let [entry] = entries.try_into().unwrap();
+        let parts = ProfileParts::read(&case.task, &entry.bytes).unwrap();
+        (entry, parts.sketch.unwrap())
+    };
+    // Of 120 rows six vectors may leave: three classes, three products.
+    let (entry, sketch) = profile(&strict, &[30, 30, 30, 30]);
+    assert_eq!((sketch.classes.len(), sketch.products.rows), (3, 3));
+    assert_eq!(strict.permit_content(&case.task, &entry), Ok(()));
+    let (entry, sketch) = profile(&policy(2, 2), &[30, 30, 30, 30]);
+    assert_eq!((sketch.classes.len(), sketch.products.rows), (4, 3));
+    assert_eq!(
+        strict.permit_content(&case.task, &entry),
+        Err(Refusal::Directions {
+            kind: Kind::Profile,
+            rows: 120,
+            directions: 7,
+            directions_max: 6
+        })
+    );
+    // A class of few rows that the counts hide, but not the sketch.
+    let (entry, _) = profile(&policy(2, 15), &[200, 6, 100, 100]);
+    let mut parts = ProfileParts::read(&case.task, &entry.bytes).unwrap();
+    parts.profile.class_counts[1] = 0;
+    let hidden = Entry {
+        bytes: parts.to_bytes(),
+        ..entry
+    };
+    assert_eq!(
+        strict.permit_content(&case.task, &hidden),
+        Err(Refusal::Part {
+            kind: Kind::Profile,
+            rows: 6,
+            rows_min: 20
+        })
+    );
+}
+
+#[test]
 fn points_and_classes_of_too_few_rows_stay() {
-    let case = case(2, false);
+    let case = case(2, Learns::Nothing);
     let loose = policy(2, 2);
     let rows = labels(&[60, 6], 0);
     let strict = Policy::default();
@@ -257,7 +324,7 @@ fn points_and_classes_of_too_few_rows_stay() {
 
 #[test]
 fn bytes_that_are_not_what_they_are_called_stay() {
-    let case = case(2, false);
+    let case = case(2, Learns::Nothing);
     for kind in Kind::ALL {
         let entry = Entry {
             kind,

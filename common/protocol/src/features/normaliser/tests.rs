@@ -142,6 +142,33 @@ fn a_transform_bends_its_feature_before_it_is_scaled() {
 }
 
 #[test]
+fn a_projection_follows_the_scales() {
+    let directions = array![[1.0, 0.0], [1.0, 0.0], [0.0, 2.0]];
+    let projection = Projection::of(directions.view()).unwrap();
+    let plain = Normaliser::of_moments(&[1.0, 0.0, 0.0], &[4.0, 1.0, 1.0], 5.0).unwrap();
+    let normaliser = plain.clone().with_projection(projection.clone());
+    assert_eq!(normaliser.width(), 2);
+    assert_eq!(normaliser.check_widths(3, 2), Ok(()));
+    // (4, 0, 100) is cut to (1.5, 0, 5), projected to (1.5, 10).
+    let out = normaliser.apply(array![[4.0, 0.0, 100.0]].view()).unwrap();
+    let expected = array![[1.5f32, 10.0]] * (2.0f32 / (2.25 + 100.0)).sqrt();
+    let near = (&out - &expected).iter().all(|gap| gap.abs() < 1e-2);
+    assert!(near, "{out}");
+    assert_eq!(
+        normaliser.check_widths(3, 3),
+        Err(NormaliserError::Width {
+            expected: 3,
+            got: 2
+        })
+    );
+    let short = Normaliser::of_moments(&[0.0; 2], &[1.0; 2], 5.0).unwrap();
+    assert!(matches!(
+        short.with_projection(projection).check(2),
+        Err(NormaliserError::Directions { length: 3, .. })
+    ));
+}
+
+#[test]
 fn range_that_is_none_is_refused() {
     for (low, high) in [
         (1.0, 1.0),

@@ -20,6 +20,7 @@ pub(in crate::task) struct RawFeatures {
     scale: Option<f32>,
     square_root: Option<bool>,
     directions: Option<u32>,
+    learn_directions: Option<bool>,
     kind: Option<toml::Value>,
     layout: Option<toml::Value>,
     size: Option<toml::Value>,
@@ -135,6 +136,11 @@ impl ModelFiles<'_> {
 }
 
 impl RawFeatures {
+    /// Whether the directions behind the backbone are to be learnt.
+    pub(in crate::task) fn learns_directions(&self) -> bool {
+        self.learn_directions.unwrap_or_default()
+    }
+
     /// The stage that is named, and the backbone before it; neither where another
     /// stage is meant by default. `measure` looks at the backbone's files.
     pub(in crate::task) fn checked(
@@ -240,6 +246,7 @@ impl RawFeatures {
             ("features.scale", self.scale.is_some()),
             ("features.square_root", self.square_root.is_some()),
             ("features.directions", self.directions.is_some()),
+            ("features.learn_directions", self.learn_directions.is_some()),
         ];
         let settings = { self.of_a_model().into_iter() }.map(|(key, value)| (key, value.is_some()));
         let mut all = other.into_iter().chain(settings);
