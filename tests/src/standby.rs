@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -107,9 +108,10 @@ impl Coordinator {
     /// program in its place.
     pub fn upgrade(&mut self, program: PathBuf) {
         self.signal(Signal::TERM);
+        let ended = self.process.wait().unwrap();
         // One that stands by has nothing to put in order, and ends by the signal.
-        let ended = self.wait();
-        assert!(matches!(ended, Some(0) | None), "{}", self.told());
+        let is_orderly = ended.success() || ended.signal() == Some(Signal::TERM.as_raw());
+        assert!(is_orderly, "{ended}: {}", self.told());
         self.program = program;
         self.again();
     }
