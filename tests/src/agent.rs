@@ -1,4 +1,5 @@
 //! An agent that a test starts itself, in place of one of a fleet.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};

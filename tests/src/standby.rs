@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -42,6 +43,7 @@ pub fn free_address() -> String {
 
 /// A coordinator's process.
 pub struct Coordinator {
+    program: PathBuf,
     process: Child,
     state: PathBuf,
     log: PathBuf,
@@ -53,6 +55,16 @@ pub struct Coordinator {
 impl Coordinator {
     /// With the keys of another, as its operator would copy them.
     pub fn start(state: &Path, keys: &Path, listen: &str, environment: &[String]) -> Self {
+        Self::start_as(&own_program(), (state, keys), listen, environment)
+    }
+
+    /// The same of another version's program.
+    pub fn start_as(
+        program: &Path,
+        (state, keys): (&Path, &Path),
+        listen: &str,
+        environment: &[String],
+    ) -> Self {
         fs::create_dir(state).unwrap();
         for entry in fs::read_dir(keys).unwrap().flatten() {
             let name = entry.file_name();
@@ -60,17 +72,22 @@ impl Coordinator {
                 fs::copy(entry.path(), state.join(name)).unwrap();
             }
         }
-        Self::on(state, listen, environment)
+        Self::on_as(program, state, listen, environment)
     }
 
     /// On a state directory that is there.
     pub fn on(state: &Path, listen: &str, environment: &[String]) -> Self {
+        Self::on_as(&own_program(), state, listen, environment)
+    }
+
+    fn on_as(program: &Path, state: &Path, listen: &str, environment: &[String]) -> Self {
         let log = state.with_extension("log");
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let page = free.local_addr().unwrap().to_string();
         drop(free);
         Self {
-            process: serve(state, &log, (listen, &page), environment),
+            program: program.to_owned(),
+            process: serve(program, state, &log, (listen, &page), environment),
             state: state.to_owned(),
             log,
             listen: listen.to_owned(),
@@ -83,7 +100,25 @@ impl Coordinator {
     pub fn again(&mut self) {
         self.end();
         let addresses = (self.listen.as_str(), self.page.as_str());
-        self.process = serve(&self.state, &self.log, addresses, &self.environment);
+        let (program, state) = (&self.program, &self.state);
+        self.process = serve(program, state, &self.log, addresses, &self.environment);
+    }
+
+    /// Stops it in order, as an upgrade of its package does, and starts this
+    /// program in its place.
+    pub fn upgrade(&mut self, program: PathBuf) {
+        self.signal(Signal::TERM);
+        let ended = self.process.wait().unwrap();
+        // One that stands by has nothing to put in order, and ends by the signal.
+        let is_orderly = ended.success() || ended.signal() == Some(Signal::TERM.as_raw());
+        assert!(is_orderly, "{ended}: {}", self.told());
+        self.program = program;
+        self.again();
+    }
+
+    /// The program that its process runs.
+    pub fn runs(&self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/exe", self.process.id())).unwrap()
     }
 
     /// What its page's address answers, status and headers included; nothing
@@ -110,7 +145,7 @@ impl Coordinator {
     pub fn operator(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let asked = Command::new("env")
             .args(&self.environment)
-            .arg(program("alambic-coordinator").unwrap())
+            .arg(&self.program)
             .arg("--state")
             .arg(&self.state)
             .args(arguments)
@@ -154,11 +189,20 @@ impl Coordinator {
     }
 }
 
-fn serve(state: &Path, log: &Path, (listen, page): (&str, &str), environment: &[String]) -> Child {
+/// The coordinator's program of this build.
+pub fn own_program() -> PathBuf {
+    program("alambic-coordinator").unwrap()
+}
+
+fn serve(
+    program: &Path,
+    state: &Path,
+    log: &Path,
+    (listen, page): (&str, &str),
+    environment: &[String],
+) -> Child {
     let mut command = Command::new("env");
-    command
-        .args(environment)
-        .arg(program("alambic-coordinator").unwrap());
+    command.args(environment).arg(program);
     command.arg("--state").arg(state);
     command.args(["serve", "--listen", listen, "--page", page]);
     command

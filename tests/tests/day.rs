@@ -3,7 +3,8 @@
 //! while rounds run. Each round ends, and nothing acknowledged is lost.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::ids::RoundId;
@@ -15,7 +16,7 @@ use rand::Rng as _;
 use rustix::process::Signal;
 use tests::database::Cluster;
 use tests::rig::{self, Running, Terms, acknowledged_is_held, look_until};
-use tests::standby::{Coordinator, free_address};
+use tests::standby::{Coordinator, free_address, own_program};
 
 const AGENTS: usize = 8;
 
@@ -69,6 +70,25 @@ fn kills_in_any_order_lose_nothing() {
     day.end();
 }
 
+/// Three coordinators that are replaced in running rounds, standbys first. With
+/// `ALAMBIC_COORDINATOR_BEFORE=/path/to/alambic-coordinator` they begin as that
+/// program, which may be of another version; otherwise as the one of this build.
+#[test]
+fn an_upgrade_one_by_one_fails_no_round() {
+    let before = std::env::var_os("ALAMBIC_COORDINATOR_BEFORE").map(PathBuf::from);
+    let Some(mut day) = Day::begin_as(4, before) else {
+        return;
+    };
+    for _ in 0..day.nodes.len() {
+        day.round(Strike::Upgrade);
+    }
+    for node in &day.nodes {
+        assert_eq!(node.runs(), own_program().canonicalize().unwrap());
+    }
+    day.round(Strike::Leader);
+    day.end();
+}
+
 /// A number from the environment.
 fn count(name: &str, otherwise: u32) -> u32 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
@@ -83,6 +103,7 @@ enum Strike {
     Standby,
     Database,
     Gateway,
+    Upgrade,
 }
 
 impl Strike {
@@ -106,11 +127,18 @@ struct Day {
     draw: Box<dyn FnMut(usize) -> usize>,
     struck: BTreeMap<Strike, u32>,
     rounds: u32,
+    /// Coordinators that were replaced.
+    upgraded: BTreeSet<usize>,
 }
 
 impl Day {
     /// None where there is no PostgreSQL.
     fn begin(seed: u64) -> Option<Self> {
+        Self::begin_as(seed, None)
+    }
+
+    /// The same, where all coordinators are another program at first.
+    fn begin_as(seed: u64, before: Option<PathBuf>) -> Option<Self> {
         let cluster = Cluster::start("")?;
         let others = [free_address(), free_address()];
         let environment = vec![
@@ -126,7 +154,7 @@ impl Day {
             gateway: true,
             standby: Some(others.join(",")),
             environment: Environment {
-                coordinator: [vec!["env".to_owned()], environment.clone()].concat(),
+                coordinator: prefix(&environment, before.as_deref()),
                 ..Environment::default()
             },
             // What was acknowledged is looked for afterwards, however long ago.
@@ -138,9 +166,10 @@ impl Day {
         let keys = home.join("coordinator");
         running.fleet.kill_coordinator().unwrap();
         let listen = [&[first][..], &others].concat();
+        let program = before.unwrap_or_else(own_program);
         let start = |(number, listen): (usize, &String)| {
             let state = home.join(format!("node{number}"));
-            Coordinator::start(&state, &keys, listen, &environment)
+            Coordinator::start_as(&program, (&state, &keys), listen, &environment)
         };
         let mut random = common::math::random::rng(seed, "day");
         Some(Self {
@@ -150,6 +179,7 @@ impl Day {
             draw: Box::new(move |below| random.random_range(0..below)),
             struck: BTreeMap::new(),
             rounds: 0,
+            upgraded: BTreeSet::new(),
         })
     }
 
@@ -290,6 +320,12 @@ impl Day {
                 gateway.kill();
                 gateway.run();
             }
+            Strike::Upgrade => {
+                let mut left = (0..self.nodes.len()).filter(|at| !self.upgraded.contains(at));
+                let next = left.find(|at| *at != leads).unwrap_or(leads);
+                self.nodes[next].upgrade(own_program());
+                self.upgraded.insert(next);
+            }
         }
     }
 
@@ -333,6 +369,11 @@ impl Day {
         assert!(held >= AGENTS * 4, "{held}");
         let status = self.status();
         for ended in &status.tasks[0].history {
+            let outcome = &ended.outcome;
+            assert!(
+                matches!(outcome, OutcomeStatus::Completed { .. }),
+                "{ended:?}"
+            );
             for (kind, &count) in &ended.accepted {
                 assert!(count as usize <= AGENTS, "{kind} was counted {count} times");
             }
@@ -344,6 +385,19 @@ impl Day {
             self.rounds, self.struck
         );
     }
+}
+
+/// What stands before the first coordinator's command line: its environment,
+/// and what runs another program in the place of this build's.
+fn prefix(environment: &[String], program: Option<&Path>) -> Vec<String> {
+    let mut words = vec!["env".to_owned()];
+    words.extend_from_slice(environment);
+    if let Some(program) = program {
+        words.push(format!("ALAMBIC_BEFORE={}", program.display()));
+        let run = ["sh", "-c", "exec \"$ALAMBIC_BEFORE\" \"$@\""];
+        words.extend(run.map(str::to_owned));
+    }
+    words
 }
 
 /// How long something is waited for in a round that is to be disturbed.

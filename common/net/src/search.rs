@@ -35,12 +35,20 @@ impl Search {
     /// says where that one is, and is believed for this search: its address is
     /// tried as well.
     ///
+    /// Where there are several coordinators, by their addresses or by a
+    /// standby's word, one that is gone without a word is noticed after 10 s.
+    ///
     /// # Errors
     /// [`TransportError::UnknownHost`]; where all addresses fail, the error
     /// that says most: what a coordinator answered before what a network did,
     /// and that before silence.
     pub async fn connect(&self, host: &str) -> Result<(Dialler, Connection), TransportError> {
-        self.race(resolve(host).await?).await
+        let addresses = resolve(host).await?;
+        let mut search = self.clone();
+        if host.contains(',') || are_several(&addresses) {
+            search.tuning = search.tuning.of_several();
+        }
+        search.race(addresses).await
     }
 
     pub(super) async fn race(
@@ -136,6 +144,14 @@ fn alternated(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// Whether these addresses of a name are of several machines: one machine
+/// often has an address of each family.
+fn are_several(addresses: &[SocketAddr]) -> bool {
+    let of_v4 = addresses.iter().filter(|address| address.is_ipv4());
+    let of_v4 = of_v4.count();
+    of_v4.max(addresses.len() - of_v4) > 1
+}
+
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
 
@@ -154,6 +170,18 @@ mod tests {
         let expected = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"]);
         assert_eq!(alternated(found), expected);
         assert_eq!(alternated(Vec::new()), Vec::new());
+    }
+
+    #[test]
+    fn both_families_of_one_machine_are_not_several() {
+        assert!(!are_several(&addresses(&["[::1]:1", "10.0.0.1:1"])));
+        assert!(are_several(&addresses(&["10.0.0.2:1", "10.0.0.1:1"])));
+        assert!(are_several(&addresses(&[
+            "[::1]:1",
+            "10.0.0.1:1",
+            "[::2]:1"
+        ])));
+        assert!(!are_several(&[]));
     }
 
     #[tokio::test]

@@ -60,14 +60,15 @@ impl Tuning {
         }
     }
 
-    /// For a device that is told of several coordinators, of which another
-    /// takes over when one is gone without a word: it asks more often, and
-    /// looks for the other sooner.
-    pub fn device_of_several() -> Self {
+    /// The same where there are several coordinators, of which another takes
+    /// over when one is gone without a word: it asks more often, and looks for
+    /// the other sooner.
+    pub(crate) fn of_several(self) -> Self {
+        let asks = self.keep_alive_ms.unwrap_or(KEEP_ALIVE_MS_OF_SEVERAL);
         Self {
-            idle_ms: IDLE_MS_OF_SEVERAL,
-            keep_alive_ms: Some(KEEP_ALIVE_MS_OF_SEVERAL),
-            ..Self::device()
+            idle_ms: IDLE_MS_OF_SEVERAL.min(self.idle_ms),
+            keep_alive_ms: Some(asks.min(KEEP_ALIVE_MS_OF_SEVERAL)),
+            ..self
         }
     }
 
@@ -90,11 +91,9 @@ impl Tuning {
     /// devices, and a coordinator that is gone is noticed soon.
     pub fn gateway() -> Self {
         Self {
-            idle_ms: IDLE_MS_OF_SEVERAL,
-            keep_alive_ms: Some(KEEP_ALIVE_MS_OF_SEVERAL),
             connection_window_bytes: GATEWAY_WINDOW_BYTES,
             send_window_bytes: GATEWAY_WINDOW_BYTES,
-            ..Self::device()
+            ..Self::device().of_several()
         }
     }
 

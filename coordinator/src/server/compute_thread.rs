@@ -5,18 +5,31 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
+use common::liveness::interruptible;
 use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// A thread that does one piece of work after the other, in the order in
-/// which they came. It ends when this is dropped and it is done.
+/// which they came.
+///
+/// It ends when this is dropped: what is under way is given up at its next
+/// heartbeat, and what is queued is not begun. The log has the job, and it runs
+/// again after the next start. A process that ended beside a computation would
+/// take OpenBLAS's memory away from under it, and crash.
 #[derive(Debug)]
 pub(crate) struct ComputeThread {
-    jobs: mpsc::Sender<Job>,
+    /// None while this is dropped.
+    jobs: Option<mpsc::Sender<Job>>,
+    stopping: Arc<AtomicBool>,
+    /// Closed once the thread has ended.
+    ended: mpsc::Receiver<()>,
 }
 
 impl ComputeThread {
@@ -26,32 +39,52 @@ impl ComputeThread {
     /// If the system has no thread to give.
     pub(crate) fn start() -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
+        let (ending, ended) = mpsc::channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let is_stopping = stopping.clone();
         thread::Builder::new()
             .name("compute".to_owned())
             .spawn(move || {
+                let _ending = ending;
                 for piece in queue {
+                    if is_stopping.load(Ordering::Relaxed) {
+                        return;
+                    }
                     piece();
                 }
             })?;
-        Ok(Self { jobs })
+        Ok(Self {
+            jobs: Some(jobs),
+            stopping,
+            ended,
+        })
     }
 
     /// Queues a piece of work at once; what is returned waits for its result.
     ///
     /// # Errors
-    /// What a panic said, if the work ended in one. The thread goes on.
+    /// What a panic said, if the work ended in one, and the thread goes on; or
+    /// that it was given up because the thread ends.
     pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> impl Future<Output = Result<T, String>> + Send + 'static {
         let (done, result) = oneshot::channel();
+        let stopping = self.stopping.clone();
         let piece: Job = Box::new(move || {
-            let outcome = catch_unwind(AssertUnwindSafe(work));
+            let enough = move || stopping.load(Ordering::Relaxed);
+            let outcome = catch_unwind(AssertUnwindSafe(|| interruptible(enough, work)));
+            let outcome = match outcome {
+                Ok(done) => done.map_err(|interrupted| interrupted.to_string()),
+                Err(panic) => Err(said(panic)),
+            };
             // Nobody waits any more when the server stops.
-            let _ = done.send(outcome.map_err(said));
+            let _ = done.send(outcome);
         });
-        // Fails only if the thread is gone, which drops `done`.
-        let _ = self.jobs.send(piece);
+        if let Some(jobs) = &self.jobs {
+            // Fails only if the thread is gone, which drops `done`.
+            let _ = jobs.send(piece);
+        }
         async move {
             result
                 .await
@@ -59,6 +92,20 @@ impl ComputeThread {
         }
     }
 }
+
+impl Drop for ComputeThread {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        let waited = self.ended.recv_timeout(STOP_WAIT);
+        if waited == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("a computation does not end; it is left behind");
+        }
+    }
+}
+
+/// Heartbeats come far more often than this.
+const STOP_WAIT: Duration = Duration::from_secs(5);
 
 fn said(panic: Box<dyn Any + Send>) -> String {
     let text = panic.downcast::<String>().map(|text| *text);
@@ -84,11 +131,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn queued_work_is_done_after_the_handle_is_dropped() {
+    async fn work_is_given_up_at_a_heartbeat_when_the_thread_ends() {
         let compute_thread = ComputeThread::start().unwrap();
-        drop(compute_thread.run(|| ()));
-        let last = compute_thread.run(|| 7);
+        let (began, begun) = mpsc::channel();
+        let endless = compute_thread.run(move || -> u8 {
+            loop {
+                let _ = began.send(());
+                common::liveness::heartbeat();
+            }
+        });
+        let queued = compute_thread.run(|| 7);
+        begun.recv().unwrap();
         drop(compute_thread);
-        assert_eq!(last.await, Ok(7));
+        while begun.try_recv().is_ok() {}
+        assert_eq!(begun.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        assert_eq!(endless.await, Err("interrupted".to_owned()));
+        assert_eq!(queued.await, Err("its thread is gone".to_owned()));
     }
 }

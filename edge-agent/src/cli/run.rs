@@ -232,10 +232,7 @@ impl<W: Worker> Device<W> {
             cache: Cache::open(&state.file(CACHE), CACHE_BYTES_MAX)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?,
             route: Route {
-                tuning: match coordinator.contains(',') {
-                    true => Tuning::device_of_several(),
-                    false => Tuning::device(),
-                },
+                tuning: Tuning::device(),
                 coordinator,
                 identity,
                 floor,

@@ -6,9 +6,10 @@ use std::path::Path;
 use common::ids::{BlobHash, DeviceId};
 use common::round::Kind;
 use common::wire::codec::DecodeError;
+use coordinator::config::{Config, ConfigError, Flags};
 use coordinator::journal::{LogEntry, ReplayError, replay};
 use coordinator::round::{Event, TaskEvent};
-use coordinator::store::{Position, SledStore, Store as _, StoreError};
+use coordinator::store::{DatabaseMetrics, Position, Store, StoreError};
 
 use super::report::Held;
 use super::round::Acknowledged;
@@ -16,6 +17,9 @@ use super::round::Acknowledged;
 /// Why it could not be found out.
 #[derive(Debug, thiserror::Error)]
 pub enum HeldError {
+    /// The coordinator's configuration, which says where its store is.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -31,11 +35,19 @@ pub enum HeldError {
 /// device with its bytes. Those that newer ones took the place of need no bytes
 /// any more, and no record where the log was cut behind a snapshot.
 pub(super) fn check(fleet: &Path, acknowledged: &[Acknowledged]) -> Result<Held, HeldError> {
-    let store = SledStore::open(fleet.join("coordinator").join("store"))?;
-    let recorded = recorded(&store)?;
+    let flags = Flags {
+        state: Some(fleet.join("coordinator")),
+        ..Flags::default()
+    };
+    let config = Config::resolve(&flags, |name| std::env::var(name).ok())?;
+    let opened = config
+        .store_place()
+        .open_here(&DatabaseMetrics::default())?;
+    let store = opened.as_store();
+    let recorded = recorded(store)?;
     let is_cut = store.first()? > Position(0);
     let mut newest = BTreeMap::new();
-    for (_, state) in replay(&store)?.tasks {
+    for (_, state) in replay(store)?.tasks {
         for (key, standing) in &state.newest {
             newest.insert(*key, standing.blob);
         }
@@ -57,7 +69,7 @@ pub(super) fn check(fleet: &Path, acknowledged: &[Acknowledged]) -> Result<Held,
 }
 
 /// What the log says was accepted.
-fn recorded(store: &SledStore) -> Result<BTreeSet<(DeviceId, Kind, BlobHash)>, HeldError> {
+fn recorded(store: &dyn Store) -> Result<BTreeSet<(DeviceId, Kind, BlobHash)>, HeldError> {
     let mut accepted = BTreeSet::new();
     let mut at = store.first()?;
     loop {

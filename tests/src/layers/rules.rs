@@ -216,8 +216,8 @@ pub(super) const CRATES: &[Crate] = &[
         does_io: true,
         layers: &[
             &[
-                "aging", "disk", "fixtures", "fuzz", "gateway", "golden", "layers", "netns",
-                "redteam", "relay", "standby",
+                "agent", "aging", "disk", "fixtures", "fuzz", "gateway", "golden", "layers",
+                "netns", "redteam", "relay", "standby",
             ],
             &["rig"],
             &["database"],

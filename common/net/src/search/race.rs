@@ -124,6 +124,8 @@ impl Race {
         if self.hints_left > 0 {
             self.hints_left -= 1;
             self.open += 1;
+            // There is another that takes over.
+            self.search.tuning = self.search.tuning.clone().of_several();
             self.attempts
                 .spawn(async move { Step::LookedUp(resolve(leader.as_str()).await) });
         }
@@ -174,3 +176,41 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How often in one search another coordinator's word is taken for where the
 /// leader is.
 const HINTS_MAX: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::alpn::Protocol;
+    use crate::dialler::ClientIdentity;
+    use crate::tuning::Tuning;
+    use protocol::ids::Time;
+    use protocol::trust::certificate::Fingerprint;
+    use protocol::trust::clock::Clock;
+
+    fn not_leading(leader: Option<&str>) -> TransportError {
+        TransportError::NotLeading {
+            leader: leader.and_then(HostPort::parse),
+        }
+    }
+
+    #[tokio::test]
+    async fn who_was_sent_on_notices_soon_that_a_leader_is_gone() {
+        let search = Search {
+            identity: ClientIdentity::Enrolling {
+                ca_pin: Fingerprint([0; 32]),
+            },
+            protocol: Protocol::Devices,
+            tuning: Tuning::device(),
+            clock: Clock::fixed(Time(0)),
+        };
+        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        let mut race = Race::new(search, vec![address]);
+        race.open = 1;
+        race.failed(address, not_leading(None));
+        assert_eq!(race.search.tuning, Tuning::device(), "it knows no other");
+        race.failed(address, not_leading(Some("127.0.0.1:2")));
+        assert_eq!(race.search.tuning, Tuning::device().of_several());
+        assert!(race.search.tuning.idle_ms <= 10_000);
+    }
+}

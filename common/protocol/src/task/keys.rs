@@ -455,7 +455,8 @@ pub const TASK_KEYS: &[TaskKey] = &[
         "rounds.quorum",
         Value("0.8"),
         "above 0, at most 1",
-        "Share of the devices whose contributions are enough for a phase.",
+        "Share of the devices called for a phase whose contributions are enough for it; those that \
+         abstain, are refused, or do not come back after a restart of the coordinator are not counted.",
     ),
     key(
         "rounds.grace_s",

@@ -407,6 +407,16 @@ impl Core {
                 self.feed(now, at, Input::DataChanged { device });
             }
         }
+        for (device, round, phase) in self.sessions.abstained(hash) {
+            if is_its(self, device) {
+                let abstained = Input::Abstained {
+                    device,
+                    round,
+                    phase,
+                };
+                self.feed(now, at, abstained);
+            }
+        }
     }
 
     /// Gives an engine one input and queues all that follows.

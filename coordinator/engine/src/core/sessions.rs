@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::close::CloseCode;
 use protocol::evaluation::Evaluation;
-use protocol::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
+use protocol::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
+use protocol::round::Phase;
 use protocol::traffic::Traffic;
 use protocol::wire::messages::{PROTOCOL_MINOR, ToCoordinator, ToDevice, TransferAnswer, Welcome};
 use protocol::withheld::{RawWithheld, Withheld};
@@ -46,6 +47,9 @@ struct Session {
     tried: Vec<Tried>,
     /// Tasks that it has new rows for and was not asked about since.
     changed: BTreeSet<TaskHash>,
+    /// The newest round and phase of each task from which it abstained. It says
+    /// so once a session, and does not answer when it is called again.
+    abstained: BTreeMap<TaskHash, (RoundId, Phase)>,
     meter: Box<dyn TrafficMeter>,
 }
 
@@ -95,6 +99,27 @@ impl Sessions {
         let open = self.open.iter();
         let changed = open.filter(|(_, session)| session.changed.contains(&task));
         changed.map(|(device, _)| *device).collect()
+    }
+
+    /// Devices with a session that said they abstain from a phase of this task,
+    /// and which that was.
+    pub(super) fn abstained(&self, task: TaskHash) -> Vec<(DeviceId, RoundId, Phase)> {
+        let open = self.open.iter();
+        let said = open.filter_map(|(device, session)| {
+            let (round, phase) = session.abstained.get(&task)?;
+            Some((*device, *round, *phase))
+        });
+        said.collect()
+    }
+
+    fn remember_abstention(&mut self, device: DeviceId, task: TaskHash, from: (RoundId, Phase)) {
+        let Some(session) = self.open.get_mut(&device) else {
+            return;
+        };
+        let has_room = session.abstained.len() < TASKS_MAX;
+        if has_room || session.abstained.contains_key(&task) {
+            session.abstained.insert(task, from);
+        }
     }
 
     fn remember_change(&mut self, device: DeviceId, task: TaskHash) {
@@ -287,6 +312,7 @@ impl Core {
                 gateway: speaker.gateway,
                 tried: Vec::new(),
                 changed: BTreeSet::new(),
+                abstained: BTreeMap::new(),
                 meter,
             },
         );
@@ -365,14 +391,18 @@ impl Core {
                     evaluation,
                 },
             ),
-            ToCoordinator::Abstain { task, round, phase } => (
-                task,
-                Input::Abstained {
-                    device,
-                    round,
-                    phase,
-                },
-            ),
+            ToCoordinator::Abstain { task, round, phase } => {
+                let from = (round, phase);
+                self.sessions.remember_abstention(device, task, from);
+                (
+                    task,
+                    Input::Abstained {
+                        device,
+                        round,
+                        phase,
+                    },
+                )
+            }
         };
         if let Some(at) = self.position_for(task, device) {
             self.feed(now, at, input);

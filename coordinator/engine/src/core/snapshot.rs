@@ -219,7 +219,7 @@ impl Core {
                 let waits = status.standing.is_none();
                 let deadline = open.counts_from.after_ms(policy.deadline_of(open.phase));
                 status.deadline = waits.then_some(deadline);
-                status.quorum = waits.then(|| policy.quorum_of(open.expected()));
+                status.quorum = waits.then(|| policy.quorum_of(open.expected(wanted)));
                 status.absent = self.absences(runner, open, &status);
             }
         }

@@ -284,6 +284,41 @@ fn new_rows_told_of_during_an_outage_are_known_after_it() {
     assert!(state.changed.contains(&DEVICE));
 }
 
+/// It was heard, or said, while nothing could be stored, and the device says it
+/// once a session.
+#[test]
+fn abstentions_outlive_an_outage() {
+    for is_in_service in [true, false] {
+        let (mut driven, key) = in_round();
+        let runner = &driven.core.tasks[0];
+        let (task, stored) = (runner.task.clone(), runner.engine.state().clone());
+        let (round, phase) = (key.round, key.phase);
+        let abstains = Command::Said {
+            device: DEVICE,
+            session: SessionId(1),
+            message: ToCoordinator::Abstain {
+                task: key.task,
+                round,
+                phase,
+            },
+        };
+        if is_in_service {
+            driven.handle(abstains);
+            assert!(driven.core.entries() > 0);
+            driven.core.failed();
+        } else {
+            driven.core.failed();
+            driven.handle(abstains);
+        }
+        let tasks = vec![(task, stored)];
+        driven.core.restore(NOW, 2, Registry::default(), tasks);
+        driven.commit();
+        let open = driven.core.tasks[0].engine.state().open().unwrap();
+        assert_eq!(open.phase, phase);
+        assert!(open.abstained.contains(&DEVICE), "{is_in_service}");
+    }
+}
+
 #[test]
 fn why_a_device_gives_nothing_is_told_until_it_gives_again() {
     let (mut driven, key) = in_round();

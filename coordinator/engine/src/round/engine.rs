@@ -332,6 +332,9 @@ pub struct Engine {
     /// Devices that contributed to the round before the restart, and are
     /// waited for in its next phase though they may not be back yet.
     pub(super) returning: BTreeSet<DeviceId>,
+    /// Devices that were called since the phase opened, or since the restart
+    /// if that came later. The others could not be.
+    pub(super) called: BTreeSet<DeviceId>,
     pub(super) computing: bool,
     /// When the rollout wants to be looked at.
     pub(super) rollout_due: Option<Time>,
@@ -368,6 +371,7 @@ impl Engine {
             connected: BTreeSet::new(),
             members: BTreeSet::new(),
             returning: BTreeSet::new(),
+            called: BTreeSet::new(),
             computing: false,
             rollout_due: None,
             struck_for: BTreeMap::new(),
@@ -427,7 +431,9 @@ impl Engine {
                 let ahead = stage.filter(|since| *since > now);
                 self.stage_ahead = ahead.map(|since| (since, now));
                 if self.state.round.is_some() {
+                    // Those that were revoked meanwhile do not return.
                     self.returning = self.state.contributors();
+                    self.returning.retain(|one| self.members.contains(one));
                     self.record(Event::Resumed { at: now });
                 }
             }
@@ -532,6 +538,7 @@ impl Engine {
                 self.follow_share(device, |engine| engine.apply_of(device, &event));
             }
             Event::PhaseOpened { .. } | Event::RoundEnded { .. } => {
+                self.called.clear();
                 self.state.apply(&event);
                 self.tally = tally(&self.state, &self.policy);
                 self.recount();
@@ -622,6 +629,7 @@ impl Engine {
             context: self.context(open.phase),
             remaining_ms: deadline.since_ms(now),
         });
+        self.called.insert(device);
         self.act(Action::Send { device, message });
     }
 

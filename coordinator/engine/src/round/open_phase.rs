@@ -149,18 +149,19 @@ impl OpenPhase {
             .collect()
     }
 
-    /// Devices that contributed something or still may.
-    pub fn expected(&self) -> usize {
-        let expected = |device: &&DeviceId| self.is_expected(**device);
+    /// Devices that contributed or still may.
+    pub fn expected(&self, wanted: &[Kind]) -> usize {
+        let expected = |device: &&DeviceId| self.is_expected(**device, wanted);
         self.participants.iter().filter(expected).count()
     }
 
-    /// Whether a device counts for the quorum: it has contributed something, or
-    /// it has neither abstained nor sent what was refused. Liars cannot end a
-    /// round by what is not taken of them.
-    pub(super) fn is_expected(&self, device: DeviceId) -> bool {
-        let gone = self.abstained.contains(&device) || self.refused.contains_key(&device);
+    /// Whether a device counts for the quorum: it has contributed, or it has
+    /// neither abstained nor sent what was refused. Liars cannot end a round by
+    /// what is not taken of them, also beside something that was.
+    pub(super) fn is_expected(&self, device: DeviceId, wanted: &[Kind]) -> bool {
+        let is_gone = self.abstained.contains(&device) || self.refused.contains_key(&device);
         let mut kinds = Kind::ALL.into_iter();
-        !gone || kinds.any(|kind| self.taken.contains_key(&(device, kind)))
+        let gave = kinds.any(|kind| self.taken.contains_key(&(device, kind)));
+        !is_gone || (gave && self.is_done(device, wanted))
     }
 }

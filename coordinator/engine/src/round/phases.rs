@@ -331,13 +331,13 @@ impl Engine {
         let optional = self.is_optional(open.phase);
         let tally = &self.tally;
         let got = tally.contributed() as u32;
-        let (needed, quorum_at) = if optional {
+        let quorum_at = if optional {
             // Anyone who says it has nothing to send has answered too.
             let needed = self.policy.share_of(tally.participants());
-            (needed, tally.answered_by(needed as usize))
+            tally.answered_by(needed as usize)
         } else {
             let needed = self.policy.quorum_of(tally.expected());
-            (needed, tally.contributed_by(needed as usize))
+            tally.contributed_by(needed as usize)
         };
         let may_close = quorum_at.is_some() || optional;
         if may_close && tally.participants() > 0 && tally.missing() == 0 {
@@ -357,9 +357,29 @@ impl Engine {
         });
         match now {
             Some(now) if now >= until && may_close => Verdict::Close,
-            Some(now) if now >= until => Verdict::QuorumNotMet { got, needed },
+            Some(now) if now >= until => {
+                let needed = self
+                    .policy
+                    .quorum_of(tally.expected() - self.uncalled(open));
+                match got >= needed {
+                    true => Verdict::Close,
+                    false => Verdict::QuorumNotMet { got, needed },
+                }
+            }
             _ => Verdict::Wait(until),
         }
+    }
+
+    /// Devices waited for that had no session all the while, so that nobody
+    /// could call them: at the deadline they are no part of the quorum, as
+    /// those are not that had none when the phase opened. Linear in the devices.
+    fn uncalled(&self, open: &OpenPhase) -> usize {
+        let wanted = self.policy.kinds(open.phase);
+        let missing = open.missing(wanted).into_iter();
+        let expected = missing.filter(|device| open.is_expected(*device, wanted));
+        expected
+            .filter(|device| !self.called.contains(device))
+            .count()
     }
 
     fn close_gathering(&mut self, now: Time) {

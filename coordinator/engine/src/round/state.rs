@@ -1,6 +1,7 @@
 //! The state of one task: the fold of its events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use bincode::{Decode, Encode};
 use protocol::contribution::StandsOn;
@@ -101,7 +102,8 @@ pub struct Round {
     /// the contribute phase has closed; the points, where each round makes the
     /// transfer set anew.
     pub inputs: Vec<(DeviceId, Kind, BlobHash)>,
-    /// What was taken, by phase and kind, for reports.
+    /// Contributions that count in it, by kind: those taken, and once their
+    /// phase has closed those too that stand from before.
     pub accepted: BTreeMap<Kind, u32>,
     /// Who did not do their part in its earlier phases.
     pub absences: Absences,
@@ -137,7 +139,8 @@ pub struct Ended {
     pub ended: Time,
     /// When its phases ran.
     pub spans: Vec<Span>,
-    /// Contributions taken by kind.
+    /// Contributions that counted in it, by kind: those taken, and those that
+    /// stood from before.
     pub accepted: BTreeMap<Kind, u32>,
     /// Evaluation reports taken, by device.
     pub reports: Vec<(DeviceId, BlobHash)>,
@@ -513,6 +516,11 @@ impl State {
                 .iter()
                 .map(|((device, kind), standing)| (*device, *kind, standing.blob))
                 .collect();
+            // What stands from before counts as well.
+            round.accepted.retain(|kind, _| kind.phase() != open.phase);
+            for (_, kind, _) in &round.inputs {
+                *round.accepted.entry(*kind).or_default() += 1;
+            }
         }
     }
 
@@ -526,7 +534,10 @@ impl State {
         let stands = self.newest.iter();
         let stands = stands.filter(|((_, kind), one)| kinds.contains(kind) && one.round >= since);
         for (key, standing) in stands {
-            open.taken.entry(*key).or_insert(*standing);
+            if let Entry::Vacant(untaken) = open.taken.entry(*key) {
+                untaken.insert(*standing);
+                *round.accepted.entry(key.1).or_default() += 1;
+            }
         }
         if !founds {
             let taken = open.taken.iter();

@@ -17,7 +17,7 @@ pub(super) struct Tally {
     abstained_last: Option<Time>,
     /// Devices waited for that are not done.
     missing: usize,
-    /// Devices that contributed something or still may.
+    /// Devices that contributed or still may.
     expected: usize,
     /// Devices waited for.
     participants: usize,
@@ -45,7 +45,7 @@ impl Standing {
             contributed: last.filter(|_| is_done),
             abstained,
             missing: participates && !is_done,
-            expected: participates && open.is_expected(device),
+            expected: participates && open.is_expected(device, wanted),
             participates,
         }
     }
@@ -61,7 +61,7 @@ impl Tally {
             abstained,
             abstained_last: open.abstained_at.last().copied(),
             missing: open.missing(wanted).len(),
-            expected: open.expected(),
+            expected: open.expected(wanted),
             participants: open.participants.len(),
         }
     }
@@ -105,7 +105,7 @@ impl Tally {
         self.missing
     }
 
-    /// Devices that contributed something or still may.
+    /// Devices that contributed or still may.
     pub(super) fn expected(&self) -> usize {
         self.expected
     }

@@ -26,7 +26,8 @@ pub struct RoundStatus {
     pub abstained: Vec<DeviceName>,
     /// Those still waited for.
     pub missing: Vec<DeviceName>,
-    /// Contributions taken in the round so far.
+    /// Contributions that count in the round so far, by kind; those that stand
+    /// from before once their phase has closed.
     pub accepted: BTreeMap<Kind, u32>,
     /// The round's phases so far, in order; the open one has no end.
     pub phases: Vec<PhaseStatus>,
@@ -102,7 +103,8 @@ pub struct EndedStatus {
     pub wall_ms: u64,
     /// Milliseconds each phase took.
     pub phase_ms: BTreeMap<Phase, u64>,
-    /// Contributions taken by kind.
+    /// Contributions that counted in it, by kind, also those that stood from
+    /// before.
     pub accepted: BTreeMap<Kind, u32>,
     /// What the devices say of the student.
     pub report: Option<ReportSummary>,

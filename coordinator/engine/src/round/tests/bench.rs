@@ -98,6 +98,13 @@ impl Bench {
             answered: None,
             tickets: 0,
         };
+        let known = bench.log.iter().flat_map(|event| match event {
+            Event::PhaseOpened { participants, .. } => participants.clone(),
+            Event::Joined { device } => vec![*device],
+            _ => Vec::new(),
+        });
+        let known = known.collect();
+        bench.input(Input::Members(known));
         bench.input(Input::Started);
         bench
     }

@@ -246,3 +246,58 @@ fn what_is_refused_does_not_count_against_the_quorum() {
     assert!(bench.compute(), "three of three that can still count");
     assert_eq!(bench.phase(), Some(Phase::Summarise));
 }
+
+#[test]
+fn half_an_answer_beside_a_refusal_is_not_needed() {
+    let mut bench = Bench::in_phase(of_all(), &[1, 2, 3], Phase::Contribute);
+    for number in [1, 2] {
+        bench.give_kind(number, Kind::Labels);
+        bench.give_kind(number, Kind::Moments);
+    }
+    bench.give_kind(3, Kind::Labels);
+    let key = bench.key(Kind::Moments);
+    bench.offer(3, key, "lie");
+    bench.arrive(3, key, "lie", Err(Reason::NotFinite));
+    assert_eq!(bench.phase(), Some(Phase::Contribute), "it may mend that");
+    bench.tick(1_000);
+    assert_eq!(bench.phase(), Some(Phase::Solve));
+    assert_eq!(bench.state().round.as_ref().unwrap().inputs.len(), 5);
+}
+
+#[test]
+fn a_device_that_was_called_and_went_is_needed() {
+    let mut bench = Bench::in_round(of_all(), &[1, 2, 3]);
+    bench.give_kind(1, Kind::Profile);
+    bench.give_kind(2, Kind::Profile);
+    bench.disconnect(3);
+    bench.tick(10_000);
+    let (phase, got, needed) = (Phase::Profile, 2, 3);
+    assert_eq!(
+        bench.outcome(),
+        Some(&Outcome::QuorumNotMet { phase, got, needed })
+    );
+}
+
+#[test]
+fn a_device_that_answered_and_went_counts() {
+    let mut bench = Bench::in_round(of_all(), &[1, 2, 3]);
+    bench.give_kind(1, Kind::Profile);
+    bench.disconnect(1);
+    bench.give_kind(2, Kind::Profile);
+    bench.give_kind(3, Kind::Profile);
+    assert!(bench.compute());
+    let summarise = bench.state().open().unwrap();
+    assert_eq!(summarise.phase, Phase::Summarise);
+    assert!(!summarise.participants.contains(&device(1)), "nor waits");
+    bench.give_kind(2, Kind::Summary);
+    bench.give_kind(3, Kind::Summary);
+    assert!(bench.compute());
+}
+
+/// The rules with a quorum of all devices.
+fn of_all() -> RoundPolicy {
+    RoundPolicy {
+        quorum: 1.0,
+        ..policy()
+    }
+}

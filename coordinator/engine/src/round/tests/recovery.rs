@@ -91,6 +91,69 @@ fn the_first_device_back_does_not_decide_alone() {
 }
 
 #[test]
+fn one_that_does_not_come_back_fails_no_quorum() {
+    let mut everyone = policy();
+    everyone.quorum = 1.0;
+    let mut bench = Bench::in_round(everyone.clone(), &[1, 2, 3, 4]);
+    for number in 1..=4 {
+        bench.give_kind(number, Kind::Profile);
+    }
+    let mut again = Bench::restarted(everyone, bench.log, Time(500_000));
+    assert!(again.compute());
+    again.connect(&[1, 2, 3]);
+    for number in 1..=3 {
+        again.give_kind(number, Kind::Summary);
+    }
+    again.tick(9_999);
+    assert!(again.job.is_none(), "it is waited for to the deadline");
+    again.tick(1);
+    assert!(again.job.is_some(), "{:?}", again.outcome());
+    let missed = again.state().open().unwrap().missed.named.clone();
+    assert_eq!(missed, [(device(4), AbsenceReason::Away)]);
+}
+
+#[test]
+fn a_quorum_of_those_who_came_back_is_still_needed() {
+    let mut everyone = policy();
+    everyone.quorum = 1.0;
+    let mut bench = Bench::in_round(everyone.clone(), &[1, 2, 3, 4]);
+    for number in 1..=4 {
+        bench.give_kind(number, Kind::Profile);
+    }
+    let mut again = Bench::restarted(everyone, bench.log, Time(500_000));
+    assert!(again.compute());
+    again.connect(&[1, 2, 3]);
+    again.give_kind(1, Kind::Summary);
+    again.give_kind(2, Kind::Summary);
+    again.tick(10_000);
+    let (phase, got, needed) = (Phase::Summarise, 2, 3);
+    assert_eq!(
+        again.outcome(),
+        Some(&Outcome::QuorumNotMet { phase, got, needed })
+    );
+}
+
+#[test]
+fn a_revoked_device_is_not_awaited_after_a_restart() {
+    let mut bench = Bench::in_round(policy(), &[1, 2, 3]);
+    for number in 1..=3 {
+        bench.give_kind(number, Kind::Profile);
+    }
+    bench.input(Input::Dismissed { device: device(3) });
+    let state = fold(&bench.log);
+    let mut engine = Engine::new(TASK, policy(), 2, state);
+    engine.handle(bench.now, Input::Members(vec![device(1), device(2)]));
+    engine.handle(bench.now, Input::Started);
+    let output = JobOutput::Product(Product::Normaliser(blob("normaliser")));
+    let result = Ok(output);
+    engine.handle(bench.now, Input::Computed { result });
+    let open = engine.state().open().unwrap();
+    assert_eq!(open.phase, Phase::Summarise);
+    let awaited: Vec<_> = open.participants.iter().copied().collect();
+    assert_eq!(awaited, [device(1), device(2)]);
+}
+
+#[test]
 fn a_restart_between_rounds_appends_nothing() {
     let mut bench = Bench::in_round(policy(), &[1, 2]);
     bench.run();

@@ -463,3 +463,34 @@ fn moments_of_late_devices_stand_on_the_first_transfer_set() {
     let release = bench.state().release.as_ref().unwrap();
     assert_eq!(release.lineage, [device(1), device(2), device(4)]);
 }
+
+#[test]
+fn points_that_stand_from_before_count_as_accepted() {
+    let mut bench = begun();
+    assert_eq!(bench.state().history[0].accepted[&Kind::Summary], 2);
+    bench.connect(&[3, 4]);
+    run_rounds(&mut bench, 2);
+    let accepted = bench.state().history[1].accepted.clone();
+    assert_eq!(
+        accepted.into_iter().collect::<Vec<_>>(),
+        [(Kind::Summary, 4)]
+    );
+    assert_eq!(bench.start(), Ok(RoundId(3)));
+    run_rounds(&mut bench, 3);
+    assert_eq!(bench.state().history[2].accepted[&Kind::Summary], 4);
+}
+
+#[test]
+fn labels_that_stand_from_before_count_as_accepted() {
+    let mut bench = Bench::new(labels_and_moments());
+    bench.connect(&[1, 2]);
+    run_rounds(&mut bench, 1);
+    bench.connect(&[3, 4]);
+    run_rounds(&mut bench, 2);
+    let accepted = &bench.state().history[1].accepted;
+    let kinds: Vec<_> = accepted
+        .iter()
+        .map(|(kind, count)| (*kind, *count))
+        .collect();
+    assert_eq!(kinds, [(Kind::Labels, 4), (Kind::Moments, 4)]);
+}
