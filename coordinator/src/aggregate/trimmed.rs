@@ -1,8 +1,10 @@
 //! Which devices contradict the others: least trimmed squares over devices.
 
+mod answers;
+
 use std::collections::BTreeSet;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rand::seq::index::sample;
 
 use common::math::linalg::Cholesky;
@@ -11,6 +13,8 @@ use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
 
 use super::robust::{median, usual_and_deviation};
 use super::teacher::ridges;
+pub(super) use answers::answers;
+use answers::{Answered, TOLD_APART};
 
 /// What one device says, in the few directions in which devices are judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -376,62 +380,6 @@ impl Sum {
     }
 }
 
-/// What a teacher answers for each class (columns) on a device's rows of each class
-/// (rows), summed, C×C: αᵀΣφ over the rows of a class, where Σφ is what B holds of
-/// the class and 1/C of G·u.
-pub(super) fn answers(
-    device: &Evidence,
-    alpha: ArrayView2<'_, f64>,
-    constant: ArrayView1<'_, f64>,
-) -> Array2<f64> {
-    let classes = device.cross.ncols();
-    let centre = 1.0 / classes as f64;
-    let all: Array1<f64> = device.gram.dot(&constant) * centre;
-    let mut sums = Array2::zeros((classes, classes));
-    for (class, &rows) in device.class_rows.iter().enumerate() {
-        let inputs = &device.cross.column(class) + &all;
-        sums.row_mut(class)
-            .assign(&(inputs.dot(&alpha) + centre * rows));
-    }
-    sums
-}
-
-/// Answers on rows of each class, of several devices.
-struct Answered {
-    /// Sums, C×C: rows of a class, answers for each.
-    sums: Array2<f64>,
-    rows: Vec<f64>,
-}
-
-impl Answered {
-    fn none(classes: usize) -> Self {
-        Self {
-            sums: Array2::zeros((classes, classes)),
-            rows: vec![0.0; classes],
-        }
-    }
-
-    fn add(&mut self, class: usize, rows: f64, answered: ArrayView1<'_, f64>, counts: bool) {
-        if counts {
-            self.rows[class] += rows;
-            let mut sums = self.sums.row_mut(class);
-            sums += &answered;
-        }
-    }
-
-    /// Youden's J of a class; none without rows of it and of others.
-    fn index(&self, class: usize) -> Option<f64> {
-        let all: f64 = self.rows.iter().sum();
-        let (own, rest) = (self.rows[class], all - self.rows[class]);
-        if own < ROWS_TELLING || rest < ROWS_TELLING {
-            return None;
-        }
-        let right = self.sums[[class, class]];
-        let given = self.sums.sum_axis(Axis(0))[class];
-        Some(right / own - (given - right) / rest)
-    }
-}
-
 /// The error of α on a device's rows of classes that `others` know, and tell apart so
 /// well (`told`, of each class; empty for all), relative to no answer; what cannot be
 /// told counts as 0.
@@ -518,11 +466,6 @@ const KNOWN_TIMES: f64 = 1.0;
 /// left out without this.
 const KNOWN_WELL_TIMES: f64 = 4.0;
 const KNOWN_WELL_MIN: f64 = 0.9;
-/// Youden's J from which on a class is told from the rest well enough to hold a
-/// device to it.
-const TOLD_APART: f64 = 0.3;
-/// Rows of a class, and of all others, from which that can be told.
-const ROWS_TELLING: f64 = 15.0;
 /// The same where targets are numbers.
 const UNKNOWN_ERROR_OF_NUMBERS: f64 = 2.0;
 /// Below this share of known rows a device cannot be judged.
