@@ -111,7 +111,7 @@ fn who_has_the_rarer_of_two_mixed_classes_is_no_liar() {
         let rows = std::cell::Cell::new(0u32);
         move |_: usize| {
             rows.set(rows.get() + 1);
-            class ^ usize::from(rows.get() % every == 0)
+            class ^ usize::from(rows.get().is_multiple_of(every))
         }
     };
     for seed in 0..8 {

@@ -89,11 +89,10 @@ pub(super) fn list(
                 continue;
             }
             // Links to folders are not followed: they may lead back.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if inside && depth < DEPTH_MAX {
-                    folders.push((name, depth + 1));
-                    continue;
-                }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && inside && depth < DEPTH_MAX {
+                folders.push((name, depth + 1));
+                continue;
             }
             if !is_data(&name, mapping) {
                 continue;
