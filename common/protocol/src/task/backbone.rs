@@ -8,7 +8,8 @@ use ndarray::{Array1, Array2, ArrayView1};
 use rand::Rng as _;
 use serde::Serialize;
 
-use super::definition::{Normalisation, Task, TaskDefinition, TaskError, allowed};
+use super::checked::{Task, TaskError, allowed};
+use super::definition::{Normalisation, TaskDefinition};
 use crate::ids::BlobHash;
 use crate::limits::{BLOB_BYTES_MAX, FEATURES_MAX};
 

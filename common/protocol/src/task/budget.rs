@@ -6,7 +6,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::definition::{Budget, TaskError};
+use super::checked::TaskError;
+use super::definition::Budget;
 use super::file::nothing_beside;
 use crate::limits::POINTS_MAX;
 

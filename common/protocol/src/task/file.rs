@@ -4,9 +4,10 @@ use serde::Deserialize;
 
 use super::backbone::{ModelFiles, ModelMeasured, RawFeatures};
 use super::budget::{self, RawBudget};
+use super::checked::{Task, TaskError};
 use super::definition::{
-    Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
-    TaskDefinition, TaskError, TeacherSpec,
+    Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, TaskDefinition,
+    TeacherSpec,
 };
 use super::groups;
 use super::input::{ArrayInput, InputKind, RawInput};

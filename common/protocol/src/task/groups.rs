@@ -1,6 +1,6 @@
 //! The groups of devices that a task is for.
 
-use super::definition::{TaskError, allowed};
+use super::checked::{TaskError, allowed};
 
 /// Most groups of one task.
 const GROUPS_MAX: usize = 64;

@@ -10,7 +10,7 @@ mod file;
 
 pub(super) use file::RawInput;
 
-use super::definition::{Task, TaskError, allowed};
+use super::checked::{Task, TaskError, allowed};
 use crate::features::FeatureError;
 
 /// What one input of a task is.

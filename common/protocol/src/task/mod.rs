@@ -6,6 +6,7 @@
 
 mod backbone;
 mod budget;
+mod checked;
 mod definition;
 mod file;
 mod groups;
@@ -18,9 +19,10 @@ mod sections;
 mod target;
 
 pub use backbone::{Backbone, Condenser, ModelFiles, ModelMeasured};
+pub use checked::{Task, TaskError};
 pub use definition::{
-    Budget, Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec, Task,
-    TaskDefinition, TaskError, TeacherSpec,
+    Budget, Contribute, Distillation, Normalisation, Rounds, StandingRounds, StudentSpec,
+    TaskDefinition, TeacherSpec,
 };
 pub use file::{RawTask, TaskFileError};
 pub use input::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput, folded};

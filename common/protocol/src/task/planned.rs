@@ -3,7 +3,8 @@
 use bincode::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::definition::{Contribute, Task, TaskError};
+use super::checked::{Task, TaskError};
+use super::definition::Contribute;
 
 /// What a device spends its bytes on in a task with an automatic budget, planned
 /// from the devices and rows of the profile phase.

@@ -4,7 +4,8 @@ use math::random::rng;
 use ndarray::Array2;
 use rand::Rng as _;
 
-use super::definition::{Normalisation, Task, TaskDefinition, TaskError, allowed};
+use super::checked::{Task, TaskError, allowed};
+use super::definition::{Normalisation, TaskDefinition};
 use crate::features::FeatureStage;
 
 /// A projection of the values of a task's frozen model that devices make together: in

@@ -8,7 +8,8 @@ mod file;
 
 pub(super) use file::RawTarget;
 
-use super::definition::{Contribute, TaskDefinition, TaskError, allowed};
+use super::checked::{TaskError, allowed};
+use super::definition::{Contribute, TaskDefinition};
 use crate::limits::NUMBERS_MAX;
 
 /// The one class of a task whose rows have no labels: a student of it says how

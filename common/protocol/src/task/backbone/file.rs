@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Backbone;
 use crate::features::FeatureStage;
 use crate::ids::BlobHash;
-use crate::task::definition::TaskError;
+use crate::task::checked::TaskError;
 use crate::task::file::TaskFileError;
 
 /// The `[features]` table as it is written.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::{ArrayInput, Column, InputKind, Missing, SeriesInput, TableInput};
-use crate::task::definition::TaskError;
+use crate::task::checked::TaskError;
 
 /// The `[input]` table as it is written. Which keys belong to which kind is
 /// checked afterwards, so that a wrong one is named.

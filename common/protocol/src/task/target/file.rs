@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::{NumberSpec, Target, USUAL};
-use crate::task::definition::TaskError;
+use crate::task::checked::TaskError;
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
