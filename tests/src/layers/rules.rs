@@ -82,6 +82,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "log",
                 "npz",
                 "ownership",
+                "path_text",
                 "program_pages",
                 "pipe",
                 "service",

@@ -263,7 +263,7 @@ fn hidden_files_and_other_endings_are_ignored() {
     bench.write("a.csv", &["1,0,cat"]);
     bench.write(".b.csv", &["x"]);
     bench.write("c.csv.part", &["x"]);
-    fs::create_dir(bench.root.path().join("d.csv")).unwrap();
+    fs::create_dir(bench.root.path().join("d")).unwrap();
     let scan = bench.folder.scan().unwrap();
     assert_eq!((scan.files.len(), scan.quarantined.len()), (1, 0));
 }

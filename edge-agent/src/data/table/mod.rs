@@ -5,6 +5,7 @@ mod columns;
 mod csv;
 mod dialect;
 mod live;
+mod numbers;
 mod preamble;
 mod reader;
 mod rows;

@@ -6,14 +6,15 @@ use common::task::{InputKind, Missing, folded};
 use csv::StringRecord;
 
 use super::super::account::{Account, ColumnAccount, Unused};
-use super::super::classes::{Meaning, truth};
+use super::super::classes::Meaning;
 use super::super::missing::is_missing;
 use super::super::note::Note;
 use super::super::precision::Precision;
-use super::super::schema::{ParseError, Place, Problem, Schema, VALUE_MAX, shortened};
+use super::super::schema::{ParseError, Place, Problem, Schema, shortened};
 use super::super::source::TimeFormat;
 use super::columns::{Columns, Source};
-use super::dialect::{bare, grouped, is_ambiguous, number};
+use super::dialect::bare;
+use super::numbers::Numbers;
 use super::typed::CellType;
 
 /// Reads the records of one table.
@@ -352,52 +353,6 @@ impl<'a> RowReader<'a> {
             }
         }
         Ok(lacking)
-    }
-}
-
-/// How the numbers of a table are written.
-#[derive(Clone, Copy)]
-struct Numbers {
-    decimal: u8,
-    /// Whether the owner has said so.
-    told: bool,
-}
-
-impl Numbers {
-    /// The same for a cell of this type.
-    fn of_type(self, cell_type: CellType) -> Self {
-        match cell_type {
-            CellType::Number => Self {
-                decimal: b'.',
-                told: true,
-            },
-            CellType::Text | CellType::Time => self,
-        }
-    }
-
-    /// The number of a cell; what is true is 1.
-    fn number(self, cell: &str) -> Result<f64, Problem> {
-        let told = || grouped(cell, self.decimal).filter(|_| self.told);
-        let found = number(cell, self.decimal).or_else(told);
-        let found = found.or_else(|| truth(cell).map(|truth| f64::from(u8::from(truth))));
-        let written = || shortened(cell);
-        found.ok_or_else(|| match is_ambiguous(cell) {
-            true => Problem::Ambiguous { found: written() },
-            false => Problem::NotANumber { found: written() },
-        })
-    }
-
-    /// The same in the task's unit.
-    fn converted(self, cell: &str, source: &Source) -> Result<f64, Problem> {
-        let found = self.number(cell)?;
-        let value = found * source.conversion.scale + source.conversion.offset;
-        // Before and after: an offset must not make a fill value of no fill value.
-        let worse = if found.abs() > VALUE_MAX || !found.is_finite() {
-            found
-        } else {
-            value
-        };
-        Problem::of_value(worse, || shortened(cell)).map_or(Ok(value), Err)
     }
 }
 
