@@ -48,7 +48,7 @@ pub trait CommandError: Display {
 /// A program from here to its end: carries `command` out and prints why it
 /// failed, if it did. A reader of standard output that goes away ends it.
 pub fn program<E: CommandError>(command: impl FnOnce() -> Result<(), E>) -> std::process::ExitCode {
-    crate::pipe::end_with_its_reader();
+    crate::pipe::end_with_its_reader(ExitCode::Failed as u8);
     match command() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {

@@ -4,18 +4,16 @@
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::process::exit;
 
-use crate::exit::ExitCode;
-
 /// From now on, printing to a reader that is gone ends the program as the
 /// system's signal for it would, without a word; printing that fails otherwise
-/// ends it with an error. Neither is a panic.
-pub fn end_with_its_reader() {
+/// ends it with an error and this exit code. Neither is a panic.
+pub fn end_with_its_reader(failed: u8) {
     let usual = take_hook();
     set_hook(Box::new(move |panic| match unprintable(panic) {
         Some(cause) if cause.contains("Broken pipe") => exit(SIGPIPE_CODE),
         Some(cause) => {
             eprintln!("error: cannot write to standard output: {cause}");
-            exit(ExitCode::Failed as i32)
+            exit(i32::from(failed))
         }
         None => usual(panic),
     }));
