@@ -30,7 +30,7 @@ pub enum FilterError {
 pub fn parse(filter: &str) -> Result<Targets, FilterError> {
     let words = filter.split(',').map(str::trim);
     let mut alone = words.filter(|word| !word.contains('='));
-    if let Some(word) = alone.find(|word| word.parse::<LevelFilter>().is_err()) {
+    if let Some(word) = alone.find(|word| word.is_empty() || word.parse::<LevelFilter>().is_err()) {
         return Err(FilterError::Level(word.to_owned()));
     }
     Ok(filter.parse()?)
@@ -97,7 +97,7 @@ mod tests {
             "WARN",
             "off",
             "warn,quinn=debug",
-            "coordinator::round=trace, info",
+            "coordinator::round=trace,info",
         ] {
             assert!(parse(filter).is_ok(), "{filter}");
         }
