@@ -70,7 +70,7 @@ impl Subspace {
     /// discriminants, which come first: solutions of the ridge regression in the space
     /// known, of unit deviation within the classes. After them the largest principal
     /// components outside of these, `components` of them at most, of deviation
-    /// [`COMPONENT`]. `classes` is how many of them there are.
+    /// `COMPONENT`. `classes` is how many of them there are.
     ///
     /// # Errors
     /// If an eigenvalue cannot be found.

@@ -201,7 +201,7 @@ pub struct Rounds {
     pub devices_min: u32,
     /// Share of the devices waited for that starts the grace time.
     pub quorum: f32,
-    /// Milliseconds a gathering phase may take, by [`Phase`].
+    /// Milliseconds a gathering phase may take, by [`Phase`](crate::round::Phase).
     pub deadline_ms: [u64; 7],
     /// Milliseconds a phase stays open after its quorum.
     pub grace_ms: u64,
