@@ -284,7 +284,7 @@ impl Setting<'_> {
             blob: BlobHash::of(&bytes),
             reason,
         })?;
-        let verdict = contradicting_samples(self.task, &read, &summaries)?;
+        let verdict = contradicting_samples(self.task, &read, previous, &summaries)?;
         let excluded = exclusions(&verdict, sent);
         if excluded.is_empty() {
             return Ok((set, excluded));

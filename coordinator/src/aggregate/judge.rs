@@ -155,12 +155,17 @@ impl Judge {
         self.evidence(phi.t().dot(&phi), phi.t().dot(&said), square, rows)
     }
 
-    /// Judges devices by their evidence, in any order that stays the same.
+    /// Judges devices by their evidence, in any order that stays the same, beside what
+    /// was known `before` they spoke.
     ///
     /// # Errors
     /// If their sums cannot be solved.
-    pub fn verdict(&self, devices: &[Evidence]) -> Result<Verdict, RegressionError> {
-        let mut trimmed = Trimmed::new(devices)?;
+    pub fn verdict(
+        &self,
+        devices: &[Evidence],
+        before: Option<&Evidence>,
+    ) -> Result<Verdict, RegressionError> {
+        let mut trimmed = Trimmed::new(devices, before)?;
         if self.classes {
             trimmed = trimmed.of_classes(self.constant.view());
         }
@@ -180,7 +185,7 @@ impl Judge {
         let mut trusted = agreement.core;
         let mut mislabelled = Vec::new();
         for _ in 0..LOOKS {
-            let teacher = (trusted.as_slice(), trimmed.lambda());
+            let teacher = (trusted.as_slice(), trimmed.sum(&trusted), trimmed.lambda());
             let found = mislabelled::mislabelled(devices, &out, teacher, constant)?;
             if found.is_empty() {
                 break;

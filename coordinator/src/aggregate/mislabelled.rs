@@ -23,7 +23,8 @@ pub struct Mislabelled {
 }
 
 /// The devices, beside those that are `out` already, of which the teacher of
-/// the `core`, solved without the device and with this ridge, takes rows of one class for another as of no other device.
+/// the `core`, solved from its sums without the device's and with this ridge, takes rows of
+/// one class for another as of no other device.
 ///
 /// The mean answer of a teacher α on a device's rows of class c is
 /// αᵀ·Σφ / n_c, and Σφ over those rows follows from the device's sums: it is
@@ -38,15 +39,12 @@ pub struct Mislabelled {
 pub(super) fn mislabelled(
     devices: &[Evidence],
     out: &[usize],
-    (core, lambda): (&[bool], f64),
+    core: (&[bool], Sum, f64),
     constant: ArrayView1<'_, f64>,
 ) -> Result<Vec<Mislabelled>, RegressionError> {
+    let (core, mut sum, lambda) = core;
     let classes = devices.first().map_or(0, |one| one.cross.ncols());
     let kept: Vec<usize> = (0..devices.len()).filter(|at| !out.contains(at)).collect();
-    let mut sum = Sum::empty(constant.len(), classes);
-    for (device, _) in devices.iter().zip(core).filter(|(_, one)| **one) {
-        sum.add(device, 1.0);
-    }
     let mut answers = Vec::with_capacity(kept.len());
     for &at in &kept {
         let device = &devices[at];
@@ -282,7 +280,11 @@ mod tests {
             .map(|at| at < devices.len() / 2 + 1)
             .collect();
         let constant = ndarray::array![0.0, 0.0, 1.0];
-        mislabelled(devices, &[], (&core, 0.1), constant.view()).unwrap()
+        let mut sum = Sum::empty(3, 2);
+        for device in &devices[..devices.len() / 2 + 1] {
+            sum.add(device, 1.0);
+        }
+        mislabelled(devices, &[], (&core, sum, 0.1), constant.view()).unwrap()
     }
 
     #[test]

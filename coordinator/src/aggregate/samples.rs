@@ -18,9 +18,11 @@ use super::teacher::point_targets;
 use super::trimmed::Evidence;
 use super::{RowsCap, SolveError};
 
-/// Which of these devices' samples (by place) contradict the others', on the
-/// transfer set that all of them make. No device counts for more rows than the
-/// median one. Cost: the basis of the set (5m³/3), m²·d for n samples m²·n, and
+/// Which of these devices' samples (by place) contradict the others' and those of
+/// earlier rounds, on the transfer set that all of them make. No device counts for
+/// more rows than the median one, and earlier samples for no more than all devices:
+/// later samples are of rows that the teacher before has wrong, and tell too little of
+/// one another to judge anybody by them alone. Cost: the basis of the set (5m³/3), m²·d for n samples m²·n, and
 /// the judgement.
 ///
 /// # Errors
@@ -28,6 +30,7 @@ use super::{RowsCap, SolveError};
 pub fn contradicting_samples(
     task: &Task,
     set: &TransferSet,
+    before: Option<&Points>,
     summaries: &[Points],
 ) -> Result<Verdict, SolveError> {
     let basis = Basis::of(task, set)?;
@@ -44,7 +47,13 @@ pub fn contradicting_samples(
         })
     });
     let evidence = evidence.collect::<Result<Vec<_>, RegressionError>>()?;
-    Ok(judge.verdict(&evidence)?)
+    let all: f64 = rows.iter().map(|&rows| cap.rows(rows) as f64).sum();
+    let before = before.filter(|points| points.rows() > 0).map(|points| {
+        let sums = sums(task, &basis, set, points)?;
+        let share = (all / points.rows() as f64).min(1.0);
+        Ok::<_, RegressionError>(judge.moments(&weighed(sums, share)))
+    });
+    Ok(judge.verdict(&evidence, before.transpose()?.as_ref())?)
 }
 
 /// The moments of rows that lie where the samples are, each as often as its
@@ -120,10 +129,14 @@ mod tests {
     }
 
     fn judged(summaries: &[Points]) -> Vec<usize> {
+        judged_after(None, summaries)
+    }
+
+    fn judged_after(before: Option<&Points>, summaries: &[Points]) -> Vec<usize> {
         let task = task();
-        let set = gather_transfer_set(&task, None, summaries).unwrap();
+        let set = gather_transfer_set(&task, before, summaries).unwrap();
         let set = validation::transfer_set(&task, &set.to_bytes()).unwrap();
-        let verdict = contradicting_samples(&task, &set, summaries).unwrap();
+        let verdict = contradicting_samples(&task, &set, before, summaries).unwrap();
         let contradictions = verdict.contradictions.iter().map(|one| one.device);
         let mislabelled = verdict.mislabelled.iter().map(|one| one.device);
         contradictions.chain(mislabelled).collect()
@@ -141,6 +154,30 @@ mod tests {
             *class = (*class + 1) % 3;
         }
         assert_eq!(judged(&summaries), [4]);
+    }
+
+    #[test]
+    fn later_samples_are_judged_beside_earlier_ones() {
+        // Two samples each, on the way from their corner to the middle.
+        let later = |seed: u64, lie: u16| {
+            let mut points = device(100 + seed, 0);
+            let kept = [seed as usize % 3, (seed as usize + 1) % 3];
+            points.inputs = points.inputs.select(ndarray::Axis(0), &kept) * 0.5;
+            let said = |at: &usize| (points.classes[*at] + lie) % 3;
+            points.classes = kept.iter().map(said).collect();
+            points.counts = vec![10; 2];
+            points.spreads = vec![0.3; 2];
+            points
+        };
+        let first: Vec<Points> = (0..10).map(|seed| device(seed, 0)).collect();
+        let before = gather_transfer_set(&task(), None, &first).unwrap();
+        let before = validation::transfer_set(&task(), &before.to_bytes()).unwrap();
+        let liars = [1, 4, 6, 8];
+        let lie = |seed: u64| u16::from(liars.contains(&(seed as usize)));
+        let second: Vec<Points> = (0..10).map(|seed| later(seed, lie(seed))).collect();
+        assert_eq!(judged_after(Some(&before.points), &second), liars);
+        let honest: Vec<Points> = (0..10).map(|seed| later(seed, 0)).collect();
+        assert_eq!(judged_after(Some(&before.points), &honest), [0usize; 0]);
     }
 
     #[test]

@@ -91,22 +91,29 @@ pub(super) struct Trimmed<'a> {
     devices: &'a [Evidence],
     lambda: f64,
     directions: usize,
+    /// What was known before these devices spoke, which every solution has.
+    before: Option<&'a Evidence>,
     /// u with uᵀφ = 1 for every row, where targets are classes.
     constant: Option<Array1<f64>>,
 }
 
 impl<'a> Trimmed<'a> {
-    /// With the ridge that generalised cross-validation finds for all.
+    /// With the ridge that generalised cross-validation finds for all, and what was
+    /// known before.
     ///
     /// # Errors
     /// If the devices' sums differ in shape or cannot be solved.
-    pub(super) fn new(devices: &'a [Evidence]) -> Result<Self, RegressionError> {
+    pub(super) fn new(
+        devices: &'a [Evidence],
+        before: Option<&'a Evidence>,
+    ) -> Result<Self, RegressionError> {
         let directions = devices.first().map_or(0, |one| one.gram.nrows());
         let all = vec![true; devices.len()];
         let mut trimmed = Self {
             devices,
             lambda: 1.0,
             directions,
+            before,
             constant: None,
         };
         if !devices.is_empty() {
@@ -184,13 +191,7 @@ impl<'a> Trimmed<'a> {
     /// The devices that are held to what others' errors are: those whose classes the
     /// trusted others know well.
     fn compared(&self, trusted: &[bool]) -> Vec<bool> {
-        let mut all: Vec<f64> = Vec::new();
-        for (device, _) in self.devices.iter().zip(trusted).filter(|(_, one)| **one) {
-            all.resize(all.len().max(device.class_rows.len()), 0.0);
-            for (sum, rows) in all.iter_mut().zip(&device.class_rows) {
-                *sum += rows;
-            }
-        }
+        let all = self.sum(trusted).class_rows;
         let compared = |(device, &trusted): (&Evidence, &bool)| {
             let own = f64::from(u8::from(trusted));
             let others = all.iter().enumerate().map(|(class, rows)| {
@@ -299,9 +300,13 @@ impl<'a> Trimmed<'a> {
         Ok((0..classes).map(told).collect())
     }
 
-    fn sum(&self, chosen: &[bool]) -> Sum {
+    /// The sums of the devices that are chosen, and of what was known before.
+    pub(super) fn sum(&self, chosen: &[bool]) -> Sum {
         let classes = self.devices.first().map_or(0, |one| one.cross.ncols());
         let mut sum = Sum::empty(self.directions, classes);
+        if let Some(before) = self.before {
+            sum.add(before, 1.0);
+        }
         for (device, _) in self.devices.iter().zip(chosen).filter(|(_, one)| **one) {
             sum.add(device, 1.0);
         }

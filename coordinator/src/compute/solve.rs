@@ -183,7 +183,7 @@ impl<'a> Solve<'a> {
             }
         });
         let devices = devices.collect::<Result<Vec<_>, ComputeError>>()?;
-        let verdict = judge.verdict(&devices).map_err(SolveError::from)?;
+        let verdict = judge.verdict(&devices, None).map_err(SolveError::from)?;
         let names = self.sent.iter().map(|one| one.0);
         let class_rows = devices.into_iter().map(|one| one.class_rows);
         Ok((

@@ -48,7 +48,9 @@ fn device(seed: u64, classes: &[usize], rows: usize, label: impl Fn(usize) -> us
 fn found(devices: &[Evidence]) -> Vec<usize> {
     // The parts of φ add up to 2 for every row, nearly.
     let constant = Array1::from_elem(DIRECTIONS, 0.5);
-    let trimmed = Trimmed::new(devices).unwrap().of_classes(constant.view());
+    let trimmed = Trimmed::new(devices, None)
+        .unwrap()
+        .of_classes(constant.view());
     let found = trimmed.agreement().unwrap();
     let found = found.into_iter().flat_map(|one| one.contradictions);
     found.map(|one| one.device).collect()
