@@ -85,7 +85,9 @@ pub(super) struct Agreement {
 /// that was fitted. Labels of which a part is wrong may do better than no answer.
 /// So a device is left out too whose error lies [`EXCESS_MIN`] and
 /// [`DEVIATIONS`] above what devices that are trusted have, if the others know its
-/// classes well ([`KNOWN_WELL_TIMES`]).
+/// classes well ([`KNOWN_WELL_TIMES`]). Where something was known before, no other device
+/// is judged: later samples are of rows that the teacher before has wrong, and honest
+/// devices whose classes are theirs alone do worse on them than no answer.
 #[derive(Debug)]
 pub(super) struct Trimmed<'a> {
     devices: &'a [Evidence],
@@ -161,8 +163,10 @@ impl<'a> Trimmed<'a> {
             errors = self.errors(&trusted, &told)?;
             let compared = self.compared(&trusted);
             let outlying = outlying(&errors, &trusted, &compared);
-            let agrees = |(&error, &compared): (&f64, &bool)| {
-                error <= ERROR_MAX && (error <= outlying || !compared)
+            let agrees = |(&error, &compared): (&f64, &bool)| match compared {
+                true => error <= ERROR_MAX.min(outlying),
+                // What was known before is wrong on the rows that later samples are of.
+                false => self.before.is_some() || error <= ERROR_MAX,
             };
             let next: Vec<bool> = errors.iter().zip(&compared).map(agrees).collect();
             // Without a majority there is nobody to say who lies.
