@@ -1,5 +1,6 @@
 //! Which slot is in use.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use common::ids::{BlobHash, Version};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{EvaluationRecord, SlotsError};
-use crate::outbox::disk;
+use crate::outbox::disk::{self, DiskError};
 
 /// One of the two places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +62,10 @@ impl Pointer {
     /// The pointer in `folder`. The copy counts only if the pointer is
     /// damaged; it is one change behind at most, and what it names is not
     /// overwritten before it has caught up.
+    ///
+    /// Threads and programs open the slots while another installs: whoever writes
+    /// holds the folder's lock, and a copy that is behind while someone holds it is
+    /// the holder's to write.
     pub(super) fn open(folder: &Path) -> Result<Self, SlotsError> {
         let path = folder.join(POINTER);
         let (pointer, copy) = (disk::read(&path)?, disk::read(&folder.join(COPY))?);
@@ -68,11 +73,11 @@ impl Pointer {
             (None, None) => return Ok(Self::default()),
             (Some(Some(pointer)), Some(Some(copy))) if copy == pointer => return Ok(pointer),
             (Some(Some(pointer)), _) => {
-                // The pointer itself is never written back: another program may
-                // have replaced it by now, and replaces the copy then too.
-                return match pointer.write_copy(folder) {
-                    Err(_) if is_settled(folder) => Self::open(folder),
-                    written => written.map(|()| pointer),
+                let held = File::open(folder).map_err(DiskError::at(folder))?;
+                return match held.try_lock() {
+                    Ok(()) => Self::caught_up(folder, pointer),
+                    Err(TryLockError::WouldBlock) => Ok(pointer),
+                    Err(TryLockError::Error(source)) => Err(DiskError::at(folder)(source).into()),
                 };
             }
             (_, Some(Some(copy))) => {
@@ -85,8 +90,19 @@ impl Pointer {
         Ok(read)
     }
 
+    /// Brings the copy up to the pointer, which may have been replaced since it was
+    /// `read`; the caller holds the lock.
+    fn caught_up(folder: &Path, read: Self) -> Result<Self, SlotsError> {
+        let now = disk::read(&folder.join(POINTER))?;
+        let pointer = now.as_deref().and_then(parse).unwrap_or(read);
+        pointer.write_copy(folder)?;
+        Ok(pointer)
+    }
+
     /// Takes effect with the first of the two files.
     pub(super) fn write(&self, folder: &Path) -> Result<(), SlotsError> {
+        let held = File::open(folder).map_err(DiskError::at(folder))?;
+        held.lock().map_err(DiskError::at(folder))?;
         disk::replace(folder, POINTER, &self.sealed())?;
         self.write_copy(folder)
     }
@@ -100,15 +116,6 @@ impl Pointer {
         let json = serde_json::to_vec_pretty(self).expect("a pointer has string keys only");
         disk::seal(&json)
     }
-}
-
-/// Whether the pointer and its copy are whole and the same.
-fn is_settled(folder: &Path) -> bool {
-    let read = |name| disk::read(&folder.join(name)).ok().flatten();
-    let (pointer, copy) = (read(POINTER), read(COPY));
-    pointer.is_some()
-        && pointer == copy
-        && pointer.as_deref().is_some_and(|one| parse(one).is_some())
 }
 
 fn parse(bytes: &[u8]) -> Option<Pointer> {

@@ -218,6 +218,37 @@ fn a_release_that_was_not_kept_still_raises_the_floor() {
 }
 
 #[test]
+fn slots_are_opened_while_others_install() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let (folder, mut slots) = installed(1..=1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    Slots::open(folder.path()).unwrap();
+                }
+            });
+        }
+        for number in 2..=80 {
+            let installed = slots.install(version(number), &student(number));
+            if installed.is_err() {
+                done.store(true, Ordering::Relaxed);
+            }
+            installed.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(
+        Slots::open(folder.path()).unwrap().current().unwrap(),
+        held(80)
+    );
+    let image = image(folder.path());
+    assert_eq!(image[POINTER], image[COPY]);
+}
+
+#[test]
 fn a_damaged_pointer_is_restored_from_its_copy() {
     for name in [POINTER, COPY] {
         let (folder, _) = installed(1..=2);
