@@ -461,10 +461,10 @@ impl Engine {
         }
     }
 
-    fn refine(&self) -> Option<JobKind> {
+    pub(super) fn refine(&self) -> Option<JobKind> {
         let state = &self.state;
         Some(JobKind::Refine {
-            release: state.release.as_ref()?.blob,
+            release: state.refined_from()?.blob,
             transfer: state.transfer?.blob,
             teacher: state.teacher?,
             gradients: state.gradients(),

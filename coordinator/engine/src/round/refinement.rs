@@ -12,7 +12,7 @@ use super::comparison::Comparison;
 use super::engine::Engine;
 use super::event::Outcome;
 use super::open_phase::Span;
-use super::state::State;
+use super::state::{Ended, Release, State};
 
 impl Engine {
     /// Whether the next round refines the newest student: the last round released it,
@@ -81,8 +81,23 @@ impl State {
         self.all_gradients().map(|(device, _)| device)
     }
 
+    /// The student that the round in progress refines, where it does: the one of the
+    /// round before, also if an operator has gone back to an earlier one since; else
+    /// the newest.
+    pub(super) fn refined_from(&self) -> Option<&Release> {
+        let of_last = |last: &Ended| match last.outcome {
+            Outcome::Completed { version } => {
+                let mut newest_first = self.releases.iter().rev();
+                newest_first.find(|one| one.version == version)
+            }
+            _ => None,
+        };
+        let last = self.history.last().filter(|_| self.is_refining());
+        last.and_then(of_last).or(self.release.as_ref())
+    }
+
     fn all_gradients(&self) -> impl Iterator<Item = (DeviceId, BlobHash)> {
-        let round = self.release.as_ref().map(|release| release.round);
+        let round = self.refined_from().map(|release| release.round);
         let newest = self.newest.iter();
         newest
             .filter(move |((_, kind), one)| *kind == Kind::Gradient && Some(one.round) == round)

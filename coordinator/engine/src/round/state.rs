@@ -567,7 +567,7 @@ impl State {
             .copied()
             .chain(inputs.map(|(device, ..)| *device))
             .collect();
-        if let Some(refined) = self.release.as_ref().filter(|_| self.is_refining()) {
+        if let Some(refined) = self.refined_from().filter(|_| self.is_refining()) {
             devices.extend(&refined.lineage);
             devices.extend(self.may_have_refined());
         }

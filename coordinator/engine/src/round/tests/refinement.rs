@@ -82,6 +82,49 @@ fn a_refining_job_names_the_student_and_its_gradients() {
 }
 
 #[test]
+fn a_step_names_whom_it_is_of_also_after_a_rollback() {
+    let mut bench = Bench::in_round(refining(1), &[1, 2]);
+    run(&mut bench);
+    bench.connect(&[3]);
+    assert_eq!(bench.start(), Ok(RoundId(3)));
+    bench.run_to(Phase::Report);
+    bench.run();
+    let refined = bench.state().release.clone().unwrap();
+    assert_eq!(refined.lineage, [device(1), device(2), device(3)]);
+    bench.tick(0);
+    assert!(matches!(
+        &bench.job,
+        Some(Job {
+            kind: JobKind::Refine { .. },
+            ..
+        })
+    ));
+    // An operator goes back to a student of the first two alone.
+    let first = bench.state().releases[0].clone();
+    assert_eq!(first.lineage, [device(1), device(2)]);
+    bench.input(Input::ReReleased(ReRelease {
+        from: first.version,
+        version: bench.engine.next_version(),
+        blob: first.blob,
+        bytes: 7,
+        held: false,
+    }));
+    // What is computed, or computed again after a restart, is of the refined one.
+    let Some(JobKind::Refine {
+        release, gradients, ..
+    }) = bench.engine.refine()
+    else {
+        panic!("no job");
+    };
+    assert_eq!((release, gradients.len()), (refined.blob, 3));
+    while bench.phase() != Some(Phase::Report) {
+        bench.compute();
+    }
+    let released = bench.state().release.clone().unwrap();
+    assert_eq!(released.lineage, refined.lineage);
+}
+
+#[test]
 fn a_task_that_does_not_refine_takes_no_gradient() {
     let mut bench = Bench::in_phase(policy(), &[1, 2], Phase::Report);
     let answer = bench.give_kind(1, Kind::Gradient);
