@@ -1,6 +1,7 @@
 //! The programs as processes: found, started with a log, killed and measured.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -94,15 +95,31 @@ pub(super) fn run_agent(environment: &Environment, home: &Path) -> Result<Child,
         .map_err(|cause| FleetError::File { path: log, cause })
 }
 
-/// A loopback address whose UDP port is free now.
+/// A loopback address whose UDP port is free now. None that the system gives to
+/// clients, if there is another: one of them would have it while a coordinator that
+/// was stopped is away.
 pub(super) fn free_address(folder: &Path) -> Result<String, FleetError> {
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    // Keys of a hash are random in each process and call.
+    let random = RandomState::new();
+    let count = u64::from(SERVER_PORTS.end - SERVER_PORTS.start);
+    let drawn = (0..TRIES).map(|one| SERVER_PORTS.start + (random.hash_one(one) % count) as u16);
+    let free = drawn.chain([0]).find_map(|port| {
+        let bound = std::net::UdpSocket::bind(("127.0.0.1", port));
+        let address = bound.and_then(|socket| socket.local_addr());
+        (port == 0 || address.is_ok()).then_some(address)
+    });
+    let free = free.unwrap_or_else(|| Err(std::io::ErrorKind::AddrInUse.into()));
     let free = free.map_err(|cause| FleetError::File {
         path: folder.to_owned(),
         cause,
     })?;
     Ok(free.to_string())
 }
+
+/// Below those that Linux gives to clients (ip_local_port_range: 32768 to 60999).
+const SERVER_PORTS: std::ops::Range<u16> = 20_000..32_000;
+/// Ports that are tried before any will do.
+const TRIES: usize = 32;
 
 /// The program beside this one.
 ///
