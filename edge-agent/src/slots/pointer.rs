@@ -1,9 +1,11 @@
 //! Which slot is in use.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
 
 use common::ids::{BlobHash, Version};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -74,10 +76,10 @@ impl Pointer {
             (Some(Some(pointer)), Some(Some(copy))) if copy == pointer => return Ok(pointer),
             (Some(Some(pointer)), _) => {
                 let held = File::open(folder).map_err(DiskError::at(folder))?;
-                return match held.try_lock() {
+                return match flock(&held, FlockOperation::NonBlockingLockExclusive) {
                     Ok(()) => Self::caught_up(folder, pointer),
-                    Err(TryLockError::WouldBlock) => Ok(pointer),
-                    Err(TryLockError::Error(source)) => Err(DiskError::at(folder)(source).into()),
+                    Err(Errno::WOULDBLOCK) => Ok(pointer),
+                    Err(error) => Err(DiskError::at(folder)(error.into()).into()),
                 };
             }
             (_, Some(Some(copy))) => {
@@ -102,7 +104,8 @@ impl Pointer {
     /// Takes effect with the first of the two files.
     pub(super) fn write(&self, folder: &Path) -> Result<(), SlotsError> {
         let held = File::open(folder).map_err(DiskError::at(folder))?;
-        held.lock().map_err(DiskError::at(folder))?;
+        flock(&held, FlockOperation::LockExclusive)
+            .map_err(|error| DiskError::at(folder)(error.into()))?;
         disk::replace(folder, POINTER, &self.sealed())?;
         self.write_copy(folder)
     }
