@@ -16,7 +16,7 @@ pub struct LogFilter(reload::Handle<Targets, Registry>);
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
     /// A word alone that is no level: it would be a module, and all others silent.
-    #[error("{0:?} is none of error, warn, info, debug, trace and off")]
+    #[error("{0:?} is not a log level; use error, warn, info, debug, trace or off")]
     Level(String),
     /// No list of modules and levels.
     #[error(transparent)]

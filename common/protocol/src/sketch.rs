@@ -159,7 +159,7 @@ fn sent(values: &Array2<f64>) -> Result<RawQuantisedMatrix, QuantiseError> {
 }
 
 impl Sketch {
-    /// Checks a raw sketch against what its task asks for, of so many classes, and
+    /// Checks a raw sketch against what its task asks for, its number of classes, and
     /// against the profile it came with: its rows, and the variance of each feature.
     ///
     /// Values are bounded by what rows can give: n_c(μ_c − m)² ≤ nσ², and

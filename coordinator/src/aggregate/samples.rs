@@ -22,7 +22,8 @@ use super::{RowsCap, SolveError};
 /// earlier rounds, on the transfer set that all of them make. No device counts for
 /// more rows than the median one, and earlier samples for no more than all devices:
 /// later samples are of rows that the teacher before has wrong, and tell too little of
-/// one another to judge anybody by them alone. Cost: the basis of the set (5m³/3), m²·d for n samples m²·n, and
+/// one another to judge anybody by them alone. Cost: the basis of the set (5m³/3), m²·d,
+/// for n samples m²·n, and
 /// the judgement.
 ///
 /// # Errors

@@ -82,7 +82,7 @@ fn points(task: &TaskStatus, distilled: &Distilled, query: &Query) -> Markup {
     // A declared range has its zero at its end, where nothing answers.
     let signed = !matches!(definition.normalisation, Normalisation::Range { .. });
     let names = match look {
-        // Learnt directions are none of the stage's features.
+        // Learnt directions are not features of the stage.
         Look::Input(draw::Look::Bars) if !definition.learns_directions => {
             stage.names(shape).unwrap_or_default()
         }

@@ -52,7 +52,7 @@ pub enum Note {
         /// What the task wants.
         wanted_hz: f64,
     },
-    /// A recording has so many samples a second that its times may be of another unit.
+    /// The sampling rate is so high that times may be in another unit.
     TooFast {
         /// The line of the first of them.
         line: u64,

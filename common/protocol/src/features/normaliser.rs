@@ -101,7 +101,7 @@ pub enum NormaliserError {
         /// Its feature.
         feature: u32,
     },
-    /// Directions that are none, too many, or of another length.
+    /// No directions, too many of them, or some of the wrong length.
     #[error("{directions} directions of {length} values do not project {features} features")]
     Directions {
         /// Features of the task.

@@ -62,8 +62,7 @@ impl Task {
     }
 }
 
-/// That a definition whose directions are learnt has what this needs, for a model of
-/// so many values.
+/// That a definition whose directions are learnt has what this needs.
 pub(super) fn check(task: &TaskDefinition) -> Result<(), TaskError> {
     if !task.learns_directions {
         return Ok(());
@@ -106,8 +105,8 @@ pub(super) fn check(task: &TaskDefinition) -> Result<(), TaskError> {
     )
 }
 
-/// Vectors of so many values that fit into a device's profile, which takes half of its
-/// bytes at most.
+/// How many vectors of this many features fit into a device's profile, which takes half
+/// of its bytes at most.
 fn room(task: &TaskDefinition, features: usize) -> u64 {
     let left = task.budget.uplink_bytes_max / 2;
     left.saturating_sub(moments_bytes(features)) / vector_bytes(features)

@@ -38,7 +38,7 @@ fn rows(count: usize) -> (Array2<f32>, Vec<u16>) {
     (rows.mapv(|value| value as f32), labels)
 }
 
-/// What a device with these rows says, which tells so many vectors.
+/// The sketch of a device with these rows, of at most `directions` vectors.
 fn profile(task: &Task, rows: &Array2<f32>, labels: &[u16], directions: usize) -> Profile {
     let moments = RawFeatureMoments::of(rows.view()).unwrap();
     let projection = task.learnt_projection().unwrap();
