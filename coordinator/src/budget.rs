@@ -36,6 +36,8 @@ pub struct Setting {
     pub learns_quantiles: bool,
     /// Parameters of the student that travels down.
     pub parameters: usize,
+    /// Weights and biases of its last layer; none where that is not refined.
+    pub last_layer: Option<usize>,
     /// Bytes a device may send in all rounds, everything counted.
     pub uplink_bytes: u64,
 }
@@ -84,6 +86,8 @@ pub struct Plan {
     pub landmarks: u32,
     /// What devices contribute.
     pub contribute: Kinds,
+    /// Most rounds that refine the student.
+    pub refinement_steps: u32,
     /// Why so many points.
     pub points_reason: String,
     /// Why so many bits.
@@ -94,6 +98,8 @@ pub struct Plan {
     pub landmarks_reason: String,
     /// Why these contributions.
     pub contribute_reason: String,
+    /// Why so many steps.
+    pub refinement_reason: String,
 }
 
 impl fmt::Display for Kinds {
@@ -133,7 +139,7 @@ pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
         narrow
     };
     let everywhere = alone.each * setting.devices.max(1) * rounds(setting);
-    match fixed.contribute {
+    let mut found = match fixed.contribute {
         Kinds::Points => alone_plan(setting, fixed, alone, "asked for".to_owned()),
         Kinds::Both if everywhere >= POINTS_ENOUGH => {
             let reason = format!(
@@ -161,7 +167,28 @@ pub fn plan(setting: &Setting, fixed: Fixed) -> Plan {
             };
             alone_plan(setting, kinds, alone, reason.to_owned())
         }),
-    }
+    };
+    (found.refinement_steps, found.refinement_reason) = refinement(setting, &found);
+    found
+}
+
+/// Most steps that refine the student for which the plan leaves bytes, and why.
+fn refinement(setting: &Setting, plan: &Plan) -> (u32, String) {
+    let Some(numbers) = setting.last_layer else {
+        return (0, "nothing that is asked for can be refined".to_owned());
+    };
+    let points = f64::from(plan.points_per_device) * point_bytes(setting, plan.bits);
+    let support = (plan.points_max + plan.landmarks) as f64;
+    let moments = WIRE * f64::from(plan.rank) * (support * f64::from(plan.bits) / 8.0 + 8.0);
+    let left = spendable(setting) - points - moments;
+    let step = WIRE * numbers as f64 + ACKNOWLEDGED * heard(setting) + STEP_BYTES;
+    let afforded = (left / step).max(0.0) as u32;
+    let reason = match afforded {
+        0 => "the bytes that the plan leaves are too few for a step",
+        few if few < REFINEMENT_STEPS => "what the bytes leave",
+        _ => "devices' held-out rows say which step is the last",
+    };
+    (afforded.min(REFINEMENT_STEPS), reason.to_owned())
 }
 
 /// Whether devices are so few that all their points together tell little, and each has
@@ -245,6 +272,8 @@ fn alone_plan(setting: &Setting, fixed: Fixed, points: Points, reason: String) -
         landmarks: 0,
         landmarks_reason: "no moments are sent".to_owned(),
         contribute_reason: reason,
+        refinement_steps: 0,
+        refinement_reason: String::new(),
     }
 }
 
@@ -315,6 +344,8 @@ fn with_contributions(setting: &Setting, fixed: Fixed, kinds: Kinds) -> Option<P
                 _ => "asked for",
             }
             .to_owned(),
+            refinement_steps: 0,
+            refinement_reason: String::new(),
         });
         if enough {
             return last;
@@ -390,10 +421,14 @@ fn spendable(setting: &Setting) -> f64 {
         (true, false) => 8 * setting.features,
         (true, true) => (12 + 2 * BLOCKS_MAX) * setting.features,
     };
-    let heard = setting.parameters * WEIGHT_BYTES + 16 * setting.features + 24 * setting.devices;
     let once = WIRE * (profile + 2 * setting.classes) as f64;
     let each = (setting.uplink_bytes as f64 * SAFE - once) / rounds(setting) as f64;
-    each - ROUND_BYTES - ACKNOWLEDGED * heard as f64
+    each - ROUND_BYTES - ACKNOWLEDGED * heard(setting)
+}
+
+/// Bytes of a release that comes down.
+fn heard(setting: &Setting) -> f64 {
+    (setting.parameters * WEIGHT_BYTES + 16 * setting.features + 24 * setting.devices) as f64
 }
 
 /// Bytes of one point on the wire: values, the scale of its row, class, count
@@ -454,6 +489,10 @@ const WIRE: f64 = 1.035;
 const ACKNOWLEDGED: f64 = 0.0165;
 /// What a round's greetings, offers and report cost a device.
 const ROUND_BYTES: f64 = 1_900.0;
+/// The same of a round that refines.
+const STEP_BYTES: f64 = 1_200.0;
+/// Most steps that are planned: of fifteen tables, most gained by the first three.
+const REFINEMENT_STEPS: u32 = 4;
 /// Bytes of a weight that comes down.
 const WEIGHT_BYTES: usize = 1;
 

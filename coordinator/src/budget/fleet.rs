@@ -39,6 +39,8 @@ pub fn planned_budget(task: &Task, profiles: &[Profile]) -> Option<PlannedBudget
         learns_normaliser: task.learns_normaliser() && projection.is_none(),
         learns_quantiles: task.learns_quantiles(),
         parameters: task.student().parameters(),
+        // The task says how often its students are refined.
+        last_layer: None,
         uplink_bytes: definition.budget.uplink_bytes_max - profile_bytes,
     };
     let fixed = Fixed {

@@ -13,6 +13,7 @@ fn images(uplink_bytes: u64, devices: usize, features: usize) -> Setting {
         learns_normaliser: false,
         learns_quantiles: false,
         parameters: 200 * (features + 10),
+        last_layer: None,
         uplink_bytes,
     }
 }
@@ -39,6 +40,28 @@ fn many_points_go_alone_and_few_are_joined_by_moments() {
         ..Fixed::default()
     };
     assert_eq!(plan(&tight, asked).contribute, Kinds::Moments);
+}
+
+#[test]
+fn steps_that_refine_take_what_the_points_leave() {
+    let refined = |rows, uplink_bytes, numbers| {
+        let setting = Setting {
+            rows,
+            last_layer: Some(numbers),
+            ..images(uplink_bytes, 10, 30)
+        };
+        let found = plan(&setting, Fixed::default());
+        (found.refinement_steps, found.refinement_reason)
+    };
+    assert_eq!(refined(4_000, 100_000, 2_000).0, 4);
+    let (few, reason) = refined(4_000, 100_000, 25_000);
+    assert!((1..4).contains(&few), "{few}");
+    assert_eq!(reason, "what the bytes leave");
+    assert_eq!(refined(4_000, 20_000, 25_000).0, 0);
+    // Where rows are many, points take all bytes.
+    assert_eq!(refined(600_000, 20_000, 2_000).0, 0);
+    let never = plan(&images(100_000, 10, 30), Fixed::default());
+    assert_eq!(never.refinement_steps, 0);
 }
 
 #[test]

@@ -47,7 +47,11 @@ impl Fleet {
         let options = scene.options.simulate.as_told();
         let (task, _) = checked_task(scene.data, &options, &parts, task_seed)?;
         let train = scene.data.train.clone();
-        let (privacy, _) = privacy::choose(&train.labels, &parts, options.privacy());
+        let (privacy, _) = privacy::choose(
+            (train.inputs.view(), &train.labels),
+            &parts,
+            options.privacy(),
+        );
         let mut simulation =
             Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;
         if let Some(asked) = options.protection {

@@ -2,12 +2,15 @@
 //! it. The rows it is tried with are those that devices described and, of the
 //! same devices, some that were kept from them.
 
+use std::collections::BTreeSet;
+
 use ndarray::{Array2, Axis, concatenate};
 use rand::seq::SliceRandom;
 
 use common::math::random::rng;
 
 use super::fleet::{Fleet, accuracy, parts};
+use super::gradients::{is_of_gradient, of_gradient};
 use super::observed::Observed;
 use super::roc::{area, true_positives};
 use super::statistic::{Asked, Everyone, Scores, statistics};
@@ -44,7 +47,9 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
         let Some((asked, members)) = asked else {
             continue;
         };
-        let scores = statistics(received, &everyone, &asked)?;
+        let mut scores = statistics(received, &everyone, &asked)?;
+        let (inputs, labels) = (asked.inputs.view(), &asked.labels);
+        scores.extend(of_gradient(device, &observed, inputs, labels)?);
         if !scores.is_empty() {
             trials.push(Trial { scores, members });
         }
@@ -67,6 +72,14 @@ fn attack(scene: &Scene<'_>, progress: &mut Progress) -> Result<Finding, AttackE
     finding.note("devices looked at", trials.len().to_string());
     for name in best.names {
         finding.note("best statistic of half the devices", name);
+    }
+    // What a kind tells alone is hidden where another tells more.
+    let by_gradient: Vec<Trial> = trials.into_iter().filter_map(Trial::by_gradient).collect();
+    if let Some(best) = chosen_and_tried(&by_gradient, scene.seed) {
+        finding.note("area by gradients alone", format!("{:.3}", best.area));
+        for name in best.names {
+            finding.note("best of gradients for half the devices", name);
+        }
     }
     Ok(finding)
 }
@@ -122,6 +135,13 @@ struct Trial {
 }
 
 impl Trial {
+    /// What the device's gradient tells; nothing if it sent none.
+    fn by_gradient(self) -> Option<Self> {
+        let mut scores = self.scores;
+        scores.retain(|(name, _)| is_of_gradient(name));
+        (!scores.is_empty()).then_some(Self { scores, ..self })
+    }
+
     /// The area under a statistic's curve; its complement if it is turned.
     fn area(&self, name: &str, turned: bool) -> Option<f64> {
         let (members, others) = self.sides(name, turned)?;
@@ -177,10 +197,16 @@ fn chosen_and_tried(trials: &[Trial], seed: u64) -> Option<Best> {
 }
 
 fn choose(trials: &[&Trial]) -> Option<(String, bool)> {
-    let names = trials.first()?.scores.iter().map(|(name, _)| name);
-    let candidates = names.flat_map(|name| [(name.clone(), false), (name.clone(), true)]);
+    // Not every device sends every kind.
+    let names: BTreeSet<&String> = { trials.iter() }
+        .flat_map(|trial| trial.scores.iter().map(|(name, _)| name))
+        .collect();
+    let candidates = names
+        .into_iter()
+        .flat_map(|name| [(name.clone(), false), (name.clone(), true)]);
     let rated = candidates.map(|(name, turned)| {
-        let areas = trials.iter().filter_map(|trial| trial.area(&name, turned));
+        // A device of which it says nothing is a coin.
+        let areas = { trials.iter() }.map(|trial| trial.area(&name, turned).unwrap_or(0.5));
         (areas.sum::<f64>(), name, turned)
     });
     let best = rated.max_by(|one, other| one.0.total_cmp(&other.0))?;

@@ -6,6 +6,7 @@ mod claim;
 mod difference;
 mod finding;
 mod fleet;
+mod gradients;
 mod lie;
 mod membership;
 mod observed;

@@ -1,11 +1,15 @@
 //! What a coordinator holds after a round, and what it can compute with it.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView2, s};
 
 use common::contribution::{CheckContext, Contribution, Support};
 use common::features::Normaliser;
+use common::gradient::Gradient;
 use common::math::kernel::Ntk;
 use common::math::regression::{Preconditioner, Whitener};
+use common::model::Release;
 use common::moments::Moments;
 use common::profile::Profile;
 use common::summary::Points;
@@ -24,6 +28,8 @@ pub(super) struct Observed {
     pub(super) embedding: Embedding,
     /// By device; empty where one sent nothing.
     pub(super) devices: Vec<Received>,
+    /// The students that gradients can be of.
+    pub(super) students: Vec<Arc<Release>>,
 }
 
 /// What one device sent.
@@ -32,6 +38,7 @@ pub(super) struct Received {
     pub(super) profile: Option<Profile>,
     pub(super) points: Option<Points>,
     pub(super) moments: Option<Moments>,
+    pub(super) gradient: Option<Gradient>,
 }
 
 /// What devices sent of one kind, by the device's number.
@@ -138,6 +145,9 @@ impl Observed {
         for (device, moments) in sent(simulation, &context)? {
             devices[device].moments = Some(moments);
         }
+        for (device, gradient) in sent(simulation, &context)? {
+            devices[device].gradient = Some(gradient);
+        }
         Ok(Self {
             embedding: Embedding::of(
                 Ntk::new(task.definition().teacher.depth),
@@ -148,6 +158,7 @@ impl Observed {
             set,
             normaliser,
             devices,
+            students: result.releases.clone(),
         })
     }
 

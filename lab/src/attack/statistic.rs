@@ -13,10 +13,10 @@ pub(super) struct Asked {
     /// Features before the normaliser, rows × features.
     features: Array2<f32>,
     /// Normalised, rows × features.
-    inputs: Array2<f32>,
+    pub(super) inputs: Array2<f32>,
     /// In the basis of moments, rows × support.
     basis: Array2<f64>,
-    labels: Vec<u16>,
+    pub(super) labels: Vec<u16>,
 }
 
 impl Asked {

@@ -45,6 +45,11 @@ pub(super) struct FleetArguments {
     /// per point [default: planned from the bytes]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=2_000))]
     landmarks: Option<u32>,
+    /// Most rounds after each round that move the student's last layer towards the labels
+    /// of the devices' own rows, by gradients that they send; the first that makes it no
+    /// better on rows they held out is the last [default: 4, or what the bytes leave]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=8))]
+    refinement_steps: Option<u32>,
     /// Optimiser steps of the student
     #[arg(long, default_value_t = 6_000)]
     steps: u32,
@@ -77,6 +82,7 @@ impl FleetArguments {
             uplink_bytes_max: self.uplink_bytes_max,
             rank_max: self.rank,
             landmarks: self.landmarks,
+            refinement_steps: self.refinement_steps,
             steps: self.steps,
             rows_min: self.rows_min,
             rows_per_direction: self.rows_per_direction,

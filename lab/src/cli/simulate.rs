@@ -69,10 +69,6 @@ pub(crate) struct SimulateArguments {
     /// Share of the devices that send adversarial labels, to test a consensus rule
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     liars: f64,
-    /// Rounds after each round that move the student's last layer towards the labels of
-    /// the devices' own rows, by gradients that they send
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8))]
-    refinement_steps: u32,
     /// Have the student also score novelty: how unlike its training rows an input is
     #[arg(long)]
     novelty: bool,
@@ -140,7 +136,6 @@ impl SimulateArguments {
             }),
             consensus: self.consensus,
             liars: self.liars,
-            refinement_steps: self.refinement_steps,
             novelty: self.novelty,
             leave_out: match self.target {
                 Asked::None => Some(ANOMALOUS.to_owned()),
@@ -290,6 +285,9 @@ pub(super) fn command() -> String {
     words.join(" ")
 }
 
+/// Points from which on a macro-F1 below the accuracy is told beside it.
+const MACRO_F1_APART: f64 = 3.0;
+
 fn show(outcome: &Value) {
     let percent = |value: &Value| 100.0 * value.as_f64().unwrap_or(f64::NAN);
     for round in outcome["rounds"].as_array().into_iter().flatten() {
@@ -301,10 +299,16 @@ fn show(outcome: &Value) {
             show_novelty(round);
             continue;
         }
+        let macro_f1 = percent(&round["student_macro_f1"]);
+        let uneven = percent(&round["student_accuracy"]) - macro_f1 > MACRO_F1_APART;
         println!(
-            "round {}: student {:.2} %, teacher {:.2} % ({:.2} % alike), {:.0} bytes up ({:.0} at most), {:.0} down",
+            "round {}: student {:.2} %{}, teacher {:.2} % ({:.2} % alike), {:.0} bytes up ({:.0} at most), {:.0} down",
             round["round"],
             percent(&round["student_accuracy"]),
+            match uneven {
+                true => format!(" (macro-F1 {macro_f1:.2} %: some classes fare worse)"),
+                false => String::new(),
+            },
             percent(&round["teacher_accuracy"]),
             percent(&round["student_teacher_agreement"]),
             round["uplink_bytes_mean"].as_f64().unwrap_or(f64::NAN),

@@ -28,7 +28,11 @@ pub(crate) fn checked_task(
     seed: u64,
 ) -> Result<(Task, Chosen), SimulateError> {
     let agents = parts.len();
-    let (policy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
+    let (policy, _) = privacy::choose(
+        (data.train.inputs.view(), &data.train.labels),
+        parts,
+        options.privacy(),
+    );
     let rows_a_point_min = (SAMPLE_ROWS_MEAN * policy.cluster_size_min) as usize;
     let asked = options.features.clone().filter(|stage| stage != "auto");
     let fixed = Fixed {
@@ -71,7 +75,7 @@ pub(crate) fn checked_task(
             novelty: scores_novelty(options),
             landmarks: Some(0),
             steps: options.steps,
-            refinement_steps: options.refinement_steps,
+            refinement_steps: 0,
             seed,
             deadline_s: 600,
             grace_s: 1.0,
@@ -98,6 +102,8 @@ pub(crate) fn checked_task(
             rows_a_point_min,
             learns_quantiles: sketch.learns_quantiles(),
             parameters: sketch.student().parameters(),
+            last_layer: can_refine(&sketch, options)
+                .then(|| (sketch.student().before_last() + 1) * sketch.outputs()),
             uplink_bytes: options.uplink_bytes_max,
         };
         let plan = plan(&setting, fixed);
@@ -106,6 +112,7 @@ pub(crate) fn checked_task(
         if index < last && (plan.points_per_device as usize * senders) < wanted {
             continue;
         }
+        task_options.refinement_steps = options.refinement_steps.unwrap_or(plan.refinement_steps);
         task_options.points = plan.points_max;
         task_options.points_per_device = plan.points_per_device;
         task_options.bits = plan.bits;
@@ -173,6 +180,10 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
     } else {
         "samples around each point are most likely of its class"
     };
+    let refinement = match definition.refinement_steps == plan.refinement_steps {
+        true => plan.refinement_reason.as_str(),
+        false => ASKED,
+    };
     let feature_weights = match definition.method.feature_weights {
         true => "the points say how much each feature of a list counts",
         false => "stages of images and windows know what they look at",
@@ -187,12 +198,20 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
         "rank": choice(json!(plan.rank), &plan.rank_reason),
         "landmarks": choice(json!(plan.landmarks), &plan.landmarks_reason),
         "contribute": choice(json!(plan.contribute.to_string()), &plan.contribute_reason),
+        "refinement_steps": choice(json!(definition.refinement_steps), refinement),
         "consensus": choice(json!(definition.method.consensus.rule.name()), ASKED),
         "lambda": choice(json!(facts.lambda), &ridge),
         "temperature": choice(json!(teacher.temperature()), tempered),
         "stream": choice(json!("mixtures of points"),
             "half mixtures of any two points, half around one towards its neighbours"),
     })
+}
+
+/// Whether devices send gradients of the task's students, so that these are refined.
+fn can_refine(task: &Task, options: &SimulateOptions) -> bool {
+    let rounds_wait = options.standing.is_none();
+    let is_told = options.protection.is_none();
+    task.target().is_class() && task.classes() > 1 && rounds_wait && is_told
 }
 
 /// Whether the student is to score novelty.

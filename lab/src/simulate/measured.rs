@@ -1,5 +1,6 @@
 //! A round's teacher and student, tried on the test set.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -70,6 +71,7 @@ pub(super) fn measure(
         round: result.round,
         reached,
         accuracy_by_refinement: by_refinement(data, &result.releases)?,
+        classes_untold: untold(data, &opened.set).len(),
         novelty_auc,
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
         uplink_bytes_max: sent.max().unwrap_or(0),
@@ -77,6 +79,22 @@ pub(super) fn measure(
         handshake_bytes_mean: 0.0,
         wall_ms,
     })
+}
+
+/// The classes of which no device sent a sample.
+pub(super) fn untold<'a>(data: &'a Dataset, set: &TransferSet) -> Vec<&'a str> {
+    let told: BTreeSet<usize> = set
+        .points
+        .classes
+        .iter()
+        .map(|&class| usize::from(class))
+        .collect();
+    let names = data.classes.iter().enumerate();
+    let silent = names.filter(|(class, _)| !told.contains(class));
+    match data.numbers.is_empty() {
+        true => silent.map(|(_, name)| name.as_str()).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// The accuracy of a student and of what it was refined to; nothing of one that was

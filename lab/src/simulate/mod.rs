@@ -72,8 +72,8 @@ pub struct SimulateOptions {
     pub landmarks: Option<u32>,
     /// Optimiser steps of the student.
     pub steps: u32,
-    /// Rounds that refine the student after each round.
-    pub refinement_steps: u32,
+    /// Most rounds that refine the student after each round; none lets the bytes decide.
+    pub refinement_steps: Option<u32>,
     /// Below how many rows a device says nothing; none lets the data decide.
     pub rows_min: Option<u64>,
     /// Rows for each direction that a device tells of them; an agent's default
@@ -143,7 +143,7 @@ impl Default for SimulateOptions {
             rank_max: None,
             landmarks: None,
             steps: 6_000,
-            refinement_steps: 0,
+            refinement_steps: None,
             rows_min: None,
             rows_per_direction: None,
             protection: None,
@@ -247,7 +247,11 @@ pub fn run(
     let options = &options.as_told();
     let classes = data.classes.len();
     let parts = partition(&data.train, classes, how, options.agents, seed)?;
-    let (privacy, privacy_reason) = privacy::choose(&data.train.labels, &parts, options.privacy());
+    let (privacy, privacy_reason) = privacy::choose(
+        (data.train.inputs.view(), &data.train.labels),
+        &parts,
+        options.privacy(),
+    );
     if options.protection.is_some()
         && (options.project || options.labels != labelling::Asked::default())
     {
@@ -338,6 +342,15 @@ pub fn run(
         let wall_ms = begun.elapsed().as_millis() as u64;
         let teacher = open_teacher(&simulation, &result)?;
         rounds.push(measure((data, novel), &result, &teacher, wall_ms)?);
+        let untold = measured::untold(data, &teacher.set);
+        if !untold.is_empty() {
+            progress.stage(&format!(
+                "  no device tells of {}: none has {} rows of it to learn from, copies counted once \
+                 (--rows-min), and the student never answers it",
+                untold.join(", "),
+                privacy.rows_min
+            ));
+        }
         last = Some((result, teacher));
     }
     let (result, teacher) =

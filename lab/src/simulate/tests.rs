@@ -20,7 +20,7 @@ fn options() -> SimulateOptions {
         rank_max: Some(20),
         landmarks: None,
         steps: 200,
-        refinement_steps: 0,
+        refinement_steps: Some(0),
         rows_min: None,
         // What is tried here is not what few rows may tell.
         rows_per_direction: Some(2),
@@ -136,7 +136,7 @@ fn a_student_is_refined_by_its_devices_and_they_pay_for_it() {
     let mut progress = Progress::new(true);
     let mut outcome = |steps: u32| {
         let options = SimulateOptions {
-            refinement_steps: steps,
+            refinement_steps: Some(steps),
             partition: Some(Partition::Dirichlet(0.5)),
             ..options()
         };
@@ -297,7 +297,11 @@ fn forgetting_takes_a_device_out_of_a_projection() {
 /// fleet never had it.
 fn forgets_exactly(data: &Dataset, task: &Task, parts: &[Vec<usize>], options: &SimulateOptions) {
     let fleet = |parts: &[Vec<usize>]| {
-        let (privacy, _) = privacy::choose(&data.train.labels, parts, options.privacy());
+        let (privacy, _) = privacy::choose(
+            (data.train.inputs.view(), &data.train.labels),
+            parts,
+            options.privacy(),
+        );
         let train = data.train.clone();
         let mut fleet = Simulation::new(task.clone(), train, parts.to_vec(), privacy, 2).unwrap();
         fleet.connect().unwrap();

@@ -35,15 +35,24 @@ impl Engine {
         reported && of_round && !self.is_standing() && state.releases.len() >= 2
     }
 
-    /// The release that the newest one gives way to, if the devices found it worse.
+    /// The release that the newest one gives way to, if the devices found it worse, or
+    /// no better where it is nothing but that release refined: a step of few rows may do
+    /// harm, and few held-out rows do not see a harm beyond chance.
     ///
     /// Only where a release goes to all devices at once: a rollout stops by itself,
     /// and a release that is held back waits for its operator.
     pub(super) fn goes_back_to(&self) -> Option<&Release> {
         let state = &self.state;
         let newest = state.release.as_ref()?;
-        let is_worse = state.compared == Some((newest.version, Comparison::Worse));
-        if !is_worse || !matches!(self.policy.releases, Releases::All { .. }) {
+        let found = state
+            .compared
+            .filter(|(version, _)| *version == newest.version);
+        let is_enough = match found.map(|(_, found)| found)? {
+            Comparison::Better => false,
+            Comparison::NoBetter => state.is_refining(),
+            Comparison::Worse => true,
+        };
+        if !is_enough || !matches!(self.policy.releases, Releases::All { .. }) {
             return None;
         }
         let mut older = state.releases.iter().rev().skip(1);

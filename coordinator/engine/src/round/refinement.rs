@@ -34,6 +34,7 @@ impl Engine {
             && is_whole
             && !has_forgotten
             && senders >= policy.devices_min.max(1) as usize
+            && state.is_judged_by_most_rows()
             && !state.evaluations_of(release.version).is_unwanted()
             && (state.refined() == 0 || state.is_better())
     }
@@ -47,6 +48,30 @@ impl State {
             matches!(ended.outcome, Outcome::Completed { .. }) && !solved(&ended.spans)
         });
         u32::try_from(refining.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the devices that reported on the newest release hold two thirds of the rows or
+    /// more that are described by samples: what a step is worth to those that hold out
+    /// too few rows to report, nobody can say.
+    fn is_judged_by_most_rows(&self) -> bool {
+        let Some(release) = &self.release else {
+            return false;
+        };
+        let described = { self.newest.iter() }
+            .filter(|((_, kind), _)| *kind == Kind::Summary)
+            .map(|((device, _), standing)| (*device, standing.rows));
+        let has_reported = |device: DeviceId| {
+            let report = self.newest.get(&(device, Kind::Report));
+            report.is_some_and(|report| report.round == release.round)
+        };
+        let (mut all, mut judging) = (0_u64, 0_u64);
+        for (device, rows) in described {
+            all = all.saturating_add(rows);
+            if has_reported(device) {
+                judging = judging.saturating_add(rows);
+            }
+        }
+        judging.saturating_mul(3) >= all.saturating_mul(2)
     }
 
     /// Whether devices found the newest release better than what they had before.

@@ -151,6 +151,23 @@ fn too_few_gradients_refine_nothing() {
 }
 
 #[test]
+fn a_student_that_few_rows_judge_is_not_refined() {
+    for (reporting, refines) in [(1, false), (2, true)] {
+        let mut bench = Bench::in_phase(refining(2), &[1, 2, 3], Phase::Report);
+        for number in 1..=3 {
+            if number <= reporting {
+                bench.give_kind(number, Kind::Report);
+            }
+            bench.give_kind(number, Kind::Gradient);
+        }
+        // They hold out too few rows to report.
+        (reporting + 1..=3).for_each(|number| bench.abstain(number));
+        assert!(matches!(bench.outcome(), Some(Outcome::Completed { .. })));
+        assert_eq!(bench.engine.refines_next(), refines, "{reporting} report");
+    }
+}
+
+#[test]
 fn a_student_that_devices_do_not_want_is_not_refined() {
     let mut bench = Bench::in_phase(refining(3), &[1, 2, 3], Phase::Report);
     for number in 1..=2 {
