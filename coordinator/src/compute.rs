@@ -3,6 +3,7 @@
 //! again.
 
 mod compare;
+mod marked;
 mod refine;
 mod solve;
 
@@ -21,7 +22,7 @@ use common::weights::{RawWeights, WeightsError};
 use common::wire::codec::{DecodeError, Trailing, decode_blob, encode};
 
 use crate::aggregate::{
-    contradicting_samples, gather_transfer_set, learn_normaliser, solve_points,
+    contradicting_samples, gather_transfer_set, learn_normaliser, marked_samples, solve_points,
     take_back_false_noise,
 };
 use crate::budget::planned_budget;
@@ -29,6 +30,7 @@ use crate::round::{Exclusion, ExclusionReason, Job, JobKind, JobOutput, Product}
 use crate::student::{Trained, novelty, train_student};
 use crate::validation::{self, ReadBlob};
 
+use self::marked::{of_marked, without_marked};
 use self::solve::{DEVICES_MIN, Sent, Solve, exclusions};
 
 /// How long a release may be installed: half a year.
@@ -266,7 +268,8 @@ impl Setting<'_> {
         Ok(Made::judged(bytes, product, excluded))
     }
 
-    /// All devices' samples, but of those whose samples contradict the others'.
+    /// All devices' samples, but of those whose samples contradict the others', and but
+    /// for samples with a mark of one device alone.
     fn gather_without_liars(
         &self,
         previous: Option<&Points>,
@@ -285,13 +288,19 @@ impl Setting<'_> {
             reason,
         })?;
         let verdict = contradicting_samples(self.task, &read, previous, &summaries)?;
-        let excluded = exclusions(&verdict, sent);
-        if excluded.is_empty() {
-            return Ok((set, excluded));
-        }
+        let mut excluded = exclusions(&verdict, sent);
         let is_out = |device: DeviceId| excluded.iter().any(|one| one.device == device);
         let mut devices = sent.iter().map(|one| one.0);
         summaries.retain(|_| devices.next().is_some_and(|device| !is_out(device)));
+        let kept: Vec<Sent> = sent.iter().filter(|one| !is_out(one.0)).copied().collect();
+        let weights = &read.feature_weights;
+        let marked = marked_samples(self.task, weights, previous, &summaries)?;
+        without_marked(&mut summaries, &marked);
+        excluded.extend(of_marked(&marked, &kept));
+        if excluded.is_empty() {
+            return Ok((set, excluded));
+        }
+        excluded.sort_by_key(|one| one.device);
         let set = gather_transfer_set(self.task, previous, &summaries)?;
         Ok((set, excluded))
     }

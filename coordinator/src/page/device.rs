@@ -122,7 +122,10 @@ fn left_out(device: &DeviceStatus, view: &View) -> Markup {
     let of_it: Vec<_> = of_it.collect();
     html! {
         @for (task, one) in &of_it {
-            p class="notice" { "Its " (one.kind) " is left out of " strong { (task.name) } ": " (one.text) "." }
+            p class="notice" {
+                @if one.why.is_of_a_part() { "Some of its " } @else { "Its " }
+                (one.kind) " is left out of " strong { (task.name) } ": " (one.text) "."
+            }
         }
         @if !of_it.is_empty() && device.is_member() {
             p class="hint" { "Look at its sensors and labels. If it is no honest device: " (command(&revoke)) ", and then " (command("alambic-coordinator task relearn")) "." }

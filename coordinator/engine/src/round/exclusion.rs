@@ -47,9 +47,27 @@ pub enum ExclusionReason {
         /// The same on the median device.
         usual: f32,
     },
+    /// Samples of a class carry a mark that no other device's samples carry, and
+    /// are another class to the others' teacher without it. What else the device
+    /// sent counts.
+    Marks {
+        /// The class that it gives them.
+        class: u16,
+        /// The class that they are taken for without the mark.
+        taken_for: u16,
+        /// Rows that they stand for.
+        rows: u64,
+        /// Rows of that class that it has in all.
+        of: u64,
+    },
 }
 
 impl ExclusionReason {
+    /// Whether the rest of the contribution counts.
+    pub fn is_of_a_part(&self) -> bool {
+        matches!(self, Self::Marks { .. })
+    }
+
     /// The reason in words, with the names of the task's classes.
     pub fn describe(&self, classes: &[String]) -> String {
         let name = |class: u16| {
@@ -79,6 +97,17 @@ impl ExclusionReason {
                 name(taken_for),
                 percent(share),
                 percent(usual),
+            ),
+            Self::Marks {
+                class,
+                taken_for,
+                rows,
+                of,
+            } => format!(
+                "samples of {rows} of its {of} rows of {class} lie outside of all others' by a mark that \
+                 they share, and without it are {} to the other devices' teacher; the rest counts",
+                name(taken_for),
+                class = name(class),
             ),
         }
     }

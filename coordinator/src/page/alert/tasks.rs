@@ -183,7 +183,10 @@ fn of_excluded(found: &mut Vec<Alert>, task: &TaskStatus) {
     };
     let (head, text, room) = match devices.len() {
         1 => (
-            format!("{name} is left out of {}", task.name),
+            match first.why.is_of_a_part() {
+                true => format!("Samples of {name} are left out of {}", task.name),
+                false => format!("{name} is left out of {}", task.name),
+            },
             format!("Its {}: {}.", first.kind, first.text),
             format!("{ONE_DEVICE}{}", first.device.device),
         ),
