@@ -163,6 +163,7 @@ impl PointTable {
     /// # Errors
     /// Another ending, or a file that cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), PointTableError> {
+        Self::check_ending(path)?;
         let bytes = match path.extension().and_then(|ending| ending.to_str()) {
             Some("npz") => self.npz()?,
             Some("csv") => self
@@ -174,6 +175,17 @@ impl PointTable {
             path: path.display().to_string(),
             cause,
         })
+    }
+
+    /// Whether a file of this name can be written.
+    ///
+    /// # Errors
+    /// [`PointTableError::Ending`].
+    pub fn check_ending(path: &Path) -> Result<(), PointTableError> {
+        match path.extension().and_then(|ending| ending.to_str()) {
+            Some("npz" | "csv") => Ok(()),
+            _ => Err(PointTableError::Ending(path.display().to_string())),
+        }
     }
 
     fn most_likely(&self) -> Vec<u16> {

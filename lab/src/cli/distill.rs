@@ -82,6 +82,9 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
     };
     let data = super::open(&arguments.data, Asked::Class)?;
     let stop = interrupt::watch("ending with the best so far");
+    if let Some(path) = &arguments.points_out {
+        PointTable::check_ending(path).map_err(exit::Failure::from)?;
+    }
     let mut progress = Progress::new(false);
     let begun = Instant::now();
     progress.stage(&format!(

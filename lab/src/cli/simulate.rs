@@ -13,6 +13,7 @@ use common::task::{ConsensusRule, StudentSpec};
 use lab::backbone;
 use lab::data::{ANOMALOUS, Asked, Dataset};
 use lab::labelling;
+use lab::points::PointTable;
 use lab::progress::Progress;
 use lab::report;
 use lab::simulate::{self, SimulateOptions};
@@ -201,6 +202,9 @@ pub(crate) fn run(arguments: SimulateArguments) -> Result<(), Failure> {
     let format = format.transpose().map_err(exit::Failure::from)?;
     if arguments.student_out.is_some() && arguments.backbone().is_some() {
         return Err(Failure::StudentOfBackbone);
+    }
+    if let Some(path) = &arguments.points_out {
+        PointTable::check_ending(path).map_err(exit::Failure::from)?;
     }
     let mut progress = Progress::new(false);
     let data = arguments.open(&mut progress)?;

@@ -413,6 +413,10 @@ pub fn run(
     if let Some(newest) = newest {
         newest["devices_excluded"] = json!(simulation.excluded().len());
     }
+    for (device, why) in simulation.why_excluded() {
+        let why = why.describe(&data.classes);
+        progress.stage(&format!("  device {device} was left out: {why}"));
+    }
     Ok(SimulateResult {
         outcome,
         release: result.release,

@@ -22,7 +22,8 @@ use common::trust::keys::SigningKey;
 use common::wire::messages::{ToDevice, TransferAnswer};
 use coordinator::compute::{self, Setting};
 use coordinator::round::{
-    Action, Engine, Event, Input, JobKind, Outcome, RoundPolicy, Standing, State, Ticket,
+    Action, Engine, Event, ExclusionReason, Input, JobKind, Outcome, RoundPolicy, Standing, State,
+    Ticket,
 };
 use coordinator::status::OutcomeStatus;
 use edge_agent::data::Dataset as DeviceRows;
@@ -341,6 +342,16 @@ impl Simulation {
     pub fn excluded(&self) -> BTreeSet<DeviceId> {
         let excluded = self.engine.state().excluded.keys();
         excluded.map(|(device, _)| *device).collect()
+    }
+
+    /// Why something of a device was left out, by the device's number.
+    pub fn why_excluded(&self) -> BTreeMap<usize, ExclusionReason> {
+        let excluded = self.engine.state().excluded.iter();
+        let numbered = excluded.filter_map(|((device, _), why)| {
+            let at = self.devices.iter().position(|one| one.id == *device)?;
+            Some((at, *why))
+        });
+        numbered.collect()
     }
 
     /// Every event so far.
