@@ -253,7 +253,7 @@ fn a_stream_is_answered_only_where_it_is_named() {
         ("follow = \"mqtt://pi\"", "predictions.follow"),
         (
             "follow = \"mqtt://pi/pump#\"",
-            "expected # only alone in the last level",
+            "# only alone in the last level of a topic",
         ),
         ("follow = \"x.csv\"\nhold = 0", "predictions.hold"),
         ("follow = \"x.csv\"\npublish = \"y\"", "predictions.publish"),
