@@ -57,7 +57,7 @@ const MEMORY_MIB_MAX: u32 = 8;
 /// Recordings in the state directory.
 const RECORDINGS: &str = "recordings";
 /// Where the file is looked for when none is named.
-const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
+pub(crate) const DEFAULT_FILE: &str = "/etc/alambic/agent.toml";
 
 /// The file as it is written.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -44,6 +44,16 @@ pub fn retry_ms(certificate: &CertificateFacts, refusals: u32) -> u64 {
     }
 }
 
+/// Milliseconds until the next certificate is asked for where the newest was due
+/// when it came, for this device's clock is ahead: an hour, and after each time in
+/// a row twice as long, a day or half of a certificate's life at most.
+pub fn ahead_ms(certificate: &CertificateFacts, times: u32) -> u64 {
+    let life_ms = certificate.not_after.since_ms(certificate.not_before);
+    let wait_ms = AHEAD_MS_FIRST << times.saturating_sub(1).min(16);
+    let longest_ms = AHEAD_MS_MAX.min(life_ms / 2).max(RETRY_MS_MIN);
+    wait_ms.min(longest_ms)
+}
+
 /// Asks for the next certificate of the same key, showing the present one,
 /// which may be over. Authorities that the ones believed vouch for are
 /// believed from then on. Durable when this returns.
@@ -84,6 +94,9 @@ fn number_of(device: DeviceId) -> u64 {
 
 const RETRY_MS_MIN: u64 = 1_000;
 const RETRY_MS_MAX: u64 = 3_600_000;
+/// Wait after the first certificate that was due when it came.
+const AHEAD_MS_FIRST: u64 = 3_600_000;
+const AHEAD_MS_MAX: u64 = 24 * 3_600_000;
 /// Wait after the first refusal.
 const REFUSED_MS_FIRST: u64 = 60_000;
 
@@ -138,6 +151,15 @@ mod tests {
             waits,
             [60_000, 120_000, 240_000, RETRY_MS_MAX, RETRY_MS_MAX]
         );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_renews_less_and_less_often() {
+        let certificate = facts(1, 30 * 24 * 3_600_000);
+        let hours = [1, 2, 3, 5, 6, 99].map(|times| ahead_ms(&certificate, times) / 3_600_000);
+        assert_eq!(hours, [1, 2, 4, 16, 24, 24]);
+        assert_eq!(ahead_ms(&facts(1, 60_000), 1), 30_000);
+        assert_eq!(ahead_ms(&facts(1, 1_000), 9), RETRY_MS_MIN);
     }
 
     /// Answers one renewal; who asked, as the transport knows it.

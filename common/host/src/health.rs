@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
 use serde::Serialize;
 
 use math::blas;
@@ -136,10 +137,23 @@ pub fn state_permissions(state: &Path, advice: &str) -> Finding {
         let advice = format!("chmod 700 {}", state.display());
         return Finding::failed("permissions", found, advice);
     }
-    if rustix::fs::access(state, rustix::fs::Access::WRITE_OK).is_err() {
-        return Finding::failed("permissions", found, advice);
+    match rustix::fs::access(state, rustix::fs::Access::WRITE_OK) {
+        Ok(()) => Finding::ok("permissions", found),
+        Err(error) => unwritable(state, found, error, advice),
     }
-    Finding::ok("permissions", found)
+}
+
+/// Why a folder whose mode is right cannot be written.
+fn unwritable(state: &Path, found: String, error: Errno, advice: &str) -> Finding {
+    match error {
+        Errno::ROFS => Finding::failed(
+            "permissions",
+            format!("{} is on a file system that is read-only", state.display()),
+            "mount it for writing; a system that did so itself found its disk damaged (`dmesg`), \
+             and a service needs ReadWritePaths= for a folder of its own",
+        ),
+        _ => Finding::failed("permissions", found, advice),
+    }
 }
 
 /// The worst of what was found.
@@ -269,6 +283,16 @@ mod tests {
         let found = clock(Time(1_763_942_945_999), Time(0)).found;
         assert_eq!(found, "2025-11-24T00:09:05Z");
         assert!(clock(Time(u64::MAX), Time(0)).found.ends_with("since 1970"));
+    }
+
+    #[test]
+    fn a_read_only_file_system_is_told_from_another_user() {
+        let of = |error| unwritable(Path::new("/s"), "/s has mode 700".into(), error, "be it");
+        let found = of(Errno::ROFS);
+        assert_eq!(found.verdict, Verdict::Failed);
+        assert!(found.found.contains("read-only"), "{found:?}");
+        assert!(found.advice.contains("mount"), "{found:?}");
+        assert_eq!(of(Errno::ACCESS).advice, "be it");
     }
 
     #[test]

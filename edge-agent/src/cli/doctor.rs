@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep};
 use super::teacher::{PRIVACY_ADVICE, UNDER_PRIVACY, WORSE_ADVICE};
 use super::{ExitCode, Failure, block_on};
 use crate::config::Config;
-use crate::driver::local::{known_tasks, teacher_accounts};
+use crate::driver::local::{Damage, damages, known_tasks, teacher_accounts};
 use crate::driver::status::RunStatus;
 use crate::identity::{Identity, TimeFloor};
+use crate::mqtt::{self, MqttSettings};
 use crate::state::StateDir;
 use crate::teacher::ModelTeacher;
 use crate::work::TeacherChoice;
@@ -87,6 +88,10 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     findings.push(health::state_disk(&config.state, FREE_BYTES_MIN));
     let advice = "run this as the agent's user";
     findings.push(health::state_permissions(&config.state, advice));
+    findings.extend(damaged(config, &state));
+    if let Some(mqtt) = &config.mqtt {
+        findings.push(block_on(async { Ok(broker(mqtt).await) })?);
+    }
     let run = state.is_locked().then(|| RunStatus::load(&state));
     let run = run.and_then(Result::ok).flatten();
     let folder = super::data_in_use(config, run.as_ref());
@@ -97,6 +102,36 @@ fn examine(config: &Config) -> Result<Vec<Finding>, Failure> {
     findings.extend(own_teacher(config, &state));
     findings.push(health::blas());
     Ok(findings)
+}
+
+/// What the agent opens at its start and cannot use.
+fn damaged(config: &Config, state: &StateDir) -> Vec<Finding> {
+    let damages = damages(state, config.policy.budget().is_some());
+    if damages.is_empty() {
+        return vec![Finding::ok(FILES, "what the agent keeps is whole")];
+    }
+    let of = |one: Damage| match one.is_harmless {
+        true => Finding::warning(FILES, one.found, one.advice),
+        false => Finding::failed(FILES, one.found, one.advice),
+    };
+    damages.into_iter().map(of).collect()
+}
+
+/// The broker that readings come from.
+async fn broker(settings: &MqttSettings) -> Finding {
+    let (address, topics) = (settings.address(), settings.topics.join(", "));
+    match mqtt::probe(settings).await {
+        Ok(()) => Finding::ok(
+            MQTT,
+            format!("{address} lets this device in; topics {topics}"),
+        ),
+        Err(error) => {
+            let found = format!("the broker {address} cannot be heard: {error}");
+            let advice = "check mqtt.broker, mqtt.user and mqtt.password_file, and that the broker \
+                          runs";
+            Finding::failed(MQTT, found, advice)
+        }
+    }
 }
 
 /// The owner's model, tried on each task that the device was called for, and
@@ -211,6 +246,8 @@ async fn path_mtu(connection: &Connection) -> Finding {
 }
 
 const TEACHER: &str = "teacher";
+const FILES: &str = "files";
+const MQTT: &str = "mqtt";
 /// Room for outbox, cache and two students.
 const FREE_BYTES_MIN: u64 = 128 << 20;
 /// QUIC's own largest probe; what is larger is not looked for.

@@ -7,7 +7,7 @@ use common::trust::token::JoinToken;
 
 use super::{ExitCode, Failure, block_on, own_state};
 use crate::anew::enrol_again;
-use crate::config::{Config, are_hosts_and_ports, is_host_and_port};
+use crate::config::{Config, DEFAULT_FILE, Flags, are_hosts_and_ports, is_host_and_port};
 use crate::enrol::{Joining, enrol};
 
 /// Join a fleet. The device makes its key itself and shows it to nobody; it
@@ -95,17 +95,69 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
         return Ok(());
     }
     println!("enrolled as {}", membership.device);
-    let state = super::state_option(config);
-    match state.is_empty() && Path::new(SERVICES).exists() {
-        true => println!(
-            "next: name the data folder in /etc/alambic/agent.toml, then \
-             systemctl enable --now alambic-agent"
-        ),
-        false => println!("next: alambic-agent run{state} --data FOLDER"),
-    }
+    println!("next: {}", next(config, Path::new(SERVICES).exists()));
     Ok(())
+}
+
+/// What makes the device run; `has_services` where systemd does.
+fn next(config: &Config, has_services: bool) -> String {
+    let state = super::state_option(config);
+    if state.is_empty() && has_services {
+        let start = "systemctl enable --now alambic-agent";
+        return match config.data {
+            Some(_) => start.to_owned(),
+            None => format!("name the data folder in {DEFAULT_FILE}, then {start}"),
+        };
+    }
+    let file = { config.file.as_deref() }.filter(|file| *file != Path::new(DEFAULT_FILE));
+    let file = file.map_or_else(String::new, |file| format!(" --config {}", file.display()));
+    // A folder that was named to this command alone has to be named again.
+    let flags = Flags {
+        config: config.file.clone(),
+        ..Flags::default()
+    };
+    let alone = Config::load(&flags, &|_| None);
+    let is_kept = alone.is_ok_and(|alone| alone.data.is_some() && alone.data == config.data);
+    let data = match &config.data {
+        Some(_) if is_kept => String::new(),
+        Some(data) => format!(" --data {}", data.display()),
+        None => " --data FOLDER".to_owned(),
+    };
+    format!("alambic-agent run{file}{state}{data}")
 }
 
 /// Is there where systemd runs.
 const SERVICES: &str = "/run/systemd/system";
 const LABEL_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_data_folder_that_is_configured_is_not_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let (file, data) = (root.path().join("agent.toml"), root.path().join("data"));
+        let load = |text: &str, data: Option<&Path>| {
+            std::fs::write(&file, text).unwrap();
+            let flags = Flags {
+                config: Some(file.clone()),
+                state: Some(root.path().join("state")),
+                data: data.map(Path::to_owned),
+            };
+            Config::load(&flags, &|_| None).unwrap()
+        };
+        let named = format!("[data]\nfolder = {data:?}\n");
+        let text = next(&load(&named, None), true);
+        let given = format!("run --config {}", file.display());
+        assert!(text.contains(&given) && !text.contains("--data"), "{text}");
+        let text = next(&load("", None), true);
+        assert!(text.ends_with(" --data FOLDER"), "{text}");
+        let text = next(&load("", Some(&data)), true);
+        assert!(
+            text.ends_with(&format!(" --data {}", data.display())),
+            "{text}"
+        );
+    }
+}

@@ -17,6 +17,9 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
         let found = "no folder: the device only receives students";
         return vec![Finding::skipped(CHECK, found)];
     };
+    if let Some(awaited) = awaited(config, folder) {
+        return vec![awaited];
+    }
     let tasks = match known_tasks(&StateDir::at(&config.state)) {
         Ok(tasks) => tasks,
         Err(error) => {
@@ -40,6 +43,23 @@ pub(super) fn findings(config: &Config, folder: Option<&Path>) -> Vec<Finding> {
             .for_each(|finding| finding.verdict = Verdict::Warning);
     }
     findings.concat()
+}
+
+/// Where readings of MQTT are to come and none has.
+fn awaited(config: &Config, folder: &Path) -> Option<Finding> {
+    let mqtt = config.mqtt.as_ref()?;
+    let is_empty = match Folder::names(folder, &config.mapping) {
+        Ok(names) => names.is_empty(),
+        Err(_) => !folder.exists(),
+    };
+    let found = format!(
+        "no readings yet: those of the MQTT broker {} under {} are awaited, and recorded in {}",
+        mqtt.address(),
+        mqtt.topics.join(", "),
+        folder.display()
+    );
+    let advice = "see that the agent runs and that something is published on these topics";
+    is_empty.then(|| Finding::warning(CHECK, found, advice))
 }
 
 /// Which files there are, while nothing says what they should hold.
@@ -335,6 +355,28 @@ mod tests {
             findings[1].found.contains("line 82 has no line end yet"),
             "{findings:?}"
         );
+    }
+
+    #[test]
+    fn readings_of_a_broker_are_awaited() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("agent.toml");
+        let text = "[mqtt]\nbroker = \"pi:1883\"\ntopics = [\"pump/#\"]\n";
+        std::fs::write(&file, text).unwrap();
+        let flags = Flags {
+            config: Some(file),
+            state: Some(root.path().join("state")),
+            ..Flags::default()
+        };
+        let config = Config::load(&flags, &|_| None).unwrap();
+        let found = findings(&config, config.data.as_deref());
+        assert_eq!(worst(&found), Verdict::Warning, "{found:?}");
+        let text = &found[0].found;
+        assert!(
+            text.contains("pi:1883") && text.contains("pump/#"),
+            "{text}"
+        );
+        assert!(!found[0].advice.contains(".csv"), "{found:?}");
     }
 
     #[test]

@@ -1,22 +1,22 @@
 //! `pull`: fetch, verify and install the newest student, once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use common::ids::BlobHash;
+use common::ids::{BlobHash, TaskHash};
 use common::wire::messages::{
     Announcement, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice, Welcome,
 };
 
 use super::run::{Device, seed};
-use super::student::{find, with_digits};
+use super::student::{find, installed, with_digits};
 use serde_json::json;
 
 use super::{ExitCode, Failure, block_on, own_state, to_json};
 use crate::config::Config;
 use crate::driver::backend::{Backend as _, BackendError, Verdict};
-use crate::driver::link::{Link, fetch, fetch_against, newest};
-use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker};
-use crate::state::StateError;
+use crate::driver::link::{Link, Newest, fetch, fetch_against, newest};
+use crate::driver::local::{FolderSource, InProcess, WorkSettings, Worker, known_tasks};
+use crate::state::{StateDir, StateError};
 use crate::trust::Trust;
 
 /// Fetch the newest student, verify it, try it on the data if there is any,
@@ -136,6 +136,47 @@ fn hear<W: Worker>(device: &Device<W>, welcome: &Welcome) -> Result<(), Failure>
     })
 }
 
+/// What tasks are called, as far as this device knows.
+fn names(config: &Config, state: &StateDir) -> BTreeMap<TaskHash, String> {
+    let called = known_tasks(state).unwrap_or_default().into_iter();
+    let called = called.map(|task| (task.hash(), task.definition().name.clone()));
+    let installed = installed(config).unwrap_or_default().into_iter();
+    let installed = installed.filter_map(|one| Some((one.task, one.name?)));
+    called.chain(installed).collect()
+}
+
+/// The coordinator has nothing that the question fits; `offered` is what it has.
+fn no_task(
+    meant: Option<TaskHash>,
+    offered: &[TaskHash],
+    names: &BTreeMap<TaskHash, String>,
+) -> Failure {
+    let listed = offered.iter().map(|task| match names.get(task) {
+        Some(name) => format!("{task} ({name})"),
+        None => task.to_string(),
+    });
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let (code, message) = match (meant, offered) {
+        (None, [_, _, ..]) => (
+            ExitCode::Usage,
+            "the coordinator has several tasks for this device".to_owned(),
+        ),
+        (None, _) => (
+            ExitCode::NotFound,
+            "the coordinator has no task at work for this device".to_owned(),
+        ),
+        (Some(task), _) => (
+            ExitCode::NotFound,
+            format!("the coordinator has no task {task} for this device"),
+        ),
+    };
+    let failure = Failure::new(code, message);
+    match offered {
+        [] => failure.advise("`alambic-coordinator task list` shows the fleet's tasks"),
+        _ => failure.advise(format!("name one with --task: {listed}")),
+    }
+}
+
 /// The newest release, announced and in the cache.
 async fn bring<W: Worker>(
     device: &Device<W>,
@@ -151,7 +192,7 @@ async fn bring<W: Worker>(
             offered = welcome.tasks.iter().map(|(task, _)| *task).collect();
         }
         let meant = arguments.task.as_deref();
-        let begun = meant.map(|digits| with_digits(offered.into_iter(), digits));
+        let begun = meant.map(|digits| with_digits(offered.iter().copied(), digits));
         let task = match begun.as_deref() {
             Some([task]) => Some(*task),
             _ => find(config, meant)?,
@@ -164,11 +205,17 @@ async fn bring<W: Worker>(
             };
             sender.send(&tried).await?;
         }
-        let release = newest(&connection, task).await?.ok_or_else(|| {
-            let message = "the task has no student yet";
-            let advice = "wait for its first round (`alambic-coordinator round start`)";
-            Failure::new(ExitCode::NotFound, message).advise(advice)
-        })?;
+        let release = match newest(&connection, task).await? {
+            Newest::Release(release) => release,
+            Newest::NoRelease => {
+                let message = "the task has no student yet";
+                let advice = "wait for its first round (`alambic-coordinator round start`)";
+                return Err(Failure::new(ExitCode::NotFound, message).advise(advice));
+            }
+            Newest::NoTask => {
+                return Err(no_task(task, &offered, &names(config, &device.state)));
+            }
+        };
         let cached = device
             .cache
             .blobs()
@@ -195,4 +242,25 @@ async fn bring<W: Worker>(
     let found = found.await;
     closer.close().await;
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_tasks_are_named_where_none_is_meant() {
+        let (one, two) = (TaskHash([1; 32]), TaskHash([2; 32]));
+        let names = BTreeMap::from([(two, "pump".to_owned())]);
+        let text = no_task(None, &[one, two], &names).to_string();
+        assert!(text.contains("several tasks"), "{text}");
+        assert!(!text.contains("update the older"), "{text}");
+        let text = format!("{:?}", no_task(None, &[one, two], &names));
+        assert!(text.contains(&one.to_string()), "{text}");
+        assert!(text.contains(&format!("{two} (pump)")), "{text}");
+        let text = no_task(None, &[], &names).to_string();
+        assert!(text.contains("no task"), "{text}");
+        let text = no_task(Some(two), &[one], &names).to_string();
+        assert!(text.contains(&two.to_string()), "{text}");
+    }
 }

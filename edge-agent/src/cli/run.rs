@@ -70,15 +70,19 @@ pub(super) fn run(
             Ok(ChildWorker::new(&state, settings))
         })?;
         info!(device = %device.route.identity.membership.device, "running");
-        say_what_is_missing(config.data.as_deref());
+        if config.mqtt.is_none() {
+            say_what_is_missing(config.data.as_deref());
+        }
         if matches!(config.teacher, TeacherChoice::Model(_)) && config.policy.budget().is_some() {
             warn!("{UNDER_PRIVACY}; {PRIVACY_ADVICE}");
         }
+        let mut broker = None;
         if let Some(mqtt) = &config.mqtt {
             let folder = config.data.clone().unwrap_or_default();
             let own = device.route.identity.membership.device;
             let subscriber = Subscriber::new(mqtt, own, &folder, &config.label_column)
                 .map_err(|error| Failure::new(ExitCode::Failed, error.to_string()))?;
+            broker = Some(subscriber.problem());
             // Ends with the runtime.
             tokio::spawn(subscriber.run());
         }
@@ -88,6 +92,7 @@ pub(super) fn run(
             data: config.data.as_deref().and_then(|data| absolute(data).ok()),
             service: service.clone(),
             disclose: config.policy.disclose(),
+            broker,
         };
         if let Some(path) = &config.predictions {
             let student_cache = StudentCache::new(state.clone());

@@ -188,7 +188,8 @@ fn print(status: &Status) {
         work.up, work.down, handshakes.up, handshakes.down
     );
     let problems = run.link_error.iter().chain(&run.work_error);
-    for problem in problems.chain(&run.trust_error) {
+    let problems = problems.chain(&run.trust_error).chain(&run.clock_error);
+    for problem in problems.chain(&run.mqtt_error) {
         println!("problem      {problem}");
     }
 }

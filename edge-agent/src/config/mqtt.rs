@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{ConfigError, Pick, is_host_and_port};
-use crate::mqtt::MqttSettings;
+use crate::mqtt::{MqttSettings, filter_rule};
 
 /// See `mqtt.mib_max`.
 pub const MQTT_MIB_MAX: u32 = 64;
@@ -36,14 +36,17 @@ impl Pick<'_> {
         let Some((host, port)) = address else {
             return refuse("mqtt.broker", &broker, "HOST:PORT");
         };
-        let is_filter = |topic: &&String| !topic.is_empty() && topic.len() <= 1_000;
-        if raw.topics.is_empty() || !raw.topics.iter().all(|topic| is_filter(&topic)) {
-            let value = raw.topics.join(", ");
+        if raw.topics.is_empty() {
             return refuse(
                 "mqtt.topics",
-                &value,
+                "",
                 "topics to subscribe to, such as \"pump/#\"",
             );
+        }
+        for topic in &raw.topics {
+            if let Some(rule) = filter_rule(topic) {
+                return refuse("mqtt.topics", topic, rule);
+            }
         }
         let user = match (raw.user, raw.password_file) {
             (Some(user), Some(path)) => Some((user, path)),

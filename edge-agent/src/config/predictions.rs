@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{ConfigError, Pick};
+use crate::mqtt::filter_rule;
 use crate::predictions::{FollowSettings, Source};
 
 /// See `predictions.output`.
@@ -70,7 +71,9 @@ impl Pick<'_> {
             Ok(broker @ Source::Broker { .. }) => broker,
             _ => {
                 let allowed = "a file, mqtt://HOST/TOPIC, or \"mqtt\" where mqtt.broker is set";
-                return refuse("predictions.follow", &follow, allowed);
+                let broker = { follow.strip_prefix("mqtt://") }.and_then(|it| it.split_once('/'));
+                let rule = broker.and_then(|(_, topic)| filter_rule(topic));
+                return refuse("predictions.follow", &follow, rule.unwrap_or(allowed));
             }
         };
         let within = |value: Option<i64>, usual: u32, most: u32| {

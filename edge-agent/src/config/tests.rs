@@ -251,6 +251,10 @@ fn a_stream_is_answered_only_where_it_is_named() {
         ("follow = \"mqtt\"", "predictions.follow"),
         ("follow = \"~/x.csv\"", "predictions.follow"),
         ("follow = \"mqtt://pi\"", "predictions.follow"),
+        (
+            "follow = \"mqtt://pi/pump#\"",
+            "# only alone in the last level of a topic",
+        ),
         ("follow = \"x.csv\"\nhold = 0", "predictions.hold"),
         ("follow = \"x.csv\"\npublish = \"y\"", "predictions.publish"),
         (
@@ -264,5 +268,28 @@ fn a_stream_is_answered_only_where_it_is_named() {
     ] {
         let error = of(text).unwrap_err().to_string();
         assert!(error.contains(key), "{key} in {error}");
+    }
+}
+
+#[test]
+fn topics_that_no_broker_takes_are_refused() {
+    let of = |topics: &str| {
+        let text = format!("[mqtt]\nbroker = \"pi:1883\"\ntopics = {topics}");
+        with(&text, &Flags::default(), &[])
+    };
+    assert!(of("[\"pump/#\", \"+/flow\"]").is_ok());
+    for (topics, named, rule) in [
+        ("[]", "mqtt.topics", "subscribe to"),
+        ("[\"a\", \"\"]", "mqtt.topics", "not empty"),
+        (
+            "[\"a\", \"pump#\"]",
+            "\"pump#\"",
+            "# only alone in the last",
+        ),
+        ("[\"a/#/b\"]", "\"a/#/b\"", "# only alone in the last"),
+        ("[\"a/b+\"]", "\"a/b+\"", "+ only alone in a level"),
+    ] {
+        let error = of(topics).unwrap_err().to_string();
+        assert!(error.contains(named) && error.contains(rule), "{error}");
     }
 }

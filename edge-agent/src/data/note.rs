@@ -39,6 +39,14 @@ pub enum Note {
         /// That of the time of day, where it holds dates.
         clock: Option<String>,
     },
+    /// A recording has no column of times, and nothing says how fast its samples
+    /// came.
+    NoTimeColumn {
+        /// The task's samples a second, which it is taken to have.
+        rate_hz: f64,
+        /// A column that is not used and goes up steadily.
+        rising: Option<String>,
+    },
     /// Numbers are written with a decimal comma.
     DecimalComma,
     /// Columns have the names of another file's in another order.
@@ -117,6 +125,10 @@ impl Note {
                 | Self::Lost { .. }
                 | Self::Slower { .. }
                 | Self::TooFast { .. }
+                | Self::NoTimeColumn {
+                    rising: Some(_),
+                    ..
+                }
         )
     }
 }
@@ -163,6 +175,20 @@ impl fmt::Display for Note {
                 "column {column:?} is taken for the time of each row; say otherwise with \
                  time_column or rate_hz under [data]"
             ),
+            Self::NoTimeColumn { rate_hz, rising } => {
+                write!(
+                    f,
+                    "no time column was found; samples are taken at the task's {rate_hz} a second; \
+                     name it with data.time_column, or say the rate with data.rate_hz"
+                )?;
+                match rising {
+                    Some(column) => write!(
+                        f,
+                        "; column {column:?} is not used and increases steadily: is it the time?"
+                    ),
+                    None => Ok(()),
+                }
+            }
             Self::Reordered => f.write_str(
                 "has the columns of the files before it in another order: they are read by name. \
                  Have the task name them ([input] names), so that all devices' files are",

@@ -338,19 +338,28 @@ fn signature(
     Ok(Some(signature))
 }
 
+/// What there is of a task, or of the coordinator's only one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// Its newest release.
+    Release(Announcement),
+    /// No student yet.
+    NoRelease,
+    /// No such task for this device; where none was named, none or several.
+    NoTask,
+}
+
 /// The newest release of a task, or of the coordinator's only one.
 ///
 /// # Errors
 /// The loss of stream or connection.
-pub async fn newest(
-    connection: &Connection,
-    task: Option<TaskHash>,
-) -> Result<Option<Announcement>, LinkError> {
+pub async fn newest(connection: &Connection, task: Option<TaskHash>) -> Result<Newest, LinkError> {
     let mut stream = connection.open_transfer().await?;
     let request = TransferRequest::Newest { task };
     match answer(stream.ask(&encode(&request)).await?)? {
-        TransferAnswer::Newest(release) => Ok(Some(release)),
-        TransferAnswer::NoRelease => Ok(None),
+        TransferAnswer::Newest(release) => Ok(Newest::Release(release)),
+        TransferAnswer::NoRelease => Ok(Newest::NoRelease),
+        TransferAnswer::NotFound => Ok(Newest::NoTask),
         other => Err(LinkError::Unexpected(format!("{other:?} to a question"))),
     }
 }

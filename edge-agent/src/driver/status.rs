@@ -25,6 +25,10 @@ pub struct RunStatus {
     pub work_error: Option<String>,
     /// Why the coordinator's keys are not believed, if they are not.
     pub trust_error: Option<String>,
+    /// How this device's clock is wrong, if the coordinator's word shows it.
+    pub clock_error: Option<String>,
+    /// Why no readings come by MQTT, if they are asked for.
+    pub mqtt_error: Option<String>,
     /// UDP payload bytes of all handshakes since the start.
     pub handshake_bytes: Bytes,
     /// UDP payload bytes of all work since the start.

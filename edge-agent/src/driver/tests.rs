@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use common::ids::{BlobHash, RoundId, TaskHash, Version};
 use common::round::{ContributionKey, Kind, Phase, Reason};
-use common::transport::{CloseCode, Stream};
-use common::wire::codec::encode;
+use common::transport::{CloseCode, Protocol, Stream};
+use common::wire::codec::{decode, encode};
 use common::wire::messages::{
-    Announcement, Call, Context, ToCoordinator, ToDevice, TransferAnswer, TransferRequest,
+    Announcement, Call, Context, EnrolAnswer, EnrolRequest, ToCoordinator, ToDevice,
+    TransferAnswer, TransferRequest,
 };
 use common::withheld::WithheldCode;
 use tokio::sync::{mpsc, oneshot};
@@ -160,6 +161,7 @@ impl Running {
             data: None,
             service: common::service::Service::none(),
             disclose: Default::default(),
+            broker: None,
         };
         let agent = Agent::new(settings, state, cache, script.clone());
         let (stop, stopped) = oneshot::channel();
@@ -468,4 +470,43 @@ async fn new_data_is_told_and_a_stopping_agent_says_goodbye() {
     );
     let status = RunStatus::load(&fleet.state()).unwrap().unwrap();
     assert!(status.work_bytes.up > 0 && status.handshake_bytes.down > 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_does_not_renew_again_and_again() {
+    let mut fleet = Fleet::new();
+    // Certificates of 30 days.
+    fleet.behind_ms = 20 * 24 * 3_600_000;
+    let agent = Running::start(&fleet, &steps(vec![]));
+    let mut renewals = 0;
+    let serve = async {
+        let mut open = Vec::new();
+        loop {
+            let connection = fleet.arrival().await.admit().await.unwrap();
+            if connection.protocol() == Protocol::Enrolment {
+                let mut stream = connection.accept_transfer().await.unwrap();
+                let asked = decode(&stream.recv().await.unwrap().unwrap()).unwrap();
+                let EnrolRequest::Renew { csr } = asked else {
+                    panic!("not a renewal");
+                };
+                let renewed = EnrolAnswer::Renewed {
+                    certificate: fleet.certify(&csr),
+                    authorities: Vec::new(),
+                };
+                stream.send(&encode(&renewed)).await.unwrap();
+                stream.sender.finish();
+                renewals += 1;
+            }
+            open.push(connection);
+        }
+    };
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), serve).await;
+    assert_eq!(renewals, 1);
+    let status = RunStatus::load(&fleet.state()).unwrap().unwrap();
+    let problem = status.clock_error.unwrap();
+    assert!(
+        problem.contains("ahead") && problem.contains("20 days"),
+        "{problem}"
+    );
+    agent.stop().await;
 }

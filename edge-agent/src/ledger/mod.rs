@@ -226,6 +226,30 @@ pub fn entries_in(folder: &Path) -> Result<Vec<Entry>, LedgerError> {
     Ok(parse(whole, &path))
 }
 
+/// What is wrong with the list in `folder` and what to do, if it is not what was
+/// written; nothing is repaired.
+///
+/// # Errors
+/// [`LedgerError::Disk`].
+pub fn damage_in(folder: &Path) -> Result<Option<(String, String)>, LedgerError> {
+    let path = folder.join("ledger.jsonl");
+    let bytes = disk::read(&path)?.unwrap_or_default();
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+    let whole = &bytes[..whole.map_or(0, |at| at + 1)];
+    Ok(match Mark::hold(folder, whole)? {
+        Held::Grown(_) | Held::Kept(_) => None,
+        Held::Damaged { path: mark, what } => Some(said(folder, &mark, &what)),
+    })
+}
+
+/// What is wrong with a list, and what a person can do.
+fn said(folder: &Path, mark: &Path, what: &str) -> (String, String) {
+    let list = folder.join("ledger.jsonl");
+    let (list, mark) = (list.display(), mark.display());
+    let advice = format!("restore it from a copy, or remove {mark} to go on with it as it is");
+    (format!("{list}: {what}"), advice)
+}
+
 /// The bytes of something that left, read without stopping the agent.
 ///
 /// # Errors
@@ -239,11 +263,8 @@ pub fn payload_in(folder: &Path, blob: BlobHash) -> Result<Option<Vec<u8>>, Ledg
 fn held(folder: &Path, lines: &[u8]) -> Result<Held, LedgerError> {
     let held = Mark::hold(folder, lines)?;
     if let Held::Damaged { path, what } = &held {
-        warn!(
-            "{}: {what}; restore it from a copy, or remove {} to go on with it as it is",
-            folder.join("ledger.jsonl").display(),
-            path.display()
-        );
+        let (found, advice) = said(folder, path, what);
+        warn!("{found}; {advice}");
     }
     Ok(held)
 }

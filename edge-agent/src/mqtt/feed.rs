@@ -8,7 +8,7 @@ use rumqttc::{AsyncClient, Event, EventLoop, Incoming, QoS};
 use tokio::runtime::Runtime;
 use tracing::{info, warn};
 
-use super::{FIRST_WAIT, LAST_WAIT, Message, MqttSettings, REQUESTS_MAX, Rows, options};
+use super::{Large, Message, MqttSettings, Patience, REQUESTS_MAX, Rows, options};
 
 /// A subscription that is read row by row. What comes faster than it is read
 /// waits in the connection and then with the broker.
@@ -16,8 +16,10 @@ pub struct Feed {
     runtime: Runtime,
     client: AsyncClient,
     events: EventLoop,
+    address: String,
     topics: Vec<String>,
     rows: Rows,
+    large: Large,
 }
 
 impl Feed {
@@ -37,8 +39,10 @@ impl Feed {
             runtime,
             client,
             events,
+            address: settings.address(),
             topics: settings.topics.clone(),
             rows: Rows::default(),
+            large: Large::default(),
         })
     }
 
@@ -49,15 +53,17 @@ impl Feed {
             runtime,
             client,
             events,
+            address,
             topics,
             rows,
+            large,
         } = self;
         runtime.block_on(async {
-            let mut wait = FIRST_WAIT;
+            let mut patience = Patience::default();
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Incoming::ConnAck(_))) => {
-                        wait = FIRST_WAIT;
+                        patience.connected();
                         info!("listening to the MQTT broker");
                         for topic in topics.iter() {
                             if let Err(error) = client.try_subscribe(topic, QoS::AtMostOnce) {
@@ -65,7 +71,9 @@ impl Feed {
                             }
                         }
                     }
-                    Ok(Event::Incoming(Incoming::Publish(message))) => {
+                    Ok(Event::Incoming(Incoming::Publish(message)))
+                        if !large.is_too_large(&message.topic, &message.payload) =>
+                    {
                         let now = SystemTime::now().duration_since(UNIX_EPOCH);
                         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
                         let is_kept = message.retain;
@@ -76,11 +84,8 @@ impl Feed {
                     }
                     Ok(_) => {}
                     Err(error) => {
-                        if wait == FIRST_WAIT {
-                            warn!("the MQTT broker cannot be heard ({error}); trying again");
-                        }
-                        tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(LAST_WAIT);
+                        let what = format!("the MQTT broker {address} cannot be heard: {error}");
+                        tokio::time::sleep(patience.failed(&what)).await;
                     }
                 }
             }

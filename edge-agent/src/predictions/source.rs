@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::mqtt::filter_rule;
+
 /// Where a stream comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -55,6 +57,9 @@ impl std::str::FromStr for Source {
             return Err(
                 "expected mqtt://HOST[:PORT]/TOPIC, such as mqtt://localhost/pump/#".into(),
             );
+        }
+        if let Some(rule) = filter_rule(topic) {
+            return Err(format!("the topic is {topic:?}, expected {rule}"));
         }
         if broker.contains('@') {
             return Err("a name and its password belong into [mqtt] of agent.toml".into());
@@ -118,6 +123,8 @@ mod tests {
             "mqtt://",
             "mqtt://pi",
             "mqtt:///x",
+            "mqtt://pi/pump#",
+            "mqtt://pi/a/#/b",
             "mqtt://pi:x/y",
             "mqtt://a:b@pi/x",
         ] {

@@ -122,6 +122,15 @@ impl Slots {
         })
     }
 
+    /// Looks at the slots in `folder` and changes nothing: whether the file that
+    /// says which student is in use is whole, or its copy is to serve for it.
+    ///
+    /// # Errors
+    /// [`SlotsError::Pointer`] or [`SlotsError::Disk`].
+    pub fn look(folder: &Path) -> Result<bool, SlotsError> {
+        Pointer::look(folder)
+    }
+
     /// Installs a student; durable and in use when this returns. The one in
     /// use before becomes the previous one. The student in use again, by
     /// version and bytes, is written again if it was damaged. Cost: reads the

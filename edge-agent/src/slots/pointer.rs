@@ -92,6 +92,18 @@ impl Pointer {
         Ok(read)
     }
 
+    /// Whether the pointer in `folder` is what was written, or its copy serves;
+    /// nothing is repaired.
+    pub(super) fn look(folder: &Path) -> Result<bool, SlotsError> {
+        let path = folder.join(POINTER);
+        let (pointer, copy) = (disk::read(&path)?, disk::read(&folder.join(COPY))?);
+        match (pointer.as_deref().map(parse), copy.as_deref().map(parse)) {
+            (None, None) | (Some(Some(_)), _) => Ok(true),
+            (_, Some(Some(_))) => Ok(false),
+            _ => Err(SlotsError::Pointer(path)),
+        }
+    }
+
     /// Brings the copy up to the pointer, which may have been replaced since it was
     /// `read`; the caller holds the lock.
     fn caught_up(folder: &Path, read: Self) -> Result<Self, SlotsError> {

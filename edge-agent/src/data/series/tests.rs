@@ -402,3 +402,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_time_column_of_another_name_is_asked_for() {
+    let timed = text((0..90).map(|at| (f64::from(at) / 20.0, "on", "a")));
+    let notes = |text: &str, mapping: Mapping| {
+        let found = read(text, &schema("").with_mapping(mapping)).unwrap();
+        let is_told = |note: &&Note| matches!(note, Note::NoTimeColumn { .. });
+        found.notes.iter().find(is_told).map(ToString::to_string)
+    };
+    assert_eq!(notes(&timed, Mapping::default()), None);
+    for name in ["t", "Zeit", "t [s]"] {
+        let told = notes(&timed.replacen("time", name, 1), Mapping::default()).unwrap();
+        assert!(told.contains("the task's 10 a second"), "{told}");
+        assert!(told.contains("data.time_column"), "{told}");
+        assert!(told.contains(&format!("column {name:?}")), "{told}");
+        let named = Mapping {
+            time_column: Some(name.to_owned()),
+            ..Mapping::default()
+        };
+        assert_eq!(notes(&timed.replacen("time", name, 1), named), None);
+    }
+    let rated = Mapping {
+        rate_hz: Some(20.0),
+        ..Mapping::default()
+    };
+    assert_eq!(notes(&timed.replacen("time", "t", 1), rated), None);
+    // Dates of its own form, and nothing that goes up.
+    let mut own = "at,x,y,label\n".to_owned();
+    let mut none = "x,y,label\n".to_owned();
+    for at in 0..90 {
+        writeln!(own, "01.12.2026 10:{:02}:{:02},1,{at},on", at / 60, at % 60).unwrap();
+        writeln!(none, "1,{at},on").unwrap();
+    }
+    let told = notes(&own, Mapping::default()).unwrap();
+    assert!(told.contains("column \"at\""), "{told}");
+    let told = notes(&none, Mapping::default()).unwrap();
+    assert!(!told.contains("increases"), "{told}");
+}

@@ -27,10 +27,21 @@ pub(super) struct Columns {
     pub(super) group: Option<usize>,
     /// Whether the column of times was found by its name, without being told.
     pub(super) time_found: bool,
+    /// Where a recording has no column of times and nothing says its rate.
+    pub(super) untimed: Option<Untimed>,
     /// Whether an unnamed first column was taken for the row's number.
     pub(super) index: bool,
     /// Whether the columns are those of the files before in another order.
     pub(super) reordered: bool,
+}
+
+/// A recording whose samples are taken at the task's rate without a word of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Untimed {
+    /// Samples a second.
+    rate_hz: f64,
+    /// A column that is not used and may hold times.
+    rising: Option<String>,
 }
 
 /// Where one column of an input comes from.
@@ -62,6 +73,9 @@ impl Columns {
                 column: self.names[self.time.unwrap_or(0)].clone(),
                 clock: self.clock.map(|place| self.names[place].clone()),
             });
+        }
+        if let Some(Untimed { rate_hz, rising }) = self.untimed.clone() {
+            notes.push(Note::NoTimeColumn { rate_hz, rising });
         }
         if decimal == b',' {
             notes.push(Note::DecimalComma);
@@ -128,6 +142,21 @@ impl Columns {
         let is_by_place = wanted(schema.input()).is_none();
         let order = schema.order().filter(|_| is_by_place);
         let reordered = order.is_some_and(|order| reorder(&mut sources, order));
+        let untimed = match schema.input() {
+            InputKind::Series(series) if time_found && time.is_none() => {
+                taken.extend(sources.iter().map(|source| Some(source.place)));
+                let rising = (0..names.len()).find(|place| {
+                    !names[*place].is_empty()
+                        && !taken.contains(&Some(*place))
+                        && rises(sample, *place)
+                });
+                Some(Untimed {
+                    rate_hz: series.rate_hz,
+                    rising: rising.map(|place| names[place].clone()),
+                })
+            }
+            _ => None,
+        };
         Ok(Self {
             names,
             sources,
@@ -137,6 +166,7 @@ impl Columns {
             clock,
             group,
             time_found: time_found && time.is_some(),
+            untimed,
             index,
             reordered,
         })
@@ -188,6 +218,31 @@ impl Columns {
             || found == expected + 1 && last.is_some_and(|cell| cell.trim().is_empty())
     }
 }
+
+/// Whether a column's cells go up like times: none is below the one above it, and
+/// the last is above the first.
+fn rises(sample: &[StringRecord], place: usize) -> bool {
+    let cells = sample.iter().filter_map(|record| record.get(place));
+    let cells: Vec<String> = cells.map(|cell| bare(cell).replace(',', ".")).collect();
+    let Some(first) = cells.first().filter(|_| cells.len() >= RISING_MIN) else {
+        return false;
+    };
+    let format = TimeFormat::shown_by(first);
+    let times: Result<Vec<i64>, _> = cells.iter().map(|cell| format.parse(cell)).collect();
+    match times {
+        Ok(times) => times.is_sorted() && times.first() < times.last(),
+        // Times in a form of their own, within one day.
+        Err(_) => {
+            let is_clock = |cell: &String| {
+                cell.contains(':') && cell.starts_with(|c: char| c.is_ascii_digit())
+            };
+            cells.iter().all(is_clock) && cells.is_sorted() && cells.first() < cells.last()
+        }
+    }
+}
+
+/// Fewer rows show no order.
+const RISING_MIN: usize = 3;
 
 /// Whether a column holds times of day without a date.
 fn holds_clocks(sample: &[StringRecord], place: usize) -> bool {

@@ -35,12 +35,13 @@ impl<W: Backend> Agent<W> {
                 let left_ms = due.since_ms(self.settings.route.floor.clock().now());
                 Instant::now() + Duration::from_millis(left_ms).min(LONG)
             }
-            Renewal::Again(at) => at,
+            Renewal::Again(at) => at.min(Instant::now() + LONG),
             Renewal::Asked => Instant::now() + LONG,
         }
     }
 
     pub(super) fn renew_if_due(&mut self) {
+        self.look_at_clock();
         let is_due = match self.renewal {
             Renewal::At(due) => due <= self.settings.route.floor.clock().now(),
             Renewal::Again(at) => at <= Instant::now(),
@@ -69,6 +70,7 @@ impl<W: Backend> Agent<W> {
                 self.refusals = 0;
                 self.settings.route.identity = identity;
                 self.raise_floor();
+                self.wait_if_ahead();
             }
             Err(problem) => {
                 self.refusals = match problem.is_refusal() {
@@ -90,6 +92,45 @@ impl<W: Backend> Agent<W> {
                 }
                 self.renewal = Renewal::Again(Instant::now() + Duration::from_millis(wait_ms));
             }
+        }
+    }
+
+    /// A certificate that was just made and is due for renewal already: this
+    /// device's clock is ahead by half of its life or more. The next one would be
+    /// due as well, so it is not asked for at once.
+    fn wait_if_ahead(&mut self) {
+        let certificate = &self.settings.route.identity.certificate;
+        let now = self.settings.route.floor.clock().now();
+        if renewal::due(certificate) > now {
+            self.ahead = 0;
+            self.status.clock_error = None;
+            return;
+        }
+        self.ahead = self.ahead.saturating_add(1);
+        let wait_ms = renewal::ahead_ms(certificate, self.ahead);
+        self.renewal = Renewal::Again(Instant::now() + Duration::from_millis(wait_ms));
+        if self.ahead == 1 {
+            let what = format!(
+                "this device's clock is ahead of the coordinator's by about {}: its new \
+                 certificate is due for renewal already; set the clock, and the coordinator's if \
+                 that is the wrong one",
+                human::span(now.since_ms(certificate.not_before))
+            );
+            warn!("{what}; asked for again in {}", human::span(wait_ms));
+            self.status.clock_error = Some(what);
+            self.publish();
+        }
+    }
+
+    /// A clock that was ahead may have been set meanwhile.
+    fn look_at_clock(&mut self) {
+        let due = renewal::due(&self.settings.route.identity.certificate);
+        let is_set = due > self.settings.route.floor.clock().now();
+        if self.ahead > 0 && is_set && self.renewal != Renewal::Asked {
+            self.ahead = 0;
+            self.renewal = Renewal::At(due);
+            self.status.clock_error = None;
+            self.publish();
         }
     }
 

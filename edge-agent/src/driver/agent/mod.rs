@@ -18,7 +18,7 @@ use common::transport::Connection;
 use common::wire::messages::{Announcement, Call, ToCoordinator, ToDevice, TransferAnswer};
 use common::withheld::RawWithheld;
 use rand::TryRngCore as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
@@ -61,6 +61,8 @@ pub struct AgentSettings {
     pub service: Service,
     /// What the operator is told of what is kept back.
     pub disclose: Disclose,
+    /// Why no readings come by MQTT, if they are asked for.
+    pub broker: Option<watch::Receiver<Option<String>>>,
 }
 
 /// A running device.
@@ -92,6 +94,8 @@ pub struct Agent<W> {
     renewal: Renewal,
     /// Renewals refused one after another.
     refusals: u32,
+    /// Renewals one after another whose certificate was due already.
+    ahead: u32,
     /// When to ask for what could not be kept.
     ask_again: Option<Instant>,
     /// When what was executed lately is given up, if it is still there.
@@ -165,6 +169,7 @@ impl<W: Backend> Agent<W> {
             fresh_until: None,
             renewal,
             refusals: 0,
+            ahead: 0,
             ask_again: None,
             quiet_at: Some(Instant::now() + QUIET),
             status,
@@ -179,7 +184,7 @@ impl<W: Backend> Agent<W> {
     /// Before the first action only: [`AgentError`].
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
         if let Err(problem) = keep_models(&self.state, &self.cache) {
-            warn!("models that no task needs stay: {problem}");
+            warn!("no model is removed from the cache: {problem}");
         }
         let started = Input::Started {
             outbox: self.backend.unanswered().map_err(AgentError::Outbox)?,
@@ -208,6 +213,7 @@ impl<W: Backend> Agent<W> {
                     self.soak_if_due();
                     self.refresh();
                     self.ask_again_if_due();
+                    self.look_at_broker();
                 }
                 () = sleep_until(renewal) => self.renew_if_due(),
                 () = sleep_until(quiet) => {
@@ -288,6 +294,16 @@ impl<W: Backend> Agent<W> {
                     Err(problem) => self.complain("the data cannot be read", &problem),
                 }
             }
+        }
+    }
+
+    /// What has become of the broker since is told in the status.
+    fn look_at_broker(&mut self) {
+        let broker = self.settings.broker.as_mut();
+        let broker = broker.filter(|broker| broker.has_changed().unwrap_or(false));
+        if let Some(broker) = broker {
+            self.status.mqtt_error = broker.borrow_and_update().clone();
+            self.publish();
         }
     }
 

@@ -9,6 +9,7 @@ mod answer;
 mod backbone;
 pub mod child;
 mod comparison;
+mod damage;
 mod folder;
 mod gradient;
 mod holdings;
@@ -33,6 +34,7 @@ use tracing::warn;
 
 pub use child::ChildWorker;
 pub use comparison::{Comparison, HeldOut, Numbers};
+pub use damage::{Damage, damages};
 pub use folder::{FolderSource, Reading};
 pub use holdings::Source;
 pub use in_process::{InProcess, WorkSettings};
