@@ -23,12 +23,12 @@ mod steady_clock;
 mod students;
 mod tasks;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use protocol::close::CloseCode;
-use protocol::ids::{TaskHash, Time};
+use protocol::ids::{TaskHash, Time, Version};
 use protocol::task::{BudgetPlan, Task};
 
 use self::answer::{Answer, Reply};
@@ -90,6 +90,9 @@ pub struct Core {
     epoch: u32,
     registry: Registry,
     tasks: Vec<Runner>,
+    /// The highest versions that tasks deleted in this life of the store
+    /// released. Those of earlier lives lie below its epoch.
+    released: BTreeMap<TaskHash, Version>,
     sessions: Sessions,
     answers: Answers,
     entries: Vec<Vec<u8>>,
@@ -120,6 +123,7 @@ impl Core {
             epoch: 0,
             registry: Registry::default(),
             tasks: Vec::new(),
+            released: BTreeMap::new(),
             sessions: Sessions::default(),
             answers: Answers::default(),
             entries: Vec::new(),
@@ -369,7 +373,8 @@ impl Core {
         };
         let policy = (self.about.policies)(&task);
         let tracker = ProgressTracker::new(hash, policy.clone(), &state);
-        let engine = Engine::new(hash, policy, self.epoch, state);
+        let mut engine = Engine::new(hash, policy, self.epoch, state);
+        engine.go_above(self.released.get(&hash).copied());
         self.tasks.push(Runner {
             task,
             engine,
