@@ -6,12 +6,13 @@ use common::exit::{self, ExitCode};
 use common::ids::DeviceId;
 use common::log;
 use common::service::Service;
-use common::signals::{Asked, Signals};
+use common::signals::{Asked, Signals, until_asked_twice};
 use common::transport::enrolment::Joining;
 use common::trust::clock::Clock;
 use common::trust::token::{Approval, JoinToken};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::operate::{expect_done, print_json, unexpected};
@@ -209,11 +210,14 @@ pub(super) fn run(config: GatewayConfig) -> Result<(), Failure> {
         }
         service.status(&format!("devices at {address}"));
         service.ready();
-        let stop = async {
+        let asked = async || {
             // Nothing changes while it runs.
             while signals.next().await == Asked::Reload {}
         };
-        running.run_until(stop).await;
+        let run = async |stopped: oneshot::Receiver<()>| {
+            running.run_until(async { drop(stopped.await) }).await;
+        };
+        let _ = until_asked_twice(asked, run).await;
         Ok::<_, Failure>(())
     })?;
     service.stopping();
