@@ -41,6 +41,7 @@ pub(super) fn token(
         group: Some(GATEWAY_GROUP.to_owned()),
         approval: Approval::Auto,
     };
+    let at = client.status()?.address;
     match client.ask(&Request::CreateToken(wish))? {
         Response::Token {
             token,
@@ -55,7 +56,7 @@ pub(super) fn token(
                 "shown this once; it lets gateways join, until {} UTC. On the gateway's host:\n  \
                  alambic-coordinator gateway enrol --coordinator {} --token {token} --name NAME",
                 format::instant(expires),
-                super::tokens::reached_at(config),
+                super::tokens::reached_at(&config.addresses, at),
             );
         }
         other => return Err(unexpected(&other)),
