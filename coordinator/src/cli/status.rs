@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, ReportSummary, RoundStatus,
+    AbsenceReason, Ahead, DeviceStatus, EndedStatus, ExclusionStatus, ReportSummary, RoundStatus,
     Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
@@ -171,6 +171,22 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
             seconds(now.since_ms(newest.released))
         );
     }
+    if let Some(line) = task.ahead.map(|ahead| of_ahead(ahead, more)) {
+        println!("  {line}");
+    }
+}
+
+/// Devices that run what the log does not know.
+fn of_ahead(ahead: Ahead, more: &str) -> String {
+    let (devices, verb) = match ahead.devices {
+        1 => ("1 device".to_owned(), "runs"),
+        all => (format::count(all, "device"), "run"),
+    };
+    format!(
+        "{devices} {verb} a newer student than is offered ({}), of before a restore or `task \
+         delete`; the next release goes above it: alambic-coordinator round start{more}",
+        ahead.newest
+    )
 }
 
 /// Whose contributions the newest student was made without, and why.

@@ -113,6 +113,8 @@ struct Runner {
     tracker: ProgressTracker,
     /// The computation whose result is awaited.
     run: Option<RunId>,
+    /// Whether the log says that devices run newer students.
+    told_of_ahead: bool,
 }
 
 impl Core {
@@ -380,6 +382,7 @@ impl Core {
             engine,
             tracker,
             run: None,
+            told_of_ahead: false,
         });
         let at = self.tasks.len() - 1;
         let members = self.registry.members().iter();

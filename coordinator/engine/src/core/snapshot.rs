@@ -119,6 +119,7 @@ impl Core {
                 .unwrap_or_default(),
             excluded: self.excluded(runner),
             unheard: Vec::new(),
+            ahead: self.ahead(runner),
             odd: Vec::new(),
             profiles: self.profiles(runner),
             withheld: self.withheld(runner),

@@ -27,7 +27,7 @@ use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
 use crate::registry::{Certified, GATEWAY_GROUP, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
-use crate::status::{Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
+use crate::status::{Ahead, Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
 
 const TASK: &str = r#"
 name = "one"
@@ -529,6 +529,28 @@ fn rereleases_are_logged_atomically() {
     };
     let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
     assert_eq!(versions, [version(3), version(4)], "in one batch");
+}
+
+/// A state that was restored from an older copy.
+#[test]
+fn devices_with_newer_students_than_the_logs_are_told_of() {
+    let (mut driven, task) = with_two_students();
+    let mut ahead = |session, installed| {
+        driven.handle(Command::Connect {
+            device: DEVICE,
+            session: SessionId(session),
+            installed: vec![(task, installed)],
+            speaker: Speaker::default(),
+            meter: Box::new(NoMeter),
+        });
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let status = driven.answer::<Box<Status>>(id).unwrap();
+        (status.tasks[0].ahead, driven.core.tasks[0].told_of_ahead)
+    };
+    assert_eq!(ahead(1, version(2)), (None, false));
+    let newest = version(4);
+    let one = Ahead { devices: 1, newest };
+    assert_eq!(ahead(2, newest), (Some(one), true));
 }
 
 /// Each goes one student further, and none but the first says that it went

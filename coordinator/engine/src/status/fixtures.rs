@@ -113,6 +113,7 @@ pub fn task(releases: Vec<ReleaseStatus>, rollout: Option<RolloutStatus>) -> Tas
         evaluations: crate::rollout::Tally::default(),
         excluded: Vec::new(),
         unheard: Vec::new(),
+        ahead: None,
         odd: Vec::new(),
         profiles: Vec::new(),
         withheld: Vec::new(),

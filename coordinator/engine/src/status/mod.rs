@@ -115,6 +115,16 @@ impl Status {
     }
 }
 
+/// Devices that are ahead of the log, which was restored from an older copy
+/// or had their task deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// How many.
+    pub devices: usize,
+    /// The newest student that they run.
+    pub newest: Version,
+}
+
 /// A device, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceName {
@@ -167,6 +177,10 @@ pub struct TaskStatus {
     /// Classes of which no device speaks; students never answer them.
     #[serde(default)]
     pub unheard: Vec<String>,
+    /// Connected devices that run a student which this log has never released,
+    /// newer than all of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
     /// Devices whose data is unlike the fleet's, by their newest profiles.
     #[serde(default)]
     pub odd: Vec<OddStatus>,

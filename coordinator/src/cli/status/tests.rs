@@ -47,3 +47,13 @@ fn open_rollouts_are_listed_with_commands() {
     let back = [held, vec![release(3, 1, false)]].concat();
     assert_eq!(told(back, Some(rolling(2, halted()))), None);
 }
+
+#[test]
+fn devices_ahead_of_the_log_are_told_of() {
+    let newest = release(9, 1, false).version;
+    let line = of_ahead(Ahead { devices: 2, newest }, " --state ./s");
+    assert!(line.starts_with("2 devices run a newer student"), "{line}");
+    assert!(line.ends_with("round start --state ./s"), "{line}");
+    let one = of_ahead(Ahead { devices: 1, newest }, "");
+    assert!(one.starts_with("1 device runs"), "{one}");
+}
