@@ -70,6 +70,10 @@ pub(super) fn list(client: &mut Client, as_json: bool) -> Result<(), Failure> {
         print_json(&status.gateways);
         return Ok(());
     }
+    if !status.state_known {
+        println!("{}", crate::status::STATE_UNKNOWN);
+        return Ok(());
+    }
     if status.gateways.is_empty() {
         println!("no gateways; `alambic-coordinator gateway token` lets one join");
         return Ok(());

@@ -39,6 +39,7 @@ impl Core {
             epoch: self.epoch,
             storage_failures: self.storage_failures,
             storage_ok: self.in_service,
+            state_known: self.in_service,
             page: None,
             store: None,
             authority: None,

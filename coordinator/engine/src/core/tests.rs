@@ -553,6 +553,19 @@ fn devices_with_newer_students_than_the_logs_are_told_of() {
     assert_eq!(ahead(2, newest), (Some(one), true));
 }
 
+/// Its state is thrown away then, which is no fleet without devices.
+#[test]
+fn a_state_that_is_not_known_is_called_so() {
+    let (mut driven, _) = with_two_students();
+    let known = |driven: &mut Driven| {
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        driven.answer::<Box<Status>>(id).unwrap().state_known
+    };
+    assert!(known(&mut driven));
+    driven.core.failed();
+    assert!(!known(&mut driven));
+}
+
 /// Each goes one student further, and none but the first says that it went
 /// where it did not.
 #[test]

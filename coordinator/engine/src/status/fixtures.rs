@@ -19,6 +19,7 @@ pub fn status() -> Status {
         epoch: 1,
         storage_failures: 0,
         storage_ok: true,
+        state_known: true,
         page: None,
         store: None,
         authority: None,

@@ -58,6 +58,10 @@ pub struct Status {
     pub storage_failures: u64,
     /// Whether it can store events now.
     pub storage_ok: bool,
+    /// Whether it has its state. While it has not, for its storage failed, no
+    /// tasks and no members are named here, whatever there are.
+    #[serde(default = "yes")]
+    pub state_known: bool,
     /// Where the page and the metrics are, if they are served.
     pub page: Option<SocketAddr>,
     /// Its log, and how much room it takes.
@@ -91,6 +95,15 @@ pub struct StoreStatus {
     /// Bytes of all of it.
     pub bytes: Option<u64>,
 }
+
+/// As earlier versions meant it, which did not say.
+fn yes() -> bool {
+    true
+}
+
+/// What is said in place of devices and tasks while they are not known.
+pub const STATE_UNKNOWN: &str =
+    "devices and tasks cannot be shown until storage works again; nothing is lost";
 
 impl Status {
     /// Devices that belong to the fleet, and those of them with a session.
