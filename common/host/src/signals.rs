@@ -4,6 +4,7 @@
 use std::thread;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::exit::{ExitCode, Failure};
 
@@ -52,6 +53,26 @@ impl Signals {
     }
 }
 
+/// Runs something until it ends, which it is to do once `asked` has said so a
+/// first time; `None` if it goes on until that is said a second time.
+pub async fn until_asked_twice<T>(
+    mut asked: impl AsyncFnMut(),
+    run: impl AsyncFnOnce(oneshot::Receiver<()>) -> T,
+) -> Option<T> {
+    let (stop, stopped) = oneshot::channel();
+    let twice = async {
+        asked().await;
+        // Fails only if it has ended.
+        let _ = stop.send(());
+        asked().await;
+    };
+    tokio::select! {
+        biased;
+        ended = run(stopped) => Some(ended),
+        () = twice => None,
+    }
+}
+
 /// From now on `act` is called at every Ctrl-C and SIGTERM, in a thread of its
 /// own, and they do not end the program by themselves.
 pub fn on_interrupt(act: impl Fn() + Send + 'static) {
@@ -77,4 +98,27 @@ pub fn on_interrupt(act: impl Fn() + Send + 'static) {
             }
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_asked_twice_to_stop_is_not_waited_for() {
+        let stops = async |stopped: oneshot::Receiver<()>| stopped.await.is_ok();
+        let mut times = 0;
+        let once = async || {
+            times += 1;
+            if times > 1 {
+                std::future::pending::<()>().await;
+            }
+        };
+        assert_eq!(until_asked_twice(once, stops).await, Some(true));
+        let hangs = async |stopped: oneshot::Receiver<()>| {
+            let _ = stopped.await;
+            std::future::pending::<()>().await;
+        };
+        assert_eq!(until_asked_twice(async || {}, hangs).await, None);
+    }
 }

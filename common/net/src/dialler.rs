@@ -12,7 +12,7 @@ use super::alpn::Protocol;
 use super::close;
 use super::connection::{Admitted, Connection, peer_chain};
 use super::error::TransportError;
-use super::listener::ADMISSION_MARK;
+use super::listener::{ADMISSION_MARK, LAST_WORD};
 use super::silence::Silence;
 use super::tls;
 use super::tuning::Tuning;
@@ -145,10 +145,10 @@ impl Dialler {
     }
 
     /// Closes the connections of this socket and waits until the peers have
-    /// been told.
+    /// been told, but not long: one may have vanished.
     pub async fn close(&self, code: CloseCode) {
         self.endpoint.close(close::wire(code), &[]);
-        self.endpoint.wait_idle().await;
+        let _ = timeout(LAST_WORD, self.endpoint.wait_idle()).await;
     }
 
     async fn handshake(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn::ServerConfig;
 use quinn::crypto::rustls::HandshakeData;
@@ -219,10 +219,10 @@ impl Listener {
     }
 
     /// Closes every connection and the port, and waits until the peers have
-    /// been told.
+    /// been told, but not long: one that has vanished is told for a minute.
     pub async fn close(&self, code: CloseCode, reason: &str) {
         self.endpoint.close(close::wire(code), reason.as_bytes());
-        self.endpoint.wait_idle().await;
+        let _ = timeout(LAST_WORD, self.endpoint.wait_idle()).await;
     }
 }
 
@@ -356,6 +356,10 @@ async fn mark(connection: &quinn::Connection) -> Result<(), TransportError> {
 
 /// The only byte on the coordinator's one-way stream.
 pub(crate) const ADMISSION_MARK: u8 = 1;
+
+/// How long an end of connections takes at most. Peers that are there hear of
+/// it at once; others find out by themselves.
+pub(crate) const LAST_WORD: Duration = Duration::from_millis(1_500);
 
 const GRACE_MS: u64 = 180 * 24 * 60 * 60 * 1_000;
 /// What the system is asked to keep of datagrams that have not been read: a

@@ -7,15 +7,23 @@ use super::operate::print_json;
 use super::table::table;
 use crate::admin::Client;
 use crate::status::format;
-use crate::status::{DeviceStatus, DeviceStudent, Status};
+use crate::status::{DeviceStatus, DeviceStudent, STATE_UNKNOWN, Status};
 
 pub(super) fn list(client: &mut Client, as_json: bool) -> Result<(), Failure> {
-    let Status { devices, now, .. } = client.status()?;
+    let Status {
+        devices,
+        now,
+        state_known,
+        ..
+    } = client.status()?;
+    if !state_known {
+        eprintln!("{STATE_UNKNOWN}");
+    }
     if as_json {
         print_json(&devices);
         return Ok(());
     }
-    if devices.is_empty() {
+    if devices.is_empty() && state_known {
         println!("no device has joined; let one in with `alambic-coordinator token create`");
         return Ok(());
     }

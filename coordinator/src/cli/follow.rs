@@ -9,7 +9,7 @@ use console::Term;
 use super::failure::Failure;
 use crate::admin::{AdminError, Client};
 use crate::status::format::{ago, bytes, count, name, span};
-use crate::status::{Fault, FaultKind, RoundStatus, Status, Steps, TaskStatus};
+use crate::status::{Fault, FaultKind, RoundStatus, STATE_UNKNOWN, Status, Steps, TaskStatus};
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -95,11 +95,14 @@ fn chosen<'a>(status: &'a Status, task: Option<&str>) -> Result<Vec<&'a TaskStat
 
 fn render(status: &Status, tasks: &[&TaskStatus]) -> String {
     let (all, connected) = status.members();
-    let mut lines = vec![format!("{connected} of {} connected", count(all, "device"))];
+    let mut lines = match status.state_known {
+        true => vec![format!("{connected} of {} connected", count(all, "device"))],
+        false => vec![STATE_UNKNOWN.to_owned()],
+    };
     if !status.storage_ok {
         lines.push("STORAGE FAILS: nothing is taken until it is mended".to_owned());
     }
-    if tasks.is_empty() {
+    if tasks.is_empty() && status.state_known {
         lines.push("no task yet; create one with `task create FILE`".to_owned());
     }
     for task in tasks {

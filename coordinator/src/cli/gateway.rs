@@ -6,12 +6,13 @@ use common::exit::{self, ExitCode};
 use common::ids::DeviceId;
 use common::log;
 use common::service::Service;
-use common::signals::{Asked, Signals};
+use common::signals::{Asked, Signals, until_asked_twice};
 use common::transport::enrolment::Joining;
 use common::trust::clock::Clock;
 use common::trust::token::{Approval, JoinToken};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 use super::failure::Failure;
 use super::operate::{expect_done, print_json, unexpected};
@@ -40,6 +41,7 @@ pub(super) fn token(
         group: Some(GATEWAY_GROUP.to_owned()),
         approval: Approval::Auto,
     };
+    let at = client.status()?.address;
     match client.ask(&Request::CreateToken(wish))? {
         Response::Token {
             token,
@@ -54,7 +56,7 @@ pub(super) fn token(
                 "shown this once; it lets gateways join, until {} UTC. On the gateway's host:\n  \
                  alambic-coordinator gateway enrol --coordinator {} --token {token} --name NAME",
                 format::instant(expires),
-                super::tokens::reached_at(config),
+                super::tokens::reached_at(&config.addresses, at),
             );
         }
         other => return Err(unexpected(&other)),
@@ -66,6 +68,10 @@ pub(super) fn list(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
     if as_json {
         print_json(&status.gateways);
+        return Ok(());
+    }
+    if !status.state_known {
+        println!("{}", crate::status::STATE_UNKNOWN);
         return Ok(());
     }
     if status.gateways.is_empty() {
@@ -209,11 +215,14 @@ pub(super) fn run(config: GatewayConfig) -> Result<(), Failure> {
         }
         service.status(&format!("devices at {address}"));
         service.ready();
-        let stop = async {
+        let asked = async || {
             // Nothing changes while it runs.
             while signals.next().await == Asked::Reload {}
         };
-        running.run_until(stop).await;
+        let run = async |stopped: oneshot::Receiver<()>| {
+            running.run_until(async { drop(stopped.await) }).await;
+        };
+        let _ = until_asked_twice(asked, run).await;
         Ok::<_, Failure>(())
     })?;
     service.stopping();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::operate::{expect_done, print_json, say, unexpected};
-use super::status::of_task;
+use super::status::{nothing, of_task};
 use super::table::seconds;
 use crate::admin::{Client, Request, Response};
 use crate::config::Config;
@@ -109,8 +109,8 @@ pub(super) fn status(
         print_json(&all.collect::<Vec<_>>());
         return Ok(());
     }
-    if tasks.is_empty() {
-        println!("no task yet; create one with `alambic-coordinator task create FILE`");
+    if let Some(line) = nothing(&status) {
+        println!("{line}");
     }
     for task in tasks {
         let more = of_task(task, &status, &more);

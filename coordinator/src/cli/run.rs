@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use common::log::{self, LogFilter};
 use common::service::Service;
-use common::signals::{Asked, Signals};
+use common::signals::{Asked, Signals, until_asked_twice};
 use common::transport::{ListenerSettings, Tuning};
 use common::trust::clock::Clock;
+use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::failure::Failure;
@@ -104,14 +105,21 @@ pub(super) fn serve(config: &Config, reread: Reread<'_>) -> Result<(), Failure> 
         }
         service.status(&format!("devices at {address}"));
         service.ready();
-        let stop = async {
+        let asked = async || {
             while signals.next().await == Asked::Reload {
                 service.reloading();
                 reload_configuration(config, reread, &log);
                 service.ready();
             }
         };
-        server.run_until(stop).await?;
+        let serve = async |stopped: oneshot::Receiver<()>| {
+            let stop = async { drop(stopped.await) };
+            server.run_until(stop).await
+        };
+        match until_asked_twice(asked, serve).await {
+            Some(ended) => ended?,
+            None => warn!("asked to stop twice: it ends at once, what was acknowledged is stored"),
+        }
         Ok(())
     });
     service.stopping();

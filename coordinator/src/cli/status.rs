@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::rollout;
 use crate::status::format;
 use crate::status::{
-    AbsenceReason, DeviceStatus, EndedStatus, ExclusionStatus, ReportSummary, RoundStatus,
-    Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
+    AbsenceReason, Ahead, DeviceStatus, EndedStatus, ExclusionStatus, ReportSummary, RoundStatus,
+    STATE_UNKNOWN, Standing, Status, StoreStatus, TaskStatus, WithheldStatus,
 };
 
 pub(super) fn show(client: &mut Client, config: &Config, as_json: bool) -> Result<(), Failure> {
@@ -21,25 +21,8 @@ pub(super) fn show(client: &mut Client, config: &Config, as_json: bool) -> Resul
         print_json(&status);
         return Ok(());
     }
-    let (all, connected) = status.members();
-    println!(
-        "coordinator {} at {}, up {}, {} of {} connected",
-        status.program,
-        status.address,
-        seconds(status.now.since_ms(status.started)),
-        connected,
-        format::count(all, "device"),
-    );
-    let gateways: Vec<_> = status.gateways.iter().filter(|one| !one.revoked).collect();
-    if !gateways.is_empty() {
-        let linked = gateways.iter().filter(|one| one.link.is_some()).count();
-        println!(
-            "{linked} of {} connected",
-            format::count(gateways.len(), "gateway")
-        );
-    }
-    if !status.storage_ok {
-        println!("STORAGE FAILS: nothing is taken until it is mended; the log says why");
+    for line in head(&status) {
+        println!("{line}");
     }
     if let Some(store) = &status.store {
         println!("{}", stored(store));
@@ -47,13 +30,52 @@ pub(super) fn show(client: &mut Client, config: &Config, as_json: bool) -> Resul
     for line in to_look_at(&status.devices, &more) {
         println!("{line}");
     }
-    if status.tasks.is_empty() {
-        println!("no task yet; create one with `alambic-coordinator task create FILE`");
+    if let Some(line) = nothing(&status) {
+        println!("{line}");
     }
     for task in &status.tasks {
         show_task(task, status.now, &of_task(task, &status, &more));
     }
     Ok(())
+}
+
+/// What is said where no task can be shown.
+pub(super) fn nothing(status: &Status) -> Option<&'static str> {
+    match status.tasks.is_empty() {
+        _ if !status.state_known => Some(STATE_UNKNOWN),
+        true => Some("no task yet; create one with `alambic-coordinator task create FILE`"),
+        false => None,
+    }
+}
+
+/// The coordinator, and who is connected to it.
+fn head(status: &Status) -> Vec<String> {
+    let up = seconds(status.now.since_ms(status.started));
+    let mut line = format!(
+        "coordinator {} at {}, up {up}",
+        status.program, status.address
+    );
+    if status.state_known {
+        let (all, connected) = status.members();
+        line += &format!(
+            ", {connected} of {} connected",
+            format::count(all, "device")
+        );
+    }
+    let mut lines = vec![line];
+    let gateways: Vec<_> = status.gateways.iter().filter(|one| !one.revoked).collect();
+    if !gateways.is_empty() {
+        let linked = gateways.iter().filter(|one| one.link.is_some()).count();
+        lines.push(format!(
+            "{linked} of {} connected",
+            format::count(gateways.len(), "gateway")
+        ));
+    }
+    if !status.storage_ok {
+        let line = "STORAGE FAILS: nothing is taken until it is mended; the log says why";
+        lines.push(line.to_owned());
+    }
+    lines
 }
 
 /// What a command about a task wants behind it: its name, where there are
@@ -171,6 +193,22 @@ fn show_task(task: &TaskStatus, now: Time, more: &str) {
             seconds(now.since_ms(newest.released))
         );
     }
+    if let Some(line) = task.ahead.map(|ahead| of_ahead(ahead, more)) {
+        println!("  {line}");
+    }
+}
+
+/// Devices that run what the log does not know.
+fn of_ahead(ahead: Ahead, more: &str) -> String {
+    let (devices, verb) = match ahead.devices {
+        1 => ("1 device".to_owned(), "runs"),
+        all => (format::count(all, "device"), "run"),
+    };
+    format!(
+        "{devices} {verb} a newer student than is offered ({}), of before a restore or `task \
+         delete`; the next release goes above it: alambic-coordinator round start{more}",
+        ahead.newest
+    )
 }
 
 /// Whose contributions the newest student was made without, and why.
@@ -331,6 +369,9 @@ const NAMES_MAX: usize = 8;
 
 pub(super) fn tasks(client: &mut Client, as_json: bool) -> Result<(), Failure> {
     let status = client.status()?;
+    if !status.state_known {
+        eprintln!("{STATE_UNKNOWN}");
+    }
     if as_json {
         let all: Vec<_> = status
             .tasks

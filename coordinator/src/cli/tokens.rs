@@ -1,6 +1,6 @@
 //! Commands about join tokens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use common::ids::Time;
 use common::trust::clock::Clock;
@@ -21,6 +21,7 @@ pub(super) fn create_token(
     as_json: bool,
 ) -> Result<(), Failure> {
     let is_manual = wish.approval == Approval::Manual;
+    let at = client.status()?.address;
     match client.ask(&Request::CreateToken(wish))? {
         Response::Token {
             token,
@@ -45,7 +46,7 @@ pub(super) fn create_token(
                         .next_multiple_of(1_000)
                 ),
                 format::instant(expires),
-                reached_at(config),
+                reached_at(&config.addresses, at),
             );
             if is_manual {
                 eprintln!(
@@ -59,13 +60,14 @@ pub(super) fn create_token(
     Ok(())
 }
 
-/// Where devices reach the coordinator, as far as its configuration says;
-/// this machine's name otherwise, which devices may have to be told another
-/// way.
-pub(super) fn reached_at(config: &Config) -> String {
-    let port = config.listen.port();
-    let told = config.addresses.first().copied();
-    let listens = Some(config.listen.ip()).filter(|ip| !ip.is_unspecified());
+/// Where devices reach the coordinator that runs at this address, as far as
+/// that and its configuration say; this machine's name otherwise, which devices
+/// may have to be told another way. It may have been started with another
+/// configuration than this command.
+pub(super) fn reached_at(addresses: &[IpAddr], running: SocketAddr) -> String {
+    let port = running.port();
+    let told = addresses.first().copied();
+    let listens = Some(running.ip()).filter(|ip| !ip.is_unspecified());
     if let Some(ip) = told.or(listens) {
         return SocketAddr::new(ip, port).to_string();
     }
@@ -132,4 +134,20 @@ pub(super) fn revoke_token(
         &words,
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn devices_are_sent_to_the_coordinator_that_runs() {
+        let running: SocketAddr = "10.0.0.7:5433".parse().unwrap();
+        assert_eq!(reached_at(&[], running), "10.0.0.7:5433");
+        let everywhere: SocketAddr = "0.0.0.0:5433".parse().unwrap();
+        assert!(reached_at(&[], everywhere).ends_with(":5433"));
+        let told = ["192.0.2.1".parse().unwrap()];
+        assert_eq!(reached_at(&told, everywhere), "192.0.2.1:5433");
+    }
 }

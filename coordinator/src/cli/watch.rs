@@ -21,7 +21,8 @@ pub(super) fn start(
     as_json: bool,
 ) -> Result<(), Failure> {
     let mut client = connect()?;
-    if connected(&client.status()?, task) == 0 {
+    let status = client.status()?;
+    if status.state_known && connected(&status, task) == 0 {
         eprintln!(
             "no device is connected: the round waits for them, and \
              `alambic-coordinator round cancel` gives it up"

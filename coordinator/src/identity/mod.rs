@@ -240,18 +240,8 @@ impl Identity {
     /// a file.
     pub fn load(state: &Path, addresses: &[IpAddr], now: Time) -> Result<Self, IdentityError> {
         rotation::finish(state)?;
-        let text = |name| read(&state.join(name));
-        let authority = Authority::from_pem(&text(AUTHORITY)?, &text(AUTHORITY_KEY)?);
-        let authority = authority.map_err(|source| IdentityError::AuthorityFiles {
-            certificate: state.join(AUTHORITY),
-            key: state.join(AUTHORITY_KEY),
-            source,
-        })?;
-        let release_key =
-            SigningKey::from_pem(&text(RELEASE_KEY)?).map_err(|source| IdentityError::Key {
-                path: state.join(RELEASE_KEY),
-                source,
-            })?;
+        let authority = stored_authority(state)?;
+        let release_key = trust_root::key_in(&state.join(RELEASE_KEY))?;
         let certificate = |source| IdentityError::Certificate {
             path: state.join(SERVER),
             source,
@@ -283,6 +273,37 @@ impl Identity {
             previous,
         })
     }
+}
+
+/// Whether [`Identity::load`] can read a state directory, of which nothing is
+/// changed. A server's certificate that it makes anew, for it is damaged, is
+/// told of with what is wrong with it.
+///
+/// # Errors
+/// As of [`Identity::load`].
+pub fn examine(state: &Path, now: Time) -> Result<Option<String>, IdentityError> {
+    let authority = stored_authority(state)?;
+    let release_key = trust_root::key_in(&state.join(RELEASE_KEY))?;
+    rotation::previous(state)?;
+    let server = stored_server(state, &authority, now)?;
+    trust_root::load(state, &release_key, now)?;
+    Ok(match server {
+        Err(Renewed::Damaged(what)) => Some(what),
+        Err(Renewed::InTime) | Ok(_) => None,
+    })
+}
+
+fn stored_authority(state: &Path) -> Result<Authority, IdentityError> {
+    let (certificate, key) = (
+        rotation::current(state, AUTHORITY),
+        rotation::current(state, AUTHORITY_KEY),
+    );
+    let authority = Authority::from_pem(&read(&certificate)?, &read(&key)?);
+    authority.map_err(|source| IdentityError::AuthorityFiles {
+        certificate,
+        key,
+        source,
+    })
 }
 
 /// Why the server gets a new certificate.

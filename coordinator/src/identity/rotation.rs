@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use common::ids::Time;
 use common::trust::authority::Authority;
@@ -82,6 +82,18 @@ pub(super) fn finish(state: &Path) -> Result<(), IdentityError> {
         }
     }
     Ok(())
+}
+
+/// Where [`finish`] finds what it puts there: an exchange may have been cut
+/// off.
+pub(super) fn current(state: &Path, name: &str) -> PathBuf {
+    let next = match name {
+        AUTHORITY => NEXT,
+        AUTHORITY_KEY => NEXT_KEY,
+        _ => name,
+    };
+    let waits = state.join(NEXT).exists() && state.join(next).exists();
+    state.join(if waits { next } else { name })
 }
 
 /// The authority before the present one, if it is still believed.

@@ -413,7 +413,8 @@ pub fn create_key(file: &Path) -> Result<VerifyingKey, TrustRootFileError> {
     Ok(key.verifying_key())
 }
 
-fn key_in(path: &Path) -> Result<SigningKey, IdentityError> {
+/// The key in this file.
+pub(super) fn key_in(path: &Path) -> Result<SigningKey, IdentityError> {
     SigningKey::from_pem(&read(path)?).map_err(|source| IdentityError::Key {
         path: path.to_owned(),
         source,

@@ -64,7 +64,7 @@ fn render(
         @match (task, distilled) {
             (Some(task), Some(distilled)) => (points(task, distilled, query)),
             (Some(_), None) => p class="hint" { "The transfer set cannot be read; the coordinator's log says why." },
-            (None, _) if tasks.is_empty() => (layout::no_task()),
+            (None, _) if tasks.is_empty() => (layout::no_task(&view.status)),
             (None, _) => p class="hint" { "Nothing has been distilled yet: the first round makes the points." },
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
     html! {
         h1 class="unseen" { "Fleet" }
         (summary::show(view))
-        @if !status.devices.is_empty() || !status.tasks.is_empty() {
+        @if status.state_known && (!status.devices.is_empty() || !status.tasks.is_empty()) {
             dl class="tiles" {
                 (connected_tile(status))
                 (gateways_tile(status))
@@ -31,8 +31,8 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
                 (last_contribution(status))
             }
         }
-        @if status.tasks.is_empty() { (layout::no_task()) }
-        @if !status.devices.is_empty() { (devices(status, query)) }
+        @if status.tasks.is_empty() { (layout::no_task(status)) }
+        @if status.state_known && !status.devices.is_empty() { (devices(status, query)) }
     }
 }
 

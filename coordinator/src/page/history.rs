@@ -14,7 +14,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
     html! {
         h1 { "History" }
         p { "What rounds came to, as long as there is a task. The older it is, the longer the span that one mark stands for." }
-        @if view.status.tasks.is_empty() { (layout::no_task()) }
+        @if view.status.tasks.is_empty() { (layout::no_task(&view.status)) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
                 (layout::task(task))

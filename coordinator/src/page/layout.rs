@@ -270,14 +270,22 @@ pub(super) fn slice(
 }
 
 /// What to do before there is anything to see.
-pub(super) fn no_task() -> Markup {
+pub(super) fn no_task(status: &Status) -> Markup {
     html! {
         p class="hint" {
-            "There is no task yet. Create one with "
-            (command("alambic-coordinator task create FILE")) "."
+            @if status.state_known {
+                "There is no task yet. Create one with "
+                (command("alambic-coordinator task create FILE")) "."
+            } @else {
+                (UNKNOWN)
+            }
         }
     }
 }
+
+/// In place of devices and tasks, while storage fails.
+pub(super) const UNKNOWN: &str =
+    "Devices and tasks cannot be shown until storage works again; nothing is lost. ";
 
 #[cfg(test)]
 mod tests {

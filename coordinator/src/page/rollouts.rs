@@ -17,7 +17,7 @@ pub(super) fn render(view: &View, _: &Query) -> Markup {
     html! {
         h1 { "Rollouts" }
         p { "A student is offered to a few devices first, then to more. Each tries it on its own rows, before it uses it and once more after a while (the soak), and says whether it keeps it." }
-        @if status.tasks.is_empty() { (layout::no_task()) }
+        @if status.tasks.is_empty() { (layout::no_task(status)) }
         @for task in &status.tasks {
             section aria-label={ "Task " (task.name) } {
                 (layout::task(task))

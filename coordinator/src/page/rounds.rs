@@ -33,7 +33,7 @@ pub(super) fn render(view: &View, query: &Query) -> Markup {
         h1 { "Rounds" }
         p { "A round makes one student of what the devices know, in phases. A bar shows how long each of them took." }
         (legend())
-        @if view.status.tasks.is_empty() { (layout::no_task()) }
+        @if view.status.tasks.is_empty() { (layout::no_task(&view.status)) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
                 (layout::task(task))

@@ -64,7 +64,7 @@ fn all(view: &View) -> Markup {
     html! {
         h1 { "Students" }
         p { "Each round that completes releases a signed student. Devices try it on rows they kept aside and report how many it got right, as counts." }
-        @if view.status.tasks.is_empty() { (layout::no_task()) }
+        @if view.status.tasks.is_empty() { (layout::no_task(&view.status)) }
         @for task in &view.status.tasks {
             section aria-label={ "Task " (task.name) } {
                 (layout::task(task))

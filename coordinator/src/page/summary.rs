@@ -59,7 +59,9 @@ fn head(alerts: &[Alert], members: usize, status: &Status) -> String {
 
 fn happening(status: &Status, all: usize, connected: usize) -> Markup {
     html! {
-        @if all == 0 {
+        @if !status.state_known {
+            (layout::UNKNOWN)
+        } @else if all == 0 {
             "No device has joined. Make a token with " (command("alambic-coordinator token create"))
             " and enrol one with it. "
         } @else if connected == all {

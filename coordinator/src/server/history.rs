@@ -43,6 +43,9 @@ impl Histories {
 
     /// Adds the rounds that ended since the last time. Blocks.
     fn update(&self, shared: &Shared, status: &Status) {
+        if !status.state_known {
+            return; // no task is named then, which says nothing of their histories
+        }
         let epoch = Epoch(status.epoch);
         for task in &status.tasks {
             let mut history = match self.lock().get(&task.task) {

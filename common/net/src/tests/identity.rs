@@ -464,3 +464,26 @@ async fn only_the_coordinator_can_reset() {
         TransportError::Lost { reason } if reason.contains("forgot")
     ));
 }
+
+/// Of a handshake that began and went no further nothing is heard any more.
+#[tokio::test]
+async fn a_close_does_not_wait_for_a_peer_that_has_vanished() {
+    let fleet = Fleet::new();
+    let between = tokio::net::UdpSocket::bind(ANY_PORT).await.unwrap();
+    let (identity, to) = (fleet.device(), between.local_addr().unwrap());
+    let mut first = [0; 2_048];
+    let length = tokio::select! {
+        received = between.recv(&mut first) => received.unwrap(),
+        _ = fleet.dialler.connect(to, &identity, Protocol::Devices) => unreachable!(),
+    };
+    let first = &first[..length];
+    between.send_to(first, fleet.address).await.unwrap();
+    let arrival = fleet.listener.next().await.unwrap();
+    let shaking_hands = tokio::spawn(arrival.admit());
+    // The listener's answer.
+    between.recv(&mut [0; 2_048]).await.unwrap();
+    let closed = fleet.listener.close(CloseCode::Shutdown, "");
+    let patience = std::time::Duration::from_secs(15);
+    tokio::time::timeout(patience, closed).await.unwrap();
+    assert!(shaking_hands.await.unwrap().is_err());
+}

@@ -217,30 +217,27 @@ impl Core {
         Ok(())
     }
 
-    /// Without a version, the one that was offered before the newest
-    /// rollout's.
+    /// Without a version, the student before the one that devices are offered
+    /// or that a rollout brings them, by content.
     fn plan_rerelease(
         &self,
         name: Option<&str>,
         version: Option<Version>,
     ) -> Result<ReReleaseOf, Fault> {
         let runner = &self.tasks[self.find(name)?];
-        let state = runner.engine.state();
-        let release = match (version, &state.rollout, state.releases.last()) {
-            (Some(version), ..) => self.released(name, Some(version))?,
-            (None, rollout, Some(newest)) => {
-                let unwanted = rollout
-                    .as_ref()
-                    .map_or(newest.version, |rollout| rollout.version);
-                let before =
-                    |one: &&Release| one.version < unwanted && !state.held.contains(&one.version);
-                let found = state.releases.iter().rev().find(before);
-                found.ok_or_else(|| {
-                    let message = format!("no release before {unwanted} to go back to");
+        let release = match version {
+            Some(version) => self.released(name, Some(version))?,
+            None => {
+                let newest = self.released(name, None)?.version;
+                runner.engine.state().before_offered().map_err(|unwanted| {
+                    let unwanted = unwanted.unwrap_or(newest);
+                    let message = format!(
+                        "no student before {unwanted} is there to go back to; `model list` shows \
+                         all, and `rollout rollback VERSION` takes any of them"
+                    );
                     Fault::new(FaultKind::NotFound, message)
                 })?
             }
-            (None, _, None) => self.released(name, None)?,
         };
         Ok(ReReleaseOf {
             task: runner.task.hash(),

@@ -23,12 +23,12 @@ mod steady_clock;
 mod students;
 mod tasks;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use protocol::close::CloseCode;
-use protocol::ids::{TaskHash, Time};
+use protocol::ids::{TaskHash, Time, Version};
 use protocol::task::{BudgetPlan, Task};
 
 use self::answer::{Answer, Reply};
@@ -90,6 +90,9 @@ pub struct Core {
     epoch: u32,
     registry: Registry,
     tasks: Vec<Runner>,
+    /// The highest versions that tasks deleted in this life of the store
+    /// released. Those of earlier lives lie below its epoch.
+    released: BTreeMap<TaskHash, Version>,
     sessions: Sessions,
     answers: Answers,
     entries: Vec<Vec<u8>>,
@@ -110,6 +113,8 @@ struct Runner {
     tracker: ProgressTracker,
     /// The computation whose result is awaited.
     run: Option<RunId>,
+    /// Whether the log says that devices run newer students.
+    told_of_ahead: bool,
 }
 
 impl Core {
@@ -120,6 +125,7 @@ impl Core {
             epoch: 0,
             registry: Registry::default(),
             tasks: Vec::new(),
+            released: BTreeMap::new(),
             sessions: Sessions::default(),
             answers: Answers::default(),
             entries: Vec::new(),
@@ -369,12 +375,14 @@ impl Core {
         };
         let policy = (self.about.policies)(&task);
         let tracker = ProgressTracker::new(hash, policy.clone(), &state);
-        let engine = Engine::new(hash, policy, self.epoch, state);
+        let mut engine = Engine::new(hash, policy, self.epoch, state);
+        engine.go_above(self.released.get(&hash).copied());
         self.tasks.push(Runner {
             task,
             engine,
             tracker,
             run: None,
+            told_of_ahead: false,
         });
         let at = self.tasks.len() - 1;
         let members = self.registry.members().iter();

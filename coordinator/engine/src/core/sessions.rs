@@ -333,6 +333,7 @@ impl Core {
         }
         for at in self.tasks_for(device) {
             let installed = self::installed(&installed, self.tasks[at].task.hash());
+            self.tell_of_ahead(at, device);
             self.feed(now, at, Input::Connected { device, installed });
         }
     }

@@ -6,7 +6,7 @@ use protocol::ids::DeviceId;
 use protocol::round::{Kind, Phase};
 
 use super::{Core, Runner};
-use crate::status::{DeviceStudent, Standing};
+use crate::status::{Ahead, DeviceStudent, Standing};
 
 /// Whose contributions the newest student of each task is made of, in the order
 /// of the tasks; none of a task that is put away or has no student.
@@ -36,6 +36,39 @@ impl Core {
             })
         };
         self.tasks.iter().filter_map(of_task).collect()
+    }
+
+    /// Connected devices that came with a student newer than any of this log.
+    pub(super) fn ahead(&self, runner: &Runner) -> Option<Ahead> {
+        let connected = self.sessions.connected(runner.task.hash()).into_iter();
+        let newest = runner.engine.state().release.as_ref();
+        let newest = newest.map(|release| release.version);
+        let ahead = connected.filter(|(device, installed)| {
+            *installed > newest && self.is_for(&runner.task, *device)
+        });
+        let (mut devices, mut highest) = (0, None);
+        for (_, installed) in ahead {
+            devices += 1;
+            highest = highest.max(installed);
+        }
+        highest.map(|newest| Ahead { devices, newest })
+    }
+
+    /// Says once that a device came with such a student.
+    pub(super) fn tell_of_ahead(&mut self, at: usize, device: DeviceId) {
+        let runner = &mut self.tasks[at];
+        let came_with = self.sessions.installed(device, runner.task.hash());
+        let newest = runner.engine.state().release.as_ref();
+        if came_with > newest.map(|release| release.version)
+            && let Some(student) = came_with
+            && !std::mem::replace(&mut runner.told_of_ahead, true)
+        {
+            tracing::warn!(
+                task = %runner.task.hash().short(), device = %device.short(), %student,
+                "devices run a newer student than any of this log, which was restored from an \
+                 older copy or had the task deleted; the next release goes above it: start a round"
+            );
+        }
     }
 
     /// Why a device has not reported on the student that it runs.

@@ -38,7 +38,8 @@ impl Core {
     }
 
     /// Only of a task that is put away, and by its name: what it taught its devices
-    /// is gone from here.
+    /// is gone from here. Devices keep its students, so that their versions are
+    /// given to no others.
     pub(super) fn delete(&mut self, now: Time, name: &str) -> Result<(), Fault> {
         let at = self.find(Some(name))?;
         let runner = &self.tasks[at];
@@ -50,6 +51,9 @@ impl Core {
             return Err(Fault::new(FaultKind::Invalid, message));
         }
         let task = runner.task.hash();
+        if let Some(highest) = runner.engine.highest_version() {
+            self.released.insert(task, highest);
+        }
         let event = Event::Deleted { at: now };
         let entry = LogEntry::Task(TaskEvent { task, event });
         self.entries.push(entry.to_bytes());

@@ -20,12 +20,14 @@ mod tasks;
 
 use super::answer::{Answer, Reply, ReplyId};
 use super::{About, Core, Effect};
-use crate::core::command::{AdminCommand, Command, Offer, SessionId, Speaker, TrafficMeter};
+use crate::core::command::{
+    AdminCommand, Command, Offer, ReReleaseOf, SessionId, Speaker, TrafficMeter,
+};
 use crate::core::freshness::FreshnessSigner;
 use crate::entry::LogEntry;
 use crate::registry::{Certified, GATEWAY_GROUP, Registry, RegistryEvent};
 use crate::round::{Event, Outcome, ReRelease, State, TaskEvent};
-use crate::status::{Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
+use crate::status::{Ahead, Fault, FaultKind, Namesake, Progress, Status, TaskSummary};
 
 const TASK: &str = r#"
 name = "one"
@@ -527,6 +529,101 @@ fn rereleases_are_logged_atomically() {
     };
     let versions: Vec<_> = entries.iter().filter_map(rereleased).collect();
     assert_eq!(versions, [version(3), version(4)], "in one batch");
+}
+
+/// A state that was restored from an older copy.
+#[test]
+fn devices_with_newer_students_than_the_logs_are_told_of() {
+    let (mut driven, task) = with_two_students();
+    let mut ahead = |session, installed| {
+        driven.handle(Command::Connect {
+            device: DEVICE,
+            session: SessionId(session),
+            installed: vec![(task, installed)],
+            speaker: Speaker::default(),
+            meter: Box::new(NoMeter),
+        });
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        let status = driven.answer::<Box<Status>>(id).unwrap();
+        (status.tasks[0].ahead, driven.core.tasks[0].told_of_ahead)
+    };
+    assert_eq!(ahead(1, version(2)), (None, false));
+    let newest = version(4);
+    let one = Ahead { devices: 1, newest };
+    assert_eq!(ahead(2, newest), (Some(one), true));
+}
+
+/// Its state is thrown away then, which is no fleet without devices.
+#[test]
+fn a_state_that_is_not_known_is_called_so() {
+    let (mut driven, _) = with_two_students();
+    let known = |driven: &mut Driven| {
+        let id = driven.admin(|reply| AdminCommand::Status { reply });
+        driven.answer::<Box<Status>>(id).unwrap().state_known
+    };
+    assert!(known(&mut driven));
+    driven.core.failed();
+    assert!(!known(&mut driven));
+}
+
+/// Each goes one student further, and none but the first says that it went
+/// where it did not.
+#[test]
+fn rollbacks_go_back_student_by_student() {
+    for with_rollout in [false, true] {
+        let mut state = State::default();
+        for number in 1..=3 {
+            let (round, version) = (RoundId(number), version(number));
+            state.apply(&Event::RoundOpened { round, at: NOW });
+            state.apply(&Event::Released {
+                version,
+                blob: BlobHash([number as u8; 32]),
+                bytes: 9,
+                lineage: vec![DEVICE],
+                at: NOW,
+            });
+            let outcome = Outcome::Completed { version };
+            state.apply(&Event::RoundEnded { outcome, at: NOW });
+        }
+        if with_rollout {
+            state.apply(&Event::Held {
+                version: version(3),
+            });
+            state.apply(&Event::RolloutStarted {
+                version: version(3),
+                plan: crate::rollout::Plan::default(),
+                at: NOW,
+            });
+        }
+        let task = Arc::new(RawTask::parse(TASK).unwrap());
+        let mut driven = Driven::new();
+        let (registry, hash) = (Registry::default(), task.hash());
+        driven.core.restore(NOW, 1, registry, vec![(task, state)]);
+        driven.commit();
+        let mut go_back = || {
+            let id = driven.admin(|reply| AdminCommand::PlanReRelease {
+                name: None,
+                version: None,
+                reply,
+            });
+            let planned: Result<ReReleaseOf, Fault> = driven.answer(id).unwrap();
+            let mut again = planned?.again;
+            again.blob = BlobHash([again.version.number as u8; 32]);
+            let done = vec![again];
+            driven.admin(|reply| AdminCommand::ReRelease {
+                task: hash,
+                done,
+                reply,
+            });
+            driven.commit();
+            Ok::<_, Fault>((again.from.number, again.version.number))
+        };
+        assert_eq!(go_back().unwrap(), (2, 4), "{with_rollout}");
+        assert_eq!(go_back().unwrap(), (1, 5), "{with_rollout}");
+        let none = go_back().unwrap_err();
+        assert_eq!(none.kind, FaultKind::NotFound);
+        assert!(none.message.contains("no student before 1.5"), "{none:?}");
+    }
 }
 
 #[test]

@@ -323,6 +323,8 @@ pub struct Engine {
     pub(super) epoch: u32,
     /// An epoch above that of students which this log has never released.
     pub(super) epoch_unknown: u32,
+    /// The highest version that a deleted task of the same content released.
+    pub(super) released_before: Option<Version>,
     pub(super) state: State,
     /// How far the open phase has come; always that of `state`.
     pub(super) tally: Tally,
@@ -366,6 +368,7 @@ impl Engine {
             policy,
             epoch,
             epoch_unknown: 0,
+            released_before: None,
             state,
             tally,
             connected: BTreeSet::new(),
@@ -384,6 +387,19 @@ impl Engine {
         };
         engine.recount();
         engine
+    }
+
+    /// What is released from now on lies above this version, which devices
+    /// may have of a deleted task of the same content.
+    pub fn go_above(&mut self, version: Option<Version>) {
+        self.released_before = self.released_before.max(version);
+    }
+
+    /// The highest version that was released, of a deleted task of the same
+    /// content too.
+    pub fn highest_version(&self) -> Option<Version> {
+        let newest = self.state.release.as_ref().map(|release| release.version);
+        newest.max(self.released_before)
     }
 
     /// The task.

@@ -472,14 +472,12 @@ impl Engine {
     }
 
     /// The version of what is released next. Versions never go down, not
-    /// even under an older store's epoch.
+    /// even under an older store's epoch or where the task was deleted and
+    /// made anew.
     pub fn next_version(&self) -> Version {
         let epoch = self.epoch.max(self.epoch_unknown);
-        match &self.state.release {
-            Some(release) if release.version.epoch >= epoch => Version {
-                epoch: release.version.epoch,
-                number: release.version.number + 1,
-            },
+        match self.highest_version() {
+            Some(last) if last.epoch >= epoch => last.above(1),
             _ => Version { epoch, number: 1 },
         }
     }

@@ -380,6 +380,33 @@ impl State {
         newest_first.find(|release| !self.held.contains(&release.version))
     }
 
+    /// The student to go back to from what devices are offered, or from a later
+    /// one that a rollout brought or that they did not want. A student that is
+    /// released again is the same: its round tells.
+    ///
+    /// # Errors
+    /// The version that there is none before, if any is offered.
+    pub fn before_offered(&self) -> Result<&Release, Option<Version>> {
+        let offered = self.baseline();
+        let is_later = |version| offered.is_none_or(|offered| offered.version < version);
+        let brought = self.rollout.as_ref().map(|rollout| rollout.version);
+        let newest = self.release.as_ref().map(|release| release.version);
+        let is_tried = |version| self.evaluations.values().any(|(of, _)| *of == version);
+        let unwanted = brought
+            .filter(|version| is_later(*version))
+            .or_else(|| newest.filter(|version| is_later(*version) && is_tried(*version)))
+            .and_then(|version| self.released(version));
+        let is_offered = |one: &&Release| !self.held.contains(&one.version);
+        let mut newest_first = self.releases.iter().rev().filter(is_offered);
+        let found = match (unwanted, offered) {
+            (Some(unwanted), _) => newest_first
+                .find(|one| one.version < unwanted.version && one.round != unwanted.round),
+            (None, Some(offered)) => newest_first.find(|one| one.round < offered.round),
+            (None, None) => None,
+        };
+        found.ok_or_else(|| unwanted.or(offered).map(|one| one.version))
+    }
+
     /// What this device is offered.
     pub fn offered(&self, device: DeviceId) -> Option<&Release> {
         let staged = self.rollout.as_ref().filter(|rollout| {

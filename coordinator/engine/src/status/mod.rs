@@ -58,6 +58,10 @@ pub struct Status {
     pub storage_failures: u64,
     /// Whether it can store events now.
     pub storage_ok: bool,
+    /// Whether it has its state. While it has not, for its storage failed, no
+    /// tasks and no members are named here, whatever there are.
+    #[serde(default = "yes")]
+    pub state_known: bool,
     /// Where the page and the metrics are, if they are served.
     pub page: Option<SocketAddr>,
     /// Its log, and how much room it takes.
@@ -92,6 +96,15 @@ pub struct StoreStatus {
     pub bytes: Option<u64>,
 }
 
+/// As earlier versions meant it, which did not say.
+fn yes() -> bool {
+    true
+}
+
+/// What is said in place of devices and tasks while they are not known.
+pub const STATE_UNKNOWN: &str =
+    "devices and tasks cannot be shown until storage works again; nothing is lost";
+
 impl Status {
     /// Devices that belong to the fleet, and those of them with a session.
     /// Revoked ones and those not let in do not count.
@@ -113,6 +126,16 @@ impl Status {
                 (all + 1, connected + usize::from(one.connected))
             })
     }
+}
+
+/// Devices that are ahead of the log, which was restored from an older copy
+/// or had their task deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// How many.
+    pub devices: usize,
+    /// The newest student that they run.
+    pub newest: Version,
 }
 
 /// A device, and what people call it.
@@ -167,6 +190,10 @@ pub struct TaskStatus {
     /// Classes of which no device speaks; students never answer them.
     #[serde(default)]
     pub unheard: Vec<String>,
+    /// Connected devices that run a student which this log has never released,
+    /// newer than all of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
     /// Devices whose data is unlike the fleet's, by their newest profiles.
     #[serde(default)]
     pub odd: Vec<OddStatus>,

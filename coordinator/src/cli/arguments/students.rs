@@ -123,9 +123,9 @@ Releases are held back where `releases` under [rollout] in coordinator.toml says
     },
     /// Release an earlier student again, under a higher version, to every device at once
     #[command(after_help = "Example:
-  alambic-coordinator rollout rollback        # to the student before the newest rollout")]
+  alambic-coordinator rollout rollback        # to the student before the one on offer")]
     Rollback {
-        /// The version whose weights come back [default: the one before the newest rollout's]
+        /// The version whose weights come back [default: the student before the one on offer]
         #[arg(value_parser = version, value_name = "EPOCH.NUMBER")]
         version: Option<Version>,
         /// Name or hash of the task; may be left out if there is one

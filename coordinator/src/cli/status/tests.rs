@@ -47,3 +47,34 @@ fn open_rollouts_are_listed_with_commands() {
     let back = [held, vec![release(3, 1, false)]].concat();
     assert_eq!(told(back, Some(rolling(2, halted()))), None);
 }
+
+#[test]
+fn a_state_that_is_not_known_is_not_called_empty() {
+    let mut status = crate::status::fixtures::status();
+    let said = |status: &Status| {
+        let lines = head(status).into_iter();
+        let lines = lines.chain(nothing(status).map(str::to_owned));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let empty = said(&status);
+    assert!(empty.contains("0 of 0 devices connected") && empty.contains("no task yet"));
+    (status.storage_ok, status.state_known) = (false, false);
+    let unknown = said(&status);
+    assert!(unknown.contains("STORAGE FAILS") && unknown.contains("nothing is lost"));
+    for wrong in ["0 of 0", "no task yet"] {
+        assert!(!unknown.contains(wrong), "{unknown}");
+    }
+    // A disk that fills takes nothing away from what is shown.
+    status.state_known = true;
+    assert!(said(&status).contains("0 of 0 devices connected"));
+}
+
+#[test]
+fn devices_ahead_of_the_log_are_told_of() {
+    let newest = release(9, 1, false).version;
+    let line = of_ahead(Ahead { devices: 2, newest }, " --state ./s");
+    assert!(line.starts_with("2 devices run a newer student"), "{line}");
+    assert!(line.ends_with("round start --state ./s"), "{line}");
+    let one = of_ahead(Ahead { devices: 1, newest }, "");
+    assert!(one.starts_with("1 device runs"), "{one}");
+}

@@ -151,3 +151,16 @@ fn devices_that_need_attention_come_first() {
 fn a_name_that_is_markup_is_only_text() {
     assert!(!shown(&fleet(1), &[]).contains("<pump"));
 }
+
+#[test]
+fn a_state_that_is_not_known_is_not_shown_as_empty() {
+    let mut view = fleet(0);
+    let empty = shown(&view, &[]);
+    assert!(empty.contains("No device has joined") && empty.contains("There is no task yet"));
+    (view.status.storage_ok, view.status.state_known) = (false, false);
+    let unknown = shown(&view, &[]);
+    assert!(unknown.contains("cannot be shown until storage works again"));
+    for wrong in ["No device has joined", "There is no task yet"] {
+        assert!(!unknown.contains(wrong), "{wrong}");
+    }
+}

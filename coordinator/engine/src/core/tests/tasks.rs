@@ -98,6 +98,32 @@ fn a_task_is_deleted_only_once_it_is_archived() {
     );
 }
 
+/// Devices have its students, under their versions, whether they are there or
+/// not when the task is made anew.
+#[test]
+fn a_task_made_anew_does_not_repeat_versions() {
+    let (mut driven, task) = with_two_students();
+    for _ in 0..2 {
+        archive(&mut driven, None, true).unwrap();
+        delete(&mut driven, &task.to_string()).unwrap();
+        driven.add_task();
+        driven.commit();
+        let next = driven.core.engine(task).unwrap().next_version();
+        assert_eq!(next, version(3));
+    }
+    // After an outage the epoch is another, or the log's alone.
+    let (definition, state) = {
+        let runner = &driven.core.tasks[0];
+        (runner.task.clone(), runner.engine.state().clone())
+    };
+    for (epoch, number) in [(1, 3), (2, 1)] {
+        let tasks = vec![(definition.clone(), state.clone())];
+        driven.core.restore(NOW, epoch, Registry::default(), tasks);
+        let next = driven.core.engine(task).unwrap().next_version();
+        assert_eq!(next, Version { epoch, number });
+    }
+}
+
 #[test]
 fn a_second_task_of_one_name_is_refused_unless_asked_for() {
     let mut driven = Driven::new();
