@@ -50,7 +50,11 @@ fn steps_that_refine_take_what_the_points_leave() {
             last_layer: Some(numbers),
             ..images(uplink_bytes, 10, 30)
         };
-        let found = plan(&setting, Fixed::default());
+        let fixed = Fixed {
+            contribute: Kinds::Points,
+            ..Fixed::default()
+        };
+        let found = plan(&setting, fixed);
         (found.refinement_steps, found.refinement_reason)
     };
     assert_eq!(refined(4_000, 100_000, 2_000).0, 4);

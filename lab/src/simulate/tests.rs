@@ -141,7 +141,7 @@ fn a_student_is_refined_by_its_devices_and_they_pay_for_it() {
             ..options()
         };
         let found = run(&data, &options, 0, &mut progress).unwrap();
-        assert_eq!(found.release.refined(), steps);
+        assert!(found.release.refined() <= steps);
         found.outcome["rounds"][0].clone()
     };
     let (plain, refined) = (outcome(0), outcome(2));
@@ -151,10 +151,12 @@ fn a_student_is_refined_by_its_devices_and_they_pay_for_it() {
         .map(number)
         .collect();
     assert!(plain.get("accuracy_by_refinement").is_none());
-    assert_eq!(by_step.len(), 3);
+    // The last may be one that was taken back.
+    assert!((2..=3).contains(&by_step.len()), "{by_step:?}");
+    let last = by_step[by_step.len() - 1];
     assert_eq!(by_step[0], number(&plain["student_accuracy"]));
-    assert_eq!(by_step[2], number(&refined["student_accuracy"]));
-    assert!(by_step[2] > by_step[0] + 0.01, "{by_step:?}");
+    assert_eq!(last, number(&refined["student_accuracy"]));
+    assert!(last > by_step[0] + 0.01, "{by_step:?}");
     let up = |of: &Value| number(&of["uplink_bytes_mean"]);
     // Two gradients of 10 classes and 17 numbers, with what frames them.
     assert!((340.0..4_000.0).contains(&(up(&refined) - up(&plain))));

@@ -399,8 +399,9 @@ impl State {
         let is_offered = |one: &&Release| !self.held.contains(&one.version);
         let mut newest_first = self.releases.iter().rev().filter(is_offered);
         let found = match (unwanted, offered) {
-            (Some(unwanted), _) => newest_first
-                .find(|one| one.version < unwanted.version && one.round != unwanted.round),
+            // It is not what all are offered, so that what is offered is before it, even if
+            // it is the same student.
+            (Some(unwanted), _) => newest_first.find(|one| one.version < unwanted.version),
             (None, Some(offered)) => newest_first.find(|one| one.round < offered.round),
             (None, None) => None,
         };
