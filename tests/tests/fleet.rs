@@ -130,9 +130,10 @@ fn devices_refine_a_student_and_say_when_to_stop() {
     let task = &status.tasks[0];
     assert_eq!(task.history[0].accepted.get(&Kind::Gradient), Some(&3));
     let refined = &task.history[1];
+    // A step that held-out rows do not gain by is taken back, under a version of its own.
     assert!(matches!(
         refined.outcome,
-        OutcomeStatus::Completed { version } if version.number == 2
+        OutcomeStatus::Completed { version } if [2, 3].contains(&version.number)
     ));
     // It was judged against the first, on the same rows.
     let report = refined.report.unwrap();
