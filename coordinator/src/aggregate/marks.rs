@@ -39,22 +39,22 @@ pub struct Marked {
 ///
 /// A sample is *marked* that lies outside the range of every feature's values among all
 /// other devices' samples: by half of what neighbours of different devices
-/// lie apart ([`BEYOND`]) and by what the others' samples deviate that way ([`DEVIATIONS`]), and mostly
-/// ([`ALONG`]) in the direction in which the device's samples of that class lie outside in the mean.
+/// lie apart (`BEYOND`) and by what the others' samples deviate that way (`DEVIATIONS`), and mostly
+/// (`ALONG`) in the direction in which the device's samples of that class lie outside in the mean.
 /// That alone is no lie. It is one where, with those features brought
 /// back to the others' range, the others' teacher takes a third of the marked rows
-/// ([`CONTRADICTED`]) for another class ([`MARGIN`]), while
+/// (`CONTRADICTED`) for another class (`MARGIN`), while
 ///
 /// - the device's other classes do not carry the mark (a sensor that is off marks them all),
-/// - other devices have the class too, without any mark, for half as many rows at least ([`KNOWN`]): what a
+/// - other devices have the class too, without any mark, for half as many rows at least (`KNOWN`): what a
 ///   class of one device looks like nobody else can say,
-/// - and, where two or more have it, know it from one another ([`TOLD`]): a class that is
+/// - and, where two or more have it, know it from one another (`TOLD`): a class that is
 ///   another on each device is so on this one.
 ///
 /// Only those samples are named; what else the device sent counts. Devices are looked at
-/// in groups of at most [`SAMPLES_MAX`] samples or [`DEVICES_MIN`] devices, whatever are
+/// in groups of at most `SAMPLES_MAX` samples or `DEVICES_MIN` devices, whatever are
 /// more. Cost n²·d for n samples of a group, and n³/3 for a device with a mark, up to
-/// [`PEERS_MAX`] more where it may be a lie.
+/// `PEERS_MAX` more where it may be a lie.
 ///
 /// # Errors
 /// If the others' teacher cannot be solved.
