@@ -98,7 +98,7 @@ pub struct Plan {
     pub landmarks_reason: String,
     /// Why these contributions.
     pub contribute_reason: String,
-    /// Why so many steps.
+    /// Why `refinement_steps` has this value.
     pub refinement_reason: String,
 }
 

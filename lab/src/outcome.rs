@@ -27,7 +27,6 @@ pub struct RoundOutcome {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accuracy_by_refinement: Vec<f64>,
     /// Classes of which no device sent a sample, so that no student answers them.
-    #[serde(skip_serializing_if = "is_zero")]
     pub classes_untold: usize,
     /// How well rows of a class that was left out are told from the others by
     /// the student's score of novelty: the area under the ROC curve.
@@ -44,11 +43,6 @@ pub struct RoundOutcome {
     pub handshake_bytes_mean: f64,
     /// From the round's start to its end.
     pub wall_ms: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)]
-fn is_zero(count: &usize) -> bool {
-    *count == 0
 }
 
 /// How right student and teacher are on the test set.

@@ -234,6 +234,19 @@ fn probabilities(
     logits
 }
 
+/// What the last layer is given of `inputs`, with the constant one of its biases: shape
+/// (rows, units + 1).
+///
+/// # Errors
+/// If the inputs do not fit the network.
+pub fn before_last<N: Network<f32>>(
+    network: &N,
+    inputs: ArrayView2<'_, f32>,
+) -> Result<Array2<f64>, NetworkError> {
+    let mut workspace = network.workspace(inputs.nrows());
+    network.before_last(inputs, &mut workspace).map(with_one)
+}
+
 fn with_one(hidden: Array2<f32>) -> Array2<f64> {
     let mut wide = hidden.mapv(f64::from);
     wide.push_column(Array1::ones(hidden.nrows()).view())

@@ -205,7 +205,7 @@ fn of_ahead(ahead: Ahead, more: &str) -> String {
         all => (format::count(all, "device"), "run"),
     };
     format!(
-        "{devices} {verb} a newer student than is offered ({}), of before a restore or `task \
+        "{devices} {verb} a newer student than is offered ({}), from before a restore or a `task \
          delete`; the next release goes above it: alambic-coordinator round start{more}",
         ahead.newest
     )

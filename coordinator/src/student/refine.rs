@@ -3,7 +3,7 @@
 use ndarray::{Array1, Array2, Axis};
 
 use common::math::last_layer::{self, LastLayerError, Residuals};
-use common::math::network::{Network, Student, softmax_rows};
+use common::math::network::{Student, softmax_rows};
 use common::summary::Points;
 use common::task::Task;
 use common::teacher::Teacher;
@@ -71,14 +71,7 @@ fn made_up(
         .map(|(missing, mass)| missing / mass.max(MASS_MIN))
         .collect::<Array1<f64>>();
     let weights = said.dot(&each);
-    let mut workspace = student.workspace(inputs.nrows());
-    let mut hidden = student
-        .before_last(inputs.view(), &mut workspace)?
-        .mapv(f64::from);
-    let ones = Array1::ones(hidden.nrows());
-    hidden
-        .push_column(ones.view())
-        .expect("a column has one value a row");
+    let hidden = last_layer::before_last(student, inputs.view())?;
     let mut apart = hidden.dot(&last_layer::weights(student).t());
     softmax_rows(apart.view_mut(), 1.0);
     apart -= said;

@@ -8,15 +8,18 @@
 //! what all rows have in common is taken out, and where directions are made alike by
 //! the covariance of h, which the samples tell.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2, Axis};
 
 use common::math::last_layer;
 use common::math::linalg::Cholesky;
-use common::math::network::{Network, Student, softmax_rows};
+use common::math::network::{Student, softmax_rows};
+use common::model::Release;
 
 use super::AttackError;
 use super::observed::{Observed, unreadable};
-use super::statistic::Scores;
+use super::statistic::{Scores, squares};
 
 /// Every statistic that a device's gradient allows of rows with their labels, whose
 /// `inputs` are normalised; none where it sent no gradient. Cost: rows·classes·units
@@ -27,21 +30,13 @@ pub(super) fn of_gradient(
     inputs: ArrayView2<'_, f32>,
     labels: &[u16],
 ) -> Result<Scores, AttackError> {
-    let mut scores = Scores::new();
     let Some(own) = &observed.devices[device].gradient else {
-        return Ok(scores);
+        return Ok(Scores::new());
     };
-    let of_student = |one: &&std::sync::Arc<common::model::Release>| one.version() == own.version;
+    let of_student = |one: &&Arc<Release>| one.version() == own.version;
     let Some(release) = observed.students.iter().find(of_student) else {
-        return Ok(scores);
+        return Ok(Scores::new());
     };
-    let student = release.student();
-    let hidden = before_last(student, inputs)?;
-    let mut errors = hidden.dot(&last_layer::weights(student).t());
-    softmax_rows(errors.view_mut(), 1.0);
-    for (mut row, &label) in errors.rows_mut().into_iter().zip(labels) {
-        row[usize::from(label)] -= 1.0;
-    }
     let mean = &own.residuals.gradient / own.residuals.rows.max(1) as f64;
     let (mut others, mut rows) = (Array2::zeros(mean.dim()), 0.0);
     for (at, one) in observed.devices.iter().enumerate() {
@@ -53,6 +48,25 @@ pub(super) fn of_gradient(
         }
     }
     let apart = &mean - &(others / f64::max(rows, 1.0));
+    let samples = observed.set.points.inputs.view();
+    tested(release.student(), samples, [mean, apart], (inputs, labels))
+}
+
+/// The statistics of rows with labels, under a device's mean gradient of this student
+/// and what of it the others' does not have; `samples` tell the covariance.
+fn tested(
+    student: &Student,
+    samples: ArrayView2<'_, f32>,
+    [mean, apart]: [Array2<f64>; 2],
+    (inputs, labels): (ArrayView2<'_, f32>, &[u16]),
+) -> Result<Scores, AttackError> {
+    let mut scores = Scores::new();
+    let hidden = last_layer::before_last(student, inputs).map_err(unreadable)?;
+    let mut errors = hidden.dot(&last_layer::weights(student).t());
+    softmax_rows(errors.view_mut(), 1.0);
+    for (mut row, &label) in errors.rows_mut().into_iter().zip(labels) {
+        row[usize::from(label)] -= 1.0;
+    }
     let lengths = squares(&errors) * squares(&hidden);
     scores.push((
         format!("{NAMED} error of the student"),
@@ -71,7 +85,7 @@ pub(super) fn of_gradient(
     };
     tell(format!("{NAMED} along it"), &mean);
     tell(format!("{NAMED} along what is the device's own"), &apart);
-    let samples = before_last(student, observed.set.points.inputs.view())?;
+    let samples = last_layer::before_last(student, samples).map_err(unreadable)?;
     let covariance = samples.t().dot(&samples) / samples.nrows().max(1) as f64;
     let scale = covariance.diag().mean().unwrap_or(1.0).max(1e-12);
     for ridge in RIDGES {
@@ -95,22 +109,56 @@ pub(super) fn is_of_gradient(name: &str) -> bool {
 /// What the names of all of them begin with.
 const NAMED: &str = "gradient:";
 
-/// What the last layer is given of rows, and a one: rows × (units + 1).
-fn before_last(student: &Student, inputs: ArrayView2<'_, f32>) -> Result<Array2<f64>, AttackError> {
-    let mut workspace = student.workspace(inputs.nrows());
-    let hidden = student.before_last(inputs, &mut workspace);
-    let mut hidden = hidden.map_err(unreadable)?.mapv(f64::from);
-    let ones = Array1::ones(hidden.nrows());
-    hidden
-        .push_column(ones.view())
-        .expect("a column has one value a row");
-    Ok(hidden)
-}
-
-/// ‖row‖² of each row.
-fn squares(rows: &Array2<f64>) -> Array1<f64> {
-    rows.rows().into_iter().map(|row| row.dot(&row)).collect()
-}
-
 /// Ridges that are tried, as shares of the mean of the covariance's diagonal.
 const RIDGES: [f64; 3] = [1e-3, 1e-2, 1e-1];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use common::math::last_layer::Residuals;
+    use common::math::network::{MlpShape, StudentShape};
+    use common::math::random::rng;
+    use rand::Rng as _;
+
+    use super::*;
+    use crate::attack::roc::area;
+
+    /// A sum of few rows gives them away, and one of many tells of none.
+    #[test]
+    fn rows_of_a_small_sum_are_told_from_others() {
+        let shape = StudentShape::Mlp(MlpShape {
+            inputs: 6,
+            hidden: vec![48],
+            outputs: 4,
+        });
+        let student = Student::new(&shape, &mut rng(1, "weights")).unwrap();
+        let mut random = rng(2, "rows");
+        let mut rows = |count: usize| {
+            let inputs =
+                Array2::from_shape_simple_fn((count, 6), || random.random_range(-2.0..2.0));
+            let labels: Vec<u16> = (0..count).map(|_| random.random_range(0..4)).collect();
+            (inputs, labels)
+        };
+        let (samples, (others, labels)) = (rows(200).0, rows(300));
+        let mut found = |members: usize| {
+            let (inputs, of) = rows(members);
+            let sum = Residuals::of(&student, inputs.view(), &of).unwrap();
+            let mean = sum.gradient / members as f64;
+            let scores = |inputs: &Array2<f32>, labels: &[u16]| {
+                let told = [mean.clone(), mean.clone()];
+                tested(&student, samples.view(), told, (inputs.view(), labels)).unwrap()
+            };
+            let (own, other) = (scores(&inputs, &of), scores(&others, &labels));
+            let areas = own
+                .iter()
+                .zip(&other)
+                .filter_map(|((name, own), (_, other))| {
+                    assert!(is_of_gradient(name), "{name}");
+                    area(own, other)
+                });
+            areas.fold(0.0, f64::max)
+        };
+        assert!(found(3) > 0.95);
+        assert!(found(3_000) < 0.6);
+    }
+}

@@ -178,7 +178,7 @@ fn of_moments(
 }
 
 /// ‖row‖² of each row.
-fn squares(rows: &Array2<f64>) -> Array1<f64> {
+pub(super) fn squares(rows: &Array2<f64>) -> Array1<f64> {
     rows.rows().into_iter().map(|row| row.dot(&row)).collect()
 }
 

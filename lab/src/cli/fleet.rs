@@ -47,7 +47,8 @@ pub(super) struct FleetArguments {
     landmarks: Option<u32>,
     /// Most rounds after each round that move the student's last layer towards the labels
     /// of the devices' own rows, by gradients that they send; the first that makes it no
-    /// better on rows they held out is the last [default: 4, or what the bytes leave]
+    /// better on rows they held out is taken back, and is the last [default: as many of 4
+    /// as the bytes leave]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=8))]
     refinement_steps: Option<u32>,
     /// Optimiser steps of the student

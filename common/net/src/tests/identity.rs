@@ -465,7 +465,7 @@ async fn only_the_coordinator_can_reset() {
     ));
 }
 
-/// Of a handshake that began and went no further nothing is heard any more.
+/// A client begins a handshake and then sends nothing more.
 #[tokio::test]
 async fn a_close_does_not_wait_for_a_peer_that_has_vanished() {
     let fleet = Fleet::new();

@@ -385,7 +385,7 @@ impl State {
     /// released again is the same: its round tells.
     ///
     /// # Errors
-    /// The version that there is none before, if any is offered.
+    /// The version on offer, if any, where no student came before it.
     pub fn before_offered(&self) -> Result<&Release, Option<Version>> {
         let offered = self.baseline();
         let is_later = |version| offered.is_none_or(|offered| offered.version < version);

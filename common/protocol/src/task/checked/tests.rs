@@ -21,6 +21,24 @@ fn a_short_file_gets_defaults_and_survives_the_wire() {
 }
 
 #[test]
+fn a_planned_budget_refines_unless_the_file_says_otherwise() {
+    let file = |target: &str, rest: &str| {
+        format!("name = \"t\"\n[input]\nshape = [4]\n{target}\n[budget]\nplan = \"auto\"\n{rest}")
+    };
+    let classes = "[classes]\nnames = [\"a\", \"b\"]";
+    let none = "[distillation]\nrefinement_steps = 0";
+    for (target, rest, steps) in [
+        (classes, "", 4),
+        (classes, none, 0),
+        ("[target]\nkind = \"number\"\nvalues = [\"load\"]", "", 0),
+        ("[target]\nkind = \"none\"", "", 0),
+    ] {
+        let task = RawTask::parse(&file(target, rest)).unwrap();
+        assert_eq!(task.definition().refinement_steps, steps, "{target}{rest}");
+    }
+}
+
+#[test]
 fn a_cnn_needs_features_in_cells() {
     let file = |stage: &str, student: &str| {
         format!(
