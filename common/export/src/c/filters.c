@@ -3,6 +3,15 @@
 static void features_of(const float *input, float *features)
 {
     int row, column, channel, filter, y, x, v, u;
+    float noise[CHANNELS];
+    for (channel = 0; channel < CHANNELS; channel++) {
+        float largest = 0.0f;
+        for (x = channel; x < HEIGHT * WIDTH * CHANNELS; x += CHANNELS) {
+            const float value = cut(input[x], VALUE_MAX);
+            largest = greater(largest, greater(value, -value));
+        }
+        noise[channel] = largest * NOISE;
+    }
     for (row = 0; row < ROWS; row++) {
         for (column = 0; column < COLUMNS; column++) {
             for (channel = 0; channel < CHANNELS; channel++) {
@@ -29,8 +38,8 @@ static void features_of(const float *input, float *features)
                                     }
                                 }
                             }
-                            positive += greater(answer, 0.0f) * share;
-                            negative += greater(-answer, 0.0f) * share;
+                            positive += greater(answer - noise[channel], 0.0f) * share;
+                            negative += greater(-answer - noise[channel], 0.0f) * share;
                         }
                     }
                     features[filter] = root(positive);

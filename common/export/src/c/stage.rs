@@ -39,6 +39,7 @@ fn filters(writer: &mut Writer, tables: &FilterTables) {
         writer.define(name, value);
     }
     writer.define_float("VALUE_MAX", tables.value_max);
+    writer.define_float("NOISE", tables.noise);
     let weights: Vec<f32> = tables.filters.iter().copied().collect();
     writer.floats("filters", &weights);
     writer.integers("int", "row_edges", &edges(&tables.rows));

@@ -33,7 +33,9 @@ pub(super) fn lower(builder: &mut Builder, tables: &FilterTables) -> String {
     let answers = builder.with("Conv", &[&single, &weights], &window);
     let negative = builder.add("Neg", &[&answers]);
     let both = builder.concat(&[&answers, &negative], 1);
-    let parts = builder.add("Relu", &[&both]);
+    let noise = noise(builder, &single, tables);
+    let above = builder.add("Sub", &[&both, &noise]);
+    let parts = builder.add("Relu", &[&above]);
     let answered = |cells: &[Range<usize>]| cells.last().map_or(0, |cell| cell.end);
     let by_column = share(&tables.columns, answered(&tables.columns));
     let by_column = builder.constant(&by_column.0, Numbers::F32(by_column.1));
@@ -55,6 +57,19 @@ pub(super) fn lower(builder: &mut Builder, tables: &FilterTables) -> String {
     }
     let cells = builder.transpose(&cells, &[0, 3, 4, 1, 2]);
     builder.reshape(&cells, &[-1, rows * columns * channels * each])
+}
+
+/// What counts as rounding in the answers of every channel: rows × 1 × 1 × 1.
+fn noise(builder: &mut Builder, single: &str, tables: &FilterTables) -> String {
+    let [height, width, _] = tables.image.map(|side| side as i64);
+    let sizes = builder.add("Abs", &[single]);
+    let whole = [
+        ("kernel_shape", Attribute::Integers(vec![height, width])),
+        ("strides", Attribute::Integers(vec![1, 1])),
+    ];
+    let largest = builder.with("MaxPool", &[&sizes], &whole);
+    let share = builder.single(tables.noise);
+    builder.add("Mul", &[&largest, &share])
 }
 
 /// The matrix that averages over each of some ranges: places × ranges.

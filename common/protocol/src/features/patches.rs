@@ -222,8 +222,9 @@ impl Patches {
         }
     }
 
-    /// Adds the mean of the positive and of the negative parts in each cell.
-    fn pool(&self, answers: ArrayView2<'_, f32>, channel: usize, means: &mut [f32]) {
+    /// Adds the mean of the positive and of the negative parts in each cell,
+    /// without `noise`.
+    fn pool(&self, answers: ArrayView2<'_, f32>, noise: f32, channel: usize, means: &mut [f32]) {
         let grid = usize::from(self.plan.grid);
         let filters = usize::from(self.plan.filters);
         for (cell_y, rows) in cells(self.height, grid).enumerate() {
@@ -237,8 +238,8 @@ impl Patches {
                     .flat_map(|y| columns.clone().map(move |x| y * self.width + x))
                 {
                     for (filter, &answer) in answers.row(pixel).iter().enumerate() {
-                        positive[filter] += answer.max(0.0) * share;
-                        negative[filter] += (-answer).max(0.0) * share;
+                        positive[filter] += (answer - noise).max(0.0) * share;
+                        negative[filter] += (-answer - noise).max(0.0) * share;
                     }
                 }
             }
@@ -281,6 +282,7 @@ impl Extractor for Patches {
             columns: cells(self.width, grid).collect(),
             means: Vec::new(),
             value_max: VALUE_MAX,
+            noise: noise_share(size * size),
         }))
     }
 
@@ -319,12 +321,14 @@ impl Extractor for Patches {
         let mut columns = Array2::zeros((pixels, self.filters.ncols()));
         let mut answers = Array2::zeros((pixels, self.filters.nrows()));
         let mut sums = vec![0f32; self.features()];
+        let share = noise_share(self.filters.ncols());
         for (row, mut out) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
             sums.fill(0.0);
             for channel in 0..self.channels {
                 self.unfold(row, channel, &mut columns);
                 general_mat_mul(1.0, &columns, &self.filters.t(), 0.0, &mut answers);
-                self.pool(answers.view(), channel, &mut sums);
+                let noise = noise(row, channel, self.channels, share);
+                self.pool(answers.view(), noise, channel, &mut sums);
             }
             for (out, mean) in out.iter_mut().zip(&sums) {
                 *out = mean.sqrt();
@@ -375,6 +379,23 @@ fn filters(size: usize, count: usize) -> Array2<f32> {
     filters
 }
 
+/// What of the answers of one channel of a row counts as rounding: that channel's largest
+/// magnitude times [`noise_share`].
+///
+/// Where an image is flat a filter answers zero but for rounding, which differs between programs
+/// and processors; its square root would be a thousand times as large.
+pub(super) fn noise(row: ArrayView1<'_, f32>, channel: usize, channels: usize, share: f32) -> f32 {
+    let sizes = row.iter().skip(channel).step_by(channels);
+    let largest = sizes.fold(0f32, |largest, value| largest.max(value.abs()));
+    largest.min(VALUE_MAX) * share
+}
+
+/// Share of the largest magnitude that rounding of one answer stays below in practice: the errors
+/// of `terms` products with weights of unit norm grow with the square root of their number.
+pub(super) fn noise_share(terms: usize) -> f32 {
+    2.0 * f32::EPSILON * (terms as f32).sqrt()
+}
+
 /// The version of what this file computes.
 pub(super) const VERSION: u16 = 1;
 /// Shortest side of an image.
@@ -384,7 +405,7 @@ const SMALL: usize = 16;
 const SIZE_MIN: u8 = 3;
 const SIZE_MAX: u8 = 9;
 /// Sums of products stay far from the largest f32.
-const VALUE_MAX: f32 = 1e25;
+pub(super) const VALUE_MAX: f32 = 1e25;
 
 #[cfg(test)]
 mod tests;

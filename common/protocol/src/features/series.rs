@@ -9,7 +9,7 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
 
 use super::extractor::{Definition, Drawing, Extractor, Filters, Parameters};
-use super::patches::cells;
+use super::patches::{VALUE_MAX, cells, noise, noise_share};
 use super::{FeatureError, FeatureStage, FilterTables, InputShape, Modality, StageTables};
 use crate::limits::FEATURES_MAX;
 
@@ -173,8 +173,8 @@ impl Series {
         &mut out[(cell * self.channels + channel) * each..][..each]
     }
 
-    /// Roots of the means of positive and of negative parts in each cell.
-    fn pool(&self, answers: ArrayView2<'_, f32>, channel: usize, out: &mut [f32]) {
+    /// Roots of the means of positive and of negative parts in each cell, without `noise`.
+    fn pool(&self, answers: ArrayView2<'_, f32>, noise: f32, channel: usize, out: &mut [f32]) {
         let filters = usize::from(self.plan.filters);
         let grid = usize::from(self.plan.grid);
         for (cell, places) in cells(answers.nrows(), grid).enumerate() {
@@ -183,8 +183,8 @@ impl Series {
             let (positive, negative) = part.split_at_mut(filters);
             for place in places {
                 for (filter, &answer) in answers.row(place).iter().enumerate() {
-                    positive[filter] += answer.max(0.0) * share;
-                    negative[filter] += (-answer).max(0.0) * share;
+                    positive[filter] += (answer - noise).max(0.0) * share;
+                    negative[filter] += (-answer - noise).max(0.0) * share;
                 }
             }
             for value in part[..2 * filters].iter_mut() {
@@ -232,6 +232,7 @@ impl Extractor for Series {
             columns: cells(self.steps - size + 1, grid).collect(),
             means: cells(self.steps, grid).collect(),
             value_max: VALUE_MAX,
+            noise: noise_share(size),
         }))
     }
 
@@ -272,6 +273,7 @@ impl Extractor for Series {
         let mut stretches = Array2::zeros((places, size));
         let mut answers = Array2::zeros((places, self.filters.nrows()));
         let mut out = vec![0f32; self.features()];
+        let share = noise_share(size);
         for (row, mut to) in rows.axis_iter(Axis(0)).zip(features.axis_iter_mut(Axis(0))) {
             out.fill(0.0);
             for channel in 0..self.channels {
@@ -285,7 +287,8 @@ impl Extractor for Series {
                     }
                 }
                 general_mat_mul(1.0, &stretches, &self.filters.t(), 0.0, &mut answers);
-                self.pool(answers.view(), channel, &mut out);
+                let noise = noise(row, channel, self.channels, share);
+                self.pool(answers.view(), noise, channel, &mut out);
                 self.means(row, channel, &mut out);
             }
             for (to, &value) in to.iter_mut().zip(&out) {
@@ -322,8 +325,6 @@ const FINE: SeriesPlan = SeriesPlan {
 };
 const SIZE_MIN: u8 = 4;
 const SIZE_MAX: u8 = 128;
-/// Sums of products stay far from the largest f32.
-const VALUE_MAX: f32 = 1e25;
 
 #[cfg(test)]
 mod tests {
@@ -359,9 +360,31 @@ mod tests {
         let each = series.layout().unwrap()[2];
         for (at, &value) in flat.row(0).iter().enumerate() {
             let expected = if at % each == each - 1 { 3.0 } else { 0.0 };
-            assert!((value - expected).abs() < 2e-3, "feature {at} is {value}");
+            let tolerance = if expected == 0.0 { 0.0 } else { 2e-3 };
+            assert!(
+                (value - expected).abs() <= tolerance,
+                "feature {at} is {value}"
+            );
         }
         assert_eq!(series.names().len(), series.features());
+    }
+
+    #[test]
+    fn a_flat_window_has_no_answers_at_any_level() {
+        for plan in ["4x3x2", "16x12x2", "32x31x1", "128x40x1", "128x127x2"] {
+            let series = series(160, 1, SeriesPlan::parse(plan));
+            let each = series.layout().unwrap()[2];
+            for level in [0.1, 0.7, 3.3, 16.0, 255.0, 1013.25, -77.7] {
+                let flat = series.compute(Array2::from_elem((1, 160), level).view());
+                for (at, &value) in flat.row(0).iter().enumerate() {
+                    let is_mean = at % each == each - 1;
+                    assert!(
+                        is_mean || value == 0.0,
+                        "{plan}, {level}: feature {at} is {value}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -21,9 +21,10 @@ pub enum StageTables {
 ///
 /// An input is an image, channels last. Its values are cut at ±`value_max`. Every filter is
 /// moved over every channel with stride 1; where `margin` is not zero the image is
-/// continued by zeros. The means of the positive parts of the answers in a
-/// cell, then those of the negative parts, and the square roots of both are the features: cell
-/// (row-major), channel, sign, filter. Where `means` is not empty, the mean of
+/// continued by zeros. Of the magnitude of an answer, `noise` times the channel's largest
+/// magnitude is taken off, and no more than there is. The means of the positive parts of the
+/// answers in a cell, then those of the negative parts, and the square roots of both are the
+/// features: cell (row-major), channel, sign, filter. Where `means` is not empty, the mean of
 /// the channel over that range of columns follows each channel's features of
 /// a cell.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,10 @@ pub struct FilterTables {
     pub means: Vec<Range<usize>>,
     /// Values beyond this count as this.
     pub value_max: f32,
+    /// Share of a channel's largest magnitude that answers lose: where an image is flat, they are
+    /// rounding errors of that size, which differ between programs and which a square root makes
+    /// 1,000 times larger.
+    pub noise: f32,
 }
 
 /// What the window stage measures, in the order of its features; see there.

@@ -75,6 +75,24 @@ fn names_are_as_many_as_features_and_distinct() {
 }
 
 #[test]
+fn the_inside_of_a_flat_image_has_no_answers() {
+    for plan in ["3x5x5", "5x8x7", "9x80x5"] {
+        let patches = patches(&[64, 64], Some(plan));
+        let grid = usize::from(patches.plan.grid);
+        let each = patches.features() / (grid * grid);
+        for level in [0.1, 0.7, 16.0, 255.0, -77.7] {
+            let flat = patches.compute(Array2::from_elem((1, 64 * 64), level).view());
+            for (at, &value) in flat.row(0).iter().enumerate() {
+                let cell = at / each;
+                let inside = [cell / grid, cell % grid].map(|side| side > 0 && side + 1 < grid);
+                let answered = value != 0.0 && inside == [true, true];
+                assert!(!answered, "{plan}, {level}: feature {at} is {value}");
+            }
+        }
+    }
+}
+
+#[test]
 fn shapes_that_are_no_images_are_refused() {
     for sides in [vec![784], vec![7, 28], vec![28, 7, 3]] {
         let shape = InputShape::new(sides.clone()).unwrap();
