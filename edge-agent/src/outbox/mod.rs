@@ -157,7 +157,14 @@ impl Outbox {
                 got: (blob, bytes),
             });
         }
-        let leaving = self.room_for(pending)?;
+        let Some(leaving) = leaving(&self.list(), pending) else {
+            return Err(OutboxError::Full {
+                path: self.folder.clone(),
+                entries: self.entries.len(),
+                bytes: self.bytes(),
+                needed: pending.bytes,
+            });
+        };
         let header = Header {
             sequence: self.next,
             key: pending.key,
@@ -218,34 +225,28 @@ impl Outbox {
         }
         Ok(())
     }
+}
 
-    /// What must go so that the limits hold with `new`.
-    fn room_for(&self, new: &Pending) -> Result<Vec<Pending>, OutboxError> {
-        let mut staying: Vec<Pending> = self.list();
-        staying.retain(|old| old.key != new.key);
-        let mut newest: BTreeMap<TaskHash, RoundId> = BTreeMap::new();
-        for pending in staying.iter().chain([new]) {
-            let round = newest.entry(pending.key.task).or_default();
-            *round = (*round).max(pending.key.round);
+/// Which of the contributions that are held, oldest first, must go so that the limits hold with
+/// `new`: the oldest of rounds that newer ones of their task have followed. None if that is not
+/// enough.
+pub fn leaving(held: &[Pending], new: &Pending) -> Option<Vec<Pending>> {
+    let mut staying = held.to_vec();
+    staying.retain(|old| old.key != new.key);
+    let mut newest: BTreeMap<TaskHash, RoundId> = BTreeMap::new();
+    for pending in staying.iter().chain([new]) {
+        let round = newest.entry(pending.key.task).or_default();
+        *round = (*round).max(pending.key.round);
+    }
+    let mut leaving = Vec::new();
+    loop {
+        let bytes: u64 = staying.iter().map(|old| old.bytes).sum();
+        let fits = bytes.saturating_add(new.bytes) <= OUTBOX_BYTES_MAX;
+        if fits && staying.len() < OUTBOX_ENTRIES_MAX {
+            return Some(leaving);
         }
-        let mut leaving = Vec::new();
-        loop {
-            let bytes: u64 = staying.iter().map(|old| old.bytes).sum();
-            let fits = bytes.saturating_add(new.bytes) <= OUTBOX_BYTES_MAX;
-            if fits && staying.len() < OUTBOX_ENTRIES_MAX {
-                return Ok(leaving);
-            }
-            let is_past = |old: &Pending| newest.get(&old.key.task) > Some(&old.key.round);
-            let Some(at) = staying.iter().position(is_past) else {
-                return Err(OutboxError::Full {
-                    path: self.folder.clone(),
-                    entries: self.entries.len(),
-                    bytes: self.bytes(),
-                    needed: new.bytes,
-                });
-            };
-            leaving.push(staying.remove(at));
-        }
+        let is_past = |old: &Pending| newest.get(&old.key.task) > Some(&old.key.round);
+        leaving.push(staying.remove(staying.iter().position(is_past)?));
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use common::evaluation::Evaluation;
 use common::ids::{BlobHash, DeviceId, TaskHash, Time, Version};
+use common::round::Reason;
 use common::wire::messages::{
     Announcement, Call, EnrolRefusal, Hello, PROTOCOL_MINOR, ToCoordinator, ToDevice,
     TransferAnswer,
@@ -226,8 +227,22 @@ impl Simulator {
                 }
             }
             Action::Upload(pending) => {
+                let held = self.devices[device].outbox.values();
+                let is_held = held.into_iter().any(|(held, _)| *held == pending);
                 if let Some((session, stream)) = self.begin(device, Transfer::Upload(pending)) {
-                    self.send_up(device, session, Up::Offer { stream, pending });
+                    if is_held {
+                        self.send_up(device, session, Up::Offer { stream, pending });
+                    } else {
+                        // It made room for another; the agent refuses it by itself.
+                        let answer = TransferAnswer::Refused(Reason::HashMismatch);
+                        let packet = Down::Answer { stream, answer };
+                        let event = SimulatorEvent::Down {
+                            device,
+                            session,
+                            packet,
+                        };
+                        self.at(self.now, event);
+                    }
                 }
             }
             Action::Build(call) => self.work(device, life, DeviceWork::Build(call)),

@@ -7,7 +7,7 @@ use common::ids::BlobHash;
 use common::round::ContributionKey;
 use common::wire::codec::encode;
 use common::wire::messages::Call;
-use edge_agent::outbox::OUTBOX_ENTRIES_MAX;
+use edge_agent::outbox::leaving;
 use edge_agent::session::{Input, Pending, Settled};
 
 use super::device::DeviceWork;
@@ -110,14 +110,17 @@ impl Simulator {
 
     pub(super) fn put(&mut self, device: usize, pending: Pending, bytes: Vec<u8>) {
         let one = &mut self.devices[device];
-        one.outbox.retain(|_, (held, _)| held.key != pending.key);
+        let held: Vec<Pending> = one.outbox.values().map(|(held, _)| *held).collect();
+        let Some(leaving) = leaving(&held, &pending) else {
+            let waiting = held.len();
+            return self.hold(Err(format!(
+                "{waiting} contributions of current rounds wait in an outbox"
+            )));
+        };
+        one.outbox
+            .retain(|_, (held, _)| held.key != pending.key && !leaving.contains(held));
         one.made += 1;
         one.outbox.insert(one.made, (pending, bytes));
-        if one.outbox.len() > OUTBOX_ENTRIES_MAX {
-            self.hold(Err(format!(
-                "{OUTBOX_ENTRIES_MAX} contributions wait in an outbox"
-            )));
-        }
     }
 
     /// Its cache made room for something.
